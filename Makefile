@@ -10,8 +10,8 @@ STAMPS := build/stamps
 PACKAGES := protocol tuning incentives trainer verifier auditor deltaproof
 
 export PATH := $(VENV)/bin:$(PATH)
-# brownie and forge find the compiler here (see scripts/solc/solc.js).
-export SOLCX_BINARY_PATH := $(CURDIR)/build/tools
+# brownie and forge find the compiler here (solc-v0.8.37).
+export SOLCX_BINARY_PATH := $(CURDIR)/scripts/solc
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NPM_CONFIG_UPDATE_NOTIFIER := false
 
@@ -56,7 +56,6 @@ $(STAMPS)/python: $(STAMPS)/venv requirements.lock requirements-models.lock pypr
 $(STAMPS)/node: $(STAMPS)/python package-lock.json
 	@echo "[3/5] local chains, Solidity compiler and contract libraries"
 	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-	@scripts/solc/install.sh
 	@touch $@
 
 $(STAMPS)/assets: $(STAMPS)/node scripts/fetch_assets.py
