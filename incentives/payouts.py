@@ -1,0 +1,155 @@
+"""The payout rule of docs/protocol.md, section 5, in integers; contracts/libraries/PayoutRule.sol is its twin.
+
+Amounts are in the reward token's smallest unit, scores and improvements in nano-nats, rates in basis points.
+Both sides are held together by tests/vectors/payouts.json.
+
+Properties (tests/incentives/test_payouts.py):
+  1. sum(payouts) + returned == budget, and sum(payouts) <= released <= budget.
+  2. Without a cap that binds, the payouts add up to `released` exactly as soon as somebody has weight.
+  3. A payout never falls when the trainer's own score rises: the rise shrinks everybody else's quota, so nobody whose
+     remainder was smaller can overtake.
+  4. A payout never rises when somebody else's score rises, by more than the one unit that rounding may move.
+  5. Order matters only among equal remainders (ties go to the lower index).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["BPS", "PayoutEntry", "PayoutError", "PayoutLine", "PayoutTerms", "Payouts", "compute_payouts"]
+
+BPS = 10_000
+_UINT128_MAX = 2**128 - 1
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+
+
+class PayoutError(ValueError):
+    """An input of the payout rule lies outside the range of its type on chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutTerms:
+    """What the task and the round fix.
+
+    `improvement_nanos` is the held-out improvement of the whole aggregate; `target_nanos` the one that releases the
+    full budget (0: always released). `scored` is false when the sponsor did not reveal its validation set.
+    """
+
+    budget: int
+    improvement_nanos: int
+    target_nanos: int
+    floor_bps: int
+    cap_bps: int
+    scored: bool = True
+
+    def __post_init__(self) -> None:
+        _within("budget", self.budget, 0, _UINT128_MAX)
+        _within("improvement_nanos", self.improvement_nanos, _INT64_MIN, _INT64_MAX)
+        _within("target_nanos", self.target_nanos, 0, _INT64_MAX)
+        _within("floor_bps", self.floor_bps, 0, BPS)
+        _within("cap_bps", self.cap_bps, 0, BPS)
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutEntry:
+    """One leaf of the settlement, as far as pay depends on it."""
+
+    accepted: bool
+    score_nanos: int
+    discount_bps: int = 0
+
+    def __post_init__(self) -> None:
+        _within("score_nanos", self.score_nanos, _INT64_MIN, _INT64_MAX)
+        _within("discount_bps", self.discount_bps, 0, BPS)
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutLine:
+    """How one payout came about: `payout = min(floor + quotient + unit, cap)`."""
+
+    weight: int
+    floor: int
+    quotient: int
+    remainder: int
+    unit: int
+    payout: int
+
+
+@dataclass(frozen=True, slots=True)
+class Payouts:
+    """The result with every intermediate number that `deltaproof explain` shows."""
+
+    released: int
+    floor_each: int
+    pool: int
+    total_weight: int
+    cap: int
+    returned: int
+    lines: tuple[PayoutLine, ...]
+
+    @property
+    def amounts(self) -> tuple[int, ...]:
+        """Payouts in the order of the entries."""
+        return tuple(line.payout for line in self.lines)
+
+    @property
+    def total(self) -> int:
+        return sum(self.amounts)
+
+
+def compute_payouts(terms: PayoutTerms, entries: Sequence[PayoutEntry]) -> Payouts:
+    """Divide a round's budget among its trainers.
+
+    Args:
+        terms: the round's terms.
+        entries: one per settlement leaf, in leaf order (sorted by address).
+    """
+    released = _released(terms)
+    accepted = sum(entry.accepted for entry in entries)
+    floor_each = released * terms.floor_bps // BPS
+    if accepted * floor_each > released:
+        floor_each = released // accepted
+    pool = released - accepted * floor_each
+    cap = released * terms.cap_bps // BPS
+
+    weights = [_weight(entry, terms.scored) for entry in entries]
+    total_weight = sum(weights)
+    quotas = [divmod(pool * weight, total_weight) if total_weight else (0, 0) for weight in weights]
+    units = _largest_remainder_units(pool, total_weight, quotas)
+
+    lines = []
+    for entry, weight, (quotient, remainder), unit in zip(entries, weights, quotas, units, strict=True):
+        floor = floor_each if entry.accepted else 0
+        payout = min(floor + quotient + unit, cap)
+        lines.append(PayoutLine(weight, floor, quotient, remainder, unit, payout))
+    # INVARIANT: quotients and units add up to the pool, floors to the rest, and caps only take away.
+    paid = sum(line.payout for line in lines)
+    return Payouts(released, floor_each, pool, total_weight, cap, terms.budget - paid, tuple(lines))
+
+
+def _released(terms: PayoutTerms) -> int:
+    if terms.target_nanos == 0 or not terms.scored:
+        return terms.budget
+    return terms.budget * min(max(terms.improvement_nanos, 0), terms.target_nanos) // terms.target_nanos
+
+
+def _weight(entry: PayoutEntry, scored: bool) -> int:
+    if not entry.accepted:
+        return 0
+    # INVARIANT: a negative score is clamped before anything multiplies it, so two negatives never make a pay.
+    return max(entry.score_nanos, 0) * (BPS - entry.discount_bps) if scored else 1
+
+
+def _largest_remainder_units(pool: int, total_weight: int, quotas: Sequence[tuple[int, int]]) -> list[int]:
+    """0 or 1 for each entry: who gets one of the units that the integer quotients left over (Hamilton's method)."""
+    units = [0] * len(quotas)
+    if total_weight:
+        left = pool - sum(quotient for quotient, _ in quotas)
+        by_remainder = sorted(range(len(quotas)), key=lambda i: (-quotas[i][1], i))
+        for i in by_remainder[:left]:
+            units[i] = 1
+    return units
+
+
+def _within(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise PayoutError(f"{name} = {value} is outside {low}..{high}")
