@@ -4,8 +4,8 @@ The product talks to the chain through web3.py and needs no Solidity tool at run
 settings come from ``brownie-config.yaml``, so that tests, deployments and the product agree on the bytecode.
 
 Each file holds ``contractName``, ``sourcePath``, ``abi``, ``bytecode`` and ``deployedBytecode`` (0x-prefixed hex,
-``0x`` for interfaces and abstract contracts), ``linkReferences`` and ``sourceHash``, the SHA-256 of the compiler's metadata,
-which covers the settings and every source the contract was made from.
+``0x`` for interfaces and abstract contracts), ``linkReferences`` and ``sourceHash``: the SHA-256 of the compiler's
+metadata, which covers the settings and every source the contract was made from.
 
 Nothing is done when sources, settings and compiler are those of the last run.
 """
@@ -56,7 +56,9 @@ def main() -> int:
 def standard_input() -> dict[str, Any]:
     """The compiler's standard JSON input for all our sources."""
     config = yaml.safe_load((REPOSITORY / "brownie-config.yaml").read_text())["compiler"]
-    sources = {str(path.relative_to(REPOSITORY)): {"content": path.read_text()} for path in sorted(SOURCES.rglob("*.sol"))}
+    sources = {
+        str(path.relative_to(REPOSITORY)): {"content": path.read_text()} for path in sorted(SOURCES.rglob("*.sol"))
+    }
     if not sources:
         raise SystemExit(f"no Solidity source under {SOURCES.relative_to(REPOSITORY)}/")
     return {
