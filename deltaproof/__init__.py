@@ -1,0 +1,1 @@
+"""deltaproof: the application. Command line, configuration, demo, reports."""

@@ -1,0 +1,184 @@
+"""Starts `deltaproof` commands as separate processes, gathers their JSON events, and ends every one of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+__all__ = ["CommandError", "Event", "Supervisor", "Worker"]
+
+STOP_SECONDS = 15.0
+
+
+class CommandError(Exception):
+    """A command that the demo needs ended with an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One JSON line of a worker."""
+
+    worker: str
+    name: str
+    message: str
+    fields: Mapping[str, object]
+
+
+@dataclass(slots=True)
+class Worker:
+    """A running command."""
+
+    name: str
+    process: subprocess.Popen[str]
+    log: Path
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def tail(self, lines: int = 8) -> str:
+        """The end of what it wrote."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Supervisor:
+    """Owns the processes of one run. Leaving the context ends them all, in reverse order of their start."""
+
+    def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
+        self.logs = logs
+        self.events: queue.Queue[Event] = queue.Queue()
+        self._environment = {**os.environ, **environment}
+        self._workers: dict[str, Worker] = {}
+        logs.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Worker:
+        """Run `deltaproof ARGUMENTS --json` in the background under a name."""
+        log = self.logs / f"{name}.log"
+        process = subprocess.Popen(
+            command(arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env={**self._environment, **(environment or {})},
+            # A group of its own: Ctrl-C reaches the demo alone, which then ends its workers in order.
+            start_new_session=True,
+        )
+        worker = Worker(name, process, log)
+        reader = threading.Thread(target=self._read, args=(worker,), daemon=True)
+        worker.threads.append(reader)
+        self._workers[name] = worker
+        reader.start()
+        return worker
+
+    def run(
+        self, name: str, arguments: Sequence[str], *, timeout: float, environment: Mapping[str, str] | None = None
+    ) -> dict[str, object]:
+        """Run a command to its end and return its last JSON object. Raises CommandError with what it printed."""
+        finished = subprocess.run(
+            command(arguments),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            env={**self._environment, **(environment or {})},
+            start_new_session=True,
+        )
+        with (self.logs / f"{name}.log").open("a") as log:
+            log.write(finished.stdout + finished.stderr)
+        if finished.returncode != 0:
+            raise CommandError(f"`deltaproof {' '.join(arguments)}` failed:\n{finished.stdout}{finished.stderr}")
+        results = [value for value in map(_json_object, finished.stdout.splitlines()) if value is not None]
+        if not results:
+            raise CommandError(f"`deltaproof {' '.join(arguments)}` printed no result:\n{finished.stdout}")
+        return results[-1]
+
+    def wait_for(self, worker: Worker, event: str, timeout: float) -> Event:
+        """The next event of that name from that worker; other events stay queued. Raises CommandError."""
+        deadline = time.monotonic() + timeout
+        passed: list[Event] = []
+        try:
+            while time.monotonic() < deadline:
+                try:
+                    seen = self.events.get(timeout=0.2)
+                except queue.Empty:
+                    if worker.process.poll() is not None:
+                        break
+                    continue
+                if seen.worker == worker.name and seen.name == event:
+                    return seen
+                passed.append(seen)
+        finally:
+            for seen in passed:
+                self.events.put(seen)
+        raise CommandError(f"{worker.name} did not report {event!r} within {timeout:.0f} s:\n{worker.tail()}")
+
+    def failed(self) -> Worker | None:
+        """A worker that ended with an error."""
+        return next((w for w in self._workers.values() if w.process.poll() not in (None, 0)), None)
+
+    def running(self, names: Sequence[str]) -> list[str]:
+        """Those of the named workers that have not ended."""
+        return [name for name in names if self._workers[name].process.poll() is None]
+
+    def stop(self) -> None:
+        """End every worker: SIGINT, then after a bounded wait SIGKILL, each to its whole process group."""
+        for worker in reversed(self._workers.values()):
+            _signal(worker.process, signal.SIGINT)
+            try:
+                worker.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                _signal(worker.process, signal.SIGKILL)
+                worker.process.wait(STOP_SECONDS)
+            for thread in worker.threads:
+                thread.join(STOP_SECONDS)
+
+    def _read(self, worker: Worker) -> None:
+        assert worker.process.stdout is not None
+        with worker.log.open("a") as log:
+            for line in worker.process.stdout:
+                log.write(line)
+                log.flush()
+                value = _json_object(line)
+                if value is not None and isinstance(value.get("event"), str):
+                    self.events.put(Event(worker.name, str(value["event"]), str(value.get("message", "")), value))
+
+
+def command(arguments: Sequence[str]) -> list[str]:
+    """The command line of `deltaproof ARGUMENTS --json` in this Python environment."""
+    return [sys.executable, "-m", "deltaproof", *arguments, "--json"]
+
+
+def _json_object(line: str) -> dict[str, object] | None:
+    if not line.startswith("{"):
+        return None
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError:
+        # A library's own output; it stays in the log.
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    if process.poll() is None:
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
