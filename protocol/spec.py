@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -23,13 +21,13 @@ from pydantic import (
 )
 
 from protocol._spec_errors import explain
-from protocol.encoding import canonical_json, decode_document, document_digest, encode_document
+from protocol.documents import Document, Record
+from protocol.encoding import canonical_json
 from protocol.errors import EncodingError, SpecError
-from protocol.types import AmountField, Digest32, DigestField
+from protocol.types import AmountField, DigestField
 
 __all__ = [
     "MAX_SPEC_BYTES",
-    "SPEC_KIND",
     "AggregationSection",
     "CodecSection",
     "DataSection",
@@ -50,7 +48,6 @@ __all__ = [
     "read_toml",
 ]
 
-SPEC_KIND = "task"
 MAX_SPEC_BYTES = 256 * 1024
 MODEL_SOURCE = r"^(package:[\w.\-]+(/[\w.\-]+)*|path:.+|hub:[\w.\-/]+@[\w.\-]+)$"
 
@@ -80,18 +77,14 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class TaskSection(_Section):
+class TaskSection(Record):
     """What a person reads."""
 
     name: Name
     description: Annotated[str, StringConstraints(max_length=4000)] = ""
 
 
-class ModelSection(_Section):
+class ModelSection(Record):
     """The base model. `source`: `package:<distribution>/<folder>`, `path:<folder>` or `hub:<org>/<name>@<revision>`."""
 
     kind: Literal["sequence-classification", "causal-lm", "image-classification"]
@@ -111,7 +104,7 @@ class ModelSection(_Section):
         return self
 
 
-class MethodSection(_Section):
+class MethodSection(Record):
     """The PEFT method, its options, and the seed of every random draw it makes (initialisation, frozen parts)."""
 
     name: Name
@@ -119,7 +112,7 @@ class MethodSection(_Section):
     options: Options = Field(default_factory=dict)
 
 
-class OptimizerSection(_Section):
+class OptimizerSection(Record):
     """The optimiser and its per-step constants; see `docs/protocol.md`, section 2."""
 
     name: Literal["sgd", "momentum", "adam", "adamw"]
@@ -135,7 +128,7 @@ class OptimizerSection(_Section):
     """Largest L2 norm of a step's gradient; 0 means no clipping."""
 
 
-class TrainingSection(_Section):
+class TrainingSection(Record):
     """One round of one trainer. Bounds are relative L2 differences between committed and recomputed gradients."""
 
     steps: Positive
@@ -163,7 +156,7 @@ class TrainingSection(_Section):
         return self
 
 
-class DataSection(_Section):
+class DataSection(Record):
     """Who may read the rows of sampled steps, and which data roots may be enrolled (none named: any)."""
 
     visibility: Literal["public", "verifiers"] = "public"
@@ -171,7 +164,7 @@ class DataSection(_Section):
     min_rows: Positive = 1
 
 
-class CodecSection(_Section):
+class CodecSection(Record):
     """How a delta travels, and how large it may be."""
 
     name: Name = "float32"
@@ -179,7 +172,7 @@ class CodecSection(_Section):
     byte_limit: Positive
 
 
-class AggregationSection(_Section):
+class AggregationSection(Record):
     """How the accepted deltas become the next starting adapter."""
 
     rule: Literal["mean", "median", "trimmed_mean", "multi_krum"] = "mean"
@@ -194,7 +187,7 @@ class AggregationSection(_Section):
     """`multi_krum`: number of hostile deltas tolerated."""
 
 
-class ScoringSection(_Section):
+class ScoringSection(Record):
     """The semivalue, how it is estimated, and what counts as a copy."""
 
     index: Literal["shapley", "banzhaf", "beta_shapley", "leave_one_out"] = "shapley"
@@ -212,7 +205,7 @@ class ScoringSection(_Section):
     """Validation rows per forward pass."""
 
 
-class ValidationSection(_Section):
+class ValidationSection(Record):
     """Commitments to the hidden validation sets: one for each round in order, then the final test set."""
 
     commitments: tuple[DigestField, ...]
@@ -220,7 +213,7 @@ class ValidationSection(_Section):
     """Rows of each set."""
 
 
-class RewardsSection(_Section):
+class RewardsSection(Record):
     """Money, in smallest units of the reward token (integers or decimal strings)."""
 
     budget_per_round: AmountField
@@ -235,7 +228,7 @@ class RewardsSection(_Section):
     """Of the released budget, the most that one trainer gets."""
 
 
-class VerificationSection(_Section):
+class VerificationSection(Record):
     """Samples, quorum and what is at stake."""
 
     samples: Count
@@ -248,7 +241,7 @@ class VerificationSection(_Section):
     min_verifier_stake: AmountField
 
 
-class PhasesSection(_Section):
+class PhasesSection(Record):
     """Longest duration of each phase of a round, seconds; a phase ends early when all who may act have acted."""
 
     commit: Seconds
@@ -261,7 +254,7 @@ class PhasesSection(_Section):
     window: Seconds
 
 
-class TaskSpec(_Section):
+class TaskSpec(Document, kind="task", max_bytes=MAX_SPEC_BYTES):
     """A complete task. Equal specs have equal digests; nothing outside the spec affects a result."""
 
     task: TaskSection
@@ -292,26 +285,6 @@ class TaskSpec(_Section):
             raise ValueError("optimizer.warmup_steps exceeds training.steps")
         return self
 
-    def to_json_value(self) -> dict[str, object]:
-        """The spec as JSON values, every default written out."""
-        return self.model_dump(mode="json")
-
-    def to_document(self) -> bytes:
-        """The bytes that the store keeps; their SHA-256 is `digest()`."""
-        return encode_document(SPEC_KIND, self.to_json_value())
-
-    def digest(self) -> Digest32:
-        """The document digest that the task registers on chain."""
-        return document_digest(SPEC_KIND, self.to_json_value())
-
-    @classmethod
-    def from_document(cls, data: bytes) -> TaskSpec:
-        """Parse an untrusted stored spec. Raises EncodingError or SpecError."""
-        value = decode_document(SPEC_KIND, data, max_bytes=MAX_SPEC_BYTES)
-        if not isinstance(value, dict):
-            raise SpecError("task spec: expected an object")
-        return parse_spec(value)
-
 
 def load_spec(path: Path | str) -> TaskSpec:
     """Read and check a complete TOML spec. Raises SpecError naming the file and every wrong key."""
@@ -335,7 +308,6 @@ def read_toml(path: Path | str) -> dict[str, object]:
 def parse_spec(value: Mapping[str, object], origin: str = "task spec") -> TaskSpec:
     """Check the tables of a spec. Raises SpecError with one line per wrong key."""
     try:
-        # Validation of JSON rather than of Python objects: strict types, and lists are what tuples look like.
         return TaskSpec.model_validate_json(canonical_json(dict(value)))
     except EncodingError as error:
         raise SpecError(f"{origin}: {error}") from error

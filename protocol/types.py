@@ -12,6 +12,7 @@ from protocol.errors import EncodingError
 __all__ = [
     "ZERO_DIGEST",
     "Address",
+    "AddressField",
     "AmountField",
     "Digest32",
     "DigestField",
@@ -84,6 +85,15 @@ def _digest_field(value: object) -> Digest32:
         raise ValueError(str(error)) from error
 
 
+def _address_field(value: object) -> Address:
+    if not isinstance(value, str):
+        raise ValueError("expected an address as 40 hexadecimal digits")
+    try:
+        return address(value)
+    except EncodingError as error:
+        raise ValueError(str(error)) from error
+
+
 def _amount_field(value: object) -> TokenAmount:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 39:
         value = int(value)
@@ -95,6 +105,7 @@ def _amount_field(value: object) -> TokenAmount:
 DigestField = Annotated[
     Digest32, PlainValidator(_digest_field), PlainSerializer(hex_of, return_type=str, when_used="json")
 ]
+AddressField = Annotated[Address, PlainValidator(_address_field)]
 AmountField = Annotated[
     TokenAmount, PlainValidator(_amount_field), PlainSerializer(str, return_type=str, when_used="json")
 ]
