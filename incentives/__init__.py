@@ -1,0 +1,1 @@
+"""What a delta is worth and what it is paid: value functions, semivalues, similarity, payout rules."""
