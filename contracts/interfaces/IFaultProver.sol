@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {CommitmentRef, Component, Fault, RevealData, SettlementLeaf} from "./Types.sol";
+
+/// @title Faults that the chain can check by itself
+/// @notice Every function takes the offending bytes, checks them against what was committed, and acts at once: no bond,
+/// no vote. A trainer loses stake and is marked; a settlement is voided. The caller gets the prover's share.
+interface IFaultProver {
+    /// @notice The work that a trainer committed in the current round.
+    struct Work {
+        uint64 taskId;
+        address trainer;
+        RevealData data;
+        CommitmentRef ref;
+    }
+
+    /// @notice A record with its place (`step`) in the transcript tree.
+    struct RecordOpening {
+        uint32 step;
+        bytes record;
+        bytes32[] proof;
+    }
+
+    /// @notice A chunk of one vector under a record. `proof`: to the component's root, two more to the state root
+    /// unless the component is the gradient.
+    struct VectorChunk {
+        Component component;
+        uint32 chunk;
+        bytes data;
+        bytes32[] proof;
+    }
+
+    /// @notice One optimiser step seen at one chunk.
+    /// @param element index of the value in question, 0..P-1
+    /// @param before record t
+    /// @param afterwards record t+1
+    /// @param beforeChunks theta, then (momentum) m, (Adam) m and v: the chunks of state t that hold the element
+    /// @param gradient the chunk of gradient t that holds it
+    /// @param afterChunks the same slots of state t+1
+    /// @param constants the 64 bytes of row t of the constants table
+    /// @param constantsProof its siblings in the table's tree
+    struct StepEvidence {
+        uint32 element;
+        RecordOpening before;
+        RecordOpening afterwards;
+        VectorChunk[] beforeChunks;
+        VectorChunk gradient;
+        VectorChunk[] afterChunks;
+        bytes constants;
+        bytes32[] constantsProof;
+    }
+
+    event FaultProven(
+        uint64 indexed taskId, uint32 indexed round, address indexed trainer, Fault fault, uint32 step, address prover
+    );
+    /// @param reason short name of the rule that the settlement breaks
+    event SettlementFaultProven(uint64 indexed taskId, uint32 indexed round, bytes32 reason, address prover);
+
+    error ProofsNotAccepted(uint64 taskId, uint32 round);
+    error NotCommittedWork(address trainer);
+    error InvalidOpening(bytes32 root, uint256 index);
+    error OutOfRange(uint256 index, uint256 length);
+    error WrongLength(uint256 expected, uint256 actual);
+    error WrongChunk(Component component, uint32 chunk);
+    error NoFault();
+
+    /// @notice A committed value is NaN or infinite.
+    /// @param element index of the value in the vector
+    function proveNonFinite(Work calldata work, RecordOpening calldata record, VectorChunk calldata chunk, uint32 element)
+        external;
+
+    /// @notice The optimiser's update of one element is not what float32 arithmetic gives.
+    function proveWrongUpdate(Work calldata work, StepEvidence calldata evidence) external;
+
+    /// @notice Record 0 does not start from the round's adapter.
+    /// @param siblings the two siblings of `theta` in the state tree, from the component up, as record 0 has them
+    /// @param theta component root of record 0's adapter
+    function proveWrongStart(Work calldata work, RecordOpening calldata record, bytes32 theta, bytes32[2] calldata siblings)
+        external;
+
+    /// @notice A moment of record 0 is not zero.
+    function proveWarmStart(Work calldata work, RecordOpening calldata record, VectorChunk calldata chunk, uint32 element)
+        external;
+
+    /// @notice The revealed delta is not the adapter of the last record (codec `float32`).
+    function proveWrongDelta(Work calldata work, RecordOpening calldata record, bytes32 theta, bytes32[2] calldata siblings)
+        external;
+
+    /// @notice A record has another step number than its place, a clip scale outside (0, 1], a loss that is not finite,
+    /// or is the last one and has a gradient.
+    function proveMalformedRecord(Work calldata work, RecordOpening calldata record) external;
+
+    /// @notice The posted settlement breaks the payout rule, its own total, its verdicts digest, or the order of leaves.
+    /// @param leaves all leaves of the posted settlement, in order
+    function proveWrongSettlement(uint64 taskId, SettlementLeaf[] calldata leaves) external;
+
+    /// @notice The posted settlement accepts a trainer whose fault was proven in this round. Its signers need not have
+    /// known: the settlement is void, nobody is slashed for it.
+    function proveAcceptedFault(uint64 taskId, SettlementLeaf calldata leaf, bytes32[] calldata proof) external;
+}

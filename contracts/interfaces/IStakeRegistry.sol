@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {G1Point, G2Point, Role} from "./Types.sol";
+
+/// @title Stakes and BLS keys
+/// @notice Holds every staked token. Stake is free, locked by a module (a task, a dispute), or unbonding. Only locked
+/// stake can be slashed, only by the module contracts, and only for a fault that they established.
+/// All amounts are in the stake token's smallest unit.
+interface IStakeRegistry {
+    /// @param total everything of this role: free, locked and unbonding
+    /// @param locked what modules hold against faults
+    /// @param unbonding on its way out
+    /// @param withdrawableAt when the unbonding part may leave, seconds since the epoch; 0 when nothing unbonds
+    struct StakeAccount {
+        uint96 total;
+        uint96 locked;
+        uint96 unbonding;
+        uint64 withdrawableAt;
+    }
+
+    event StakeDeposited(address indexed account, Role indexed role, address indexed payer, uint96 amount);
+    event UnbondingStarted(address indexed account, Role indexed role, uint96 amount, uint64 withdrawableAt);
+    event StakeWithdrawn(address indexed account, Role indexed role, uint96 amount);
+    event StakeLocked(address indexed account, Role indexed role, uint96 amount);
+    event StakeUnlocked(address indexed account, Role indexed role, uint96 amount);
+    /// @param amount what the account lost
+    /// @param reward part of it credited to `beneficiary`
+    /// @param burned part of it sent to the burn address
+    event StakeSlashed(
+        address indexed account, Role indexed role, address indexed beneficiary, uint96 amount, uint96 reward, uint96 burned
+    );
+    event CreditMoved(address indexed from, address indexed to, uint96 amount);
+    event CreditWithdrawn(address indexed account, uint96 amount);
+    event KeyRegistered(address indexed account, G1Point keyG1, G2Point keyG2);
+    /// @notice The account entered or left the set that dispute committees are drawn from.
+    event VerifierActivity(address indexed account, bool active);
+
+    error NotModule(address caller);
+    error ZeroAmount();
+    error AmountTooLarge(uint256 amount);
+    /// @notice The token moved another amount than asked for (fee on transfer, rebasing).
+    error InexactTransfer(uint256 expected, uint256 received);
+    error InsufficientFreeStake(address account, Role role, uint96 free, uint96 needed);
+    error InsufficientLockedStake(address account, Role role, uint96 locked, uint96 needed);
+    error NothingToWithdraw(address account, Role role);
+    error StillUnbonding(uint64 withdrawableAt, uint64 currentTime);
+    error InsufficientCredit(address account, uint96 credit, uint96 needed);
+    error KeyAlreadyRegistered(address account);
+    error KeyAlreadyUsed(bytes32 keyHash, address owner);
+    error InvalidKey();
+    /// @notice The proof does not show that the account knows the key's secret, or G1 and G2 parts differ.
+    error InvalidProofOfPossession(address account);
+    error NoKey(address account);
+    error IndexOutOfRange(uint256 index, uint256 length);
+
+    /// @notice ERC-20 that everyone stakes.
+    function token() external view returns (address);
+
+    /// @notice Delay between the request and the withdrawal of trainer and verifier stake, seconds.
+    function unbondingSeconds() external view returns (uint64);
+
+    /// @notice Free plus locked verifier stake from which an account with a key may be drawn into committees.
+    function minCommitteeStake() external view returns (uint96);
+
+    /// @notice Stake `amount` for oneself.
+    function deposit(Role role, uint96 amount) external;
+
+    /// @notice Stake `amount` of the caller's tokens for somebody else.
+    function depositFor(address account, Role role, uint96 amount) external;
+
+    /// @notice Start to take out free stake. Asking again adds to the amount and restarts the delay for all of it.
+    function requestUnbond(Role role, uint96 amount) external;
+
+    /// @notice Take out what has finished unbonding.
+    /// @return amount what was paid out
+    function withdraw(Role role) external returns (uint96 amount);
+
+    /// @notice Register the caller's key, once and for ever.
+    /// @param keyG1 public key in G1
+    /// @param keyG2 the same key in G2
+    /// @param possession BLS signature over `possessionDigest(caller)` in the possession domain
+    function registerKey(G1Point calldata keyG1, G2Point calldata keyG2, G1Point calldata possession) external;
+
+    /// @notice What a proof of possession signs:
+    /// `keccak256(abi.encode(POSSESSION_TYPEHASH, chainId, registry, owner))`.
+    function possessionDigest(address owner) external view returns (bytes32);
+
+    function stakeOf(address account, Role role) external view returns (StakeAccount memory);
+
+    function freeStakeOf(address account, Role role) external view returns (uint96);
+
+    /// @notice The account's key; both points are zero without one.
+    function keyOf(address account) external view returns (G1Point memory keyG1, G2Point memory keyG2);
+
+    /// @notice Number of accounts that committees are drawn from.
+    function activeVerifierCount() external view returns (uint256);
+
+    function activeVerifierAt(uint256 index) external view returns (address);
+
+    /// @notice Slash rewards waiting for the account.
+    function creditOf(address account) external view returns (uint96);
+
+    /// @notice Pay out the caller's credit.
+    function withdrawCredit() external returns (uint96 amount);
+
+    /// @notice Move own credit to another account.
+    function transferCredit(address to, uint96 amount) external;
+
+    // Modules only.
+
+    /// @notice Hold free stake against faults.
+    function lock(address account, Role role, uint96 amount) external;
+
+    /// @notice Set locked stake free.
+    function unlock(address account, Role role, uint96 amount) external;
+
+    /// @notice Take locked stake away: `rewardBps` of it to `beneficiary` as credit, the rest is burned.
+    /// @return reward what the beneficiary was credited
+    function slash(address account, Role role, uint96 amount, address beneficiary, uint16 rewardBps)
+        external
+        returns (uint96 reward);
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {CommitmentRef, Fault, RevealData, SettlementLeaf} from "./Types.sol";
+
+/// @title The trainers of every task: enrolment, commitments, reveals, penalties
+interface ITrainerPool {
+    /// @param index position in the task's list of trainers, from 1; 0: never enrolled
+    /// @param activeFrom first round they may commit in
+    /// @param activeUntil last round they may commit in
+    /// @param stake what the registry holds locked for this task, stake token
+    /// @param committedRound last round with a direct commitment
+    /// @param revealedRound last round whose direct commitment was revealed
+    /// @param openedRound last round whose openings they announced
+    /// @param dataRows rows of their shard
+    /// @param dataRoot ordered tree over their salted rows
+    /// @param commitment last direct commitment
+    struct Enrolment {
+        uint32 index;
+        uint32 activeFrom;
+        uint32 activeUntil;
+        uint96 stake;
+        uint32 committedRound;
+        uint32 revealedRound;
+        uint32 openedRound;
+        uint32 dataRows;
+        bytes32 dataRoot;
+        bytes32 commitment;
+    }
+
+    /// @notice Who acted in the current round, batches included.
+    struct Progress {
+        uint32 round;
+        uint32 expected;
+        uint32 committed;
+        uint32 revealed;
+        uint32 opened;
+        uint32 batches;
+    }
+
+    /// @notice A commitment that its trainer signed for a relayer (EIP-712, compact signature of EIP-2098).
+    struct SignedCommit {
+        bytes32 commitment;
+        bytes32 r;
+        bytes32 vs;
+    }
+
+    /// @notice One position of a batch at its reveal. Not revealed: `salt` and `deltaDigest` are zero and
+    /// `transcriptRoot` holds the bare commitment.
+    struct BatchReveal {
+        address trainer;
+        bytes32 deltaDigest;
+        bytes32 transcriptRoot;
+        bytes32 salt;
+    }
+
+    event TrainerEnrolled(
+        uint64 indexed taskId, address indexed trainer, uint32 index, uint32 activeFrom, bytes32 dataRoot, uint32 dataRows, uint96 stake
+    );
+    event StakeToppedUp(uint64 indexed taskId, address indexed trainer, uint96 stake, uint32 activeFrom);
+    /// @notice The trainer left, or its stake fell below the task's minimum.
+    event TrainerStopped(uint64 indexed taskId, address indexed trainer, uint32 activeUntil);
+    event TrainerReleased(uint64 indexed taskId, address indexed trainer, uint96 stake);
+    event Committed(uint64 indexed taskId, uint32 indexed round, address indexed trainer, bytes32 commitment);
+    event BatchCommitted(
+        uint64 indexed taskId, uint32 indexed round, uint32 batchId, bytes32 root, address[] trainers, bytes32[] commitments
+    );
+    event Revealed(
+        uint64 indexed taskId, uint32 indexed round, address indexed trainer, bytes32 deltaDigest, bytes32 transcriptRoot
+    );
+    event BatchRevealed(uint64 indexed taskId, uint32 indexed round, uint32 batchId, BatchReveal[] entries);
+    event OpeningsPublished(uint64 indexed taskId, uint32 indexed round, address indexed trainer);
+    event BondForfeited(uint64 indexed taskId, uint32 indexed round, address indexed trainer, uint96 amount);
+    event TrainerSlashed(
+        uint64 indexed taskId, uint32 indexed round, address indexed trainer, Fault fault, uint96 amount, address prover
+    );
+
+    error NotModule(address caller);
+    error AlreadyEnrolled(uint64 taskId, address trainer);
+    error NotEnrolled(uint64 taskId, address trainer);
+    error InvalidShard(bytes32 dataRoot, uint32 dataRows);
+    error NotActive(uint64 taskId, uint32 round, address trainer);
+    error ZeroCommitment();
+    error AlreadyCommitted(uint64 taskId, uint32 round, address trainer);
+    /// @notice The bond of an earlier, unrevealed commitment must be settled first (`forfeitBond`).
+    error BondOutstanding(uint64 taskId, uint32 round, address trainer);
+    error NotCommitted(uint64 taskId, uint32 round, address trainer);
+    error CommitmentMismatch(bytes32 committed, bytes32 revealed);
+    error AlreadyRevealed(uint64 taskId, uint32 round, address trainer);
+    error NotRevealed(uint64 taskId, uint32 round, address trainer);
+    error AlreadyOpened(uint64 taskId, uint32 round, address trainer);
+    /// @notice Batches hold 1 to 256 commitments in ascending order of the trainers' index.
+    error InvalidBatch(uint256 length);
+    error BatchNotSorted(uint32 previousIndex, uint32 index);
+    error UnknownBatch(uint64 taskId, uint32 round, uint32 batchId);
+    error BatchRootMismatch(bytes32 expected, bytes32 actual);
+    error InvalidSignature(uint256 position);
+    error RevealStillOpen(uint64 taskId, uint32 round);
+    error AlreadyPenalised(uint64 taskId, uint32 round, address trainer);
+    error NothingAtStake(uint64 taskId, address trainer);
+    error NotPunishable(uint64 taskId, uint32 round, address trainer);
+    error InvalidProof(bytes32 root, bytes32 leaf);
+    error StillBound(uint64 taskId, address trainer, uint64 until);
+
+    // Trainers.
+
+    /// @notice Join a task from its next round on, with a fixed shard; locks the task's `trainerStake`.
+    /// @param dataRoot ordered tree over the salted rows
+    /// @param dataRows number of rows, at least 1
+    function enrol(uint64 taskId, bytes32 dataRoot, uint32 dataRows) external;
+
+    /// @notice Fill the locked stake up to `trainerStake` after a penalty; active again from the next round on.
+    function topUp(uint64 taskId) external;
+
+    /// @notice Take no part in later rounds.
+    function resign(uint64 taskId) external;
+
+    /// @notice Unlock the stake of a trainer who left, `slash` seconds after the last round it could act in.
+    /// Anyone may call.
+    function release(uint64 taskId, address trainer) external;
+
+    /// @notice Commit to this round's work.
+    /// @param commitment `commitmentHash(taskId, round, caller, reveal)`
+    function commit(uint64 taskId, bytes32 commitment) external;
+
+    /// @notice Bring many trainers' signed commitments in one transaction. Anyone may relay.
+    function commitBatch(uint64 taskId, SignedCommit[] calldata commits) external returns (uint32 batchId);
+
+    /// @notice Reveal the caller's direct commitment.
+    function reveal(uint64 taskId, bytes32 deltaDigest, bytes32 transcriptRoot, bytes32 salt) external;
+
+    /// @notice Reveal a whole batch (positions that are not revealed keep their bare commitment). Anyone may relay:
+    /// knowing the salt is the authority.
+    function revealBatch(uint64 taskId, uint32 batchId, BatchReveal[] calldata entries) external;
+
+    /// @notice Reveal one batched commitment, for a trainer whose relayer is gone.
+    function revealFromBatch(uint64 taskId, address trainer, RevealData calldata data, CommitmentRef calldata ref) external;
+
+    /// @notice Announce that the openings of the caller's round are in the store.
+    function openingsPublished(uint64 taskId) external;
+
+    // Penalties; anyone may call.
+
+    /// @notice Burn the bond of a commitment of `round` that was not revealed in time.
+    function forfeitBond(uint64 taskId, uint32 round, address trainer, CommitmentRef calldata ref) external;
+
+    /// @notice Slash a trainer whom a final settlement rejects or calls withheld. The prover's share goes to the pot of
+    /// the round's agreeing verifiers.
+    function slash(uint64 taskId, uint32 round, SettlementLeaf calldata leaf, bytes32[] calldata proof) external;
+
+    // Modules only.
+
+    /// @notice Fix the participants of a round. @return trainers number of trainers who may commit
+    function openRound(uint64 taskId, uint32 round) external returns (uint32 trainers);
+
+    /// @notice Record a proven fault of the current round and slash for it.
+    function punish(uint64 taskId, uint32 round, address trainer, Fault fault, address prover) external;
+
+    // Views.
+
+    function enrolmentOf(uint64 taskId, address trainer) external view returns (Enrolment memory);
+    function progressOf(uint64 taskId) external view returns (Progress memory);
+    /// @notice The trainer's direct commitment of the round, zero if none (or if it was batched).
+    function commitmentOf(uint64 taskId, uint32 round, address trainer) external view returns (bytes32);
+    function batchRootOf(uint64 taskId, uint32 round, uint32 batchId) external view returns (bytes32);
+    function trainerCount(uint64 taskId) external view returns (uint256);
+    /// @notice Trainers who ever enrolled, in order of enrolment, `limit` of them from `offset` on.
+    function trainersOf(uint64 taskId, uint256 offset, uint256 limit)
+        external
+        view
+        returns (address[] memory trainers, Enrolment[] memory enrolments);
+    function hasCommitted(uint64 taskId, uint32 round, address trainer) external view returns (bool);
+    function faultOf(uint64 taskId, uint32 round, address trainer) external view returns (Fault);
+    function commitmentHash(uint64 taskId, uint32 round, address trainer, RevealData calldata data)
+        external
+        view
+        returns (bytes32);
+    /// @notice Whether the trainer committed to exactly this work in the given round (current round only).
+    function isCommitted(uint64 taskId, uint32 round, address trainer, RevealData calldata data, CommitmentRef calldata ref)
+        external
+        view
+        returns (bool);
+}
