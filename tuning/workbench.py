@@ -1,0 +1,172 @@
+"""A task's model, method and layout, ready to compute: what trainer, verifier and auditor all work on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from protocol.rows import canonical_row
+from protocol.spec import TaskSpec
+from protocol.state import Layout, Vector, check_vector
+from tuning.data import make_batch
+from tuning.errors import ModelError
+from tuning.methods import Method, create_method
+from tuning.models import load_base
+from tuning.optimizers import constants_table, optimizer_id, slots_of
+from tuning.precision import Precision, assert_wide, computing_in
+from tuning.randomness import CounterDropout
+
+__all__ = ["Workbench", "training_precision"]
+
+
+def training_precision(spec: TaskSpec) -> Precision:
+    """What a trainer computes gradients in."""
+    return "float64" if spec.training.numeric == "exact" else spec.training.gradient_dtype
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """Model with its trainable tensors. Vectors are float32, shape (P,), in the layout's order.
+
+    One workbench serves one thread: `gradient` and `load` write the adapter into the model.
+    """
+
+    spec: TaskSpec
+    precision: Precision
+    device: str
+    method: Method
+    model: nn.Module
+    tokenizer: Any
+    layout: Layout
+    start: Vector
+    """The values that the method's seed gives; the spec's `start_digest` names them or another starting adapter."""
+
+    @classmethod
+    def from_spec(cls, spec: TaskSpec, device: str = "cpu", precision: Precision | None = None) -> Workbench:
+        """Load the task's model and attach its method. `precision` defaults to what a trainer uses.
+
+        Raises ModelError, MethodError, or NarrowingError if the model cannot be kept in float64 where that is asked.
+        """
+        precision = precision or training_precision(spec)
+        if device.startswith("cuda"):
+            _be_deterministic_on_cuda()
+        base = load_base(spec.model, spec.method.seed, precision, device)
+        method = create_method(spec.method)
+        with computing_in(precision):
+            model = method.attach(base.model, spec.model.kind, spec.method.seed).to(device)
+        model.train(spec.training.dropout)
+        trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        layout = Layout.of({name: tuple(p.shape) for name, p in trainable.items()})
+        start = _flat([trainable[name].detach() for name in layout.names]).float().cpu().numpy()
+        bench = cls(spec, precision, device, method, model, base.tokenizer, layout, start)
+        bench.load(start)
+        if precision == "float64":
+            assert_wide(lambda: bench.gradient(_probe_rows(bench), bytes(32), parts=1))
+        return bench
+
+    @property
+    def optimizer(self) -> int:
+        return optimizer_id(self.spec.optimizer)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return slots_of(self.spec.optimizer)
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Trainable parameters in the layout's order."""
+        named = dict(self.model.named_parameters())
+        return [named[name] for name in self.layout.names]
+
+    @cached_property
+    def constants(self) -> NDArray[np.float32]:
+        """The optimiser's constants table, shape (steps, 16)."""
+        return constants_table(self.spec.optimizer, self.spec.training.steps)
+
+    def initial_state(self) -> Vector:
+        """A copy of the seeded starting values."""
+        return self.start.copy()
+
+    def load(self, theta: Vector | Tensor) -> None:
+        """Write adapter values into the model, rounded to its precision. Raises EncodingError if they do not fit."""
+        values = (
+            theta if isinstance(theta, Tensor) else torch.from_numpy(check_vector(theta, self.layout.size, "theta"))
+        )
+        values = values.to(self.device)
+        with torch.no_grad():
+            for name, parameter in zip(self.layout.names, self.parameters, strict=True):
+                parameter.copy_(values[self.layout.slices[name]].view(parameter.shape))
+
+    def gradient(self, rows: Sequence[bytes], dropout_key: bytes, parts: int | None = None) -> tuple[Tensor, float]:
+        """Gradient of the batch's mean loss at the loaded values, shape (P,), in the model's precision; loss in nats.
+
+        `rows` are canonical rows in batch order. Raises RowError or EncodingError for a bad row.
+        """
+        parts = parts or self.spec.training.accumulation
+        config = getattr(self.model, "config", None)
+        batch = make_batch(
+            rows, self.spec.model, tokenizer=self.tokenizer, config=config, parts=parts, device=self.device
+        )
+        parameters = self.parameters
+        total: Tensor | None = None
+        loss_sum = 0.0
+        with ExitStack() as stack:
+            stack.enter_context(computing_in(self.precision))
+            if self.spec.training.dropout:
+                stack.enter_context(CounterDropout(dropout_key))
+            for part in batch.parts:
+                loss = self._loss_sum(part) / batch.count
+                gradients = torch.autograd.grad(loss, parameters, materialize_grads=True, allow_unused=True)
+                flat = _flat(gradients)
+                total = flat if total is None else total + flat
+                loss_sum += float(loss.detach())
+        if total is None:
+            raise ValueError("a batch has at least one row")
+        return total, loss_sum
+
+    def export(self, theta: Vector, folder: Path) -> None:
+        """Write the adapter as a folder that `PeftModel.from_pretrained` loads."""
+        self.load(theta)
+        self.method.export(self.model, folder, self.spec.model.source)
+
+    def _loss_sum(self, part: dict[str, Tensor]) -> Tensor:
+        inputs = {name: tensor for name, tensor in part.items() if name != "labels"}
+        logits = self.model(**inputs).logits
+        labels = part["labels"]
+        if self.spec.model.kind == "causal-lm":
+            logits, labels = logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
+        return torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+
+
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def _probe_rows(bench: Workbench) -> list[bytes]:
+    match bench.spec.model.kind:
+        case "sequence-classification":
+            return [canonical_row({"text": "probe", "label": 0})]
+        case "causal-lm":
+            return [canonical_row({"text": "a probe of several words"})]
+        case _:
+            config: Any = bench.model.config
+            return [canonical_row({"pixels": [128] * (config.num_channels * config.image_size**2), "label": 0})]
+
+
+def _be_deterministic_on_cuda() -> None:
+    if not torch.cuda.is_available():
+        raise ModelError("no CUDA device is available here")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
