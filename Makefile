@@ -7,9 +7,8 @@ SHELL := /bin/sh
 PYTHON ?= $(firstword $(shell command -v python3.11 python3 2>/dev/null))
 VENV := $(CURDIR)/.venv
 STAMPS := build/stamps
-PACKAGES := protocol tuning incentives trainer verifier auditor deltaproof
 
-export PATH := $(VENV)/bin:$(PATH)
+export PATH := $(VENV)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 # brownie and forge find the compiler here (solc-v0.8.37).
 export SOLCX_BINARY_PATH := $(CURDIR)/scripts/solc
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -27,12 +26,12 @@ help:
 setup: $(STAMPS)/python $(STAMPS)/node $(STAMPS)/assets contracts
 
 demo: setup
-	$(VENV)/bin/deltaproof demo
+	@deltaproof demo
 
 test: setup
 	@scripts/run_tests.sh
 
-lint: setup
+lint: $(STAMPS)/python
 	ruff check .
 	ruff format --check .
 	mypy
@@ -65,8 +64,8 @@ $(STAMPS)/assets: $(STAMPS)/node scripts/fetch_assets.py
 	@python scripts/fetch_assets.py
 	@touch $@
 
+# The script itself sees whether anything changed.
 contracts: $(STAMPS)/node
-	@echo "[5/5] contracts"
 	@python scripts/compile_contracts.py
 
 lock: $(STAMPS)/python

@@ -35,6 +35,7 @@ def main() -> int:
     digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode() + dependencies()).hexdigest()
     if STAMP.is_file() and STAMP.read_text() == digest and any(ARTIFACTS.glob("*.json")):
         return 0
+    print("[5/5] contracts")
     output = run_compiler(request)
     errors = [error for error in output.get("errors", []) if error["severity"] == "error"]
     for error in output.get("errors", []):
@@ -49,7 +50,7 @@ def main() -> int:
     write(artifacts)
     STAMP.parent.mkdir(parents=True, exist_ok=True)
     STAMP.write_text(digest)
-    print(f"compiled {len(artifacts)} contracts into {ARTIFACTS.relative_to(REPOSITORY)}")
+    print(f"  {len(artifacts)} contracts compiled into {ARTIFACTS.relative_to(REPOSITORY)}")
     return 0
 
 
