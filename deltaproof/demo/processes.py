@@ -93,6 +93,7 @@ class Supervisor:
         """Run a command to its end and return its last JSON object. Raises CommandError with what it printed."""
         finished = subprocess.run(
             command(arguments),
+            check=False,
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,

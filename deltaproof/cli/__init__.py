@@ -1,0 +1,76 @@
+"""The command `deltaproof`: one module for each group of commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from types import FrameType
+
+import click
+import typer
+from rich.console import Console
+
+from deltaproof.cli import audit, chain, demo, roles, task
+from protocol.errors import DeltaproofError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="deltaproof",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""Pay for verified fine-tuning.
+
+A **sponsor** funds a task, **trainers** tune an adapter and commit every step, **verifiers** replay drawn steps and
+score each delta, the contract pays, and anyone **audits**.
+
+Try it: `deltaproof demo`. On your own: `deltaproof chain up`, `deltaproof deploy`, `deltaproof task create`, then
+`deltaproof trainer run` and `deltaproof verifier run` with a key each.""",
+)
+app.add_typer(chain.app, name="chain")
+app.command("deploy")(chain.deploy)
+app.command("faucet")(chain.faucet)
+app.add_typer(task.app, name="task")
+app.add_typer(roles.sponsor_app, name="sponsor")
+app.add_typer(roles.trainer_app, name="trainer")
+app.add_typer(roles.verifier_app, name="verifier")
+app.command("claim")(roles.claim)
+app.command("history")(audit.history)
+app.command("audit")(audit.audit)
+app.command("demo")(demo.demo)
+
+
+def main() -> None:
+    """Run the command line; expected errors become one message and exit code 1, Ctrl-C exit code 130."""
+    # A role's model is small; the libraries must never reach for a hub, and two threads of it only fight each other.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = app(standalone_mode=False)
+    except DeltaproofError as error:
+        _fail(str(error), 1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("stopped; the same command continues where it was", 130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, code: int) -> None:
+    if "--json" in sys.argv:
+        sys.stdout.write(json.dumps({"event": "error", "message": message}) + "\n")
+        sys.stdout.flush()
+    Console(stderr=True, highlight=False).print(
+        f"deltaproof: {message}", style="red" if code == 1 else "", markup=False
+    )
+    sys.exit(code)

@@ -1,0 +1,78 @@
+"""Options that several commands share, and how a command reports and fails."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+__all__ = [
+    "ContractOption",
+    "HomeOption",
+    "JsonOption",
+    "KeyOption",
+    "RpcOption",
+    "StoreOption",
+    "TaskOption",
+    "console",
+    "show_result",
+]
+
+RpcOption = Annotated[
+    str, typer.Option("--rpc", envvar="DELTAPROOF_RPC", help="JSON-RPC URL of the chain.", metavar="URL")
+]
+StoreOption = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="DELTAPROOF_STORE",
+        help="Artifact store: a folder, or any fsspec URL such as s3://bucket/prefix.",
+        metavar="URL",
+    ),
+]
+ContractOption = Annotated[
+    str,
+    typer.Option(
+        "--contract",
+        envvar="DELTAPROOF_CONTRACT",
+        help="Address of the TaskManager contract; the others are read from it.",
+        metavar="ADDRESS",
+    ),
+]
+KeyOption = Annotated[
+    str,
+    typer.Option(
+        "--key",
+        envvar="DELTAPROOF_KEY",
+        help="Private key: a file that holds it, an encrypted keystore, or 64 hexadecimal digits "
+        "(prefer the file or the environment: arguments are visible to other users).",
+        metavar="KEY",
+    ),
+]
+HomeOption = Annotated[
+    Path,
+    typer.Option(
+        "--home",
+        envvar="DELTAPROOF_HOME",
+        help="Folder for this participant's secrets and work; a stopped command continues from it.",
+        metavar="FOLDER",
+    ),
+]
+TaskOption = Annotated[int, typer.Option("--task", envvar="DELTAPROOF_TASK", help="Number of the task.", min=0)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text for people.")]
+
+console = Console(highlight=False)
+
+
+def show_result(result: Mapping[str, object], *, as_json: bool, text: str) -> None:
+    """The outcome of a command: one JSON object, or text."""
+    if as_json:
+        sys.stdout.write(json.dumps(result) + "\n")
+        sys.stdout.flush()
+    else:
+        console.print(text, markup=False)

@@ -1,0 +1,30 @@
+"""Who takes part in the demo, and with what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DEPLOYER", "SPONSOR", "TRAINERS", "VERIFIERS", "Participant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """One process with a key of its own. `account` is its place among the chain's funded accounts."""
+
+    name: str
+    account: int
+    honest: bool = True
+    shard: str = ""
+    about: str = ""
+
+
+DEPLOYER = Participant("deployer", 0)
+SPONSOR = Participant("sponsor", 1)
+TRAINERS = (
+    Participant("alice", 2, shard="imdb", about="film sentences"),
+    Participant("bob", 3, shard="yelp", about="restaurant sentences"),
+    Participant("carol", 4, shard="amazon", about="product sentences"),
+    Participant("nora", 5, shard="noisy", about="honest work, 90 % of the labels flipped"),
+    Participant("mallory", 6, honest=False, shard="cheat", about="skips half of the steps and makes them up"),
+)
+VERIFIERS = (Participant("victor", 7), Participant("vera", 8), Participant("vincent", 9))

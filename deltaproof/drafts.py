@@ -1,0 +1,119 @@
+"""From what a sponsor writes to a complete task spec.
+
+A draft is a spec without the digests that only a program can compute, and with one table more, `[sponsor]`, which
+names files and never leaves the sponsor's machine:
+
+    [sponsor]
+    validation = "validation.jsonl"   # rows of all rounds, cut into sets of validation.rows
+    test = "test.jsonl"               # the final held-out set
+
+Digests that the draft does give are checked, not replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltaproof.errors import UsageError
+from protocol.rows import read_shard
+from protocol.spec import TaskSpec, parse_spec, read_toml
+from protocol.state import Vector, component_root
+from protocol.types import ZERO_DIGEST, Digest32, digest32, hex_of
+from protocol.validation import ValidationSet, seal_validation
+
+__all__ = ["PreparedTask", "prepare_task"]
+
+SPONSOR_KEYS = {"validation", "test"}
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTask:
+    """A complete spec with what the sponsor publishes at once (the adapter) and later (the validation sets)."""
+
+    spec: TaskSpec
+    start: Vector
+    validation: tuple[tuple[ValidationSet, Digest32], ...]
+    """Rows and salt of each round's set in order, then of the final test set."""
+
+
+def prepare_task(path: Path, secret: Digest32) -> PreparedTask:
+    """Complete and check the draft at `path`. The sponsor's `secret` makes the salts, so that a repeat gives the same.
+
+    Raises SpecError or UsageError naming what is wrong, OSError for an unreadable file.
+    """
+    from tuning.models import resolve_source, weights_digest
+    from tuning.workbench import Workbench
+
+    tables = read_toml(path)
+    validation = _validation_sets(tables, path, secret)
+    _complete(tables, "validation", "commitments", [hex_of(seal_validation(*item)[0]) for item in validation])
+    source = _table(tables, "model").get("source")
+    if isinstance(source, str):
+        _complete(tables, "model", "weights_digest", hex_of(weights_digest(resolve_source(source))))
+    _complete(tables, "method", "seed", hex_of(_derived(secret, "method seed", b"")), keep=True)
+    tables.setdefault("start_digest", hex_of(ZERO_DIGEST))
+    draft = parse_spec(tables, origin=str(path))
+
+    start = Workbench.from_spec(draft).initial_state()
+    digest = component_root(start)
+    if draft.start_digest not in (ZERO_DIGEST, digest):
+        raise UsageError(
+            f"{path}: start_digest is {hex_of(draft.start_digest)}, but the method's seed gives {hex_of(digest)}; "
+            "remove the key to let it be computed"
+        )
+    return PreparedTask(draft.model_copy(update={"start_digest": digest}), start, validation)
+
+
+def _validation_sets(
+    tables: dict[str, object], path: Path, secret: Digest32
+) -> tuple[tuple[ValidationSet, Digest32], ...]:
+    sponsor = tables.pop("sponsor", None)
+    if not isinstance(sponsor, Mapping):
+        raise UsageError(f"{path}: add a table [sponsor] with the files of the hidden rows: validation and test")
+    if unknown := sorted(set(sponsor) - SPONSOR_KEYS):
+        raise UsageError(f"{path}: unknown key {unknown[0]!r} in [sponsor]; it has {', '.join(sorted(SPONSOR_KEYS))}")
+    if missing := sorted(SPONSOR_KEYS - set(sponsor)):
+        raise UsageError(f"{path}: [sponsor] lacks {missing[0]!r}")
+    rounds = _whole_number(_table(tables, "rewards").get("rounds"), f"{path}: rewards.rounds")
+    size = _whole_number(_table(tables, "validation").get("rows"), f"{path}: validation.rows")
+    rows = read_shard(path.parent / str(sponsor["validation"]))
+    if len(rows) < rounds * size:
+        raise UsageError(
+            f"{sponsor['validation']} has {len(rows)} rows; {rounds} rounds of {size} need {rounds * size}"
+        )
+    test = read_shard(path.parent / str(sponsor["test"]))
+    if not test:
+        raise UsageError(f"{sponsor['test']} has no rows")
+    parts = [*(rows[i * size : (i + 1) * size] for i in range(rounds)), test]
+    sets = [ValidationSet(rows=tuple(row.decode() for row in part)) for part in parts]
+    return tuple((s, _derived(secret, "validation salt", bytes([i]) + s.digest())) for i, s in enumerate(sets))
+
+
+def _complete(tables: dict[str, object], section: str, key: str, value: object, *, keep: bool = False) -> None:
+    table = _table(tables, section)
+    if not keep and key in table and table[key] != value:
+        raise UsageError(
+            f"{section}.{key} in the draft is {table[key]!r}, but it is {value!r} here; "
+            "remove the key or mend the source"
+        )
+    table.setdefault(key, value)
+
+
+def _table(tables: dict[str, object], name: str) -> dict[str, object]:
+    table = tables.setdefault(name, {})
+    if not isinstance(table, dict):
+        raise UsageError(f"[{name}] must be a table")
+    return table
+
+
+def _whole_number(value: object, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{name} must be a whole number above 0, not {value!r}")
+    return value
+
+
+def _derived(secret: Digest32, purpose: str, data: bytes) -> Digest32:
+    return digest32(hashlib.sha256(b"deltaproof/sponsor/" + purpose.encode() + b"\x00" + secret + data).digest())

@@ -1,0 +1,1 @@
+"""A verifier's working life: draw samples, replay, judge, score, attest, settle, dispute."""

@@ -1,0 +1,144 @@
+"""Judge what a trainer submitted: fetch, check, replay the given steps, and say what was found.
+
+A pure function of chain facts and artifacts, used by verifiers for their own samples and by auditors for anybody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from protocol.attestation import CheckRecord, TrainerFinding
+from protocol.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge
+from protocol.settlement import Verdict
+from protocol.spec import TaskSpec
+from protocol.state import Vector
+from protocol.store import ArtifactStore
+from protocol.types import Address, Digest32, RoundIndex, StepIndex, TaskId, address_bytes, hex_of
+from tuning.replay import ReplayContext, StepVerdict, judge_step
+from tuning.step import RoundContext
+from tuning.workbench import Workbench
+
+__all__ = ["Judgement", "RoundFacts", "Submission", "judge_submission"]
+
+SUBMISSION = -1
+"""Stands for the step in checks on a whole submission."""
+UNUSABLE = (ArtifactMissing, ArtifactAltered, ArtifactTooLarge)
+"""What makes an artifact worthless. A store that does not answer at all is no verdict; it is raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFacts:
+    """What the chain fixes for everybody in a round."""
+
+    task_id: TaskId
+    round: RoundIndex
+    start_digest: Digest32
+    order_seed: Digest32
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What the chain says about one trainer who committed. Digests are None if it did not reveal."""
+
+    trainer: Address
+    data_root: Digest32
+    data_rows: int
+    delta_digest: Digest32 | None
+    transcript_root: Digest32 | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A finding and, if the submission was accepted, the adapter it leads to, float32 of shape (P,)."""
+
+    finding: TrainerFinding
+    theta: Vector | None
+
+
+def judge_submission(
+    bench: Workbench,
+    store: ArtifactStore,
+    facts: RoundFacts,
+    submission: Submission,
+    steps: Sequence[int],
+    progress: Callable[[StepVerdict], None] = lambda _: None,
+) -> Judgement:
+    """Check one submission, replaying `steps`; stops at the first check that fails.
+
+    `bench` computes in float64. Raises StoreUnavailable: an unreachable store is nobody's fault.
+    """
+    if submission.delta_digest is None or submission.transcript_root is None:
+        return _without_adapter(submission, Verdict.UNREVEALED, "reveal", "committed, but revealed nothing")
+    if problem := enrolment_problem(bench.spec, submission):
+        return _without_adapter(submission, Verdict.REJECTED, "data", problem)
+    try:
+        theta = store.get_tensors(submission.delta_digest, bench.layout.size)
+    except UNUSABLE as error:
+        return _without_adapter(submission, Verdict.WITHHELD, "delta", f"the delta cannot be used: {error}")
+
+    context = replay_context(facts, submission, submission.transcript_root, submission.delta_digest)
+    limits = context.round.opening_limits(bench.spec, bench.layout.size)
+    checks: list[CheckRecord] = []
+    for step in steps:
+        try:
+            opening = store.get_opening(submission.transcript_root, StepIndex(step), limits)
+        except UNUSABLE as error:
+            checks.append(
+                CheckRecord(step=step, check="opening", passed=False, measured=0.0, message=str(error)[:2000])
+            )
+            return Judgement(_finding(submission, Verdict.WITHHELD, checks), None)
+        verdict = judge_step(bench, opening, step, context)
+        progress(verdict)
+        checks.append(_record(verdict))
+        if not verdict.accepted:
+            return Judgement(_finding(submission, Verdict.REJECTED, checks), None)
+    return Judgement(_finding(submission, Verdict.ACCEPTED, checks), theta)
+
+
+def enrolment_problem(spec: TaskSpec, submission: Submission) -> str | None:
+    """Why the trainer's data does not fit the task, if it does not."""
+    if submission.data_rows < spec.data.min_rows:
+        return f"enrolled {submission.data_rows} rows where the task asks for {spec.data.min_rows}"
+    if spec.data.roots and submission.data_root not in spec.data.roots:
+        return f"enrolled the data root {hex_of(submission.data_root)}, which the task does not name"
+    return None
+
+
+def replay_context(
+    facts: RoundFacts, submission: Submission, transcript_root: Digest32, delta_digest: Digest32
+) -> ReplayContext:
+    """What a replay of this trainer's round is checked against."""
+    return ReplayContext(training_context(facts, submission), transcript_root, delta_digest)
+
+
+def training_context(facts: RoundFacts, submission: Submission) -> RoundContext:
+    """The trainer's round as the training step knows it."""
+    return RoundContext(
+        task_id=facts.task_id,
+        round=facts.round,
+        trainer=address_bytes(submission.trainer),
+        order_seed=facts.order_seed,
+        data_root=submission.data_root,
+        rows=submission.data_rows,
+        start_digest=facts.start_digest,
+    )
+
+
+def _record(verdict: StepVerdict) -> CheckRecord:
+    return CheckRecord(
+        step=verdict.step,
+        check=verdict.failed or "replay",
+        passed=verdict.accepted,
+        measured=min(verdict.magnitude, 1e300),
+        message=verdict.message[:2000],
+    )
+
+
+def _finding(submission: Submission, verdict: Verdict, checks: Sequence[CheckRecord]) -> TrainerFinding:
+    return TrainerFinding(trainer=submission.trainer, verdict=verdict, checks=tuple(checks))
+
+
+def _without_adapter(submission: Submission, verdict: Verdict, check: str, message: str) -> Judgement:
+    record = CheckRecord(step=SUBMISSION, check=check, passed=False, measured=0.0, message=message[:2000])
+    return Judgement(_finding(submission, verdict, [record]), None)
