@@ -1,68 +1,90 @@
 """The default estimator: a surrogate of the game, the sampled values put in, and what the residuals say of the rest.
 
 1. Ask for a stratified design of complementary pairs (`_design`).
-2. Fit a surrogate; its leave-one-out residuals are what it would have erred by on a coalition it had not seen.
-3. phi = index of (surrogate, with the true value where it was asked for) + gamma * D. D weighs the left-out residuals up
-   to the coalitions never asked for (difference estimator: Saernden, Swensson and Wretman 1992): with gamma = 1 the
-   surrogate's bias is gone in expectation, at the price of D's noise; with gamma = 0 it stays. gamma is the positive-part
-   James-Stein weight, how much larger D is over all players than its own noise.
-4. Standard errors: those of D (design-based: they do not believe the surrogate), over pairs.
+2. Fit a surrogate (`_surrogate`). Its left-out residuals are what it errs by on coalitions it has not seen.
+3. phi = index of the surrogate, with the true value wherever it was asked for, + gamma D. D weighs the left-out residuals
+   up to the coalitions never asked for (difference estimator: Saerndal, Swensson and Wretman 1992): with gamma = 1 the
+   surrogate's bias is gone in expectation, at the price of D's noise. gamma is the positive-part James-Stein weight: how
+   far the mean square of D over players exceeds that of its noise.
+4. Errors. The estimate is linear in the sampled values, so leaving a pair out moves it by weight times left-out residual:
+   the sum of squares is the jackknife's variance (HC3; MacKinnon and White 1985). To it comes the scatter of residuals
+   never asked for, and the bias that gamma < 1 leaves. None of this takes the surrogate's word for its own precision.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from incentives.semivalues._design import Design, mass, pair_design
+from incentives.semivalues._design import pair_design
 from incentives.semivalues._index import Index
-from incentives.semivalues._integrate import surrogate_index
+from incentives.semivalues._integrate import Rule, expanded, rule
 from incentives.semivalues._kernels import points
+from incentives.semivalues._linalg import product
 from incentives.semivalues._oracle import Oracle
 from incentives.semivalues._result import Estimate, Floats
 from incentives.semivalues._stream import Stream
-from incentives.semivalues._surrogate import fit
+from incentives.semivalues._surrogate import Surrogate, fit
 
-_WIDEN = 1.15
-"""Left-out residuals are a little optimistic, because the ridge was chosen to make them small."""
+_CHUNK = 2048
 
 
 def auto(oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate:
     """See the module. Raises BudgetError if the budget does not pay for a design."""
     design = pair_design(index, oracle.budget, Stream(seed, "auto/design"))
     values = oracle.ask(design.coalitions)
-    expansion = _expansion(design, index)
-    fitted = slice(1, None)  # the mean of no deltas does not exist; v(none) is known and put in
-    centres = points(design.coalitions[fitted], weights)
-    importance = (expansion**2).sum(axis=1) * (1.0 - design.probability)
-    surrogate = fit(centres, values[fitted], importance[fitted] if importance.any() else np.ones(len(values) - 1))
-    modelled = np.concatenate([[0.0], surrogate.predict(centres)])
-    left_out = np.concatenate([[0.0], surrogate.left_out])
+    none, values = values[0], values[1:]  # the mean of no deltas does not exist: v(none) is known, not modelled
+    asked = design.coalitions[1:]
+    unseen = 1.0 - design.probability[1:, None]
+    expansion = expanded(design, index)[1:]
+    direct = expansion * design.probability[1:, None]  # c_i(S)
 
-    whole = surrogate_index(surrogate, index, weights, Stream(seed, "auto/nodes"))
-    # The model knows nothing of no coalition at all; `whole` takes it as 0 there.
-    put_in = whole.values + ((expansion * design.probability[:, None]) * (values - modelled)[:, None]).sum(axis=0)
-    unseen = expansion * ((1.0 - design.probability) * left_out)[:, None]
-    correction = unseen.sum(axis=0)
-    noise = _over_pairs(expansion * (np.sqrt(1.0 - design.probability) * left_out)[:, None])
-    signal = float((correction**2).sum())
-    gamma = max(0.0, 1.0 - float((noise**2).sum()) / signal) if signal > 0 else 0.0
+    importance = (expansion**2 * unseen).sum(axis=1)
+    surrogate = fit(points(asked, weights), values, importance if importance.any() else np.ones(len(values)))
+    columns, rule_error = _integrated(surrogate, rule(index), weights)
+    # The functional that is left to the surrogate: coalitions never asked for.
+    functional = columns - product(direct.T, surrogate.matrix)
+    of_constant = index.join[0] - direct.sum(axis=0)  # index of the game 1[S not empty] is p(0)
+    modelled = surrogate.value_weights(functional, of_constant)  # [players, n]
+
+    residual = surrogate.left_out[:, None]
+    correction = (expansion * unseen * residual).sum(axis=0)
+    noise = _over_pairs(expansion * np.sqrt(unseen) * residual)
+    jackknife = _over_pairs(modelled.T * residual)
+    scatter = _over_pairs(direct * np.sqrt(unseen / (1.0 - unseen)) * residual)
+    signal = float((correction**2).mean())
+    gamma = max(0.0, 1.0 - float((noise**2).mean()) / signal) if signal > 0 else 0.0
+    variance = np.maximum(jackknife**2 + scatter**2, gamma**2 * noise**2) + gamma * (1.0 - gamma) ** 2 * signal
     return Estimate(
-        put_in + gamma * correction,
-        np.sqrt((_WIDEN * noise) ** 2 + whole.standard_errors**2),
+        (modelled * values).sum(axis=1)
+        + (direct * values[:, None]).sum(axis=0)
+        - index.join[0] * none
+        + gamma * correction,
+        np.sqrt(variance + rule_error**2),
         oracle.evaluations,
         "auto",
-        {"kernel": surrogate.kernel, "ridge": surrogate.ridge, "residual_weight": gamma},
+        {
+            "kernel": surrogate.kernel,
+            "ridge": surrogate.ridge,
+            "residual_weight": gamma,
+            "integration_error": float(rule_error.max()),
+        },
     )
 
 
-def _expansion(design: Design, index: Index) -> Floats:
-    """c_i(S) / probability(S): float64 [n, players]."""
-    member, outsider = mass(index)
-    sizes = design.coalitions.sum(axis=1)
-    return np.where(design.coalitions, member[sizes, None], -outsider[sizes, None]) / design.expected[:, None]
+def _integrated(surrogate: Surrogate, nodes: Rule, weights: Floats) -> tuple[Floats, Floats]:
+    """Index of each kernel column, float64 [players, n], and the error of the surrogate's index, float64 [players]."""
+    where = points(nodes.nodes, weights)
+    columns = np.zeros((nodes.weights.shape[1], len(surrogate.centres)))
+    predictions = []
+    for start in range(0, len(where), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        near = surrogate.near(where[rows])
+        columns += product(nodes.weights[rows].T, near)
+        predictions.append(product(near, surrogate.coefficients[:, None])[:, 0] + surrogate.constant)
+    return columns, nodes.error(np.concatenate(predictions))
 
 
 def _over_pairs(terms: Floats) -> Floats:
-    """Root of the summed squares of pair totals, float64 [players]; rows 0 and 1 are none and all."""
-    pairs = terms.reshape(-1, 2, terms.shape[1]).sum(axis=1)
-    return np.sqrt((pairs**2).sum(axis=0))
+    """Root of the summed squares of pair totals, float64 [players]; row 0 (all) stands alone."""
+    pairs = terms[1:].reshape(-1, 2, terms.shape[1]).sum(axis=1)
+    return np.asarray(np.sqrt((pairs**2).sum(axis=0) + terms[0] ** 2))

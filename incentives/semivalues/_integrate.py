@@ -1,91 +1,119 @@
-"""The index of a surrogate: by all coalitions for few players, else by many nodes and a regression that leaves little
-to chance.
+"""The index of a function that costs nothing to evaluate, as a weighted sum over nodes.
+
+For few players the nodes are all coalitions. For more they are a large design of its own, and the weights are those of a
+difference estimator: phi(f) = phi(h) + weighed-up (f - h), where h is fitted to f on the nodes and linear in the members
+with coefficients that depend on the size, so that phi(h) is a closed form. Nodes and weights belong to the index and the
+number of players alone; they are computed once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from incentives.semivalues._design import mass, pair_design
-from incentives.semivalues._exact import all_coalitions, semivalue
-from incentives.semivalues._index import Index
-from incentives.semivalues._kernels import points
+from incentives.semivalues._design import Design, mass, pair_design
+from incentives.semivalues._exact import all_coalitions
+from incentives.semivalues._index import Index, index_by_name
 from incentives.semivalues._linalg import cholesky, product, solve
-from incentives.semivalues._result import Bools, Floats
+from incentives.semivalues._result import Bools, Floats, Ints
 from incentives.semivalues._stream import Stream
-from incentives.semivalues._surrogate import Surrogate
 
-_ALL_COALITIONS = 12
-_NODES = 8192
+_ALL_COALITIONS = 10
+_NODES = 6144
 
 
 @dataclass(frozen=True)
-class SurrogateIndex:
-    """values and standard_errors of the integration, float64 [players] each."""
+class Rule:
+    """nodes: bool [m, players], none of them empty, the full one first and then pairs of complements unless `exact`.
 
-    values: Floats
-    standard_errors: Floats
+    weights: float64 [m, players]; phi(f) = weights.T @ f(nodes), f(none) = 0.
+    """
+
+    nodes: Bools
+    weights: Floats
+    exact: bool
+    _features: Floats
+    _hat: Floats
+    _expansion: Floats
+
+    def error(self, values: Floats) -> Floats:
+        """Standard error of phi(f) from f at the nodes, float64 [players]."""
+        if self.exact:
+            return np.zeros(self.weights.shape[1])
+        rest = values[1:] - product(self._features, product(self._hat, values[1:, None]))[:, 0]
+        pairs = (self._expansion * rest[:, None]).reshape(-1, 2, self.weights.shape[1]).sum(axis=1)
+        return np.asarray(np.sqrt((pairs**2).sum(axis=0)))
 
 
-def surrogate_index(surrogate: Surrogate, index: Index, weights: Floats, stream: Stream) -> SurrogateIndex:
-    """The index of the surrogate as a game, with 0 for the empty coalition."""
-    players = index.players
+def rule(index: Index) -> Rule:
+    """The rule for an index."""
+    return _rule(index.name, index.players)
+
+
+@lru_cache(maxsize=16)
+def _rule(name: str, players: int) -> Rule:
+    index = index_by_name(name, players)
     if players <= _ALL_COALITIONS:
-        coalitions = all_coalitions(players)
-        values = surrogate.predict(points(coalitions, weights))
-        values[0] = 0.0
-        return SurrogateIndex(semivalue(coalitions, values, index), np.zeros(players))
-    return _sampled(surrogate, index, weights, stream)
-
-
-def _sampled(surrogate: Surrogate, index: Index, weights: Floats, stream: Stream) -> SurrogateIndex:
-    """phi(surrogate) = phi(h) + weighed-up (surrogate - h), with h linear in z by size, whose index is closed."""
-    design = pair_design(index, _NODES, stream)
+        nodes = all_coalitions(players)[1:]
+        nothing = np.zeros((0, 0))
+        return Rule(nodes, coefficients(nodes, index), True, nothing, nothing, nothing)
+    design = pair_design(index, _NODES, Stream(b"nodes", name))
+    expansion = expanded(design, index)
     inner = slice(2, None)
-    nodes = design.coalitions
-    values = surrogate.predict(points(nodes, weights))
-    values[0] = 0.0
+    features = _features(design.coalitions[inner])
+    importance = (expansion[inner] ** 2).sum(axis=1)[:, None]
+    weighted = features * importance
+    square = product(weighted.T, features)
+    square += 1e-10 * square.diagonal().max() * np.eye(len(square))
+    hat = solve(cholesky(square), weighted.T)  # [features, nodes]: h = features @ (hat @ f)
+    closed = _closed(index) - product(expansion[inner].T, features).T  # [features, players]
+    weights = expansion[1:].copy()
+    weights[1:] += product(hat.T, closed)
+    variance = expansion[inner] * np.sqrt(1.0 - design.probability[inner])[:, None]
+    return Rule(design.coalitions[1:], weights, False, features, hat, variance)
+
+
+def coefficients(coalitions: Bools, index: Index) -> Floats:
+    """c_i(S), the coefficient of v(S) in phi_i: float64 [n, players]."""
+    sizes = coalitions.sum(axis=1)
+    return np.where(coalitions, index.member_weight()[sizes, None], -index.outsider_weight()[sizes, None])
+
+
+def expanded(design: Design, index: Index) -> Floats:
+    """c_i(S) / probability(S): float64 [n, players]."""
     member, outsider = mass(index)
-    sizes = nodes.sum(axis=1)
-    expansion = np.where(nodes, member[sizes, None], -outsider[sizes, None]) / design.expected[:, None]
-    control = _features(nodes[inner], sizes[inner])
-    importance = np.sqrt((expansion[inner] ** 2).sum(axis=1))[:, None]
-    weighted = control * importance
-    gram_matrix = product(weighted.T, weighted)
-    gram_matrix += 1e-10 * gram_matrix.diagonal().max() * np.eye(len(gram_matrix))
-    target = values[inner, None] * importance
-    coefficients = solve(cholesky(gram_matrix), product(weighted.T, target))
-    rest = values.copy()
-    rest[inner] -= product(control, coefficients)[:, 0]
-    terms = expansion * rest[:, None]
-    pairs = (terms * np.sqrt(1.0 - design.probability)[:, None]).reshape(-1, 2, index.players).sum(axis=1)
-    closed = _closed(coefficients[:, 0], index)
-    return SurrogateIndex(closed + terms.sum(axis=0), np.sqrt((pairs**2).sum(axis=0)))
+    sizes = design.coalitions.sum(axis=1)
+    result: Floats = np.where(design.coalitions, member[sizes, None], -outsider[sizes, None])
+    return result / design.expected[:, None]
 
 
-def _by_size(sizes: np.ndarray, players: int) -> Floats:
+def _by_size(sizes: Ints, players: int) -> Floats:
     """Functions of the size that multiply the linear terms: float64 [n, 3]."""
     share = sizes / players
     return np.stack([np.ones_like(share), share, 1.0 / np.maximum(sizes, 1)], axis=1)
 
 
-def _features(coalitions: Bools, sizes: np.ndarray) -> Floats:
+def _features(coalitions: Bools) -> Floats:
     """[n, 3 + 3 players]: size functions, and each times z."""
-    functions = _by_size(sizes, coalitions.shape[1])
+    functions = _by_size(coalitions.sum(axis=1), coalitions.shape[1])
     linear = functions[:, :, None] * coalitions[:, None, :]
     return np.hstack([functions, linear.reshape(len(coalitions), -1)])
 
 
-def _closed(coefficients: Floats, index: Index) -> Floats:
-    """Index of h over sizes 1..N-1, 0 for none and all: E[h | i in, s] and E[h | i out, s] are sums over players."""
+def _closed(index: Index) -> Floats:
+    """Index of every feature as a game on the sizes 1..N-1, 0 for none and all: float64 [3 + 3 players, players].
+
+    phi_i = sum_s P(s-1) E[h | i in, |S|=s] - P(s) E[h | i out, |S|=s], and E[z_j] given the size is (s-1)/(N-1) or s/(N-1).
+    """
     players = index.players
     sizes = np.arange(1, players)
-    functions = _by_size(sizes, players)  # [sizes, 3]
-    constant = (functions * coefficients[:3]).sum(axis=1)
-    slope = (functions[:, :, None] * coefficients[3:].reshape(3, players)[None]).sum(axis=1)  # [sizes, players]
-    others = slope.sum(axis=1, keepdims=True) - slope
-    inside = constant[:, None] + slope + others * ((sizes - 1) / (players - 1))[:, None]
-    outside = constant[:, None] + others * (sizes / (players - 1))[:, None]
-    return (index.size_share[sizes - 1, None] * inside - index.size_share[sizes, None] * outside).sum(axis=0)
+    functions = _by_size(sizes, players).T  # [3, sizes]
+    inside, outside = index.size_share[sizes - 1] * functions, index.size_share[sizes] * functions
+    size_alone = (inside - outside).sum(axis=1)
+    own = inside.sum(axis=1)
+    other = (inside * (sizes - 1) - outside * sizes).sum(axis=1) / (players - 1)
+    same = np.eye(players, dtype=np.bool_)
+    linear = np.where(same, own[:, None, None], other[:, None, None])  # [3, player of the feature, players]
+    return np.vstack([np.repeat(size_alone[:, None], players, axis=1), linear.reshape(-1, players)])

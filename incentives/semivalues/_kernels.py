@@ -15,19 +15,26 @@ from incentives.semivalues._result import Bools, Floats
 
 _GRID = 2.0**25
 """p is rounded to this grid: its inner products are then exact in any order, and no game notices 3e-8."""
-KERNELS = ("mean", "mean_cubic", "set")
+KERNELS = ("mean", "quadratic", "set")
 
 
 @dataclass(frozen=True)
 class Points:
-    """Coalitions as kernels see them: signs float64 [n, players], mean float64 [n, players], square float64 [n] = |p|^2."""
+    """Coalitions as kernels see them.
+
+    signs: float64 [n, players], +1 or -1. mean: float64 [n, players], p. square: float64 [n], |p|^2. size: float64 [n].
+    """
 
     signs: Floats
     mean: Floats
     square: Floats
+    size: Floats
+
+    def __len__(self) -> int:
+        return len(self.size)
 
     def __getitem__(self, rows: slice) -> Points:
-        return Points(self.signs[rows], self.mean[rows], self.square[rows])
+        return Points(self.signs[rows], self.mean[rows], self.square[rows], self.size[rows])
 
 
 def points(coalitions: Bools, weights: Floats) -> Points:
@@ -36,19 +43,30 @@ def points(coalitions: Bools, weights: Floats) -> Points:
     total = np.ascontiguousarray(share.T).sum(axis=0)
     mean = np.rint(share / np.where(total > 0, total, 1.0)[:, None] * _GRID) / _GRID
     square = np.ascontiguousarray((mean * mean).T).sum(axis=0)
-    return Points(np.where(coalitions, 1.0, -1.0), mean, square)
+    return Points(np.where(coalitions, 1.0, -1.0), mean, square, coalitions.sum(axis=1).astype(np.float64))
 
 
 def gram(kernel: str, left: Points, right: Points) -> Floats:
-    """Kernel matrix float64 [len(left), len(right)]."""
+    """Kernel matrix float64 [len(left), len(right)].
+
+    mean: 1 / (1 + |p - p'|^2), smooth functions of the averaged model of any order, with a little of the set.
+    quadratic: p and p_i p_j, z and z_i z_j: second-order Taylor of a loss in the averaged model.
+    set: up to three players acting together.
+    All have a term min(|S|, |S'|) for what depends on the number of members alone.
+    """
     players = left.signs.shape[1]
-    # Whole numbers, and multiples of 2^-50 below one: both products are exact.
+    result: Floats
+    crowd = np.minimum(left.size[:, None], right.size[None, :]) / players
+    # Whole numbers here, multiples of 2^-50 below one in the next product: both are exact in any order.
     agree = (left.signs @ right.signs.T) / players
     if kernel == "set":
-        return agree * (1.0 + agree * (1.0 + agree))
+        result = agree * (1.0 + agree * (1.0 + agree)) + crowd
+        return result
     overlap = left.mean @ right.mean.T
-    if kernel == "mean_cubic":
-        near = 1.0 + overlap
-        return near * near * near + agree * (1.0 + agree)
+    if kernel == "quadratic":
+        common = (agree - 1.0) / 4.0 + (left.size[:, None] + right.size[None, :]) / (2.0 * players)
+        result = overlap * (1.0 + overlap) + common * (1.0 + common) + crowd
+        return result
     distance = np.maximum(left.square[:, None] + right.square[None, :] - 2.0 * overlap, 0.0)
-    return 1.0 / (1.0 + distance) + agree * (1.0 + agree)
+    result = 1.0 / (1.0 + distance) + 0.1 * (agree * (1.0 + agree) + crowd)
+    return result

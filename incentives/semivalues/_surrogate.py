@@ -1,9 +1,10 @@
 """A smooth model of the game, fitted to the sampled coalitions.
 
-Kernel ridge regression with a free constant (Gaussian process with unknown mean; Rasmussen and Williams 2006, 2.7). The
-kernel and the ridge are those whose leave-one-out residuals, weighed as they enter the index, are smallest. Leaving a
-coalition out has a closed form: residual_b = a_b / M_bb, with a = M y and M the inverse of the ridged kernel matrix after
-projecting the constant out (5.12 there).
+Kernel ridge regression with a free constant (a Gaussian process with unknown mean; Rasmussen and Williams 2006, 2.7). The
+kernel and the ridge are those whose left-out residuals, weighed as they enter the index, are smallest. A whole pair of
+complements is left out at a time: half of what a kernel knows of a coalition it knows of the complement too. Leaving out
+has a closed form: with P the inverse of the ridged kernel matrix after projecting the constant out, the residuals of a
+pair are P[pair, pair]^-1 (P y)[pair] (the block form of 5.12 there).
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from incentives.semivalues._linalg import cholesky, product, solve_lower
 from incentives.semivalues._result import Floats
 
 RIDGES = tuple(10.0**-power for power in (8, 7, 6, 5, 4.5, 4, 3.5, 3, 2.5, 2, 1.5, 1, 0.5, 0, -1))
-_CHUNK = 4096
 
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A fitted model; call `predict`. `left_out` are the leave-one-out residuals, float64 [n]."""
+    """A fitted model: value(S) = constant + gram(S, centres) @ coefficients.
+
+    centres: the coalitions fitted, the full one first and then pairs. matrix: their scaled kernel matrix [n, n].
+    left_out: float64 [n], residuals of a fit without the pair.
+    """
 
     kernel: str
     ridge: float
@@ -30,16 +34,24 @@ class Surrogate:
     coefficients: Floats
     constant: float
     left_out: Floats
+    matrix: Floats
+    _scale: float
+    _root: Floats
+    _ones: Floats
+    _mass: float
 
-    def predict(self, where: Points) -> Floats:
-        """Modelled values, float64 [len(where)]."""
-        parts = []
-        for start in range(0, len(where.square), _CHUNK):
-            # Centres first, then summed along the first axis: a fixed order of additions.
-            near = gram(self.kernel, self.centres, where[slice(start, start + _CHUNK)])
-            near *= self.coefficients[:, None]
-            parts.append(near.sum(axis=0))
-        return np.concatenate(parts) + self.constant
+    def near(self, where: Points) -> Floats:
+        """Scaled kernel matrix [len(where), n]."""
+        return gram(self.kernel, where, self.centres) / self._scale
+
+    def value_weights(self, functional: Floats, of_constant: Floats) -> Floats:
+        """How a linear functional of the model depends on the fitted values: float64 [k, n].
+
+        functional: float64 [k, n], what it makes of the kernel's columns; of_constant: float64 [k], of the constant 1.
+        """
+        spread = product(product(functional, self._root.T), self._root)
+        along = (functional * self._ones).sum(axis=1)
+        return spread + ((of_constant - along) / self._mass)[:, None] * self._ones
 
 
 def fit(centres: Points, values: Floats, importance: Floats) -> Surrogate:
@@ -50,38 +62,49 @@ def fit(centres: Points, values: Floats, importance: Floats) -> Surrogate:
 
 
 def _criteria(kernel: str, centres: Points, values: Floats, importance: Floats) -> list[tuple[float, str, float]]:
-    """(weighted leave-one-out error, kernel, ridge) for all ridges, from one eigendecomposition.
+    """(weighted left-out error, kernel, ridge) for all ridges, from one eigendecomposition.
 
     LAPACK's last bits differ between machines; they can change a choice only if two criteria agree in about ten digits.
     """
     matrix = gram(kernel, centres, centres)
     spectrum, basis = np.linalg.eigh(matrix / _scale(matrix))
-    spectrum = np.maximum(spectrum, 0.0)
-    ones, target, square = basis.sum(axis=0), values @ basis, basis**2
-    result = []
-    for ridge in RIDGES:
-        inverse = 1.0 / (spectrum + ridge)
-        ones_row = basis @ (inverse * ones)
-        mass = float((inverse * ones * ones).sum())
-        solved = basis @ (inverse * target) - ones_row * float((inverse * ones * target).sum()) / mass
-        left_out = solved / (square @ inverse - ones_row**2 / mass)
-        result.append((float((importance * left_out**2).sum()), kernel, ridge))
-    return result
+    inverses = 1.0 / (np.maximum(spectrum, 0.0)[:, None] + np.array(RIDGES))  # [n, ridges]
+    ones, target = basis.sum(axis=0), values @ basis
+    rows = basis @ (inverses * ones[:, None])
+    mass = (inverses * (ones**2)[:, None]).sum(axis=0)
+    solved = basis @ (inverses * target[:, None]) - rows * ((inverses * (ones * target)[:, None]).sum(axis=0) / mass)
+    diagonal = basis**2 @ inverses - rows**2 / mass
+    across = (basis[1::2] * basis[2::2]) @ inverses - rows[1::2] * rows[2::2] / mass
+    errors = importance @ _left_out(solved, diagonal, across) ** 2
+    return [(float(error), kernel, ridge) for error, ridge in zip(errors, RIDGES, strict=True)]
 
 
 def _solve(kernel: str, ridge: float, centres: Points, values: Floats) -> Surrogate:
     matrix = gram(kernel, centres, centres)
     scale = _scale(matrix)
-    count = len(matrix)
-    root = solve_lower(cholesky(matrix / scale + ridge * np.eye(count)), np.eye(count))
-    # root.T @ root is the inverse; columns of `root` hold what each centre contributes.
-    ones = product(root, np.ones((count, 1)))
-    rows = product(root.T, np.hstack([product(root, values[:, None]), ones]))
-    mass = float((ones[:, 0] ** 2).sum())
-    constant = float((rows[:, 1] * values).sum()) / mass
-    solved = rows[:, 0] - rows[:, 1] * constant
-    left_out = solved / ((root**2).sum(axis=0) - rows[:, 1] ** 2 / mass)
-    return Surrogate(kernel, ridge, centres, solved / scale, constant, left_out)
+    matrix /= scale
+    root = solve_lower(cholesky(matrix + ridge * np.eye(len(matrix))), np.eye(len(matrix)))
+    # root.T @ root is the inverse; column b of `root` holds what centre b contributes.
+    half = product(root, np.stack([values, np.ones(len(values))], axis=1))
+    solved, ones = product(root.T, half).T
+    mass = float((half[:, 1] ** 2).sum())
+    constant = float((half[:, 0] * half[:, 1]).sum()) / mass
+    solved = solved - ones * constant
+    diagonal = (root**2).sum(axis=0) - ones**2 / mass
+    across = (root[:, 1::2] * root[:, 2::2]).sum(axis=0) - ones[1::2] * ones[2::2] / mass
+    left_out = _left_out(solved[:, None], diagonal[:, None], across[:, None])[:, 0]
+    return Surrogate(kernel, ridge, centres, solved, constant, left_out, matrix, scale, root, ones, mass)
+
+
+def _left_out(solved: Floats, diagonal: Floats, across: Floats) -> Floats:
+    """Residuals without the pair: row 0 stands alone, then rows 1 and 2, 3 and 4, ...; float64 [n, columns]."""
+    result = solved / diagonal
+    first, second = diagonal[1::2], diagonal[2::2]
+    # A pair that the rest cannot tell from one point has a singular block: keep the determinant off zero.
+    determinant = np.maximum(first * second - across**2, 1e-12 * first * second)
+    result[1::2] = (second * solved[1::2] - across * solved[2::2]) / determinant
+    result[2::2] = (first * solved[2::2] - across * solved[1::2]) / determinant
+    return result
 
 
 def _scale(matrix: Floats) -> float:
