@@ -5,6 +5,7 @@ A pure function of chain facts and artifacts, used by verifiers for their own sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ __all__ = ["Judgement", "RoundFacts", "Submission", "judge_submission"]
 
 SUBMISSION = -1
 """Stands for the step in checks on a whole submission."""
+UNBOUNDED = 1e300
+"""Stands for a magnitude that is not finite, which JSON cannot hold."""
 UNUSABLE = (ArtifactMissing, ArtifactAltered, ArtifactTooLarge)
 """What makes an artifact worthless. A store that does not answer at all is no verdict; it is raised."""
 
@@ -130,7 +133,7 @@ def _record(verdict: StepVerdict) -> CheckRecord:
         step=verdict.step,
         check=verdict.failed or "replay",
         passed=verdict.accepted,
-        measured=min(verdict.magnitude, 1e300),
+        measured=verdict.magnitude if math.isfinite(verdict.magnitude) else UNBOUNDED,
         message=verdict.message[:2000],
     )
 
