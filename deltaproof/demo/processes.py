@@ -88,9 +88,18 @@ class Supervisor:
         return worker
 
     def run(
-        self, name: str, arguments: Sequence[str], *, timeout: float, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        timeout: float,
+        environment: Mapping[str, str] | None = None,
+        may_fail: bool = False,
     ) -> dict[str, object]:
-        """Run a command to its end and return its last JSON object. Raises CommandError with what it printed."""
+        """Run a command to its end and return its last JSON object.
+
+        Raises CommandError with what it printed if it has no result, or, unless it `may_fail`, exits non-zero.
+        """
         finished = subprocess.run(
             command(arguments),
             check=False,
@@ -103,7 +112,7 @@ class Supervisor:
         )
         with (self.logs / f"{name}.log").open("a") as log:
             log.write(finished.stdout + finished.stderr)
-        if finished.returncode != 0:
+        if finished.returncode != 0 and not may_fail:
             raise CommandError(f"`deltaproof {' '.join(arguments)}` failed:\n{finished.stdout}{finished.stderr}")
         results = [value for value in map(_json_object, finished.stdout.splitlines()) if value is not None]
         if not results:
