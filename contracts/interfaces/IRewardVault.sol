@@ -46,7 +46,6 @@ interface IRewardVault {
     error NotModule(address caller);
     error UnknownTask(uint64 taskId);
     error ZeroAmount();
-    error InexactTransfer(uint256 expected, uint256 received);
     error InsufficientBalance(uint64 taskId, uint96 balance, uint96 needed);
     error AlreadyClaimed(uint64 taskId, uint32 round, address trainer);
     error InvalidProof(bytes32 root, bytes32 leaf);
@@ -75,13 +74,18 @@ interface IRewardVault {
 
     // Modules only.
 
+    /// @notice Open a new task's account, with its first funding.
     function open(uint64 taskId, address token, address payer, uint96 amount) external;
+    /// @notice Make the first write to a trainer's claim record, so that its first claim costs as little as the next.
+    function prepare(uint64 taskId, address trainer) external;
+    /// @notice Set money aside for the round that begins.
     function reserve(uint64 taskId, uint32 round, uint96 amount) external;
     /// @notice Turn the reserve into the pots of a settled round; the rest goes back to the balance.
     function allocate(uint64 taskId, uint32 round, bytes32 root, uint96 payouts, uint96 fees, uint64 expiresAt) external;
     /// @notice Return the reserve of a round that ended without settlement.
     function returnReserve(uint64 taskId, uint32 round) external;
-    function payFee(uint64 taskId, uint32 round, address verifier, uint96 amount) external;
+    /// @notice Pay at most what is left of the round's fees. @return paid 0 after the fees expired
+    function payFee(uint64 taskId, uint32 round, address verifier, uint96 amount) external returns (uint96 paid);
 
     // Views.
 

@@ -38,9 +38,6 @@ interface IStakeRegistry {
 
     error NotModule(address caller);
     error ZeroAmount();
-    error AmountTooLarge(uint256 amount);
-    /// @notice The token moved another amount than asked for (fee on transfer, rebasing).
-    error InexactTransfer(uint256 expected, uint256 received);
     error InsufficientFreeStake(address account, Role role, uint96 free, uint96 needed);
     error InsufficientLockedStake(address account, Role role, uint96 locked, uint96 needed);
     error NothingToWithdraw(address account, Role role);
@@ -93,6 +90,9 @@ interface IStakeRegistry {
     /// @notice The account's key; both points are zero without one.
     function keyOf(address account) external view returns (G1Point memory keyG1, G2Point memory keyG2);
 
+    /// @notice The G1 part alone, for summing.
+    function keyG1Of(address account) external view returns (G1Point memory);
+
     /// @notice Number of accounts that committees are drawn from.
     function activeVerifierCount() external view returns (uint256);
 
@@ -106,6 +106,9 @@ interface IStakeRegistry {
 
     /// @notice Move own credit to another account.
     function transferCredit(address to, uint96 amount) external;
+
+    /// @notice Burn own credit.
+    function burnCredit(uint96 amount) external;
 
     // Modules only.
 

@@ -15,6 +15,7 @@ import {
     TaskView,
     TrainingTerms
 } from "./Types.sol";
+import {PayoutRule} from "../libraries/PayoutRule.sol";
 
 /// @title Tasks, rounds and their phases
 /// @notice The state machine of docs/protocol.md, section 4. Trainers act through `ITrainerPool`, verifiers through
@@ -151,6 +152,12 @@ interface ITaskManager {
     function phaseSeconds(uint64 taskId) external view returns (PhaseSeconds memory);
     function constantsRootOf(uint64 taskId) external view returns (bytes32);
 
+    /// @notice Settlements of the round that were voided.
+    function attemptsOf(uint64 taskId, uint32 round) external view returns (uint8);
+
+    /// @notice Whether no round runs and none will: cancelled, or all rounds done.
+    function isEnded(uint64 taskId) external view returns (bool);
+
     /// @notice When the round ended, 0 while it runs or before it opened.
     function endedAt(uint64 taskId, uint32 round) external view returns (uint64);
 
@@ -163,6 +170,9 @@ interface ITaskManager {
         view
         returns (uint64 taskId, uint32 round, bool culpable, bytes32 nonSignersHash);
 
+    /// @notice Inputs of the payout rule for the running round, given the improvement that a settlement states.
+    function payoutTermsOf(uint64 taskId, int64 improvementNanos) external view returns (PayoutRule.Terms memory);
+
     /// @notice What verifiers sign: `keccak256(abi.encode(SETTLEMENT_TYPEHASH, chainId, this, taskId, round, ...))`.
-    function settlementDigest(uint64 taskId, uint32 round, Settlement calldata settlement) external view returns (bytes32);
+    function settlementDigest(uint64 taskId, uint32 round, Settlement memory settlement) external view returns (bytes32);
 }

@@ -139,10 +139,22 @@ interface ITrainerPool {
     /// @notice Announce that the openings of the caller's round are in the store.
     function openingsPublished(uint64 taskId) external;
 
+    /// @notice The same for the caller's batched commitment.
+    function openingsPublishedFromBatch(uint64 taskId, bytes32 commitment, CommitmentRef calldata ref) external;
+
     // Penalties; anyone may call.
 
-    /// @notice Burn the bond of a commitment of `round` that was not revealed in time.
-    function forfeitBond(uint64 taskId, uint32 round, address trainer, CommitmentRef calldata ref) external;
+    /// @notice Burn the bond of a direct commitment of `round` that was not revealed in time.
+    function forfeitBond(uint64 taskId, uint32 round, address trainer) external;
+
+    /// @notice The same for a batched commitment.
+    function forfeitBatchedBond(
+        uint64 taskId,
+        uint32 round,
+        address trainer,
+        bytes32 commitment,
+        CommitmentRef calldata ref
+    ) external;
 
     /// @notice Slash a trainer whom a final settlement rejects or calls withheld. The prover's share goes to the pot of
     /// the round's agreeing verifiers.
@@ -171,11 +183,12 @@ interface ITrainerPool {
         returns (address[] memory trainers, Enrolment[] memory enrolments);
     function hasCommitted(uint64 taskId, uint32 round, address trainer) external view returns (bool);
     function faultOf(uint64 taskId, uint32 round, address trainer) external view returns (Fault);
-    function commitmentHash(uint64 taskId, uint32 round, address trainer, RevealData calldata data)
+    function commitmentHash(uint64 taskId, uint32 round, address trainer, RevealData memory data)
         external
         view
         returns (bytes32);
-    /// @notice Whether the trainer committed to exactly this work in the given round (current round only).
+    /// @notice Whether the trainer committed to exactly this work in the given round; direct commitments are kept until
+    /// the next one.
     function isCommitted(uint64 taskId, uint32 round, address trainer, RevealData calldata data, CommitmentRef calldata ref)
         external
         view

@@ -26,29 +26,31 @@ interface IVerifierPool {
         uint32 members;
     }
 
-    /// @notice Who acted in the current round.
+    /// @notice Who acted in the current round, and which version of the set forms its quorum.
     struct Progress {
         uint32 round;
         uint32 expected;
         uint32 committed;
         uint32 revealed;
+        uint32 version;
     }
 
     enum AttestationState {
         None,
         Committed,
         Revealed,
-        Disqualified,
         Paid
     }
 
-    /// @param state how far it came; `Disqualified`: contested with success, earns nothing
+    /// @param state how far it came
+    /// @param struckAttempt settlement attempt of the round (from 1) for which it was struck from the fees, 0 for none
     /// @param weight the verifier's stake at the commitment, stake token
     /// @param digest the sealed commitment, after the reveal the verdicts digest
     /// @param scoresRoot settlement-form tree over the `ScoreLeaf`s
     /// @param slashRewardPaid part of the round's slash pot already paid, stake token
     struct Attestation {
         AttestationState state;
+        uint8 struckAttempt;
         uint96 weight;
         uint96 slashRewardPaid;
         bytes32 digest;
@@ -57,12 +59,14 @@ interface IVerifierPool {
 
     /// @notice What a settled round owes to the verifiers who agreed with it.
     /// @param fee reward token
-    /// @param slashRewards stake token
+    /// @param slashRewards everything credited so far, stake token
+    /// @param slashRewardsPaid part of it that was paid or burned
     /// @param weight stake of those who agreed
     struct FeePot {
         uint96 fee;
-        uint96 slashRewards;
         uint96 weight;
+        uint96 slashRewards;
+        uint96 slashRewardsPaid;
     }
 
     event VerifierEnrolled(uint64 indexed taskId, address indexed verifier, uint32 index, uint32 activeFrom, uint96 stake);
@@ -79,6 +83,7 @@ interface IVerifierPool {
         bytes32 artifactDigest
     );
     event AttestationDisqualified(uint64 indexed taskId, uint32 indexed round, address indexed verifier);
+    event SlashRewardsBurned(uint64 indexed taskId, uint32 indexed round, uint96 amount);
     event FeesFixed(uint64 indexed taskId, uint32 indexed round, uint96 fee, uint96 agreeingWeight);
     event SlashRewardsAdded(uint64 indexed taskId, uint32 indexed round, uint96 amount);
     event FeesClaimed(
@@ -147,6 +152,10 @@ interface IVerifierPool {
         bytes32[] calldata settledProof
     ) external;
 
+    /// @notice Burn the slash rewards of a round that nobody claimed before its rewards expired, rounding dust included.
+    /// Anyone may call.
+    function expireSlashRewards(uint64 taskId, uint32 round) external;
+
     /// @notice Pay a verifier its part of the fees and slash rewards of finished rounds. Anyone may call.
     function claimFees(uint64 taskId, uint32[] calldata rounds, address verifier) external;
 
@@ -161,7 +170,7 @@ interface IVerifierPool {
     /// @notice The slash of a rejected trainer credited this contract with `amount` for the verifiers of a round.
     function addSlashRewards(uint64 taskId, uint32 round, uint96 amount) external;
 
-    /// @notice Strike a verifier's revealed attestation of the current round from the fee pot.
+    /// @notice Strike a verifier's revealed attestation from the fees of the settlement that stands in the current round.
     function disqualify(uint64 taskId, uint32 round, address verifier) external;
 
     /// @notice Slash a verifier's locked stake once per round for a proven fault.

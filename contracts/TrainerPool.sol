@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ModuleSet} from "./ModuleSet.sol";
+import {TrainerBatches} from "./TrainerBatches.sol";
+import {TrainerStore} from "./TrainerStore.sol";
+import {ITrainerPool} from "./interfaces/ITrainerPool.sol";
+import {
+    CommitmentRef,
+    Fault,
+    Modules,
+    Phase,
+    RevealData,
+    Role,
+    Settlement,
+    SettlementLeaf,
+    StakeTerms,
+    Verdict
+} from "./interfaces/Types.sol";
+import {SettlementTree} from "./libraries/SettlementTree.sol";
+
+/// @title The trainers of every task: enrolment, commitments, reveals, penalties
+/// @notice See `ITrainerPool`.
+/// @dev INVARIANT: the registry holds exactly `stake` of every enrolment locked for it.
+contract TrainerPool is TrainerBatches {
+    uint256 private constant BPS = 10_000;
+
+    constructor(Modules memory set) ModuleSet(set, set.trainers) {}
+
+    // Enrolment.
+
+    /// @inheritdoc ITrainerPool
+    function enrol(uint64 taskId, bytes32 dataRoot, uint32 dataRows) external {
+        require(dataRoot != 0 && dataRows != 0, InvalidShard(dataRoot, dataRows));
+        Trainer storage trainer = _trainers[taskId][msg.sender];
+        require(trainer.activeFrom == 0, AlreadyEnrolled(taskId, msg.sender));
+        uint96 stake = TASKS.stakeTerms(taskId).trainerStake;
+        (uint32 round,,) = TASKS.currentPhase(taskId);
+        if (trainer.index == 0) {
+            _lists[taskId].push(msg.sender);
+            trainer.index = uint32(_lists[taskId].length);
+            // Written once here, so that every commitment overwrites a slot that is not zero.
+            trainer.commitment = bytes32(uint256(1));
+        }
+        trainer.activeFrom = round + 1;
+        trainer.activeUntil = type(uint32).max;
+        trainer.stake = stake;
+        trainer.dataRoot = dataRoot;
+        trainer.dataRows = dataRows;
+        ++_members[taskId];
+        emit TrainerEnrolled(taskId, msg.sender, trainer.index, round + 1, dataRoot, dataRows, stake);
+        REGISTRY.lock(msg.sender, Role.Trainer, stake);
+        VAULT.prepare(taskId, msg.sender);
+    }
+
+    /// @inheritdoc ITrainerPool
+    function topUp(uint64 taskId) external {
+        Trainer storage trainer = _enrolled(taskId, msg.sender);
+        uint96 wanted = TASKS.stakeTerms(taskId).trainerStake;
+        uint96 missing = wanted - trainer.stake;
+        bool stopped = trainer.activeUntil != type(uint32).max;
+        require(missing != 0 || stopped, AlreadyEnrolled(taskId, msg.sender));
+        if (stopped) {
+            (uint32 round,,) = TASKS.currentPhase(taskId);
+            trainer.activeFrom = round + 1;
+            trainer.activeUntil = type(uint32).max;
+            ++_members[taskId];
+        }
+        trainer.stake = wanted;
+        emit StakeToppedUp(taskId, msg.sender, wanted, trainer.activeFrom);
+        REGISTRY.lock(msg.sender, Role.Trainer, missing);
+    }
+
+    /// @inheritdoc ITrainerPool
+    function resign(uint64 taskId) external {
+        Trainer storage trainer = _enrolled(taskId, msg.sender);
+        require(trainer.activeUntil == type(uint32).max, NotActive(taskId, trainer.activeUntil, msg.sender));
+        _stop(taskId, msg.sender, trainer);
+    }
+
+    /// @inheritdoc ITrainerPool
+    function release(uint64 taskId, address account) external {
+        Trainer storage trainer = _enrolled(taskId, account);
+        uint32 last = trainer.activeUntil;
+        // INVARIANT: stake stays until every round it vouches for is over and could be slashed for.
+        uint64 free = type(uint64).max;
+        if (last == 0) {
+            free = 0;
+        } else if (last != type(uint32).max) {
+            uint64 ended = TASKS.endedAt(taskId, last);
+            if (ended != 0) free = ended + TASKS.phaseSeconds(taskId).slash;
+        }
+        require(block.timestamp >= free, StillBound(taskId, account, free));
+        uint96 stake = trainer.stake;
+        trainer.stake = 0;
+        trainer.activeFrom = 0;
+        emit TrainerReleased(taskId, account, stake);
+        REGISTRY.unlock(account, Role.Trainer, stake);
+    }
+
+    // A round.
+
+    /// @inheritdoc ITrainerPool
+    function openRound(uint64 taskId, uint32 round) external returns (uint32 trainers) {
+        require(msg.sender == address(TASKS), NotModule(msg.sender));
+        trainers = _members[taskId];
+        _progress[taskId] = Progress(round, trainers, 0, 0, 0, 0);
+    }
+
+    /// @inheritdoc ITrainerPool
+    function commit(uint64 taskId, bytes32 commitment) external {
+        require(commitment != 0, ZeroCommitment());
+        uint32 round = _openRound(taskId, Phase.Commit);
+        Trainer storage trainer = _trainers[taskId][msg.sender];
+        _requireActive(taskId, round, msg.sender, trainer);
+        require(trainer.committedRound != round, AlreadyCommitted(taskId, round, msg.sender));
+        // Attack: overwrite an unrevealed commitment to save its bond.
+        require(
+            trainer.committedRound == trainer.revealedRound,
+            BondOutstanding(taskId, trainer.committedRound, msg.sender)
+        );
+        Progress memory progress = _progress[taskId];
+        if (progress.batches != 0) {
+            require(!_inSomeBatch(taskId, round, trainer.index), AlreadyCommitted(taskId, round, msg.sender));
+        }
+        trainer.committedRound = round;
+        trainer.commitment = commitment;
+        _progress[taskId].committed = ++progress.committed;
+        emit Committed(taskId, round, msg.sender, commitment);
+        if (progress.committed == progress.expected) TASKS.completePhase(taskId, Phase.Commit);
+    }
+
+    /// @inheritdoc ITrainerPool
+    function reveal(uint64 taskId, bytes32 deltaDigest, bytes32 transcriptRoot, bytes32 salt) external {
+        uint32 round = _openRound(taskId, Phase.Reveal);
+        Trainer storage trainer = _trainers[taskId][msg.sender];
+        require(trainer.committedRound == round, NotCommitted(taskId, round, msg.sender));
+        require(trainer.revealedRound != round, AlreadyRevealed(taskId, round, msg.sender));
+        bytes32 revealed = commitmentHash(taskId, round, msg.sender, RevealData(deltaDigest, transcriptRoot, salt));
+        require(revealed == trainer.commitment, CommitmentMismatch(trainer.commitment, revealed));
+        trainer.revealedRound = round;
+        emit Revealed(taskId, round, msg.sender, deltaDigest, transcriptRoot);
+        _countRevealed(taskId, 1);
+    }
+
+    /// @inheritdoc ITrainerPool
+    function openingsPublished(uint64 taskId) external {
+        uint32 round = _openRound(taskId, Phase.Opening);
+        require(_trainers[taskId][msg.sender].revealedRound == round, NotRevealed(taskId, round, msg.sender));
+        _countOpened(taskId, round);
+    }
+
+    // Penalties.
+
+    /// @inheritdoc ITrainerPool
+    function forfeitBond(uint64 taskId, uint32 round, address account) external {
+        _requireRevealsClosed(taskId, round);
+        Trainer storage trainer = _enrolled(taskId, account);
+        require(round != 0 && trainer.committedRound == round, NotCommitted(taskId, round, account));
+        require(trainer.revealedRound != round, AlreadyRevealed(taskId, round, account));
+        trainer.committedRound = trainer.revealedRound;
+        _forfeit(taskId, round, account, trainer);
+    }
+
+    /// @inheritdoc ITrainerPool
+    function forfeitBatchedBond(
+        uint64 taskId,
+        uint32 round,
+        address account,
+        bytes32 commitment,
+        CommitmentRef calldata ref
+    ) external {
+        _requireRevealsClosed(taskId, round);
+        Trainer storage trainer = _enrolled(taskId, account);
+        require(_isInBatch(taskId, round, account, commitment, ref), NotCommitted(taskId, round, account));
+        uint256 bit = 1 << ref.position;
+        // Revealed or already forfeited.
+        require(_batchResolved[taskId][round][ref.batchId] & bit == 0, AlreadyRevealed(taskId, round, account));
+        _batchResolved[taskId][round][ref.batchId] |= bit;
+        _forfeit(taskId, round, account, trainer);
+    }
+
+    /// @inheritdoc ITrainerPool
+    function slash(uint64 taskId, uint32 round, SettlementLeaf calldata leaf, bytes32[] calldata proof) external {
+        require(TASKS.endedAt(taskId, round) != 0, NotPunishable(taskId, round, leaf.trainer));
+        Settlement memory settlement = TASKS.settlementOf(taskId, round);
+        bytes32 hash = SettlementTree.hash(leaf);
+        require(SettlementTree.contains(settlement.leavesRoot, hash, proof), InvalidProof(settlement.leavesRoot, hash));
+        require(
+            leaf.verdict == Verdict.Rejected || leaf.verdict == Verdict.Withheld,
+            NotPunishable(taskId, round, leaf.trainer)
+        );
+        // The share of those who found the fault: the verifiers who agreed. Nobody agreed: everything is burned.
+        bool shared = VERIFIERS.feePotOf(taskId, round).weight != 0;
+        address beneficiary = shared ? address(VERIFIERS) : address(0);
+        uint96 reward = _slashOnce(taskId, round, leaf.trainer, Fault.None, beneficiary);
+        if (reward != 0) VERIFIERS.addSlashRewards(taskId, round, reward);
+    }
+
+    /// @inheritdoc ITrainerPool
+    function punish(uint64 taskId, uint32 round, address account, Fault fault, address prover) external {
+        require(msg.sender == address(COURT) || msg.sender == address(FAULTS), NotModule(msg.sender));
+        _faults[taskId][round][account] = fault;
+        _slashOnce(taskId, round, account, fault, prover);
+    }
+
+    function _requireRevealsClosed(uint64 taskId, uint32 round) private view {
+        (uint32 current, Phase phase,) = TASKS.currentPhase(taskId);
+        bool closed = round < current || (round == current && (phase == Phase.Idle || phase > Phase.Reveal));
+        require(closed, RevealStillOpen(taskId, round));
+    }
+
+    function _forfeit(uint64 taskId, uint32 round, address account, Trainer storage trainer) private {
+        uint96 bond = TASKS.stakeTerms(taskId).commitBond;
+        if (bond > trainer.stake) bond = trainer.stake;
+        emit BondForfeited(taskId, round, account, bond);
+        _take(taskId, account, trainer, bond, address(0), 0);
+    }
+
+    /// @dev INVARIANT: at most one slash per trainer and round, however many ways the fault can be shown.
+    function _slashOnce(uint64 taskId, uint32 round, address account, Fault fault, address beneficiary)
+        private
+        returns (uint96 reward)
+    {
+        require(!_penalised[taskId][round][account], AlreadyPenalised(taskId, round, account));
+        Trainer storage trainer = _trainers[taskId][account];
+        require(trainer.stake != 0, NothingAtStake(taskId, account));
+        _penalised[taskId][round][account] = true;
+        StakeTerms memory terms = TASKS.stakeTerms(taskId);
+        uint96 amount = uint96(uint256(trainer.stake) * terms.slashBps / BPS);
+        emit TrainerSlashed(taskId, round, account, fault, amount, beneficiary);
+        return _take(taskId, account, trainer, amount, beneficiary, terms.proverBps);
+    }
+
+    /// @dev Whoever has less than the task's stake left takes no part in later rounds until it tops up.
+    function _take(
+        uint64 taskId,
+        address account,
+        Trainer storage trainer,
+        uint96 amount,
+        address beneficiary,
+        uint16 rewardBps
+    ) private returns (uint96 reward) {
+        if (amount == 0) return 0;
+        trainer.stake -= amount;
+        if (trainer.activeUntil == type(uint32).max) _stop(taskId, account, trainer);
+        return REGISTRY.slash(account, Role.Trainer, amount, beneficiary, rewardBps);
+    }
+
+    function _stop(uint64 taskId, address account, Trainer storage trainer) private {
+        (uint32 round,,) = TASKS.currentPhase(taskId);
+        trainer.activeUntil = round;
+        --_members[taskId];
+        emit TrainerStopped(taskId, account, round);
+    }
+}
