@@ -51,8 +51,8 @@ G2Wire = tuple[int, int, int, int]
 G1Point = tuple[FQ, FQ, FQ]
 G2Point = tuple[FQ2, FQ2, FQ2]
 
-SETTLEMENT_DOMAIN = Digest32(keccak(text="deltaproof/bls/settlement/v1"))
-POP_DOMAIN = Digest32(keccak(text="deltaproof/bls/pop/v1"))
+SETTLEMENT_DOMAIN = Digest32(keccak(text="deltaproof/settlement/v1"))
+POP_DOMAIN = Digest32(keccak(text="deltaproof/possession/v1"))
 POP_TYPE = "ProofOfPossession(uint256 chainId,address registry,address owner)"
 
 FIELD_MODULUS: int = bn.field_modulus

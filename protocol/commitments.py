@@ -6,22 +6,27 @@ else: a copied commitment is worthless to the copier.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eth_abi.abi import encode as abi_encode
 from eth_utils.crypto import keccak
 
+from protocol.leaftree import LeafTree, double_hash
 from protocol.types import Address, Digest32, RoundIndex, TaskId
 
 __all__ = [
     "ATTESTATION_TYPE",
     "COMMITMENT_TYPE",
     "SETTLEMENT_TYPE",
+    "VOTE_TYPE",
     "RoundContext",
     "attestation_hash",
+    "batch_tree",
     "commitment_hash",
     "typehash",
     "validation_commitment",
+    "vote_hash",
 ]
 
 COMMITMENT_TYPE = (
@@ -36,6 +41,7 @@ SETTLEMENT_TYPE = (
     "Settlement(uint256 chainId,address tasks,uint64 taskId,uint32 round,bytes32 leavesRoot,uint32 leafCount,"
     "uint128 totalPayout,bytes32 verdictsDigest,bytes32 nextStartDigest,int64 improvementNanos,bytes32 artifactDigest)"
 )
+VOTE_TYPE = "Vote(uint256 chainId,address court,uint256 revoteId,address member,bool overturn,bytes32 salt)"
 
 
 def typehash(type_string: str) -> Digest32:
@@ -49,7 +55,7 @@ class RoundContext:
 
     chain_id: int
     tasks: Address
-    """The contract that runs the task."""
+    """The TaskManager contract."""
     task_id: TaskId
     round: RoundIndex
 
@@ -85,3 +91,18 @@ def attestation_hash(
 def validation_commitment(digest: Digest32, salt: Digest32) -> Digest32:
     """What a sponsor fixes in the task: `keccak256(abi.encode(digest, salt))` of a validation set's digest."""
     return Digest32(keccak(abi_encode(("bytes32", "bytes32"), (digest, salt))))
+
+
+def vote_hash(
+    chain_id: int, court: Address, revote_id: int, member: Address, *, overturn: bool, salt: Digest32
+) -> Digest32:
+    """What a committee member commits in a re-vote."""
+    types = ("bytes32", "uint256", "address", "uint256", "address", "bool", "bytes32")
+    values = (typehash(VOTE_TYPE), chain_id, court, revote_id, member, overturn, salt)
+    return Digest32(keccak(abi_encode(types, values)))
+
+
+def batch_tree(entries: Sequence[tuple[Address, Digest32]]) -> LeafTree:
+    """The tree over a relayed batch of (trainer, commitment): leaves are (position, trainer, commitment)."""
+    types = ("uint256", "address", "bytes32")
+    return LeafTree([double_hash(types, (position, *entry)) for position, entry in enumerate(entries)])

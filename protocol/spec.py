@@ -237,21 +237,34 @@ class VerificationSection(Record):
     """Share of the enrolled verifier stake that must sign a settlement."""
     commit_bond: AmountField
     slash_bps: BasisPoints
+    """Of the locked stake, lost for a rejected or withheld round or a proven fault."""
+    prover_bps: Annotated[int, Field(ge=0, le=5_000)] = 2_000
+    """Of a slash, to whoever proved the fault; the rest is burned."""
     min_trainer_stake: AmountField
     min_verifier_stake: AmountField
+    min_trainers: Positive = 1
+    """Enrolled trainers without whom no round opens."""
+    min_verifiers: Positive = 1
 
 
 class PhasesSection(Record):
-    """Longest duration of each phase of a round, seconds; a phase ends early when all who may act have acted."""
+    """Longest duration of each phase of a round, seconds; a phase ends early when all who may act have acted.
+
+    Drawing a seed has no duration of its own: it ends when the beacon has decided.
+    """
 
     commit: Seconds
     reveal: Seconds
-    challenge: Seconds
     opening: Seconds
     attest_commit: Seconds
     attest_reveal: Seconds
     settle: Seconds
     window: Seconds
+    """For disputes about the settlement."""
+    slash: Seconds = 86_400
+    """How long after a round its stakes stay slashable at least."""
+    claim: Seconds = 2_592_000
+    """How long after a round rewards can be claimed."""
 
 
 class TaskSpec(Document, kind="task", max_bytes=MAX_SPEC_BYTES):

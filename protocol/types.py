@@ -34,7 +34,7 @@ Address = NewType("Address", str)
 
 TaskId = NewType("TaskId", int)
 RoundIndex = NewType("RoundIndex", int)
-"""Rounds count from 0."""
+"""Rounds count from 1, as on chain; 0 means none."""
 StepIndex = NewType("StepIndex", int)
 """Steps count from 0; record N of an N-step round holds the final state."""
 TokenAmount = NewType("TokenAmount", int)
