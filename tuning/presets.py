@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import transformers
 
-from protocol.spec import TaskSpec, parse_spec
+from protocol.spec import PhasesSection, TaskSpec, parse_spec
 from protocol.types import hex_of
 from tuning.models import resolve_source, weights_digest
 from tuning.randomness import SeededFills
@@ -73,9 +73,7 @@ def complete_spec(source: str, kind: str, sections: Mapping[str, Mapping[str, An
             "min_trainer_stake": "100",
             "min_verifier_stake": "100",
         },
-        "phases": dict.fromkeys(
-            ("commit", "reveal", "challenge", "opening", "attest_commit", "attest_reveal", "settle", "window"), 60
-        ),
+        "phases": dict.fromkeys(PhasesSection.model_fields, 60),
     }
     for section, overrides in (sections or {}).items():
         if section:

@@ -18,7 +18,7 @@ from tuning.step import RoundContext, final_record, run_step
 from tuning.transcript_writer import TranscriptFolder
 from tuning.workbench import Workbench
 
-__all__ = ["TrainedRound", "open_steps", "train_round", "transcript_folder"]
+__all__ = ["TrainedRound", "batch_rows", "check_shard", "open_steps", "train_round", "transcript_folder"]
 
 CHECKPOINT_EVERY = 10
 
