@@ -12,16 +12,16 @@ Digests that the draft does give are checked, not replaced.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from deltaproof.errors import UsageError
 from protocol.rows import read_shard
+from protocol.secrets import HomeSecret
 from protocol.spec import TaskSpec, parse_spec, read_toml
 from protocol.state import Vector, component_root
-from protocol.types import ZERO_DIGEST, Digest32, digest32, hex_of
+from protocol.types import ZERO_DIGEST, Digest32, hex_of
 from protocol.validation import ValidationSet, seal_validation
 
 __all__ = ["PreparedTask", "prepare_task"]
@@ -39,7 +39,7 @@ class PreparedTask:
     """Rows and salt of each round's set in order, then of the final test set."""
 
 
-def prepare_task(path: Path, secret: Digest32) -> PreparedTask:
+def prepare_task(path: Path, secret: HomeSecret) -> PreparedTask:
     """Complete and check the draft at `path`. The sponsor's `secret` makes the salts, so that a repeat gives the same.
 
     Raises SpecError or UsageError naming what is wrong, OSError for an unreadable file.
@@ -53,7 +53,7 @@ def prepare_task(path: Path, secret: Digest32) -> PreparedTask:
     source = _table(tables, "model").get("source")
     if isinstance(source, str):
         _complete(tables, "model", "weights_digest", hex_of(weights_digest(resolve_source(source))))
-    _complete(tables, "method", "seed", hex_of(_derived(secret, "method seed", b"")), keep=True)
+    _complete(tables, "method", "seed", hex_of(secret.derive("method seed")), keep=True)
     tables.setdefault("start_digest", hex_of(ZERO_DIGEST))
     draft = parse_spec(tables, origin=str(path))
 
@@ -68,7 +68,7 @@ def prepare_task(path: Path, secret: Digest32) -> PreparedTask:
 
 
 def _validation_sets(
-    tables: dict[str, object], path: Path, secret: Digest32
+    tables: dict[str, object], path: Path, secret: HomeSecret
 ) -> tuple[tuple[ValidationSet, Digest32], ...]:
     sponsor = tables.pop("sponsor", None)
     if not isinstance(sponsor, Mapping):
@@ -89,7 +89,7 @@ def _validation_sets(
         raise UsageError(f"{sponsor['test']} has no rows")
     parts = [*(rows[i * size : (i + 1) * size] for i in range(rounds)), test]
     sets = [ValidationSet(rows=tuple(row.decode() for row in part)) for part in parts]
-    return tuple((s, _derived(secret, "validation salt", bytes([i]) + s.digest())) for i, s in enumerate(sets))
+    return tuple((s, secret.derive("validation salt", i.to_bytes(4, "big"), s.digest())) for i, s in enumerate(sets))
 
 
 def _complete(tables: dict[str, object], section: str, key: str, value: object, *, keep: bool = False) -> None:
@@ -113,7 +113,3 @@ def _whole_number(value: object, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UsageError(f"{name} must be a whole number above 0, not {value!r}")
     return value
-
-
-def _derived(secret: Digest32, purpose: str, data: bytes) -> Digest32:
-    return digest32(hashlib.sha256(b"deltaproof/sponsor/" + purpose.encode() + b"\x00" + secret + data).digest())

@@ -6,17 +6,12 @@ import json
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Protocol
 
 from rich.console import Console
 
-__all__ = ["ConsoleReporter", "JsonReporter", "Reporter", "reporter"]
+from protocol.reporting import Reporter
 
-
-class Reporter(Protocol):
-    """Receives what a role does. `event` is a stable name for scripts, `message` a sentence for people."""
-
-    def __call__(self, event: str, message: str, **fields: object) -> None: ...
+__all__ = ["ConsoleReporter", "JsonReporter", "reporter"]
 
 
 class JsonReporter:

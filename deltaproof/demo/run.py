@@ -200,24 +200,26 @@ def _summarise(
     seconds: float,
 ) -> tuple[dict[str, Any], list[Promise]]:
     names = {key.address: name for name, key in keys.items()}
+    rounds = [entry for entry in history["tasks"][0]["history"] if entry["outcome"] == "settled"]
     outcomes = [
         Outcome(
-            round=int(entry["round"]),
+            round=entry["round"],
             trainer=names[leaf["trainer"]],
             verdict=leaf["verdict"],
-            score_nanos=int(leaf["score_nanos"]),
-            stderr_nanos=int(leaf["stderr_nanos"]),
-            payout=int(leaf["payout"]),
+            score_nanos=leaf["scoreNanos"],
+            stderr_nanos=leaf["stderrNanos"],
+            payout=leaf["payout"],
         )
-        for entry in history["rounds"]
+        for entry in rounds
         for leaf in entry["trainers"]
     ]
     slashed = {p.name: 0 for p in (*TRAINERS, *VERIFIERS)}
-    for slash in history["slashes"]:
-        slashed[names[slash["account"]]] += int(slash["amount"])
     fees: dict[str, dict[int, int]] = {p.name: {} for p in VERIFIERS}
-    for fee in history["fees"]:
-        fees[names[fee["verifier"]]][int(fee["round"])] = int(fee["fee"])
+    for entry in rounds:
+        for slash in entry["slashes"]:
+            slashed[names[slash["account"]]] += slash["amount"]
+        for fee in entry["verifiers"]:
+            fees[names[fee["verifier"]]][entry["round"]] = fee["fee"]
     accuracy = {
         "start": float(results["start"]["accuracy"]),
         "final": float(results["final"]["accuracy"]),
@@ -228,7 +230,7 @@ def _summarise(
         slashed,
         {name: sum(by_round.values()) for name, by_round in fees.items()},
         accuracy,
-        int(audit["counts"]["fail"]),
+        int(audit["failed"]),
         rounds=ROUNDS,
     )
     summary = {

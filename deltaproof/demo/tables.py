@@ -24,9 +24,9 @@ def print_summary(console: Console, summary: Mapping[str, Any], promises: Sequen
     console.print(_trainers(summary))
     console.print(_verifiers(summary))
     console.print(_accuracy(summary))
-    counts = summary["audit"]["counts"]
+    audit = summary["audit"]
     console.print(
-        f"audit: {counts['pass']} checks passed, {counts['fail']} failed, {counts['not_checkable']} not checkable"
+        f"audit: {audit['passed']} checks passed, {audit['failed']} failed, {audit['notCheckable']} not checkable"
     )
     console.print(f"final adapter: {summary['adapter']} (PeftModel.from_pretrained loads it)")
     console.print()

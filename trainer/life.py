@@ -1,0 +1,262 @@
+"""A trainer's round, read top-down: one method for each phase, named as the phase is.
+
+All that must survive a crash is the home's secret and the transcripts; everything else is on chain. So a trainer that
+comes back looks where the task is and goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from protocol.chain import Gateway
+from protocol.chain.enums import Outcome, Phase, Role
+from protocol.chain.participation import (
+    attempt,
+    lock_stake,
+    quorum_members,
+    read_task,
+    settled_leaves,
+)
+from protocol.chain.structs import RevealData, TrainerEnrolment
+from protocol.chain.tasks import task_params
+from protocol.chain.vault import Claim
+from protocol.commitments import commitment_hash
+from protocol.errors import ChainError
+from protocol.reporting import Reporter
+from protocol.rows import Shard
+from protocol.samples import draw_steps
+from protocol.secrets import HomeSecret
+from protocol.settlement import Verdict, leaves_tree
+from protocol.store import ArtifactStore
+from protocol.transcript import Record
+from protocol.types import RoundIndex, TaskId, TokenAmount, address_bytes
+from trainer.conduct import Conduct, RoundWork
+from tuning.optimizers import constants_root
+from tuning.step import RoundContext
+from tuning.training import TrainedRound
+from tuning.workbench import Workbench
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """One trainer in one task."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        store: ArtifactStore,
+        task_id: TaskId,
+        rows: tuple[bytes, ...],
+        home: Path,
+        conduct: Conduct,
+        report: Reporter,
+        *,
+        top_up: bool = False,
+        poll_seconds: float = 0.5,
+    ) -> None:
+        """`rows` are the shard's canonical rows. With `top_up` a slashed stake is filled up to go on."""
+        self.gateway, self.store, self.task_id, self.home = gateway, store, task_id, home
+        self.conduct, self.report, self.top_up, self.poll_seconds = conduct, report, top_up, poll_seconds
+        self.account = gateway.account
+        self.secret = HomeSecret.of(home)
+        terms = read_task(gateway, store, task_id)
+        self.params, self.spec = terms.view.params, terms.spec
+        self.shard = Shard(rows, self.secret.derive("rows", *(_number(task_id),)))
+        report("loading", "loading the model")
+        self.bench = Workbench.from_spec(self.spec)
+        self._check_terms()
+        self._trained: dict[RoundIndex, TrainedRound] = {}
+        self._collected: set[RoundIndex] = set()
+
+    def live(self) -> None:
+        """Take part until the task has ended and everything earned is claimed."""
+        self.join()
+        while not self.finished():
+            view = self.gateway.tasks.phase(self.task_id)
+            match view.phase:
+                case Phase.COMMIT:
+                    self.commit(view.round)
+                case Phase.REVEAL:
+                    self.reveal(view.round)
+                case Phase.OPENING:
+                    self.opening(view.round)
+                case _:
+                    self.collect(view.round)
+            time.sleep(self.poll_seconds)
+        self.report("done", "the task has ended")
+
+    def join(self) -> None:
+        """Stake and enrol the shard, once."""
+        enrolment = self._enrolment()
+        if enrolment.index == 0:
+            lock_stake(self.gateway, Role.TRAINER, self.params.stakes.trainer_stake)
+            self.gateway.trainers.enrol(self.task_id, self.shard.root, len(self.shard.rows))
+            self.report("joined", f"enrolled {len(self.shard.rows)} rows", data_root=self.shard.root)
+        elif enrolment.data_root != self.shard.root:
+            raise ChainError(
+                f"{self.account} is enrolled in task {self.task_id} with other data; "
+                "go on with the same --data and --home as before"
+            )
+
+    def commit(self, round_: RoundIndex) -> None:
+        """Train all steps and seal the result."""
+        if not self._may_act(round_) or self.gateway.trainers.has_committed(self.task_id, round_, self.account):
+            return
+        trained = self._train(round_)
+        data = self._reveal_data(round_, trained)
+        sealed = commitment_hash(
+            self.gateway.context(self.task_id, round_), self.account, data.delta_digest, data.transcript_root, data.salt
+        )
+        if attempt(lambda: self.gateway.trainers.commit(self.task_id, sealed)) is None:
+            self.report("late", f"round {round_}: training took longer than the commit phase")
+        else:
+            self.report("committed", f"round {round_}: committed", round=round_, commitment=sealed)
+
+    def reveal(self, round_: RoundIndex) -> None:
+        """Publish the delta and open the commitment."""
+        enrolment = self._enrolment()
+        if enrolment.committed_round != round_ or enrolment.revealed_round == round_:
+            return
+        trained = self._train(round_)
+        self.store.put_tensors(trained.theta)
+        if attempt(lambda: self.gateway.trainers.reveal(self.task_id, self._reveal_data(round_, trained))) is not None:
+            self.report("revealed", f"round {round_}: revealed", round=round_)
+
+    def opening(self, round_: RoundIndex) -> None:
+        """Publish the steps that the challenge drew."""
+        enrolment = self._enrolment()
+        if enrolment.revealed_round != round_ or enrolment.opened_round == round_:
+            return
+        steps = self._drawn_steps(round_)
+        trained = self._train(round_)
+        for opening in self.conduct.open(self._work(round_), steps):
+            self.store.put_opening(trained.transcript_root, opening)
+        if attempt(lambda: self.gateway.trainers.openings_published(self.task_id)) is not None:
+            self.report("opened", f"round {round_}: opened steps {', '.join(map(str, steps))}", round=round_)
+
+    def collect(self, last_round: RoundIndex) -> None:
+        """Claim the pay of every round that has ended; mind the stake."""
+        for number in range(1, last_round + 1):
+            round_ = RoundIndex(number)
+            if round_ not in self._collected and self._settle_accounts(round_):
+                self._collected.add(round_)
+        if self.top_up and self._stopped():
+            lock_stake(self.gateway, Role.TRAINER, self._missing_stake())
+            if attempt(lambda: self.gateway.trainers.top_up(self.task_id)) is not None:
+                self.report("topped-up", "filled the slashed stake up")
+
+    def finished(self) -> bool:
+        """Whether nothing is left to do: all ended rounds are collected, and none will follow for this trainer."""
+        last = self.gateway.tasks.phase(self.task_id).round
+        if len(self._collected) < last or (last == 0 and not self.gateway.tasks.is_ended(self.task_id)):
+            return False
+        if self.gateway.tasks.is_ended(self.task_id):
+            return True
+        if self._stopped() and not self.top_up:
+            self.report("stopped", "the stake fell below the task's minimum: --top-up goes on")
+            return True
+        return False
+
+    # Below: how the phases do it.
+
+    def _train(self, round_: RoundIndex) -> TrainedRound:
+        """Train, or find what was trained before a restart."""
+        if round_ not in self._trained:
+            steps = self.spec.training.steps
+            self.report("training", f"round {round_}: training", round=round_)
+
+            def progress(record: Record) -> None:
+                message = f"round {round_}: step {record.step + 1}/{steps}, loss {record.loss:.3f}"
+                self.report("trained-step", message, round=round_, step=record.step, loss=record.loss)
+
+            self._trained[round_] = self.conduct.train(self._work(round_), progress)
+        return self._trained[round_]
+
+    def _work(self, round_: RoundIndex) -> RoundWork:
+        view = self.gateway.tasks.round(self.task_id, round_)
+        context = RoundContext(
+            task_id=self.task_id,
+            round=round_,
+            trainer=address_bytes(self.account),
+            order_seed=view.order_seed,
+            data_root=self.shard.root,
+            rows=len(self.shard.rows),
+            start_digest=view.start_digest,
+        )
+        start = self.store.get_tensors(view.start_digest, self.bench.layout.size)
+        return RoundWork(self.bench, context, start, self.shard, self.home / f"task-{self.task_id}" / f"round-{round_}")
+
+    def _reveal_data(self, round_: RoundIndex, trained: TrainedRound) -> RevealData:
+        salt = self.secret.derive(
+            "commitment salt", _number(self.task_id), _number(round_), trained.theta_digest, trained.transcript_root
+        )
+        return RevealData(trained.theta_digest, trained.transcript_root, salt)
+
+    def _drawn_steps(self, round_: RoundIndex) -> list[int]:
+        seed = self.gateway.tasks.round(self.task_id, round_).challenge_seed
+        drawn: set[int] = set()
+        for verifier in quorum_members(self.gateway, self.task_id, round_):
+            drawn.update(
+                draw_steps(
+                    seed, self.task_id, round_, verifier, self.account,
+                    steps=self.spec.training.steps, extra=self.spec.verification.samples,
+                )
+            )  # fmt: skip
+        return sorted(drawn)
+
+    def _settle_accounts(self, round_: RoundIndex) -> bool:
+        """Claim one ended round; True when nothing more can come of it."""
+        view = self.gateway.tasks.round(self.task_id, round_)
+        if not view.ended_at:
+            return False
+        if view.outcome != Outcome.SETTLED:
+            self.report("ended", f"round {round_}: ended without a settlement ({view.outcome.name.lower()})")
+            return True
+        verifiers = self.gateway.verifiers.enrolments(self.task_id)
+        proposal = settled_leaves(self.store, self.task_id, round_, view.settlement, verifiers)
+        if proposal is None:
+            raise ChainError(f"round {round_} is settled, but no verifier has published the leaves of its settlement")
+        index = next((i for i, leaf in enumerate(proposal.leaves) if leaf.trainer == self.account), None)
+        if index is None:
+            return True
+        leaf = proposal.leaves[index]
+        verdict = leaf.verdict.name.lower()
+        if leaf.verdict != Verdict.ACCEPTED:
+            self.report("refused", f"round {round_}: {verdict}", round=round_, verdict=verdict)
+        elif leaf.payout and not self.gateway.vault.has_claimed(self.task_id, round_, self.account):
+            claim = Claim(self.task_id, round_, leaf, leaves_tree(proposal.leaves).proof(index))
+            attempt(lambda: self.gateway.vault.claim(claim))
+            self.report("paid", f"round {round_}: paid {leaf.payout}", round=round_, payout=str(leaf.payout))
+        else:
+            self.report("unpaid", f"round {round_}: accepted, worth nothing", round=round_)
+        return True
+
+    def _may_act(self, round_: RoundIndex) -> bool:
+        enrolment = self._enrolment()
+        return enrolment.active_from <= round_ <= enrolment.active_until
+
+    def _stopped(self) -> bool:
+        return self._enrolment().stake < self.params.stakes.trainer_stake
+
+    def _missing_stake(self) -> TokenAmount:
+        return TokenAmount(self.params.stakes.trainer_stake - self._enrolment().stake)
+
+    def _enrolment(self) -> TrainerEnrolment:
+        return self.gateway.trainers.enrolment(self.task_id, self.account)
+
+    def _check_terms(self) -> None:
+        """A contract that pays by other terms than the spec says is not worth working for."""
+        expected = task_params(
+            self.spec,
+            token=self.params.token,
+            parameters=self.bench.layout.size,
+            constants_root=constants_root(self.bench.constants),
+        )
+        if expected != self.params:
+            raise ChainError(f"task {self.task_id} on chain does not follow from its own spec; keep away from it")
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes(8, "big")
