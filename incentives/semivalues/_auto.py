@@ -17,15 +17,14 @@ import numpy as np
 
 from incentives.semivalues._design import pair_design
 from incentives.semivalues._index import Index
-from incentives.semivalues._integrate import Rule, expanded, rule
+from incentives.semivalues._integrate import expanded
 from incentives.semivalues._kernels import points
+from incentives.semivalues._kernel_index import kernel_index
 from incentives.semivalues._linalg import product
 from incentives.semivalues._oracle import Oracle
 from incentives.semivalues._result import Estimate, Floats
 from incentives.semivalues._stream import Stream
-from incentives.semivalues._surrogate import Surrogate, fit
-
-_CHUNK = 2048
+from incentives.semivalues._surrogate import fit
 
 
 def auto(oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate:
@@ -40,7 +39,7 @@ def auto(oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate
 
     importance = (expansion**2 * unseen).sum(axis=1)
     surrogate = fit(points(asked, weights), values, importance if importance.any() else np.ones(len(values)))
-    columns, rule_error = _integrated(surrogate, rule(index), weights)
+    columns, rule_error = kernel_index(surrogate, index, weights)
     # The functional that is left to the surrogate: coalitions never asked for.
     functional = columns - product(direct.T, surrogate.matrix)
     of_constant = index.join[0] - direct.sum(axis=0)  # index of the game 1[S not empty] is p(0)
@@ -50,7 +49,7 @@ def auto(oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate
     correction = (expansion * unseen * residual).sum(axis=0)
     noise = _over_pairs(expansion * np.sqrt(unseen) * residual)
     jackknife = _over_pairs(modelled.T * residual)
-    scatter = _over_pairs(direct * np.sqrt(unseen / (1.0 - unseen)) * residual)
+    scatter = _over_pairs(expansion * np.sqrt(unseen * design.probability[1:, None]) * residual)
     signal = float((correction**2).mean())
     gamma = max(0.0, 1.0 - float((noise**2).mean()) / signal) if signal > 0 else 0.0
     variance = np.maximum(jackknife**2 + scatter**2, gamma**2 * noise**2) + gamma * (1.0 - gamma) ** 2 * signal
@@ -69,19 +68,6 @@ def auto(oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate
             "integration_error": float(rule_error.max()),
         },
     )
-
-
-def _integrated(surrogate: Surrogate, nodes: Rule, weights: Floats) -> tuple[Floats, Floats]:
-    """Index of each kernel column, float64 [players, n], and the error of the surrogate's index, float64 [players]."""
-    where = points(nodes.nodes, weights)
-    columns = np.zeros((nodes.weights.shape[1], len(surrogate.centres)))
-    predictions = []
-    for start in range(0, len(where), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        near = surrogate.near(where[rows])
-        columns += product(nodes.weights[rows].T, near)
-        predictions.append(product(near, surrogate.coefficients[:, None])[:, 0] + surrogate.constant)
-    return columns, nodes.error(np.concatenate(predictions))
 
 
 def _over_pairs(terms: Floats) -> Floats:

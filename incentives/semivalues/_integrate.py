@@ -90,30 +90,31 @@ def expanded(design: Design, index: Index) -> Floats:
 
 
 def _by_size(sizes: Ints, players: int) -> Floats:
-    """Functions of the size that multiply the linear terms: float64 [n, 3]."""
+    """Functions of the size that multiply the linear terms: float64 [n, 4]."""
     share = sizes / players
-    return np.stack([np.ones_like(share), share, 1.0 / np.maximum(sizes, 1)], axis=1)
+    inverse = 1.0 / np.maximum(sizes, 1)
+    return np.stack([np.ones_like(share), share, inverse, inverse**2], axis=1)
 
 
 def _features(coalitions: Bools) -> Floats:
-    """[n, 3 + 3 players]: size functions, and each times z."""
+    """[n, 4 + 4 players]: size functions, and each times z."""
     functions = _by_size(coalitions.sum(axis=1), coalitions.shape[1])
     linear = functions[:, :, None] * coalitions[:, None, :]
     return np.hstack([functions, linear.reshape(len(coalitions), -1)])
 
 
 def _closed(index: Index) -> Floats:
-    """Index of every feature as a game on the sizes 1..N-1, 0 for none and all: float64 [3 + 3 players, players].
+    """Index of every feature as a game on the sizes 1..N-1, 0 for none and all: float64 [4 + 4 players, players].
 
     phi_i = sum_s P(s-1) E[h | i in, |S|=s] - P(s) E[h | i out, |S|=s], and E[z_j] given the size is (s-1)/(N-1) or s/(N-1).
     """
     players = index.players
     sizes = np.arange(1, players)
-    functions = _by_size(sizes, players).T  # [3, sizes]
+    functions = _by_size(sizes, players).T  # [4, sizes]
     inside, outside = index.size_share[sizes - 1] * functions, index.size_share[sizes] * functions
     size_alone = (inside - outside).sum(axis=1)
     own = inside.sum(axis=1)
     other = (inside * (sizes - 1) - outside * sizes).sum(axis=1) / (players - 1)
     same = np.eye(players, dtype=np.bool_)
-    linear = np.where(same, own[:, None, None], other[:, None, None])  # [3, player of the feature, players]
+    linear = np.where(same, own[:, None, None], other[:, None, None])  # [4, player of the feature, players]
     return np.vstack([np.repeat(size_alone[:, None], players, axis=1), linear.reshape(-1, players)])

@@ -47,26 +47,51 @@ def points(coalitions: Bools, weights: Floats) -> Points:
 
 
 def gram(kernel: str, left: Points, right: Points) -> Floats:
-    """Kernel matrix float64 [len(left), len(right)].
+    """Kernel matrix float64 [len(left), len(right)]."""
+    # Whole numbers here, multiples of 2^-50 below one in the next product: both are exact in any order.
+    agree = (left.signs @ right.signs.T) / left.signs.shape[1]
+    overlap = agree if kernel == "set" else left.mean @ right.mean.T
+    return _similarity(
+        kernel,
+        agree,
+        overlap,
+        (left.square[:, None], right.square[None, :]),
+        (left.size[:, None], right.size[None, :]),
+        left.signs.shape[1],
+    )
+
+
+def similarity_by_size(kernel: str, players: int, common: Floats, left: Floats, right: Floats) -> Floats:
+    """The kernel of two coalitions under equal weights, which depends on their sizes and common members alone."""
+    one_left, one_right = (np.rint(_GRID / np.maximum(size, 1.0)) / _GRID for size in (left, right))
+    agree = (players + 4.0 * common - 2.0 * (left + right)) / players
+    squares = (left * one_left * one_left, right * one_right * one_right)
+    return _similarity(kernel, agree, common * one_left * one_right, squares, (left, right), players)
+
+
+def _similarity(
+    kernel: str,
+    agree: Floats,
+    overlap: Floats,
+    squares: tuple[Floats, Floats],
+    sizes: tuple[Floats, Floats],
+    players: int,
+) -> Floats:
+    """agree: z z' / N of signs; overlap: p p'; squares: |p|^2 and |p'|^2; sizes: |S| and |S'|; all broadcast.
 
     mean: 1 / (1 + |p - p'|^2), smooth functions of the averaged model of any order, with a little of the set.
     quadratic: p and p_i p_j, z and z_i z_j: second-order Taylor of a loss in the averaged model.
     set: up to three players acting together.
     All have a term min(|S|, |S'|) for what depends on the number of members alone.
     """
-    players = left.signs.shape[1]
+    crowd = np.minimum(*sizes) / players
     result: Floats
-    crowd = np.minimum(left.size[:, None], right.size[None, :]) / players
-    # Whole numbers here, multiples of 2^-50 below one in the next product: both are exact in any order.
-    agree = (left.signs @ right.signs.T) / players
     if kernel == "set":
         result = agree * (1.0 + agree * (1.0 + agree)) + crowd
-        return result
-    overlap = left.mean @ right.mean.T
-    if kernel == "quadratic":
-        common = (agree - 1.0) / 4.0 + (left.size[:, None] + right.size[None, :]) / (2.0 * players)
+    elif kernel == "quadratic":
+        common = (agree - 1.0) / 4.0 + (sizes[0] + sizes[1]) / (2.0 * players)
         result = overlap * (1.0 + overlap) + common * (1.0 + common) + crowd
-        return result
-    distance = np.maximum(left.square[:, None] + right.square[None, :] - 2.0 * overlap, 0.0)
-    result = 1.0 / (1.0 + distance) + 0.1 * (agree * (1.0 + agree) + crowd)
+    else:
+        distance = np.maximum(squares[0] + squares[1] - 2.0 * overlap, 0.0)
+        result = 1.0 / (1.0 + distance) + 0.1 * (agree * (1.0 + agree) + crowd)
     return result

@@ -25,7 +25,7 @@ class Surrogate:
     """A fitted model: value(S) = constant + gram(S, centres) @ coefficients.
 
     centres: the coalitions fitted, the full one first and then pairs. matrix: their scaled kernel matrix [n, n].
-    left_out: float64 [n], residuals of a fit without the pair.
+    left_out: float64 [n], residuals of a fit without the pair. scale: what `matrix` was divided by.
     """
 
     kernel: str
@@ -35,14 +35,10 @@ class Surrogate:
     constant: float
     left_out: Floats
     matrix: Floats
-    _scale: float
+    scale: float
     _root: Floats
     _ones: Floats
     _mass: float
-
-    def near(self, where: Points) -> Floats:
-        """Scaled kernel matrix [len(where), n]."""
-        return gram(self.kernel, where, self.centres) / self._scale
 
     def value_weights(self, functional: Floats, of_constant: Floats) -> Floats:
         """How a linear functional of the model depends on the fitted values: float64 [k, n].

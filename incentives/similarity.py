@@ -1,0 +1,64 @@
+"""Which deltas are copies of others, compared as products.
+
+A copy need not share a byte with its original: scaled, noised or re-factored as (B R)(R^-1 A) it has other tensors and
+another digest. Its update of the model's weights is nearly parallel to the original's all the same. Two similarities
+are taken, and the larger one counts: the cosine over all products, and the median of the cosines of single modules,
+which noise in a few modules leaves alone.
+
+The discount is directional: of two alike the one committed first keeps its share, so whoever is copied loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tuning.aggregation import Array, LowRankPair, Tensors, module_grams
+
+__all__ = ["COPY_DISCOUNT_BPS", "copies", "similarities"]
+
+COPY_DISCOUNT_BPS = 10_000
+"""What a copy loses of its weight in the payout: all. It also takes no part in the coalitions of others."""
+
+
+def similarities(members: Sequence[Tensors], start: Tensors, pairs: Sequence[LowRankPair]) -> Array:
+    """Similarity of the members' updates of `start`, float64 [N, N] in [-1, 1], symmetric.
+
+    A module that a member did not change has no direction and is not compared; no common module gives 0.
+    """
+    grams = module_grams(members, pairs, start)
+    whole = np.nan_to_num(_cosines(np.asarray(grams.sum(axis=0))), nan=0.0)
+    each = _cosines(grams)
+    each[:, np.isnan(each).all(axis=0)] = 0.0
+    return np.asarray(np.maximum(whole, np.nanmedian(each, axis=0)))
+
+
+def copies(similarity: Array, order: Sequence[int], threshold: float) -> tuple[int | None, ...]:
+    """For each member the original that it copies, or None.
+
+    Args:
+        similarity: float64 [N, N].
+        order: rank of each member's commitment on chain; distinct.
+        threshold: from which two members are alike.
+
+    A member is a copy if it is alike to any that committed earlier; its original is the earliest of those, or what that
+    one copied itself.
+    """
+    if len(set(order)) != len(order) or similarity.shape != (len(order), len(order)):
+        raise ValueError(f"{len(order)} distinct ranks needed for similarities of shape {similarity.shape}")
+    original: list[int | None] = [None] * len(order)
+    for i in sorted(range(len(order)), key=lambda i: order[i]):
+        earlier = [j for j in range(len(order)) if order[j] < order[i] and similarity[i, j] >= threshold]
+        if earlier:
+            first = min(earlier, key=lambda j: order[j])
+            source = original[first]
+            original[i] = first if source is None else source
+    return tuple(original)
+
+
+def _cosines(grams: Array) -> Array:
+    """[..., N, N] inner products to cosines; NaN where a norm is zero."""
+    norms = np.sqrt(np.maximum(np.diagonal(grams, axis1=-2, axis2=-1), 0.0))
+    scale = norms[..., :, None] * norms[..., None, :]
+    return np.asarray(np.divide(grams, scale, out=np.full(grams.shape, np.nan), where=scale > 0))
