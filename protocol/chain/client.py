@@ -37,7 +37,7 @@ class ContractClient:
 
     def _read(self, kind: type[T], function: str, *arguments: Any, block: int | None = None) -> T:
         """Call a view and decode its answer as `kind`; several return values decode as a record of them."""
-        with self.connection.translated(f"{self.INTERFACE}.{function}"):
+        with self.connection.translated(f"{self.INTERFACE.removeprefix('I')}.{function}"):
             bound = self._contract.functions[function](*encode(arguments))
             answer = bound.call(block_identifier="latest" if block is None else block)
         result: T = decode(kind, answer)
@@ -54,7 +54,7 @@ class ContractClient:
         if self._sender is None:
             raise SigningKeyError(f"{function} needs a private key; this connection only reads")
         data = bytes.fromhex(self._contract.encode_abi(function, args=encode(arguments))[2:])
-        return self._sender.send(f"{self.INTERFACE[1:]}.{function}", self.address, data)
+        return self._sender.send(f"{self.INTERFACE.removeprefix('I')}.{function}", self.address, data)
 
     def _emitted(self, receipt: Receipt, kind: type[E]) -> E:
         """The one event of that kind that a transaction of ours must have caused here."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from web3.types import Nonce
 from web3.utils import get_create_address
 
 from protocol.chain.client import ContractClient
@@ -183,5 +184,5 @@ def _predicted(connection: Connection, deployer: Address) -> Modules:
         first = int(connection.web3.eth.get_transaction_count(cast(Any, deployer), "latest"))
     names = [field.name for field in fields(Modules)]
     return Modules(
-        **{name: address(get_create_address(cast(Any, deployer), first + i)) for i, name in enumerate(names)}
+        **{name: address(get_create_address(cast(Any, deployer), Nonce(first + i))) for i, name in enumerate(names)}
     )

@@ -129,11 +129,19 @@ class TrainerPool(ContractClient):
         """Announce that the openings of the caller's round are in the store."""
         return self._write("openingsPublished", task_id)
 
-    def forfeit_bond(
-        self, task_id: TaskId, round_index: RoundIndex, trainer: Address, ref: CommitmentRef | None = None
+    def openings_published_from_batch(self, task_id: TaskId, commitment: Digest32, ref: CommitmentRef) -> Receipt:
+        """The same for the caller's batched commitment."""
+        return self._write("openingsPublishedFromBatch", task_id, commitment, ref)
+
+    def forfeit_bond(self, task_id: TaskId, round_index: RoundIndex, trainer: Address) -> Receipt:
+        """Burn the bond of a direct commitment that was not revealed in time."""
+        return self._write("forfeitBond", task_id, round_index, trainer)
+
+    def forfeit_batched_bond(
+        self, task_id: TaskId, round_index: RoundIndex, trainer: Address, commitment: Digest32, ref: CommitmentRef
     ) -> Receipt:
-        """Burn the bond of a commitment that was not revealed in time."""
-        return self._write("forfeitBond", task_id, round_index, trainer, ref or CommitmentRef())
+        """The same for a batched commitment."""
+        return self._write("forfeitBatchedBond", task_id, round_index, trainer, commitment, ref)
 
     def slash(
         self, task_id: TaskId, round_index: RoundIndex, leaf: SettlementLeaf, proof: Sequence[Digest32]
@@ -232,3 +240,7 @@ class VerifierPool(ContractClient):
     def claim_fees(self, task_id: TaskId, rounds: Sequence[RoundIndex], verifier: Address) -> Receipt:
         """Pay a verifier its part of the fees and slash rewards of finished rounds."""
         return self._write("claimFees", task_id, list(rounds), verifier)
+
+    def expire_slash_rewards(self, task_id: TaskId, round_index: RoundIndex) -> Receipt:
+        """Burn the slash rewards of a round that nobody claimed in time."""
+        return self._write("expireSlashRewards", task_id, round_index)

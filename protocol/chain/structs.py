@@ -310,12 +310,13 @@ class VerifierEnrolment:
 
 @dataclass(frozen=True)
 class VerifierProgress:
-    """Who acted in the current round."""
+    """Who acted in the current round, and which version of the set forms its quorum."""
 
     round: RoundIndex
     expected: int
     committed: int
     revealed: int
+    version: int
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,10 @@ class TaskManager(ContractClient):
         """End the task: at once between rounds, else after the running round. Sponsor only."""
         return self._write("cancelTask", task_id)
 
+    def set_new_tasks_paused(self, paused: bool) -> Receipt:
+        """Stop or allow the creation of new tasks; nothing else can be stopped. Guardian only."""
+        return self._write("setNewTasksPaused", paused)
+
     def open_round(self, task_id: TaskId) -> Receipt:
         """Begin the next round."""
         return self._write("openRound", task_id)
