@@ -1,8 +1,8 @@
 """Safetensors bytes in one canonical form, and the reader that accepts no other.
 
-The library reads these files too, but it admits many encodings of the same content and shows metadata only for files on
-disk. Here equal content has equal bytes: the header is canonical JSON padded with spaces to a multiple of eight, tensors
-lie in the order of their names. The reader checks the header, within a byte limit, before it looks at any tensor.
+The library reads these files too, but it admits many encodings of the same content and shows metadata only for files
+on disk. Here equal content has equal bytes: the header is canonical JSON padded with spaces to a multiple of eight, and
+tensors lie in the order of their names. The reader checks the header, within a byte limit, before it looks at a tensor.
 Format: 8-byte little-endian header length, JSON header, raw little-endian data.
 """
 

@@ -14,7 +14,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -29,6 +28,7 @@ from protocol.encoding import canonical_json
 from protocol.encoding import sha256 as sha256_of
 from protocol.spec import ModelSection
 from protocol.types import Digest32, hex_of
+from tuning._quiet import quiet
 from tuning.errors import ModelError
 from tuning.precision import Precision, computing_in, dtype_of
 from tuning.randomness import normal
@@ -122,7 +122,7 @@ def load_base(section: ModelSection, seed: bytes, precision: Precision, device: 
         )
     auto_class = getattr(transformers, _AUTO_CLASSES[section.kind])
     options: dict[str, Any] = {"num_labels": section.num_labels} if section.num_labels else {}
-    with _quiet(), computing_in("float64"):
+    with quiet(), computing_in("float64"):
         try:
             model, report = auto_class.from_pretrained(
                 folder,
@@ -220,7 +220,7 @@ def _converted(gguf: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".converting-", dir=target.parent))
     try:
-        with _quiet():
+        with quiet():
             model = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype="float32")
             tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
             # Otherwise transformers believes that the converted weights are still quantised.
@@ -252,18 +252,3 @@ def _from_hub(where: str) -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise ModelError(f"hub model {name} at {revision} is neither cached nor reachable: {error}") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence transformers' load reports, progress bars and advice."""
-    logging = transformers.utils.logging
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bars:
-            logging.enable_progress_bar()

@@ -13,6 +13,7 @@ import transformers
 
 from protocol.spec import PhasesSection, TaskSpec, parse_spec
 from protocol.types import hex_of
+from tuning._quiet import quiet
 from tuning.models import resolve_source, weights_digest
 from tuning.randomness import SeededFills
 
@@ -28,7 +29,7 @@ def minimal_model(folder: Path, architecture: Architecture, seed: bytes = bytes(
     """Write a tiny model with weights from `seed` and, for text, a byte tokeniser; returns `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = {"vocab_size": 256 + len(_SPECIAL), "pad_token_id": 0, "bos_token_id": None, "eos_token_id": 1}
-    with SeededFills(seed):
+    with quiet(), SeededFills(seed):
         match architecture:
             case "bert":
                 config = transformers.BertConfig(**_SIZES, **vocabulary, max_position_embeddings=64)
@@ -39,7 +40,7 @@ def minimal_model(folder: Path, architecture: Architecture, seed: bytes = bytes(
             case "vit":
                 config = transformers.ViTConfig(**_SIZES, image_size=8, patch_size=4, num_channels=1)
                 model = transformers.ViTModel(config)
-    model.save_pretrained(folder)
+        model.save_pretrained(folder)
     if architecture != "vit":
         _byte_tokenizer().save_pretrained(folder)
     return folder

@@ -1,8 +1,8 @@
 """Random numbers that depend on a key and a call index, and on nothing else: no global generator, device or thread.
 
 Words come from Philox4x64-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), the raw stream of
-which numpy guarantees. Everything made from them is exact in float64 and rounded once to float32, so it has the same bits on every
-machine; normal draws are therefore sums of twelve uniforms (Irwin-Hall), not logarithms.
+which numpy guarantees. Everything made from them is exact in float64 and rounded once to float32, so it has the same
+bits on every machine; normal draws are therefore sums of twelve uniforms (Irwin-Hall), not logarithms.
 """
 
 from __future__ import annotations

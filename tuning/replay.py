@@ -7,8 +7,6 @@ understand, and as data. Nothing in an opening is trusted; anything wrong with i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,15 +15,17 @@ import torch
 
 from protocol import merkle
 from protocol.errors import EncodingError
-from protocol.state import component_root
+from protocol.spec import TaskSpec
+from protocol.state import Vector, component_root
 from protocol.transcript import Record, StepOpening, parse_opening
-from tuning.comparison import Agreement, Wide, compare_gradients
+from tuning.comparison import Agreement, Wide, compare_bounded, compare_exact
+from tuning.drift import DriftSample
 from tuning.errors import RowError
 from tuning.optimizers import State, clip_scale
 from tuning.step import RoundContext, apply_update, state_root
 from tuning.workbench import Workbench
 
-__all__ = ["Check", "ReplayContext", "StepVerdict", "judge_bytes", "judge_step"]
+__all__ = ["Check", "Judge", "ReplayContext", "StepVerdict"]
 
 Check = Literal[
     "format", "record", "transcript", "state", "start", "delta", "gradient digest", "rows", "clipping", "optimizer",
@@ -54,10 +54,8 @@ class StepVerdict:
     magnitude: float = 0.0
     bound: float = 0.0
     near_ties: int = 0
-    difference: Wide | None = field(default=None, repr=False, compare=False)
-    """Bounded mode: committed minus recomputed gradient over the gradient's norm, shape (P,), for the drift test."""
-    direction: Wide | None = field(default=None, repr=False, compare=False)
-    """Bounded mode: recomputed gradient over its norm, shape (P,)."""
+    drift: DriftSample | None = field(default=None, repr=False, compare=False)
+    """Bounded mode: what the drift test over all samples needs."""
 
     def as_dict(self) -> dict[str, object]:
         """The verdict as JSON values."""
@@ -78,39 +76,53 @@ class _Refused(Exception):
         self.check, self.magnitude, self.bound = check, magnitude, bound
 
 
-def judge_bytes(
-    bench: Workbench, data: bytes, step: int, context: ReplayContext, screen: Workbench | None = None
-) -> StepVerdict:
-    """Judge the untrusted file of an opening; see `judge_step`."""
-    try:
-        opening = parse_opening(data, context.round.opening_limits(bench.spec, bench.layout.size))
-    except EncodingError as error:
-        return StepVerdict(step, False, "format", f"step {step}: the opening is malformed: {error}")
-    return judge_step(bench, opening, step, context, screen)
+@dataclass(frozen=True)
+class Judge:
+    """What a verifier replays on: `reference` computes in float64 and decides every doubt.
 
-
-def judge_step(
-    bench: Workbench, opening: StepOpening, step: int, context: ReplayContext, screen: Workbench | None = None
-) -> StepVerdict:
-    """Replay step `step` from its opening. `bench` computes in float64.
-
-    With `screen`, a workbench of the trainer's precision, a gradient that agrees within half the bounds there is
-    accepted without the float64 replay (bounded mode only): it costs half, and float64 still decides every doubt.
+    In bounded mode `mirror` computes in the trainer's precision and comes first: a gradient that agrees there within
+    half the bounds is accepted at half the cost, and the drift test compares like with like.
     """
-    try:
-        _check_records(opening, step, context, bench)
-        state = _check_state(opening, step, context, bench)
-        _check_rows(opening, step, context, bench)
-        _check_update(opening, state, step, context, bench)
-        benches = (bench,) if screen is None or bench.spec.training.numeric == "exact" else (screen, bench)
-        agreement, difference, direction = _check_gradient(opening, state, context.round, benches)
-    except _Refused as refused:
-        message = f"step {step}: {refused}"
-        return StepVerdict(step, False, refused.check, message, refused.magnitude, refused.bound)
-    return StepVerdict(
-        step, True, None, f"step {step}: accepted", agreement.magnitude, agreement.bound, agreement.near_ties,
-        difference, direction,
-    )  # fmt: skip
+
+    reference: Workbench
+    mirror: Workbench | None
+
+    @classmethod
+    def from_spec(cls, spec: TaskSpec, device: str = "cpu") -> Judge:
+        """Raises ModelError, MethodError or NarrowingError, like `Workbench.from_spec`."""
+        mirror = Workbench.from_spec(spec, device) if spec.training.numeric == "bounded" else None
+        return cls(Workbench.from_spec(spec, device, precision="float64"), mirror)
+
+    @property
+    def spec(self) -> TaskSpec:
+        return self.reference.spec
+
+    def judge_bytes(self, data: bytes, step: int, context: ReplayContext, thorough: bool = True) -> StepVerdict:
+        """Judge the untrusted file of an opening; see `judge_step`."""
+        try:
+            opening = parse_opening(data, context.round.opening_limits(self.spec, self.reference.layout.size))
+        except EncodingError as error:
+            return StepVerdict(step, False, "format", f"step {step}: the opening is malformed: {error}")
+        return self.judge_step(opening, step, context, thorough)
+
+    def judge_step(self, opening: StepOpening, step: int, context: ReplayContext, thorough: bool = True) -> StepVerdict:
+        """Replay step `step` from its opening; anything wrong with it is a verdict, never an exception.
+
+        `thorough` runs the float64 replay in bounded mode even without doubt, which also measures the noise that the
+        drift test needs; do so for a few samples of each trainer.
+        """
+        bench = self.reference
+        try:
+            _check_records(opening, step, context, bench)
+            state = _check_state(opening, step, context, bench)
+            _check_rows(opening, step, context, bench)
+            _check_update(opening, state, step, context, bench)
+            agreement, drift = _check_gradient(opening, state, context.round, self, thorough)
+        except _Refused as refused:
+            message = f"step {step}: {refused}"
+            return StepVerdict(step, False, refused.check, message, refused.magnitude, refused.bound)
+        magnitude, bound, ties = agreement.magnitude, agreement.bound, agreement.near_ties
+        return StepVerdict(step, True, None, f"step {step}: accepted", magnitude, bound, ties, drift)
 
 
 def _check_records(opening: StepOpening, step: int, context: ReplayContext, bench: Workbench) -> None:
@@ -180,47 +192,66 @@ def _check_update(opening: StepOpening, state: State, step: int, context: Replay
 
 
 def _check_gradient(
-    opening: StepOpening, state: State, round_: RoundContext, benches: tuple[Workbench, ...]
-) -> tuple[Agreement, Wide | None, Wide | None]:
-    """The last of `benches` decides; one before it may accept what is well within the bounds."""
-    training = benches[-1].spec.training
-    for bench in benches:
-        bench.load(state["theta"])
-        with _row_errors():
-            recomputed, loss = bench.gradient(
-                [row.row for row in opening.rows], round_.dropout_key(opening.before.step)
-            )
-        reference = recomputed.to(device="cpu", dtype=torch.float64).numpy()
-        agreement = compare_gradients(opening.gradient, reference, bench.layout, training)
-        if agreement.magnitude <= agreement.bound / 2:
-            break
-    if not agreement.agrees:
-        raise _Refused("gradient", _gradient_message(agreement, training.numeric), agreement.magnitude, agreement.bound)
-    _check_loss(opening.before.loss, loss, training.bound_tensor if training.numeric == "bounded" else 0.0)
-    if training.numeric == "exact":
-        return agreement, None, None
-    norm = float(np.linalg.norm(reference)) or 1.0
-    return agreement, (opening.gradient - reference) / norm, reference / norm
+    opening: StepOpening, state: State, round_: RoundContext, judge: Judge, thorough: bool
+) -> tuple[Agreement, DriftSample | None]:
+    """Recompute the gradient from the committed state on the committed rows."""
+    rows, key = [row.row for row in opening.rows], round_.dropout_key(opening.before.step)
+    training, layout = judge.spec.training, judge.reference.layout
+    if judge.mirror is None:
+        exact = _recompute(judge.reference, state, rows, key)
+        agreement = compare_exact(opening.gradient, exact.gradient, layout)
+        _require(agreement, "times what rounding explains")
+        _check_loss(opening.before.loss, exact.loss, 0.0)
+        return agreement, None
+    mirrored = _recompute(judge.mirror, state, rows, key)
+    agreement = compare_bounded(opening.gradient, mirrored.gradient, layout, training)
+    noise = None
+    if thorough or agreement.magnitude > agreement.bound / 2:
+        reference = _recompute(judge.reference, state, rows, key)
+        noise = float(np.linalg.norm(mirrored.gradient - reference.gradient))
+        agreement = compare_bounded(opening.gradient, reference.gradient, layout, training)
+        if not agreement.agrees:
+            norms = judge.reference.row_norms(rows)
+            agreement = compare_bounded(opening.gradient, reference.gradient, layout, training, norms)
+    _require(agreement, "relative to its norm")
+    _check_loss(opening.before.loss, mirrored.loss, training.bound_tensor)
+    return agreement, _drift_sample(opening.gradient, mirrored.gradient, noise)
 
 
-@contextmanager
-def _row_errors() -> Iterator[None]:
+@dataclass(frozen=True)
+class _Recomputed:
+    gradient: Wide
+    loss: float
+
+
+def _recompute(bench: Workbench, state: State, rows: list[bytes], key: bytes) -> _Recomputed:
+    bench.load(state["theta"])
     try:
-        yield
+        gradient, loss = bench.gradient(rows, key)
     except (RowError, EncodingError) as error:
         raise _Refused("rows", str(error)) from error
+    wide = gradient.to(device="cpu", dtype=torch.float64).numpy()
+    if not np.isfinite(wide).all():
+        raise _Refused("gradient", "the gradient of this batch at the committed state is not finite", math.inf)
+    return _Recomputed(wide, loss)
 
 
-def _gradient_message(agreement: Agreement, numeric: str) -> str:
-    if numeric == "exact":
-        return (
-            "the gradient is not the one this batch gives: off by "
-            f"{agreement.magnitude:.3g} times what rounding explains in {agreement.tensor} (relative difference {agreement.relative:.3g})"
+def _drift_sample(committed: Vector, recomputed: Wide, noise: float | None) -> DriftSample:
+    norm = float(np.linalg.norm(recomputed))
+    difference = committed - recomputed
+    along = float(np.dot(difference, recomputed)) / norm if norm else 0.0
+    return DriftSample(difference.astype(np.float32), along, norm, noise)
+
+
+def _require(agreement: Agreement, unit: str) -> None:
+    if not agreement.agrees:
+        raise _Refused(
+            "gradient",
+            f"the gradient is not the one this batch gives: off by {agreement.magnitude:.3g} {unit} in "
+            f"{agreement.tensor}; allowed {agreement.bound:.3g}",
+            agreement.magnitude,
+            agreement.bound,
         )
-    return (
-        f"the gradient is not the one this batch gives: relative difference {agreement.magnitude:.3g} in "
-        f"{agreement.tensor}, at most {agreement.bound:.3g} is rounding"
-    )
 
 
 def _check_loss(committed: float, recomputed: float, bound: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from protocol.rows import canonical_row
 from protocol.spec import TaskSpec
 from protocol.state import Layout, Vector, check_vector
+from tuning.comparison import RowNorms
 from tuning.data import make_batch
 from tuning.errors import ModelError
 from tuning.methods import Method, create_method
@@ -133,6 +135,16 @@ class Workbench:
         if total is None:
             raise ValueError("a batch has at least one row")
         return total, loss_sum
+
+    def row_norms(self, rows: Sequence[bytes]) -> RowNorms:
+        """Norms of each row's own share of the gradient, at the loaded values, without dropout."""
+        whole, tensors = 0.0, dict.fromkeys(self.layout.names, 0.0)
+        for row in rows:
+            gradient = self.gradient([row], bytes(32), parts=1)[0].double() / len(rows)
+            whole += float(gradient.square().sum())
+            for name, where in self.layout.slices.items():
+                tensors[name] += float(gradient[where].square().sum())
+        return RowNorms(math.sqrt(whole), {name: math.sqrt(total) for name, total in tensors.items()})
 
     def export(self, theta: Vector, folder: Path) -> None:
         """Write the adapter as a folder that `PeftModel.from_pretrained` loads."""

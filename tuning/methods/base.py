@@ -13,6 +13,7 @@ import peft
 from torch import nn
 
 from protocol.spec import OptionValue
+from tuning._quiet import quiet
 from tuning.errors import MethodError
 from tuning.randomness import SeededFills
 
@@ -60,7 +61,7 @@ class PeftMethod(Method):
             options.setdefault("modules_to_save", [n for n in self.head_names if hasattr(base, n)])
         try:
             config = self.config_class(task_type=_TASK_TYPES[kind], **options)
-            with SeededFills(key):
+            with quiet(), SeededFills(key):
                 model = peft.get_peft_model(base, config, autocast_adapter_dtype=False)
         except (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError) as error:
             raise MethodError(f"{self.config_class.__name__} does not fit this model: {error}") from error
