@@ -25,7 +25,7 @@ from tuning.optimizers import State, clip_scale
 from tuning.step import RoundContext, apply_update, state_root
 from tuning.workbench import Workbench
 
-__all__ = ["Check", "Judge", "ReplayContext", "StepVerdict"]
+__all__ = ["Check", "Judge", "ReplayContext", "StepVerdict", "judge_step"]
 
 Check = Literal[
     "format", "record", "transcript", "state", "start", "delta", "gradient digest", "rows", "clipping", "optimizer",
@@ -80,7 +80,7 @@ class _Refused(Exception):
 class Judge:
     """What a verifier replays on: `reference` computes in float64 and decides every doubt.
 
-    In bounded mode `mirror` computes in the trainer's precision and comes first: a gradient that agrees there within
+    Exact mode needs no `mirror`. In bounded mode `mirror` computes in the trainer's precision and comes first: a gradient that agrees there within
     half the bounds is accepted at half the cost, and the drift test compares like with like.
     """
 
@@ -123,6 +123,11 @@ class Judge:
             return StepVerdict(step, False, refused.check, message, refused.magnitude, refused.bound)
         magnitude, bound, ties = agreement.magnitude, agreement.bound, agreement.near_ties
         return StepVerdict(step, True, None, f"step {step}: accepted", magnitude, bound, ties, drift)
+
+
+def judge_step(bench: Workbench, opening: StepOpening, step: int, context: ReplayContext) -> StepVerdict:
+    """Replay a step on a single float64 workbench; in bounded mode this leaves out what the drift test needs."""
+    return Judge(bench, None).judge_step(opening, step, context)
 
 
 def _check_records(opening: StepOpening, step: int, context: ReplayContext, bench: Workbench) -> None:
@@ -197,18 +202,18 @@ def _check_gradient(
     """Recompute the gradient from the committed state on the committed rows."""
     rows, key = [row.row for row in opening.rows], round_.dropout_key(opening.before.step)
     training, layout = judge.spec.training, judge.reference.layout
-    if judge.mirror is None:
+    if training.numeric == "exact":
         exact = _recompute(judge.reference, state, rows, key)
         agreement = compare_exact(opening.gradient, exact.gradient, layout)
         _require(agreement, "times what rounding explains")
         _check_loss(opening.before.loss, exact.loss, 0.0)
         return agreement, None
-    mirrored = _recompute(judge.mirror, state, rows, key)
+    mirrored = _recompute(judge.mirror or judge.reference, state, rows, key)
     agreement = compare_bounded(opening.gradient, mirrored.gradient, layout, training)
     noise = None
     if thorough or agreement.magnitude > agreement.bound / 2:
-        reference = _recompute(judge.reference, state, rows, key)
-        noise = float(np.linalg.norm(mirrored.gradient - reference.gradient))
+        reference = _recompute(judge.reference, state, rows, key) if judge.mirror else mirrored
+        noise = float(np.linalg.norm(mirrored.gradient - reference.gradient)) if judge.mirror else None
         agreement = compare_bounded(opening.gradient, reference.gradient, layout, training)
         if not agreement.agrees:
             norms = judge.reference.row_norms(rows)

@@ -33,7 +33,8 @@ def detection_probability(steps: int, corrupted: int, samples: int) -> float:
 def stake_for(gain: int, detection: float, slash_bps: int) -> int:
     """Smallest stake, in token units, at which cheating for `gain` does not pay on average.
 
-    Solves `detection * slashed = (1 - detection) * gain`. `detection` is the probability to be caught, in (0, 1]; a caught cheat gains nothing and loses the slashed share.
+    Solves `detection * slashed = (1 - detection) * gain`: a caught cheat gains nothing and loses the slashed share.
+    `detection` is the probability to be caught, in (0, 1].
     """
     if not 0.0 < detection <= 1.0 or not 0 < slash_bps <= 10_000:
         raise ValueError("detection lies in (0, 1] and slash_bps in 1..10000")
