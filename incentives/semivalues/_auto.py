@@ -53,6 +53,8 @@ def auto(oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate
     signal = float((correction**2).mean())
     gamma = max(0.0, 1.0 - float((noise**2).mean()) / signal) if signal > 0 else 0.0
     variance = np.maximum(jackknife**2 + scatter**2, gamma**2 * noise**2) + gamma * (1.0 - gamma) ** 2 * signal
+    # Small samples: two parameters a player (in the mean, in the set) is what every surrogate spends.
+    variance *= 1.0 + 2.0 * index.players / len(values)
     return Estimate(
         (modelled * values).sum(axis=1)
         + (direct * values[:, None]).sum(axis=0)
