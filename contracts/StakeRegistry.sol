@@ -210,6 +210,16 @@ contract StakeRegistry is IStakeRegistry, ModuleSet {
     }
 
     /// @inheritdoc IStakeRegistry
+    function isSignedBy(address account, bytes32 domain, bytes32 message, G1Point calldata signature)
+        external
+        view
+        returns (bool)
+    {
+        Key memory key = _keys[account];
+        return !key.g1.isZero() && BN254.verifies(domain, message, key.g1, key.g2, signature);
+    }
+
+    /// @inheritdoc IStakeRegistry
     function activeVerifierCount() external view returns (uint256) {
         return _active.length;
     }

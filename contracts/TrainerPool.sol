@@ -187,21 +187,22 @@ contract TrainerPool is TrainerBatches {
         bytes32 hash = SettlementTree.hash(leaf);
         require(SettlementTree.contains(settlement.leavesRoot, hash, proof), InvalidProof(settlement.leavesRoot, hash));
         require(
-            leaf.verdict == Verdict.Rejected || leaf.verdict == Verdict.Withheld,
+            leaf.verdict == uint8(Verdict.Rejected) || leaf.verdict == uint8(Verdict.Withheld),
             NotPunishable(taskId, round, leaf.trainer)
         );
         // The share of those who found the fault: the verifiers who agreed. Nobody agreed: everything is burned.
         bool shared = VERIFIERS.feePotOf(taskId, round).weight != 0;
         address beneficiary = shared ? address(VERIFIERS) : address(0);
-        uint96 reward = _slashOnce(taskId, round, leaf.trainer, Fault.None, beneficiary);
+        uint96 reward = _slash(taskId, round, leaf.trainer, Fault.None, beneficiary);
         if (reward != 0) VERIFIERS.addSlashRewards(taskId, round, reward);
     }
 
     /// @inheritdoc ITrainerPool
     function punish(uint64 taskId, uint32 round, address account, Fault fault, address prover) external {
         require(msg.sender == address(COURT) || msg.sender == address(FAULTS), NotModule(msg.sender));
-        _faults[taskId][round][account] = fault;
-        _slashOnce(taskId, round, account, fault, prover);
+        if (_faults[taskId][round][account] == Fault.None) _faults[taskId][round][account] = fault;
+        if (_penalised[taskId][round][account] || _trainers[taskId][account].stake == 0) return;
+        _slash(taskId, round, account, fault, prover);
     }
 
     function _requireRevealsClosed(uint64 taskId, uint32 round) private view {
@@ -218,7 +219,7 @@ contract TrainerPool is TrainerBatches {
     }
 
     /// @dev INVARIANT: at most one slash per trainer and round, however many ways the fault can be shown.
-    function _slashOnce(uint64 taskId, uint32 round, address account, Fault fault, address beneficiary)
+    function _slash(uint64 taskId, uint32 round, address account, Fault fault, address beneficiary)
         private
         returns (uint96 reward)
     {

@@ -144,19 +144,22 @@ contract VerifierPool is VerifierQuorum {
     /// @inheritdoc IVerifierPool
     function disqualify(uint64 taskId, uint32 round, address verifier) external {
         require(msg.sender == address(COURT), NotModule(msg.sender));
+        (uint32 current, Phase phase,) = TASKS.currentPhase(taskId);
+        if (current != round || phase != Phase.Window) return;
         _strike(taskId, round, verifier, _attestations[taskId][round][verifier]);
     }
 
     /// @inheritdoc IVerifierPool
-    function punish(uint64 taskId, uint32 round, address verifier, address prover) external {
+    function punish(uint64 taskId, uint32 round, address verifier, address prover) external returns (uint96 reward) {
         require(msg.sender == address(COURT), NotModule(msg.sender));
+        require(inQuorum(taskId, round, verifier), NotInQuorum(taskId, round, verifier));
         // INVARIANT: at most one slash per verifier and round.
         require(!_penalised[taskId][round][verifier], AlreadyPenalised(taskId, round, verifier));
         _penalised[taskId][round][verifier] = true;
         StakeTerms memory terms = TASKS.stakeTerms(taskId);
         uint96 amount = _takeStake(taskId, verifier, terms.slashBps);
         emit VerifierSlashed(taskId, round, verifier, amount, prover);
-        if (amount != 0) REGISTRY.slash(verifier, Role.Verifier, amount, prover, terms.proverBps);
+        if (amount != 0) return REGISTRY.slash(verifier, Role.Verifier, amount, prover, terms.proverBps);
     }
 
     // Views.
@@ -215,7 +218,7 @@ contract VerifierPool is VerifierQuorum {
     /// @dev Strike a verifier from the fees of the settlement that is posted now. A later attempt counts it again.
     function _strike(uint64 taskId, uint32 round, address verifier, Attestation storage attestation) private {
         uint8 attempt = TASKS.attemptsOf(taskId, round) + 1;
-        require(attestation.struckAttempt != attempt, AlreadyPenalised(taskId, round, verifier));
+        if (attestation.struckAttempt == attempt) return;
         attestation.struckAttempt = attempt;
         if (attestation.digest == TASKS.settlementOf(taskId, round).verdictsDigest) {
             _struck[taskId][round][attempt] += attestation.weight;
@@ -225,7 +228,7 @@ contract VerifierPool is VerifierQuorum {
 
     function _contradict(ScoreLeaf calldata a, SettlementLeaf calldata b, uint64 tolerance) private pure returns (bool) {
         if (a.trainer != b.trainer) return false;
-        if (a.verdict != b.verdict) return true;
+        if (uint8(a.verdict) != b.verdict) return true;
         int256 difference = int256(a.scoreNanos) - b.scoreNanos;
         return uint256(difference < 0 ? -difference : difference) > tolerance;
     }

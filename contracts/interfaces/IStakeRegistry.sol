@@ -93,6 +93,12 @@ interface IStakeRegistry {
     /// @notice The G1 part alone, for summing.
     function keyG1Of(address account) external view returns (G1Point memory);
 
+    /// @notice Whether `signature` over `message` in `domain` verifies under the account's key alone.
+    function isSignedBy(address account, bytes32 domain, bytes32 message, G1Point calldata signature)
+        external
+        view
+        returns (bool);
+
     /// @notice Number of accounts that committees are drawn from.
     function activeVerifierCount() external view returns (uint256);
 

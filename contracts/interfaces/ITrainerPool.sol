@@ -165,7 +165,8 @@ interface ITrainerPool {
     /// @notice Fix the participants of a round. @return trainers number of trainers who may commit
     function openRound(uint64 taskId, uint32 round) external returns (uint32 trainers);
 
-    /// @notice Record a proven fault of the current round and slash for it.
+    /// @notice Record a proven fault of the current round and slash for it, unless the trainer was slashed for the round
+    /// before or has nothing left.
     function punish(uint64 taskId, uint32 round, address trainer, Fault fault, address prover) external;
 
     // Views.

@@ -170,11 +170,13 @@ interface IVerifierPool {
     /// @notice The slash of a rejected trainer credited this contract with `amount` for the verifiers of a round.
     function addSlashRewards(uint64 taskId, uint32 round, uint96 amount) external;
 
-    /// @notice Strike a verifier's revealed attestation from the fees of the settlement that stands in the current round.
+    /// @notice Strike a verifier's revealed attestation from the fees of the settlement that stands in the current round. Does
+    /// nothing if there is none or it was struck before.
     function disqualify(uint64 taskId, uint32 round, address verifier) external;
 
     /// @notice Slash a verifier's locked stake once per round for a proven fault.
-    function punish(uint64 taskId, uint32 round, address verifier, address prover) external;
+    /// @return reward what the prover was credited
+    function punish(uint64 taskId, uint32 round, address verifier, address prover) external returns (uint96 reward);
 
     // Views.
 

@@ -198,9 +198,10 @@ struct Settlement {
 }
 
 /// @notice One trainer's part of a settlement; leaf of the tree that claims and slashes are proved against.
+/// @param verdict a `Verdict`; kept as a number, so that a leaf with a code that does not exist can still be shown
 struct SettlementLeaf {
     address trainer;
-    Verdict verdict;
+    uint8 verdict;
     int64 scoreNanos;
     uint64 stderrNanos;
     uint16 discountBps;

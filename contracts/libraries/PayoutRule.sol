@@ -8,6 +8,7 @@ import {SettlementLeaf, Verdict} from "../interfaces/Types.sol";
 /// smallest unit.
 library PayoutRule {
     uint256 internal constant BPS = 10_000;
+    uint8 private constant ACCEPTED = uint8(Verdict.Accepted);
 
     /// @param budget most that the round can pay
     /// @param improvementNanos held-out improvement of the aggregate
@@ -44,7 +45,7 @@ library PayoutRule {
         uint256 accepted;
         uint256 totalWeight;
         for (uint256 i = 0; i < count; ++i) {
-            if (leaves[i].verdict != Verdict.Accepted) continue;
+            if (leaves[i].verdict != ACCEPTED) continue;
             ++accepted;
             totalWeight += weights[i] = _weight(leaves[i], terms.scored);
         }
@@ -55,7 +56,7 @@ library PayoutRule {
         if (totalWeight != 0) _shares(pool, weights, totalWeight, payouts);
         uint256 cap = budget * terms.capBps / BPS;
         for (uint256 i = 0; i < count; ++i) {
-            if (leaves[i].verdict == Verdict.Accepted) payouts[i] += floorEach;
+            if (leaves[i].verdict == ACCEPTED) payouts[i] += floorEach;
             if (payouts[i] > cap) payouts[i] = cap;
         }
     }
