@@ -16,13 +16,14 @@ export NPM_CONFIG_UPDATE_NOTIFIER := false
 # npm trusts the certificates that the system trusts, as pip and git do.
 export NODE_USE_SYSTEM_CA := 1
 
-.PHONY: help setup demo test lint contracts lock clean
+.PHONY: help setup demo test lint contracts slither lock clean
 
 help:
 	@echo "make setup   install everything into .venv and node_modules, lay out the data, compile the contracts"
 	@echo "make demo    set up, then run a task of three rounds on a private chain and audit it"
 	@echo "make test    set up, then run every check and test"
 	@echo "make lint    formatting, lint and types only"
+	@echo "make slither static analysis of the contracts; fails on findings of high impact"
 	@echo "make clean   remove what set-up made, except downloads of your pip and npm caches"
 
 setup: $(STAMPS)/python $(STAMPS)/node $(STAMPS)/assets contracts
@@ -70,6 +71,13 @@ $(STAMPS)/assets: $(STAMPS)/node scripts/fetch_assets.py
 # The script itself sees whether anything changed.
 contracts: $(STAMPS)/node
 	@python scripts/compile_contracts.py
+
+# One file at a time: crytic-compile does not merge the compiler's answers for several.
+slither: $(STAMPS)/node
+	@for contract in contracts/*.sol; do \
+		slither $$contract --solc scripts/solc/solc-v0.8.37 --filter-paths node_modules --fail-high \
+			--solc-remaps @openzeppelin/contracts=node_modules/@openzeppelin/contracts || exit 1; \
+	done
 
 lock: $(STAMPS)/python
 	@{ head -n 1 requirements.lock; pip freeze --all --exclude-editable \
