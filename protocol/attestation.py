@@ -66,8 +66,8 @@ class CoalitionValue(Record):
 
     members: tuple[UInt32, ...]
     """Indices into `GameRecord.players`, ascending."""
-    value: float
-    """Improvement of the mean held-out loss over the starting adapter, nats."""
+    value_nanos: Int64
+    """Improvement of the mean held-out loss over the starting adapter, nano-nats."""
 
 
 class GameRecord(Record):

@@ -56,7 +56,8 @@ class Judgement:
     """A finding and, if the submission was accepted, the adapter it leads to, float32 of shape (P,)."""
 
     finding: TrainerFinding
-    theta: Vector | None
+    data_rows: int
+    theta: Vector | None = None
 
 
 def judge_submission(
@@ -90,13 +91,13 @@ def judge_submission(
             checks.append(
                 CheckRecord(step=step, check="opening", passed=False, measured=0.0, message=str(error)[:2000])
             )
-            return Judgement(_finding(submission, Verdict.WITHHELD, checks), None)
+            return Judgement(_finding(submission, Verdict.WITHHELD, checks), submission.data_rows)
         verdict = judge_step(bench, opening, step, context)
         progress(verdict)
         checks.append(_record(verdict))
         if not verdict.accepted:
-            return Judgement(_finding(submission, Verdict.REJECTED, checks), None)
-    return Judgement(_finding(submission, Verdict.ACCEPTED, checks), theta)
+            return Judgement(_finding(submission, Verdict.REJECTED, checks), submission.data_rows)
+    return Judgement(_finding(submission, Verdict.ACCEPTED, checks), submission.data_rows, theta)
 
 
 def enrolment_problem(spec: TaskSpec, submission: Submission) -> str | None:
@@ -144,4 +145,4 @@ def _finding(submission: Submission, verdict: Verdict, checks: Sequence[CheckRec
 
 def _without_adapter(submission: Submission, verdict: Verdict, check: str, message: str) -> Judgement:
     record = CheckRecord(step=SUBMISSION, check=check, passed=False, measured=0.0, message=message[:2000])
-    return Judgement(_finding(submission, verdict, [record]), None)
+    return Judgement(_finding(submission, verdict, [record]), submission.data_rows)

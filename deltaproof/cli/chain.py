@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from deltaproof.chain_node import start_node
-from deltaproof.cli.common import ContractOption, JsonOption, KeyOption, RpcOption, console
+from deltaproof.cli.common import ContractOption, JsonOption, KeyOption, RpcOption, console, show_result
+from deltaproof.cli.connect import open_gateway, parse_address
 from deltaproof.reporting import reporter
+from protocol.chain import DeployParams, TransactionSender, connect, deploy_all, load_account
+from protocol.types import TokenAmount, address
 
 __all__ = ["app", "deploy", "faucet"]
 
@@ -63,10 +67,29 @@ def deploy(
     token: Annotated[
         str | None, typer.Option(help="ERC-20 that is staked; left out, a token with a public faucet is deployed.")
     ] = None,
+    unbonding_days: Annotated[float, typer.Option(help="Delay before stake can leave.", min=0.0001)] = 7.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Deploy all contracts. The deployer keeps no power over anybody's money."""
-    raise NotImplementedError
+    """Deploy all contracts.
+
+    The deployer becomes guardian, who may pause the creation of new tasks and nothing else.
+    """
+    connection = connect(rpc)
+    account = load_account(key)
+    params = DeployParams(
+        guardian=address(account.address),
+        stake_token=parse_address(token, "--token") if token else None,
+        unbonding_seconds=int(unbonding_days * 86_400),
+    )
+    with TransactionSender(connection, account) as sender:
+        deployment = deploy_all(connection, sender, params)
+    if out is not None:
+        deployment.save(out)
+    modules = asdict(deployment.modules)
+    lines = [f"deployed on chain {deployment.chain_id}"]
+    lines += [f"  {name:<10} {place}" for name, place in modules.items()]
+    lines.append(f"use it: export DELTAPROOF_RPC={rpc} DELTAPROOF_CONTRACT={modules['tasks']}")
+    show_result({"chain_id": deployment.chain_id, **modules}, as_json=as_json, text="\n".join(lines))
 
 
 def faucet(
@@ -78,4 +101,9 @@ def faucet(
     as_json: JsonOption = False,
 ) -> None:
     """Mint demo tokens on a local chain. Real tokens have no faucet."""
-    raise NotImplementedError
+    with open_gateway(rpc, contract, key) as gateway:
+        token = gateway.token(gateway.registry.token())
+        for account in accounts:
+            token.mint(parse_address(account, "ACCOUNTS"), TokenAmount(amount))
+    result = {"token": token.address, "amount": str(amount), "accounts": accounts}
+    show_result(result, as_json=as_json, text=f"minted {amount} of {token.address} for each of {len(accounts)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import ParamSpec
 
 from protocol.chain.enums import Phase, Role
 from protocol.chain.gateway import Gateway
@@ -16,6 +17,8 @@ from protocol.store import ArtifactStore
 from protocol.types import Address, RoundIndex, TaskId, TokenAmount, address_bytes
 
 __all__ = ["TaskTerms", "attempt", "lock_stake", "move_on", "quorum_members", "read_task", "settled_leaves"]
+
+P = ParamSpec("P")
 
 LOST_RACES = frozenset(
     {
@@ -43,10 +46,10 @@ def read_task(gateway: Gateway, store: ArtifactStore, task_id: TaskId) -> TaskTe
     return TaskTerms(view, store.get_document(TaskSpec, view.params.spec_hash))
 
 
-def attempt(action: Callable[[], Receipt]) -> Receipt | None:
+def attempt(action: Callable[P, Receipt], *args: P.args, **kwargs: P.kwargs) -> Receipt | None:
     """Send what anybody may send; None if somebody else was faster. Raises ContractRevert for every other refusal."""
     try:
-        return action()
+        return action(*args, **kwargs)
     except ContractRevert as revert:
         if revert.name in LOST_RACES:
             return None
@@ -73,9 +76,9 @@ def lock_stake(gateway: Gateway, role: Role, needed: TokenAmount) -> None:
 def move_on(gateway: Gateway, task_id: TaskId, view: PhaseView) -> bool:
     """Push a phase that is over, or one that waits for a seed; whether anything moved."""
     if view.phase in (Phase.DRAW, Phase.CHALLENGE) or (view.due and view.phase not in (Phase.IDLE, Phase.WINDOW)):
-        return attempt(lambda: gateway.tasks.advance(task_id)) is not None
+        return attempt(gateway.tasks.advance, task_id) is not None
     if view.due and view.phase == Phase.WINDOW:
-        return attempt(lambda: gateway.tasks.finalize(task_id)) is not None
+        return attempt(gateway.tasks.finalize, task_id) is not None
     return False
 
 

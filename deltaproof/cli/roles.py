@@ -1,0 +1,164 @@
+"""`deltaproof sponsor run`, `trainer run`, `verifier run`, `claim`: working lives, each with its own key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deltaproof.cli.common import (
+    ContractOption,
+    HomeOption,
+    JsonOption,
+    KeyOption,
+    RpcOption,
+    StoreOption,
+    TaskOption,
+    show_result,
+)
+from deltaproof.cli.connect import open_gateway, parse_address
+from deltaproof.errors import UsageError
+from deltaproof.reporting import reporter
+from protocol.store import open_store
+from protocol.types import TaskId, TokenAmount
+
+__all__ = ["claim", "sponsor_app", "trainer_app", "verifier_app"]
+
+sponsor_app = typer.Typer(no_args_is_help=True, help="A sponsor's working life.")
+trainer_app = typer.Typer(no_args_is_help=True, help="A trainer's working life.")
+verifier_app = typer.Typer(no_args_is_help=True, help="A verifier's working life.")
+
+
+@sponsor_app.callback()
+def sponsor() -> None:
+    """A sponsor's working life."""
+
+
+@trainer_app.callback()
+def trainer() -> None:
+    """A trainer's working life."""
+
+
+@verifier_app.callback()
+def verifier() -> None:
+    """A verifier's working life."""
+
+
+@sponsor_app.command("run")
+def run_sponsor(
+    rpc: RpcOption,
+    contract: ContractOption,
+    store: StoreOption,
+    key: KeyOption,
+    home: HomeOption,
+    task: TaskOption,
+    trainers: Annotated[int, typer.Option(help="Open a round when so many trainers take part.", min=1)] = 1,
+    verifiers: Annotated[int, typer.Option(help="... and so many verifiers.", min=1)] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Open rounds, show each round's hidden validation set in time, and take back what was not earned.
+
+    Needs the `--home` in which `task create` kept the validation sets. A sponsor who does not show a set in time pays
+    that round's accepted trainers in equal parts.
+    """
+    from deltaproof.sponsor import Sponsor
+
+    with open_gateway(rpc, contract, key) as gateway:
+        Sponsor(
+            gateway,
+            open_store(store),
+            TaskId(task),
+            home,
+            reporter(as_json),
+            trainers=trainers,
+            verifiers=verifiers,
+        ).live()
+
+
+@trainer_app.command("run")
+def run_trainer(
+    rpc: RpcOption,
+    contract: ContractOption,
+    store: StoreOption,
+    key: KeyOption,
+    home: HomeOption,
+    task: TaskOption,
+    data: Annotated[Path, typer.Option(help="Your rows, JSON Lines.", exists=True, dir_okay=False)],
+    top_up: Annotated[bool, typer.Option("--top-up", help="Fill a slashed stake up and go on.")] = False,
+    conduct: Annotated[
+        str, typer.Option(help="`honest`, or a way to cheat that verifiers will catch: it costs the stake.")
+    ] = "honest",
+    as_json: JsonOption = False,
+) -> None:
+    """Train every round of a task: join, train, commit, reveal, answer the challenge, claim.
+
+    Stakes what the task asks for. Stop it at any time; the same command goes on from its `--home`.
+    """
+    from protocol.rows import read_shard
+    from trainer.conduct import CONDUCTS
+    from trainer.life import Trainer
+
+    if conduct not in CONDUCTS:
+        raise UsageError(f"--conduct is one of {', '.join(CONDUCTS)}, not {conduct!r}")
+    rows = read_shard(data)
+    with open_gateway(rpc, contract, key) as gateway:
+        Trainer(
+            gateway,
+            open_store(store),
+            TaskId(task),
+            rows,
+            home,
+            CONDUCTS[conduct],
+            reporter(as_json),
+            top_up=top_up,
+        ).live()
+
+
+@verifier_app.command("run")
+def run_verifier(
+    rpc: RpcOption,
+    contract: ContractOption,
+    store: StoreOption,
+    key: KeyOption,
+    home: HomeOption,
+    task: TaskOption,
+    stake: Annotated[
+        int | None, typer.Option(help="Stake to lock, smallest units; more weighs more. Default: the minimum.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify every round of a task: replay drawn steps, score, attest, sign, settle, claim.
+
+    The BLS key is derived from the secret in `--home`; keep that folder.
+    """
+    from verifier.life import Verifier
+
+    with open_gateway(rpc, contract, key) as gateway:
+        amount = TokenAmount(stake) if stake is not None else None
+        Verifier(gateway, open_store(store), TaskId(task), home, reporter(as_json), stake=amount).live()
+
+
+def claim(
+    rpc: RpcOption,
+    contract: ContractOption,
+    store: StoreOption,
+    key: KeyOption,
+    task: TaskOption,
+    payee: Annotated[
+        str | None, typer.Option(help="Whose pay to claim; by default the key's own. The money goes to the payee.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Claim everything that a trainer or verifier has earned in a task and not claimed yet.
+
+    Anybody may pay the gas for somebody else.
+    """
+    from deltaproof.claims import claim_all
+
+    with open_gateway(rpc, contract, key) as gateway:
+        whom = parse_address(payee, "--payee") if payee else gateway.account
+        claimed = claim_all(gateway, open_store(store), TaskId(task), whom)
+    text = "\n".join(f"round {c.round}: {c.amount} ({c.kind})" for c in claimed) or "nothing to claim"
+    rounds = [{"round": c.round, "kind": c.kind, "amount": str(c.amount)} for c in claimed]
+    show_result({"payee": whom, "claimed": rounds}, as_json=as_json, text=text)

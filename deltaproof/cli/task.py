@@ -1,0 +1,163 @@
+"""`deltaproof task create`, `show`, `results`, `cancel`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deltaproof.cli.common import (
+    ContractOption,
+    HomeOption,
+    JsonOption,
+    KeyOption,
+    RpcOption,
+    StoreOption,
+    TaskOption,
+    show_result,
+)
+from deltaproof.cli.connect import open_gateway, parse_address, read_only_gateway
+from protocol.chain import Gateway
+from protocol.chain.participation import TaskTerms, read_task
+from protocol.store import open_store
+from protocol.types import TaskId, TokenAmount, hex_of
+from tuning.evaluation import Evaluation
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Fund tasks and look at them.")
+
+
+@app.command("create")
+def create(
+    spec: Annotated[Path, typer.Argument(help="Task spec, TOML.", exists=True, dir_okay=False)],
+    rpc: RpcOption,
+    contract: ContractOption,
+    store: StoreOption,
+    key: KeyOption,
+    home: HomeOption,
+    fund: Annotated[int, typer.Option(help="Reward tokens to move into the escrow, smallest units.", min=0)] = 0,
+    token: Annotated[
+        str | None, typer.Option(help="ERC-20 that rewards are paid in; by default the stake token.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Complete a spec, publish it, and fund the task.
+
+    Add a table `[sponsor]` with `validation` and `test`, JSON Lines files of hidden rows. They stay in `--home` until
+    `deltaproof sponsor run` shows them, each after the commitments of its round. Digests that the spec leaves out are
+    computed.
+    """
+    from deltaproof.drafts import prepare_task
+    from deltaproof.sponsor import create_task
+    from protocol.chain.tasks import task_params
+    from protocol.secrets import HomeSecret
+    from tuning.optimizers import constants_root, constants_table
+
+    prepared = prepare_task(spec, HomeSecret.of(home))
+    with open_gateway(rpc, contract, key) as gateway:
+        params = task_params(
+            prepared.spec,
+            token=parse_address(token, "--token") if token else gateway.registry.token(),
+            parameters=len(prepared.start),
+            constants_root=constants_root(constants_table(prepared.spec.optimizer, prepared.spec.training.steps)),
+        )
+        task_id, receipt = create_task(gateway, open_store(store), prepared, params, TokenAmount(fund), home)
+    result = {
+        "task": task_id,
+        "spec_hash": hex_of(prepared.spec.digest()),
+        "start_digest": hex_of(prepared.spec.start_digest),
+        "parameters": len(prepared.start),
+        "transaction": hex_of(receipt.transaction_hash),
+    }
+    text = "\n".join(
+        [
+            f"task {task_id}: {prepared.spec.task.name}",
+            f"  spec {result['spec_hash']}",
+            f"  {len(prepared.start)} trainable values, {prepared.spec.rewards.rounds} rounds, funded with {fund}",
+            f"keep it going: deltaproof sponsor run --task {task_id} --home {home}",
+        ]
+    )
+    show_result(result, as_json=as_json, text=text)
+
+
+@app.command("show")
+def show(
+    rpc: RpcOption, contract: ContractOption, store: StoreOption, task: TaskOption, as_json: JsonOption = False
+) -> None:
+    """The task's terms, where it is, who takes part, and what it holds."""
+    gateway = read_only_gateway(rpc, contract)
+    terms = read_task(gateway, open_store(store), TaskId(task))
+    result = _described(gateway, TaskId(task), terms)
+    lines = [
+        f"task {task}: {terms.spec.task.name}",
+        *(f"  {k.replace('_', ' ')}: {v}" for k, v in result.items() if k != "spec"),
+    ]
+    show_result(result, as_json=as_json, text="\n".join(lines))
+
+
+@app.command("results")
+def results(
+    rpc: RpcOption,
+    contract: ContractOption,
+    store: StoreOption,
+    task: TaskOption,
+    out: Annotated[Path | None, typer.Option(help="Folder for the final adapter (PeftModel.from_pretrained).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Held-out quality of the start, the final adapter and each trainer's last delta alone; export the final adapter."""
+    from deltaproof.results import task_results
+
+    gateway = read_only_gateway(rpc, contract)
+    found = task_results(gateway, open_store(store), TaskId(task), out)
+    result = {
+        "task": task,
+        "final_digest": hex_of(found.final_digest),
+        "start": _evaluation(found.start),
+        "final": _evaluation(found.final),
+        "alone": [{"trainer": trainer, **_evaluation(e)} for trainer, e in found.alone.items()],
+        "adapter": str(out) if out else None,
+    }
+    lines = [f"{name:<42} loss {e.loss:.4f}  accuracy {e.accuracy:.3f}" for name, e in
+             {"start": found.start, "final": found.final, **found.alone}.items()]  # fmt: skip
+    show_result(result, as_json=as_json, text="\n".join(lines))
+
+
+@app.command("cancel")
+def cancel(
+    rpc: RpcOption, contract: ContractOption, key: KeyOption, task: TaskOption, as_json: JsonOption = False
+) -> None:
+    """End a task: at once between rounds, else after the running round. Sponsor only."""
+    with open_gateway(rpc, contract, key) as gateway:
+        receipt = gateway.tasks.cancel_task(TaskId(task))
+    transaction = hex_of(receipt.transaction_hash)
+    show_result({"task": task, "transaction": transaction}, as_json=as_json, text=f"task {task} is cancelled")
+
+
+def _described(gateway: Gateway, task_id: TaskId, terms: TaskTerms) -> dict[str, Any]:
+    phase = gateway.tasks.phase(task_id)
+    account = gateway.vault.account(task_id)
+    return {
+        "task": task_id,
+        "sponsor": terms.view.sponsor,
+        "token": terms.view.params.token,
+        "round": phase.round,
+        "rounds": terms.spec.rewards.rounds,
+        "phase": phase.phase.name.lower(),
+        "deadline": phase.deadline,
+        "cancelled": terms.view.cancelled,
+        "ended": gateway.tasks.is_ended(task_id),
+        "budget_per_round": str(terms.spec.rewards.budget_per_round),
+        "balance": str(account.balance),
+        "reserved": str(account.reserved),
+        "adapter": hex_of(terms.view.adapter_digest),
+        "trainers": list(gateway.trainers.enrolments(task_id)),
+        "verifiers": list(gateway.verifiers.enrolments(task_id)),
+        "spec_hash": hex_of(terms.view.params.spec_hash),
+        "spec": terms.spec.to_json_value(),
+    }
+
+
+def _evaluation(evaluation: Evaluation) -> dict[str, float]:
+    return {"loss": evaluation.loss, "accuracy": evaluation.accuracy}

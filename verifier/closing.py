@@ -1,0 +1,53 @@
+"""What is left to do when a round has ended: slash the rejected, take unrevealed bonds, claim fees."""
+
+from __future__ import annotations
+
+from protocol.chain import Gateway
+from protocol.chain.enums import Outcome
+from protocol.chain.participation import attempt, quorum_members, settled_leaves
+from protocol.chain.structs import RoundView
+from protocol.reporting import Reporter
+from protocol.settlement import Verdict, leaves_tree
+from protocol.store import ArtifactStore
+from protocol.types import RoundIndex, TaskId
+
+__all__ = ["close_round"]
+
+
+def close_round(
+    gateway: Gateway, store: ArtifactStore, task_id: TaskId, round_: RoundIndex, view: RoundView, report: Reporter
+) -> None:
+    """Apply the penalties of an ended round and claim the caller's fees. What others were faster at is left alone."""
+    if view.outcome != Outcome.SETTLED:
+        report("ended", f"round {round_}: ended without a settlement ({view.outcome.name.lower()})")
+        return
+    _penalise(gateway, store, task_id, round_, view, report)
+    due = gateway.verifiers.claimable_fees(task_id, round_, gateway.account)
+    if not (due.fee or due.slash_reward):
+        return
+    if attempt(gateway.verifiers.claim_fees, task_id, [round_], gateway.account) is not None:
+        message = f"round {round_}: fee {due.fee}, slash reward {due.slash_reward}"
+        report("paid", message, round=round_, fee=str(due.fee), slash_reward=str(due.slash_reward))
+
+
+def _penalise(
+    gateway: Gateway, store: ArtifactStore, task_id: TaskId, round_: RoundIndex, view: RoundView, report: Reporter
+) -> None:
+    verifiers = quorum_members(gateway, task_id, round_)
+    proposal = settled_leaves(store, task_id, round_, view.settlement, verifiers)
+    if proposal is None:
+        report("unusable", f"round {round_}: nobody published the leaves of the settlement")
+        return
+    tree = leaves_tree(proposal.leaves)
+    for index, leaf in enumerate(proposal.leaves):
+        short, verdict = leaf.trainer[:8], leaf.verdict.name.lower()
+        match leaf.verdict:
+            case Verdict.REJECTED | Verdict.WITHHELD:
+                if attempt(gateway.trainers.slash, task_id, round_, leaf, tree.proof(index)) is not None:
+                    report(
+                        "slashed", f"round {round_}: slashed {short} ({verdict})", round=round_, trainer=leaf.trainer
+                    )
+            case Verdict.UNREVEALED:
+                if attempt(gateway.trainers.forfeit_bond, task_id, round_, leaf.trainer) is not None:
+                    message = f"round {round_}: {short} lost the commit bond"
+                    report("forfeited", message, round=round_, trainer=leaf.trainer)

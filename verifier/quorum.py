@@ -1,0 +1,135 @@
+"""How verifiers come to one settlement: compose it, compare it with one's own findings, sign it, gather signatures.
+
+The settlement follows from the revealed attestations (`incentives.settling`). A verifier signs that one or none, so it
+never signs two in a round.
+"""
+
+from __future__ import annotations
+
+from incentives.settling import RevealedAttestation, compose_settlement, disagreements
+from protocol.attestation import Attestation
+from protocol.bls import (
+    SETTLEMENT_DOMAIN,
+    PublicKey,
+    SecretKey,
+    Signature,
+    aggregate_keys,
+    aggregate_signatures,
+    verify,
+)
+from protocol.chain import Gateway
+from protocol.chain.events.participants import AttestationRevealed
+from protocol.chain.participation import quorum_members
+from protocol.chain.structs import G1Point, G2Point, QuorumProof
+from protocol.chain.tasklog import TaskLog
+from protocol.errors import ArtifactError, ArtifactMissing, ChainError, StoreUnavailable
+from protocol.reporting import Reporter
+from protocol.settlement import SettlementProposal, scores_tree, verdicts_digest
+from protocol.spec import TaskSpec
+from protocol.store import ArtifactStore
+from protocol.types import Address, Digest32, RoundIndex, TaskId
+from verifier.scoring import same_adapter
+
+__all__ = ["QuorumDesk"]
+
+
+class QuorumDesk:
+    """One verifier's part in the settlements of a task."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        store: ArtifactStore,
+        task_id: TaskId,
+        spec: TaskSpec,
+        log: TaskLog,
+        key: SecretKey,
+        report: Reporter,
+    ) -> None:
+        self.gateway, self.store, self.task_id, self.spec = gateway, store, task_id, spec
+        self.log, self.key, self.report = log, key, report
+        self._keys: dict[Address, PublicKey] = {}
+
+    def compose(self, round_: RoundIndex) -> SettlementProposal:
+        """The settlement of the round. Raises ValueError if nothing usable was revealed."""
+        self.log.refresh()
+        view = self.gateway.tasks.round(self.task_id, round_)
+        stakes = quorum_members(self.gateway, self.task_id, round_)
+        revealed = [
+            RevealedAttestation(attestation, stakes[event.verifier])
+            for event in self.log.of(AttestationRevealed, round_)
+            if (attestation := self._revealed_attestation(event)) is not None
+        ]
+        trainers = self.log.sorted_trainers(round_)
+        return compose_settlement(self.spec, view.challenge_seed, trainers, revealed, scored=view.validation_revealed)
+
+    def objections(self, own: Attestation, proposal: SettlementProposal, size: int) -> list[str]:
+        """Why this verifier does not sign, if it does not. `size` is the number of trainable values."""
+        found = [str(disagreement) for disagreement in disagreements(self.spec, own, proposal)]
+        settled = proposal.settlement.next_start_digest
+        if settled != own.next_start_digest:
+            mine, theirs = (self.store.get_tensors(digest, size) for digest in (own.next_start_digest, settled))
+            if not same_adapter(mine, theirs):
+                found.append("the next starting adapter is not the aggregate of the accepted deltas")
+        return found
+
+    def sign(self, round_: RoundIndex, proposal: SettlementProposal) -> Digest32:
+        """Publish the leaves and this verifier's signature; returns the digest that was signed."""
+        self.store.put_proposal(self.task_id, round_, self.gateway.account, proposal)
+        digest = proposal.settlement.signing_digest(self.gateway.context(self.task_id, round_))
+        self.store.put_signature(digest, self.gateway.account, self.key.sign(SETTLEMENT_DOMAIN, digest))
+        return digest
+
+    def proof(self, round_: RoundIndex, digest: Digest32, *, all_signers: bool) -> QuorumProof | None:
+        """The signatures under a settlement, once enough stake (or, with `all_signers`, everybody) has signed."""
+        stakes = quorum_members(self.gateway, self.task_id, round_)
+        signatures = {v: s for v in stakes if (s := self._valid_signature(v, digest)) is not None}
+        signed, total = sum(stakes[verifier] for verifier in signatures), sum(stakes.values())
+        if signed * 10_000 < total * self.spec.verification.quorum_bps:
+            return None
+        if all_signers and len(signatures) < len(stakes):
+            return None
+        return QuorumProof(
+            non_signers=tuple(verifier for verifier in stakes if verifier not in signatures),
+            signers_key=G2Point.of(aggregate_keys(self._key_of(verifier) for verifier in signatures).g2),
+            signature=G1Point.of(aggregate_signatures(signatures.values()).point),
+        )
+
+    def _revealed_attestation(self, event: AttestationRevealed) -> Attestation | None:
+        """The document behind a reveal; None if it is not there or not what its verifier sealed."""
+        try:
+            attestation = self.store.get_attestation(Attestation, event.artifact_digest)
+        except StoreUnavailable:
+            raise
+        except ArtifactError as error:
+            self.report("unusable", f"attestation of {event.verifier}: {error}")
+            return None
+        leaves = attestation.leaves()
+        fits = (
+            (attestation.verifier, attestation.task, attestation.round) == (event.verifier, self.task_id, event.round)
+            and verdicts_digest(leaves) == event.verdicts_digest
+            and scores_tree(leaves).root == event.scores_root
+        )
+        if not fits:
+            self.report("unusable", f"attestation of {event.verifier} is not what it sealed")
+        return attestation if fits else None
+
+    def _valid_signature(self, verifier: Address, digest: Digest32) -> Signature | None:
+        try:
+            signature = self.store.get_signature(digest, verifier)
+        except ArtifactMissing:
+            return None
+        except StoreUnavailable:
+            raise
+        except ArtifactError as error:
+            self.report("unusable", f"signature of {verifier}: {error}")
+            return None
+        return signature if verify(self._key_of(verifier), SETTLEMENT_DOMAIN, digest, signature) else None
+
+    def _key_of(self, verifier: Address) -> PublicKey:
+        if verifier not in self._keys:
+            key = self.gateway.registry.key_of(verifier)
+            if key is None:
+                raise ChainError(f"{verifier} is enrolled as a verifier without a registered key")
+            self._keys[verifier] = key
+        return self._keys[verifier]

@@ -1,0 +1,107 @@
+"""From accepted deltas to scores and the next starting adapter, in the form of an attestation.
+
+A pure function of the starting adapter, the accepted deltas, the validation rows and the challenge seed, used by
+verifiers for their own attestation and by auditors for anybody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from incentives.valuation import Contribution, RoundValuation, aggregate_round, value_round
+from protocol.attestation import CoalitionValue, GameRecord, TrainerFinding
+from protocol.settlement import Verdict
+from protocol.state import Vector
+from protocol.types import Address, Digest32
+from tuning.workbench import Workbench
+
+__all__ = ["AcceptedDelta", "RoundScores", "same_adapter", "score_round"]
+
+SAME_ADAPTER = 1e-6
+"""Largest relative L2 difference of two aggregates of the same deltas."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedDelta:
+    """An accepted trainer: the adapter after its round, shape (P,), its shard's size, its commitment's rank."""
+
+    trainer: Address
+    theta: Vector = field(repr=False)
+    rows: int
+    order: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoundScores:
+    """What goes into an attestation besides the verdicts. `game` is None if nothing was scored."""
+
+    findings: Mapping[Address, TrainerFinding]
+    game: GameRecord | None
+    improvement_nanos: int
+    next_start: Vector = field(repr=False)
+
+    def scored(self, finding: TrainerFinding) -> TrainerFinding:
+        """A verdict's finding with the trainer's score, if it has one."""
+        mine = self.findings.get(finding.trainer)
+        if mine is None:
+            return finding
+        return finding.model_copy(
+            update={
+                "score_nanos": mine.score_nanos,
+                "stderr_nanos": mine.stderr_nanos,
+                "discount_bps": mine.discount_bps,
+            }
+        )
+
+
+def score_round(
+    bench: Workbench,
+    start: Vector,
+    accepted: Sequence[AcceptedDelta],
+    validation_rows: Sequence[bytes] | None,
+    seed: Digest32,
+) -> RoundScores:
+    """Score the accepted deltas, in leaf order; without validation rows (an unscored round) only aggregate them."""
+    contributions = [Contribution(delta.theta, delta.rows, delta.order) for delta in accepted]
+    if not accepted:
+        return RoundScores({}, None, 0, start)
+    if validation_rows is None:
+        return RoundScores({}, None, 0, aggregate_round(bench, start, contributions))
+    valuation = value_round(bench, start, contributions, validation_rows, seed)
+    findings = {
+        delta.trainer: TrainerFinding(
+            trainer=delta.trainer,
+            verdict=Verdict.ACCEPTED,
+            score_nanos=value.score_nanos,
+            stderr_nanos=value.stderr_nanos,
+            discount_bps=value.discount_bps,
+        )
+        for delta, value in zip(accepted, valuation.values, strict=True)
+    }
+    game = _game_record([delta.trainer for delta in accepted], valuation)
+    return RoundScores(findings, game, valuation.improvement_nanos, valuation.next_start)
+
+
+def same_adapter(first: Vector, second: Vector) -> bool:
+    """Whether two vectors are the same aggregate up to rounding."""
+    difference = np.linalg.norm(first.astype(np.float64) - second)
+    return bool(difference <= SAME_ADAPTER * np.linalg.norm(first.astype(np.float64)))
+
+
+def _game_record(trainers: Sequence[Address], valuation: RoundValuation) -> GameRecord:
+    table = zip(valuation.coalitions, valuation.values_nanos, strict=True)
+    return GameRecord(
+        players=tuple(trainers[i] for i in valuation.players),
+        start_loss=valuation.start.loss,
+        start_accuracy=valuation.start.accuracy,
+        end_loss=valuation.end.loss,
+        end_accuracy=valuation.end.accuracy,
+        method=valuation.method,
+        coalitions=tuple(
+            CoalitionValue(members=tuple(int(i) for i in np.flatnonzero(members)), value_nanos=value)
+            for members, value in table
+        ),
+    )
