@@ -80,8 +80,8 @@ class _Refused(Exception):
 class Judge:
     """What a verifier replays on: `reference` computes in float64 and decides every doubt.
 
-    Exact mode needs no `mirror`. In bounded mode `mirror` computes in the trainer's precision and comes first: a gradient that agrees there within
-    half the bounds is accepted at half the cost, and the drift test compares like with like.
+    Exact mode needs no `mirror`. In bounded mode it computes in the trainer's precision and comes first: a gradient
+    that agrees there within half the bounds is accepted at half the cost, and the drift test compares like with like.
     """
 
     reference: Workbench
