@@ -5,6 +5,7 @@ from __future__ import annotations
 import brownie.network.contract
 import pytest
 from brownie import web3
+from world import World, build_world
 
 
 def _same_length(address: str, expected_bytecode: str, language: str) -> bool:
@@ -22,3 +23,9 @@ brownie.network.contract._verify_deployed_code = _same_length
 @pytest.fixture(autouse=True)
 def isolation(fn_isolation: None) -> None:
     """Every test starts from the chain as its module's fixtures left it."""
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    """A deployment with five staked trainers and four staked verifiers with BLS keys."""
+    return build_world()
