@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 
 from protocol.errors import EncodingError
 from protocol.types import Digest32
@@ -25,6 +26,8 @@ __all__ = [
 
 
 MAX_DEPTH = 64
+STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)  # also an unterminated one: linear on any input
+BRACKET = re.compile(rb"[\[\]{}]")
 
 
 def sha256(data: bytes) -> Digest32:
@@ -49,6 +52,7 @@ def parse_json(data: bytes, *, max_bytes: int, canonical: bool = True) -> object
     """
     if len(data) > max_bytes:
         raise EncodingError(f"JSON of {len(data)} bytes exceeds the limit of {max_bytes}")
+    _check_depth(data)
     try:
         value: object = json.loads(
             data.decode("utf-8"),
@@ -56,8 +60,6 @@ def parse_json(data: bytes, *, max_bytes: int, canonical: bool = True) -> object
             parse_constant=_refuse_constant,
             parse_float=_finite_float,
         )
-    except RecursionError as error:
-        raise EncodingError(f"JSON nested deeper than {MAX_DEPTH} levels") from error
     except ValueError as error:
         raise EncodingError(f"not valid JSON: {error}") from error
     _check_encodable(value, depth=0, where="")
@@ -86,6 +88,15 @@ def document_digest(kind: str, value: object) -> Digest32:
 
 def _header(kind: str) -> bytes:
     return f"deltaproof/{kind}/v1".encode("ascii") + b"\x00"
+
+
+def _check_depth(data: bytes) -> None:
+    """Before the parser, which recurses: whoever raised the interpreter's limit must not pay with its stack."""
+    depth = 0
+    for bracket in BRACKET.findall(STRING.sub(b"", data)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise EncodingError(f"JSON nested deeper than {MAX_DEPTH} levels")
 
 
 def _check_encodable(value: object, depth: int, where: str) -> None:

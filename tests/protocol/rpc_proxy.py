@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 Request = dict[str, Any]
 Fault = Callable[[Request], dict[str, Any] | str | None]
-"""What to do with a request: None forwards it (as the fault may have changed it), a dict is the error to answer with, "drop" forwards it and then closes
-the connection without an answer, "refuse" closes it without forwarding."""
+"""What to do with a request: None forwards it (as the fault may have changed it), a dict is the error to answer with,
+"drop" forwards it and closes the connection without an answer, "refuse" closes it without forwarding."""
 
 
 class RpcProxy:

