@@ -24,7 +24,10 @@ from incentives.semivalues._linalg import product
 from incentives.semivalues._oracle import Oracle
 from incentives.semivalues._result import Estimate, Floats
 from incentives.semivalues._stream import Stream
-from incentives.semivalues._surrogate import fit
+from incentives.semivalues._surrogate import fit, spread_pairs
+
+_FIT = 2048
+"""A surrogate is fitted to at most so many coalitions, spread over the design; the others only correct it."""
 
 
 def auto(oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate:
@@ -38,28 +41,33 @@ def auto(oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate
     direct = expansion * design.probability[1:, None]  # c_i(S)
 
     importance = (expansion**2 * unseen).sum(axis=1)
-    surrogate = fit(points(asked, weights), values, importance if importance.any() else np.ones(len(values)))
+    if not importance.any():
+        importance = np.ones(len(values))
+    everyone = points(asked, weights)
+    fitted = spread_pairs(len(values), _FIT)
+    surrogate = fit(everyone[fitted], values[fitted], importance[fitted])
     columns, rule_error = kernel_index(surrogate, index, weights)
     # The functional that is left to the surrogate: coalitions never asked for.
-    functional = columns - product(direct.T, surrogate.matrix)
+    near = surrogate.near(everyone)
+    functional = columns - product(direct.T, near)
     of_constant = index.join[0] - direct.sum(axis=0)  # index of the game 1[S not empty] is p(0)
-    modelled = surrogate.value_weights(functional, of_constant)  # [players, n]
+    modelled = surrogate.value_weights(functional, of_constant)  # [players, fitted]
+    left_out = values - surrogate.constant - product(near, surrogate.coefficients[:, None])[:, 0]
+    left_out[fitted] = surrogate.left_out
 
-    residual = surrogate.left_out[:, None]
+    residual = left_out[:, None]
     correction = (expansion * unseen * residual).sum(axis=0)
     noise = _over_pairs(expansion * np.sqrt(unseen) * residual)
-    jackknife = _over_pairs(modelled.T * residual)
+    jackknife = _over_pairs(modelled.T * surrogate.left_out[:, None])
     scatter = _over_pairs(expansion * np.sqrt(unseen * design.probability[1:, None]) * residual)
     signal = float((correction**2).mean())
     gamma = max(0.0, 1.0 - float((noise**2).mean()) / signal) if signal > 0 else 0.0
     variance = np.maximum(jackknife**2 + scatter**2, gamma**2 * noise**2) + gamma * (1.0 - gamma) ** 2 * signal
     # Small samples: two parameters a player (in the mean, in the set) is what every surrogate spends.
     variance *= 1.0 + 2.0 * index.players / len(values)
+    put_in = (direct * values[:, None]).sum(axis=0) - index.join[0] * none
     return Estimate(
-        (modelled * values).sum(axis=1)
-        + (direct * values[:, None]).sum(axis=0)
-        - index.join[0] * none
-        + gamma * correction,
+        (modelled * values[fitted]).sum(axis=1) + put_in + gamma * correction,
         np.sqrt(variance + rule_error**2),
         oracle.evaluations,
         "auto",

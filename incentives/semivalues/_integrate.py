@@ -16,12 +16,13 @@ import numpy as np
 from incentives.semivalues._design import Design, mass, pair_design
 from incentives.semivalues._exact import all_coalitions
 from incentives.semivalues._index import Index, index_by_name
-from incentives.semivalues._linalg import cholesky, product, solve
+from incentives.semivalues._linalg import inverse_root, product
 from incentives.semivalues._result import Bools, Floats, Ints
 from incentives.semivalues._stream import Stream
 
 _ALL_COALITIONS = 10
 _NODES = 6144
+_RIDGE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,11 @@ def _rule(name: str, players: int) -> Rule:
     inner = slice(2, None)
     features = _features(design.coalitions[inner])
     importance = (expansion[inner] ** 2).sum(axis=1)[:, None]
-    weighted = features * importance
-    square = product(weighted.T, features)
-    square += 1e-10 * square.diagonal().max() * np.eye(len(square))
-    hat = solve(cholesky(square), weighted.T)  # [features, nodes]: h = features @ (hat @ f)
+    # Any coefficients of h will do, so a ridge settles the features that add up to each other (sum of z_i / s = 1).
+    width = np.sqrt((features**2 * importance).sum(axis=0))[:, None]
+    weighted = (features * importance).T / width
+    root = inverse_root(product(weighted, features / width.T) + _RIDGE * np.eye(len(width)))
+    hat = product(root.T, product(root, weighted)) / width  # [features, nodes]: h = features @ (hat @ f)
     closed = _closed(index) - product(expansion[inner].T, features).T  # [features, players]
     weights = expansion[1:].copy()
     weights[1:] += product(hat.T, closed)

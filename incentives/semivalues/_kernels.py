@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from incentives.semivalues._result import Bools, Floats
+from incentives.semivalues._result import Bools, Floats, Ints
 
 _GRID = 2.0**25
 """p is rounded to this grid: its inner products are then exact in any order, and no game notices 3e-8."""
@@ -33,7 +33,7 @@ class Points:
     def __len__(self) -> int:
         return len(self.size)
 
-    def __getitem__(self, rows: slice) -> Points:
+    def __getitem__(self, rows: slice | Ints) -> Points:
         return Points(self.signs[rows], self.mean[rows], self.square[rows], self.size[rows])
 
 

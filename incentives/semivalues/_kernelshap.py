@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from incentives.semivalues._linalg import cholesky, solve
+from incentives.semivalues._linalg import inverse_root, product
 from incentives.semivalues._oracle import Oracle
 from incentives.semivalues._result import Bools, BudgetError, Estimate, Floats
 from incentives.semivalues._stream import Stream
@@ -49,13 +49,12 @@ def _fit(features: Floats, values: Floats, total: float, oracle: Oracle) -> Esti
     last = features[:, -1]
     design = features[:, :-1] - last[:, None]
     target = values - last * total
-    gram = np.array([(design * column[:, None]).sum(axis=0) for column in design.T])
-    factor = cholesky(gram + 1e-9 * len(values) * np.eye(players - 1))
-    head = solve(factor, (design * target[:, None]).sum(axis=0)[:, None])[:, 0]
+    root = inverse_root(product(design.T, design) + 1e-9 * len(values) * np.eye(players - 1))
+    head = product(root.T, product(root, product(design.T, target[:, None])))[:, 0]
     residual = target - (design * head[None, :]).sum(axis=1)
     # Sandwich over pairs: rows of a pair are not independent.
     scores = (design * residual[:, None]).reshape(-1, 2, players - 1).sum(axis=1)
-    shift = solve(factor, scores.T)  # [players - 1, pairs]
+    shift = product(root.T, product(root, scores.T))  # [players - 1, pairs]
     shift = np.vstack([shift, -shift.sum(axis=0)])
     correction = len(shift[0]) / max(1, len(shift[0]) - players + 1)
     errors = np.sqrt((shift**2).sum(axis=1) * correction)

@@ -29,42 +29,38 @@ def product(left: Floats, right: Floats) -> Floats:
     return total
 
 
-def cholesky(matrix: Floats) -> Floats:
-    """Lower factor of a symmetric positive definite matrix. Raises np.linalg.LinAlgError if it is not."""
-    work = matrix.copy()
-    size = len(work)
-    for start in range(0, size, _BLOCK):
-        stop = min(start + _BLOCK, size)
-        for pivot in range(start, stop):
-            if not work[pivot, pivot] > 0:
-                raise np.linalg.LinAlgError(f"pivot {pivot} of {size} is {work[pivot, pivot]}")
-            work[pivot:, pivot] /= np.sqrt(work[pivot, pivot])
-            tail = work[pivot + 1 :, pivot]
-            work[pivot + 1 :, pivot + 1 : stop] -= tail[:, None] * tail[None, : stop - pivot - 1]
-        panel = work[stop:, start:stop]
-        work[stop:, stop:] -= product(panel, panel.T)
-    return np.tril(work)
+def inverse_root(matrix: Floats) -> Floats:
+    """R, lower triangular, with R.T @ R = matrix^-1, for a symmetric positive definite matrix (inverse Cholesky factor).
 
-
-def solve_lower(factor: Floats, right: Floats) -> Floats:
-    """factor^-1 @ right for a lower triangular factor, [n, n] and [n, k]."""
-    result = right.copy()
-    size = len(factor)
-    for start in range(0, size, _BLOCK):
-        stop = min(start + _BLOCK, size)
-        for row in range(start, stop):
-            result[row] /= factor[row, row]
-            result[row + 1 : stop] -= factor[row + 1 : stop, row, None] * result[None, row]
-        if stop < size:
-            result[stop:] -= product(factor[stop:, start:stop], result[start:stop])
+    Raises np.linalg.LinAlgError if it is not positive definite.
+    """
+    size = len(matrix)
+    if size <= _BLOCK:
+        return _inverse_root_of_block(matrix)
+    half = 1 << (size - 1).bit_length() - 1
+    head = inverse_root(matrix[:half, :half])
+    below = product(matrix[half:, :half], head.T)
+    tail = inverse_root(matrix[half:, half:] - product(below, below.T))
+    result = np.zeros((size, size))
+    result[:half, :half] = head
+    result[half:, half:] = tail
+    result[half:, :half] = -product(tail, product(below, head))
     return result
 
 
-def solve(factor: Floats, right: Floats) -> Floats:
-    """(factor @ factor.T)^-1 @ right, [n, n] and [n, k]."""
-    half = solve_lower(factor, right)
-    # factor.T x = half, solved as a lower triangular system with rows and columns reversed.
-    return solve_lower(np.ascontiguousarray(factor.T[::-1, ::-1]), half[::-1])[::-1]
+def _inverse_root_of_block(matrix: Floats) -> Floats:
+    work = matrix.copy()
+    size = len(work)
+    result = np.eye(size)
+    for pivot in range(size):
+        if not work[pivot, pivot] > 0:
+            raise np.linalg.LinAlgError(f"pivot {work[pivot, pivot]} is not positive")
+        column = work[pivot:, pivot] / np.sqrt(work[pivot, pivot])
+        work[pivot + 1 :, pivot + 1 :] -= column[1:, None] * column[None, 1:]
+        # Forward substitution on the identity goes along, one row at a time.
+        result[pivot, : pivot + 1] /= column[0]
+        result[pivot + 1 :, : pivot + 1] -= column[1:, None] * result[None, pivot, : pivot + 1]
+    return result
 
 
 def _slices(matrix: Floats) -> tuple[Floats, Floats]:

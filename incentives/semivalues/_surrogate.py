@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from incentives.semivalues._kernels import KERNELS, Points, gram
-from incentives.semivalues._linalg import cholesky, product, solve_lower
-from incentives.semivalues._result import Floats
+from incentives.semivalues._linalg import inverse_root, product
+from incentives.semivalues._result import Floats, Ints
 
 RIDGES = tuple(10.0**-power for power in (8, 7, 6, 5, 4.5, 4, 3.5, 3, 2.5, 2, 1.5, 1, 0.5, 0, -1))
+_CHOOSE_FROM = 512
+"""Kernel and ridge are chosen on at most so many coalitions: they describe the game, not the sample."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class Surrogate:
     _ones: Floats
     _mass: float
 
+    def near(self, where: Points) -> Floats:
+        """Scaled kernel matrix float64 [len(where), n]."""
+        return self.matrix if len(where) == len(self.centres) else gram(self.kernel, where, self.centres) / self.scale
+
     def value_weights(self, functional: Floats, of_constant: Floats) -> Floats:
         """How a linear functional of the model depends on the fitted values: float64 [k, n].
 
@@ -52,9 +58,19 @@ class Surrogate:
 
 def fit(centres: Points, values: Floats, importance: Floats) -> Surrogate:
     """The best of all kernels and ridges. importance: float64 [n], weight of a squared residual in the criterion."""
-    choices = [choice for kernel in KERNELS for choice in _criteria(kernel, centres, values, importance)]
+    some = spread_pairs(len(values), _CHOOSE_FROM)
+    shown = centres[some], values[some], importance[some]
+    choices = [choice for kernel in KERNELS for choice in _criteria(kernel, *shown)]
     _, kernel, ridge = min(choices)
     return _solve(kernel, ridge, centres, values)
+
+
+def spread_pairs(count: int, limit: int) -> Ints:
+    """Rows of at most `limit` of `count` coalitions: the first, and pairs at even distances; int64."""
+    pairs = (count - 1) // 2
+    kept = min(pairs, (limit - 1) // 2)
+    first = np.arange(kept) * pairs // max(kept, 1) * 2 + 1
+    return np.concatenate([[0], np.stack([first, first + 1], axis=1).reshape(-1)]).astype(np.int64)
 
 
 def _criteria(kernel: str, centres: Points, values: Floats, importance: Floats) -> list[tuple[float, str, float]]:
@@ -79,7 +95,7 @@ def _solve(kernel: str, ridge: float, centres: Points, values: Floats) -> Surrog
     matrix = gram(kernel, centres, centres)
     scale = _scale(matrix)
     matrix /= scale
-    root = solve_lower(cholesky(matrix + ridge * np.eye(len(matrix))), np.eye(len(matrix)))
+    root = inverse_root(matrix + ridge * np.eye(len(matrix)))
     # root.T @ root is the inverse; column b of `root` holds what centre b contributes.
     half = product(root, np.stack([values, np.ones(len(values))], axis=1))
     solved, ones = product(root.T, half).T
