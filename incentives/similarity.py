@@ -27,11 +27,14 @@ def similarities(members: Sequence[Tensors], start: Tensors, pairs: Sequence[Low
 
     A module that a member did not change has no direction and is not compared; no common module gives 0.
     """
+    if not members:
+        return np.zeros((0, 0))
     grams = module_grams(members, pairs, start)
     whole = np.nan_to_num(_cosines(np.asarray(grams.sum(axis=0))), nan=0.0)
     each = _cosines(grams)
     each[:, np.isnan(each).all(axis=0)] = 0.0
-    return np.asarray(np.maximum(whole, np.nanmedian(each, axis=0)))
+    larger = np.maximum(whole, np.nanmedian(each, axis=0))
+    return np.asarray((larger + larger.T) / 2)  # sums over (i, j) and (j, i) round differently
 
 
 def copies(similarity: Array, order: Sequence[int], threshold: float) -> tuple[int | None, ...]:

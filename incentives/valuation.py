@@ -1,14 +1,16 @@
 """What each delta of a round is worth: coalition values on held-out rows, semivalues over them, the next adapter.
 
 v(S) is the improvement of the mean held-out loss over the starting adapter when the deltas of S are aggregated; v of
-nobody is 0. Values are rounded to nano-nats before anything else sees them, so that scores follow from the recorded table
-alone and an auditor can recompute them without a model.
+nobody is 0. Values are rounded to nano-nats before anything else sees them, so that scores follow from the recorded
+table alone and an auditor can recompute them without a model.
 
-A near-duplicate of an earlier delta (see `similarity`) is no player: it scores 0, its discount is complete, it takes no
-part in the aggregate. So a copied trainer's coalitions, and with them its pay, are what they would be without the copy.
+A near-duplicate of an earlier delta (see `similarity`) is no player: it scores 0, its discount is complete, and it
+takes no part in the aggregate. So a copied trainer's coalitions, and its pay, are what they would be without the copy.
 
 Standard errors have two parts: of the estimator, for the coalitions it did not see, and of the validation set, for the
-rows it does not hold.
+rows that it does not hold.
+
+Legend: N players, E coalitions, V validation rows, P values of an adapter.
 """
 
 from __future__ import annotations
@@ -16,30 +18,25 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from incentives._coalitions import CoalitionValues, evaluate_game
-from incentives.semivalues import Estimate, estimate
+from incentives._coalitions import NANOS, Bools, CoalitionLosses, RecordedGame, aggregate_thetas, nanos
+from incentives.semivalues import Estimate, Game, GameError, Mapper, estimate
 from incentives.similarity import COPY_DISCOUNT_BPS, copies, similarities
-from protocol.spec import ScoringSection, TaskSpec
+from protocol.spec import ScoringSection
 from protocol.state import Vector
-from tuning.aggregation import AggregationRule, aggregate
-from tuning.evaluation import Evaluation, Evaluator
-from tuning.low_rank import low_rank_pairs, tensors_of, vector_of
+from tuning.aggregation import Array
+from tuning.evaluation import Evaluation, Evaluator, RowResults
+from tuning.low_rank import low_rank_pairs, tensors_of
 from tuning.workbench import Workbench
 
-__all__ = ["NANOS", "Contribution", "RoundValuation", "TrainerValue", "scores_from_table", "value_round"]
-
-NANOS = 1_000_000_000
-"""Nano-nats in a nat."""
+__all__ = ["Contribution", "RoundValuation", "TrainerValue", "scores_from_table", "value_round"]
 
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """One accepted trainer's round: the adapter it leads to, shape (P,), its shard's size, its commitment's rank."""
+    """One accepted trainer's round: the adapter it leads to, shape (P,), its shard's rows, its commitment's rank."""
 
     theta: Vector
     rows: int
@@ -52,34 +49,34 @@ class TrainerValue:
 
     score_nanos: int
     stderr_nanos: int
-    discount_bps: int
-    copy_of: int | None
+    discount_bps: int = 0
+    copy_of: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RoundValuation:
-    """The valuation of a round's accepted contributions, in their order.
+    """A round's accepted contributions, valued, in their order.
 
-    `players` are the contributions that are no copies; `coalitions` bool [E, players] and `values_nanos` [E] the whole
-    game table in order of evaluation. `included` are the contributions that make `next_start`, which `end` evaluates.
+    `players` are those that are no copies; `coalitions` bool [E, N] over them and `values_nanos` [E] are the whole game
+    table in order of evaluation. `included` are the contributions that make `next_start`, which `end` evaluates.
     """
 
     values: tuple[TrainerValue, ...]
+    similarity: Array
     players: tuple[int, ...]
-    coalitions: NDArray[np.bool_]
+    coalitions: Bools
     values_nanos: tuple[int, ...]
     method: str
     start: Evaluation
     end: Evaluation
-    next_start: Vector
     included: tuple[int, ...]
+    next_start: Vector
     truncation_error: float
-    similarity: NDArray[np.float64]
 
-    @cached_property
+    @property
     def improvement_nanos(self) -> int:
         """Of the adapter that the next round starts from."""
-        return _nanos(self.start.loss - self.end.loss)
+        return nanos(self.start.loss - self.end.loss)
 
 
 def value_round(
@@ -96,28 +93,123 @@ def value_round(
     Args:
         bench: the task's model; float32 is enough (see `tuning.evaluation`).
         start: the round's starting adapter, shape (P,).
-        contributions: the accepted ones in leaf order; may be empty.
+        contributions: in leaf order; may be none.
         validation_rows: canonical rows of the round's revealed validation set.
         seed: from the round's challenge seed; decides which coalitions are drawn when not all fit the budget.
         workers: processes that evaluate coalitions. The result has the same bits for any number.
 
-    Raises ValueError for weights or ranks that make no sense, ScoringError for a scoring rule that does not, RowError or
-    EncodingError for rows or adapters that do not fit the task.
+    Raises ValueError for weights or ranks that make no sense, ScoringError for a scoring rule that does not, RowError
+    or EncodingError for rows or adapters that do not fit the task.
     """
-    spec = bench.spec
+    spec, thetas = bench.spec, [contribution.theta for contribution in contributions]
     evaluator = Evaluator(bench, validation_rows)
-    start_result = evaluator.evaluate(start)
-    thetas = [contribution.theta for contribution in contributions]
-    members = [tensors_of(bench.layout, theta) for theta in thetas]
+    start_rows = evaluator.evaluate_means([start], np.ones((1, 1)))
     pairs = low_rank_pairs(bench.model)
-    similarity = similarities(members, tensors_of(bench.layout, start), pairs) if members else np.zeros((0, 0))
+    members = [tensors_of(bench.layout, theta) for theta in thetas]
+    similarity = similarities(members, tensors_of(bench.layout, start), pairs)
     originals = copies(similarity, [c.order for c in contributions], spec.scoring.similarity_threshold)
     players = tuple(i for i, original in enumerate(originals) if original is None)
-    weights = [contributions[i].rows for i in players] if spec.aggregation.weights == "rows" else None
 
-    game = CoalitionValues(evaluator, start, [thetas[i] for i in players], _rule(spec), weights)
-    if players:
-        result = evaluate_game(game, seed, spec.scoring, workers)
+    weights = [c.rows for c in contributions] if spec.aggregation.weights == "rows" else None
+    player_weights = None if weights is None else [weights[i] for i in players]
+    losses = CoalitionLosses(evaluator, validation_rows, [thetas[i] for i in players], player_weights)
     values = [TrainerValue(0, 0, COPY_DISCOUNT_BPS, original) for original in originals]
-    if players:
-        ...
+    with RecordedGame(losses, start_rows, workers) as game:
+        result = _estimate(_unused, len(players), spec.scoring, seed, player_weights, game) if players else None
+    if result is not None:
+        sampling = _sampling_errors(game, start_rows, spec.scoring)
+        for place, i in enumerate(players):
+            error = math.hypot(float(result.standard_errors[place]), float(sampling[place]))
+            values[i] = TrainerValue(nanos(float(result.values[place])), math.ceil(error * NANOS))
+
+    wanted = [i for i in players if values[i].score_nanos > 0 or spec.aggregation.include == "accepted"]
+    chosen_weights = None if weights is None else [weights[i] for i in wanted]
+    next_start, truncation = (
+        aggregate_thetas(bench, [thetas[i] for i in wanted], chosen_weights) if wanted else (start.copy(), 0.0)
+    )
+    return RoundValuation(
+        values=tuple(values),
+        similarity=similarity,
+        players=players,
+        coalitions=game.coalitions,
+        values_nanos=tuple(game.values_nanos),
+        method=result.method if result is not None else "none",
+        start=start_rows.mean(0),
+        end=evaluator.evaluate(next_start),
+        included=tuple(wanted),
+        next_start=next_start,
+        truncation_error=truncation,
+    )
+
+
+def scores_from_table(
+    coalitions: Bools,
+    values_nanos: Sequence[int],
+    scoring: ScoringSection,
+    seed: bytes,
+    weights: Sequence[int] | None = None,
+) -> Estimate:
+    """The estimate that a recorded game table, bool [E, N] and [E], leads to: an auditor's check without a model.
+
+    `weights` are the players' rows where the task weighs by rows. Raises GameError if the estimator asks for a
+    coalition that the table lacks: then the table is not what this seed and budget lead to.
+    """
+    known = {row.tobytes(): value for row, value in zip(coalitions, values_nanos, strict=True)}
+
+    def look_up(asked: Bools) -> Array:
+        missing = [np.flatnonzero(row).tolist() for row in asked if row.tobytes() not in known]
+        if missing:
+            raise GameError(f"the recorded game lacks the coalition {missing[0]}")
+        return np.array([known[row.tobytes()] for row in asked]) / NANOS
+
+    return _estimate(look_up, coalitions.shape[1], scoring, seed, weights, None)
+
+
+def _estimate(
+    game: Game,
+    players: int,
+    scoring: ScoringSection,
+    seed: bytes,
+    weights: Sequence[int] | None,
+    executor: Mapper | None,
+) -> Estimate:
+    """The task's semivalue, in nats."""
+    index = f"beta({scoring.beta_a:g},{scoring.beta_b:g})" if scoring.index == "beta_shapley" else scoring.index
+    return estimate(
+        game,
+        n_players=players,
+        budget=scoring.budget,
+        seed=seed,
+        index=index,
+        method=scoring.method,
+        weights=weights,
+        executor=executor,
+    )
+
+
+def _sampling_errors(game: RecordedGame, start: RowResults, scoring: ScoringSection) -> Array:
+    """Standard error of each value for the finite validation set, float64 [N], nats.
+
+    A semivalue is linear in the game and the game is a mean over rows, so a value is a mean of row values, whose spread
+    gives the error. Row values come from a weighted regression on the coalitions that were evaluated: exact for Shapley
+    (Charnes et al. 1988) and Banzhaf (Hammer and Holzman 1992) values of complete tables, else an approximation.
+    """
+    coalitions = game.coalitions.astype(np.float64)
+    players, rows = coalitions.shape[1], len(start.counts)
+    if rows < 2:
+        return np.zeros(players)
+    gains = (start.losses - game.row_losses) * (rows / max(1, int(start.counts.sum())))
+    sizes = coalitions.sum(axis=1)
+    inner = (sizes > 0) & (sizes < players)
+    kernel = np.ones(len(sizes))
+    if scoring.index != "banzhaf":
+        ways = np.array([math.comb(players, int(size)) for size in sizes], dtype=np.float64)
+        kernel[inner] = (players - 1) / (ways[inner] * sizes[inner] * (players - sizes[inner]))
+        kernel[~inner] = 1e6  # stands for the infinite weight that makes values add up
+    design = np.column_stack([np.ones(len(sizes)), coalitions]) * np.sqrt(kernel)[:, None]
+    row_values = np.linalg.lstsq(design, gains * np.sqrt(kernel)[:, None], rcond=None)[0][1:]
+    return np.asarray(row_values.std(axis=1, ddof=1) / math.sqrt(rows))
+
+
+def _unused(coalitions: Bools) -> Array:
+    raise AssertionError("unreachable: the recorded game evaluates its own coalitions")

@@ -19,7 +19,7 @@ __all__ = [
     "canonical_factors",
     "leading_of_dense",
     "leading_of_mean",
-    "product_gram",
+    "module_grams",
     "same_shape",
 ]
 
@@ -44,31 +44,31 @@ class LowRankPair:
     scale: float
 
 
-def product_gram(
-    members: Sequence[Tensors], pairs: Sequence[LowRankPair], start: Tensors | None = None, plain: bool = False
-) -> Array:
-    """Inner products of the members in product space, float64 [N, N], without forming a product.
+def module_grams(members: Sequence[Tensors], pairs: Sequence[LowRankPair], start: Tensors | None = None) -> Array:
+    """Inner products of the members in each module, float64 [M, N, N], without forming a product.
 
-    <s B_i A_i, s B_j A_j> = s^2 sum((B_i^T B_j) * (A_i A_j^T)). With `start`, of the differences from it.
-    `plain` adds the tensors that belong to no pair.
+    <s B_i A_i, s B_j A_j> = s^2 sum((B_i^T B_j) * (A_i A_j^T)). With `start`, of the differences from it. Modules are
+    the pairs in order, then each tensor that belongs to no pair, by name.
     """
     everyone = [start, *members] if start is not None else list(members)
     size = len(everyone)
-    gram = np.zeros((size, size))
+    grams = []
     for pair in pairs:
         a = np.concatenate([member[pair.a] for member in everyone]).astype(np.float64)
         b = np.concatenate([member[pair.b].T for member in everyone]).astype(np.float64)
         rank = a.shape[0] // size
         overlap = (matmul(a, a.T) * matmul(b, b.T)).reshape(size, rank, size, rank)
-        gram += pair.scale**2 * tree_sum(tree_sum(overlap, 3), 1)
-    if plain:
-        paired = {name for pair in pairs for name in (pair.a, pair.b)}
-        for name in sorted(set(everyone[0]) - paired):
-            flat = np.stack([member[name].reshape(-1) for member in everyone]).astype(np.float64)
-            gram += np.array([tree_sum(flat * row, 1) for row in flat])
-    if start is not None:
-        gram = gram[1:, 1:] - gram[1:, :1] - gram[:1, 1:] + gram[0, 0]
-    return gram
+        gram = pair.scale**2 * tree_sum(tree_sum(overlap, 3), 1)
+        if start is not None:
+            gram = gram[1:, 1:] - gram[1:, :1] - gram[:1, 1:] + gram[0, 0]
+        grams.append(gram)
+    paired = {name for pair in pairs for name in (pair.a, pair.b)}
+    for name in sorted(set(everyone[0]) - paired):
+        flat = np.stack([member[name].reshape(-1) for member in members]).astype(np.float64)
+        if start is not None:
+            flat = flat - start[name].reshape(-1).astype(np.float64)
+        grams.append(np.array([tree_sum(flat * row, 1) for row in flat]))
+    return np.stack(grams) if grams else np.zeros((0, len(members), len(members)))
 
 
 def same_shape(member: Tensors, pairs: Sequence[LowRankPair]) -> list[list[LowRankPair]]:

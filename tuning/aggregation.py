@@ -24,11 +24,20 @@ from tuning._products import (
     canonical_factors,
     leading_of_dense,
     leading_of_mean,
-    product_gram,
+    module_grams,
     same_shape,
 )
 
-__all__ = ["Aggregate", "AggregationRule", "LowRankPair", "Tensors", "aggregate", "mixture_weights", "product_gram"]
+__all__ = [
+    "Aggregate",
+    "AggregationRule",
+    "Array",
+    "LowRankPair",
+    "Tensors",
+    "aggregate",
+    "mixture_weights",
+    "module_grams",
+]
 
 RuleName = Literal["mean", "median", "trimmed_mean", "multi_krum"]
 
@@ -93,7 +102,7 @@ def aggregate(
     counts = _checked_weights(len(members), weights)
     _check_members(members, pairs)
     if rule.name == "multi_krum":
-        chosen = _krum_selection(product_gram(members, pairs, plain=True), rule.byzantine)
+        chosen = _krum_selection(tree_sum(module_grams(members, pairs), 0), rule.byzantine)
         members, counts = [members[i] for i in chosen], counts[chosen]
     else:
         chosen = np.arange(len(members))

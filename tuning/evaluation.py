@@ -5,10 +5,10 @@ mean, not its rank-R approximation, at the cost of a plain forward pass. Methods
 products are combined as `aggregate` combines them.
 
 Results do not depend on which adapters are evaluated together or by which worker: every coalition is a pass of its own
-over the same batches of rows. They are the same bits on one machine with one number of threads. Between machines the
-mean loss differs by about 1e-7 nats in float32 and 1e-15 in float64 (see docs/results/valuation_speed.md).
+over the same batches of rows, on one thread unless asked otherwise. On one machine they are the same bits. Between
+machines the mean loss differs by about 1e-8 nats in float32 and 1e-15 in float64 (see docs/results/valuation_speed.md).
 
-Legend: N members, C coalitions, P values of an adapter.
+Legend: N members, C coalitions, V validation rows, P values of an adapter.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -31,7 +32,7 @@ from tuning.low_rank import low_rank_pairs, mergeable_pairs, merging, tensors_of
 from tuning.precision import computing_in
 from tuning.workbench import Workbench
 
-__all__ = ["LOSS_CAP", "Evaluation", "Evaluator"]
+__all__ = ["LOSS_CAP", "Evaluation", "Evaluator", "RowResults"]
 
 LOSS_CAP = 64.0
 """Largest loss of one prediction, nats; also what a model that yields no number is charged."""
@@ -47,6 +48,20 @@ class Evaluation:
     loss: float
     accuracy: float
     predictions: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowResults:
+    """What each of C adapters did on each of V rows: summed loss and correct predictions [C, V]; predictions [V]."""
+
+    losses: Array
+    hits: Array
+    counts: NDArray[np.int64]
+
+    def mean(self, c: int) -> Evaluation:
+        """Over all predictions, of one adapter. fsum is exact: order and grouping of rows leave no trace."""
+        total = max(1, int(self.counts.sum()))
+        return Evaluation(math.fsum(self.losses[c]) / total, math.fsum(self.hits[c]) / total, int(self.counts.sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +85,11 @@ class Evaluator:
         batch_rows: int | None = None,
         tokens_per_pass: int = _TOKENS_PER_PASS,
         cache_bytes: int = _CACHE_BYTES,
+        threads: int = 1,
     ) -> None:
         """`rows` are canonical validation rows; at most `batch_rows` (by default the spec's) share a pass.
+
+        `threads` are those of torch while it evaluates here. One, so that several processes give the same bits as one.
 
         Raises RowError or EncodingError for a bad row, ValueError for none.
         """
@@ -83,6 +101,7 @@ class Evaluator:
         paired = {name for pair in self._pairs for name in (pair.a, pair.b)}
         self._others = tuple(name for name in bench.layout.names if name not in paired)
         self._size = len(rows)
+        self._threads = threads
         with self._evaluating():
             self._prefix = PrefixCache(bench.model, self._touched(), lambda: self._logits(self._chunks[0]), cache_bytes)
 
@@ -93,43 +112,42 @@ class Evaluator:
 
     def evaluate(self, theta: Vector) -> Evaluation:
         """Loss of one adapter, shape (P,). Raises EncodingError if it does not fit."""
-        return self.evaluate_means([theta], np.ones((1, 1)))[0]
+        return self.evaluate_means([theta], np.ones((1, 1))).mean(0)
 
-    def evaluate_means(self, thetas: Sequence[Vector], shares: Array) -> list[Evaluation]:
+    def evaluate_means(self, thetas: Sequence[Vector], shares: Array) -> RowResults:
         """Losses of the adapters sum_i shares[c, i] theta_i, taken in product space.
 
         Args:
             thetas: N vectors of shape (P,).
             shares: float64 [C, N], each row adding up to 1.
+
+        Raises EncodingError for a vector that does not fit, ValueError for shares that do not, or for a proper mean
+        under a method whose products cannot be merged (`mixes_exactly`).
         """
         if shares.shape[1:] != (len(thetas),) or not np.allclose(shares.sum(axis=1), 1.0, atol=1e-9):
             raise ValueError(f"shares {shares.shape} are not weights of {len(thetas)} adapters")
         if not self.mixes_exactly and (np.count_nonzero(shares, axis=1) > 1).any():
             raise ValueError("the products of this method cannot be merged: aggregate the adapters first")
         members = [tensors_of(self.bench.layout, theta) for theta in thetas]
-        results = []
+        losses, hits = np.zeros((len(shares), self._size)), np.zeros((len(shares), self._size))
+        counts = np.zeros(self._size, np.int64)
         with self._evaluating(), merging(self.bench.model, self._pairs) as targets:
             parameters = dict(self.bench.model.named_parameters())
-            for row in shares:
+            for c, row in enumerate(shares):
                 write_mixture(targets, self._pairs, members, row)
                 for name in self._others:
                     mean = sum(
                         share * m[name].astype(np.float64) for share, m in zip(row, members, strict=True) if share
                     )
                     parameters[name].data.copy_(torch.from_numpy(np.asarray(mean)))
-                results.append(self._measure())
-        return results
-
-    def _measure(self) -> Evaluation:
-        losses, hits, counts = np.zeros(self._size), np.zeros(self._size), np.zeros(self._size, np.int64)
-        for key, chunk in enumerate(self._chunks):
-            with self._prefix.replaying(key):
-                logits = self._logits(chunk)
-            for place, row in enumerate(chunk.rows):
-                losses[row], hits[row], counts[row] = _row_loss(logits[place], chunk.labels[place], self._shifted)
-        predictions = max(1, int(counts.sum()))
-        # fsum is exact, so the order and the grouping of rows leave no trace.
-        return Evaluation(math.fsum(losses) / predictions, math.fsum(hits) / predictions, int(counts.sum()))
+                for key, chunk in enumerate(self._chunks):
+                    with self._prefix.replaying(key):
+                        logits = self._logits(chunk)
+                    for place, v in enumerate(chunk.rows):
+                        losses[c, v], hits[c, v], counts[v] = _row_loss(
+                            logits[place], chunk.labels[place], self._shifted
+                        )
+        return RowResults(losses, hits, counts)
 
     @property
     def _shifted(self) -> bool:
@@ -147,12 +165,14 @@ class Evaluator:
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        training = self.bench.model.training
+        training, threads = self.bench.model.training, torch.get_num_threads()
         self.bench.model.eval()
+        torch.set_num_threads(self._threads)
         try:
             with torch.inference_mode(), computing_in(self.bench.precision):
                 yield
         finally:
+            torch.set_num_threads(threads)
             self.bench.model.train(training)
 
 

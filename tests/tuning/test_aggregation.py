@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tuning.aggregation import AggregationRule, LowRankPair, aggregate, mixture_weights, product_gram
+from tuning.aggregation import AggregationRule, LowRankPair, aggregate, mixture_weights, module_grams
 
 Member = dict[str, NDArray[np.float32]]
 PAIRS = [
@@ -214,12 +214,16 @@ def test_aggregate_order_changes_rounding_only(seed: int, order: list[int]) -> N
         assert np.abs(product(straight.tensors, pair) - product(mixed.tensors, pair)).max() < 1e-5
 
 
-def test_product_gram_equals_dense_inner_products() -> None:
+def test_module_grams_equal_dense_inner_products() -> None:
     members, start = make_members(4), make_members(1, seed=9)[0]
-    dense = np.stack([np.concatenate([(product(m, p) - product(start, p)).ravel() for p in PAIRS]) for m in members])
-    assert np.allclose(product_gram(members, PAIRS, start), dense @ dense.T, rtol=1e-10)
-    twisted = product_gram([refactored(m, 7) for m in members], PAIRS, refactored(start, 8))
-    assert np.allclose(twisted, dense @ dense.T, rtol=1e-4, atol=1e-4)
+    grams = module_grams(members, PAIRS, start)
+    twisted = module_grams([refactored(m, 7) for m in members], PAIRS, refactored(start, 8))
+    for number, pair in enumerate(PAIRS):
+        dense = np.stack([(product(m, pair) - product(start, pair)).ravel() for m in members])
+        assert np.allclose(grams[number], dense @ dense.T, rtol=1e-10)
+        assert np.allclose(twisted[number], dense @ dense.T, rtol=1e-4, atol=1e-4)
+    heads = np.stack([(m["head.weight"].astype(float) - start["head.weight"]).ravel() for m in members])
+    assert np.allclose(grams[len(PAIRS) + 1], heads @ heads.T)
 
 
 def test_mixture_weights_share_by_rows() -> None:

@@ -98,7 +98,7 @@ def test_evaluate_means_is_the_exact_mean_not_its_truncation(bench: Workbench) -
     """Against a model whose base weights were replaced by hand by W + mean of products."""
     rows, thetas = make_rows(bench), make_thetas(bench, 3)
     shares = np.array([[0.5, 0.3, 0.2]])
-    measured = Evaluator(bench, rows).evaluate_means(thetas, shares)[0].loss
+    measured = Evaluator(bench, rows).evaluate_means(thetas, shares).mean(0).loss
     members = [tensors_of(bench.layout, theta) for theta in thetas]
     pairs = low_rank_pairs(bench.model)
     mean = {n: sum(p * m[n] for p, m in zip(shares[0], members, strict=True)) for n in bench.layout.names}
@@ -130,17 +130,18 @@ def test_evaluate_means_same_bits_however_grouped(bench: Workbench) -> None:
     rows, thetas = make_rows(bench), make_thetas(bench, 4)
     shares = np.random.default_rng(1).dirichlet(np.ones(4), size=6)
     evaluator = Evaluator(bench, rows)
-    together = evaluator.evaluate_means(thetas, shares)
-    alone = [evaluator.evaluate_means(thetas, row[None])[0] for row in shares[::-1]][::-1]
-    fresh = Evaluator(bench, rows, cache_bytes=0).evaluate_means(thetas, shares)
-    assert together == alone == fresh
+    together = evaluator.evaluate_means(thetas, shares).losses
+    alone = [evaluator.evaluate_means(thetas, row[None]).losses[0] for row in shares[::-1]][::-1]
+    fresh = Evaluator(bench, rows, cache_bytes=0).evaluate_means(thetas, shares).losses
+    assert (together == np.stack(alone)).all()
+    assert (together == fresh).all()
 
 
 def test_evaluate_means_batch_shape_changes_rounding_only(bench: Workbench) -> None:
     rows, thetas = make_rows(bench), make_thetas(bench, 2)
     shares = np.array([[0.5, 0.5]])
     losses = [
-        Evaluator(bench, rows, batch_rows=n, tokens_per_pass=t).evaluate_means(thetas, shares)[0].loss
+        Evaluator(bench, rows, batch_rows=n, tokens_per_pass=t).evaluate_means(thetas, shares).mean(0).loss
         for n, t in ((1, 512), (8, 512), (8, 40))
     ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-12)
@@ -167,13 +168,13 @@ def test_prefix_cache_layers_below_the_adapter_run_once(tmp_path: Path) -> None:
         nonlocal calls
         calls += 1
 
-    plain = Evaluator(bench, rows, cache_bytes=0).evaluate_means(thetas, np.eye(2))
+    plain = Evaluator(bench, rows, cache_bytes=0).evaluate_means(thetas, np.eye(2)).losses
     evaluator = Evaluator(bench, rows)
     layers = [m for name, m in bench.model.named_modules() if name.endswith("layer.0.attention.self.query")]
     handle = layers[0].register_forward_hook(count)
-    assert evaluator.evaluate_means(thetas, np.eye(2)) == plain
+    assert (evaluator.evaluate_means(thetas, np.eye(2)).losses == plain).all()
     first = calls
-    assert evaluator.evaluate_means(thetas, np.eye(2)) == plain
+    assert (evaluator.evaluate_means(thetas, np.eye(2)).losses == plain).all()
     handle.remove()
     assert first == len(evaluator._chunks)
     assert calls == first
@@ -219,5 +220,5 @@ def test_float32_differs_from_float64_by_rounding(tmp_path: Path) -> None:
         source = f"path:{minimal_model(tmp_path / precision, 'bert')}"
         bench = Workbench.from_spec(complete_spec(source, "sequence-classification"), precision=precision)
         results = Evaluator(bench, make_rows(bench)).evaluate_means(make_thetas(bench, 3), np.eye(3))
-        losses.append(np.array([result.loss for result in results]))
+        losses.append(results.losses.mean(axis=1))
     assert 0 < np.abs(losses[0] - losses[1]).max() < 1e-6
