@@ -7,7 +7,6 @@ import {IBeacon} from "./interfaces/IBeacon.sol";
 /// @notice Nobody knows the hash at the time of the request. The proposer of the target block can throw its block away to
 /// get another draw; docs/threat-model.md prices that. On chains where this is too cheap, deploy another `IBeacon`.
 contract BlockhashBeacon is IBeacon {
-
     /// @notice Blocks between the request and the block that decides, at least 1.
     uint32 public immutable delayBlocks;
 

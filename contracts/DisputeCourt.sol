@@ -70,9 +70,9 @@ contract DisputeCourt is Revotes {
         bool shown = StateOpening.inTranscript(
             demand.transcriptRoot, opening.record, demand.step, terms.steps, opening.recordProof
         )
-            && StateOpening.inRecord(
-                opening.record, demand.component, terms.parameters, demand.chunk, opening.chunkData, opening.chunkProof
-            );
+        && StateOpening.inRecord(
+            opening.record, demand.component, terms.parameters, demand.chunk, opening.chunkData, opening.chunkProof
+        );
         require(shown, WrongAnswer(demandId));
         emit OpeningAnswered(demandId, opening);
         _payRespondent(demand);
@@ -95,8 +95,7 @@ contract DisputeCourt is Revotes {
     function answerScore(uint256 demandId, ScoreLeaf calldata leaf, bytes32[] calldata proof) external {
         Demand storage demand = _answerable(demandId, DemandKind.Score);
         bytes32 root = VERIFIERS.attestationOf(demand.taskId, demand.round, demand.respondent).scoresRoot;
-        bool shown =
-            leaf.trainer == demand.subject && SettlementTree.contains(root, SettlementTree.hash(leaf), proof);
+        bool shown = leaf.trainer == demand.subject && SettlementTree.contains(root, SettlementTree.hash(leaf), proof);
         require(shown, WrongAnswer(demandId));
         emit ScoreAnswered(demandId, leaf);
         _payRespondent(demand);
@@ -110,9 +109,7 @@ contract DisputeCourt is Revotes {
         emit DemandUnanswered(demandId, demand.respondent);
         REGISTRY.unlock(demand.challenger, Role.Challenger, _params.demandBond);
         if (demand.kind == DemandKind.Opening) {
-            TRAINERS.punish(
-                demand.taskId, demand.round, demand.respondent, Fault.OpeningWithheld, demand.challenger
-            );
+            TRAINERS.punish(demand.taskId, demand.round, demand.respondent, Fault.OpeningWithheld, demand.challenger);
         } else {
             VERIFIERS.disqualify(demand.taskId, demand.round, demand.respondent);
         }
@@ -188,9 +185,7 @@ contract DisputeCourt is Revotes {
     /// @dev The demand was needless: part of the bond pays for the answer, the rest is burned.
     function _payRespondent(Demand storage demand) private {
         _close(demand);
-        REGISTRY.slash(
-            demand.challenger, Role.Challenger, _params.demandBond, demand.respondent, _params.winnerBps
-        );
+        REGISTRY.slash(demand.challenger, Role.Challenger, _params.demandBond, demand.respondent, _params.winnerBps);
     }
 
     function _close(Demand storage demand) private {

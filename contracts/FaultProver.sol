@@ -66,8 +66,8 @@ contract FaultProver is IFaultProver, ModuleSet {
             gradient,
             evidence.before.record.clipScaleOf()
         );
-        bool same = _same(computed.theta, committed.theta) && _same(computed.m, committed.m)
-            && _same(computed.v, committed.v);
+        bool same =
+            _same(computed.theta, committed.theta) && _same(computed.m, committed.m) && _same(computed.v, committed.v);
         require(!same, NoFault());
         _punish(work, round, Fault.WrongUpdate, step);
     }
@@ -168,12 +168,11 @@ contract FaultProver is IFaultProver, ModuleSet {
     }
 
     /// @dev The first rule that the leaves break, zero if none.
-    function _brokenRule(
-        uint64 taskId,
-        uint32 round,
-        Settlement memory settlement,
-        SettlementLeaf[] calldata leaves
-    ) private view returns (bytes32) {
+    function _brokenRule(uint64 taskId, uint32 round, Settlement memory settlement, SettlementLeaf[] calldata leaves)
+        private
+        view
+        returns (bytes32)
+    {
         PayoutRule.Terms memory terms = TASKS.payoutTermsOf(taskId, settlement.improvementNanos);
         uint256 total;
         bytes memory verdicts = new bytes(21 * leaves.length);
@@ -206,8 +205,7 @@ contract FaultProver is IFaultProver, ModuleSet {
         (round, phase,) = TASKS.currentPhase(work.taskId);
         require(phase >= Phase.Opening, ProofsNotAccepted(work.taskId, round));
         require(
-            TRAINERS.isCommitted(work.taskId, round, work.trainer, work.data, work.ref),
-            NotCommittedWork(work.trainer)
+            TRAINERS.isCommitted(work.taskId, round, work.trainer, work.data, work.ref), NotCommittedWork(work.trainer)
         );
         terms = TASKS.trainingTerms(work.taskId);
     }

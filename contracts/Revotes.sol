@@ -150,9 +150,8 @@ abstract contract Revotes is CourtStore {
     function _stands(Revote storage revote) private view returns (bool) {
         (, Phase phase,) = TASKS.currentPhase(revote.taskId);
         if (phase != Phase.Window) return false;
-        bytes32 posted = TASKS.settlementDigest(
-            revote.taskId, revote.round, TASKS.settlementOf(revote.taskId, revote.round)
-        );
+        bytes32 posted =
+            TASKS.settlementDigest(revote.taskId, revote.round, TASKS.settlementOf(revote.taskId, revote.round));
         return posted == revote.settlement;
     }
 

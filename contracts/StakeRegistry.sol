@@ -166,9 +166,7 @@ contract StakeRegistry is IStakeRegistry, ModuleSet {
         // Attack: a rogue key, the attacker's own minus the sum of the others, would sign for all. Nobody knows its secret,
         // so nobody can sign the owner's address with it. EIP-197 refuses points outside the curve or the subgroup.
         require(
-            BN254.verifies(
-                Commitments.POSSESSION_DOMAIN, possessionDigest(msg.sender), keyG1, keyG2, possession
-            ),
+            BN254.verifies(Commitments.POSSESSION_DOMAIN, possessionDigest(msg.sender), keyG1, keyG2, possession),
             InvalidProofOfPossession(msg.sender)
         );
         _keys[msg.sender] = Key(keyG1, keyG2);

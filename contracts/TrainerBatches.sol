@@ -153,9 +153,7 @@ abstract contract TrainerBatches is TrainerStore {
                 bits = _batched[taskId][round][word];
             }
             uint256 bit = 1 << (index & 0xff);
-            require(
-                bits & bit == 0 && trainer.committedRound != round, AlreadyCommitted(taskId, round, trainers[i])
-            );
+            require(bits & bit == 0 && trainer.committedRound != round, AlreadyCommitted(taskId, round, trainers[i]));
             bits |= bit;
         }
         _batched[taskId][round][word] = bits;

@@ -116,8 +116,7 @@ contract TrainerPool is TrainerBatches {
         require(trainer.committedRound != round, AlreadyCommitted(taskId, round, msg.sender));
         // Attack: overwrite an unrevealed commitment to save its bond.
         require(
-            trainer.committedRound == trainer.revealedRound,
-            BondOutstanding(taskId, trainer.committedRound, msg.sender)
+            trainer.committedRound == trainer.revealedRound, BondOutstanding(taskId, trainer.committedRound, msg.sender)
         );
         Progress memory progress = _progress[taskId];
         if (progress.batches != 0) {

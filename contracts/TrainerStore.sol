@@ -140,18 +140,15 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
         return _batched[taskId][round][index >> 8] & (1 << (index & 0xff)) != 0;
     }
 
-    function _isInBatch(
-        uint64 taskId,
-        uint32 round,
-        address account,
-        bytes32 commitment,
-        CommitmentRef calldata ref
-    ) internal view returns (bool) {
+    function _isInBatch(uint64 taskId, uint32 round, address account, bytes32 commitment, CommitmentRef calldata ref)
+        internal
+        view
+        returns (bool)
+    {
         bytes32 root = _batchRoots[taskId][round][ref.batchId];
         if (root == 0) return false;
-        return SettlementTree.contains(
-            root, SettlementTree.hashBatchEntry(ref.position, account, commitment), ref.proof
-        );
+        return
+            SettlementTree.contains(root, SettlementTree.hashBatchEntry(ref.position, account, commitment), ref.proof);
     }
 
     function _view(Trainer storage trainer) private view returns (Enrolment memory) {

@@ -52,8 +52,7 @@ contract VerifierPool is VerifierQuorum {
         Attestation storage attestation = _attestations[taskId][round][msg.sender];
         require(attestation.state == AttestationState.Committed, NotCommitted(taskId, round, msg.sender));
         // Attack: copy a colleague. Its commitment names it, and its verdicts show only when commitments are closed.
-        bytes32 revealed =
-            attestationHash(taskId, round, msg.sender, verdictsDigest, scoresRoot, artifactDigest, salt);
+        bytes32 revealed = attestationHash(taskId, round, msg.sender, verdictsDigest, scoresRoot, artifactDigest, salt);
         require(revealed == attestation.digest, CommitmentMismatch(attestation.digest, revealed));
         attestation.state = AttestationState.Revealed;
         attestation.digest = verdictsDigest;
@@ -122,10 +121,7 @@ contract VerifierPool is VerifierQuorum {
     // Modules.
 
     /// @inheritdoc IVerifierPool
-    function fixFees(uint64 taskId, uint32 round, bytes32 verdictsDigest, uint96 fee)
-        external
-        returns (uint96 weight)
-    {
+    function fixFees(uint64 taskId, uint32 round, bytes32 verdictsDigest, uint96 fee) external returns (uint96 weight) {
         require(msg.sender == address(TASKS), NotModule(msg.sender));
         uint8 attempt = TASKS.attemptsOf(taskId, round) + 1;
         weight = _agreeing[taskId][round][verdictsDigest] - _struck[taskId][round][attempt];
@@ -226,7 +222,11 @@ contract VerifierPool is VerifierQuorum {
         emit AttestationDisqualified(taskId, round, verifier);
     }
 
-    function _contradict(ScoreLeaf calldata a, SettlementLeaf calldata b, uint64 tolerance) private pure returns (bool) {
+    function _contradict(ScoreLeaf calldata a, SettlementLeaf calldata b, uint64 tolerance)
+        private
+        pure
+        returns (bool)
+    {
         if (a.trainer != b.trainer) return false;
         if (uint8(a.verdict) != b.verdict) return true;
         int256 difference = int256(a.scoreNanos) - b.scoreNanos;

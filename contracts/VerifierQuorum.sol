@@ -104,13 +104,11 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
     // Quorum.
 
     /// @inheritdoc IVerifierPool
-    function checkQuorum(
-        uint64 taskId,
-        uint32 round,
-        uint16 quorumBps,
-        bytes32 message,
-        QuorumProof calldata proof
-    ) external view returns (uint96 signedWeight) {
+    function checkQuorum(uint64 taskId, uint32 round, uint16 quorumBps, bytes32 message, QuorumProof calldata proof)
+        external
+        view
+        returns (uint96 signedWeight)
+    {
         Checkpoint storage set = _checkpoints[taskId][_progress[taskId].version];
         G1Point memory key = set.key;
         uint96 total = set.weight;
@@ -125,8 +123,10 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
             signedWeight -= _requireInQuorum(taskId, round, absent);
             key = key.add(REGISTRY.keyG1Of(absent).negate());
         }
-        require(uint256(signedWeight) * BPS >= uint256(total) * quorumBps && signedWeight != 0,
-            QuorumNotReached(signedWeight, total, quorumBps));
+        require(
+            uint256(signedWeight) * BPS >= uint256(total) * quorumBps && signedWeight != 0,
+            QuorumNotReached(signedWeight, total, quorumBps)
+        );
         require(
             BN254.verifies(Commitments.SETTLEMENT_DOMAIN, message, key, proof.signersKey, proof.signature),
             InvalidQuorumSignature(message)

@@ -107,7 +107,12 @@ interface IDisputeCourt {
     event ScoreAnswered(uint256 indexed demandId, ScoreLeaf leaf);
     event DemandUnanswered(uint256 indexed demandId, address respondent);
     event RevoteOpened(
-        uint256 indexed revoteId, uint64 indexed taskId, uint32 indexed round, address challenger, bytes32 settlement, bytes32 evidenceDigest
+        uint256 indexed revoteId,
+        uint64 indexed taskId,
+        uint32 indexed round,
+        address challenger,
+        bytes32 settlement,
+        bytes32 evidenceDigest
     );
     event CommitteeDrawn(uint256 indexed revoteId, address[] members, uint64 commitDeadline);
     event VoteCommitted(uint256 indexed revoteId, address indexed member, bytes32 commitment);
@@ -115,7 +120,9 @@ interface IDisputeCourt {
     event VoteRevealed(uint256 indexed revoteId, address indexed member, bool overturn);
     event RevoteClosed(uint256 indexed revoteId, RevotePhase result, uint8 upholding, uint8 overturning);
     event CommitteePaid(uint256 indexed revoteId, address indexed member, uint96 amount);
-    event EquivocationProven(uint64 indexed taskId, uint32 indexed round, address indexed verifier, bytes32 first, bytes32 second);
+    event EquivocationProven(
+        uint64 indexed taskId, uint32 indexed round, address indexed verifier, bytes32 first, bytes32 second
+    );
     event SignerSlashed(uint64 indexed taskId, uint32 indexed round, address indexed verifier, bytes32 settlement);
 
     error InvalidCourtParameter(bytes32 field, uint256 value);

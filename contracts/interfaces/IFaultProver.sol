@@ -67,8 +67,12 @@ interface IFaultProver {
 
     /// @notice A committed value is NaN or infinite.
     /// @param element index of the value in the vector
-    function proveNonFinite(Work calldata work, RecordOpening calldata record, VectorChunk calldata chunk, uint32 element)
-        external;
+    function proveNonFinite(
+        Work calldata work,
+        RecordOpening calldata record,
+        VectorChunk calldata chunk,
+        uint32 element
+    ) external;
 
     /// @notice The optimiser's update of one element is not what float32 arithmetic gives.
     function proveWrongUpdate(Work calldata work, StepEvidence calldata evidence) external;
@@ -76,16 +80,28 @@ interface IFaultProver {
     /// @notice Record 0 does not start from the round's adapter.
     /// @param siblings the two siblings of `theta` in the state tree, from the component up, as record 0 has them
     /// @param theta component root of record 0's adapter
-    function proveWrongStart(Work calldata work, RecordOpening calldata record, bytes32 theta, bytes32[2] calldata siblings)
-        external;
+    function proveWrongStart(
+        Work calldata work,
+        RecordOpening calldata record,
+        bytes32 theta,
+        bytes32[2] calldata siblings
+    ) external;
 
     /// @notice A moment of record 0 is not zero.
-    function proveWarmStart(Work calldata work, RecordOpening calldata record, VectorChunk calldata chunk, uint32 element)
-        external;
+    function proveWarmStart(
+        Work calldata work,
+        RecordOpening calldata record,
+        VectorChunk calldata chunk,
+        uint32 element
+    ) external;
 
     /// @notice The revealed delta is not the adapter of the last record (codec `float32`).
-    function proveWrongDelta(Work calldata work, RecordOpening calldata record, bytes32 theta, bytes32[2] calldata siblings)
-        external;
+    function proveWrongDelta(
+        Work calldata work,
+        RecordOpening calldata record,
+        bytes32 theta,
+        bytes32[2] calldata siblings
+    ) external;
 
     /// @notice A record has another step number than its place, a clip scale outside (0, 1], a loss that is not finite,
     /// or is the last one and has a gradient.

@@ -36,7 +36,9 @@ interface IRewardVault {
 
     event TaskFunded(uint64 indexed taskId, address indexed payer, uint96 amount);
     event RoundReserved(uint64 indexed taskId, uint32 indexed round, uint96 amount);
-    event RoundAllocated(uint64 indexed taskId, uint32 indexed round, bytes32 root, uint96 payouts, uint96 fees, uint64 expiresAt);
+    event RoundAllocated(
+        uint64 indexed taskId, uint32 indexed round, bytes32 root, uint96 payouts, uint96 fees, uint64 expiresAt
+    );
     event RoundReturned(uint64 indexed taskId, uint32 indexed round, uint96 amount);
     event Claimed(uint64 indexed taskId, uint32 indexed round, address indexed trainer, uint128 amount);
     event FeePaid(uint64 indexed taskId, uint32 indexed round, address indexed verifier, uint96 amount);

@@ -28,7 +28,12 @@ interface IStakeRegistry {
     /// @param reward part of it credited to `beneficiary`
     /// @param burned part of it sent to the burn address
     event StakeSlashed(
-        address indexed account, Role indexed role, address indexed beneficiary, uint96 amount, uint96 reward, uint96 burned
+        address indexed account,
+        Role indexed role,
+        address indexed beneficiary,
+        uint96 amount,
+        uint96 reward,
+        uint96 burned
     );
     event CreditMoved(address indexed from, address indexed to, uint96 amount);
     event CreditWithdrawn(address indexed account, uint96 amount);

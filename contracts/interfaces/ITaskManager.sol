@@ -21,7 +21,9 @@ import {PayoutRule} from "../libraries/PayoutRule.sol";
 /// @notice The state machine of docs/protocol.md, section 4. Trainers act through `ITrainerPool`, verifiers through
 /// `IVerifierPool`; both report here when everyone who may act has acted. Nothing here loops over participants.
 interface ITaskManager {
-    event TaskCreated(uint64 indexed taskId, address indexed sponsor, TaskParams params, bytes32[] validationCommitments);
+    event TaskCreated(
+        uint64 indexed taskId, address indexed sponsor, TaskParams params, bytes32[] validationCommitments
+    );
     event TaskCancelled(uint64 indexed taskId, uint32 round);
     event NewTasksPaused(bool paused);
     /// @notice A round began: who takes part is fixed from here on.
@@ -48,7 +50,12 @@ interface ITaskManager {
     event SettlementVoided(uint64 indexed taskId, uint32 indexed round, bytes32 indexed digest, bool culpable);
     /// @notice Pay and start digest of a round are final. `unearned` went back to the task's balance.
     event RoundEnded(
-        uint64 indexed taskId, uint32 indexed round, Outcome outcome, bytes32 nextStartDigest, uint128 paid, uint128 unearned
+        uint64 indexed taskId,
+        uint32 indexed round,
+        Outcome outcome,
+        bytes32 nextStartDigest,
+        uint128 paid,
+        uint128 unearned
     );
 
     error NotModule(address caller);

@@ -55,7 +55,13 @@ interface ITrainerPool {
     }
 
     event TrainerEnrolled(
-        uint64 indexed taskId, address indexed trainer, uint32 index, uint32 activeFrom, bytes32 dataRoot, uint32 dataRows, uint96 stake
+        uint64 indexed taskId,
+        address indexed trainer,
+        uint32 index,
+        uint32 activeFrom,
+        bytes32 dataRoot,
+        uint32 dataRows,
+        uint96 stake
     );
     event StakeToppedUp(uint64 indexed taskId, address indexed trainer, uint96 stake, uint32 activeFrom);
     /// @notice The trainer left, or its stake fell below the task's minimum.
@@ -63,10 +69,19 @@ interface ITrainerPool {
     event TrainerReleased(uint64 indexed taskId, address indexed trainer, uint96 stake);
     event Committed(uint64 indexed taskId, uint32 indexed round, address indexed trainer, bytes32 commitment);
     event BatchCommitted(
-        uint64 indexed taskId, uint32 indexed round, uint32 batchId, bytes32 root, address[] trainers, bytes32[] commitments
+        uint64 indexed taskId,
+        uint32 indexed round,
+        uint32 batchId,
+        bytes32 root,
+        address[] trainers,
+        bytes32[] commitments
     );
     event Revealed(
-        uint64 indexed taskId, uint32 indexed round, address indexed trainer, bytes32 deltaDigest, bytes32 transcriptRoot
+        uint64 indexed taskId,
+        uint32 indexed round,
+        address indexed trainer,
+        bytes32 deltaDigest,
+        bytes32 transcriptRoot
     );
     event BatchRevealed(uint64 indexed taskId, uint32 indexed round, uint32 batchId, BatchReveal[] entries);
     event OpeningsPublished(uint64 indexed taskId, uint32 indexed round, address indexed trainer);
@@ -134,7 +149,8 @@ interface ITrainerPool {
     function revealBatch(uint64 taskId, uint32 batchId, BatchReveal[] calldata entries) external;
 
     /// @notice Reveal one batched commitment, for a trainer whose relayer is gone.
-    function revealFromBatch(uint64 taskId, address trainer, RevealData calldata data, CommitmentRef calldata ref) external;
+    function revealFromBatch(uint64 taskId, address trainer, RevealData calldata data, CommitmentRef calldata ref)
+        external;
 
     /// @notice Announce that the openings of the caller's round are in the store.
     function openingsPublished(uint64 taskId) external;
@@ -190,8 +206,11 @@ interface ITrainerPool {
         returns (bytes32);
     /// @notice Whether the trainer committed to exactly this work in the given round; direct commitments are kept until
     /// the next one.
-    function isCommitted(uint64 taskId, uint32 round, address trainer, RevealData calldata data, CommitmentRef calldata ref)
-        external
-        view
-        returns (bool);
+    function isCommitted(
+        uint64 taskId,
+        uint32 round,
+        address trainer,
+        RevealData calldata data,
+        CommitmentRef calldata ref
+    ) external view returns (bool);
 }

@@ -69,11 +69,15 @@ interface IVerifierPool {
         uint96 slashRewardsPaid;
     }
 
-    event VerifierEnrolled(uint64 indexed taskId, address indexed verifier, uint32 index, uint32 activeFrom, uint96 stake);
+    event VerifierEnrolled(
+        uint64 indexed taskId, address indexed verifier, uint32 index, uint32 activeFrom, uint96 stake
+    );
     event VerifierStopped(uint64 indexed taskId, address indexed verifier, uint32 activeUntil);
     event VerifierReleased(uint64 indexed taskId, address indexed verifier, uint96 stake);
     event VerifierSetChanged(uint64 indexed taskId, uint32 indexed version, G1Point key, uint96 weight, uint32 members);
-    event AttestationCommitted(uint64 indexed taskId, uint32 indexed round, address indexed verifier, bytes32 commitment);
+    event AttestationCommitted(
+        uint64 indexed taskId, uint32 indexed round, address indexed verifier, bytes32 commitment
+    );
     event AttestationRevealed(
         uint64 indexed taskId,
         uint32 indexed round,
@@ -165,7 +169,9 @@ interface IVerifierPool {
     function openRound(uint64 taskId, uint32 round) external returns (uint32 verifiers, uint32 version);
 
     /// @notice Fix the fee pot of a settled round. @return agreeingWeight stake that shares it; 0: nobody agreed
-    function fixFees(uint64 taskId, uint32 round, bytes32 verdictsDigest, uint96 fee) external returns (uint96 agreeingWeight);
+    function fixFees(uint64 taskId, uint32 round, bytes32 verdictsDigest, uint96 fee)
+        external
+        returns (uint96 agreeingWeight);
 
     /// @notice The slash of a rejected trainer credited this contract with `amount` for the verifiers of a round.
     function addSlashRewards(uint64 taskId, uint32 round, uint96 amount) external;

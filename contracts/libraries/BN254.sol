@@ -62,9 +62,8 @@ library BN254 {
         view
         returns (bool)
     {
-        uint256[12] memory input = [
-            a1.x, a1.y, b1.x[0], b1.x[1], b1.y[0], b1.y[1], a2.x, a2.y, b2.x[0], b2.x[1], b2.y[0], b2.y[1]
-        ];
+        uint256[12] memory input =
+            [a1.x, a1.y, b1.x[0], b1.x[1], b1.y[0], b1.y[1], a2.x, a2.y, b2.x[0], b2.x[1], b2.y[0], b2.y[1]];
         uint256[1] memory result;
         bool ok;
         assembly ("memory-safe") {
@@ -77,11 +76,13 @@ library BN254 {
     /// @notice Whether `signature` over `message` verifies under a key whose parts in G1 and G2 are one key.
     /// @dev Both equations, e(sig, g2) = e(H, key2) and e(key1, g2) = e(g1, key2), in one product of two pairings, joined
     /// by a factor that depends on everything in it. Attack: a key2 that is no twin of key1 passes with probability 1/R.
-    function verifies(bytes32 domain, bytes32 message, G1Point memory keyG1, G2Point memory keyG2, G1Point memory signature)
-        internal
-        view
-        returns (bool)
-    {
+    function verifies(
+        bytes32 domain,
+        bytes32 message,
+        G1Point memory keyG1,
+        G2Point memory keyG2,
+        G1Point memory signature
+    ) internal view returns (bool) {
         G1Point memory hashed = hashToPoint(domain, message);
         uint256 factor = uint256(keccak256(abi.encode(domain, message, keyG1, keyG2, signature))) % R;
         return pairingIsOne(

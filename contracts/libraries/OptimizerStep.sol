@@ -33,13 +33,11 @@ library OptimizerStep {
         uint256 momentum;
     }
 
-    function update(
-        Optimizer optimizer,
-        Constants memory k,
-        Element memory state,
-        uint256 gradient,
-        uint256 clipScale
-    ) internal pure returns (Element memory next) {
+    function update(Optimizer optimizer, Constants memory k, Element memory state, uint256 gradient, uint256 clipScale)
+        internal
+        pure
+        returns (Element memory next)
+    {
         uint256 g = gradient.mul(clipScale).add(state.theta.mul(k.l2));
         uint256 decayed = state.theta.mul(k.decay);
         if (optimizer == Optimizer.Sgd) {

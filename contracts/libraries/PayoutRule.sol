@@ -69,7 +69,10 @@ library PayoutRule {
     }
 
     /// @dev Hamilton's method: integer quotas, then one unit each to the largest remainders, ties to the lower index.
-    function _shares(uint256 pool, uint256[] memory weights, uint256 totalWeight, uint256[] memory shares) private pure {
+    function _shares(uint256 pool, uint256[] memory weights, uint256 totalWeight, uint256[] memory shares)
+        private
+        pure
+    {
         uint256 count = weights.length;
         uint256 left = pool;
         // Remainder and reversed index in one number: all different, larger means served earlier.

@@ -46,9 +46,7 @@ library StateOpening {
         bytes32[] calldata proof
     ) internal pure returns (bool) {
         return record.length == RECORD_BYTES
-            && OrderedMerkle.contains(
-                transcriptRoot, OrderedMerkle.recordLeaf(record), step, uint256(steps) + 1, proof
-            );
+            && OrderedMerkle.contains(transcriptRoot, OrderedMerkle.recordLeaf(record), step, uint256(steps) + 1, proof);
     }
 
     /// @notice Whether `data` is chunk `chunk` of a vector of `parameters` values that the record commits to.
@@ -81,7 +79,7 @@ library StateOpening {
     /// @notice Little-endian float32 at position `index` of a byte string, as a bit pattern.
     function valueAt(bytes calldata data, uint256 index) internal pure returns (uint256) {
         uint256 start = 4 * index;
-        return uint256(uint8(data[start])) | uint256(uint8(data[start + 1])) << 8 | uint256(uint8(data[start + 2])) << 16
-            | uint256(uint8(data[start + 3])) << 24;
+        return uint256(uint8(data[start])) | uint256(uint8(data[start + 1])) << 8 | uint256(uint8(data[start + 2]))
+            << 16 | uint256(uint8(data[start + 3])) << 24;
     }
 }
