@@ -8,7 +8,6 @@ import signal
 import sys
 from types import FrameType
 
-import click
 import typer
 from rich.console import Console
 
@@ -38,39 +37,40 @@ app.add_typer(roles.sponsor_app, name="sponsor")
 app.add_typer(roles.trainer_app, name="trainer")
 app.add_typer(roles.verifier_app, name="verifier")
 app.command("claim")(roles.claim)
+app.command("index")(audit.index)
 app.command("history")(audit.history)
 app.command("audit")(audit.audit)
 app.command("demo")(demo.demo)
 
 
+class _Interrupted(BaseException):
+    """Ctrl-C or SIGTERM. Not KeyboardInterrupt, which typer would turn into exit code 1."""
+
+
 def main() -> None:
     """Run the command line; expected errors become one message and exit code 1, Ctrl-C exit code 130."""
-    # A role's model is small; the libraries must never reach for a hub, and two threads of it only fight each other.
+    # A role's model is small; the libraries must never reach for a hub.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
-        code = app(standalone_mode=False)
+        app()
     except DeltaproofError as error:
         _fail(str(error), 1)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except _Interrupted:
         _fail("stopped; the same command continues where it was", 130)
-    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise _Interrupted
 
 
 def _fail(message: str, code: int) -> None:
     if "--json" in sys.argv:
         sys.stdout.write(json.dumps({"event": "error", "message": message}) + "\n")
         sys.stdout.flush()
-    Console(stderr=True, highlight=False).print(
-        f"deltaproof: {message}", style="red" if code == 1 else "", markup=False
-    )
+    style = "red" if code == 1 else ""
+    Console(stderr=True, highlight=False).print(f"deltaproof: {message}", style=style, markup=False, soft_wrap=True)
     sys.exit(code)

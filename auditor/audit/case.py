@@ -1,0 +1,140 @@
+"""What a check may look at: facts of the chain, the spec, artifacts, and the model when a check recomputes training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
+
+from auditor.audit.check import Subject
+from auditor.facts import RoundFacts, TaskFacts
+from auditor.index.reader import Index
+from protocol.attestation import Attestation
+from protocol.errors import ArtifactError
+from protocol.settlement import SettlementLeaf
+from protocol.spec import TaskSpec
+from protocol.state import Vector
+from protocol.store import ArtifactStore
+from protocol.types import ZERO_DIGEST, Address, Digest32
+from protocol.validation import ValidationSet
+from tuning.workbench import Workbench
+
+__all__ = ["Artifacts", "AuditOptions", "RoundCase", "TaskCase"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """How deep an audit goes. Event-level checks, artifacts and pay are always checked."""
+
+    replays: int = 1
+    """Fresh steps per round, drawn by the auditor among the published openings."""
+    official_replays: bool = False
+    """Replay every step that a verifier replayed."""
+    rescore: bool = False
+    """Evaluate every coalition again."""
+    draw_seed: Digest32 = ZERO_DIGEST
+    """Decides which fresh steps are drawn; part of the report, so that others can repeat it."""
+
+
+class Artifacts:
+    """A store, with what was read kept for the next check. Errors are kept, too."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self.store = store
+        self._known: dict[tuple[str, bytes], object] = {}
+
+    def spec(self, digest: Digest32) -> TaskSpec:
+        return self._once("spec", digest, lambda: self.store.get_document(TaskSpec, digest))
+
+    def attestation(self, digest: Digest32) -> Attestation:
+        return self._once("attestation", digest, lambda: self.store.get_attestation(Attestation, digest))
+
+    def tensors(self, digest: Digest32, size: int) -> Vector:
+        return self._once("tensors", digest, lambda: self.store.get_tensors(digest, size))
+
+    def validation(self, commitment: Digest32) -> tuple[ValidationSet, Digest32]:
+        return self._once("validation", commitment, lambda: self.store.get_validation(commitment))
+
+    def _once(self, kind: str, digest: Digest32, read: Callable[[], T]) -> T:
+        if (kind, digest) not in self._known:
+            try:
+                self._known[kind, digest] = read()
+            except ArtifactError as error:
+                self._known[kind, digest] = error
+        found = self._known[kind, digest]
+        if isinstance(found, ArtifactError):
+            raise found
+        return found  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class TaskCase:
+    """A task under audit."""
+
+    index: Index
+    facts: TaskFacts
+    artifacts: Artifacts | None
+    options: AuditOptions
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(self.facts.id)
+
+    @cached_property
+    def spec(self) -> TaskSpec | None:
+        """The spec whose digest is on chain, if the store has it."""
+        if self.artifacts is None:
+            return None
+        try:
+            return self.artifacts.spec(self.facts.params.spec_hash)
+        except ArtifactError:
+            return None
+
+    @cached_property
+    def bench(self) -> Workbench:
+        """The model that replays run on, in float64. Raises TuningError."""
+        if self.spec is None:
+            raise ValueError("no spec, no model")
+        return Workbench.from_spec(self.spec, precision="float64")
+
+    @cached_property
+    def scoring_bench(self) -> Workbench:
+        """The model that coalitions are evaluated on. Raises TuningError."""
+        if self.spec is None:
+            raise ValueError("no spec, no model")
+        return Workbench.from_spec(self.spec, precision="float32")
+
+
+@dataclass(frozen=True)
+class RoundCase:
+    """A round under audit."""
+
+    task: TaskCase
+    facts: RoundFacts
+    attestations: dict[Address, Attestation] = field(default_factory=dict)
+    """Documents of revealed attestations that were found and match their digest."""
+    leaves: tuple[SettlementLeaf, ...] | None = None
+    """Leaves of the standing settlement, checked against its root."""
+
+    @property
+    def index(self) -> Index:
+        return self.task.index
+
+    @property
+    def options(self) -> AuditOptions:
+        return self.task.options
+
+    @property
+    def spec(self) -> TaskSpec | None:
+        return self.task.spec
+
+    @property
+    def artifacts(self) -> Artifacts | None:
+        return self.task.artifacts
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(self.facts.task.id, self.facts.number)

@@ -1,0 +1,92 @@
+"""The index against the blocks themselves: no event missing, none too many, none altered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from auditor.audit.check import Check, Subject
+from auditor.index.events import Event, event_types
+from auditor.index.reader import Index
+from auditor.index.rpc import Rpc
+from auditor.receipts import BlockProof, fetch_proofs
+from protocol.errors import ChainError
+
+__all__ = ["check_inclusion", "check_witness", "compare_block"]
+
+
+def check_inclusion(index: Index, rpc: Rpc | None, events: Sequence[Event], subject: Subject) -> Iterator[Check]:
+    """Every block that holds one of these events, proved by its header and receipts."""
+    if rpc is None:
+        yield subject.unchecked("events in block", "no RPC endpoint to ask")
+        return
+    numbers = sorted({event.block for event in events})
+    try:
+        proofs = fetch_proofs(rpc, numbers)
+    except ChainError as error:
+        yield subject.unchecked("events in block", f"the endpoint serves no receipts of whole blocks: {error}")
+        return
+    known = index.blocks(numbers)
+    for number, proof in zip(numbers, proofs, strict=True):
+        hash_there = known[number].hash if number in known else None
+        yield from compare_block(index, proof, hash_there, number, subject)
+
+
+def compare_block(
+    index: Index, proof: BlockProof, indexed_hash: str | None, number: int, subject: Subject
+) -> Iterator[Check]:
+    """One block: its hash, its receipts, and the events that the index has of it."""
+    if indexed_hash != proof.claimed_hash:
+        yield subject.equal("block hash", proof.claimed_hash, indexed_hash, f"block {number}")
+        return
+    if problem := proof.problem():
+        yield subject.failed("block proof", f"block {number}: {problem}")
+        return
+    names = {account.lower(): name for name, account in index.deployment.contracts.items()}
+    proved = {}
+    for position, account, topics, data in proof.logs_of(frozenset(names)):
+        kind = event_types().get((names[account], bytes.fromhex(topics[0][2:]))) if topics else None
+        if kind is not None:
+            args = kind.decode([bytes.fromhex(topic[2:]) for topic in topics], bytes.fromhex(data[2:]))
+            proved[position] = (kind.contract, kind.name, kind.dump(args))
+    indexed = {event.log_index: event for event in index.events(block=number)}
+    problems = list(_differences(proved, indexed))
+    for event, reason in problems:
+        about = subject.of(event) if event else subject
+        yield about.failed("events in block", f"block {number}: {reason}")
+    if not problems:
+        yield subject.passed("events in block", f"block {number}: {len(proved)} events")
+
+
+def _differences(
+    proved: dict[int, tuple[str, str, str]], indexed: dict[int, Event]
+) -> Iterator[tuple[Event | None, str]]:
+    for position, (contract, name, text) in proved.items():
+        event = indexed.get(position)
+        if event is None:
+            yield None, f"the index lacks {name} of {contract} at log {position}"
+        elif (event.contract, event.name) != (contract, name):
+            yield event, f"log {position} is {name} of {contract}, the index has {event.name} of {event.contract}"
+        elif _text(event) != text:
+            yield event, f"{name} at log {position} says {text}, the index has {_text(event)}"
+    for position, event in indexed.items():
+        if position not in proved:
+            yield event, f"the index has {event.name} at log {position}, which is not in the block"
+
+
+def _text(event: Event) -> str:
+    for (contract, _), kind in event_types().items():
+        if (contract, kind.name) == (event.contract, event.name):
+            return kind.dump(event.args)
+    raise KeyError(event.name)
+
+
+def check_witness(index: Index, witness: Rpc, subject: Subject) -> Iterator[Check]:
+    """A second endpoint knows the last block that was indexed by the same hash, and so all blocks before it."""
+    head = index.head()
+    try:
+        block = witness.call("eth_getBlockByNumber", hex(head.number), False)
+    except ChainError as error:
+        yield subject.unchecked("second endpoint", str(error))
+        return
+    found = block["hash"] if block else None
+    yield subject.equal("second endpoint", found, head.hash, f"block {head.number} at {witness.url}")

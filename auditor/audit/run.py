@@ -1,0 +1,130 @@
+"""The whole audit of tasks and rounds, in the order in which one thing follows from another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from auditor.audit.case import Artifacts, AuditOptions, RoundCase, TaskCase
+from auditor.audit.check import Check, Subject
+from auditor.audit.course import check_course
+from auditor.audit.inclusion import check_inclusion, check_witness
+from auditor.audit.money import check_money, check_slashes
+from auditor.audit.sealed import check_attestation_documents, check_seals, check_validation_set
+from auditor.audit.settled import check_composition, check_keys, check_leaves, check_quorum, signed_message
+from auditor.audit.signatures import SignedMessage, check_signatures
+from auditor.audit.stakes import check_stakes
+from auditor.audit.terms import check_adapter_chain, check_escrow, check_round_state, check_spec, check_terms
+from auditor.audit.training import Replay, check_deltas, check_openings, check_samples, planned_replays, run_replay
+from auditor.audit.valuation import check_next_adapter, check_scores, check_values
+from auditor.chainview import RpcView
+from auditor.facts import RoundFacts, load_round, load_task
+from auditor.index.reader import Index
+from auditor.index.rpc import Rpc
+from auditor.leaves import find_leaves, read_attestations
+from protocol.store import ArtifactStore
+
+__all__ = ["Audit", "Progress"]
+
+Progress = Callable[[str], None]
+RoundCheck = Callable[[RoundCase], Iterator[Check]]
+
+CHAIN_CHECKS: tuple[RoundCheck, ...] = (check_course, check_seals, check_quorum, check_money, check_slashes)
+"""From events and calldata alone."""
+ARTIFACT_CHECKS: tuple[RoundCheck, ...] = (
+    check_validation_set,
+    check_attestation_documents,
+    check_deltas,
+    check_openings,
+    check_samples,
+    check_composition,
+    check_leaves,
+    check_scores,
+)
+"""From artifacts, too, but without running a model."""
+MODEL_CHECKS: tuple[RoundCheck, ...] = (check_next_adapter, check_values)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What to audit, and with what."""
+
+    index: Index
+    store: ArtifactStore | None
+    rpc: Rpc | None
+    options: AuditOptions
+    witness: Rpc | None = None
+
+    def run(self, tasks: Sequence[int], rounds: Sequence[int] | None, progress: Progress) -> Iterator[Check]:
+        """Checks as they are made. `rounds` None: all. Raises UnknownSubject for what the chain does not know."""
+        if self.witness is not None:
+            yield from check_witness(self.index, self.witness, Subject(0))
+        for task in tasks:
+            yield from self._task(task, rounds, progress)
+        progress("stakes")
+        yield from check_stakes(self.index, self._view(), Subject(0))
+
+    def _task(self, task_id: int, wanted: Sequence[int] | None, progress: Progress) -> Iterator[Check]:
+        facts = load_task(self.index, task_id)
+        artifacts = Artifacts(self.store) if self.store else None
+        task = TaskCase(self.index, facts, artifacts, self.options)
+        progress(f"task {task_id}: spec, terms and escrow")
+        yield from check_spec(task)
+        yield from check_terms(task)
+        yield from check_adapter_chain(task)
+        yield from check_escrow(task, self._view())
+        yield from check_inclusion(
+            self.index, self.rpc, [e for e in facts.events if "round" not in e.args], task.subject
+        )
+        numbers = facts.rounds if wanted is None else list(wanted)
+        loaded: dict[int, RoundFacts] = {}
+        signed: list[SignedMessage] = []
+        for position, number in enumerate(numbers):
+            progress(f"task {task_id}: round {number} ({position + 1} of {len(numbers)})")
+            loaded[number] = load_round(self.index, facts, number)
+            case = self.round_case(task, loaded[number])
+            yield from self.check_round(case, progress)
+            for posted in case.facts.settlements:
+                message = signed_message(case, posted)
+                if isinstance(message, SignedMessage):
+                    signed.append(message)
+                else:
+                    yield message
+        yield from check_round_state(task, self._view(), loaded)
+        progress(f"task {task_id}: {len(signed)} quorum signatures")
+        yield from check_signatures(signed)
+        if loaded:
+            progress(f"task {task_id}: verifiers' keys")
+            yield from check_keys(task, loaded.values())
+
+    def round_case(self, task: TaskCase, facts: RoundFacts) -> RoundCase:
+        """A round with the documents that are about it."""
+        attestations = read_attestations(facts, self.store) if self.store else {}
+        leaves = find_leaves(self.index, facts, task.spec, self.store)
+        return RoundCase(task, facts, attestations, leaves)
+
+    def check_round(self, case: RoundCase, progress: Progress) -> Iterator[Check]:
+        """Every check of one round but the signatures, which are checked together."""
+        yield from check_inclusion(self.index, self.rpc, case.facts.events, case.subject)
+        for check in CHAIN_CHECKS:
+            yield from check(case)
+        if self.store is None:
+            yield case.subject.unchecked("artifacts", "no store was given")
+            return
+        for check in ARTIFACT_CHECKS:
+            yield from check(case)
+        for check in MODEL_CHECKS:
+            yield from check(case)
+        for planned in planned_replays(case):
+            if isinstance(planned, Replay):
+                progress(f"task {case.facts.task.id}: round {case.facts.number}: {planned.name} of {planned.trainer}")
+                yield run_replay(case, planned)
+            else:
+                yield planned
+
+    def without_rpc(self) -> Audit:
+        """The same, offline."""
+        return replace(self, rpc=None)
+
+    def _view(self) -> RpcView | None:
+        return RpcView(self.rpc, self.index.deployment, self.index.head().number) if self.rpc else None

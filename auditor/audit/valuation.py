@@ -1,0 +1,210 @@
+"""Scores and the next adapter: that they follow from the recorded coalition values, and these from the deltas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.audit.case import RoundCase
+from auditor.audit.check import Check, Subject
+from incentives.semivalues import GameError
+from incentives.valuation import scores_from_table
+from protocol.attestation import Attestation, GameRecord
+from protocol.errors import ArtifactError, DeltaproofError
+from protocol.settlement import Verdict
+from protocol.spec import TaskSpec
+from protocol.state import Vector, component_root
+from protocol.types import Address, Digest32
+from tuning.aggregation import AggregationRule, aggregate
+from tuning.low_rank import low_rank_pairs, tensors_of, vector_of
+from tuning.workbench import Workbench
+from verifier.scoring import AcceptedDelta, RoundScores, score_round
+
+__all__ = ["check_next_adapter", "check_scores", "check_values"]
+
+NANOS = 1_000_000_000
+COPY_DISCOUNT_BPS = 10_000
+
+
+def check_scores(case: RoundCase) -> Iterator[Check]:
+    """Every attested score is what the attested coalition values give; so is the improvement."""
+    seed = case.facts.challenge_seed
+    if case.spec is None or seed is None:
+        return
+    for verifier, document in case.attestations.items():
+        subject = _attested(case, verifier)
+        if document.game is None:
+            scored = [f.trainer for f in document.findings if f.score_nanos or f.stderr_nanos]
+            yield subject.that("scores", not scored, f"scores {', '.join(scored)} without any coalition value")
+            yield subject.equal("attested improvement", 0, document.improvement_nanos)
+            continue
+        yield from _scores(case, case.spec, seed, document, document.game, subject)
+        gained = round((document.game.start_loss - document.game.end_loss) * NANOS)
+        yield subject.equal("attested improvement", gained, document.improvement_nanos)
+
+
+def _scores(
+    case: RoundCase, spec: TaskSpec, seed: Digest32, document: Attestation, game: GameRecord, subject: Subject
+) -> Iterator[Check]:
+    findings = document.by_trainer()
+    strangers = [p for p in game.players if p not in findings or findings[p].verdict is not Verdict.ACCEPTED]
+    if strangers:
+        yield subject.failed("scores", f"{', '.join(strangers)} took part in the game without being accepted")
+        return
+    weights = _weights(case, spec, game.players)
+    try:
+        estimate = scores_from_table(*_table(game), spec.scoring, seed, weights)
+    except (GameError, ValueError) as error:
+        yield subject.failed("scores", f"the recorded coalitions are not those of this task's estimator: {error}")
+        return
+    for player, value in zip(game.players, estimate.values, strict=True):
+        finding = findings[player]
+        yield subject.equal("score", round(float(value) * NANOS), finding.score_nanos, f"of {player}")
+        least = int(float(estimate.standard_errors[game.players.index(player)]) * NANOS)
+        yield subject.that(
+            "standard error", finding.stderr_nanos >= least, f"of {player}: below the estimator's own",
+            expected=f"at least {least}", actual=finding.stderr_nanos,
+        )  # fmt: skip
+    for finding in document.findings:
+        if finding.verdict is Verdict.ACCEPTED and finding.trainer not in game.players:
+            marked = (finding.score_nanos, finding.discount_bps)
+            yield subject.equal("score", (0, COPY_DISCOUNT_BPS), marked, f"of {finding.trainer}, no player: a copy")
+
+
+def _table(game: GameRecord) -> tuple[NDArray[np.bool_], list[int]]:
+    table = np.zeros((len(game.coalitions), len(game.players)), dtype=np.bool_)
+    for row, coalition in enumerate(game.coalitions):
+        if any(member >= len(game.players) for member in coalition.members):
+            raise ValueError(f"coalition {row} names a player that does not exist")
+        table[row, list(coalition.members)] = True
+    return table, [coalition.value_nanos for coalition in game.coalitions]
+
+
+def check_next_adapter(case: RoundCase) -> Iterator[Check]:
+    """Aggregate the deltas again: the next round's adapter has to come out, to the last bit."""
+    posted = case.facts.standing
+    if posted is None or case.spec is None or case.artifacts is None:
+        return
+    digest = posted.settlement.next_start_digest
+    subject = case.subject.of(posted.event, artifact=f"tensors/{digest.hex()}")
+    try:
+        case.artifacts.tensors(digest, case.facts.task.params.training.parameters)
+    except ArtifactError as error:
+        yield subject.artifact_failed("next adapter", error)
+        return
+    source = next((d for d in case.attestations.values() if d.digest() == posted.settlement.artifact_digest), None)
+    if source is None:
+        yield subject.unchecked("next adapter", "the attestation that the adapter comes from is not there")
+        return
+    try:
+        expected = _aggregated(case, case.spec, source)
+    except DeltaproofError as error:
+        yield subject.unchecked("next adapter", str(error))
+        return
+    yield subject.equal("next adapter", expected, digest)
+
+
+def _aggregated(case: RoundCase, spec: TaskSpec, source: Attestation) -> Digest32:
+    """Digest of the aggregate of the deltas that the source's scores let in. Raises ArtifactError or TuningError."""
+    members = _included(spec, source)
+    if not members:
+        return case.facts.start_digest
+    bench = case.task.scoring_bench
+    thetas = [_delta(case, member) for member in members]
+    section = spec.aggregation
+    rule = AggregationRule(section.rule, section.trim_fraction, section.byzantine, section.rank)
+    tensors = [tensors_of(bench.layout, theta) for theta in thetas]
+    result = aggregate(tensors, low_rank_pairs(bench.model), rule, _weights(case, spec, members))
+    return component_root(vector_of(bench.layout, result.tensors))
+
+
+def _included(spec: TaskSpec, source: Attestation) -> list[Address]:
+    """Accepted trainers who are no copies and, if the task says so, have a positive score. Unscored: all originals."""
+    accepted = [f for f in source.findings if f.verdict is Verdict.ACCEPTED and f.discount_bps != COPY_DISCOUNT_BPS]
+    if source.game is None or spec.aggregation.include == "accepted":
+        return [finding.trainer for finding in accepted]
+    return [finding.trainer for finding in accepted if finding.score_nanos > 0]
+
+
+def check_values(case: RoundCase) -> Iterator[Check]:
+    """Evaluate every coalition again on the validation set, and compare with what each verifier recorded."""
+    if not case.options.rescore or case.spec is None or case.artifacts is None or case.facts.challenge_seed is None:
+        return
+    for verifier, document in case.attestations.items():
+        subject = _attested(case, verifier)
+        if document.game is None:
+            continue
+        try:
+            again = _rescored(case, document, case.facts.challenge_seed)
+        except DeltaproofError as error:
+            yield subject.unchecked("coalition values", str(error))
+            continue
+        yield from _compare(case.spec, document, document.game, again, subject)
+
+
+def _compare(
+    spec: TaskSpec, document: Attestation, recorded: GameRecord, again: RoundScores, subject: Subject
+) -> Iterator[Check]:
+    if again.game is None:
+        yield subject.failed("coalition values", "there is nothing to score in this round")
+        return
+    yield subject.equal("coalition players", again.game.players, recorded.players)
+    mine = {coalition.members: coalition.value_nanos for coalition in again.game.coalitions}
+    theirs = {coalition.members: coalition.value_nanos for coalition in recorded.coalitions}
+    yield subject.equal("coalitions", sorted(mine), sorted(theirs))
+    tolerance = spec.scoring.tolerance_nanos
+    worst = max((m for m in mine if m in theirs), key=lambda m: abs(mine[m] - theirs[m]), default=None)
+    if worst is not None:
+        off = abs(mine[worst] - theirs[worst])
+        yield subject.that(
+            "coalition values", off <= tolerance, f"coalition {list(worst)} is off by {off} nano-nats",
+            expected=mine[worst], actual=theirs[worst],
+        )  # fmt: skip
+    for trainer, finding in again.findings.items():
+        attested = document.by_trainer()[trainer]
+        yield subject.equal("discount", finding.discount_bps, attested.discount_bps, f"of {trainer}")
+
+
+def _rescored(case: RoundCase, document: Attestation, seed: Digest32) -> RoundScores:
+    """Raises ArtifactError or TuningError."""
+    artifacts, task = case.artifacts, case.facts.task
+    if artifacts is None:
+        raise AssertionError("rescoring needs a store")
+    bench: Workbench = case.task.scoring_bench
+    order = {trainer: rank for rank, trainer in enumerate(case.facts.commitments)}
+    accepted = [
+        AcceptedDelta(f.trainer, _delta(case, f.trainer), _rows(case, f.trainer), order[f.trainer])
+        for f in document.findings
+        if f.verdict is Verdict.ACCEPTED
+    ]
+    start = artifacts.tensors(case.facts.start_digest, task.params.training.parameters)
+    rows = None
+    if case.facts.scored:
+        commitment = task.validation_commitments[case.facts.number - 1]
+        rows = [row.encode() for row in artifacts.validation(commitment)[0].rows]
+    return score_round(bench, start, accepted, rows, seed)
+
+
+def _delta(case: RoundCase, trainer: Address) -> Vector:
+    if case.artifacts is None:
+        raise AssertionError("deltas are in the store")
+    reveal = case.facts.reveals.get(trainer)
+    if reveal is None:
+        raise ArtifactError(f"delta of {trainer}", "never revealed")
+    return case.artifacts.tensors(reveal.delta_digest, case.facts.task.params.training.parameters)
+
+
+def _weights(case: RoundCase, spec: TaskSpec, players: tuple[Address, ...] | list[Address]) -> list[int] | None:
+    return [_rows(case, player) for player in players] if spec.aggregation.weights == "rows" else None
+
+
+def _rows(case: RoundCase, trainer: Address) -> int:
+    shard = case.facts.task.shard_of(trainer, case.facts.opened.position)
+    return shard.rows if shard else 0
+
+
+def _attested(case: RoundCase, verifier: Address) -> Subject:
+    attested = case.facts.attestations[verifier]
+    return case.subject.of(attested.revealed, participant=verifier, artifact=f"attestations/{attested.artifact.hex()}")

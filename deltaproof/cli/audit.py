@@ -1,0 +1,283 @@
+"""`deltaproof index`, `history`, `audit`: read-only commands that need no key."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, console
+from deltaproof.cli.connect import parse_address
+from deltaproof.errors import UsageError
+
+if TYPE_CHECKING:
+    from auditor.auditing import AuditSource
+
+__all__ = ["audit", "history", "index"]
+
+IndexOption = Annotated[
+    str,
+    typer.Option(
+        "--index",
+        envvar="DELTAPROOF_INDEX",
+        help="Database of the index: an SQLite file or an SQLAlchemy URL such as postgresql+psycopg://user@host/name. "
+        "By default the index is built in memory for this command.",
+        metavar="DB",
+    ),
+]
+OptionalStore = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="DELTAPROOF_STORE",
+        help="Artifact store; verdicts, scores and pay are shown if it has the leaves of the settlements.",
+        metavar="URL",
+    ),
+]
+RoundsOption = Annotated[
+    str | None, typer.Option("--rounds", help="Rounds, such as 3, 1-5 or 1,4,7-9. By default all.", metavar="LIST")
+]
+MaybeTask = Annotated[
+    int | None, typer.Option("--task", envvar="DELTAPROOF_TASK", help="Number of the task. By default all.", min=1)
+]
+SEED_BYTES = 32
+NANOS = 1_000_000_000
+
+progress_console = Console(stderr=True, highlight=False)
+
+
+def index(
+    rpc: RpcOption,
+    contract: ContractOption,
+    database: IndexOption = "deltaproof-index.sqlite",
+    follow: Annotated[bool, typer.Option("--follow", help="Go on as new blocks come, until Ctrl-C.")] = False,
+    from_block: Annotated[
+        int | None, typer.Option(help="First block; by default the one the contracts were deployed in.", min=0)
+    ] = None,
+    range_blocks: Annotated[int, typer.Option(help="Most blocks to ask for at once.", min=1)] = 5_000,
+    confirmations: Annotated[int, typer.Option(help="Stay so many blocks below the head.", min=0)] = 0,
+    poll_seconds: Annotated[float, typer.Option(help="With --follow: how often to look.", min=0.1)] = 2.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Read the contracts' events into a database; again at any time, from where it stopped.
+
+    A chain that was reorganised is noticed and rolled back to the fork. Building the index anew gives the same rows.
+    """
+    from auditor.index.follower import Follower
+    from auditor.index.reader import Index
+    from auditor.index.rpc import Rpc
+    from auditor.index.schema import open_database
+
+    engine = open_database(database)
+    follower = Follower(
+        engine,
+        Rpc(rpc),
+        parse_address(contract, "--contract"),
+        first_block=from_block,
+        range_blocks=range_blocks,
+        confirmations=confirmations,
+    )
+    while True:
+        started = time.monotonic()
+        synced = follower.sync()
+        counts = Index(engine).counts()
+        line = {
+            "event": "indexed",
+            "block": synced.head,
+            "blockHash": synced.head_hash,
+            "new": synced.events,
+            "rolledBackTo": synced.rolled_back_to,
+            "seconds": round(time.monotonic() - started, 3),
+            **counts,
+        }
+        if as_json:
+            typer.echo(json.dumps(line))
+        elif synced.events or synced.rolled_back_to is not None or not follow:
+            rolled = f", rolled back to {synced.rolled_back_to}" if synced.rolled_back_to is not None else ""
+            console.print(f"block {synced.head}: {synced.events} new events, {counts['events']} in all{rolled}")
+        if not follow:
+            return
+        time.sleep(poll_seconds)
+
+
+def history(
+    rpc: RpcOption,
+    contract: ContractOption,
+    store: OptionalStore = None,
+    task: MaybeTask = None,
+    rounds: RoundsOption = None,
+    account: Annotated[
+        str | None, typer.Option("--account", help="Only what concerns this participant.", metavar="ADDRESS")
+    ] = None,
+    database: IndexOption = "sqlite://",
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write one row per trainer and round.")] = None,
+    parquet: Annotated[Path | None, typer.Option("--parquet", help="The same as a Parquet file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Who contributed what, what it was worth, and what was paid.
+
+    Scores are nano-nats of held-out loss improvement with their standard errors, amounts are in smallest units.
+    """
+    from auditor.history import Historian
+    from auditor.index.rpc import Rpc
+    from auditor.session import open_index
+    from deltaproof.pages.tables import write_csv, write_parquet
+    from protocol.store import open_store
+
+    found, _ = open_index(Rpc(rpc), parse_address(contract, "--contract"), database)
+    historian = Historian(found, open_store(store) if store else None)
+    who = parse_address(account, "--account") if account else None
+    result = historian.history([task] if task is not None else None, _numbers(rounds), who)
+    if csv_file:
+        write_csv(result, csv_file)
+    if parquet:
+        write_parquet(result, parquet)
+    if as_json:
+        typer.echo(json.dumps(result))
+    elif not csv_file and not parquet:
+        _print_history(result)
+
+
+def audit(
+    rpc: Annotated[
+        str | None, typer.Option("--rpc", envvar="DELTAPROOF_RPC", help="JSON-RPC URL of the chain.", metavar="URL")
+    ] = None,
+    contract: Annotated[
+        str | None,
+        typer.Option("--contract", envvar="DELTAPROOF_CONTRACT", help="Address of the TaskManager.", metavar="ADDRESS"),
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", envvar="DELTAPROOF_STORE", help="Artifact store.", metavar="URL")
+    ] = None,
+    task: MaybeTask = None,
+    rounds: RoundsOption = None,
+    replay: Annotated[
+        int, typer.Option(help="Steps of each round to train again, drawn among the published openings.", min=0)
+    ] = 1,
+    rescore: Annotated[bool, typer.Option("--rescore", help="Evaluate every coalition again.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Also train every step again that a verifier did, and rescore.")
+    ] = False,
+    draw: Annotated[
+        str | None, typer.Option(help="Seed of the drawn steps (64 hex digits), to repeat an audit.", metavar="HEX")
+    ] = None,
+    witness: Annotated[
+        str | None, typer.Option(help="Second RPC endpoint that must know the same blocks.", metavar="URL")
+    ] = None,
+    database: IndexOption = "sqlite://",
+    report: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="Sign the report with this private key (any account).", metavar="KEY")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Recompute every link from spec to pay and compare. Exit code 1 if anything differs.
+
+    Each check passes, fails, or cannot be made (and why). A failure names transaction, artifact and both values.
+    """
+    from auditor.audit.case import AuditOptions
+    from auditor.audit.check import Status
+    from auditor.auditing import run_audit
+    from protocol.chain import load_account
+    from protocol.types import digest32
+
+    source = _source(rpc, contract, store, database, witness)
+    options = AuditOptions(
+        replays=replay,
+        official_replays=full,
+        rescore=rescore or full,
+        draw_seed=digest32(draw or secrets.token_hex(SEED_BYTES)),
+    )
+    signer = load_account(key) if key else None
+    started = time.monotonic()
+    tasks = [task] if task is not None else None
+    with progress_console.status("auditing") as status:
+        done = run_audit(source, options, tasks, _numbers(rounds), status.update)
+    seconds = time.monotonic() - started
+    document = done.signed(signer)
+    if report:
+        report.write_text(json.dumps(document, indent=1) + "\n")
+    failures = [check for check in done.checks if check.status is Status.FAIL]
+    unchecked = [check for check in done.checks if check.status is Status.NOT_CHECKABLE]
+    if as_json:
+        extra = {
+            "failures": [check.to_json() for check in failures],
+            "unchecked": [check.to_json() for check in unchecked],
+            "seconds": round(seconds, 3),
+        }
+        typer.echo(json.dumps({**document, **extra}))
+    else:
+        for check in unchecked:
+            console.print(f"not checkable: {check}", style="yellow", markup=False)
+        for check in failures:
+            console.print(f"FAIL: {check}", style="bold red", markup=False)
+        passed = document["passed"]
+        summary = f"{passed} checks passed, {len(failures)} failed, {len(unchecked)} not checkable, in {seconds:.1f} s"
+        console.print(summary, style="bold red" if failures else "bold green")
+    if failures:
+        raise typer.Exit(1)
+
+
+def _print_history(result: dict[str, object]) -> None:
+    tasks = result["tasks"]
+    if not isinstance(tasks, list) or not tasks:
+        console.print("no task on this contract yet")
+        return
+    for task in tasks:
+        title = f"task {task['task']}" + (f": {task['name']}" if task["name"] else "")
+        table = Table(title=title, title_justify="left")
+        for column in ("round", "trainer", "verdict", "score [mnat]", "± se", "payout", "claimed", "slashed"):
+            table.add_column(column, justify="left" if column in ("trainer", "verdict") else "right")
+        for entry in task["history"]:
+            slashed = {slash["account"]: slash["amount"] for slash in entry["slashes"]}
+            for line in entry["trainers"]:
+                table.add_row(
+                    str(entry["round"]),
+                    line["trainer"],
+                    line["verdict"] or "?",
+                    _milli(line["scoreNanos"]),
+                    _milli(line["stderrNanos"]),
+                    "?" if line["payout"] is None else str(line["payout"]),
+                    str(line["claimed"]),
+                    str(slashed.get(line["trainer"], 0)),
+                )
+            table.add_section()
+        console.print(table)
+
+
+def _milli(nanos: int | None) -> str:
+    return "?" if nanos is None else f"{nanos / 1e6:.3f}"
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    """`1,4,7-9` as numbers. Raises UsageError."""
+    if text is None:
+        return None
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise UsageError(f"--rounds: {part!r} is no round and no range such as 2-5")
+        found.update(range(int(first), int(last or first) + 1))
+    return sorted(found)
+
+
+def _source(
+    rpc: str | None, contract: str | None, store: str | None, database: str, witness: str | None
+) -> AuditSource:
+    from auditor.auditing import AuditSource
+    from auditor.index.rpc import Rpc
+    from auditor.session import open_index
+    from protocol.store import open_store
+
+    if rpc is None or contract is None or store is None:
+        raise UsageError("an audit needs --rpc, --contract and --store")
+    endpoint = Rpc(rpc)
+    found, _ = open_index(endpoint, parse_address(contract, "--contract"), database)
+    return AuditSource(found, open_store(store), endpoint, Rpc(witness) if witness else None)

@@ -1,0 +1,250 @@
+"""A small but real history: Anvil, the contracts, a tiny model, and the trainers' and verifiers' own code, phase by phase."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from auditor.index.rpc import Rpc
+from deltaproof.chain_node import Node
+from deltaproof.drafts import prepare_task
+from deltaproof.sponsor import Sponsor, create_task
+from protocol.chain import (
+    DeployParams,
+    Deployment,
+    Gateway,
+    TransactionSender,
+    connect,
+    deploy_all,
+    load_account,
+)
+from protocol.chain.enums import Phase
+from protocol.chain.tasks import task_params
+from protocol.rows import canonical_row, write_shard
+from protocol.secrets import HomeSecret
+from protocol.store import ArtifactStore, open_store
+from protocol.types import Address, RoundIndex, TaskId, TokenAmount
+from trainer.conduct import Honest, SkipHalf
+from trainer.life import Trainer
+from tuning.optimizers import constants_root, constants_table
+from tuning.presets import minimal_model
+from verifier.life import Verifier
+
+DRAFT = """
+[task]
+name = "minimal"
+[model]
+kind = "sequence-classification"
+source = "path:{model}"
+num_labels = 2
+max_tokens = 24
+[method]
+name = "lora"
+[method.options]
+r = 2
+lora_alpha = 4
+[optimizer]
+name = "adam"
+learning_rate = 5e-3
+[training]
+steps = 6
+batch_size = 4
+[codec]
+byte_limit = 1_000_000
+[scoring]
+budget = 16
+[validation]
+rows = 12
+[rewards]
+rounds = {rounds}
+budget_per_round = "1000003"
+verifier_fee_bps = 1_000
+floor_bps = 1_000
+[verification]
+samples = 1
+commit_bond = "10"
+slash_bps = 5_000
+min_trainer_stake = "100"
+min_verifier_stake = "100"
+[phases]
+commit = 600
+reveal = 600
+opening = 600
+attest_commit = 600
+attest_reveal = 600
+settle = 600
+window = 10
+[sponsor]
+validation = "validation.jsonl"
+test = "test.jsonl"
+"""
+FUND = 10**9
+WORDS = {0: ("bad", "poor", "awful", "sad"), 1: ("good", "fine", "great", "glad")}
+
+
+def silent(_event: str, _message: str, **_fields: object) -> None:
+    """Nobody listens."""
+
+
+@dataclass
+class World:
+    """A deployment with one task and everybody who takes part in it."""
+
+    node: Node
+    gateway: Gateway
+    store: ArtifactStore
+    store_folder: Path
+    task: TaskId
+    sponsor: Sponsor
+    trainers: list[Trainer]
+    verifiers: list[Verifier]
+    senders: list[TransactionSender]
+
+    @property
+    def contract(self) -> Address:
+        return self.gateway.tasks.address
+
+    @property
+    def rpc(self) -> Rpc:
+        return Rpc(self.node.rpc_url)
+
+    def raw(self, method: str, *params: Any) -> Any:
+        return self.rpc.call(method, *params)
+
+    def skip_time(self, seconds: int) -> None:
+        self.raw("evm_increaseTime", seconds)
+        self.raw("evm_mine")
+
+    def play(self, rounds: int) -> None:
+        """Whole rounds, each role's own code in each phase."""
+        for _ in range(rounds):
+            self.open_round()
+            self.work()
+            self.attest()
+            self.settle()
+
+    def open_round(self) -> RoundIndex:
+        self.gateway.tasks.open_round(self.task)
+        self.until(Phase.COMMIT)
+        return self.gateway.tasks.phase(self.task).round
+
+    def work(self) -> None:
+        round_ = self.gateway.tasks.phase(self.task).round
+        for trainer in self.trainers:
+            trainer.commit(round_)
+        self.until(Phase.REVEAL)
+        for trainer in self.trainers:
+            trainer.reveal(round_)
+        self.sponsor.reveal(round_)
+        self.until(Phase.OPENING)
+        for trainer in self.trainers:
+            trainer.opening(round_)
+        self.until(Phase.ATTEST_COMMIT)
+
+    def attest(self) -> None:
+        round_ = self.gateway.tasks.phase(self.task).round
+        for verifier in self.verifiers:
+            verifier.attest_commit(round_)
+        self.until(Phase.ATTEST_REVEAL)
+        for verifier in self.verifiers:
+            verifier.attest_reveal(round_)
+        self.until(Phase.SETTLE)
+
+    def settle(self) -> None:
+        round_ = self.gateway.tasks.phase(self.task).round
+        for verifier in [*self.verifiers, *self.verifiers]:
+            if self.gateway.tasks.phase(self.task).phase is Phase.SETTLE:
+                verifier.settle(round_)
+        assert self.gateway.tasks.phase(self.task).phase is Phase.WINDOW
+        self.skip_time(11)
+        self.gateway.tasks.finalize(self.task)
+        for trainer in self.trainers:
+            trainer.collect(round_)
+        for verifier in self.verifiers:
+            verifier.close_rounds(round_)
+
+    def until(self, phase: Phase) -> None:
+        for _ in range(20):
+            view = self.gateway.tasks.phase(self.task)
+            if view.phase is phase:
+                return
+            if view.phase not in (Phase.DRAW, Phase.CHALLENGE):
+                self.skip_time(601)
+            self.gateway.tasks.advance(self.task)
+        raise AssertionError(f"never came to {phase.name}, stuck in {view.phase.name}")
+
+    def close(self) -> None:
+        for sender in self.senders:
+            sender.close()
+
+
+def build_world(node: Node, folder: Path, *, rounds: int = 2, honest: int = 3, verifiers: int = 3) -> World:
+    """Deploy, fund a task, and enrol `honest` trainers, one cheat and the verifiers."""
+    torch.set_num_threads(1)
+    connection = connect(node.rpc_url)
+    senders: list[TransactionSender] = []
+
+    def gateway(number: int, deployment: Deployment) -> Gateway:
+        sender = TransactionSender(connection, load_account(node.private_keys[number]), state_folder=folder / "state")
+        senders.append(sender)
+        return Gateway(connection, deployment, sender)
+
+    deployer = TransactionSender(connection, load_account(node.private_keys[0]), state_folder=folder / "state")
+    senders.append(deployer)
+    deployment = deploy_all(connection, deployer, DeployParams(guardian=deployer.address))
+    token = Gateway(connection, deployment, deployer)
+    money = token.token(token.registry.token())
+    count = 1 + honest + 1 + verifiers
+    for number in range(1, 1 + count):
+        money.mint(Address(load_account(node.private_keys[number]).address), TokenAmount(10 * FUND))
+
+    store = open_store(str(folder / "store"))
+    sponsor_gateway = gateway(1, deployment)
+    task = _create_task(sponsor_gateway, store, folder, rounds)
+    sponsor = Sponsor(
+        sponsor_gateway, store, task, folder / "sponsor", silent, trainers=honest + 1, verifiers=verifiers
+    )
+    trainers = []
+    for number in range(honest + 1):
+        conduct = Honest() if number < honest else SkipHalf()
+        home = folder / f"trainer-{number}"
+        rows = _rows(20, seed=number, flipped=number == honest - 1)
+        own = gateway(2 + number, deployment)
+        trainers.append(Trainer(own, store, task, rows, home, conduct, silent, top_up=True, poll_seconds=0.01))
+    judges = [
+        Verifier(gateway(3 + honest + n, deployment), store, task, folder / f"verifier-{n}", silent, poll_seconds=0.01)
+        for n in range(verifiers)
+    ]
+    for role in (*trainers, *judges):
+        role.join()
+    return World(node, sponsor_gateway, store, folder / "store", task, sponsor, trainers, judges, senders)
+
+
+def _create_task(gateway: Gateway, store: ArtifactStore, folder: Path, rounds: int) -> TaskId:
+    model = minimal_model(folder / "model", "bert")
+    write_shard(folder / "validation.jsonl", _rows(12 * rounds, seed=100))
+    write_shard(folder / "test.jsonl", _rows(12, seed=101))
+    draft = folder / "draft.toml"
+    draft.write_text(DRAFT.format(model=model, rounds=rounds))
+    prepared = prepare_task(draft, HomeSecret.of(folder / "sponsor"))
+    params = task_params(
+        prepared.spec,
+        token=gateway.registry.token(),
+        parameters=len(prepared.start),
+        constants_root=constants_root(constants_table(prepared.spec.optimizer, prepared.spec.training.steps)),
+    )
+    return create_task(gateway, store, prepared, params, TokenAmount(FUND), folder / "sponsor")[0]
+
+
+def _rows(count: int, *, seed: int, flipped: bool = False) -> tuple[bytes, ...]:
+    draw = random.Random(seed)
+    rows = []
+    for position in range(count):
+        label = position % 2
+        text = " ".join(draw.choice(WORDS[label]) for _ in range(3))
+        rows.append(canonical_row({"text": text, "label": 1 - label if flipped else label}))
+    return tuple(rows)
