@@ -49,6 +49,8 @@ __all__ = [
 ]
 
 MAX_SPEC_BYTES = 256 * 1024
+MAX_BUDGET = 2**88 - 1
+MAX_STAKE = 2**96 - 1
 MODEL_SOURCE = r"^(package:[\w.\-]+(/[\w.\-]+)*|path:.+|hub:[\w.\-/]+@[\w.\-]+)$"
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -72,7 +74,7 @@ Options = dict[str, Annotated[OptionValue, PlainValidator(_option_value), PlainS
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
-Seconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Seconds = Annotated[int, Field(ge=1, le=90 * 86_400)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 
@@ -217,7 +219,7 @@ class RewardsSection(Record):
     """Money, in smallest units of the reward token (integers or decimal strings)."""
 
     budget_per_round: AmountField
-    rounds: Positive
+    rounds: Annotated[int, Field(ge=1, le=1_024)]
     verifier_fee_bps: BasisPoints
     """Paid to verifiers on top of each round's budget."""
     target_nanos: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
@@ -246,6 +248,14 @@ class VerificationSection(Record):
     """Enrolled trainers without whom no round opens."""
     min_verifiers: Positive = 1
 
+    @model_validator(mode="after")
+    def _stakes_fit_the_contract(self) -> Self:
+        if self.commit_bond > self.min_trainer_stake:
+            raise ValueError("commit_bond is part of the trainer's stake and cannot exceed min_trainer_stake")
+        if max(self.min_trainer_stake, self.min_verifier_stake) > MAX_STAKE or self.min_verifier_stake == 0:
+            raise ValueError("stakes must lie below 2^96, min_verifier_stake above 0")
+        return self
+
 
 class PhasesSection(Record):
     """Longest duration of each phase of a round, seconds; a phase ends early when all who may act have acted.
@@ -263,7 +273,7 @@ class PhasesSection(Record):
     """For disputes about the settlement."""
     slash: Seconds = 86_400
     """How long after a round its stakes stay slashable at least."""
-    claim: Seconds = 2_592_000
+    claim: Positive = 2_592_000
     """How long after a round rewards can be claimed."""
 
 
@@ -296,6 +306,8 @@ class TaskSpec(Document, kind="task", max_bytes=MAX_SPEC_BYTES):
             )
         if self.optimizer.warmup_steps > self.training.steps:
             raise ValueError("optimizer.warmup_steps exceeds training.steps")
+        if not 1 <= self.rewards.budget_per_round <= MAX_BUDGET:
+            raise ValueError("rewards.budget_per_round must lie between 1 and 2^88-1, as the contract keeps it")
         return self
 
 

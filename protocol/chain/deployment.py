@@ -31,15 +31,15 @@ __all__ = ["DeployParams", "Deployment", "deploy_all"]
 MAX_FILE_BYTES = 64 * 1024
 
 
-DEFAULT_COMMITTEE_STAKE = TokenAmount(10**18)
+DEFAULT_COMMITTEE_STAKE = TokenAmount(100 * 10**18)
 DEFAULT_COURT = CourtParams(
-    demand_bond=TokenAmount(10**18),
-    revote_bond=TokenAmount(10 * 10**18),
+    demand_bond=TokenAmount(10 * 10**18),
+    revote_bond=TokenAmount(100 * 10**18),
     winner_bps=5_000,
     committee_bps=4_000,
-    committee_size=15,
+    committee_size=9,
     answer_seconds=3_600,
-    vote_seconds=3_600,
+    vote_seconds=6 * 3_600,
 )
 
 

@@ -2,6 +2,9 @@
 
 What can happen to a transaction, and what happens here:
 - the contract would refuse it: the gas estimate says so, nothing is sent (ContractRevert);
+- it is mined later than it was estimated, when somebody else's transaction made it do more (the last of several
+  actors moves a task on to its next phase): the gas limit has room for that, and if it still fails without a reason
+  that would hold now, it is estimated and sent once more (it had no effect the first time);
 - the node forgets it: the same signed bytes are broadcast again;
 - it is stuck at a low fee: the same nonce and call are signed again with a higher fee, only one of them can be mined;
 - it takes longer than the bound: TransactionPending, and the next call (also of a later process) waits for it first;
@@ -48,7 +51,9 @@ class SenderPolicy:
     confirmations: int = 0
     """Blocks to see on top of the transaction's own."""
     gas_margin: float = 1.25
-    """Gas limit over the estimate."""
+    """Gas limit over the estimate, at least."""
+    gas_room: int = 300_000
+    """Gas above the estimate, at least: a phase's end costs that much more than another step in it."""
     max_fee_wei: int | None = None
     """Most wei per gas ever offered; None: no limit of ours."""
 
@@ -67,6 +72,10 @@ class Receipt:
     created: Address | None
     """Address of the contract that it created."""
     logs: tuple[LogReceipt, ...] = field(repr=False)
+
+
+class _FailedForNow(TransactionError):
+    """Failed on chain for no reason that would hold now: the gas did not reach, or the state changed twice."""
 
 
 class TransactionSender:
@@ -108,11 +117,10 @@ class TransactionSender:
         """
         with self._mutex:
             self.finish_pending()
-            transaction = self._prepare(label, to, data, value_wei)
-            pending = self._signed(Pending(label, transaction, ()))
-            self._journal.write(pending)
-            self._broadcast(pending, first=True)
-            return self._mined(pending)
+            try:
+                return self._sent(label, to, data, value_wei)
+            except _FailedForNow:
+                return self._sent(label, to, data, value_wei)
 
     def finish_pending(self) -> Receipt | None:
         """Wait for what an earlier run of this key left in flight, if anything."""
@@ -130,6 +138,13 @@ class TransactionSender:
                     raise
                 return None  # it was mined and failed: whoever sent it is gone, and the chain's state tells the rest
 
+    def _sent(self, label: str, to: Address | None, data: bytes, value_wei: int) -> Receipt:
+        transaction = self._prepare(label, to, data, value_wei)
+        pending = self._signed(Pending(label, transaction, ()))
+        self._journal.write(pending)
+        self._broadcast(pending, first=True)
+        return self._mined(pending)
+
     def _prepare(self, label: str, to: Address | None, data: bytes, value_wei: int) -> dict[str, object]:
         call: dict[str, object] = {"from": self.address, "data": hex_of(data), "value": value_wei}
         if to is not None:
@@ -137,7 +152,7 @@ class TransactionSender:
         with self.connection.translated(label):
             estimate = self._estimate(label, call)
         fees = self._capped(current_fees(self.connection))
-        gas = int(estimate * self.policy.gas_margin)
+        gas = max(int(estimate * self.policy.gas_margin), estimate + self.policy.gas_room)
         needed, balance = gas * fees.max_wei + value_wei, self.connection.balance(self.address)
         if balance < needed:
             raise InsufficientFunds(
@@ -256,13 +271,13 @@ class TransactionSender:
         )
 
     def _replay_to_learn_why(self, pending: Pending, receipt: TxReceipt) -> None:
-        kept = ("from", "to", "data", "value", "gas")
+        kept = ("from", "to", "data", "value")
         call: Any = {key: pending.transaction[key] for key in kept if key in pending.transaction}
         with self.connection.translated(pending.label):
             self.connection.web3.eth.call(call, receipt["blockNumber"])
-        raise TransactionError(
+        raise _FailedForNow(
             f"{pending.label}: failed on chain in block {receipt['blockNumber']}, though it would succeed now "
-            f"(transaction {hex_of(bytes(receipt['transactionHash']))})"
+            f"(transaction {hex_of(bytes(receipt['transactionHash']))}, {receipt['gasUsed']} gas)"
         )
 
     def _nonce_is_gone(self, pending: Pending) -> Receipt:

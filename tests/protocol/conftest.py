@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from eth_account import Account
 
 from deltaproof.chain_node import Node, start_node
 from protocol.chain import Connection, LocalAccount, SenderPolicy, TransactionSender, connect
+from tests.protocol.chain_world import World, running_world
+from tests.protocol.node_calls import funded_account, rpc
 
 SenderFactory = Callable[..., TransactionSender]
 
@@ -52,17 +52,7 @@ def make_sender(connection: Connection, tmp_path: Path) -> Iterator[SenderFactor
         sender.close()
 
 
-_keys = count(1)
-
-
-def funded_account(connection: Connection) -> LocalAccount:
-    account: LocalAccount = Account.from_key(next(_keys).to_bytes(32, "big"))
-    rpc(connection, "anvil_setBalance", account.address, hex(10**21))
-    return account
-
-
-def rpc(connection: Connection, method: str, *arguments: Any) -> Any:
-    """A raw call, for what only development nodes understand."""
-    answer = connection.web3.provider.make_request(method, list(arguments))  # type: ignore[arg-type]
-    assert "error" not in answer, answer
-    return answer.get("result")
+@pytest.fixture(scope="session")
+def world(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with running_world(node.rpc_url, tmp_path_factory.mktemp("state")) as running:
+        yield running

@@ -97,6 +97,8 @@ def assert_fits(hint: Any, entry: dict[str, Any]) -> None:
     elif solidity.startswith("enum "):
         assert hint.__name__ == solidity.split(" ")[1].split(".")[-1], (hint, entry)
     else:
+        if hint is Verdict:  # a number on the wire, so that the contract can name a code that does not exist
+            hint = int
         expected = {"address": Address, "bytes32": Digest32, "bool": bool, "bytes": bytes}.get(entry["type"], int)
         assert hint is expected or getattr(hint, "__supertype__", hint) is expected, (hint, entry)
 

@@ -26,7 +26,8 @@ from protocol.errors import (
     WrongChain,
 )
 from protocol.types import TokenAmount, address
-from tests.protocol.conftest import SenderFactory, funded_account, rpc
+from tests.protocol.conftest import SenderFactory
+from tests.protocol.node_calls import funded_account, rpc
 from tests.protocol.rpc_proxy import RpcProxy
 
 RECIPIENT = address("0x" + "ab" * 20)

@@ -155,6 +155,8 @@ def test_spec_is_frozen(tables: dict[str, Any]) -> None:
         ("optimizer", "beta1", float("nan"), "optimizer.beta1: JSON holds no nan"),
         ("optimizer", "warmup_steps", 99, "optimizer.warmup_steps exceeds training.steps"),
         ("verification", "quorum_bps", 5_000, "verification.quorum_bps: input should be greater than 5000"),
+        ("verification", "commit_bond", 101, "commit_bond is part of the trainer's stake"),
+        ("rewards", "budget_per_round", 0, "rewards.budget_per_round must lie between 1 and 2^88-1"),
         ("phases", "comit", 3, "phases.comit: unknown key; did you mean 'commit'?"),
     ],
 )

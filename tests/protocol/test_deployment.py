@@ -1,0 +1,55 @@
+"""Deployment files, and deployments that are not what they claim to be."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protocol.chain import Deployment
+from protocol.errors import DeploymentError, WrongChain
+from protocol.types import address
+from tests.protocol.chain_world import World
+
+
+def test_deployment_file_round_trips(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "deployment.json"
+    world.deployment.save(path)
+    assert Deployment.load(path) == world.deployment
+    found = Deployment.at(world.connection, world.deployment.modules.tasks)
+    assert found.modules == world.deployment.modules
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"chain_id": "31337"}, "chain_id"),
+        ({"registry": "0x12"}, "registry"),
+        ({"owner": "me"}, "owner"),
+    ],
+)
+def test_damaged_deployment_file_names_the_key(
+    world: World, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "deployment.json"
+    world.deployment.save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DeploymentError, match=message):
+        Deployment.load(path)
+
+
+def test_deployment_that_does_not_fit_is_refused(world: World) -> None:
+    modules = world.deployment.modules
+    swapped = dataclasses.replace(world.deployment, modules=dataclasses.replace(modules, vault=modules.court))
+    with pytest.raises(DeploymentError, match="belongs to another deployment"):
+        swapped.check(world.connection)
+    elsewhere = dataclasses.replace(world.deployment, chain_id=1)
+    with pytest.raises(WrongChain, match="chain 1"):
+        elsewhere.check(world.connection)
+    with pytest.raises(DeploymentError, match="no contract at"):
+        Deployment.at(world.connection, address("0x" + "77" * 20))
+    with pytest.raises(DeploymentError, match="is not the TaskManager"):
+        Deployment.at(world.connection, modules.registry)
