@@ -6,7 +6,7 @@ Legend: N players, E coalitions, V validation rows, P values of an adapter.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from types import TracebackType
 from typing import Any
@@ -73,11 +73,12 @@ class RecordedGame:
     """v(S) = starting loss - loss of S in whole nano-nats, kept with the row losses as an estimator asks for them.
 
     A `Mapper` of `incentives.semivalues`: what it evaluates is `losses`, here or in `workers` processes, never the game
-    that it is handed. `coalitions` bool [E, N], `values_nanos` [E] and `row_losses` [E, V] are in order of evaluation.
+    that it is handed. `coalitions` bool [E, N], `values_nanos` [E] and `row_losses` [E, V] are in order of evaluation;
+    `start` [1, V] holds the starting adapter's results.
     """
 
-    def __init__(self, losses: CoalitionLosses, start: RowResults, workers: int) -> None:
-        self._losses, self._start, self._workers = losses, start, workers
+    def __init__(self, losses: Callable[[Bools], RowResults], start: RowResults, workers: int = 1) -> None:
+        self._losses, self.start, self._workers = losses, start, workers
         self._coalitions: list[Bools] = []
         self._rows: list[Array] = []
         self.values_nanos: list[int] = []
@@ -108,11 +109,11 @@ class RecordedGame:
         """v of the coalitions of each batch, in nats."""
         occupied = [batch[batch.any(axis=1)] for batch in batches]
         answers = self._pool.map(_installed_losses, occupied) if self._pool else map(self._losses, occupied)
-        base = self._start.mean(0).loss
+        base = self.start.mean(0).loss
         for batch, answer in zip(batches, answers, strict=True):
-            losses = np.repeat(self._start.losses, len(batch), axis=0)
+            losses = np.repeat(self.start.losses, len(batch), axis=0)
             losses[batch.any(axis=1)] = answer.losses
-            means = RowResults(losses, losses, self._start.counts)
+            means = RowResults(losses, losses, self.start.counts)
             values = [nanos(base - means.mean(c).loss) for c in range(len(batch))]
             self._coalitions.append(batch)
             self._rows.append(losses)
@@ -120,14 +121,14 @@ class RecordedGame:
             yield np.array(values) / NANOS
 
 
-_installed: list[CoalitionLosses] = []
+_installed: list[Callable[[Bools], RowResults]] = []
 
 
 def _load(spec: Any, device: Any, precision: Any, rows: Any, thetas: Any, weights: Any) -> CoalitionLosses:
     return CoalitionLosses(Evaluator(Workbench.from_spec(spec, device, precision), rows), rows, thetas, weights)
 
 
-def _install(losses: CoalitionLosses) -> None:
+def _install(losses: Callable[[Bools], RowResults]) -> None:
     _installed[:] = [losses]
 
 

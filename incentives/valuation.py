@@ -27,11 +27,11 @@ from incentives.similarity import COPY_DISCOUNT_BPS, copies, similarities
 from protocol.spec import ScoringSection
 from protocol.state import Vector
 from tuning.aggregation import Array
-from tuning.evaluation import Evaluation, Evaluator, RowResults
+from tuning.evaluation import Evaluation, Evaluator
 from tuning.low_rank import low_rank_pairs, tensors_of
 from tuning.workbench import Workbench
 
-__all__ = ["Contribution", "RoundValuation", "TrainerValue", "scores_from_table", "value_round"]
+__all__ = ["Contribution", "RoundValuation", "TrainerValue", "score_players", "scores_from_table", "value_round"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +113,11 @@ def value_round(
     weights = [c.rows for c in contributions] if spec.aggregation.weights == "rows" else None
     player_weights = None if weights is None else [weights[i] for i in players]
     losses = CoalitionLosses(evaluator, validation_rows, [thetas[i] for i in players], player_weights)
-    values = [TrainerValue(0, 0, COPY_DISCOUNT_BPS, original) for original in originals]
     with RecordedGame(losses, start_rows, workers) as game:
-        result = _estimate(_unused, len(players), spec.scoring, seed, player_weights, game) if players else None
-    if result is not None:
-        sampling = _sampling_errors(game, start_rows, spec.scoring)
-        for place, i in enumerate(players):
-            error = math.hypot(float(result.standard_errors[place]), float(sampling[place]))
-            values[i] = TrainerValue(nanos(float(result.values[place])), math.ceil(error * NANOS))
+        scored, method = score_players(game, len(players), spec.scoring, seed, player_weights)
+    values = [TrainerValue(0, 0, COPY_DISCOUNT_BPS, original) for original in originals]
+    for place, i in enumerate(players):
+        values[i] = scored[place]
 
     wanted = [i for i in players if values[i].score_nanos > 0 or spec.aggregation.include == "accepted"]
     chosen_weights = None if weights is None else [weights[i] for i in wanted]
@@ -133,13 +130,25 @@ def value_round(
         players=players,
         coalitions=game.coalitions,
         values_nanos=tuple(game.values_nanos),
-        method=result.method if result is not None else "none",
+        method=method,
         start=start_rows.mean(0),
         end=evaluator.evaluate(next_start),
         included=tuple(wanted),
         next_start=next_start,
         truncation_error=truncation,
     )
+
+
+def score_players(
+    game: RecordedGame, players: int, scoring: ScoringSection, seed: bytes, weights: Sequence[int] | None
+) -> tuple[list[TrainerValue], str]:
+    """The task's semivalue of each player of a game, which fills `game`, and the name of the method that found it."""
+    if not players:
+        return [], "none"
+    result = _estimate(_unused, players, scoring, seed, weights, game)
+    errors = np.hypot(result.standard_errors, _sampling_errors(game, scoring))
+    pairs = zip(result.values.tolist(), errors.tolist(), strict=True)
+    return [TrainerValue(nanos(value), math.ceil(error * NANOS)) for value, error in pairs], result.method
 
 
 def scores_from_table(
@@ -187,14 +196,14 @@ def _estimate(
     )
 
 
-def _sampling_errors(game: RecordedGame, start: RowResults, scoring: ScoringSection) -> Array:
+def _sampling_errors(game: RecordedGame, scoring: ScoringSection) -> Array:
     """Standard error of each value for the finite validation set, float64 [N], nats.
 
     A semivalue is linear in the game and the game is a mean over rows, so a value is a mean of row values, whose spread
     gives the error. Row values come from a weighted regression on the coalitions that were evaluated: exact for Shapley
     (Charnes et al. 1988) and Banzhaf (Hammer and Holzman 1992) values of complete tables, else an approximation.
     """
-    coalitions = game.coalitions.astype(np.float64)
+    coalitions, start = game.coalitions.astype(np.float64), game.start
     players, rows = coalitions.shape[1], len(start.counts)
     if rows < 2:
         return np.zeros(players)
