@@ -14,6 +14,7 @@ from protocol.errors import SigningKeyError
 __all__ = ["LocalAccount", "create_keystore", "load_account"]
 
 MAX_KEY_FILE_BYTES = 64 * 1024
+CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 PASSWORD_VARIABLE = "DELTAPROOF_PASSWORD"
 
 
@@ -58,11 +59,7 @@ def _from_text(text: str, origin: str, password: str | None) -> LocalAccount:
         return _from_keystore(text, origin, password)
     if not _is_raw_key(text):
         raise SigningKeyError(f"{origin} holds no private key: expected 64 hexadecimal digits or keystore JSON")
-    try:
-        account: LocalAccount = Account.from_key(text)
-    except ValueError as error:
-        raise SigningKeyError(f"{origin} holds no valid private key") from error
-    return account
+    return _account(bytes.fromhex(text.removeprefix("0x")), origin)
 
 
 def _from_keystore(text: str, origin: str, password: str | None) -> LocalAccount:
@@ -70,9 +67,16 @@ def _from_keystore(text: str, origin: str, password: str | None) -> LocalAccount
     if password is None:
         raise SigningKeyError(f"{origin} is encrypted; set {PASSWORD_VARIABLE}")
     try:
-        account: LocalAccount = Account.from_key(Account.decrypt(json.loads(text), password))
+        key = bytes(Account.decrypt(json.loads(text), password))
     except (ValueError, KeyError, TypeError) as error:
         raise SigningKeyError(f"{origin} does not open: wrong password or damaged keystore") from error
+    return _account(key, origin)
+
+
+def _account(key: bytes, origin: str) -> LocalAccount:
+    if not 1 <= int.from_bytes(key, "big") < CURVE_ORDER:  # eth-account accepts zero, and fails without a type above
+        raise SigningKeyError(f"{origin} holds no valid private key: not between 1 and the order of secp256k1")
+    account: LocalAccount = Account.from_key(key)
     return account
 
 
