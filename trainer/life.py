@@ -109,7 +109,7 @@ class Trainer:
         sealed = commitment_hash(
             self.gateway.context(self.task_id, round_), self.account, data.delta_digest, data.transcript_root, data.salt
         )
-        if attempt(lambda: self.gateway.trainers.commit(self.task_id, sealed)) is None:
+        if attempt(self.gateway.trainers.commit, self.task_id, sealed) is None:
             self.report("late", f"round {round_}: training took longer than the commit phase")
         else:
             self.report("committed", f"round {round_}: committed", round=round_, commitment=sealed)
@@ -121,7 +121,7 @@ class Trainer:
             return
         trained = self._train(round_)
         self.store.put_tensors(trained.theta)
-        if attempt(lambda: self.gateway.trainers.reveal(self.task_id, self._reveal_data(round_, trained))) is not None:
+        if attempt(self.gateway.trainers.reveal, self.task_id, self._reveal_data(round_, trained)) is not None:
             self.report("revealed", f"round {round_}: revealed", round=round_)
 
     def opening(self, round_: RoundIndex) -> None:
@@ -133,7 +133,7 @@ class Trainer:
         trained = self._train(round_)
         for opening in self.conduct.open(self._work(round_), steps):
             self.store.put_opening(trained.transcript_root, opening)
-        if attempt(lambda: self.gateway.trainers.openings_published(self.task_id)) is not None:
+        if attempt(self.gateway.trainers.openings_published, self.task_id) is not None:
             self.report("opened", f"round {round_}: opened steps {', '.join(map(str, steps))}", round=round_)
 
     def collect(self, last_round: RoundIndex) -> None:
@@ -144,7 +144,7 @@ class Trainer:
                 self._collected.add(round_)
         if self.top_up and self._stopped():
             lock_stake(self.gateway, Role.TRAINER, self._missing_stake())
-            if attempt(lambda: self.gateway.trainers.top_up(self.task_id)) is not None:
+            if attempt(self.gateway.trainers.top_up, self.task_id) is not None:
                 self.report("topped-up", "filled the slashed stake up")
 
     def finished(self) -> bool:
@@ -227,7 +227,7 @@ class Trainer:
             self.report("refused", f"round {round_}: {verdict}", round=round_, verdict=verdict)
         elif leaf.payout and not self.gateway.vault.has_claimed(self.task_id, round_, self.account):
             claim = Claim(self.task_id, round_, leaf, leaves_tree(proposal.leaves).proof(index))
-            attempt(lambda: self.gateway.vault.claim(claim))
+            attempt(self.gateway.vault.claim, claim)
             self.report("paid", f"round {round_}: paid {leaf.payout}", round=round_, payout=str(leaf.payout))
         else:
             self.report("unpaid", f"round {round_}: accepted, worth nothing", round=round_)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from incentives.valuation import Contribution, RoundValuation, aggregate_round, value_round
+from incentives._coalitions import aggregate_thetas
+from incentives.valuation import Contribution, RoundValuation, value_round
 from protocol.attestation import CoalitionValue, GameRecord, TrainerFinding
 from protocol.settlement import Verdict
 from protocol.state import Vector
@@ -65,11 +66,12 @@ def score_round(
     seed: Digest32,
 ) -> RoundScores:
     """Score the accepted deltas, in leaf order; without validation rows (an unscored round) only aggregate them."""
-    contributions = [Contribution(delta.theta, delta.rows, delta.order) for delta in accepted]
     if not accepted:
         return RoundScores({}, None, 0, start)
     if validation_rows is None:
-        return RoundScores({}, None, 0, aggregate_round(bench, start, contributions))
+        weights = [delta.rows for delta in accepted] if bench.spec.aggregation.weights == "rows" else None
+        return RoundScores({}, None, 0, aggregate_thetas(bench, [delta.theta for delta in accepted], weights)[0])
+    contributions = [Contribution(delta.theta, delta.rows, delta.order) for delta in accepted]
     valuation = value_round(bench, start, contributions, validation_rows, seed)
     findings = {
         delta.trainer: TrainerFinding(

@@ -75,4 +75,4 @@ def show_result(result: Mapping[str, object], *, as_json: bool, text: str) -> No
         sys.stdout.write(json.dumps(result) + "\n")
         sys.stdout.flush()
     else:
-        console.print(text, markup=False)
+        console.print(text, markup=False, soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +22,9 @@ from protocol.chain import Gateway
 from protocol.chain.participation import TaskTerms, read_task
 from protocol.store import open_store
 from protocol.types import TaskId, TokenAmount, hex_of
-from tuning.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from tuning.evaluation import Evaluation
 
 __all__ = ["app"]
 
@@ -106,7 +108,7 @@ def results(
     out: Annotated[Path | None, typer.Option(help="Folder for the final adapter (PeftModel.from_pretrained).")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Held-out quality of the start, the final adapter and each trainer's last delta alone; export the final adapter."""
+    """Held-out quality of start, final adapter and each trainer's last delta alone; export the final adapter."""
     from deltaproof.results import task_results
 
     gateway = read_only_gateway(rpc, contract)
@@ -119,8 +121,8 @@ def results(
         "alone": [{"trainer": trainer, **_evaluation(e)} for trainer, e in found.alone.items()],
         "adapter": str(out) if out else None,
     }
-    lines = [f"{name:<42} loss {e.loss:.4f}  accuracy {e.accuracy:.3f}" for name, e in
-             {"start": found.start, "final": found.final, **found.alone}.items()]  # fmt: skip
+    named: dict[str, Evaluation] = {"start": found.start, "final": found.final, **found.alone}
+    lines = [f"{name:<42} loss {e.loss:.4f}  accuracy {e.accuracy:.3f}" for name, e in named.items()]
     show_result(result, as_json=as_json, text="\n".join(lines))
 
 
