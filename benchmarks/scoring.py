@@ -1,0 +1,444 @@
+"""How well and how cheaply contributions are scored: our estimators beside shapiq and pyDVL.
+
+    python benchmarks/scoring.py                      everything: writes benchmarks/results/scoring.json, docs/results/scoring.md
+    python benchmarks/scoring.py --profile short      a minute, for a look
+    python benchmarks/scoring.py --games FILE.npz     adds games from files (tables of real LoRA rounds; see games_scoring)
+
+Errors are against exact values (all coalitions for 10 and 16 players, closed forms beyond), or, for digits with 30 and 100
+players, against one run of the default estimator with 20,000 evaluations, whose own standard error the tables state.
+The public libraries live in build/scoring-peers, which is made on the first run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from games_scoring import NamedGame, SoftmaxGame, TableGame, load, save, suite
+from rich.console import Console
+from rich.table import Table
+
+from incentives.semivalues import BudgetError, estimate
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = ("pyDVL==0.10.0", "shapiq==1.4.1", "lightgbm==4.6.0", "numpy==1.26.4", "scikit-learn")
+OURS = ("auto", "kernelshap", "svarm", "antithetic", "gtg")
+TRUTH_EVALUATIONS = 20_000
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much is run: players, seeds of games, seeds of estimates by players, budgets per player."""
+
+    sizes: tuple[int, ...]
+    game_seeds: tuple[int, ...]
+    seeds: dict[int, int]
+    budgets: tuple[int, ...]
+
+
+PROFILES = {
+    "full": Profile((10, 16, 30, 100), (0, 1), {10: 4, 16: 3, 30: 2, 100: 1}, (5, 10, 20, 50)),
+    "short": Profile((10,), (0,), {10: 2}, (10, 20)),
+}
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", choices=PROFILES, default="full")
+    parser.add_argument("--games", type=Path, nargs="*", default=[], help="game files added to the suite")
+    parser.add_argument("--no-peers", action="store_true", help="leave the public libraries out")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/scoring.json")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs/results/scoring.md")
+    options = parser.parse_args()
+    profile = PROFILES[options.profile]
+    console = Console(width=170)
+
+    games = suite(profile.sizes, profile.game_seeds) + [load(path) for path in options.games]
+    truths = [truth(named) for named in games]
+    rows = []
+    for number, named in enumerate(games):
+        console.print(f"ours: {named.name}, N={named.players}")
+        rows += [dict(row, game=number) for row in ours(named, profile)]
+    if not options.no_peers:
+        rows += peers(games, profile, console)
+    results = {
+        "machine": {"processor": platform.machine(), "python": platform.python_version(), "numpy": np.__version__},
+        "profile": options.profile,
+        "truth_relative_error": {
+            f"{named.name}, N={named.players}": error for named, (_, error) in zip(games, truths, strict=True) if error
+        },
+        "figures": figures(rows, games, [values for values, _ in truths]),
+        "failures": sorted(
+            {f"{row['method']}, N={games[row['game']].players}: {row['failed']}" for row in rows if "failed" in row}
+        ),
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(results, indent=1) + "\n")
+    show(results, console)
+    options.page.parent.mkdir(parents=True, exist_ok=True)
+    options.page.write_text(page(results))
+
+
+def truth(named: NamedGame) -> tuple[np.ndarray, float]:
+    """Shapley values and their relative standard error (0 where exact)."""
+    game = named.game
+    if isinstance(game, TableGame):
+        exact = estimate(game, n_players=named.players, budget=2**named.players, seed=b"truth", batch_size=4096)
+        return exact.values, 0.0
+    if isinstance(game, SoftmaxGame):
+        long = estimate(
+            game, n_players=named.players, budget=TRUTH_EVALUATIONS, seed=b"truth", weights=game.weights, batch_size=256
+        )
+        return long.values, float(long.standard_errors.mean() / np.abs(long.values).mean())
+    return game.semivalues("shapley"), 0.0
+
+
+def budgets(named: NamedGame, profile: Profile) -> list[int]:
+    """Budgets that are not yet all coalitions."""
+    return [k * named.players for k in profile.budgets if k * named.players < 2**named.players]
+
+
+def seeds(named: NamedGame, profile: Profile) -> list[int]:
+    """Seeds of the estimates."""
+    return list(range(profile.seeds.get(named.players, 3)))
+
+
+def ours(named: NamedGame, profile: Profile) -> list[dict]:
+    """Our estimators on one game. Overhead excludes the game and a first call, which fills the caches of the index."""
+    rows = []
+    clock = Clock(named)
+    warm = budgets(named, profile)[0]
+    for method in OURS:
+        for budget in budgets(named, profile):
+            for seed in [-1, *seeds(named, profile)] if budget == warm else seeds(named, profile):
+                row = {"method": method, "source": "deltaproof", "budget": budget, "seed": seed}
+                clock.seconds, start = 0.0, time.perf_counter()
+                try:
+                    result = estimate(
+                        clock,
+                        n_players=named.players,
+                        budget=budget,
+                        seed=f"benchmark {seed}".encode(),
+                        method=method,
+                        weights=named.weights,
+                    )
+                except BudgetError as error:
+                    rows.append(row | {"failed": f"BudgetError: {error}"})
+                    break
+                overhead = time.perf_counter() - start - clock.seconds
+                if seed < 0:
+                    continue
+                rows.append(
+                    row
+                    | {
+                        "values": result.values,
+                        "errors": result.standard_errors,
+                        "evaluations": result.evaluations,
+                        "overhead_ms": 1e3 * overhead / result.evaluations,
+                    }
+                )
+    return rows
+
+
+class Clock:
+    """A game that measures the time spent inside."""
+
+    def __init__(self, named: NamedGame) -> None:
+        self.game, self.seconds = named.game, 0.0
+
+    def __call__(self, coalitions: np.ndarray) -> np.ndarray:
+        """bool [coalitions, players] -> float64 [coalitions]."""
+        start = time.perf_counter()
+        values = self.game(coalitions)
+        self.seconds += time.perf_counter() - start
+        return values
+
+
+def peers(games: list[NamedGame], profile: Profile, console: Console) -> list[dict]:
+    """The public libraries' estimates, from their own environment, two processes at a time."""
+    python = peers_environment(console)
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = []
+        for number, named in enumerate(games):
+            file = Path(folder) / f"{number}.npz"
+            save(named, file)
+            jobs.append({"file": str(file), "budgets": budgets(named, profile), "seeds": seeds(named, profile)})
+        running = []
+        for half in range(2):
+            listed, answers = Path(folder) / f"jobs{half}.json", Path(folder) / f"answers{half}.jsonl"
+            listed.write_text(json.dumps(jobs[half::2]))
+            script = str(ROOT / "benchmarks/scoring_peers.py")
+            one_thread = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+            running.append(
+                (subprocess.Popen([str(python), script, str(listed), str(answers)], env=one_thread), answers)
+            )
+        rows = []
+        for process, answers in running:
+            if process.wait() != 0:
+                raise RuntimeError(f"{process.args} ended with {process.returncode}")
+            for line in answers.read_text().splitlines():
+                row = json.loads(line)
+                rows.append(row | {"game": int(Path(row["file"]).stem), "source": "public"})
+    return rows
+
+
+def peers_environment(console: Console) -> Path:
+    """Python of the environment with the public libraries; made if it is not there."""
+    folder = ROOT / "build/scoring-peers"
+    python = folder / "bin/python"
+    ready = folder / "ready"
+    if not ready.exists():
+        console.print(f"making {folder.relative_to(ROOT)} with {', '.join(PEERS)}")
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEERS], check=True)
+        ready.touch()
+    return python
+
+
+def figures(rows: list[dict], games: list[NamedGame], truths: list[np.ndarray]) -> list[dict]:
+    """Means over seeds and over games of one name, size and budget."""
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        if "failed" in row:
+            continue
+        named, exact = games[row["game"]], truths[row["game"]]
+        key = (named.players, named.family, named.name, row["budget"] // named.players, row["source"], row["method"])
+        groups.setdefault(key, []).append(one_figure(row, exact))
+    result = []
+    for key, group in sorted(groups.items()):
+        names = ("players", "family", "game", "budget_per_player", "source", "method")
+        means = {name: float(np.mean([one[name] for one in group])) for name in group[0] if group[0][name] is not None}
+        spread = float(np.std([one["error"] for one in group]) / np.sqrt(len(group)))
+        result.append(dict(zip(names, key, strict=True)) | means | {"error_noise": spread, "runs": len(group)})
+    return result
+
+
+def one_figure(row: dict, exact: np.ndarray) -> dict:
+    """Relative mean absolute error, rank correlation, coverage and half-width of 95 % intervals of one estimate."""
+    values, scale = np.array(row["values"]), np.abs(exact).mean()
+    wrong = np.abs(values - exact)
+    errors = row.get("errors")
+    tolerance = 1e-9 * scale
+    return {
+        "error": float(wrong.mean() / scale),
+        "spearman": spearman(values, exact),
+        "coverage": None if errors is None else float((wrong <= 1.96 * np.array(errors) + tolerance).mean()),
+        "half_width": None if errors is None else float(1.96 * np.mean(errors) / scale),
+        "overhead_ms": row["overhead_ms"],
+        "evaluations": float(row["evaluations"]),
+    }
+
+
+def spearman(left: np.ndarray, right: np.ndarray) -> float:
+    """Rank correlation with mean ranks for ties (values closer than 1e-9 of the largest count as tied)."""
+    ranks = []
+    for values in (left, right):
+        rounded = np.round(values / max(float(np.abs(values).max()), 1e-300), 9)
+        unique, inverse, counts = np.unique(rounded, return_inverse=True, return_counts=True)
+        del unique
+        ranks.append((np.cumsum(counts) - (counts - 1) / 2)[inverse])
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def comparison(results: dict) -> list[dict]:
+    """One row per game and budget: the default beside the public estimator with the least mean error there."""
+    lines = []
+    cells: dict[tuple, list[dict]] = {}
+    for figure in results["figures"]:
+        key = (figure["players"], figure["family"], figure["game"], figure["budget_per_player"])
+        cells.setdefault(key, []).append(figure)
+    for key, group in sorted(cells.items()):
+        auto = next(figure for figure in group if figure["method"] == "auto")
+        public = min((f for f in group if f["source"] == "public"), key=lambda f: f["error"], default=None)
+        lines.append({"key": key, "auto": auto, "public": public})
+    return lines
+
+
+def cells_of(line: dict) -> list[str]:
+    """Text of one comparison row."""
+    (players, _, game, budget), auto, public = line["key"], line["auto"], line["public"]
+    best = ["-", "-", "-"]
+    if public:
+        noise = 2 * float(np.hypot(auto["error_noise"], public["error_noise"]))
+        worse = auto["error"] > public["error"] + noise
+        best = [
+            f"{public['error']:.4f}",
+            public["method"],
+            "**worse**" if worse else f"{public['error'] / auto['error']:.1f}x",
+        ]
+    return [
+        str(players),
+        game,
+        f"{budget} N",
+        f"{auto['error']:.4f}",
+        f"{auto['spearman']:.3f}",
+        f"{auto['coverage']:.2f}",
+        f"{auto['half_width']:.3f}",
+        f"{auto['overhead_ms']:.3f}",
+        *best,
+    ]
+
+
+HEADINGS = [
+    "N",
+    "game",
+    "budget",
+    "error",
+    "rank corr.",
+    "coverage",
+    "half-width",
+    "ms/eval.",
+    "best public",
+    "which",
+    "gain",
+]
+
+
+def aims(results: dict) -> list[list[str]]:
+    """What was aimed for, what came out, as text cells."""
+    lines = comparison(results)
+
+    def worst(players: int, budget: int, name: str) -> tuple[float, str]:
+        pick = max if name == "error" else min
+        chosen = [x for x in lines if x["key"][0] == players and x["key"][1] == "averaging" and x["key"][3] == budget]
+        line = pick(chosen, key=lambda x: x["auto"][name], default=None)
+        return (float("nan"), "not run") if line is None else (line["auto"][name], line["key"][2])
+
+    rows = []
+    for players, budget, name, limit, sign in [
+        (10, 20, "error", 0.03, 1),
+        (16, 20, "error", 0.05, 1),
+        (10, 20, "spearman", 0.98, -1),
+        (16, 20, "spearman", 0.98, -1),
+        (10, 10, "error", 0.10, 1),
+        (16, 10, "error", 0.10, 1),
+    ]:
+        value, game = worst(players, budget, name)
+        met = "not run" if np.isnan(value) else "yes" if sign * (value - limit) <= 0 else "no"
+        relation = "at most" if sign > 0 else "at least"
+        rows.append(
+            [f"{name}, averaging games, N={players}, {budget} N: {relation} {limit}", f"{value:.4f} ({game})", met]
+        )
+    coverage = [x["auto"]["coverage"] for x in lines]
+    low = min(lines, key=lambda x: x["auto"]["coverage"])
+    rows.append(
+        ["mean coverage of 95 % intervals at least 0.90", f"{np.mean(coverage):.3f}", yes(np.mean(coverage) >= 0.9)]
+    )
+    rows.append(
+        [
+            "coverage at least 0.90 in every row",
+            f"least {low['auto']['coverage']:.2f} (N={low['key'][0]}, {low['key'][2]}, {low['key'][3]} N)",
+            yes(low["auto"]["coverage"] >= 0.9),
+        ]
+    )
+    worse = [x for x in lines if cells_of(x)[-1] == "**worse**"]
+    named = "; ".join(f"N={x['key'][0]} {x['key'][2]} {x['key'][3]} N" for x in worse)
+    rows.append(
+        [
+            "never worse than the best public one by more than noise",
+            f"{len(worse)} of {len(lines)} rows {named}",
+            yes(not worse),
+        ]
+    )
+    slow = max(lines, key=lambda x: x["auto"]["overhead_ms"])
+    typical = float(np.median([x["auto"]["overhead_ms"] for x in lines]))
+    rows.append(
+        [
+            "overhead below 0.02 ms an evaluation",
+            f"median {typical:.3f}, most {slow['auto']['overhead_ms']:.3f} (N={slow['key'][0]}, {slow['key'][3]} N)",
+            yes(slow["auto"]["overhead_ms"] < 0.02),
+        ]
+    )
+    return rows
+
+
+def yes(met: bool) -> str:
+    """Text of a verdict."""
+    return "yes" if met else "no"
+
+
+def show(results: dict, console: Console) -> None:
+    """Print both tables."""
+    for title, headings, rows in [
+        ("the default beside the best public estimator", HEADINGS, [cells_of(line) for line in comparison(results)]),
+        ("aims", ["aim", "measured", "met"], aims(results)),
+    ]:
+        table = Table(*headings, title=title)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    for failure in results["failures"]:
+        console.print(f"failed: {failure}")
+
+
+def page(results: dict) -> str:
+    """The results as Markdown."""
+    lines = [
+        "# Contribution scoring, measured",
+        "",
+        "Written by `python benchmarks/scoring.py` from `benchmarks/results/scoring.json`; do not edit.",
+        "",
+        "Error is the mean absolute error over players, relative to the mean absolute Shapley value; half-width is that of the",
+        "95 % interval, on the same scale; coverage is the share of players whose interval holds the true value. The budget",
+        "counts distinct coalitions. Overhead excludes the game itself. `best public` is the estimator of shapiq 1.4.1 or",
+        "pyDVL 0.10.0 with the least mean error in that very row (picked after the fact, which favours it); gain is its error",
+        "over ours. **worse** means: beyond twice the standard error of the difference. All are means over seeds, and over two",
+        "games each for N=10.",
+        "",
+    ]
+    lines += markdown(["aim", "measured", "met"], aims(results))
+    lines += ["", "## The default estimator beside the best public one", ""]
+    lines += markdown(HEADINGS, [cells_of(line) for line in comparison(results)])
+    lines += ["", "## Every estimator at 20 N", "", "Mean over the games of a family: relative error (coverage).", ""]
+    lines += markdown(*every_method(results, 20))
+    if results["truth_relative_error"]:
+        lines += ["", "## Where the reference is a long run", ""]
+        lines += ["Its own mean relative standard error:", ""]
+        lines += [f"- {name}: {error:.4f}" for name, error in results["truth_relative_error"].items()]
+    if results["failures"]:
+        lines += ["", "## What failed", ""]
+        lines += [f"- {failure}" for failure in results["failures"]]
+    return "\n".join(lines) + "\n"
+
+
+def every_method(results: dict, budget: int) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows: methods by number of players and family."""
+    chosen = [figure for figure in results["figures"] if figure["budget_per_player"] == budget]
+    columns = sorted({(figure["players"], figure["family"]) for figure in chosen})
+    rows = []
+    for source, method in sorted({(figure["source"], figure["method"]) for figure in chosen}):
+        cells = [f"{method} ({source})" if source == "deltaproof" else method]
+        for column in columns:
+            group = [
+                f
+                for f in chosen
+                if (f["players"], f["family"]) == column and f["method"] == method and f["source"] == source
+            ]
+            covered = [f["coverage"] for f in group if "coverage" in f]
+            text = f"{np.mean([f['error'] for f in group]):.3f}" if group else "-"
+            cells.append(text + (f" ({np.mean(covered):.2f})" if covered else ""))
+        rows.append(cells)
+    return ["estimator", *(f"N={players} {family}" for players, family in columns)], rows
+
+
+def markdown(headings: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table."""
+    return [
+        "| " + " | ".join(headings) + " |",
+        "|" + "---|" * len(headings),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+
+
+if __name__ == "__main__":
+    main()
