@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from protocol.chain import Deployment
-from protocol.errors import DeploymentError, WrongChain
-from protocol.types import address
+from deltaproof.chain_node import start_node
+from protocol.chain import Deployment, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_account
+from protocol.chain.enums import Role
+from protocol.chain.events.rounds import NewTasksPaused
+from protocol.errors import ContractRevert, DeploymentError, WrongChain
+from protocol.types import TokenAmount, address
 from tests.protocol.chain_world import World
 
 
@@ -53,3 +56,18 @@ def test_deployment_that_does_not_fit_is_refused(world: World) -> None:
         Deployment.at(world.connection, address("0x" + "77" * 20))
     with pytest.raises(DeploymentError, match="is not the TaskManager"):
         Deployment.at(world.connection, modules.registry)
+
+
+def test_same_contracts_and_gateway_work_on_ganache(tmp_path: Path) -> None:
+    with start_node("ganache", accounts=1) as node:
+        connection = connect(node.rpc_url)
+        account = load_account(node.private_keys[0])
+        with TransactionSender(connection, account, state_folder=tmp_path) as sender:
+            deployment = deploy_all(connection, sender, DeployParams(guardian=sender.address))
+            gateway = Gateway(connection, deployment, sender)
+            gateway.tasks.set_new_tasks_paused(True)
+            with pytest.raises(ContractRevert) as caught:
+                gateway.registry.deposit(Role.TRAINER, TokenAmount(0))
+            assert caught.value.name == "ZeroAmount"
+            events = list(gateway.events.read(deployment.block, connection.block_number()))
+            assert [entry.event for entry in events] == [NewTasksPaused(paused=True)]

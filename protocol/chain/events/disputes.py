@@ -5,12 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protocol.chain.dispute_structs import ChunkOpening, Demand, RevotePhase
-from protocol.chain.events.base import Event, RoundEvent
 from protocol.chain.enums import Fault
+from protocol.chain.events.base import Event, RoundEvent
 from protocol.chain.structs import ScoreLeaf
 from protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
 
-__all__ = ["CommitteeDrawn", "CommitteePaid", "DemandOpened", "DemandUnanswered", "EquivocationProven", "FaultProven", "OpeningAnswered", "RevoteClosed", "RevoteOpened", "RevotePhaseStarted", "ScoreAnswered", "SettlementFaultProven", "SignerSlashed", "VoteCommitted", "VoteRevealed",]
+__all__ = [
+    "CommitteeDrawn",
+    "CommitteePaid",
+    "DemandOpened",
+    "DemandUnanswered",
+    "EquivocationProven",
+    "FaultProven",
+    "OpeningAnswered",
+    "RevoteClosed",
+    "RevoteOpened",
+    "RevotePhaseStarted",
+    "ScoreAnswered",
+    "SettlementFaultProven",
+    "SignerSlashed",
+    "VoteCommitted",
+    "VoteRevealed",
+]
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,46 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protocol.chain.events.base import Event, RoundEvent, TaskEvent
 from protocol.chain.enums import Fault, Role
+from protocol.chain.events.base import Event, RoundEvent, TaskEvent
 from protocol.chain.structs import BatchReveal, G1Point, G2Point
 from protocol.types import Address, Digest32, TokenAmount
 
-__all__ = ["AttestationCommitted", "AttestationDisqualified", "AttestationRevealed", "BatchCommitted", "BatchRevealed", "BondForfeited", "Committed", "CreditMoved", "CreditWithdrawn", "FeesClaimed", "FeesFixed", "KeyRegistered", "OpeningsPublished", "Revealed", "SlashRewardsAdded", "SlashRewardsBurned", "StakeDeposited", "StakeLocked", "StakeSlashed", "StakeToppedUp", "StakeUnlocked", "StakeWithdrawn", "TrainerEnrolled", "TrainerReleased", "TrainerSlashed", "TrainerStopped", "UnbondingStarted", "VerifierActivity", "VerifierEnrolled", "VerifierReleased", "VerifierSetChanged", "VerifierSlashed", "VerifierStopped",]
+__all__ = [
+    "AttestationCommitted",
+    "AttestationDisqualified",
+    "AttestationRevealed",
+    "BatchCommitted",
+    "BatchRevealed",
+    "BondForfeited",
+    "Committed",
+    "CreditMoved",
+    "CreditWithdrawn",
+    "FeesClaimed",
+    "FeesFixed",
+    "KeyRegistered",
+    "OpeningsPublished",
+    "Revealed",
+    "SlashRewardsAdded",
+    "SlashRewardsBurned",
+    "StakeDeposited",
+    "StakeLocked",
+    "StakeSlashed",
+    "StakeToppedUp",
+    "StakeUnlocked",
+    "StakeWithdrawn",
+    "TrainerEnrolled",
+    "TrainerReleased",
+    "TrainerSlashed",
+    "TrainerStopped",
+    "UnbondingStarted",
+    "VerifierActivity",
+    "VerifierEnrolled",
+    "VerifierReleased",
+    "VerifierSetChanged",
+    "VerifierSlashed",
+    "VerifierStopped",
+]
 
 
 @dataclass(frozen=True)

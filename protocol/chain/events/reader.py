@@ -51,9 +51,7 @@ class LogReader:
         self._connection = connection
         self._contracts = tuple(contracts)
 
-    def read(
-        self, first_block: int, last_block: int, kinds: Collection[type[Event]] = ()
-    ) -> Iterator[LoggedEvent]:
+    def read(self, first_block: int, last_block: int, kinds: Collection[type[Event]] = ()) -> Iterator[LoggedEvent]:
         """Events of blocks first..last in chain order; with `kinds`, these only.
 
         Raises ChainUnavailable if the node does not answer, ChainError if it refuses even single blocks.

@@ -4,13 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protocol.chain.events.base import Event, RoundEvent, TaskEvent
 from protocol.chain.enums import Outcome, Phase
+from protocol.chain.events.base import Event, RoundEvent, TaskEvent
 from protocol.chain.structs import TaskParams
 from protocol.settlement import Settlement
 from protocol.types import Address, Digest32, TokenAmount
 
-__all__ = ["ChallengeSeedDrawn", "Claimed", "FeePaid", "HeldOutRevealed", "NewTasksPaused", "OrderSeedDrawn", "PhaseStarted", "RoundAllocated", "RoundEnded", "RoundExpired", "RoundOpened", "RoundReserved", "RoundReturned", "SeedFixed", "SeedRearmed", "SeedRequested", "SettlementPosted", "SettlementVoided", "SponsorWithdrew", "TaskCancelled", "TaskCreated", "TaskFunded", "ValidationRevealed",]
+__all__ = [
+    "ChallengeSeedDrawn",
+    "Claimed",
+    "FeePaid",
+    "HeldOutRevealed",
+    "NewTasksPaused",
+    "OrderSeedDrawn",
+    "PhaseStarted",
+    "RoundAllocated",
+    "RoundEnded",
+    "RoundExpired",
+    "RoundOpened",
+    "RoundReserved",
+    "RoundReturned",
+    "SeedFixed",
+    "SeedRearmed",
+    "SeedRequested",
+    "SettlementPosted",
+    "SettlementVoided",
+    "SponsorWithdrew",
+    "TaskCancelled",
+    "TaskCreated",
+    "TaskFunded",
+    "ValidationRevealed",
+]
 
 
 @dataclass(frozen=True)
