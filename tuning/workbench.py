@@ -62,10 +62,11 @@ class Workbench:
         precision = precision or training_precision(spec)
         if device.startswith("cuda"):
             _be_deterministic_on_cuda()
-        base = load_base(spec.model, spec.method.seed, precision, device)
         method = create_method(spec.method)
-        with computing_in(precision):
-            model = method.attach(base.model, spec.model.kind, spec.method.seed).to(device)
+        with torch.random.fork_rng(devices=[]):  # libraries draw values that are then overwritten
+            base = load_base(spec.model, spec.method.seed, precision, device)
+            with computing_in(precision):
+                model = method.attach(base.model, spec.model.kind, spec.method.seed).to(device)
         model.train(spec.training.dropout)
         trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
         layout = Layout.of({name: tuple(p.shape) for name, p in trainable.items()})
