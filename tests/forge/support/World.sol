@@ -53,16 +53,19 @@ contract World {
     }
 
     function deploy() internal {
-        token = new DemoToken();
+        token = DemoToken(vm.deployCode("DemoToken.sol"));
         Modules memory set = moduleSet(vm.getNonce(address(this)));
-        registry = new StakeRegistry(set, address(token), 7 days, uint96(100 * UNIT));
-        beacon = new BlockhashBeacon(1);
-        tasks = new TaskManager(set, guardian);
-        trainerPool = new TrainerPool(set);
-        verifierPool = new VerifierPool(set);
-        vault = new RewardVault(set);
-        court = new DisputeCourt(set, courtParams());
-        faults = new FaultProver(set);
+        bytes memory modules = abi.encode(set);
+        bytes memory stakes = abi.encode(set, address(token), uint64(7 days), uint96(100 * UNIT));
+        // By name, so that no test carries the code of the contracts, which would be compiled into each.
+        registry = StakeRegistry(vm.deployCode("StakeRegistry.sol", stakes));
+        beacon = BlockhashBeacon(vm.deployCode("BlockhashBeacon.sol", abi.encode(uint32(1))));
+        tasks = TaskManager(vm.deployCode("TaskManager.sol", abi.encode(set, guardian)));
+        trainerPool = TrainerPool(vm.deployCode("TrainerPool.sol", modules));
+        verifierPool = VerifierPool(vm.deployCode("VerifierPool.sol", modules));
+        vault = RewardVault(vm.deployCode("RewardVault.sol", modules));
+        court = DisputeCourt(vm.deployCode("DisputeCourt.sol", abi.encode(set, courtParams())));
+        faults = FaultProver(vm.deployCode("FaultProver.sol", modules));
     }
 
     function moduleSet(uint256 nonce) internal view returns (Modules memory) {
