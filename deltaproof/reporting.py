@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -21,7 +22,7 @@ class JsonReporter:
         self._lock = threading.Lock()
 
     def __call__(self, event: str, message: str, **fields: object) -> None:
-        line = json.dumps({"event": event, "message": message, **_plain(fields)})
+        line = json.dumps({"event": event, "at": round(time.time(), 2), "message": message, **_plain(fields)})
         with self._lock:
             sys.stdout.write(line + "\n")
             sys.stdout.flush()

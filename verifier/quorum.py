@@ -49,6 +49,8 @@ class QuorumDesk:
         self.gateway, self.store, self.task_id, self.spec = gateway, store, task_id, spec
         self.log, self.key, self.report = log, key, report
         self._keys: dict[Address, PublicKey] = {}
+        self._verified: dict[tuple[Digest32, Address], Signature] = {}
+        """Signatures that hold; each costs half a second to check."""
 
     def compose(self, round_: RoundIndex) -> SettlementProposal:
         """The settlement of the round. Raises ValueError if nothing usable was revealed."""
@@ -77,7 +79,9 @@ class QuorumDesk:
         """Publish the leaves and this verifier's signature; returns the digest that was signed."""
         self.store.put_proposal(self.task_id, round_, self.gateway.account, proposal)
         digest = proposal.settlement.signing_digest(self.gateway.context(self.task_id, round_))
-        self.store.put_signature(digest, self.gateway.account, self.key.sign(SETTLEMENT_DOMAIN, digest))
+        signature = self.key.sign(SETTLEMENT_DOMAIN, digest)
+        self.store.put_signature(digest, self.gateway.account, signature)
+        self._verified[digest, self.gateway.account] = signature
         return digest
 
     def proof(self, round_: RoundIndex, digest: Digest32, *, all_signers: bool) -> QuorumProof | None:
@@ -115,6 +119,8 @@ class QuorumDesk:
         return attestation if fits else None
 
     def _valid_signature(self, verifier: Address, digest: Digest32) -> Signature | None:
+        if (digest, verifier) in self._verified:
+            return self._verified[digest, verifier]
         try:
             signature = self.store.get_signature(digest, verifier)
         except ArtifactMissing:
@@ -124,7 +130,11 @@ class QuorumDesk:
         except ArtifactError as error:
             self.report("unusable", f"signature of {verifier}: {error}")
             return None
-        return signature if verify(self._key_of(verifier), SETTLEMENT_DOMAIN, digest, signature) else None
+        if not verify(self._key_of(verifier), SETTLEMENT_DOMAIN, digest, signature):
+            self.report("unusable", f"signature of {verifier} does not hold")
+            return None
+        self._verified[digest, verifier] = signature
+        return signature
 
     def _key_of(self, verifier: Address) -> PublicKey:
         if verifier not in self._keys:

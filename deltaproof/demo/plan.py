@@ -21,10 +21,10 @@ class Participant:
 DEPLOYER = Participant("deployer", 0)
 SPONSOR = Participant("sponsor", 1)
 TRAINERS = (
-    Participant("alice", 2, shard="imdb", about="film sentences"),
-    Participant("bob", 3, shard="yelp", about="restaurant sentences"),
-    Participant("carol", 4, shard="amazon", about="product sentences"),
-    Participant("nora", 5, shard="noisy", about="honest work, 90 % of the labels flipped"),
-    Participant("mallory", 6, honest=False, shard="cheat", about="skips half of the steps and makes them up"),
+    Participant("alice", 2, shard="imdb", about="films"),
+    Participant("bob", 3, shard="yelp", about="restaurants"),
+    Participant("carol", 4, shard="amazon", about="products"),
+    Participant("nora", 5, shard="noisy", about="90 % flipped labels"),
+    Participant("mallory", 6, honest=False, shard="cheat", about="skips half the steps"),
 )
 VERIFIERS = (Participant("victor", 7), Participant("vera", 8), Participant("vincent", 9))

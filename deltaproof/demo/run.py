@@ -119,7 +119,7 @@ class _Stage:
             self._start(verifier, ["verifier", "run", "--task", str(task)])
         for trainer in TRAINERS:
             arguments = ["trainer", "run", "--task", str(task), "--data", str(shards[trainer.shard])]
-            self._start(trainer, arguments if trainer.honest else [*arguments, "--conduct", "skip-half"])
+            self._start(trainer, arguments if trainer.honest else [*arguments, "--conduct", "skip-half", "--top-up"])
         enrolled = ["--trainers", str(len(TRAINERS)), "--verifiers", str(len(VERIFIERS))]
         self._start(SPONSOR, ["sponsor", "run", "--task", str(task), *enrolled])
         names = [p.name for p in (SPONSOR, *TRAINERS, *VERIFIERS)]

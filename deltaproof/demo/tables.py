@@ -42,9 +42,9 @@ def _trainers(summary: Mapping[str, Any]) -> Table:
     table = Table(title="trainers: verdict, score ± standard error (milli-nats), pay (DEMO)", title_justify="left")
     rounds = _rounds(summary)
     table.add_column("trainer", style="bold")
-    table.add_column("what it does")
+    table.add_column("data and conduct", no_wrap=True)
     for number in rounds:
-        table.add_column(f"round {number}", justify="right")
+        table.add_column(f"round {number}", justify="right", no_wrap=True)
     table.add_column("total pay", justify="right")
     table.add_column("slashed", justify="right")
     for participant in TRAINERS:
@@ -86,7 +86,7 @@ def _verifiers(summary: Mapping[str, Any]) -> Table:
 
 
 def _accuracy(summary: Mapping[str, Any]) -> Table:
-    table = Table(title="held-out accuracy (test set nobody saw before the end)", title_justify="left")
+    table = Table(title="accuracy on the held-out test set", title_justify="left")
     table.add_column("adapter", style="bold")
     table.add_column("accuracy", justify="right")
     names = {"start": "start", "final": "final, all rounds"}
