@@ -217,7 +217,9 @@ contract TrainersTest is World {
         vm.expectPartialRevert(ITrainerPool.BondOutstanding.selector);
         trainerPool.commit(id, "again");
         trainerPool.forfeitBond(id, 1, trainers[0]);
-        vm.assertEq(trainerPool.enrolmentOf(id, trainers[0]).activeUntil, 2, "takes part to the end of the running round");
+        vm.assertEq(
+            trainerPool.enrolmentOf(id, trainers[0]).activeUntil, 2, "takes part to the end of the running round"
+        );
         commit(id, trainers[0]);
         expirePhase(id);
         expirePhase(id);
