@@ -1,15 +1,16 @@
 """Cooperative games whose semivalues are known in closed form: oracles for the estimators.
 
-Every game is called like any other (bool [coalitions, players] -> float64 [coalitions]) and has `semivalues(index)`, the
-exact values by any semivalue, float64 [players]. With P(s) the probability that an index gives to meeting s others, a
-uniform set of s of the N-1 others contains m given ones with probability C(N-1-m, s-m) / C(N-1, s) and avoids them with
-probability C(N-1-m, s) / C(N-1, s).
+Every game is called like any other (bool [coalitions, players] -> float64 [coalitions]) and has
+`semivalues(index)`, the exact values by any semivalue, float64 [players]. With P(s) the probability that an index
+gives to meeting s others, a uniform set of s of the N-1 others contains m given ones with probability C(N-1-m, s-m)
+/ C(N-1, s) and avoids them with probability C(N-1-m, s) / C(N-1, s).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
 from math import comb
 
 import numpy as np
@@ -66,10 +67,10 @@ class Additive(ClosedFormGame):
 
     def __call__(self, coalitions: Bools) -> Floats:
         """See the base class."""
-        return np.where(coalitions, np.array(self.amounts), 0.0).sum(axis=1)
+        return np.asarray(np.where(coalitions, np.array(self.amounts), 0.0).sum(axis=1))
 
     def _semivalues(self, index: Index) -> Floats:
-        return np.array(self.amounts) * index.size_share.sum()
+        return np.asarray(np.array(self.amounts) * index.size_share.sum())
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,15 @@ class Airport(ClosedFormGame):
 
     def __call__(self, coalitions: Bools) -> Floats:
         """See the base class."""
-        return np.where(coalitions, np.array(self.costs), 0.0).max(axis=1)
+        return np.asarray(np.where(coalitions, np.array(self.costs), 0.0).max(axis=1))
 
     def _semivalues(self, index: Index) -> Floats:
-        # v is a sum of "somebody needs this stretch" games: a player gains a stretch if all others who need it are absent.
+        # v is a sum of "somebody needs this stretch" games: a player gains a stretch if all others who need it are
+        # absent.
         costs = np.array(self.costs)
         stretches = np.unique(np.concatenate([[0.0], costs]))
         result = np.zeros(self.n_players)
-        for low, high in zip(stretches[:-1], stretches[1:], strict=True):
+        for low, high in pairwise(stretches):
             users = costs >= high
             result[users] += (high - low) * _avoids(index, int(users.sum()) - 1)
         return result
@@ -130,7 +132,7 @@ class Unanimity(ClosedFormGame):
 
 @dataclass(frozen=True)
 class Gloves(ClosedFormGame):
-    """v(S) = pairs of one left and one right glove; the first `left` players own left ones (Shapley and Shubik 1969)."""
+    """v(S) = pairs of one left and one right glove; the first `left` players own left ones."""
 
     left: int
     right: int
@@ -143,7 +145,7 @@ class Gloves(ClosedFormGame):
     def __call__(self, coalitions: Bools) -> Floats:
         """See the base class."""
         lefts = coalitions[:, : self.left].sum(axis=1)
-        return np.minimum(lefts, coalitions.sum(axis=1) - lefts).astype(np.float64)
+        return np.asarray(np.minimum(lefts, coalitions.sum(axis=1) - lefts), dtype=np.float64)
 
     def _semivalues(self, index: Index) -> Floats:
         owns_left = self._value_of_one(index, self.left, self.right)
@@ -177,7 +179,7 @@ class WeightedVoting(ClosedFormGame):
 
     def __call__(self, coalitions: Bools) -> Floats:
         """See the base class."""
-        return (np.where(coalitions, np.array(self.votes), 0).sum(axis=1) >= self.quota).astype(np.float64)
+        return np.asarray((np.where(coalitions, np.array(self.votes), 0).sum(axis=1) >= self.quota), dtype=np.float64)
 
     def _semivalues(self, index: Index) -> Floats:
         return np.array([self._pivots(index, player) for player in range(self.n_players)])

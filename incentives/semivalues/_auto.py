@@ -2,13 +2,14 @@
 
 1. Ask for a stratified design of complementary pairs (`_design`).
 2. Fit a surrogate (`_surrogate`). Its left-out residuals are what it errs by on coalitions it has not seen.
-3. phi = index of the surrogate, with the true value wherever it was asked for, + gamma D. D weighs the left-out residuals
-   up to the coalitions never asked for (difference estimator: Saerndal, Swensson and Wretman 1992): with gamma = 1 the
-   surrogate's bias is gone in expectation, at the price of D's noise. gamma is the positive-part James-Stein weight: how
-   far the mean square of D over players exceeds that of its noise.
-4. Errors. The estimate is linear in the sampled values, so leaving a pair out moves it by weight times left-out residual:
-   the sum of squares is the jackknife's variance (HC3; MacKinnon and White 1985). To it comes the scatter of residuals
-   never asked for, and the bias that gamma < 1 leaves. None of this takes the surrogate's word for its own precision.
+3. phi = index of the surrogate, with the true value wherever it was asked for, + gamma D. D weighs the left-out
+   residuals up to the coalitions never asked for (difference estimator: Saerndal, Swensson and Wretman 1992): with
+   gamma = 1 the surrogate's bias is gone in expectation, at the price of D's noise. gamma is the positive-part
+   James-Stein weight: how far the mean square of D over players exceeds that of its noise.
+4. Errors. The estimate is linear in the sampled values, so leaving a pair out moves it by weight times left-out
+   residual: the sum of squares is the jackknife's variance (HC3; MacKinnon and White 1985). To it comes the scatter
+   of residuals never asked for, and the bias that gamma < 1 leaves. None of this takes the surrogate's word for its
+   own precision.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import numpy as np
 from incentives.semivalues._design import pair_design
 from incentives.semivalues._index import Index
 from incentives.semivalues._integrate import expanded
-from incentives.semivalues._kernels import points
 from incentives.semivalues._kernel_index import kernel_index
+from incentives.semivalues._kernels import points
 from incentives.semivalues._linalg import product
 from incentives.semivalues._oracle import Oracle
 from incentives.semivalues._result import Estimate, Floats

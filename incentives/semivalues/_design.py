@@ -2,9 +2,10 @@
 
 The size of a coalition gets evaluations in proportion to C(N, s) sqrt(sum_i c_i(S)^2), c_i being its coefficient in the
 index: the allocation with the least variance for residuals that are alike in all sizes (Neyman 1934). Two departures,
-found on games that average deltas, whose values vary more among small coalitions: a mild tilt to small sizes, and single
-players (with their complements) are evaluated completely where that is affordable. Small strata are anyway. The inclusion probability of every coalition is known, which is what lets residuals be weighed up
-to the whole game (Horvitz and Thompson 1952).
+found on games that average deltas, whose values vary more among small coalitions: a mild tilt to small sizes, and
+single players (with their complements) are evaluated completely where that is affordable. Small strata are anyway.
+The inclusion probability of every coalition is known, which is what lets residuals be weighed up to the whole game
+(Horvitz and Thompson 1952).
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from incentives.semivalues._index import Index
 from incentives.semivalues._result import Bools, BudgetError, Floats, Ints
 from incentives.semivalues._stream import Stream
 
-
 _BORDER_PAIRS = 0.5
 """Single players are all evaluated if that takes no more than this share of the pairs ..."""
 _BORDER_NEED = 0.125
@@ -29,8 +29,8 @@ _BORDER_NEED = 0.125
 class Design:
     """coalitions: bool [n, players], complements next to each other.
 
-    probability: float64 [n], of being in the design; expected: float64 [n], how many coalitions of the same size were to
-    be expected in it (probability = expected / C(N, s), but that quotient loses everything for many players).
+    probability: float64 [n], of being in the design; expected: float64 [n], how many coalitions of the same size were
+    to be expected in it (probability = expected / C(N, s), but that quotient loses everything for many players).
     """
 
     coalitions: Bools
@@ -122,7 +122,7 @@ def _distinct(size: int, count: int, players: int, stream: Stream) -> Bools:
         everything = _all_of_size(size, players)
         chosen = everything[stream.permutations(1, len(everything))[0][:count]]
         flip = stream.words(count) >> np.uint64(63) == 1
-        return np.where(flip[:, None] & half, ~chosen, chosen)
+        return np.asarray(np.where(flip[:, None] & half, ~chosen, chosen))
     found: dict[bytes, Bools] = {}
     while len(found) < count:  # at most a quarter of the stratum is wanted, so every draw is new with chance >= 3/4
         for row in stream.coalitions(np.full(count, size), players):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import numpy as np
@@ -17,7 +18,15 @@ from incentives.semivalues._result import Estimate, Floats, Game, ScoringError, 
 from incentives.semivalues._strata import stratified, svarm
 from incentives.semivalues._stream import Stream
 
-METHODS = ("auto", "exact", "permutation", "antithetic", "truncated", "gtg", "kernelshap", "svarm", "stratified")
+_SAMPLERS: dict[str, Callable[[Oracle, Index, Stream], Estimate]] = {
+    "permutation": _permutations.permutation,
+    "antithetic": _permutations.antithetic,
+    "truncated": _permutations.truncated,
+    "gtg": _permutations.gtg,
+    "svarm": svarm,
+    "stratified": stratified,
+}
+METHODS = ("auto", "exact", "kernelshap", *_SAMPLERS)
 _SHAPLEY_ONLY = {
     "kernelshap": "its regression is the Shapley kernel's",
     "gtg": "its truncation rule is about v(all) - v(none), which only Shapley values share out",
@@ -42,7 +51,8 @@ def estimate(
 
     game: bool [coalitions, players] -> float64 [coalitions], finite, a function of the coalition alone.
     budget: most distinct coalitions the game may be asked for. If all 2^n_players fit, values are exact by any method.
-    seed: any bytes; the result is a function of the game's values and the arguments, but not of `workers` or `executor`.
+    seed: any bytes; the result is a function of the game's values and the arguments, but not of `workers` or
+    `executor`.
     index: "shapley", "banzhaf", "beta(a,b)" or "leave_one_out" (always computed, from n_players + 1 coalitions).
     method: one of METHODS.
     weights: positive aggregation weights [players], in any unit; equal if None. Only "auto" uses them.
@@ -65,23 +75,11 @@ def _run(method: str, oracle: Oracle, index: Index, weights: Floats, seed: bytes
     if fits or method == "exact" or index.name == "leave_one_out":
         return exact(oracle, index)
     stream = Stream(seed, method)
-    match method:
-        case "auto":
-            return auto(oracle, index, weights, seed)
-        case "kernelshap":
-            return kernelshap(oracle, stream)
-        case "svarm":
-            return svarm(oracle, index, stream)
-        case "stratified":
-            return stratified(oracle, index, stream)
-        case "permutation":
-            return _permutations.permutation(oracle, index, stream)
-        case "antithetic":
-            return _permutations.antithetic(oracle, index, stream)
-        case "truncated":
-            return _permutations.truncated(oracle, index, stream)
-        case _:
-            return _permutations.gtg(oracle, index, stream)
+    if method == "auto":
+        return auto(oracle, index, weights, seed)
+    if method == "kernelshap":
+        return kernelshap(oracle, stream)
+    return _SAMPLERS[method](oracle, index, stream)
 
 
 def _checked(players: int, budget: int, seed: bytes, index: str, method: str, workers: int, batch_size: int) -> Index:

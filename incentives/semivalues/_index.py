@@ -2,8 +2,8 @@
 
 A semivalue weighs the marginal contributions v(S + i) - v(S) by the size s of S alone: phi_i = sum_S p(s) * marginal.
 With an inclusion probability t drawn from a distribution mu, p(s) = E[t^s (1-t)^(N-1-s)]:
-Shapley (1953) is mu = uniform, Banzhaf (1965) is t = 1/2, Beta(a, b) (Kwon and Zou 2022) is t ~ Beta(b, a), so that a > b
-favours small coalitions; Beta(1,1) is Shapley. Leave-one-out is t = 1: only v(all) - v(all but i).
+Shapley (1953) is mu = uniform, Banzhaf (1965) is t = 1/2, Beta(a, b) (Kwon and Zou 2022) is t ~ Beta(b, a), so that a
+> b favours small coalitions; Beta(1,1) is Shapley. Leave-one-out is t = 1: only v(all) - v(all but i).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The index of a function that costs nothing to evaluate, as a weighted sum over nodes.
 
-For few players the nodes are all coalitions. For more they are a large design of its own, and the weights are those of a
-difference estimator: phi(f) = phi(h) + weighed-up (f - h), where h is fitted to f on the nodes and linear in the members
-with coefficients that depend on the size, so that phi(h) is a closed form. Nodes and weights belong to the index and the
-number of players alone; they are computed once.
+For few players the nodes are all coalitions. For more they are a large design of its own, and the weights are those
+of a difference estimator: phi(f) = phi(h) + weighed-up (f - h), where h is fitted to f on the nodes and linear in the
+members with coefficients that depend on the size, so that phi(h) is a closed form. Nodes and weights belong to the
+index and the number of players alone; they are computed once.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ def _features(coalitions: Bools) -> Floats:
 def _closed(index: Index) -> Floats:
     """Index of every feature as a game on the sizes 1..N-1, 0 for none and all: float64 [4 + 4 players, players].
 
-    phi_i = sum_s P(s-1) E[h | i in, |S|=s] - P(s) E[h | i out, |S|=s], and E[z_j] given the size is (s-1)/(N-1) or s/(N-1).
+    phi_i = sum_s P(s-1) E[h | i in, |S|=s] - P(s) E[h | i out, |S|=s], and E[z_j] given the size is (s-1)/(N-1) or
+    s/(N-1).
     """
     players = index.players
     sizes = np.arange(1, players)

@@ -1,8 +1,8 @@
 """The index of a surrogate's kernel columns k(., B).
 
-Under equal weights a column depends on |S| and |S n B| alone, so its semivalue is a sum over hypergeometric counts: exact,
-and one number for the members of B and one for the others. Under unequal weights the same closed form serves as control:
-only the difference between the two columns is integrated over nodes (`_integrate`).
+Under equal weights a column depends on |S| and |S n B| alone, so its semivalue is a sum over hypergeometric counts:
+exact, and one number for the members of B and one for the others. Under unequal weights the same closed form serves
+as control: only the difference between the two columns is integrated over nodes (`_integrate`).
 """
 
 from __future__ import annotations

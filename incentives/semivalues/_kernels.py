@@ -1,8 +1,8 @@
 """How alike two coalitions are, for the surrogate.
 
 Two views of a coalition: its members z (as signs, +1 in and -1 out) and the aggregation weights p = w z / sum(w z) with
-which its deltas are averaged. A game that evaluates an averaged model is a smooth function of p; a game with synergies is
-a polynomial of z. Kernels are rational functions, so that every IEEE machine computes the same bits.
+which its deltas are averaged. A game that evaluates an averaged model is a smooth function of p; a game with
+synergies is a polynomial of z. Kernels are rational functions, so that every IEEE machine computes the same bits.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from incentives.semivalues._result import Bools, BudgetError, Floats, Game, Game
 
 
 class Mapper(Protocol):
-    """Where batches are evaluated. `concurrent.futures` executors and `ray.util.multiprocessing.Pool` are Mappers too."""
+    """Where batches are evaluated. `ray.util.multiprocessing.Pool` and executors of `concurrent.futures` qualify."""
 
     def map(self, game: Game, batches: list[Bools], /) -> Iterable[Floats]:
         """The game's answers, in the order of `batches`."""
@@ -55,7 +55,7 @@ class RayMapper:
 
         self._ray = ray
         self._answer = ray.remote(_ask)
-        self._stored: tuple[Game, object] | None = None
+        self._stored: tuple[Game, ray.ObjectRef[Game]] | None = None
 
     def map(self, game: Game, batches: list[Bools], /) -> Iterable[Floats]:
         """The game's answers, in the order of `batches`."""

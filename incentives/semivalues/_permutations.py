@@ -2,9 +2,9 @@
 
 permutation   Castro, Gomez and Tejada 2009: uniform permutations.
 antithetic    Mitchell et al. 2022: each permutation with its reverse; the error is taken over pairs.
-truncated     Ghorbani and Zou 2019: the walk stops once v(prefix) is within a tolerance of v(all); later marginals are 0.
-gtg           Liu et al. 2022, guided truncation gradient: every player leads equally many permutations, truncation within
-              a round, and none at all if the whole round changed less than the tolerance.
+truncated     Ghorbani and Zou 2019: the walk stops once v(prefix) is within a tolerance of v(all).
+gtg           Liu et al. 2022, guided truncation gradient: every player leads equally many permutations, truncation
+              within a round, and none at all if the whole round changed less than the tolerance.
 Truncation is a bias that no standard error shows; `diagnostics["tolerance"]` bounds it per player.
 
 For other semivalues a marginal at position s counts N C(N-1, s) p(s) times (importance weight of the uniform position).

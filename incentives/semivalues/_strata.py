@@ -1,10 +1,10 @@
 """Estimators that average coalitions or marginal contributions per player and size.
 
 stratified   Maleki et al. 2013: marginal contributions of each player to coalitions of each size, equally many of each.
-svarm        Kolpaczki et al. 2024, Stratified SVARM: one coalition updates the mean of v(S) for every member's and every
-             outsider's stratum of its size; the four border sizes are evaluated completely.
-Both use the sum of stratum means, so the error is the root of summed stratum variances over their counts. A stratum seen
-once borrows the variance pooled over its player.
+svarm        Kolpaczki et al. 2024, Stratified SVARM: one coalition updates the mean of v(S) for every member's and
+             every outsider's stratum of its size; the four border sizes are evaluated completely.
+Both use the sum of stratum means, so the error is the root of summed stratum variances over their counts. A stratum
+seen once borrows the variance pooled over its player.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Random draws that everybody repeats from a seed.
 
-numpy promises the raw output of a bit generator, but not its shuffles and bounded integers, across versions. So only raw
-64-bit words of Philox (Salmon et al. 2011) are used, keyed by a hash of the seed and a label, and everything else is
-derived here with integer arithmetic and stable sorts.
+numpy promises the raw output of a bit generator, but not its shuffles and bounded integers, across versions. So only
+raw 64-bit words of Philox (Salmon et al. 2011) are used, keyed by a hash of the seed and a label, and everything else
+is derived here with integer arithmetic and stable sorts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Stream:
         return (self.words(*shape) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
     def permutations(self, count: int, players: int) -> Ints:
-        """Uniform permutations, int64 [count, players] (ties of 64-bit keys, chance below 1e-14, fall to the lower index)."""
+        """Uniform permutations, int64 [count, players]; ties of 64-bit keys fall to the lower index."""
         return np.argsort(self.words(count, players), axis=1, kind="stable")
 
     def coalitions(self, sizes: Ints, players: int) -> Bools:
@@ -47,4 +47,5 @@ class Stream:
     def choices(self, probabilities: Floats, count: int) -> Ints:
         """Independent draws from range(len(probabilities)), int64 [count]."""
         edges = np.cumsum(probabilities)
-        return np.minimum(np.searchsorted(edges, self.uniforms(count) * edges[-1], side="right"), len(edges) - 1)
+        found = np.searchsorted(edges, self.uniforms(count) * edges[-1], side="right")
+        return np.asarray(np.minimum(found, len(edges) - 1), dtype=np.int64)

@@ -1,10 +1,10 @@
 """A smooth model of the game, fitted to the sampled coalitions.
 
-Kernel ridge regression with a free constant (a Gaussian process with unknown mean; Rasmussen and Williams 2006, 2.7). The
-kernel and the ridge are those whose left-out residuals, weighed as they enter the index, are smallest. A whole pair of
-complements is left out at a time: half of what a kernel knows of a coalition it knows of the complement too. Leaving out
-has a closed form: with P the inverse of the ridged kernel matrix after projecting the constant out, the residuals of a
-pair are P[pair, pair]^-1 (P y)[pair] (the block form of 5.12 there).
+Kernel ridge regression with a free constant (a Gaussian process with unknown mean; Rasmussen and Williams 2006, 2.7).
+The kernel and the ridge are those whose left-out residuals, weighed as they enter the index, are smallest. A whole
+pair of complements is left out at a time: half of what a kernel knows of a coalition it knows of the complement too.
+Leaving out has a closed form: with P the inverse of the ridged kernel matrix after projecting the constant out, the
+residuals of a pair are P[pair, pair]^-1 (P y)[pair] (the block form of 5.12 there).
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Surrogate:
         """
         spread = product(product(functional, self._root.T), self._root)
         along = (functional * self._ones).sum(axis=1)
-        return spread + ((of_constant - along) / self._mass)[:, None] * self._ones
+        result: Floats = spread + ((of_constant - along) / self._mass)[:, None] * self._ones
+        return result
 
 
 def fit(centres: Points, values: Floats, importance: Floats) -> Surrogate:
@@ -95,7 +96,7 @@ def _solve(kernel: str, ridge: float, centres: Points, values: Floats) -> Surrog
     matrix = gram(kernel, centres, centres)
     scale = _scale(matrix)
     matrix /= scale
-    root = inverse_root(matrix + ridge * np.eye(len(matrix)))
+    root, ridge = _root(matrix, ridge)
     # root.T @ root is the inverse; column b of `root` holds what centre b contributes.
     half = product(root, np.stack([values, np.ones(len(values))], axis=1))
     solved, ones = product(root.T, half).T
@@ -106,6 +107,17 @@ def _solve(kernel: str, ridge: float, centres: Points, values: Floats) -> Surrog
     across = (root[:, 1::2] * root[:, 2::2]).sum(axis=0) - ones[1::2] * ones[2::2] / mass
     left_out = _left_out(solved[:, None], diagonal[:, None], across[:, None])[:, 0]
     return Surrogate(kernel, ridge, centres, solved, constant, left_out, matrix, scale, root, ones, mass)
+
+
+def _root(matrix: Floats, ridge: float) -> tuple[Floats, float]:
+    """Inverse factor of the ridged matrix, and the ridge: ten times larger for as long as rounding defeats it."""
+    while True:
+        try:
+            return inverse_root(matrix + ridge * np.eye(len(matrix))), ridge
+        except np.linalg.LinAlgError:
+            ridge *= 10.0
+            if ridge > 1.0:
+                raise
 
 
 def _left_out(solved: Floats, diagonal: Floats, across: Floats) -> Floats:

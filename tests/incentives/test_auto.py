@@ -1,0 +1,171 @@
+"""The default estimator: accuracy where its surrogate fits, honesty where it does not."""
+
+import numpy as np
+import pytest
+
+from incentives import games
+from incentives.semivalues import estimate
+from incentives.semivalues._design import pair_design
+from incentives.semivalues._index import index_by_name
+from incentives.semivalues._integrate import coefficients, rule
+from incentives.semivalues._kernel_index import _by_size
+from incentives.semivalues._kernels import KERNELS, gram, points
+from incentives.semivalues._linalg import inverse_root, product
+from incentives.semivalues._stream import Stream
+from incentives.semivalues._surrogate import fit
+from tests.incentives.table_games import averaged, coalitions_of, hashed
+
+
+def relative_error(result, exact):
+    return np.abs(result.values - exact).mean() / np.abs(exact).mean()
+
+
+def test_auto_averaging_game_is_several_times_better_than_kernelshap():
+    game = averaged(10, 5)
+    exact = game.exact()
+    seeds = [bytes([seed]) for seed in range(4)]
+    auto = np.mean([relative_error(estimate(game, n_players=10, budget=200, seed=s), exact) for s in seeds])
+    kernel = np.mean(
+        [relative_error(estimate(game, n_players=10, budget=200, seed=s, method="kernelshap"), exact) for s in seeds]
+    )
+    assert auto < 0.05
+    assert kernel > 3 * auto
+
+
+def test_auto_uses_aggregation_weights():
+    weights = np.array([1, 9, 1, 4, 1, 1, 7, 1, 2, 1.0])
+    game = averaged(10, 6, weights)
+    exact = game.exact()
+    told, untold = (estimate(game, n_players=10, budget=200, seed=b"w", weights=w) for w in (weights, None))
+    assert relative_error(told, exact) < 0.06
+    assert relative_error(told, exact) < relative_error(untold, exact)
+
+
+@pytest.mark.parametrize(
+    "game",
+    [
+        averaged(10, 7),
+        hashed(10),
+        games.Gloves(3, 7),
+        games.WeightedVoting((3, 1, 4, 1, 5, 2, 2, 5, 3, 4), 17),
+        games.Unanimity(10, ((0, 1, 2), (2, 3, 4, 5), (1, 6, 7, 8, 9), (0, 4, 8)), (1.0, -2.0, 3.0, 1.5)),
+        games.Airport((0.1, 0.4, 0.4, 0.5, 0.9, 1.3, 2.0, 2.0, 2.1, 5.0)),
+    ],
+    ids=["averaged", "hashed", "gloves", "voting", "teams", "airport"],
+)
+@pytest.mark.parametrize("budget", [100, 200, 400])
+def test_auto_intervals_cover_also_where_no_surrogate_fits(game, budget):
+    exact = game.exact() if hasattr(game, "exact") else game.semivalues("shapley")
+    covered = []
+    for seed in range(6):
+        result = estimate(game, n_players=10, budget=budget, seed=bytes([seed]))
+        covered.append((np.abs(result.values - exact) <= 1.96 * result.standard_errors).mean())
+    # Ten correlated players and six seeds: a game that truly covers 90 % stays above 0.75.
+    assert np.mean(covered) > 0.75
+
+
+def test_auto_strong_synergy_has_a_wide_interval():
+    smooth = estimate(averaged(10, 8), n_players=10, budget=200, seed=b"a")
+    rough = estimate(hashed(10), n_players=10, budget=200, seed=b"a")
+    width = [(r.standard_errors / np.abs(r.values).mean()).mean() for r in (smooth, rough)]
+    assert width[1] > 5 * width[0]
+
+
+@pytest.mark.parametrize("index", ["shapley", "banzhaf", "beta(4,1)"])
+def test_auto_many_players(index):
+    rng = np.random.default_rng(3)
+    game = games.AveragedQuadratic(tuple(map(tuple, rng.normal(1, 1, (40, 5)).tolist())), (1.0,) * 5)
+    exact = game.semivalues(index)
+    result = estimate(game, n_players=40, budget=800, seed=b"many", index=index)
+    assert (np.abs(result.values - exact) <= 1.96 * result.standard_errors).mean() >= 0.85
+    assert np.corrcoef(result.values, exact)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(("players", "budget"), [(2, 3), (3, 7), (4, 8), (5, 30), (7, 127), (120, 240)])
+def test_auto_odd_sizes(players, budget):
+    game = games.Saturating((0.3,) * players)
+    try:
+        result = estimate(game, n_players=players, budget=budget, seed=b"odd", weights=range(1, players + 1))
+    except Exception as error:
+        assert type(error).__name__ == "BudgetError"  # noqa: PT017
+        assert budget < max(6, players + 3)
+    else:
+        assert np.isfinite(result.values).all()
+        assert result.evaluations <= budget
+
+
+def test_pair_design_probabilities_are_the_frequencies():
+    index = index_by_name("shapley", 6)
+    counts = np.zeros(64)
+    claimed = np.zeros(64)
+    for seed in range(3000):
+        design = pair_design(index, 30, Stream(seed.to_bytes(4, "big"), "test"))
+        rows = design.coalitions @ (1 << np.arange(6))
+        assert len(set(rows.tolist())) == len(rows) <= 30
+        assert (design.coalitions[2::2] == ~design.coalitions[3::2]).all()
+        counts[rows] += 1
+        claimed[rows] = design.probability
+    np.testing.assert_allclose(counts / 3000, claimed, atol=0.04)
+
+
+@pytest.mark.parametrize("players", [2, 5, 8])
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("name", ["shapley", "banzhaf", "beta(4,1)"])
+def test_kernel_index_closed_form_equals_all_coalitions(players, kernel, name):
+    index = index_by_name(name, players)
+    rows = coalitions_of(players)
+    matrix = gram(kernel, points(rows, np.ones(players)), points(rows, np.ones(players)))
+    matrix[0] = 0.0
+    of_member, of_outsider = _by_size(kernel, name, players)
+    sizes = rows.sum(axis=1)
+    closed = np.where(rows.T, of_member[sizes], of_outsider[sizes])
+    np.testing.assert_allclose(closed[:, 1:], (coefficients(rows, index).T @ matrix)[:, 1:], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["shapley", "beta(4,1)"])
+def test_rule_integrates_a_smooth_game_within_its_error(name):
+    index = index_by_name(name, 20)
+    game = games.Saturating(tuple(np.linspace(0.02, 0.4, 20).tolist()))
+    nodes = rule(index)
+    values = game(nodes.nodes)
+    error = np.abs(nodes.weights.T @ values - game.semivalues(name))
+    assert (error <= 4 * nodes.error(values) + 1e-6).all()
+    assert error.mean() < 0.02 * game.semivalues(name).mean()
+
+
+def test_surrogate_left_out_residuals_are_those_of_a_refit():
+    rng = np.random.default_rng(0)
+    rows = np.vstack([np.ones((1, 7), bool), *[[half, ~half] for half in rng.random((15, 7)) < 0.5]])
+    rows[1:3] = [[True] + [False] * 6, [False] + [True] * 6]
+    rows = rows[np.sort(np.unique(rows, axis=0, return_index=True)[1])]
+    rows = rows[: len(rows) - 1 + len(rows) % 2]
+    rows = rows[rows.any(axis=1)]
+    rows = rows[: len(rows) - 1 + len(rows) % 2]
+    where = points(rows, np.ones(7))
+    values = rng.normal(size=len(rows))
+    whole = fit(where, values, np.ones(len(rows)))
+    kept = np.delete(np.arange(len(rows)), [3, 4])
+    matrix = (whole.matrix + whole.ridge * np.eye(len(rows)))[np.ix_(kept, kept)]
+    inverse = np.linalg.inv(matrix)
+    constant = inverse.sum(axis=0) @ values[kept] / inverse.sum()
+    predicted = constant + whole.matrix[[3, 4]][:, kept] @ inverse @ (values[kept] - constant)
+    np.testing.assert_allclose(whole.left_out[[3, 4]], values[[3, 4]] - predicted, rtol=1e-6, atol=1e-8)
+
+
+def test_product_order_of_terms_does_not_matter_within_a_chunk():
+    rng = np.random.default_rng(1)
+    left, right = rng.normal(size=(50, 100)), rng.normal(size=(100, 40))
+    shuffled = rng.permutation(100)
+    assert product(left, right).tobytes() == product(left[:, shuffled], right[shuffled]).tobytes()
+    np.testing.assert_allclose(product(left, right), left @ right, atol=1e-10)
+
+
+@pytest.mark.parametrize("size", [1, 31, 33, 150])
+def test_inverse_root_inverts(size):
+    rng = np.random.default_rng(2)
+    factor = rng.normal(size=(size, 2 * size))
+    matrix = factor @ factor.T / size
+    root = inverse_root(matrix)
+    np.testing.assert_allclose(root.T @ root @ matrix, np.eye(size), atol=1e-8)
+    with pytest.raises(np.linalg.LinAlgError):
+        inverse_root(matrix - 10 * np.eye(size))
