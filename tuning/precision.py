@@ -76,14 +76,15 @@ def _is_narrow(value: object) -> bool:
 
 
 class _Probe(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves this class untyped
-    """Raises NarrowingError at the first operator that yields a floating tensor narrower than float64."""
+    """Raises NarrowingError at the first operator that takes or yields a floating tensor narrower than float64."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        for value in result if isinstance(result, (tuple, list)) else (result,):
+        results = result if isinstance(result, (tuple, list)) else (result,)
+        for value in (*args, *(kwargs or {}).values(), *results):
             if isinstance(value, Tensor) and value.dtype in _NARROW:
                 raise NarrowingError(
-                    f"operator {func} computes in {value.dtype} inside this model and cannot be kept in float64; "
+                    f"operator {func} works on {value.dtype} inside this model, which cannot be kept in float64; "
                     'use numeric = "bounded" for it'
                 )
         return result

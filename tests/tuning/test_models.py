@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -130,14 +132,21 @@ def test_double_alone_is_not_float64(tmp_path: Path) -> None:
     assert 1e-12 < float((naive - kept).abs().max() / kept.abs().max()) < 1e-4
 
 
-def test_narrowing_below_python_is_refused() -> None:
-    """Compiled code narrows out of Python's sight and cannot be kept wide: the dispatcher sees it."""
+@pytest.mark.parametrize(
+    "narrow",
+    [
+        lambda x: x.type("torch.FloatTensor"),
+        lambda x: x.to(torch.from_numpy(np.ones(1, np.float32))),
+        lambda x: torch.from_numpy(x.numpy().astype(np.float32)) * x,
+    ],
+    ids=["by name", "by example", "through numpy"],
+)
+def test_narrowing_that_cannot_be_kept_wide_is_refused(narrow: Callable[[torch.Tensor], torch.Tensor]) -> None:
     values = torch.randn(4, 4, dtype=torch.float64)
-    compiled = torch.jit.trace(lambda x: x.float(), values, check_trace=False)
 
     def step() -> None:
         with wide():
-            compiled(values).sum()
+            narrow(values).sum()
 
     with pytest.raises(NarrowingError, match="float32"):
         assert_wide(step)
