@@ -38,7 +38,8 @@ class TableGame:
 
 @dataclass(frozen=True)
 class SoftmaxGame:
-    """Federated softmax regression: the members' deltas are averaged by weight, the average is evaluated on held-out rows.
+    """Federated softmax regression: the members' deltas are averaged by weight, the average is evaluated on held-out
+    rows.
 
     v = log-loss (or accuracy) improvement over the starting model, which predicts all classes alike.
     """
@@ -93,7 +94,10 @@ class NamedGame:
 
 
 def digits_game(players: int, metric: str, seed: int, rows: int = 400) -> SoftmaxGame:
-    """Players train softmax regression on label-skewed shards of scikit-learn's digits; every fifth has half its labels wrong."""
+    """Softmax regression on label-skewed shards of digits; every fifth player has half its labels wrong.
+
+    The digits are scikit-learn's. rows: held-out rows that the game is evaluated on.
+    """
     from sklearn.datasets import load_digits
 
     rng = np.random.default_rng(seed)

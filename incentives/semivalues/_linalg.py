@@ -66,7 +66,7 @@ def _inverse_root_of_block(matrix: Floats) -> Floats:
 
 
 def _slices(matrix: Floats) -> tuple[Floats, Floats, Floats]:
-    """matrix = high + low + rest + less than 2^-69 of its peak: multiples of powers of two with at most 23 bits each."""
+    """matrix = high + low + rest + less than 2^-69 of its peak, each a multiple of a power of two with 23 bits."""
     peak = float(np.abs(matrix).max(initial=0.0))
     if peak == 0.0:
         return matrix, matrix, matrix

@@ -188,7 +188,8 @@ from incentives.semivalues import METHODS, estimate
 bits = {{}}
 for method in METHODS[:1] + METHODS[2:]:
     for game in (hashed(10), averaged(10, 0)):
-        result = estimate(game, n_players=10, budget=400, seed=bytes(32), method=method, weights=[1, 2, 1, 3, 1, 2, 1, 1, 5, 1])
+        weights = [1, 2, 1, 3, 1, 2, 1, 1, 5, 1]
+        result = estimate(game, n_players=10, budget=400, seed=bytes(32), method=method, weights=weights)
         bits.setdefault(method, []).append([v.hex() for v in (*result.values, *result.standard_errors)])
 print(json.dumps(bits))
 """
