@@ -64,12 +64,12 @@ class Commitment:
 
 @dataclass(frozen=True)
 class Reveal:
-    """A trainer's opened work; `salt` is None if no calldata shows it."""
+    """A trainer's opened work, as the event says, and as calldata says (None if no calldata shows it)."""
 
     trainer: Address
     delta_digest: Digest32
     transcript_root: Digest32
-    salt: Digest32 | None
+    opened: RevealData | None
     event: Event
 
 
@@ -84,7 +84,8 @@ class AttestationFacts:
     committed: Event
     revealed: Event | None
     disqualified: Event | None
-    salt: Digest32 | None
+    opened: Mapping[str, Any] | None
+    """Arguments of the call that revealed it; None if no calldata shows it."""
 
     @property
     def artifact(self) -> Digest32:
@@ -115,8 +116,8 @@ class PostedSettlement:
     non_signers: tuple[Address, ...]
     event: Event
     voided: Event | None
-    proof: QuorumProof | None
-    """None if no calldata shows it."""
+    opened: tuple[Settlement, QuorumProof] | None
+    """Arguments of the call that posted it; None if no calldata shows it."""
 
 
 @dataclass(frozen=True)
@@ -305,20 +306,13 @@ def _commitments(events: Iterable[Event]) -> Iterable[Commitment]:
 def _reveals(index: Index, events: Iterable[Event]) -> Iterable[Reveal]:
     for event in events:
         if event.name == "Revealed":
-            data = _revealed_data(index, event)
-            matches = data is not None and (data.delta_digest, data.transcript_root) == (
-                event.args["delta_digest"],
-                event.args["transcript_root"],
-            )
-            salt = data.salt if data is not None and matches else None
-            yield Reveal(
-                event.args["trainer"], _digest(event, "delta_digest"), _digest(event, "transcript_root"), salt, event
-            )
+            delta, root = _digest(event, "delta_digest"), _digest(event, "transcript_root")
+            yield Reveal(event.args["trainer"], delta, root, _revealed_data(index, event), event)
         elif event.name == "BatchRevealed":
             for entry in event.args["entries"]:
                 if any(entry["salt"]) or any(entry["delta_digest"]):
                     delta, root, salt = (Digest32(entry[k]) for k in ("delta_digest", "transcript_root", "salt"))
-                    yield Reveal(entry["trainer"], delta, root, salt, event)
+                    yield Reveal(entry["trainer"], delta, root, RevealData(delta, root, salt), event)
 
 
 def _revealed_data(index: Index, event: Event) -> RevealData | None:
@@ -350,13 +344,13 @@ def _attestations(index: Index, task: TaskFacts, events: Iterable[Event]) -> Ite
             committed=committed,
             revealed=revealed,
             disqualified=named.get("AttestationDisqualified"),
-            salt=_attestation_salt(index, revealed),
+            opened=_attestation_call(index, revealed),
         )
 
 
-def _attestation_salt(index: Index, revealed: Event | None) -> Digest32 | None:
+def _attestation_call(index: Index, revealed: Event | None) -> Mapping[str, Any] | None:
     call = call_behind(index, revealed) if revealed else None
-    return Digest32(call[1]["salt"]) if call and call[0] == "revealAttestation" else None
+    return call[1] if call and call[0] == "revealAttestation" else None
 
 
 def _settlements(index: Index, events: Iterable[Event]) -> Iterable[PostedSettlement]:
@@ -365,15 +359,21 @@ def _settlements(index: Index, events: Iterable[Event]) -> Iterable[PostedSettle
         if event.name == "SettlementPosted":
             later = (e for e in all_events if e.name == "SettlementVoided" and e.position > event.position)
             voided = next((e for e in later if e.args["digest"] == event.args["digest"]), None)
-            call = call_behind(index, event)
             yield PostedSettlement(
                 settlement=decode(Settlement, event.args["settlement"]),
                 digest=_digest(event, "digest"),
                 non_signers=event.args["non_signers"],
                 event=event,
                 voided=voided,
-                proof=decode(QuorumProof, call[1]["proof"]) if call and call[0] == "settle" else None,
+                opened=_settle_call(index, event),
             )
+
+
+def _settle_call(index: Index, event: Event) -> tuple[Settlement, QuorumProof] | None:
+    call = call_behind(index, event)
+    if call is None or call[0] != "settle":
+        return None
+    return decode(Settlement, call[1]["settlement"]), decode(QuorumProof, call[1]["proof"])
 
 
 def _digest(event: Event, name: str) -> Digest32:

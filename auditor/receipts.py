@@ -18,7 +18,7 @@ from trie import HexaryTrie
 from auditor.index.rpc import Rpc
 from protocol.errors import ChainError, EncodingError
 
-__all__ = ["BlockProof", "fetch_proofs", "header_hash", "receipts_root"]
+__all__ = ["BlockProof", "fetch_proofs", "header_hash", "may_log", "receipts_root"]
 
 _HASHES = ("parentHash", "sha3Uncles", "miner", "stateRoot", "transactionsRoot", "receiptsRoot", "logsBloom")
 _NUMBERS = ("difficulty", "number", "gasLimit", "gasUsed", "timestamp")
@@ -91,6 +91,13 @@ def header_hash(header: Mapping[str, Any]) -> str:
         raise EncodingError(f"header fields {', '.join(later)} belong to no fork")
     fields += [_number(header[name]) if _LATER[name] else _bytes(header[name]) for name in later]
     return "0x" + keccak(rlp.encode(fields)).hex()
+
+
+def may_log(bloom: str, address: str) -> bool:
+    """Whether a block with this bloom filter (Yellow Paper, section 4.3.1) may hold logs of the address."""
+    bits = int(bloom, 16)
+    digest = keccak(_bytes(address))
+    return all(bits >> (int.from_bytes(digest[i : i + 2], "big") & 2047) & 1 for i in (0, 2, 4))
 
 
 def receipts_root(receipts: Sequence[Mapping[str, Any]]) -> str:

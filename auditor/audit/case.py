@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TypeVar
+from functools import cached_property, lru_cache
+from typing import Literal, TypeVar
 
-from auditor.audit.check import Subject
+from auditor.audit.check import Check, Subject
 from auditor.facts import RoundFacts, TaskFacts
+from auditor.index.calldata import called_directly
+from auditor.index.events import Event
 from auditor.index.reader import Index
 from protocol.attestation import Attestation
 from protocol.errors import ArtifactError
@@ -20,7 +22,7 @@ from protocol.types import ZERO_DIGEST, Address, Digest32
 from protocol.validation import ValidationSet
 from tuning.workbench import Workbench
 
-__all__ = ["Artifacts", "AuditOptions", "RoundCase", "TaskCase"]
+__all__ = ["Artifacts", "AuditOptions", "RoundCase", "TaskCase", "unopened"]
 
 T = TypeVar("T")
 
@@ -98,14 +100,20 @@ class TaskCase:
         """The model that replays run on, in float64. Raises TuningError."""
         if self.spec is None:
             raise ValueError("no spec, no model")
-        return Workbench.from_spec(self.spec, precision="float64")
+        return _loaded(self.spec.to_document(), "float64")
 
     @cached_property
     def scoring_bench(self) -> Workbench:
         """The model that coalitions are evaluated on. Raises TuningError."""
         if self.spec is None:
             raise ValueError("no spec, no model")
-        return Workbench.from_spec(self.spec, precision="float32")
+        return _loaded(self.spec.to_document(), "float32")
+
+
+@lru_cache(maxsize=4)
+def _loaded(spec: bytes, precision: Literal["float64", "float32"]) -> Workbench:
+    """A model is loaded once per process, however many audits it serves."""
+    return Workbench.from_spec(TaskSpec.from_document(spec), precision=precision)
 
 
 @dataclass(frozen=True)
@@ -138,3 +146,10 @@ class RoundCase:
     @property
     def subject(self) -> Subject:
         return Subject(self.facts.task.id, self.facts.number)
+
+
+def unopened(index: Index, subject: Subject, name: str, event: Event) -> Check:
+    """What to say when no calldata shows what an event opened."""
+    if called_directly(index, event):
+        return subject.failed(name, "the transaction's calldata is not the call that the event comes from")
+    return subject.unchecked(name, "the transaction went through another contract, so its calldata does not show it")

@@ -8,10 +8,13 @@ from auditor.audit.check import Check, Subject
 from auditor.index.events import Event, event_types
 from auditor.index.reader import Index
 from auditor.index.rpc import Rpc
-from auditor.receipts import BlockProof, fetch_proofs
+from auditor.receipts import BlockProof, fetch_proofs, header_hash, may_log
 from protocol.errors import ChainError
 
-__all__ = ["check_inclusion", "check_witness", "compare_block"]
+__all__ = ["check_headers", "check_inclusion", "check_witness", "compare_block"]
+
+MAX_HEADERS = 50_000
+HEADERS_AT_ONCE = 200
 
 
 def check_inclusion(index: Index, rpc: Rpc | None, events: Sequence[Event], subject: Subject) -> Iterator[Check]:
@@ -29,6 +32,33 @@ def check_inclusion(index: Index, rpc: Rpc | None, events: Sequence[Event], subj
     for number, proof in zip(numbers, proofs, strict=True):
         hash_there = known[number].hash if number in known else None
         yield from compare_block(index, proof, hash_there, number, subject)
+
+
+def check_headers(index: Index, rpc: Rpc | None, subject: Subject, *, all_blocks: bool = False) -> Iterator[Check]:
+    """All blocks from the deployment to the head: one chain by parent hashes, and none with events that we skipped."""
+    if rpc is None:
+        yield subject.unchecked("chain of blocks", "no RPC endpoint to ask")
+        return
+    first, head = index.deployment.first_block, index.head()
+    if head.number - first > MAX_HEADERS and not all_blocks:
+        reason = f"{head.number - first} blocks: walk them with --full"
+        yield subject.unchecked("chain of blocks", reason)
+        return
+    known = index.block_numbers()
+    contracts = list(index.deployment.contracts.values())
+    parent: str | None = None
+    for start in range(first, head.number + 1, HEADERS_AT_ONCE):
+        numbers = range(start, min(start + HEADERS_AT_ONCE, head.number + 1))
+        for header in rpc.batch([("eth_getBlockByNumber", [hex(number), False]) for number in numbers]):
+            number = int(header["number"], 16)
+            if (computed := header_hash(header)) != header["hash"]:
+                yield subject.equal("block proof", computed, header["hash"], f"header of block {number}")
+            if parent is not None and header["parentHash"] != parent:
+                yield subject.equal("chain of blocks", parent, header["parentHash"], f"parent of block {number}")
+            parent = header["hash"]
+            if number not in known and any(may_log(header["logsBloom"], contract) for contract in contracts):
+                yield from compare_block(index, fetch_proofs(rpc, [number])[0], parent, number, subject)
+    yield subject.equal("chain of blocks", parent, head.hash, f"blocks {first} to {head.number}")
 
 
 def compare_block(

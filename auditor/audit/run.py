@@ -8,11 +8,18 @@ from dataclasses import dataclass, replace
 from auditor.audit.case import Artifacts, AuditOptions, RoundCase, TaskCase
 from auditor.audit.check import Check, Subject
 from auditor.audit.course import check_course
-from auditor.audit.inclusion import check_inclusion, check_witness
+from auditor.audit.inclusion import check_headers, check_inclusion, check_witness
 from auditor.audit.money import check_money, check_slashes
 from auditor.audit.sealed import check_attestation_documents, check_seals, check_validation_set
-from auditor.audit.settled import check_composition, check_keys, check_leaves, check_quorum, signed_message
-from auditor.audit.signatures import SignedMessage, check_signatures
+from auditor.audit.settled import (
+    QuorumKeys,
+    check_composition,
+    check_leaves,
+    check_quorum,
+    key_possessions,
+    quorum_signature,
+)
+from auditor.audit.signatures import Equation, check_equations
 from auditor.audit.stakes import check_stakes
 from auditor.audit.terms import check_adapter_chain, check_escrow, check_round_state, check_spec, check_terms
 from auditor.audit.training import Replay, check_deltas, check_openings, check_samples, planned_replays, run_replay
@@ -59,6 +66,8 @@ class Audit:
         """Checks as they are made. `rounds` None: all. Raises UnknownSubject for what the chain does not know."""
         if self.witness is not None:
             yield from check_witness(self.index, self.witness, Subject(0))
+        progress("chain of blocks")
+        yield from check_headers(self.index, self.rpc, Subject(0), all_blocks=self.options.official_replays)
         for task in tasks:
             yield from self._task(task, rounds, progress)
         progress("stakes")
@@ -78,24 +87,19 @@ class Audit:
         )
         numbers = facts.rounds if wanted is None else list(wanted)
         loaded: dict[int, RoundFacts] = {}
-        signed: list[SignedMessage] = []
+        keys = QuorumKeys(facts)
+        signed: list[Equation | Check] = []
         for position, number in enumerate(numbers):
             progress(f"task {task_id}: round {number} ({position + 1} of {len(numbers)})")
             loaded[number] = load_round(self.index, facts, number)
             case = self.round_case(task, loaded[number])
             yield from self.check_round(case, progress)
-            for posted in case.facts.settlements:
-                message = signed_message(case, posted)
-                if isinstance(message, SignedMessage):
-                    signed.append(message)
-                else:
-                    yield message
+            signed += [quorum_signature(case, posted, keys) for posted in case.facts.settlements]
         yield from check_round_state(task, self._view(), loaded)
-        progress(f"task {task_id}: {len(signed)} quorum signatures")
-        yield from check_signatures(signed)
-        if loaded:
-            progress(f"task {task_id}: verifiers' keys")
-            yield from check_keys(task, loaded.values())
+        progress(f"task {task_id}: signatures and keys")
+        signed += key_possessions(task, loaded.values(), keys)
+        yield from (item for item in signed if isinstance(item, Check))
+        yield from check_equations([item for item in signed if isinstance(item, Equation)])
 
     def round_case(self, task: TaskCase, facts: RoundFacts) -> RoundCase:
         """A round with the documents that are about it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from auditor.audit.case import RoundCase
+from auditor.audit.case import RoundCase, unopened
 from auditor.audit.check import Check, Subject
 from auditor.facts import AttestationFacts
 from protocol.attestation import Attestation
@@ -16,8 +16,6 @@ from protocol.types import Address, Digest32, hex_of
 
 __all__ = ["check_attestation_documents", "check_seals", "check_validation_set", "usable_attestations"]
 
-THROUGH_CONTRACT = "the transaction went through another contract, so its calldata does not show the salt"
-
 
 def check_seals(case: RoundCase) -> Iterator[Check]:
     """Every opening of a seal on chain: it must hash to what was committed before."""
@@ -25,7 +23,7 @@ def check_seals(case: RoundCase) -> Iterator[Check]:
     yield from _validation(case)
     for attested in case.facts.attestations.values():
         if attested.revealed is not None:
-            yield _attestation_seal(case, attested)
+            yield from _attestation_seal(case, attested)
 
 
 def _commitments(case: RoundCase) -> Iterator[Check]:
@@ -35,10 +33,12 @@ def _commitments(case: RoundCase) -> Iterator[Check]:
         subject = case.subject.of(reveal.event, participant=trainer)
         if sealed is None:
             continue  # reported with the course of the round
-        if reveal.salt is None:
-            yield subject.unchecked("commitment", THROUGH_CONTRACT)
+        if reveal.opened is None:
+            yield unopened(case.index, subject, "commitment", reveal.event)
             continue
-        opened = commitment_hash(facts.context, trainer, reveal.delta_digest, reveal.transcript_root, reveal.salt)
+        said = (reveal.delta_digest, reveal.transcript_root)
+        yield subject.equal("reveal", (reveal.opened.delta_digest, reveal.opened.transcript_root), said)
+        opened = commitment_hash(facts.context, trainer, *said, reveal.opened.salt)
         yield subject.equal("commitment", opened, sealed.commitment)
 
 
@@ -58,19 +58,24 @@ def _validation(case: RoundCase) -> Iterator[Check]:
         )
 
 
-def _attestation_seal(case: RoundCase, attested: AttestationFacts) -> Check:
+def _attestation_seal(case: RoundCase, attested: AttestationFacts) -> Iterator[Check]:
     subject = case.subject.of(attested.revealed, participant=attested.verifier)
-    if attested.salt is None:
-        return subject.unchecked("attestation commitment", THROUGH_CONTRACT)
+    if attested.opened is None:
+        if attested.revealed is not None:
+            yield unopened(case.index, subject, "attestation commitment", attested.revealed)
+        return
+    said = (attested.verdicts, attested.scores, attested.artifact)
+    shown = tuple(attested.opened[name] for name in ("verdicts_digest", "scores_root", "artifact_digest"))
+    yield subject.equal("attestation reveal", shown, said)
     opened = attestation_hash(
         case.facts.context,
         attested.verifier,
         verdicts_digest=attested.verdicts,
         scores_root=attested.scores,
         artifact_digest=attested.artifact,
-        salt=attested.salt,
+        salt=Digest32(attested.opened["salt"]),
     )
-    return subject.equal("attestation commitment", opened, attested.commitment)
+    yield subject.equal("attestation commitment", opened, attested.commitment)
 
 
 def check_validation_set(case: RoundCase) -> Iterator[Check]:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from auditor.audit.case import RoundCase, TaskCase
+from auditor.audit.case import RoundCase, TaskCase, unopened
 from auditor.audit.check import Check, Subject
 from auditor.audit.sealed import usable_attestations
-from auditor.audit.signatures import SignedMessage
-from auditor.facts import PostedSettlement, RoundFacts
+from auditor.audit.signatures import Equation, possession_equations, signature_equation
+from auditor.facts import PostedSettlement, RoundFacts, TaskFacts
 from auditor.index.calldata import call_behind
-from auditor.index.events import Event
 from incentives.settling import RevealedAttestation, compose_settlement, payouts_of
-from protocol.bls import PublicKey, Signature, verify_possession
+from protocol.bls import PublicKey, Signature, aggregate_keys
 from protocol.errors import CryptoError
 from protocol.settlement import SettlementLeaf, SettlementProposal, leaves_tree, verdicts_digest
 from protocol.types import Address
 
-__all__ = ["check_composition", "check_keys", "check_leaves", "check_quorum", "signed_message"]
+__all__ = [
+    "QuorumKeys",
+    "check_composition",
+    "check_leaves",
+    "check_quorum",
+    "key_possessions",
+    "quorum_signature",
+]
 
 BPS = 10_000
 
@@ -124,57 +130,63 @@ def check_quorum(case: RoundCase) -> Iterator[Check]:
         )
 
 
-def signed_message(case: RoundCase, posted: PostedSettlement) -> SignedMessage | Check:
-    """What the quorum's signature must hold for; a check that failed if it cannot be put together."""
-    subject = case.subject.of(posted.event)
-    if posted.proof is None:
-        return subject.unchecked("quorum signature", "the settlement was posted through another contract")
-    if posted.proof.non_signers != posted.non_signers:
-        return subject.equal("quorum signature", posted.non_signers, posted.proof.non_signers)
+class QuorumKeys:
+    """Keys of verifiers as registered, and their sums, each parsed and added once: subgroup checks are slow."""
+
+    def __init__(self, facts: TaskFacts) -> None:
+        self._registered = facts.keys
+        self._keys: dict[Address, PublicKey] = {}
+        self._sums: dict[tuple[Address, ...], PublicKey] = {}
+
+    def of(self, verifier: Address) -> PublicKey:
+        """The key that a verifier registered. Raises CryptoError."""
+        if verifier not in self._keys:
+            event = self._registered.get(verifier)
+            if event is None:
+                raise CryptoError(f"{verifier} registered no key")
+            g1, g2 = event.args["key_g1"], event.args["key_g2"]
+            self._keys[verifier] = PublicKey.from_wire((g1["x"], g1["y"]), (*g2["x"], *g2["y"]))
+        return self._keys[verifier]
+
+    def sum(self, verifiers: tuple[Address, ...]) -> PublicKey:
+        """Raises CryptoError."""
+        if verifiers not in self._sums:
+            self._sums[verifiers] = aggregate_keys(self.of(verifier) for verifier in verifiers)
+        return self._sums[verifiers]
+
+
+def quorum_signature(case: RoundCase, posted: PostedSettlement, keys: QuorumKeys) -> Equation | Check:
+    """What the quorum's signature must fulfil; a check if that cannot even be put together."""
+    name, subject = "quorum signature", case.subject.of(posted.event)
+    if posted.opened is None:
+        return unopened(case.index, subject, name, posted.event)
+    settlement, proof = posted.opened
+    if (settlement, proof.non_signers) != (posted.settlement, posted.non_signers):
+        return subject.failed(name, "the event names another settlement or other signers than the transaction")
     quorum = case.facts.task.quorum_of(case.facts.number)
-    signers = [verifier for verifier in quorum if verifier not in posted.non_signers]
+    signers = tuple(verifier for verifier in quorum if verifier not in posted.non_signers)
     digest = posted.settlement.signing_digest(case.facts.context)
     try:
-        keys = tuple(registered_key(case, verifier) for verifier in signers)
-        signature = Signature.from_wire(posted.proof.signature.wire)
+        return signature_equation(subject, keys.sum(signers), digest, Signature.from_wire(proof.signature.wire))
     except CryptoError as error:
-        return subject.failed("quorum signature", str(error))
-    return SignedMessage(subject, keys, digest, signature)
+        return subject.failed(name, str(error))
 
 
-def registered_key(case: RoundCase, verifier: Address) -> PublicKey:
-    """The BLS key that a verifier registered. Raises CryptoError."""
-    event = case.facts.task.keys.get(verifier)
-    if event is None:
-        raise CryptoError(f"{verifier} signed without a registered key")
-    return key_of(event)
-
-
-def key_of(event: Event) -> PublicKey:
-    """The key of a registration. Raises CryptoError."""
-    g1, g2 = event.args["key_g1"], event.args["key_g2"]
-    return PublicKey.from_wire((g1["x"], g1["y"]), (*g2["x"], *g2["y"]))
-
-
-def check_keys(case: TaskCase, rounds: Iterable[RoundFacts]) -> Iterator[Check]:
+def key_possessions(case: TaskCase, rounds: Iterable[RoundFacts], keys: QuorumKeys) -> Iterator[Equation | Check]:
     """Proofs of possession of the rounds' verifiers: without them one key could be made to sign for all."""
-    registry = case.index.deployment.contracts["registry"]
+    name, deployment = "key possession", case.index.deployment
     quorum = {verifier for facts in rounds for verifier in case.facts.quorum_of(facts.number)}
     for verifier in sorted(quorum):
-        event = case.facts.keys.get(verifier)
-        if event is None:
-            yield case.subject.of(participant=verifier).failed("key possession", "the verifier registered no key")
-            continue
-        subject = case.subject.of(event, participant=verifier)
-        call = call_behind(case.index, event)
-        if call is None or call[0] != "registerKey":
-            yield subject.unchecked("key possession", "the key was registered through another contract")
-            continue
-        proof = call[1]["possession"]
+        subject = case.subject.of(case.facts.keys.get(verifier), participant=verifier)
         try:
-            signature = Signature.from_wire((proof["x"], proof["y"]))
-            holds = verify_possession(key_of(event), case.index.deployment.chain_id, registry, verifier, signature)
+            key = keys.of(verifier)
+            call = call_behind(case.index, case.facts.keys[verifier])
+            if call is None or call[0] != "registerKey":
+                yield unopened(case.index, subject, name, case.facts.keys[verifier])
+                continue
+            proof = Signature.from_wire((call[1]["possession"]["x"], call[1]["possession"]["y"]))
         except CryptoError as error:
-            yield subject.failed("key possession", str(error))
+            yield subject.failed(name, str(error))
             continue
-        yield subject.that("key possession", holds, "the proof of possession does not hold for this key and owner")
+        registry = deployment.contracts["registry"]
+        yield from possession_equations(subject, key, deployment.chain_id, registry, verifier, proof)

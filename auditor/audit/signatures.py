@@ -1,16 +1,18 @@
-"""Many BLS signatures checked with few pairings.
+"""Many BLS equations checked with few pairings.
 
-Signatures s_i on messages H_i under keys K_i hold together if sum(r_i s_i) paired with G2 equals the product of
-r_i H_i paired with K_i, for weights r_i that the signers could not foresee (Bellare, Garay and Rabin, "Fast batch
-verification", small exponents test: a forgery passes with probability 2^-128). The weights are hashes of everything
-that is checked, so the outcome is the same on every machine. Rounds with the same signers share one pairing. Only if
-the batch fails is each signature checked alone, to name the wrong ones.
+Each check is of the form e(left, G2) = e(right, key): a signature on a message H under a key is e(s, G2) = e(H, key),
+and the two parts of a key belong together if e(key_G1, G2) = e(G1, key_G2). With weights r_i that nobody could foresee,
+all hold if e(sum r_i left_i, G2) equals the product of e(sum r_i right_i, key) over the distinct keys (Bellare, Garay,
+Rabin, "Fast batch verification", small exponents test: a false equation passes with probability 2^-128). Weights are
+hashes of everything that is checked, so the outcome is the same on every machine. Only if the batch fails is each
+equation checked alone, to name the wrong ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import cast
 
@@ -21,66 +23,74 @@ from py_ecc.optimized_bn128 import optimized_curve as bn
 from py_ecc.optimized_bn128.optimized_pairing import final_exponentiate, pairing
 
 from auditor.audit.check import Check, Subject
-from protocol.bls import SETTLEMENT_DOMAIN, PublicKey, Signature, aggregate_keys, hash_to_g1, verify
-from protocol.errors import CryptoError
-from protocol.types import Digest32
+from protocol.bls import (
+    POP_DOMAIN,
+    SETTLEMENT_DOMAIN,
+    G1Wire,
+    G2Wire,
+    PublicKey,
+    Signature,
+    hash_to_g1,
+    pop_message,
+)
+from protocol.types import Address, Digest32
 
-__all__ = ["SignedMessage", "check_signatures"]
+__all__ = ["Equation", "check_equations", "possession_equations", "signature_equation"]
 
-NAME = "quorum signature"
 WEIGHT_BYTES = 16
 G1Point = tuple[FQ, FQ, FQ]
+GENERATOR: G1Wire = (1, 2)
 
 
 @dataclass(frozen=True)
-class SignedMessage:
-    """A settlement digest with the keys of those who must have signed it, and their summed signature."""
+class Equation:
+    """e(left, G2) = e(right, key), and what it stands for."""
 
     subject: Subject
-    signers: tuple[PublicKey, ...]
-    digest: Digest32
-    signature: Signature
+    name: str
+    reason: str
+    left: G1Wire
+    right: G1Wire
+    key: G2Wire
 
 
-def check_signatures(messages: Sequence[SignedMessage]) -> Iterator[Check]:
-    """One check for each message, in order."""
-    summed: dict[tuple[PublicKey, ...], PublicKey | str] = {}
-    for message in messages:
-        if message.signers not in summed:
-            summed[message.signers] = _sum(message.signers)
-    usable = [m for m in messages if isinstance(summed[m.signers], PublicKey)]
-    keys = {m.signers: cast(PublicKey, summed[m.signers]) for m in usable}
-    together = len(usable) > 1 and _holds_together(usable, keys)
-    for message in messages:
-        key = summed[message.signers]
-        if isinstance(key, str):
-            yield message.subject.failed(NAME, key)
-            continue
-        holds = together or verify(key, SETTLEMENT_DOMAIN, message.digest, message.signature)
-        yield message.subject.that(NAME, holds, "the signature is not that of the quorum over this settlement")
+def signature_equation(subject: Subject, key: PublicKey, digest: Digest32, signature: Signature) -> Equation:
+    """A quorum's summed signature over a settlement digest under the sum of its keys."""
+    reason = "the signature is not that of the quorum over this settlement"
+    hashed = hash_to_g1(SETTLEMENT_DOMAIN, digest)
+    return Equation(subject, "quorum signature", reason, signature.point, hashed, key.g2)
 
 
-def _sum(keys: Sequence[PublicKey]) -> PublicKey | str:
-    try:
-        return aggregate_keys(keys)
-    except CryptoError as error:
-        return str(error)
+def possession_equations(
+    subject: Subject, key: PublicKey, chain_id: int, registry: Address, owner: Address, proof: Signature
+) -> list[Equation]:
+    """A key's parts belong together, and its owner knows the secret: no key was made to cancel those of others."""
+    hashed = hash_to_g1(POP_DOMAIN, pop_message(chain_id, registry, owner))
+    return [
+        Equation(subject, "key consistency", "the key's parts in G1 and G2 differ", key.g1, GENERATOR, key.g2),
+        Equation(subject, "key possession", "the proof is not of this key and owner", proof.point, hashed, key.g2),
+    ]
 
 
-def _holds_together(messages: Sequence[SignedMessage], keys: dict[tuple[PublicKey, ...], PublicKey]) -> bool:
-    seed = sha256(b"".join(m.digest + m.signature.to_bytes() for m in messages))
-    for key in keys.values():
-        seed.update(repr(key).encode())
-    total: G1Point = bn.Z1
-    hashed: dict[PublicKey, G1Point] = {}
-    for position, message in enumerate(messages):
-        weight = _weight(seed.digest(), position)
-        key = keys[message.signers]
-        total = _plus(total, _times(_point(message.signature.point), weight))
-        mapped = _times(_point(hash_to_g1(SETTLEMENT_DOMAIN, message.digest)), weight)
-        hashed[key] = _plus(hashed.get(key, bn.Z1), mapped)
-    product = pairing(bn.G2, total, final_exponentiate=False)
-    for key, point in hashed.items():
+def check_equations(equations: Sequence[Equation]) -> Iterator[Check]:
+    """One check for each equation, in order."""
+    terms = tuple((e.left, e.right, e.key) for e in equations)
+    together = len(terms) > 1 and _hold(terms)
+    for equation, term in zip(equations, terms, strict=True):
+        yield equation.subject.that(equation.name, together or _hold((term,)), equation.reason)
+
+
+@lru_cache(maxsize=1024)
+def _hold(terms: tuple[tuple[G1Wire, G1Wire, G2Wire], ...]) -> bool:
+    seed = sha256(repr(terms).encode()).digest()
+    left: G1Point = bn.Z1
+    right: dict[G2Wire, G1Point] = {}
+    for position, (signed, hashed, key) in enumerate(terms):
+        weight = _weight(seed, position)
+        left = _plus(left, _times(_point(signed), weight))
+        right[key] = _plus(right.get(key, bn.Z1), _times(_point(hashed), weight))
+    product = pairing(bn.G2, left, final_exponentiate=False)
+    for key, point in right.items():
         product = product * pairing(_twist_point(key), cast(G1Point, bn.neg(point)), final_exponentiate=False)
     return bool(final_exponentiate(product) == FQ12.one())
 
@@ -90,12 +100,12 @@ def _weight(seed: bytes, position: int) -> int:
     return int.from_bytes(digest[:WEIGHT_BYTES], "big") | 1
 
 
-def _point(wire: tuple[int, int]) -> G1Point:
+def _point(wire: G1Wire) -> G1Point:
     return (FQ(wire[0]), FQ(wire[1]), FQ(1))
 
 
-def _twist_point(key: PublicKey) -> tuple[FQ2, FQ2, FQ2]:
-    x_imaginary, x_real, y_imaginary, y_real = key.g2
+def _twist_point(key: G2Wire) -> tuple[FQ2, FQ2, FQ2]:
+    x_imaginary, x_real, y_imaginary, y_real = key
     return (FQ2([x_real, x_imaginary]), FQ2([y_real, y_imaginary]), FQ2.one())
 
 

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from auditor.audit.case import RoundCase
 from auditor.audit.check import Check, Subject
 from auditor.facts import Reveal
+from protocol import merkle
 from protocol.attestation import Attestation, TrainerFinding
 from protocol.errors import ArtifactError, StoreUnavailable
 from protocol.samples import draw_steps
 from protocol.settlement import Verdict
+from protocol.spec import TaskSpec
+from protocol.state import StateRoots, component_root
 from protocol.stream import HashStream
+from protocol.transcript import StepOpening
 from protocol.types import Address, Digest32, StepIndex
 from tuning.step import RoundContext
 from verifier.judging import (
@@ -109,11 +113,27 @@ def check_openings(case: RoundCase) -> Iterator[Check]:
             continue
         limits = context.opening_limits(case.spec, case.facts.task.params.training.parameters)
         try:
-            case.artifacts.store.get_opening(reveal.transcript_root, StepIndex(step), limits)
+            opening = case.artifacts.store.get_opening(reveal.transcript_root, StepIndex(step), limits)
         except ArtifactError as error:
             yield subject.artifact_failed("opening", error)
-        else:
-            yield subject.passed("opening")
+            continue
+        yield subject.passed("opening")
+        yield from _contents(case.spec, context, opening, subject)
+
+
+def _contents(spec: TaskSpec, context: RoundContext, opening: StepOpening, subject: Subject) -> Iterator[Check]:
+    """What is shown is what the record commits to: everything about a step that needs no model."""
+    roots = {slot: component_root(values) for slot, values in opening.state.items()}
+    yield subject.equal("opened state", opening.before.state_root, StateRoots(**roots, e=opening.error_root).root())
+    yield subject.equal("opened gradient", opening.before.grad_root, component_root(opening.gradient))
+    step = opening.before.step
+    yield subject.equal("batch order", context.batch(spec, step), tuple(row.index for row in opening.rows))
+    strangers = [row.index for row in opening.rows if not row.verify(context.data_root, context.rows)]
+    yield subject.that("opened rows", not strangers, f"rows {strangers} do not belong to the enrolled data")
+    shown_rows = merkle.root([row.digest for row in opening.rows])
+    yield subject.equal("batch rows", opening.before.rows_root, shown_rows)
+    if step == 0:
+        yield subject.equal("start of training", context.start_digest, roots["theta"])
 
 
 def published_steps(case: RoundCase) -> Iterator[tuple[Address, Reveal, int]]:

@@ -15,7 +15,7 @@ from auditor.index.events import INTERFACES, Event, named_type, snake
 from auditor.index.reader import Index
 from protocol.chain.compiled import compiled
 
-__all__ = ["Call", "call_behind", "decode_call"]
+__all__ = ["Call", "call_behind", "called_directly", "decode_call"]
 
 Call = tuple[str, dict[str, Any]]
 """Function and its arguments by name."""
@@ -25,12 +25,18 @@ def call_behind(index: Index, event: Event) -> Call | None:
     """The call of the event's contract that the transaction made directly.
 
     None if the transaction went through another contract (a smart account, a multicall): its calldata then has to be
-    traced, which few endpoints offer.
+    traced, which few endpoints offer. None, too, if the calldata is malformed.
     """
     transaction = index.transaction(event.transaction)
-    if transaction is None or transaction.recipient != index.deployment.contracts[event.contract]:
+    if transaction is None or not called_directly(index, event):
         return None
     return decode_call(event.contract, transaction.input)
+
+
+def called_directly(index: Index, event: Event) -> bool:
+    """Whether an event's transaction called the event's contract itself, so that its calldata shows the call."""
+    transaction = index.transaction(event.transaction)
+    return transaction is not None and transaction.recipient == index.deployment.contracts[event.contract]
 
 
 def decode_call(contract: str, data: bytes) -> Call | None:

@@ -114,6 +114,11 @@ class Index:
             ]
         return {row.number: IndexedBlock(row.number, row.hash, row.timestamp) for row in rows}
 
+    def block_numbers(self) -> frozenset[int]:
+        """Numbers of all blocks with events."""
+        with self.engine.connect() as db:
+            return frozenset(db.execute(select(schema.events.c.block).distinct()).scalars())
+
     def transaction(self, transaction: str) -> Transaction | None:
         """The transaction if its calldata was kept."""
         table = schema.transactions

@@ -1,4 +1,4 @@
-"""A small but real history: Anvil, the contracts, a tiny model, and the trainers' and verifiers' own code, phase by phase."""
+"""A small but real history: Anvil, the contracts, a tiny model, the trainers' and verifiers' own code."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from deltaproof.chain_node import Node
 from deltaproof.drafts import prepare_task
 from deltaproof.sponsor import Sponsor, create_task
 from protocol.chain import (
-    DeployParams,
     Deployment,
+    DeployParams,
     Gateway,
     TransactionSender,
     connect,

@@ -1,0 +1,42 @@
+"""One honest history for all tests of the auditor: two rounds, three honest trainers, a cheat, three verifiers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from world import World, build_world
+
+from auditor.index.reader import Index
+from auditor.session import open_index
+from deltaproof.chain_node import start_node
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Played once; tests read it, or work on copies."""
+    with start_node("anvil", accounts=12) as node:
+        built = build_world(node, tmp_path_factory.mktemp("world"), rounds=3)
+        built.play(2)
+        yield built
+        built.close()
+
+
+@pytest.fixture(scope="session")
+def database(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The honest index, as a file to copy."""
+    path = tmp_path_factory.mktemp("index") / "index.sqlite"
+    index, _ = open_index(world.rpc, world.contract, str(path))
+    index.engine.dispose()
+    return path
+
+
+@pytest.fixture
+def index(world: World) -> Index:
+    """A fresh index of the history, in memory."""
+    return open_index(world.rpc, world.contract)[0]
