@@ -40,6 +40,8 @@ app.command("claim")(roles.claim)
 app.command("index")(audit.index)
 app.command("history")(audit.history)
 app.command("audit")(audit.audit)
+app.command("explain")(audit.explain)
+app.command("export")(audit.export)
 app.command("demo")(demo.demo)
 
 

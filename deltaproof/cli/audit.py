@@ -1,4 +1,4 @@
-"""`deltaproof index`, `history`, `audit`: read-only commands that need no key."""
+"""`deltaproof index`, `history`, `audit`, `export`, `explain`: read-only commands that need no key."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, console
+from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, show_result
 from deltaproof.cli.connect import parse_address
 from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
     from auditor.auditing import AuditSource
 
-__all__ = ["audit", "history", "index"]
+__all__ = ["audit", "explain", "export", "history", "index"]
 
 IndexOption = Annotated[
     str,
@@ -155,6 +155,9 @@ def audit(
     store: Annotated[
         str | None, typer.Option("--store", envvar="DELTAPROOF_STORE", help="Artifact store.", metavar="URL")
     ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Audit this exported round, offline, instead of a chain and a store.")
+    ] = None,
     task: MaybeTask = None,
     rounds: RoundsOption = None,
     replay: Annotated[
@@ -187,7 +190,7 @@ def audit(
     from protocol.chain import load_account
     from protocol.types import digest32
 
-    source = _source(rpc, contract, store, database, witness)
+    source = _source(rpc, contract, store, bundle, database, witness)
     options = AuditOptions(
         replays=replay,
         official_replays=full,
@@ -268,16 +271,66 @@ def _numbers(text: str | None) -> list[int] | None:
     return sorted(found)
 
 
-def _source(
-    rpc: str | None, contract: str | None, store: str | None, database: str, witness: str | None
-) -> AuditSource:
-    from auditor.auditing import AuditSource
+def export(
+    task: Annotated[int, typer.Argument(help="Number of the task.", min=1)],
+    round_: Annotated[int, typer.Argument(metavar="ROUND", help="Round of the task.", min=1)],
+    rpc: RpcOption,
+    contract: ContractOption,
+    store: StoreOption,
+    out: Annotated[Path | None, typer.Option(help="File to write; by default task-T-round-R.zip.")] = None,
+    database: IndexOption = "sqlite://",
+    as_json: JsonOption = False,
+) -> None:
+    """Write one round as one file: chain facts with proofs and all artifacts. `deltaproof audit --bundle` checks it."""
+    from auditor.bundle import export_round
+    from auditor.index.rpc import Rpc
+    from auditor.session import open_index
+    from protocol.store.backend import open_backend
+
+    endpoint = Rpc(rpc)
+    found, _ = open_index(endpoint, parse_address(contract, "--contract"), database)
+    path = out or Path(f"task-{task}-round-{round_}.zip")
+    count = export_round(found, open_backend(store), endpoint, task, round_, path)
+    result = {"task": task, "round": round_, "file": str(path), "artifacts": count, "bytes": path.stat().st_size}
+    text = f"{path}: {count} artifacts, {path.stat().st_size} bytes\ncheck it: deltaproof audit --bundle {path}"
+    show_result(result, as_json=as_json, text=text)
+
+
+def explain(
+    task: Annotated[int, typer.Argument(help="Number of the task.", min=1)],
+    round_: Annotated[int, typer.Argument(metavar="ROUND", help="Round of the task.", min=1)],
+    trainer: Annotated[str, typer.Argument(help="Address of the trainer.")],
+    rpc: RpcOption,
+    contract: ContractOption,
+    store: StoreOption,
+    database: IndexOption = "sqlite://",
+    as_json: JsonOption = False,
+) -> None:
+    """Why a trainer got what it got in a round, number by number."""
+    from auditor.explain import explain as explained
     from auditor.index.rpc import Rpc
     from auditor.session import open_index
     from protocol.store import open_store
 
+    found, _ = open_index(Rpc(rpc), parse_address(contract, "--contract"), database)
+    told = explained(found, open_store(store), task, round_, parse_address(trainer, "TRAINER"))
+    show_result(told.numbers, as_json=as_json, text="\n".join(f"- {line}" for line in told.lines))
+
+
+def _source(
+    rpc: str | None, contract: str | None, store: str | None, bundle: Path | None, database: str, witness: str | None
+) -> AuditSource:
+    from auditor.auditing import AuditSource
+    from auditor.bundle import Bundle
+    from auditor.index.rpc import Rpc
+    from auditor.session import open_index
+    from protocol.store import open_store
+
+    second = Rpc(witness) if witness else None
+    if bundle is not None:
+        return AuditSource.of_bundle(Bundle(bundle), second)
     if rpc is None or contract is None or store is None:
-        raise UsageError("an audit needs --rpc, --contract and --store")
+        raise UsageError("an audit needs --rpc, --contract and --store, or --bundle")
     endpoint = Rpc(rpc)
     found, _ = open_index(endpoint, parse_address(contract, "--contract"), database)
-    return AuditSource(found, open_store(store), endpoint, Rpc(witness) if witness else None)
+    return AuditSource(found, open_store(store), endpoint, second)

@@ -35,8 +35,13 @@ def up(
     accounts: Annotated[int, typer.Option(help="Funded development accounts.", min=1, max=1000)] = 10,
     chain_id: Annotated[int, typer.Option(help="Chain id.", min=1)] = 31337,
     block_time: Annotated[
-        int | None, typer.Option(help="Seconds between blocks; left out, every transaction makes a block.", min=1)
-    ] = None,
+        int,
+        typer.Option(
+            help="Seconds between blocks. 0: a block per transaction, and a clock that stands still in between, "
+            "so that no phase ends by its deadline.",
+            min=0,
+        ),
+    ] = 1,
     state: Annotated[
         Path | None, typer.Option(help="Folder to keep the chain in; a later `chain up` goes on from it.")
     ] = None,
@@ -48,7 +53,7 @@ def up(
     """
     report = reporter(as_json)
     node = start_node(
-        kind, port=port, chain_id=chain_id, accounts=accounts, block_time_seconds=block_time, state_dir=state
+        kind, port=port, chain_id=chain_id, accounts=accounts, block_time_seconds=block_time or None, state_dir=state
     )
     with node:
         report("ready", f"{kind} answers at {node.rpc_url} (chain {chain_id})", rpc_url=node.rpc_url, chain_id=chain_id)
