@@ -10,6 +10,7 @@ from auditor.audit.case import AuditOptions
 from auditor.audit.check import Check
 from auditor.audit.report import AuditReport
 from auditor.audit.run import Audit
+from auditor.bundle import Bundle
 from auditor.history import Historian
 from auditor.index.reader import Index
 from auditor.index.rpc import Rpc
@@ -27,6 +28,13 @@ class AuditSource:
     store: ArtifactStore | None
     rpc: Rpc | None
     witness: Rpc | None = None
+    only: tuple[int, int] | None = None
+    """Task and round of a bundle; None for a whole chain. A bundle says nothing of all blocks, balances and stakes."""
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle, witness: Rpc | None = None) -> AuditSource:
+        """A bundle's round; with `witness`, an endpoint that has to know its blocks."""
+        return cls(bundle.index, bundle.store, bundle.node, witness, (bundle.task, bundle.round))
 
 
 def run_audit(
@@ -37,7 +45,9 @@ def run_audit(
     progress: Callable[[str], None] = lambda _: None,
 ) -> AuditReport:
     """Audit tasks (None: all) and rounds (None: all). Raises UnknownSubject, or ChainError while it reads the chain."""
-    audit = Audit(source.index, source.store, source.rpc, options, source.witness)
+    audit = Audit(source.index, source.store, source.rpc, options, source.witness, whole=source.only is None)
+    if source.only is not None:
+        tasks, rounds = [source.only[0]], [source.only[1]]
     wanted = source.index.tasks() if tasks is None else list(tasks)
     checks: list[Check] = list(audit.run(wanted, rounds, progress))
     described: dict[str, Any] = {**asdict(options), "draw_seed": hex_of(options.draw_seed)}

@@ -9,13 +9,14 @@ from typing import Any
 from auditor.facts import RoundFacts, TaskFacts, load_round, load_task
 from auditor.index.events import Event
 from auditor.index.reader import Index
-from auditor.leaves import find_leaves, read_attestations
+from auditor.leaves import find_leaves
 from protocol.attestation import Attestation, GameRecord
+from protocol.chain.enums import Outcome
 from protocol.errors import ArtifactError
 from protocol.settlement import SettlementLeaf
 from protocol.spec import TaskSpec
 from protocol.store import ArtifactStore
-from protocol.types import Address, address_bytes, hex_of
+from protocol.types import Address, Digest32, address_bytes, hex_of
 
 __all__ = ["Historian", "rows_of"]
 
@@ -56,6 +57,10 @@ class Historian:
         spec = self._spec(facts)
         numbers = [number for number in facts.rounds if rounds is None or number in rounds]
         shown = [self.round(load_round(self.index, facts, number), spec, account) for number in numbers]
+        history = [entry for entry in shown if account is None or _mentions(entry)]
+        return {**self._described(facts, spec), "history": history}
+
+    def _described(self, facts: TaskFacts, spec: TaskSpec | None) -> Json:
         return {
             "task": facts.id,
             "name": spec.task.name if spec else None,
@@ -64,7 +69,6 @@ class Historian:
             "token": facts.params.token,
             "rounds": facts.params.training.rounds,
             "budgetPerRound": facts.params.rewards.budget_per_round,
-            "history": [entry for entry in shown if account is None or _mentions(entry)],
         }
 
     def round(self, facts: RoundFacts, spec: TaskSpec | None, account: Address | None = None) -> Json:
@@ -92,6 +96,83 @@ class Historian:
             "slashes": [entry for entry in self._slashes(facts) if account in (None, entry["account"])],
             "disputes": self._disputes(facts),
         }
+
+    # Long histories, without reading every event of every round.
+
+    def overview(self, facts: TaskFacts) -> Json:
+        """A task with one entry per round: how it ended, and each trainer's verdict, score and pay."""
+        spec = self._spec(facts)
+        opened = {event.args["round"]: event for event in facts.named("RoundOpened")}
+        ended = {event.args["round"]: event for event in facts.named("RoundEnded")}
+        posted = self._standing(facts.id)
+        leaves = self.index.all_leaves([event.args["settlement"]["leaves_root"] for event in posted.values()])
+        blocks = self.index.blocks([event.block for event in (*opened.values(), *ended.values())])
+        rounds = []
+        for number, event in opened.items():
+            settled, end = posted.get(number), ended.get(number)
+            settlement = settled.args["settlement"] if settled else None
+            found = self._leaves_of(facts, number, spec, settlement, leaves) if settlement else ()
+            game = self._game_of(Digest32(settlement["artifact_digest"])) if settlement else None
+            rounds.append(
+                {
+                    "round": number,
+                    "outcome": Outcome(end.args["outcome"]).name.lower() if end else "running",
+                    "improvementNanos": settlement["improvement_nanos"] if settlement else None,
+                    "totalPayout": settlement["total_payout"] if settlement else 0,
+                    "startLoss": game.start_loss if game else None,
+                    "startAccuracy": game.start_accuracy if game else None,
+                    "endLoss": game.end_loss if game else None,
+                    "endAccuracy": game.end_accuracy if game else None,
+                    "openedAt": blocks[event.block].timestamp,
+                    "endedAt": blocks[end.block].timestamp if end else None,
+                    "trainers": [_settled(leaf) for leaf in found],
+                }
+            )
+        return {**self._described(facts, spec), "history": rounds}
+
+    def participant(self, account: Address) -> Json:
+        """Everything one account did and got, one entry per task and round; few queries, however many rounds."""
+        events = self.index.events(account=account)
+        mine = self.index.leaves_of(account)
+        rounds: dict[tuple[int, int], Json] = {}
+        for event in events:
+            if "round" in event.args and "task_id" in event.args:
+                entry = rounds.setdefault((event.args["task_id"], event.args["round"]), _empty_entry(event))
+                _apply(entry, event, account)
+        for task in {task for task, _ in rounds}:
+            for number, posted in self._standing(task).items():
+                leaf = mine.get(hex_of(posted.args["settlement"]["leaves_root"]))
+                if leaf is not None and (task, number) in rounds:
+                    rounds[task, number] |= _settled(leaf)
+        entries = [rounds[key] for key in sorted(rounds)]
+        totals = {
+            name: sum(entry[name] or 0 for entry in entries)
+            for name in ("payout", "claimed", "fees", "slashed", "slashReward")
+        }
+        return {"account": account, "chain": self.chain(), "totals": totals, "rounds": entries}
+
+    def _standing(self, task: int) -> dict[int, Event]:
+        """The settlement of each round that was not voided."""
+        standing: dict[int, Event] = {}
+        for event in self.index.events(task=task, names=["SettlementPosted", "SettlementVoided"]):
+            if event.name == "SettlementPosted":
+                standing[event.args["round"]] = event
+            else:
+                standing.pop(event.args["round"], None)
+        return standing
+
+    def _leaves_of(
+        self,
+        facts: TaskFacts,
+        number: int,
+        spec: TaskSpec | None,
+        settlement: Json,
+        known: dict[str, tuple[SettlementLeaf, ...]],
+    ) -> Sequence[SettlementLeaf]:
+        root = hex_of(settlement["leaves_root"])
+        if root not in known and self.store is not None:
+            return find_leaves(self.index, load_round(self.index, facts, number), spec, self.store) or ()
+        return known.get(root, ())
 
     # Parts of a round.
 
@@ -196,15 +277,16 @@ class Historian:
             return None  # a history without names and scores is still a history; the audit reports the loss
 
     def _game(self, facts: RoundFacts) -> GameRecord | None:
+        return self._game_of(facts.standing.settlement.artifact_digest) if facts.standing else None
+
+    def _game_of(self, artifact: Digest32) -> GameRecord | None:
         """The settled attestation's game: loss and accuracy before and after the round."""
-        if self.store is None or facts.standing is None:
+        if self.store is None:
             return None
         try:
-            source = self.store.get_attestation(Attestation, facts.standing.settlement.artifact_digest)
+            return self.store.get_attestation(Attestation, artifact).game
         except ArtifactError:
-            others = read_attestations(facts, self.store)
-            return next((document.game for document in others.values() if document.game), None)
-        return source.game
+            return None  # the audit reports the loss
 
 
 def participants(tasks: Sequence[Json]) -> list[Json]:
@@ -245,6 +327,45 @@ def rows_of(history: Json) -> list[Json]:
         for entry in task["history"]
         for trainer in entry["trainers"]
     ]
+
+
+def _settled(leaf: SettlementLeaf) -> Json:
+    return {
+        "trainer": leaf.trainer,
+        "verdict": leaf.verdict.name.lower(),
+        "scoreNanos": leaf.score_nanos,
+        "stderrNanos": leaf.stderr_nanos,
+        "discountBps": leaf.discount_bps,
+        "payout": leaf.payout,
+    }
+
+
+def _empty_entry(event: Event) -> Json:
+    numbers = {"payout": None, "claimed": 0, "fees": 0, "slashed": 0, "slashReward": 0}
+    return {
+        "task": event.args["task_id"],
+        "round": event.args["round"],
+        "acts": [],
+        "verdict": None,
+        "scoreNanos": None,
+        "stderrNanos": None,
+        **numbers,
+    }
+
+
+def _apply(entry: Json, event: Event, account: Address) -> None:
+    """One event's part in an account's round."""
+    args = event.args
+    entry["acts"].append({"event": event.name, "block": event.block, "transaction": event.transaction})
+    match event.name:
+        case "Claimed":
+            entry["claimed"] += args["amount"]
+        case "FeesClaimed":
+            entry["fees"] += args["fee"]
+            entry["slashReward"] += args["slash_reward"]
+        case "TrainerSlashed" | "BondForfeited" | "VerifierSlashed":
+            if account in (args.get("trainer"), args.get("verifier")):
+                entry["slashed"] += args["amount"]
 
 
 def _mentions(entry: Json) -> bool:

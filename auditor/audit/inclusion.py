@@ -110,13 +110,18 @@ def _text(event: Event) -> str:
     raise KeyError(event.name)
 
 
-def check_witness(index: Index, witness: Rpc, subject: Subject) -> Iterator[Check]:
-    """A second endpoint knows the last block that was indexed by the same hash, and so all blocks before it."""
+def check_witness(index: Index, witness: Rpc, subject: Subject, *, every_block: bool = False) -> Iterator[Check]:
+    """A second endpoint knows the last block that was indexed by the same hash, and so all blocks before it.
+
+    With `every_block` (a bundle, whose blocks nothing joins) it has to know each of them.
+    """
     head = index.head()
+    known = [head, *index.blocks(index.block_numbers()).values()] if every_block else [head]
     try:
-        block = witness.call("eth_getBlockByNumber", hex(head.number), False)
+        blocks = witness.batch([("eth_getBlockByNumber", [hex(block.number), False]) for block in known])
     except ChainError as error:
         yield subject.unchecked("second endpoint", str(error))
         return
-    found = block["hash"] if block else None
-    yield subject.equal("second endpoint", found, head.hash, f"block {head.number} at {witness.url}")
+    for mine, theirs in zip(known, blocks, strict=True):
+        found = theirs["hash"] if theirs else None
+        yield subject.equal("second endpoint", found, mine.hash, f"block {mine.number} at {witness.url}")
