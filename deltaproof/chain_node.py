@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal, Self
+from typing import IO, Any, Literal, Self
 
 from eth_account import Account
 
@@ -82,7 +82,8 @@ def start_node(
     """Start a chain and wait until it answers.
 
     Without `port` a free one is taken. Without `block_time_seconds` every transaction makes a block at once. With
-    `state_dir` the chain is kept there and goes on from what it finds; without, it is gone when the process ends.
+    `state_dir` the chain is kept there and goes on from what it finds, also in time: its clock stood still meanwhile,
+    so that no deadline passed. Without, it is gone when the process ends.
 
     Raises `NodeError` if the program is not installed, the port is in use, the process ends, or nothing answers within
     `patience_seconds`.
@@ -99,6 +100,8 @@ def start_node(
             process = _spawn(command, log)
             try:
                 _wait_until_ready(process, host, chosen, chain_id, patience_seconds)
+                if state_dir is not None:
+                    _continue_clock(kind, host, chosen)
             except _EndedEarly as ended:
                 # Between our look at a free port and the child's, somebody else may have taken it.
                 if attempt < attempts and _in_use(host, chosen):
@@ -201,16 +204,33 @@ def _wait_until_ready(
 
 def _served_chain_id(host: str, port: int) -> int | None:
     """The answer to eth_chainId, or None while nobody answers."""
-    connection = http.client.HTTPConnection(host, port, timeout=5)
-    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []})
     try:
-        connection.request("POST", "/", request, {"Content-Type": "application/json"})
-        answer = json.loads(connection.getresponse().read())
+        answer = _call(host, port, "eth_chainId")
     except (OSError, http.client.HTTPException, json.JSONDecodeError):
         return None
+    return int(answer["result"], 16) if "result" in answer else None
+
+
+def _continue_clock(kind: NodeKind, host: str, port: int) -> None:
+    """Set the clock of a chain that was loaded to where its last block left it."""
+    latest = _call(host, port, "eth_getBlockByNumber", "latest", False)["result"]
+    if int(latest["number"], 16) > 0:
+        seconds = int(latest["timestamp"], 16) + 1
+        answer = _call(host, port, "evm_setTime", seconds if kind == "anvil" else 1000 * seconds)
+        if "error" in answer:
+            raise NodeError(f"{kind} does not take its clock back: {answer['error']}")
+
+
+def _call(host: str, port: int, method: str, *params: object) -> dict[str, Any]:
+    """One JSON-RPC request. Raises OSError, HTTPException or JSONDecodeError."""
+    connection = http.client.HTTPConnection(host, port, timeout=5)
+    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+    try:
+        connection.request("POST", "/", request, {"Content-Type": "application/json"})
+        answer: dict[str, Any] = json.loads(connection.getresponse().read())
+        return answer
     finally:
         connection.close()
-    return int(answer["result"], 16) if "result" in answer else None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

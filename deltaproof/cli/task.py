@@ -121,7 +121,8 @@ def results(
         "alone": [{"trainer": trainer, **_evaluation(e)} for trainer, e in found.alone.items()],
         "adapter": str(out) if out else None,
     }
-    named: dict[str, Evaluation] = {"start": found.start, "final": found.final, **found.alone}
+    named: dict[str, Evaluation] = {"start": found.start, "final": found.final}
+    named.update({str(trainer): evaluation for trainer, evaluation in found.alone.items()})
     lines = [f"{name:<42} loss {e.loss:.4f}  accuracy {e.accuracy:.3f}" for name, e in named.items()]
     show_result(result, as_json=as_json, text="\n".join(lines))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import queue
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -80,12 +80,31 @@ def run_demo(options: DemoOptions, console: Console) -> bool:
     return all(promise.kept for promise in promises)
 
 
+class _Progress:
+    """What a stopped run had done, so that the same command continues it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._done: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+
+    def once(self, step: str, act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The result of a step, taken from an earlier run if that did it."""
+        if step not in self._done:
+            self._done[step] = act()
+            partial = self._path.with_suffix(".partial")
+            partial.write_text(json.dumps(self._done, indent=2))
+            partial.replace(self._path)
+        result: dict[str, Any] = self._done[step]
+        return result
+
+
 class _Stage:
     """The commands of the demo, in the order in which they are given."""
 
     def __init__(self, commands: Supervisor, options: DemoOptions, keys: Mapping[str, _Key], console: Console) -> None:
         self._commands, self._options, self._keys, self._console = commands, options, keys, console
         self._environment: dict[str, str] = {}
+        self._progress = _Progress(options.folder / "progress.json")
 
     def start_chain(self) -> None:
         folder = self._options.folder
@@ -99,19 +118,21 @@ class _Stage:
         self._console.print(f"{self._options.chain} answers at {ready.fields['rpc_url']}")
 
     def deploy(self) -> None:
-        deployed = self._run("deploy", "--out", str(self._options.folder / "deployment.json"), by=DEPLOYER)
+        out = str(self._options.folder / "deployment.json")
+        deployed = self._progress.once("deploy", lambda: self._run("deploy", "--out", out, by=DEPLOYER))
         self._environment["DELTAPROOF_CONTRACT"] = str(deployed["tasks"])
         self._console.print(f"contracts deployed; TaskManager at {deployed['tasks']}")
         receivers = [self._keys[p.name].address for p in PARTICIPANTS[1:]]
-        self._run("faucet", "--amount", str(TOKENS_EACH), *receivers, by=DEPLOYER)
+        faucet = ("faucet", "--amount", str(TOKENS_EACH), *receivers)
+        self._progress.once("faucet", lambda: self._run(*faucet, by=DEPLOYER))
 
     def create_task(self, draft: Path) -> int:
         home = self._options.folder / "homes" / SPONSOR.name
-        task = self._run("task", "create", str(draft), "--fund", str(FUNDING), "--home", str(home), by=SPONSOR)
-        self._console.print(
-            f"task {task['task']} created, spec {str(task['spec_hash'])[:18]}..., funded with {FUNDING // 10**18} DEMO"
-        )
-        return int(str(task["task"]))
+        create = ("task", "create", str(draft), "--fund", str(FUNDING), "--home", str(home))
+        task = self._progress.once("task", lambda: self._run(*create, by=SPONSOR))
+        spec = str(task["spec_hash"])[:18]
+        self._console.print(f"task {task['task']} created, spec {spec}..., funded with {FUNDING // 10**18} DEMO")
+        return int(task["task"])
 
     def play(self, task: int, shards: Mapping[str, Path], display: Display) -> None:
         """Start every role and wait until all have ended by themselves."""

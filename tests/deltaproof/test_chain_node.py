@@ -102,6 +102,18 @@ def test_start_node_continues_from_state_dir(kind: NodeKind, tmp_path: Path) -> 
         transfer(web3, node.private_keys[0], recipient, 1)
 
 
+def test_start_node_clock_stands_still_while_the_chain_is_down(kind: NodeKind, tmp_path: Path) -> None:
+    with start_node(kind, state_dir=tmp_path, block_time_seconds=1) as node:
+        time.sleep(1.5)
+        before = connect(node).eth.get_block("latest")
+    time.sleep(4)
+    with start_node(kind, state_dir=tmp_path, block_time_seconds=1) as node:
+        time.sleep(1.5)
+        after = connect(node).eth.get_block("latest")
+    assert after["number"] > before["number"] > 0
+    assert after["timestamp"] - before["timestamp"] <= 3
+
+
 def test_start_node_two_chains_at_once_take_different_ports() -> None:
     with start_node("anvil") as one, start_node("anvil") as other:
         assert one.rpc_url != other.rpc_url
