@@ -12,6 +12,7 @@ step ruff check .
 step ruff format --check .
 step mypy
 step forge fmt --check
+step forge test
 step python scripts/contract_tests.py
 [ -z "$failed" ] || echo "$failed"
 step pytest
