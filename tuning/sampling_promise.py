@@ -1,22 +1,15 @@
-"""How many steps to replay: the promise that sampling makes, and what it leaves to stake.
+"""The promise that sampling makes, and what it leaves to stake.
 
 Drawing k of N steps without repetition misses a set of b corrupted steps with probability C(N-b, k) / C(N, k), at most
-(1 - b/N)^k. So k = ceil(ln(1-p) / ln(1-f)) catches a trainer who corrupts the fraction f of its steps with probability
-p. A single corrupted step, neither first nor last, escapes with probability 1 - k/N: that is not caught but priced.
+(1 - b/N)^k. So k = ceil(ln(1-p) / ln(1-f)), `protocol.samples.samples_needed`, catches a trainer who corrupts the
+fraction f of its steps with probability p. A single corrupted step, neither first nor last, escapes with probability 1 - k/N: that is not caught but priced.
 """
 
 from __future__ import annotations
 
 import math
 
-__all__ = ["detection_probability", "samples_for", "stake_for"]
-
-
-def samples_for(fraction: float, probability: float) -> int:
-    """Samples that catch corruption of `fraction` of the steps with at least `probability`; both in (0, 1)."""
-    if not (0.0 < fraction < 1.0 and 0.0 < probability < 1.0):
-        raise ValueError("fraction and probability lie between 0 and 1")
-    return math.ceil(math.log1p(-probability) / math.log1p(-fraction))
+__all__ = ["detection_probability", "stake_for"]
 
 
 def detection_probability(steps: int, corrupted: int, samples: int) -> float:

@@ -8,17 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning.sampling_promise import detection_probability, samples_for, stake_for
-
-
-def test_published_example() -> None:
-    assert samples_for(0.05, 0.99) == 90
+from protocol.samples import samples_needed
+from tuning.sampling_promise import detection_probability, stake_for
 
 
 @given(st.floats(0.001, 0.9), st.floats(0.01, 0.9999), st.integers(50, 3000))
 def test_promise_is_kept_without_repetition(fraction: float, probability: float, steps: int) -> None:
     corrupted = -int(-fraction * steps // 1)
-    assert detection_probability(steps, corrupted, samples_for(fraction, probability)) >= probability - 1e-12
+    assert detection_probability(steps, corrupted, samples_needed(fraction, probability)) >= probability - 1e-12
 
 
 def test_probability_matches_enumeration() -> None:
@@ -37,9 +34,3 @@ def test_stake_makes_cheating_a_losing_bet(gain: int, detection: float, slash_bp
     stake = stake_for(gain, detection, slash_bps)
     slashed = stake * slash_bps / 10_000
     assert detection * slashed >= (1 - detection) * gain * (1 - 1e-9)
-
-
-@pytest.mark.parametrize(("fraction", "probability"), [(0.0, 0.5), (1.0, 0.5), (0.5, 0.0), (0.5, 1.0)])
-def test_impossible_promises_are_refused(fraction: float, probability: float) -> None:
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        samples_for(fraction, probability)
