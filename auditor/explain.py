@@ -90,6 +90,7 @@ def _value(
     posted = facts.standing
     if posted is None:
         return
+    source: Attestation | None
     try:
         source = store.get_attestation(Attestation, posted.settlement.artifact_digest)
     except ArtifactError:

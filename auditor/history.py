@@ -54,13 +54,15 @@ class Historian:
 
     def task(self, facts: TaskFacts, rounds: Sequence[int] | None = None, account: Address | None = None) -> Json:
         """One task with its rounds."""
-        spec = self._spec(facts)
+        spec = self.spec(facts)
         numbers = [number for number in facts.rounds if rounds is None or number in rounds]
         shown = [self.round(load_round(self.index, facts, number), spec, account) for number in numbers]
         history = [entry for entry in shown if account is None or _mentions(entry)]
-        return {**self._described(facts, spec), "history": history}
+        return {**self.described(facts), "history": history}
 
-    def _described(self, facts: TaskFacts, spec: TaskSpec | None) -> Json:
+    def described(self, facts: TaskFacts) -> Json:
+        """A task's terms."""
+        spec = self.spec(facts)
         return {
             "task": facts.id,
             "name": spec.task.name if spec else None,
@@ -101,7 +103,7 @@ class Historian:
 
     def overview(self, facts: TaskFacts) -> Json:
         """A task with one entry per round: how it ended, and each trainer's verdict, score and pay."""
-        spec = self._spec(facts)
+        spec = self.spec(facts)
         opened = {event.args["round"]: event for event in facts.named("RoundOpened")}
         ended = {event.args["round"]: event for event in facts.named("RoundEnded")}
         posted = self._standing(facts.id)
@@ -128,7 +130,7 @@ class Historian:
                     "trainers": [_settled(leaf) for leaf in found],
                 }
             )
-        return {**self._described(facts, spec), "history": rounds}
+        return {**self.described(facts), "history": rounds}
 
     def participant(self, account: Address) -> Json:
         """Everything one account did and got, one entry per task and round; few queries, however many rounds."""
@@ -268,7 +270,8 @@ class Historian:
 
     # What the store adds.
 
-    def _spec(self, facts: TaskFacts) -> TaskSpec | None:
+    def spec(self, facts: TaskFacts) -> TaskSpec | None:
+        """The task's spec, if the store has it."""
         if self.store is None:
             return None
         try:

@@ -17,8 +17,7 @@ from protocol.settlement import Verdict
 from protocol.spec import TaskSpec
 from protocol.state import Vector, component_root
 from protocol.types import Address, Digest32
-from tuning.aggregation import AggregationRule, aggregate
-from tuning.low_rank import low_rank_pairs, tensors_of, vector_of
+from tuning.combining import aggregate_thetas
 from tuning.workbench import Workbench
 from verifier.scoring import AcceptedDelta, RoundScores, score_round
 
@@ -113,11 +112,7 @@ def _aggregated(case: RoundCase, spec: TaskSpec, source: Attestation) -> Digest3
         return case.facts.start_digest
     bench = case.task.scoring_bench
     thetas = [_delta(case, member) for member in members]
-    section = spec.aggregation
-    rule = AggregationRule(section.rule, section.trim_fraction, section.byzantine, section.rank)
-    tensors = [tensors_of(bench.layout, theta) for theta in thetas]
-    result = aggregate(tensors, low_rank_pairs(bench.model), rule, _weights(case, spec, members))
-    return component_root(vector_of(bench.layout, result.tensors))
+    return component_root(aggregate_thetas(bench, thetas, _weights(case, spec, members))[0])
 
 
 def _included(spec: TaskSpec, source: Attestation) -> list[Address]:

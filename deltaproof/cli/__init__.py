@@ -42,6 +42,8 @@ app.command("history")(audit.history)
 app.command("audit")(audit.audit)
 app.command("explain")(audit.explain)
 app.command("export")(audit.export)
+app.command("report")(audit.report)
+app.command("serve")(audit.serve)
 app.command("demo")(demo.demo)
 
 

@@ -19,7 +19,7 @@ from deltaproof.errors import UsageError
 if TYPE_CHECKING:
     from auditor.auditing import AuditSource
 
-__all__ = ["audit", "explain", "export", "history", "index"]
+__all__ = ["audit", "explain", "export", "history", "index", "report", "serve"]
 
 IndexOption = Annotated[
     str,
@@ -63,6 +63,9 @@ def index(
     range_blocks: Annotated[int, typer.Option(help="Most blocks to ask for at once.", min=1)] = 5_000,
     confirmations: Annotated[int, typer.Option(help="Stay so many blocks below the head.", min=0)] = 0,
     poll_seconds: Annotated[float, typer.Option(help="With --follow: how often to look.", min=0.1)] = 2.0,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="With --follow: serve Prometheus metrics on this port.", min=1, max=65535)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read the contracts' events into a database; again at any time, from where it stopped.
@@ -73,6 +76,7 @@ def index(
     from auditor.index.reader import Index
     from auditor.index.rpc import Rpc
     from auditor.index.schema import open_database
+    from deltaproof.pages.metrics import IndexMetrics
 
     engine = open_database(database)
     follower = Follower(
@@ -83,10 +87,13 @@ def index(
         range_blocks=range_blocks,
         confirmations=confirmations,
     )
+    metrics = IndexMetrics.served_on(metrics_port) if follow and metrics_port else None
     while True:
         started = time.monotonic()
         synced = follower.sync()
         counts = Index(engine).counts()
+        if metrics is not None:
+            metrics.observe(synced, counts)
         line = {
             "event": "indexed",
             "block": synced.head,
@@ -315,6 +322,64 @@ def explain(
     found, _ = open_index(Rpc(rpc), parse_address(contract, "--contract"), database)
     told = explained(found, open_store(store), task, round_, parse_address(trainer, "TRAINER"))
     show_result(told.numbers, as_json=as_json, text="\n".join(f"- {line}" for line in told.lines))
+
+
+def report(
+    rpc: RpcOption,
+    contract: ContractOption,
+    store: StoreOption,
+    html: Annotated[Path, typer.Option("--html", help="File to write.")] = Path("deltaproof-report.html"),
+    task: MaybeTask = None,
+    replay: Annotated[int, typer.Option(help="Steps of each round to train again.", min=0)] = 1,
+    database: IndexOption = "sqlite://",
+    as_json: JsonOption = False,
+) -> None:
+    """Audit, and write everything as one HTML page that needs no server and asks nobody."""
+    from auditor.audit.case import AuditOptions
+    from auditor.auditing import run_audit
+    from deltaproof.pages.data import PageData, by_round
+    from deltaproof.pages.render import render
+
+    source = _source(rpc, contract, store, None, database, None)
+    options = AuditOptions(replays=replay)
+    with progress_console.status("auditing") as status:
+        done = run_audit(source, options, [task] if task is not None else None, None, status.update)
+    data = PageData(source.index, source.store, source.rpc, by_round(done.checks))
+    html.write_text(render(data.everything()), encoding="utf-8")
+    result = {"file": str(html), "bytes": html.stat().st_size, "checks": len(done.checks), "passed": done.passed}
+    verdict = "nothing failed" if done.passed else "something FAILED"
+    text = f"{html}: {len(done.checks)} checks, {verdict}"
+    show_result(result, as_json=as_json, text=text)
+    if not done.passed:
+        raise typer.Exit(1)
+
+
+def serve(
+    rpc: RpcOption,
+    contract: ContractOption,
+    store: OptionalStore = None,
+    database: IndexOption = "deltaproof-index.sqlite",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8600,
+    poll_seconds: Annotated[float, typer.Option(help="How often to look for new blocks.", min=0.1)] = 2.0,
+) -> None:
+    """Serve the pages live: tasks, rounds with every check, participants, disputes. `/health` and `/metrics`, too."""
+    import uvicorn
+
+    from auditor.index.reader import Index
+    from auditor.index.rpc import Rpc
+    from auditor.session import opened_follower
+    from deltaproof.pages.data import PageData
+    from deltaproof.pages.serve import LiveIndex, create_app
+    from protocol.store import open_store
+
+    endpoint = Rpc(rpc)
+    follower, engine = opened_follower(endpoint, parse_address(contract, "--contract"), database)
+    follower.sync()
+    found = Index(engine)
+    data = PageData(found, open_store(store) if store else None, endpoint)
+    console.print(f"http://{host}:{port}")
+    uvicorn.run(create_app(data, LiveIndex(follower, found, poll_seconds)), host=host, port=port, log_level="warning")
 
 
 def _source(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,12 +155,14 @@ class World:
             verifier.attest_reveal(round_)
         self.until(Phase.SETTLE)
 
-    def settle(self) -> None:
+    def settle(self, before_end: Callable[[], None] = lambda: None) -> None:
+        """`before_end` is called in the dispute window."""
         round_ = self.gateway.tasks.phase(self.task).round
         for verifier in [*self.verifiers, *self.verifiers]:
             if self.gateway.tasks.phase(self.task).phase is Phase.SETTLE:
                 verifier.settle(round_)
         assert self.gateway.tasks.phase(self.task).phase is Phase.WINDOW
+        before_end()
         self.skip_time(11)
         self.gateway.tasks.finalize(self.task)
         for trainer in self.trainers:

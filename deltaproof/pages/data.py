@@ -1,0 +1,220 @@
+"""What the pages show, as JSON values: the same for the file and for the server, addressed by the same paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from auditor.audit.case import Artifacts, AuditOptions, TaskCase
+from auditor.audit.check import Check
+from auditor.audit.run import Audit
+from auditor.facts import RoundFacts, load_round, load_task
+from auditor.history import Historian
+from auditor.index.events import Event
+from auditor.index.reader import Index
+from auditor.index.rpc import Rpc
+from auditor.leaves import find_leaves
+from protocol.commitments import COMMITMENT_TYPE, typehash
+from protocol.errors import ArtifactError
+from protocol.settlement import leaves_tree
+from protocol.store import ArtifactStore
+from protocol.transcript import OpeningLimits
+from protocol.types import Address, Digest32, StepIndex, address, hex_of
+from tuning.optimizers import slots_of
+
+__all__ = ["PageData", "by_round"]
+
+Json = dict[str, Any]
+SHOWN_ACCOUNTS = 5_000
+
+
+@dataclass
+class PageData:
+    """Answers by path: `overview`, `task/1`, `round/1/2`, `account/0x...`."""
+
+    index: Index
+    store: ArtifactStore | None
+    rpc: Rpc | None = None
+    checked: dict[tuple[int, int], list[Json]] = field(default_factory=dict)
+    """Checks by task and round, from an audit that was made already; other rounds are checked when they are shown."""
+    _kept: dict[tuple[int, int, int], list[Json]] = field(default_factory=dict)
+
+    def at(self, path: str) -> Json:
+        """Raises UnknownSubject, EncodingError, or KeyError for no such path."""
+        match path.split("/"):
+            case ["overview"]:
+                return self.overview()
+            case ["task", task] if task.isdigit():
+                return self.task(int(task))
+            case ["round", task, round_] if task.isdigit() and round_.isdigit():
+                return self.round(int(task), int(round_))
+            case ["account", account]:
+                return self.historian.participant(address(account))
+            case _:
+                raise KeyError(path)
+
+    def everything(self) -> dict[str, Json]:
+        """All answers, for one self-contained file."""
+        paths = ["overview"]
+        for task in self.index.tasks():
+            paths.append(f"task/{task}")
+            paths += [f"round/{task}/{number}" for number in self.index.rounds(task)]
+        paths += [f"account/{account}" for account in self.index.accounts()[:SHOWN_ACCOUNTS]]
+        return {path: self.at(path) for path in paths}
+
+    @property
+    def historian(self) -> Historian:
+        return Historian(self.index, self.store)
+
+    def overview(self) -> Json:
+        """Chain, tasks and accounts."""
+        tasks = []
+        for number in self.index.tasks():
+            facts = load_task(self.index, number)
+            described = self.historian.described(facts)
+            tasks.append({**described, "opened": len(facts.rounds), "ended": len(facts.named("RoundEnded"))})
+        accounts = self.index.accounts()
+        return {
+            "chain": self.historian.chain(),
+            "contracts": dict(self.index.deployment.contracts),
+            "tasks": tasks,
+            "accounts": accounts[:SHOWN_ACCOUNTS],
+            "accountsInAll": len(accounts),
+        }
+
+    def task(self, number: int) -> Json:
+        """A task with one entry per round."""
+        return self.historian.overview(load_task(self.index, number))
+
+    def round(self, task: int, number: int) -> Json:
+        """A round with its timeline, its checks, and what a browser needs to check hashes itself."""
+        facts = load_round(self.index, load_task(self.index, task), number)
+        spec = self.historian.spec(facts.task)
+        shown = self.historian.round(facts, spec)
+        return {
+            "task": task,
+            **shown,
+            "timeline": self._timeline(facts),
+            "disputeEvents": self._timeline_of(_dispute_events(self.index, facts)),
+            "checks": self._checks(facts),
+            "proofs": self._proofs(facts),
+        }
+
+    def _checks(self, facts: RoundFacts) -> list[Json]:
+        key = (int(facts.task.id), int(facts.number))
+        if key in self.checked:
+            return self.checked[key]
+        last = (*key, facts.events[-1].block)
+        if last not in self._kept:
+            audit = Audit(self.index, self.store, self.rpc, AuditOptions(replays=0))
+            artifacts = Artifacts(self.store) if self.store else None
+            case = audit.round_case(TaskCase(self.index, facts.task, artifacts, audit.options), facts)
+            self._kept[last] = [check.to_json() for check in audit.check_round(case, lambda _: None)]
+        return self._kept[last]
+
+    def _timeline(self, facts: RoundFacts) -> list[Json]:
+        return self._timeline_of(facts.events)
+
+    def _timeline_of(self, events: Sequence[Event]) -> list[Json]:
+        times = self.index.blocks([event.block for event in events])
+        return [
+            {
+                "event": event.name,
+                "contract": event.contract,
+                "who": _who(event),
+                "phase": event.args.get("phase"),
+                "block": event.block,
+                "time": times[event.block].timestamp if event.block in times else None,
+                "transaction": event.transaction,
+            }
+            for event in events
+        ]
+
+    def _proofs(self, facts: RoundFacts) -> list[Json]:
+        """Per trainer: the leaf under the settlement root, the sealed commitment, and record 0 under the transcript."""
+        spec = self.historian.spec(facts.task)
+        leaves = find_leaves(self.index, facts, spec, self.store)
+        posted = facts.standing
+        tree = leaves_tree(leaves) if leaves else None
+        proofs = []
+        for trainer in facts.trainers:
+            entry: Json = {"trainer": trainer}
+            if leaves and tree and posted:
+                place, leaf = next((i, leaf) for i, leaf in enumerate(leaves) if leaf.trainer == trainer)
+                entry["leaf"] = {
+                    "trainer": leaf.trainer,
+                    "verdict": int(leaf.verdict),
+                    "scoreNanos": str(leaf.score_nanos),
+                    "stderrNanos": str(leaf.stderr_nanos),
+                    "discountBps": str(leaf.discount_bps),
+                    "payout": str(leaf.payout),
+                    "proof": [hex_of(node) for node in tree.proof(place)],
+                    "root": hex_of(posted.settlement.leaves_root),
+                }
+            reveal = facts.reveals.get(trainer)
+            if reveal is not None and reveal.opened is not None:
+                entry["commitment"] = {
+                    "typehash": hex_of(typehash(COMMITMENT_TYPE)),
+                    "chainId": str(facts.context.chain_id),
+                    "tasks": facts.context.tasks,
+                    "taskId": str(facts.task.id),
+                    "round": str(facts.number),
+                    "trainer": trainer,
+                    "deltaDigest": hex_of(reveal.delta_digest),
+                    "transcriptRoot": hex_of(reveal.transcript_root),
+                    "salt": hex_of(reveal.opened.salt),
+                    "commitment": hex_of(facts.commitments[trainer].commitment),
+                }
+                if (record := self._record(facts, reveal.transcript_root, trainer)) is not None:
+                    entry["record"] = record
+            proofs.append(entry)
+        return proofs
+
+    def _record(self, facts: RoundFacts, root: Digest32, trainer: Address) -> Json | None:
+        """Record 0 with its place in the transcript tree, if its opening is in the store."""
+        spec = self.historian.spec(facts.task)
+        shard = facts.task.shard_of(trainer, facts.opened.position)
+        if self.store is None or spec is None or shard is None:
+            return None
+        terms = facts.task.params.training
+        limits = OpeningLimits(
+            terms.parameters, slots_of(spec.optimizer), terms.steps, spec.training.batch_size, shard.rows
+        )
+        try:
+            opening = self.store.get_opening(root, StepIndex(0), limits)
+        except ArtifactError:
+            return None
+        return {
+            "record": hex_of(opening.before.encode()),
+            "index": 0,
+            "count": terms.steps + 1,
+            "siblings": [hex_of(node) for node in opening.before_proof],
+            "root": hex_of(root),
+        }
+
+
+def _who(event: Event) -> str | None:
+    for name in ("trainer", "verifier", "challenger", "prover", "member", "respondent"):
+        if isinstance(event.args.get(name), str):
+            return str(event.args[name])
+    return None
+
+
+def _dispute_events(index: Index, facts: RoundFacts) -> list[Event]:
+    """Everything that the court and the fault prover did in a round, in order."""
+    opened = facts.named("DemandOpened", "RevoteOpened")
+    demands = {event.args["demand_id"] for event in opened if "demand_id" in event.args}
+    revotes = {event.args["revote_id"] for event in opened if "revote_id" in event.args}
+    court: Iterable[Event] = index.events(contract="court") if opened else ()
+    mine = [e for e in court if e.args.get("demand_id") in demands or e.args.get("revote_id") in revotes]
+    mine += facts.named("FaultProven", "SettlementFaultProven", "EquivocationProven", "SignerSlashed")
+    return sorted({event.position: event for event in mine}.values(), key=lambda event: event.position)
+
+
+def by_round(checks: Sequence[Check]) -> dict[tuple[int, int], list[Json]]:
+    """An audit's checks, round by round; those of a whole task under round 0."""
+    found: dict[tuple[int, int], list[Json]] = {}
+    for check in checks:
+        found.setdefault((check.task, check.round or 0), []).append(check.to_json())
+    return found

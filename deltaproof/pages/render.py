@@ -1,0 +1,30 @@
+"""One HTML file without any request to the outside: style, scripts and, for a report, the data are in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+__all__ = ["render"]
+
+SCRIPTS = ("verify.js", "charts.js", "page.js")
+
+
+def render(data: Mapping[str, Any] | None) -> str:
+    """The page; with `data` (answers by path) it shows these, without it asks the server that it came from."""
+    page = _asset("page.html")
+    script = "\n".join(_asset(name) for name in SCRIPTS)
+    return (
+        page.replace("/*CSS*/", _asset("page.css")).replace("/*DATA*/", _embedded(data)).replace("/*SCRIPT*/", script)
+    )
+
+
+def _asset(name: str) -> str:
+    return (resources.files("deltaproof.pages") / "static" / name).read_text("utf-8")
+
+
+def _embedded(data: Mapping[str, Any] | None) -> str:
+    """JSON that cannot end the script element it stands in, whatever the chain and the store hold."""
+    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
