@@ -13,7 +13,7 @@ from incentives.semivalues._kernels import KERNELS, gram, points
 from incentives.semivalues._linalg import inverse_root, product
 from incentives.semivalues._stream import Stream
 from incentives.semivalues._surrogate import fit
-from tests.incentives.table_games import averaged, coalitions_of, hashed
+from tests.incentives.table_games import Table, averaged, coalitions_of, hashed
 
 
 def relative_error(result, exact):
@@ -62,6 +62,43 @@ def test_auto_intervals_cover_also_where_no_surrogate_fits(game, budget):
         covered.append((np.abs(result.values - exact) <= 1.96 * result.standard_errors).mean())
     # Ten correlated players and six seeds: a game that truly covers 90 % stays above 0.75.
     assert np.mean(covered) > 0.75
+
+
+def two_layer(seed):
+    """Averaged two-layer networks by weight: not convex in the mean."""
+    rng = np.random.default_rng(seed)
+    rows, first, second = rng.normal(size=(200, 5)), rng.normal(size=(10, 5, 8)), rng.normal(size=(10, 8)) / 3
+    target, weights = np.tanh(rows @ first[0]) @ second[0], rng.integers(1, 6, 10)
+    values = np.zeros(1024)
+    for row, members in enumerate(coalitions_of(10)[1:], start=1):
+        share = members * weights / (members * weights).sum()
+        answer = np.tanh(rows @ np.tensordot(share, first, 1)) @ (share @ second)
+        values[row] = (target**2).mean() - ((answer - target) ** 2).mean()
+    return Table(values)
+
+
+def medians(seed):
+    """Robust aggregation: the coordinate-wise median of the members' deltas, one of them hostile."""
+    rng = np.random.default_rng(seed)
+    deltas = rng.normal(1.0, 1.0, (10, 6))
+    deltas[3] *= -4.0
+    values = np.zeros(1024)
+    for row, members in enumerate(coalitions_of(10)[1:], start=1):
+        values[row] = 6.0 - ((np.median(deltas[members], axis=0) - 1.0) ** 2).sum()
+    return Table(values)
+
+
+@pytest.mark.parametrize("family", [two_layer, medians])
+def test_auto_intervals_cover_on_families_never_used_for_design(family):
+    covered = []
+    for number in (1, 2):
+        game = family(number)
+        exact = game.exact()
+        for budget in (100, 200, 500):
+            for seed in range(3):
+                result = estimate(game, n_players=10, budget=budget, seed=bytes([seed]))
+                covered.append((np.abs(result.values - exact) <= 1.96 * result.standard_errors).mean())
+    assert np.mean(covered) >= 0.9
 
 
 def test_auto_strong_synergy_has_a_wide_interval():
