@@ -9,6 +9,7 @@ from deltaproof.drafts import PreparedTask
 from deltaproof.errors import UsageError
 from protocol.chain import Gateway
 from protocol.chain.enums import Phase
+from protocol.chain.money import Money
 from protocol.chain.participation import attempt, move_on, read_task
 from protocol.chain.sender import Receipt
 from protocol.chain.structs import TaskParams
@@ -129,7 +130,8 @@ class Sponsor:
         balance = self.gateway.vault.account(self.task_id).balance
         if balance:
             self.gateway.vault.withdraw(self.task_id)
-            self.report("withdrawn", f"took back {balance} that was not earned", amount=str(balance))
+            text = Money(self.gateway.token(self.gateway.vault.account(self.task_id).token)).text(balance)
+            self.report("withdrawn", f"took back {text} that was not earned", amount=str(balance))
         self.report("done", "the task has ended")
 
     def _validation(self, index: int) -> tuple[ValidationSet, Digest32]:

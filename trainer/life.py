@@ -11,6 +11,7 @@ from pathlib import Path
 
 from protocol.chain import Gateway
 from protocol.chain.enums import Outcome, Phase, Role
+from protocol.chain.money import Money
 from protocol.chain.participation import (
     attempt,
     lock_stake,
@@ -67,6 +68,7 @@ class Trainer:
         report("loading", "loading the model")
         self.bench = Workbench.from_spec(self.spec)
         self._check_terms()
+        self.money = Money(gateway.token(self.params.token))
         self._trained: dict[RoundIndex, TrainedRound] = {}
         self._collected: set[RoundIndex] = set()
 
@@ -228,7 +230,9 @@ class Trainer:
         elif leaf.payout and not self.gateway.vault.has_claimed(self.task_id, round_, self.account):
             claim = Claim(self.task_id, round_, leaf, leaves_tree(proposal.leaves).proof(index))
             attempt(self.gateway.vault.claim, claim)
-            self.report("paid", f"round {round_}: paid {leaf.payout}", round=round_, payout=str(leaf.payout))
+            self.report(
+                "paid", f"round {round_}: paid {self.money.text(leaf.payout)}", round=round_, payout=str(leaf.payout)
+            )
         else:
             self.report("unpaid", f"round {round_}: accepted, worth nothing", round=round_)
         return True

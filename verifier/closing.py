@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from protocol.chain import Gateway
 from protocol.chain.enums import Outcome
+from protocol.chain.money import Money
 from protocol.chain.participation import attempt, quorum_members, settled_leaves
+from protocol.chain.pools import ClaimableFees
 from protocol.chain.structs import RoundView
 from protocol.reporting import Reporter
 from protocol.settlement import Verdict, leaves_tree
@@ -26,8 +28,16 @@ def close_round(
     if not (due.fee or due.slash_reward):
         return
     if attempt(gateway.verifiers.claim_fees, task_id, [round_], gateway.account) is not None:
-        message = f"round {round_}: fee {due.fee}, slash reward {due.slash_reward}"
+        message = f"round {round_}: paid {_fees_text(gateway, task_id, due)}"
         report("paid", message, round=round_, fee=str(due.fee), slash_reward=str(due.slash_reward))
+
+
+def _fees_text(gateway: Gateway, task_id: TaskId, due: ClaimableFees) -> str:
+    reward, stake = gateway.tasks.task(task_id).params.token, gateway.registry.token()
+    parts = [Money(gateway.token(reward)).text(due.fee)] if due.fee else []
+    if due.slash_reward:
+        parts.append(f"{Money(gateway.token(stake)).text(due.slash_reward)} of a slash")
+    return " and ".join(parts)
 
 
 def _penalise(

@@ -14,6 +14,7 @@ from protocol.attestation import Attestation
 from protocol.bls import SecretKey
 from protocol.chain import Gateway
 from protocol.chain.enums import AttestationState, Phase, Role
+from protocol.chain.money import Money
 from protocol.chain.participation import attempt, lock_stake, move_on, read_task
 from protocol.chain.structs import RoundView
 from protocol.chain.tasklog import TaskLog
@@ -66,6 +67,7 @@ class Verifier:
         self.log = TaskLog(gateway.connection, [gateway.tasks.address, gateway.trainers.address,
                                                 gateway.verifiers.address], task_id)  # fmt: skip
         self.quorum = QuorumDesk(gateway, store, task_id, self.spec, self.log, self.key, report)
+        self.money = Money(gateway.token(self.params.token))
         self._waiting = (RoundIndex(0), Phase.IDLE, time.monotonic())
         self._signed: dict[RoundIndex, SettlementProposal] = {}
         self._objected: set[RoundIndex] = set()
@@ -140,7 +142,8 @@ class Verifier:
         proof = self.quorum.proof(round_, digest, all_signers=not self._my_turn(round_, Phase.SETTLE, late=True))
         if proof is None or attempt(self.gateway.tasks.settle, self.task_id, settlement, proof) is None:
             return
-        message = f"round {round_}: settled, {settlement.total_payout} to {settlement.leaf_count} trainers"
+        paid = self.money.text(settlement.total_payout)
+        message = f"round {round_}: settled, {paid} for {settlement.leaf_count} trainers"
         self.report("settled", message, round=round_, settlement=digest)
 
     def close_rounds(self, last_round: RoundIndex) -> None:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from incentives._coalitions import aggregate_thetas
 from incentives.valuation import Contribution, RoundValuation, value_round
 from protocol.attestation import CoalitionValue, GameRecord, TrainerFinding
 from protocol.settlement import Verdict
 from protocol.state import Vector
 from protocol.types import Address, Digest32
+from tuning.combining import aggregate_thetas
 from tuning.workbench import Workbench
 
 __all__ = ["AcceptedDelta", "RoundScores", "same_adapter", "score_round"]
