@@ -77,7 +77,7 @@ def main() -> None:
     print(json.dumps(deployment.addresses(), indent=2))
 
 
-def deploy(deployer: Any, token: Any = None, settings: Settings = Settings()) -> Deployment:  # noqa: B008 (frozen)
+def deploy(deployer: Any, token: Any = None, settings: Settings = Settings()) -> Deployment:
     """Deploy everything from `deployer`. Raises RuntimeError if the contracts do not agree on their addresses."""
     sender = {"from": deployer}
     project = brownie.project.get_loaded_projects()[0]

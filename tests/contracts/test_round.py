@@ -1,13 +1,17 @@
-"""The life of a round, with real BLS signatures and money."""
+"""The life of a round through brownie, with Python's hashes, trees, payouts and BLS signatures on the other side."""
 
 from __future__ import annotations
 
 import brownie
-import pytest
 from brownie import chain
-from world import UNIT, Outcome, Phase, TaskTerms, World, digest
+from eth_account import Account
+from eth_utils.crypto import keccak
+from world import DIRECT, UNIT, Outcome, Phase, Role, Task, TaskTerms, World, digest, g2
 
-from protocol.settlement import Verdict
+from protocol.bls import aggregate_keys, aggregate_signatures
+from protocol.commitments import batch_tree, commitment_hash
+from protocol.settlement import SettlementLeaf, Verdict, leaves_tree
+from protocol.types import Address
 
 
 def test_round_all_honest_pays_by_the_rule(world: World) -> None:
@@ -31,3 +35,178 @@ def test_round_all_honest_pays_by_the_rule(world: World) -> None:
         fees += token.balanceOf(verifier) - before
     assert task.terms.fee - 3 < fees <= task.terms.fee
     assert world.contracts.tasks.taskOf(task.id)[3] == "0x" + digest("adapter after", task.id, 1).hex()
+
+
+def test_task_two_rounds_next_starts_from_the_settled_adapter(world: World) -> None:
+    task = world.start_task(TaskTerms(rounds=2), trainers=2, verifiers=2)
+    for number in (1, 2):
+        task.play_round()
+        assert task.outcome(number) is Outcome.SETTLED
+    started_from = world.contracts.tasks.roundOf(task.id, 2)[5]
+    assert started_from == "0x" + digest("adapter after", task.id, 1).hex()
+    with brownie.reverts():
+        world.contracts.tasks.openRound(task.id, {"from": world.outsider})
+
+
+def test_settle_one_absent_quorum_of_stake_decides(world: World) -> None:
+    stakes = [600 * UNIT, 200 * UNIT, 200 * UNIT]
+    task = world.start_task(verifiers=3, stakes=stakes)
+    settlement = task.settlement(task.play_to_settle())
+    with brownie.reverts():  # two of three heads, but 40 % of the stake
+        task.settle(settlement, task.verifiers[1:])
+    task.settle(settlement, task.verifiers[:2])
+    assert task.phase is Phase.WINDOW
+
+
+def test_settle_forged_signature_refused(world: World) -> None:
+    task = world.start_task(verifiers=3)
+    settlement = task.settlement(task.play_to_settle())
+    message = settlement.signing_digest(task.context)
+    signature = aggregate_signatures([world.sign(v, message) for v in task.verifiers[:2]])
+    everyone = aggregate_keys([world.public[str(v)] for v in task.verifiers])
+    with brownie.reverts():  # two sign, all three are claimed
+        world.contracts.tasks.settle(
+            task.id, settlement.fields(), ([], g2(everyone), signature.point), {"from": world.outsider}
+        )
+
+
+def test_round_validation_withheld_splits_equally(world: World) -> None:
+    task = world.start_task()
+    leaves = task.play_to_settle(validation=False)
+    assert {leaf.payout // 10**6 for leaf in leaves} == {task.terms.budget // 3 // 10**6}
+    task.settle(task.settlement(leaves))
+    task.finalize()
+    assert task.outcome(1) is Outcome.SETTLED
+
+
+def test_round_nobody_commits_money_returns(world: World) -> None:
+    task = world.start_task()
+    before = world.contracts.vault.accountOf(task.id)[1]
+    task.open_round()
+    task.expire()
+    assert task.outcome(1) is Outcome.NO_COMMITMENTS
+    assert world.contracts.vault.accountOf(task.id)[1] == before
+    world.contracts.tasks.cancelTask(task.id, {"from": world.sponsor})
+    held = world.contracts.token.balanceOf(world.sponsor)
+    world.contracts.vault.withdraw(task.id, {"from": world.sponsor})
+    assert world.contracts.token.balanceOf(world.sponsor) - held == before
+
+
+def test_reveal_copied_commitment_cannot_be_opened(world: World) -> None:
+    task = world.start_task(trainers=2)
+    task.open_round()
+    task.commit(task.trainers[0])
+    copied = world.contracts.trainers.commitmentOf(task.id, 1, task.trainers[0])
+    world.contracts.trainers.commit(task.id, copied, {"from": task.trainers[1]})
+    task.reveal(task.trainers[0])
+    with brownie.reverts():
+        task.reveal(task.trainers[1], task.work(task.trainers[0]))
+
+
+def test_slash_rejected_trainer_half_of_the_locked_stake(world: World) -> None:
+    task = world.start_task()
+    cheat = task.trainers[0]
+
+    def judged() -> list[SettlementLeaf]:
+        return task.leaves(verdicts={str(cheat): Verdict.REJECTED})
+
+    leaves = task.play_round(leaves_of=judged)
+    index = next(i for i, leaf in enumerate(leaves) if leaf.trainer == str(cheat))
+    assert leaves[index].payout == 0
+    proof = list(leaves_tree(leaves).proof(index))
+    world.contracts.trainers.slash(task.id, 1, leaves[index].fields(), proof, {"from": world.outsider})
+    assert world.contracts.registry.stakeOf(cheat, Role.TRAINER)[0] == 950 * UNIT
+    verifier = task.verifiers[0]
+    world.contracts.verifiers.claimFees(task.id, [1], verifier, {"from": world.outsider})
+    assert world.contracts.registry.creditOf(verifier) == 10 * UNIT // 3
+
+
+def test_forfeit_unrevealed_bond_burned(world: World) -> None:
+    task = world.start_task(trainers=2)
+    task.open_round()
+    for trainer in task.trainers:
+        task.commit(trainer)
+    task.reveal(task.trainers[0])
+    task.expire()
+    world.contracts.trainers.forfeitBond(task.id, 1, task.trainers[1], {"from": world.outsider})
+    assert world.contracts.registry.stakeOf(task.trainers[1], Role.TRAINER)[0] == 990 * UNIT
+
+
+def test_batch_signed_by_trainers_brought_by_a_relayer(world: World) -> None:
+    task = world.create_task()
+    people = [Account.from_key(digest("signer", i)) for i in range(3)]
+    registry, token, pool = world.contracts.registry, world.contracts.token, world.contracts.trainers
+    for person in people:
+        account = brownie.accounts.add(person.key.hex())
+        world.sponsor.transfer(account, "1 ether")
+        token.mint(account, 1_000 * UNIT, {"from": account})
+        token.approve(registry, 2**256 - 1, {"from": account})
+        registry.deposit(Role.TRAINER, 1_000 * UNIT, {"from": account})
+        task.enrol_trainer(account)
+    task.enrol_verifier(world.verifiers[0])
+    task.open_round()
+    signed = [signed_commit(task, person) for person in people]
+    pool.commitBatch(task.id, signed, {"from": world.outsider})
+    assert task.phase is Phase.REVEAL
+    sealed = [(Address(p.address), commitment(task, p.address)) for p in people]
+    assert pool.batchRootOf(task.id, 1, 1) == "0x" + batch_tree(sealed).root.hex()
+    task.reveal_validation()
+    entries = [(p.address, *task.work(p.address).data) for p in people]
+    pool.revealBatch(task.id, 1, entries, {"from": world.outsider})
+    assert task.phase is Phase.CHALLENGE
+    ref = (1, 2, list(batch_tree(sealed).proof(2)))
+    data = task.work(people[2].address).data
+    assert pool.isCommitted(task.id, 1, people[2].address, data, ref)
+    assert not pool.isCommitted(task.id, 1, people[2].address, data, DIRECT)
+
+
+def test_release_and_withdraw_after_the_delay(world: World) -> None:
+    task = world.start_task()
+    task.play_round()
+    trainer = task.trainers[0]
+    pool, registry, token = world.contracts.trainers, world.contracts.registry, world.contracts.token
+    pool.resign(task.id, {"from": trainer})
+    with brownie.reverts():
+        pool.release(task.id, trainer, {"from": world.outsider})
+    chain.sleep(task.terms.slash_seconds + 1)
+    pool.release(task.id, trainer, {"from": world.outsider})
+    registry.requestUnbond(Role.TRAINER, 1_000 * UNIT, {"from": trainer})
+    with brownie.reverts():
+        registry.withdraw(Role.TRAINER, {"from": trainer})
+    chain.sleep(7 * 86_400 + 1)
+    before = token.balanceOf(trainer)
+    registry.withdraw(Role.TRAINER, {"from": trainer})
+    assert token.balanceOf(trainer) - before == 1_000 * UNIT
+
+
+def commitment(task: Task, trainer: str) -> bytes:
+    return commitment_hash(task.context, Address(trainer), *task.work(trainer).data)
+
+
+def signed_commit(task: Task, person: Account) -> tuple[bytes, bytes, bytes]:
+    """A commitment with its trainer's EIP-712 signature in compact form."""
+    sealed = commitment(task, person.address)
+    message = Account.sign_typed_data(
+        person.key,
+        {
+            "name": "deltaproof",
+            "version": "1",
+            "chainId": chain.id,
+            "verifyingContract": task.contracts.trainers.address,
+        },
+        {
+            "Commit": [
+                {"name": "taskId", "type": "uint64"},
+                {"name": "round", "type": "uint32"},
+                {"name": "commitment", "type": "bytes32"},
+            ]
+        },
+        {"taskId": task.id, "round": task.round, "commitment": sealed},
+    )
+    vs = message.s | (message.v - 27) << 255
+    return (sealed, message.r.to_bytes(32, "big"), vs.to_bytes(32, "big"))
+
+
+def test_domain_separator_is_eip712(world: World) -> None:
+    pool = world.contracts.trainers
+    assert pool.COMMIT_TYPEHASH() == "0x" + keccak(text="Commit(uint64 taskId,uint32 round,bytes32 commitment)").hex()

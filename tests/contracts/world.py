@@ -163,9 +163,7 @@ class World:
         digests = [digest("validation set", i) for i in range(terms.rounds + 1)]
         commitments = [validation_commitment(d, s) for d, s in zip(digests, salts, strict=True)]
         tasks = self.contracts.tasks
-        tx = tasks.createTask(
-            terms.params(self.contracts.token.address), commitments, funding, {"from": self.sponsor}
-        )
+        tx = tasks.createTask(terms.params(self.contracts.token.address), commitments, funding, {"from": self.sponsor})
         return Task(self, tx.events["TaskCreated"]["taskId"], terms, list(zip(digests, salts, strict=True)))
 
     def start_task(
@@ -208,9 +206,7 @@ class Task:
 
     @property
     def context(self) -> RoundContext:
-        return RoundContext(
-            chain.id, Address(self.contracts.tasks.address), TaskId(self.id), RoundIndex(self.round)
-        )
+        return RoundContext(chain.id, Address(self.contracts.tasks.address), TaskId(self.id), RoundIndex(self.round))
 
     def outcome(self, round_: int) -> Outcome:
         return Outcome(self.contracts.tasks.roundOf(self.id, round_)[0])
@@ -282,9 +278,7 @@ class Task:
         scored = bool(self.contracts.tasks.roundOf(self.id, self.round)[2])
         terms = self.terms
         payouts = compute_payouts(
-            PayoutTerms(
-                terms.budget, improvement_nanos, terms.target_nanos, terms.floor_bps, terms.cap_bps, scored
-            ),
+            PayoutTerms(terms.budget, improvement_nanos, terms.target_nanos, terms.floor_bps, terms.cap_bps, scored),
             [PayoutEntry(verdict[str(t)] is Verdict.ACCEPTED, score[str(t)]) for t in listed],
         )
         return [
