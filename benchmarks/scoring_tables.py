@@ -161,8 +161,9 @@ def page(results: dict) -> str:
         "means: beyond twice the standard error of the difference. All are means over seeds, and over two games",
         "each for N=10.",
         "",
-        "The surrogate's kernels and the allocation of evaluations were chosen on games of these families with other seeds;",
-        "the averaged quadratic lies within the surrogate's reach, so that its errors vanish once the budget determines it.",
+        "The surrogate's kernels and the allocation of evaluations were chosen on games of these families, with other",
+        "seeds; the averaged quadratic lies within the surrogate's reach, so that its errors vanish once the budget",
+        "determines it.",
         "Coverage on families never used for design is tested in `tests/incentives/test_auto.py`.",
         "",
     ]
