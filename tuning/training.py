@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from protocol.transcript import Record, StepOpening
 from protocol.types import Digest32
 from tuning.errors import TranscriptError
 from tuning.optimizers import State
-from tuning.step import RoundContext, final_record, run_step
+from tuning.step import RoundContext, final_record, run_step, state_root
 from tuning.transcript_writer import TranscriptFolder
 from tuning.workbench import Workbench
 
@@ -80,27 +80,47 @@ def open_steps(
     for step in sorted(set(steps)):
         if not 0 <= step < writer.steps:
             raise TranscriptError(f"step {step} is not among the round's {writer.steps}")
-        if writer.nearest_kept(step) > position:
-            position, state = writer.nearest_kept(step), _on(bench, writer.kept_state(step))
-        for t in range(position, step + 1):
-            before = state
-            result = run_step(bench, context, before, t, batch_rows(bench, context, shard, t))
-            if result.record != records[t]:
-                raise TranscriptError(
-                    f"step {t} does not repeat what was recorded: other machine, threads or library versions?"
-                )
-            state = result.next_state
-        position = step + 1
+        kept = writer.kept_step(step)
+        if kept is not None:
+            before, gradient = kept
+        else:
+            if writer.nearest_kept(step) > position:
+                position, state = writer.nearest_kept(step), _on(bench, writer.kept_state(step))
+            before, gradient, state = _regenerated(bench, context, shard, records, state, range(position, step + 1))
+            position = step + 1
+        if (state_root(before, context.error_root), component_root(gradient)) != (
+            records[step].state_root,
+            records[step].grad_root,
+        ):
+            raise TranscriptError(f"{folder}: state or gradient of step {step} is not the one that was recorded")
         yield StepOpening(
             before=records[step],
             after=records[step + 1],
             before_proof=merkle.proof_from_levels(tree, step),
             after_proof=merkle.proof_from_levels(tree, step + 1),
             state={slot: values.detach().cpu().numpy() for slot, values in before.items()},
-            gradient=result.gradient,
+            gradient=gradient,
             rows=tuple(shard.open(index) for index in context.batch(bench.spec, step)),
             error_root=context.error_root,
         )
+
+
+def _regenerated(
+    bench: Workbench, context: RoundContext, shard: Shard, records: Sequence[Record], state: State, steps: range
+) -> tuple[State, Vector, State]:
+    """Repeat steps from `state` on: the state before the last of them, its gradient, and the state after it.
+
+    Raises TranscriptError if a step does not repeat what was recorded.
+    """
+    for t in steps:
+        before = state
+        result = run_step(bench, context, before, t, batch_rows(bench, context, shard, t))
+        if result.record != records[t]:
+            raise TranscriptError(
+                f"step {t} does not repeat what was recorded: other machine, threads or library versions?"
+            )
+        state = result.next_state
+    return before, result.gradient, state
 
 
 def batch_rows(bench: Workbench, context: RoundContext, shard: Shard, step: int) -> list[tuple[bytes, bytes]]:
@@ -132,7 +152,7 @@ def _train(
     state = _on(bench, state)
     for t in range(step, writer.steps):
         result = run_step(bench, context, state, t, batch_rows(bench, context, shard, t))
-        writer.append(result.record, state)
+        writer.append(result.record, state, result.gradient)
         state = result.next_state
         if (t + 1) % checkpoint_every == 0 and t + 1 < writer.steps:
             writer.checkpoint(t + 1, state)

@@ -3,7 +3,7 @@
     round.json               what the transcript belongs to, and how often states are kept
     start.safetensors        the starting adapter
     records.bin              records 0..N, 112 bytes each, appended as training goes
-    kept/<t>.safetensors     every k-th state
+    kept/<t>.safetensors     every k-th state, with the gradient of its step
     checkpoint.safetensors   the latest durable state, until training ends
     final.safetensors        the adapter after step N-1
 
@@ -33,6 +33,7 @@ from tuning.optimizers import State
 __all__ = ["TranscriptFolder", "default_keep_every"]
 
 _MAX_HEADER = 4096
+_GRADIENT = "grad"
 ALWAYS_KEPT_STEPS = 64
 
 
@@ -92,12 +93,13 @@ class TranscriptFolder:
         theta = self._read_vectors(self.folder / "start.safetensors", ("theta",))[1]["theta"]
         return {slot: theta.clone() if slot == "theta" else torch.zeros_like(theta) for slot in self.slots}
 
-    def append(self, record: Record, state: State) -> None:
-        """Add record t, whose state before the step is `state`."""
+    def append(self, record: Record, state: State, gradient: Vector) -> None:
+        """Add record t, whose state before the step is `state` and whose committed gradient is `gradient`."""
         with (self.folder / "records.bin").open("ab") as file:
             file.write(record.encode())
-        if record.step and record.step % self.keep_every == 0:
-            self._write_state(self._kept(record.step), state, record.step)
+        if self.keep_every < self.steps and record.step % self.keep_every == 0:
+            kept = {**state, _GRADIENT: torch.from_numpy(gradient)}
+            self._write_state(self._kept(record.step), kept, record.step)
 
     def checkpoint(self, step: int, state: State) -> None:
         """Make everything before `step` durable."""
@@ -142,6 +144,13 @@ class TranscriptFolder:
         """The state before `nearest_kept(step)`."""
         nearest = self.nearest_kept(step)
         return self._read_state(self._kept(nearest))[1] if nearest else self.start_state()
+
+    def kept_step(self, step: int) -> tuple[State, Vector] | None:
+        """State and gradient of a step, if both are on disk."""
+        if not self._kept(step).is_file():
+            return None
+        vectors = self._read_vectors(self._kept(step), (*self.slots, _GRADIENT))[1]
+        return {slot: vectors[slot] for slot in self.slots}, vectors[_GRADIENT].numpy()
 
     def evidence_bytes(self) -> int:
         """Bytes on disk."""

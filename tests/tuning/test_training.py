@@ -90,11 +90,23 @@ def test_openings_do_not_depend_on_what_was_kept(exact_round: Rehearsal, tmp_pat
 def test_regeneration_notices_that_it_does_not_repeat(exact_round: Rehearsal, tmp_path: Path) -> None:
     start, folder = exact_round.bench.initial_state(), tmp_path / "round"
     shared = (exact_round.bench, exact_round.context)
-    train_round(*shared, start, exact_round.shard, folder)
+    train_round(*shared, start, exact_round.shard, folder, keep_every=6)
     data = bytearray((folder / "records.bin").read_bytes())
     data[2 * RECORD_BYTES + 40] ^= 1  # in the gradient's root of record 2
     (folder / "records.bin").write_bytes(bytes(data))
     with pytest.raises(TranscriptError, match="step 2 does not repeat"):
+        list(open_steps(*shared, exact_round.shard, folder, [2]))
+
+
+def test_kept_step_that_is_not_the_recorded_one_is_noticed(exact_round: Rehearsal, tmp_path: Path) -> None:
+    start, folder = exact_round.bench.initial_state(), tmp_path / "round"
+    shared = (exact_round.bench, exact_round.context)
+    train_round(*shared, start, exact_round.shard, folder, keep_every=1)
+    kept = folder / "kept" / "2.safetensors"
+    data = bytearray(kept.read_bytes())
+    data[-1] ^= 1  # in the last value of a vector
+    kept.write_bytes(bytes(data))
+    with pytest.raises(TranscriptError, match="step 2 is not the one that was recorded"):
         list(open_steps(*shared, exact_round.shard, folder, [2]))
 
 
@@ -170,7 +182,7 @@ def test_evidence_is_two_thousand_times_smaller_than_every_state(tmp_path: Path,
     writer.begin(theta)
     state = writer.start_state()
     for step in range(steps):
-        writer.append(Record(step, bytes(32), clip_scale=1.0), state)
+        writer.append(Record(step, bytes(32), clip_scale=1.0), state, theta)
         if step == 1000:
             writer.checkpoint(step + 1, state)
     writer.finish(Record(steps, bytes(32)), state)
