@@ -21,7 +21,9 @@ from protocol.validation import ValidationSet, open_validation, seal_validation
 
 __all__ = ["Sponsor", "create_task"]
 
-OPENING_GRACE_SECONDS = 15.0
+PENALTY_SECONDS = 6.0
+"""How long a new round waits for the penalties of the last one, so that nobody takes part with a stake it lost."""
+OPENING_GRACE_SECONDS = 20.0
 """How long a new round waits for more participants than it needs."""
 
 
@@ -94,16 +96,17 @@ class Sponsor:
 
     def open_round(self, round_: RoundIndex) -> None:
         """Open the next round when everybody expected is there."""
-        ready = self._active_trainers(round_) >= self.trainers and self._active_verifiers(round_) >= self.verifiers
         self._idle_since = self._idle_since or time.monotonic()
         waited = time.monotonic() - self._idle_since
-        needs = self.spec.verification
-        enough = (
-            round_ > 1
-            and waited > OPENING_GRACE_SECONDS
-            and self._active_trainers(round_) >= needs.min_trainers
-            and self._active_verifiers(round_) >= needs.min_verifiers
+        trainers, verifiers, needs = (
+            self._active_trainers(round_),
+            self._active_verifiers(round_),
+            self.spec.verification,
         )
+        settled = round_ == 1 or waited > PENALTY_SECONDS
+        ready = settled and trainers >= self.trainers and verifiers >= self.verifiers
+        late = round_ > 1 and waited > OPENING_GRACE_SECONDS
+        enough = late and trainers >= needs.min_trainers and verifiers >= needs.min_verifiers
         if ready or enough:
             if attempt(self.gateway.tasks.open_round, self.task_id) is not None:
                 self.report("round", f"round {round_} opened", round=round_)
