@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -37,17 +38,36 @@ from tuning.replay import Judge, ReplayContext
 from tuning.training import open_steps, train_round
 from tuning.workbench import Workbench
 
-OPTIMIZERS = ("adamw", "momentum")
 MODES = ("exact", "bounded")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Models with their sizes, and what they are combined with."""
+
+    models: dict[str, dict[str, int]]
+    optimizers: tuple[str, ...]
+    machines: tuple[str, ...]
+
+
 PROFILES = {
-    "full": {
-        "MiniLM-L6": {"steps": 130, "batch": 2, "tokens": 24},
-        "SmolLM2-135M": {"steps": 28, "batch": 1, "tokens": 20},
-    },
-    "short": {"MiniLM-L6": {"steps": 3, "batch": 2, "tokens": 16}},
+    "full": Profile(
+        {
+            "MiniLM-L6": {"steps": 130, "batch": 2, "tokens": 24},
+            "SmolLM2-135M": {"steps": 28, "batch": 1, "tokens": 20},
+        },
+        ("adamw", "momentum"),
+        tuple(MACHINES),
+    ),
+    "short": Profile(
+        {"MiniLM-L6": {"steps": 3, "batch": 2, "tokens": 16}}, ("adamw",), ("default, 1 thread", "SSE4.2")
+    ),
 }
-THOROUGH = 3
-"""Samples of each trainer that also go through float64 in bounded mode; more only in doubt."""
+
+
+def thorough_steps(steps: int) -> set[int]:
+    """Steps that also go through float64 in bounded mode, spread over the round; others only in doubt."""
+    return {0, steps // 2, steps - 1}
 
 
 def main() -> None:
@@ -63,7 +83,7 @@ def main() -> None:
         (train_all if options.worker == "train" else judge_all)(options.profile, options.machine, work)
         return
     started = time.perf_counter()
-    for phase, machine in product(("train", "judge"), MACHINES):
+    for phase, machine in product(("train", "judge"), PROFILES[options.profile].machines):
         arguments = ["--profile", options.profile, "--work", str(options.work), "--worker", phase, "--machine", machine]
         subprocess.run([sys.executable, __file__, *arguments], env={**os.environ, **MACHINES[machine]}, check=True)
     report(options.profile, work, time.perf_counter() - started)
@@ -72,8 +92,8 @@ def main() -> None:
 def cases(profile: str) -> list[tuple[str, str, str, TaskSpec]]:
     return [
         (model, optimizer, mode, task(model, optimizer=optimizer, numeric=mode, rank=2, **size))
-        for model, size in PROFILES[profile].items()
-        for optimizer, mode in product(OPTIMIZERS, MODES)
+        for model, size in PROFILES[profile].models.items()
+        for optimizer, mode in product(PROFILES[profile].optimizers, MODES)
     ]
 
 
@@ -99,7 +119,11 @@ def train_all(profile: str, machine: str, work: Path) -> None:
 
 def judge_all(profile: str, machine: str, work: Path) -> None:
     for model, optimizer, mode, spec in cases(profile):
-        wanted = [t for t in MACHINES if not verdict_file(work, (model, optimizer, mode), t, machine).is_file()]
+        wanted = [
+            t
+            for t in PROFILES[profile].machines
+            if not verdict_file(work, (model, optimizer, mode), t, machine).is_file()
+        ]
         if not wanted:
             continue
         judge = Judge.from_spec(spec)
@@ -113,8 +137,10 @@ def judge_all(profile: str, machine: str, work: Path) -> None:
             )
             started = time.perf_counter()
             verdicts = [
-                judge.judge_bytes((folder / f"{step}.opening").read_bytes(), step, context, thorough=step < THOROUGH)
-                for step in range(spec.training.steps)
+                judge.judge_bytes(
+                    (folder / f"{step}.opening").read_bytes(), step, context, thorough=step in thorough_steps(steps)
+                )
+                for step in range(steps)
             ]
             samples: list[DriftSample] = [verdict.drift for verdict in verdicts if verdict.drift]
             drift = judge_drift(samples, spec.training.drift_sigmas).as_dict() if samples else None
@@ -129,7 +155,7 @@ def judge_all(profile: str, machine: str, work: Path) -> None:
                 "verdicts": [verdict.as_dict() for verdict in verdicts],
                 "drift": drift,
             }
-            verdict_file(work, (model, optimizer, mode), trainer, machine).write_text(json.dumps(result), "utf-8")
+            verdict_file(work, case, trainer, machine).write_text(json.dumps(result), "utf-8")
             print(f"judged    {model:13} {optimizer:9} {mode:8} of {trainer} on {machine}", flush=True)
 
 
@@ -141,10 +167,10 @@ def report(profile: str, work: Path, seconds: float) -> None:
     results = [
         json.loads(verdict_file(work, (model, optimizer, mode), trainer, verifier).read_text("utf-8"))
         for model, optimizer, mode, _ in cases(profile)
-        for trainer, verifier in product(MACHINES, MACHINES)
+        for trainer, verifier in product(PROFILES[profile].machines, repeat=2)
     ]
     rows, total, alarms, drift_alarms, drift_tests = [], 0, 0, 0, 0
-    for model, mode, optimizer in product(MODELS, MODES, OPTIMIZERS):
+    for model, mode, optimizer in product(MODELS, MODES, PROFILES[profile].optimizers):
         group = [r for r in results if (r["model"], r["mode"], r["optimizer"]) == (model, mode, optimizer)]
         if not group:
             continue
@@ -167,13 +193,14 @@ def report(profile: str, work: Path, seconds: float) -> None:
         for verdict in refused[:5]:
             print("FALSE ALARM", model, mode, optimizer, verdict)
     low, high = wilson(alarms, total)
+    machines = PROFILES[profile].machines
     text = "\n".join(
         [
             "# Honest replays",
             "",
-            f"{total:,} replays of honest steps, every pair of {len(MACHINES)} machine configurations as trainer and "
-            f"verifier ({', '.join(MACHINES)}), 2 optimisers, LoRA r=2 on real review sentences. "
-            f"**False alarms: {alarms}** (95 % interval of the rate: {low:.2%} to {high:.3%}); "
+            f"{total:,} replays of honest steps, every pair of {len(machines)} machine configurations as "
+            f"trainer and verifier ({'; '.join(machines)}), LoRA r=2 on real review sentences. "
+            f"**False alarms: {alarms}** (95 % interval of the rate: {low:.3%} to {high:.3%}); "
             f"drift tests: {drift_tests}, false alarms {drift_alarms}. Made by `python benchmarks/honest_replays.py`.",
             "",
             table(

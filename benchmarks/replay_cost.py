@@ -214,9 +214,9 @@ def markdown(facts: dict[str, Any]) -> str:
         [
             "# What verifiable training costs",
             "",
-            f"{facts['model']}, LoRA r=8 on query and value and the head ({facts['values']:,} values), AdamW, batch 16, "
-            f"up to 64 tokens, real review sentences; medians of {facts['steps_timed']} steps, trainers taking turns, on "
-            f"{facts['device']}. Made by `python benchmarks/replay_cost.py`.",
+            f"{facts['model']}, LoRA r=8 on query and value and the head ({facts['values']:,} values), AdamW, "
+            f"batch 16, up to 64 tokens, real review sentences; medians of {facts['steps_timed']} steps, trainers "
+            f"taking turns, on {facts['device']}. Made by `python benchmarks/replay_cost.py`.",
             "",
             "## Trainer",
             "",

@@ -1,0 +1,24 @@
+"""The benchmark of honest replays in its short profile: a real model on two machine configurations, every pair."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_short_profile_raises_no_false_alarm(tmp_path: Path) -> None:
+    script = ROOT / "benchmarks" / "honest_replays.py"
+    result = subprocess.run(
+        [sys.executable, str(script), "--profile", "short", "--work", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "24 replays" in result.stdout
+    assert "**False alarms: 0**" in result.stdout
