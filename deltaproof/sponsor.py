@@ -98,11 +98,8 @@ class Sponsor:
         """Open the next round when everybody expected is there."""
         self._idle_since = self._idle_since or time.monotonic()
         waited = time.monotonic() - self._idle_since
-        trainers, verifiers, needs = (
-            self._active_trainers(round_),
-            self._active_verifiers(round_),
-            self.spec.verification,
-        )
+        trainers, verifiers = self._active_trainers(round_), self._active_verifiers(round_)
+        needs = self.spec.verification
         settled = round_ == 1 or waited > PENALTY_SECONDS
         ready = settled and trainers >= self.trainers and verifiers >= self.verifiers
         late = round_ > 1 and waited > OPENING_GRACE_SECONDS
