@@ -136,12 +136,10 @@ def judge_all(profile: str, machine: str, work: Path) -> None:
                 (folder / "theta.digest").read_bytes(),
             )
             started = time.perf_counter()
-            verdicts = [
-                judge.judge_bytes(
-                    (folder / f"{step}.opening").read_bytes(), step, context, thorough=step in thorough_steps(steps)
-                )
-                for step in range(steps)
-            ]
+            verdicts = []
+            for step in range(steps):
+                data = (folder / f"{step}.opening").read_bytes()
+                verdicts.append(judge.judge_bytes(data, step, context, thorough=step in thorough_steps(steps)))
             samples: list[DriftSample] = [verdict.drift for verdict in verdicts if verdict.drift]
             drift = judge_drift(samples, spec.training.drift_sigmas).as_dict() if samples else None
             result = {

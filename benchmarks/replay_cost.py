@@ -124,6 +124,7 @@ def measure(steps: int, device: str) -> dict[str, Any]:
 def plain_loop(bench: Workbench, shard: Shard, dtype: torch.dtype, device: str) -> Callable[[int], None]:
     """What anybody would write with transformers, peft and torch.optim: same rows and sizes, nothing recorded."""
     facts, spec = MODELS[MODEL], bench.spec
+    transformers.utils.logging.set_verbosity_error()
     base = transformers.AutoModelForSequenceClassification.from_pretrained(
         resolve_source(facts["source"]), num_labels=2, dtype=dtype
     )
