@@ -119,11 +119,9 @@ def train_all(profile: str, machine: str, work: Path) -> None:
 
 def judge_all(profile: str, machine: str, work: Path) -> None:
     for model, optimizer, mode, spec in cases(profile):
-        wanted = [
-            t
-            for t in PROFILES[profile].machines
-            if not verdict_file(work, (model, optimizer, mode), t, machine).is_file()
-        ]
+        steps, case = spec.training.steps, (model, optimizer, mode)
+        machines = PROFILES[profile].machines
+        wanted = [trainer for trainer in machines if not verdict_file(work, case, trainer, machine).is_file()]
         if not wanted:
             continue
         judge = Judge.from_spec(spec)
