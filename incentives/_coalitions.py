@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from incentives.semivalues import Game
 from protocol.state import Vector
-from tuning.aggregation import AggregationRule, Array, aggregate, mixture_weights
+from tuning.aggregation import Array, mixture_weights
+from tuning.combining import aggregate_thetas
 from tuning.evaluation import Evaluator, RowResults
-from tuning.low_rank import low_rank_pairs, tensors_of, vector_of
 from tuning.workbench import Workbench
 
-__all__ = ["NANOS", "Bools", "CoalitionLosses", "RecordedGame", "aggregate_thetas", "nanos"]
+__all__ = ["NANOS", "Bools", "CoalitionLosses", "RecordedGame", "nanos"]
 
 NANOS = 1_000_000_000
 """Nano-nats in a nat."""
@@ -31,15 +31,6 @@ Bools = NDArray[np.bool_]
 def nanos(nats: float) -> int:
     """Whole nano-nats."""
     return round(nats * NANOS)
-
-
-def aggregate_thetas(bench: Workbench, thetas: Sequence[Vector], weights: Sequence[int] | None) -> tuple[Vector, float]:
-    """The adapter that the task's rule makes of these, shape (P,), and its truncation error."""
-    section = bench.spec.aggregation
-    rule = AggregationRule(section.rule, section.trim_fraction, section.byzantine, section.rank)
-    members = [tensors_of(bench.layout, theta) for theta in thetas]
-    result = aggregate(members, low_rank_pairs(bench.model), rule, weights)
-    return vector_of(bench.layout, result.tensors), result.truncation_error
 
 
 class CoalitionLosses:

@@ -21,14 +21,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from incentives._coalitions import NANOS, Bools, CoalitionLosses, RecordedGame, aggregate_thetas, nanos
+from incentives._coalitions import NANOS, Bools, CoalitionLosses, RecordedGame, nanos
 from incentives.semivalues import Estimate, Game, GameError, Mapper, estimate
 from incentives.similarity import COPY_DISCOUNT_BPS, copies, similarities
 from protocol.spec import ScoringSection
 from protocol.state import Vector
 from tuning.aggregation import Array
+from tuning.combining import aggregate_thetas, members_of
 from tuning.evaluation import Evaluation, Evaluator
-from tuning.low_rank import low_rank_pairs, tensors_of
 from tuning.workbench import Workbench
 
 __all__ = ["Contribution", "RoundValuation", "TrainerValue", "score_players", "scores_from_table", "value_round"]
@@ -104,9 +104,8 @@ def value_round(
     spec, thetas = bench.spec, [contribution.theta for contribution in contributions]
     evaluator = Evaluator(bench, validation_rows)
     start_rows = evaluator.evaluate_means([start], np.ones((1, 1)))
-    pairs = low_rank_pairs(bench.model)
-    members = [tensors_of(bench.layout, theta) for theta in thetas]
-    similarity = similarities(members, tensors_of(bench.layout, start), pairs)
+    begun, *members = members_of(bench, [start, *thetas])
+    similarity = similarities(members, begun, bench.pairs)
     originals = copies(similarity, [c.order for c in contributions], spec.scoring.similarity_threshold)
     players = tuple(i for i, original in enumerate(originals) if original is None)
 

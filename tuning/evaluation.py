@@ -28,6 +28,7 @@ from protocol.state import Vector
 from tuning._linalg import Array
 from tuning._prefix import PrefixCache
 from tuning.data import make_batch
+from tuning.loss import logits_of
 from tuning.low_rank import low_rank_pairs, mergeable_pairs, merging, tensors_of, write_mixture
 from tuning.precision import computing_in
 from tuning.workbench import Workbench
@@ -108,7 +109,7 @@ class Evaluator:
     @property
     def mixes_exactly(self) -> bool:
         """Whether a weighted mean of adapters can be evaluated without refactoring: all products can be merged."""
-        return len(self._pairs) == len(low_rank_pairs(self.bench.model))
+        return self.bench.method.adds_up and len(self._pairs) == len(self.bench.pairs)
 
     def evaluate(self, theta: Vector) -> Evaluation:
         """Loss of one adapter, shape (P,). Raises EncodingError if it does not fit."""
@@ -154,8 +155,7 @@ class Evaluator:
         return self.bench.spec.model.kind == "causal-lm"
 
     def _logits(self, chunk: _Chunk) -> Tensor:
-        logits: Tensor = self.bench.model(**chunk.inputs).logits
-        return logits
+        return logits_of(self.bench.model, chunk.inputs, self.bench.spec.model.kind)
 
     def _touched(self) -> list[nn.Module]:
         """Every module that holds a weight which depends on the adapter."""

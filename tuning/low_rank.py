@@ -95,8 +95,8 @@ def _lora_linears(model: nn.Module) -> Iterator[tuple[LowRankPair, Any]]:
 
     names = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
     for module, layer in sorted(model.named_modules()):
-        if not isinstance(layer, LoraLayer):
-            continue
+        if not isinstance(layer, LoraLayer) or not isinstance(layer.lora_A, nn.ModuleDict):
+            continue  # AdaLoRA's layers are LoRA layers by name only
         for adapter in layer.active_adapters:
             if adapter not in layer.lora_A:
                 continue

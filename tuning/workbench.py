@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from protocol.rows import canonical_row
 from protocol.spec import TaskSpec
 from protocol.state import Layout, Vector, check_vector
+from tuning._products import LowRankPair
 from tuning.comparison import RowNorms
 from tuning.data import make_batch
 from tuning.errors import ModelError
+from tuning.loss import loss_sum
 from tuning.methods import Method, create_method
 from tuning.models import load_base
 from tuning.optimizers import constants_table, optimizer_id, slots_of
@@ -64,6 +66,8 @@ class Workbench:
             _be_deterministic_on_cuda()
         method = create_method(spec.method)
         with torch.random.fork_rng(devices=[]):  # libraries draw values that are then overwritten
+            if method.calibrated:
+                method.calibrate(load_base(spec.model, spec.method.seed, "float64"), spec.model)
             base = load_base(spec.model, spec.method.seed, precision, device)
             with computing_in(precision):
                 model = method.attach(base.model, spec.model.kind, spec.method.seed).to(device)
@@ -96,6 +100,11 @@ class Workbench:
         """The optimiser's constants table, shape (steps, 16)."""
         return constants_table(self.spec.optimizer, self.spec.training.steps)
 
+    @cached_property
+    def pairs(self) -> tuple[LowRankPair, ...]:
+        """Of the method's unfolded tensors, those that act through products."""
+        return self.method.pairs(self.model)
+
     def initial_state(self) -> Vector:
         """A copy of the seeded starting values."""
         return self.start.copy()
@@ -122,20 +131,23 @@ class Workbench:
         )
         parameters = self.parameters
         total: Tensor | None = None
-        loss_sum = 0.0
+        nats = 0.0
         with ExitStack() as stack:
             stack.enter_context(computing_in(self.precision))
             if self.spec.training.dropout:
                 stack.enter_context(CounterDropout(dropout_key))
+            stack.enter_context(self.method.sampling(self.model, dropout_key))
             for part in batch.parts:
-                loss = self._loss_sum(part) / batch.count
+                loss = loss_sum(self.model, part, self.spec.model.kind) / batch.count
+                if (penalty := self.method.penalty(self.model)) is not None:
+                    loss = loss + penalty / len(batch.parts)
                 gradients = torch.autograd.grad(loss, parameters, materialize_grads=True, allow_unused=True)
                 flat = _flat(gradients)
                 total = flat if total is None else total + flat
-                loss_sum += float(loss.detach())
+                nats += float(loss.detach())
         if total is None:
             raise ValueError("a batch has at least one row")
-        return total, loss_sum
+        return total, nats
 
     def row_norms(self, rows: Sequence[bytes]) -> RowNorms:
         """Norms of each row's own share of the gradient, at the loaded values, without dropout."""
@@ -148,17 +160,10 @@ class Workbench:
         return RowNorms(math.sqrt(whole), {name: math.sqrt(total) for name, total in tensors.items()})
 
     def export(self, theta: Vector, folder: Path) -> None:
-        """Write the adapter as a folder that `PeftModel.from_pretrained` loads."""
+        """Write the deliverable: a folder that `tuning.methods.load_adapter` loads, for peft's methods
+        `PeftModel.from_pretrained` as well."""
         self.load(theta)
         self.method.export(self.model, folder, self.spec.model.source)
-
-    def _loss_sum(self, part: dict[str, Tensor]) -> Tensor:
-        inputs = {name: tensor for name, tensor in part.items() if name != "labels"}
-        logits = self.model(**inputs).logits
-        labels = part["labels"]
-        if self.spec.model.kind == "causal-lm":
-            logits, labels = logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
-        return torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
