@@ -191,7 +191,7 @@ contract RewardVault is IRewardVault, ModuleSet {
     {
         Pot storage pot = _pots[taskId][round];
         bytes32 root = pot.root;
-        bytes32 hash = SettlementTree.hash(leaf);
+        bytes32 hash = SettlementTree.hashCalldata(leaf);
         // INVARIANT: a round without settlement has the root zero, which no proof leads to.
         require(SettlementTree.contains(root, hash, proof), InvalidProof(root, hash));
         mapping(uint32 => uint256) storage words = _claimed[taskId][leaf.trainer];

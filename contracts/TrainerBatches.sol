@@ -29,10 +29,7 @@ abstract contract TrainerBatches is TrainerStore {
         address[] memory trainers = new address[](count);
         bytes32[] memory commitments = new bytes32[](count);
         bytes32[] memory nodes = new bytes32[](count);
-        _recover(taskId, round, commits, trainers, commitments);
-        for (uint256 i = 0; i < count; ++i) {
-            nodes[i] = SettlementTree.hashBatchEntry(i, trainers[i], commitments[i]);
-        }
+        _recover(taskId, round, commits, trainers, commitments, nodes);
         _mark(taskId, round, trainers);
         bytes32 root = SettlementTree.rootInPlace(nodes);
         Progress memory progress = _progress[taskId];
@@ -121,41 +118,74 @@ abstract contract TrainerBatches is TrainerStore {
         uint32 round,
         SignedCommit[] calldata commits,
         address[] memory trainers,
-        bytes32[] memory commitments
+        bytes32[] memory commitments,
+        bytes32[] memory nodes
     ) private view {
         bytes32 domain = domainSeparator();
         for (uint256 i = 0; i < commits.length; ++i) {
             bytes32 commitment = commits[i].commitment;
             require(commitment != 0, ZeroCommitment());
-            bytes32 structHash = keccak256(abi.encode(COMMIT_TYPEHASH, taskId, round, commitment));
-            bytes32 digest = keccak256(abi.encodePacked("\x19\x01", domain, structHash));
+            bytes32 digest = _digest(domain, taskId, round, commitment);
             (address signer, ECDSA.RecoverError failure,) = ECDSA.tryRecover(digest, commits[i].r, commits[i].vs);
             require(failure == ECDSA.RecoverError.NoError, InvalidSignature(i));
             trainers[i] = signer;
             commitments[i] = commitment;
+            nodes[i] = SettlementTree.hashBatchEntry(i, signer, commitment);
+        }
+    }
+
+    /// @dev EIP-712 digest of `Commit(taskId, round, commitment)`, without allocating.
+    function _digest(bytes32 domain, uint64 taskId, uint32 round, bytes32 commitment)
+        private
+        pure
+        returns (bytes32 digest)
+    {
+        bytes32 typehash = COMMIT_TYPEHASH;
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, typehash)
+            mstore(add(free, 0x20), taskId)
+            mstore(add(free, 0x40), round)
+            mstore(add(free, 0x60), commitment)
+            let structHash := keccak256(free, 0x80)
+            mstore(free, hex"1901")
+            mstore(add(free, 0x02), domain)
+            mstore(add(free, 0x22), structHash)
+            digest := keccak256(free, 0x42)
         }
     }
 
     /// @dev Record who committed, one bitmap word at a time; the ascending order makes every trainer appear once.
     function _mark(uint64 taskId, uint32 round, address[] memory trainers) private {
+        mapping(address => Trainer) storage enrolled = _trainers[taskId];
+        mapping(uint256 => uint256) storage words = _batched[taskId][round];
         uint256 word = type(uint256).max;
         uint256 bits;
         uint32 previous;
         for (uint256 i = 0; i < trainers.length; ++i) {
-            Trainer storage trainer = _trainers[taskId][trainers[i]];
-            _requireActive(taskId, round, trainers[i], trainer);
-            uint32 index = trainer.index;
+            Trainer storage trainer = enrolled[trainers[i]];
+            uint256 slot;
+            assembly ("memory-safe") {
+                slot := sload(trainer.slot)
+            }
+            // The first slot of `Trainer`, read once: index, activeFrom, activeUntil, stake, committedRound.
+            uint32 index = uint32(slot);
+            uint32 activeFrom = uint32(slot >> 32);
+            require(
+                activeFrom != 0 && activeFrom <= round && round <= uint32(slot >> 64),
+                NotActive(taskId, round, trainers[i])
+            );
             require(index > previous, BatchNotSorted(previous, index));
             previous = index;
             if (index >> 8 != word) {
-                if (word != type(uint256).max) _batched[taskId][round][word] = bits;
+                if (word != type(uint256).max) words[word] = bits;
                 word = index >> 8;
-                bits = _batched[taskId][round][word];
+                bits = words[word];
             }
             uint256 bit = 1 << (index & 0xff);
-            require(bits & bit == 0 && trainer.committedRound != round, AlreadyCommitted(taskId, round, trainers[i]));
+            require(bits & bit == 0 && uint32(slot >> 192) != round, AlreadyCommitted(taskId, round, trainers[i]));
             bits |= bit;
         }
-        _batched[taskId][round][word] = bits;
+        words[word] = bits;
     }
 }
