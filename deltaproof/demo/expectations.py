@@ -56,7 +56,7 @@ def check_promises(
         Promise("nobody honest was slashed", all(slashed.get(p.name, 0) == 0 for p in TRAINERS if p.honest)),
         Promise("the three honest trainers were paid", all(total[p.name] > 0 for p in clean)),
         Promise(
-            "flipped labels earned less than a quarter of what any clean shard earned",
+            "flipped labels earned under a quarter of any clean shard's pay",
             4 * total[noisy.name] <= min(total[p.name] for p in clean),
         ),
         Promise("all verifiers were paid", len(verifier_pay) > 0 and all(pay > 0 for pay in verifier_pay.values())),

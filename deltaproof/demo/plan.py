@@ -24,7 +24,7 @@ TRAINERS = (
     Participant("alice", 2, shard="imdb", about="films"),
     Participant("bob", 3, shard="yelp", about="restaurants"),
     Participant("carol", 4, shard="amazon", about="products"),
-    Participant("nora", 5, shard="noisy", about="90 % flipped labels"),
-    Participant("mallory", 6, honest=False, shard="cheat", about="skips half the steps"),
+    Participant("nora", 5, shard="noisy", about="flipped labels"),
+    Participant("mallory", 6, honest=False, shard="cheat", about="skips steps"),
 )
 VERIFIERS = (Participant("victor", 7), Participant("vera", 8), Participant("vincent", 9))

@@ -74,7 +74,8 @@ def run_demo(options: DemoOptions, console: Console) -> bool:
         history = stage.ask("history", "--task", str(task))
         audit = stage.ask("audit", "--task", str(task), may_fail=True)
         results = stage.ask("task", "results", "--task", str(task), "--out", str(folder / "adapter"))
-    summary, promises = _summarise(options, keys, history, audit, results, seconds)
+    summary, promises = _summarise(options, keys, history, audit, results)
+    summary |= {"seconds": round(seconds, 1), "continued": stage.progress.continued}
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     print_summary(console, summary, promises)
     return all(promise.kept for promise in promises)
@@ -85,7 +86,8 @@ class _Progress:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._done: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+        self.continued = path.is_file()
+        self._done: dict[str, Any] = json.loads(path.read_text()) if self.continued else {}
 
     def once(self, step: str, act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The result of a step, taken from an earlier run if that did it."""
@@ -104,7 +106,7 @@ class _Stage:
     def __init__(self, commands: Supervisor, options: DemoOptions, keys: Mapping[str, _Key], console: Console) -> None:
         self._commands, self._options, self._keys, self._console = commands, options, keys, console
         self._environment: dict[str, str] = {}
-        self._progress = _Progress(options.folder / "progress.json")
+        self.progress = _Progress(options.folder / "progress.json")
 
     def start_chain(self) -> None:
         folder = self._options.folder
@@ -119,17 +121,17 @@ class _Stage:
 
     def deploy(self) -> None:
         out = str(self._options.folder / "deployment.json")
-        deployed = self._progress.once("deploy", lambda: self._run("deploy", "--out", out, by=DEPLOYER))
+        deployed = self.progress.once("deploy", lambda: self._run("deploy", "--out", out, by=DEPLOYER))
         self._environment["DELTAPROOF_CONTRACT"] = str(deployed["tasks"])
         self._console.print(f"contracts deployed; TaskManager at {deployed['tasks']}")
         receivers = [self._keys[p.name].address for p in PARTICIPANTS[1:]]
         faucet = ("faucet", "--amount", str(TOKENS_EACH), *receivers)
-        self._progress.once("faucet", lambda: self._run(*faucet, by=DEPLOYER))
+        self.progress.once("faucet", lambda: self._run(*faucet, by=DEPLOYER))
 
     def create_task(self, draft: Path) -> int:
         home = self._options.folder / "homes" / SPONSOR.name
         create = ("task", "create", str(draft), "--fund", str(FUNDING), "--home", str(home))
-        task = self._progress.once("task", lambda: self._run(*create, by=SPONSOR))
+        task = self.progress.once("task", lambda: self._run(*create, by=SPONSOR))
         spec = str(task["spec_hash"])[:18]
         self._console.print(f"task {task['task']} created, spec {spec}..., funded with {FUNDING // 10**18} DEMO")
         return int(task["task"])
@@ -218,7 +220,6 @@ def _summarise(
     history: Mapping[str, Any],
     audit: Mapping[str, Any],
     results: Mapping[str, Any],
-    seconds: float,
 ) -> tuple[dict[str, Any], list[Promise]]:
     names = {key.address: name for name, key in keys.items()}
     rounds = [entry for entry in history["tasks"][0]["history"] if entry["outcome"] == "settled"]
@@ -258,7 +259,6 @@ def _summarise(
         "name": options.name,
         "seed": options.seed,
         "chain": options.chain,
-        "seconds": round(seconds, 1),
         "kept": all(promise.kept for promise in promises),
         "promises": [asdict(promise) for promise in promises],
         "outcomes": [asdict(outcome) for outcome in outcomes],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -28,51 +29,45 @@ def print_summary(console: Console, summary: Mapping[str, Any], promises: Sequen
     console.print(
         f"audit: {audit['passed']} checks passed, {audit['failed']} failed, {audit['notCheckable']} not checkable"
     )
-    console.print(f"final adapter: {summary['adapter']} (PeftModel.from_pretrained loads it)")
+    console.print(f"final adapter: {summary['adapter']} (PeftModel.from_pretrained loads it)", soft_wrap=True)
     console.print()
     for promise in promises:
         console.print(
             Text("  kept   " if promise.kept else "  BROKEN ", style="green" if promise.kept else "bold red")
             + promise.text
         )
-    console.print(f"\n{summary['seconds']:.0f} s for deployment and {len(_rounds(summary))} rounds")
+    if not summary["continued"]:
+        console.print(f"\n{summary['seconds']:.0f} s from start to the end of round {max(_rounds(summary))}")
 
 
 def _trainers(summary: Mapping[str, Any]) -> Table:
-    table = Table(title="trainers: verdict, score ± standard error (milli-nats), pay (DEMO)", title_justify="left")
+    table = _table("trainers: verdict, score ± standard error (milli-nats), pay (DEMO)")
     rounds = _rounds(summary)
-    table.add_column("trainer", style="bold")
-    table.add_column("data and conduct", no_wrap=True)
+    table.add_column("trainer", no_wrap=True)
     for number in rounds:
         table.add_column(f"round {number}", justify="right", no_wrap=True)
-    table.add_column("total pay", justify="right")
-    table.add_column("slashed", justify="right")
+    table.add_column("total", justify="right", no_wrap=True)
     for participant in TRAINERS:
         mine = {o["round"]: o for o in summary["outcomes"] if o["trainer"] == participant.name}
         cells = [_outcome(mine[number]) if number in mine else Text("-", style="dim") for number in rounds]
-        total = sum(o["payout"] for o in mine.values())
-        lost = summary["slashed"][participant.name]
-        table.add_row(
-            participant.name,
-            participant.about,
-            *cells,
-            f"{total / UNIT:.2f}",
-            Text(f"{lost / UNIT:.2f}", style="red" if lost else "dim"),
-        )
+        total = Text(f"{sum(o['payout'] for o in mine.values()) / UNIT:.2f}", style="bold")
+        if lost := summary["slashed"][participant.name]:
+            total.append(f"\nslashed\n{lost / UNIT:.2f}", style="red")
+        name = Text(participant.name, style="bold").append(f"\n{participant.about}\n", style="dim")
+        table.add_row(name, *cells, total)
     return table
 
 
 def _outcome(outcome: Mapping[str, Any]) -> Text:
     verdict = outcome["verdict"]
-    text = Text(verdict + "\n", style=STYLES.get(verdict, ""))
+    text = Text(verdict, style=STYLES.get(verdict, ""))
     if verdict == "accepted":
-        text.append(f"{outcome['score_nanos'] / 1e6:+.1f} ± {outcome['stderr_nanos'] / 1e6:.1f}\n", style="default")
-    text.append(f"{outcome['payout'] / UNIT:.2f}", style="default")
-    return text
+        text.append(f"\n{outcome['score_nanos'] / 1e6:+.1f} ± {outcome['stderr_nanos'] / 1e6:.1f}", style="default")
+    return text.append(f"\n{outcome['payout'] / UNIT:.2f}\n", style="default")
 
 
 def _verifiers(summary: Mapping[str, Any]) -> Table:
-    table = Table(title="verifiers: fees (DEMO)", title_justify="left")
+    table = _table("verifiers: fees (DEMO)")
     rounds = _rounds(summary)
     table.add_column("verifier", style="bold")
     for number in rounds:
@@ -86,13 +81,17 @@ def _verifiers(summary: Mapping[str, Any]) -> Table:
 
 
 def _accuracy(summary: Mapping[str, Any]) -> Table:
-    table = Table(title="accuracy on the held-out test set", title_justify="left")
+    table = _table("accuracy on the held-out test set")
     table.add_column("adapter", style="bold")
     table.add_column("accuracy", justify="right")
     names = {"start": "start", "final": "final, all rounds"}
     for name, accuracy in summary["accuracy"].items():
         table.add_row(names.get(name, f"{name} alone, last round"), f"{accuracy:.3f}")
     return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
 
 
 def _rounds(summary: Mapping[str, Any]) -> list[int]:
