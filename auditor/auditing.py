@@ -9,7 +9,7 @@ from typing import Any
 from auditor.audit.case import AuditOptions
 from auditor.audit.check import Check
 from auditor.audit.report import AuditReport
-from auditor.audit.run import Audit
+from auditor.audit.run import Audit, Pool, one_process
 from auditor.bundle import Bundle
 from auditor.history import Historian
 from auditor.index.reader import Index
@@ -43,13 +43,14 @@ def run_audit(
     tasks: Sequence[int] | None = None,
     rounds: Sequence[int] | None = None,
     progress: Callable[[str], None] = lambda _: None,
+    pool: Pool = one_process,
 ) -> AuditReport:
     """Audit tasks (None: all) and rounds (None: all). Raises UnknownSubject, or ChainError while it reads the chain."""
     audit = Audit(source.index, source.store, source.rpc, options, source.witness, whole=source.only is None)
     if source.only is not None:
         tasks, rounds = [source.only[0]], [source.only[1]]
     wanted = source.index.tasks() if tasks is None else list(tasks)
-    checks: list[Check] = list(audit.run(wanted, rounds, progress))
+    checks: list[Check] = list(audit.run(wanted, rounds, progress, pool))
     described: dict[str, Any] = {**asdict(options), "draw_seed": hex_of(options.draw_seed)}
     described |= {"tasks": wanted, "rounds": None if rounds is None else list(rounds)}
     return AuditReport(Historian(source.index).chain(), described, checks)

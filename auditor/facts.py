@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from auditor.index.calldata import call_behind
 from auditor.index.events import Event
+from auditor.index.follower import OPENED_BY_CALLDATA
 from auditor.index.reader import Index
 from protocol.chain.codec import decode
 from protocol.chain.enums import Outcome, Phase
@@ -134,8 +136,18 @@ class TaskFacts:
     keys: Mapping[Address, Event] = field(repr=False)
     """Registration of each verifier's BLS key."""
 
+    @cached_property
+    def _by_name(self) -> dict[str, list[Event]]:
+        found: dict[str, list[Event]] = {}
+        for event in self.events:
+            found.setdefault(event.name, []).append(event)
+        return found
+
     def named(self, *names: str) -> list[Event]:
-        return [event for event in self.events if event.name in names]
+        """Events of these names, in the order of the chain."""
+        if len(names) == 1:
+            return self._by_name.get(names[0], [])
+        return sorted((e for name in names for e in self._by_name.get(name, ())), key=lambda event: event.position)
 
     @property
     def rounds(self) -> list[int]:
@@ -281,6 +293,7 @@ def load_round(index: Index, task: TaskFacts, number: int) -> RoundFacts:
     events = index.events(task=task.id, round_=number)
     if not any(event.name == "RoundOpened" for event in events):
         raise UnknownSubject(f"task {task.id} has no round {number}")
+    index.prefetch(event.transaction for event in events if event.name in OPENED_BY_CALLDATA)
     deployment = index.deployment
     return RoundFacts(
         task=task,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from auditor.audit.check import Check, Subject
 from auditor.facts import RoundFacts, TaskFacts
@@ -20,7 +20,9 @@ from protocol.state import Vector
 from protocol.store import ArtifactStore
 from protocol.types import ZERO_DIGEST, Address, Digest32
 from protocol.validation import ValidationSet
-from tuning.workbench import Workbench
+
+if TYPE_CHECKING:
+    from tuning.workbench import Workbench
 
 __all__ = ["Artifacts", "AuditOptions", "RoundCase", "TaskCase", "unopened"]
 
@@ -113,6 +115,8 @@ class TaskCase:
 @lru_cache(maxsize=4)
 def _loaded(spec: bytes, precision: Literal["float64", "float32"]) -> Workbench:
     """A model is loaded once per process, however many audits it serves."""
+    from tuning.workbench import Workbench
+
     return Workbench.from_spec(TaskSpec.from_document(spec), precision=precision)
 
 

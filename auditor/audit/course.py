@@ -199,7 +199,7 @@ def _challenge(case: RoundCase) -> Iterator[Check]:
 
 def _request_in(case: RoundCase, started: Event) -> int | None:
     """The beacon request that was made in the transaction of an event."""
-    asked = case.index.events(names=["SeedRequested"], block=started.block)
+    asked = case.index.events(names=["SeedRequested"], blocks=[started.block])
     mine = [e.args["id"] for e in asked if e.transaction == started.transaction and e.position < started.position]
     return mine[-1] if mine else None
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from auditor.audit.check import Check, Subject
-from auditor.index.events import Event, event_types
+from auditor.index.events import Event, event_type, event_types
 from auditor.index.reader import Index
 from auditor.index.rpc import Rpc
 from auditor.receipts import BlockProof, fetch_proofs, header_hash, may_log
 from protocol.errors import ChainError
 
-__all__ = ["check_headers", "check_inclusion", "check_witness", "compare_block"]
+__all__ = ["check_headers", "check_inclusion", "check_witness"]
 
 MAX_HEADERS = 50_000
 HEADERS_AT_ONCE = 200
@@ -29,9 +29,12 @@ def check_inclusion(index: Index, rpc: Rpc | None, events: Sequence[Event], subj
         yield subject.unchecked("events in block", f"the endpoint serves no receipts of whole blocks: {error}")
         return
     known = index.blocks(numbers)
+    indexed: dict[int, list[Event]] = {number: [] for number in numbers}
+    for event in index.events(blocks=numbers):
+        indexed[event.block].append(event)
     for number, proof in zip(numbers, proofs, strict=True):
         hash_there = known[number].hash if number in known else None
-        yield from compare_block(index, proof, hash_there, number, subject)
+        yield from _compare(index, proof, hash_there, number, indexed[number], subject)
 
 
 def check_headers(index: Index, rpc: Rpc | None, subject: Subject, *, all_blocks: bool = False) -> Iterator[Check]:
@@ -57,12 +60,12 @@ def check_headers(index: Index, rpc: Rpc | None, subject: Subject, *, all_blocks
                 yield subject.equal("chain of blocks", parent, header["parentHash"], f"parent of block {number}")
             parent = header["hash"]
             if number not in known and any(may_log(header["logsBloom"], contract) for contract in contracts):
-                yield from compare_block(index, fetch_proofs(rpc, [number])[0], parent, number, subject)
+                yield from _compare(index, fetch_proofs(rpc, [number])[0], parent, number, [], subject)
     yield subject.equal("chain of blocks", parent, head.hash, f"blocks {first} to {head.number}")
 
 
-def compare_block(
-    index: Index, proof: BlockProof, indexed_hash: str | None, number: int, subject: Subject
+def _compare(
+    index: Index, proof: BlockProof, indexed_hash: str | None, number: int, events: Sequence[Event], subject: Subject
 ) -> Iterator[Check]:
     """One block: its hash, its receipts, and the events that the index has of it."""
     if indexed_hash != proof.claimed_hash:
@@ -78,7 +81,7 @@ def compare_block(
         if kind is not None:
             args = kind.decode([bytes.fromhex(topic[2:]) for topic in topics], bytes.fromhex(data[2:]))
             proved[position] = (kind.contract, kind.name, kind.dump(args))
-    indexed = {event.log_index: event for event in index.events(block=number)}
+    indexed = {event.log_index: event for event in events}
     problems = list(_differences(proved, indexed))
     for event, reason in problems:
         about = subject.of(event) if event else subject
@@ -104,10 +107,7 @@ def _differences(
 
 
 def _text(event: Event) -> str:
-    for (contract, _), kind in event_types().items():
-        if (contract, kind.name) == (event.contract, event.name):
-            return kind.dump(event.args)
-    raise KeyError(event.name)
+    return event_type(event.contract, event.name).dump(event.args)
 
 
 def check_witness(index: Index, witness: Rpc, subject: Subject, *, every_block: bool = False) -> Iterator[Check]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from auditor.audit.case import Artifacts, AuditOptions, RoundCase, TaskCase
 from auditor.audit.check import Check, Subject
@@ -21,9 +22,14 @@ from auditor.audit.settled import (
 )
 from auditor.audit.signatures import Equation, check_equations
 from auditor.audit.stakes import check_stakes
-from auditor.audit.terms import check_adapter_chain, check_escrow, check_round_state, check_spec, check_terms
-from auditor.audit.training import Replay, check_deltas, check_openings, check_samples, planned_replays, run_replay
-from auditor.audit.valuation import check_next_adapter, check_scores, check_values
+from auditor.audit.terms import (
+    check_adapter_chain,
+    check_escrow,
+    check_round_state,
+    check_spec,
+    check_task_state,
+    check_terms,
+)
 from auditor.chainview import RpcView
 from auditor.facts import RoundFacts, load_round, load_task
 from auditor.index.reader import Index
@@ -31,25 +37,40 @@ from auditor.index.rpc import Rpc
 from auditor.leaves import find_leaves, read_attestations
 from protocol.store import ArtifactStore
 
-__all__ = ["Audit", "Progress"]
+__all__ = ["Audit", "Pool", "Progress", "one_process"]
 
 Progress = Callable[[str], None]
 RoundCheck = Callable[[RoundCase], Iterator[Check]]
+Pool = Callable[["Audit", int, Sequence[int], Progress], Iterator[Check | Equation]]
+"""Something that runs `Audit.check_rounds`, here or in other processes, and keeps the order of rounds."""
 
-CHAIN_CHECKS: tuple[RoundCheck, ...] = (check_course, check_seals, check_quorum, check_money, check_slashes)
-"""From events and calldata alone."""
-ARTIFACT_CHECKS: tuple[RoundCheck, ...] = (
-    check_validation_set,
-    check_attestation_documents,
-    check_deltas,
-    check_openings,
-    check_samples,
-    check_composition,
+CHAIN_CHECKS: tuple[RoundCheck, ...] = (
+    check_course,
+    check_seals,
+    check_quorum,
     check_leaves,
-    check_scores,
+    check_money,
+    check_slashes,
 )
-"""From artifacts, too, but without running a model."""
-MODEL_CHECKS: tuple[RoundCheck, ...] = (check_next_adapter, check_values)
+"""From events, calldata, and leaves if somebody found them."""
+
+
+def _artifact_checks() -> tuple[RoundCheck, ...]:
+    """From artifacts, too. They load the machine-learning libraries, which an audit of events alone does without."""
+    from auditor.audit.training import check_deltas, check_openings, check_samples
+    from auditor.audit.valuation import check_next_adapter, check_scores, check_values
+
+    return (
+        check_validation_set,
+        check_attestation_documents,
+        check_deltas,
+        check_openings,
+        check_samples,
+        check_composition,
+        check_scores,
+        check_next_adapter,
+        check_values,
+    )
 
 
 @dataclass(frozen=True)
@@ -62,8 +83,11 @@ class Audit:
     options: AuditOptions
     witness: Rpc | None = None
     whole: bool = True
+    """False for a bundle: nothing can be said of all blocks, balances and stakes."""
 
-    def run(self, tasks: Sequence[int], rounds: Sequence[int] | None, progress: Progress) -> Iterator[Check]:
+    def run(
+        self, tasks: Sequence[int], rounds: Sequence[int] | None, progress: Progress, pool: Pool
+    ) -> Iterator[Check]:
         """Checks as they are made. `rounds` None: all. Raises UnknownSubject for what the chain does not know."""
         if self.witness is not None:
             yield from check_witness(self.index, self.witness, Subject(0), every_block=not self.whole)
@@ -71,40 +95,53 @@ class Audit:
             progress("chain of blocks")
             yield from check_headers(self.index, self.rpc, Subject(0), all_blocks=self.options.official_replays)
         for task in tasks:
-            yield from self._task(task, rounds, progress)
+            yield from self._task(task, rounds, progress, pool)
         if self.whole:
             progress("stakes")
             yield from check_stakes(self.index, self._view(), Subject(0))
 
-    def _task(self, task_id: int, wanted: Sequence[int] | None, progress: Progress) -> Iterator[Check]:
-        facts = load_task(self.index, task_id)
-        artifacts = Artifacts(self.store) if self.store else None
-        task = TaskCase(self.index, facts, artifacts, self.options)
+    def _task(self, task_id: int, wanted: Sequence[int] | None, progress: Progress, pool: Pool) -> Iterator[Check]:
+        task = self.task_case(task_id)
+        facts = task.facts
+        numbers = facts.rounds if wanted is None else list(wanted)
         progress(f"task {task_id}: spec, terms and escrow")
         yield from check_spec(task)
         yield from check_terms(task)
         yield from check_adapter_chain(task)
+        beyond_rounds = [event for event in facts.events if "round" not in event.args]
+        yield from check_inclusion(self.index, self.rpc, beyond_rounds, task.subject)
         if self.whole:
             yield from check_escrow(task, self._view())
-        yield from check_inclusion(
-            self.index, self.rpc, [e for e in facts.events if "round" not in e.args], task.subject
-        )
-        numbers = facts.rounds if wanted is None else list(wanted)
-        loaded: dict[int, RoundFacts] = {}
-        keys = QuorumKeys(facts)
-        signed: list[Equation | Check] = []
+            yield from check_task_state(task, self._view())
+        equations: list[Equation] = []
+        possessions = key_possessions(task, numbers, QuorumKeys(facts))
+        for item in chain(pool(self, task_id, numbers, progress), possessions):
+            if isinstance(item, Equation):
+                equations.append(item)
+            else:
+                yield item
+        progress(f"task {task_id}: {len(equations)} signatures and keys")
+        yield from check_equations(equations)
+
+    def task_case(self, task_id: int) -> TaskCase:
+        """Raises UnknownSubject."""
+        artifacts = Artifacts(self.store) if self.store else None
+        return TaskCase(self.index, load_task(self.index, task_id), artifacts, self.options)
+
+    def check_rounds(self, task_id: int, numbers: Sequence[int], progress: Progress) -> Iterator[Check | Equation]:
+        """Every check of some rounds; BLS equations are left to be checked together."""
+        task = self.task_case(task_id)
+        keys = QuorumKeys(task.facts)
+        loaded: list[RoundFacts] = []
         for position, number in enumerate(numbers):
             progress(f"task {task_id}: round {number} ({position + 1} of {len(numbers)})")
-            loaded[number] = load_round(self.index, facts, number)
-            case = self.round_case(task, loaded[number])
+            facts = load_round(self.index, task.facts, number)
+            case = self.round_case(task, facts)
             yield from self.check_round(case, progress)
-            signed += [quorum_signature(case, posted, keys) for posted in case.facts.settlements]
+            yield from (quorum_signature(case, posted, keys) for posted in facts.settlements)
+            loaded.append(facts)
         if self.whole:
             yield from check_round_state(task, self._view(), loaded)
-        progress(f"task {task_id}: signatures and keys")
-        signed += key_possessions(task, loaded.values(), keys)
-        yield from (item for item in signed if isinstance(item, Check))
-        yield from check_equations([item for item in signed if isinstance(item, Equation)])
 
     def round_case(self, task: TaskCase, facts: RoundFacts) -> RoundCase:
         """A round with the documents that are about it."""
@@ -113,17 +150,17 @@ class Audit:
         return RoundCase(task, facts, attestations, leaves)
 
     def check_round(self, case: RoundCase, progress: Progress) -> Iterator[Check]:
-        """Every check of one round but the signatures, which are checked together."""
+        """Every check of one round but its signatures."""
         yield from check_inclusion(self.index, self.rpc, case.facts.events, case.subject)
         for check in CHAIN_CHECKS:
             yield from check(case)
         if self.store is None:
             yield case.subject.unchecked("artifacts", "no store was given")
             return
-        for check in ARTIFACT_CHECKS:
+        for check in _artifact_checks():
             yield from check(case)
-        for check in MODEL_CHECKS:
-            yield from check(case)
+        from auditor.audit.training import Replay, planned_replays, run_replay
+
         for planned in planned_replays(case):
             if isinstance(planned, Replay):
                 progress(f"task {case.facts.task.id}: round {case.facts.number}: {planned.name} of {planned.trainer}")
@@ -133,3 +170,8 @@ class Audit:
 
     def _view(self) -> RpcView | None:
         return RpcView(self.rpc, self.index.deployment, self.index.head().number) if self.rpc else None
+
+
+def one_process(audit: Audit, task_id: int, numbers: Sequence[int], progress: Progress) -> Iterator[Check | Equation]:
+    """The pool that is none."""
+    return audit.check_rounds(task_id, numbers, progress)

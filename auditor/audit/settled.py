@@ -8,12 +8,13 @@ from auditor.audit.case import RoundCase, TaskCase, unopened
 from auditor.audit.check import Check, Subject
 from auditor.audit.sealed import usable_attestations
 from auditor.audit.signatures import Equation, possession_equations, signature_equation
-from auditor.facts import PostedSettlement, RoundFacts, TaskFacts
+from auditor.facts import PostedSettlement, TaskFacts
 from auditor.index.calldata import call_behind
-from incentives.settling import RevealedAttestation, compose_settlement, payouts_of
+from incentives.payouts import PayoutEntry, PayoutTerms, compute_payouts
+from incentives.settling import RevealedAttestation, compose_settlement
 from protocol.bls import PublicKey, Signature, aggregate_keys
 from protocol.errors import CryptoError
-from protocol.settlement import SettlementLeaf, SettlementProposal, leaves_tree, verdicts_digest
+from protocol.settlement import SettlementLeaf, SettlementProposal, Verdict, leaves_tree, verdicts_digest
 from protocol.types import Address
 
 __all__ = [
@@ -101,11 +102,18 @@ def check_leaves(case: RoundCase) -> Iterator[Check]:
 def _payouts(
     case: RoundCase, subject: Subject, leaves: Sequence[SettlementLeaf], posted: PostedSettlement
 ) -> Iterator[Check]:
-    if case.spec is None:
-        yield subject.unchecked("payout", "the task's spec is not there")
-        return
-    rule = payouts_of(case.spec, leaves, posted.settlement.improvement_nanos, scored=case.facts.scored)
-    for leaf, amount in zip(leaves, rule.amounts, strict=True):
+    """By the terms on chain, which are checked to be the spec's."""
+    terms = case.facts.task.params.rewards
+    rule = PayoutTerms(
+        budget=terms.budget_per_round,
+        improvement_nanos=posted.settlement.improvement_nanos,
+        target_nanos=terms.target_nanos,
+        floor_bps=terms.floor_bps,
+        cap_bps=terms.cap_bps,
+        scored=case.facts.scored,
+    )
+    entries = [PayoutEntry(x.verdict is Verdict.ACCEPTED, x.score_nanos, x.discount_bps) for x in leaves]
+    for leaf, amount in zip(leaves, compute_payouts(rule, entries).amounts, strict=True):
         yield subject.of(participant=leaf.trainer).equal("payout", amount, leaf.payout)
 
 
@@ -172,10 +180,10 @@ def quorum_signature(case: RoundCase, posted: PostedSettlement, keys: QuorumKeys
         return subject.failed(name, str(error))
 
 
-def key_possessions(case: TaskCase, rounds: Iterable[RoundFacts], keys: QuorumKeys) -> Iterator[Equation | Check]:
+def key_possessions(case: TaskCase, rounds: Iterable[int], keys: QuorumKeys) -> Iterator[Equation | Check]:
     """Proofs of possession of the rounds' verifiers: without them one key could be made to sign for all."""
     name, deployment = "key possession", case.index.deployment
-    quorum = {verifier for facts in rounds for verifier in case.facts.quorum_of(facts.number)}
+    quorum = {verifier for number in rounds for verifier in case.facts.quorum_of(number)}
     for verifier in sorted(quorum):
         subject = case.subject.of(case.facts.keys.get(verifier), participant=verifier)
         try:

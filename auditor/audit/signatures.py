@@ -83,16 +83,33 @@ def check_equations(equations: Sequence[Equation]) -> Iterator[Check]:
 @lru_cache(maxsize=1024)
 def _hold(terms: tuple[tuple[G1Wire, G1Wire, G2Wire], ...]) -> bool:
     seed = sha256(repr(terms).encode()).digest()
-    left: G1Point = bn.Z1
-    right: dict[G2Wire, G1Point] = {}
-    for position, (signed, hashed, key) in enumerate(terms):
-        weight = _weight(seed, position)
-        left = _plus(left, _times(_point(signed), weight))
-        right[key] = _plus(right.get(key, bn.Z1), _times(_point(hashed), weight))
-    product = pairing(bn.G2, left, final_exponentiate=False)
-    for key, point in right.items():
-        product = product * pairing(_twist_point(key), cast(G1Point, bn.neg(point)), final_exponentiate=False)
+    weights = [_weight(seed, position) for position in range(len(terms))]
+    signed = _weighted_sum([_point(left) for left, _, _ in terms], weights)
+    product = pairing(bn.G2, signed, final_exponentiate=False)
+    for key in dict.fromkeys(key for _, _, key in terms):
+        mine = [position for position, term in enumerate(terms) if term[2] == key]
+        hashed = _weighted_sum([_point(terms[i][1]) for i in mine], [weights[i] for i in mine])
+        product = product * pairing(_twist_point(key), cast(G1Point, bn.neg(hashed)), final_exponentiate=False)
     return bool(final_exponentiate(product) == FQ12.one())
+
+
+def _weighted_sum(points: Sequence[G1Point], weights: Sequence[int]) -> G1Point:
+    """sum(weight * point), by buckets (Pippenger 1976): doublings are shared by all points."""
+    bits = 8 if len(points) > 64 else 4
+    total: G1Point = bn.Z1
+    for window in reversed(range(0, 8 * WEIGHT_BYTES, bits)):
+        for _ in range(bits):
+            total = cast(G1Point, bn.double(total))
+        buckets: list[G1Point] = [bn.Z1] * (1 << bits)
+        for point, weight in zip(points, weights, strict=True):
+            digit = (weight >> window) & ((1 << bits) - 1)
+            buckets[digit] = _plus(buckets[digit], point)
+        running = part = bn.Z1
+        for bucket in reversed(buckets[1:]):
+            running = _plus(running, bucket)
+            part = _plus(part, running)
+        total = _plus(total, part)
+    return total
 
 
 def _weight(seed: bytes, position: int) -> int:
@@ -111,7 +128,3 @@ def _twist_point(key: G2Wire) -> tuple[FQ2, FQ2, FQ2]:
 
 def _plus(a: G1Point, b: G1Point) -> G1Point:
     return cast(G1Point, bn.add(a, b))
-
-
-def _times(point: G1Point, scalar: int) -> G1Point:
-    return cast(G1Point, bn.multiply(point, scalar))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from auditor.audit.case import TaskCase
 from auditor.audit.check import Check
@@ -12,9 +12,8 @@ from auditor.index.events import Event
 from protocol.chain.enums import Outcome
 from protocol.chain.tasks import task_params
 from protocol.errors import ArtifactError, ChainError, DeltaproofError
-from tuning.optimizers import constants_root, constants_table
 
-__all__ = ["check_adapter_chain", "check_escrow", "check_round_state", "check_spec", "check_terms"]
+__all__ = ["check_adapter_chain", "check_escrow", "check_round_state", "check_spec", "check_task_state", "check_terms"]
 
 
 def check_spec(case: TaskCase) -> Iterator[Check]:
@@ -37,6 +36,8 @@ def check_terms(case: TaskCase) -> Iterator[Check]:
     """Pay, stakes, quorum, phases and training terms on chain are those of the spec."""
     if case.spec is None:
         return
+    from tuning.optimizers import constants_root, constants_table
+
     params = case.facts.params
     expected = task_params(
         case.spec,
@@ -75,26 +76,35 @@ def check_adapter_chain(case: TaskCase) -> Iterator[Check]:
             yield case.subject.of(event, round=number).failed("rounds", "a round ended that was never opened")
 
 
-def check_round_state(case: TaskCase, view: ChainView | None, rounds: dict[int, RoundFacts]) -> Iterator[Check]:
-    """What the contract stores of every round is what its events say: a hidden or altered event shows here."""
+def check_task_state(case: TaskCase, view: ChainView | None) -> Iterator[Check]:
+    """How many rounds the contract opened, and which adapter it stands at."""
     if view is None:
-        yield case.subject.unchecked("round state", "no RPC endpoint to ask")
+        yield case.subject.unchecked("task state", "no RPC endpoint to ask")
         return
-    numbers = sorted(rounds)
     try:
-        stored = view.ask([Question("tasks", "roundOf", (case.facts.id, number)) for number in numbers])
         task = view.ask([Question("tasks", "taskOf", (case.facts.id,))])[0]
     except ChainError as error:
-        yield case.subject.unchecked("round state", f"the endpoint keeps no state of that block: {error}")
+        yield case.subject.unchecked("task state", f"the endpoint keeps no state of that block: {error}")
         return
     yield case.subject.equal("rounds opened", task["round"], max(case.facts.rounds, default=0))
     last = case.facts.named("RoundEnded")
     adapter = last[-1].args["next_start_digest"] if last else case.facts.params.start_digest
-    yield case.subject.of(last[-1] if last else case.facts.created).equal(
-        "current adapter", task["adapter_digest"], adapter
-    )
-    for number, state in zip(numbers, stored, strict=True):
-        yield from _one_round(case, rounds[number], state)
+    subject = case.subject.of(last[-1] if last else case.facts.created)
+    yield subject.equal("current adapter", task["adapter_digest"], adapter)
+
+
+def check_round_state(case: TaskCase, view: ChainView | None, rounds: Sequence[RoundFacts]) -> Iterator[Check]:
+    """What the contract stores of every round is what its events say: a hidden or altered event shows here."""
+    if view is None:
+        yield case.subject.unchecked("round state", "no RPC endpoint to ask")
+        return
+    try:
+        stored = view.ask([Question("tasks", "roundOf", (case.facts.id, facts.number)) for facts in rounds])
+    except ChainError as error:
+        yield case.subject.unchecked("round state", f"the endpoint keeps no state of that block: {error}")
+        return
+    for facts, state in zip(rounds, stored, strict=True):
+        yield from _one_round(case, facts, state)
 
 
 def _one_round(case: TaskCase, facts: RoundFacts, state: dict[str, object]) -> Iterator[Check]:

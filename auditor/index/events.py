@@ -22,7 +22,7 @@ from protocol.chain.compiled import compiled
 from protocol.errors import ChainError
 from protocol.types import Address, address
 
-__all__ = ["INTERFACES", "Event", "EventType", "event_types", "named_type", "snake"]
+__all__ = ["INTERFACES", "Event", "EventType", "event_type", "event_types", "named_type", "snake"]
 
 INTERFACES: Mapping[str, str] = {
     "registry": "IStakeRegistry",

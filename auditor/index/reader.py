@@ -17,6 +17,8 @@ from protocol.types import Address, Digest32, TokenAmount, hex_of
 
 __all__ = ["Index", "IndexedBlock", "Seed", "Transaction"]
 
+KEPT_TRANSACTIONS = 20_000
+
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
@@ -54,6 +56,7 @@ class Index:
         if found is None:
             raise IndexUnusable("this index is empty; run `deltaproof index` first")
         self.deployment: IndexedDeployment = found
+        self._transactions: dict[str, Transaction | None] = {}
 
     def events(
         self,
@@ -63,7 +66,7 @@ class Index:
         names: Iterable[str] | None = None,
         contract: str | None = None,
         account: str | None = None,
-        block: int | None = None,
+        blocks: Iterable[int] | None = None,
     ) -> list[Event]:
         """Events that fit every argument, in the order of the chain."""
         table = schema.events
@@ -74,8 +77,8 @@ class Index:
             query = query.where(table.c.round == round_)
         if names is not None:
             query = query.where(table.c.name.in_(tuple(names)))
-        if block is not None:
-            query = query.where(table.c.block == block)
+        if blocks is not None:
+            query = query.where(table.c.block.in_(tuple(blocks)))
         if contract is not None:
             query = query.where(table.c.contract == contract)
         if account is not None:
@@ -121,10 +124,22 @@ class Index:
 
     def transaction(self, transaction: str) -> Transaction | None:
         """The transaction if its calldata was kept."""
+        if transaction not in self._transactions:
+            self.prefetch([transaction])
+        return self._transactions[transaction]
+
+    def prefetch(self, transactions: Iterable[str]) -> None:
+        """Read many transactions at once, before they are asked for one by one."""
+        if len(self._transactions) > KEPT_TRANSACTIONS:
+            self._transactions.clear()
+        wanted = sorted(set(transactions))
+        self._transactions |= dict.fromkeys(wanted)
         table = schema.transactions
         with self.engine.connect() as db:
-            row = db.execute(select(table).where(table.c.hash == transaction)).first()
-        return Transaction(row.hash, row.sender, row.recipient, bytes.fromhex(row.input[2:])) if row else None
+            for part in _parts(wanted):
+                for row in db.execute(select(table).where(table.c.hash.in_(part))):
+                    data = bytes.fromhex(row.input[2:])
+                    self._transactions[row.hash] = Transaction(row.hash, row.sender, row.recipient, data)
 
     def seed(self, request: int) -> Seed | None:
         """The block that decided a request, if it was fixed."""

@@ -174,6 +174,7 @@ def audit(
     full: Annotated[
         bool, typer.Option("--full", help="Also train every step again that a verifier did, and rescore.")
     ] = False,
+    workers: Annotated[int, typer.Option(help="Processes that audit rounds at the same time.", min=1)] = 1,
     draw: Annotated[
         str | None, typer.Option(help="Seed of the drawn steps (64 hex digits), to repeat an audit.", metavar="HEX")
     ] = None,
@@ -193,11 +194,16 @@ def audit(
     """
     from auditor.audit.case import AuditOptions
     from auditor.audit.check import Status
+    from auditor.audit.parallel import Origin, ProcessPool
+    from auditor.audit.run import one_process
     from auditor.auditing import run_audit
     from protocol.chain import load_account
     from protocol.types import digest32
 
+    if workers > 1 and database == "sqlite://":
+        raise UsageError("--workers needs an --index that other processes can open")
     source = _source(rpc, contract, store, bundle, database, witness)
+    pool = ProcessPool(Origin(database, store, rpc), workers) if workers > 1 and bundle is None else one_process
     options = AuditOptions(
         replays=replay,
         official_replays=full,
@@ -208,7 +214,7 @@ def audit(
     started = time.monotonic()
     tasks = [task] if task is not None else None
     with progress_console.status("auditing") as status:
-        done = run_audit(source, options, tasks, _numbers(rounds), status.update)
+        done = run_audit(source, options, tasks, _numbers(rounds), status.update, pool)
     seconds = time.monotonic() - started
     document = done.signed(signer)
     if report:

@@ -21,7 +21,6 @@ from protocol.settlement import leaves_tree
 from protocol.store import ArtifactStore
 from protocol.transcript import OpeningLimits
 from protocol.types import Address, Digest32, StepIndex, address, hex_of
-from tuning.optimizers import slots_of
 
 __all__ = ["PageData", "by_round"]
 
@@ -177,6 +176,8 @@ class PageData:
         shard = facts.task.shard_of(trainer, facts.opened.position)
         if self.store is None or spec is None or shard is None:
             return None
+        from tuning.optimizers import slots_of
+
         terms = facts.task.params.training
         limits = OpeningLimits(
             terms.parameters, slots_of(spec.optimizer), terms.steps, spec.training.batch_size, shard.rows
