@@ -129,7 +129,9 @@ def tally(
         hit = any(step in refused for step in drawn)
         if not hit and drift:
             sampled = [verdicts[step].drift for step in drawn]
-            hit = not judge_drift([s for s in sampled if s], arena.bench.spec.training.drift_sigmas).accepted
+            hit = not judge_drift(
+                [s for s in sampled if s], arena.bench.spec.training.drift_sigmas, arena.bench.layout
+            ).accepted
         caught += hit
     low, high = wilson(caught, trials)
     ends = {0, arena.steps - 1}
@@ -186,7 +188,7 @@ def steering_attacks(arena: Arena, trials: int, samples: int) -> tuple[list[Outc
     false = [verdict.message for verdict in verdicts if not verdict.accepted]
     if false:
         raise AssertionError(f"honest steps refused: {false}")
-    noise = judge_drift([v.drift for v in verdicts if v.drift], bench.spec.training.drift_sigmas).noise
+    noise = judge_drift([v.drift for v in verdicts if v.drift], bench.spec.training.drift_sigmas, layout).noise
 
     def push(size: float, direction: np.ndarray | str, alternate: bool = False) -> Attack:
         def attack(step: int, state: State, do: Honest) -> Forgery:
@@ -221,11 +223,15 @@ def steering_attacks(arena: Arena, trials: int, samples: int) -> tuple[list[Outc
         judged = judge_all(arena.judge, forged, arena.context)
         outcomes.append(tally(arena, name, what, judged, samples=samples, trials=trials, drift=True))
 
-    quiet = 0.5 * noise
+    # What one could hope to hide: less than the noise of the whole, and less than each tensor's own noise.
+    own = _tensor_noise(arena, verdicts)
+    sized = np.concatenate([generator.standard_normal(w.stop - w.start) for w in layout.slices.values()])
+    for scale, where in zip(own, layout.slices.values(), strict=True):
+        sized[where] *= scale / (float(np.linalg.norm(sized[where])) or 1.0)
     remains = []
     unseen = [
-        ("below the noise, one random direction", push(quiet, random)),
-        ("below the noise, head only", push(quiet, head)),
+        ("half the noise of the whole, one random direction", push(0.5 * noise, random)),
+        ("half of each tensor's own noise, one random direction", push(0.5 * noise, sized)),
         ("alternating signs, 0.9 x bound", push(0.9 * bound, random, alternate=True)),
     ]
     twin = forge(Workbench.from_spec(bench.spec, precision="float64"), arena.context, arena.shard, lambda *_: None)
@@ -236,6 +242,11 @@ def steering_attacks(arena: Arena, trials: int, samples: int) -> tuple[list[Outc
         outcome = tally(arena, name, "every gradient", judged, samples=samples, trials=trials, drift=True)
         remains.append(_moved(arena, name, forged, honest, caught=outcome.caught / trials))
     return outcomes, remains
+
+
+def _tensor_noise(arena: Arena, verdicts: Sequence[StepVerdict]) -> list[float]:
+    measured = [verdict.drift.tensor_noise for verdict in verdicts if verdict.drift and verdict.drift.tensor_noise]
+    return np.sqrt(np.mean(np.square(measured), axis=0)).tolist()  # type: ignore[no-any-return]
 
 
 def _moved(arena: Arena, name: str, forged: Forged, honest: Forged, caught: float | None) -> dict[str, Any]:
@@ -295,8 +306,8 @@ def markdown(outcomes: Sequence[Outcome], notes: Sequence[str], remains: Sequenc
             "",
             "## What steering below the noise is worth (bounded mode)",
             "",
-            "A push that stays below the verifier's own rounding noise is not told from rounding. How far it moves the "
-            "final adapter from the honest one, relative to what training moved, beside what rounding alone moves:",
+            "A push below the verifier's own rounding noise is not told from rounding. How often the drift test saw it "
+            "all the same, and how far it moved the final adapter from the honest one, relative to what training did:",
             "",
             table(("attack", "caught", "displacement / training"), steering),
             "",

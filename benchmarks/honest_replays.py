@@ -139,7 +139,9 @@ def judge_all(profile: str, machine: str, work: Path) -> None:
                 data = (folder / f"{step}.opening").read_bytes()
                 verdicts.append(judge.judge_bytes(data, step, context, thorough=step in thorough_steps(steps)))
             samples: list[DriftSample] = [verdict.drift for verdict in verdicts if verdict.drift]
-            drift = judge_drift(samples, spec.training.drift_sigmas).as_dict() if samples else None
+            drift = (
+                judge_drift(samples, spec.training.drift_sigmas, judge.reference.layout).as_dict() if samples else None
+            )
             result = {
                 "model": model,
                 "optimizer": optimizer,
@@ -178,7 +180,7 @@ def report(profile: str, work: Path, seconds: float) -> None:
         total, alarms = total + len(verdicts), alarms + len(refused)
         drift_alarms, drift_tests = drift_alarms + len(leaning), drift_tests + len(drifts)
         worst = max((v["magnitude"] or 0.0) / v["bound"] for v in verdicts if v["accepted"])
-        tightest = max((max(d["steady"], d["along"]) / d["limit"] for d in drifts if d["limit"]), default=None)
+        tightest = max((d["magnitude"] for d in drifts), default=None)
         rows.append(
             (
                 model, mode, optimizer, len(verdicts), len(refused), len({root for _, root in roots}),

@@ -3,9 +3,11 @@
 Each sampled step gives a difference d = committed - recomputed. Rounding noise mostly averages out, a steady push does
 not, and the trainer cannot know which steps are sampled. The size of the steady part is estimated without bias from
 pairs, `steady² = mean over i ≠ j of <d_i, d_j>`; a push along the gradient itself shows in `mean <d_i, h_i/‖h_i‖>`.
-Rounding is not free of bias either: where a model has a few huge activations, two honest machines differ in a direction
-that all steps share. So the yardstick is the verifier's own rounding on the same batches, measured, not assumed:
-both sizes must stay below `(1 + drift_sigmas / sqrt(K)) * noise` for K samples.
+Rounding is not free of bias either: where a model has a few huge activations, two honest machines differ in a
+direction that all steps share. So the yardstick is the verifier's own rounding on the same batches, measured, not
+assumed: each size must stay below `(1 + drift_sigmas / sqrt(K)) * noise` for K samples. The steady part is also held
+against the noise of each tensor on its own, because Adam moves a tensor with a small gradient as far as one with a large
+gradient: a push that drowns in the noise of the whole would not drown there.
 """
 
 from __future__ import annotations
@@ -15,73 +17,103 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from protocol.state import Vector
+from protocol.state import Layout, Vector
 
 __all__ = ["DriftSample", "DriftVerdict", "judge_drift"]
+
+
+NOISE_FLOOR = 0.05
+"""Least noise of a tensor, as a share of its part of the whole: some are silent in the steps that are measured."""
 
 
 @dataclass(frozen=True)
 class DriftSample:
     """One step's difference, shape (P,), the norm of the recomputed gradient, and, where it was measured, the L2 norm
-    of the verifier's own rounding on this batch."""
+    of the verifier's own rounding on this batch, as a whole and by tensor in the layout's order."""
 
     difference: Vector
     along: float
     """<difference, gradient> / norm."""
     norm: float
     noise: float | None = None
+    tensor_noise: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class DriftVerdict:
-    """`steady`, `along`, `noise` and `limit` are relative to the root mean square of the gradients' norms."""
+    """`magnitude` is the largest size in units of its limit. `steady`, `along` and `noise` are those of the whole
+    gradient, relative to the root mean square of the gradients' norms."""
 
     accepted: bool
     message: str
     samples: int
+    magnitude: float
+    where: str
     steady: float
     along: float
     noise: float
-    limit: float
 
     def as_dict(self) -> dict[str, object]:
         """The verdict as JSON values."""
-        return dict(vars(self))
+        return {**vars(self), "magnitude": self.magnitude if math.isfinite(self.magnitude) else None}
 
 
-def judge_drift(samples: Sequence[DriftSample], sigmas: float) -> DriftVerdict:
+def judge_drift(samples: Sequence[DriftSample], sigmas: float, layout: Layout) -> DriftVerdict:
     """Judge all sampled steps of one trainer's round, in step order. Raises ValueError if no sample measured noise."""
-    measured = [sample.noise for sample in samples if sample.noise is not None]
+    measured = [sample for sample in samples if sample.noise is not None]
     if not measured:
         raise ValueError("the drift test needs the verifier's own rounding noise on at least one sample")
     count = len(samples)
-    unit = _root_mean_square([sample.norm for sample in samples]) or 1.0
-    noise = _root_mean_square(measured) / unit
-    limit = (1.0 + sigmas / math.sqrt(count)) * noise
-    steady = _steady(samples) / unit if count > 1 else 0.0
-    along = abs(sum(sample.along for sample in samples)) / count / unit
-    worst = max(steady, along)
-    if worst <= limit:
+    allowance = 1.0 + sigmas / math.sqrt(count)
+    noise = _root_mean_square([sample.noise or 0.0 for sample in measured])
+    total, squares = _sums(samples, layout)
+    steady = _steady(total, sum(squares.values()), count)
+    along = abs(sum(sample.along for sample in samples)) / count
+    sizes = {
+        "in one direction": _share(steady, allowance * noise),
+        "along the gradient": _share(along, allowance * noise),
+    }
+    for number, (name, where) in enumerate(layout.slices.items()):
+        own = _root_mean_square([sample.tensor_noise[number] for sample in measured])
+        floor = NOISE_FLOOR * noise * math.sqrt((where.stop - where.start) / layout.size)
+        size = _steady(total[where], squares[name], count)
+        sizes[f"in one direction in {name}"] = _share(size, allowance * max(own, floor))
+    where_, magnitude = max(sizes.items(), key=lambda item: item[1])
+    if magnitude <= 1.0:
         message = f"over {count} steps the differences look like rounding"
     else:
-        kind = "in one direction" if steady >= along else "along the gradient"
-        message = (
-            f"over {count} steps the gradients lean {kind} by {worst:.3g} of their norm; rounding explains {limit:.3g}"
-        )
-    return DriftVerdict(worst <= limit, message, count, steady, along, noise, limit)
+        message = f"over {count} steps the gradients lean {where_}, {magnitude:.3g} times what rounding explains"
+    unit = _root_mean_square([sample.norm for sample in samples]) or 1.0
+    return DriftVerdict(
+        magnitude <= 1.0, message, count, magnitude, where_, steady / unit, along / unit, noise / unit
+    )  # fmt: skip
+
+
+def _sums(samples: Sequence[DriftSample], layout: Layout) -> tuple[NDArray[np.float64], dict[str, float]]:
+    """Sum of the differences, shape (P,), and sum of their squared norms by tensor."""
+    total = np.zeros(layout.size)
+    squares = dict.fromkeys(layout.names, 0.0)
+    for sample in samples:
+        total += sample.difference
+        for name, where in layout.slices.items():
+            squares[name] += float(np.square(sample.difference[where], dtype=np.float64).sum())
+    return total, squares
+
+
+def _steady(total: NDArray[np.float64], squares: float, count: int) -> float:
+    """Size of what all differences share; 0 for a single one."""
+    if count < 2:
+        return 0.0
+    return math.sqrt(max(float(np.dot(total, total)) - squares, 0.0) / (count * (count - 1)))
+
+
+def _share(size: float, limit: float) -> float:
+    if limit == 0.0:
+        return 0.0 if size == 0.0 else math.inf
+    return size / limit
 
 
 def _root_mean_square(values: Sequence[float]) -> float:
     return math.sqrt(sum(value**2 for value in values) / len(values))
-
-
-def _steady(samples: Sequence[DriftSample]) -> float:
-    total = np.zeros(samples[0].difference.shape)
-    squares = 0.0
-    for sample in samples:
-        total += sample.difference
-        squares += float(np.square(sample.difference, dtype=np.float64).sum())
-    count = len(samples)
-    pairs = float(np.dot(total, total)) - squares
-    return math.sqrt(max(pairs, 0.0) / (count * (count - 1)))

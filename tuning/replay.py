@@ -7,7 +7,7 @@ understand, and as data. Nothing in an opening is trusted; anything wrong with i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from protocol import merkle
 from protocol.errors import EncodingError
 from protocol.spec import TaskSpec
-from protocol.state import Vector, component_root
+from protocol.state import Layout, Vector, component_root
 from protocol.transcript import Record, StepOpening, parse_opening
 from tuning.comparison import Agreement, Wide, compare_bounded, compare_exact
 from tuning.drift import DriftSample
@@ -213,14 +213,14 @@ def _check_gradient(
     noise = None
     if thorough or agreement.magnitude > agreement.bound / 2:
         reference = _recompute(judge.reference, state, rows, key) if judge.mirror else mirrored
-        noise = float(np.linalg.norm(mirrored.gradient - reference.gradient)) if judge.mirror else None
+        noise = mirrored.gradient - reference.gradient if judge.mirror else None
         agreement = compare_bounded(opening.gradient, reference.gradient, layout, training)
         if not agreement.agrees:
             norms = judge.reference.row_norms(rows)
             agreement = compare_bounded(opening.gradient, reference.gradient, layout, training, norms)
     _require(agreement, "relative to its norm")
     _check_loss(opening.before.loss, mirrored.loss, training.bound_tensor)
-    return agreement, _drift_sample(opening.gradient, mirrored.gradient, noise)
+    return agreement, _drift_sample(opening.gradient, mirrored.gradient, noise, layout)
 
 
 @dataclass(frozen=True)
@@ -241,11 +241,15 @@ def _recompute(bench: Workbench, state: State, rows: list[bytes], key: bytes) ->
     return _Recomputed(wide, loss)
 
 
-def _drift_sample(committed: Vector, recomputed: Wide, noise: float | None) -> DriftSample:
+def _drift_sample(committed: Vector, recomputed: Wide, noise: Wide | None, layout: Layout) -> DriftSample:
     norm = float(np.linalg.norm(recomputed))
     difference = committed - recomputed
     along = float(np.dot(difference, recomputed)) / norm if norm else 0.0
-    return DriftSample(difference.astype(np.float32), along, norm, noise)
+    sample = DriftSample(difference.astype(np.float32), along, norm)
+    if noise is None:
+        return sample
+    tensors = tuple(float(np.linalg.norm(noise[where])) for where in layout.slices.values())
+    return replace(sample, noise=float(np.linalg.norm(noise)), tensor_noise=tensors)
 
 
 def _require(agreement: Agreement, unit: str) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from protocol import merkle
 from protocol.rows import Shard
-from protocol.state import component_root
+from protocol.state import Layout, component_root
 from protocol.transcript import Record, StepOpening, serialize_opening
 from protocol.types import Digest32
 from tests.tuning.rehearsal import Rehearsal, context_for, minimal_spec, rehearse, some_rows
@@ -391,33 +391,45 @@ def test_steady_push_inside_the_bound_is_caught_by_the_drift_test(bounded_round:
 
     verdicts = verdicts_under(bounded_round, steered)
     assert all(verdict.accepted for verdict in verdicts), "each single step is inside the bound"
-    drift = judge_drift([v.drift for v in verdicts if v.drift], bounded_round.spec.training.drift_sigmas)
+    drift = judge_drift([v.drift for v in verdicts if v.drift], bounded_round.spec.training.drift_sigmas, layout)
     assert not drift.accepted
     assert "one direction" in drift.message
 
     honest = verdicts_under(bounded_round, lambda opening: (opening, bounded_round.replay_context))
-    assert judge_drift([v.drift for v in honest if v.drift], bounded_round.spec.training.drift_sigmas).accepted
+    assert judge_drift([v.drift for v in honest if v.drift], bounded_round.spec.training.drift_sigmas, layout).accepted
+
+
+FLAT = Layout.of({"large": (1900,), "small": (100,)})
+
+
+def drift_sample(generator: np.random.Generator, along: float = 0.0, small: float = 0.0) -> DriftSample:
+    """Rounding noise of 1e-6, a tenth of it in the small tensor, plus pushes."""
+    scale = np.where(np.arange(2000) < 1900, 1e-6 / np.sqrt(1900), 1e-7 / np.sqrt(100))
+    gradient = generator.standard_normal(2000)
+    gradient /= np.linalg.norm(gradient)
+    difference = generator.standard_normal(2000) * scale + along * gradient
+    difference[1900:] += small / 10
+    return DriftSample(difference.astype(np.float32), float(difference @ gradient), 1.0, 1e-6, (1e-6, 1e-7))
 
 
 def test_drift_along_a_turning_gradient_is_seen() -> None:
     generator = np.random.default_rng(3)
-
-    def sample(pull: float) -> DriftSample:
-        noise = generator.standard_normal(2000) / np.sqrt(2000) * 1e-6
-        gradient = generator.standard_normal(2000)
-        gradient /= np.linalg.norm(gradient)
-        difference = noise + pull * gradient
-        return DriftSample(difference.astype(np.float32), float(difference @ gradient), 1.0, 1e-6)
-
-    assert judge_drift([sample(0.0) for _ in range(40)], 6.0).accepted
-    leaning = judge_drift([sample(4e-6) for _ in range(40)], 6.0)
+    assert judge_drift([drift_sample(generator) for _ in range(40)], 6.0, FLAT).accepted
+    leaning = judge_drift([drift_sample(generator, along=4e-6) for _ in range(40)], 6.0, FLAT)
     assert not leaning.accepted
     assert "along the gradient" in leaning.message
 
 
+def test_drift_that_drowns_in_the_whole_is_seen_in_its_tensor() -> None:
+    leaning = judge_drift([drift_sample(np.random.default_rng(i), small=3e-7) for i in range(40)], 6.0, FLAT)
+    assert leaning.steady < leaning.noise
+    assert not leaning.accepted
+    assert leaning.where == "in one direction in small"
+
+
 def test_drift_needs_a_yardstick() -> None:
     with pytest.raises(ValueError, match="noise"):
-        judge_drift([DriftSample(np.zeros(3, np.float32), 0.0, 1.0, None)], 6.0)
+        judge_drift([DriftSample(np.zeros(2000, np.float32), 0.0, 1.0)], 6.0, FLAT)
 
 
 # Many replays
