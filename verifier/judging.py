@@ -13,15 +13,17 @@ from protocol.attestation import CheckRecord, TrainerFinding
 from protocol.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge
 from protocol.settlement import Verdict
 from protocol.spec import TaskSpec
-from protocol.state import Vector
+from protocol.state import Layout, Vector
 from protocol.store import ArtifactStore
 from protocol.types import Address, Digest32, RoundIndex, StepIndex, TaskId, address_bytes, hex_of
-from tuning.replay import ReplayContext, StepVerdict, judge_step
+from tuning.drift import DriftSample, judge_drift
+from tuning.replay import Judge, ReplayContext, StepVerdict
 from tuning.step import RoundContext
-from tuning.workbench import Workbench
 
 __all__ = ["Judgement", "RoundFacts", "Submission", "judge_submission"]
 
+THOROUGH_STEPS = 3
+"""Sampled steps of each trainer whose rounding noise is measured in float64 (bounded mode)."""
 SUBMISSION = -1
 """Stands for the step in checks on a whole submission."""
 UNBOUNDED = 1e300
@@ -61,7 +63,7 @@ class Judgement:
 
 
 def judge_submission(
-    bench: Workbench,
+    judge: Judge,
     store: ArtifactStore,
     facts: RoundFacts,
     submission: Submission,
@@ -70,34 +72,55 @@ def judge_submission(
 ) -> Judgement:
     """Check one submission, replaying `steps`; stops at the first check that fails.
 
-    `bench` computes in float64. Raises StoreUnavailable: an unreachable store is nobody's fault.
+    Raises StoreUnavailable: an unreachable store is nobody's fault.
     """
+    spec, size = judge.spec, judge.reference.layout.size
     if submission.delta_digest is None or submission.transcript_root is None:
         return _without_adapter(submission, Verdict.UNREVEALED, "reveal", "committed, but revealed nothing")
-    if problem := enrolment_problem(bench.spec, submission):
+    if problem := enrolment_problem(spec, submission):
         return _without_adapter(submission, Verdict.REJECTED, "data", problem)
     try:
-        theta = store.get_tensors(submission.delta_digest, bench.layout.size)
+        theta = store.get_tensors(submission.delta_digest, size)
     except UNUSABLE as error:
         return _without_adapter(submission, Verdict.WITHHELD, "delta", f"the delta cannot be used: {error}")
 
     context = replay_context(facts, submission, submission.transcript_root, submission.delta_digest)
-    limits = context.round.opening_limits(bench.spec, bench.layout.size)
+    verdict, checks = _replay(judge, store, context, steps, progress)
+    accepted = verdict is Verdict.ACCEPTED
+    return Judgement(_finding(submission, verdict, checks), submission.data_rows, theta if accepted else None)
+
+
+def _replay(
+    judge: Judge,
+    store: ArtifactStore,
+    context: ReplayContext,
+    steps: Sequence[int],
+    progress: Callable[[StepVerdict], None],
+) -> tuple[Verdict, list[CheckRecord]]:
+    """Replay the steps, and in bounded mode look at all of them together; the last check is the one that failed."""
+    spec, layout = judge.spec, judge.reference.layout
+    limits = context.round.opening_limits(spec, layout.size)
+    root = Digest32(context.transcript_root)
     checks: list[CheckRecord] = []
+    samples: list[DriftSample] = []
     for step in steps:
         try:
-            opening = store.get_opening(submission.transcript_root, StepIndex(step), limits)
+            opening = store.get_opening(root, StepIndex(step), limits)
         except UNUSABLE as error:
-            checks.append(
-                CheckRecord(step=step, check="opening", passed=False, measured=0.0, message=str(error)[:2000])
-            )
-            return Judgement(_finding(submission, Verdict.WITHHELD, checks), submission.data_rows)
-        verdict = judge_step(bench, opening, step, context)
+            message = str(error)[:2000]
+            checks.append(CheckRecord(step=step, check="opening", passed=False, measured=0.0, message=message))
+            return Verdict.WITHHELD, checks
+        verdict = judge.judge_step(opening, step, context, thorough=len(samples) < THOROUGH_STEPS)
         progress(verdict)
         checks.append(_record(verdict))
         if not verdict.accepted:
-            return Judgement(_finding(submission, Verdict.REJECTED, checks), submission.data_rows)
-    return Judgement(_finding(submission, Verdict.ACCEPTED, checks), submission.data_rows, theta)
+            return Verdict.REJECTED, checks
+        if verdict.drift is not None:
+            samples.append(verdict.drift)
+    if samples:
+        checks.append(_drift_check(samples, spec.training.drift_sigmas, layout))
+    passed = all(check.passed for check in checks)
+    return Verdict.ACCEPTED if passed else Verdict.REJECTED, checks
 
 
 def enrolment_problem(spec: TaskSpec, submission: Submission) -> str | None:
@@ -127,6 +150,13 @@ def training_context(facts: RoundFacts, submission: Submission) -> RoundContext:
         rows=submission.data_rows,
         start_digest=facts.start_digest,
     )
+
+
+def _drift_check(samples: Sequence[DriftSample], sigmas: float, layout: Layout) -> CheckRecord:
+    """Bounded mode: what every step alone may hide, all of them together must not show."""
+    drift = judge_drift(samples, sigmas, layout)
+    worst = max(drift.steady, drift.along)
+    return CheckRecord(step=SUBMISSION, check="drift", passed=drift.accepted, measured=worst, message=drift.message)
 
 
 def _record(verdict: StepVerdict) -> CheckRecord:

@@ -25,7 +25,7 @@ from protocol.secrets import HomeSecret
 from protocol.settlement import SettlementProposal, scores_tree, verdicts_digest
 from protocol.store import ArtifactStore
 from protocol.types import Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
-from tuning.replay import StepVerdict
+from tuning.replay import Judge, StepVerdict
 from tuning.workbench import Workbench
 from verifier.closing import close_round
 from verifier.judging import Judgement, RoundFacts, Submission, judge_submission
@@ -62,7 +62,7 @@ class Verifier:
         self.params, self.spec = terms.view.params, terms.spec
         self.stake = stake or self.params.stakes.verifier_stake
         report("loading", "loading the model")
-        self.replay_bench = Workbench.from_spec(self.spec, precision="float64")
+        self.judge = Judge.from_spec(self.spec)
         self.scoring_bench = Workbench.from_spec(self.spec, precision="float32")
         self.log = TaskLog(gateway.connection, [gateway.tasks.address, gateway.trainers.address,
                                                 gateway.verifiers.address], task_id)  # fmt: skip
@@ -229,7 +229,7 @@ class Verifier:
             self.report("replayed", f"round {round_}: replayed {short} {verdict.message}", round=round_)
 
         facts = RoundFacts(self.task_id, round_, view.start_digest, view.order_seed)
-        judgement = judge_submission(self.replay_bench, self.store, facts, submission, steps, progress)
+        judgement = judge_submission(self.judge, self.store, facts, submission, steps, progress)
         if failure := judgement.finding.failure():
             verdict = judgement.finding.verdict.name.lower()
             message = f"round {round_}: {short} {verdict}: {failure.message}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from auditor.audit.check import Check, Subject
 from auditor.facts import RoundFacts, TaskFacts
@@ -22,6 +22,7 @@ from protocol.types import ZERO_DIGEST, Address, Digest32
 from protocol.validation import ValidationSet
 
 if TYPE_CHECKING:
+    from tuning.replay import Judge
     from tuning.workbench import Workbench
 
 __all__ = ["Artifacts", "AuditOptions", "RoundCase", "TaskCase", "unopened"]
@@ -98,26 +99,33 @@ class TaskCase:
             return None
 
     @cached_property
-    def bench(self) -> Workbench:
-        """The model that replays run on, in float64. Raises TuningError."""
+    def judge(self) -> Judge:
+        """What replays run on. Raises TuningError."""
         if self.spec is None:
             raise ValueError("no spec, no model")
-        return _loaded(self.spec.to_document(), "float64")
+        return _judge(self.spec.to_document())
 
     @cached_property
     def scoring_bench(self) -> Workbench:
         """The model that coalitions are evaluated on. Raises TuningError."""
         if self.spec is None:
             raise ValueError("no spec, no model")
-        return _loaded(self.spec.to_document(), "float32")
+        return _bench(self.spec.to_document())
 
 
 @lru_cache(maxsize=4)
-def _loaded(spec: bytes, precision: Literal["float64", "float32"]) -> Workbench:
+def _judge(spec: bytes) -> Judge:
     """A model is loaded once per process, however many audits it serves."""
+    from tuning.replay import Judge
+
+    return Judge.from_spec(TaskSpec.from_document(spec))
+
+
+@lru_cache(maxsize=4)
+def _bench(spec: bytes) -> Workbench:
     from tuning.workbench import Workbench
 
-    return Workbench.from_spec(TaskSpec.from_document(spec), precision=precision)
+    return Workbench.from_spec(TaskSpec.from_document(spec), precision="float32")
 
 
 @dataclass(frozen=True)
