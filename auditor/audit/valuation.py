@@ -110,9 +110,8 @@ def _aggregated(case: RoundCase, spec: TaskSpec, source: Attestation) -> Digest3
     members = _included(spec, source)
     if not members:
         return case.facts.start_digest
-    bench = case.task.scoring_bench
     thetas = [_delta(case, member) for member in members]
-    return component_root(aggregate_thetas(bench, thetas, _weights(case, spec, members))[0])
+    return component_root(aggregate_thetas(case.task.scoring_bench, thetas, _weights(case, spec, members))[0])
 
 
 def _included(spec: TaskSpec, source: Attestation) -> list[Address]:
