@@ -6,8 +6,8 @@ pairs, `steady² = mean over i ≠ j of <d_i, d_j>`; a push along the gradient i
 Rounding is not free of bias either: where a model has a few huge activations, two honest machines differ in a
 direction that all steps share. So the yardstick is the verifier's own rounding on the same batches, measured, not
 assumed: each size must stay below `(1 + drift_sigmas / sqrt(K)) * noise` for K samples. The steady part is also held
-against the noise of each tensor on its own, because Adam moves a tensor with a small gradient as far as one with a large
-gradient: a push that drowns in the noise of the whole would not drown there.
+against the noise of each tensor on its own, because Adam moves a tensor with a small gradient as far as one with a
+large gradient: a push that drowns in the noise of the whole would not drown there.
 """
 
 from __future__ import annotations
