@@ -11,6 +11,8 @@ import {Phase, Role} from "./interfaces/Types.sol";
 /// of those must want to overturn it; otherwise the settlement stands.
 abstract contract Revotes is CourtStore {
     /// @inheritdoc IDisputeCourt
+    // Only contracts of this deployment are called, and none of them calls back.
+    // slither-disable-next-line reentrancy-no-eth
     function openRevote(uint64 taskId, bytes32 evidenceDigest) external returns (uint256 revoteId) {
         uint32 round = _disputable(taskId, Phase.Window);
         bytes32 settlement = TASKS.settlementDigest(taskId, round, TASKS.settlementOf(taskId, round));
@@ -34,6 +36,8 @@ abstract contract Revotes is CourtStore {
     }
 
     /// @inheritdoc IDisputeCourt
+    // Only contracts of this deployment are called, and none of them calls back.
+    // slither-disable-next-line reentrancy-no-eth
     function drawCommittee(uint256 revoteId) external returns (bool drawn) {
         Revote storage revote = _inPhase(revoteId, RevotePhase.Draw);
         if (!BEACON.fulfil(revote.seedRequest)) return false;
@@ -117,29 +121,29 @@ abstract contract Revotes is CourtStore {
         uint8 overturning = revote.overturning;
         uint64 taskId = revote.taskId;
         bool decided = 2 * uint256(upholding + overturning) > revote.members && upholding != overturning;
+        RevotePhase result =
+            !decided ? RevotePhase.Undecided : upholding > overturning ? RevotePhase.Upheld : RevotePhase.Overturned;
+        revote.phase = result;
         TASKS.countDispute(taskId, false);
-        if (!decided) {
-            revote.phase = RevotePhase.Undecided;
-            REGISTRY.unlock(revote.challenger, Role.Challenger, _params.revoteBond);
-        } else if (upholding > overturning) {
-            revote.phase = RevotePhase.Upheld;
+        if (result == RevotePhase.Upheld) {
             uint96 reward = REGISTRY.slash(
                 revote.challenger, Role.Challenger, _params.revoteBond, address(this), _params.committeeBps
             );
             _payCommittee(revoteId, reward, upholding);
         } else {
-            revote.phase = RevotePhase.Overturned;
             REGISTRY.unlock(revote.challenger, Role.Challenger, _params.revoteBond);
-            if (_stands(revote)) {
-                _overturnedBy[revote.settlement] = revoteId;
-                TASKS.voidSettlement(taskId, true);
-            }
         }
-        emit RevoteClosed(revoteId, revote.phase, upholding, overturning);
+        if (result == RevotePhase.Overturned && _stands(revote)) {
+            _overturnedBy[revote.settlement] = revoteId;
+            TASKS.voidSettlement(taskId, true);
+        }
+        emit RevoteClosed(revoteId, result, upholding, overturning);
     }
 
     /// @dev In equal parts; what does not divide is burned, so that nothing stays behind.
     function _payCommittee(uint256 revoteId, uint96 amount, uint8 members) private {
+        // The remainder of the division is wanted here.
+        // slither-disable-next-line divide-before-multiply
         uint96 each = amount / members;
         _payEach[revoteId] += each;
         uint96 rest = amount - each * members;

@@ -12,8 +12,6 @@ import {SettlementTree} from "./libraries/SettlementTree.sol";
 /// @title The verifiers of every task: attestations, fees, penalties
 /// @notice See `IVerifierPool`; enrolment and quorum are in `VerifierQuorum`.
 contract VerifierPool is VerifierQuorum {
-    uint256 private constant BPS = 10_000;
-
     mapping(uint64 taskId => mapping(uint32 round => mapping(address verifier => Attestation))) private _attestations;
     /// @dev Stake behind each verdicts digest among the revealed attestations.
     mapping(uint64 taskId => mapping(uint32 round => mapping(bytes32 verdictsDigest => uint96))) private _agreeing;
@@ -90,6 +88,8 @@ contract VerifierPool is VerifierQuorum {
     // Fees.
 
     /// @inheritdoc IVerifierPool
+    // A reward token may call back from `payFee`: the round at hand is booked as paid by then, the next ones are untouched.
+    // slither-disable-next-line reentrancy-no-eth
     function claimFees(uint64 taskId, uint32[] calldata rounds, address verifier) external {
         for (uint256 i = 0; i < rounds.length; ++i) {
             uint32 round = rounds[i];

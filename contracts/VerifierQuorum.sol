@@ -14,7 +14,7 @@ import {Commitments} from "./libraries/Commitments.sol";
 abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
     using BN254 for G1Point;
 
-    uint256 private constant BPS = 10_000;
+    uint256 internal constant BPS = 10_000;
 
     /// @dev `weight` is the stake at enrolment, fixed; `stake` what is left of it.
     struct Verifier {

@@ -66,6 +66,8 @@ library Float32 {
         (uint256 mb, int256 eb) = _parts(b);
         if (mb == 0) return ma == 0 ? NAN : sign | INFINITY;
         ma <<= 60;
+        // Whether the division is exact is wanted here, for the sticky bit.
+        // slither-disable-next-line divide-before-multiply
         uint256 quotient = ma / mb;
         if (quotient * mb != ma) quotient |= 1;
         return _round(sign, quotient, ea - eb - 60);

@@ -49,6 +49,8 @@ library OptimizerStep {
             next.m = state.m.mul(k.beta1).add(g.mul(k.oneMinusBeta1));
             next.v = state.v.mul(k.beta2).add(g.mul(g).mul(k.oneMinusBeta2));
             uint256 denominator = next.v.mul(k.ib2).sqrt().add(k.eps);
+            // Floating point: the order of operations is the specification.
+            // slither-disable-next-line divide-before-multiply
             next.theta = decayed.sub(next.m.mul(k.ib1).div(denominator).mul(k.lr));
         }
     }

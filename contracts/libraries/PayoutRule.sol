@@ -50,6 +50,8 @@ library PayoutRule {
             totalWeight += weights[i] = _weight(leaves[i], terms.scored);
         }
         uint256 budget = released(terms);
+        // The rule itself rounds the floor down before it multiplies; what is left goes into the pool.
+        // slither-disable-next-line divide-before-multiply
         uint256 floorEach = budget * terms.floorBps / BPS;
         if (accepted * floorEach > budget) floorEach = budget / accepted;
         uint256 pool = budget - accepted * floorEach;
