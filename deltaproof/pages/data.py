@@ -26,6 +26,7 @@ __all__ = ["PageData", "by_round"]
 
 Json = dict[str, Any]
 SHOWN_ACCOUNTS = 5_000
+LARGEST_EXACT = 2**53 - 1
 
 
 @dataclass
@@ -43,15 +44,17 @@ class PageData:
         """Raises UnknownSubject, EncodingError, or KeyError for no such path."""
         match path.split("/"):
             case ["overview"]:
-                return self.overview()
+                found = self.overview()
             case ["task", task] if task.isdigit():
-                return self.task(int(task))
+                found = self.task(int(task))
             case ["round", task, round_] if task.isdigit() and round_.isdigit():
-                return self.round(int(task), int(round_))
+                found = self.round(int(task), int(round_))
             case ["account", account]:
-                return self.historian.participant(address(account))
+                found = self.historian.participant(address(account))
             case _:
                 raise KeyError(path)
+        exact: Json = _exact(found)
+        return exact
 
     def everything(self) -> dict[str, Json]:
         """All answers, for one self-contained file."""
@@ -193,6 +196,15 @@ class PageData:
             "siblings": [hex_of(node) for node in opening.before_proof],
             "root": hex_of(root),
         }
+
+
+def _exact(value: Any) -> Any:
+    """Integers that a browser would round, as text."""
+    if isinstance(value, dict):
+        return {name: _exact(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_exact(item) for item in value]
+    return str(value) if isinstance(value, int) and abs(value) > LARGEST_EXACT else value
 
 
 def _who(event: Event) -> str | None:

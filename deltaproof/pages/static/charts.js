@@ -10,11 +10,8 @@ const Charts = (() => {
   };
   const text = (x, y, value, anchor) => svg("text", {x, y, "text-anchor": anchor || "middle"}, String(value));
   const scale = (low, high, from, to) => (value) => high === low ? (from + to) / 2 : from + (value - low) / (high - low) * (to - from);
-  const short = (value) => {
-    const size = Math.abs(value);
-    if (size >= 1e6) return value.toExponential(1);
-    return size >= 100 ? value.toFixed(0) : size >= 1 ? value.toFixed(2) : value.toPrecision(2);
-  };
+  // Enough digits to tell neighbouring lines apart; large amounts as powers of ten.
+  const short = (value, step) => Math.abs(value) >= 1e6 ? value.toExponential(2) : value.toFixed(Math.max(0, Math.min(9, 1 - Math.floor(Math.log10(step)))));
   const color = (index) => PALETTE[index % PALETTE.length];
 
   const frame = (title, low, high, labels) => {
@@ -23,7 +20,7 @@ const Charts = (() => {
     const y = scale(low, high, height - bottom, top);
     for (let i = 0; i <= 4; i++) {
       const value = low + (high - low) * i / 4;
-      node.append(svg("line", {class: "axis", x1: left, x2: width - right, y1: y(value), y2: y(value)}), text(left - 6, y(value) + 4, short(value), "end"));
+      node.append(svg("line", {class: "axis", x1: left, x2: width - right, y1: y(value), y2: y(value)}), text(left - 6, y(value) + 4, short(value, (high - low) / 4), "end"));
     }
     const x = (index) => left + (index + .5) * (width - left - right) / Math.max(1, labels.length);
     const every = Math.ceil(labels.length / 12);

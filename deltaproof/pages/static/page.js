@@ -71,12 +71,12 @@
       const charts = [
         Charts.lines("Held-out loss after each round, nats", steps, [["loss", curve("startLoss", "endLoss")]]),
         Charts.lines("Held-out accuracy after each round", steps, [["accuracy", curve("startAccuracy", "endAccuracy")]]),
-        Charts.stacked("Pay per trainer and round, token units", labels, names.map((name) => [short(name), rounds.map((round) => (of(round, name) || {}).payout || 0)])),
+        Charts.stacked("Pay per trainer and round, token units", labels, names.map((name) => [short(name), rounds.map((round) => Number((of(round, name) || {}).payout || 0))])),
         Charts.intervals("Contribution ± 2 standard errors, nats of held-out loss", labels, points, names.map(short)),
       ];
       return [
         make("h1", {}, `Task ${task.task}: ${task.name || "unnamed"}`),
-        facts([["sponsor", account(task.sponsor)], ["spec", hash(task.specHash)], ["rounds", `${rounds.length} of ${task.rounds}`], ["budget per round", number(task.budgetPerRound)], ["paid so far", number(rounds.reduce((sum, round) => sum + round.totalPayout, 0))]]),
+        facts([["sponsor", account(task.sponsor)], ["spec", hash(task.specHash)], ["rounds", `${rounds.length} of ${task.rounds}`], ["budget per round", number(task.budgetPerRound)], ["paid so far", String(rounds.reduce((sum, round) => sum + BigInt(round.totalPayout), 0n))]]),
         make("div", {class: "charts"}, charts),
         make("h2", {}, "Rounds"),
         table("Rounds", [["round"], ["outcome"], ["improvement", N], ["loss", N], ["accuracy", N], ["paid", N], ["accepted", N], ["ended"]], rounds.map((round) => [
