@@ -122,7 +122,7 @@ class World:
             parts = [self.rows[i::k] for i in range(k)]
             split = [self.train(f"sybil-split/{w}/{k}/{i}", part) for i, part in enumerate(parts)]
             made.append(Strategy(f"{k} identities train on the same shard", tuple(same[:k]), "accepts"))
-            made.append(Strategy(f"{k} identities train on {k} parts of it", tuple(split), "accepts"))
+            made.append(Strategy(f"{k} identities train on {k} parts of it", tuple(split), "min_rows refuses"))
             clones = [(own + 1e-4 * rng.normal(size=own.shape)).astype(np.float32) for _ in range(k)]
             made.append(Strategy(f"{k} identities hand in one adapter", tuple(clones), "rejects"))
         return made
@@ -197,7 +197,7 @@ def play(world: World, console: Console) -> list[dict[str, object]]:
     honest = [settle(world, strategies[0].thetas, draw) for draw in draws]
     results: list[dict[str, object]] = []
 
-    def record(name: str, replay: str, outcomes: dict[int, Outcome]) -> None:
+    def record(name: str, replay: str, outcomes: dict[int, Outcome], identities: int = 1) -> None:
         for draw, outcome in outcomes.items():
             results.append(
                 {
@@ -205,6 +205,7 @@ def play(world: World, console: Console) -> list[dict[str, object]]:
                     "draw": draw,
                     "strategy": name,
                     "replay": replay,
+                    "identities": identities,
                     "pay": outcome.attacker,
                     "honest_pay": honest[draw].attacker,
                     "discounted": outcome.discounted,
@@ -219,7 +220,8 @@ def play(world: World, console: Console) -> list[dict[str, object]]:
         )
 
     for strategy in strategies:
-        record(strategy.name, strategy.replay, {i: settle(world, strategy.thetas, d) for i, d in enumerate(draws)})
+        outcomes = {i: settle(world, strategy.thetas, draw) for i, draw in enumerate(draws)}
+        record(strategy.name, strategy.replay, outcomes, len(strategy.thetas))
         if strategy.undefended:
             open_door = {i: settle(world, strategy.thetas, d, defended=False) for i, d in enumerate(draws)}
             record(f"{strategy.name} (if there were no discount)", strategy.replay, open_door)
@@ -247,6 +249,7 @@ def summary(results: Sequence[dict[str, object]]) -> list[dict[str, object]]:
                 "replay": chosen[0]["replay"],
                 "seeds": len(chosen),
                 "pay": float(pay.mean()),
+                "pay_per_identity": float((pay / np.array([r["identities"] for r in chosen], dtype=float)).mean()),
                 "pay_deviation": float(pay.std()),
                 "honest_pay": float(work.mean()),
                 "ratio": float(pay.mean() / work.mean()),
@@ -275,9 +278,15 @@ nothing and slashed, and the pay here is what scoring alone would let through.
 their sum (in brackets, when the attacker works honestly instead, with whom they share the credit too), and the share of
 scores that fell below their 95 % interval.
 
-| strategy | replay | seeds | pay | honest | ratio | above | found as copies | victims | below interval |
-|---|---|---|---|---|---|---|---|---|---|
+| strategy | replay | seeds | pay | honest | ratio | per identity | above | found as copies | victims | below interval |
+|---|---|---|---|---|---|---|---|---|---|---|
 {strategies}
+
+What scoring does not stop: an attacker who runs k identities, each with its stake, its own verified training steps and
+its own commitment to rows, is k trainers to any rule that treats trainers alike, and is paid like them. Its lever is the
+number of identities, not the quality of any (see *per identity*). What stands against it lies outside scoring: each
+identity's stake and training steps, `data.min_rows` (a shard cannot be cut into parts below it) and `data.roots` (only
+shards that the sponsor named). Identities that hand in one trained adapter, or nearly one, are paid once.
 
 ## Colluding verifiers
 
@@ -295,7 +304,8 @@ def report(rows: Sequence[dict[str, object]], collusion: Sequence[dict[str, obje
     """The results page."""
     strategies = [
         f"| {r['strategy']} | {r['replay']} | {r['seeds']} | {r['pay']:.1%} ± {r['pay_deviation']:.1%} "
-        f"| {r['honest_pay']:.1%} | {r['ratio']:.2f} | {r['above_honest']:.0%} | {r['discounted']:.1f} "
+        f"| {r['honest_pay']:.1%} | {r['ratio']:.2f} | {r['pay_per_identity']:.1%} | {r['above_honest']:.0%} "
+        f"| {r['discounted']:.1f} "
         f"| {r['victim_score_change']:+.1%} ({r['victim_score_change_honest']:+.1%}) "
         f"| {r['victims_below_interval']:.0%} |"
         for r in rows

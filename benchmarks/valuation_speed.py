@@ -10,6 +10,7 @@ unmerged       every coalition refactored to rank 8 and loaded as an adapter, sa
 stacked        batches of 64; four coalitions a pass: base products shared, low-rank products stacked per coalition
 ours           `Evaluator.evaluate_means`: merged, rows of like length together, outputs below the first adapter kept
 
+Seconds are CPU seconds of the one thread, that is, wall seconds where nothing else runs.
 Also: the demo's valuation (4 trainers, 96 rows, all 16 coalitions), float64, and how far float32 is from it.
 Writes benchmarks/results/valuation_speed.json and docs/results/valuation_speed.md.
 """
@@ -169,7 +170,7 @@ PAGE = """# Speed of coalition evaluation
 Written by `python benchmarks/valuation_speed.py --evaluations {measured}` on {machine}, one thread, torch {torch}.
 
 {players} trainers' LoRA adapters (rank 8, query and value) on MiniLM, {rows} held-out sentences, float32; {measured}
-coalitions measured, set-up included, {coalitions} stated.
+coalitions measured, set-up included, {coalitions} stated. Seconds are CPU seconds: wall time on a core of one's own.
 
 | way | seconds an evaluation | {coalitions} evaluations | speed-up | largest difference of a loss |
 |---|---|---|---|---|
@@ -206,9 +207,9 @@ def main() -> None:
     figures, losses = {}, {}
     for name, way in WAYS.items():
         way(bench, thetas, shares[:1], rows[:BATCH])
-        began = time.perf_counter()
+        began = time.process_time()
         losses[name] = np.array(way(bench, thetas, shares, rows))
-        figures[name] = (time.perf_counter() - began) / len(shares)
+        figures[name] = (time.process_time() - began) / len(shares)
         print(f"{name}: {figures[name]:.3f} s an evaluation", flush=True)
     demo = demo_figures(rounds)
     chunks = Evaluator(bench, rows)._chunks
@@ -250,9 +251,9 @@ def demo_figures(rounds: Rounds, demo_rows: int = 96) -> dict[str, float]:
     rows = [row for s in SOURCES for row in sentiment_rows(s, 900, 900 + demo_rows // 3)]
     seconds, values = [], []
     for bench in (rounds.bench, Workbench.from_spec(rounds.spec, precision="float64")):
-        began = time.perf_counter()
+        began = time.process_time()
         valuation = value_round(bench, rounds.warm_start, contributions, rows, b"seed")
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.process_time() - began)
         values.append(np.array(valuation.values_nanos) / 1e9)
     difference = float(np.abs(values[0] - values[1]).max())
     return {"demo_rows": demo_rows, "demo32": seconds[0], "demo64": seconds[1], "demo_difference": difference}
