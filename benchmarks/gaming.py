@@ -283,8 +283,8 @@ scores that fell below their 95 % interval.
 {strategies}
 
 What scoring does not stop: an attacker who runs k identities, each with its stake, its own verified training steps and
-its own commitment to rows, is k trainers to any rule that treats trainers alike, and is paid like them. Its lever is the
-number of identities, not the quality of any (see *per identity*). What stands against it lies outside scoring: each
+its own commitment to rows, is k trainers to any rule that treats trainers alike, and is paid like them. It gains by the
+number of identities, not by the quality of any (see *per identity*). What stands against it lies outside scoring: each
 identity's stake and training steps, `data.min_rows` (a shard cannot be cut into parts below it) and `data.roots` (only
 shards that the sponsor named). Identities that hand in one trained adapter, or nearly one, are paid once.
 
