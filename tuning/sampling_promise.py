@@ -2,7 +2,8 @@
 
 Drawing k of N steps without repetition misses a set of b corrupted steps with probability C(N-b, k) / C(N, k), at most
 (1 - b/N)^k. So k = ceil(ln(1-p) / ln(1-f)), `protocol.samples.samples_needed`, catches a trainer who corrupts the
-fraction f of its steps with probability p. A single corrupted step, neither first nor last, escapes with probability 1 - k/N: that is not caught but priced.
+fraction f of its steps with probability p. A single corrupted step, neither first nor last, escapes with probability
+1 - k/N: that is not caught but priced.
 """
 
 from __future__ import annotations
