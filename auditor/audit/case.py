@@ -40,6 +40,8 @@ class AuditOptions:
     """Replay every step that a verifier replayed."""
     rescore: bool = False
     """Evaluate every coalition again."""
+    models: bool = True
+    """Load the task's model; without, nothing is aggregated or trained again."""
     draw_seed: Digest32 = ZERO_DIGEST
     """Decides which fresh steps are drawn; part of the report, so that others can repeat it."""
 

@@ -58,7 +58,7 @@ CHAIN_CHECKS: tuple[RoundCheck, ...] = (
 def _artifact_checks() -> tuple[RoundCheck, ...]:
     """From artifacts, too. They load the machine-learning libraries, which an audit of events alone does without."""
     from auditor.audit.training import check_deltas, check_openings, check_samples
-    from auditor.audit.valuation import check_next_adapter, check_scores, check_values
+    from auditor.audit.valuation import check_scores
 
     return (
         check_validation_set,
@@ -68,9 +68,15 @@ def _artifact_checks() -> tuple[RoundCheck, ...]:
         check_samples,
         check_composition,
         check_scores,
-        check_next_adapter,
-        check_values,
     )
+
+
+def _model_checks() -> tuple[RoundCheck, ...]:
+    """From the task's model on top."""
+    from auditor.audit.training import check_replays
+    from auditor.audit.valuation import check_next_adapter, check_values
+
+    return (check_next_adapter, check_values, check_replays)
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,17 @@ class Audit:
         if self.whole:
             yield from check_round_state(task, self._view(), loaded)
 
+    def signatures(self, task_id: int, numbers: Sequence[int]) -> Iterator[Equation]:
+        """Only what the quorums of some rounds signed."""
+        task = self.task_case(task_id)
+        keys = QuorumKeys(task.facts)
+        for number in numbers:
+            facts = load_round(self.index, task.facts, number)
+            case = RoundCase(task, facts)
+            yield from (
+                item for p in facts.settlements if isinstance(item := quorum_signature(case, p, keys), Equation)
+            )
+
     def round_case(self, task: TaskCase, facts: RoundFacts) -> RoundCase:
         """A round with the documents that are about it."""
         attestations = read_attestations(facts, self.store) if self.store else {}
@@ -159,14 +176,12 @@ class Audit:
             return
         for check in _artifact_checks():
             yield from check(case)
-        from auditor.audit.training import Replay, planned_replays, run_replay
-
-        for planned in planned_replays(case):
-            if isinstance(planned, Replay):
-                progress(f"task {case.facts.task.id}: round {case.facts.number}: {planned.name} of {planned.trainer}")
-                yield run_replay(case, planned)
-            else:
-                yield planned
+        if not self.options.models:
+            yield case.subject.unchecked("model", "no model was loaded: nothing was aggregated or trained again")
+            return
+        for check in _model_checks():
+            progress(f"task {case.facts.task.id}: round {case.facts.number}: {check.__name__.replace('_', ' ')}")
+            yield from check(case)
 
     def _view(self) -> RpcView | None:
         return RpcView(self.rpc, self.index.deployment, self.index.head().number) if self.rpc else None

@@ -27,7 +27,15 @@ from verifier.judging import (
     training_context,
 )
 
-__all__ = ["Replay", "check_deltas", "check_openings", "check_samples", "planned_replays", "run_replay"]
+__all__ = [
+    "Replay",
+    "check_deltas",
+    "check_openings",
+    "check_replays",
+    "check_samples",
+    "planned_replays",
+    "run_replay",
+]
 
 WHOLE_SUBMISSION = -1
 
@@ -224,6 +232,12 @@ def _fresh(case: RoundCase) -> Iterator[Replay | Check]:
         path = f"openings/{reveal.transcript_root.hex()}/{step}"
         subject = case.subject.of(reveal.event, participant=trainer, step=step, artifact=path)
         yield Replay("replay", trainer, (step,), Verdict.ACCEPTED, subject)
+
+
+def check_replays(case: RoundCase) -> Iterator[Check]:
+    """Judge again what `planned_replays` says."""
+    for planned in planned_replays(case):
+        yield run_replay(case, planned) if isinstance(planned, Replay) else planned
 
 
 def run_replay(case: RoundCase, replay: Replay) -> Check:

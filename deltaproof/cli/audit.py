@@ -182,7 +182,9 @@ def audit(
         str | None, typer.Option(help="Second RPC endpoint that must know the same blocks.", metavar="URL")
     ] = None,
     database: IndexOption = "sqlite://",
-    report: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the report; a stopped audit with the same --draw goes on.")
+    ] = None,
     key: Annotated[
         str | None, typer.Option("--key", help="Sign the report with this private key (any account).", metavar="KEY")
     ] = None,
@@ -194,8 +196,9 @@ def audit(
     """
     from auditor.audit.case import AuditOptions
     from auditor.audit.check import Status
+    from auditor.audit.journal import Journal
     from auditor.audit.parallel import Origin, ProcessPool
-    from auditor.audit.run import one_process
+    from auditor.audit.run import Pool, one_process
     from auditor.auditing import run_audit
     from protocol.chain import load_account
     from protocol.types import digest32
@@ -203,7 +206,8 @@ def audit(
     if workers > 1 and database == "sqlite://":
         raise UsageError("--workers needs an --index that other processes can open")
     source = _source(rpc, contract, store, bundle, database, witness)
-    pool = ProcessPool(Origin(database, store, rpc), workers) if workers > 1 and bundle is None else one_process
+    pool: Pool = ProcessPool(Origin(database, store, rpc), workers) if workers > 1 and bundle is None else one_process
+    journal = Journal(report.with_name(report.name + ".partial"), pool, 4 * workers) if report else None
     options = AuditOptions(
         replays=replay,
         official_replays=full,
@@ -214,11 +218,13 @@ def audit(
     started = time.monotonic()
     tasks = [task] if task is not None else None
     with progress_console.status("auditing") as status:
-        done = run_audit(source, options, tasks, _numbers(rounds), status.update, pool)
+        done = run_audit(source, options, tasks, _numbers(rounds), status.update, journal or pool)
     seconds = time.monotonic() - started
     document = done.signed(signer)
     if report:
         report.write_text(json.dumps(document, indent=1) + "\n")
+    if journal:
+        journal.finish()
     failures = [check for check in done.checks if check.status is Status.FAIL]
     unchecked = [check for check in done.checks if check.status is Status.NOT_CHECKABLE]
     if as_json:

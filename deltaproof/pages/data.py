@@ -109,7 +109,7 @@ class PageData:
             return self.checked[key]
         last = (*key, facts.events[-1].block)
         if last not in self._kept:
-            audit = Audit(self.index, self.store, self.rpc, AuditOptions(replays=0))
+            audit = Audit(self.index, self.store, self.rpc, AuditOptions(replays=0, models=False))
             artifacts = Artifacts(self.store) if self.store else None
             case = audit.round_case(TaskCase(self.index, facts.task, artifacts, audit.options), facts)
             self._kept[last] = [check.to_json() for check in audit.check_round(case, lambda _: None)]

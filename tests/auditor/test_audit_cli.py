@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,18 @@ from eth_account import Account
 from typer.testing import CliRunner, Result
 from world import World
 
+from auditor.audit.case import AuditOptions
+from auditor.audit.check import Check
+from auditor.audit.journal import Journal
 from auditor.audit.report import signer_of
+from auditor.audit.run import Audit, Progress, one_process
+from auditor.audit.signatures import Equation
+from auditor.auditing import AuditSource, run_audit
 from auditor.bundle import Bundle, BundleError
+from auditor.index.reader import Index
 from deltaproof.cli import app
 from protocol.errors import CryptoError
+from protocol.types import Digest32
 
 KEY = "0x" + "42" * 32
 
@@ -129,3 +138,27 @@ def test_bundle_audited_offline_and_any_altered_member_found(place: list[object]
     (tmp_path / "junk.zip").write_bytes(b"junk")
     with pytest.raises(BundleError, match="cannot be read"):
         Bundle(tmp_path / "junk.zip")
+
+
+def test_audit_stopped_goes_on_from_journal(place: list[object], world: World, index: Index, tmp_path: Path) -> None:
+    source = AuditSource(index, world.store, world.rpc)
+    options = AuditOptions(replays=0)
+    whole = run_audit(source, options)
+    audited: list[int] = []
+
+    def stopping(audit: Audit, task: int, numbers: Sequence[int], progress: Progress) -> Iterator[Check | Equation]:
+        audited.extend(numbers)
+        if 2 in numbers and len(audited) <= 2:
+            raise KeyboardInterrupt
+        return one_process(audit, task, numbers, progress)
+
+    journal = Journal(tmp_path / "report.partial", stopping, rounds_at_once=1)
+    with pytest.raises(KeyboardInterrupt):
+        run_audit(source, options, pool=journal)
+    with journal.path.open("a") as file:
+        file.write('{"mark": "half a li')
+    again = run_audit(source, options, pool=journal)
+    assert audited == [1, 2, 2]
+    assert sorted(map(str, again.checks)) == sorted(map(str, whole.checks))
+    run_audit(source, AuditOptions(replays=0, draw_seed=Digest32(b"x" * 32)), pool=journal)
+    assert audited == [1, 2, 2, 1, 2]  # other options, other work

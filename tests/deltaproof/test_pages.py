@@ -270,7 +270,7 @@ def test_serve_live_update_health_and_metrics(browser: Browser, world: World, tm
         )
         opened.get_by_role("link", name="round 2").wait_for(timeout=20_000)
         opened.goto(url + "/#/round/1/1")
-        opened.locator("h2", has_text="Audit:").wait_for(timeout=30_000)
+        opened.locator("h2", has_text="Audit:").wait_for(timeout=120_000)
         assert ", 0 failed" in opened.inner_text("main")
         opened.close()
 
