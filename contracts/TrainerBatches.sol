@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {TrainerStore} from "./TrainerStore.sol";
 import {ITrainerPool} from "./interfaces/ITrainerPool.sol";
 import {CommitmentRef, Phase, RevealData} from "./interfaces/Types.sol";
@@ -113,6 +112,7 @@ abstract contract TrainerBatches is TrainerStore {
         if (progress.opened == progress.revealed) TASKS.completePhase(taskId, Phase.Opening);
     }
 
+    /// @dev Whoever signed, in call data order. Malleable signatures do no harm: a trainer counts once per round.
     function _recover(
         uint64 taskId,
         uint32 round,
@@ -123,11 +123,18 @@ abstract contract TrainerBatches is TrainerStore {
     ) private view {
         bytes32 domain = domainSeparator();
         for (uint256 i = 0; i < commits.length; ++i) {
-            bytes32 commitment = commits[i].commitment;
+            SignedCommit calldata signed = commits[i];
+            bytes32 commitment = signed.commitment;
             require(commitment != 0, ZeroCommitment());
-            bytes32 digest = _digest(domain, taskId, round, commitment);
-            (address signer, ECDSA.RecoverError failure,) = ECDSA.tryRecover(digest, commits[i].r, commits[i].vs);
-            require(failure == ECDSA.RecoverError.NoError, InvalidSignature(i));
+            uint256 vs = uint256(signed.vs);
+            // EIP-2098: the highest bit of s is v.
+            address signer = ecrecover(
+                _digest(domain, taskId, round, commitment),
+                uint8((vs >> 255) + 27),
+                signed.r,
+                bytes32(vs & (type(uint256).max >> 1))
+            );
+            require(signer != address(0), InvalidSignature(i));
             trainers[i] = signer;
             commitments[i] = commitment;
             nodes[i] = SettlementTree.hashBatchEntry(i, signer, commitment);
@@ -163,7 +170,8 @@ abstract contract TrainerBatches is TrainerStore {
         uint256 bits;
         uint32 previous;
         for (uint256 i = 0; i < trainers.length; ++i) {
-            Trainer storage trainer = enrolled[trainers[i]];
+            address account = trainers[i];
+            Trainer storage trainer = enrolled[account];
             uint256 slot;
             assembly ("memory-safe") {
                 slot := sload(trainer.slot)
@@ -172,8 +180,7 @@ abstract contract TrainerBatches is TrainerStore {
             uint32 index = uint32(slot);
             uint32 activeFrom = uint32(slot >> 32);
             require(
-                activeFrom != 0 && activeFrom <= round && round <= uint32(slot >> 64),
-                NotActive(taskId, round, trainers[i])
+                activeFrom != 0 && activeFrom <= round && round <= uint32(slot >> 64), NotActive(taskId, round, account)
             );
             require(index > previous, BatchNotSorted(previous, index));
             previous = index;
@@ -183,7 +190,7 @@ abstract contract TrainerBatches is TrainerStore {
                 bits = words[word];
             }
             uint256 bit = 1 << (index & 0xff);
-            require(bits & bit == 0 && uint32(slot >> 192) != round, AlreadyCommitted(taskId, round, trainers[i]));
+            require(bits & bit == 0 && uint32(slot >> 192) != round, AlreadyCommitted(taskId, round, account));
             bits |= bit;
         }
         words[word] = bits;

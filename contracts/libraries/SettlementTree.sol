@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Hashes} from "@openzeppelin/contracts/utils/cryptography/Hashes.sol";
 import {ScoreLeaf, SettlementLeaf} from "../interfaces/Types.sol";
 
 /// @title Trees in OpenZeppelin's form: sorted pairs of Keccak-256, leaves hashed twice
@@ -67,8 +66,18 @@ library SettlementTree {
         if (count == 0) return bytes32(0);
         while (count > 1) {
             uint256 pairs = count / 2;
-            for (uint256 i = 0; i < pairs; ++i) {
-                nodes[i] = Hashes.commutativeKeccak256(nodes[2 * i], nodes[2 * i + 1]);
+            assembly ("memory-safe") {
+                let target := add(nodes, 0x20)
+                let source := target
+                for { let end := add(target, shl(5, pairs)) } lt(target, end) { target := add(target, 0x20) } {
+                    let left := mload(source)
+                    let right := mload(add(source, 0x20))
+                    let place := shl(5, gt(left, right))
+                    mstore(place, left)
+                    mstore(xor(place, 0x20), right)
+                    mstore(target, keccak256(0x00, 0x40))
+                    source := add(source, 0x40)
+                }
             }
             if (count % 2 == 1) nodes[pairs] = nodes[count - 1];
             count -= pairs;
