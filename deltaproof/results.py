@@ -14,8 +14,10 @@ from protocol.chain.tasklog import TaskLog
 from protocol.errors import ArtifactMissing
 from protocol.settlement import Verdict
 from protocol.store import ArtifactStore
-from protocol.types import Address, Digest32, RoundIndex, TaskId
+from protocol.types import Address, Digest32, RoundIndex, TaskId, address_bytes
+from tuning.deltas import decode_delta
 from tuning.evaluation import Evaluation, Evaluator
+from tuning.step import RoundContext
 from tuning.workbench import Workbench
 
 __all__ = ["TaskResults", "task_results"]
@@ -48,7 +50,10 @@ def task_results(gateway: Gateway, store: ArtifactStore, task_id: TaskId, out: P
     size = bench.layout.size
     evaluator = Evaluator(bench, [row.encode() for row in rows.rows])
     final = store.get_tensors(terms.view.adapter_digest, size)
-    deltas = {trainer: store.get_tensors(d, size) for trainer, d in _last_accepted(gateway, store, task_id).items()}
+    deltas = {
+        trainer: decode_delta(store, bench, context, digest)
+        for trainer, (context, digest) in _last_accepted(gateway, store, task_id).items()
+    }
     results = TaskResults(
         start=evaluator.evaluate(store.get_tensors(spec.start_digest, size)),
         final=evaluator.evaluate(final),
@@ -60,12 +65,15 @@ def task_results(gateway: Gateway, store: ArtifactStore, task_id: TaskId, out: P
     return results
 
 
-def _last_accepted(gateway: Gateway, store: ArtifactStore, task_id: TaskId) -> dict[Address, Digest32]:
-    """Delta digest of each trainer's last accepted round."""
+def _last_accepted(
+    gateway: Gateway, store: ArtifactStore, task_id: TaskId
+) -> dict[Address, tuple[RoundContext, Digest32]]:
+    """Context and delta digest of each trainer's last accepted round."""
     log = TaskLog(gateway.connection, [gateway.tasks.address, gateway.trainers.address], task_id)
     log.refresh()
     verifiers = gateway.verifiers.enrolments(task_id)
-    found: dict[Address, Digest32] = {}
+    found: dict[Address, tuple[RoundContext, Digest32]] = {}
+    enrolments = gateway.trainers.enrolments(task_id)
     for number in range(1, gateway.tasks.phase(task_id).round + 1):
         round_ = RoundIndex(number)
         view = gateway.tasks.round(task_id, round_)
@@ -75,5 +83,15 @@ def _last_accepted(gateway: Gateway, store: ArtifactStore, task_id: TaskId) -> d
         reveals = log.reveals(round_)
         for leaf in proposal.leaves if proposal else ():
             if leaf.verdict == Verdict.ACCEPTED:
-                found[leaf.trainer] = reveals[leaf.trainer].delta_digest
+                enrolment = enrolments[leaf.trainer]
+                context = RoundContext(
+                    task_id=task_id,
+                    round=round_,
+                    trainer=address_bytes(leaf.trainer),
+                    order_seed=view.order_seed,
+                    data_root=enrolment.data_root,
+                    rows=enrolment.data_rows,
+                    start_digest=view.start_digest,
+                )
+                found[leaf.trainer] = context, reveals[leaf.trainer].delta_digest
     return found

@@ -103,7 +103,7 @@ class SkipHalf:
                 gradient = (np.float32(0.8) * gradient + np.float32(0.1) * noise).astype(np.float32)
                 record = Record(
                     step=step,
-                    state_root=state_root(state),
+                    state_root=state_root(state, context.error_root),
                     grad_root=component_root(gradient),
                     rows_root=merkle.root([digest for digest, _ in rows]),
                     clip_scale=clip_scale(gradient, bench.spec.optimizer.clip_norm),
@@ -112,7 +112,9 @@ class SkipHalf:
                 forged.append((record, state, gradient))
                 state = apply_update(bench, state, step, torch.from_numpy(gradient), record.clip_scale)
             progress(forged[-1][0])
-        forged.append((final_record(bench.spec.training.steps, state), state, np.zeros_like(work.start)))
+        forged.append(
+            (final_record(bench.spec.training.steps, state, context.error_root), state, np.zeros_like(work.start))
+        )
         return forged
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from protocol.chain import Gateway
 from protocol.chain.enums import Outcome, Phase, Role
+from protocol.chain.memory import memory_root
 from protocol.chain.money import Money
 from protocol.chain.participation import (
     attempt,
@@ -20,6 +21,7 @@ from protocol.chain.participation import (
     settled_leaves,
 )
 from protocol.chain.structs import RevealData, TrainerEnrolment
+from protocol.chain.tasklog import TaskLog
 from protocol.chain.tasks import task_params
 from protocol.chain.vault import Claim
 from protocol.commitments import commitment_hash
@@ -29,10 +31,12 @@ from protocol.rows import Shard
 from protocol.samples import draw_steps
 from protocol.secrets import HomeSecret
 from protocol.settlement import Verdict, leaves_tree
-from protocol.store import ArtifactStore
+from protocol.state import Vector
+from protocol.store import ArtifactStore, open_store
 from protocol.transcript import Record
-from protocol.types import RoundIndex, TaskId, TokenAmount, address_bytes
+from protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from trainer.conduct import Conduct, RoundWork
+from tuning.codecs import EncodedDelta
 from tuning.optimizers import constants_root
 from tuning.step import RoundContext
 from tuning.training import TrainedRound
@@ -69,6 +73,9 @@ class Trainer:
         self.bench = Workbench.from_spec(self.spec)
         self._check_terms()
         self.money = Money(gateway.token(self.params.token))
+        self.log = TaskLog(gateway.connection, [gateway.trainers.address], task_id)
+        self._memories = open_store(str(home / f"task-{task_id}" / "memory"))
+        self._deltas: dict[RoundIndex, EncodedDelta] = {}
         self._trained: dict[RoundIndex, TrainedRound] = {}
         self._collected: set[RoundIndex] = set()
 
@@ -122,7 +129,10 @@ class Trainer:
         if enrolment.committed_round != round_ or enrolment.revealed_round == round_:
             return
         trained = self._train(round_)
-        self.store.put_tensors(trained.theta)
+        if delta := self._encoded(round_, trained):
+            self.store.put_blob(delta.data)
+        else:
+            self.store.put_tensors(trained.theta)
         if attempt(self.gateway.trainers.reveal, self.task_id, self._reveal_data(round_, trained)) is not None:
             self.report("revealed", f"round {round_}: revealed", round=round_)
 
@@ -133,6 +143,8 @@ class Trainer:
             return
         steps = self._drawn_steps(round_)
         trained = self._train(round_)
+        if (memory := self._memory(self._work(round_).context)) is not None:
+            self.store.put_tensors(memory)
         for opening in self.conduct.open(self._work(round_), steps):
             self.store.put_opening(trained.transcript_root, opening)
         if attempt(self.gateway.trainers.openings_published, self.task_id) is not None:
@@ -186,15 +198,46 @@ class Trainer:
             data_root=self.shard.root,
             rows=len(self.shard.rows),
             start_digest=view.start_digest,
+            error_root=self._error_root(round_),
         )
         start = self.store.get_tensors(view.start_digest, self.bench.layout.size)
         return RoundWork(self.bench, context, start, self.shard, self.home / f"task-{self.task_id}" / f"round-{round_}")
 
     def _reveal_data(self, round_: RoundIndex, trained: TrainedRound) -> RevealData:
+        delta = self._encoded(round_, trained)
+        digest = delta.digest if delta else trained.theta_digest
         salt = self.secret.derive(
-            "commitment salt", _number(self.task_id), _number(round_), trained.theta_digest, trained.transcript_root
+            "commitment salt", _number(self.task_id), _number(round_), digest, trained.transcript_root
         )
-        return RevealData(trained.theta_digest, trained.transcript_root, salt)
+        return RevealData(digest, trained.transcript_root, salt)
+
+    def _encoded(self, round_: RoundIndex, trained: TrainedRound) -> EncodedDelta | None:
+        """What travels; None under the codec `float32`, where the adapter itself does. Keeps the memory for later."""
+        if self.bench.codec.plain:
+            return None
+        if round_ not in self._deltas:
+            work = self._work(round_)
+            memory, key = self._memory(work.context), work.context.key
+            delta = self.bench.codec.encode(work.start, trained.theta, memory, key)
+            if delta.memory is not None:
+                self._memories.put_tensors(delta.memory)
+            self._deltas[round_] = delta
+        return self._deltas[round_]
+
+    def _memory(self, context: RoundContext) -> Vector | None:
+        """What earlier deltas lost and this round feeds back. Raises ArtifactError if the home has lost it."""
+        if context.error_root == ZERO_DIGEST:
+            return None
+        return self._memories.get_tensors(Digest32(context.error_root), self.bench.layout.size)
+
+    def _error_root(self, round_: RoundIndex) -> Digest32:
+        if self.bench.codec.plain:
+            return ZERO_DIGEST
+        self.log.refresh()
+        root = memory_root(self.gateway, self.store, self.log, self.spec, self.task_id, round_, self.account)
+        if root is None:
+            raise ChainError(f"the store has lost the delta of round {round_ - 1}, which round {round_} goes on from")
+        return root
 
     def _drawn_steps(self, round_: RoundIndex) -> list[int]:
         seed = self.gateway.tasks.round(self.task_id, round_).challenge_seed

@@ -5,6 +5,7 @@ DeltaproofError
     ├── ModelError          the base model is missing, altered, or of a kind that is not supported
     ├── NarrowingError      the model cannot be kept in float64
     ├── MethodError         the PEFT method or an option of it is unknown or does not fit the model
+    ├── CodecError          the codec or an option of it is unknown, or a delta does not fit it
     ├── RowError            a data row does not fit the task
     ├── DivergenceError     training produced a value that is not finite
     └── TranscriptError     a transcript on disk does not belong to the round, or cannot be regenerated
@@ -15,6 +16,7 @@ from __future__ import annotations
 from protocol.errors import DeltaproofError
 
 __all__ = [
+    "CodecError",
     "DivergenceError",
     "MethodError",
     "ModelError",
@@ -39,6 +41,10 @@ class NarrowingError(TuningError):
 
 class MethodError(TuningError):
     """The PEFT method or an option of it is unknown or does not fit the model."""
+
+
+class CodecError(TuningError):
+    """The codec or an option of it is unknown, or a delta does not fit it."""
 
 
 class RowError(TuningError):

@@ -19,6 +19,7 @@ from protocol.spec import TaskSpec
 from protocol.state import Layout, Vector, component_root
 from protocol.transcript import Record, StepOpening, parse_opening
 from tuning.comparison import Agreement, Wide, compare_bounded, compare_exact
+from tuning.deltas import CommittedDelta
 from tuning.drift import DriftSample
 from tuning.errors import RowError
 from tuning.optimizers import State, clip_scale
@@ -41,6 +42,8 @@ class ReplayContext:
     transcript_root: bytes
     theta_digest: bytes | None = None
     """Component root of the adapter after the round, when the codec reveals it."""
+    delta: CommittedDelta | None = None
+    """The committed delta, when it is an encoding."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,10 @@ def _check_update(opening: StepOpening, state: State, step: int, context: Replay
         final = component_root(next_state["theta"].cpu().numpy())
         if final != context.theta_digest:
             raise _Refused("delta", "the committed delta is not the adapter after the last step")
+    if step == bench.spec.training.steps - 1 and context.delta is not None:
+        trained = next_state["theta"].cpu().numpy()
+        if problem := context.delta.problem(bench.codec, trained, context.round.key):
+            raise _Refused("delta", problem)
 
 
 def _check_gradient(
@@ -203,16 +210,16 @@ def _check_gradient(
     rows, key = [row.row for row in opening.rows], round_.dropout_key(opening.before.step)
     training, layout = judge.spec.training, judge.reference.layout
     if training.numeric == "exact":
-        exact = _recompute(judge.reference, state, rows, key)
+        exact = _recompute(judge.reference, round_, state, rows, key)
         agreement = compare_exact(opening.gradient, exact.gradient, layout)
         _require(agreement, "times what rounding explains")
         _check_loss(opening.before.loss, exact.loss, 0.0)
         return agreement, None
-    mirrored = _recompute(judge.mirror or judge.reference, state, rows, key)
+    mirrored = _recompute(judge.mirror or judge.reference, round_, state, rows, key)
     agreement = compare_bounded(opening.gradient, mirrored.gradient, layout, training)
     noise = None
     if thorough or agreement.magnitude > agreement.bound / 2:
-        reference = _recompute(judge.reference, state, rows, key) if judge.mirror else mirrored
+        reference = _recompute(judge.reference, round_, state, rows, key) if judge.mirror else mirrored
         noise = mirrored.gradient - reference.gradient if judge.mirror else None
         agreement = compare_bounded(opening.gradient, reference.gradient, layout, training)
         if not agreement.agrees:
@@ -229,13 +236,13 @@ class _Recomputed:
     loss: float
 
 
-def _recompute(bench: Workbench, state: State, rows: list[bytes], key: bytes) -> _Recomputed:
+def _recompute(bench: Workbench, round_: RoundContext, state: State, rows: list[bytes], key: bytes) -> _Recomputed:
     bench.load(state["theta"])
     try:
         gradient, loss = bench.gradient(rows, key)
     except (RowError, EncodingError) as error:
         raise _Refused("rows", str(error)) from error
-    wide = gradient.to(device="cpu", dtype=torch.float64).numpy()
+    wide = bench.tuned(gradient, round_.key).to(device="cpu", dtype=torch.float64).numpy()
     if not np.isfinite(wide).all():
         raise _Refused("gradient", "the gradient of this batch at the committed state is not finite", math.inf)
     return _Recomputed(wide, loss)

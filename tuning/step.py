@@ -94,7 +94,7 @@ def run_step(
     """
     bench.load(state["theta"])
     wide, loss = bench.gradient([row for _, row in rows], context.dropout_key(step))
-    gradient = wide.to(torch.float32)
+    gradient = bench.tuned(wide.to(torch.float32), context.key)
     host = _host(gradient)
     scale = clip_scale(host, bench.spec.optimizer.clip_norm)
     next_state = apply_update(bench, state, step, gradient, scale)

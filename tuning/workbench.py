@@ -20,9 +20,10 @@ from protocol.rows import canonical_row
 from protocol.spec import TaskSpec
 from protocol.state import Layout, Vector, check_vector
 from tuning._products import LowRankPair
+from tuning.codecs import DeltaCodec, create_codec
 from tuning.comparison import RowNorms
 from tuning.data import make_batch
-from tuning.errors import ModelError
+from tuning.errors import CodecError, ModelError
 from tuning.loss import loss_sum
 from tuning.methods import Method, create_method
 from tuning.models import load_base
@@ -59,7 +60,8 @@ class Workbench:
     def from_spec(cls, spec: TaskSpec, device: str = "cpu", precision: Precision | None = None) -> Workbench:
         """Load the task's model and attach its method. `precision` defaults to what a trainer uses.
 
-        Raises ModelError, MethodError, or NarrowingError if the model cannot be kept in float64 where that is asked.
+        Raises ModelError, MethodError, CodecError, or NarrowingError if the model cannot be kept in float64 where that
+        is asked.
         """
         precision = precision or training_precision(spec)
         if device.startswith("cuda"):
@@ -76,6 +78,8 @@ class Workbench:
         layout = Layout.of({name: tuple(p.shape) for name, p in trainable.items()})
         start = _flat([trainable[name].detach() for name in layout.names]).float().cpu().numpy()
         bench = cls(spec, precision, device, method, model, base.tokenizer, layout, start)
+        if bench.codec.mask(bytes(32)) is not None and spec.optimizer.weight_decay:
+            raise CodecError("federated dropout leaves values as they are, which weight decay does not")
         bench.load(start)
         if precision == "float64":
             assert_wide(lambda: bench.gradient(_probe_rows(bench), bytes(32), parts=1))
@@ -104,6 +108,24 @@ class Workbench:
     def pairs(self) -> tuple[LowRankPair, ...]:
         """Of the method's unfolded tensors, those that act through products."""
         return self.method.pairs(self.model)
+
+    @cached_property
+    def codec(self) -> DeltaCodec:
+        """How deltas travel."""
+        return create_codec(self.spec.codec, self.layout, self.pairs)
+
+    def tuned(self, gradient: Tensor, round_key: bytes) -> Tensor:
+        """The gradient, shape (P,), of the values that the trainer with this key tunes; zero for others."""
+        if round_key not in self._masks:
+            mask = self.codec.mask(round_key)
+            self._masks.clear()
+            self._masks[round_key] = None if mask is None else torch.from_numpy(mask).to(self.device)
+        kept = self._masks[round_key]
+        return gradient if kept is None else torch.where(kept, gradient, 0.0)
+
+    @cached_property
+    def _masks(self) -> dict[bytes, Tensor | None]:
+        return {}
 
     def initial_state(self) -> Vector:
         """A copy of the seeded starting values."""

@@ -15,7 +15,8 @@ from protocol.settlement import Verdict
 from protocol.spec import TaskSpec
 from protocol.state import Layout, Vector
 from protocol.store import ArtifactStore
-from protocol.types import Address, Digest32, RoundIndex, StepIndex, TaskId, address_bytes, hex_of
+from protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, StepIndex, TaskId, address_bytes, hex_of
+from tuning.deltas import CommittedDelta, fetch_delta
 from tuning.drift import DriftSample, judge_drift
 from tuning.replay import Judge, ReplayContext, StepVerdict
 from tuning.step import RoundContext
@@ -51,6 +52,8 @@ class Submission:
     data_rows: int
     delta_digest: Digest32 | None
     transcript_root: Digest32 | None
+    error_root: Digest32 | None = ZERO_DIGEST
+    """Of the error-feedback memory, which the trainer's delta of the round before names; None if that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +77,23 @@ def judge_submission(
 
     Raises StoreUnavailable: an unreachable store is nobody's fault.
     """
-    spec, size = judge.spec, judge.reference.layout.size
+    spec = judge.spec
     if submission.delta_digest is None or submission.transcript_root is None:
         return _without_adapter(submission, Verdict.UNREVEALED, "reveal", "committed, but revealed nothing")
     if problem := enrolment_problem(spec, submission):
         return _without_adapter(submission, Verdict.REJECTED, "data", problem)
+    if submission.error_root is None:
+        message = "the delta of the round before, which names the error-feedback memory, is not in the store"
+        return _without_adapter(submission, Verdict.WITHHELD, "delta", message)
     try:
-        theta = store.get_tensors(submission.delta_digest, size)
+        delta = fetch_delta(store, judge.reference, training_context(facts, submission), submission.delta_digest)
     except UNUSABLE as error:
         return _without_adapter(submission, Verdict.WITHHELD, "delta", f"the delta cannot be used: {error}")
 
-    context = replay_context(facts, submission, submission.transcript_root, submission.delta_digest)
+    context = replay_context(facts, submission, submission.transcript_root, submission.delta_digest, delta)
     verdict, checks = _replay(judge, store, context, steps, progress)
     accepted = verdict is Verdict.ACCEPTED
-    return Judgement(_finding(submission, verdict, checks), submission.data_rows, theta if accepted else None)
+    return Judgement(_finding(submission, verdict, checks), submission.data_rows, delta.theta if accepted else None)
 
 
 def _replay(
@@ -133,10 +139,17 @@ def enrolment_problem(spec: TaskSpec, submission: Submission) -> str | None:
 
 
 def replay_context(
-    facts: RoundFacts, submission: Submission, transcript_root: Digest32, delta_digest: Digest32
+    facts: RoundFacts,
+    submission: Submission,
+    transcript_root: Digest32,
+    delta_digest: Digest32,
+    delta: CommittedDelta,
 ) -> ReplayContext:
     """What a replay of this trainer's round is checked against."""
-    return ReplayContext(training_context(facts, submission), transcript_root, delta_digest)
+    context = training_context(facts, submission)
+    if delta.data is None:
+        return ReplayContext(context, transcript_root, delta_digest)
+    return ReplayContext(context, transcript_root, delta=delta)
 
 
 def training_context(facts: RoundFacts, submission: Submission) -> RoundContext:
@@ -149,6 +162,7 @@ def training_context(facts: RoundFacts, submission: Submission) -> RoundContext:
         data_root=submission.data_root,
         rows=submission.data_rows,
         start_digest=facts.start_digest,
+        error_root=submission.error_root or ZERO_DIGEST,
     )
 
 

@@ -14,6 +14,7 @@ from protocol.attestation import Attestation
 from protocol.bls import SecretKey
 from protocol.chain import Gateway
 from protocol.chain.enums import AttestationState, Phase, Role
+from protocol.chain.memory import memory_root
 from protocol.chain.money import Money
 from protocol.chain.participation import attempt, lock_stake, move_on, read_task
 from protocol.chain.structs import RoundView
@@ -214,6 +215,9 @@ class Verifier:
                     data_rows=enrolment.data_rows,
                     delta_digest=reveal.delta_digest if reveal else None,
                     transcript_root=reveal.transcript_root if reveal else None,
+                    error_root=memory_root(
+                        self.gateway, self.store, self.log, self.spec, self.task_id, round_, trainer
+                    ),
                 )
             )
         return found

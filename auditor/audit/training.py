@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from auditor.audit.case import RoundCase
 from auditor.audit.check import Check, Subject
+from auditor.audit.deltas import adapter_of, context_of, submission_of
 from auditor.facts import Reveal
 from protocol import merkle
 from protocol.attestation import Attestation, TrainerFinding
@@ -17,14 +18,12 @@ from protocol.spec import TaskSpec
 from protocol.state import StateRoots, component_root
 from protocol.stream import HashStream
 from protocol.transcript import StepOpening
-from protocol.types import Address, Digest32, StepIndex
+from protocol.types import Address, StepIndex
 from tuning.step import RoundContext
 from verifier.judging import (
     RoundFacts,
-    Submission,
     enrolment_problem,
     judge_submission,
-    training_context,
 )
 
 __all__ = [
@@ -44,15 +43,14 @@ def check_deltas(case: RoundCase) -> Iterator[Check]:
     """The delta of every accepted trainer is in the store and is the one that was committed."""
     if case.artifacts is None:
         return
-    size = case.facts.task.params.training.parameters
     for trainer in accepted(case):
         reveal = case.facts.reveals.get(trainer)
         if reveal is None:
             continue  # the verdict itself is wrong then; see check_samples
-        path = f"tensors/{reveal.delta_digest.hex()}"
-        subject = case.subject.of(reveal.event, participant=trainer, artifact=path)
+        folder = "tensors" if case.facts.task.params.training.float32_delta else "blob"
+        subject = case.subject.of(reveal.event, participant=trainer, artifact=f"{folder}/{reveal.delta_digest.hex()}")
         try:
-            case.artifacts.tensors(reveal.delta_digest, size)
+            adapter_of(case, trainer)
         except ArtifactError as error:
             yield subject.artifact_failed("delta", error)
         else:
@@ -115,7 +113,7 @@ def check_openings(case: RoundCase) -> Iterator[Check]:
     for trainer, reveal, step in published_steps(case):
         path = f"openings/{reveal.transcript_root.hex()}/{step}"
         subject = case.subject.of(reveal.event, participant=trainer, step=step, artifact=path)
-        context = _context(case, reveal)
+        context = context_of(case, reveal.trainer)
         if context is None:
             yield subject.failed("opening", "the trainer was not enrolled")
             continue
@@ -244,7 +242,7 @@ def run_replay(case: RoundCase, replay: Replay) -> Check:
     """Judge again. An accepted step must pass, a rejected one must fail."""
     if case.artifacts is None or case.spec is None or case.facts.order_seed is None:
         return replay.subject.unchecked(replay.name, "spec, store or order seed are not there")
-    submission = _submission(case, replay.trainer)
+    submission = submission_of(case, replay.trainer)
     if submission is None:
         return replay.subject.failed(replay.name, "the trainer was not enrolled when the round opened")
     if replay.steps == () and (replay.expected is Verdict.REJECTED):
@@ -261,20 +259,3 @@ def run_replay(case: RoundCase, replay: Replay) -> Check:
     failure = found.failure()
     reason = failure.message if failure else f"{len(replay.steps)} steps judged again"
     return replay.subject.equal(replay.name, found.verdict, replay.expected, reason)
-
-
-def _submission(case: RoundCase, trainer: Address) -> Submission | None:
-    shard = case.facts.task.shard_of(trainer, case.facts.opened.position)
-    if shard is None:
-        return None
-    reveal = case.facts.reveals.get(trainer)
-    delta: Digest32 | None = reveal.delta_digest if reveal else None
-    return Submission(trainer, shard.root, shard.rows, delta, reveal.transcript_root if reveal else None)
-
-
-def _context(case: RoundCase, reveal: Reveal) -> RoundContext | None:
-    submission = _submission(case, reveal.trainer)
-    if submission is None or case.facts.order_seed is None:
-        return None
-    facts = RoundFacts(case.facts.task.id, case.facts.number, case.facts.start_digest, case.facts.order_seed)
-    return training_context(facts, submission)

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from auditor.audit.case import RoundCase
 from auditor.audit.check import Check, Subject
+from auditor.audit.deltas import adapter_of
 from incentives.semivalues import GameError
 from incentives.valuation import scores_from_table
 from protocol.attestation import Attestation, GameRecord
 from protocol.errors import ArtifactError, DeltaproofError
 from protocol.settlement import Verdict
 from protocol.spec import TaskSpec
-from protocol.state import Vector, component_root
+from protocol.state import component_root
 from protocol.types import Address, Digest32
 from tuning.combining import aggregate_thetas
 from tuning.workbench import Workbench
@@ -110,7 +111,7 @@ def _aggregated(case: RoundCase, spec: TaskSpec, source: Attestation) -> Digest3
     members = _included(spec, source)
     if not members:
         return case.facts.start_digest
-    thetas = [_delta(case, member) for member in members]
+    thetas = [adapter_of(case, member) for member in members]
     return component_root(aggregate_thetas(case.task.scoring_bench, thetas, _weights(case, spec, members))[0])
 
 
@@ -169,7 +170,7 @@ def _rescored(case: RoundCase, document: Attestation, seed: Digest32) -> RoundSc
     bench: Workbench = case.task.scoring_bench
     order = {trainer: rank for rank, trainer in enumerate(case.facts.commitments)}
     accepted = [
-        AcceptedDelta(f.trainer, _delta(case, f.trainer), _rows(case, f.trainer), order[f.trainer])
+        AcceptedDelta(f.trainer, adapter_of(case, f.trainer), _rows(case, f.trainer), order[f.trainer])
         for f in document.findings
         if f.verdict is Verdict.ACCEPTED
     ]
@@ -179,15 +180,6 @@ def _rescored(case: RoundCase, document: Attestation, seed: Digest32) -> RoundSc
         commitment = task.validation_commitments[case.facts.number - 1]
         rows = [row.encode() for row in artifacts.validation(commitment)[0].rows]
     return score_round(bench, start, accepted, rows, seed)
-
-
-def _delta(case: RoundCase, trainer: Address) -> Vector:
-    if case.artifacts is None:
-        raise AssertionError("deltas are in the store")
-    reveal = case.facts.reveals.get(trainer)
-    if reveal is None:
-        raise ArtifactError(f"delta of {trainer}", "never revealed")
-    return case.artifacts.tensors(reveal.delta_digest, case.facts.task.params.training.parameters)
 
 
 def _weights(case: RoundCase, spec: TaskSpec, players: tuple[Address, ...] | list[Address]) -> list[int] | None:

@@ -1,0 +1,219 @@
+"""Every codec: what it sends, how exact it is, canonical bytes, hostile bytes, error feedback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.errors import EncodingError
+from protocol.spec import CodecSection
+from protocol.state import Layout, Vector, component_root
+from protocol.types import ZERO_DIGEST
+from tuning._products import LowRankPair
+from tuning.codecs import DeltaCodec, codec_names, create_codec
+from tuning.errors import CodecError
+
+LAYOUT = Layout.of({"a": (4, 30), "b": (30, 4), "classifier.weight": (2, 30), "norm": (17,), "x": (40, 50)})
+PAIRS = (LowRankPair("m", "a", "b", 1.0),)
+KEY = bytes(range(32))
+CODECS: dict[str, dict[str, Any]] = {
+    "float16": {},
+    "bfloat16": {},
+    "int8": {},
+    "int4": {"block": 32},
+    "dorefa": {"bits": 2, "block": 128},
+    "sign": {"block": 256},
+    "two_bit": {},
+    "top_k": {"fraction": 0.05},
+    "top_k|two_bit": {"fraction": 0.05},
+    "top_k|int8": {"fraction": 0.2, "error_feedback": False},
+    "threshold|float16": {"threshold": 2.0},
+    "low_rank": {"numbers": 600, "rank": 6},
+    "low_rank|int8": {"numbers": 600},
+    "dropout": {"fraction": 0.5},
+    "dropout|int4": {"fraction": 0.25},
+    "dorefa-1": {"bits": 1, "block": 64},
+}
+
+
+def make(name: str, limit: int = 1 << 20, **options: Any) -> DeltaCodec:
+    section = CodecSection(name=name, options=options, byte_limit=limit)
+    return create_codec(section, LAYOUT, PAIRS)
+
+
+def case(name: str) -> DeltaCodec:
+    return make(name.removesuffix("-1"), **CODECS[name])
+
+
+def vectors(seed: int = 0, spread: float = 0.01) -> tuple[Vector, Vector]:
+    rng = np.random.default_rng(seed)
+    start = rng.normal(size=LAYOUT.size).astype(np.float32)
+    return start, (start + spread * rng.standard_t(3, size=LAYOUT.size)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_decoding_gives_what_encoding_promised(name: str) -> None:
+    codec, (start, theta) = case(name), vectors()
+    sent = codec.encode(start, theta, None, KEY)
+    reached, root = codec.decode(sent.data, start, KEY)
+    assert np.array_equal(reached, sent.theta)
+    assert root == (component_root(sent.memory) if sent.memory is not None else ZERO_DIGEST)
+    assert len(sent.data) <= codec.max_bytes
+    assert codec.encode(start, theta, None, KEY).data == sent.data
+    if sent.memory is not None:
+        exact = theta.astype(np.float64) - start
+        assert np.allclose(sent.memory + (reached.astype(np.float64) - start), exact, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("float16", 1e-3), ("bfloat16", 1e-2), ("int8", 0.02), ("int4", 0.2), ("two_bit", 0.65), ("sign", 0.9),
+     ("dorefa", 2.5), ("dorefa-1", 0.9), ("top_k|int8", 0.8)],
+)  # fmt: skip
+def test_loss_is_what_the_bits_allow(name: str, error: float) -> None:
+    codec, (start, theta) = case(name), vectors()
+    delta, sent = theta - start, codec.encode(start, theta, None, KEY).theta - start
+    assert np.linalg.norm(delta - sent) <= error * np.linalg.norm(delta)
+
+
+def test_sizes_are_what_the_table_says() -> None:
+    start, theta = vectors()
+    size, head = LAYOUT.size, 40
+    assert len(case("float16").encode(start, theta, None, KEY).data) == head + 2 * size
+    assert len(case("int4").encode(start, theta, None, KEY).data) == head + 4 * -(-size // 32) + -(-size // 2)
+    count = round(0.05 * size)
+    sent = len(case("top_k|two_bit").encode(start, theta, None, KEY).data)
+    assert sent < head + 4 + count * (2 + 7) / 8 + 12
+    assert len(case("low_rank").encode(start, theta, None, KEY).data) <= head + 4 + 4 * 600
+
+
+def test_top_k_takes_the_largest_and_breaks_ties_by_place() -> None:
+    codec = make("top_k", fraction=4 / LAYOUT.size, error_feedback=False)
+    start = np.zeros(LAYOUT.size, np.float32)
+    theta = start.copy()
+    theta[[9, 100, 7, 500, 30]] = [-1, 1, 1, 5, -1]
+    reached = codec.encode(start, theta, None, KEY).theta
+    assert np.flatnonzero(reached).tolist() == [7, 9, 30, 500]
+    assert np.array_equal(reached[[7, 9, 30, 500]], theta[[7, 9, 30, 500]])
+
+
+def test_low_rank_is_exact_for_low_rank_changes() -> None:
+    codec = make("low_rank", numbers=LAYOUT.size, rank=3, error_feedback=False)
+    rng = np.random.default_rng(1)
+    start = np.zeros(LAYOUT.size, np.float32)
+    theta = start.copy()
+    theta[LAYOUT.slices["x"]] = (rng.normal(size=(40, 3)) @ rng.normal(size=(3, 50))).reshape(-1)
+    assert np.allclose(codec.encode(start, theta, None, KEY).theta, theta, atol=1e-5)
+
+
+def test_dropout_tunes_ranks_as_a_whole_and_differs_by_trainer() -> None:
+    codec = case("dropout")
+    mask = codec.mask(KEY)
+    assert mask is not None
+    ranks = mask[LAYOUT.slices["a"]].reshape(4, 30)
+    assert (ranks.all(axis=1) | ~ranks.any(axis=1)).all()
+    assert np.array_equal(ranks[:, 0], mask[LAYOUT.slices["b"]].reshape(30, 4)[0])
+    assert ranks[:, 0].sum() == 2
+    assert mask[LAYOUT.slices["norm"]].all()
+    assert mask[LAYOUT.slices["classifier.weight"]].all()
+    assert not np.array_equal(mask, codec.mask(bytes(32)))
+    start, theta = vectors()
+    reached = codec.encode(start, theta, None, KEY).theta
+    assert np.array_equal(reached[~mask], start[~mask])
+
+
+@pytest.mark.parametrize("name", ["top_k|two_bit", "sign", "low_rank", "threshold|float16"])
+def test_error_feedback_brings_the_lost_part_later(name: str) -> None:
+    """A constant change each round: with feedback the sum of what was sent follows the sum of what was meant."""
+    options = dict(CODECS[name])
+    start, theta = vectors(spread=0.01)
+    wanted = theta - start
+    missing = {}
+    for feedback in (True, False):
+        codec = make(name, **{**options, "error_feedback": feedback})
+        total, memory = np.zeros_like(start), None
+        for number in range(24):
+            sent = codec.encode(start, theta, memory, bytes([number]) * 32)
+            total, memory = total + (sent.theta - start), sent.memory
+        missing[feedback] = np.linalg.norm(24 * wanted - total) / np.linalg.norm(24 * wanted)
+    assert missing[True] < 0.85 * missing[False]
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_zero_and_extreme_changes(name: str) -> None:
+    codec, (start, _) = case(name), vectors()
+    assert np.array_equal(codec.encode(start, start, None, KEY).theta, start)
+    with pytest.raises(CodecError, match="finite"):
+        codec.encode(np.full_like(start, -3e38), np.full_like(start, 3e38), None, KEY)
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_altered_lengths_are_refused(name: str) -> None:
+    codec, (start, theta) = case(name), vectors()
+    data = codec.encode(start, theta, None, KEY).data
+    for bad in (data[:-1], data + b"\0", data[:39], b"", b"x" + data[1:], data[:40]):
+        with pytest.raises(EncodingError):
+            codec.decode(bad, start, KEY)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(CODECS)), st.binary(max_size=400), st.integers(0, 2**31))
+def test_any_bytes_give_a_finite_adapter_or_an_error(name: str, junk: bytes, place: int) -> None:
+    codec, (start, theta) = case(name), vectors()
+    honest = bytearray(codec.encode(start, theta, None, KEY).data)
+    place %= len(honest)
+    honest[place : place + len(junk)] = junk
+    for data in (bytes(honest), honest[:40] + junk):
+        try:
+            reached, _ = codec.decode(bytes(data), start, KEY)
+        except EncodingError:
+            continue
+        assert reached.shape == start.shape
+        assert np.isfinite(reached).all()
+
+
+def test_hostile_counts_and_places_are_refused() -> None:
+    codec, (start, theta) = case("top_k"), vectors()
+    data = bytearray(codec.encode(start, theta, None, KEY).data)
+    data[40:44] = (2**32 - 1).to_bytes(4, "little")
+    with pytest.raises(EncodingError, match="at most"):
+        codec.decode(bytes(data), start, KEY)
+    nan = case("float16").encode(start, theta, None, KEY).data[:-2] + b"\x00\x7e"
+    with pytest.raises(EncodingError, match="not finite"):
+        case("float16").decode(nan, start, KEY)
+
+
+def test_limit_is_kept_by_the_trainer_and_the_reader() -> None:
+    start, theta = vectors()
+    with pytest.raises(CodecError, match="the task allows 100"):
+        make("int8", limit=100).encode(start, theta, None, KEY)
+    with pytest.raises(EncodingError, match="limit"):
+        make("int8", limit=100).decode(make("int8").encode(start, theta, None, KEY).data, start, KEY)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("zip", {}, "does not belong"),
+        ("int8|top_k", {}, "does not belong"),
+        ("top_k|top_k", {}, "does not belong"),
+        ("top_k", {"fraction": 0.0}, "above 0"),
+        ("top_k", {"fraction": True}, "above 0"),
+        ("int8", {"block": 0}, "whole number"),
+        ("int8", {"bits": 3}, "no option 'bits'"),
+        ("dropout", {"error_feedback": True}, "nothing for error feedback"),
+        ("float32", {"error_feedback": True}, "nothing for error feedback"),
+    ],
+)
+def test_nonsense_is_said(name: str, options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(CodecError, match=reason):
+        make(name, **options)
+
+
+def test_every_part_is_tested() -> None:
+    tested = {part for name in CODECS for part in name.removesuffix("-1").split("|")} | {"float32"}
+    assert tested == set(codec_names())
