@@ -41,6 +41,7 @@ EVALUATIONS = 96
 VALIDATION_ROWS, HELD_OUT_ROWS, DRAWS = 96, 180, 10
 NOISES = (0.1, 0.25, 0.5, 0.75, 1.0)
 SPLITS = (2, 3, 5, 10)
+"""The larger ones, which need the most coalitions, in the first world only."""
 COPY_NOISES = (0.1, 0.3, 0.5, 1.0, 1.5)
 LEAKS = 3
 
@@ -117,8 +118,8 @@ class World:
             made.append(
                 Strategy(f"labels {noise:.0%} flipped", (self.train(f"noise/{w}/{noise}", flipped),), "accepts")
             )
-        same = [self.train(f"sybil-same/{w}/{i}", self.rows) for i in range(max(SPLITS))]
-        for k in SPLITS:
+        same = [self.train(f"sybil-same/{w}/{i}", self.rows) for i in range(SPLITS[-1] if w == 0 else SPLITS[1])]
+        for k in SPLITS if w == 0 else SPLITS[:2]:
             parts = [self.rows[i::k] for i in range(k)]
             split = [self.train(f"sybil-split/{w}/{k}/{i}", part) for i, part in enumerate(parts)]
             made.append(Strategy(f"{k} identities train on the same shard", tuple(same[:k]), "accepts"))
