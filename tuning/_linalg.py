@@ -104,7 +104,7 @@ def _rotate(work: Array, first: NDArray[np.intp], second: NDArray[np.intp], rows
     alpha = tree_sum(x[..., :rows] * x[..., :rows], 2)
     beta = tree_sum(y[..., :rows] * y[..., :rows], 2)
     gamma = tree_sum(x[..., :rows] * y[..., :rows], 2)
-    turn = np.abs(gamma) > _ORTHOGONAL * np.sqrt(alpha * beta)
+    turn = np.abs(gamma) > _ORTHOGONAL * np.sqrt(alpha) * np.sqrt(beta)
     if not turn.any():
         return False
     zeta = (beta - alpha) / np.where(turn, 2.0 * gamma, 1.0)

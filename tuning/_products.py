@@ -31,6 +31,7 @@ Map = Callable[[Array], Array]
 _EXACT_COLUMNS = 128
 """Stacked ranks up to this are decomposed completely (well under a second a dozen modules)."""
 _SUBSPACE_STEPS = 10
+_LARGEST = float(np.finfo(np.float32).max)
 _OVERSAMPLING = 16
 
 
@@ -184,4 +185,5 @@ def canonical_factors(
     a[:kept], b[:, :kept] = direction * sign * length, (image * sign / length).T
     if limit:
         b[:, limit:] = 0.0
-    return a.astype(np.float32), b.astype(np.float32)
+    # A hostile member's values near the end of the range must not become infinite in everybody's next adapter.
+    return np.clip(a, -_LARGEST, _LARGEST).astype(np.float32), np.clip(b, -_LARGEST, _LARGEST).astype(np.float32)

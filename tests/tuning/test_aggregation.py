@@ -198,6 +198,15 @@ def test_aggregate_robust_rule_one_hostile_member_bounded(rule: str) -> None:
         assert robust.selected == (0, 1, 2, 4, 5, 6)
 
 
+def test_aggregate_extreme_values_stay_finite() -> None:
+    members = make_members(3)
+    members[1] = {name: np.where(value > 0, 3.4e38, -3.4e38).astype(np.float32) for name, value in members[1].items()}
+    members[2] = {name: (value * 1e-30).astype(np.float32) for name, value in members[2].items()}
+    for rule in ("mean", "median", "trimmed_mean", "multi_krum"):
+        result = aggregate(members, PAIRS, AggregationRule(rule))
+        assert all(np.isfinite(value).all() for value in result.tensors.values())
+
+
 def test_aggregate_multi_krum_too_few_members_is_the_mean() -> None:
     members = make_members(4)
     krum = aggregate(members, PAIRS, AggregationRule("multi_krum", byzantine=1))
