@@ -391,7 +391,9 @@ def serve(
     found = Index(engine)
     data = PageData(found, open_store(store) if store else None, endpoint)
     console.print(f"http://{host}:{port}")
-    uvicorn.run(create_app(data, LiveIndex(follower, found, poll_seconds)), host=host, port=port, log_level="warning")
+    app = create_app(data, LiveIndex(follower, found, poll_seconds))
+    # Open pages hold a stream of events that never ends by itself.
+    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)
 
 
 def _source(

@@ -272,15 +272,17 @@ def test_serve_live_update_health_and_metrics(browser: Browser, world: World, tm
         opened.goto(url + "/#/round/1/1")
         opened.locator("h2", has_text="Audit:").wait_for(timeout=120_000)
         assert ", 0 failed" in opened.inner_text("main")
-        opened.close()
 
         with urllib.request.urlopen(url + "/metrics") as answer:
             assert b"deltaproof_index_block" in answer.read()
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(url + "/api/task/77")
-    finally:
+        opened.goto(url)  # a page that listens must not keep the server from ending
         server.terminate()
-        server.wait(timeout=10)
+        server.wait(timeout=60)
+        opened.close()
+    finally:
+        server.kill()
 
 
 def _wait_for(url: str) -> dict[str, Any]:
