@@ -43,11 +43,7 @@ kind = "sequence-classification"
 source = "path:{model}"
 num_labels = 2
 max_tokens = 24
-[method]
-name = "lora"
-[method.options]
-r = 2
-lora_alpha = 4
+{method}
 [optimizer]
 name = "adam"
 learning_rate = 5e-3
@@ -56,6 +52,7 @@ steps = 6
 batch_size = 4
 [codec]
 byte_limit = 1_000_000
+{codec}
 [scoring]
 budget = 16
 [validation]
@@ -82,6 +79,13 @@ window = 10
 [sponsor]
 validation = "validation.jsonl"
 test = "test.jsonl"
+"""
+LORA = """
+[method]
+name = "lora"
+[method.options]
+r = 2
+lora_alpha = 4
 """
 FUND = 10**9
 WORDS = {0: ("bad", "poor", "awful", "sad"), 1: ("good", "fine", "great", "glad")}
@@ -185,8 +189,23 @@ class World:
             sender.close()
 
 
-def build_world(node: Node, folder: Path, *, rounds: int = 2, honest: int = 3, verifiers: int = 3) -> World:
-    """Deploy, fund a task, and enrol `honest` trainers, one cheat and the verifiers."""
+def build_world(
+    node: Node,
+    folder: Path,
+    *,
+    rounds: int = 2,
+    honest: int = 3,
+    verifiers: int = 3,
+    method: str = LORA,
+    codec: str = "",
+    model: Path | None = None,
+    deployment: Deployment | None = None,
+) -> World:
+    """Deploy, fund a task, and enrol `honest` trainers, one cheat and the verifiers.
+
+    `method` and `codec` are TOML: the spec's tables of the method, and keys of its table of the codec. With a
+    `deployment` the same people meet again on it, in the same `folder`.
+    """
     torch.set_num_threads(1)
     connection = connect(node.rpc_url)
     senders: list[TransactionSender] = []
@@ -198,7 +217,7 @@ def build_world(node: Node, folder: Path, *, rounds: int = 2, honest: int = 3, v
 
     deployer = TransactionSender(connection, load_account(node.private_keys[0]), state_folder=folder / "state")
     senders.append(deployer)
-    deployment = deploy_all(connection, deployer, DeployParams(guardian=deployer.address))
+    deployment = deployment or deploy_all(connection, deployer, DeployParams(guardian=deployer.address))
     token = Gateway(connection, deployment, deployer)
     money = token.token(token.registry.token())
     count = 1 + honest + 1 + verifiers
@@ -207,7 +226,7 @@ def build_world(node: Node, folder: Path, *, rounds: int = 2, honest: int = 3, v
 
     store = open_store(str(folder / "store"))
     sponsor_gateway = gateway(1, deployment)
-    task = _create_task(sponsor_gateway, store, folder, rounds)
+    task = _create_task(sponsor_gateway, store, folder, rounds, model, {"method": method, "codec": codec})
     sponsor = Sponsor(
         sponsor_gateway, store, task, folder / "sponsor", silent, trainers=honest + 1, verifiers=verifiers
     )
@@ -227,12 +246,14 @@ def build_world(node: Node, folder: Path, *, rounds: int = 2, honest: int = 3, v
     return World(node, sponsor_gateway, store, folder / "store", task, sponsor, trainers, judges, senders)
 
 
-def _create_task(gateway: Gateway, store: ArtifactStore, folder: Path, rounds: int) -> TaskId:
-    model = minimal_model(folder / "model", "bert")
+def _create_task(
+    gateway: Gateway, store: ArtifactStore, folder: Path, rounds: int, model: Path | None, tables: dict[str, str]
+) -> TaskId:
+    model = model or minimal_model(folder / "model", "bert")
     write_shard(folder / "validation.jsonl", _rows(12 * rounds, seed=100))
     write_shard(folder / "test.jsonl", _rows(12, seed=101))
     draft = folder / "draft.toml"
-    draft.write_text(DRAFT.format(model=model, rounds=rounds))
+    draft.write_text(DRAFT.format(model=model, rounds=rounds, **tables))
     prepared = prepare_task(draft, HomeSecret.of(folder / "sponsor"))
     params = task_params(
         prepared.spec,

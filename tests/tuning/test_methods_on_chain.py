@@ -1,0 +1,142 @@
+"""Every method and every codec in a whole round on a chain, with a cheat that is caught; the last ones audited."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "auditor"))
+
+from world import World, build_world
+
+from deltaproof.chain_node import Node, start_node
+from protocol.chain import Deployment
+from protocol.chain.enums import Role
+from protocol.chain.participation import settled_leaves
+from protocol.settlement import SettlementLeaf, Verdict
+from protocol.types import ZERO_DIGEST, RoundIndex
+from tests.tuning.method_cases import CASES, method_section
+
+CODECS: tuple[dict[str, Any], ...] = (
+    {"name": "float16"},
+    {"name": "bfloat16"},
+    {"name": "int8"},
+    {"name": "int4", "options": {"block": 32}},
+    {"name": "dorefa", "options": {"bits": 2, "block": 256}},
+    {"name": "dorefa", "options": {"bits": 1, "block": 64}},
+    {"name": "sign", "options": {"block": 64}},
+    {"name": "two_bit", "options": {"block": 64}},
+    {"name": "top_k|two_bit", "options": {"fraction": 0.1}},
+    {"name": "threshold|int8", "options": {"threshold": 1.5}},
+    {"name": "low_rank|int8", "options": {"rank": 2}},
+    {"name": "dropout", "options": {"fraction": 0.5}},
+    {"name": "float32"},
+)
+PAIRINGS = [(name, CODECS[number % len(CODECS)]) for number, name in enumerate(sorted(CASES))]
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Node]:
+    with start_node("anvil", accounts=12) as started:
+        yield started
+
+
+Play = Callable[..., World]
+
+
+@pytest.fixture(scope="module")
+def play(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Play:
+    """A task of its own for each method, on one deployment, with the same people."""
+    folder = tmp_path_factory.mktemp("on-chain")
+    deployments: list[Deployment] = []
+
+    def played(method: str, codec: dict[str, Any]) -> World:
+        section = method_section(method, folder / "bert")
+        world = build_world(
+            node, folder, rounds=1, honest=1, verifiers=1, model=folder / "bert",
+            method=_toml("method", section), codec=_toml("codec", codec).removeprefix("[codec]\n"),
+            deployment=deployments[0] if deployments else None,
+        )  # fmt: skip
+        deployments.append(world.gateway.deployment)
+        try:
+            world.play(1)
+        finally:
+            world.close()
+        return world
+
+    return played
+
+
+def leaves_of(world: World, number: int) -> dict[str, SettlementLeaf]:
+    round_ = RoundIndex(number)
+    view = world.gateway.tasks.round(world.task, round_)
+    verifiers = world.gateway.verifiers.enrolments(world.task)
+    proposal = settled_leaves(world.store, world.task, round_, view.settlement, verifiers)
+    assert proposal is not None
+    return {leaf.trainer: leaf for leaf in proposal.leaves}
+
+
+@pytest.mark.parametrize(("method", "codec"), PAIRINGS, ids=[f"{m}-{c['name']}" for m, c in PAIRINGS])
+def test_round_is_verified_scored_and_paid(play: Play, method: str, codec: dict[str, Any]) -> None:
+    world = play(method, codec)
+    honest, cheat = (leaves_of(world, 1)[trainer.account] for trainer in world.trainers)
+    assert honest.verdict is Verdict.ACCEPTED
+    assert honest.score_nanos != 0
+    assert honest.payout > 0
+    assert world.gateway.vault.has_claimed(world.task, RoundIndex(1), honest.trainer)
+    assert cheat.verdict is Verdict.REJECTED
+    assert cheat.payout == 0
+    assert world.gateway.registry.stake_of(cheat.trainer, Role.TRAINER).free == 0, "and slashed"
+
+
+def test_feedback_goes_on_over_rounds_and_the_audit_agrees(node: Node, tmp_path: Path) -> None:
+    from auditor.audit.run import Audit, one_process
+    from auditor.session import open_index
+
+    codec = {"name": "top_k|two_bit", "options": {"fraction": 0.05}}
+    section = method_section("adalora", tmp_path / "bert")
+    world = build_world(
+        node, tmp_path, rounds=2, honest=2, verifiers=1, model=tmp_path / "bert",
+        method=_toml("method", section), codec=_toml("codec", codec).removeprefix("[codec]\n"),
+    )  # fmt: skip
+    world.play(2)
+    trainer = world.trainers[0]
+    context = trainer._work(RoundIndex(2)).context
+    assert context.error_root != ZERO_DIGEST, "what the first round lost goes into the second"
+    assert world.trainers[-1]._work(RoundIndex(2)).context.error_root == ZERO_DIGEST, "a cheat's memory is void"
+    memory = trainer._memory(context)
+    assert memory is not None
+    assert np.count_nonzero(memory)
+    assert leaves_of(world, 2)[trainer.account].verdict is Verdict.ACCEPTED
+    sent = len(trainer._deltas[RoundIndex(2)].data)
+    assert sent < 4 * trainer.bench.layout.size / 10
+    audit(world, Audit, one_process, open_index)
+    world.close()
+
+
+def audit(world: World, audit_class: Any, pool: Any, open_index: Any) -> None:
+    from auditor.audit.case import AuditOptions
+
+    index, _ = open_index(world.rpc, world.contract)
+    options = AuditOptions(replays=2, rescore=True)
+    checks = list(
+        audit_class(index, world.store, world.rpc, options, whole=False).run([world.task], None, lambda _: None, pool)
+    )
+    failed = [check for check in checks if check.status.value == "fail"]
+    assert not failed, failed[:3]
+    names = {check.name for check in checks}
+    assert {"delta", "replay", "next adapter", "coalition values"} <= names
+
+
+def _toml(section: str, value: dict[str, Any]) -> str:
+    lines = [f"[{section}]"]
+    lines += [f"{key} = {json.dumps(item)}" for key, item in value.items() if key != "options"]
+    lines += [f"[{section}.options]"]
+    lines += [f"{key} = {json.dumps(item)}" for key, item in value.get("options", {}).items()]
+    return "\n".join(lines)
