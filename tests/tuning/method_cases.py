@@ -35,8 +35,6 @@ CASES: dict[str, dict[str, Any]] = {
     "oft": {"oft_block_size": 8},
     "miss": {"r": 8},
 }
-VIT_TARGETS = {"lora", "rslora", "dora", "adalora"}
-"""Methods for which peft has defaults, but none for this model."""
 
 
 def method_section(name: str, folder: Path, architecture: str = "bert") -> dict[str, Any]:
@@ -47,8 +45,6 @@ def method_section(name: str, folder: Path, architecture: str = "bert") -> dict[
         options["rows"] = [row.decode() for row in some_rows(kind, 6)]
     if name == "fusion":
         options |= _two_adapters(folder, architecture)
-    if architecture == "vit" and name in VIT_TARGETS:
-        options["target_modules"] = ["q_proj", "v_proj"]
     return {"name": name, "options": options}
 
 

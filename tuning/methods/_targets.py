@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as _PEFT_TARGETS
 from torch import nn
 
 from tuning.errors import MethodError
 
-__all__ = ["attention_outputs", "feedforward_outputs", "linears", "matching", "norms", "query_and_value"]
+__all__ = [
+    "attention_outputs",
+    "feedforward_outputs",
+    "linears",
+    "lora_targets",
+    "matching",
+    "norms",
+    "query_and_value",
+]
 
 _QUERY_VALUE = ("query", "value", "q_proj", "v_proj", "q_lin", "v_lin")
 _ATTENTION_OUTPUT = r"(attention\.output\.dense|self_attn\.o_proj|attention\.o_proj|attention\.out_lin)$"
@@ -20,6 +30,13 @@ def query_and_value(base: nn.Module) -> list[str]:
     """Last names of the query and value projections."""
     found = sorted({name.rpartition(".")[2] for name, module in base.named_modules() if isinstance(module, nn.Linear)})
     return _some([name for name in found if name in _QUERY_VALUE], "query and value projections")
+
+
+def lora_targets(base: nn.Module, options: Mapping[str, object]) -> dict[str, Any]:
+    """Target modules of LoRA where neither the task nor peft names any for the model."""
+    if "target_modules" in options or getattr(base.config, "model_type", "") in _PEFT_TARGETS:
+        return {}
+    return {"target_modules": query_and_value(base)}
 
 
 def attention_outputs(base: nn.Module) -> list[str]:

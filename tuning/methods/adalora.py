@@ -18,6 +18,7 @@ from protocol.spec import OptionValue
 from tuning._linalg import Array, frobenius, tree_sum
 from tuning._products import LowRankPair, Tensors
 from tuning.errors import MethodError
+from tuning.methods._targets import lora_targets
 from tuning.methods.base import Options, PeftMethod, Reasons, Shapes
 
 __all__ = ["AdaLora"]
@@ -38,6 +39,9 @@ class AdaLora(PeftMethod):
         **dict.fromkeys(("tinit", "tfinal", "deltaT", "beta1", "beta2", "rank_pattern"), _SCHEDULE),
         "orth_reg_weight": "factors are made orthogonal where deltas become one",
     }
+
+    def targets(self, base: nn.Module) -> dict[str, Any]:
+        return lora_targets(base, self.options)
 
     def __init__(self, options: Mapping[str, OptionValue]) -> None:
         super().__init__(options)

