@@ -74,6 +74,8 @@ def run_demo(options: DemoOptions, console: Console) -> bool:
         history = stage.ask("history", "--task", str(task))
         audit = stage.ask("audit", "--task", str(task), may_fail=True)
         results = stage.ask("task", "results", "--task", str(task), "--out", str(folder / "adapter"))
+        report = ("report", "--task", str(task), "--replay", "0", "--html", str(folder / "report.html"))
+        stage.ask(*report, may_fail=True)
     summary, promises = _summarise(options, keys, history, audit, results)
     summary |= {"seconds": round(seconds, 1), "continued": stage.progress.continued}
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
@@ -268,5 +270,6 @@ def _summarise(
         "accuracy": accuracy,
         "audit": audit,
         "adapter": str(options.folder / "adapter"),
+        "report": str(options.folder / "report.html"),
     }
     return summary, promises

@@ -29,6 +29,7 @@ def print_summary(console: Console, summary: Mapping[str, Any], promises: Sequen
     console.print(
         f"audit: {audit['passed']} checks passed, {audit['failed']} failed, {audit['notCheckable']} not checkable"
     )
+    console.print(f"report to look at: {summary['report']}", soft_wrap=True)
     console.print(f"final adapter: {summary['adapter']} (PeftModel.from_pretrained loads it)", soft_wrap=True)
     console.print()
     for promise in promises:
