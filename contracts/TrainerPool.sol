@@ -116,7 +116,8 @@ contract TrainerPool is TrainerBatches {
         require(trainer.committedRound != round, AlreadyCommitted(taskId, round, msg.sender));
         // Attack: overwrite an unrevealed commitment to save its bond.
         require(
-            trainer.committedRound == trainer.revealedRound, BondOutstanding(taskId, trainer.committedRound, msg.sender)
+            trainer.committedRound == trainer.revealedRound || _forfeited[taskId][trainer.committedRound][msg.sender],
+            BondOutstanding(taskId, trainer.committedRound, msg.sender)
         );
         Progress memory progress = _progress[taskId];
         if (progress.batches != 0) {
@@ -157,7 +158,8 @@ contract TrainerPool is TrainerBatches {
         Trainer storage trainer = _enrolled(taskId, account);
         require(round != 0 && trainer.committedRound == round, NotCommitted(taskId, round, account));
         require(trainer.revealedRound != round, AlreadyRevealed(taskId, round, account));
-        trainer.committedRound = trainer.revealedRound;
+        require(!_forfeited[taskId][round][account], AlreadyPenalised(taskId, round, account));
+        _forfeited[taskId][round][account] = true;
         _forfeit(taskId, round, account, trainer);
     }
 

@@ -32,6 +32,8 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
     mapping(uint64 taskId => Progress) internal _progress;
     mapping(uint64 taskId => mapping(uint32 round => mapping(address trainer => bool))) internal _penalised;
     mapping(uint64 taskId => mapping(uint32 round => mapping(address trainer => Fault))) internal _faults;
+    /// @dev Bond of a direct commitment burned. The commitment itself stays on record: the round's settlement has its leaf.
+    mapping(uint64 taskId => mapping(uint32 round => mapping(address trainer => bool))) internal _forfeited;
     /// @dev One bit per trainer index: committed through a batch.
     mapping(uint64 taskId => mapping(uint32 round => mapping(uint256 word => uint256))) internal _batched;
     mapping(uint64 taskId => mapping(uint32 round => mapping(uint32 batchId => bytes32))) internal _batchRoots;
@@ -86,6 +88,11 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
         Trainer storage stored = _trainers[taskId][trainer];
         if (round == 0 || stored.index == 0) return false;
         return stored.committedRound == round || _inSomeBatch(taskId, round, stored.index);
+    }
+
+    /// @inheritdoc ITrainerPool
+    function isForfeited(uint64 taskId, uint32 round, address trainer) external view returns (bool) {
+        return _forfeited[taskId][round][trainer];
     }
 
     /// @inheritdoc ITrainerPool

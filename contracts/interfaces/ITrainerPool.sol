@@ -199,6 +199,8 @@ interface ITrainerPool {
         view
         returns (address[] memory trainers, Enrolment[] memory enrolments);
     function hasCommitted(uint64 taskId, uint32 round, address trainer) external view returns (bool);
+    /// @notice Whether the bond of the trainer's direct commitment of the round was burned.
+    function isForfeited(uint64 taskId, uint32 round, address trainer) external view returns (bool);
     function faultOf(uint64 taskId, uint32 round, address trainer) external view returns (Fault);
     function commitmentHash(uint64 taskId, uint32 round, address trainer, RevealData memory data)
         external

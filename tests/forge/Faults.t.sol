@@ -499,6 +499,29 @@ contract FaultsTest is World, Transcript {
         faults.proveWrongSettlement(id, leaves);
     }
 
+    /// @dev Burning an unrevealed bond must not make the leaf of its trainer look like one without a commitment.
+    function test_wrongSettlement_afterForfeit_honestSettlementStands() public {
+        uint64 id = startTask(3, 2);
+        openRound(id);
+        for (uint256 i = 0; i < 3; ++i) {
+            commit(id, trainers[i]);
+        }
+        revealValidation(id);
+        reveal(id, trainers[0]);
+        reveal(id, trainers[1]);
+        expirePhase(id);
+        draw(id);
+        expirePhase(id);
+        SettlementLeaf[] memory leaves = honestLeaves(id, 3);
+        leaves[2].verdict = uint8(Verdict.Unrevealed);
+        leaves = paid(id, leaves);
+        attestAll(id, 2, leaves);
+        settle(id, leaves, 2, 3);
+        trainerPool.forfeitBond(id, 1, trainers[2]);
+        vm.expectRevert(IFaultProver.NoFault.selector);
+        faults.proveWrongSettlement(id, leaves);
+    }
+
     function test_wrongSettlement_outsideWindow_notAccepted() public {
         uint64 id = toSettle3();
         SettlementLeaf[] memory leaves = honestLeaves(id, 3);

@@ -182,6 +182,12 @@ contract TrainersTest is World {
 
     // The bond.
 
+    /// @dev Enrolled, but without a commitment.
+    function outsiderTrainer(uint64 id) internal returns (address trainer) {
+        trainer = trainers[4];
+        enrolTrainer(id, trainer);
+    }
+
     function test_forfeitBond_unrevealed_burnsOnceAndStops() public {
         uint64 id = startTask(2, 1);
         openRound(id);
@@ -196,8 +202,13 @@ contract TrainersTest is World {
         vm.expectPartialRevert(ITrainerPool.RevealStillOpen.selector);
         trainerPool.forfeitBond(id, 2, trainers[1]);
         trainerPool.forfeitBond(id, 1, trainers[1]);
-        vm.expectPartialRevert(ITrainerPool.NotCommitted.selector);
+        vm.assertTrue(trainerPool.isForfeited(id, 1, trainers[1]));
+        vm.assertTrue(trainerPool.hasCommitted(id, 1, trainers[1]), "its leaf still belongs to the settlement");
+        vm.expectPartialRevert(ITrainerPool.AlreadyPenalised.selector);
         trainerPool.forfeitBond(id, 1, trainers[1]);
+        address idle = outsiderTrainer(id);
+        vm.expectPartialRevert(ITrainerPool.NotCommitted.selector);
+        trainerPool.forfeitBond(id, 1, idle);
         vm.assertEq(registry.stakeOf(trainers[1], Role.Trainer).total, 9_990 * UNIT);
         vm.assertEq(token.balanceOf(registry.BURN_ADDRESS()), 10 * UNIT);
         ITrainerPool.Enrolment memory e = trainerPool.enrolmentOf(id, trainers[1]);

@@ -126,7 +126,7 @@ contract Handler is World {
         address trainer = trainers[seed % TRAINERS];
         ITrainerPool.Enrolment memory e = trainerPool.enrolmentOf(id, trainer);
         bool may = e.activeFrom != 0 && e.activeFrom <= round && round <= e.activeUntil && e.committedRound != round
-            && e.committedRound == e.revealedRound;
+            && (e.committedRound == e.revealedRound || trainerPool.isForfeited(id, e.committedRound, trainer));
         if (may) commit(id, trainer);
         else sleep(PHASE / 5);
     }
