@@ -25,7 +25,7 @@ from replay_tasks import MODELS, machine_facts, round_context, sentiment_shard, 
 from protocol.rows import Shard
 from protocol.samples import samples_needed
 from protocol.state import component_root
-from protocol.transcript import serialize_opening
+from protocol.transcript import RECORD_BYTES, serialize_opening
 from tuning.data import make_batch
 from tuning.models import resolve_source
 from tuning.replay import Judge, ReplayContext
@@ -36,6 +36,7 @@ from tuning.workbench import Workbench
 
 MODEL = "MiniLM-L6"
 LONG_ROUND = 1000
+REPLAYED = 9
 THOROUGH = 3
 """Samples of a trainer that a verifier of bounded mode also replays in float64, for the drift test."""
 
@@ -114,7 +115,7 @@ def measure(steps: int, device: str) -> dict[str, Any]:
         "hashing_share": hashing.median / plain,
         "samples": needed + 2,
         "verifier": {
-            mode: cost | {"share_of_training": verifier_share(cost, trained[mode], needed + 2, mode)}
+            mode: cost | {"share_of_training": verifier_share(cost, needed + 2, mode)}
             for mode, cost in verifying.items()
         },
         "steps_timed": steps,
@@ -161,41 +162,52 @@ def recorded_loop(bench: Workbench, shard: Shard, folder: Path) -> Callable[[int
 
 
 def verifier_costs(bench: Workbench, shard: Shard, folder: Path, clock: Callable[[], float]) -> dict[str, Any]:
-    """Seconds of one replay, parsing and hashing included, and bytes of one opening and of a trainer's evidence."""
-    spec = type(bench.spec).model_validate(
-        {**bench.spec.model_dump(), "training": {**bench.spec.training.model_dump(), "steps": 4}}
+    """Seconds of a step and of its replay, parsing and hashing included, and bytes of an opening and of the evidence.
+
+    Trainer and verifier take turns on the same steps, because rows differ in length.
+    """
+    training = {**bench.spec.training.model_dump(), "steps": REPLAYED}
+    small = Workbench.from_spec(
+        type(bench.spec).model_validate({**bench.spec.model_dump(), "training": training}), bench.device
     )
-    small = Workbench.from_spec(spec, bench.device)
     context: RoundContext = round_context(small, shard)
     trained = train_round(small, context, small.initial_state(), shard, folder, keep_every=1)
-    judge = Judge.from_spec(spec, bench.device)
+    judge = Judge.from_spec(small.spec, bench.device)
     replay = ReplayContext(context, trained.transcript_root, trained.theta_digest)
-    watches = {thorough: Stopwatch(clock) for thorough in (False, True)}
-    files = [serialize_opening(opening) for opening in open_steps(small, context, shard, folder, range(4))]
-    for step, data in enumerate([files[0], *files]):
-        number = max(0, step - 1)
-        for thorough, watch in watches.items():
-            verdict = watch.time(lambda d=data, n=number, t=thorough: judge.judge_bytes(d, n, replay, thorough=t))
-            if not verdict.accepted:
-                raise AssertionError(verdict.message)
-    for watch in watches.values():
-        del watch.seconds[0]  # warm-up
-    slots = len(bench.slots)
-    steps = bench.spec.training.steps
-    kept = 0 if default_keep_every(steps) >= steps else steps // default_keep_every(steps)
+    openings = list(open_steps(small, context, shard, folder, range(REPLAYED)))
+    files = [serialize_opening(opening) for opening in openings]
+    watches = {what: Stopwatch(clock) for what in ("step", "replay", "thorough_replay")}
+    for number, (opening, data) in enumerate(zip(openings, files, strict=True)):
+        state = {slot: torch.from_numpy(values).to(bench.device) for slot, values in opening.state.items()}
+        rows = batch_rows(small, context, shard, number)
+        actions: dict[str, Callable[[], Any]] = {
+            "step": lambda s=state, n=number, r=rows: run_step(small, context, s, n, r),
+            "replay": lambda d=data, n=number: judge.judge_bytes(d, n, replay, thorough=False),
+            "thorough_replay": lambda d=data, n=number: judge.judge_bytes(d, n, replay, thorough=True),
+        }
+        for what, action in actions.items():
+            if number == 0:
+                action()  # warm-up
+            result = watches[what].time(action)
+            if what != "step" and not result.accepted:
+                raise AssertionError(result.message)
+    long = bench.spec.training.steps * 2
+    per_state = len(bench.slots) * 4 * bench.layout.size
+    kept = (long - 1) // default_keep_every(long)
     return {
-        "replay": watches[False].median,
-        "thorough_replay": watches[True].median,
+        **{what: watch.median for what, watch in watches.items()},
         "opening_bytes": len(files[1]),
-        "every_state_bytes": steps * slots * 4 * bench.layout.size,
-        "evidence_bytes": 112 * (steps + 1) + 2 * 4 * bench.layout.size + kept * slots * 4 * bench.layout.size,
+        "evidence_steps": long,
+        "every_state_bytes": long * per_state,
+        "evidence_bytes": RECORD_BYTES * (long + 1) + 2 * 4 * bench.layout.size + kept * per_state,
     }
 
 
-def verifier_share(cost: dict[str, Any], step: float, samples: int, mode: str) -> float:
+def verifier_share(cost: dict[str, Any], samples: int, mode: str) -> float:
+    """The verifier's time for all samples over the trainer's for the whole round."""
     thorough = min(THOROUGH, samples) if mode == "bounded" else samples
     seconds = thorough * cost["thorough_replay"] + (samples - thorough) * cost["replay"]
-    return seconds / (LONG_ROUND * step)
+    return seconds / (LONG_ROUND * cost["step"])
 
 
 def markdown(facts: dict[str, Any]) -> str:
@@ -205,7 +217,7 @@ def markdown(facts: dict[str, Any]) -> str:
     ]
     verifiers = [
         (
-            mode, facts["samples"], f"{cost['replay']:.4f}", f"{cost['thorough_replay']:.4f}",
+            mode, facts["samples"], f"{cost['step']:.4f}", f"{cost['replay']:.4f}", f"{cost['thorough_replay']:.4f}",
             f"{cost['share_of_training']:.4f}", f"{cost['opening_bytes']:,}", f"{cost['evidence_bytes']:,}",
             f"{cost['every_state_bytes'] / cost['evidence_bytes']:,.0f}",
         )
@@ -229,8 +241,8 @@ def markdown(facts: dict[str, Any]) -> str:
             "",
             table(
                 (
-                    "mode", "samples", "seconds a replay", "with float64", "share of the trainer's time",
-                    "bytes an opening",                    "bytes of evidence", "every state / evidence",
+                    "mode", "samples", "seconds a step", "seconds a replay", "with float64",
+                    "share of the trainer's time", "bytes an opening", "bytes of evidence, N = 2,000", "every state / evidence",
                 ),
                 verifiers,
             ),
