@@ -242,7 +242,8 @@ def markdown(facts: dict[str, Any]) -> str:
             table(
                 (
                     "mode", "samples", "seconds a step", "seconds a replay", "with float64",
-                    "share of the trainer's time", "bytes an opening", "bytes of evidence, N = 2,000", "every state / evidence",
+                    "share of the trainer's time", "bytes an opening", "bytes of evidence, N = 2,000",
+                    "every state / evidence",
                 ),
                 verifiers,
             ),
