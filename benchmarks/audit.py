@@ -265,11 +265,18 @@ def raw(signature: str, types: tuple[str, ...], arguments: tuple[Any, ...]) -> s
 
 
 def timed(name: str, results: dict[str, Any], action: Callable[[], Any]) -> Any:
-    started = time.perf_counter()
+    """Wall time, and the processor time of this process and its finished workers (the node's is not in it)."""
+    started, busy = time.perf_counter(), processor_seconds()
     value = action()
-    results[name] = round(time.perf_counter() - started, 3)
-    print(f"  {name:<34} {results[name]:>10.2f} s", flush=True)
+    results[f"{name}, s"] = round(time.perf_counter() - started, 3)
+    results[f"{name}, CPU s"] = round(processor_seconds() - busy, 3)
+    print(f"  {name:<30} {results[f'{name}, s']:>9.2f} s {results[f'{name}, CPU s']:>9.2f} CPU s", flush=True)
     return value
+
+
+def processor_seconds() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def main() -> int:
@@ -288,8 +295,8 @@ def main() -> int:
         folder = Path(name)
         history = History(node, options.rounds, accounts[: options.trainers], accounts[options.trainers :], folder)
         print(f"{options.rounds} rounds x {options.trainers} trainers, {options.verifiers} verifiers", flush=True)
-        timed("deploy and enrol, s", results, history.prepare)
-        timed("play on chain, s", results, lambda: [history.play(RoundIndex(n + 1)) for n in range(options.rounds)])
+        timed("deploy and enrol", results, history.prepare)
+        timed("play on chain", results, lambda: [history.play(RoundIndex(n + 1)) for n in range(options.rounds)])
         measure(history, folder, results, options.workers)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     results["peak memory of this process, MiB"] = round(peak)
@@ -304,29 +311,30 @@ def measure(history: History, folder: Path, results: dict[str, Any], workers: in
     database = str(folder / "index.sqlite")
     engine = open_database(database)
     follower = Follower(engine, history.rpc, history.gateway.tasks.address)
-    synced = timed("index, s", results, follower.sync)
+    synced = timed("index", results, follower.sync)
     index = Index(engine)
     results |= {f"indexed {table}": rows for table, rows in index.counts().items()}
     results["index events per second"] = round(synced.events / results["index, s"])
-    timed("nothing new, s", results, follower.sync)
+    results["index events per CPU second"] = round(synced.events / results["index, CPU s"])
+    timed("nothing new", results, follower.sync)
     for root, leaves in history.leaves.items():
         index.keep_leaves(Digest32(root), leaves)
 
     source = AuditSource(index, None, history.rpc)
     options = AuditOptions(replays=0)
     pool = ProcessPool(Origin(database, None, history.rpc.url), workers) if workers > 1 else one_process
-    report = timed("event-level audit, s", results, lambda: run_audit(source, options, pool=pool))
+    report = timed("event-level audit", results, lambda: run_audit(source, options, pool=pool))
     totals = count(report.checks)
     results["checks"] = len(report.checks)
     results["failed checks"] = totals[Status.FAIL]
     for check in [c for c in report.checks if c.status is Status.FAIL][:5]:
         print("   FAIL", check)
     data = PageData(index, None)
-    page = timed("participant's page, s", results, lambda: data.at(f"account/{history.trainers[0]}"))
+    page = timed("participant's page", results, lambda: data.at(f"account/{history.trainers[0]}"))
     results["rounds on the participant's page"] = len(page["rounds"])
-    timed("task's page, s", results, lambda: data.at(f"task/{history.task}"))
-    timed("round's page, s", results, lambda: data.at(f"round/{history.task}/1"))
-    timed("history of one round, s", results, lambda: Historian(index).history([TaskId(history.task)], [1]))
+    timed("task's page", results, lambda: data.at(f"task/{history.task}"))
+    timed("round's page", results, lambda: data.at(f"round/{history.task}/1"))
+    timed("history of one round", results, lambda: Historian(index).history([TaskId(history.task)], [1]))
 
 
 if __name__ == "__main__":
