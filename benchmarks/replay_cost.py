@@ -153,7 +153,7 @@ def recorded_loop(bench: Workbench, shard: Shard, folder: Path) -> Callable[[int
 
     def step(t: int) -> None:
         result = run_step(bench, context, holder["state"], t, batch_rows(bench, context, shard, t))
-        writer.append(result.record, holder["state"])
+        writer.append(result.record, holder["state"], result.gradient)
         holder["state"] = result.next_state
         if (t + 1) % 10 == 0:
             writer.checkpoint(t + 1, holder["state"])
