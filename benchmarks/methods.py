@@ -35,6 +35,7 @@ from tuning.data import make_batch
 from tuning.errors import MethodError
 from tuning.evaluation import Evaluator
 from tuning.loss import loss_sum
+from tuning.methods import METHODS
 from tuning.methods.base import PeftMethod
 from tuning.replay import Judge, ReplayContext
 from tuning.step import RoundContext
@@ -92,9 +93,12 @@ def measure_peft(task: str, method: str, steps: int, seed: int) -> dict[str, Any
     """The same peft model and batches, trained by `torch.optim.Adam`."""
     torch.set_num_threads(1)
     data = TASKS[task](task, TRAIN, TEST)
-    bench = Workbench.from_spec(spec_of(data, method, steps, seed))
-    if not isinstance(bench.method, PeftMethod):
+    if not issubclass(METHODS[method], PeftMethod):
         return {"refused": "peft does not have it"}
+    try:
+        bench = Workbench.from_spec(spec_of(data, method, steps, seed))
+    except MethodError as error:
+        return {"refused": str(error)}
     shard = Shard(data.train, Digest32(bytes(32)))
     context = RoundContext(
         0, 1, bytes(20), bytes([seed]) * 32, shard.root, len(shard.rows), bytes(32)
