@@ -46,28 +46,27 @@ def postgres_url() -> Iterator[str]:
     if binaries is None:
         pytest.skip("PostgreSQL is not installed, and only root may install it: apt-get install postgresql")
     folder = Path(tempfile.mkdtemp(prefix="deltaproof-pg-"))
-    as_owner: list[str] = []
-    if os.geteuid() == 0:  # the server refuses to run as root
-        shutil.chown(folder, "postgres")
-        as_owner = ["runuser", "-u", "postgres", "--"]
+    owner = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root
+    if owner:
+        shutil.chown(folder, owner)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     data, log = folder / "data", folder / "log"
-    command = [*as_owner, str(binaries / "initdb"), "-D", str(data), "-U", "auditor", "-A", "trust", "--no-sync"]
-    subprocess.run(command, check=True, capture_output=True, cwd=folder, timeout=120)
+    command = [str(binaries / "initdb"), "-D", str(data), "-U", "auditor", "-A", "trust", "--no-sync"]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder, timeout=120, user=owner)
     options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} -c fsync=off"
-    control = [*as_owner, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
-    _quiet([*control, "-l", str(log), "-o", options, "start"], folder)
+    control = [str(binaries / "pg_ctl"), "-D", str(data), "-w"]
+    _quiet([*control, "-l", str(log), "-o", options, "start"], folder, owner)
     yield f"postgresql+psycopg://auditor@127.0.0.1:{port}/postgres"
-    _quiet([*control, "-m", "immediate", "stop"], folder)
+    _quiet([*control, "-m", "immediate", "stop"], folder, owner)
     shutil.rmtree(folder)
 
 
-def _quiet(command: list[str], folder: Path) -> None:
+def _quiet(command: list[str], folder: Path, owner: str | None) -> None:
     """Without pipes: pg_ctl's child keeps them open, so that they would never end."""
     nowhere = subprocess.DEVNULL
-    subprocess.run(command, check=True, cwd=folder, timeout=120, stdout=nowhere, stderr=nowhere)
+    subprocess.run(command, check=True, cwd=folder, timeout=120, stdout=nowhere, stderr=nowhere, user=owner)
 
 
 def test_index_postgres_same_rows_history_and_audit_as_sqlite(world: World, postgres_url: str) -> None:
