@@ -199,8 +199,8 @@ class TransactionSender:
                     return self._concluded(pending, receipt)
                 if receipt is None:
                     if self._nonce("latest") > pending.nonce:
-                        return self._nonce_is_gone(pending)
-                    if not self._is_known(pending):
+                        self._expect_own_receipt(pending)
+                    elif not self._is_known(pending):
                         self._broadcast(pending, first=False)
                     elif time.monotonic() - raised >= self.policy.resend_seconds:
                         pending, raised = self._with_higher_fee(pending), time.monotonic()
@@ -280,13 +280,13 @@ class TransactionSender:
             f"(transaction {hex_of(bytes(receipt['transactionHash']))}, {receipt['gasUsed']} gas)"
         )
 
-    def _nonce_is_gone(self, pending: Pending) -> Receipt:
-        """Another transaction was mined with our nonce, unless our receipt appears a moment later."""
+    def _expect_own_receipt(self, pending: Pending) -> None:
+        """Our nonce is used: by us, if our receipt appears in a moment (it still has to be confirmed), or if a
+        reorganisation gives the nonce back; else by another transaction."""
         for _ in range(5):
             time.sleep(FIRST_POLL_SECONDS)
-            receipt = self._receipt(pending)
-            if receipt is not None:
-                return self._concluded(pending, receipt)
+            if self._receipt(pending) is not None or self._nonce("latest") <= pending.nonce:
+                return
         self._journal.clear()
         raise TransactionError(
             f"{pending.label}: another program used nonce {pending.nonce} of {self.address}; "

@@ -213,8 +213,10 @@ def test_block_that_disappears_is_waited_for_again(
     snapshot = rpc(connection, "evm_snapshot")
     sent = in_background(lambda: patient.mint(holder, TokenAmount(9)))
     wait_until(lambda: token.balance_of(holder) == 9)
+    time.sleep(1.5)  # the sender has seen its receipt by now and waits for a confirmation
+    assert not sent.done()
     rpc(connection, "evm_revert", snapshot)  # the block is gone, and the node forgot the transaction
-    wait_until(lambda: token.balance_of(holder) == 9)
+    wait_until(lambda: token.balance_of(holder) == 9, seconds=30.0)
     rpc(connection, "evm_mine")
     receipt = sent.result(timeout=20)
     assert connection.block(receipt.block_number)["hash"] == receipt.block_hash
