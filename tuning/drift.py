@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocol.state import Layout, Vector
+from tuning.comparison import Wide
 
 __all__ = ["DriftSample", "DriftVerdict", "judge_drift"]
 
@@ -39,6 +40,18 @@ class DriftSample:
     norm: float
     noise: float | None = None
     tensor_noise: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, committed: Vector, recomputed: Wide, noise: Wide | None, layout: Layout) -> DriftSample:
+        """Of one step's gradients, shape (P,); `noise` is the verifier's own rounding, where it was measured."""
+        norm = float(np.linalg.norm(recomputed))
+        difference = committed - recomputed
+        along = float(np.dot(difference, recomputed)) / norm if norm else 0.0
+        sample = cls(difference.astype(np.float32), along, norm)
+        if noise is None:
+            return sample
+        tensors = tuple(float(np.linalg.norm(noise[where])) for where in layout.slices.values())
+        return replace(sample, noise=float(np.linalg.norm(noise)), tensor_noise=tensors)
 
 
 @dataclass(frozen=True)

@@ -83,9 +83,9 @@ def context_for(bench: Workbench, shard: Shard, **changes: Any) -> RoundContext:
     return RoundContext(**{**fields, **changes})
 
 
-def rehearse(spec: TaskSpec, folder: Path, **options: Any) -> Rehearsal:
-    """Train a round of `spec` into `folder`."""
-    bench = Workbench.from_spec(spec)
+def rehearse(spec: TaskSpec, folder: Path, bench: Workbench | None = None, **options: Any) -> Rehearsal:
+    """Train a round of `spec` into `folder`, on `bench` if one is given."""
+    bench = bench or Workbench.from_spec(spec)
     shard = Shard(some_rows(spec.model.kind), Digest32(bytes(32)))
     context = context_for(bench, shard)
     trained = train_round(bench, context, bench.initial_state(), shard, folder, **options)
