@@ -129,9 +129,7 @@ def tally(
         hit = any(step in refused for step in drawn)
         if not hit and drift:
             sampled = [verdicts[step].drift for step in drawn]
-            hit = not judge_drift(
-                [s for s in sampled if s], arena.bench.spec.training.drift_sigmas, arena.bench.layout
-            ).accepted
+            hit = not judge_drift([s for s in sampled if s], arena.bench.spec.training, arena.bench.layout).accepted
         caught += hit
     low, high = wilson(caught, trials)
     ends = {0, arena.steps - 1}
@@ -188,7 +186,7 @@ def steering_attacks(arena: Arena, trials: int, samples: int) -> tuple[list[Outc
     false = [verdict.message for verdict in verdicts if not verdict.accepted]
     if false:
         raise AssertionError(f"honest steps refused: {false}")
-    noise = judge_drift([v.drift for v in verdicts if v.drift], bench.spec.training.drift_sigmas, layout).noise
+    noise = judge_drift([v.drift for v in verdicts if v.drift], bench.spec.training, layout).noise
 
     def push(size: float, direction: np.ndarray | str, alternate: bool = False) -> Attack:
         def attack(step: int, state: State, do: Honest) -> Forgery:

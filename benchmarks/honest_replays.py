@@ -21,7 +21,6 @@ from pathlib import Path
 import torch
 from replay_tasks import (
     MACHINES,
-    MODELS,
     machine_facts,
     round_context,
     sentiment_shard,
@@ -33,7 +32,7 @@ from replay_tasks import (
 
 from protocol.spec import TaskSpec
 from protocol.transcript import serialize_opening
-from tuning.drift import DriftSample, judge_drift
+from tuning.drift import DriftSample, judge_drift, noise_steps
 from tuning.replay import Judge, ReplayContext
 from tuning.training import open_steps, train_round
 from tuning.workbench import Workbench
@@ -42,10 +41,20 @@ MODES = ("exact", "bounded")
 
 
 @dataclass(frozen=True)
-class Profile:
-    """Models with their sizes, and what they are combined with."""
+class Size:
+    """A model and how much of it a case runs."""
 
-    models: dict[str, dict[str, int]]
+    model: str
+    steps: int
+    batch: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Sizes by name, and what they are combined with."""
+
+    sizes: dict[str, Size]
     optimizers: tuple[str, ...]
     machines: tuple[str, ...]
 
@@ -53,21 +62,20 @@ class Profile:
 PROFILES = {
     "full": Profile(
         {
-            "MiniLM-L6": {"steps": 130, "batch": 2, "tokens": 24},
-            "SmolLM2-135M": {"steps": 28, "batch": 1, "tokens": 20},
+            "MiniLM-L6": Size("MiniLM-L6", steps=130, batch=2, tokens=24),
+            "MiniLM-L6, batch 16": Size("MiniLM-L6", steps=20, batch=16, tokens=48),
+            "SmolLM2-135M": Size("SmolLM2-135M", steps=28, batch=1, tokens=20),
+            "SmolLM2-135M, batch 8": Size("SmolLM2-135M", steps=8, batch=8, tokens=24),
         },
         ("adamw", "momentum"),
         tuple(MACHINES),
     ),
     "short": Profile(
-        {"MiniLM-L6": {"steps": 3, "batch": 2, "tokens": 16}}, ("adamw",), ("default, 1 thread", "SSE4.2")
+        {"MiniLM-L6, batch 8": Size("MiniLM-L6", steps=3, batch=8, tokens=16)},
+        ("adamw",),
+        ("default, 1 thread", "SSE4.2"),
     ),
 }
-
-
-def thorough_steps(steps: int) -> set[int]:
-    """Steps that also go through float64 in bounded mode, spread over the round; others only in doubt."""
-    return {0, steps // 2, steps - 1}
 
 
 def main() -> None:
@@ -91,10 +99,16 @@ def main() -> None:
 
 def cases(profile: str) -> list[tuple[str, str, str, TaskSpec]]:
     return [
-        (model, optimizer, mode, task(model, optimizer=optimizer, numeric=mode, rank=2, **size))
-        for model, size in PROFILES[profile].models.items()
+        (
+            name, optimizer, mode,
+            task(
+                size.model, optimizer=optimizer, numeric=mode, rank=2,
+                steps=size.steps, batch=size.batch, tokens=size.tokens,
+            ),
+        )
+        for name, size in PROFILES[profile].sizes.items()
         for optimizer, mode in product(PROFILES[profile].optimizers, MODES)
-    ]
+    ]  # fmt: skip
 
 
 def folder_of(work: Path, *names: str) -> Path:
@@ -114,7 +128,7 @@ def train_all(profile: str, machine: str, work: Path) -> None:
             (folder / f"{opening.before.step}.opening").write_bytes(serialize_opening(opening))
         (folder / "theta.digest").write_bytes(trained.theta_digest)
         (folder / "round.root").write_bytes(trained.transcript_root)
-        print(f"trained   {model:13} {optimizer:9} {mode:8} on {machine}", flush=True)
+        print(f"trained   {model:22} {optimizer:9} {mode:8} on {machine}", flush=True)
 
 
 def judge_all(profile: str, machine: str, work: Path) -> None:
@@ -135,13 +149,12 @@ def judge_all(profile: str, machine: str, work: Path) -> None:
             )
             started = time.perf_counter()
             verdicts = []
+            thorough = noise_steps(range(steps))  # others go through float64 in doubt only
             for step in range(steps):
                 data = (folder / f"{step}.opening").read_bytes()
-                verdicts.append(judge.judge_bytes(data, step, context, thorough=step in thorough_steps(steps)))
+                verdicts.append(judge.judge_bytes(data, step, context, thorough=step in thorough))
             samples: list[DriftSample] = [verdict.drift for verdict in verdicts if verdict.drift]
-            drift = (
-                judge_drift(samples, spec.training.drift_sigmas, judge.reference.layout).as_dict() if samples else None
-            )
+            drift = judge_drift(samples, spec.training, judge.reference.layout).as_dict() if samples else None
             result = {
                 "model": model,
                 "optimizer": optimizer,
@@ -154,7 +167,7 @@ def judge_all(profile: str, machine: str, work: Path) -> None:
                 "drift": drift,
             }
             verdict_file(work, case, trainer, machine).write_text(json.dumps(result), "utf-8")
-            print(f"judged    {model:13} {optimizer:9} {mode:8} of {trainer} on {machine}", flush=True)
+            print(f"judged    {model:22} {optimizer:9} {mode:8} of {trainer} on {machine}", flush=True)
 
 
 def verdict_file(work: Path, case: tuple[str, str, str], trainer: str, verifier: str) -> Path:
@@ -168,10 +181,8 @@ def report(profile: str, work: Path, seconds: float) -> None:
         for trainer, verifier in product(PROFILES[profile].machines, repeat=2)
     ]
     rows, total, alarms, drift_alarms, drift_tests = [], 0, 0, 0, 0
-    for model, mode, optimizer in product(MODELS, MODES, PROFILES[profile].optimizers):
+    for model, mode, optimizer in product(PROFILES[profile].sizes, MODES, PROFILES[profile].optimizers):
         group = [r for r in results if (r["model"], r["mode"], r["optimizer"]) == (model, mode, optimizer)]
-        if not group:
-            continue
         verdicts = [verdict for result in group for verdict in result["verdicts"]]
         refused = [verdict for verdict in verdicts if not verdict["accepted"]]
         drifts = [result["drift"] for result in group if result["drift"]]
@@ -210,7 +221,8 @@ def report(profile: str, work: Path, seconds: float) -> None:
             ),
             "",
             "In exact mode one distinct transcript means that all configurations agreed bit for bit. Differences are "
-            "those that the verdict was based on: in bounded mode mostly against the verifier's own float32 gradient.",
+            "those that the verdict was based on: in bounded mode mostly against the verifier's own float32 gradient. "
+            "Batches of 8 and 16 rows are replayed in groups of like length, those of 1 and 2 rows in one piece.",
             "",
             f"Machine: {machine_facts()}",
         ]

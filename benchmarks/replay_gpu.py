@@ -96,7 +96,7 @@ def cross_device(model: str, numeric: str, steps: int) -> list[dict[str, Any]]:
                 begun = time.perf_counter()
                 verdicts = [judge.judge_step(opening, t, replay) for t, opening in enumerate(openings)]
                 samples = [verdict.drift for verdict in verdicts if verdict.drift]
-                drift = judge_drift(samples, spec.training.drift_sigmas, bench.layout) if samples else None
+                drift = judge_drift(samples, spec.training, bench.layout) if samples else None
                 results.append(
                     {
                         "model": model, "mode": numeric, "trainer": device, "verifier": verifier, "replays": steps,

@@ -5,7 +5,10 @@ not, and the trainer cannot know which steps are sampled. The size of the steady
 pairs, `steady² = mean over i ≠ j of <d_i, d_j>`; a push along the gradient itself shows in `mean <d_i, h_i/‖h_i‖>`.
 Rounding is not free of bias either: where a model has a few huge activations, two honest machines differ in a
 direction that all steps share. So the yardstick is the verifier's own rounding on the same batches, measured, not
-assumed: each size must stay below `(1 + drift_sigmas / sqrt(K)) * noise` for K samples. The steady part is also held
+assumed: each size must stay below `(1 + drift_sigmas / sqrt(K)) * noise` for K samples. Other honest machines may round
+ten times as coarsely as the verifier's in some shapes of batches (one MKL code path against another), so the noise
+counts for at least `STEADY_SHARE` of the bound that the task's calibration gave for a single step.
+The steady part is also held
 against the noise of each tensor on its own, because Adam moves a tensor with a small gradient as far as one with a
 large gradient: a push that drowns in the noise of the whole would not drown there.
 """
@@ -19,25 +22,29 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from protocol.spec import TrainingSection
 from protocol.state import Layout, Vector
 from tuning.comparison import Wide
 
-__all__ = ["DriftSample", "DriftVerdict", "judge_drift"]
+__all__ = ["DriftSample", "DriftVerdict", "judge_drift", "noise_steps"]
 
-
+STEADY_SHARE = 0.05
+"""What honest machines may differ by in all steps alike, as a share of the bound of one step. Bounds are ten times the
+largest difference that calibration saw; what all steps share is at most half of that."""
 NOISE_FLOOR = 0.05
 """Least noise of a tensor, as a share of its part of the whole: some are silent in the steps that are measured."""
 
 
 @dataclass(frozen=True)
 class DriftSample:
-    """One step's difference, shape (P,), the norm of the recomputed gradient, and, where it was measured, the L2 norm
-    of the verifier's own rounding on this batch, as a whole and by tensor in the layout's order."""
+    """One step's difference, shape (P,), the norms of the recomputed gradient, and, where it was measured, the L2 norm
+    of the verifier's own rounding on this batch; norms as a whole and by tensor in the layout's order."""
 
     difference: Vector
     along: float
     """<difference, gradient> / norm."""
     norm: float
+    tensor_norms: tuple[float, ...]
     noise: float | None = None
     tensor_noise: tuple[float, ...] = ()
 
@@ -47,11 +54,10 @@ class DriftSample:
         norm = float(np.linalg.norm(recomputed))
         difference = committed - recomputed
         along = float(np.dot(difference, recomputed)) / norm if norm else 0.0
-        sample = cls(difference.astype(np.float32), along, norm)
+        sample = cls(difference.astype(np.float32), along, norm, _by_tensor(recomputed, layout))
         if noise is None:
             return sample
-        tensors = tuple(float(np.linalg.norm(noise[where])) for where in layout.slices.values())
-        return replace(sample, noise=float(np.linalg.norm(noise)), tensor_noise=tensors)
+        return replace(sample, noise=float(np.linalg.norm(noise)), tensor_noise=_by_tensor(noise, layout))
 
 
 @dataclass(frozen=True)
@@ -73,32 +79,39 @@ class DriftVerdict:
         return {**vars(self), "magnitude": self.magnitude if math.isfinite(self.magnitude) else None}
 
 
-def judge_drift(samples: Sequence[DriftSample], sigmas: float, layout: Layout) -> DriftVerdict:
+def noise_steps(steps: Sequence[int]) -> frozenset[int]:
+    """The sampled steps on which a verifier measures its own rounding: first, middle and last, because gradients and
+    their noise change as training goes on."""
+    return frozenset({steps[0], steps[len(steps) // 2], steps[-1]}) if steps else frozenset()
+
+
+def judge_drift(samples: Sequence[DriftSample], training: TrainingSection, layout: Layout) -> DriftVerdict:
     """Judge all sampled steps of one trainer's round, in step order. Raises ValueError if no sample measured noise."""
     measured = [sample for sample in samples if sample.noise is not None]
     if not measured:
         raise ValueError("the drift test needs the verifier's own rounding noise on at least one sample")
     count = len(samples)
-    allowance = 1.0 + sigmas / math.sqrt(count)
+    allowance = 1.0 + training.drift_sigmas / math.sqrt(count)
+    unit = _root_mean_square([sample.norm for sample in samples])
     noise = _root_mean_square([sample.noise or 0.0 for sample in measured])
+    limit = allowance * max(noise, STEADY_SHARE * training.bound_total * unit)
     total, squares = _sums(samples, layout)
     steady = _steady(total, sum(squares.values()), count)
     along = abs(sum(sample.along for sample in samples)) / count
-    sizes = {
-        "in one direction": _share(steady, allowance * noise),
-        "along the gradient": _share(along, allowance * noise),
-    }
+    sizes = {"in one direction": _share(steady, limit), "along the gradient": _share(along, limit)}
     for number, (name, where) in enumerate(layout.slices.items()):
-        own = _root_mean_square([sample.tensor_noise[number] for sample in measured])
+        # A tensor without gradient (LoRA's A in the first step) has no noise to measure there.
+        own = _root_mean_square([s.tensor_noise[number] for s in measured if s.tensor_norms[number]])
         floor = NOISE_FLOOR * noise * math.sqrt((where.stop - where.start) / layout.size)
+        honest = STEADY_SHARE * training.bound_tensor * _root_mean_square([s.tensor_norms[number] for s in samples])
         size = _steady(total[where], squares[name], count)
-        sizes[f"in one direction in {name}"] = _share(size, allowance * max(own, floor))
+        sizes[f"in one direction in {name}"] = _share(size, allowance * max(own, floor, honest))
     where_, magnitude = max(sizes.items(), key=lambda item: item[1])
     if magnitude <= 1.0:
         message = f"over {count} steps the differences look like rounding"
     else:
         message = f"over {count} steps the gradients lean {where_}, {magnitude:.3g} times what rounding explains"
-    unit = _root_mean_square([sample.norm for sample in samples]) or 1.0
+    unit = unit or 1.0
     return DriftVerdict(
         magnitude <= 1.0, message, count, magnitude, where_, steady / unit, along / unit, noise / unit
     )  # fmt: skip
@@ -128,5 +141,10 @@ def _share(size: float, limit: float) -> float:
     return size / limit
 
 
+def _by_tensor(values: Wide, layout: Layout) -> tuple[float, ...]:
+    return tuple(float(np.linalg.norm(values[where])) for where in layout.slices.values())
+
+
 def _root_mean_square(values: Sequence[float]) -> float:
-    return math.sqrt(sum(value**2 for value in values) / len(values))
+    """0 without values."""
+    return math.sqrt(sum(value**2 for value in values) / max(len(values), 1))

@@ -74,7 +74,7 @@ def test_honest_steps_pass_and_made_up_ones_fail_in_groups(bert_folder: Path, tm
     assert all(verdict.accepted for verdict in verdicts), [verdict.message for verdict in verdicts]
     verdicts[0] = judge.judge_step(openings[0], 0, round_.replay_context)
     if samples := [verdict.drift for verdict in verdicts if verdict.drift]:
-        assert judge_drift(samples, round_.spec.training.drift_sigmas, round_.bench.layout).accepted
+        assert judge_drift(samples, round_.spec.training, round_.bench.layout).accepted
 
     made_up = (openings[2].gradient * np.float32(1.001)).astype(np.float32)
     tampered, context = recommitted(round_, with_next_state(round_, replace(openings[2], gradient=made_up)))

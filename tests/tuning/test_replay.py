@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from protocol import merkle
 from protocol.rows import Shard
+from protocol.spec import TrainingSection
 from protocol.state import Layout, component_root
 from protocol.transcript import Record, StepOpening, serialize_opening
 from protocol.types import Digest32
 from tests.tuning.rehearsal import Rehearsal, context_for, minimal_spec, rehearse, some_rows
-from tuning.drift import DriftSample, judge_drift
+from tuning.drift import DriftSample, judge_drift, noise_steps
 from tuning.replay import Judge, ReplayContext, StepVerdict
 from tuning.replay_pool import ReplayJob, replay_many
 
@@ -391,45 +392,63 @@ def test_steady_push_inside_the_bound_is_caught_by_the_drift_test(bounded_round:
 
     verdicts = verdicts_under(bounded_round, steered)
     assert all(verdict.accepted for verdict in verdicts), "each single step is inside the bound"
-    drift = judge_drift([v.drift for v in verdicts if v.drift], bounded_round.spec.training.drift_sigmas, layout)
+    drift = judge_drift([v.drift for v in verdicts if v.drift], bounded_round.spec.training, layout)
     assert not drift.accepted
     assert "one direction" in drift.message
 
     honest = verdicts_under(bounded_round, lambda opening: (opening, bounded_round.replay_context))
-    assert judge_drift([v.drift for v in honest if v.drift], bounded_round.spec.training.drift_sigmas, layout).accepted
+    assert judge_drift([v.drift for v in honest if v.drift], bounded_round.spec.training, layout).accepted
 
 
 FLAT = Layout.of({"large": (1900,), "small": (100,)})
+TRAINING = TrainingSection(steps=1000, batch_size=1, numeric="bounded")
 
 
 def drift_sample(generator: np.random.Generator, along: float = 0.0, small: float = 0.0) -> DriftSample:
     """Rounding noise of 1e-6, a tenth of it in the small tensor, plus pushes."""
     scale = np.where(np.arange(2000) < 1900, 1e-6 / np.sqrt(1900), 1e-7 / np.sqrt(100))
-    gradient = generator.standard_normal(2000)
+    gradient = generator.standard_normal(2000) * np.where(np.arange(2000) < 1900, 1.0, 0.04)
     gradient /= np.linalg.norm(gradient)
     difference = generator.standard_normal(2000) * scale + along * gradient
     difference[1900:] += small / 10
-    return DriftSample(difference.astype(np.float32), float(difference @ gradient), 1.0, 1e-6, (1e-6, 1e-7))
+    along_ = float(difference @ gradient)
+    return DriftSample(difference.astype(np.float32), along_, 1.0, (1.0, 0.01), 1e-6, (1e-6, 1e-7))
 
 
 def test_drift_along_a_turning_gradient_is_seen() -> None:
     generator = np.random.default_rng(3)
-    assert judge_drift([drift_sample(generator) for _ in range(40)], 6.0, FLAT).accepted
-    leaning = judge_drift([drift_sample(generator, along=4e-6) for _ in range(40)], 6.0, FLAT)
+    assert judge_drift([drift_sample(generator) for _ in range(40)], TRAINING, FLAT).accepted
+    leaning = judge_drift([drift_sample(generator, along=4e-6) for _ in range(40)], TRAINING, FLAT)
     assert not leaning.accepted
     assert "along the gradient" in leaning.message
 
 
 def test_drift_that_drowns_in_the_whole_is_seen_in_its_tensor() -> None:
-    leaning = judge_drift([drift_sample(np.random.default_rng(i), small=3e-7) for i in range(40)], 6.0, FLAT)
+    leaning = judge_drift([drift_sample(np.random.default_rng(i), small=3e-7) for i in range(40)], TRAINING, FLAT)
     assert leaning.steady < leaning.noise
     assert not leaning.accepted
     assert leaning.where == "in one direction in small"
 
 
+def test_coarser_rounding_of_another_machine_is_no_drift() -> None:
+    """One MKL code path rounds some batches ten times as coarsely as another, always in the same direction."""
+    coarse = [drift_sample(np.random.default_rng(i), small=3e-7) for i in range(40)]
+    calibrated = TRAINING.model_copy(update={"bound_tensor": 1e-3})  # what calibration gives where that is so
+    assert judge_drift(coarse, calibrated, FLAT).accepted
+    assert not judge_drift(
+        [drift_sample(np.random.default_rng(i), small=3e-6) for i in range(40)], calibrated, FLAT
+    ).accepted
+
+
+def test_noise_is_measured_over_the_whole_round() -> None:
+    assert noise_steps((0, 3, 8, 20, 99)) == {0, 8, 99}
+    assert noise_steps((0,)) == {0}
+    assert noise_steps(()) == frozenset()
+
+
 def test_drift_needs_a_yardstick() -> None:
     with pytest.raises(ValueError, match="noise"):
-        judge_drift([DriftSample(np.zeros(2000, np.float32), 0.0, 1.0)], 6.0, FLAT)
+        judge_drift([DriftSample(np.zeros(2000, np.float32), 0.0, 1.0, (1.0, 0.01))], TRAINING, FLAT)
 
 
 # Many replays
