@@ -24,6 +24,7 @@ from protocol._spec_errors import explain
 from protocol.documents import Document, Record
 from protocol.encoding import canonical_json
 from protocol.errors import EncodingError, SpecError
+from protocol.federation import FederationSection, ModelSource
 from protocol.types import AmountField, DigestField
 
 __all__ = [
@@ -51,7 +52,6 @@ __all__ = [
 MAX_SPEC_BYTES = 256 * 1024
 MAX_BUDGET = 2**88 - 1
 MAX_STAKE = 2**96 - 1
-MODEL_SOURCE = r"^(package:[\w.\-]+(/[\w.\-]+)*|path:.+|hub:[\w.\-/]+@[\w.\-]+)$"
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Scalar = bool | int | float | str
@@ -87,12 +87,10 @@ class TaskSection(Record):
 
 
 class ModelSection(Record):
-    """The base model. `source`: `package:<distribution>/<folder>`, `path:<folder>` or `hub:<org>/<name>@<revision>`."""
+    """The base model, as trainers hold it."""
 
     kind: Literal["sequence-classification", "causal-lm", "image-classification"]
-    source: Annotated[
-        str, StringConstraints(pattern=r"^(package:[\w.\-]+(/[\w.\-]+)*|path:.+|hub:[\w.\-/]+@[\w.\-]+)$")
-    ]
+    source: ModelSource
     weights_digest: DigestField
     num_labels: Count = 0
     max_tokens: Positive
@@ -295,6 +293,7 @@ class TaskSpec(Document, kind="task", max_bytes=MAX_SPEC_BYTES):
     rewards: RewardsSection
     verification: VerificationSection
     phases: PhasesSection
+    federation: FederationSection | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -308,7 +307,16 @@ class TaskSpec(Document, kind="task", max_bytes=MAX_SPEC_BYTES):
             raise ValueError("optimizer.warmup_steps exceeds training.steps")
         if not 1 <= self.rewards.budget_per_round <= MAX_BUDGET:
             raise ValueError("rewards.budget_per_round must lie between 1 and 2^88-1, as the contract keeps it")
+        if self.federation is not None:
+            self._check_federation(self.federation)
         return self
+
+    def _check_federation(self, federation: FederationSection) -> None:
+        first = federation.emulators[0]
+        if (self.model.source, self.model.weights_digest) != (first.source, first.weights_digest):
+            raise ValueError("model must name the first of federation.emulators, which trainers hold")
+        if federation.server and not federation.server_paid and self.rewards.floor_bps:
+            raise ValueError("rewards.floor_bps pays every accepted trainer, so federation.server cannot go unpaid")
 
 
 def load_spec(path: Path | str) -> TaskSpec:

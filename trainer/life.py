@@ -37,6 +37,8 @@ from protocol.transcript import Record
 from protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from trainer.conduct import Conduct, RoundWork
 from tuning.codecs import EncodedDelta
+from tuning.emulators.fetching import fetch_emulators
+from tuning.federation import as_held_by
 from tuning.optimizers import constants_root
 from tuning.step import RoundContext
 from tuning.training import TrainedRound
@@ -70,7 +72,8 @@ class Trainer:
         self.params, self.spec = terms.view.params, terms.spec
         self.shard = Shard(rows, self.secret.derive("rows", *(_number(task_id),)))
         report("loading", "loading the model")
-        self.bench = Workbench.from_spec(self.spec)
+        fetch_emulators(store, self.spec, self.account)
+        self.bench = Workbench.from_spec(as_held_by(self.spec, self.account))
         self._check_terms()
         self.money = Money(gateway.token(self.params.token))
         self.log = TaskLog(gateway.connection, [gateway.trainers.address], task_id)

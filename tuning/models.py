@@ -29,15 +29,24 @@ from protocol.encoding import sha256 as sha256_of
 from protocol.spec import ModelSection
 from protocol.types import Digest32, hex_of
 from tuning._quiet import quiet
+from tuning.emulators.layers import LAYERS_KEY, number_as_in_full_model
 from tuning.errors import ModelError
 from tuning.precision import Precision, computing_in, dtype_of
 from tuning.randomness import normal
 
-__all__ = ["BaseModel", "cache_folder", "load_base", "resolve_source", "weights_digest"]
+__all__ = [
+    "TOKENISER_FILES",
+    "BaseModel",
+    "cache_folder",
+    "emulator_folder",
+    "load_base",
+    "resolve_source",
+    "weights_digest",
+]
 
 _WEIGHTS_DOMAIN = b"deltaproof/weights/v1\x00"
 _IGNORED_CONFIG_KEYS = ("_name_or_path", "transformers_version")
-_TOKENISER_FILES = (
+TOKENISER_FILES = (
     "added_tokens.json",
     "chat_template.jinja",
     "merges.txt",
@@ -73,11 +82,17 @@ def cache_folder() -> Path:
     return Path(root) / "deltaproof" / "models"
 
 
+def emulator_folder(sha256_hex: str) -> Path:
+    """Where the emulator with this file digest is expanded to."""
+    return cache_folder() / "emulators" / sha256_hex
+
+
 def resolve_source(source: str) -> Path:
     """The folder of a base model. Raises ModelError if it is not there.
 
     `package:<name>/<folder>` is a folder inside an installed Python package, `path:<folder>` a local one,
-    `hub:<org>/<name>@<revision>` a Hugging Face model, taken from the local cache when it is there.
+    `hub:<org>/<name>@<revision>` a Hugging Face model, taken from the local cache when it is there,
+    `emulator:<sha256>` an emulator that was expanded from its file (`tuning.emulators`).
     """
     kind, _, where = source.partition(":")
     match kind:
@@ -87,8 +102,12 @@ def resolve_source(source: str) -> Path:
             folder = Path(where).expanduser()
         case "hub":
             folder = _from_hub(where)
+        case "emulator":
+            folder = emulator_folder(where)
+            if not folder.is_dir():
+                raise ModelError(f"{source} is not here yet: trainers and verifiers fetch it from the task's store")
         case _:
-            raise ModelError(f"model source {source!r}: expected package:, path: or hub:")
+            raise ModelError(f"model source {source!r}: expected package:, path:, hub: or emulator:")
     if not (folder / "config.json").is_file():
         raise ModelError(f"model source {source!r}: no config.json in {folder}")
     return folder
@@ -138,6 +157,8 @@ def load_base(section: ModelSection, seed: bytes, precision: Precision, device: 
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"base model {section.source} does not load as {section.kind}: {error}") from error
     _fill_missing(model, sorted(report["missing_keys"]), seed)
+    if (layers := getattr(model.config, LAYERS_KEY, None)) is not None:
+        number_as_in_full_model(model, layers)
     model.requires_grad_(False)
     model.config.use_cache = False
     return BaseModel(model.eval().to(device=device, dtype=dtype_of(precision)), tokenizer, folder)
@@ -192,7 +213,7 @@ def _described_files(folder: Path) -> Iterator[tuple[str, bytes]]:
     for key in _IGNORED_CONFIG_KEYS:
         config.pop(key, None)
     yield "config.json", sha256_of(canonical_json(config))
-    for name in _TOKENISER_FILES:
+    for name in TOKENISER_FILES:
         if (folder / name).is_file():
             yield name, sha256_of((folder / name).read_bytes())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from tuning._products import LowRankPair
 from tuning.codecs import DeltaCodec, create_codec
 from tuning.comparison import RowNorms
 from tuning.data import make_batch
+from tuning.emulators.layers import hidden
 from tuning.errors import CodecError, ModelError
 from tuning.loss import loss_sum
 from tuning.methods import Method, create_method
@@ -71,7 +72,7 @@ class Workbench:
             if method.calibrated:
                 method.calibrate(load_base(spec.model, spec.method.seed, "float64"), spec.model)
             base = load_base(spec.model, spec.method.seed, precision, device)
-            with computing_in(precision):
+            with computing_in(precision), _tuned_layers(base.model, spec):
                 model = method.attach(base.model, spec.model.kind, spec.method.seed).to(device)
         model.train(spec.training.dropout)
         trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -186,6 +187,11 @@ class Workbench:
         `PeftModel.from_pretrained` as well."""
         self.load(theta)
         self.method.export(self.model, folder, self.spec.model.source)
+
+
+def _tuned_layers(base: nn.Module, spec: TaskSpec) -> AbstractContextManager[None]:
+    """Where a method may attach: everywhere, or in a federation's adapter layers and outside of layers."""
+    return nullcontext() if spec.federation is None else hidden(base, spec.federation.adapter_layers)
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:

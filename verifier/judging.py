@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from protocol.attestation import CheckRecord, TrainerFinding
 from protocol.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge
 from protocol.settlement import Verdict
-from protocol.spec import TaskSpec
+from protocol.spec import TaskSpec, TrainingSection
 from protocol.state import Layout, Vector
 from protocol.store import ArtifactStore
 from protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, StepIndex, TaskId, address_bytes, hex_of
 from tuning.deltas import CommittedDelta, fetch_delta
-from tuning.drift import DriftSample, judge_drift
+from tuning.drift import DriftSample, judge_drift, noise_steps
+from tuning.federation import Judges
 from tuning.replay import Judge, ReplayContext, StepVerdict
 from tuning.step import RoundContext
 
 __all__ = ["Judgement", "RoundFacts", "Submission", "judge_submission"]
 
-THOROUGH_STEPS = 3
-"""Sampled steps of each trainer whose rounding noise is measured in float64 (bounded mode)."""
 SUBMISSION = -1
 """Stands for the step in checks on a whole submission."""
 UNBOUNDED = 1e300
@@ -66,7 +65,7 @@ class Judgement:
 
 
 def judge_submission(
-    judge: Judge,
+    judges: Judges,
     store: ArtifactStore,
     facts: RoundFacts,
     submission: Submission,
@@ -77,7 +76,7 @@ def judge_submission(
 
     Raises StoreUnavailable: an unreachable store is nobody's fault.
     """
-    spec = judge.spec
+    spec = judges.spec
     if submission.delta_digest is None or submission.transcript_root is None:
         return _without_adapter(submission, Verdict.UNREVEALED, "reveal", "committed, but revealed nothing")
     if problem := enrolment_problem(spec, submission):
@@ -85,6 +84,7 @@ def judge_submission(
     if submission.error_root is None:
         message = "the delta of the round before, which names the error-feedback memory, is not in the store"
         return _without_adapter(submission, Verdict.WITHHELD, "delta", message)
+    judge = judges.of(submission.trainer)
     try:
         delta = fetch_delta(store, judge.reference, training_context(facts, submission), submission.delta_digest)
     except UNUSABLE as error:
@@ -109,6 +109,7 @@ def _replay(
     root = Digest32(context.transcript_root)
     checks: list[CheckRecord] = []
     samples: list[DriftSample] = []
+    thorough = noise_steps(steps)
     for step in steps:
         try:
             opening = store.get_opening(root, StepIndex(step), limits)
@@ -116,7 +117,7 @@ def _replay(
             message = str(error)[:2000]
             checks.append(CheckRecord(step=step, check="opening", passed=False, measured=0.0, message=message))
             return Verdict.WITHHELD, checks
-        verdict = judge.judge_step(opening, step, context, thorough=len(samples) < THOROUGH_STEPS)
+        verdict = judge.judge_step(opening, step, context, thorough=step in thorough)
         progress(verdict)
         checks.append(_record(verdict))
         if not verdict.accepted:
@@ -124,13 +125,15 @@ def _replay(
         if verdict.drift is not None:
             samples.append(verdict.drift)
     if samples:
-        checks.append(_drift_check(samples, spec.training.drift_sigmas, layout))
+        checks.append(_drift_check(samples, spec.training, layout))
     passed = all(check.passed for check in checks)
     return Verdict.ACCEPTED if passed else Verdict.REJECTED, checks
 
 
 def enrolment_problem(spec: TaskSpec, submission: Submission) -> str | None:
-    """Why the trainer's data does not fit the task, if it does not."""
+    """Why the trainer or its data does not fit the task, if it does not."""
+    if spec.federation is not None and spec.federation.emulator_of(submission.trainer) is None:
+        return "the task assigns its emulators to others"
     if submission.data_rows < spec.data.min_rows:
         return f"enrolled {submission.data_rows} rows where the task asks for {spec.data.min_rows}"
     if spec.data.roots and submission.data_root not in spec.data.roots:
@@ -166,9 +169,9 @@ def training_context(facts: RoundFacts, submission: Submission) -> RoundContext:
     )
 
 
-def _drift_check(samples: Sequence[DriftSample], sigmas: float, layout: Layout) -> CheckRecord:
+def _drift_check(samples: Sequence[DriftSample], training: TrainingSection, layout: Layout) -> CheckRecord:
     """Bounded mode: what every step alone may hide, all of them together must not show."""
-    drift = judge_drift(samples, sigmas, layout)
+    drift = judge_drift(samples, training, layout)
     worst = max(drift.steady, drift.along)
     return CheckRecord(step=SUBMISSION, check="drift", passed=drift.accepted, measured=worst, message=drift.message)
 

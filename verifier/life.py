@@ -26,8 +26,9 @@ from protocol.secrets import HomeSecret
 from protocol.settlement import SettlementProposal, scores_tree, verdicts_digest
 from protocol.store import ArtifactStore
 from protocol.types import Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
-from tuning.replay import Judge, StepVerdict
-from tuning.workbench import Workbench
+from tuning.emulators.fetching import fetch_emulators
+from tuning.federation import Judges, scoring_bench
+from tuning.replay import StepVerdict
 from verifier.closing import close_round
 from verifier.judging import Judgement, RoundFacts, Submission, judge_submission
 from verifier.quorum import QuorumDesk
@@ -63,8 +64,9 @@ class Verifier:
         self.params, self.spec = terms.view.params, terms.spec
         self.stake = stake or self.params.stakes.verifier_stake
         report("loading", "loading the model")
-        self.judge = Judge.from_spec(self.spec)
-        self.scoring_bench = Workbench.from_spec(self.spec, precision="float32")
+        fetch_emulators(store, self.spec)
+        self.judges = Judges(self.spec)
+        self.scoring_bench = scoring_bench(self.spec)
         self.log = TaskLog(gateway.connection, [gateway.tasks.address, gateway.trainers.address,
                                                 gateway.verifiers.address], task_id)  # fmt: skip
         self.quorum = QuorumDesk(gateway, store, task_id, self.spec, self.log, self.key, report)
@@ -233,7 +235,7 @@ class Verifier:
             self.report("replayed", f"round {round_}: replayed {short} {verdict.message}", round=round_)
 
         facts = RoundFacts(self.task_id, round_, view.start_digest, view.order_seed)
-        judgement = judge_submission(self.judge, self.store, facts, submission, steps, progress)
+        judgement = judge_submission(self.judges, self.store, facts, submission, steps, progress)
         if failure := judgement.finding.failure():
             verdict = judgement.finding.verdict.name.lower()
             message = f"round {round_}: {short} {verdict}: {failure.message}"

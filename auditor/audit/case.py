@@ -22,7 +22,7 @@ from protocol.types import ZERO_DIGEST, Address, Digest32
 from protocol.validation import ValidationSet
 
 if TYPE_CHECKING:
-    from tuning.replay import Judge
+    from tuning.federation import Judges
     from tuning.workbench import Workbench
 
 __all__ = ["Artifacts", "AuditOptions", "RoundCase", "TaskCase", "unopened"]
@@ -101,11 +101,11 @@ class TaskCase:
             return None
 
     @cached_property
-    def judge(self) -> Judge:
+    def judges(self) -> Judges:
         """What replays run on. Raises TuningError."""
         if self.spec is None:
             raise ValueError("no spec, no model")
-        return _judge(self.spec.to_document())
+        return _judges(self.spec.to_document())
 
     @cached_property
     def scoring_bench(self) -> Workbench:
@@ -116,18 +116,18 @@ class TaskCase:
 
 
 @lru_cache(maxsize=4)
-def _judge(spec: bytes) -> Judge:
+def _judges(spec: bytes) -> Judges:
     """A model is loaded once per process, however many audits it serves."""
-    from tuning.replay import Judge
+    from tuning.federation import Judges
 
-    return Judge.from_spec(TaskSpec.from_document(spec))
+    return Judges(TaskSpec.from_document(spec))
 
 
 @lru_cache(maxsize=4)
 def _bench(spec: bytes) -> Workbench:
-    from tuning.workbench import Workbench
+    from tuning.federation import scoring_bench
 
-    return Workbench.from_spec(TaskSpec.from_document(spec), precision="float32")
+    return scoring_bench(TaskSpec.from_document(spec))
 
 
 @dataclass(frozen=True)

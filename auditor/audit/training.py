@@ -250,7 +250,7 @@ def run_replay(case: RoundCase, replay: Replay) -> Check:
         return replay.subject.that(replay.name, problem is not None, "rejected for its data, which fits the task")
     facts = RoundFacts(case.facts.task.id, case.facts.number, case.facts.start_digest, case.facts.order_seed)
     try:
-        found = judge_submission(case.task.judge, case.artifacts.store, facts, submission, replay.steps).finding
+        found = judge_submission(case.task.judges, case.artifacts.store, facts, submission, replay.steps).finding
     except StoreUnavailable as error:
         return replay.subject.unchecked(replay.name, str(error))
     if replay.expected is Verdict.WITHHELD and found.verdict is Verdict.ACCEPTED:

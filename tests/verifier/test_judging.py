@@ -13,7 +13,7 @@ from protocol.store import ArtifactStore, open_store
 from protocol.types import Digest32, RoundIndex, TaskId, address
 from tests.tuning.rehearsal import Rehearsal, minimal_spec, rehearse
 from trainer.conduct import RoundWork, SkipHalf
-from tuning.replay import Judge
+from tuning.federation import Judges
 from verifier.judging import Judgement, RoundFacts, Submission, judge_submission
 
 STEPS = (0, 2, 5)
@@ -48,7 +48,7 @@ def submission(rehearsal: Rehearsal) -> Submission:
 
 @pytest.fixture
 def judged(rehearsal: Rehearsal, store: ArtifactStore) -> Callable[[Submission], Judgement]:
-    judge = Judge.from_spec(rehearsal.spec)
+    judges = Judges(rehearsal.spec)
     context = rehearsal.context
     facts = RoundFacts(
         TaskId(context.task_id),
@@ -56,7 +56,7 @@ def judged(rehearsal: Rehearsal, store: ArtifactStore) -> Callable[[Submission],
         Digest32(context.start_digest),
         Digest32(context.order_seed),
     )
-    return lambda submission: judge_submission(judge, store, facts, submission, STEPS)
+    return lambda submission: judge_submission(judges, store, facts, submission, STEPS)
 
 
 def test_honest_submission_is_accepted_with_its_adapter(

@@ -1,0 +1,76 @@
+"""Whose model a task is computed on: each trainer's emulator for replays, the full model for values."""
+
+from __future__ import annotations
+
+from protocol.spec import TaskSpec
+from protocol.types import Address
+from tuning.errors import MethodError, ModelError
+from tuning.replay import Judge
+from tuning.workbench import Workbench
+
+__all__ = ["Judges", "as_held_by", "check_plug_in", "plugged", "scoring_bench"]
+
+
+def as_held_by(spec: TaskSpec, trainer: Address) -> TaskSpec:
+    """The spec with the model that this trainer holds. Raises ModelError if the task gives it none."""
+    if spec.federation is None:
+        return spec
+    emulator = spec.federation.emulator_of(trainer)
+    if emulator is None:
+        raise ModelError(f"this task assigns its emulators to trainers, and none to {trainer}")
+    return _with_model(spec, emulator.source, emulator.weights_digest)
+
+
+def plugged(spec: TaskSpec) -> TaskSpec:
+    """The spec with the model that values are measured on: the full one."""
+    if spec.federation is None:
+        return spec
+    return _with_model(spec, spec.federation.source, spec.federation.weights_digest)
+
+
+def scoring_bench(spec: TaskSpec) -> Workbench:
+    """What values are measured on, in float32. Raises ModelError if the full model is not here."""
+    try:
+        return Workbench.from_spec(plugged(spec), precision="float32")
+    except ModelError as error:
+        if spec.federation is None:
+            raise
+        raise ModelError(
+            f"values of this task are measured on the full model {spec.federation.source}, which only those who may "
+            f"hold it can do: {error}. Replays need no more than the emulator: `deltaproof audit` does them."
+        ) from error
+
+
+def check_plug_in(emulator: Workbench, full: Workbench) -> None:
+    """Raises MethodError unless what is tuned on the emulator is the same in the full model."""
+    if emulator.method.calibrated:
+        raise MethodError(
+            f"{emulator.spec.method.name} chooses what it tunes by the model's own weights; no emulator has them"
+        )
+    if emulator.layout != full.layout:
+        ours, theirs = set(emulator.layout.names), set(full.layout.names)
+        example = min(ours ^ theirs, default="tensors of other shapes")
+        raise MethodError(f"{emulator.spec.method.name} tunes other tensors in the full model, such as {example}")
+    if emulator.start.tobytes() != full.start.tobytes():
+        raise MethodError(f"{emulator.spec.method.name} starts from other values in the full model")
+
+
+class Judges:
+    """Judges by trainer: one for each emulator, loaded when it is first needed."""
+
+    def __init__(self, spec: TaskSpec, device: str = "cpu") -> None:
+        self.spec, self.device = spec, device
+        self._loaded: dict[bytes, Judge] = {}
+
+    def of(self, trainer: Address) -> Judge:
+        """Raises ModelError, MethodError or NarrowingError, like `Judge.from_spec`."""
+        spec = as_held_by(self.spec, trainer)
+        key = bytes(spec.model.weights_digest)
+        if key not in self._loaded:
+            self._loaded[key] = Judge.from_spec(spec, self.device)
+        return self._loaded[key]
+
+
+def _with_model(spec: TaskSpec, source: str, digest: bytes) -> TaskSpec:
+    # Not validated again: a spec whose model is not its first emulator exists in memory only.
+    return spec.model_copy(update={"model": spec.model.model_copy(update={"source": source, "weights_digest": digest})})
