@@ -17,7 +17,6 @@ from protocol.types import Address, AddressField, DigestField
 __all__ = [
     "MAX_EMULATOR_BYTES",
     "Assignment",
-    "ControlSection",
     "EmulatorSection",
     "FederationSection",
     "Fidelity",
@@ -95,22 +94,6 @@ class Assignment(Record):
     emulator: _Name
 
 
-class ControlSection(Record):
-    """Why a round has the knobs that it has: the policy, what it saw and what it chose."""
-
-    policy_digest: DigestField
-    """Of the policy, in the store as a blob."""
-    trace_seed: DigestField
-    """Of the simulated devices."""
-    step: Annotated[int, Field(ge=0, lt=2**32)]
-    """Round of the federation, from 0."""
-    observation: Annotated[tuple[float, ...], Field(max_length=4096)]
-    action: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**16)], ...], Field(max_length=256)]
-    """Chosen index on each branch."""
-    previous_task: Annotated[int, Field(ge=0)] = 0
-    """The task of the round before; 0 for none."""
-
-
 class FederationSection(Record):
     """The full model, who must hold it, and what others get instead."""
 
@@ -128,10 +111,6 @@ class FederationSection(Record):
     """The first is the task's `model`; trainers who are not assigned another work on it."""
     assignments: Annotated[tuple[Assignment, ...], Field(max_length=4096)] = ()
     """If any are given, nobody else takes part."""
-    server: AddressField | None = None
-    """The owner's own trainer, if it takes part."""
-    server_paid: bool = False
-    control: ControlSection | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -166,7 +145,3 @@ class FederationSection(Record):
             return self.emulators[0]
         named = {assignment.trainer: assignment.emulator for assignment in self.assignments}
         return next((e for e in self.emulators if e.name == named.get(trainer)), None)
-
-    def unpaid(self, trainer: Address) -> bool:
-        """Whether this is the server, taking part without pay."""
-        return trainer == self.server and not self.server_paid

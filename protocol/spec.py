@@ -315,8 +315,6 @@ class TaskSpec(Document, kind="task", max_bytes=MAX_SPEC_BYTES):
         first = federation.emulators[0]
         if (self.model.source, self.model.weights_digest) != (first.source, first.weights_digest):
             raise ValueError("model must name the first of federation.emulators, which trainers hold")
-        if federation.server and not federation.server_paid and self.rewards.floor_bps:
-            raise ValueError("rewards.floor_bps pays every accepted trainer, so federation.server cannot go unpaid")
 
 
 def load_spec(path: Path | str) -> TaskSpec:

@@ -165,19 +165,10 @@ def test_trainer_without_an_assignment_holds_no_model(full: FullModel) -> None:
         as_held_by(assigned, other)  # type: ignore[arg-type]
 
 
-def test_unpaid_server_and_floor_contradict(full: FullModel) -> None:
-    spec = spec_of(full, derive(full, RECIPES["quantised"], ROWS))
-    federation = {**federation_of(spec).model_dump(mode="json"), "server": "0x" + "11" * 20}
-    with pytest.raises(SpecError, match="unpaid"):
-        complete_spec(
-            full.section.source,
-            "sequence-classification",
-            {
-                "": {"federation": federation},
-                "model": {"source": spec.model.source, "weights_digest": hex_of(spec.model.weights_digest)},
-                "rewards": {"floor_bps": 100},
-            },
-        )
+def test_model_that_is_not_the_first_emulator_is_refused(full: FullModel) -> None:
+    federation = federation_of(spec_of(full, derive(full, RECIPES["quantised"], ROWS))).model_dump(mode="json")
+    with pytest.raises(SpecError, match="must name the first"):
+        complete_spec(full.section.source, "sequence-classification", {"": {"federation": federation}})
 
 
 @pytest.mark.parametrize("name", ["quantised", "pruned", "factorised"])
