@@ -7,7 +7,8 @@ names files and never leaves the sponsor's machine:
     validation = "validation.jsonl"   # rows of all rounds, cut into sets of validation.rows
     test = "test.jsonl"               # the final held-out set
 
-Digests that the draft does give are checked, not replaced.
+Digests that the draft does give are checked, not replaced. A draft with `[federation]` says how emulators are made
+(`deltaproof.emulators`) and names one file more, `public`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltaproof.emulators import PreparedFederation, Progress, check_methods, prepare_federation
 from deltaproof.errors import UsageError
 from protocol.rows import read_shard
 from protocol.secrets import HomeSecret
@@ -37,18 +39,23 @@ class PreparedTask:
     start: Vector
     validation: tuple[tuple[ValidationSet, Digest32], ...]
     """Rows and salt of each round's set in order, then of the final test set."""
+    blobs: tuple[bytes, ...] = ()
+    """Of a federation: public rows and emulators, which the sponsor publishes at once."""
 
 
-def prepare_task(path: Path, secret: HomeSecret) -> PreparedTask:
+def prepare_task(path: Path, secret: HomeSecret, progress: Progress = lambda _: None) -> PreparedTask:
     """Complete and check the draft at `path`. The sponsor's `secret` makes the salts, so that a repeat gives the same.
 
-    Raises SpecError or UsageError naming what is wrong, OSError for an unreadable file.
+    Making emulators takes a while; `progress` hears of it. Raises SpecError or UsageError naming what is wrong, OSError
+    for an unreadable file.
     """
     from tuning.models import resolve_source, weights_digest
     from tuning.workbench import Workbench
 
     tables = read_toml(path)
-    validation = _validation_sets(tables, path, secret)
+    sponsor = _sponsor(tables, path)
+    validation = _validation_sets(tables, path, sponsor, secret)
+    federation = _federation(tables, path, sponsor, progress)
     _complete(tables, "validation", "commitments", [hex_of(seal_validation(*item)[0]) for item in validation])
     source = _table(tables, "model").get("source")
     if isinstance(source, str):
@@ -64,19 +71,42 @@ def prepare_task(path: Path, secret: HomeSecret) -> PreparedTask:
             f"{path}: start_digest is {hex_of(draft.start_digest)}, but the method's seed gives {hex_of(digest)}; "
             "remove the key to let it be computed"
         )
-    return PreparedTask(draft.model_copy(update={"start_digest": digest}), start, validation)
+    if federation:
+        check_methods(draft)
+    blobs = federation.blobs if federation else ()
+    return PreparedTask(draft.model_copy(update={"start_digest": digest}), start, validation, blobs)
+
+
+def _sponsor(tables: dict[str, object], path: Path) -> Mapping[str, object]:
+    sponsor = tables.pop("sponsor", None)
+    wanted = SPONSOR_KEYS | ({"public"} if "federation" in tables else set())
+    if not isinstance(sponsor, Mapping):
+        raise UsageError(f"{path}: add a table [sponsor] with the files of the hidden rows: validation and test")
+    if unknown := sorted(set(sponsor) - wanted):
+        raise UsageError(f"{path}: unknown key {unknown[0]!r} in [sponsor]; it has {', '.join(sorted(wanted))}")
+    if missing := sorted(wanted - set(sponsor)):
+        raise UsageError(f"{path}: [sponsor] lacks {missing[0]!r}")
+    return sponsor
+
+
+def _federation(
+    tables: dict[str, object], path: Path, sponsor: Mapping[str, object], progress: Progress
+) -> PreparedFederation | None:
+    """Make the emulators that the draft describes, and complete its tables with them."""
+    if "federation" not in tables:
+        return None
+    model = _table(tables, "model")
+    if "source" in model:
+        raise UsageError(f"{path}: with [federation] leave out model.source: trainers hold the first emulator")
+    made = prepare_federation(_table(tables, "federation"), model, path.parent / str(sponsor["public"]), progress)
+    tables["federation"] = made.federation
+    model.update(made.model)
+    return made
 
 
 def _validation_sets(
-    tables: dict[str, object], path: Path, secret: HomeSecret
+    tables: dict[str, object], path: Path, sponsor: Mapping[str, object], secret: HomeSecret
 ) -> tuple[tuple[ValidationSet, Digest32], ...]:
-    sponsor = tables.pop("sponsor", None)
-    if not isinstance(sponsor, Mapping):
-        raise UsageError(f"{path}: add a table [sponsor] with the files of the hidden rows: validation and test")
-    if unknown := sorted(set(sponsor) - SPONSOR_KEYS):
-        raise UsageError(f"{path}: unknown key {unknown[0]!r} in [sponsor]; it has {', '.join(sorted(SPONSOR_KEYS))}")
-    if missing := sorted(SPONSOR_KEYS - set(sponsor)):
-        raise UsageError(f"{path}: [sponsor] lacks {missing[0]!r}")
     rounds = _whole_number(_table(tables, "rewards").get("rounds"), f"{path}: rewards.rounds")
     size = _whole_number(_table(tables, "validation").get("rows"), f"{path}: validation.rows")
     rows = read_shard(path.parent / str(sponsor["validation"]))

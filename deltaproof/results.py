@@ -17,8 +17,8 @@ from protocol.store import ArtifactStore
 from protocol.types import Address, Digest32, RoundIndex, TaskId, address_bytes
 from tuning.deltas import decode_delta
 from tuning.evaluation import Evaluation, Evaluator
+from tuning.federation import scoring_bench
 from tuning.step import RoundContext
-from tuning.workbench import Workbench
 
 __all__ = ["TaskResults", "task_results"]
 
@@ -46,7 +46,7 @@ def task_results(gateway: Gateway, store: ArtifactStore, task_id: TaskId, out: P
         raise UsageError(
             f"task {task_id} has no held-out set to evaluate on yet; its sponsor shows it after the last round"
         ) from error
-    bench = Workbench.from_spec(spec, precision="float32")
+    bench = scoring_bench(spec)
     size = bench.layout.size
     evaluator = Evaluator(bench, [row.encode() for row in rows.rows])
     final = store.get_tensors(terms.view.adapter_digest, size)

@@ -40,6 +40,8 @@ def create_task(
         raise InsufficientFunds(f"{gateway.account} holds {balance} of the reward token {token.address}, not {fund}")
     store.put_document(prepared.spec)
     store.put_tensors(prepared.start)
+    for blob in prepared.blobs:
+        store.put_blob(blob)
     _keep(prepared, home)
     if fund and token.allowance(gateway.account, gateway.vault.address) < fund:
         token.approve(gateway.vault.address, fund)

@@ -8,7 +8,7 @@ from tuning.errors import MethodError, ModelError
 from tuning.replay import Judge
 from tuning.workbench import Workbench
 
-__all__ = ["Judges", "as_held_by", "check_plug_in", "plugged", "scoring_bench"]
+__all__ = ["Judges", "as_held_by", "check_plug_in", "each_emulator", "plugged", "scoring_bench"]
 
 
 def as_held_by(spec: TaskSpec, trainer: Address) -> TaskSpec:
@@ -39,6 +39,12 @@ def scoring_bench(spec: TaskSpec) -> Workbench:
             f"values of this task are measured on the full model {spec.federation.source}, which only those who may "
             f"hold it can do: {error}. Replays need no more than the emulator: `deltaproof audit` does them."
         ) from error
+
+
+def each_emulator(spec: TaskSpec) -> list[TaskSpec]:
+    """The spec with the model of each of its emulators, in order."""
+    emulators = () if spec.federation is None else spec.federation.emulators
+    return [_with_model(spec, emulator.source, emulator.weights_digest) for emulator in emulators]
 
 
 def check_plug_in(emulator: Workbench, full: Workbench) -> None:

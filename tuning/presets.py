@@ -22,23 +22,29 @@ __all__ = ["Architecture", "complete_spec", "minimal_model"]
 Architecture = Literal["bert", "llama", "vit"]
 
 _SPECIAL = ("<pad>", "<eos>", "<unk>")
-_SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "num_hidden_layers": 2}
+_SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
 
 
-def minimal_model(folder: Path, architecture: Architecture, seed: bytes = bytes(32)) -> Path:
+def minimal_model(folder: Path, architecture: Architecture, seed: bytes = bytes(32), layers: int = 2) -> Path:
     """Write a tiny model with weights from `seed` and, for text, a byte tokeniser; returns `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = {"vocab_size": 256 + len(_SPECIAL), "pad_token_id": 0, "bos_token_id": None, "eos_token_id": 1}
+    sizes: dict[str, Any] = {**_SIZES, "num_hidden_layers": layers}
+    vocabulary: dict[str, Any] = {
+        "vocab_size": 256 + len(_SPECIAL),
+        "pad_token_id": 0,
+        "bos_token_id": None,
+        "eos_token_id": 1,
+    }
     with quiet(), SeededFills(seed):
         match architecture:
             case "bert":
-                config = transformers.BertConfig(**_SIZES, **vocabulary, max_position_embeddings=64)
+                config = transformers.BertConfig(**sizes, **vocabulary, max_position_embeddings=64)
                 model = transformers.BertModel(config)
             case "llama":
-                config = transformers.LlamaConfig(**_SIZES, **vocabulary, num_key_value_heads=2)
+                config = transformers.LlamaConfig(**sizes, **vocabulary, num_key_value_heads=2)
                 model = transformers.LlamaForCausalLM(config)
             case "vit":
-                config = transformers.ViTConfig(**_SIZES, image_size=8, patch_size=4, num_channels=1)
+                config = transformers.ViTConfig(**sizes, image_size=8, patch_size=4, num_channels=1)
                 model = transformers.ViTModel(config)
         model.save_pretrained(folder)
     if architecture != "vit":

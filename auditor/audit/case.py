@@ -102,9 +102,12 @@ class TaskCase:
 
     @cached_property
     def judges(self) -> Judges:
-        """What replays run on. Raises TuningError."""
-        if self.spec is None:
+        """What replays run on. Raises TuningError, or ArtifactError if an emulator is not in the store."""
+        from tuning.emulators.fetching import fetch_emulators
+
+        if self.spec is None or self.artifacts is None:
             raise ValueError("no spec, no model")
+        fetch_emulators(self.artifacts.store, self.spec)
         return _judges(self.spec.to_document())
 
     @cached_property

@@ -49,7 +49,8 @@ def create(
 
     Add a table `[sponsor]` with `validation` and `test`, JSON Lines files of hidden rows. They stay in `--home` until
     `deltaproof sponsor run` shows them, each after the commitments of its round. Digests that the spec leaves out are
-    computed.
+    computed. With a table `[federation]`, emulators of a model that trainers must not hold are made first (minutes for
+    large models): see docs/federation.md.
     """
     from deltaproof.drafts import prepare_task
     from deltaproof.sponsor import create_task
@@ -57,7 +58,7 @@ def create(
     from protocol.secrets import HomeSecret
     from tuning.optimizers import constants_root, constants_table
 
-    prepared = prepare_task(spec, HomeSecret.of(home))
+    prepared = prepare_task(spec, HomeSecret.of(home), lambda line: typer.echo(line, err=True))
     with open_gateway(rpc, contract, key) as gateway:
         params = task_params(
             prepared.spec,

@@ -40,7 +40,7 @@ DRAFT = """
 name = "minimal"
 [model]
 kind = "sequence-classification"
-source = "path:{model}"
+{source}
 num_labels = 2
 max_tokens = 24
 {method}
@@ -79,6 +79,8 @@ window = 10
 [sponsor]
 validation = "validation.jsonl"
 test = "test.jsonl"
+{public}
+{federation}
 """
 LORA = """
 [method]
@@ -198,12 +200,14 @@ def build_world(
     verifiers: int = 3,
     method: str = LORA,
     codec: str = "",
+    federation: str = "",
     model: Path | None = None,
     deployment: Deployment | None = None,
 ) -> World:
     """Deploy, fund a task, and enrol `honest` trainers, one cheat and the verifiers.
 
-    `method` and `codec` are TOML: the spec's tables of the method, and keys of its table of the codec. With a
+    `method`, `codec` and `federation` are TOML: the spec's tables of the method, keys of its table of the codec, the
+    tables of a federation whose full model `model` is. With a
     `deployment` the same people meet again on it, in the same `folder`.
     """
     torch.set_num_threads(1)
@@ -226,7 +230,9 @@ def build_world(
 
     store = open_store(str(folder / "store"))
     sponsor_gateway = gateway(1, deployment)
-    task = _create_task(sponsor_gateway, store, folder, rounds, model, {"method": method, "codec": codec})
+    task = _create_task(
+        sponsor_gateway, store, folder, rounds, model, {"method": method, "codec": codec, "federation": federation}
+    )
     sponsor = Sponsor(
         sponsor_gateway, store, task, folder / "sponsor", silent, trainers=honest + 1, verifiers=verifiers
     )
@@ -253,7 +259,12 @@ def _create_task(
     write_shard(folder / "validation.jsonl", _rows(12 * rounds, seed=100))
     write_shard(folder / "test.jsonl", _rows(12, seed=101))
     draft = folder / "draft.toml"
-    draft.write_text(DRAFT.format(model=model, rounds=rounds, **tables))
+    place = f'source = "path:{model}"'
+    if tables["federation"]:
+        write_shard(folder / "public.jsonl", _rows(6, seed=102))
+        tables = {**tables, "federation": f"[federation]\n{place}\n{tables['federation']}"}
+    source, public = ("", 'public = "public.jsonl"') if tables["federation"] else (place, "")
+    draft.write_text(DRAFT.format(rounds=rounds, source=source, public=public, **tables))
     prepared = prepare_task(draft, HomeSecret.of(folder / "sponsor"))
     params = task_params(
         prepared.spec,

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import transformers
 from safetensors.torch import load_file
 
 from protocol.errors import EncodingError, SpecError
@@ -27,7 +26,6 @@ from tuning.errors import MethodError, ModelError
 from tuning.federation import as_held_by, check_plug_in, plugged
 from tuning.models import emulator_folder, resolve_source, weights_digest
 from tuning.presets import complete_spec, minimal_model
-from tuning.randomness import SeededFills
 from tuning.workbench import Workbench
 
 DEPTH = 6
@@ -42,10 +40,7 @@ RECIPES = {
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> FullModel:
-    folder = minimal_model(tmp_path_factory.mktemp("full") / "model", "bert")
-    config = transformers.BertConfig.from_pretrained(folder, num_hidden_layers=DEPTH)
-    with SeededFills(bytes(32)):
-        transformers.BertModel(config).save_pretrained(folder)
+    folder = minimal_model(tmp_path_factory.mktemp("full") / "model", "bert", layers=DEPTH)
     source = f"path:{folder}"
     section = ModelSection(
         kind="sequence-classification",
