@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -31,6 +31,7 @@ from protocol.types import Digest32, hex_of
 from tuning._quiet import quiet
 from tuning.emulators.layers import LAYERS_KEY, number_as_in_full_model
 from tuning.errors import ModelError
+from tuning.lean_loading import LeanModel, load_lean
 from tuning.precision import Precision, computing_in, dtype_of
 from tuning.randomness import normal
 
@@ -140,28 +141,52 @@ def load_base(section: ModelSection, seed: bytes, precision: Precision, device: 
             f"base model {section.source} has digest {hex_of(found)}; the task names {hex_of(section.weights_digest)}"
         )
     auto_class = getattr(transformers, _AUTO_CLASSES[section.kind])
-    options: dict[str, Any] = {"num_labels": section.num_labels} if section.num_labels else {}
-    with quiet(), computing_in("float64"):
+    model: Any
+    with quiet():
         try:
-            model, report = auto_class.from_pretrained(
-                folder,
-                dtype=torch.float64,
-                attn_implementation="eager",  # fused attention hides its dropout and rounds differently per device
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-                **options,
-            )
+            lean = _lean(auto_class, folder, section) if precision == "float32" and device == "cpu" else None
+            model, missing = (lean.model, lean.lacks) if lean else _whole(auto_class, folder, section)
             tokenizer = None if section.kind == "image-classification" else _load_tokenizer(folder)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"base model {section.source} does not load as {section.kind}: {error}") from error
-    _fill_missing(model, sorted(report["missing_keys"]), seed)
+    _fill_missing(model, missing, seed)
     if (layers := getattr(model.config, LAYERS_KEY, None)) is not None:
         number_as_in_full_model(model, layers)
     model.requires_grad_(False)
     model.config.use_cache = False
     return BaseModel(model.eval().to(device=device, dtype=dtype_of(precision)), tokenizer, folder)
+
+
+def _options(section: ModelSection) -> dict[str, Any]:
+    return {
+        "dtype": torch.float64,
+        "attn_implementation": "eager",  # fused attention hides its dropout and rounds differently per device
+        "trust_remote_code": False,
+        **({"num_labels": section.num_labels} if section.num_labels else {}),
+    }
+
+
+def _whole(auto_class: Any, folder: Path, section: ModelSection) -> tuple[Any, tuple[str, ...]]:
+    """The model in float64, and the names of the parameters that its weights lack."""
+    with computing_in("float64"):
+        model, report = auto_class.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, output_loading_info=True, **_options(section)
+        )
+    return model, tuple(sorted(report["missing_keys"]))
+
+
+def _lean(auto_class: Any, folder: Path, section: ModelSection) -> LeanModel | None:
+    """The same for who needs it in float32 only."""
+    options = _options(section)
+    labels = {"num_labels": options.pop("num_labels")} if section.num_labels else {}
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **labels)
+
+    def build() -> nn.Module:
+        with computing_in("float64"):
+            model: nn.Module = auto_class.from_config(config, **options)
+        return model
+
+    return load_lean(build, folder)
 
 
 def _load_tokenizer(folder: Path) -> Any:
@@ -172,7 +197,7 @@ def _load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _fill_missing(model: nn.Module, names: list[str], seed: bytes) -> None:
+def _fill_missing(model: nn.Module, names: Iterable[str], seed: bytes) -> None:
     parameters = dict(model.named_parameters())
     for name in names:
         parameter = parameters.get(name)
