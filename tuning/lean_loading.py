@@ -7,7 +7,7 @@ memory that torch aligns, because products may round differently at other addres
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from tuning.emulators.packed import PackedLinear, PackedMatrix
+from tuning.errors import ModelError
 
 __all__ = ["LeanModel", "load_lean"]
 
@@ -31,10 +34,14 @@ class LeanModel:
     lacks: tuple[str, ...]
 
 
-def load_lean(build: Callable[[], nn.Module], folder: Path) -> LeanModel | None:
+def load_lean(
+    build: Callable[[], nn.Module], folder: Path, packed: Mapping[str, PackedMatrix] | None = None
+) -> LeanModel | None:
     """The model that `build` makes in float64, with the weights of a folder in float32.
 
-    None if tensors in the folder do not correspond to parameters one to one, as after a renaming by transformers.
+    `packed` matrices, by the name of the stored tensor that they are, stay so; every other module is as `build` makes
+    it. None if tensors in the folder do not correspond to parameters one to one, as after a renaming by transformers.
+    Raises ModelError for a packed matrix that is not the stored one.
     """
     with _empty_parameters():
         model = build()
@@ -43,6 +50,9 @@ def load_lean(build: Callable[[], nn.Module], folder: Path) -> LeanModel | None:
     names = _correspondence(folder, model)
     if names is None:
         return None
+    _keep_packed(model, names, packed or {})
+    parameters = dict(model.named_parameters())
+    names = {name: place for name, place in names.items() if name in parameters}
     tables = _tables(model)
     made: dict[int, nn.Parameter] = {}
     for name, (path, stored) in names.items():
@@ -94,6 +104,18 @@ def _correspondence(folder: Path, model: nn.Module) -> dict[str, tuple[Path, str
 
 def _ending(stored: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name == stored or name.endswith(f".{stored}")]
+
+
+def _keep_packed(model: nn.Module, names: Mapping[str, tuple[Path, str]], packed: Mapping[str, PackedMatrix]) -> None:
+    for name, (path, stored) in names.items():
+        place, _, kind = name.rpartition(".")
+        module = model.get_submodule(place)
+        if stored not in packed or kind != "weight" or not isinstance(module, nn.Linear):
+            continue
+        if not torch.equal(packed[stored].expanded(), _read(path, stored, mapped=True)):
+            raise ModelError(f"{path.parent}: {stored!r} is not what the emulator's file holds; remove the folder")
+        parent, _, last = place.rpartition(".")
+        setattr(model.get_submodule(parent), last, PackedLinear(packed[stored], module.bias))
 
 
 def _tables(model: nn.Module) -> set[Tensor]:

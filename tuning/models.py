@@ -30,6 +30,7 @@ from protocol.spec import ModelSection
 from protocol.types import Digest32, hex_of
 from tuning._quiet import quiet
 from tuning.emulators.layers import LAYERS_KEY, number_as_in_full_model
+from tuning.emulators.packed import read_packed
 from tuning.errors import ModelError
 from tuning.lean_loading import LeanModel, load_lean
 from tuning.precision import Precision, computing_in, dtype_of
@@ -127,11 +128,14 @@ def weights_digest(folder: Path) -> Digest32:
     return Digest32(digest.digest())
 
 
-def load_base(section: ModelSection, seed: bytes, precision: Precision, device: str = "cpu") -> BaseModel:
+def load_base(
+    section: ModelSection, seed: bytes, precision: Precision, device: str = "cpu", *, packed: bool = False
+) -> BaseModel:
     """The base model of a task, every parameter frozen, in evaluation mode.
 
     What the weights lack (a new classification head) is drawn from `seed` by parameter name. The model is always built
     in float64 and narrowed afterwards, so that constants it computes are the same roundings in every precision.
+    With `packed`, float32 on a CPU keeps an emulator's quantised middle in its bits; nothing can be tuned there.
     Raises ModelError if the source is missing, its digest differs from the spec's, or it is of another kind.
     """
     folder = resolve_source(section.source)
@@ -144,7 +148,7 @@ def load_base(section: ModelSection, seed: bytes, precision: Precision, device: 
     model: Any
     with quiet():
         try:
-            lean = _lean(auto_class, folder, section) if precision == "float32" and device == "cpu" else None
+            lean = _lean(auto_class, folder, section, packed) if precision == "float32" and device == "cpu" else None
             model, missing = (lean.model, lean.lacks) if lean else _whole(auto_class, folder, section)
             tokenizer = None if section.kind == "image-classification" else _load_tokenizer(folder)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -175,7 +179,7 @@ def _whole(auto_class: Any, folder: Path, section: ModelSection) -> tuple[Any, t
     return model, tuple(sorted(report["missing_keys"]))
 
 
-def _lean(auto_class: Any, folder: Path, section: ModelSection) -> LeanModel | None:
+def _lean(auto_class: Any, folder: Path, section: ModelSection, packed: bool = False) -> LeanModel | None:
     """The same for who needs it in float32 only."""
     options = _options(section)
     labels = {"num_labels": options.pop("num_labels")} if section.num_labels else {}
@@ -186,7 +190,7 @@ def _lean(auto_class: Any, folder: Path, section: ModelSection) -> LeanModel | N
             model: nn.Module = auto_class.from_config(config, **options)
         return model
 
-    return load_lean(build, folder)
+    return load_lean(build, folder, read_packed(folder) if packed else None)
 
 
 def _load_tokenizer(folder: Path) -> Any:

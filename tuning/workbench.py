@@ -71,7 +71,7 @@ class Workbench:
         with torch.random.fork_rng(devices=[]):  # libraries draw values that are then overwritten
             if method.calibrated:
                 method.calibrate(load_base(spec.model, spec.method.seed, "float64"), spec.model)
-            base = load_base(spec.model, spec.method.seed, precision, device)
+            base = load_base(spec.model, spec.method.seed, precision, device, packed=spec.federation is not None)
             with computing_in(precision), _tuned_layers(base.model, spec):
                 model = method.attach(base.model, spec.model.kind, spec.method.seed).to(device)
         model.train(spec.training.dropout)

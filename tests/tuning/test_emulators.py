@@ -21,6 +21,7 @@ from tuning.emulators.compression import compress, compressed_size, decompress
 from tuning.emulators.deriving import Emulator, FullModel, check_derivation, derive
 from tuning.emulators.fetching import fetch_emulators
 from tuning.emulators.layers import layer_of
+from tuning.emulators.packed import PACKED_FILE, PackedLinear, read_packed, write_packed
 from tuning.emulators.packing import unpack
 from tuning.errors import MethodError, ModelError
 from tuning.federation import as_held_by, check_plug_in, plugged
@@ -185,3 +186,34 @@ def test_hostile_file_is_refused(full: FullModel, cut: int) -> None:
     data = derive(full, RECIPES["quantised"], ROWS).data
     with pytest.raises(EncodingError):
         unpack(data[:cut])
+
+
+@pytest.mark.parametrize("bits", [4, 8, 16])
+def test_packed_middle_computes_the_bits_of_the_expanded_one(full: FullModel, bits: int) -> None:
+    recipe = Recipe.model_validate({"ratio": 1.0, "bits": bits})
+    spec = spec_of(full, derive(full, recipe, ROWS), r=2, lora_alpha=4)
+    packed = Workbench.from_spec(spec, precision="float32")
+    kept = [module for module in packed.model.modules() if isinstance(module, PackedLinear)]
+    assert len(kept) == 6 * (DEPTH - 2)
+    (resolve_source(spec.model.source) / PACKED_FILE).unlink()
+    expanded = Workbench.from_spec(spec, precision="float32")
+    assert not any(isinstance(module, PackedLinear) for module in expanded.model.modules())
+    theta = packed.initial_state() + np.float32(0.01)
+    results = []
+    for bench in (packed, expanded):
+        bench.load(theta)
+        gradient, loss = bench.gradient(list(ROWS), bytes(32))
+        results.append((gradient.numpy().tobytes(), loss))
+    assert results[0] == results[1]
+
+
+def test_packed_middle_that_is_not_the_stored_one_is_refused(full: FullModel) -> None:
+    spec = spec_of(full, derive(full, RECIPES["quantised"], ROWS))
+    folder = resolve_source(spec.model.source)
+    matrices = read_packed(folder)
+    name = min(matrices)
+    matrices[name].codes[0] ^= 1
+    write_packed(folder, matrices)
+    with pytest.raises(ModelError, match="remove the folder"):
+        Workbench.from_spec(spec, precision="float32")
+    Workbench.from_spec(spec, precision="float64")  # judges expand

@@ -5,7 +5,7 @@ the middle as bytes (`compression`), under the names that they have in the full 
 bytes under `file:<name>`. Its metadata holds the recipe, the kept layers and the shapes of the middle's tensors.
 
 The folder is a plain transformers model with fewer layers. Its configuration says which layers of the full model they
-are, under `deltaproof_layers`.
+are, under `deltaproof_layers`. Beside the expanded weights lies a quantised middle as it came (`packed`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +32,7 @@ from protocol.errors import EncodingError
 from protocol.federation import Recipe
 from tuning.emulators.compression import Matrix, compress, decompress
 from tuning.emulators.layers import LAYERS_KEY, layer_of, renumbered, shorten_config
+from tuning.emulators.packed import PackedMatrix, can_stay_packed, write_packed
 from tuning.errors import ModelError
 from tuning.models import TOKENISER_FILES
 
@@ -128,6 +129,8 @@ def expand(data: bytes, folder: Path) -> None:
     work = Path(tempfile.mkdtemp(prefix=".expanding-", dir=folder.parent))
     try:
         save_file(tensors, work / "model.safetensors", {"format": "pt"})
+        if can_stay_packed(packed.recipe):
+            write_packed(work, dict(_packed_matrices(packed)))
         for name, content in packed.files.items():
             (work / name).write_bytes(content)
         (work / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
@@ -138,6 +141,14 @@ def expand(data: bytes, folder: Path) -> None:
                 raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _packed_matrices(packed: Packed) -> Iterator[tuple[str, PackedMatrix]]:
+    for name, data in packed.middle.items():
+        match packed.shapes[name]:
+            case (outputs, inputs):
+                matrix = PackedMatrix.of(data, (outputs, inputs), packed.recipe)
+                yield _shallow(name, packed.layers), matrix
 
 
 def _shallow(name: str, layers: tuple[int, ...]) -> str:
