@@ -190,14 +190,13 @@ class TaskFacts:
 
     def quorum_of(self, round_: int) -> list[Address]:
         """Verifiers of a round's snapshot, by ascending address."""
-        active: dict[Address, tuple[int, int]] = {}
+        members: set[Address] = set()
         for event in self.named("VerifierEnrolled", "VerifierStopped"):
             verifier = event.args["verifier"]
-            if event.name == "VerifierEnrolled":
-                active[verifier] = (event.args["active_from"], 2**32)
-            elif verifier in active:
-                active[verifier] = (active[verifier][0], event.args["active_until"])
-        members = [verifier for verifier, (first, last) in active.items() if first <= round_ <= last]
+            if event.name == "VerifierEnrolled" and event.args["active_from"] <= round_:
+                members.add(verifier)
+            elif event.name == "VerifierStopped" and event.args["active_until"] < round_:
+                members.discard(verifier)
         return sorted(members, key=address_bytes)
 
     def _about(self, names: str | tuple[str, ...], key: str, account: Address) -> list[Event]:

@@ -28,7 +28,7 @@ from attacks_on_files import hostile_files, lucky_restart, second_preimages
 from forging import Attack, Forged, Forgery, Honest, exact_update, forge, judge_all
 from replay_tasks import machine_facts, table, wilson, write_results
 
-from protocol.samples import draw_steps, samples_needed
+from protocol.samples import draw_samples, samples_needed
 from protocol.types import Address, Digest32
 from tuning.drift import judge_drift
 from tuning.optimizers import State
@@ -148,7 +148,7 @@ def challenges(arena: Arena, samples: int, trials: int) -> Iterator[tuple[int, .
     """What a verifier samples, for one fresh challenge seed after the other."""
     for trial in range(trials):
         seed = Digest32(hashlib.sha256(f"challenge {trial}".encode()).digest())
-        yield draw_steps(seed, 1, 0, VERIFIER, TRAINER, steps=arena.steps, extra=samples)
+        yield draw_samples(seed, 1, 0, TRAINER, [VERIFIER], steps=arena.steps, extra=samples)[VERIFIER]
 
 
 def prediction(arena: Arena, samples: int, trials: int) -> list[Outcome]:
@@ -156,7 +156,7 @@ def prediction(arena: Arena, samples: int, trials: int) -> list[Outcome]:
     counts = Counter[int]()
     for guess in range(200):
         seed = Digest32(hashlib.sha256(f"guess {guess}".encode()).digest())
-        counts.update(draw_steps(seed, 1, 0, VERIFIER, TRAINER, steps=arena.steps, extra=samples))
+        counts.update(draw_samples(seed, 1, 0, TRAINER, [VERIFIER], steps=arena.steps, extra=samples)[VERIFIER])
     rarest = sorted(range(1, arena.steps - 1), key=lambda step: (counts[step], step))[: arena.steps // 10]
     zeros = np.zeros(arena.bench.layout.size, np.float32)
 

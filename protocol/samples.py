@@ -1,53 +1,66 @@
-"""Which steps a verifier replays: derived from the challenge seed, the verifier and the trainer.
+"""Which steps each verifier replays: derived from the challenge seed, the trainer and the round's verifiers.
 
-Nobody knows the seed before reveals are over, so nobody can prepare the sampled steps only; two verifiers draw
-different samples, so a committee covers more than one verifier, and one's work does not serve another.
+Nobody knows the seed before reveals are over, so nobody can prepare the sampled steps only. All verifiers of a round
+share one random permutation of a trainer's steps and take their samples from it one after the other, so what they
+cover together is as large as it can be. Each part of a random permutation is a random subset: a verifier that trusts
+none of the others keeps the whole promise by itself, and one's work does not serve another.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from protocol.stream import HashStream
 from protocol.types import Address, Digest32, address_bytes
 
-__all__ = ["draw_steps", "samples_needed"]
+__all__ = ["draw_samples", "samples_needed"]
 
 _DOMAIN = b"deltaproof/sample/v1\x00"
 
 
-def draw_steps(
+def draw_samples(
     challenge_seed: Digest32,
     task_id: int,
     round_index: int,
-    verifier: Address,
     trainer: Address,
+    verifiers: Iterable[Address],
     *,
     steps: int,
     extra: int,
-) -> tuple[int, ...]:
-    """Sorted sample of `steps` training steps: the first, the last, and `extra` of those between without repetition.
+) -> dict[Address, tuple[int, ...]]:
+    """For each of the round's verifiers, by ascending address, the sorted steps of `trainer` that it replays.
 
-    The i-th extra step is a partial Fisher-Yates draw from the steps 1..steps-2 in ascending order. All of them are
-    taken when `extra` reaches their number. Raises ValueError for no step or a negative `extra`.
+    Everybody replays the first and the last step. The M = steps - 2 between are permuted, and the i-th verifier takes
+    the k = min(extra, M) at positions i k, i k + 1, ... (mod M): no step twice until all have been taken once.
+    Raises ValueError for no step, a negative `extra` or a verifier named twice.
     """
+    members = sorted(verifiers, key=address_bytes)
     if steps < 1 or extra < 0:
         raise ValueError(f"cannot draw {extra} extra steps of {steps}")
-    prefix = (
-        _DOMAIN
-        + challenge_seed
-        + task_id.to_bytes(8, "big")
-        + round_index.to_bytes(4, "big")
-        + address_bytes(verifier)
-        + address_bytes(trainer)
+    if len(set(members)) != len(members):
+        raise ValueError("a verifier is named twice")
+    between = max(steps - 2, 0)
+    count = min(extra, between)
+    stream = HashStream(
+        _DOMAIN + challenge_seed + task_id.to_bytes(8, "big") + round_index.to_bytes(4, "big") + address_bytes(trainer)
     )
-    stream = HashStream(prefix)
-    between = list(range(1, steps - 1))
-    count = min(extra, len(between))
-    for i in range(count):
-        j = i + stream.below(len(between) - i)
-        between[i], between[j] = between[j], between[i]
-    return tuple(sorted({0, steps - 1, *between[:count]}))
+    order = _permuted(between, min(len(members) * count, between), stream)
+    return {
+        verifier: tuple(sorted({0, steps - 1, *(order[(seat * count + i) % between] for i in range(count))}))
+        for seat, verifier in enumerate(members)
+    }
+
+
+def _permuted(between: int, wanted: int, stream: HashStream) -> list[int]:
+    """The first `wanted` entries of a Fisher-Yates shuffle of 1..between; only what moved is kept."""
+    moved: dict[int, int] = {}
+    order = []
+    for i in range(wanted):
+        j = i + stream.below(between - i)
+        order.append(moved.get(j, j + 1))
+        moved[j] = moved.get(i, i + 1)
+    return order
 
 
 def samples_needed(corrupt_fraction: float, detection_probability: float) -> int:

@@ -28,7 +28,7 @@ from protocol.commitments import commitment_hash
 from protocol.errors import ChainError
 from protocol.reporting import Reporter
 from protocol.rows import Shard
-from protocol.samples import draw_steps
+from protocol.samples import draw_samples
 from protocol.secrets import HomeSecret
 from protocol.settlement import Verdict, leaves_tree
 from protocol.state import Vector
@@ -244,15 +244,11 @@ class Trainer:
 
     def _drawn_steps(self, round_: RoundIndex) -> list[int]:
         seed = self.gateway.tasks.round(self.task_id, round_).challenge_seed
-        drawn: set[int] = set()
-        for verifier in quorum_members(self.gateway, self.task_id, round_):
-            drawn.update(
-                draw_steps(
-                    seed, self.task_id, round_, verifier, self.account,
-                    steps=self.spec.training.steps, extra=self.spec.verification.samples,
-                )
-            )  # fmt: skip
-        return sorted(drawn)
+        drawn = draw_samples(
+            seed, self.task_id, round_, self.account, quorum_members(self.gateway, self.task_id, round_),
+            steps=self.spec.training.steps, extra=self.spec.verification.samples,
+        )  # fmt: skip
+        return sorted({step for steps in drawn.values() for step in steps})
 
     def _settle_accounts(self, round_: RoundIndex) -> bool:
         """Claim one ended round; True when nothing more can come of it."""

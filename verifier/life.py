@@ -16,12 +16,12 @@ from protocol.chain import Gateway
 from protocol.chain.enums import AttestationState, Phase, Role
 from protocol.chain.memory import memory_root
 from protocol.chain.money import Money
-from protocol.chain.participation import attempt, lock_stake, move_on, read_task
+from protocol.chain.participation import attempt, lock_stake, move_on, quorum_members, read_task
 from protocol.chain.structs import RoundView
 from protocol.chain.tasklog import TaskLog
 from protocol.commitments import attestation_hash
 from protocol.reporting import Reporter
-from protocol.samples import draw_steps
+from protocol.samples import draw_samples
 from protocol.secrets import HomeSecret
 from protocol.settlement import SettlementProposal, scores_tree, verdicts_digest
 from protocol.store import ArtifactStore
@@ -225,8 +225,9 @@ class Verifier:
         return found
 
     def _judge(self, round_: RoundIndex, view: RoundView, submission: Submission) -> Judgement:
-        steps = draw_steps(
-            view.challenge_seed, self.task_id, round_, self.account, submission.trainer,
+        drawn = draw_samples(
+            view.challenge_seed, self.task_id, round_, submission.trainer,
+            quorum_members(self.gateway, self.task_id, round_),
             steps=self.spec.training.steps, extra=self.spec.verification.samples,
         )  # fmt: skip
         short = submission.trainer[:8]
@@ -235,7 +236,7 @@ class Verifier:
             self.report("replayed", f"round {round_}: replayed {short} {verdict.message}", round=round_)
 
         facts = RoundFacts(self.task_id, round_, view.start_digest, view.order_seed)
-        judgement = judge_submission(self.judges, self.store, facts, submission, steps, progress)
+        judgement = judge_submission(self.judges, self.store, facts, submission, drawn[self.account], progress)
         if failure := judgement.finding.failure():
             verdict = judgement.finding.verdict.name.lower()
             message = f"round {round_}: {short} {verdict}: {failure.message}"

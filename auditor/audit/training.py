@@ -12,7 +12,7 @@ from auditor.facts import Reveal
 from protocol import merkle
 from protocol.attestation import Attestation, TrainerFinding
 from protocol.errors import ArtifactError, StoreUnavailable
-from protocol.samples import draw_steps
+from protocol.samples import draw_samples
 from protocol.settlement import Verdict
 from protocol.spec import TaskSpec
 from protocol.state import StateRoots, component_root
@@ -59,9 +59,11 @@ def check_deltas(case: RoundCase) -> Iterator[Check]:
 
 def check_samples(case: RoundCase) -> Iterator[Check]:
     """Every verifier replayed exactly the steps that its draw gives, and its verdict is what its checks say."""
+    drawn = {trainer: drawn_steps(case, trainer) for trainer in case.facts.trainers}
     for verifier, document in case.attestations.items():
         for finding in document.findings:
-            yield from _finding(case, verifier, document, finding)
+            steps = drawn.get(finding.trainer, {}).get(verifier, ())
+            yield from _finding(case, verifier, document, finding, list(steps))
     for leaf in case.leaves or ():
         revealed = leaf.trainer in case.facts.reveals
         wrong = (leaf.verdict is Verdict.UNREVEALED) == revealed
@@ -70,12 +72,13 @@ def check_samples(case: RoundCase) -> Iterator[Check]:
         yield subject.that("reveal and verdict", not wrong, f"settled as {leaf.verdict.name.lower()}, but {reason}")
 
 
-def _finding(case: RoundCase, verifier: Address, document: Attestation, finding: TrainerFinding) -> Iterator[Check]:
+def _finding(
+    case: RoundCase, verifier: Address, document: Attestation, finding: TrainerFinding, drawn: list[int]
+) -> Iterator[Check]:
     attested = case.facts.attestations[verifier]
     subject = case.subject.of(
         attested.revealed, participant=verifier, artifact=f"attestations/{attested.artifact.hex()}"
     )
-    drawn = drawn_steps(case, verifier, finding.trainer)
     replayed = sorted({check.step for check in finding.checks if check.step != WHOLE_SUBMISSION})
     failure = finding.failure()
     about = f"of {finding.trainer}"
@@ -93,17 +96,16 @@ def _finding(case: RoundCase, verifier: Address, document: Attestation, finding:
         )
 
 
-def drawn_steps(case: RoundCase, verifier: Address, trainer: Address) -> list[int]:
-    """Steps that a verifier has to replay of a trainer's round; none before the challenge."""
-    seed = case.facts.challenge_seed
+def drawn_steps(case: RoundCase, trainer: Address) -> dict[Address, tuple[int, ...]]:
+    """Steps of a trainer's round that each verifier of the quorum has to replay; none before the challenge."""
+    facts, seed = case.facts, case.facts.challenge_seed
     if seed is None:
-        return []
-    terms = case.facts.task.params.training
-    return list(
-        draw_steps(
-            seed, case.facts.task.id, case.facts.number, verifier, trainer, steps=terms.steps, extra=terms.samples
-        )
-    )
+        return {}
+    terms = facts.task.params.training
+    return draw_samples(
+        seed, facts.task.id, facts.number, trainer, facts.task.quorum_of(facts.number),
+        steps=terms.steps, extra=terms.samples,
+    )  # fmt: skip
 
 
 def check_openings(case: RoundCase) -> Iterator[Check]:
@@ -147,7 +149,8 @@ def published_steps(case: RoundCase) -> Iterator[tuple[Address, Reveal, int]]:
     for trainer in accepted(case):
         reveal = case.facts.reveals.get(trainer)
         if reveal is not None:
-            steps = {step for verifier in case.facts.attestations for step in drawn_steps(case, verifier, trainer)}
+            drawn = drawn_steps(case, trainer)
+            steps = {step for verifier in case.facts.attestations for step in drawn.get(verifier, ())}
             yield from ((trainer, reveal, step) for step in sorted(steps))
 
 

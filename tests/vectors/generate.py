@@ -22,7 +22,7 @@ from protocol.commitments import (
     validation_commitment,
     vote_hash,
 )
-from protocol.samples import draw_steps
+from protocol.samples import draw_samples
 from protocol.settlement import (
     SettlementLeaf,
     Verdict,
@@ -301,21 +301,21 @@ def square_root_fp2(real: int, imaginary: int) -> tuple[int, int] | None:
 
 
 def samples() -> dict[str, object]:
-    shapes = [(1, 0), (1, 5), (2, 3), (3, 1), (12, 2), (12, 50), (100, 10), (1000, 88)]
+    shapes = [(1, 0, 1), (1, 5, 2), (2, 3, 1), (3, 1, 3), (12, 2, 5), (12, 4, 4), (12, 50, 2), (1000, 88, 3)]
     cases = []
-    for i, (steps, extra) in enumerate(shapes):
-        seed, verifier, trainer = digest("seed", i), account("verifier", i), account("trainer", i)
-        drawn = draw_steps(seed, 3 + i, 1 + i, verifier, trainer, steps=steps, extra=extra)
+    for i, (steps, extra, members) in enumerate(shapes):
+        seed, trainer = digest("seed", i), account("trainer", i)
+        verifiers = [account("verifier", 10 * i + number) for number in range(members)]
+        drawn = draw_samples(seed, 3 + i, 1 + i, trainer, verifiers, steps=steps, extra=extra)
         cases.append(
             {
                 "challengeSeed": hex_of(seed),
                 "taskId": str(3 + i),
                 "round": 1 + i,
-                "verifier": verifier,
                 "trainer": trainer,
                 "steps": steps,
                 "extra": extra,
-                "drawn": list(drawn),
+                "drawn": {verifier: list(sample) for verifier, sample in drawn.items()},
             }
         )
     return {"cases": cases}
