@@ -103,6 +103,12 @@ def _value(
         f"the round took held-out loss from {game.start_loss:.6f} to {game.end_loss:.6f}, "
         f"accuracy from {game.start_accuracy:.3f} to {game.end_accuracy:.3f}"
     )
+    numbers["emulators"] = [score.model_dump() for score in game.emulators]
+    for score in game.emulators:
+        yield (
+            f"on emulator {score.emulator} the same adapter has loss {score.loss:.6f}, accuracy {score.accuracy:.3f}: "
+            f"plugged into the full model it is {score.loss - game.end_loss:+.6f} nats better than trainers see"
+        )
     if trainer in game.players:
         yield from _marginals(game, trainer, numbers)
 
@@ -165,6 +171,8 @@ def _pay(
     )
     yield f"the improvement of {posted.settlement.improvement_nanos / NANOS:+.9f} nats released {rule.released}"
     yield f"of that {line.floor} as floor; {rule.pool} were left for scores"
+    if spec.discount_bps(trainer):
+        yield "the trainer owns the model and works without pay, as the task says: others share the pool"
     yield f"weight {line.weight} of {rule.total_weight} in all: {line.quotient} and {line.unit} for the remainder"
     capped = f", capped at {rule.cap}" if line.payout == rule.cap else ""
     yield f"payout {line.payout}{capped}"

@@ -91,6 +91,7 @@ class Historian:
             "startAccuracy": game.start_accuracy if game else None,
             "endLoss": game.end_loss if game else None,
             "endAccuracy": game.end_accuracy if game else None,
+            "emulators": [score.model_dump() for score in game.emulators] if game else [],
             "openedAt": times[facts.opened.block].timestamp,
             "endedAt": times[facts.ended.block].timestamp if facts.ended else None,
             "trainers": [entry for entry in self._trainers(facts, leaves) if account in (None, entry["trainer"])],

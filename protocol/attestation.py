@@ -14,7 +14,7 @@ from protocol.documents import Document, Record
 from protocol.settlement import MAX_LEAVES, SettlementLeaf, Verdict
 from protocol.types import Address, AddressField, DigestField, TokenAmount, address_bytes
 
-__all__ = ["Attestation", "CheckRecord", "CoalitionValue", "GameRecord", "TrainerFinding"]
+__all__ = ["Attestation", "CheckRecord", "CoalitionValue", "EmulatorScore", "GameRecord", "TrainerFinding"]
 
 MAX_CHECKS = 4096
 MAX_COALITIONS = 1 << 17
@@ -70,6 +70,14 @@ class CoalitionValue(Record):
     """Improvement of the mean held-out loss over the starting adapter, nano-nats."""
 
 
+class EmulatorScore(Record):
+    """How the next adapter does on an emulator, where `GameRecord.end_loss` says how it does in the full model."""
+
+    emulator: Annotated[str, Field(max_length=40)]
+    loss: float
+    accuracy: float
+
+
 class GameRecord(Record):
     """Every coalition that the estimator asked for, in the order of evaluation."""
 
@@ -80,6 +88,8 @@ class GameRecord(Record):
     end_accuracy: float
     method: Annotated[str, Field(max_length=64)]
     coalitions: Annotated[tuple[CoalitionValue, ...], Field(max_length=MAX_COALITIONS)]
+    emulators: Annotated[tuple[EmulatorScore, ...], Field(max_length=16)] = ()
+    """Of a federation: each emulator in the spec's order, on the same rows."""
 
 
 class Attestation(Document, kind="attestation", max_bytes=16 * 1024 * 1024):

@@ -22,6 +22,7 @@ __all__ = [
     "Fidelity",
     "ModelSource",
     "Recipe",
+    "ServerSection",
 ]
 
 MAX_EMULATOR_BYTES = 2**33
@@ -94,6 +95,14 @@ class Assignment(Record):
     emulator: _Name
 
 
+class ServerSection(Record):
+    """The owner of the model as a trainer: on an emulator like others, with its own data, verified and scored alike."""
+
+    trainer: AddressField
+    paid: bool = False
+    """Without pay its discount is complete: it scores and takes part in the next adapter, and others share the pool."""
+
+
 class FederationSection(Record):
     """The full model, who must hold it, and what others get instead."""
 
@@ -110,7 +119,8 @@ class FederationSection(Record):
     emulators: Annotated[tuple[EmulatorSection, ...], Field(min_length=1, max_length=16)]
     """The first is the task's `model`; trainers who are not assigned another work on it."""
     assignments: Annotated[tuple[Assignment, ...], Field(max_length=4096)] = ()
-    """If any are given, nobody else takes part."""
+    """If any are given, nobody else takes part, the server excepted."""
+    server: ServerSection | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -144,4 +154,6 @@ class FederationSection(Record):
         if not self.assignments:
             return self.emulators[0]
         named = {assignment.trainer: assignment.emulator for assignment in self.assignments}
+        if trainer not in named and self.server is not None and trainer == self.server.trainer:
+            return self.emulators[0]
         return next((e for e in self.emulators if e.name == named.get(trainer)), None)

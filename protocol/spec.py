@@ -25,7 +25,7 @@ from protocol.documents import Document, Record
 from protocol.encoding import canonical_json
 from protocol.errors import EncodingError, SpecError
 from protocol.federation import FederationSection, ModelSource
-from protocol.types import AmountField, DigestField
+from protocol.types import Address, AmountField, DigestField
 
 __all__ = [
     "MAX_SPEC_BYTES",
@@ -311,7 +311,14 @@ class TaskSpec(Document, kind="task", max_bytes=MAX_SPEC_BYTES):
             self._check_federation(self.federation)
         return self
 
+    def discount_bps(self, trainer: Address) -> int:
+        """What the spec itself takes off an original delta's pay: all, of a server that works without."""
+        server = self.federation.server if self.federation else None
+        return 10_000 if server is not None and server.trainer == trainer and not server.paid else 0
+
     def _check_federation(self, federation: FederationSection) -> None:
+        if federation.server is not None and not federation.server.paid and self.rewards.floor_bps:
+            raise ValueError("rewards.floor_bps would pay federation.server, which the task does not pay")
         first = federation.emulators[0]
         if (self.model.source, self.model.weights_digest) != (first.source, first.weights_digest):
             raise ValueError("model must name the first of federation.emulators, which trainers hold")

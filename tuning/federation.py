@@ -70,7 +70,15 @@ class Judges:
 
     def of(self, trainer: Address) -> Judge:
         """Raises ModelError, MethodError or NarrowingError, like `Judge.from_spec`."""
-        spec = as_held_by(self.spec, trainer)
+        return self._judge(as_held_by(self.spec, trainer))
+
+    def emulators(self) -> dict[str, Workbench]:
+        """The task's emulators in float64, by name in the spec's order; none without a federation."""
+        sections = () if self.spec.federation is None else self.spec.federation.emulators
+        specs = each_emulator(self.spec)
+        return {section.name: self._judge(spec).reference for section, spec in zip(sections, specs, strict=True)}
+
+    def _judge(self, spec: TaskSpec) -> Judge:
         key = bytes(spec.model.weights_digest)
         if key not in self._loaded:
             self._loaded[key] = Judge.from_spec(spec, self.device)

@@ -253,7 +253,12 @@ class Verifier:
             if j.theta is not None
         ]
         return score_round(
-            self.scoring_bench, start, accepted, self._validation_rows(round_, view), view.challenge_seed
+            self.scoring_bench,
+            start,
+            accepted,
+            self._validation_rows(round_, view),
+            view.challenge_seed,
+            self.judges.emulators(),
         )
 
     def _validation_rows(self, round_: RoundIndex, view: RoundView) -> list[bytes] | None:

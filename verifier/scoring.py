@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from incentives.valuation import Contribution, RoundValuation, value_round
-from protocol.attestation import CoalitionValue, GameRecord, TrainerFinding
+from protocol.attestation import CoalitionValue, EmulatorScore, GameRecord, TrainerFinding
 from protocol.settlement import Verdict
 from protocol.state import Vector
 from protocol.types import Address, Digest32
 from tuning.combining import aggregate_thetas
+from tuning.evaluation import Evaluator
 from tuning.workbench import Workbench
 
-__all__ = ["AcceptedDelta", "RoundScores", "same_adapter", "score_round"]
+__all__ = ["AcceptedDelta", "RoundScores", "emulator_scores", "same_adapter", "score_round"]
 
 SAME_ADAPTER = 1e-6
 """Largest relative L2 difference of two aggregates of the same deltas."""
@@ -64,8 +65,12 @@ def score_round(
     accepted: Sequence[AcceptedDelta],
     validation_rows: Sequence[bytes] | None,
     seed: Digest32,
+    emulators: Mapping[str, Workbench] | None = None,
 ) -> RoundScores:
-    """Score the accepted deltas, in leaf order; without validation rows (an unscored round) only aggregate them."""
+    """Score the accepted deltas, in leaf order; without validation rows (an unscored round) only aggregate them.
+
+    With `emulators`, by name, the next adapter is evaluated on them as well.
+    """
     if not accepted:
         return RoundScores({}, None, 0, start)
     if validation_rows is None:
@@ -79,12 +84,23 @@ def score_round(
             verdict=Verdict.ACCEPTED,
             score_nanos=value.score_nanos,
             stderr_nanos=value.stderr_nanos,
-            discount_bps=value.discount_bps,
+            discount_bps=max(value.discount_bps, bench.spec.discount_bps(delta.trainer)),
         )
         for delta, value in zip(accepted, valuation.values, strict=True)
     }
     game = _game_record([delta.trainer for delta in accepted], valuation)
+    if emulators:
+        scored = emulator_scores(emulators, valuation.next_start, validation_rows)
+        game = game.model_copy(update={"emulators": scored})
     return RoundScores(findings, game, valuation.improvement_nanos, valuation.next_start)
+
+
+def emulator_scores(
+    emulators: Mapping[str, Workbench], adapter: Vector, validation_rows: Sequence[bytes]
+) -> tuple[EmulatorScore, ...]:
+    """What an adapter, shape (P,), scores where trainers tune it; on the full model it may be worth more or less."""
+    found = {name: Evaluator(bench, validation_rows).evaluate(adapter) for name, bench in emulators.items()}
+    return tuple(EmulatorScore(emulator=name, loss=e.loss, accuracy=e.accuracy) for name, e in found.items())
 
 
 def same_adapter(first: Vector, second: Vector) -> bool:

@@ -74,9 +74,9 @@ def _artifact_checks() -> tuple[RoundCheck, ...]:
 def _model_checks() -> tuple[RoundCheck, ...]:
     """From the task's model on top."""
     from auditor.audit.training import check_replays
-    from auditor.audit.valuation import check_next_adapter, check_values
+    from auditor.audit.valuation import check_emulator_scores, check_next_adapter, check_values
 
-    return (check_next_adapter, check_values, check_replays)
+    return (check_next_adapter, check_values, check_emulator_scores, check_replays)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.audit.case import RoundCase
+from auditor.audit.case import Artifacts, RoundCase
 from auditor.audit.check import Check, Subject
 from auditor.audit.deltas import adapter_of
 from incentives.semivalues import GameError
@@ -20,9 +20,9 @@ from protocol.state import component_root
 from protocol.types import Address, Digest32
 from tuning.combining import aggregate_thetas
 from tuning.workbench import Workbench
-from verifier.scoring import AcceptedDelta, RoundScores, score_round
+from verifier.scoring import AcceptedDelta, RoundScores, emulator_scores, score_round
 
-__all__ = ["check_next_adapter", "check_scores", "check_values"]
+__all__ = ["check_emulator_scores", "check_next_adapter", "check_scores", "check_values"]
 
 NANOS = 1_000_000_000
 COPY_DISCOUNT_BPS = 10_000
@@ -62,6 +62,7 @@ def _scores(
     for player, value in zip(game.players, estimate.values, strict=True):
         finding = findings[player]
         yield subject.equal("score", round(float(value) * NANOS), finding.score_nanos, f"of {player}")
+        yield subject.equal("discount", spec.discount_bps(player), finding.discount_bps, f"of {player}")
         least = int(float(estimate.standard_errors[game.players.index(player)]) * NANOS)
         yield subject.that(
             "standard error", finding.stderr_nanos >= least, f"of {player}: below the estimator's own",
@@ -116,9 +117,13 @@ def _aggregated(case: RoundCase, spec: TaskSpec, source: Attestation) -> Digest3
 
 
 def _included(spec: TaskSpec, source: Attestation) -> list[Address]:
-    """Accepted trainers who are no copies and, if the task says so, have a positive score. Unscored: all originals."""
-    accepted = [f for f in source.findings if f.verdict is Verdict.ACCEPTED and f.discount_bps != COPY_DISCOUNT_BPS]
-    if source.game is None or spec.aggregation.include == "accepted":
+    """Accepted trainers who are no copies and, if the task says so, have a positive score. Unscored: all accepted."""
+    accepted = [f for f in source.findings if f.verdict is Verdict.ACCEPTED]
+    if source.game is None:
+        return [finding.trainer for finding in accepted]
+    # A complete discount does not make a copy: a server may work without pay. Copies are no players.
+    accepted = [finding for finding in accepted if finding.trainer in source.game.players]
+    if spec.aggregation.include == "accepted":
         return [finding.trainer for finding in accepted]
     return [finding.trainer for finding in accepted if finding.score_nanos > 0]
 
@@ -137,6 +142,15 @@ def check_values(case: RoundCase) -> Iterator[Check]:
             yield subject.unchecked("coalition values", str(error))
             continue
         yield from _compare(case.spec, document, document.game, again, subject)
+        if again.game is not None and case.spec.federation is not None:
+            recorded = document.game.end_loss
+            yield subject.that(
+                "score in the full model",
+                _within(case.spec, again.game.end_loss, recorded),
+                "the next adapter's loss in the full model is another one",
+                expected=again.game.end_loss,
+                actual=recorded,
+            )
 
 
 def _compare(
@@ -162,6 +176,43 @@ def _compare(
         yield subject.equal("discount", finding.discount_bps, attested.discount_bps, f"of {trainer}")
 
 
+def check_emulator_scores(case: RoundCase) -> Iterator[Check]:
+    """Evaluate the next adapter again on each emulator, for which nobody needs the full model."""
+    posted, spec, artifacts = case.facts.standing, case.spec, case.artifacts
+    if not case.options.rescore or posted is None or spec is None or artifacts is None or spec.federation is None:
+        return
+    for verifier, document in case.attestations.items():
+        if document.game is None:
+            continue
+        subject = _attested(case, verifier)
+        try:
+            size = case.facts.task.params.training.parameters
+            adapter = artifacts.tensors(document.next_start_digest, size)
+            again = emulator_scores(case.task.judges.emulators(), adapter, _validation_rows(case, artifacts))
+        except DeltaproofError as error:
+            yield subject.unchecked("emulator score", str(error))
+            continue
+        recorded = document.game.emulators
+        yield subject.equal("scored emulators", [s.emulator for s in again], [s.emulator for s in recorded])
+        for mine, theirs in zip(again, recorded, strict=False):
+            yield subject.that(
+                "emulator score",
+                _within(spec, mine.loss, theirs.loss),
+                f"the next adapter's loss on emulator {mine.emulator} is another one",
+                expected=mine.loss,
+                actual=theirs.loss,
+            )
+
+
+def _within(spec: TaskSpec, mine: float, theirs: float) -> bool:
+    return abs(mine - theirs) * NANOS <= spec.scoring.tolerance_nanos
+
+
+def _validation_rows(case: RoundCase, artifacts: Artifacts) -> list[bytes]:
+    commitment = case.facts.task.validation_commitments[case.facts.number - 1]
+    return [row.encode() for row in artifacts.validation(commitment)[0].rows]
+
+
 def _rescored(case: RoundCase, document: Attestation, seed: Digest32) -> RoundScores:
     """Raises ArtifactError or TuningError."""
     artifacts, task = case.artifacts, case.facts.task
@@ -175,10 +226,7 @@ def _rescored(case: RoundCase, document: Attestation, seed: Digest32) -> RoundSc
         if f.verdict is Verdict.ACCEPTED
     ]
     start = artifacts.tensors(case.facts.start_digest, task.params.training.parameters)
-    rows = None
-    if case.facts.scored:
-        commitment = task.validation_commitments[case.facts.number - 1]
-        rows = [row.encode() for row in artifacts.validation(commitment)[0].rows]
+    rows = _validation_rows(case, artifacts) if case.facts.scored else None
     return score_round(bench, start, accepted, rows, seed)
 
 

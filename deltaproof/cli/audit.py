@@ -271,6 +271,13 @@ def _print_history(result: dict[str, object]) -> None:
                 )
             table.add_section()
         console.print(table)
+        for entry in task["history"]:
+            for score in entry["emulators"]:
+                console.print(
+                    f"round {entry['round']}: the next adapter: accuracy {entry['endAccuracy']:.3f} in the full model "
+                    f"(loss {entry['endLoss']:.4f}), {score['accuracy']:.3f} on emulator {score['emulator']} "
+                    f"(loss {score['loss']:.4f})"
+                )
 
 
 def _milli(nanos: int | None) -> str:

@@ -61,7 +61,7 @@ rows = 12
 rounds = {rounds}
 budget_per_round = "1000003"
 verifier_fee_bps = 1_000
-floor_bps = 1_000
+floor_bps = {floor_bps}
 [verification]
 samples = 1
 commit_bond = "10"
@@ -202,6 +202,7 @@ def build_world(
     codec: str = "",
     federation: str = "",
     model: Path | None = None,
+    floor_bps: int = 1_000,
     deployment: Deployment | None = None,
 ) -> World:
     """Deploy, fund a task, and enrol `honest` trainers, one cheat and the verifiers.
@@ -231,7 +232,12 @@ def build_world(
     store = open_store(str(folder / "store"))
     sponsor_gateway = gateway(1, deployment)
     task = _create_task(
-        sponsor_gateway, store, folder, rounds, model, {"method": method, "codec": codec, "federation": federation}
+        sponsor_gateway,
+        store,
+        folder,
+        rounds,
+        model,
+        {"method": method, "codec": codec, "federation": federation, "floor_bps": str(floor_bps)},
     )
     sponsor = Sponsor(
         sponsor_gateway, store, task, folder / "sponsor", silent, trainers=honest + 1, verifiers=verifiers

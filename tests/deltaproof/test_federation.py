@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
@@ -16,6 +18,7 @@ from world import World, build_world
 from auditor.audit.case import AuditOptions
 from auditor.audit.check import Check, Status
 from auditor.auditing import AuditSource, run_audit
+from auditor.explain import explain
 from auditor.session import open_index
 from deltaproof.chain_node import start_node
 from deltaproof.drafts import prepare_task
@@ -29,6 +32,7 @@ from protocol.types import RoundIndex
 from tuning.emulators.layers import layer_of
 from tuning.models import resolve_source
 from tuning.presets import minimal_model
+from verifier.scoring import RoundScores
 
 DEPTH = 5
 EMULATORS = """
@@ -54,17 +58,47 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             f'[[federation.assignments]]\ntrainer = "{person}"\nemulator = "{name}"\n'
             for person, name in zip(people, ("small", "large", "small"), strict=True)
         )
-        world = build_world(node, folder, rounds=1, honest=2, verifiers=1, model=full, federation=EMULATORS + assigned)
+        server = f'[federation.server]\ntrainer = "{people[1]}"\npaid = true\n'
+        tables = EMULATORS + assigned + server
+        world = build_world(node, folder, rounds=1, honest=2, verifiers=1, model=full, federation=tables)
         world.play(1)
         yield world
         world.close()
     patch.undo()
 
 
-def leaves_of(world: World) -> dict[str, SettlementLeaf]:
-    view = world.gateway.tasks.round(world.task, RoundIndex(1))
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The owner trains without pay. In the second round the verifier lies: it takes everything off another's pay."""
+    patch = pytest.MonkeyPatch()
+    folder = tmp_path_factory.mktemp("server")
+    patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    full = minimal_model(folder / "full", "bert", layers=DEPTH)
+    with start_node("anvil", accounts=12) as node:
+        owner = load_account(node.private_keys[2]).address
+        tables = EMULATORS + f'[federation.server]\ntrainer = "{owner}"\n'
+        world = build_world(node, folder, rounds=2, honest=2, verifiers=1, model=full, federation=tables, floor_bps=0)
+        world.play(1)
+        verifier, robbed = world.verifiers[0], world.trainers[1].account
+        honest = verifier._score
+
+        def lying(*args: Any) -> RoundScores:
+            scores = honest(*args)
+            finding = scores.findings[robbed].model_copy(update={"discount_bps": 10_000})
+            return replace(scores, findings={**scores.findings, robbed: finding})
+
+        patch.setattr(verifier, "_score", lying)
+        world.play(1)
+        yield world
+        world.close()
+    patch.undo()
+
+
+def leaves_of(world: World, number: int = 1) -> dict[str, SettlementLeaf]:
+    round_ = RoundIndex(number)
+    view = world.gateway.tasks.round(world.task, round_)
     verifiers = world.gateway.verifiers.enrolments(world.task)
-    proposal = settled_leaves(world.store, world.task, RoundIndex(1), view.settlement, verifiers)
+    proposal = settled_leaves(world.store, world.task, round_, view.settlement, verifiers)
     assert proposal is not None
     return {leaf.trainer: leaf for leaf in proposal.leaves}
 
@@ -75,10 +109,15 @@ def federation_of(world: World) -> FederationSection:
     return federation
 
 
-def audited(world: World, **options: object) -> list[Check]:
+def audited(world: World, rounds: list[int] | None = None, **options: object) -> list[Check]:
     index, _ = open_index(world.rpc, world.contract)
     source = AuditSource(index, world.store, world.rpc)
-    return list(run_audit(source, AuditOptions(**{"replays": 2, "rescore": True, **options})).checks)  # type: ignore[arg-type]
+    depth = AuditOptions(**{"replays": 2, "rescore": True, **options})  # type: ignore[arg-type]
+    return list(run_audit(source, depth, None, rounds).checks)
+
+
+def own_leaf(world: World, trainer: int, number: int = 1) -> SettlementLeaf:
+    return leaves_of(world, number)[world.trainers[trainer].account]
 
 
 def test_audit_without_the_full_model_replays_and_says_what_it_cannot_check(played: World) -> None:
@@ -91,7 +130,7 @@ def test_audit_without_the_full_model_replays_and_says_what_it_cannot_check(play
         away.rename(full)
     assert [str(check) for check in checks if check.status is Status.FAIL] == []
     passed = {check.name for check in checks if check.status is Status.PASS}
-    assert {"replay", "rejection", "opened rows", "score"} <= passed
+    assert {"replay", "rejection", "opened rows", "score", "emulator score"} <= passed
     unchecked = [check for check in checks if check.status is Status.NOT_CHECKABLE]
     assert {"coalition values", "next adapter"} == {check.name for check in unchecked}
     assert all("full model" in str(check) for check in unchecked)
@@ -100,7 +139,8 @@ def test_audit_without_the_full_model_replays_and_says_what_it_cannot_check(play
 def test_audit_with_the_full_model_checks_values_as_well(played: World) -> None:
     checks = audited(played, official_replays=True)
     assert [str(check) for check in checks if check.status is not Status.PASS] == []
-    assert {"coalition values", "next adapter", "official replays"} <= {check.name for check in checks}
+    recomputed = {"coalition values", "next adapter", "official replays", "score in the full model", "emulator score"}
+    assert recomputed <= {check.name for check in checks}
 
 
 def test_honest_trainers_are_paid_and_the_cheat_is_caught(played: World) -> None:
@@ -133,9 +173,52 @@ def test_no_matrix_of_the_middle_is_in_anything_that_trainers_can_reach(played: 
         assert not any(content in data for data in held), name
 
 
+def test_paid_server_is_paid_like_anybody(played: World) -> None:
+    server = federation_of(played).server
+    assert server is not None
+    leaf = leaves_of(played)[server.trainer]
+    assert (leaf.verdict, leaf.discount_bps) == (Verdict.ACCEPTED, 0)
+    assert leaf.payout >= 100_000  # its floor
+
+
+def test_unpaid_server_is_verified_and_scored_and_others_share_the_pool(served: World) -> None:
+    assert [str(check) for check in audited(served, [1]) if check.status is not Status.PASS] == []
+    server, other = own_leaf(served, 0), own_leaf(served, 1)
+    assert (server.verdict, server.discount_bps, server.payout) == (Verdict.ACCEPTED, 10_000, 0)
+    assert server.score_nanos > 0
+    assert server.stderr_nanos > 0
+    assert other.discount_bps == 0
+    assert other.payout == (1_000_003 if other.score_nanos > 0 else 0)
+
+
+def test_unpaid_server_takes_part_in_the_next_adapter(served: World) -> None:
+    """Its complete discount makes no copy of it."""
+    start = served.trainers[0].spec.start_digest
+    assert own_leaf(served, 0).score_nanos > 0
+    assert served.gateway.tasks.round(served.task, RoundIndex(2)).start_digest != start
+
+
+def test_verifier_that_takes_a_trainers_pay_as_if_it_were_the_server_is_caught(served: World) -> None:
+    robbed = own_leaf(served, 1, 2)
+    assert (robbed.discount_bps, robbed.payout) == (10_000, 0)
+    failures = [check for check in audited(served, [2], models=False) if check.status is Status.FAIL]
+    assert {check.name for check in failures} == {"discount"}
+    assert all(robbed.trainer in str(check) for check in failures)
+
+
+def test_gap_between_emulator_and_full_model_is_told(played: World) -> None:
+    index, _ = open_index(played.rpc, played.contract)
+    told = explain(index, played.store, played.task, 1, played.trainers[0].account)
+    scores = told.numbers["emulators"]
+    assert [score["emulator"] for score in scores] == ["small", "large"]
+    assert all(0.0 < score["loss"] < 10.0 for score in scores)
+    assert sum("plugged into the full model" in line for line in told.lines) == 2
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("paid = true", "paid = false", "does not pay"),
         ("ratio = 0.1, bits = 8", "ratio = 0.1", "as they are"),
         ("ratio = 0.1, bits = 8", "ratio = 0.1, bitz = 8", "bitz"),
         ("first = 1", "first = 9", "no middle"),
