@@ -35,6 +35,7 @@ CANDIDATES: Mapping[str, tuple[Mapping[str, Any], float]] = {
     "layer_norm": ({}, 4e-3),
     "last_layers": ({}, 5e-4),
     "diff_pruning": ({}, 1e-3),
+    "sensitivity": ({"fraction": 0.02}, 4e-3),
     "shira": ({"fraction": 0.02}, 4e-3),
     "full": ({}, 2e-4),
     "lora": ({"r": 8, "lora_alpha": 16}, 4e-3),
@@ -47,7 +48,10 @@ CANDIDATES: Mapping[str, tuple[Mapping[str, Any], float]] = {
     "oft": ({"oft_block_size": 32}, 4e-3),
     "miss": ({"r": 16}, 1e-3),
 }
-"""Options and learning rate that each method is tried with. Methods that need rows or other adapters are left out."""
+"""Options and learning rate that each method is tried with. `sensitivity` also needs rows of the data. `fusion` is left
+out: it attends over adapters of other tasks, which only the sponsor can choose."""
+SENSITIVITY_ROWS = 16
+"""Of the rows that are trained on, as many decide the mask of `sensitivity`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +79,21 @@ class Trial:
         return self.loss_before - self.loss_after
 
 
-def candidate_spec(name: str, source: str, kind: str, model: Mapping[str, Any], steps: int, batch: int) -> TaskSpec:
-    """A task around a candidate, in bounded mode."""
+def candidate_spec(
+    name: str,
+    source: str,
+    kind: str,
+    model: Mapping[str, Any],
+    steps: int,
+    batch: int,
+    rows: Sequence[str] = (),
+) -> TaskSpec:
+    """A task around a candidate, in bounded mode. `rows`: canonical rows as text, for methods that measure on them."""
     options, rate = CANDIDATES[name]
+    measured = {"rows": list(rows)} if name == "sensitivity" else {}
     sections = {
         "model": dict(model),
-        "method": {"name": name, "options": dict(options)},
+        "method": {"name": name, "options": {**options, **measured}},
         "optimizer": {"name": "adam", "learning_rate": rate, "weight_decay": 0.0, "schedule": "linear"},
         "training": {"steps": steps, "batch_size": batch, "numeric": "bounded"},
     }
@@ -116,8 +129,9 @@ def trials(
     """Train each candidate whose delta fits `budget` bytes on three quarters of the rows; evaluate on the rest."""
     order = sorted(rows, key=lambda row: sha256(b"recommend" + row).digest())
     held, shard = order[: len(order) // 4], Shard(tuple(order[len(order) // 4 :]), Digest32(bytes(32)))
+    measured = [row.decode() for row in shard.rows[:SENSITIVITY_ROWS]]
     for name in CANDIDATES:
-        spec = candidate_spec(name, source, kind, model, steps, batch)
+        spec = candidate_spec(name, source, kind, model, steps, batch, measured)
         try:
             bench = Workbench.from_spec(spec, precision="float32")
         except MethodError:

@@ -1,0 +1,93 @@
+"""Learning rates of `benchmarks/methods.py`: of three a method, the one with the lowest held-out loss on a dev task.
+
+    python benchmarks/method_rates.py
+
+No result is reported on the dev tasks. On SmolLM2 three methods are tried; their rates relative to those on MiniLM
+decide one factor for all. Writes benchmarks/results/method_rates.json.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from functools import cache
+from statistics import median
+from typing import Any
+
+from method_cells import METHODS, dev_cell, task_data
+from plain_loop import plain_cell
+from tuning_tasks import ROOT, Cells, Data
+
+from deltaproof.recommend import CANDIDATES
+from tuning.errors import DivergenceError
+
+__all__ = ["rate_of"]
+
+RATES = ROOT / "benchmarks" / "results" / "method_rates.json"
+TRIED = ROOT / "build" / "benchmarks" / "method_rates.json"
+MIDDLE = 4.0
+DEV_ROWS = 100
+LANGUAGE_METHODS = ("lora", "pfeiffer", "ia3")
+DEV_TASKS = {"text": "products", "digits": "mirrored digits", "language": "product language"}
+BASE = {name: rate for name, (_, rate) in CANDIDATES.items()} | {"fusion": 1e-3, "head": 4e-3}
+
+
+@cache
+def _rates() -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = json.loads(RATES.read_text())
+    return found
+
+
+def rate_of(kind: str, method: str) -> float:
+    """The chosen rate of a method on a kind of model; the middle of what is tried where nothing was chosen."""
+    return _rates().get(kind, {}).get(method, BASE[method])
+
+
+def main() -> None:
+    cells, chosen = Cells(TRIED), {}
+    for kind in ("digits", "text"):
+        data, chosen[kind] = _dev_data(kind), {}
+        for method in (*METHODS, "head"):
+            best = _best(cells, kind, method, BASE[method], data)
+            if best is not None:
+                chosen[kind][method] = best
+            RATES.write_text(json.dumps(chosen, indent=1, sort_keys=True) + "\n")
+    data, factors = _dev_data("language"), []
+    for method in LANGUAGE_METHODS:
+        best = _best(cells, "language", method, chosen["text"][method] / MIDDLE**2, data)
+        if best is not None:
+            factors.append(best / chosen["text"][method])
+    chosen["language"] = {method: rate * median(factors) for method, rate in chosen["text"].items()}
+    RATES.write_text(json.dumps(chosen, indent=1, sort_keys=True) + "\n")
+
+
+def _best(cells: Cells, kind: str, method: str, base: float, data: Data) -> float | None:
+    """The best of base times 1, 4 and 16; base itself is tried only where 4 is better than 16."""
+    losses: dict[float, float] = {}
+    for factor in (MIDDLE, MIDDLE**2, 1.0):
+        rate = base * factor
+        if factor == 1.0 and losses and min(losses, key=losses.__getitem__) > base * MIDDLE:
+            break
+        cell = cells.measure(f"{kind} / {method} / {rate:g}", lambda r=rate: _cell(data, kind, method, r))
+        if "refused" in cell:
+            return None
+        losses[rate] = cell["loss"]
+    return min(losses, key=losses.__getitem__)
+
+
+def _dev_data(kind: str) -> Data:
+    data = task_data(DEV_TASKS[kind])
+    return replace(data, test=data.test[:DEV_ROWS])
+
+
+def _cell(data: Data, kind: str, method: str, rate: float) -> dict[str, Any]:
+    plain = method == "head" or (method == "full" and kind == "text")  # whose transcript would cost minutes
+    try:
+        return plain_cell(data, method, rate, 0) if plain else dev_cell(data, method, rate)
+    except DivergenceError:
+        return {"loss": math.inf}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""Tables and plot of what `benchmarks/methods.py` measured: docs/results/methods.md, .json and .svg."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from method_cells import BATCH, METHODS, REPLAYED, STEPS, TEST
+from method_plot import plot
+from method_rates import rate_of
+from tuning_tasks import ROOT, TASKS, is_here
+
+from tuning.methods import METHODS as CLASSES
+
+__all__ = ["Key", "kind_of", "write_report"]
+
+RESULTS = ROOT / "docs" / "results"
+KINDS = {"text": "MiniLM", "digits": "vision transformer", "language": "SmolLM2"}
+ROWS = (*METHODS, "head")
+
+
+class Key(NamedTuple):
+    """Which measurement of a task. `kind`: ours, or plain for the loop without us."""
+
+    kind: str
+    method: str
+    seed: int
+
+    def text(self) -> str:
+        return f"{self.kind} / {self.method} / {self.seed}"
+
+    @classmethod
+    def of(cls, text: str) -> Key:
+        kind, method, seed = text.split(" / ")
+        return cls(kind, method, int(seed))
+
+
+class Place(NamedTuple):
+    """A task with a seed."""
+
+    task: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Cells by task, and memory by model and method."""
+
+    cells: Mapping[str, Mapping[Key, dict[str, Any]]]
+    memory: Mapping[str, dict[str, Any]]
+
+    @classmethod
+    def read(cls, folder: Path) -> Measured:
+        cells = {}
+        for task in TASKS:
+            path = folder / f"{task.replace(' ', '-')}.json"
+            if path.is_file():
+                cells[task] = {Key.of(key): cell for key, cell in json.loads(path.read_text()).items()}
+        memory = folder / "memory.json"
+        return cls(cells, json.loads(memory.read_text()) if memory.is_file() else {})
+
+    def quality(self, method: str, place: Place) -> dict[str, Any] | None:
+        """Of our round; of the plain loop where a method was trained by that alone."""
+        cells = self.cells[place.task]
+        for kind in ("ours", "plain") if method in ("full", "head") else ("ours",):
+            cell = cells.get(Key(kind, method, place.seed))
+            if cell is not None and "refused" not in cell:
+                return cell
+        return None
+
+    def refused(self, method: str, task: str) -> str | None:
+        """Why a method does not fit a task's model."""
+        if kind_of(task) == "language" and method in ("full", "head"):
+            return "left out" if method == "full" else "there is no head"
+        reason: str | None = self.cells[task].get(Key("ours", method, 0), {}).get("refused")
+        return reason
+
+    def complete(self, kind: str) -> list[Place]:
+        """Tasks and seeds on which every method that fits was measured."""
+        found = []
+        for task in (task for task in self.cells if kind_of(task) == kind):
+            for seed in sorted({key.seed for key in self.cells[task]}):
+                place = Place(task, seed)
+                if all(self.quality(m, place) or self.refused(m, task) for m in ROWS):
+                    found.append(place)
+        return found
+
+    def ours(self, method: str, kind: str) -> list[dict[str, Any]]:
+        """Every recorded round of a method on a kind of model."""
+        return [
+            cell
+            for task, cells in self.cells.items()
+            for key, cell in cells.items()
+            if key[:2] == ("ours", method) and kind_of(task) == kind and "refused" not in cell
+        ]
+
+
+def kind_of(task: str) -> str:
+    """The model that a task is for: text, digits or language."""
+    return task.rpartition(" ")[2] if task.endswith((" language", " digits")) else "text"
+
+
+def write_report(folder: Path) -> None:
+    """From the cells below `folder`."""
+    measured = Measured.read(folder)
+    places = {kind: measured.complete(kind) for kind in KINDS}
+    lines = [*_opening(measured, places), *_table(measured, places), "", "![quality against bytes](methods.svg)", ""]
+    lines += [*_by_task(measured, places), *_beside_peft(measured), *_rates(), *_missing(measured, places)]
+    (RESULTS / "methods.md").write_text("\n".join(lines) + "\n")
+    points = []
+    for method in METHODS:
+        sizes = measured.ours(method, "text")
+        mean = _mean(measured, method, places["text"], "accuracy")
+        if sizes and mean is not None:
+            points.append((method, CLASSES[method].family, float(sizes[0]["bytes"]), mean))
+    (RESULTS / "methods.svg").write_text(plot(points))
+    everything = {
+        "cells": {task: {key.text(): cell for key, cell in cells.items()} for task, cells in measured.cells.items()},
+        "memory": measured.memory,
+    }
+    (RESULTS / "methods.json").write_text(json.dumps(everything, indent=1, sort_keys=True) + "\n")
+
+
+def _opening(measured: Measured, places: Mapping[str, Sequence[Place]]) -> list[str]:
+    counts = {kind: len({place.task for place in found}) for kind, found in places.items()}
+    return [
+        "# Delta-tuning methods: quality against bytes",
+        "",
+        "Measured by `benchmarks/methods.py`: one trainer, one round, float32, one thread; "
+        + ", ".join(f"{STEPS[k]} steps of {BATCH[k]} rows on {name}" for k, name in KINDS.items())
+        + ". So few steps are a round of a federation, not a finished model: the table says which method gets far in",
+        "one round, not where it ends.",
+        "",
+        f"A column is a mean over the same tasks and seeds for all methods: {counts['text']} tasks of text (accuracy",
+        f"on {TEST['text']} held-out rows each), {counts['digits']} of shifted digits (accuracy on {TEST['digits']}), "
+        f"{counts['language']} of language modelling (loss in nats a token, {TEST['language']} rows). Values, bytes, "
+        "seconds and memory are those on MiniLM; memory is the resident peak of a process that loads the model and",
+        "trains two steps, above one that loads nothing, and in brackets the peak of training alone. Replays: the",
+        f"first and the last step of a round by a float64 judge, on {', '.join(REPLAYED)} and all digits.",
+        "",
+    ]
+
+
+def _table(measured: Measured, places: Mapping[str, Sequence[Place]]) -> list[str]:
+    lines = [
+        "| method | text | digits | language | values | bytes a round | CPU s | MiB above bare | replays passed |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    bare = measured.memory.get("text / bare", {}).get("peak_mib")
+    for method in ROWS:
+        text = _mean(measured, method, places["text"], "accuracy")
+        digits = _mean(measured, method, places["digits"], "accuracy")
+        language = _mean(measured, method, places["language"], "loss")
+        found = measured.ours(method, "text")
+        sizes = f"{found[0]['values']:,} | {found[0]['bytes']:,}" if found else "- | -"
+        seconds = f"{np.mean([cell['train_seconds'] for cell in found]):.1f}" if found else "-"
+        memory = measured.memory.get(f"text / {method}", {})
+        mib = (
+            f"{memory['peak_mib'] - bare:.0f} ({memory['training_mib'] - bare:.0f})"
+            if bare and "peak_mib" in memory
+            else "-"
+        )
+        verdicts = [c["replay"] for kind in KINDS for c in measured.ours(method, kind) if "replay" in c]
+        replays = f"{verdicts.count('accepted')} of {len(verdicts)}" if verdicts else "-"
+        name = "head alone" if method == "head" else f"`{method}`"
+        lines.append(
+            f"| {name} | {_number(text)} | {_number(digits)} | {_number(language)} | {sizes} | {seconds} | {mib} | "
+            f"{replays} |"
+        )
+    return lines
+
+
+def _by_task(measured: Measured, places: Mapping[str, Sequence[Place]]) -> list[str]:
+    lines = ["## By task", "", "Means over seeds; accuracy, for language modelling loss in nats a token.", ""]
+    for kind, found in places.items():
+        tasks = list(dict.fromkeys(place.task for place in found))
+        if not tasks:
+            continue
+        lines += [f"| {KINDS[kind]} | {' | '.join(tasks)} |", f"|---|{'---|' * len(tasks)}"]
+        metric = "loss" if kind == "language" else "accuracy"
+        for method in ROWS:
+            means = [_mean(measured, method, [p for p in found if p.task == task], metric) for task in tasks]
+            if any(mean is not None for mean in means):
+                lines.append(f"| {method} | {' | '.join(_number(mean) for mean in means)} |")
+        lines.append("")
+    return lines
+
+
+def _beside_peft(measured: Measured) -> list[str]:
+    lines = [
+        "## Beside peft without us",
+        "",
+        "The same method, options, batches, rate and steps by `get_peft_model`, torch's Adam and torch's own random",
+        "draws (`benchmarks/plain_loop.py`). Difference of accuracy, ours minus plain, with its standard error over",
+        "tasks and seeds; `full` without peft.",
+        "",
+        "| method | rounds | ours | plain | difference | within two standard errors |",
+        "|---|---|---|---|---|---|",
+    ]
+    for method in METHODS:
+        pairs = [
+            (cell["accuracy"], plain["accuracy"])
+            for cells in measured.cells.values()
+            for key, plain in cells.items()
+            if key[:2] == ("plain", method) and "refused" not in plain
+            if (cell := cells.get(Key("ours", method, key.seed))) is not None and "refused" not in cell
+        ]
+        if len(pairs) < 2:
+            continue
+        ours, plain = (float(np.mean(side)) for side in zip(*pairs, strict=True))
+        error = float(np.std([a - b for a, b in pairs], ddof=1)) / math.sqrt(len(pairs))
+        within = "yes" if abs(ours - plain) <= 2 * error else "no"
+        lines.append(
+            f"| {method} | {len(pairs)} | {ours:.3f} | {plain:.3f} | {ours - plain:+.3f} ± {error:.3f} | {within} |"
+        )
+    return [*lines, ""]
+
+
+def _rates() -> list[str]:
+    lines = [
+        "## Learning rates",
+        "",
+        "Chosen by `benchmarks/method_rates.py` on dev tasks that nothing is reported on: of the default times 1, 4",
+        "and 16 the one with the lowest held-out loss (Adam, linear decay). SmolLM2 takes MiniLM's times one factor.",
+        "",
+        "| method | MiniLM | vision transformer | SmolLM2 |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {method} | {' | '.join(f'{rate_of(kind, method):g}' for kind in KINDS)} |" for method in ROWS]
+    return [*lines, ""]
+
+
+def _missing(measured: Measured, places: Mapping[str, Sequence[Place]]) -> list[str]:
+    lines = ["## What is missing", ""]
+    absent = [task for task in TASKS if not is_here(task) and task not in measured.cells]
+    if absent:
+        lines.append(
+            f"- {', '.join(absent)}: their data was not laid out where this was measured "
+            "(`python scripts/fetch_assets.py spam sotu`)."
+        )
+    lines += [f"- {task}: not measured." for task in TASKS if task not in measured.cells and task not in absent]
+    for kind in KINDS:
+        for task in (task for task in measured.cells if kind_of(task) == kind):
+            for seed in sorted({key.seed for key in measured.cells[task]}):
+                if Place(task, seed) not in places[kind]:
+                    lacking = [m for m in ROWS if not measured.quality(m, Place(task, seed))]
+                    lacking = [m for m in lacking if not measured.refused(m, task)]
+                    lines.append(f"- {task}, seed {seed}: not in the means, for it lacks {', '.join(lacking)}.")
+    seeds = {kind: sorted({place.seed for place in found}) for kind, found in places.items()}
+    lines += [f"- {KINDS[kind]}: {len(found)} seed{'s' * (len(found) != 1)}." for kind, found in seeds.items()]
+    lines.append(
+        "- `full` on MiniLM commits 360 MB a step: recorded on one task with one seed, by the plain loop elsewhere."
+    )
+    for kind, name in KINDS.items():
+        tasks = [task for task in measured.cells if kind_of(task) == kind]
+        refusals = {m: measured.refused(m, tasks[0]) for m in METHODS} if tasks else {}
+        lines += [f"- `{m}` on the {name}: {reason}." for m, reason in refusals.items() if reason]
+    return lines
+
+
+def _mean(measured: Measured, method: str, places: Sequence[Place], metric: str) -> float | None:
+    """Over all of `places`, or None if the method was not measured on each."""
+    found = [measured.quality(method, place) for place in places]
+    if not found or any(cell is None for cell in found):
+        return None
+    return float(np.mean([cell[metric] for cell in found if cell is not None]))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
