@@ -3,8 +3,8 @@
 Each device has a class that sets its typical speed, memory and bandwidth. A trace draws the device's own level once,
 and then lets three states wander from step to step, each a Gauss-Markov process x' = a x + sqrt(1 - a^2) w with unit
 variance: load on the processor, use of memory by others, and fading of the channel, which up- and downlink share. A
-quantity is its level times 2^(spread * x). Draws are Philox words under the trace's seed; powers of two are interpolated linearly
-between whole exponents, so that all of it is exact.
+quantity is its level times 2^(spread * x). Draws are Philox words under the trace's seed; powers of two are
+interpolated linearly between whole exponents, so that all of it is exact.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class DeviceProfile:
 
 
 CLASSES: Mapping[DeviceClass, DeviceProfile] = {
-    "phone": DeviceProfile(250, 300_000, 6_000, 24_000, 0.6, 0.4, 1.5),
-    "laptop": DeviceProfile(600, 420_000, 12_000, 48_000, 0.8, 0.4, 1.2),
-    "workstation": DeviceProfile(1500, 900_000, 30_000, 120_000, 1.0, 0.3, 0.8),
+    "phone": DeviceProfile(250, 560_000, 60_000, 240_000, 0.6, 0.4, 1.5),
+    "laptop": DeviceProfile(600, 800_000, 120_000, 480_000, 0.8, 0.4, 1.2),
+    "workstation": DeviceProfile(1500, 1_400_000, 300_000, 1_200_000, 1.0, 0.3, 0.8),
 }
 """Scaled to models of a few hundred kilobytes, such as the environment of `deltaproof control` trains."""
 

@@ -1,0 +1,166 @@
+"""Training an agent with proximal policy optimisation, and freezing it.
+
+Stable-baselines3's PPO with a MultiDiscrete action has one categorical head per branch on a shared trunk, which is the
+single-agent action-branching PPO of FedPEAT (arXiv 2310.17491). The heads start out favouring the best fixed action
+that was found on training traces, so that learning begins where not adapting ends. What is frozen is read from the
+network and compared with it: the numpy policy has to take the same actions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deltaproof.control.extras import extra
+from deltaproof.errors import UsageError
+from protocol.control import Action, Observation
+from tuning.control.observing import features
+from tuning.control.policy import LearnedPolicy
+
+__all__ = ["Agreement", "Plan", "Progress", "agreement", "frozen", "train"]
+
+Progress = Callable[[int, float], None]
+"""Steps done, mean reward of the episodes last seen."""
+
+_CHECKPOINT, _PLAN = "ppo.zip", "plan.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an agent is trained. Equal plans on one machine give equal agents."""
+
+    steps: int = 6_000
+    """Rounds of the environment, in whole rollouts."""
+    seed: int = 0
+    rollout: int = 120
+    batch: int = 60
+    epochs: int = 10
+    learning_rate: float = 1e-3
+    discount: float = 0.95
+    entropy: float = 0.003
+    width: int = 32
+    """Of each of two hidden layers."""
+    start: Action | None = None
+    """Favoured at first."""
+    confidence: float = 0.7
+    """Probability of each branch's favoured level at first."""
+
+
+def train(env: Any, plan: Plan, folder: Path, progress: Progress = lambda *_: None) -> Any:
+    """The trained PPO. Goes on from the last rollout in `folder` if it was interrupted.
+
+    Raises UsageError if stable-baselines3 is not installed or the folder holds another plan's run.
+    """
+    ppo, callbacks = extra("stable_baselines3").PPO, extra("stable_baselines3.common.callbacks")
+    folder.mkdir(parents=True, exist_ok=True)
+    written = json.dumps(asdict(plan), indent=1, sort_keys=True) + "\n"
+    place = folder / _PLAN
+    if place.is_file() and place.read_text() != written:
+        raise UsageError(f"{folder} holds a run with another plan; name another folder or remove it")
+    place.write_text(written)
+    if (folder / _CHECKPOINT).is_file():
+        model = ppo.load(folder / _CHECKPOINT, env=env, device="cpu")
+    else:
+        model = _fresh(ppo, env, plan)
+
+    class Watch(callbacks.BaseCallback):  # type: ignore[misc,name-defined]
+        """Keeps every rollout and reports it."""
+
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_start(self) -> None:
+            if self.num_timesteps:  # the update of the rollout before is done
+                keep()
+
+        def _on_rollout_end(self) -> None:
+            rewards = [episode["r"] for episode in self.model.ep_info_buffer]
+            progress(self.num_timesteps, float(np.mean(rewards)) if rewards else math.nan)
+
+    def keep() -> None:
+        unfinished = folder / f"unfinished-{_CHECKPOINT}"
+        model.save(unfinished)
+        unfinished.rename(folder / _CHECKPOINT)
+
+    left = plan.steps - model.num_timesteps
+    if left > 0:
+        model.learn(left, callback=Watch(), reset_num_timesteps=False)
+        keep()
+    return model
+
+
+def _fresh(ppo: Any, env: Any, plan: Plan) -> Any:
+    import torch
+
+    network = {"net_arch": {"pi": [plan.width] * 2, "vf": [plan.width] * 2}, "activation_fn": torch.nn.ReLU}
+    model = ppo(
+        "MlpPolicy",
+        env,
+        n_steps=plan.rollout,
+        batch_size=plan.batch,
+        n_epochs=plan.epochs,
+        learning_rate=plan.learning_rate,
+        gamma=plan.discount,
+        gae_lambda=0.9,
+        ent_coef=plan.entropy,
+        policy_kwargs=network,
+        seed=plan.seed,
+        device="cpu",
+    )
+    if plan.start is not None:
+        _favour(model, plan.start, plan.confidence)
+    return model
+
+
+def _favour(model: Any, action: Action, confidence: float) -> None:
+    """Biases under which each branch takes its level of `action` with this probability, the others alike."""
+    import torch
+
+    sizes = [int(size) for size in model.action_space.nvec]
+    with torch.no_grad():
+        bias = torch.zeros(sum(sizes))
+        for start, size, level in zip(np.cumsum([0, *sizes]), sizes, action, strict=False):
+            if size > 1:
+                bias[start + level] = math.log(confidence * (size - 1) / (1.0 - confidence))
+        model.policy.action_net.bias.copy_(bias)
+
+
+def frozen(model: Any) -> LearnedPolicy:
+    """The agent's network as a policy of its own."""
+    linear = [layer for layer in model.policy.mlp_extractor.policy_net if hasattr(layer, "weight")]
+    layers = tuple(
+        (layer.weight.detach().cpu().numpy().copy(), layer.bias.detach().cpu().numpy().copy())
+        for layer in (*linear, model.policy.action_net)
+    )
+    return LearnedPolicy(layers, tuple(int(size) for size in model.action_space.nvec))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """On how many observations the frozen policy and the network that it was read from act alike."""
+
+    observations: int
+    equal: int
+    largest_gap: float
+    """Where they differ: how far apart the two logits were in the frozen policy. Rounding explains gaps below 1e-4."""
+
+
+def agreement(model: Any, policy: LearnedPolicy, observations: Sequence[Observation]) -> Agreement:
+    """Compare deterministic actions."""
+    equal, gap = 0, 0.0
+    for observation in observations:
+        theirs = model.predict(features(observation).astype(np.float32), deterministic=True)[0]
+        mine = policy.decide(observation)
+        if tuple(int(level) for level in theirs) == mine:
+            equal += 1
+            continue
+        logits = policy.logits(features(observation))
+        starts = np.cumsum((0, *policy.sizes))
+        gap = max(gap, *(float(logits[s + a] - logits[s + b]) for s, a, b in zip(starts, mine, theirs, strict=False)))
+    return Agreement(len(observations), equal, gap)
