@@ -159,9 +159,12 @@ def swap_attacks(arena: Arena) -> Iterator[tuple[str, str, Forged | tuple[Forged
 
     for what, change in (
         ("trainer", {"trainer": b"\x33" * 20}), ("task", {"task_id": 2}), ("round", {"round": 1}),
+        ("chain or contract", {"order_seed": b"\x44" * 32}),  # each draws its own
     ):  # fmt: skip
         borrowed = arena.forge(lambda *_: None, context=replace(context, **change))
         yield f"honest transcript of another {what}", "all batches", (borrowed, context)
+
+    yield from rank_attacks(arena)
 
     moved = (start + np.float32(1e-3)).astype(np.float32)
     yield "another starting adapter", "the start", arena.forge(lambda *_: None, start=moved)
@@ -175,6 +178,31 @@ def swap_attacks(arena: Arena) -> Iterator[tuple[str, str, Forged | tuple[Forged
         return exact_update(bench, state, step, gradient, loss=result.record.loss)
 
     yield "adaptive: one value, one float32 step", "1 value a step", arena.forge(one_ulp)
+
+
+def rank_attacks(arena: Arena) -> Iterator[tuple[str, str, tuple[Forged, RoundContext]]]:
+    """A smaller adapter than the task asks for: as it is, and dressed up as the full one."""
+    bench, context = arena.bench, arena.context
+    rank = int(bench.spec.method.options["r"])
+    method = bench.spec.method.model_dump()
+    halved = {"method": {**method, "options": {**method["options"], "r": rank // 2}}}
+    small = Workbench.from_spec(type(bench.spec).model_validate({**bench.spec.model_dump(), **halved}))
+    forged = forge(small, context, arena.shard, lambda *_: None)
+    yield f"adapter of rank {rank // 2} where the task says {rank}", "every state", (forged, context)
+
+    idle = np.ones(bench.layout.size, np.float32)
+    for name, where in bench.layout.slices.items():
+        # A has shape [rank, inputs], B [outputs, rank]: one row or column of each product stays as it was.
+        if "lora_A" in name:
+            idle[where].reshape(rank, -1)[rank // 2 :] = 0.0
+        elif "lora_B" in name:
+            idle[where].reshape(-1, rank)[:, rank // 2 :] = 0.0
+
+    def lazy(step: int, state: State, do: Honest) -> Forgery:
+        result = do(state)
+        return exact_update(bench, state, step, result.gradient * idle, loss=result.record.loss)
+
+    yield f"rank {rank // 2}, the rest never trained", "every gradient", (arena.forge(lazy), context)
 
 
 # Attacks that hope not to be sampled

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.errors import EncodingError, SpecError
+from protocol.errors import ArtifactAltered, EncodingError, SpecError
 from protocol.spec import TaskSpec, load_spec, parse_spec, read_toml
+from protocol.store import open_store
 
 DIGEST = "0x" + "ab" * 32
 TOML = f"""
@@ -97,6 +98,36 @@ def test_spec_document_round_trips_with_the_same_digest(tables: dict[str, Any]) 
     again = TaskSpec.from_document(spec.to_document())
     assert again == spec
     assert again.digest() == spec.digest()
+
+
+DOCUMENT = parse_spec(tomllib.loads(TOML)).to_document()
+
+
+@given(st.integers(0, 8 * len(DOCUMENT) - 1))
+@settings(max_examples=400, deadline=None)
+def test_flipped_bit_in_a_spec_is_refused_or_another_spec(bit: int) -> None:
+    """No two documents mean the same: a flip does not parse, or is a spec with another digest than the chain's."""
+    spec = TaskSpec.from_document(DOCUMENT)
+    changed = bytearray(DOCUMENT)
+    changed[bit // 8] ^= 1 << bit % 8
+    try:
+        other = TaskSpec.from_document(bytes(changed))
+    except EncodingError:
+        return
+    assert other != spec
+    assert other.digest() != spec.digest()
+
+
+def test_flipped_bit_anywhere_in_a_stored_spec_is_refused(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    digest = store.put_document(parse_spec(tomllib.loads(TOML)))
+    path = tmp_path / "blob" / digest.hex()
+    for bit in range(8 * len(DOCUMENT)):
+        changed = bytearray(DOCUMENT)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        with pytest.raises(ArtifactAltered):
+            store.get_document(TaskSpec, digest)
 
 
 def test_spec_digest_writes_defaults_out(tables: dict[str, Any]) -> None:

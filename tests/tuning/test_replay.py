@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from protocol import merkle
+from protocol.errors import EncodingError
 from protocol.rows import Shard
 from protocol.spec import TrainingSection
 from protocol.state import Layout, component_root
-from protocol.transcript import Record, StepOpening, serialize_opening
+from protocol.transcript import RECORD_BYTES, Record, StepOpening, serialize_opening
 from protocol.types import Digest32
 from tests.tuning.rehearsal import Rehearsal, context_for, minimal_spec, rehearse, some_rows
 from tuning.drift import DriftSample, judge_drift, noise_steps
@@ -141,6 +142,33 @@ def test_flipped_bit_in_a_tensor_is_refused(
         tampered = replace(opening, state={**opening.state, part: changed})
     verdict = judge.judge_step(tampered, 2, exact_round.replay_context)
     assert verdict.failed == ("gradient digest" if part == "gradient" else "state")
+
+
+@given(bit=st.integers(0, 8 * RECORD_BYTES - 1), which=st.sampled_from(["before", "after"]))
+@SLOW
+def test_flipped_bit_in_a_record_is_refused(
+    exact_round: Rehearsal, judge: Judge, opening: StepOpening, bit: int, which: str
+) -> None:
+    record: Record = getattr(opening, which)
+    try:
+        changed = Record.decode(flipped(record.encode(), bit))
+    except EncodingError:
+        return  # a number that is not finite
+    verdict = judge.judge_step(replace(opening, **{which: changed}), 2, exact_round.replay_context)
+    assert verdict.failed in ("record", "transcript")
+
+
+@given(st.integers(0, 1), st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_flipped_bit_in_a_proof_is_refused(
+    exact_round: Rehearsal, judge: Judge, opening: StepOpening, which: int, data: st.DataObject
+) -> None:
+    name = ("before_proof", "after_proof")[which]
+    proof = list(getattr(opening, name))
+    place = data.draw(st.integers(0, len(proof) - 1))
+    proof[place] = flipped(proof[place], data.draw(st.integers(0, 255)))
+    verdict = judge.judge_step(replace(opening, **{name: tuple(proof)}), 2, exact_round.replay_context)
+    assert verdict.failed == "transcript"
 
 
 @given(bit=st.integers(0, 255), field=st.sampled_from(["transcript", "data", "start", "theta", "seed"]))
