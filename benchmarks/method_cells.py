@@ -32,7 +32,7 @@ METHODS = (*CANDIDATES, "fusion")
 STEPS = {"text": 24, "digits": 60, "language": 12}
 BATCH = {"text": 4, "digits": 16, "language": 4}
 TRAIN = 600
-TEST = {"text": 200, "digits": 290, "language": 200}
+TEST = {"text": 200, "digits": 290, "language": 100}
 SENSITIVITY_ROWS = {"text": 16, "digits": 64, "language": 4}
 REPLAYED = ("tweets", "imdb")
 """Text tasks whose rounds are replayed."""

@@ -2,8 +2,7 @@
 
     python benchmarks/method_rates.py
 
-No result is reported on the dev tasks. On SmolLM2 three methods are tried; their rates relative to those on MiniLM
-decide one factor for all. Writes benchmarks/results/method_rates.json.
+No result is reported on the dev tasks. SmolLM2, where a trial takes half a minute, goes by the defaults. Writes benchmarks/results/method_rates.json.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import json
 import math
 from dataclasses import replace
 from functools import cache
-from statistics import median
 from typing import Any
 
 from method_cells import METHODS, dev_cell, task_data
@@ -28,8 +26,7 @@ RATES = ROOT / "benchmarks" / "results" / "method_rates.json"
 TRIED = ROOT / "build" / "benchmarks" / "method_rates.json"
 MIDDLE = 4.0
 DEV_ROWS = 100
-LANGUAGE_METHODS = ("lora", "pfeiffer", "ia3")
-DEV_TASKS = {"text": "products", "digits": "mirrored digits", "language": "product language"}
+DEV_TASKS = {"text": "products", "digits": "mirrored digits"}
 BASE = {name: rate for name, (_, rate) in CANDIDATES.items()} | {"fusion": 1e-3, "head": 4e-3}
 
 
@@ -40,7 +37,7 @@ def _rates() -> dict[str, dict[str, float]]:
 
 
 def rate_of(kind: str, method: str) -> float:
-    """The chosen rate of a method on a kind of model; the middle of what is tried where nothing was chosen."""
+    """The chosen rate of a method on a kind of model; the default where nothing was chosen."""
     return _rates().get(kind, {}).get(method, BASE[method])
 
 
@@ -53,13 +50,6 @@ def main() -> None:
             if best is not None:
                 chosen[kind][method] = best
             RATES.write_text(json.dumps(chosen, indent=1, sort_keys=True) + "\n")
-    data, factors = _dev_data("language"), []
-    for method in LANGUAGE_METHODS:
-        best = _best(cells, "language", method, chosen["text"][method] / MIDDLE**2, data)
-        if best is not None:
-            factors.append(best / chosen["text"][method])
-    chosen["language"] = {method: rate * median(factors) for method, rate in chosen["text"].items()}
-    RATES.write_text(json.dumps(chosen, indent=1, sort_keys=True) + "\n")
 
 
 def _best(cells: Cells, kind: str, method: str, base: float, data: Data) -> float | None:

@@ -226,7 +226,7 @@ def _rates() -> list[str]:
         "## Learning rates",
         "",
         "Chosen by `benchmarks/method_rates.py` on dev tasks that nothing is reported on: of the default times 1, 4",
-        "and 16 the one with the lowest held-out loss (Adam, linear decay). SmolLM2 takes MiniLM's times one factor.",
+        "and 16 the one with the lowest held-out loss (Adam, linear decay). SmolLM2 goes by the defaults.",
         "",
         "| method | MiniLM | vision transformer | SmolLM2 |",
         "|---|---|---|---|",

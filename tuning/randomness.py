@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,16 @@ class CounterDropout(TorchFunctionMode):
     def __init__(self, key: bytes) -> None:
         super().__init__()
         self.key, self.calls = key, 0
+
+    @contextmanager
+    def repeating(self, first_call: int) -> Iterator[None]:
+        """Calls inside draw once more what calls from `first_call` on drew, on whatever thread they come from."""
+        before, self.calls = self.calls, first_call
+        try:
+            with self:
+                yield
+        finally:
+            self.calls = before
 
     def __torch_function__(
         self,

@@ -20,6 +20,7 @@ from protocol.rows import canonical_row
 from protocol.spec import TaskSpec
 from protocol.state import Layout, Vector, check_vector
 from tuning._products import LowRankPair
+from tuning.checkpointing import checkpointed, layers_to_checkpoint
 from tuning.codecs import DeltaCodec, create_codec
 from tuning.comparison import RowNorms
 from tuning.data import make_batch
@@ -56,13 +57,22 @@ class Workbench:
     layout: Layout
     start: Vector
     """The values that the method's seed gives; the spec's `start_digest` names them or another starting adapter."""
+    checkpointing: bool = False
+    """Compute layers again in the backward pass instead of keeping what they computed: less memory, the same bits."""
 
     @classmethod
-    def from_spec(cls, spec: TaskSpec, device: str = "cpu", precision: Precision | None = None) -> Workbench:
+    def from_spec(
+        cls,
+        spec: TaskSpec,
+        device: str = "cpu",
+        precision: Precision | None = None,
+        *,
+        checkpointing: bool = False,
+    ) -> Workbench:
         """Load the task's model and attach its method. `precision` defaults to what a trainer uses.
 
         Raises ModelError, MethodError, CodecError, or NarrowingError if the model cannot be kept in float64 where that
-        is asked.
+        is asked; ModelError or MethodError where layers cannot be computed twice for `checkpointing`.
         """
         precision = precision or training_precision(spec)
         if device.startswith("cuda"):
@@ -78,7 +88,9 @@ class Workbench:
         trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
         layout = Layout.of({name: tuple(p.shape) for name, p in trainable.items()})
         start = _flat([trainable[name].detach() for name in layout.names]).float().cpu().numpy()
-        bench = cls(spec, precision, device, method, model, base.tokenizer, layout, start)
+        bench = cls(spec, precision, device, method, model, base.tokenizer, layout, start, checkpointing)
+        if checkpointing:
+            layers_to_checkpoint(model, method)  # or a reason why not
         if bench.codec.mask(bytes(32)) is not None and spec.optimizer.weight_decay:
             raise CodecError("federated dropout leaves values as they are, which weight decay does not")
         bench.load(start)
@@ -157,8 +169,12 @@ class Workbench:
         nats = 0.0
         with ExitStack() as stack:
             stack.enter_context(computing_in(self.precision))
-            if self.spec.training.dropout:
-                stack.enter_context(CounterDropout(dropout_key))
+            dropout = CounterDropout(dropout_key) if self.spec.training.dropout else None
+            if dropout is not None:
+                stack.enter_context(dropout)
+            if self.checkpointing:
+                layers = layers_to_checkpoint(self.model, self.method)
+                stack.enter_context(checkpointed(layers, self.precision, dropout))
             stack.enter_context(self.method.sampling(self.model, dropout_key))
             for part in batch.parts:
                 loss = loss_sum(self.model, part, self.spec.model.kind) / batch.count

@@ -52,6 +52,8 @@ class Method(ABC):
     """How deltas become one, in a phrase."""
     adds_up: ClassVar[bool] = True
     """Whether tensors outside of pairs are aggregated as they are trained."""
+    reruns: ClassVar[bool] = True
+    """Whether a layer gives the same when it runs a second time on the same inputs."""
     calibrated: ClassVar[bool] = False
     """Whether `calibrate` has to be called before `attach`."""
 

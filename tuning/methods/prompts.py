@@ -35,6 +35,7 @@ class PrefixTuning(_Prompts):
     paper = "Li and Liang 2021"
     aggregation = "mean of the prefixes"
     config_class = peft.PrefixTuningConfig
+    reruns = False
 
 
 class PromptTuning(_Prompts):
