@@ -1,16 +1,18 @@
 """A model in float32 without ever holding it in float64: the same bits as `load_base` gives, at a third of the memory.
 
 The model is built in float64 with parameters that hold nothing; each stored tensor is then read by itself. Embedding
-tables stay in the file, from which a batch reads the rows that it needs. Everything that is multiplied is copied into
-memory that torch aligns, because products may round differently at other addresses.
+tables stay in the file (`stored_embedding`), an emulator's quantised middle in its bits (`emulators.packed`). All
+else is copied into memory that torch aligns, because products may round differently at other addresses.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -19,6 +21,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from tuning.emulators.packed import PackedLinear, PackedMatrix
 from tuning.errors import ModelError
+from tuning.stored_embedding import StoredEmbedding, TensorFile
 
 __all__ = ["LeanModel", "load_lean"]
 
@@ -54,6 +57,7 @@ def load_lean(
     parameters = dict(model.named_parameters())
     names = {name: place for name, place in names.items() if name in parameters}
     tables = _tables(model)
+    _keep_stored(model, {parameters[name]: place for name, place in names.items() if parameters[name] in tables})
     made: dict[int, nn.Parameter] = {}
     for name, (path, stored) in names.items():
         values = _read(path, stored, mapped=parameters[name] in tables)
@@ -123,6 +127,28 @@ def _tables(model: nn.Module) -> set[Tensor]:
     tables = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
     others = [module for module in model.modules() if not isinstance(module, nn.Embedding)]
     return tables - {p for module in others for p in module._parameters.values() if p is not None}
+
+
+def _keep_stored(model: nn.Module, tables: Mapping[Tensor, tuple[Path, str]]) -> None:
+    """Leave float32 tables in their files."""
+    for name, module in list(model.named_modules()):
+        if type(module) is not nn.Embedding or module.weight not in tables or module.max_norm is not None:
+            continue
+        path, stored = tables[module.weight]
+        header = _header(path)[stored]
+        if header["dtype"] != "F32":
+            continue
+        weight = module.weight
+        kept = StoredEmbedding(module, TensorFile(path), header["data_offsets"][0])
+        kept.weight = weight
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, kept.train(module.training))
+
+
+def _header(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return header
 
 
 def _read(path: Path, name: str, *, mapped: bool) -> Tensor:

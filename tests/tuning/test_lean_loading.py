@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from protocol.spec import ModelSection
 from tuning import models
 from tuning.models import BaseModel, load_base, weights_digest
 from tuning.presets import Architecture, minimal_model
+from tuning.stored_embedding import StoredEmbedding
 
 KINDS: dict[Architecture, str] = {
     "bert": "sequence-classification",
@@ -20,7 +23,6 @@ KINDS: dict[Architecture, str] = {
 }
 LEAN = {"bert", "llama"}
 """The minimal vision model stores a pooler that a classifier does not have."""
-MAPS = Path("/proc/self/maps")
 
 
 def section_of(folder: Path, architecture: Architecture) -> ModelSection:
@@ -70,22 +72,42 @@ def test_tensor_that_no_parameter_is_named_after_is_left_to_transformers(tmp_pat
     assert load_base(section, bytes(32), "float32").model is not None
 
 
-@pytest.mark.skipif(not MAPS.is_file(), reason="this system does not list a process's mappings")
-def test_only_embedding_tables_stay_in_the_file(tmp_path: Path) -> None:
-    """What is multiplied is copied to an aligned address, where products round as they always did."""
+def test_embedding_tables_stay_in_the_file_and_give_the_same_rows(tmp_path: Path) -> None:
     folder = minimal_model(tmp_path, "bert")
     model = load_base(section_of(folder, "bert"), bytes(32), "float32").model
-    mapped = {name for name, parameter in model.named_parameters() if _in_file(parameter, folder)}
-    tables = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, torch.nn.Embedding)}
-    assert mapped == tables
+    tables = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Embedding)}
+    assert {name.rpartition(".")[2] for name in tables} == {
+        "word_embeddings", "position_embeddings", "token_type_embeddings",
+    }  # fmt: skip
+    for table in tables.values():
+        assert isinstance(table, StoredEmbedding)
+        ids = torch.arange(table.num_embeddings).flip(0).repeat(2).view(2, -1)
+        assert torch.equal(table(ids), table.weight[ids])
+        with pytest.raises(IndexError, match=f"has {table.num_embeddings} rows"):
+            table(torch.tensor([[table.num_embeddings]]))
+    (folder / "model.safetensors").unlink()
+    copied = copy.deepcopy(tables["bert.embeddings.word_embeddings"])
+    assert torch.equal(copied(torch.tensor([5])), copied.weight[5:6])
 
 
-def _in_file(tensor: torch.Tensor, folder: Path) -> bool:
-    for line in MAPS.read_text().splitlines():
-        first, last = (int(end, 16) for end in line.split()[0].split("-"))
-        if first <= tensor.data_ptr() < last:
-            return line.endswith(str(folder / "model.safetensors"))
-    return False
+def test_table_that_is_trained_or_multiplied_is_an_ordinary_one(tmp_path: Path) -> None:
+    bert = minimal_model(tmp_path / "bert", "bert")
+    table = load_base(section_of(bert, "bert"), bytes(32), "float32").model.get_submodule(
+        "bert.embeddings.word_embeddings"
+    )
+    assert isinstance(table, StoredEmbedding)
+    table.weight.requires_grad_(True)
+    table(torch.tensor([7, 7])).sum().backward()
+    assert table.weight.grad is not None
+    assert float(table.weight.grad[7].sum()) == 2.0 * table.embedding_dim
+    llama = minimal_model(tmp_path / "llama", "llama")
+    config = json.loads((llama / "config.json").read_text())
+    (llama / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": True}))
+    weights = load_file(llama / "model.safetensors")
+    weights.pop("lm_head.weight")
+    save_file(weights, llama / "model.safetensors", {"format": "pt"})
+    model = load_base(section_of(llama, "llama"), bytes(32), "float32").model
+    assert not any(isinstance(module, StoredEmbedding) for module in model.modules())
 
 
 def _auto(section: ModelSection) -> object:

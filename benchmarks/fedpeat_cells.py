@@ -1,0 +1,204 @@
+"""One cell of benchmarks/fedpeat.py, in a process of its own: `python fedpeat_cells.py WHAT TASK ARM SEED`.
+
+`bare` is what any trainer of that model has in memory before it loads one: torch, transformers and the model's classes.
+`trainer` trains one round and reports peak memory and seconds a step. `quality` plays all rounds. `verifier` replays.
+The last line of the output is the result, JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+STEPS = 6
+CACHE = Path(__file__).resolve().parents[1] / "build" / "benchmarks" / "fedpeat" / "cache"
+
+
+def bare(kind: str) -> dict[str, Any]:
+    import torch  # noqa: F401
+    import transformers
+
+    names = ("BertForSequenceClassification",) if kind == "MiniLM" else ("LlamaForCausalLM",)
+    for name in (*names, "AutoTokenizer", "AutoModelForCausalLM", "AutoModelForSequenceClassification"):
+        getattr(transformers, name)
+    return {"peak_mib": _peak_mib()}
+
+
+def trainer(task_name: str, arm_name: str, seed: int) -> dict[str, Any]:
+    """A round of a few steps by the product's own trainer; full fine-tuning by a plain loop with torch's own Adam,
+    because a transcript of all of a model's values is not what anybody would keep."""
+    import torch
+
+    task, arm = _chosen(task_name, arm_name)
+    torch.set_num_threads(1)
+    spec = task.spec(arm, seed)
+    spec = spec.model_copy(update={"training": spec.training.model_copy(update={"steps": STEPS})})
+    from tuning.workbench import Workbench
+
+    bench = Workbench.from_spec(spec)
+    _, shard = next(iter(task.trainers(arm)))
+    seconds: list[float] = []
+    mark = time.process_time()
+
+    def lap(_: object) -> None:
+        nonlocal mark
+        now = time.process_time()
+        seconds.append(now - mark)
+        mark = now
+
+    start = bench.initial_state()
+    context = _context(arm, "first", 1, seed, shard, start)
+    mark = time.process_time()
+    if arm.method == "full":
+        _plain_round(bench, context, shard, lap)
+    else:
+        from tuning.training import train_round
+
+        with tempfile.TemporaryDirectory() as folder:
+            train_round(bench, context, start, shard, Path(folder) / "round", progress=lap)
+    return {"peak_mib": _peak_mib(), "step_seconds": statistics.median(seconds[1:]), "values": bench.layout.size}
+
+
+def quality(task_name: str, arm_name: str, seed: int) -> dict[str, Any]:
+    """All rounds; the result on held-out rows, in the full model and as trainers see it."""
+    import torch
+
+    from tuning.combining import aggregate_thetas
+    from tuning.evaluation import Evaluator
+    from tuning.federation import plugged
+    from tuning.step import run_step, start_state
+    from tuning.training import batch_rows
+    from tuning.workbench import Workbench
+
+    task, arm = _chosen(task_name, arm_name)
+    torch.set_num_threads(1)
+    spec = task.spec(arm, seed)
+    bench = Workbench.from_spec(spec)
+    start = bench.initial_state()
+    for number in range(1, task.rounds + 1):
+        reached = []
+        for name, shard in task.trainers(arm):
+            context = _context(arm, name, number, seed, shard, start)
+            if arm.method == "full":
+                bench.load(start)
+                reached.append(_plain_round(bench, context, shard))
+                continue
+            state = start_state(bench, start)
+            for step in range(task.steps):
+                state = run_step(bench, context, state, step, batch_rows(bench, context, shard, step)).next_state
+            reached.append(state["theta"].numpy())
+        start = aggregate_thetas(bench, reached, None)[0]
+    own = Evaluator(bench, task.held_out).evaluate(start)
+    found = own
+    if spec.federation is not None:
+        full = Workbench.from_spec(plugged(spec), precision="float32")
+        found = Evaluator(full, task.held_out).evaluate(start)
+    return {
+        "accuracy": found.accuracy, "loss": found.loss, "emulator_accuracy": own.accuracy, "emulator_loss": own.loss,
+        "predictions": found.predictions,
+    }  # fmt: skip
+
+
+def verifier(task_name: str, arm_name: str, seed: int) -> dict[str, Any]:
+    """Seconds that a step's replay takes, without and with the float64 part that every third sample has as well."""
+    import torch
+
+    from protocol.transcript import serialize_opening
+    from tuning.replay import Judge, ReplayContext
+    from tuning.training import open_steps, train_round
+    from tuning.workbench import Workbench
+
+    task, arm = _chosen(task_name, arm_name)
+    torch.set_num_threads(1)
+    spec = task.spec(arm, seed)
+    spec = spec.model_copy(update={"training": spec.training.model_copy(update={"steps": STEPS})})
+    bench = Workbench.from_spec(spec)
+    _, shard = next(iter(task.trainers(arm)))
+    start = bench.initial_state()
+    context = _context(arm, "first", 1, seed, shard, start)
+    with tempfile.TemporaryDirectory() as folder:
+        trained = train_round(bench, context, start, shard, Path(folder) / "round", keep_every=1)
+        openings = list(open_steps(bench, context, shard, Path(folder) / "round", range(STEPS)))
+    files = [serialize_opening(opening) for opening in openings]
+    judge = Judge.from_spec(spec)
+    known = ReplayContext(context, trained.transcript_root, trained.theta_digest)
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for step, data in enumerate(files):
+        for thorough, spent in times.items():
+            began = time.process_time()
+            verdict = judge.judge_bytes(data, step, known, thorough=thorough)
+            spent.append(time.process_time() - began)
+            if not verdict.accepted:
+                raise AssertionError(verdict.message)
+    return {
+        "replay_seconds": statistics.median(times[False][1:]),
+        "thorough_seconds": statistics.median(times[True][1:]),
+        "opening_bytes": len(files[1]),
+        "peak_mib": _peak_mib(),
+    }
+
+
+def _plain_round(bench: Any, context: Any, shard: Any, lap: Any = lambda _: None) -> Any:
+    """What anybody would write: the model's own parameters, torch's Adam, the rate falling linearly."""
+    import numpy as np
+    import torch
+
+    from tuning.data import make_batch
+    from tuning.loss import loss_sum
+
+    spec = bench.spec
+    optimizer = torch.optim.Adam(bench.parameters, lr=spec.optimizer.learning_rate)
+    for step in range(spec.training.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = spec.optimizer.learning_rate * (1.0 - step / spec.training.steps)
+        rows = [shard.rows[i] for i in context.batch(spec, step)]
+        batch = make_batch(rows, spec.model, tokenizer=bench.tokenizer, config=bench.model.config, parts=1)
+        optimizer.zero_grad()
+        (loss_sum(bench.model, batch.parts[0], spec.model.kind) / batch.count).backward()
+        optimizer.step()
+        lap(step)
+    return np.concatenate([p.detach().numpy().reshape(-1) for p in bench.parameters])
+
+
+def _context(arm: Any, name: str, number: int, seed: int, shard: Any, start: Any) -> Any:
+    from protocol.state import component_root
+    from tuning.step import RoundContext
+
+    # A digest of all of a model's values is left out where nothing is recorded.
+    digest = bytes(32) if arm.method == "full" else component_root(start)
+    return RoundContext(
+        1, number, sha256(name.encode()).digest()[:20], bytes([seed]) * 32, shard.root, len(shard.rows), digest
+    )
+
+
+def _chosen(task_name: str, arm_name: str) -> tuple[Any, Any]:
+    from fedpeat_tasks import ARMS, TASKS
+
+    return TASKS[task_name](), next(arm for arm in ARMS[task_name] if arm.name == arm_name)
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    os.environ["XDG_CACHE_HOME"] = str(CACHE)
+    what, task_name, arm_name, seed = sys.argv[1:]
+    if what == "bare":
+        print(json.dumps(bare(task_name)))
+    elif what == "emulator":
+        task, arm = _chosen(task_name, arm_name)
+        federation = task.spec(arm, int(seed)).federation
+        emulator = federation.emulators[0] if federation else None
+        print(json.dumps(emulator.model_dump(mode="json") if emulator else {}))
+    else:
+        cell = {"trainer": trainer, "quality": quality, "verifier": verifier}[what]
+        print(json.dumps(cell(task_name, arm_name, int(seed))))
