@@ -8,7 +8,8 @@ names files and never leaves the sponsor's machine:
     test = "test.jsonl"               # the final held-out set
 
 Digests that the draft does give are checked, not replaced. A draft with `[federation]` says how emulators are made
-(`deltaproof.emulators`) and names one file more, `public`.
+(`deltaproof.emulators`) and names one file more, `public`. One with `[federation.control]` lets a policy choose
+(`deltaproof.control.drafting`), and may name the adapter to start from, `start`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltaproof.control.drafting import PreparedControl, prepare_control, start_from
 from deltaproof.emulators import PreparedFederation, Progress, check_methods, prepare_federation
 from deltaproof.errors import UsageError
 from protocol.rows import read_shard
@@ -55,6 +57,7 @@ def prepare_task(path: Path, secret: HomeSecret, progress: Progress = lambda _: 
     tables = read_toml(path)
     sponsor = _sponsor(tables, path)
     validation = _validation_sets(tables, path, sponsor, secret)
+    control = _control(tables, path)
     federation = _federation(tables, path, sponsor, progress)
     _complete(tables, "validation", "commitments", [hex_of(seal_validation(*item)[0]) for item in validation])
     source = _table(tables, "model").get("source")
@@ -64,29 +67,40 @@ def prepare_task(path: Path, secret: HomeSecret, progress: Progress = lambda _: 
     tables.setdefault("start_digest", hex_of(ZERO_DIGEST))
     draft = parse_spec(tables, origin=str(path))
 
-    start = Workbench.from_spec(draft).initial_state()
+    bench = Workbench.from_spec(draft)
+    start = start_from(path.parent / str(sponsor["start"]), draft, bench) if "start" in sponsor else bench.start.copy()
     digest = component_root(start)
     if draft.start_digest not in (ZERO_DIGEST, digest):
         raise UsageError(
-            f"{path}: start_digest is {hex_of(draft.start_digest)}, but the method's seed gives {hex_of(digest)}; "
+            f"{path}: start_digest is {hex_of(draft.start_digest)}, but it starts from {hex_of(digest)}; "
             "remove the key to let it be computed"
         )
     if federation:
         check_methods(draft)
-    blobs = federation.blobs if federation else ()
+    blobs = (*(federation.blobs if federation else ()), *(control.blobs if control else ()))
     return PreparedTask(draft.model_copy(update={"start_digest": digest}), start, validation, blobs)
 
 
 def _sponsor(tables: dict[str, object], path: Path) -> Mapping[str, object]:
     sponsor = tables.pop("sponsor", None)
     wanted = SPONSOR_KEYS | ({"public"} if "federation" in tables else set())
+    optional = {"start"} if "federation" in tables else set()
     if not isinstance(sponsor, Mapping):
         raise UsageError(f"{path}: add a table [sponsor] with the files of the hidden rows: validation and test")
-    if unknown := sorted(set(sponsor) - wanted):
+    if unknown := sorted(set(sponsor) - wanted - optional):
         raise UsageError(f"{path}: unknown key {unknown[0]!r} in [sponsor]; it has {', '.join(sorted(wanted))}")
     if missing := sorted(wanted - set(sponsor)):
         raise UsageError(f"{path}: [sponsor] lacks {missing[0]!r}")
     return sponsor
+
+
+def _control(tables: dict[str, object], path: Path) -> PreparedControl | None:
+    """Let the policy that the draft names decide, and complete the draft's tables with its choice."""
+    if "federation" not in tables or "control" not in _table(tables, "federation"):
+        return None
+    made = prepare_control(tables, path.parent)
+    made.write_into(tables)
+    return made
 
 
 def _federation(

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from protocol.control import Choice, ControlSection
 from protocol.documents import Record
 from protocol.types import Address, AddressField, DigestField
 
@@ -121,6 +122,8 @@ class FederationSection(Record):
     assignments: Annotated[tuple[Assignment, ...], Field(max_length=4096)] = ()
     """If any are given, nobody else takes part, the server excepted."""
     server: ServerSection | None = None
+    control: ControlSection | None = None
+    """Who chose assignments, local steps, rank and codec of this task, and on what."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -135,6 +138,8 @@ class FederationSection(Record):
             raise ValueError("a trainer is assigned twice")
         for emulator in self.emulators:
             self._check_layers(emulator)
+        if self.control is not None and self.assignments != self.assigned_by(self.control):
+            raise ValueError("assignments are not what control.action says, in the order of its devices")
         return self
 
     def _check_layers(self, emulator: EmulatorSection) -> None:
@@ -143,6 +148,15 @@ class FederationSection(Record):
             raise ValueError(f"layers of emulator {emulator.name!r} must ascend and lie below depth {self.depth}")
         if missing := sorted(set(self.adapter_layers) - set(layers)):
             raise ValueError(f"emulator {emulator.name!r} lacks the adapter layer {missing[0]}")
+
+    def assigned_by(self, control: ControlSection) -> tuple[Assignment, ...]:
+        """Assignments that an action comes to, in the order of devices. Raises ValueError for one that does not fit."""
+        choice: Choice = control.choice(len(self.emulators))
+        return tuple(
+            Assignment(trainer=device, emulator=self.emulators[position].name)
+            for device, position in zip(control.devices, choice.emulators, strict=True)
+            if position is not None
+        )
 
     @property
     def adapter_layers(self) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from protocol._spec_errors import explain
+from protocol.control import ControlSection
 from protocol.documents import Document, Record
 from protocol.encoding import canonical_json
 from protocol.errors import EncodingError, SpecError
@@ -322,6 +323,23 @@ class TaskSpec(Document, kind="task", max_bytes=MAX_SPEC_BYTES):
         first = federation.emulators[0]
         if (self.model.source, self.model.weights_digest) != (first.source, first.weights_digest):
             raise ValueError("model must name the first of federation.emulators, which trainers hold")
+        if federation.control is not None:
+            self._check_control(federation.control, len(federation.emulators))
+
+    def _check_control(self, control: ControlSection, emulators: int) -> None:
+        choice = control.choice(emulators)
+        options = self.method.options
+        alpha = control.knobs.alpha_per_rank * choice.rank
+        chosen = {
+            "training.steps": (self.training.steps, choice.steps),
+            "method.options.r": (options.get("r"), choice.rank),
+            "method.options.lora_alpha": (options.get("lora_alpha"), alpha),
+            "codec.name": (self.codec.name, choice.codec),
+            "codec.options": (self.codec.options, {}),
+        }
+        for key, (found, expected) in chosen.items():
+            if found != expected:
+                raise ValueError(f"{key} is {found!r}, but federation.control chose {expected!r}")
 
 
 def load_spec(path: Path | str) -> TaskSpec:

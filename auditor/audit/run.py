@@ -8,6 +8,7 @@ from itertools import chain
 
 from auditor.audit.case import Artifacts, AuditOptions, RoundCase, TaskCase
 from auditor.audit.check import Check, Subject
+from auditor.audit.control import check_control
 from auditor.audit.course import check_course
 from auditor.audit.inclusion import check_headers, check_inclusion, check_witness
 from auditor.audit.money import check_money, check_slashes
@@ -113,6 +114,7 @@ class Audit:
         progress(f"task {task_id}: spec, terms and escrow")
         yield from check_spec(task)
         yield from check_terms(task)
+        yield from check_control(task)
         yield from check_adapter_chain(task)
         beyond_rounds = [event for event in facts.events if "round" not in event.args]
         yield from check_inclusion(self.index, self.rpc, beyond_rounds, task.subject)

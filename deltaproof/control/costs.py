@@ -13,9 +13,9 @@ from protocol.control import DeviceClass, DeviceState
 
 __all__ = ["MEMORY_BYTES", "SECONDS_PER_STEP", "Prices", "Spent", "fits", "spent"]
 
-SECONDS_PER_STEP = (0.0075, 0.0085, 0.0105)
+SECONDS_PER_STEP = (0.0060, 0.0070, 0.0080)
 """Of sixteen rows, by emulator in the order of `rounds.RECIPES`, on the reference machine."""
-MEMORY_BYTES: Mapping[int, tuple[int, ...]] = {2: (385_780, 499_316, 726_388), 8: (424_180, 537_716, 764_788)}
+MEMORY_BYTES: Mapping[int, tuple[int, ...]] = {1: (377_844, 491_380, 604_916), 4: (397_044, 510_580, 624_116)}
 """By rank, then emulator: weights, adapter, gradient, Adam's moments, and what the backward pass keeps."""
 _WATTS: Mapping[DeviceClass, float] = {"phone": 3.0, "laptop": 20.0, "workstation": 100.0}
 """While a device trains. Simulated."""
@@ -27,9 +27,9 @@ _RADIO_WATTS = 1.0
 class Prices:
     """What a round's costs take off its reward, in nats of held-out loss."""
 
-    second: float = 0.2
+    second: float = 0.15
     megabyte: float = 0.5
-    joule: float = 0.005
+    joule: float = 0.004
 
 
 @dataclass(frozen=True)

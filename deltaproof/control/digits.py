@@ -1,8 +1,8 @@
 """What the environment's federation learns: digits turned by a right angle, on a model that has read them upright.
 
-scikit-learn's 1,797 digits (8 x 8 pixels) are halved by their pixels' digests. The owner's model, a vision transformer
-of six layers, is trained on upright digits of one half; the other half, turned, is validation, public rows and the
-devices' shards, where each device has mostly some of the digits.
+scikit-learn's 1,797 digits, shrunk to 4 x 4 pixels, are halved by their pixels' digests. The owner's model, a vision
+transformer of five layers, is trained on upright digits of one half; the other half, turned, is validation, public rows
+and the devices' shards, where each device has mostly some of the digits.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from protocol.types import ZERO_DIGEST
 from tuning.models import cache_folder
 from tuning.randomness import SeededFills, normal
 
-__all__ = ["Digits"]
+__all__ = ["LAYERS", "Digits"]
 
 Images = NDArray[np.int64]
-"""[N, 8, 8], values 0 to 255."""
+"""[N, 4, 4], values 0 to 255."""
 
-_SEED = sha256(b"deltaproof/control-digits/v1").digest()
+_SEED = sha256(b"deltaproof/control-digits/v2").digest()
 _BATCH, _RATE = 64, 2e-3
-_LAYERS = 6
+LAYERS = 5
 _OWN_SHARE = 0.7
 """Of a shard's rows, those of the device's own digits."""
 
@@ -41,9 +41,9 @@ class Digits:
 
     devices: int = 3
     epochs: int = 40
-    validation_rows: int = 200
-    public_rows: int = 48
-    shard_rows: int = 160
+    validation_rows: int = 100
+    public_rows: int = 32
+    shard_rows: int = 192
 
     @cached_property
     def validation(self) -> tuple[bytes, ...]:
@@ -69,8 +69,8 @@ class Digits:
 
     @cached_property
     def model(self) -> Path:
-        """Folder of the owner's model without its head: six layers of width 32, trained once and cached."""
-        folder = cache_folder() / "control" / f"digits-vit-{_LAYERS}-{self.epochs}"
+        """Folder of the owner's model without its head: five layers of width 32, trained once and cached."""
+        folder = cache_folder() / "control" / f"digits-vit-{LAYERS}-{self.epochs}"
         if not (folder / "config.json").is_file():
             unfinished = folder.with_suffix(".part")
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -91,9 +91,9 @@ class Digits:
         import torch
         from transformers import ViTConfig, ViTForImageClassification
 
-        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": _LAYERS, "num_attention_heads": 4}
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": LAYERS, "num_attention_heads": 4}
         plain = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-        config = ViTConfig(**sizes, **plain, image_size=8, patch_size=4, num_channels=1, num_labels=10)
+        config = ViTConfig(**sizes, **plain, image_size=4, patch_size=2, num_channels=1, num_labels=10)
         with SeededFills(_SEED):
             model = ViTForImageClassification(config)
         images, labels = self._half(0)
@@ -120,4 +120,5 @@ class Digits:
     @cached_property
     def _digits(self) -> tuple[Images, NDArray[np.int64]]:
         found = extra("sklearn.datasets").load_digits()
-        return np.minimum(255, found.images.astype(np.int64) * 16), found.target.astype(np.int64)
+        shrunk = found.images.astype(np.int64).reshape(-1, 4, 2, 4, 2).sum(axis=(2, 4))
+        return np.minimum(255, shrunk * 4), found.target.astype(np.int64)

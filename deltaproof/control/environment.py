@@ -29,7 +29,7 @@ from tuning.control.observing import DEVICE_FEATURES, PROGRESS_FEATURES, feature
 
 __all__ = ["CLASSES", "HORIZON", "FederationEnv", "RoundReport", "trace_seed"]
 
-HORIZON = 6
+HORIZON = 5
 CLASSES: tuple[DeviceClass, ...] = ("phone", "laptop", "workstation")
 _TRAINING_TRACES = 1_000_000
 _NANOS = 1_000_000_000

@@ -13,7 +13,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Generic, TypeVar
 
-from deltaproof.control.digits import Digits
+from deltaproof.control.digits import LAYERS, Digits
 from protocol.control import KnobTable
 from protocol.federation import Recipe
 from protocol.spec import CodecSection, ModelSection, TaskSpec
@@ -36,13 +36,13 @@ __all__ = ["KNOBS", "RECIPES", "Adapter", "Federation", "RoundOutcome"]
 
 T = TypeVar("T")
 
-KNOBS = KnobTable(steps=(1, 2, 4), ranks=(2, 8), codecs=("float32", "int4"))
+KNOBS = KnobTable(steps=(1, 2, 4), ranks=(1, 4), codecs=("float32", "int4"))
 RECIPES: Mapping[str, Recipe] = {
-    "small": Recipe(ratio=0.125, bits=16),
-    "medium": Recipe(ratio=0.25, bits=16),
+    "small": Recipe(ratio=0.17, bits=16),
+    "medium": Recipe(ratio=0.34, bits=16),
     "large": Recipe(ratio=0.5, bits=16),
 }
-"""Half precision halves a layer's bytes: of the four middle layers these keep one, two and all."""
+"""Half precision halves a layer's bytes: of the three middle layers these keep one, two and all."""
 _DEPTH_OF_ADAPTERS = 1
 _BATCH, _RATE = 16, 2e-2
 _SEED = sha256(b"deltaproof/control-federation/v1").digest()
@@ -190,7 +190,7 @@ class Federation:
         federation = {
             "source": f"path:{folder}",
             "weights_digest": hex_of(weights_digest(folder)),
-            "depth": 6,
+            "depth": LAYERS,
             "first": _DEPTH_OF_ADAPTERS,
             "last": _DEPTH_OF_ADAPTERS,
             "public_rows": hex_of(sha256(b"".join(row + b"\n" for row in self.digits.public)).digest()),

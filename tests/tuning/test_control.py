@@ -220,6 +220,6 @@ def test_fixed_grid_is_distinct_and_valid() -> None:
 
 
 GOLDEN = (
-    DeviceState(speed_milli=145, memory_bytes=666187, up_bytes_per_second=64464, down_bytes_per_second=257856),
-    DeviceState(speed_milli=8430, memory_bytes=1207991, up_bytes_per_second=575830, down_bytes_per_second=2303320),
+    DeviceState(speed_milli=145, memory_bytes=571018, up_bytes_per_second=64464, down_bytes_per_second=257856),
+    DeviceState(speed_milli=8430, memory_bytes=1035421, up_bytes_per_second=575830, down_bytes_per_second=2303320),
 )

@@ -42,9 +42,9 @@ class DeviceProfile:
 
 
 CLASSES: Mapping[DeviceClass, DeviceProfile] = {
-    "phone": DeviceProfile(250, 560_000, 60_000, 240_000, 0.6, 0.4, 1.5),
-    "laptop": DeviceProfile(600, 800_000, 120_000, 480_000, 0.8, 0.4, 1.2),
-    "workstation": DeviceProfile(1500, 1_400_000, 300_000, 1_200_000, 1.0, 0.3, 0.8),
+    "phone": DeviceProfile(250, 480_000, 60_000, 240_000, 0.6, 0.4, 1.5),
+    "laptop": DeviceProfile(600, 640_000, 120_000, 480_000, 0.8, 0.4, 1.2),
+    "workstation": DeviceProfile(1500, 1_200_000, 300_000, 1_200_000, 1.0, 0.3, 0.8),
 }
 """Scaled to models of a few hundred kilobytes, such as the environment of `deltaproof control` trains."""
 

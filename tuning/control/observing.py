@@ -15,7 +15,7 @@ PROGRESS_FEATURES = 3
 DEVICE_FEATURES = 4
 _NANOS = 1e9
 # Centres in powers of two, near the laptop class: features stay within a few units of zero.
-_SPEED, _MEMORY, _UP, _DOWN = 9.0, 19.5, 17.0, 19.0
+_SPEED, _MEMORY, _UP, _DOWN = 9.0, 19.0, 17.0, 19.0
 _BOUND = 16.0
 
 
