@@ -2,7 +2,8 @@
 
     python benchmarks/method_rates.py
 
-No result is reported on the dev tasks. SmolLM2, where a trial takes half a minute, goes by the defaults. Writes benchmarks/results/method_rates.json.
+No result is reported on the dev tasks. SmolLM2, where a trial takes half a minute, goes by the defaults.
+Writes benchmarks/results/method_rates.json.
 """
 
 from __future__ import annotations

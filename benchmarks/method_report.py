@@ -5,104 +5,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from method_cells import BATCH, METHODS, REPLAYED, STEPS, TEST
 from method_plot import plot
 from method_rates import rate_of
+from method_results import KINDS, ROWS, Key, Measured, Place, kind_of
 from tuning_tasks import ROOT, TASKS, is_here
 
 from tuning.methods import METHODS as CLASSES
 
-__all__ = ["Key", "kind_of", "write_report"]
+__all__ = ["write_report"]
 
 RESULTS = ROOT / "docs" / "results"
-KINDS = {"text": "MiniLM", "digits": "vision transformer", "language": "SmolLM2"}
-ROWS = (*METHODS, "head")
-
-
-class Key(NamedTuple):
-    """Which measurement of a task. `kind`: ours, or plain for the loop without us."""
-
-    kind: str
-    method: str
-    seed: int
-
-    def text(self) -> str:
-        return f"{self.kind} / {self.method} / {self.seed}"
-
-    @classmethod
-    def of(cls, text: str) -> Key:
-        kind, method, seed = text.split(" / ")
-        return cls(kind, method, int(seed))
-
-
-class Place(NamedTuple):
-    """A task with a seed."""
-
-    task: str
-    seed: int
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Cells by task, and memory by model and method."""
-
-    cells: Mapping[str, Mapping[Key, dict[str, Any]]]
-    memory: Mapping[str, dict[str, Any]]
-
-    @classmethod
-    def read(cls, folder: Path) -> Measured:
-        cells = {}
-        for task in TASKS:
-            path = folder / f"{task.replace(' ', '-')}.json"
-            if path.is_file():
-                cells[task] = {Key.of(key): cell for key, cell in json.loads(path.read_text()).items()}
-        memory = folder / "memory.json"
-        return cls(cells, json.loads(memory.read_text()) if memory.is_file() else {})
-
-    def quality(self, method: str, place: Place) -> dict[str, Any] | None:
-        """Of our round; of the plain loop where a method was trained by that alone."""
-        cells = self.cells[place.task]
-        for kind in ("ours", "plain") if method in ("full", "head") else ("ours",):
-            cell = cells.get(Key(kind, method, place.seed))
-            if cell is not None and "refused" not in cell:
-                return cell
-        return None
-
-    def refused(self, method: str, task: str) -> str | None:
-        """Why a method does not fit a task's model."""
-        if kind_of(task) == "language" and method in ("full", "head"):
-            return "left out" if method == "full" else "there is no head"
-        reason: str | None = self.cells[task].get(Key("ours", method, 0), {}).get("refused")
-        return reason
-
-    def complete(self, kind: str) -> list[Place]:
-        """Tasks and seeds on which every method that fits was measured."""
-        found = []
-        for task in (task for task in self.cells if kind_of(task) == kind):
-            for seed in sorted({key.seed for key in self.cells[task]}):
-                place = Place(task, seed)
-                if all(self.quality(m, place) or self.refused(m, task) for m in ROWS):
-                    found.append(place)
-        return found
-
-    def ours(self, method: str, kind: str) -> list[dict[str, Any]]:
-        """Every recorded round of a method on a kind of model."""
-        return [
-            cell
-            for task, cells in self.cells.items()
-            for key, cell in cells.items()
-            if key[:2] == ("ours", method) and kind_of(task) == kind and "refused" not in cell
-        ]
-
-
-def kind_of(task: str) -> str:
-    """The model that a task is for: text, digits or language."""
-    return task.rpartition(" ")[2] if task.endswith((" language", " digits")) else "text"
 
 
 def write_report(folder: Path) -> None:
@@ -110,7 +26,13 @@ def write_report(folder: Path) -> None:
     measured = Measured.read(folder)
     places = {kind: measured.complete(kind) for kind in KINDS}
     lines = [*_opening(measured, places), *_table(measured, places), "", "![quality against bytes](methods.svg)", ""]
-    lines += [*_by_task(measured, places), *_beside_peft(measured), *_rates(), *_missing(measured, places)]
+    lines += [
+        *_by_task(measured, places),
+        *_beside_peft(measured),
+        *_rounds(folder),
+        *_rates(),
+        *_missing(measured, places),
+    ]
     (RESULTS / "methods.md").write_text("\n".join(lines) + "\n")
     points = []
     for method in METHODS:
@@ -219,6 +141,32 @@ def _beside_peft(measured: Measured) -> list[str]:
             f"| {method} | {len(pairs)} | {ours:.3f} | {plain:.3f} | {ours - plain:+.3f} ± {error:.3f} | {within} |"
         )
     return [*lines, ""]
+
+
+def _rounds(folder: Path) -> list[str]:
+    path = folder / "rounds.json"
+    if not path.is_file():
+        return []
+    lines = [
+        "## Rounds of a federation",
+        "",
+        "`benchmarks/method_rounds.py`: three trainers with a third of the rows each; each round starts from the",
+        "aggregate of the round before. Accuracy of digits, loss of language, before the first round and after each;",
+        "`lost` is the largest share of an aggregate that refactoring to the method's form lost.",
+        "",
+    ]
+    for task in dict.fromkeys(key.split(" / ")[0] for key in json.loads(path.read_text())):
+        cells = {k.split(" / ")[1]: c for k, c in json.loads(path.read_text()).items() if k.startswith(task)}
+        rounds, steps = max(c["rounds"] for c in cells.values()), max(c["steps"] for c in cells.values())
+        lines += [
+            f"| {task}, {steps} steps a round | start | {' | '.join(map(str, range(1, rounds + 1)))} | lost |",
+            f"|---|---|{'---|' * rounds}---|",
+        ]
+        metric = "loss" if kind_of(task) == "language" else "accuracy"
+        for method, cell in cells.items():
+            lines.append(f"| {method} | {' | '.join(_number(value) for value in cell[metric])} | {cell['lost']:.1e} |")
+        lines.append("")
+    return lines
 
 
 def _rates() -> list[str]:

@@ -61,9 +61,11 @@ class Trainer:
         report: Reporter,
         *,
         top_up: bool = False,
+        checkpointing: bool = False,
         poll_seconds: float = 0.5,
     ) -> None:
-        """`rows` are the shard's canonical rows. With `top_up` a slashed stake is filled up to go on."""
+        """`rows` are the shard's canonical rows. With `top_up` a slashed stake is filled up to go on;
+        `checkpointing` trains the same bits in less memory."""
         self.gateway, self.store, self.task_id, self.home = gateway, store, task_id, home
         self.conduct, self.report, self.top_up, self.poll_seconds = conduct, report, top_up, poll_seconds
         self.account = gateway.account
@@ -73,7 +75,7 @@ class Trainer:
         self.shard = Shard(rows, self.secret.derive("rows", *(_number(task_id),)))
         report("loading", "loading the model")
         fetch_emulators(store, self.spec, self.account)
-        self.bench = Workbench.from_spec(as_held_by(self.spec, self.account))
+        self.bench = Workbench.from_spec(as_held_by(self.spec, self.account), checkpointing=checkpointing)
         self._check_terms()
         self.money = Money(gateway.token(self.params.token))
         self.log = TaskLog(gateway.connection, [gateway.trainers.address], task_id)

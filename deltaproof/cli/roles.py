@@ -89,6 +89,13 @@ def run_trainer(
     conduct: Annotated[
         str, typer.Option(help="`honest`, or a way to cheat that verifiers will catch: it costs the stake.")
     ] = "honest",
+    checkpointing: Annotated[
+        bool,
+        typer.Option(
+            "--checkpointing",
+            help="Compute layers twice instead of keeping what they computed: less memory, same result.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train every round of a task: join, train, commit, reveal, answer the challenge, claim.
@@ -112,6 +119,7 @@ def run_trainer(
             CONDUCTS[conduct],
             reporter(as_json),
             top_up=top_up,
+            checkpointing=checkpointing,
         ).live()
 
 
