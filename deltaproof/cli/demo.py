@@ -16,22 +16,33 @@ __all__ = ["demo"]
 
 
 def demo(
-    name: Annotated[str, typer.Option(help="Name of the run; the same name continues a stopped one.")] = "demo",
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the run, by default demo or fedpeat; the same name continues a stopped one."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the data split.", min=0)] = 1,
     chain: Annotated[Literal["anvil", "ganache"], typer.Option(help="Which node to run.")] = "anvil",
     runs: Annotated[Path, typer.Option(help="Folder that holds all runs.")] = Path("runs"),
+    fedpeat: Annotated[
+        bool, typer.Option("--fedpeat", help="Tune a model that its owner keeps: trainers get an emulator of it.")
+    ] = False,
     timeout: Annotated[int, typer.Option(help="Give up after so many seconds.", min=60)] = 1800,
     as_json: JsonOption = False,
 ) -> None:
     """Five trainers, three verifiers, three paid rounds on a private chain, then the audit.
 
     Three trainers are honest, one is honest with 90 % of its labels flipped, one skips half of its steps and makes
-    them up. Exit code 1 if anything does not come out as promised. Everything is in `runs/NAME`.
+    them up. With --fedpeat the owner of the model keeps it and trains as well, without pay; two honest trainers and one
+    cheat work on an emulator, and the audit is made with the full model and without it. Exit code 1 if anything does
+    not come out as promised. Everything is in `runs/NAME`.
     """
+    from deltaproof.demo.plan import FEDPEAT, ORDINARY
     from deltaproof.demo.processes import CommandError
     from deltaproof.demo.run import DemoOptions, run_demo
 
-    options = DemoOptions(name=name, folder=(runs / name).resolve(), seed=seed, chain=chain, timeout_seconds=timeout)
+    scenario = FEDPEAT if fedpeat else ORDINARY
+    name = name or ("fedpeat" if fedpeat else "demo")
+    options = DemoOptions(name, (runs / name).resolve(), seed, chain, timeout, scenario)
     try:
         kept = run_demo(options, Console(highlight=False, stderr=as_json))
     except CommandError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DEPLOYER", "SPONSOR", "TRAINERS", "VERIFIERS", "Participant"]
+__all__ = ["DEPLOYER", "FEDPEAT", "ORDINARY", "SPONSOR", "TRAINERS", "VERIFIERS", "Participant", "Scenario"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,26 @@ class Participant:
     honest: bool = True
     shard: str = ""
     about: str = ""
+    owner: bool = False
+    """Holds the full model although it trains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A demo: who plays, for how many rounds, by which draft of a task."""
+
+    name: str
+    draft: str
+    trainers: tuple[Participant, ...]
+    verifiers: tuple[Participant, ...]
+    rounds: int
+    audit_options: tuple[str, ...] = ()
+    machines: tuple[str, str] | None = None
+    """Names of two machines, where the full model is and where it is not; None if everybody works on one."""
+
+    @property
+    def participants(self) -> tuple[Participant, ...]:
+        return (DEPLOYER, SPONSOR, *self.trainers, *self.verifiers)
 
 
 DEPLOYER = Participant("deployer", 0)
@@ -28,3 +48,18 @@ TRAINERS = (
     Participant("mallory", 6, honest=False, shard="cheat", about="skips steps"),
 )
 VERIFIERS = (Participant("victor", 7), Participant("vera", 8), Participant("vincent", 9))
+ORDINARY = Scenario("sentiment", "sentiment.toml", TRAINERS, VERIFIERS, rounds=3)
+FEDPEAT = Scenario(
+    "fedpeat",
+    "fedpeat.toml",
+    (
+        Participant("alice", 2, shard="imdb", about="films"),
+        Participant("bob", 3, shard="yelp", about="restaurants"),
+        Participant("olga", 4, shard="amazon", about="owns the model", owner=True),
+        Participant("mallory", 5, honest=False, shard="cheat", about="skips steps"),
+    ),
+    (Participant("victor", 6), Participant("vera", 7)),
+    rounds=2,
+    audit_options=("--rescore",),
+    machines=("owner", "trainers"),
+)

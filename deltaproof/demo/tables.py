@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deltaproof.demo.expectations import Promise
-from deltaproof.demo.plan import TRAINERS, VERIFIERS
+from deltaproof.demo.plan import Scenario
 
 __all__ = ["print_summary"]
 
@@ -19,16 +19,25 @@ UNIT = 10**18
 STYLES = {"accepted": "green", "rejected": "bold red", "withheld": "red", "unrevealed": "red"}
 
 
-def print_summary(console: Console, summary: Mapping[str, Any], promises: Sequence[Promise]) -> None:
+def print_summary(
+    console: Console, summary: Mapping[str, Any], promises: Sequence[Promise], scenario: Scenario
+) -> None:
     """Trainers, verifiers, accuracy, audit, promises."""
     console.print()
-    console.print(_trainers(summary))
-    console.print(_verifiers(summary))
+    console.print(_trainers(summary, scenario))
+    console.print(_verifiers(summary, scenario))
     console.print(_accuracy(summary))
+    if "gaps" in summary:
+        console.print(_gaps(summary))
     audit = summary["audit"]
     console.print(
         f"audit: {audit['passed']} checks passed, {audit['failed']} failed, {audit['notCheckable']} not checkable"
     )
+    if outside := summary.get("audit_outside"):
+        console.print(
+            f"audit without the full model: {outside['passed']} checks passed, {outside['failed']} failed, "
+            f"{outside['notCheckable']} not checkable"
+        )
     console.print(f"report to look at: {summary['report']}", soft_wrap=True)
     console.print(f"final adapter: {summary['adapter']} (PeftModel.from_pretrained loads it)", soft_wrap=True)
     console.print()
@@ -41,14 +50,14 @@ def print_summary(console: Console, summary: Mapping[str, Any], promises: Sequen
         console.print(f"\n{summary['seconds']:.0f} s from start to the end of round {max(_rounds(summary))}")
 
 
-def _trainers(summary: Mapping[str, Any]) -> Table:
+def _trainers(summary: Mapping[str, Any], scenario: Scenario) -> Table:
     table = _table("trainers: verdict, score ± standard error (milli-nats), pay (DEMO)")
     rounds = _rounds(summary)
     table.add_column("trainer", no_wrap=True)
     for number in rounds:
         table.add_column(f"round {number}", justify="right", no_wrap=True)
     table.add_column("total", justify="right", no_wrap=True)
-    for participant in TRAINERS:
+    for participant in scenario.trainers:
         mine = {o["round"]: o for o in summary["outcomes"] if o["trainer"] == participant.name}
         cells = [_outcome(mine[number]) if number in mine else Text("-", style="dim") for number in rounds]
         total = Text(f"{sum(o['payout'] for o in mine.values()) / UNIT:.2f}", style="bold")
@@ -67,14 +76,14 @@ def _outcome(outcome: Mapping[str, Any]) -> Text:
     return text.append(f"\n{outcome['payout'] / UNIT:.2f}\n", style="default")
 
 
-def _verifiers(summary: Mapping[str, Any]) -> Table:
+def _verifiers(summary: Mapping[str, Any], scenario: Scenario) -> Table:
     table = _table("verifiers: fees (DEMO)")
     rounds = _rounds(summary)
     table.add_column("verifier", style="bold")
     for number in rounds:
         table.add_column(f"round {number}", justify="right")
     table.add_column("total", justify="right")
-    for participant in VERIFIERS:
+    for participant in scenario.verifiers:
         fees = {int(number): fee for number, fee in summary["verifier_fees"][participant.name].items()}
         row = [f"{fees.get(number, 0) / UNIT:.2f}" for number in rounds]
         table.add_row(participant.name, *row, f"{sum(fees.values()) / UNIT:.2f}")
@@ -88,6 +97,17 @@ def _accuracy(summary: Mapping[str, Any]) -> Table:
     names = {"start": "start", "final": "final, all rounds"}
     for name, accuracy in summary["accuracy"].items():
         table.add_row(names.get(name, f"{name} alone, last round"), f"{accuracy:.3f}")
+    return table
+
+
+def _gaps(summary: Mapping[str, Any]) -> Table:
+    table = _table("accuracy of each round's adapter on its validation rows")
+    table.add_column("round", style="bold")
+    for column in ("in the full model", "on the emulator", "gap"):
+        table.add_column(column, justify="right")
+    for gap in summary["gaps"]:
+        full, emulator = gap["full"], gap["emulator"]
+        table.add_row(str(gap["round"]), f"{full:.3f}", f"{emulator:.3f}", f"{full - emulator:+.3f}")
     return table
 
 
