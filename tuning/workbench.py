@@ -106,11 +106,11 @@ class Workbench:
     def slots(self) -> tuple[str, ...]:
         return slots_of(self.spec.optimizer)
 
-    @property
-    def parameters(self) -> list[nn.Parameter]:
-        """Trainable parameters in the layout's order."""
+    @cached_property
+    def parameters(self) -> tuple[nn.Parameter, ...]:
+        """Trainable parameters in the layout's order, looked up once: it takes as long as hashing a component."""
         named = dict(self.model.named_parameters())
-        return [named[name] for name in self.layout.names]
+        return tuple(named[name] for name in self.layout.names)
 
     @cached_property
     def constants(self) -> NDArray[np.float32]:
