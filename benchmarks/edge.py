@@ -98,12 +98,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=128)
     options = parser.parse_args()
-    peaks = [
-        peak
-        for accumulation in (1, options.batch // 4)
-        for peak in measure(accumulation, options.steps, options.batch, options.tokens)
-    ]
-    write(peaks, options)
+    peaks: list[Peak] = []
+    for accumulation in (1, options.batch // 4):
+        peaks += measure(accumulation, options.steps, options.batch, options.tokens)
+        write(peaks, options)
 
 
 def measure(accumulation: int, steps: int, batch: int, tokens: int) -> Iterator[Peak]:
