@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from auditor.audit.case import TaskCase
 from auditor.audit.check import Check, Subject
 from auditor.facts import UnknownSubject, load_round, load_task
+from protocol.chain.enums import Outcome
 from protocol.control import ControlSection
 from protocol.errors import ArtifactError, DeltaproofError
 from protocol.spec import TaskSpec
 from protocol.state import component_root
-from protocol.types import Digest32
+from protocol.types import Digest32, RoundIndex
 
 __all__ = ["check_control"]
 
@@ -74,7 +75,8 @@ def _settled(case: TaskCase, task: int) -> tuple[TaskSpec, int, Digest32]:
         raise AssertionError("a task with a spec has a store")
     facts = load_task(case.index, task)
     spec = case.artifacts.spec(facts.params.spec_hash)
-    standing = [load_round(case.index, facts, number).standing for number in facts.rounds]
+    rounds = [load_round(case.index, facts, RoundIndex(number)) for number in facts.rounds]
+    standing = [played.standing for played in rounds if played.outcome is Outcome.SETTLED]
     gained = sum(posted.settlement.improvement_nanos for posted in standing if posted is not None)
     ended = facts.named("RoundEnded")
     return spec, gained, ended[-1].args["next_start_digest"] if ended else facts.params.start_digest

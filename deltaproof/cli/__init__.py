@@ -11,7 +11,7 @@ from types import FrameType
 import typer
 from rich.console import Console
 
-from deltaproof.cli import audit, chain, demo, methods, roles, task
+from deltaproof.cli import audit, chain, control, demo, methods, roles, task
 from protocol.errors import DeltaproofError
 
 __all__ = ["app", "main"]
@@ -34,6 +34,7 @@ app.command("deploy")(chain.deploy)
 app.command("faucet")(chain.faucet)
 app.add_typer(task.app, name="task")
 app.add_typer(methods.app, name="methods")
+app.add_typer(control.app, name="control")
 app.add_typer(roles.sponsor_app, name="sponsor")
 app.add_typer(roles.trainer_app, name="trainer")
 app.add_typer(roles.verifier_app, name="verifier")

@@ -125,6 +125,10 @@ def prepare_control(tables: Mapping[str, Any], folder: Path) -> PreparedControl:
         raise UsageError(f"[federation.control]: {error}") from error
     action = decision_of(undecided, len(emulators), weights)
     decided = undecided.model_copy(update={"action": action})
+    try:
+        decided.choice(len(emulators))
+    except ValueError as error:  # of a fixed action
+        raise UsageError(f"federation.control.fixed: {error}") from error
     return PreparedControl(decided, emulators, () if weights is None else (weights,))
 
 

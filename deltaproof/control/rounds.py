@@ -152,7 +152,7 @@ class Federation:
         for device, emulator in enumerate(emulators):
             if emulator is None:
                 continue
-            context = self._context(device, step, start)
+            context = self.context(device, step, start)
             state = self._trained(context, device, self._benches[emulator, rank], (emulator, rank), start, steps)
             theta = state["theta"].numpy()
             if not coder.plain:
@@ -177,7 +177,8 @@ class Federation:
             states.append(run_step(bench, context, states[t], t, batch_rows(bench, context, shard, t)).next_state)
         return states[steps]
 
-    def _context(self, device: int, step: int, start: Vector) -> RoundContext:
+    def context(self, device: int, step: int, start: Vector) -> RoundContext:
+        """What fixes a device's batches in a round."""
         shard = self.digits.shards[device]
         person = sha256(b"device" + bytes([device])).digest()[:20]
         return RoundContext(0, step + 1, person, _SEED, shard.root, len(shard.rows), component_root(start))
