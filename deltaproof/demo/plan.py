@@ -59,7 +59,7 @@ FEDPEAT = Scenario(
         Participant("mallory", 5, honest=False, shard="cheat", about="skips steps"),
     ),
     (Participant("victor", 6), Participant("vera", 7)),
-    rounds=2,
+    rounds=3,
     audit_options=("--rescore",),
     machines=("owner", "trainers"),
 )

@@ -126,7 +126,7 @@ def fedpeat_outcomes() -> list[Outcome]:
     pay = {"alice": 50, "bob": 50, "olga": 0, "mallory": 0}
     return [
         Outcome(round_, p.name, "accepted" if p.honest else "rejected", 1, 1, pay[p.name])
-        for round_ in (1, 2)
+        for round_ in range(1, FEDPEAT.rounds + 1)
         for p in FEDPEAT.trainers
     ]
 
@@ -138,7 +138,7 @@ def fedpeat_kept(**changes: Any) -> list[bool]:
         "verifier_pay": {p.name: 10 for p in FEDPEAT.verifiers},
         "accuracy": {"start": 0.5, "final": 0.9},
         "audit": AUDITS["audit"],
-        "extra": {"audit_outside": AUDITS["outside"], "gaps": [{"round": 1}, {"round": 2}], "leaked": []},
+        "extra": {"audit_outside": AUDITS["outside"], "gaps": [{"round": 1}, {"round": 2}, {"round": 3}], "leaked": []},
     }
     extra = {**facts["extra"], **{k: v for k, v in changes.items() if k in facts["extra"]}}
     facts |= {k: v for k, v in changes.items() if k in facts} | {"extra": extra}
@@ -156,7 +156,7 @@ def test_fedpeat_as_promised_keeps_every_promise() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"outcomes": [o for o in fedpeat_outcomes() if o.round < 2]},
+        {"outcomes": [o for o in fedpeat_outcomes() if o.round < FEDPEAT.rounds]},
         {"outcomes": fedpeat_altered("alice", verdict="rejected")},
         {"outcomes": fedpeat_altered("bob", payout=0)},
         {"outcomes": fedpeat_altered("olga", payout=1)},
