@@ -45,13 +45,26 @@ class Reader:
 
 def pack_bits(values: NDArray[np.integer], bits: int) -> bytes:
     """Unsigned integers below 2^bits, least significant bit first, zeros up to a whole byte."""
+    if bits == 8:
+        return values.astype(np.uint8).tobytes()
+    if bits == 4:
+        small = np.append(values.astype(np.uint8), np.zeros(len(values) % 2, np.uint8))
+        return np.asarray(small[0::2] | (small[1::2] << 4)).tobytes()
     digits = (values.astype(np.uint64)[:, None] >> np.arange(bits, dtype=np.uint64)) & np.uint64(1)
     return np.packbits(digits.astype(np.uint8).reshape(-1), bitorder="little").tobytes()
 
 
 def read_bits(reader: Reader, count: int, bits: int) -> NDArray[np.int64]:
     """`count` integers of `pack_bits`. Raises EncodingError if the filling is not zero."""
-    flat = np.unpackbits(np.frombuffer(reader.take(-(-count * bits // 8)), np.uint8), bitorder="little")
+    data = np.frombuffer(reader.take(-(-count * bits // 8)), np.uint8)
+    if bits == 8:
+        return data.astype(np.int64)
+    if bits == 4:
+        values = np.stack([data & 15, data >> 4], axis=1).reshape(-1)
+        if values[count:].any():
+            raise EncodingError("an encoded delta is filled up with something else than zeros")
+        return values[:count].astype(np.int64)
+    flat = np.unpackbits(data, bitorder="little")
     if flat[count * bits :].any():
         raise EncodingError("an encoded delta is filled up with something else than zeros")
     digits = flat[: count * bits].reshape(count, bits).astype(np.int64)
