@@ -67,17 +67,17 @@ def main() -> None:
 def run(folder: Path, short: bool) -> tuple[list[Outcome], list[str]]:
     trials = 200 if short else 1000
     real = minilm("exact", 6 if short else 16)
+    progress("files, store and chain")
+    notes = [
+        lucky_restart(real), *replayed_commitments(folder / "chain"), *unusable_artifacts(real, folder / "unusable"),
+        *hostile_files(real), *second_preimages(real),
+    ]  # fmt: skip
     progress("attacks on the whole run")
     outcomes = [measure(real, *attack, samples=4, trials=trials) for attack in whole_run_attacks(real)]
     outcomes += nothing_opened(real, folder / "nothing", trials)
     small = tiny(folder, "exact", 60 if short else 1000)
     progress("attacks by chance")
     outcomes += by_chance(small, folder, 200 if short else 10_000)
-    progress("files, store and chain")
-    notes = [
-        lucky_restart(real), *replayed_commitments(folder / "chain"), *unusable_artifacts(real, folder / "unusable"),
-        *hostile_files(real), *second_preimages(real),
-    ]  # fmt: skip
     progress("steering")
     outcomes += steering_attacks(minilm("bounded", 6 if short else 40), trials, 4 if short else 20)
     return outcomes, notes
