@@ -1,6 +1,7 @@
 """The default estimator: a surrogate of the game, the sampled values put in, and what the residuals say of the rest.
 
-1. Ask for a stratified design of complementary pairs (`_design`).
+1. Ask for a stratified design of complementary pairs (`_design`); where the budget allows, for a part of it first, and
+   for the rest where a surrogate of the first part errs (`_refinement`).
 2. Fit a surrogate (`_surrogate`). Its left-out residuals are what it errs by on coalitions it has not seen.
 3. phi = index of the surrogate, with the true value wherever it was asked for, + gamma D. D weighs the left-out
    residuals up to the coalitions never asked for (difference estimator: Saerndal, Swensson and Wretman 1992): with
@@ -16,40 +17,75 @@ from __future__ import annotations
 
 import numpy as np
 
-from incentives.semivalues._design import pair_design
+from incentives.semivalues._design import Design, pair_design
 from incentives.semivalues._index import Index
 from incentives.semivalues._integrate import expanded
 from incentives.semivalues._kernel_index import kernel_index
-from incentives.semivalues._kernels import points
+from incentives.semivalues._kernels import KERNELS, points
 from incentives.semivalues._linalg import product
 from incentives.semivalues._oracle import Oracle
+from incentives.semivalues._refinement import refined
 from incentives.semivalues._result import Estimate, Floats
 from incentives.semivalues._stream import Stream
-from incentives.semivalues._surrogate import fit, spread_pairs
+from incentives.semivalues._surrogate import Sample, choose, fit
 
+_FIRST = 0.6
+"""Share of the budget that is spent before residuals decide where the rest goes ..."""
+_FIRST_PER_PLAYER = 8
+"""... if that share is at least so many coalitions a player."""
 _FIT = 2048
 """A surrogate is fitted to at most so many coalitions, spread over the design; the others only correct it."""
+_ROUNDING = 1e-5
+"""Residuals below this share of the largest value do not steer where the budget goes."""
+_LEAST = 1e-100
+_KERNEL_FROM = 256
+_RIDGE_FROM = 512
+"""Kernel and ridge are chosen on at most so many coalitions: they describe the game, not the sample."""
 
 
 def auto(oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate:
     """See the module. Raises BudgetError if the budget does not pay for a design."""
-    design = pair_design(index, oracle.budget, Stream(seed, "auto/design"))
+    part = int(_FIRST * oracle.budget)
+    staged = part >= _FIRST_PER_PLAYER * index.players
+    design = pair_design(index, part if staged else oracle.budget, Stream(seed, "auto/design"))
     values = oracle.ask(design.coalitions)
-    none, values = values[0], values[1:]  # the mean of no deltas does not exist: v(none) is known, not modelled
-    asked = design.coalitions[1:]
-    unseen = 1.0 - design.probability[1:, None]
+    sample, _ = _sample(design, index, weights, values)
+    rows, shown = sample.part(_KERNEL_FROM)
+    choice = choose(shown, KERNELS)
+    if staged:
+        least = max(_ROUNDING * float(np.abs(values - values[0]).max()), _LEAST)
+        more = Stream(seed, "auto/refinement")
+        design = refined(design, index, oracle.budget, rows + 1, choice.left_out, least, more)
+        values = np.concatenate([values, oracle.ask(design.coalitions[len(values) :])])
+        sample, _ = _sample(design, index, weights, values)
+        choice = choose(sample.part(_RIDGE_FROM)[1], [choice.kernel])
+    return _estimate(oracle, index, weights, design, values, choice.kernel, choice.ridge)
+
+
+def _sample(design: Design, index: Index, weights: Floats, values: Floats) -> tuple[Sample, Floats]:
+    """What a surrogate is fitted to, and c_i(S) / probability(S) of it: float64 [n, players].
+
+    The mean of no deltas does not exist: v(none) is known, not modelled.
+    """
     expansion = expanded(design, index)[1:]
+    importance = (expansion**2).sum(axis=1) * (1.0 - design.probability[1:])
+    if not importance.any():
+        importance = np.ones(len(importance))
+    return Sample(points(design.coalitions[1:], weights), values[1:], importance, design.pairs), expansion
+
+
+def _estimate(
+    oracle: Oracle, index: Index, weights: Floats, design: Design, known: Floats, kernel: str, ridge: float
+) -> Estimate:
+    sample, expansion = _sample(design, index, weights, known)
+    values, unseen = sample.values, 1.0 - design.probability[1:, None]
     direct = expansion * design.probability[1:, None]  # c_i(S)
 
-    importance = (expansion**2 * unseen).sum(axis=1)
-    if not importance.any():
-        importance = np.ones(len(values))
-    everyone = points(asked, weights)
-    fitted = spread_pairs(len(values), _FIT)
-    surrogate = fit(everyone[fitted], values[fitted], importance[fitted])
+    fitted, shown = sample.part(_FIT)
+    surrogate = fit(shown, kernel, ridge)
     columns, rule_error = kernel_index(surrogate, index, weights)
     # The functional that is left to the surrogate: coalitions never asked for.
-    near = surrogate.near(everyone)
+    near = surrogate.near(sample.points)
     functional = columns - product(direct.T, near)
     of_constant = index.join[0] - direct.sum(axis=0)  # index of the game 1[S not empty] is p(0)
     modelled = surrogate.value_weights(functional, of_constant)  # [players, fitted]
@@ -58,15 +94,15 @@ def auto(oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate
 
     residual = left_out[:, None]
     correction = (expansion * unseen * residual).sum(axis=0)
-    noise = _over_pairs(expansion * np.sqrt(unseen) * residual)
-    jackknife = _over_pairs(modelled.T * surrogate.left_out[:, None])
-    scatter = _over_pairs(expansion * np.sqrt(unseen * design.probability[1:, None]) * residual)
+    noise = _over_pairs(expansion * np.sqrt(unseen) * residual, sample.pairs)
+    jackknife = _over_pairs(modelled.T * surrogate.left_out[:, None], shown.pairs)
+    scatter = _over_pairs(expansion * np.sqrt(unseen * design.probability[1:, None]) * residual, sample.pairs)
     signal = float((correction**2).mean())
     gamma = max(0.0, 1.0 - float((noise**2).mean()) / signal) if signal > 0 else 0.0
     variance = np.maximum(jackknife**2 + scatter**2, gamma**2 * noise**2) + gamma * (1.0 - gamma) ** 2 * signal
     # Small samples: two parameters a player (in the mean, in the set) is what every surrogate spends.
     variance *= 1.0 + 2.0 * index.players / len(values)
-    put_in = (direct * values[:, None]).sum(axis=0) - index.join[0] * none
+    put_in = (direct * values[:, None]).sum(axis=0) - index.join[0] * known[0]
     return Estimate(
         (modelled * values[fitted]).sum(axis=1) + put_in + gamma * correction,
         np.sqrt(variance + rule_error**2),
@@ -81,7 +117,8 @@ def auto(oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate
     )
 
 
-def _over_pairs(terms: Floats) -> Floats:
-    """Root of the summed squares of pair totals, float64 [players]; row 0 (all) stands alone."""
-    pairs = terms[1:].reshape(-1, 2, terms.shape[1]).sum(axis=1)
-    return np.asarray(np.sqrt((pairs**2).sum(axis=0) + terms[0] ** 2))
+def _over_pairs(terms: Floats, pairs: int) -> Floats:
+    """Root of the summed squares, float64 [players], of pair totals and of rows that stand alone."""
+    alone = 1 + 2 * pairs
+    totals = terms[1:alone].reshape(pairs, 2, terms.shape[1]).sum(axis=1)
+    return np.asarray(np.sqrt((totals**2).sum(axis=0) + terms[0] ** 2 + (terms[alone:] ** 2).sum(axis=0)))

@@ -10,7 +10,9 @@ The inclusion probability of every coalition is known, which is what lets residu
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
+from functools import lru_cache
 from math import comb
 
 import numpy as np
@@ -31,11 +33,13 @@ class Design:
 
     probability: float64 [n], of being in the design; expected: float64 [n], how many coalitions of the same size were
     to be expected in it (probability = expected / C(N, s), but that quotient loses everything for many players).
+    pairs: how many pairs there are; they follow the first two rows, coalitions without their complement come last.
     """
 
     coalitions: Bools
     probability: Floats
     expected: Floats
+    pairs: int
 
 
 def pair_design(index: Index, budget: int, stream: Stream) -> Design:
@@ -46,15 +50,18 @@ def pair_design(index: Index, budget: int, stream: Stream) -> Design:
     sizes = np.arange(1, players // 2 + 1)
     strata = np.array([_pairs_of_size(players, int(size)) for size in sizes], dtype=np.float64)
     wanted = _with_border(_spread(index, sizes) / np.sqrt(np.sqrt(sizes)), strata, (budget - 2) // 2)
-    counts = _round(wanted, strata, 0.999 * float(stream.uniforms(1)[0]))  # never one above the total
+    start = 0.999 * float(stream.uniforms(1)[0])  # never one above the total
+    counts = systematic(wanted, strata, wanted == strata, start)
     coalitions = [np.zeros((1, players), dtype=np.bool_), np.ones((1, players), dtype=np.bool_)]
     for size, count in zip(sizes, counts, strict=True):
-        half = _distinct(int(size), int(count), players, stream)
+        half = distinct(int(size), int(count), players, stream)
         coalitions.append(np.stack([half, ~half], axis=1).reshape(-1, players))
     rows = np.concatenate([[2], 2 * counts])
     probability = np.concatenate([[1.0], wanted / strata])
     expected = np.concatenate([[1.0], wanted * np.where(2 * sizes == players, 2.0, 1.0)])
-    return Design(np.concatenate(coalitions), np.repeat(probability, rows), np.repeat(expected, rows))
+    return Design(
+        np.concatenate(coalitions), np.repeat(probability, rows), np.repeat(expected, rows), int(counts.sum())
+    )
 
 
 def _pairs_of_size(players: int, size: int) -> int:
@@ -74,11 +81,16 @@ def mass(index: Index) -> tuple[Floats, Floats]:
 
 def _spread(index: Index, sizes: Ints) -> Floats:
     """sqrt(sum_i c_i(S)^2) summed over a stratum of pairs, up to a factor common to all strata."""
-    member, outsider = mass(index)
-    every = np.arange(index.players + 1)
-    square = every * member**2 + (index.players - every) * outsider**2
+    square = importance_by_size(index) ** 2
     # At half size S and its complement share the stratum: half as many pairs.
     return np.sqrt(square[sizes] + square[index.players - sizes]) * np.where(2 * sizes == index.players, 0.5, 1.0)
+
+
+def importance_by_size(index: Index) -> Floats:
+    """C(N, s) sqrt(sum_i c_i(S)^2): float64 [players + 1]."""
+    member, outsider = mass(index)
+    every = np.arange(index.players + 1)
+    return np.asarray(np.sqrt(every * member**2 + (index.players - every) * outsider**2))
 
 
 def _with_border(weight: Floats, strata: Floats, pairs: int) -> Floats:
@@ -107,19 +119,26 @@ def _allocate(weight: Floats, strata: Floats, pairs: int) -> Floats:
     return wanted
 
 
-def _round(wanted: Floats, strata: Floats, start: float) -> Ints:
-    """Whole numbers with these expectations: systematic sampling of the running total from a random start."""
-    whole = wanted == strata
+def systematic(wanted: Floats, most: Floats, whole: Bools, start: float) -> Ints:
+    """Whole numbers with the expectations `wanted`, and `most` where `whole`: systematic sampling of the running total
+    from a random start."""
     running = start + np.concatenate([[0.0], np.cumsum(np.where(whole, 0.0, wanted))])
-    return np.where(whole, strata, np.minimum(np.diff(np.floor(running + 1e-9)), strata)).astype(np.int64)
+    return np.where(whole, most, np.minimum(np.diff(np.floor(running + 1e-9)), most)).astype(np.int64)
 
 
-def _distinct(size: int, count: int, players: int, stream: Stream) -> Bools:
-    """`count` different coalitions of a size; at half size no two complements of each other."""
-    half = 2 * size == players
-    population = _pairs_of_size(players, size)
-    if population <= max(64, 4 * count):
+def distinct(size: int, count: int, players: int, stream: Stream, seen: Set[bytes] | None = None) -> Bools:
+    """`count` different coalitions of a size.
+
+    seen: bytes of those of this size that are not wanted; if None, no two are complements of each other.
+    """
+    half = 2 * size == players and seen is None
+    population = comb(players, size)
+    if population <= max(64, 4 * (count + len(seen or ()))):
         everything = _all_of_size(size, players)
+        if half:
+            everything = everything[: len(everything) // 2]
+        if seen:
+            everything = everything[[row.tobytes() not in seen for row in everything]]
         chosen = everything[stream.permutations(1, len(everything))[0][:count]]
         flip = stream.words(count) >> np.uint64(63) == 1
         return np.asarray(np.where(flip[:, None] & half, ~chosen, chosen))
@@ -127,19 +146,19 @@ def _distinct(size: int, count: int, players: int, stream: Stream) -> Bools:
     while len(found) < count:  # at most a quarter of the stratum is wanted, so every draw is new with chance >= 3/4
         for row in stream.coalitions(np.full(count, size), players):
             key = (~row if half and row[0] else row).tobytes()
-            if len(found) < count:
+            if len(found) < count and not (seen and key in seen):
                 found.setdefault(key, row)
     return np.array(list(found.values()), dtype=np.bool_).reshape(count, players)
 
 
+@lru_cache(maxsize=256)
 def _all_of_size(size: int, players: int) -> Bools:
-    """Every coalition of a size, in lexicographic order; at half size those without player 0."""
+    """Every coalition of a size, in lexicographic order."""
     rows = np.zeros((1, 0), dtype=np.bool_)
     for player in range(players):
         taken = rows.sum(axis=1)
         without = rows[taken + players - player - 1 >= size]
         with_ = rows[taken < size]
-        if 2 * size == players and player == 0:
-            with_ = with_[:0]
         rows = np.vstack([np.insert(without, player, False, axis=1), np.insert(with_, player, True, axis=1)])
+    rows.flags.writeable = False
     return rows

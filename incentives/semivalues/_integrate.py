@@ -20,8 +20,8 @@ from incentives.semivalues._linalg import inverse_root, product
 from incentives.semivalues._result import Bools, Floats, Ints
 from incentives.semivalues._stream import Stream
 
-_ALL_COALITIONS = 10
-_NODES = 6144
+_ALL_COALITIONS = 11
+_NODES = 2048
 _RIDGE = 1e-6
 
 

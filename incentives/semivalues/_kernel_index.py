@@ -13,32 +13,31 @@ import numpy as np
 
 from incentives.semivalues._index import Index, index_by_name
 from incentives.semivalues._integrate import rule
-from incentives.semivalues._kernels import gram, points, similarity_by_size
+from incentives.semivalues._kernels import likeness, points, similarity_by_size
 from incentives.semivalues._linalg import product
 from incentives.semivalues._result import Floats
 from incentives.semivalues._surrogate import Surrogate
 
-_CHUNK = 2048
+_CHUNK = 1024
 _CELLS = 2**21
 """Cells of the table of counts worked on at a time: 16 MiB."""
 
 
 def kernel_index(surrogate: Surrogate, index: Index, weights: Floats) -> tuple[Floats, Floats]:
     """Index of each scaled kernel column, float64 [players, n], and the error of the surrogate's, float64 [players]."""
-    if (weights == weights[0]).all():
-        return _equal_weights(surrogate, index), np.zeros(index.players)
-    nodes = rule(index)
-    columns = np.zeros((index.players, len(surrogate.centres))) if nodes.exact else _equal_weights(surrogate, index)
-    equal = points(surrogate.centres.signs > 0, np.ones(index.players))
+    columns = _equal_weights(surrogate, index)
+    if surrogate.kernel == "set" or (weights == weights[0]).all():
+        return columns, np.zeros(index.players)
+    nodes, alike = rule(index), np.ones(index.players)
+    equal = points(surrogate.centres.signs > 0, alike)
     predictions = []
     for start in range(0, len(nodes.nodes), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        near = gram(surrogate.kernel, points(nodes.nodes[rows], weights), surrogate.centres)
-        if not nodes.exact:
-            near -= gram(surrogate.kernel, points(nodes.nodes[rows], np.ones(index.players)), equal)
-        near /= surrogate.scale
-        columns += product(nodes.weights[rows].T, near)
-        predictions.append(product(near, surrogate.coefficients[:, None])[:, 0])
+        rows = nodes.nodes[start : start + _CHUNK]
+        change = likeness(points(rows, weights), surrogate.centres).averaged(surrogate.kernel)
+        change -= likeness(points(rows, alike), equal).averaged(surrogate.kernel)
+        change /= surrogate.scale
+        columns += product(nodes.weights[start : start + _CHUNK].T, change)
+        predictions.append(product(change, surrogate.coefficients[:, None])[:, 0])
     return columns, nodes.error(np.concatenate(predictions))
 
 

@@ -15,7 +15,7 @@ from incentives.semivalues._result import Bools, Floats, Ints
 
 _GRID = 2.0**25
 """p is rounded to this grid: its inner products are then exact in any order, and no game notices 3e-8."""
-KERNELS = ("mean", "quadratic", "set")
+KERNELS = ("mean", "near", "quadratic", "set")
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,57 @@ def points(coalitions: Bools, weights: Floats) -> Points:
     return Points(np.where(coalitions, 1.0, -1.0), mean, square, coalitions.sum(axis=1).astype(np.float64))
 
 
+@dataclass(frozen=True)
+class Likeness:
+    """What all kernels are made of, for pairs of coalitions; fields broadcast against each other.
+
+    agree: z z' / N of signs. overlap: p p'. distance: |p - p'|^2. together: (|S| + |S'|) / 2N.
+    crowd: min(|S|, |S'|) / N.
+    """
+
+    agree: Floats
+    overlap: Floats
+    distance: Floats
+    together: Floats
+    crowd: Floats
+
+    def kernel(self, name: str) -> Floats:
+        """One of KERNELS.
+
+        mean: 1 / (1 + |p - p'|^2), smooth functions of the averaged model of any order, with a little of the set.
+        near: the same with a reach shorter by a factor of sqrt(8), for values that are rough, like accuracies.
+        quadratic: p and p_i p_j, z and z_i z_j: second-order Taylor of a loss in the averaged model.
+        set: up to three players acting together.
+        All have a term min(|S|, |S'|) for what depends on the number of members alone.
+        """
+        agree = self.agree
+        if name == "set":
+            return agree * (1.0 + agree * (1.0 + agree)) + self.crowd
+        if name == "quadratic":
+            common = (agree - 1.0) / 4.0 + self.together
+            return self.averaged(name) + common * (1.0 + common) + self.crowd
+        return self.averaged(name) + 0.1 * (agree * (1.0 + agree) + self.crowd)
+
+    def averaged(self, name: str) -> Floats:
+        """The part of a kernel, not "set", that depends on aggregation weights."""
+        if name == "quadratic":
+            return self.overlap * (1.0 + self.overlap)
+        return 1.0 / (1.0 + self.distance * (8.0 if name == "near" else 1.0))
+
+
+def likeness(left: Points, right: Points) -> Likeness:
+    """Of every left with every right coalition: fields float64 [len(left), len(right)]."""
+    players = left.signs.shape[1]
+    # Whole numbers in the first product, multiples of 2^-50 below one in the second: both are exact in any order.
+    agree = (left.signs @ right.signs.T) / players
+    overlap = left.mean @ right.mean.T
+    sizes = left.size[:, None], right.size[None, :]
+    return _likeness(agree, overlap, (left.square[:, None], right.square[None, :]), sizes, players)
+
+
 def gram(kernel: str, left: Points, right: Points) -> Floats:
     """Kernel matrix float64 [len(left), len(right)]."""
-    # Whole numbers here, multiples of 2^-50 below one in the next product: both are exact in any order.
-    agree = (left.signs @ right.signs.T) / left.signs.shape[1]
-    overlap = agree if kernel == "set" else left.mean @ right.mean.T
-    return _similarity(
-        kernel,
-        agree,
-        overlap,
-        (left.square[:, None], right.square[None, :]),
-        (left.size[:, None], right.size[None, :]),
-        left.signs.shape[1],
-    )
+    return likeness(left, right).kernel(kernel)
 
 
 def similarity_by_size(kernel: str, players: int, common: Floats, left: Floats, right: Floats) -> Floats:
@@ -66,32 +104,12 @@ def similarity_by_size(kernel: str, players: int, common: Floats, left: Floats, 
     one_left, one_right = (np.rint(_GRID / np.maximum(size, 1.0)) / _GRID for size in (left, right))
     agree = (players + 4.0 * common - 2.0 * (left + right)) / players
     squares = (left * one_left * one_left, right * one_right * one_right)
-    return _similarity(kernel, agree, common * one_left * one_right, squares, (left, right), players)
+    return _likeness(agree, common * one_left * one_right, squares, (left, right), players).kernel(kernel)
 
 
-def _similarity(
-    kernel: str,
-    agree: Floats,
-    overlap: Floats,
-    squares: tuple[Floats, Floats],
-    sizes: tuple[Floats, Floats],
-    players: int,
-) -> Floats:
-    """agree: z z' / N of signs; overlap: p p'; squares: |p|^2 and |p'|^2; sizes: |S| and |S'|; all broadcast.
-
-    mean: 1 / (1 + |p - p'|^2), smooth functions of the averaged model of any order, with a little of the set.
-    quadratic: p and p_i p_j, z and z_i z_j: second-order Taylor of a loss in the averaged model.
-    set: up to three players acting together.
-    All have a term min(|S|, |S'|) for what depends on the number of members alone.
-    """
-    crowd = np.minimum(*sizes) / players
-    result: Floats
-    if kernel == "set":
-        result = agree * (1.0 + agree * (1.0 + agree)) + crowd
-    elif kernel == "quadratic":
-        common = (agree - 1.0) / 4.0 + (sizes[0] + sizes[1]) / (2.0 * players)
-        result = overlap * (1.0 + overlap) + common * (1.0 + common) + crowd
-    else:
-        distance = np.maximum(squares[0] + squares[1] - 2.0 * overlap, 0.0)
-        result = 1.0 / (1.0 + distance) + 0.1 * (agree * (1.0 + agree) + crowd)
-    return result
+def _likeness(
+    agree: Floats, overlap: Floats, squares: tuple[Floats, Floats], sizes: tuple[Floats, Floats], players: int
+) -> Likeness:
+    distance = squares[0] + squares[1] - 2.0 * overlap
+    together = (sizes[0] + sizes[1]) / (2.0 * players)
+    return Likeness(agree, overlap, np.maximum(distance, 0.0), together, np.minimum(*sizes) / players)

@@ -1,8 +1,8 @@
 """Linear algebra whose bits do not depend on the BLAS library, its threads or the processor.
 
 A matrix product in floating point depends on the order of its additions, and every BLAS orders them differently. Here
-factors are cut into slices of few bits, so that every partial sum is exact and the order does not matter (Ozaki, Ogita,
-Oishi and Rump 2012, "Error-free transformations of matrix multiplication"). Everything else is element-wise IEEE
+factors are cut into two slices of few bits, so that every partial sum is exact and the order does not matter (Ozaki,
+Ogita, Oishi and Rump 2012, "Error-free transformations of matrix multiplication"). Everything else is element-wise IEEE
 arithmetic or a sum along the first axis, which numpy does row by row.
 """
 
@@ -16,17 +16,24 @@ _BLOCK = 32
 _SLICE_BITS = 23
 """2 * 23 + log2(terms) <= 53: products of two slices add up exactly over 128 terms, which is what `_CHUNK` keeps to."""
 _CHUNK = 128
+_TINY = 2.0**-900
+"""Rows of smaller numbers are worked on in units of their own no longer."""
 
 
-def product(left: Floats, right: Floats) -> Floats:
-    """left @ right, [m, k] x [k, n]; error about 2^-52 of the largest entries' product per term."""
+def product(left: Floats, right: Floats, *, fine: bool = False) -> Floats:
+    """left @ right, [m, k] x [k, n].
+
+    Error about 2^-45, if `fine` 2^-52, of the largest entry in the row times the largest in the column, per term.
+    """
     total = np.zeros((left.shape[0], right.shape[1]))
     for start in range(0, left.shape[1], _CHUNK):
-        high_l, low_l, rest_l = _slices(left[:, start : start + _CHUNK])
-        high_r, low_r, rest_r = _slices(right[start : start + _CHUNK])
+        high_l, low_l, rest_l = _slices(left[:, start : start + _CHUNK], 1)
+        high_r, low_r, rest_r = _slices(right[start : start + _CHUNK], 0)
         # INVARIANT: each of these products is exact, so only the additions round, and their order is fixed.
-        fine = low_l @ low_r + (high_l @ rest_r + rest_l @ high_r)
-        total += high_l @ high_r + ((high_l @ low_r + low_l @ high_r) + fine)
+        minor = high_l @ low_r + low_l @ high_r
+        if fine:
+            minor += low_l @ low_r + (high_l @ _cut(rest_r, 0) + _cut(rest_l, 1) @ high_r)
+        total += high_l @ high_r + minor
     return total
 
 
@@ -41,40 +48,41 @@ def inverse_root(matrix: Floats) -> Floats:
         return _inverse_root_of_block(matrix)
     half = 1 << (size - 1).bit_length() - 1
     head = inverse_root(matrix[:half, :half])
-    below = product(matrix[half:, :half], head.T)
-    tail = inverse_root(matrix[half:, half:] - product(below, below.T))
+    below = product(matrix[half:, :half], head.T, fine=True)
+    tail = inverse_root(matrix[half:, half:] - product(below, below.T, fine=True))
     result = np.zeros((size, size))
     result[:half, :half] = head
     result[half:, half:] = tail
-    result[half:, :half] = -product(tail, product(below, head))
+    result[half:, :half] = -product(tail, product(below, head, fine=True), fine=True)
     return result
 
 
 def _inverse_root_of_block(matrix: Floats) -> Floats:
-    work = matrix.copy()
-    size = len(work)
-    result = np.eye(size)
+    size = len(matrix)
+    # Forward substitution on the identity goes along with the factorisation, one row at a time.
+    work = np.hstack([matrix, np.eye(size)])
     for pivot in range(size):
-        if not work[pivot, pivot] > 0:
-            raise np.linalg.LinAlgError(f"pivot {work[pivot, pivot]} is not positive")
-        column = work[pivot:, pivot] / np.sqrt(work[pivot, pivot])
-        work[pivot + 1 :, pivot + 1 :] -= column[1:, None] * column[None, 1:]
-        # Forward substitution on the identity goes along, one row at a time.
-        result[pivot, : pivot + 1] /= column[0]
-        result[pivot + 1 :, : pivot + 1] -= column[1:, None] * result[None, pivot, : pivot + 1]
-    return result
+        peak = work[pivot, pivot]
+        if not peak > 0:
+            raise np.linalg.LinAlgError(f"pivot {peak} is not positive")
+        row = work[pivot, pivot : size + pivot + 1]
+        row /= np.sqrt(peak)
+        work[pivot + 1 :, pivot : size + pivot + 1] -= row[1 : size - pivot, None] * row
+    return work[:, size:]
 
 
-def _slices(matrix: Floats) -> tuple[Floats, Floats, Floats]:
-    """matrix = high + low + rest + less than 2^-69 of its peak, each a multiple of a power of two with 23 bits."""
-    peak = float(np.abs(matrix).max(initial=0.0))
-    if peak == 0.0:
-        return matrix, matrix, matrix
-    unit = 2.0 ** (int(np.frexp(peak)[1]) - _SLICE_BITS)
-    high = np.rint(matrix / unit) * unit
-    matrix = matrix - high
-    unit *= 2.0**-_SLICE_BITS
-    low = np.rint(matrix / unit) * unit
-    matrix = matrix - low
-    unit *= 2.0**-_SLICE_BITS
-    return high, low, np.rint(matrix / unit) * unit
+def _slices(matrix: Floats, axis: int) -> tuple[Floats, Floats, Floats]:
+    """matrix = high + low + rest: 23 bits of the peak along `axis`, the 23 next, and less than 2^-45 of it."""
+    high = _cut(matrix, axis)
+    rest = matrix - high
+    low = _cut(rest, axis)
+    rest -= low
+    return high, low, rest
+
+
+def _cut(matrix: Floats, axis: int) -> Floats:
+    """To multiples of a power of two, at most 2^23 of it in each row (axis 1) or column (axis 0)."""
+    peak = np.abs(matrix).max(axis=axis, keepdims=True, initial=0.0)
+    # Adding and taking away 1.5 * 2^52 units rounds to whole units, ties to even.
+    shift = np.ldexp(1.5 * 2.0 ** (52 - _SLICE_BITS), np.frexp(np.maximum(peak, _TINY))[1])
+    return np.asarray((matrix + shift) - shift)

@@ -9,25 +9,66 @@ residuals of a pair are P[pair, pair]^-1 (P y)[pair] (the block form of 5.12 the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from incentives.semivalues._kernels import KERNELS, Points, gram
+from incentives.semivalues._kernels import Points, gram, likeness
 from incentives.semivalues._linalg import inverse_root, product
 from incentives.semivalues._result import Floats, Ints
 
-RIDGES = tuple(10.0**-power for power in (8, 7, 6, 5, 4.5, 4, 3.5, 3, 2.5, 2, 1.5, 1, 0.5, 0, -1))
-_CHOOSE_FROM = 512
-"""Kernel and ridge are chosen on at most so many coalitions: they describe the game, not the sample."""
+RIDGES = tuple(10.0**-power for power in (7, 6, 5, 4.5, 4, 3.5, 3, 2.5, 2, 1.5, 1, 0.5, 0, -1))
+_NOTHING = 1e-13
+"""Share of the values' square that a squared residual must reach to count as one."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Coalitions whose values are known: the full one first, then pairs of complements, then single ones.
+
+    values: float64 [n]. importance: float64 [n], weight of a squared residual in the choice of a model.
+    """
+
+    points: Points
+    values: Floats
+    importance: Floats
+    pairs: int
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def part(self, limit: int) -> tuple[Ints, Sample]:
+        """At most `limit` coalitions at even distances: their rows, int64, and themselves."""
+        single = len(self) - 1 - 2 * self.pairs
+        keep = min(1.0, (limit - 1) / max(1, len(self) - 1))
+        first = 1 + 2 * _even(self.pairs, int(keep * self.pairs))
+        rows = np.concatenate(
+            [
+                [0],
+                np.stack([first, first + 1], axis=1).reshape(-1),
+                1 + 2 * self.pairs + _even(single, int(keep * single)),
+            ]
+        ).astype(np.int64)
+        return rows, Sample(self.points[rows], self.values[rows], self.importance[rows], len(first))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A kernel and a ridge, the criterion that chose them (less is better), and the left-out residuals float64 [n]."""
+
+    criterion: float
+    kernel: str
+    ridge: float
+    left_out: Floats
 
 
 @dataclass(frozen=True)
 class Surrogate:
     """A fitted model: value(S) = constant + gram(S, centres) @ coefficients.
 
-    centres: the coalitions fitted, the full one first and then pairs. matrix: their scaled kernel matrix [n, n].
-    left_out: float64 [n], residuals of a fit without the pair. scale: what `matrix` was divided by.
+    centres: the coalitions fitted. matrix: their scaled kernel matrix [n, n]; scale: what it was divided by.
+    left_out: float64 [n], residuals of a fit without the pair, or without the single one.
     """
 
     kernel: str
@@ -51,62 +92,57 @@ class Surrogate:
 
         functional: float64 [k, n], what it makes of the kernel's columns; of_constant: float64 [k], of the constant 1.
         """
-        spread = product(product(functional, self._root.T), self._root)
+        spread = product(product(functional, self._root.T, fine=True), self._root, fine=True)
         along = (functional * self._ones).sum(axis=1)
         result: Floats = spread + ((of_constant - along) / self._mass)[:, None] * self._ones
         return result
 
 
-def fit(centres: Points, values: Floats, importance: Floats) -> Surrogate:
-    """The best of all kernels and ridges. importance: float64 [n], weight of a squared residual in the criterion."""
-    some = spread_pairs(len(values), _CHOOSE_FROM)
-    shown = centres[some], values[some], importance[some]
-    choices = [choice for kernel in KERNELS for choice in _criteria(kernel, *shown)]
-    _, kernel, ridge = min(choices)
-    return _solve(kernel, ridge, centres, values)
-
-
-def spread_pairs(count: int, limit: int) -> Ints:
-    """Rows of at most `limit` of `count` coalitions: the first, and pairs at even distances; int64."""
-    pairs = (count - 1) // 2
-    kept = min(pairs, (limit - 1) // 2)
-    first = np.arange(kept) * pairs // max(kept, 1) * 2 + 1
-    return np.concatenate([[0], np.stack([first, first + 1], axis=1).reshape(-1)]).astype(np.int64)
-
-
-def _criteria(kernel: str, centres: Points, values: Floats, importance: Floats) -> list[tuple[float, str, float]]:
-    """(weighted left-out error, kernel, ridge) for all ridges, from one eigendecomposition.
+def choose(sample: Sample, kernels: Sequence[str]) -> Choice:
+    """The best of these kernels and of all ridges, each kernel by one eigendecomposition.
 
     LAPACK's last bits differ between machines; they can change a choice only if two criteria agree in about ten digits.
     """
-    matrix = gram(kernel, centres, centres)
+    alike = likeness(sample.points, sample.points)
+    best = [_best_ridge(kernel, alike.kernel(kernel), sample) for kernel in kernels]
+    return min(best, key=lambda choice: choice.criterion)
+
+
+def _best_ridge(kernel: str, matrix: Floats, sample: Sample) -> Choice:
     spectrum, basis = np.linalg.eigh(matrix / _scale(matrix))
     inverses = 1.0 / (np.maximum(spectrum, 0.0)[:, None] + np.array(RIDGES))  # [n, ridges]
-    ones, target = basis.sum(axis=0), values @ basis
+    ones, target = basis.sum(axis=0), sample.values @ basis
     rows = basis @ (inverses * ones[:, None])
     mass = (inverses * (ones**2)[:, None]).sum(axis=0)
     solved = basis @ (inverses * target[:, None]) - rows * ((inverses * (ones * target)[:, None]).sum(axis=0) / mass)
     diagonal = basis**2 @ inverses - rows**2 / mass
-    across = (basis[1::2] * basis[2::2]) @ inverses - rows[1::2] * rows[2::2] / mass
-    errors = importance @ _left_out(solved, diagonal, across) ** 2
-    return [(float(error), kernel, ridge) for error, ridge in zip(errors, RIDGES, strict=True)]
+    first, second = _halves(sample.pairs)
+    across = (basis[first] * basis[second]) @ inverses - rows[first] * rows[second] / mass
+    left_out = _left_out(solved, diagonal, across)
+    # Below the floor there is rounding alone, which must decide nothing: the first of equals wins.
+    floor = _NOTHING * float(sample.importance @ (sample.values - sample.values[0]) ** 2)
+    errors = np.maximum(sample.importance @ left_out**2, floor)
+    best = int(errors.argmin())
+    return Choice(float(errors[best]), kernel, RIDGES[best], left_out[:, best])
 
 
-def _solve(kernel: str, ridge: float, centres: Points, values: Floats) -> Surrogate:
-    matrix = gram(kernel, centres, centres)
+def fit(sample: Sample, kernel: str, ridge: float) -> Surrogate:
+    """The model of this kernel and ridge, the same bits on every machine."""
+    matrix = gram(kernel, sample.points, sample.points)
     scale = _scale(matrix)
     matrix /= scale
     root, ridge = _root(matrix, ridge)
     # root.T @ root is the inverse; column b of `root` holds what centre b contributes.
-    half = product(root, np.stack([values, np.ones(len(values))], axis=1))
-    solved, ones = product(root.T, half).T
+    half = product(root, np.stack([sample.values, np.ones(len(sample))], axis=1), fine=True)
+    solved, ones = product(root.T, half, fine=True).T
     mass = float((half[:, 1] ** 2).sum())
     constant = float((half[:, 0] * half[:, 1]).sum()) / mass
     solved = solved - ones * constant
     diagonal = (root**2).sum(axis=0) - ones**2 / mass
-    across = (root[:, 1::2] * root[:, 2::2]).sum(axis=0) - ones[1::2] * ones[2::2] / mass
+    first, second = _halves(sample.pairs)
+    across = (root[:, first] * root[:, second]).sum(axis=0) - ones[first] * ones[second] / mass
     left_out = _left_out(solved[:, None], diagonal[:, None], across[:, None])[:, 0]
-    return Surrogate(kernel, ridge, centres, solved, constant, left_out, matrix, scale, root, ones, mass)
+    return Surrogate(kernel, ridge, sample.points, solved, constant, left_out, matrix, scale, root, ones, mass)
 
 
 def _root(matrix: Floats, ridge: float) -> tuple[Floats, float]:
@@ -121,14 +157,24 @@ def _root(matrix: Floats, ridge: float) -> tuple[Floats, float]:
 
 
 def _left_out(solved: Floats, diagonal: Floats, across: Floats) -> Floats:
-    """Residuals without the pair: row 0 stands alone, then rows 1 and 2, 3 and 4, ...; float64 [n, columns]."""
+    """Residuals without the pair, or the single one; float64 [n, columns]. across: float64 [pairs, columns]."""
     result = solved / diagonal
-    first, second = diagonal[1::2], diagonal[2::2]
+    one, two = _halves(len(across))
+    first, second = diagonal[one], diagonal[two]
     # A pair that the rest cannot tell from one point has a singular block: keep the determinant off zero.
     determinant = np.maximum(first * second - across**2, 1e-12 * first * second)
-    result[1::2] = (second * solved[1::2] - across * solved[2::2]) / determinant
-    result[2::2] = (first * solved[2::2] - across * solved[1::2]) / determinant
+    result[one] = (second * solved[one] - across * solved[two]) / determinant
+    result[two] = (first * solved[two] - across * solved[one]) / determinant
     return result
+
+
+def _halves(pairs: int) -> tuple[slice, slice]:
+    """Rows of the first and of the second coalitions of the pairs."""
+    return slice(1, 1 + 2 * pairs, 2), slice(2, 2 + 2 * pairs, 2)
+
+
+def _even(count: int, kept: int) -> Ints:
+    return np.arange(kept) * count // max(kept, 1)
 
 
 def _scale(matrix: Floats) -> float:

@@ -11,8 +11,9 @@ from incentives.semivalues._integrate import coefficients, rule
 from incentives.semivalues._kernel_index import _by_size
 from incentives.semivalues._kernels import KERNELS, gram, points
 from incentives.semivalues._linalg import inverse_root, product
+from incentives.semivalues._refinement import refined
 from incentives.semivalues._stream import Stream
-from incentives.semivalues._surrogate import fit
+from incentives.semivalues._surrogate import Sample, choose, fit
 from tests.incentives.table_games import Table, averaged, coalitions_of, hashed
 
 
@@ -145,6 +146,40 @@ def test_pair_design_probabilities_are_the_frequencies():
     np.testing.assert_allclose(counts / 3000, claimed, atol=0.04)
 
 
+def test_refined_design_goes_where_residuals_are_and_stays_distinct():
+    index = index_by_name("shapley", 9)
+    first = pair_design(index, 60, Stream(b"first", "test"))
+    sizes = first.coalitions.sum(axis=1)
+    rows = np.arange(1, len(sizes))
+    shares = []
+    for rough in (2, 7):
+        residuals = np.where(sizes[rows] == rough, 1.0, 0.01)
+        design = refined(first, index, 120, rows, residuals, 1e-9, Stream(b"more", "test"))
+        codes = design.coalitions @ (1 << np.arange(9))
+        assert len(set(codes.tolist())) == len(codes)
+        assert 118 <= len(codes) <= 120
+        assert (design.coalitions[: len(sizes)] == first.coalitions).all()
+        assert (design.probability > 0).all()
+        assert (design.probability <= 1).all()
+        shares.append((design.coalitions[len(sizes) :].sum(axis=1) == rough).mean())
+    assert min(shares) > 0.3
+
+
+def test_refined_design_probabilities_are_the_frequencies():
+    index = index_by_name("shapley", 7)
+    counts, claimed = np.zeros(128), np.zeros(128)
+    for seed in range(1000):
+        first = pair_design(index, 40, Stream(seed.to_bytes(4, "big"), "test"))
+        rows = np.arange(1, len(first.coalitions))
+        residuals = 1.0 / first.coalitions.sum(axis=1)[rows]
+        design = refined(first, index, 64, rows, residuals, 1e-9, Stream(seed.to_bytes(4, "big"), "more"))
+        codes = design.coalitions @ (1 << np.arange(7))
+        counts[codes] += 1
+        claimed[codes] += design.probability
+    # Given that a coalition is drawn its size has drawn a little more than usual: that much the claim lies above.
+    np.testing.assert_allclose(counts / 1000, claimed / counts, atol=0.06)
+
+
 @pytest.mark.parametrize("players", [2, 5, 8])
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("name", ["shapley", "banzhaf", "beta(4,1)"])
@@ -172,21 +207,36 @@ def test_rule_integrates_a_smooth_game_within_its_error(name):
 
 def test_surrogate_left_out_residuals_are_those_of_a_refit():
     rng = np.random.default_rng(0)
-    rows = np.vstack([np.ones((1, 7), bool), *[[half, ~half] for half in rng.random((15, 7)) < 0.5]])
-    rows[1:3] = [[True] + [False] * 6, [False] + [True] * 6]
-    rows = rows[np.sort(np.unique(rows, axis=0, return_index=True)[1])]
-    rows = rows[: len(rows) - 1 + len(rows) % 2]
-    rows = rows[rows.any(axis=1)]
-    rows = rows[: len(rows) - 1 + len(rows) % 2]
-    where = points(rows, np.ones(7))
+    distinct = coalitions_of(7)[1 + rng.permutation(63)[:16]]
+    rows = np.vstack([np.ones((1, 7), bool), *[[half, ~half] for half in distinct[:12]], distinct[12:]])
     values = rng.normal(size=len(rows))
-    whole = fit(where, values, np.ones(len(rows)))
-    kept = np.delete(np.arange(len(rows)), [3, 4])
-    matrix = (whole.matrix + whole.ridge * np.eye(len(rows)))[np.ix_(kept, kept)]
-    inverse = np.linalg.inv(matrix)
-    constant = inverse.sum(axis=0) @ values[kept] / inverse.sum()
-    predicted = constant + whole.matrix[[3, 4]][:, kept] @ inverse @ (values[kept] - constant)
-    np.testing.assert_allclose(whole.left_out[[3, 4]], values[[3, 4]] - predicted, rtol=1e-6, atol=1e-8)
+    sample = Sample(points(rows, np.ones(7)), values, np.ones(len(rows)), 12)
+    choice = choose(sample, KERNELS)
+    whole = fit(sample, choice.kernel, choice.ridge)
+    np.testing.assert_allclose(whole.left_out, choice.left_out, rtol=1e-6, atol=1e-8)
+    for gone in ([3, 4], [0], [26]):
+        kept = np.delete(np.arange(len(rows)), gone)
+        matrix = (whole.matrix + whole.ridge * np.eye(len(rows)))[np.ix_(kept, kept)]
+        inverse = np.linalg.inv(matrix)
+        constant = inverse.sum(axis=0) @ values[kept] / inverse.sum()
+        predicted = constant + whole.matrix[gone][:, kept] @ inverse @ (values[kept] - constant)
+        np.testing.assert_allclose(whole.left_out[gone], values[gone] - predicted, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 8, 11, 100])
+def test_sample_part_keeps_the_full_coalition_and_whole_pairs(limit):
+    rng = np.random.default_rng(4)
+    halves = rng.random((10, 6)) < 0.5
+    rows = np.vstack([np.ones((1, 6), bool), *[[half, ~half] for half in halves], rng.random((9, 6)) < 0.5])
+    sample = Sample(points(rows, np.ones(6)), rng.normal(size=30), np.ones(30), 10)
+    kept, part = sample.part(limit)
+    assert kept[0] == 0
+    assert len(part) == len(kept) == len(set(kept.tolist())) <= max(1, limit)
+    pairs = kept[1 : 1 + 2 * part.pairs].reshape(-1, 2)
+    assert (rows[pairs[:, 0]] == ~rows[pairs[:, 1]]).all()
+    assert (kept[1 + 2 * part.pairs :] > 20).all()
+    np.testing.assert_array_equal(part.values, sample.values[kept])
+    assert limit < 30 or len(part) == 30
 
 
 def test_product_order_of_terms_does_not_matter_within_a_chunk():
