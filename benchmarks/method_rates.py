@@ -21,15 +21,17 @@ from tuning_tasks import ROOT, Cells, Data
 from deltaproof.recommend import CANDIDATES
 from tuning.errors import DivergenceError
 
-__all__ = ["rate_of"]
+__all__ = ["is_chosen", "rate_of"]
 
 RATES = ROOT / "benchmarks" / "results" / "method_rates.json"
 TRIED = ROOT / "build" / "benchmarks" / "method_rates.json"
-FACTORS = {"text": (1.0, 4.0), "digits": (1.0, 4.0, 16.0)}
+BASE = {name: rate for name, (_, rate) in CANDIDATES.items()} | {"fusion": 1e-3, "head": 4e-3}
+FACTORS = (1.0, 4.0, 16.0)
 """Of the default rate, what is tried."""
+UNTRIED = {"text": {m: 4 * r for m, r in BASE.items() if m not in ("last_layers", "full", "diff_pruning")}}
+"""Where a kind was not searched for a method: what the search gave for most others."""
 DEV_ROWS = 100
 DEV_TASKS = {"text": "products", "digits": "mirrored digits"}
-BASE = {name: rate for name, (_, rate) in CANDIDATES.items()} | {"fusion": 1e-3, "head": 4e-3}
 
 
 @cache
@@ -39,8 +41,13 @@ def _rates() -> dict[str, dict[str, float]]:
 
 
 def rate_of(kind: str, method: str) -> float:
-    """The chosen rate of a method on a kind of model; the default where nothing was chosen."""
-    return _rates().get(kind, {}).get(method, BASE[method])
+    """The chosen rate of a method on a kind of model."""
+    return _rates().get(kind, {}).get(method, UNTRIED.get(kind, {}).get(method, BASE[method]))
+
+
+def is_chosen(kind: str, method: str) -> bool:
+    """Whether the rate was searched for."""
+    return method in _rates().get(kind, {})
 
 
 def main() -> None:
@@ -57,7 +64,7 @@ def main() -> None:
 def _best(cells: Cells, kind: str, method: str, data: Data) -> float | None:
     """The tried rate with the lowest loss; None where the method does not fit the model."""
     losses: dict[float, float] = {}
-    for rate in (BASE[method] * factor for factor in FACTORS[kind]):
+    for rate in (BASE[method] * factor for factor in FACTORS):
         cell = cells.measure(f"{kind} / {method} / {rate:g}", lambda r=rate: _cell(data, kind, method, r))
         if "refused" in cell:
             return None
