@@ -2,11 +2,14 @@
 
     python benchmarks/make_lora_games.py                            build/benchmarks/games/lora-10.npz, 1,024 coalitions
     python benchmarks/make_lora_games.py --players 16 --rows 12     65,536 coalitions: an hour and a half on one core
+    python benchmarks/make_lora_games.py --stop-at 512              the first half: the game of the first 9 trainers
 
 The demo's task: shards of the three sources in turn; every fourth trainer has 60 % of its labels flipped, every fifth
 works on the shard of the trainer five before it (a duplicate of data, with a batch order of its own), and the last one
 hands in a noised copy of the first. v(S) is the loss improvement of the mean over the warm starting adapter, as
-`incentives.valuation` defines it. A run that is stopped goes on where it was.
+`incentives.valuation` defines it. A run that is stopped goes on where it was. Coalitions come in binary order, the
+first trainer being the lowest bit: when 2^k are done, the game of the first k trainers is complete; from 8 trainers on
+it is written.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--players", type=int, default=10, choices=range(3, 17))
     parser.add_argument("--rows", type=int, default=96, help="validation rows, a multiple of 3")
+    parser.add_argument("--stop-at", type=int, default=2**16, help="coalitions after which to stop")
     options = parser.parse_args()
     rounds = Rounds()
     thetas = trainers(rounds, options.players)
@@ -59,7 +63,7 @@ def main() -> None:
     parts = GAMES / f"lora-{options.players}-{options.rows}"
     parts.mkdir(parents=True, exist_ok=True)
     began, done = time.monotonic(), 0
-    for first in range(0, len(coalitions), BLOCK):
+    for first in range(0, min(options.stop_at, len(coalitions)), BLOCK):
         path = parts / f"{first:06d}.npy"
         if path.exists():
             continue
@@ -72,12 +76,13 @@ def main() -> None:
         done += len(block)
         print(f"{first + len(block)} of {len(coalitions)}: {(time.monotonic() - began) / done:.3f} s each", flush=True)
     table = np.concatenate([np.load(path) for path in sorted(parts.glob("*.npy"))])
-    target = GAMES / f"lora-{options.players}.npz"
+    players = min(options.players, len(table).bit_length() - 1)
+    if players < min(8, options.players):
+        raise SystemExit(f"{len(table)} coalitions are too few for a game")
+    table, target = table[: 2**players], GAMES / f"lora-{players}.npz"
     title = f"LoRA MiniLM, {options.rows} rows"
-    save(NamedGame(title, "averaging", TableGame(table, np.ones(options.players))), target)
-    print(
-        f"wrote {target.name}: v(all) = {table[-1]:.4f}, best single {table[1 << np.arange(options.players)].max():.4f}"
-    )
+    save(NamedGame(title, "averaging", TableGame(table, np.ones(players))), target)
+    print(f"wrote {target.name}: v(all) = {table[-1]:.4f}, best single {table[1 << np.arange(players)].max():.4f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """How well and how cheaply contributions are scored: our estimators beside shapiq and pyDVL.
 
-    python benchmarks/scoring.py                      everything: writes benchmarks/results/scoring.json,
-    docs/results/scoring.md python benchmarks/scoring.py --profile short      a minute, for a look python
-    benchmarks/scoring.py --games FILE.npz     adds games from files (tables of real LoRA rounds; see games_scoring)
+    python benchmarks/scoring.py                      everything: writes the JSON and docs/results/scoring.md
+    python benchmarks/scoring.py --profile short      a minute, for a look
+    python benchmarks/scoring.py --games FILE.npz     adds games from files (tables of real LoRA rounds)
+    python benchmarks/scoring.py --keep-peers         ours anew, beside the public libraries' figures of the last run
 
 Errors are against exact values (all coalitions for 10 and 16 players, closed forms beyond), or, for digits with 30
 and 100 players, against one run of the default estimator with 20,000 evaluations, whose own standard error the tables
@@ -12,6 +13,7 @@ state. The public libraries live in build/scoring-peers, which is made on the fi
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
@@ -62,9 +64,13 @@ def main() -> None:
     parser.add_argument("--no-peers", action="store_true", help="leave the public libraries out")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/scoring.json")
     parser.add_argument("--page", type=Path, default=ROOT / "docs/results/scoring.md")
+    parser.add_argument("--keep-peers", action="store_true", help="take the public figures from the results there are")
+    parser.add_argument("--sizes", type=int, nargs="*", help="anew for these numbers of players, the others kept")
     parser.add_argument("--redraw", action="store_true", help="write the page from the figures already there")
     options = parser.parse_args()
     profile = PROFILES[options.profile]
+    if options.sizes:
+        profile = dataclasses.replace(profile, sizes=tuple(options.sizes))
     console = Console(width=170)
     if options.redraw:
         results = json.loads(options.out.read_text())
@@ -78,15 +84,16 @@ def main() -> None:
     for number, named in enumerate(games):
         console.print(f"ours: {named.name}, N={named.players}")
         rows += [dict(row, game=number) for row in ours(named, profile)]
-    if not options.no_peers:
+    old = json.loads(options.out.read_text()) if options.keep_peers or options.sizes else {}
+    kept = kept_figures(old, games, options.keep_peers, options.sizes)
+    if not options.no_peers and not options.keep_peers:
         rows += peers(games, profile, console)
     results = {
         "machine": {"processor": platform.machine(), "python": platform.python_version(), "numpy": np.__version__},
         "profile": options.profile,
-        "truth_relative_error": {
-            f"{named.name}, N={named.players}": error for named, (_, error) in zip(games, truths, strict=True) if error
-        },
-        "figures": figures(rows, games, [values for values, _ in truths]),
+        "truth_relative_error": old.get("truth_relative_error", {})
+        | {f"{x.name}, N={x.players}": error for x, (_, error) in zip(games, truths, strict=True) if error},
+        "figures": figures(rows, games, [values for values, _ in truths]) + kept,
         "failures": sorted(
             {f"{row['method']}, N={games[row['game']].players}: {row['failed']}" for row in rows if "failed" in row}
         ),
@@ -96,6 +103,21 @@ def main() -> None:
     show(results, console)
     options.page.parent.mkdir(parents=True, exist_ok=True)
     options.page.write_text(page(results))
+
+
+def kept_figures(old: dict, games: list[NamedGame], peers: bool, sizes: list[int] | None) -> list[dict]:
+    """Figures of an earlier run that stand: those of other numbers of players, and if `peers` the public libraries'.
+
+    Games, seeds, budgets and the libraries' versions are fixed, so that the libraries would answer the same again; only
+    where the reference is a long run of ours do the figures refer to the reference of that run.
+    """
+    known = {(named.players, named.name) for named in games}
+
+    def stands(figure: dict) -> bool:
+        here = (figure["players"], figure["game"]) in known
+        return (peers and figure["source"] == "public") if here else bool(sizes and figure["players"] not in sizes)
+
+    return [figure for figure in old.get("figures", []) if stands(figure)]
 
 
 def truth(named: NamedGame) -> tuple[np.ndarray, float]:
@@ -132,7 +154,7 @@ def ours(named: NamedGame, profile: Profile) -> list[dict]:
         for budget in budgets(named, profile):
             for seed in [-1, *seeds(named, profile)] if budget == warm else seeds(named, profile):
                 row = {"method": method, "source": "deltaproof", "budget": budget, "seed": seed}
-                clock.seconds, start = 0.0, time.perf_counter()
+                clock.seconds, start = 0.0, time.process_time()
                 try:
                     result = estimate(
                         clock,
@@ -145,7 +167,7 @@ def ours(named: NamedGame, profile: Profile) -> list[dict]:
                 except BudgetError as error:
                     rows.append(row | {"failed": f"BudgetError: {error}"})
                     break
-                overhead = time.perf_counter() - start - clock.seconds
+                overhead = time.process_time() - start - clock.seconds
                 if seed < 0:
                     continue
                 rows.append(
@@ -161,16 +183,16 @@ def ours(named: NamedGame, profile: Profile) -> list[dict]:
 
 
 class Clock:
-    """A game that measures the time spent inside."""
+    """A game that measures the CPU time spent inside."""
 
     def __init__(self, named: NamedGame) -> None:
         self.game, self.seconds = named.game, 0.0
 
     def __call__(self, coalitions: np.ndarray) -> np.ndarray:
         """bool [coalitions, players] -> float64 [coalitions]."""
-        start = time.perf_counter()
+        start = time.process_time()
         values = self.game(coalitions)
-        self.seconds += time.perf_counter() - start
+        self.seconds += time.process_time() - start
         return values
 
 
