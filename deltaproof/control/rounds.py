@@ -133,6 +133,10 @@ class Federation:
         theta = self._full[rank].initial_state()
         return Adapter(theta, rank, self._evaluators[rank].evaluate(theta))
 
+    def evaluate(self, theta: Vector, rank: int) -> Evaluation:
+        """An adapter of this rank on the full model and the validation rows."""
+        return self._evaluators[rank].evaluate(theta)
+
     def play(
         self, adapter: Adapter, step: int, emulators: Sequence[int | None], steps: int, rank: int, codec: str
     ) -> RoundOutcome:

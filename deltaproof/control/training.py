@@ -53,17 +53,17 @@ class Plan:
 
 
 def train(env: Any, plan: Plan, folder: Path, progress: Progress = lambda *_: None) -> Any:
-    """The trained PPO. Goes on from the last rollout in `folder` if it was interrupted.
+    """The trained PPO. Goes on from the last rollout in `folder` if it was interrupted, or is to go further.
 
     Raises UsageError if stable-baselines3 is not installed or the folder holds another plan's run.
     """
     ppo, callbacks = extra("stable_baselines3").PPO, extra("stable_baselines3.common.callbacks")
     folder.mkdir(parents=True, exist_ok=True)
-    written = json.dumps(asdict(plan), indent=1, sort_keys=True) + "\n"
+    identity = json.dumps({key: value for key, value in asdict(plan).items() if key != "steps"}, indent=1) + "\n"
     place = folder / _PLAN
-    if place.is_file() and place.read_text() != written:
+    if place.is_file() and place.read_text() != identity:
         raise UsageError(f"{folder} holds a run with another plan; name another folder or remove it")
-    place.write_text(written)
+    place.write_text(identity)
     if (folder / _CHECKPOINT).is_file():
         model = ppo.load(folder / _CHECKPOINT, env=env, device="cpu")
     else:

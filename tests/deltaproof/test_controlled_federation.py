@@ -1,4 +1,4 @@
-"""A federation whose knobs a frozen policy sets: two steps on a chain, decided again by an auditor, and tampered with."""
+"""A federation whose knobs a frozen policy sets: two steps on a chain, decided again by an auditor, tampered with."""
 
 from __future__ import annotations
 
