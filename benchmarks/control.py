@@ -1,7 +1,7 @@
 """An agent that controls a federation, against every fixed policy of a grid and a random one, on unseen device traces.
 
     python benchmarks/control.py                 # everything, going on where it was (about 25 minutes of one core)
-    python benchmarks/control.py --only seed=1   # one agent, e.g. beside others; then once more without --only
+    python benchmarks/control.py --only seed=1   # one agent, beside others; then once more without --only
     python benchmarks/control.py --measure       # constants of deltaproof/control/costs.py on this machine
 
 Rounds are really trained; devices, seconds and joules are simulated. Fixed policies are chosen, and agents trained, on
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 
 from deltaproof.control.environment import CLASSES, HORIZON, FederationEnv, trace_seed
-from deltaproof.control.evaluating import Episode, Ranked, mean_interval, play_episode, rank_fixed
+from deltaproof.control.evaluating import Ranked, mean_interval, play_episode, rank_fixed
 from deltaproof.control.training import Plan, agreement, frozen, train
 from tuning.control.policy import FixedPolicy, LearnedPolicy, Policy, RandomPolicy, load_policy
 
@@ -33,8 +32,8 @@ REPORT = ROOT / "docs" / "results" / "control.md"
 SEEDS = (0, 1, 2)
 STEPS = 2_400
 FIXED_TRACES = 16
-HELD_OUT = 32
-FIXED_SHOWN = 6
+HELD_OUT = 24
+FIXED_SHOWN = 3
 COLUMNS = ("reward", "gain", "seconds", "bytes", "joules", "participants", "accuracy")
 
 
@@ -66,68 +65,78 @@ def agent(env: FederationEnv, seed: int, start: Ranked) -> LearnedPolicy:
         seen = [o for n in range(40) for o in play_episode(env, policy, trace_seed("agreement", n)).seen]
         agreed = agreement(model, policy, seen)
         log(f"agent {seed}: {agreed}")
-        facts = {"cpu_seconds": time.process_time() - started, "plan": asdict(plan), "agreement": asdict(agreed)}
+        facts = {
+            "cpu_seconds": time.process_time() - started,
+            "rounds": model.num_timesteps,
+            "plan": asdict(plan),
+            "agreement": asdict(agreed),
+        }
         (folder / "facts.json").write_text(json.dumps(facts))
         place.write_bytes(policy.to_bytes())
     return load_policy(place.read_bytes())
 
 
-def episodes(env: FederationEnv, name: str, policies: Sequence[Policy]) -> list[Episode]:
-    """One on each held-out trace, by the policies in turn."""
-    played = [
-        play_episode(env, policies[number % len(policies)], trace_seed("held out", number))
-        for number in range(HELD_OUT)
-    ]
-    log(f"{name}: {mean_interval([episode.reward for episode in played])}")
-    return played
+def policies(env: FederationEnv) -> dict[str, list[Policy]]:
+    """Everything that is compared, by name: one policy, or one for each trace."""
+    fixed = ranking(env)
+    found: dict[str, list[Policy]] = {f"agent {seed}": [agent(env, seed, fixed[0])] for seed in SEEDS}
+    found |= {f"fixed: {ranked.name}": [FixedPolicy(ranked.action)] for ranked in fixed[:FIXED_SHOWN]}
+    lots = [RandomPolicy(trace_seed("random policy", number), env.sizes) for number in range(HELD_OUT)]
+    return {**found, "random": list(lots)}
+
+
+def episodes(env: FederationEnv, name: str, by_trace: list[Policy]) -> list[dict[str, Any]]:
+    """One on each held-out trace; kept, so that another process can go on from it."""
+    place = BUILD / "held-out" / (name.replace(" ", "-").replace(",", "").replace(":", "") + ".json")
+    if not place.is_file():
+        place.parent.mkdir(exist_ok=True)
+        played = []
+        for number in range(HELD_OUT):
+            policy = by_trace[number % len(by_trace)]
+            episode = play_episode(env, policy, trace_seed("held out", number))
+            played.append({column: getattr(episode, column) for column in COLUMNS} | {"actions": episode.actions})
+        place.write_text(json.dumps(played))
+        log(f"{name}: {mean_interval([episode['reward'] for episode in played])}")
+    return list(json.loads(place.read_text()))
 
 
 def evaluate(env: FederationEnv) -> dict[str, Any]:
     fixed = ranking(env)
-    agents = {f"agent, seed {seed}": agent(env, seed, fixed[0]) for seed in SEEDS}
-    played = {name: episodes(env, name, [policy]) for name, policy in agents.items()}
-    for ranked in fixed[:FIXED_SHOWN]:
-        played[f"fixed: {ranked.name}"] = episodes(env, ranked.name, [FixedPolicy(ranked.action)])
-    by_lot = [RandomPolicy(trace_seed("random policy", n), env.sizes) for n in range(HELD_OUT)]
-    played["random"] = episodes(env, "random", by_lot)
-
+    played = {name: episodes(env, name, by_trace) for name, by_trace in policies(env).items()}
+    agents = [name for name in played if name.startswith("agent")]
     best = f"fixed: {fixed[0].name}"
-    mean_agent = [float(np.mean([played[name][n].reward for name in agents])) for n in range(HELD_OUT)]
-    differences = {
-        other: asdict(mean_interval([a - e.reward for a, e in zip(mean_agent, played[other], strict=True)]))
-        for other in played
-        if other not in agents
-    }
-    each = {
-        name: asdict(mean_interval([a.reward - b.reward for a, b in zip(played[name], played[best], strict=True)]))
-        for name in agents
-    }
-    rows = {
-        name: {column: float(np.mean([getattr(episode, column) for episode in found])) for column in COLUMNS}
-        | {"interval": asdict(mean_interval([episode.reward for episode in found]))}
-        for name, found in played.items()
-    }
-    facts = {seed: json.loads((BUILD / f"agent-{seed}" / "facts.json").read_text()) for seed in SEEDS}
+    rewards = {name: np.array([episode["reward"] for episode in found]) for name, found in played.items()}
+    mean_agent = np.mean([rewards[name] for name in agents], axis=0)
+    facts = [json.loads((BUILD / name.replace(" ", "-") / "facts.json").read_text()) for name in agents]
+    by_seed = {name: asdict(mean_interval(list(rewards[name] - rewards[best]))) for name in agents}
     return {
         "horizon": HORIZON,
         "classes": CLASSES,
+        "prices": asdict(env.prices),
         "held_out_traces": HELD_OUT,
         "fixed_policies": len(fixed),
         "fixed_choice_traces": FIXED_TRACES,
-        "training_rounds": STEPS,
-        "policies": rows,
+        "training_rounds": [one["rounds"] for one in facts],
+        "policies": {
+            name: {column: float(np.mean([episode[column] for episode in found])) for column in COLUMNS}
+            | {"interval": asdict(mean_interval(list(rewards[name])))}
+            for name, found in played.items()
+        },
         "best_fixed": best,
-        "agents_less_other": differences,
-        "agent_less_best_fixed": each,
-        "agreement": {seed: found["agreement"] for seed, found in facts.items()},
-        "cpu_seconds": {seed: found["cpu_seconds"] for seed, found in facts.items()},
-        "example": [list(action) for action in played["agent, seed 0"][0].actions],
+        "agents_lead": {
+            other: asdict(mean_interval(list(mean_agent - rewards[other]))) for other in played if other not in agents
+        },
+        "lead_over_best_fixed_by_seed": by_seed,
+        "agreement": [one["agreement"] for one in facts],
+        "cpu_seconds": [one["cpu_seconds"] for one in facts],
+        "distinct_actions": [len({tuple(a) for e in played[name] for a in e["actions"]}) for name in agents],
+        "example": played[agents[0]][0]["actions"],
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", help="fixed, or seed=N", metavar="PART")
+    parser.add_argument("--only", help="fixed, seed=N, or held=NAME", metavar="PART")
     parser.add_argument("--measure", action="store_true", help="print the constants of a step, and end")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -140,6 +149,11 @@ def main() -> None:
             print(line)
     elif options.only == "fixed":
         ranking(env)
+    elif options.only and options.only.startswith("held="):
+        name = options.only.removeprefix("held=")
+        for found, by_trace in policies(env).items():
+            if found.startswith(name):
+                episodes(env, found, by_trace)
     elif options.only:
         agent(env, int(options.only.removeprefix("seed=")), ranking(env)[0])
     else:
@@ -150,7 +164,58 @@ def main() -> None:
 
 
 def table(found: dict[str, Any]) -> str:
-    return json.dumps(found)
+    """The report, Markdown."""
+    rows, leads, best = found["policies"], found["agents_lead"], found["best_fixed"]
+    agents = [name for name in rows if name.startswith("agent")]
+    lead = leads[best]
+    if lead["low"] > 0:
+        verdict = "The agents are better than the best fixed policy: the interval of their lead lies above zero."
+    elif lead["high"] < 0:
+        verdict = "The agents are worse than the best fixed policy: the interval of their lead lies below zero."
+    else:
+        verdict = "Whether the agents are better than the best fixed policy is not decided: the interval holds zero."
+    lines = [
+        "# An agent that controls a federation",
+        "",
+        f"Episodes of {found['horizon']} really trained rounds on {len(found['classes'])} simulated devices "
+        f"({', '.join(found['classes'])}), {found['held_out_traces']} held-out device traces, the same for all. The "
+        "learning problem is the same in training and evaluation; the traces are not. Gain, bytes and accuracy are "
+        "real, seconds and joules simulated. Reward: nats gained on the full model less "
+        f"{found['prices']['second']} a second, {found['prices']['megabyte']} a megabyte, {found['prices']['joule']} a "
+        "joule.",
+        "",
+        "| policy | reward, nats | gain | seconds | bytes | joules | accuracy | agents' lead over it |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        lines.append(
+            f"| {name} | {_interval(row['interval'])} | {row['gain']:.3f} | {row['seconds']:.2f} "
+            f"| {row['bytes']:,.0f} | {row['joules']:.1f} | {row['accuracy']:.3f} "
+            f"| {_interval(leads[name]) if name in leads else ''} |"
+        )
+    each = ", ".join(f"{n}: {_interval(v)}" for n, v in found["lead_over_best_fixed_by_seed"].items())
+    agreed = ", ".join(f"{one['equal']} of {one['observations']}" for one in found["agreement"])
+    lines += [
+        "",
+        f"**{verdict}** By seed: {each}.",
+        "",
+        "Intervals are 95 % bootstrap intervals over traces; the lead is that of the agents' mean, paired by trace. "
+        f"Fixed policies: {found['fixed_policies']} in the grid, chosen by successive halving on up to "
+        f"{found['fixed_choice_traces']} training traces; the best {len(rows) - len(agents) - 1} are shown. "
+        "Agents start out favouring the best one and train with PPO for "
+        f"{', '.join(map(str, found['training_rounds']))} rounds "
+        f"({', '.join(f'{s:.0f}' for s in found['cpu_seconds'])} s of one core). On the held-out traces they take "
+        f"{', '.join(map(str, found['distinct_actions']))} different actions. The frozen policy acts as the network "
+        f"that it was read from on {agreed} observations.",
+        "",
+        "Made by `benchmarks/control.py`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _interval(value: dict[str, float]) -> str:
+    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
 
 
 if __name__ == "__main__":
