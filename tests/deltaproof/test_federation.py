@@ -69,7 +69,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """The owner trains without pay. In the second round the verifier lies: it takes everything off another's pay."""
+    """The owner trains without pay. In the second round the verifier lies: about another's pay, and the gap."""
     patch = pytest.MonkeyPatch()
     folder = tmp_path_factory.mktemp("server")
     patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
@@ -85,7 +85,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         def lying(*args: Any) -> RoundScores:
             scores = honest(*args)
             finding = scores.findings[robbed].model_copy(update={"discount_bps": 10_000})
-            return replace(scores, findings={**scores.findings, robbed: finding})
+            assert scores.game is not None
+            flattered = [score.model_copy(update={"loss": score.loss - 0.01}) for score in scores.game.emulators]
+            game = scores.game.model_copy(update={"emulators": tuple(flattered)})
+            return replace(scores, findings={**scores.findings, robbed: finding}, game=game)
 
         patch.setattr(verifier, "_score", lying)
         world.play(1)
@@ -204,6 +207,12 @@ def test_verifier_that_takes_a_trainers_pay_as_if_it_were_the_server_is_caught(s
     failures = [check for check in audited(served, [2], models=False) if check.status is Status.FAIL]
     assert {check.name for check in failures} == {"discount"}
     assert all(robbed.trainer in str(check) for check in failures)
+
+
+def test_verifier_that_tells_another_gap_is_caught(served: World) -> None:
+    failures = [check for check in audited(served, [2], replays=0) if check.status is Status.FAIL]
+    assert {check.name for check in failures} == {"discount", "emulator score"}
+    assert sum(check.name == "emulator score" for check in failures) == 2
 
 
 def test_gap_between_emulator_and_full_model_is_told(played: World) -> None:
