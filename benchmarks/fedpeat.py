@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ from fedpeat_tasks import ARMS, ROOT, TASKS, Arm, Task, weights_bytes
 from replay_tasks import table
 from tuning_tasks import Cells
 
+from protocol.encoding import canonical_json
+
 CELLS = Path(__file__).with_name("fedpeat_cells.py")
 RESULTS = ROOT / "benchmarks" / "results"
+MOST_SEEDS = 16
 KEPT = ROOT / "build" / "benchmarks" / "fedpeat" / "cells"
 DOC = ROOT / "docs" / "results" / "fedpeat.md"
 WHAT = ("trainer", "quality", "verifier")
@@ -43,26 +47,27 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--what", nargs="*", default=list(WHAT), choices=list(WHAT))
+    parser.add_argument("--arms", nargs="*", help="only these")
     options = parser.parse_args()
-    cells = Cells(RESULTS / "fedpeat.json")
-    for path in sorted(KEPT.glob("*.json")):
-        cells.values |= json.loads(path.read_text("utf-8"))
+    chosen = {name: [a for a in ARMS[name] if not options.arms or a.name in options.arms] for name in options.tasks}
     for name in options.tasks:
-        measure(cells, name, "bare", "-", 0)
-        for arm in ARMS[name]:
-            measure(cells, name, "emulator", arm.name, 0)
+        measure(name, "bare", "-", 0)
+        for arm in chosen[name]:
+            measure(name, "emulator", arm.name, 0)
     for what in options.what:
         for seed in range(options.seeds if what == "quality" else 1):
             for name in options.tasks:
-                for arm in ARMS[name]:
+                for arm in chosen[name]:
                     if what != "verifier" or arm.method != "full":
-                        measure(cells, name, what, arm.name, seed)
+                        measure(name, what, arm.name, seed)
+    cells = Cells(RESULTS / "fedpeat.json")
+    cells.values = kept()
     write(cells)
 
 
-def measure(cells: Cells, task: str, what: str, arm: str, seed: int) -> None:
+def measure(task: str, what: str, arm: str, seed: int) -> None:
     key = _key(task, what, arm, seed)
-    path = KEPT / f"{sha256(key.encode()).hexdigest()[:16]}.json"
+    path = _path(task, what, arm, seed)
     if not path.is_file():
         KEPT.mkdir(parents=True, exist_ok=True)
         found = in_own_process(what, task, arm, str(seed))
@@ -70,7 +75,24 @@ def measure(cells: Cells, task: str, what: str, arm: str, seed: int) -> None:
         partial.write_text(json.dumps({key: found}), "utf-8")
         os.replace(partial, path)
         print(key, found, flush=True)
-    cells.values |= json.loads(path.read_text("utf-8"))
+
+
+def kept() -> dict[str, Any]:
+    """Every cell that was measured with today's settings."""
+    found: dict[str, Any] = {}
+    for name, what in product(TASKS, ("bare", "emulator", *WHAT)):
+        arms = ["-"] if what == "bare" else [arm.name for arm in ARMS[name]]
+        for arm, seed in product(arms, range(MOST_SEEDS)):
+            path = _path(name, what, arm, seed)
+            if path.is_file():
+                found |= json.loads(path.read_text("utf-8"))
+    return found
+
+
+def _path(task: str, what: str, arm: str, seed: int) -> Path:
+    settings = {**TASKS[task]().settings, "arm": next((a.settings for a in ARMS[task] if a.name == arm), None)}
+    digest = sha256(canonical_json([_key(task, what, arm, seed), {} if what == "bare" else settings]))
+    return KEPT / f"{digest.hexdigest()[:16]}.json"
 
 
 def _key(task: str, what: str, arm: str, seed: int) -> str:
@@ -111,7 +133,7 @@ def _row(cells: Cells, name: str, task: Task, arm: Arm) -> dict[str, Any] | None
         "seeds": len(played),
         **(values.get(_key(name, "verifier", arm.name, 0)) or {}),
     }
-    for what in ("accuracy", "loss", "emulator_accuracy", "emulator_loss"):
+    for what in ("accuracy", "loss", "emulator_accuracy", "emulator_loss", "predictions"):
         row[what] = [cell[what] for cell in played]
     return row
 
@@ -124,7 +146,8 @@ def _section(name: str, task: Task, rows: list[dict[str, Any]]) -> list[str]:
         f"{len(task.shards)} trainers, {task.rounds} rounds of {task.steps} steps of {task.batch} rows; {unit} on "
         f"{len(task.held_out)} held-out rows after the last round, the mean of the seeds with their range. Emulator: "
         "the same adapter where trainers see it. Gap: by how much it does better in the full model. Times are "
-        "processor seconds of a step. The model travels once, the adapter down and up in every round."
+        "processor seconds of a step. The model travels once, the adapter down and up in every round. Standard error "
+        f"of one accuracy: about {_chance(rows, task):.3f}."
     )
     quality = [
         (row["arm"], row["seeds"], _spread(row["accuracy"]), _mean(row["loss"], 3), _spread(row["emulator_accuracy"]),
@@ -164,6 +187,13 @@ def _section(name: str, task: Task, rows: list[dict[str, Any]]) -> list[str]:
         "",
         *_aims(name, rows, full, peft),
     ]  # fmt: skip
+
+
+def _chance(rows: list[dict[str, Any]], task: Task) -> float:
+    """Standard error of an accuracy on the held-out rows, of the best arm's; predictions count as independent."""
+    best = max((value for row in rows for value in row["accuracy"]), default=0.5)
+    count = max((n for row in rows for n in row["predictions"]), default=len(task.held_out))
+    return float(np.sqrt(best * (1 - best) / count))
 
 
 def _aims(name: str, rows: list[dict[str, Any]], full: dict[str, Any] | None, peft: dict[str, Any] | None) -> list[str]:

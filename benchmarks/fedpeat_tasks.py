@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
+from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,11 @@ class Arm:
     """The owner trains as well, with data of its own."""
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What its results depend on."""
+        return {**asdict(self), "recipe": self.recipe and self.recipe.model_dump(mode="json")}
+
+    @property
     def emulator_key(self) -> str:
         facts = [self.first, self.last, self.recipe and self.recipe.model_dump(mode="json")]
         return sha256(canonical_json(facts)).hexdigest()[:12]
@@ -60,6 +65,8 @@ class Task:
     kind: str
     model: Mapping[str, Any]
     lora: Mapping[str, Any]
+    peat: Mapping[str, Any]
+    """LoRA in the adapter layers, which are few: in all of their matrices."""
     rates: Mapping[str, float]
     rounds: int
     steps: int
@@ -70,6 +77,14 @@ class Task:
     public: tuple[bytes, ...] = field(repr=False)
     held_out: tuple[bytes, ...] = field(repr=False)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What results depend on, besides the rows themselves."""
+        rows = [len(rows) for rows in (*self.shards.values(), self.server, self.public, self.held_out)]
+        sizes = [self.rounds, self.steps, self.batch, *rows]
+        return {"source": self.source, "model": self.model, "lora": self.lora, "peat": self.peat, "rates": self.rates,
+                "bounds": self.bounds, "sizes": sizes}  # fmt: skip
+
     @cached_property
     def full(self) -> ModelSection:
         digest = weights_digest(resolve_source(self.source))
@@ -77,11 +92,12 @@ class Task:
 
     def spec(self, arm: Arm, seed: int) -> TaskSpec:
         """The task as the arm's trainers are given it; derives the emulator if no run has before."""
-        options = {"lora": self.lora, "full": {}}[arm.method]
+        kind = "peat" if arm.recipe else arm.method
+        options = {"lora": self.lora, "peat": self.peat, "full": {}}[kind]
         sections: dict[str, Mapping[str, Any]] = {
             "model": dict(self.model),
             "method": {"name": arm.method, "options": options, "seed": "0x" + bytes([seed]).hex() * 32},
-            "optimizer": {"name": "adam", "learning_rate": self.rates[arm.method], "weight_decay": 0.0,
+            "optimizer": {"name": "adam", "learning_rate": self.rates[kind], "weight_decay": 0.0,
                           "schedule": "linear"},
             "training": {"steps": self.steps, "batch_size": self.batch, "numeric": "bounded", **self.bounds},
         }  # fmt: skip
@@ -122,6 +138,7 @@ class Task:
             yield name, Shard(mine, Digest32(sha256(f"salt/{name}".encode()).digest()))
 
 
+@cache
 def _minilm() -> Task:
     mixed = tuple(row for s in SOURCES for row in sentiment_rows(s, 400, 500))
     return Task(
@@ -130,7 +147,8 @@ def _minilm() -> Task:
         kind="sequence-classification",
         model={"num_labels": 2, "max_tokens": 48},
         lora={"r": 8, "lora_alpha": 16, "target_modules": ["query", "value"]},
-        rates={"lora": 4e-3, "full": 1e-4},
+        peat={"r": 8, "lora_alpha": 16, "target_modules": ["query", "key", "value", "dense"]},
+        rates={"lora": 4e-3, "peat": 6e-3, "full": 1e-4},
         rounds=4,
         steps=5,
         batch=32,
@@ -142,6 +160,7 @@ def _minilm() -> Task:
     )
 
 
+@cache
 def _smollm2() -> Task:
     domains = ("tweets", "movie_reviews", "product_reviews", "news")
 
@@ -156,7 +175,8 @@ def _smollm2() -> Task:
         kind="causal-lm",
         model={"max_tokens": 48},
         lora={"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"]},
-        rates={"lora": 2e-3, "full": 3e-5},
+        peat={"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "down_proj"]},
+        rates={"lora": 2e-3, "peat": 2e-3, "full": 3e-5},
         rounds=2,
         steps=6,
         batch=4,
