@@ -1,6 +1,6 @@
 """An agent that controls a federation, against every fixed policy of a grid and a random one, on unseen device traces.
 
-    python benchmarks/control.py                 # everything, going on where it was (about 25 minutes of one core)
+    python benchmarks/control.py                 # everything, going on where it was (about ten minutes of one core)
     python benchmarks/control.py --only seed=1   # one agent, beside others; then once more without --only
     python benchmarks/control.py --measure       # constants of deltaproof/control/costs.py on this machine
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from deltaproof.control.costs import Prices
 from deltaproof.control.environment import CLASSES, HORIZON, FederationEnv, trace_seed
 from deltaproof.control.evaluating import Ranked, mean_interval, play_episode, rank_fixed
 from deltaproof.control.training import Plan, agreement, frozen, train
@@ -30,9 +32,9 @@ BUILD = ROOT / "build" / "benchmarks" / "control"
 RESULTS = ROOT / "benchmarks" / "results" / "control.json"
 REPORT = ROOT / "docs" / "results" / "control.md"
 SEEDS = (0, 1, 2)
-STEPS = 2_400
+STEPS = 720
 FIXED_TRACES = 16
-HELD_OUT = 24
+HELD_OUT = 20
 FIXED_SHOWN = 3
 COLUMNS = ("reward", "gain", "seconds", "bytes", "joules", "participants", "accuracy")
 
@@ -41,13 +43,13 @@ def log(line: str) -> None:
     print(time.strftime("%H:%M:%S"), line, flush=True)
 
 
-def ranking(env: FederationEnv) -> list[Ranked]:
+def ranking() -> list[Ranked]:
     """All fixed policies, best first, on training traces."""
     place = BUILD / "fixed.json"
     if not place.is_file():
         started = time.process_time()
         traces = [trace_seed("training", number) for number in range(FIXED_TRACES)]
-        found = rank_fixed(env, traces, log)
+        found = rank_fixed(FederationEnv(), traces, log)
         cost = time.process_time() - started
         place.write_text(json.dumps({"cpu_seconds": cost, "ranking": [asdict(ranked) for ranked in found]}))
     return [Ranked(**{**r, "action": tuple(r["action"])}) for r in json.loads(place.read_text())["ranking"]]
@@ -59,14 +61,12 @@ def agent(env: FederationEnv, seed: int, start: Ranked) -> LearnedPolicy:
     place = folder / "policy.safetensors"
     if not place.is_file():
         plan = Plan(steps=STEPS, seed=seed, start=start.action)
-        started = time.process_time()
         model = train(env, plan, folder, lambda done, mean: log(f"agent {seed}: {done} rounds, reward {mean:.3f}"))
         policy = frozen(model)
         seen = [o for n in range(40) for o in play_episode(env, policy, trace_seed("agreement", n)).seen]
         agreed = agreement(model, policy, seen)
         log(f"agent {seed}: {agreed}")
         facts = {
-            "cpu_seconds": time.process_time() - started,
             "rounds": model.num_timesteps,
             "plan": asdict(plan),
             "agreement": asdict(agreed),
@@ -76,33 +76,38 @@ def agent(env: FederationEnv, seed: int, start: Ranked) -> LearnedPolicy:
     return load_policy(place.read_bytes())
 
 
-def policies(env: FederationEnv) -> dict[str, list[Policy]]:
-    """Everything that is compared, by name: one policy, or one for each trace."""
-    fixed = ranking(env)
-    found: dict[str, list[Policy]] = {f"agent {seed}": [agent(env, seed, fixed[0])] for seed in SEEDS}
-    found |= {f"fixed: {ranked.name}": [FixedPolicy(ranked.action)] for ranked in fixed[:FIXED_SHOWN]}
-    lots = [RandomPolicy(trace_seed("random policy", number), env.sizes) for number in range(HELD_OUT)]
-    return {**found, "random": list(lots)}
+def compared(fixed: list[Ranked]) -> dict[str, Callable[[FederationEnv], list[Policy]]]:
+    """Everything that is compared, by name: how to get one policy for all traces, or one for each."""
+    found: dict[str, Callable[[FederationEnv], list[Policy]]] = {
+        f"agent {seed}": lambda env, seed=seed: [agent(env, seed, fixed[0])]  # type: ignore[misc]
+        for seed in SEEDS
+    }
+    for ranked in fixed[:FIXED_SHOWN]:
+        found[f"fixed: {ranked.name}"] = lambda _, action=ranked.action: [FixedPolicy(action)]  # type: ignore[misc]
+    seeds = [trace_seed("random policy", number) for number in range(HELD_OUT)]
+    found["random"] = lambda env: [RandomPolicy(seed, env.sizes) for seed in seeds]
+    return found
 
 
-def episodes(env: FederationEnv, name: str, by_trace: list[Policy]) -> list[dict[str, Any]]:
-    """One on each held-out trace; kept, so that another process can go on from it."""
-    place = BUILD / "held-out" / (name.replace(" ", "-").replace(",", "").replace(":", "") + ".json")
-    if not place.is_file():
-        place.parent.mkdir(exist_ok=True)
-        played = []
-        for number in range(HELD_OUT):
-            policy = by_trace[number % len(by_trace)]
-            episode = play_episode(env, policy, trace_seed("held out", number))
-            played.append({column: getattr(episode, column) for column in COLUMNS} | {"actions": episode.actions})
-        place.write_text(json.dumps(played))
-        log(f"{name}: {mean_interval([episode['reward'] for episode in played])}")
-    return list(json.loads(place.read_text()))
+def kept_at(name: str) -> Path:
+    return BUILD / "held-out" / (name.replace(" ", "-").replace(",", "").replace(":", "") + ".json")
 
 
-def evaluate(env: FederationEnv) -> dict[str, Any]:
-    fixed = ranking(env)
-    played = {name: episodes(env, name, by_trace) for name, by_trace in policies(env).items()}
+def play(env: FederationEnv, name: str, by_trace: list[Policy]) -> None:
+    """One episode on each held-out trace; kept, so that another process can go on from it."""
+    played = []
+    for number in range(HELD_OUT):
+        policy = by_trace[number % len(by_trace)]
+        episode = play_episode(env, policy, trace_seed("held out", number))
+        played.append({column: getattr(episode, column) for column in COLUMNS} | {"actions": episode.actions})
+    kept_at(name).parent.mkdir(exist_ok=True)
+    kept_at(name).write_text(json.dumps(played))
+    log(f"{name}: {mean_interval([episode['reward'] for episode in played])}")
+
+
+def summarised(fixed: list[Ranked]) -> dict[str, Any]:
+    """What came out, once everything was played."""
+    played = {name: json.loads(kept_at(name).read_text()) for name in compared(fixed)}
     agents = [name for name in played if name.startswith("agent")]
     best = f"fixed: {fixed[0].name}"
     rewards = {name: np.array([episode["reward"] for episode in found]) for name, found in played.items()}
@@ -112,7 +117,7 @@ def evaluate(env: FederationEnv) -> dict[str, Any]:
     return {
         "horizon": HORIZON,
         "classes": CLASSES,
-        "prices": asdict(env.prices),
+        "prices": asdict(Prices()),
         "held_out_traces": HELD_OUT,
         "fixed_policies": len(fixed),
         "fixed_choice_traces": FIXED_TRACES,
@@ -128,7 +133,6 @@ def evaluate(env: FederationEnv) -> dict[str, Any]:
         },
         "lead_over_best_fixed_by_seed": by_seed,
         "agreement": [one["agreement"] for one in facts],
-        "cpu_seconds": [one["cpu_seconds"] for one in facts],
         "distinct_actions": [len({tuple(a) for e in played[name] for a in e["actions"]}) for name in agents],
         "example": played[agents[0]][0]["actions"],
     }
@@ -141,23 +145,25 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     BUILD.mkdir(parents=True, exist_ok=True)
-    env = FederationEnv()
     if options.measure:
         from deltaproof.control.measuring import measured_steps
 
-        for line in measured_steps(env.federation):
+        for line in measured_steps(FederationEnv().federation):
             print(line)
-    elif options.only == "fixed":
-        ranking(env)
-    elif options.only and options.only.startswith("held="):
-        name = options.only.removeprefix("held=")
-        for found, by_trace in policies(env).items():
-            if found.startswith(name):
-                episodes(env, found, by_trace)
-    elif options.only:
-        agent(env, int(options.only.removeprefix("seed=")), ranking(env)[0])
-    else:
-        found = evaluate(env)
+        return
+    only = str(options.only or "")
+    fixed = ranking()
+    if only.startswith("seed="):
+        agent(FederationEnv(), int(only.removeprefix("seed=")), fixed[0])
+    if only and not only.startswith("held="):
+        return
+    names = [name for name in compared(fixed) if name.startswith(only.removeprefix("held="))]
+    if missing := [name for name in names if not kept_at(name).is_file()]:
+        env = FederationEnv()
+        for name in missing:
+            play(env, name, compared(fixed)[name](env))
+    if not only:
+        found = summarised(fixed)
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")
         REPORT.write_text(table(found))
         print(table(found))
@@ -204,7 +210,7 @@ def table(found: dict[str, Any]) -> str:
         f"{found['fixed_choice_traces']} training traces; the best {len(rows) - len(agents) - 1} are shown. "
         "Agents start out favouring the best one and train with PPO for "
         f"{', '.join(map(str, found['training_rounds']))} rounds "
-        f"({', '.join(f'{s:.0f}' for s in found['cpu_seconds'])} s of one core). On the held-out traces they take "
+        "each. On the held-out traces they take "
         f"{', '.join(map(str, found['distinct_actions']))} different actions. The frozen policy acts as the network "
         f"that it was read from on {agreed} observations.",
         "",
