@@ -27,7 +27,7 @@ from incentives.semivalues._oracle import Oracle
 from incentives.semivalues._refinement import refined
 from incentives.semivalues._result import Estimate, Floats
 from incentives.semivalues._stream import Stream
-from incentives.semivalues._surrogate import Sample, choose, fit
+from incentives.semivalues._surrogate import Sample, choices, fit
 
 _FIRST = 0.6
 """Share of the budget that is spent before residuals decide where the rest goes ..."""
@@ -38,8 +38,11 @@ _FIT = 2048
 _ROUNDING = 1e-5
 """Residuals below this share of the largest value do not steer where the budget goes."""
 _LEAST = 1e-100
-_KERNEL_FROM = 256
-_RIDGE_FROM = 512
+_RANK_FROM = 256
+_FINALISTS = 2
+"""After the first part kernels are ranked on at most so many of its coalitions. If that was all of them, so many of the
+kernels are left to choose from in the end, else all."""
+_CHOOSE_FROM = 512
 """Kernel and ridge are chosen on at most so many coalitions: they describe the game, not the sample."""
 
 
@@ -50,16 +53,17 @@ def auto(oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate
     design = pair_design(index, part if staged else oracle.budget, Stream(seed, "auto/design"))
     values = oracle.ask(design.coalitions)
     sample, _ = _sample(design, index, weights, values)
-    rows, shown = sample.part(_KERNEL_FROM)
-    choice = choose(shown, KERNELS)
+    rows, shown = sample.part(_RANK_FROM if staged else _CHOOSE_FROM)
+    ranked, whole = choices(shown, KERNELS), len(sample)
     if staged:
         least = max(_ROUNDING * float(np.abs(values - values[0]).max()), _LEAST)
         more = Stream(seed, "auto/refinement")
-        design = refined(design, index, oracle.budget, rows + 1, choice.left_out, least, more)
+        design = refined(design, index, oracle.budget, rows + 1, ranked[0].left_out, least, more)
         values = np.concatenate([values, oracle.ask(design.coalitions[len(values) :])])
         sample, _ = _sample(design, index, weights, values)
-        choice = choose(sample.part(_RIDGE_FROM)[1], [choice.kernel])
-    return _estimate(oracle, index, weights, design, values, choice.kernel, choice.ridge)
+        finalists = [choice.kernel for choice in ranked[: _FINALISTS if len(shown) == whole else None]]
+        ranked = choices(sample.part(_CHOOSE_FROM)[1], finalists)
+    return _estimate(oracle, index, weights, design, values, ranked[0].kernel, ranked[0].ridge)
 
 
 def _sample(design: Design, index: Index, weights: Floats, values: Floats) -> tuple[Sample, Floats]:

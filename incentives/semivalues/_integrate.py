@@ -21,7 +21,7 @@ from incentives.semivalues._result import Bools, Floats, Ints
 from incentives.semivalues._stream import Stream
 
 _ALL_COALITIONS = 11
-_NODES = 2048
+_NODES = 6144
 _RIDGE = 1e-6
 
 

@@ -98,14 +98,14 @@ class Surrogate:
         return result
 
 
-def choose(sample: Sample, kernels: Sequence[str]) -> Choice:
-    """The best of these kernels and of all ridges, each kernel by one eigendecomposition.
+def choices(sample: Sample, kernels: Sequence[str]) -> list[Choice]:
+    """Each of these kernels with the best of all ridges, by one eigendecomposition each; the best kernel first.
 
     LAPACK's last bits differ between machines; they can change a choice only if two criteria agree in about ten digits.
     """
     alike = likeness(sample.points, sample.points)
     best = [_best_ridge(kernel, alike.kernel(kernel), sample) for kernel in kernels]
-    return min(best, key=lambda choice: choice.criterion)
+    return sorted(best, key=lambda choice: choice.criterion)
 
 
 def _best_ridge(kernel: str, matrix: Floats, sample: Sample) -> Choice:

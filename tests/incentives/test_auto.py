@@ -13,7 +13,7 @@ from incentives.semivalues._kernels import KERNELS, gram, points
 from incentives.semivalues._linalg import inverse_root, product
 from incentives.semivalues._refinement import refined
 from incentives.semivalues._stream import Stream
-from incentives.semivalues._surrogate import Sample, choose, fit
+from incentives.semivalues._surrogate import Sample, choices, fit
 from tests.incentives.table_games import Table, averaged, coalitions_of, hashed
 
 
@@ -211,7 +211,7 @@ def test_surrogate_left_out_residuals_are_those_of_a_refit():
     rows = np.vstack([np.ones((1, 7), bool), *[[half, ~half] for half in distinct[:12]], distinct[12:]])
     values = rng.normal(size=len(rows))
     sample = Sample(points(rows, np.ones(7)), values, np.ones(len(rows)), 12)
-    choice = choose(sample, KERNELS)
+    choice = choices(sample, KERNELS)[0]
     whole = fit(sample, choice.kernel, choice.ridge)
     np.testing.assert_allclose(whole.left_out, choice.left_out, rtol=1e-6, atol=1e-8)
     for gone in ([3, 4], [0], [26]):
