@@ -199,8 +199,8 @@ def write(peaks: list[Peak], options: argparse.Namespace) -> None:
         "",
         f"The trainers with checkpointing were killed (SIGKILL) when step {KILLED_AFTER} was done; started again, they",
         f"went on at step {', '.join(str(p.first_step_after) for p in resumed)} and committed. The peak is the larger",
-        "one of both lives. That a killed trainer ends with the same root is tested in",
-        "`tests/tuning/test_power_loss.py`; that checkpointing does not change a bit, in",
+        "one of both lives. That a killed trainer ends with the same root is what",
+        "`tests/tuning/test_power_loss.py` checks; that checkpointing does not change a bit,",
         "`tests/tuning/test_checkpointing.py`.",
     ]
     (RESULTS / "edge.md").write_text("\n".join(lines) + "\n")
