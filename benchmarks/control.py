@@ -25,6 +25,8 @@ from deltaproof.control.costs import Prices
 from deltaproof.control.environment import CLASSES, HORIZON, FederationEnv, trace_seed
 from deltaproof.control.evaluating import Ranked, mean_interval, play_episode, rank_fixed
 from deltaproof.control.training import Plan, agreement, frozen, train
+from protocol.control import Observation
+from tuning.control.devices import device_states
 from tuning.control.policy import FixedPolicy, LearnedPolicy, Policy, RandomPolicy, load_policy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,6 +57,18 @@ def ranking() -> list[Ranked]:
     return [Ranked(**{**r, "action": tuple(r["action"])}) for r in json.loads(place.read_text())["ranking"]]
 
 
+def observations() -> list[Observation]:
+    """Five hundred, with devices from traces of their own and progress from 0 to 1 nat."""
+    found = []
+    for number in range(500):
+        step = number % HORIZON
+        devices = device_states(trace_seed("agreement", number), CLASSES, step)
+        gained, last = number * 7919 % 1000 * 10**6, number * 104_729 % 300 * 10**6
+        seen = {"step": step, "horizon": HORIZON, "gained_nanos": gained * (step > 0), "last_nanos": last * (step > 0)}
+        found.append(Observation(**seen, devices=devices))
+    return found
+
+
 def agent(env: FederationEnv, seed: int, start: Ranked) -> LearnedPolicy:
     """Trained, frozen and compared with the network that it comes from."""
     folder = BUILD / f"agent-{seed}"
@@ -63,8 +77,7 @@ def agent(env: FederationEnv, seed: int, start: Ranked) -> LearnedPolicy:
         plan = Plan(steps=STEPS, seed=seed, start=start.action)
         model = train(env, plan, folder, lambda done, mean: log(f"agent {seed}: {done} rounds, reward {mean:.3f}"))
         policy = frozen(model)
-        seen = [o for n in range(40) for o in play_episode(env, policy, trace_seed("agreement", n)).seen]
-        agreed = agreement(model, policy, seen)
+        agreed = agreement(model, policy, observations())
         log(f"agent {seed}: {agreed}")
         facts = {
             "rounds": model.num_timesteps,
