@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -170,7 +171,8 @@ PAGE = """# Speed of coalition evaluation
 Written by `python benchmarks/valuation_speed.py --evaluations {measured}` on {machine}, one thread, torch {torch}.
 
 {players} trainers' LoRA adapters (rank 8, query and value) on MiniLM, {rows} held-out sentences, float32; {measured}
-coalitions measured, set-up included, {coalitions} stated. Seconds are CPU seconds: wall time on a core of one's own.
+coalitions measured, set-up included, {coalitions} stated. Seconds are CPU seconds: wall time on a core of one's own,
+except that work beside it takes caches and clock (load average at the end: {load:.0f} on {cores} cores).
 
 | way | seconds an evaluation | {coalitions} evaluations | speed-up | largest difference of a loss |
 |---|---|---|---|---|
@@ -232,6 +234,8 @@ def main() -> None:
         tokens=sum(chunk.inputs["input_ids"].numel() for chunk in chunks),
         padded=sum(part["input_ids"].numel() for part in batches(bench, rows)),
         stack_cost=2 * PLAYERS * 8 / 384,
+        load=os.getloadavg()[2],
+        cores=os.cpu_count(),
         **demo,
     )
     record = {"seconds": figures, "evaluations": options.evaluations, "rows": options.rows, "demo": demo}
