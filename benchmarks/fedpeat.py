@@ -103,7 +103,8 @@ def write(cells: Cells) -> None:
     lines = [
         "# Tuning a model that trainers never hold",
         "",
-        "Measured by `benchmarks/fedpeat.py`, cell by cell in processes of their own, on one core.",
+        "Measured by `benchmarks/fedpeat.py`, cell by cell in processes of their own, each on one thread of a machine",
+        "that others shared: processor seconds differ by some ten per cent between runs, memory and quality do not.",
     ]
     for name, task in TASKS.items():
         rows = [row for arm in ARMS[name] if (row := _row(cells, name, task(), arm)) is not None]
@@ -171,22 +172,32 @@ def _section(name: str, task: Task, rows: list[dict[str, Any]]) -> list[str]:
          e["recipe"]["distill_steps"] or "-", f"{e['fidelity']['hidden']:.3f}", f"{e['fidelity']['output']:.2g}")
         for row in rows if (e := row["emulator"])
     ]  # fmt: skip
-    return [
-        what,
-        "",
-        table(("arm", "seeds", unit, "loss", "on the emulator", "gap"), quality),
-        "",
-        table(("arm", "trainer's peak, MiB", "times less than federated PEFT", "seconds a step",
-               "times faster than full fine-tuning", "model down, MiB", "down a round", "up a round",
-               "times less traffic than full fine-tuning"), cost),
-        "",
-        table(("arm", "seconds a replay", "with float64", "of a replay on the model", "MiB an opening"), replays),
-        "",
-        table(("emulator of", "MiB", "layers", "bits", "distilled, steps", "hidden distance", "divergence, nats"),
-              emulators),
-        "",
-        *_aims(name, rows, full, peft),
+    tables = [
+        (("arm", "seeds", unit, "loss", "on the emulator", "gap"), quality),
+        (("arm", "trainer's peak, MiB", "times less than federated PEFT", "seconds a step",
+          "times faster than full fine-tuning", "model down, MiB", "down a round", "up a round",
+          "times less traffic than full fine-tuning"), cost),
+        (("arm", "seconds a replay", "with float64", "of a replay on the model", "MiB an opening"), replays),
+        (("emulator of", "MiB", "layers", "bits", "distilled, steps", "hidden distance", "divergence, nats"),
+         emulators),
     ]  # fmt: skip
+    lines = [what]
+    for header, found in tables:
+        lines += ["", table(header, found)] if found else []
+    return [*lines, "", *_missing(name, rows), *_aims(name, rows, full, peft)]
+
+
+def _missing(name: str, rows: list[dict[str, Any]]) -> list[str]:
+    """What a complete run would have measured."""
+    known = {row["arm"]: row for row in rows}
+    lacks = {
+        "trainer": [arm.name for arm in ARMS[name] if arm.name not in known],
+        "quality": [arm.name for arm in ARMS[name] if not known.get(arm.name, {}).get("accuracy")],
+        "verifier": [arm.name for arm in ARMS[name] if arm.method != "full"
+                     and "replay_seconds" not in known.get(arm.name, {})],
+    }  # fmt: skip
+    lines = [f"- not measured yet, {what}: {'; '.join(arms)}" for what, arms in lacks.items() if arms]
+    return [*lines, ""] if lines else []
 
 
 def _chance(rows: list[dict[str, Any]], task: Task) -> float:
@@ -200,7 +211,7 @@ def _aims(name: str, rows: list[dict[str, Any]], full: dict[str, Any] | None, pe
     """What was aimed at, kept or missed, for the best arm of each kind."""
     mine = [row for row in rows if row["emulator"]]
     if full is None or peft is None or not mine:
-        return []
+        return ["- the aims need a trainer of every kind: not measured yet"]
     fastest = max(mine, key=lambda row: full["step"] / row["step"])
     speed, traffic = full["step"] / fastest["step"], max(_traffic_ratio(full, row, TASKS[name]()) for row in mine)
     leanest = max(full["memory"] / row["memory"] for row in mine)

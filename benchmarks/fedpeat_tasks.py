@@ -44,11 +44,14 @@ class Arm:
     """Without one trainers hold the full model."""
     server: bool = False
     """The owner trains as well, with data of its own."""
+    wide: bool = True
+    """Whether an emulator's adapter layers are tuned in all of their matrices, or only where federated PEFT tunes."""
 
     @property
     def settings(self) -> dict[str, Any]:
         """What its results depend on."""
-        return {**asdict(self), "recipe": self.recipe and self.recipe.model_dump(mode="json")}
+        facts = {**asdict(self), "recipe": self.recipe and self.recipe.model_dump(mode="json")}
+        return {name: value for name, value in facts.items() if name != "wide" or not value}
 
     @property
     def emulator_key(self) -> str:
@@ -92,7 +95,7 @@ class Task:
 
     def spec(self, arm: Arm, seed: int) -> TaskSpec:
         """The task as the arm's trainers are given it; derives the emulator if no run has before."""
-        kind = "peat" if arm.recipe else arm.method
+        kind = "peat" if arm.recipe and arm.wide else arm.method
         options = {"lora": self.lora, "peat": self.peat, "full": {}}[kind]
         sections: dict[str, Mapping[str, Any]] = {
             "model": dict(self.model),
@@ -197,6 +200,7 @@ ARMS: dict[str, tuple[Arm, ...]] = {
         Arm("FedPEAT 0.27", last=2, recipe=Recipe(ratio=0.27, bits=8)),
         Arm("FedPEAT 0.14", last=2, recipe=Recipe(ratio=0.14, bits=4)),
         Arm("FedPEAT 0.07", last=2, recipe=Recipe(ratio=0.07, bits=8, distill_steps=150, distill_rate=5e-4)),
+        Arm("FedPEAT 0.27, query and value only", last=2, recipe=Recipe(ratio=0.27, bits=8), wide=False),
         Arm("FedPEAT 0.14, last layer only", last=1, recipe=Recipe(ratio=0.14, bits=4)),
         Arm("FedPEAT 0.14 with server", last=2, recipe=Recipe(ratio=0.14, bits=4), server=True),
         Arm("FedPEAT 0.14, first and last", first=1, last=1, recipe=Recipe(ratio=0.14, bits=4)),

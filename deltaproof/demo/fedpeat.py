@@ -65,7 +65,7 @@ def check_promises(
     pay = {p.name: sum(o.payout for o in outcomes if o.trainer == p.name) for p in FEDPEAT.trainers}
     owner = [o for o in outcomes if o.trainer == OWNER.name]
     outside = extra["audit_outside"]
-    unseen = {check["check"] for check in outside["unchecked"]}
+    unseen = {check["name"] for check in outside["unchecked"]}
     accepted = [[o.verdict for o in outcomes if o.trainer == p.name] for p in (*HONEST, OWNER)]
     return [
         Promise(f"{FEDPEAT.rounds} rounds settled", len({o.round for o in outcomes}) == FEDPEAT.rounds),

@@ -115,7 +115,7 @@ def test_participants_have_accounts_of_their_own_and_a_draft(scenario: Scenario)
 
 # The demo of a model that stays with its owner.
 
-NOT_SEEN = [{"check": "coalition values"}, {"check": "next adapter"}]
+NOT_SEEN = [{"name": "coalition values"}, {"name": "next adapter"}]
 AUDITS: dict[str, dict[str, Any]] = {
     "audit": {"passed": 900, "failed": 0, "notCheckable": 0},
     "outside": {"passed": 800, "failed": 0, "notCheckable": 2, "unchecked": NOT_SEEN},
@@ -170,7 +170,7 @@ def test_fedpeat_as_promised_keeps_every_promise() -> None:
         {"audit": {**AUDITS["audit"], "failed": 1}},
         {"audit": {**AUDITS["audit"], "notCheckable": 1}},
         {"audit_outside": {**AUDITS["outside"], "failed": 1}},
-        {"audit_outside": {**AUDITS["outside"], "unchecked": [*NOT_SEEN, {"check": "replay"}]}},
+        {"audit_outside": {**AUDITS["outside"], "unchecked": [*NOT_SEEN, {"name": "replay"}]}},
         {"audit_outside": {**AUDITS["outside"], "unchecked": []}},
         {"gaps": [{"round": 1}]},
         {"leaked": ["encoder.layer.2.output.dense.weight"]},
