@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["plot"]
+__all__ = ["Point", "plot"]
 
 _COLOURS = {"addition": "#2563eb", "specification": "#d97706", "reparameterisation": "#059669"}
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 860, 480, 60, 420, 40
 
 
-def plot(points: Sequence[tuple[str, str, float, float]]) -> str:
-    """`points`: name, family, bytes and accuracy of each method."""
+class Point(NamedTuple):
+    """A method, its family, bytes of a delta, and accuracy."""
+
+    name: str
+    family: str
+    size: float
+    quality: float
+
+
+def plot(points: Sequence[Point], what: str) -> str:
+    """`what` the accuracy is of."""
     logs = [float(np.log10(size)) for _, _, size, _ in points]
     qualities = [quality for *_, quality in points]
     low, high = (min(logs) - 0.1, max(logs) + 0.6) if points else (0.0, 1.0)
@@ -30,8 +40,8 @@ def plot(points: Sequence[tuple[str, str, float, float]]) -> str:
         'font-size="11">',
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
         f'<path d="M{_LEFT} {_TOP}V{_BOTTOM}H{_WIDTH - 20}" fill="none" stroke="#444"/>',
-        f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 12}" text-anchor="middle">bytes of a round\'s delta on MiniLM</text>',
-        '<text x="16" y="230" transform="rotate(-90 16 230)" text-anchor="middle">held-out accuracy on text</text>',
+        f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 12}" text-anchor="middle">bytes of a round\'s delta</text>',
+        '<text x="16" y="230" transform="rotate(-90 16 230)" text-anchor="middle">held-out accuracy: {what}</text>',
     ]
     for power in range(int(np.ceil(low)), int(np.floor(high)) + 1):
         parts.append(f'<path d="M{across(power):.1f} {_TOP}V{_BOTTOM}" stroke="#eee"/>')

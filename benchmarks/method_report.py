@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from method_cells import BATCH, METHODS, REPLAYED, STEPS, TEST
-from method_plot import plot
+from method_plot import Point, plot
 from method_rates import is_chosen, rate_of
 from method_results import KINDS, ROWS, Key, Measured, Place, kind_of
 from tuning_tasks import ROOT, TASKS, is_here
@@ -34,18 +34,27 @@ def write_report(folder: Path) -> None:
         *_missing(measured, places),
     ]
     (RESULTS / "methods.md").write_text("\n".join(lines) + "\n")
-    points = []
-    for method in METHODS:
-        sizes = measured.ours(method, "text")
-        mean = _mean(measured, method, places["text"], "accuracy")
-        if sizes and mean is not None:
-            points.append((method, CLASSES[method].family, float(sizes[0]["bytes"]), mean))
-    (RESULTS / "methods.svg").write_text(plot(points))
+    points, what = _points(measured, places)
+    (RESULTS / "methods.svg").write_text(plot(points, what))
     everything = {
         "cells": {task: {key.text(): cell for key, cell in cells.items()} for task, cells in measured.cells.items()},
         "memory": measured.memory,
     }
     (RESULTS / "methods.json").write_text(json.dumps(everything, indent=1, sort_keys=True) + "\n")
+
+
+def _points(measured: Measured, places: Mapping[str, Sequence[Place]]) -> tuple[list[Point], str]:
+    """Means on text; while there are none, the task on which the most methods were measured."""
+    chosen: Sequence[Place] = places["text"]
+    if not chosen:
+        single = [Place(task, 0) for task in measured.cells if kind_of(task) != "language"]
+        chosen = [max(single, key=lambda place: sum(bool(measured.quality(m, place)) for m in METHODS))]
+    points = []
+    for method in METHODS:
+        mean, cell = _mean(measured, method, chosen, "accuracy"), measured.quality(method, chosen[0])
+        if mean is not None and cell is not None:
+            points.append(Point(method, CLASSES[method].family, 4.0 * cell["values"], mean))
+    return points, "text" if places["text"] else chosen[0].task
 
 
 def _opening(measured: Measured, places: Mapping[str, Sequence[Place]]) -> list[str]:
@@ -58,7 +67,8 @@ def _opening(measured: Measured, places: Mapping[str, Sequence[Place]]) -> list[
         + ". So few steps are a round of a federation, not a finished model: the table says which method gets far in",
         "one round, not where it ends.",
         "",
-        f"A column is a mean over the same tasks and seeds for all methods: {counts['text']} tasks of text (accuracy",
+        "A column is a mean over the same tasks and seeds for all methods, and empty until there are such tasks: "
+        f"{counts['text']} tasks of text (accuracy",
         f"on {TEST['text']} held-out rows each), {counts['digits']} of shifted digits (accuracy on {TEST['digits']}), "
         f"{counts['language']} of language modelling (loss in nats a token, {TEST['language']} rows). Values, bytes, "
         "seconds and memory are those on MiniLM; memory is the resident peak of a process that loads the model and",
@@ -127,24 +137,24 @@ def _beside_peft(measured: Measured) -> list[str]:
         "## Beside peft without us",
         "",
         "The same method, options, batches, rate and steps by `get_peft_model`, torch's Adam and torch's own random",
-        "draws (`benchmarks/plain_loop.py`). Difference of accuracy, ours minus plain, with its standard error over",
-        "tasks and seeds; `full` without peft.",
+        "draws (`benchmarks/plain_loop.py`); `full` without peft. Difference of accuracy, ours minus plain, with the",
+        "standard error that so many held-out rows have; different draws add to it.",
         "",
         "| method | rounds | ours | plain | difference | within two standard errors |",
         "|---|---|---|---|---|---|",
     ]
     for method in METHODS:
         pairs = [
-            (cell["accuracy"], plain["accuracy"])
-            for cells in measured.cells.values()
+            (cell["accuracy"], plain["accuracy"], TEST[kind_of(task)])
+            for task, cells in measured.cells.items()
             for key, plain in cells.items()
-            if key[:2] == ("plain", method) and "refused" not in plain
+            if key[:2] == ("plain", method) and kind_of(task) != "language"
             if (cell := cells.get(Key("ours", method, key.seed))) is not None and "refused" not in cell
         ]
-        if len(pairs) < 2:
+        if not pairs:
             continue
-        ours, plain = (float(np.mean(side)) for side in zip(*pairs, strict=True))
-        error = float(np.std([a - b for a, b in pairs], ddof=1)) / math.sqrt(len(pairs))
+        ours, plain = float(np.mean([o for o, _, _ in pairs])), float(np.mean([p for _, p, _ in pairs]))
+        error = math.sqrt(sum((o * (1 - o) + p * (1 - p)) / rows for o, p, rows in pairs)) / len(pairs)
         within = "yes" if abs(ours - plain) <= 2 * error else "no"
         lines.append(
             f"| {method} | {len(pairs)} | {ours:.3f} | {plain:.3f} | {ours - plain:+.3f} ± {error:.3f} | {within} |"
@@ -204,7 +214,11 @@ def _missing(measured: Measured, places: Mapping[str, Sequence[Place]]) -> list[
             f"- {', '.join(absent)}: their data was not laid out where this was measured "
             "(`python scripts/fetch_assets.py spam sotu`)."
         )
-    lines += [f"- {task}: not measured." for task in TASKS if task not in measured.cells and task not in absent]
+    later = [task for task in TASKS if task not in measured.cells and task not in absent]
+    if later:
+        lines.append(
+            f"- {', '.join(later)}: not measured yet; `python benchmarks/methods.py` goes on from what is there."
+        )
     for kind in KINDS:
         for task in (task for task in measured.cells if kind_of(task) == kind):
             for seed in sorted({key.seed for key in measured.cells[task]}):
@@ -213,14 +227,14 @@ def _missing(measured: Measured, places: Mapping[str, Sequence[Place]]) -> list[
                     lacking = [m for m in lacking if not measured.refused(m, task)]
                     lines.append(f"- {task}, seed {seed}: not in the means, for it lacks {', '.join(lacking)}.")
     seeds = {kind: sorted({place.seed for place in found}) for kind, found in places.items()}
-    lines += [f"- {KINDS[kind]}: {len(found)} seed{'s' * (len(found) != 1)}." for kind, found in seeds.items()]
+    lines += [f"- {KINDS[kind]}: {len(found)} seed{'s' * (len(found) != 1)}." for kind, found in seeds.items() if found]
     lines.append(
-        "- `full` on MiniLM commits 360 MB a step: recorded on one task with one seed, by the plain loop elsewhere."
+        "- `full` on MiniLM commits 360 MB a step: recorded on one task with one seed, else trained by the plain loop."
     )
     for kind, name in KINDS.items():
         tasks = [task for task in measured.cells if kind_of(task) == kind]
         refusals = {m: measured.refused(m, tasks[0]) for m in METHODS} if tasks else {}
-        lines += [f"- `{m}` on the {name}: {reason}." for m, reason in refusals.items() if reason]
+        lines += [f"- `{m}` ({name}): {reason}." for m, reason in refusals.items() if reason]
     return lines
 
 
