@@ -148,6 +148,9 @@ def summarised(fixed: list[Ranked]) -> dict[str, Any]:
         "lead_over_best_fixed_by_seed": by_seed,
         "agreement": [one["agreement"] for one in facts],
         "distinct_actions": [len({tuple(a) for e in played[name] for a in e["actions"]}) for name in agents],
+        "rounds_as_best_fixed": [
+            float(np.mean([tuple(a) == fixed[0].action for e in played[name] for a in e["actions"]])) for name in agents
+        ],
         "example": played[agents[0]][0]["actions"],
     }
 
@@ -188,10 +191,11 @@ def table(found: dict[str, Any]) -> str:
     rows, leads, best = found["policies"], found["agents_lead"], found["best_fixed"]
     agents = [name for name in rows if name.startswith("agent")]
     lead = leads[best]
-    if all(row["reward"] == rows[best]["reward"] for name, row in rows.items() if name in agents):
+    if min(found["rounds_as_best_fixed"]) > 0.95:
         verdict = (
-            "The agents are no better than the best fixed policy: on every held-out trace they do what it does. "
-            "In so few rounds none of them has learnt to act otherwise than at the start."
+            "The agents are no better than the best fixed policy, which they started from: they do the same in "
+            f"{', '.join(f'{share:.0%}' for share in found['rounds_as_best_fixed'])} of rounds. So few rounds of "
+            "training did not teach them to adapt."
         )
     elif lead["low"] > 0:
         verdict = "The agents are better than the best fixed policy: the interval of their lead lies above zero."
