@@ -191,7 +191,7 @@ def table(found: dict[str, Any]) -> str:
     rows, leads, best = found["policies"], found["agents_lead"], found["best_fixed"]
     agents = [name for name in rows if name.startswith("agent")]
     lead = leads[best]
-    if min(found["rounds_as_best_fixed"]) > 0.95:
+    if min(found["rounds_as_best_fixed"]) > 0.9 and lead["low"] <= 0:
         verdict = (
             "The agents are no better than the best fixed policy, which they started from: they do the same in "
             f"{', '.join(f'{share:.0%}' for share in found['rounds_as_best_fixed'])} of rounds. So few rounds of "
