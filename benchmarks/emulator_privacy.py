@@ -1,6 +1,6 @@
 """What somebody with an emulator can get of the model that it stands for: a measured attempt on MiniLM.
 
-    python benchmarks/emulator_privacy.py [--steps 120] [--queries 300]
+    python benchmarks/emulator_privacy.py [--steps 60] [--queries 300]
 
 The attacker has what every trainer gets (embeddings, last layers, tokeniser, a compressed middle) and public sentences.
 Without the owner's answers there is nothing to learn from but the emulator itself, so its first figures are of what it
@@ -18,7 +18,6 @@ import json
 import os
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,7 @@ DOC = ROOT / "docs" / "results" / "emulator_privacy.md"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--queries", type=int, default=300)
     options = parser.parse_args()
     os.environ["XDG_CACHE_HOME"] = str(BUILD / "cache")
@@ -160,7 +159,7 @@ def write(cells: Cells) -> None:
         table(("the attacker holds", "and gets", "matrices", "distance of embeddings", "probe"), rows),
     ]
     DOC.write_text("\n".join(lines) + "\n", "utf-8")
-    print(Path(DOC).read_text("utf-8"))
+    print(DOC.read_text("utf-8"))
 
 
 if __name__ == "__main__":

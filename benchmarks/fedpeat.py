@@ -104,7 +104,8 @@ def write(cells: Cells) -> None:
         "# Tuning a model that trainers never hold",
         "",
         "Measured by `benchmarks/fedpeat.py`, cell by cell in processes of their own, each on one thread of a machine",
-        "that others shared: processor seconds differ by some ten per cent between runs, memory and quality do not.",
+        "that others shared. Processor seconds differ by some ten per cent between runs, peaks of memory by up to a",
+        "fifth (what the allocator keeps): a trainer is the same with the server in the task and without.",
     ]
     for name, task in TASKS.items():
         rows = [row for arm in ARMS[name] if (row := _row(cells, name, task(), arm)) is not None]
