@@ -26,7 +26,7 @@ def markdown(outcomes: Sequence[Outcome], notes: Sequence[str]) -> str:
         "samples do not overlap: stake prices what is left, see the last column.",
         "## Others",
         "\n".join(f"- {note}" for note in notes),
-        "What a push is worth that the drift test does not see: [steering](steering.md).",
+        "What a push is worth that the drift test does not see is measured by `benchmarks/steering.py`.",
         f"Machine: {machine_facts()}",
     ]
     return "\n\n".join(sections)

@@ -10,6 +10,7 @@ they are caught and what the final adapter gains them. Results: docs/results/ste
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -21,32 +22,36 @@ from attack_rates import challenges, clopper_pearson, tally
 from attackers import Arena
 from attacks_on_drift import push
 from floor_pushes import FILL, PEERS, Scales, Stakes, aims, floor_push, wandering
-from forging import Attack, forge, judge_all
+from forging import Attack, Forged, forge
 from replay_tasks import machine_facts, sentiment_shard, table, task, write_results
 
 from tuning.drift import STEADY_SHARE, DriftSample, judge_drift
 from tuning.replay import StepVerdict
 from tuning.workbench import Workbench
 
+PLANS = {"MiniLM-L6": (8, 1e-2, 24, 14), "SmolLM2-135M": (4, 1e-3, 16, 10)}
+"""Batch, learning rate, steps and samples besides the ends."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=("full", "short"), default="full")
-    short = parser.parse_args().profile == "short"
+    parser.add_argument("--models", nargs="+", choices=PLANS, default=["MiniLM-L6"])
+    options = parser.parse_args()
+    short = options.profile == "short"
     torch.set_num_threads(1)
     started = time.perf_counter()
-    plans = [("MiniLM-L6", 8, 3e-3, 6 if short else 40, 4 if short else 20, 20 if short else 1000)]
-    if not short:
-        plans.append(("SmolLM2-135M", 4, 1e-3, 16, 10, 200))
     found = []
-    for model, batch, rate, steps, samples, trials in plans:
+    for model in options.models:
+        batch, rate, steps, samples = PLANS[model]
+        steps, samples, trials = (6, 4, 20) if short else (steps, samples, 300)
         found.append(pushes(arena(model, batch, rate, steps), trials, samples))
-        text = markdown(found)
-        if not short:
-            seconds = time.perf_counter() - started
-            write_results("steering", {"machine": machine_facts(), "seconds": seconds, "models": found}, text)
+    text = markdown(found)
     if short:
         print(text)
+    else:
+        seconds = time.perf_counter() - started
+        write_results("steering", {"machine": machine_facts(), "seconds": seconds, "models": found}, text)
 
 
 def arena(model: str, batch: int, rate: float, steps: int) -> Arena:
@@ -61,11 +66,11 @@ def pushes(arena: Arena, trials: int, samples: int) -> dict[str, Any]:
     bench, layout = arena.bench, arena.bench.layout
     stakes = Stakes.of(bench.spec)
     honest = arena.forge(lambda *_: None)
-    verdicts = _accepted(judge_all(arena.judge, honest, arena.context))
+    verdicts = _accepted(judged(arena, honest))
     noise = judge_drift(_samples(verdicts), bench.spec.training, layout).noise
     scales = Scales(arena, stakes, honest.theta)
     twin = forge(Workbench.from_spec(bench.spec, precision="float64"), arena.context, arena.shard, lambda *_: None)
-    rounded = _accepted(judge_all(arena.judge, twin, arena.context))
+    rounded = _accepted(judged(arena, twin))
 
     generator = np.random.default_rng(11)
     sized = np.zeros(layout.size)
@@ -86,14 +91,22 @@ def pushes(arena: Arena, trials: int, samples: int) -> dict[str, Any]:
         | asdict(scales.weigh(twin.theta)),
     ]
     for name, attack in attacks:
+        print(f"{arena.name}: {name} ...", file=sys.stderr, flush=True)
         forged = arena.forge(attack)
-        judged = judge_all(arena.judge, forged, arena.context)
-        outcome = tally(arena, name, "every gradient", judged, samples=samples, trials=trials, drift=True)
+        verdicts = judged(arena, forged)
+        outcome = tally(arena, name, "every gradient", verdicts, samples=samples, trials=trials, drift=True)
         rows.append({"attack": name, "caught": outcome.caught / trials} | asdict(scales.weigh(forged.theta)))
     return {
         "model": arena.name, "steps": arena.steps, "samples": samples + 2, "rows": rows,
         "false_alarms": false_alarms(arena, rounded, trials, samples),
     }  # fmt: skip
+
+
+def judged(arena: Arena, forged: Forged) -> list[StepVerdict]:
+    """Every step, with the verifier's own rounding where a sample's first, middle and last step may lie."""
+    replay, steps = forged.context(arena.context), arena.steps
+    noisy = {0, steps - 1, *range(steps // 3, steps - steps // 3)}
+    return [arena.judge.judge_step(forged.openings[t], t, replay, thorough=t in noisy) for t in range(steps)]
 
 
 def false_alarms(arena: Arena, rounded: Sequence[StepVerdict], trials: int, samples: int) -> dict[str, Any]:
@@ -115,10 +128,11 @@ def false_alarms(arena: Arena, rounded: Sequence[StepVerdict], trials: int, samp
         signed.append(judge_drift(flipped, training, layout).magnitude)
 
     def facts(magnitudes: Sequence[float]) -> dict[str, float]:
-        alarms = sum(magnitude > 1.0 for magnitude in magnitudes)
+        alarms = sum(float(magnitude) > 1.0 for magnitude in magnitudes)
         return {
             "trials": trials, "alarms": alarms, "at_most": clopper_pearson(alarms, trials, 0.9)[1],
-            "largest": max(magnitudes), "mean": float(np.mean(magnitudes)), "deviation": float(np.std(magnitudes)),
+            "largest": float(max(magnitudes)), "mean": float(np.mean(magnitudes)),
+            "deviation": float(np.std(magnitudes)),
         }  # fmt: skip
 
     return {"real": facts(real), "random_signs": facts(signed)}
