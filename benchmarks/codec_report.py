@@ -129,7 +129,9 @@ def _verdict(chosen: list[Any], plain: Mapping[str, Any], rounds: int) -> str:
             for loss, at in zip(lost, (DEMO_ROUNDS, rounds), strict=True)
         )
         said.append(f"`{name}`, feedback {feedback}, {fewer:.0f} times fewer, seeds {len(seeds)}: {met}.")
-    return f"Aim, {AIM} times fewer bytes for at most one point of accuracy: " + " ".join(said or ["no codec tried."])
+    if len(plain) < 2:
+        said.append("One seed cannot tell a point from chance.")
+    return f"Aim, {AIM} times fewer bytes for at most one point of accuracy: " + " ".join(said)
 
 
 def _short(values: Mapping[str, Any]) -> str:
