@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from protocol.state import Vector
-from tuning._linalg import Array, tree_sum
+from tuning._linalg import tree_sum
 from tuning.aggregation import AggregationRule, Tensors, aggregate
 from tuning.codecs import Mask
 from tuning.low_rank import tensors_of, vector_of
@@ -64,7 +64,7 @@ def aggregate_thetas(
 
 def _by_share(
     bench: Workbench, members: Sequence[Tensors], weights: Sequence[int] | None, tuned: Sequence[Mask]
-) -> list[Mapping[str, Array]]:
+) -> list[Tensors]:
     """Members whose weighted mean is, value by value, the mean over those who tuned it.
 
     A value of a member is multiplied by (its share among those who tuned the value) / (its share among all). What
@@ -76,7 +76,7 @@ def _by_share(
     among = tree_sum(np.where(masks, counts[:, None], 0.0), 0)
     factors = np.where(among > 0, masks * (counts.sum() / np.where(among > 0, among, 1.0)), 1.0)
     left = {pair.a for pair in bench.pairs}
-    scaled = []
+    scaled: list[Tensors] = []  # in float64: rounded once, after the mean
     for member, factor in zip(members, factors, strict=True):
         parts = {name: factor[where] for name, where in bench.layout.slices.items()}
         scaled.append(
