@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from incentives.semivalues import Game
 from protocol.state import Vector
 from tuning.aggregation import Array, mixture_weights
+from tuning.codecs import Mask
 from tuning.combining import aggregate_thetas
 from tuning.evaluation import Evaluator, RowResults
 from tuning.workbench import Workbench
@@ -40,24 +41,32 @@ class CoalitionLosses:
     """
 
     def __init__(
-        self, evaluator: Evaluator, rows: Sequence[bytes], thetas: Sequence[Vector], weights: Sequence[int] | None
+        self,
+        evaluator: Evaluator,
+        rows: Sequence[bytes],
+        thetas: Sequence[Vector],
+        weights: Sequence[int] | None,
+        tuned: Sequence[Mask] | None = None,
     ) -> None:
+        """`tuned` as in `aggregate_thetas`: a coalition's value is the mean over its members who tuned it."""
         self._evaluator, self._rows, self._thetas, self._weights = evaluator, tuple(rows), list(thetas), weights
+        self._tuned = tuned
 
     def __call__(self, coalitions: Bools) -> RowResults:
         evaluator, bench = self._evaluator, self._evaluator.bench
-        if bench.spec.aggregation.rule == "mean" and evaluator.mixes_exactly:
+        if bench.spec.aggregation.rule == "mean" and evaluator.mixes_exactly and self._tuned is None:
             return evaluator.evaluate_means(self._thetas, mixture_weights(coalitions, self._weights))
         adapters = []
         for row in coalitions:
             chosen = np.flatnonzero(row).tolist()
             weights = None if self._weights is None else [self._weights[i] for i in chosen]
-            adapters.append(aggregate_thetas(bench, [self._thetas[i] for i in chosen], weights)[0])
+            tuned = None if self._tuned is None else [self._tuned[i] for i in chosen]
+            adapters.append(aggregate_thetas(bench, [self._thetas[i] for i in chosen], weights, tuned)[0])
         return evaluator.evaluate_means(adapters, np.eye(len(adapters)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         bench = self._evaluator.bench
-        return _load, (bench.spec, bench.device, bench.precision, self._rows, self._thetas, self._weights)
+        return _load, (bench.spec, bench.device, bench.precision, self._rows, self._thetas, self._weights, self._tuned)
 
 
 class RecordedGame:
@@ -115,8 +124,8 @@ class RecordedGame:
 _installed: list[Callable[[Bools], RowResults]] = []
 
 
-def _load(spec: Any, device: Any, precision: Any, rows: Any, thetas: Any, weights: Any) -> CoalitionLosses:
-    return CoalitionLosses(Evaluator(Workbench.from_spec(spec, device, precision), rows), rows, thetas, weights)
+def _load(spec: Any, device: Any, precision: Any, rows: Any, *members: Any) -> CoalitionLosses:
+    return CoalitionLosses(Evaluator(Workbench.from_spec(spec, device, precision), rows), rows, *members)
 
 
 def _install(losses: Callable[[Bools], RowResults]) -> None:

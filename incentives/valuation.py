@@ -27,7 +27,8 @@ from incentives.similarity import COPY_DISCOUNT_BPS, copies, similarities
 from protocol.spec import ScoringSection
 from protocol.state import Vector
 from tuning.aggregation import Array
-from tuning.combining import aggregate_thetas, members_of
+from tuning.codecs import Mask
+from tuning.combining import aggregate_thetas, masks_of, members_of
 from tuning.evaluation import Evaluation, Evaluator
 from tuning.workbench import Workbench
 
@@ -36,11 +37,15 @@ __all__ = ["Contribution", "RoundValuation", "TrainerValue", "score_players", "s
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """One accepted trainer's round: the adapter it leads to, shape (P,), its shard's rows, its commitment's rank."""
+    """One accepted trainer's round: the adapter it leads to, shape (P,), its shard's rows, its commitment's rank.
+
+    `tuned` are the values that it tuned under federated dropout, shape (P,); None for all.
+    """
 
     theta: Vector
     rows: int
     order: int
+    tuned: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,8 @@ def value_round(
 
     weights = [c.rows for c in contributions] if spec.aggregation.weights == "rows" else None
     player_weights = None if weights is None else [weights[i] for i in players]
-    losses = CoalitionLosses(evaluator, validation_rows, [thetas[i] for i in players], player_weights)
+    tuned = masks_of([contributions[i] for i in players])
+    losses = CoalitionLosses(evaluator, validation_rows, [thetas[i] for i in players], player_weights, tuned)
     with RecordedGame(losses, start_rows, workers) as game:
         scored, method = score_players(game, len(players), spec.scoring, seed, player_weights)
     values = [TrainerValue(0, 0, COPY_DISCOUNT_BPS, original) for original in originals]
@@ -120,8 +126,11 @@ def value_round(
 
     wanted = [i for i in players if values[i].score_nanos > 0 or spec.aggregation.include == "accepted"]
     chosen_weights = None if weights is None else [weights[i] for i in wanted]
+    chosen = [contributions[i] for i in wanted]
     next_start, truncation = (
-        aggregate_thetas(bench, [thetas[i] for i in wanted], chosen_weights) if wanted else (start.copy(), 0.0)
+        aggregate_thetas(bench, [c.theta for c in chosen], chosen_weights, masks_of(chosen))
+        if chosen
+        else (start.copy(), 0.0)
     )
     return RoundValuation(
         values=tuple(values),

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
 
 from protocol.state import Vector
+from tuning._linalg import tree_sum
 from tuning.aggregation import AggregationRule, Tensors, aggregate
+from tuning.codecs import Mask
 from tuning.low_rank import tensors_of, vector_of
 from tuning.workbench import Workbench
 
-__all__ = ["aggregate_thetas", "members_of"]
+__all__ = ["Tuned", "aggregate_thetas", "masks_of", "members_of"]
+
+
+class Tuned(Protocol):
+    """A trainer's part in a round."""
+
+    @property
+    def tuned(self) -> Mask | None: ...
+
+
+def masks_of(parts: Sequence[Tuned]) -> list[Mask] | None:
+    """What each trainer tuned, as `aggregate_thetas` takes it. Raises ValueError if only some have a mask."""
+    masks = [part.tuned for part in parts if part.tuned is not None]
+    if masks and len(masks) != len(parts):
+        raise ValueError(f"{len(masks)} masks for {len(parts)} trainers")
+    return masks or None
 
 
 def members_of(bench: Workbench, thetas: Sequence[Vector]) -> list[Tensors]:
@@ -20,11 +40,49 @@ def members_of(bench: Workbench, thetas: Sequence[Vector]) -> list[Tensors]:
     return [bench.method.unfold(tensors_of(bench.layout, theta)) for theta in thetas]
 
 
-def aggregate_thetas(bench: Workbench, thetas: Sequence[Vector], weights: Sequence[int] | None) -> tuple[Vector, float]:
-    """The adapter that the task's rule makes of these, shape (P,), and its truncation error."""
+def aggregate_thetas(
+    bench: Workbench,
+    thetas: Sequence[Vector],
+    weights: Sequence[int] | None,
+    tuned: Sequence[Mask] | None = None,
+) -> tuple[Vector, float]:
+    """The adapter that the task's rule makes of these, shape (P,), and its truncation error.
+
+    Under federated dropout `tuned` says which values each trainer tuned (`DeltaCodec.mask`), and a value is the mean
+    over those who tuned it. Raises ValueError if masks are missing, or given where everybody tunes everything.
+    """
     section, layout = bench.spec.aggregation, bench.layout
     rule = AggregationRule(section.rule, section.trim_fraction, section.byzantine, section.rank)
     members = members_of(bench, thetas)
-    result = aggregate(members, bench.pairs, rule, weights)
+    if bench.codec.partial != (tuned is not None):
+        raise ValueError(f"codec {bench.spec.codec.name}: masks of what each trainer tuned, or no masks, are expected")
+    shared = members if tuned is None else _by_share(bench, members, weights, tuned)
+    result = aggregate(shared, bench.pairs, rule, weights)
     shapes = dict(zip(layout.names, layout.shapes, strict=True))
     return vector_of(layout, bench.method.fold(result.tensors, members, shapes)), result.truncation_error
+
+
+def _by_share(
+    bench: Workbench, members: Sequence[Tensors], weights: Sequence[int] | None, tuned: Sequence[Mask]
+) -> list[Tensors]:
+    """Members whose weighted mean is, value by value, the mean over those who tuned it.
+
+    A value of a member is multiplied by (its share among those who tuned the value) / (its share among all). What
+    nobody tuned is the start's in every member and stays the plain mean. Of a low-rank pair only B is multiplied, a
+    rank at a time: sum_i p_i B_i A_i then has each rank's products of those who tuned that rank.
+    """
+    counts = np.ones(len(members)) if weights is None else np.asarray(weights, np.float64)
+    masks = np.stack(tuned)
+    among = tree_sum(np.where(masks, counts[:, None], 0.0), 0)
+    factors = np.where(among > 0, masks * (counts.sum() / np.where(among > 0, among, 1.0)), 1.0)
+    left = {pair.a for pair in bench.pairs}
+    scaled: list[Tensors] = []  # in float64: rounded once, after the mean
+    for member, factor in zip(members, factors, strict=True):
+        parts = {name: factor[where] for name, where in bench.layout.slices.items()}
+        scaled.append(
+            {
+                name: values.astype(np.float64) * (1.0 if name in left else parts[name].reshape(values.shape))
+                for name, values in member.items()
+            }
+        )
+    return scaled

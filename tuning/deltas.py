@@ -8,7 +8,7 @@ from protocol.errors import ArtifactAltered, EncodingError
 from protocol.state import Vector
 from protocol.store import ArtifactStore
 from protocol.types import ZERO_DIGEST, Digest32
-from tuning.codecs import DeltaCodec
+from tuning.codecs import DeltaCodec, Mask
 from tuning.errors import CodecError
 from tuning.step import RoundContext
 from tuning.workbench import Workbench
@@ -26,6 +26,8 @@ class CommittedDelta:
     start: Vector | None = field(repr=False)
     memory: Vector | None = field(repr=False)
     """What the trainer's earlier deltas lost, if the codec feeds it back."""
+    tuned: Mask | None = field(repr=False, default=None)
+    """Values that this trainer tunes under federated dropout; None for all."""
 
     def problem(self, codec: DeltaCodec, trained: Vector, key: bytes) -> str | None:
         """Why this is not the encoding of the adapter after the last step, if it is not."""
@@ -59,7 +61,7 @@ def fetch_delta(
     kept = None
     if memory and round_.error_root != ZERO_DIGEST:
         kept = store.get_tensors(Digest32(round_.error_root), size)
-    return CommittedDelta(theta, data, start, kept)
+    return CommittedDelta(theta, data, start, kept, codec.mask(round_.key))
 
 
 def decode_delta(store: ArtifactStore, bench: Workbench, round_: RoundContext, digest: Digest32) -> Vector:

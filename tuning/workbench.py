@@ -91,8 +91,7 @@ class Workbench:
         bench = cls(spec, precision, device, method, model, base.tokenizer, layout, start, checkpointing)
         if checkpointing:
             layers_to_checkpoint(model, method)  # or a reason why not
-        if bench.codec.mask(bytes(32)) is not None and spec.optimizer.weight_decay:
-            raise CodecError("federated dropout leaves values as they are, which weight decay does not")
+        _check_partial(bench)
         bench.load(start)
         if precision == "float64":
             assert_wide(lambda: bench.gradient(_probe_rows(bench), bytes(32), parts=1))
@@ -203,6 +202,25 @@ class Workbench:
         `PeftModel.from_pretrained` as well."""
         self.load(theta)
         self.method.export(self.model, folder, self.spec.model.source)
+
+
+def _check_partial(bench: Workbench) -> None:
+    """Raises CodecError where federated dropout makes no sense: what a trainer leaves out has to stay as it was, and
+    whoever aggregates has to know of every aggregated value who tuned it."""
+    if not bench.codec.partial:
+        return
+    if bench.spec.optimizer.weight_decay:
+        raise CodecError("federated dropout leaves values as they are, which weight decay does not")
+    if bench.spec.aggregation.rule != "mean":
+        raise CodecError(
+            f"federated dropout takes the mean over those who tuned a value; {bench.spec.aggregation.rule} compares "
+            f"trainers as a whole"
+        )
+    if type(bench.method).unfold is not Method.unfold:
+        raise CodecError(
+            f"federated dropout does not go with {bench.spec.method.name}, whose aggregated values are not those that "
+            f"are trained"
+        )
 
 
 def _tuned_layers(base: nn.Module, spec: TaskSpec) -> AbstractContextManager[None]:

@@ -16,6 +16,7 @@ from protocol.spec import TaskSpec, TrainingSection
 from protocol.state import Layout, Vector
 from protocol.store import ArtifactStore
 from protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, StepIndex, TaskId, address_bytes, hex_of
+from tuning.codecs import Mask
 from tuning.deltas import CommittedDelta, fetch_delta
 from tuning.drift import DriftSample, judge_drift, noise_steps
 from tuning.federation import Judges
@@ -57,11 +58,15 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A finding and, if the submission was accepted, the adapter it leads to, float32 of shape (P,)."""
+    """A finding and, if the submission was accepted, the adapter it leads to, float32 of shape (P,).
+
+    `tuned` are the values that the trainer was to tune, shape (P,); None for all.
+    """
 
     finding: TrainerFinding
     data_rows: int
     theta: Vector | None = None
+    tuned: Mask | None = None
 
 
 def judge_submission(
@@ -92,8 +97,10 @@ def judge_submission(
 
     context = replay_context(facts, submission, submission.transcript_root, submission.delta_digest, delta)
     verdict, checks = _replay(judge, store, context, steps, progress)
-    accepted = verdict is Verdict.ACCEPTED
-    return Judgement(_finding(submission, verdict, checks), submission.data_rows, delta.theta if accepted else None)
+    finding = _finding(submission, verdict, checks)
+    if verdict is not Verdict.ACCEPTED:
+        return Judgement(finding, submission.data_rows)
+    return Judgement(finding, submission.data_rows, delta.theta, delta.tuned)
 
 
 def _replay(

@@ -248,7 +248,7 @@ class Verifier:
         start = self.store.get_tensors(view.start_digest, self.scoring_bench.layout.size)
         order = {trainer: i for i, trainer in enumerate(self.log.committed(round_))}
         accepted = [
-            AcceptedDelta(j.finding.trainer, j.theta, j.data_rows, order[j.finding.trainer])
+            AcceptedDelta(j.finding.trainer, j.theta, j.data_rows, order[j.finding.trainer], j.tuned)
             for j in judgements
             if j.theta is not None
         ]

@@ -16,7 +16,8 @@ from protocol.attestation import CoalitionValue, EmulatorScore, GameRecord, Trai
 from protocol.settlement import Verdict
 from protocol.state import Vector
 from protocol.types import Address, Digest32
-from tuning.combining import aggregate_thetas
+from tuning.codecs import Mask
+from tuning.combining import aggregate_thetas, masks_of
 from tuning.evaluation import Evaluator
 from tuning.workbench import Workbench
 
@@ -34,6 +35,8 @@ class AcceptedDelta:
     theta: Vector = field(repr=False)
     rows: int
     order: int
+    tuned: Mask | None = field(repr=False, default=None)
+    """Values that it tuned under federated dropout, shape (P,); None for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,9 @@ def score_round(
         return RoundScores({}, None, 0, start)
     if validation_rows is None:
         weights = [delta.rows for delta in accepted] if bench.spec.aggregation.weights == "rows" else None
-        return RoundScores({}, None, 0, aggregate_thetas(bench, [delta.theta for delta in accepted], weights)[0])
-    contributions = [Contribution(delta.theta, delta.rows, delta.order) for delta in accepted]
+        thetas = [delta.theta for delta in accepted]
+        return RoundScores({}, None, 0, aggregate_thetas(bench, thetas, weights, masks_of(accepted))[0])
+    contributions = [Contribution(delta.theta, delta.rows, delta.order, delta.tuned) for delta in accepted]
     valuation = value_round(bench, start, contributions, validation_rows, seed)
     findings = {
         delta.trainer: TrainerFinding(

@@ -11,11 +11,12 @@ from protocol.errors import ArtifactError
 from protocol.settlement import Verdict
 from protocol.state import Vector
 from protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex
+from tuning.codecs import Mask
 from tuning.deltas import decode_delta
 from tuning.step import RoundContext
 from verifier.judging import RoundFacts, Submission, training_context
 
-__all__ = ["adapter_of", "context_of", "submission_of"]
+__all__ = ["adapter_of", "context_of", "submission_of", "tuned_by"]
 
 
 def submission_of(case: RoundCase, trainer: Address) -> Submission | None:
@@ -53,6 +54,14 @@ def adapter_of(case: RoundCase, trainer: Address) -> Vector:
     if context is None:
         raise ArtifactError(f"delta of {trainer}", "the trainer was not enrolled when the round opened")
     return decode_delta(case.artifacts.store, case.task.scoring_bench, context, reveal.delta_digest)
+
+
+def tuned_by(case: RoundCase, trainer: Address) -> Mask | None:
+    """Values that a trainer tuned under federated dropout, shape (P,); None for all. Raises TuningError."""
+    context = context_of(case, trainer)
+    if case.spec is None or case.facts.task.params.training.float32_delta or context is None:
+        return None
+    return case.task.scoring_bench.codec.mask(context.key)
 
 
 def _memory(case: RoundCase, trainer: Address) -> Digest32 | None:

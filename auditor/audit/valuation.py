@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from auditor.audit.case import Artifacts, RoundCase
 from auditor.audit.check import Check, Subject
-from auditor.audit.deltas import adapter_of
+from auditor.audit.deltas import adapter_of, tuned_by
 from incentives.semivalues import GameError
 from incentives.valuation import scores_from_table
 from protocol.attestation import Attestation, GameRecord
@@ -113,7 +113,8 @@ def _aggregated(case: RoundCase, spec: TaskSpec, source: Attestation) -> Digest3
     if not members:
         return case.facts.start_digest
     thetas = [adapter_of(case, member) for member in members]
-    return component_root(aggregate_thetas(case.task.scoring_bench, thetas, _weights(case, spec, members))[0])
+    masks = [mask for member in members if (mask := tuned_by(case, member)) is not None] or None
+    return component_root(aggregate_thetas(case.task.scoring_bench, thetas, _weights(case, spec, members), masks)[0])
 
 
 def _included(spec: TaskSpec, source: Attestation) -> list[Address]:
@@ -221,7 +222,13 @@ def _rescored(case: RoundCase, document: Attestation, seed: Digest32) -> RoundSc
     bench: Workbench = case.task.scoring_bench
     order = {trainer: rank for rank, trainer in enumerate(case.facts.commitments)}
     accepted = [
-        AcceptedDelta(f.trainer, adapter_of(case, f.trainer), _rows(case, f.trainer), order[f.trainer])
+        AcceptedDelta(
+            f.trainer,
+            adapter_of(case, f.trainer),
+            _rows(case, f.trainer),
+            order[f.trainer],
+            tuned_by(case, f.trainer),
+        )
         for f in document.findings
         if f.verdict is Verdict.ACCEPTED
     ]

@@ -15,6 +15,7 @@ from protocol.errors import EncodingError
 from protocol.rows import canonical_row
 from protocol.state import Vector
 from tuning.aggregation import aggregate
+from tuning.combining import aggregate_thetas, masks_of
 from tuning.evaluation import Evaluator
 from tuning.low_rank import low_rank_pairs, tensors_of, vector_of
 from tuning.presets import complete_spec, minimal_model
@@ -194,3 +195,27 @@ def test_value_round_theta_of_other_shape_refused(source: str) -> None:
     wrong: Vector = np.zeros(3, np.float32)
     with pytest.raises(EncodingError, match="float32 of shape"):
         value_round(bench, bench.start, [Contribution(wrong, 1, 0)], ROWS, SEED)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_value_round_under_dropout_takes_means_over_those_who_tuned(source: str, workers: int) -> None:
+    codec = {"name": "dropout", "options": {"fraction": 0.5}}
+    bench = make_bench(source, codec=codec, optimizer={"name": "adam", "weight_decay": 0.0})
+    contributions = []
+    for contribution in make_contributions(bench, 3):
+        mask = bench.codec.mask(bytes([contribution.order]) * 32)
+        assert mask is not None
+        theta = np.where(mask, contribution.theta, bench.start)
+        contributions.append(Contribution(theta, contribution.rows, contribution.order, mask))
+    valuation = value_round(bench, bench.start, contributions, ROWS, SEED, workers=workers)
+    assert len(valuation.coalitions) == 8
+    evaluator = Evaluator(bench, ROWS)
+    for chosen, value in table_of(valuation).items():
+        if chosen:
+            members = [contributions[i] for i in sorted(chosen)]
+            adapter, _ = aggregate_thetas(bench, [m.theta for m in members], None, masks_of(members))
+            expected = valuation.start.loss - evaluator.evaluate(adapter).loss
+            assert value == pytest.approx(expected * 1e9, abs=2)
+    included = [contributions[i] for i in valuation.included]
+    again, _ = aggregate_thetas(bench, [c.theta for c in included], None, masks_of(included))
+    assert np.array_equal(valuation.next_start, again)

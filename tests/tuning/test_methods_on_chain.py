@@ -20,8 +20,10 @@ from protocol.chain import Deployment
 from protocol.chain.enums import Role
 from protocol.chain.participation import settled_leaves
 from protocol.settlement import SettlementLeaf, Verdict
+from protocol.state import Vector
 from protocol.types import ZERO_DIGEST, RoundIndex
 from tests.tuning.method_cases import CASES, method_section
+from tuning.low_rank import tensors_of
 
 CODECS: tuple[dict[str, Any], ...] = (
     {"name": "float16"},
@@ -34,8 +36,8 @@ CODECS: tuple[dict[str, Any], ...] = (
     {"name": "two_bit", "options": {"block": 64}},
     {"name": "top_k|two_bit", "options": {"fraction": 0.1}},
     {"name": "threshold|int8", "options": {"threshold": 1.5}},
-    {"name": "low_rank|int8", "options": {"rank": 2}},
     {"name": "dropout", "options": {"fraction": 0.5}},
+    {"name": "low_rank|int8", "options": {"rank": 2}},
     {"name": "float32"},
 )
 PAIRINGS = [(name, CODECS[number % len(CODECS)]) for number, name in enumerate(sorted(CASES))]
@@ -120,6 +122,45 @@ def test_feedback_goes_on_over_rounds_and_the_audit_agrees(node: Node, tmp_path:
     world.close()
 
 
+def test_dropout_of_ranks_is_aggregated_by_who_tuned_what_and_the_audit_agrees(node: Node, tmp_path: Path) -> None:
+    from auditor.audit.run import Audit, one_process
+    from auditor.session import open_index
+
+    codec = {"name": "dropout|int8", "options": {"fraction": 0.5}}
+    section = method_section("lora", tmp_path / "bert")
+    # Chance decides whose delta of a tiny model helps; here both count.
+    everybody = '\n[aggregation]\ninclude = "accepted"\n'
+    world = build_world(
+        node, tmp_path, rounds=2, honest=2, verifiers=1, model=tmp_path / "bert",
+        method=_toml("method", section), codec=_toml("codec", codec).removeprefix("[codec]\n") + everybody,
+    )  # fmt: skip
+    world.play(2)
+    bench, first = world.trainers[0].bench, RoundIndex(1)
+    leaves = leaves_of(world, 1)
+    included = [trainer for trainer in world.trainers if leaves[trainer.account].verdict is Verdict.ACCEPTED]
+    assert len(included) == 2
+    masks = [bench.codec.mask(trainer._work(first).context.key) for trainer in included]
+    sent = [tensors_of(bench.layout, trainer._deltas[first].theta) for trainer in included]
+    after = tensors_of(bench.layout, trainer_start(world, 2))
+    pair = bench.pairs[0]
+    expected = np.zeros((len(sent[0][pair.b]), sent[0][pair.a].shape[1]))
+    tuners = []
+    for rank in range(len(sent[0][pair.a])):
+        who = [
+            i
+            for i, mask in enumerate(masks)
+            if mask[bench.layout.slices[pair.a]].reshape(sent[0][pair.a].shape)[rank, 0]
+        ]
+        tuners.append(len(who))
+        products = [np.outer(sent[i][pair.b][:, rank], sent[i][pair.a][rank]) for i in who or range(2)]
+        expected += np.mean(products, axis=0)
+    assert 1 in tuners, "some ranks are tuned by one of two: a mean over both would halve them"
+    lost = np.linalg.norm(after[pair.b] @ after[pair.a] - expected) / np.linalg.norm(expected)
+    assert lost < 1e-5
+    audit(world, Audit, one_process, open_index)
+    world.close()
+
+
 def audit(world: World, audit_class: Any, pool: Any, open_index: Any) -> None:
     from auditor.audit.case import AuditOptions
 
@@ -132,6 +173,12 @@ def audit(world: World, audit_class: Any, pool: Any, open_index: Any) -> None:
     assert not failed, failed[:3]
     names = {check.name for check in checks}
     assert {"delta", "replay", "next adapter", "coalition values"} <= names
+
+
+def trainer_start(world: World, number: int) -> Vector:
+    """The adapter that a round starts from."""
+    view = world.gateway.tasks.round(world.task, RoundIndex(number))
+    return world.store.get_tensors(view.start_digest, world.trainers[0].bench.layout.size)
 
 
 def _toml(section: str, value: dict[str, Any]) -> str:

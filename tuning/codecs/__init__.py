@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from protocol.delta import DELTA_HEADER_BYTES, pack_delta, unpack_delta
 from protocol.encoding import sha256
@@ -23,11 +22,11 @@ from protocol.state import Layout, Vector, check_vector, component_root
 from protocol.types import ZERO_DIGEST, Digest32
 from tuning._products import LowRankPair
 from tuning.codecs._wire import Reader
-from tuning.codecs.selection import Dense, LowRank, Selection, Subset, Threshold, TopK
+from tuning.codecs.selection import Dense, LowRank, Mask, Selection, Subset, Threshold, TopK
 from tuning.codecs.values import BFloat16, BlockIntegers, Dorefa, Float16, Float32, Sign, TwoBit, Values
 from tuning.errors import CodecError
 
-__all__ = ["SELECTIONS", "VALUES", "DeltaCodec", "EncodedDelta", "codec_names", "create_codec"]
+__all__ = ["SELECTIONS", "VALUES", "DeltaCodec", "EncodedDelta", "Mask", "codec_names", "create_codec"]
 
 _MAX_BLOCK = 2**20
 _FEEDBACK = frozenset({"top_k", "threshold", "low_rank", "sign", "two_bit", "dorefa"})
@@ -101,7 +100,12 @@ class DeltaCodec:
             theta = start + self._read(payload, key)
         return check_vector(theta, len(start), "the decoded adapter"), root
 
-    def mask(self, key: bytes) -> NDArray[np.bool_] | None:
+    @property
+    def partial(self) -> bool:
+        """Whether each trainer tunes a part of the values."""
+        return isinstance(self.selection, Subset)
+
+    def mask(self, key: bytes) -> Mask | None:
         """Values that the trainer with this key tunes, shape (P,); None for all."""
         return self.selection.mask(key)
 

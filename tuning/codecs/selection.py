@@ -21,7 +21,10 @@ from tuning._products import LowRankPair
 from tuning.codecs._wire import Reader, index_bytes, pack_indices, read_indices
 from tuning.randomness import normal
 
-__all__ = ["Dense", "LowRank", "Selection", "Subset", "Threshold", "TopK"]
+__all__ = ["Dense", "LowRank", "Mask", "Selection", "Subset", "Threshold", "TopK"]
+
+Mask = NDArray[np.bool_]
+"""The values that a trainer tunes, shape (P,)."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Selection(ABC):
     def limits(self) -> tuple[int, int]:
         """Most bytes that say where, and most values."""
 
-    def mask(self, key: bytes) -> NDArray[np.bool_] | None:
+    def mask(self, key: bytes) -> Mask | None:
         """Values that this trainer tunes, shape (P,); None for all."""
         return None
 
@@ -129,7 +132,7 @@ class Subset(Selection):
     pairs: tuple[LowRankPair, ...]
     fraction: float
 
-    def mask(self, key: bytes) -> NDArray[np.bool_]:
+    def mask(self, key: bytes) -> Mask:
         kept = np.ones(self.layout.size, np.bool_)
         shapes = dict(zip(self.layout.names, self.layout.shapes, strict=True))
         paired = set()
@@ -203,8 +206,10 @@ class LowRank(Selection):
         parts = [delta[self._rest]]
         for (left, sizes, right), rank in zip(factors, ranks, strict=True):
             root = np.sqrt(sizes[:rank])
-            parts += [(left[:, :rank] * root).astype(np.float32).reshape(-1)]
-            parts += [(right[:, :rank] * root).astype(np.float32).reshape(-1)]
+            # Values of both factors are alike in size, so that few levels serve both.
+            tilt = float(np.sqrt(np.sqrt(len(left) / len(right))))
+            parts += [(left[:, :rank] * (root * tilt)).astype(np.float32).reshape(-1)]
+            parts += [(right[:, :rank] * (root / tilt)).astype(np.float32).reshape(-1)]
         return bytes(ranks), np.concatenate(parts)
 
     def read(self, reader: Reader, key: bytes) -> tuple[object, int]:
