@@ -57,8 +57,8 @@ def _roughness(sizes: Ints, left_out: Floats, players: int) -> Floats:
 
 
 def _rounded(values: Floats) -> Floats:
-    """To eight bits, so that a last bit that differs between machines does not enter the probabilities."""
-    mantissa, exponent = np.frexp(values)
+    """Shares of the largest, in eight bits: a machine's last bits and the game's unit stay out of probabilities."""
+    mantissa, exponent = np.frexp(values / values.max())
     return np.asarray(np.ldexp(np.rint(mantissa * 256.0), exponent - 8))
 
 

@@ -63,22 +63,11 @@ def test_efficiency_holds_for_estimates_too(number, method):
     assert result.values.sum() == pytest.approx(values[-1] - values[0], abs=1e-6)
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(-8, 8))
-@settings(max_examples=10, deadline=None)
-def test_auto_follows_the_unit_of_the_game(number, exponent):
-    values = np.random.default_rng(number).normal(size=2**8)
-    plain = estimate(Table(values), n_players=8, budget=150, seed=b"s")
-    moved = estimate(Table(2.0**exponent * values), n_players=8, budget=150, seed=b"s")
-    np.testing.assert_allclose(moved.values, 2.0**exponent * plain.values, rtol=1e-6)
-    np.testing.assert_allclose(moved.standard_errors, 2.0**exponent * plain.standard_errors, rtol=1e-6)
-
-
 @given(st.integers(0, 2**32 - 1), st.floats(-5, 5, width=32), st.floats(0.125, 8, width=32))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_auto_follows_scale_and_shift_of_the_game(number, shift, scale):
-    # Rounding may tip which coalition comes next or which kernel fits best: then within the errors, not to the bit.
     values = np.random.default_rng(number).normal(size=2**8)
     plain = estimate(Table(values), n_players=8, budget=150, seed=b"s")
     moved = estimate(Table(scale * values + shift), n_players=8, budget=150, seed=b"s")
-    margin = 4 * np.hypot(moved.standard_errors, scale * plain.standard_errors) + 1e-6
-    assert (np.abs(moved.values - scale * plain.values) <= margin).all()
+    np.testing.assert_allclose(moved.values, scale * plain.values, atol=1e-6)
+    np.testing.assert_allclose(moved.standard_errors, scale * plain.standard_errors, atol=1e-6)
