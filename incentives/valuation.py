@@ -116,7 +116,7 @@ def value_round(
 
     weights = [c.rows for c in contributions] if spec.aggregation.weights == "rows" else None
     player_weights = None if weights is None else [weights[i] for i in players]
-    tuned = masks_of([contributions[i] for i in players])
+    tuned = masks_of([contributions[i].tuned for i in players])
     losses = CoalitionLosses(evaluator, validation_rows, [thetas[i] for i in players], player_weights, tuned)
     with RecordedGame(losses, start_rows, workers) as game:
         scored, method = score_players(game, len(players), spec.scoring, seed, player_weights)
@@ -128,7 +128,7 @@ def value_round(
     chosen_weights = None if weights is None else [weights[i] for i in wanted]
     chosen = [contributions[i] for i in wanted]
     next_start, truncation = (
-        aggregate_thetas(bench, [c.theta for c in chosen], chosen_weights, masks_of(chosen))
+        aggregate_thetas(bench, [c.theta for c in chosen], chosen_weights, masks_of([c.tuned for c in chosen]))
         if chosen
         else (start.copy(), 0.0)
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -14,21 +13,14 @@ from tuning.codecs import Mask
 from tuning.low_rank import tensors_of, vector_of
 from tuning.workbench import Workbench
 
-__all__ = ["Tuned", "aggregate_thetas", "masks_of", "members_of"]
+__all__ = ["aggregate_thetas", "masks_of", "members_of"]
 
 
-class Tuned(Protocol):
-    """A trainer's part in a round."""
-
-    @property
-    def tuned(self) -> Mask | None: ...
-
-
-def masks_of(parts: Sequence[Tuned]) -> list[Mask] | None:
+def masks_of(tuned: Sequence[Mask | None]) -> list[Mask] | None:
     """What each trainer tuned, as `aggregate_thetas` takes it. Raises ValueError if only some have a mask."""
-    masks = [part.tuned for part in parts if part.tuned is not None]
-    if masks and len(masks) != len(parts):
-        raise ValueError(f"{len(masks)} masks for {len(parts)} trainers")
+    masks = [mask for mask in tuned if mask is not None]
+    if masks and len(masks) != len(tuned):
+        raise ValueError(f"{len(masks)} masks for {len(tuned)} trainers")
     return masks or None
 
 

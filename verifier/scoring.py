@@ -79,7 +79,9 @@ def score_round(
     if validation_rows is None:
         weights = [delta.rows for delta in accepted] if bench.spec.aggregation.weights == "rows" else None
         thetas = [delta.theta for delta in accepted]
-        return RoundScores({}, None, 0, aggregate_thetas(bench, thetas, weights, masks_of(accepted))[0])
+        return RoundScores(
+            {}, None, 0, aggregate_thetas(bench, thetas, weights, masks_of([delta.tuned for delta in accepted]))[0]
+        )
     contributions = [Contribution(delta.theta, delta.rows, delta.order, delta.tuned) for delta in accepted]
     valuation = value_round(bench, start, contributions, validation_rows, seed)
     findings = {

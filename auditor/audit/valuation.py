@@ -11,21 +11,21 @@ from auditor.audit.case import Artifacts, RoundCase
 from auditor.audit.check import Check, Subject
 from auditor.audit.deltas import adapter_of, tuned_by
 from incentives.semivalues import GameError
+from incentives.similarity import COPY_DISCOUNT_BPS
 from incentives.valuation import scores_from_table
-from protocol.attestation import Attestation, GameRecord
+from protocol.attestation import Attestation, EmulatorScore, GameRecord
 from protocol.errors import ArtifactError, DeltaproofError
 from protocol.settlement import Verdict
 from protocol.spec import TaskSpec
 from protocol.state import component_root
 from protocol.types import Address, Digest32
-from tuning.combining import aggregate_thetas
+from tuning.combining import aggregate_thetas, masks_of
 from tuning.workbench import Workbench
 from verifier.scoring import AcceptedDelta, RoundScores, emulator_scores, score_round
 
 __all__ = ["check_emulator_scores", "check_next_adapter", "check_scores", "check_values"]
 
 NANOS = 1_000_000_000
-COPY_DISCOUNT_BPS = 10_000
 
 
 def check_scores(case: RoundCase) -> Iterator[Check]:
@@ -112,9 +112,9 @@ def _aggregated(case: RoundCase, spec: TaskSpec, source: Attestation) -> Digest3
     members = _included(spec, source)
     if not members:
         return case.facts.start_digest
-    thetas = [adapter_of(case, member) for member in members]
-    masks = [mask for member in members if (mask := tuned_by(case, member)) is not None] or None
-    return component_root(aggregate_thetas(case.task.scoring_bench, thetas, _weights(case, spec, members), masks)[0])
+    thetas, weights = [adapter_of(case, member) for member in members], _weights(case, spec, members)
+    masks = masks_of([tuned_by(case, member) for member in members])
+    return component_root(aggregate_thetas(case.task.scoring_bench, thetas, weights, masks)[0])
 
 
 def _included(spec: TaskSpec, source: Attestation) -> list[Address]:
@@ -133,15 +133,18 @@ def check_values(case: RoundCase) -> Iterator[Check]:
     """Evaluate every coalition again on the validation set, and compare with what each verifier recorded."""
     if not case.options.rescore or case.spec is None or case.artifacts is None or case.facts.challenge_seed is None:
         return
+    scored: dict[tuple[Address, ...], RoundScores] = {}  # verifiers who accept the same deltas have one game
     for verifier, document in case.attestations.items():
         subject = _attested(case, verifier)
         if document.game is None:
             continue
+        accepted = tuple(f.trainer for f in document.findings if f.verdict is Verdict.ACCEPTED)
         try:
-            again = _rescored(case, document, case.facts.challenge_seed)
+            again = scored.get(accepted) or _rescored(case, accepted, case.facts.challenge_seed)
         except DeltaproofError as error:
             yield subject.unchecked("coalition values", str(error))
             continue
+        scored[accepted] = again
         yield from _compare(case.spec, document, document.game, again, subject)
         if again.game is not None and case.spec.federation is not None:
             recorded = document.game.end_loss
@@ -182,18 +185,20 @@ def check_emulator_scores(case: RoundCase) -> Iterator[Check]:
     posted, spec, artifacts = case.facts.standing, case.spec, case.artifacts
     if not case.options.rescore or posted is None or spec is None or artifacts is None or spec.federation is None:
         return
+    scored: dict[Digest32, tuple[EmulatorScore, ...]] = {}
     for verifier, document in case.attestations.items():
         if document.game is None:
             continue
-        subject = _attested(case, verifier)
+        subject, digest = _attested(case, verifier), document.next_start_digest
         try:
-            size = case.facts.task.params.training.parameters
-            adapter = artifacts.tensors(document.next_start_digest, size)
-            again = emulator_scores(case.task.judges.emulators(), adapter, _validation_rows(case, artifacts))
+            if digest not in scored:
+                adapter = artifacts.tensors(digest, case.facts.task.params.training.parameters)
+                rows = _validation_rows(case, artifacts)
+                scored[digest] = emulator_scores(case.task.judges.emulators(), adapter, rows)
         except DeltaproofError as error:
             yield subject.unchecked("emulator score", str(error))
             continue
-        recorded = document.game.emulators
+        again, recorded = scored[digest], document.game.emulators
         yield subject.equal("scored emulators", [s.emulator for s in again], [s.emulator for s in recorded])
         for mine, theirs in zip(again, recorded, strict=False):
             yield subject.that(
@@ -214,27 +219,17 @@ def _validation_rows(case: RoundCase, artifacts: Artifacts) -> list[bytes]:
     return [row.encode() for row in artifacts.validation(commitment)[0].rows]
 
 
-def _rescored(case: RoundCase, document: Attestation, seed: Digest32) -> RoundScores:
+def _rescored(case: RoundCase, accepted: tuple[Address, ...], seed: Digest32) -> RoundScores:
     """Raises ArtifactError or TuningError."""
     artifacts, task = case.artifacts, case.facts.task
     if artifacts is None:
         raise AssertionError("rescoring needs a store")
     bench: Workbench = case.task.scoring_bench
     order = {trainer: rank for rank, trainer in enumerate(case.facts.commitments)}
-    accepted = [
-        AcceptedDelta(
-            f.trainer,
-            adapter_of(case, f.trainer),
-            _rows(case, f.trainer),
-            order[f.trainer],
-            tuned_by(case, f.trainer),
-        )
-        for f in document.findings
-        if f.verdict is Verdict.ACCEPTED
-    ]
+    deltas = [AcceptedDelta(t, adapter_of(case, t), _rows(case, t), order[t], tuned_by(case, t)) for t in accepted]
     start = artifacts.tensors(case.facts.start_digest, task.params.training.parameters)
     rows = _validation_rows(case, artifacts) if case.facts.scored else None
-    return score_round(bench, start, accepted, rows, seed)
+    return score_round(bench, start, deltas, rows, seed)
 
 
 def _weights(case: RoundCase, spec: TaskSpec, players: tuple[Address, ...] | list[Address]) -> list[int] | None:

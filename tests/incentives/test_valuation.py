@@ -213,9 +213,9 @@ def test_value_round_under_dropout_takes_means_over_those_who_tuned(source: str,
     for chosen, value in table_of(valuation).items():
         if chosen:
             members = [contributions[i] for i in sorted(chosen)]
-            adapter, _ = aggregate_thetas(bench, [m.theta for m in members], None, masks_of(members))
+            adapter, _ = aggregate_thetas(bench, [m.theta for m in members], None, masks_of([m.tuned for m in members]))
             expected = valuation.start.loss - evaluator.evaluate(adapter).loss
             assert value == pytest.approx(expected * 1e9, abs=2)
     included = [contributions[i] for i in valuation.included]
-    again, _ = aggregate_thetas(bench, [c.theta for c in included], None, masks_of(included))
+    again, _ = aggregate_thetas(bench, [c.theta for c in included], None, masks_of([c.tuned for c in included]))
     assert np.array_equal(valuation.next_start, again)

@@ -110,7 +110,7 @@ def test_masks_may_not_be_forgotten_nor_given_for_nothing(bert_folder: Path) -> 
         aggregate_thetas(plain, thetas, None, masks)
     parts = [CommittedDelta(thetas[0], b"", None, None, masks[0]), CommittedDelta(thetas[1], b"", None, None)]
     with pytest.raises(ValueError, match="1 masks for 2"):
-        masks_of(parts)
+        masks_of([part.tuned for part in parts])
 
 
 def test_training_leaves_the_rest_of_the_start_as_it_is(bert_folder: Path, tmp_path: Path) -> None:
