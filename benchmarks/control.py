@@ -34,7 +34,7 @@ BUILD = ROOT / "build" / "benchmarks" / "control"
 RESULTS = ROOT / "benchmarks" / "results" / "control.json"
 REPORT = ROOT / "docs" / "results" / "control.md"
 SEEDS = (0, 1, 2)
-STEPS = 720
+STEPS = 6_000
 """Rounds that each agent trains on; raise it to let the same agents go on."""
 FIXED_TRACES = 16
 HELD_OUT = 20

@@ -29,8 +29,8 @@ from tuning.workbench import Workbench
 __all__ = ["METHODS", "REPLAYED", "dev_cell", "family", "our_cell", "spec_of", "task_data"]
 
 METHODS = (*CANDIDATES, "fusion")
-STEPS = {"text": 24, "digits": 60, "language": 12}
-BATCH = {"text": 4, "digits": 16, "language": 4}
+STEPS = {"text": 120, "digits": 60, "language": 12}
+BATCH = {"text": 8, "digits": 16, "language": 4}
 TRAIN = 600
 TEST = {"text": 200, "digits": 290, "language": 100}
 SENSITIVITY_ROWS = {"text": 16, "digits": 64, "language": 4}

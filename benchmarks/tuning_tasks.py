@@ -73,7 +73,8 @@ def _text(name: str, rows: list[tuple[str, int]], train: int, test: int) -> Data
 
 
 def _lines(path: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (ASSETS / path).read_text("utf-8").splitlines()]
+    with (ASSETS / path).open(encoding="utf-8") as lines:  # some texts hold what `splitlines` takes for an end of line
+        return [json.loads(line) for line in lines]
 
 
 def _sentiment(path: str) -> Callable[[str, int, int], Data]:
