@@ -9,6 +9,7 @@ from typing import Any
 from auditor.facts import RoundFacts, UnknownSubject, load_round, load_task
 from auditor.index.reader import Index
 from auditor.leaves import find_leaves, read_attestations
+from auditor.sharing import players_of
 from incentives.settling import payouts_of
 from protocol.attestation import Attestation, GameRecord
 from protocol.errors import ArtifactError
@@ -42,7 +43,7 @@ def explain(index: Index, store: ArtifactStore, task_id: int, round_: int, train
     lines = [
         *_work(facts, trainer, numbers),
         *_verdicts(facts, documents, trainer, numbers),
-        *_value(facts, documents, store, trainer, numbers),
+        *_value(facts, spec, documents, store, trainer, numbers),
         *_pay(facts, spec, leaves, trainer, numbers),
         *_money(facts, trainer, numbers),
     ]
@@ -82,6 +83,7 @@ def _verdicts(
 
 def _value(
     facts: RoundFacts,
+    spec: TaskSpec,
     documents: dict[Address, Attestation],
     store: ArtifactStore,
     trainer: Address,
@@ -109,13 +111,19 @@ def _value(
             f"on emulator {score.emulator} the same adapter has loss {score.loss:.6f}, accuracy {score.accuracy:.3f}: "
             f"plugged into the full model it is {score.loss - game.end_loss:+.6f} nats better than trainers see"
         )
-    if trainer in game.players:
-        yield from _marginals(game, trainer, numbers)
+    union = next((union for union in players_of(facts, spec, source) if trainer in union), [])
+    numbers["sharesDataWith"] = [member for member in union if member != trainer]
+    if len(union) > 1:
+        yield (
+            f"{len(union)} accepted trainers enrolled this data root: their deltas are one player, and each is scored "
+            f"with 1/{len(union)} of what the player is worth"
+        )
+    if union:
+        yield from _marginals(game, game.players.index(union[0]), numbers)
 
 
-def _marginals(game: GameRecord, trainer: Address, numbers: dict[str, Any]) -> Iterator[str]:
+def _marginals(game: GameRecord, player: int, numbers: dict[str, Any]) -> Iterator[str]:
     """What joining each evaluated coalition was worth: the score is a weighted mean of these."""
-    player = game.players.index(trainer)
     values = {coalition.members: coalition.value_nanos for coalition in game.coalitions}
     gains = {
         members: value - values[without]

@@ -26,9 +26,11 @@ from rich.console import Console
 
 from incentives._coalitions import RecordedGame
 from incentives.payouts import BPS, PayoutEntry, PayoutTerms, compute_payouts
-from incentives.similarity import COPY_DISCOUNT_BPS, copies, similarities
-from incentives.valuation import TrainerValue, score_players
+from incentives.similarity import similarities
+from incentives.unions import Contribution, united
+from incentives.valuation import score_players, shared_out, who_plays
 from protocol.state import Vector
+from protocol.types import Digest32
 from tuning.aggregation import mixture_weights
 from tuning.evaluation import Evaluator, RowResults
 from tuning.low_rank import tensors_of, vector_of
@@ -48,12 +50,16 @@ LEAKS = 3
 
 @dataclass(frozen=True)
 class Strategy:
-    """What the attacker hands in; what replay makes of it; whether it is played without the discount as well."""
+    """What the attacker hands in; what replay makes of it; whether it is played without the discount as well.
+
+    `shard`: the task names its shards, and the identities are all on this one: 0 to 2 are those of honest trainers.
+    """
 
     name: str
     thetas: tuple[Vector, ...]
     replay: str
     undefended: bool = False
+    shard: int | None = None
 
 
 class World:
@@ -61,7 +67,9 @@ class World:
 
     def __init__(self, rounds: Rounds, number: int) -> None:
         self.rounds, self.number, self.start = rounds, number, rounds.warm_start
-        self.honest = [self.train(f"honest/{s}/{number}", sentiment_rows(s, *self.slot(number))) for s in SOURCES]
+        self.honest_rows = [sentiment_rows(s, *self.slot(number)) for s in SOURCES]
+        names = [f"honest/{s}/{number}" for s in SOURCES]
+        self.honest = [self.train(name, rows) for name, rows in zip(names, self.honest_rows, strict=True)]
         self.source = SOURCES[number % 3]
         self.rows = sentiment_rows(self.source, *self.slot(number + 4))
         self.held_out = [row for s in SOURCES for row in sentiment_rows(s, 1000 - HELD_OUT_ROWS // 3, 1000)]
@@ -118,11 +126,17 @@ class World:
             made.append(
                 Strategy(f"labels {noise:.0%} flipped", (self.train(f"noise/{w}/{noise}", flipped),), "accepts")
             )
+        joined = [self.train(f"joined/{w}/{i}", self.honest_rows[0]) for i in range(3)]
+        for k in (1, 2, 3):
+            name = f"{k} {'identity' if k == 1 else 'identities'} on an honest trainer's shard, shards named"
+            made.append(Strategy(name, tuple(joined[:k]), "accepts", shard=0))
         same = [self.train(f"sybil-same/{w}/{i}", self.rows) for i in range(SPLITS[-1] if w == 0 else SPLITS[1])]
         for k in SPLITS if w == 0 else SPLITS[:2]:
             parts = [self.rows[i::k] for i in range(k)]
             split = [self.train(f"sybil-split/{w}/{k}/{i}", part) for i, part in enumerate(parts)]
             made.append(Strategy(f"{k} identities train on the same shard", tuple(same[:k]), "accepts"))
+            name = f"{k} identities train on the same shard, shards named"
+            made.append(Strategy(name, tuple(same[:k]), "accepts", shard=len(SOURCES)))
             made.append(Strategy(f"{k} identities train on {k} parts of it", tuple(split), "min_rows refuses"))
             clones = [(own + 1e-4 * rng.normal(size=own.shape)).astype(np.float32) for _ in range(k)]
             made.append(Strategy(f"{k} identities hand in one adapter", tuple(clones), "rejects"))
@@ -154,15 +168,21 @@ class Outcome:
     discounted: int
 
 
-def settle(world: World, extra: Sequence[Vector], rows: np.ndarray, *, defended: bool = True) -> Outcome:
+def settle(
+    world: World, extra: Sequence[Vector], rows: np.ndarray, *, defended: bool = True, shard: int | None = None
+) -> Outcome:
     """One round of honest trainers and attacker's identities, valued on `rows` and paid without floor or cap."""
     thetas = [*world.honest, *extra]
+    roots: list[Digest32 | None] = [None] * len(thetas)
+    if shard is not None:
+        roots = [Digest32(bytes([n]) * 32) for n in (*range(len(world.honest)), *[shard] * len(extra))]
+    contributions = [Contribution(theta, 100, i, None, roots[i]) for i, theta in enumerate(thetas)]
     layout = world.rounds.bench.layout
     members = [tensors_of(layout, theta) for theta in thetas]
     similarity = similarities(members, tensors_of(layout, world.start), world.rounds.pairs)
-    originals = copies(similarity, range(len(thetas)), THRESHOLD) if defended else (None,) * len(thetas)
-    players = [i for i, original in enumerate(originals) if original is None]
-    chosen = [thetas[i] for i in players]
+    # Nothing is as similar as 2: nobody is a copy.
+    originals, groups = who_plays(similarity, contributions, THRESHOLD if defended else 2.0)
+    chosen = [united(world.rounds.bench, [contributions[i] for i in group]).theta for group in groups]
 
     def losses(coalitions: np.ndarray) -> RowResults:
         whole = world.losses(chosen, coalitions)
@@ -172,10 +192,8 @@ def settle(world: World, extra: Sequence[Vector], rows: np.ndarray, *, defended:
     start = RowResults(everything.losses[:, rows], everything.hits[:, rows], everything.counts[rows])
     scoring = world.rounds.spec.scoring.model_copy(update={"budget": EVALUATIONS})
     with RecordedGame(losses, start) as game:
-        scored, _ = score_players(game, len(players), scoring, b"gaming", None)
-    values = [TrainerValue(0, 0, COPY_DISCOUNT_BPS, original) for original in originals]
-    for place, i in enumerate(players):
-        values[i] = scored[place]
+        scored, _ = score_players(game, len(chosen), scoring, b"gaming", None)
+    values = shared_out(scored, groups, originals)
     entries = [PayoutEntry(True, v.score_nanos, v.discount_bps) for v in values]
     terms = PayoutTerms(BUDGET_UNITS, 1, 0, floor_bps=0, cap_bps=BPS)
     paid = [amount / BUDGET_UNITS for amount in compute_payouts(terms, entries).amounts]
@@ -221,7 +239,7 @@ def play(world: World, console: Console) -> list[dict[str, object]]:
         )
 
     for strategy in strategies:
-        outcomes = {i: settle(world, strategy.thetas, draw) for i, draw in enumerate(draws)}
+        outcomes = {i: settle(world, strategy.thetas, draw, shard=strategy.shard) for i, draw in enumerate(draws)}
         record(strategy.name, strategy.replay, outcomes, len(strategy.thetas))
         if strategy.undefended:
             open_door = {i: settle(world, strategy.thetas, d, defended=False) for i, d in enumerate(draws)}
@@ -283,11 +301,16 @@ scores that fell below their 95 % interval.
 |---|---|---|---|---|---|---|---|---|---|---|
 {strategies}
 
-What scoring does not stop: an attacker who runs k identities, each with its stake, its own verified training steps and
-its own commitment to rows, is k trainers to any rule that treats trainers alike, and is paid like them. It gains by the
-number of identities, not by the quality of any (see *per identity*). What stands against it lies outside scoring: each
-identity's stake and training steps, `data.min_rows` (a shard cannot be cut into parts below it) and `data.roots` (only
-shards that the sponsor named). Identities that hand in one trained adapter, or nearly one, are paid once.
+*Shards named*: the task names its data roots, and trainers of one root are one player (docs/protocol.md, section 5).
+Then k identities on one shard earn what one would. On a shard that an honest trainer works on as well they share with
+it what that shard is worth, by heads: who comes in two names gets two parts of three, but of the one shard only.
+
+What scoring does not stop: in a task that takes anybody's data (the rows without *shards named*), an attacker who runs
+k identities, each with its stake, its own verified training steps and its own commitment to rows, is k trainers to any
+rule that treats trainers alike, and is paid like them. It gains by the number of identities, not by the quality of any
+(see *per identity*). What stands against it lies outside scoring: each identity's stake and training steps, and
+`data.min_rows` (a shard cannot be cut into parts below it). Identities that hand in one trained adapter, or nearly one,
+are paid once.
 
 ## Colluding verifiers
 

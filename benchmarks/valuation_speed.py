@@ -32,7 +32,8 @@ import torch
 from lora_rounds import SOURCES, Rounds, sentiment_rows
 from make_lora_games import trainers
 
-from incentives.valuation import Contribution, value_round
+from incentives.unions import Contribution
+from incentives.valuation import value_round
 from protocol.state import Vector
 from tuning.aggregation import aggregate, mixture_weights
 from tuning.data import make_batch

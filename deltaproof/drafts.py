@@ -6,6 +6,7 @@ names files and never leaves the sponsor's machine:
     [sponsor]
     validation = "validation.jsonl"   # rows of all rounds, cut into sets of validation.rows
     test = "test.jsonl"               # the final held-out set
+    shards = ["a.jsonl", "b.jsonl"]   # if only these may be trained on: their roots become data.roots
 
 Digests that the draft does give are checked, not replaced. A draft with `[federation]` says how emulators are made
 (`deltaproof.emulators`) and names one file more, `public`. One with `[federation.control]` lets a policy choose
@@ -21,7 +22,7 @@ from pathlib import Path
 from deltaproof.control.drafting import PreparedControl, prepare_control, start_from
 from deltaproof.emulators import PreparedFederation, Progress, check_methods, prepare_federation
 from deltaproof.errors import UsageError
-from protocol.rows import read_shard
+from protocol.rows import PUBLIC_SALTS, Shard, read_shard
 from protocol.secrets import HomeSecret
 from protocol.spec import TaskSpec, parse_spec, read_toml
 from protocol.state import Vector, component_root
@@ -63,6 +64,8 @@ def prepare_task(path: Path, secret: HomeSecret, progress: Progress = lambda _: 
     source = _table(tables, "model").get("source")
     if isinstance(source, str):
         _complete(tables, "model", "weights_digest", hex_of(weights_digest(resolve_source(source))))
+    if "shards" in sponsor:
+        _complete(tables, "data", "roots", _shard_roots(sponsor["shards"], path))
     _complete(tables, "method", "seed", hex_of(secret.derive("method seed")), keep=True)
     tables.setdefault("start_digest", hex_of(ZERO_DIGEST))
     draft = parse_spec(tables, origin=str(path))
@@ -84,11 +87,13 @@ def prepare_task(path: Path, secret: HomeSecret, progress: Progress = lambda _: 
 def _sponsor(tables: dict[str, object], path: Path) -> Mapping[str, object]:
     sponsor = tables.pop("sponsor", None)
     wanted = SPONSOR_KEYS | ({"public"} if "federation" in tables else set())
-    optional = {"start"} if "federation" in tables else set()
+    optional = {"shards"} | ({"start"} if "federation" in tables else set())
     if not isinstance(sponsor, Mapping):
         raise UsageError(f"{path}: add a table [sponsor] with the files of the hidden rows: validation and test")
     if unknown := sorted(set(sponsor) - wanted - optional):
-        raise UsageError(f"{path}: unknown key {unknown[0]!r} in [sponsor]; it has {', '.join(sorted(wanted))}")
+        raise UsageError(
+            f"{path}: unknown key {unknown[0]!r} in [sponsor]; it has {', '.join(sorted(wanted | optional))}"
+        )
     if missing := sorted(wanted - set(sponsor)):
         raise UsageError(f"{path}: [sponsor] lacks {missing[0]!r}")
     return sponsor
@@ -116,6 +121,16 @@ def _federation(
     tables["federation"] = made.federation
     model.update(made.model)
     return made
+
+
+def _shard_roots(shards: object, path: Path) -> list[str]:
+    """Roots of the files under public salts, which a trainer who was given one of them finds as well."""
+    if not isinstance(shards, list) or not shards or not all(isinstance(name, str) for name in shards):
+        raise UsageError(f"{path}: [sponsor] shards must be a list of files")
+    roots = [hex_of(Shard(read_shard(path.parent / name), PUBLIC_SALTS).root) for name in shards]
+    if twins := [name for name, root in zip(shards, roots, strict=True) if roots.count(root) > 1]:
+        raise UsageError(f"{path}: {' and '.join(twins)} hold the same rows; name each shard once")
+    return roots
 
 
 def _validation_sets(

@@ -6,6 +6,7 @@ table alone and an auditor can recompute them without a model.
 
 A near-duplicate of an earlier delta (see `similarity`) is no player: it scores 0, its discount is complete, and it
 takes no part in the aggregate. So a copied trainer's coalitions, and its pay, are what they would be without the copy.
+Trainers of one named data root are one player and share its value (see `unions`); among them nobody is a copy.
 
 Standard errors have two parts: of the estimator, for the coalitions it did not see, and of the validation set, for the
 rows that it does not hold.
@@ -24,28 +25,23 @@ import numpy as np
 from incentives._coalitions import NANOS, Bools, CoalitionLosses, RecordedGame, nanos
 from incentives.semivalues import Estimate, Game, GameError, Mapper, estimate
 from incentives.similarity import COPY_DISCOUNT_BPS, copies, similarities
+from incentives.unions import Contribution, aggregate_contributions, data_unions, row_weights, share_of, united
 from protocol.spec import ScoringSection
 from protocol.state import Vector
 from tuning.aggregation import Array
-from tuning.codecs import Mask
-from tuning.combining import aggregate_thetas, masks_of, members_of
+from tuning.combining import masks_of, members_of
 from tuning.evaluation import Evaluation, Evaluator
 from tuning.workbench import Workbench
 
-__all__ = ["Contribution", "RoundValuation", "TrainerValue", "score_players", "scores_from_table", "value_round"]
-
-
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """One accepted trainer's round: the adapter it leads to, shape (P,), its shard's rows, its commitment's rank.
-
-    `tuned` are the values that it tuned under federated dropout, shape (P,); None for all.
-    """
-
-    theta: Vector
-    rows: int
-    order: int
-    tuned: Mask | None = None
+__all__ = [
+    "RoundValuation",
+    "TrainerValue",
+    "score_players",
+    "scores_from_table",
+    "shared_out",
+    "value_round",
+    "who_plays",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +58,14 @@ class TrainerValue:
 class RoundValuation:
     """A round's accepted contributions, valued, in their order.
 
-    `players` are those that are no copies; `coalitions` bool [E, N] over them and `values_nanos` [E] are the whole game
-    table in order of evaluation. `included` are the contributions that make `next_start`, which `end` evaluates.
+    `players` are unions of those that are no copies, most of them of one; `coalitions` bool [E, N] over players and
+    `values_nanos` [E] are the whole game table in order of evaluation. `included` are the contributions that make
+    `next_start`, which `end` evaluates.
     """
 
     values: tuple[TrainerValue, ...]
     similarity: Array
-    players: tuple[int, ...]
+    players: tuple[tuple[int, ...], ...]
     coalitions: Bools
     values_nanos: tuple[int, ...]
     method: str
@@ -111,31 +108,23 @@ def value_round(
     start_rows = evaluator.evaluate_means([start], np.ones((1, 1)))
     begun, *members = members_of(bench, [start, *thetas])
     similarity = similarities(members, begun, bench.pairs)
-    originals = copies(similarity, [c.order for c in contributions], spec.scoring.similarity_threshold)
-    players = tuple(i for i, original in enumerate(originals) if original is None)
-
-    weights = [c.rows for c in contributions] if spec.aggregation.weights == "rows" else None
-    player_weights = None if weights is None else [weights[i] for i in players]
-    tuned = masks_of([contributions[i].tuned for i in players])
-    losses = CoalitionLosses(evaluator, validation_rows, [thetas[i] for i in players], player_weights, tuned)
+    originals, groups = who_plays(similarity, contributions, spec.scoring.similarity_threshold)
+    players = [united(bench, [contributions[i] for i in group]) for group in groups]
+    weights = row_weights(spec, [player.rows for player in players])
+    tuned = masks_of([player.tuned for player in players])
+    losses = CoalitionLosses(evaluator, validation_rows, [player.theta for player in players], weights, tuned)
     with RecordedGame(losses, start_rows, workers) as game:
-        scored, method = score_players(game, len(players), spec.scoring, seed, player_weights)
-    values = [TrainerValue(0, 0, COPY_DISCOUNT_BPS, original) for original in originals]
-    for place, i in enumerate(players):
-        values[i] = scored[place]
+        scored, method = score_players(game, len(players), spec.scoring, seed, weights)
+    values = shared_out(scored, groups, originals)
 
-    wanted = [i for i in players if values[i].score_nanos > 0 or spec.aggregation.include == "accepted"]
-    chosen_weights = None if weights is None else [weights[i] for i in wanted]
+    everybody = spec.aggregation.include == "accepted"
+    wanted = sorted(i for group in groups for i in group if values[i].score_nanos > 0 or everybody)
     chosen = [contributions[i] for i in wanted]
-    next_start, truncation = (
-        aggregate_thetas(bench, [c.theta for c in chosen], chosen_weights, masks_of([c.tuned for c in chosen]))
-        if chosen
-        else (start.copy(), 0.0)
-    )
+    next_start, truncation = aggregate_contributions(bench, chosen) if chosen else (start.copy(), 0.0)
     return RoundValuation(
         values=tuple(values),
         similarity=similarity,
-        players=players,
+        players=groups,
         coalitions=game.coalitions,
         values_nanos=tuple(game.values_nanos),
         method=method,
@@ -145,6 +134,33 @@ def value_round(
         next_start=next_start,
         truncation_error=truncation,
     )
+
+
+def who_plays(
+    similarity: Array, contributions: Sequence[Contribution], threshold: float
+) -> tuple[tuple[int | None, ...], tuple[tuple[int, ...], ...]]:
+    """For each contribution the original that it copies, if any, and the players: unions of those that copy nobody.
+
+    Only deltas of other data can be copies. `similarity` is float64 [N, N].
+    """
+    unions = data_unions([contribution.union for contribution in contributions])
+    compared = similarity.copy()
+    for union in unions:
+        compared[np.ix_(union, union)] = 0.0
+    originals = copies(compared, [contribution.order for contribution in contributions], threshold)
+    kept = (tuple(i for i in union if originals[i] is None) for union in unions)
+    return originals, tuple(group for group in kept if group)
+
+
+def shared_out(
+    scored: Sequence[TrainerValue], groups: Sequence[Sequence[int]], originals: Sequence[int | None]
+) -> list[TrainerValue]:
+    """Players' values as their members': equal parts. A copy gets 0 and the complete discount."""
+    values = [TrainerValue(0, 0, COPY_DISCOUNT_BPS, original) for original in originals]
+    for group, value in zip(groups, scored, strict=True):
+        for i in group:
+            values[i] = TrainerValue(share_of(value.score_nanos, len(group)), -(-value.stderr_nanos // len(group)))
+    return values
 
 
 def score_players(

@@ -18,9 +18,21 @@ from protocol.errors import EncodingError
 from protocol.order import MAX_ROWS
 from protocol.types import Digest32
 
-__all__ = ["MAX_ROW_BYTES", "OpenedRow", "Shard", "canonical_row", "parse_row", "read_shard", "row_salt", "write_shard"]
+__all__ = [
+    "MAX_ROW_BYTES",
+    "PUBLIC_SALTS",
+    "OpenedRow",
+    "Shard",
+    "canonical_row",
+    "parse_row",
+    "read_shard",
+    "row_salt",
+    "write_shard",
+]
 
 MAX_ROW_BYTES = 64 * 1024
+PUBLIC_SALTS = Digest32(bytes(32))
+"""The secret of a shard that a task names (`data.roots`), so that whoever has its rows finds its root."""
 _SALT_DOMAIN = b"deltaproof/row-salt/v1\x00"
 
 
@@ -44,7 +56,7 @@ class OpenedRow:
 
 @dataclass(frozen=True)
 class Shard:
-    """A trainer's rows (canonical bytes) and the secret that salts them."""
+    """A trainer's rows (canonical bytes) and the secret that salts them, `PUBLIC_SALTS` if they are for everybody."""
 
     rows: tuple[bytes, ...] = field(repr=False)
     secret: Digest32 = field(repr=False)

@@ -158,7 +158,10 @@ class TrainingSection(Record):
 
 
 class DataSection(Record):
-    """Who may read the rows of sampled steps, and which data roots may be enrolled (none named: any)."""
+    """Who may read the rows of sampled steps, and which data roots may be enrolled (none named: any).
+
+    Trainers of one named root are one player and share its value (`incentives.unions`).
+    """
 
     visibility: Literal["public", "verifiers"] = "public"
     roots: tuple[DigestField, ...] = ()

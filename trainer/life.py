@@ -27,10 +27,11 @@ from protocol.chain.vault import Claim
 from protocol.commitments import commitment_hash
 from protocol.errors import ChainError
 from protocol.reporting import Reporter
-from protocol.rows import Shard
+from protocol.rows import PUBLIC_SALTS, Shard
 from protocol.samples import draw_samples
 from protocol.secrets import HomeSecret
 from protocol.settlement import Verdict, leaves_tree
+from protocol.spec import DataSection
 from protocol.state import Vector
 from protocol.store import ArtifactStore, open_store
 from protocol.transcript import Record
@@ -72,7 +73,7 @@ class Trainer:
         self.secret = HomeSecret.of(home)
         terms = read_task(gateway, store, task_id)
         self.params, self.spec = terms.view.params, terms.spec
-        self.shard = Shard(rows, self.secret.derive("rows", *(_number(task_id),)))
+        self.shard = _shard(rows, self.secret.derive("rows", *(_number(task_id),)), self.spec.data)
         report("loading", "loading the model")
         fetch_emulators(store, self.spec, self.account)
         self.bench = Workbench.from_spec(as_held_by(self.spec, self.account), checkpointing=checkpointing)
@@ -304,6 +305,22 @@ class Trainer:
         )
         if expected != self.params:
             raise ChainError(f"task {self.task_id} on chain does not follow from its own spec; keep away from it")
+
+
+def _shard(rows: tuple[bytes, ...], secret: Digest32, data: DataSection) -> Shard:
+    """The rows under salts of their owner's, or, where the task names the shards, under the public ones.
+
+    Raises ChainError if the task names roots and this shard's is not among them: it could earn nothing.
+    """
+    if not data.roots:
+        return Shard(rows, secret)
+    for shard in (Shard(rows, PUBLIC_SALTS), Shard(rows, secret)):
+        if shard.root in data.roots:
+            return shard
+    raise ChainError(
+        f"the task takes only data that its sponsor named, and these {len(rows)} rows are none of its "
+        f"{len(data.roots)} shards; pass one of them, unchanged, as --data"
+    )
 
 
 def _number(value: int) -> bytes:

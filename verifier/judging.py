@@ -64,7 +64,7 @@ class Judgement:
     """
 
     finding: TrainerFinding
-    data_rows: int
+    submission: Submission
     theta: Vector | None = None
     tuned: Mask | None = None
 
@@ -99,8 +99,8 @@ def judge_submission(
     verdict, checks = _replay(judge, store, context, steps, progress)
     finding = _finding(submission, verdict, checks)
     if verdict is not Verdict.ACCEPTED:
-        return Judgement(finding, submission.data_rows)
-    return Judgement(finding, submission.data_rows, delta.theta, delta.tuned)
+        return Judgement(finding, submission)
+    return Judgement(finding, submission, delta.theta, delta.tuned)
 
 
 def _replay(
@@ -199,4 +199,4 @@ def _finding(submission: Submission, verdict: Verdict, checks: Sequence[CheckRec
 
 def _without_adapter(submission: Submission, verdict: Verdict, check: str, message: str) -> Judgement:
     record = CheckRecord(step=SUBMISSION, check=check, passed=False, measured=0.0, message=message[:2000])
-    return Judgement(_finding(submission, verdict, [record]), submission.data_rows)
+    return Judgement(_finding(submission, verdict, [record]), submission)

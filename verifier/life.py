@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from incentives.unions import Contribution, named_root
 from protocol.attestation import Attestation
 from protocol.bls import SecretKey
 from protocol.chain import Gateway
@@ -32,7 +33,7 @@ from tuning.replay import StepVerdict
 from verifier.closing import close_round
 from verifier.judging import Judgement, RoundFacts, Submission, judge_submission
 from verifier.quorum import QuorumDesk
-from verifier.scoring import AcceptedDelta, RoundScores, score_round
+from verifier.scoring import RoundScores, score_round
 
 __all__ = ["Verifier"]
 
@@ -247,11 +248,11 @@ class Verifier:
         """Score the accepted deltas on the validation set, if the sponsor showed it."""
         start = self.store.get_tensors(view.start_digest, self.scoring_bench.layout.size)
         order = {trainer: i for i, trainer in enumerate(self.log.committed(round_))}
-        accepted = [
-            AcceptedDelta(j.finding.trainer, j.theta, j.data_rows, order[j.finding.trainer], j.tuned)
+        accepted = {
+            s.trainer: Contribution(j.theta, s.data_rows, order[s.trainer], j.tuned, named_root(self.spec, s.data_root))
             for j in judgements
-            if j.theta is not None
-        ]
+            if j.theta is not None and (s := j.submission)
+        }
         return score_round(
             self.scoring_bench,
             start,

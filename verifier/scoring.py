@@ -11,32 +11,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from incentives.valuation import Contribution, RoundValuation, value_round
+from incentives.unions import Contribution, aggregate_contributions
+from incentives.valuation import RoundValuation, value_round
 from protocol.attestation import CoalitionValue, EmulatorScore, GameRecord, TrainerFinding
 from protocol.settlement import Verdict
 from protocol.state import Vector
 from protocol.types import Address, Digest32
-from tuning.codecs import Mask
-from tuning.combining import aggregate_thetas, masks_of
 from tuning.evaluation import Evaluator
 from tuning.workbench import Workbench
 
-__all__ = ["AcceptedDelta", "RoundScores", "emulator_scores", "same_adapter", "score_round"]
+__all__ = ["RoundScores", "emulator_scores", "same_adapter", "score_round"]
 
 SAME_ADAPTER = 1e-6
 """Largest relative L2 difference of two aggregates of the same deltas."""
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptedDelta:
-    """An accepted trainer: the adapter after its round, shape (P,), its shard's size, its commitment's rank."""
-
-    trainer: Address
-    theta: Vector = field(repr=False)
-    rows: int
-    order: int
-    tuned: Mask | None = field(repr=False, default=None)
-    """Values that it tuned under federated dropout, shape (P,); None for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +52,7 @@ class RoundScores:
 def score_round(
     bench: Workbench,
     start: Vector,
-    accepted: Sequence[AcceptedDelta],
+    accepted: Mapping[Address, Contribution],
     validation_rows: Sequence[bytes] | None,
     seed: Digest32,
     emulators: Mapping[str, Workbench] | None = None,
@@ -77,24 +64,19 @@ def score_round(
     if not accepted:
         return RoundScores({}, None, 0, start)
     if validation_rows is None:
-        weights = [delta.rows for delta in accepted] if bench.spec.aggregation.weights == "rows" else None
-        thetas = [delta.theta for delta in accepted]
-        return RoundScores(
-            {}, None, 0, aggregate_thetas(bench, thetas, weights, masks_of([delta.tuned for delta in accepted]))[0]
-        )
-    contributions = [Contribution(delta.theta, delta.rows, delta.order, delta.tuned) for delta in accepted]
-    valuation = value_round(bench, start, contributions, validation_rows, seed)
+        return RoundScores({}, None, 0, aggregate_contributions(bench, list(accepted.values()))[0])
+    valuation = value_round(bench, start, list(accepted.values()), validation_rows, seed)
     findings = {
-        delta.trainer: TrainerFinding(
-            trainer=delta.trainer,
+        trainer: TrainerFinding(
+            trainer=trainer,
             verdict=Verdict.ACCEPTED,
             score_nanos=value.score_nanos,
             stderr_nanos=value.stderr_nanos,
-            discount_bps=max(value.discount_bps, bench.spec.discount_bps(delta.trainer)),
+            discount_bps=max(value.discount_bps, bench.spec.discount_bps(trainer)),
         )
-        for delta, value in zip(accepted, valuation.values, strict=True)
+        for trainer, value in zip(accepted, valuation.values, strict=True)
     }
-    game = _game_record([delta.trainer for delta in accepted], valuation)
+    game = _game_record(list(accepted), valuation)
     if emulators:
         scored = emulator_scores(emulators, valuation.next_start, validation_rows)
         game = game.model_copy(update={"emulators": scored})
@@ -118,7 +100,7 @@ def same_adapter(first: Vector, second: Vector) -> bool:
 def _game_record(trainers: Sequence[Address], valuation: RoundValuation) -> GameRecord:
     table = zip(valuation.coalitions, valuation.values_nanos, strict=True)
     return GameRecord(
-        players=tuple(trainers[i] for i in valuation.players),
+        players=tuple(trainers[group[0]] for group in valuation.players),
         start_loss=valuation.start.loss,
         start_accuracy=valuation.start.accuracy,
         end_loss=valuation.end.loss,

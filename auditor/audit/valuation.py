@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from auditor.audit.case import Artifacts, RoundCase
 from auditor.audit.check import Check, Subject
 from auditor.audit.deltas import adapter_of, tuned_by
+from auditor.sharing import players_of, shard_in
 from incentives.semivalues import GameError
 from incentives.similarity import COPY_DISCOUNT_BPS
+from incentives.unions import Contribution, aggregate_contributions, named_root, row_weights, share_of
 from incentives.valuation import scores_from_table
 from protocol.attestation import Attestation, EmulatorScore, GameRecord
 from protocol.errors import ArtifactError, DeltaproofError
@@ -19,9 +21,8 @@ from protocol.settlement import Verdict
 from protocol.spec import TaskSpec
 from protocol.state import component_root
 from protocol.types import Address, Digest32
-from tuning.combining import aggregate_thetas, masks_of
 from tuning.workbench import Workbench
-from verifier.scoring import AcceptedDelta, RoundScores, emulator_scores, score_round
+from verifier.scoring import RoundScores, emulator_scores, score_round
 
 __all__ = ["check_emulator_scores", "check_next_adapter", "check_scores", "check_values"]
 
@@ -53,23 +54,27 @@ def _scores(
     if strangers:
         yield subject.failed("scores", f"{', '.join(strangers)} took part in the game without being accepted")
         return
-    weights = _weights(case, spec, game.players)
+    unions = players_of(case.facts, spec, document)
+    weights = row_weights(spec, [min(shard_in(case.facts, member).rows for member in union) for union in unions])
     try:
         estimate = scores_from_table(*_table(game), spec.scoring, seed, weights)
     except (GameError, ValueError) as error:
         yield subject.failed("scores", f"the recorded coalitions are not those of this task's estimator: {error}")
         return
-    for player, value in zip(game.players, estimate.values, strict=True):
-        finding = findings[player]
-        yield subject.equal("score", round(float(value) * NANOS), finding.score_nanos, f"of {player}")
-        yield subject.equal("discount", spec.discount_bps(player), finding.discount_bps, f"of {player}")
-        least = int(float(estimate.standard_errors[game.players.index(player)]) * NANOS)
-        yield subject.that(
-            "standard error", finding.stderr_nanos >= least, f"of {player}: below the estimator's own",
-            expected=f"at least {least}", actual=finding.stderr_nanos,
-        )  # fmt: skip
+    for union, value, deviation in zip(unions, estimate.values, estimate.standard_errors, strict=True):
+        score = share_of(round(float(value) * NANOS), len(union))
+        least = int(float(deviation) * NANOS / len(union))
+        for member in union:
+            finding = findings[member]
+            yield subject.equal("score", score, finding.score_nanos, f"of {member}")
+            yield subject.equal("discount", spec.discount_bps(member), finding.discount_bps, f"of {member}")
+            yield subject.that(
+                "standard error", finding.stderr_nanos >= least, f"of {member}: below the estimator's own",
+                expected=f"at least {least}", actual=finding.stderr_nanos,
+            )  # fmt: skip
+    players = {member for union in unions for member in union}
     for finding in document.findings:
-        if finding.verdict is Verdict.ACCEPTED and finding.trainer not in game.players:
+        if finding.verdict is Verdict.ACCEPTED and finding.trainer not in players:
             marked = (finding.score_nanos, finding.discount_bps)
             yield subject.equal("score", (0, COPY_DISCOUNT_BPS), marked, f"of {finding.trainer}, no player: a copy")
 
@@ -109,21 +114,22 @@ def check_next_adapter(case: RoundCase) -> Iterator[Check]:
 
 def _aggregated(case: RoundCase, spec: TaskSpec, source: Attestation) -> Digest32:
     """Digest of the aggregate of the deltas that the source's scores let in. Raises ArtifactError or TuningError."""
-    members = _included(spec, source)
+    members = _included(case, spec, source)
     if not members:
         return case.facts.start_digest
-    thetas, weights = [adapter_of(case, member) for member in members], _weights(case, spec, members)
-    masks = masks_of([tuned_by(case, member) for member in members])
-    return component_root(aggregate_thetas(case.task.scoring_bench, thetas, weights, masks)[0])
+    return component_root(
+        aggregate_contributions(case.task.scoring_bench, [_contribution(case, spec, member) for member in members])[0]
+    )
 
 
-def _included(spec: TaskSpec, source: Attestation) -> list[Address]:
+def _included(case: RoundCase, spec: TaskSpec, source: Attestation) -> list[Address]:
     """Accepted trainers who are no copies and, if the task says so, have a positive score. Unscored: all accepted."""
     accepted = [f for f in source.findings if f.verdict is Verdict.ACCEPTED]
     if source.game is None:
         return [finding.trainer for finding in accepted]
-    # A complete discount does not make a copy: a server may work without pay. Copies are no players.
-    accepted = [finding for finding in accepted if finding.trainer in source.game.players]
+    # A complete discount does not make a copy: a server may work without pay. Copies play in no union.
+    players = {member for union in players_of(case.facts, spec, source) for member in union}
+    accepted = [finding for finding in accepted if finding.trainer in players]
     if spec.aggregation.include == "accepted":
         return [finding.trainer for finding in accepted]
     return [finding.trainer for finding in accepted if finding.score_nanos > 0]
@@ -140,7 +146,7 @@ def check_values(case: RoundCase) -> Iterator[Check]:
             continue
         accepted = tuple(f.trainer for f in document.findings if f.verdict is Verdict.ACCEPTED)
         try:
-            again = scored.get(accepted) or _rescored(case, accepted, case.facts.challenge_seed)
+            again = scored.get(accepted) or _rescored(case, case.spec, accepted, case.facts.challenge_seed)
         except DeltaproofError as error:
             yield subject.unchecked("coalition values", str(error))
             continue
@@ -219,26 +225,25 @@ def _validation_rows(case: RoundCase, artifacts: Artifacts) -> list[bytes]:
     return [row.encode() for row in artifacts.validation(commitment)[0].rows]
 
 
-def _rescored(case: RoundCase, accepted: tuple[Address, ...], seed: Digest32) -> RoundScores:
+def _rescored(case: RoundCase, spec: TaskSpec, accepted: tuple[Address, ...], seed: Digest32) -> RoundScores:
     """Raises ArtifactError or TuningError."""
     artifacts, task = case.artifacts, case.facts.task
     if artifacts is None:
         raise AssertionError("rescoring needs a store")
     bench: Workbench = case.task.scoring_bench
-    order = {trainer: rank for rank, trainer in enumerate(case.facts.commitments)}
-    deltas = [AcceptedDelta(t, adapter_of(case, t), _rows(case, t), order[t], tuned_by(case, t)) for t in accepted]
+    deltas = {trainer: _contribution(case, spec, trainer) for trainer in accepted}
     start = artifacts.tensors(case.facts.start_digest, task.params.training.parameters)
     rows = _validation_rows(case, artifacts) if case.facts.scored else None
     return score_round(bench, start, deltas, rows, seed)
 
 
-def _weights(case: RoundCase, spec: TaskSpec, players: tuple[Address, ...] | list[Address]) -> list[int] | None:
-    return [_rows(case, player) for player in players] if spec.aggregation.weights == "rows" else None
-
-
-def _rows(case: RoundCase, trainer: Address) -> int:
-    shard = case.facts.task.shard_of(trainer, case.facts.opened.position)
-    return shard.rows if shard else 0
+def _contribution(case: RoundCase, spec: TaskSpec, trainer: Address) -> Contribution:
+    """Raises ArtifactError or TuningError."""
+    shard, committed = shard_in(case.facts, trainer), list(case.facts.commitments)
+    if trainer not in committed:
+        raise ArtifactError(f"commitment of {trainer}", "there is none on chain")
+    union = named_root(spec, shard.root)
+    return Contribution(adapter_of(case, trainer), shard.rows, committed.index(trainer), tuned_by(case, trainer), union)
 
 
 def _attested(case: RoundCase, verifier: Address) -> Subject:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ window = 10
 [sponsor]
 validation = "validation.jsonl"
 test = "test.jsonl"
+{shards}
 {public}
 {federation}
 """
@@ -203,13 +205,15 @@ def build_world(
     federation: str = "",
     model: Path | None = None,
     floor_bps: int = 1_000,
+    shards: Sequence[int] | None = None,
     deployment: Deployment | None = None,
 ) -> World:
     """Deploy, fund a task, and enrol `honest` trainers, one cheat and the verifiers.
 
     `method`, `codec` and `federation` are TOML: the spec's tables of the method, keys of its table of the codec, the
-    tables of a federation whose full model `model` is. With a
-    `deployment` the same people meet again on it, in the same `folder`.
+    tables of a federation whose full model `model` is. With `shards` the task names the shards that may be trained on,
+    and each trainer, the cheat last, takes the one of its number; else all have data of their own. With a `deployment`
+    the same people meet again on it, in the same `folder`.
     """
     torch.set_num_threads(1)
     connection = connect(node.rpc_url)
@@ -230,6 +234,7 @@ def build_world(
         money.mint(Address(load_account(node.private_keys[number]).address), TokenAmount(10 * FUND))
 
     store = open_store(str(folder / "store"))
+    data = [_rows(20, seed=n, flipped=shards is None and n == honest - 1) for n in shards or range(honest + 1)]
     sponsor_gateway = gateway(1, deployment)
     task = _create_task(
         sponsor_gateway,
@@ -238,6 +243,7 @@ def build_world(
         rounds,
         model,
         {"method": method, "codec": codec, "federation": federation, "floor_bps": str(floor_bps)},
+        dict.fromkeys(data) if shards else (),
     )
     sponsor = Sponsor(
         sponsor_gateway, store, task, folder / "sponsor", silent, trainers=honest + 1, verifiers=verifiers
@@ -246,9 +252,8 @@ def build_world(
     for number in range(honest + 1):
         conduct = Honest() if number < honest else SkipHalf()
         home = folder / f"trainer-{number}"
-        rows = _rows(20, seed=number, flipped=number == honest - 1)
         own = gateway(2 + number, deployment)
-        trainers.append(Trainer(own, store, task, rows, home, conduct, silent, top_up=True, poll_seconds=0.01))
+        trainers.append(Trainer(own, store, task, data[number], home, conduct, silent, top_up=True, poll_seconds=0.01))
     judges = [
         Verifier(gateway(3 + honest + n, deployment), store, task, folder / f"verifier-{n}", silent, poll_seconds=0.01)
         for n in range(verifiers)
@@ -259,18 +264,29 @@ def build_world(
 
 
 def _create_task(
-    gateway: Gateway, store: ArtifactStore, folder: Path, rounds: int, model: Path | None, tables: dict[str, str]
+    gateway: Gateway,
+    store: ArtifactStore,
+    folder: Path,
+    rounds: int,
+    model: Path | None,
+    tables: dict[str, str],
+    named: Iterable[tuple[bytes, ...]],
 ) -> TaskId:
     model = model or minimal_model(folder / "model", "bert")
     write_shard(folder / "validation.jsonl", _rows(12 * rounds, seed=100))
     write_shard(folder / "test.jsonl", _rows(12, seed=101))
+    files = []
+    for number, rows in enumerate(named):
+        files.append(f"shard-{number}.jsonl")
+        write_shard(folder / files[-1], rows)
+    shards = f"shards = {json.dumps(files)}" if files else ""
     draft = folder / "draft.toml"
     place = f'source = "path:{model}"'
     if tables["federation"]:
         write_shard(folder / "public.jsonl", _rows(6, seed=102))
         tables = {**tables, "federation": f"[federation]\n{place}\n{tables['federation']}"}
     source, public = ("", 'public = "public.jsonl"') if tables["federation"] else (place, "")
-    draft.write_text(DRAFT.format(rounds=rounds, source=source, public=public, **tables))
+    draft.write_text(DRAFT.format(rounds=rounds, source=source, public=public, shards=shards, **tables))
     prepared = prepare_task(draft, HomeSecret.of(folder / "sponsor"))
     params = task_params(
         prepared.spec,

@@ -4,50 +4,20 @@ from __future__ import annotations
 
 from itertools import combinations
 from math import factorial
-from typing import Any
 
 import numpy as np
 import pytest
 
 from incentives.semivalues import GameError
-from incentives.valuation import Contribution, RoundValuation, scores_from_table, value_round
+from incentives.unions import Contribution
+from incentives.valuation import RoundValuation, scores_from_table, value_round
 from protocol.errors import EncodingError
-from protocol.rows import canonical_row
 from protocol.state import Vector
+from tests.incentives.tiny_rounds import ROWS, SEED, make_bench, make_contributions
 from tuning.aggregation import aggregate
 from tuning.combining import aggregate_thetas, masks_of
 from tuning.evaluation import Evaluator
 from tuning.low_rank import low_rank_pairs, tensors_of, vector_of
-from tuning.presets import complete_spec, minimal_model
-from tuning.workbench import Workbench
-
-TEXTS = ("good", "a rather long sentence", "bad", "no", "it was fine, mostly", "splendid work", "dull", "ok!")
-ROWS = [canonical_row({"text": text, "label": i % 2}) for i, text in enumerate(TEXTS)]
-SEED = b"the round's seed"
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"path:{minimal_model(tmp_path_factory.mktemp('model') / 'bert', 'bert')}"
-
-
-def make_bench(source: str, **sections: Any) -> Workbench:
-    return Workbench.from_spec(complete_spec(source, "sequence-classification", sections), precision="float32")
-
-
-def make_contributions(bench: Workbench, count: int, seed: int = 0) -> list[Contribution]:
-    """Adapters that a few gradient steps on own rows lead to; the last trainer climbs instead of descending."""
-    rng = np.random.default_rng(seed)
-    contributions = []
-    for number in range(count):
-        theta = (bench.start + rng.normal(size=bench.layout.size) * 0.01).astype(np.float32)
-        chosen = [ROWS[i] for i in rng.permutation(len(ROWS))[:4]]
-        for _ in range(5):
-            bench.load(theta)
-            gradient, _ = bench.gradient(chosen, bytes(32))
-            theta = (theta - (0.3 if number < count - 1 else -1.0) * gradient.numpy()).astype(np.float32)
-        contributions.append(Contribution(theta, rows=10 * (number + 1), order=number))
-    return contributions
 
 
 def shapley_by_hand(values: dict[frozenset[int], float], players: int) -> list[float]:
@@ -116,7 +86,7 @@ def test_value_round_copy_costs_its_victim_nothing(source: str) -> None:
     assert [copied.values[i] for i in (0, 2, 3)] == list(alone.values)
     assert (copied.values[1].score_nanos, copied.values[1].discount_bps, copied.values[1].copy_of) == (0, 10_000, 2)
     assert np.array_equal(copied.next_start, alone.next_start)
-    assert copied.players == (0, 2, 3)
+    assert copied.players == ((0,), (2,), (3,))
 
 
 def test_value_round_same_bits_in_other_processes(source: str) -> None:

@@ -1,0 +1,95 @@
+"""Two trainers on one shard that the task names: they share one player's value, and the audit knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forgery import Forgery
+from world import World, build_world, silent
+
+from auditor.audit.case import AuditOptions
+from auditor.audit.check import Status
+from auditor.auditing import AuditSource, run_audit
+from auditor.explain import explain
+from auditor.session import open_index
+from deltaproof.chain_node import start_node
+from protocol.attestation import Attestation
+from protocol.errors import ChainError
+from protocol.rows import canonical_row
+from protocol.settlement import Verdict
+from protocol.types import RoundIndex
+from trainer.conduct import Honest
+from trainer.life import Trainer
+
+ROUND = RoundIndex(1)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Trainers 0 and 2 on one shard, trainer 1 and the cheat on others; one round."""
+    with start_node("anvil", accounts=12) as node:
+        world = build_world(node, tmp_path_factory.mktemp("shared"), rounds=1, verifiers=2, shards=(0, 1, 0, 2))
+        world.play(1)
+        yield world
+        world.close()
+
+
+def attested(world: World) -> Attestation:
+    view = world.gateway.tasks.round(world.task, ROUND)
+    return world.store.get_attestation(Attestation, view.settlement.artifact_digest)
+
+
+def test_two_on_one_shard_are_one_player(shared: World) -> None:
+    twins, other, cheat = [shared.trainers[i].account for i in (0, 2)], *(shared.trainers[i].account for i in (1, 3))
+    document = attested(shared)
+    findings = document.by_trainer()
+    assert findings[cheat].verdict is Verdict.REJECTED
+    assert findings[twins[0]].verdict is findings[twins[1]].verdict is Verdict.ACCEPTED
+    assert document.game is not None
+    assert len(document.game.players) == 2
+    assert {other} < set(document.game.players) < {other, *twins}
+    assert findings[twins[0]].score_nanos == findings[twins[1]].score_nanos != 0
+    values = {c.members: c.value_nanos for c in document.game.coalitions}
+    place = next(i for i, player in enumerate(document.game.players) if player in twins)
+    worth = (values[place,] + values[0, 1] - values[1 - place,]) / 2
+    assert findings[twins[0]].score_nanos == pytest.approx(worth / 2, abs=1)
+
+
+def test_audit_of_a_shared_shard_passes_and_explains(shared: World) -> None:
+    index, _ = open_index(shared.rpc, shared.contract)
+    source = AuditSource(index, shared.store, shared.rpc)
+    report = run_audit(source, AuditOptions(replays=0, rescore=True))
+    assert not [check for check in report.checks if check.status is Status.FAIL]
+    assert {"coalition values", "next adapter", "score"} <= {check.name for check in report.checks}
+    twins = [shared.trainers[i].account for i in (0, 2)]
+    told = explain(index, shared.store, shared.task, ROUND, twins[0])
+    assert told.numbers["sharesDataWith"] == [twins[1]]
+    assert told.numbers["marginals"]
+    assert any("2 accepted trainers enrolled this data root" in line for line in told.lines)
+
+
+@pytest.mark.parametrize("sharer", [0, 2])
+def test_audit_sharer_scored_as_if_alone_is_named(shared: World, sharer: int, tmp_path: Path) -> None:
+    account = shared.trainers[sharer].account
+
+    def whole(document: dict[str, Any]) -> None:
+        (finding,) = [f for f in document["findings"] if f["trainer"] == account]
+        finding["score_nanos"] *= 2
+
+    path = tmp_path / "index.sqlite"
+    open_index(shared.rpc, shared.contract, str(path))[0].engine.dispose()
+    forgery = Forgery(shared, path, tmp_path)
+    forgery.attestation(whole)
+    failed = [check for check in forgery.audit(offline=True) if check.name == "score"]
+    assert failed
+    assert all(account in check.reason for check in failed)
+
+
+def test_trainer_with_other_rows_than_the_task_names_does_not_join(shared: World, tmp_path: Path) -> None:
+    rows = tuple(canonical_row({"text": f"some text {i}", "label": i % 2}) for i in range(20))
+    gateway = shared.trainers[0].gateway
+    with pytest.raises(ChainError, match="none of its 3 shards"):
+        Trainer(gateway, shared.store, shared.task, rows, tmp_path, Honest(), silent)
