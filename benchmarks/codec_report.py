@@ -57,8 +57,7 @@ def _by_round(values: Mapping[str, Any]) -> str:
             "",
             f"Accuracy on {first['held_out']} held-out rows after each round, mean over seeds; the standard error of",
             f"one seed is about {_error(first):.1f} points. The last columns: points against float32 after the demo's",
-            f"{DEMO_ROUNDS} rounds and after all, with the 95 % interval over paired rows where single rows were kept.",
-            "Figures without an interval were measured with the same functions before the script had its present form.",
+            f"{DEMO_ROUNDS} rounds and after all, with the 95 % interval over paired rows.",
             "",
             "| codec | feedback | seeds | bytes | times fewer | "
             + " | ".join(f"{n}" for n in range(1, rounds + 1))
