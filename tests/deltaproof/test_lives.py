@@ -35,8 +35,8 @@ class Market:
         command = [arguments[0], "run", "--task", self.task, "--home", home, *arguments[1:]]
         return self.commands.start(name, command, environment)
 
-    def trainer(self, name: str, number: int) -> Worker:
-        return self.start(name, number, "trainer", "--data", str(self.folder / f"{name}.jsonl"))
+    def trainer(self, name: str, number: int, *arguments: str) -> Worker:
+        return self.start(name, number, "trainer", "--data", str(self.folder / f"{name}.jsonl"), *arguments)
 
     def wait(self, worker: Worker, event: str) -> Event:
         return self.commands.wait_for(worker, event, PATIENCE)
@@ -84,7 +84,7 @@ def test_roles_killed_at_bad_moments_continue_and_are_paid(market: Market) -> No
 
     market.wait(ann, "trained-step")
     kill(ann, signal.SIGKILL)
-    ann = market.trainer("ann", 2)
+    ann = market.trainer("ann", 2, "--checkpointing")  # the same bits, so that it may go on where it was
     market.wait(ann, "committed")
     kill(ann, signal.SIGINT)
     assert ann.process.returncode == 130
