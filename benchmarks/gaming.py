@@ -302,10 +302,10 @@ scores that fell below their 95 % interval.
 {strategies}
 
 *Shards named*: the task names its data roots, and trainers of one root are one player (docs/protocol.md, section 5):
-k identities on one shard earn what the mean of their deltas is worth. That is more than one run is worth, since a mean
-of several runs on the same rows is a better delta, but it does not grow with k as it does without names. On a shard
-that an honest trainer works on as well they share with it what that shard is worth, by heads: who comes in two names
-gets two parts of three, but of the one shard only.
+k identities on one shard earn what the mean of their deltas is worth. That mean is another delta than a single run's,
+better or worse as the runs come out, so single seeds differ from honest work both ways; but pay does not grow with k as
+it does without names. On a shard that an honest trainer works on as well they share with it what that shard is worth,
+by heads: who comes in two names gets two parts of three, but of the one shard only.
 
 What scoring does not stop: in a task that takes anybody's data (the rows without *shards named*), an attacker who runs
 k identities, each with its stake, its own verified training steps and its own commitment to rows, is k trainers to any

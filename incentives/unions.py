@@ -3,8 +3,8 @@
 Two trainers who enrolled one data root ran the same verified process on the same rows; only the seeded batch orders
 differ. So they form an a-priori union (Owen 1977): their deltas are made one by the task's rule before anything is
 valued or aggregated, and what the union is worth they share in equal parts. Ten identities on one shard earn what one
-delta earns, the mean of theirs, and pull the next adapter no harder than one. (A mean of several runs is a somewhat
-better delta than a single run: docs/results/gaming.md.) Robust rules, too, hear a shard once.
+delta earns, the mean of theirs, and pull the next adapter no harder than one (measured: docs/results/gaming.md). Robust
+rules, too, hear a shard once.
 
 Only roots that the task names make unions (`data.roots`). In a task of anybody's data a root is a claim: who has learnt
 a trainer's rows would enrol them in many names to take its share. There everybody is a union of one, to the bit.
