@@ -25,36 +25,41 @@ Rounds in their environment are really trained, on a small vision transformer; d
 simulated. Needs the extra `benchmarks`: pip install 'deltaproof[benchmarks]'. See docs/federation.md.""",
 )
 
+SCHEDULE_TRACES = 8
+"""Training traces on which a schedule is searched, at most: some seventy schedules are played on each."""
 TracesOption = Annotated[int, typer.Option(help="Training traces on which fixed policies are compared.", min=1)]
 
 
 @app.command("train")
 def train(
     folder: Annotated[Path, typer.Argument(help="Where the run is kept; the same folder continues a stopped run.")],
-    steps: Annotated[int, typer.Option(help="Rounds to train on, about a tenth of a second each.", min=1)] = 2400,
+    steps: Annotated[int, typer.Option(help="Rounds to train on, about a tenth of a second each.", min=1)] = 6000,
     seed: Annotated[int, typer.Option(help="Of the agent.", min=0)] = 0,
     fixed_traces: TracesOption = 16,
     as_json: JsonOption = False,
 ) -> None:
     """Train an agent and freeze it into FOLDER/policy.safetensors, which a task can name.
 
-    First every fixed policy of a small grid is played on training traces; the agent starts out favouring the best one
-    and goes on with proximal policy optimisation, one categorical head for each knob. The frozen policy has to act as
+    First every fixed policy of a small grid is played on training traces, and the best one is made a schedule, with an
+    action for each round; the agent starts out imitating it and goes on with proximal policy optimisation, one
+    categorical head for each knob. The frozen policy has to act as
     the network that it is read from; the command says on how many observations it does. With --json progress lines go
     to stderr, the result to stdout.
     """
     from deltaproof.control.environment import trace_seed
-    from deltaproof.control.evaluating import play_episode
+    from deltaproof.control.evaluating import play_episode, search_schedule
     from deltaproof.control.training import Plan, agreement, frozen
     from deltaproof.control.training import train as train_agent
 
     env = _environment()
     best = _ranking(env, folder, fixed_traces)[0]
+    traces = [trace_seed("training", number) for number in range(min(fixed_traces, SCHEDULE_TRACES))]
+    schedule = search_schedule(env, best.action, traces, lambda line: typer.echo(line, err=True))
 
     def progress(done: int, reward: float) -> None:
         typer.echo(f"{done} of {steps} rounds, mean reward of late episodes {reward:.3f}", err=True)
 
-    model = train_agent(env, Plan(steps=steps, seed=seed, start=best.action), folder, progress)
+    model = train_agent(env, Plan(steps=steps, seed=seed, start=schedule.actions), folder, progress)
     policy = frozen(model)
     seen = [o for number in range(8) for o in play_episode(env, policy, trace_seed("agreement", number)).seen]
     agreed = agreement(model, policy, seen)
@@ -65,6 +70,7 @@ def train(
         "digest": "0x" + policy.digest().hex(),
         "rounds": int(model.num_timesteps),
         "started_from": best.name,
+        "schedule": schedule.actions,
         "agreement": asdict(agreed),
     }
     lines = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,16 @@ from tuning.control.policy import FixedPolicy, Policy
 if TYPE_CHECKING:
     from deltaproof.control.environment import FederationEnv
 
-__all__ = ["Episode", "Interval", "Ranked", "mean_interval", "play_episode", "rank_fixed"]
+__all__ = [
+    "Episode",
+    "Interval",
+    "Ranked",
+    "Schedule",
+    "mean_interval",
+    "play_episode",
+    "rank_fixed",
+    "search_schedule",
+]
 
 Report = Callable[[str], None]
 
@@ -95,6 +105,37 @@ def rank_fixed(env: FederationEnv, traces: Sequence[bytes], report: Report = lam
             return ranking
         alive = {name: alive[name] for name in order[:kept]}
         count = min(2 * count, len(traces))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A policy that looks at the clock only: an action for each round of an episode."""
+
+    actions: tuple[Action, ...]
+
+    def decide(self, observation: Observation) -> Action:
+        return self.actions[observation.step]
+
+
+def search_schedule(
+    env: FederationEnv, start: Action, traces: Sequence[bytes], report: Report = lambda _: None
+) -> Schedule:
+    """From the same action in every round, one knob of one round after the other, last round first, to the level with
+    the best mean reward on the traces: coordinate ascent, one pass."""
+
+    def reward(actions: Sequence[Action]) -> float:
+        return float(np.mean([play_episode(env, Schedule(tuple(actions)), trace).reward for trace in traces]))
+
+    best = [start] * env.horizon
+    found = reward(best)
+    for step, (branch, size) in product(reversed(range(env.horizon)), enumerate(env.sizes)):
+        for level in range(size):
+            action = (*best[step][:branch], level, *best[step][branch + 1 :])
+            tried = [*best[:step], action, *best[step + 1 :]]
+            if action != best[step] and (value := reward(tried)) > found:
+                best, found = tried, value
+                report(f"round {step + 1} of {env.horizon}: {action}, {found:.3f}")
+    return Schedule(tuple(best))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Training an agent with proximal policy optimisation, and freezing it.
 
 Stable-baselines3's PPO with a MultiDiscrete action has one categorical head per branch on a shared trunk, which is the
-single-agent action-branching PPO of FedPEAT (arXiv 2310.17491). The heads start out favouring the best fixed action
-that was found on training traces, so that learning begins where not adapting ends. What is frozen is read from the
-network and compared with it: the numpy policy has to take the same actions.
+single-agent action-branching PPO of FedPEAT (arXiv 2310.17491). The network first learns to imitate the best schedule
+that was found on training traces (`evaluating.search_schedule`), so that learning begins where looking at the clock
+ends. What is frozen is read from the network and compared with it: the numpy policy has to take the same actions.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from deltaproof.control.environment import CLASSES, trace_seed
 from deltaproof.control.extras import extra
 from deltaproof.errors import UsageError
 from protocol.control import Action, Observation
+from tuning.control.devices import device_states
 from tuning.control.observing import features
 from tuning.control.policy import LearnedPolicy
 
@@ -29,6 +31,7 @@ Progress = Callable[[int, float], None]
 """Steps done, mean reward of the episodes last seen."""
 
 _CHECKPOINT, _PLAN = "ppo.zip", "plan.json"
+_IMITATED, _IMITATION_STEPS = 1_000, 600
 
 
 @dataclass(frozen=True)
@@ -38,17 +41,17 @@ class Plan:
     steps: int = 6_000
     """Rounds of the environment, in whole rollouts."""
     seed: int = 0
-    rollout: int = 120
-    batch: int = 60
+    rollout: int = 500
+    batch: int = 125
     epochs: int = 10
-    learning_rate: float = 1e-3
-    discount: float = 0.95
-    entropy: float = 0.003
+    learning_rate: float = 5e-4
+    discount: float = 1.0
+    entropy: float = 0.0
     width: int = 32
     """Of each of two hidden layers."""
-    start: Action | None = None
-    """Favoured at first."""
-    confidence: float = 0.7
+    start: tuple[Action, ...] | None = None
+    """Favoured at first, in each round of an episode."""
+    confidence: float = 0.9
     """Probability of each branch's favoured level at first."""
 
 
@@ -114,21 +117,43 @@ def _fresh(ppo: Any, env: Any, plan: Plan) -> Any:
         device="cpu",
     )
     if plan.start is not None:
-        _favour(model, plan.start, plan.confidence)
+        _imitate(model, plan.start, plan.confidence)
     return model
 
 
-def _favour(model: Any, action: Action, confidence: float) -> None:
-    """Biases under which each branch takes its level of `action` with this probability, the others alike."""
+def _imitate(model: Any, schedule: Sequence[Action], confidence: float) -> None:
+    """Policy layers under which each branch takes its level of the round's action with about this probability, the
+    others alike, whatever the devices' states and the progress are (behaviour cloning)."""
     import torch
 
     sizes = [int(size) for size in model.action_space.nvec]
-    with torch.no_grad():
-        bias = torch.zeros(sum(sizes))
-        for start, size, level in zip(np.cumsum([0, *sizes]), sizes, action, strict=False):
-            if size > 1:
-                bias[start + level] = math.log(confidence * (size - 1) / (1.0 - confidence))
-        model.policy.action_net.bias.copy_(bias)
+    seen = [_imagined(number, len(schedule)) for number in range(_IMITATED)]
+    inputs = torch.from_numpy(np.array([features(observation) for observation in seen], dtype=np.float32))
+    actions = torch.tensor([schedule[observation.step] for observation in seen])
+    targets = []
+    for branch, size in enumerate(sizes):
+        rest = (1.0 - confidence) / max(1, size - 1)
+        spread = torch.full((len(seen), size), rest)
+        targets.append(spread.scatter(1, actions[:, branch : branch + 1], confidence if size > 1 else 1.0))
+    layers = [*model.policy.mlp_extractor.policy_net.parameters(), *model.policy.action_net.parameters()]
+    optimizer = torch.optim.Adam(layers, lr=1e-2)
+    for _ in range(_IMITATION_STEPS):
+        logits = model.policy.action_net(model.policy.mlp_extractor.policy_net(inputs)).split(sizes, 1)
+        errors = [torch.nn.functional.cross_entropy(mine, want) for mine, want in zip(logits, targets, strict=True)]
+        loss = torch.stack(errors).sum()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+
+def _imagined(number: int, horizon: int) -> Observation:
+    """Devices from a trace of its own, progress from nothing to a nat."""
+    step = number % horizon
+    gained, last = number * 7919 % 1000 * 10**6, number * 104_729 % 300 * 10**6
+    devices = device_states(trace_seed("imitation", number), CLASSES, step)
+    return Observation(
+        step=step, horizon=horizon, gained_nanos=gained * (step > 0), last_nanos=last * (step > 0), devices=devices
+    )
 
 
 def frozen(model: Any) -> LearnedPolicy:

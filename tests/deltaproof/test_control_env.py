@@ -21,7 +21,7 @@ from deltaproof.cli import app
 from deltaproof.control.costs import MEMORY_BYTES, Prices, fits, spent
 from deltaproof.control.digits import Digits
 from deltaproof.control.environment import CLASSES, FederationEnv, trace_seed
-from deltaproof.control.evaluating import mean_interval, play_episode, rank_fixed
+from deltaproof.control.evaluating import Schedule, mean_interval, play_episode, rank_fixed, search_schedule
 from deltaproof.control.extras import extra
 from deltaproof.control.measuring import measured_memory
 from deltaproof.control.rounds import Federation
@@ -147,7 +147,7 @@ def test_device_without_the_memory_takes_no_part(env: FederationEnv) -> None:
 
 
 def test_agent_is_frozen_as_it_was_trained(env: FederationEnv, tmp_path: Path) -> None:
-    plan = Plan(steps=20, rollout=10, batch=10, epochs=2, start=EVERYBODY, confidence=0.9)
+    plan = Plan(steps=20, rollout=10, batch=10, epochs=2, start=(EVERYBODY, EVERYBODY), confidence=0.9)
     model = train(env, plan, tmp_path)
     policy = frozen(model)
     seen = [o for n in range(10) for o in play_episode(env, policy, trace_seed("tests", n)).seen]
@@ -163,11 +163,30 @@ def test_agent_is_frozen_as_it_was_trained(env: FederationEnv, tmp_path: Path) -
         train(env, Plan(seed=1), tmp_path)
 
 
-def test_agent_starts_at_the_favoured_action(env: FederationEnv, tmp_path: Path) -> None:
-    model = train(env, Plan(steps=0, start=(0, 3, 2, 1, 1, 0)), tmp_path)
-    for number in range(5):
-        assert frozen(model).decide(env.observation) == (0, 3, 2, 1, 1, 0)
-        env.reset(seed=number)
+def test_agent_starts_with_the_schedule(env: FederationEnv, tmp_path: Path) -> None:
+    schedule = ((0, 3, 2, 1, 1, 0), (1, 0, 2, 0, 1, 1))
+    assert env.horizon == len(schedule)
+    policy = frozen(train(env, Plan(steps=0, start=schedule), tmp_path))
+    for number in range(20):
+        played = play_episode(env, policy, trace_seed("tests", number))
+        assert played.actions == schedule
+
+
+def test_schedule_search_finds_what_is_better_in_one_round(federation: Federation) -> None:
+    small = FederationEnv(federation, horizon=2)
+    traces = [trace_seed("tests", number) for number in range(2)]
+    start = (0, 0, 1, 0, 0, 0)  # one weak device alone: there is much to mend
+    found = search_schedule(small, start, traces)
+    before, after = (
+        np.mean([play_episode(small, policy, trace).reward for trace in traces])
+        for policy in (FixedPolicy(start), found)
+    )
+    assert after > before
+    assert len(found.actions) == 2
+    for level in range(small.sizes[-1]):
+        other = Schedule(((*found.actions[0][:-1], level), found.actions[1]))
+        tried = np.mean([play_episode(small, other, trace).reward for trace in traces])
+        assert tried <= after + 1e-12, "the knob that was set last is at its best level"
 
 
 def test_ranking_tries_every_fixed_policy_and_puts_the_best_first(federation: Federation) -> None:
