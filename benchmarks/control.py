@@ -211,9 +211,8 @@ def table(found: dict[str, Any]) -> str:
     """The report, Markdown."""
     rows, leads, best = found["policies"], found["agents_lead"], found["best_fixed"]
     agents = [name for name in rows if name.startswith("agent")]
-    verdict = (
-        f"{_verdict('the best fixed policy', lead)} {_verdict('the schedule that they start from', leads['schedule'])}"
-    )
+    verdict = _verdict("the best fixed policy", leads[best])
+    verdict += " " + _verdict("the schedule that they start from", leads["schedule"])
     lines = [
         "# An agent that controls a federation",
         "",
@@ -243,10 +242,11 @@ def table(found: dict[str, Any]) -> str:
         f"Fixed policies: {found['fixed_policies']} in the grid, chosen by successive halving on up to "
         f"{found['fixed_choice_traces']} training traces; the best {len(rows) - len(agents) - 2} are shown. "
         "The schedule looks at the clock only: the best fixed policy, changed one knob of one round after the other "
-        f"where that helps on {SCHEDULE_TRACES} training traces: {'; '.join(str(tuple(a)) for a in found['schedule'])}. "
+        f"where that helps on {SCHEDULE_TRACES} training traces: "
+        f"{'; '.join(str(tuple(action)) for action in found['schedule'])}. "
         "Agents start out imitating it and train with PPO for "
         f"{', '.join(map(str, found['training_rounds']))} rounds "
-        f"each. On the held-out traces they do as the schedule does in "
+        "each. On the held-out traces they do as the schedule does in "
         f"{', '.join(f'{share:.0%}' for share in found['rounds_as_schedule'])} of rounds and take "
         f"{', '.join(map(str, found['distinct_actions']))} different actions. The frozen policy acts as the network "
         f"that it was read from on {agreed} observations.",
