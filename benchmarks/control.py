@@ -5,7 +5,8 @@
     python benchmarks/control.py --measure       # constants of deltaproof/control/costs.py on this machine
 
 Rounds are really trained; devices, seconds and joules are simulated. Fixed policies and a schedule are chosen, and
-agents trained, on training traces; everything reported comes from held-out traces, the same ones for all, so differences are paired.
+agents trained, on training traces; everything reported comes from held-out traces, the same ones for all, so that
+differences are paired.
 """
 
 from __future__ import annotations
