@@ -91,7 +91,7 @@ def quality(task_name: str, arm_name: str, seed: int) -> dict[str, Any]:
                 reached.append(_plain_round(bench, context, shard))
                 continue
             state = start_state(bench, start)
-            for step in range(task.steps):
+            for step in range(spec.training.steps):
                 state = run_step(bench, context, state, step, batch_rows(bench, context, shard, step)).next_state
             reached.append(state["theta"].numpy())
         start = aggregate_thetas(bench, reached, None)[0]

@@ -46,12 +46,17 @@ class Arm:
     """The owner trains as well, with data of its own."""
     wide: bool = True
     """Whether an emulator's adapter layers are tuned in all of their matrices, or only where federated PEFT tunes."""
+    steps: int | None = None
+    """Of a round, if not the task's."""
+    rate: float | None = None
+    """Learning rate, if not the task's for such arms."""
 
     @property
     def settings(self) -> dict[str, Any]:
         """What its results depend on."""
         facts = {**asdict(self), "recipe": self.recipe and self.recipe.model_dump(mode="json")}
-        return {name: value for name, value in facts.items() if name != "wide" or not value}
+        usual = {"wide": True, "steps": None, "rate": None}
+        return {name: value for name, value in facts.items() if name not in usual or value != usual[name]}
 
     @property
     def emulator_key(self) -> str:
@@ -97,12 +102,14 @@ class Task:
         """The task as the arm's trainers are given it; derives the emulator if no run has before."""
         kind = "peat" if arm.recipe and arm.wide else arm.method
         options = {"lora": self.lora, "peat": self.peat, "full": {}}[kind]
+        kind = "one layer" if kind == "peat" and arm.first + arm.last == 1 else kind
         sections: dict[str, Mapping[str, Any]] = {
             "model": dict(self.model),
             "method": {"name": arm.method, "options": options, "seed": "0x" + bytes([seed]).hex() * 32},
-            "optimizer": {"name": "adam", "learning_rate": self.rates[kind], "weight_decay": 0.0,
+            "optimizer": {"name": "adam", "learning_rate": arm.rate or self.rates[kind], "weight_decay": 0.0,
                           "schedule": "linear"},
-            "training": {"steps": self.steps, "batch_size": self.batch, "numeric": "bounded", **self.bounds},
+            "training": {"steps": arm.steps or self.steps, "batch_size": self.batch, "numeric": "bounded",
+                         **self.bounds},
         }  # fmt: skip
         if arm.recipe is not None:
             federation = self._federation(arm)
@@ -151,7 +158,7 @@ def _minilm() -> Task:
         model={"num_labels": 2, "max_tokens": 48},
         lora={"r": 8, "lora_alpha": 16, "target_modules": ["query", "value"]},
         peat={"r": 8, "lora_alpha": 16, "target_modules": ["query", "key", "value", "dense"]},
-        rates={"lora": 4e-3, "peat": 6e-3, "full": 1e-4},
+        rates={"lora": 4e-3, "peat": 6e-3, "one layer": 1e-2, "full": 1e-4},
         rounds=4,
         steps=5,
         batch=32,
@@ -201,7 +208,20 @@ ARMS: dict[str, tuple[Arm, ...]] = {
         Arm("FedPEAT 0.14", last=2, recipe=Recipe(ratio=0.14, bits=4)),
         Arm("FedPEAT 0.07", last=2, recipe=Recipe(ratio=0.07, bits=8, distill_steps=150, distill_rate=5e-4)),
         Arm("FedPEAT 0.27, query and value only", last=2, recipe=Recipe(ratio=0.27, bits=8), wide=False),
+        Arm("FedPEAT 0.27, last layer only", last=1, recipe=Recipe(ratio=0.27, bits=8)),
         Arm("FedPEAT 0.14, last layer only", last=1, recipe=Recipe(ratio=0.14, bits=4)),
+        Arm(
+            "FedPEAT 0.07, last layer only",
+            last=1,
+            recipe=Recipe(ratio=0.07, bits=8, distill_steps=150, distill_rate=5e-4),
+        ),
+        Arm(
+            "FedPEAT 0.07, last layer only, 12 steps a round",
+            last=1,
+            steps=12,
+            rate=6e-3,
+            recipe=Recipe(ratio=0.07, bits=8, distill_steps=150, distill_rate=5e-4),
+        ),
         Arm("FedPEAT 0.14 with server", last=2, recipe=Recipe(ratio=0.14, bits=4), server=True),
         Arm("FedPEAT 0.14, first and last", first=1, last=1, recipe=Recipe(ratio=0.14, bits=4)),
     ),

@@ -22,7 +22,7 @@ from tuning_tasks import ROOT, Cells, Data
 from deltaproof.recommend import CANDIDATES
 from tuning.errors import DivergenceError
 
-__all__ = ["is_chosen", "rate_of"]
+__all__ = ["FACTORS", "is_chosen", "rate_of"]
 
 RATES = ROOT / "benchmarks" / "results" / "method_rates.json"
 TRIED = ROOT / "build" / "benchmarks" / "method_rates.json"

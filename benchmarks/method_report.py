@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from method_cells import BATCH, METHODS, REPLAYED, STEPS, TEST
 from method_plot import Point, plot
-from method_rates import is_chosen, rate_of
+from method_rates import FACTORS, is_chosen, rate_of
 from method_results import KINDS, ROWS, Key, Measured, Place, kind_of
 from tuning_tasks import ROOT, TASKS, is_here
 
@@ -192,10 +192,10 @@ def _rates() -> list[str]:
     lines = [
         "## Learning rates",
         "",
-        "Chosen by `benchmarks/method_rates.py` on dev tasks that nothing is reported on: of the default times 1, 4",
-        "and 16, as far as the search came, the one with the lowest held-out loss (Adam, linear decay). SmolLM2 goes",
-        "by the defaults.",
-        "† not searched: the default, on MiniLM four times that, which the search gave for `lora` and the adapters.",
+        "Chosen by `benchmarks/method_rates.py` on dev tasks that nothing is reported on, the one with the lowest",
+        f"held-out loss (Adam, linear decay): of the default times {_listed(FACTORS['text'])} on MiniLM, times",
+        f"{_listed(FACTORS['digits'])} on the vision transformer, where rounds are shorter.",
+        "† not searched: the default.",
         "",
         "| method | MiniLM | vision transformer | SmolLM2 |",
         "|---|---|---|---|",
@@ -204,6 +204,10 @@ def _rates() -> list[str]:
         rates = [f"{rate_of(kind, method):g}{'' if is_chosen(kind, method) else ' †'}" for kind in KINDS]
         lines.append(f"| {method} | {' | '.join(rates)} |")
     return [*lines, ""]
+
+
+def _listed(factors: Sequence[float]) -> str:
+    return ", ".join(f"{factor:g}" for factor in factors)
 
 
 def _missing(measured: Measured, places: Mapping[str, Sequence[Place]]) -> list[str]:
