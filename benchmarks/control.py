@@ -25,9 +25,7 @@ import torch
 from deltaproof.control.costs import Prices
 from deltaproof.control.environment import CLASSES, HORIZON, FederationEnv, trace_seed
 from deltaproof.control.evaluating import Ranked, Schedule, mean_interval, play_episode, rank_fixed, search_schedule
-from deltaproof.control.training import Plan, agreement, frozen, train
-from protocol.control import Observation
-from tuning.control.devices import device_states
+from deltaproof.control.training import Plan, agreement, frozen, imagined, train
 from tuning.control.policy import FixedPolicy, LearnedPolicy, Policy, RandomPolicy, load_policy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,18 +67,6 @@ def schedule(env: FederationEnv, start: Ranked) -> Schedule:
     return Schedule(tuple(tuple(action) for action in json.loads(place.read_text())))
 
 
-def observations() -> list[Observation]:
-    """Five hundred, with devices from traces of their own and progress from 0 to 1 nat."""
-    found = []
-    for number in range(500):
-        step = number % HORIZON
-        devices = device_states(trace_seed("agreement", number), CLASSES, step)
-        gained, last = number * 7919 % 1000 * 10**6, number * 104_729 % 300 * 10**6
-        seen = {"step": step, "horizon": HORIZON, "gained_nanos": gained * (step > 0), "last_nanos": last * (step > 0)}
-        found.append(Observation(**seen, devices=devices))
-    return found
-
-
 def agent(env: FederationEnv, seed: int, start: Ranked) -> LearnedPolicy:
     """Trained, frozen and compared with the network that it comes from."""
     folder = BUILD / f"agent-{seed}"
@@ -89,7 +75,7 @@ def agent(env: FederationEnv, seed: int, start: Ranked) -> LearnedPolicy:
         plan = Plan(steps=STEPS, seed=seed, start=schedule(env, start).actions)
         model = train(env, plan, folder, lambda done, mean: log(f"agent {seed}: {done} rounds, reward {mean:.3f}"))
         policy = frozen(model)
-        agreed = agreement(model, policy, observations())
+        agreed = agreement(model, policy, [imagined("agreement", number, HORIZON) for number in range(500)])
         log(f"agent {seed}: {agreed}")
         facts = {
             "rounds": model.num_timesteps,

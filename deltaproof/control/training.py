@@ -25,7 +25,7 @@ from tuning.control.devices import device_states
 from tuning.control.observing import features
 from tuning.control.policy import LearnedPolicy
 
-__all__ = ["Agreement", "Plan", "Progress", "agreement", "frozen", "train"]
+__all__ = ["Agreement", "Plan", "Progress", "agreement", "frozen", "imagined", "train"]
 
 Progress = Callable[[int, float], None]
 """Steps done, mean reward of the episodes last seen."""
@@ -127,7 +127,7 @@ def _imitate(model: Any, schedule: Sequence[Action], confidence: float) -> None:
     import torch
 
     sizes = [int(size) for size in model.action_space.nvec]
-    seen = [_imagined(number, len(schedule)) for number in range(_IMITATED)]
+    seen = [imagined("imitation", number, len(schedule)) for number in range(_IMITATED)]
     inputs = torch.from_numpy(np.array([features(observation) for observation in seen], dtype=np.float32))
     actions = torch.tensor([schedule[observation.step] for observation in seen])
     targets = []
@@ -146,13 +146,16 @@ def _imitate(model: Any, schedule: Sequence[Action], confidence: float) -> None:
         optimizer.step()
 
 
-def _imagined(number: int, horizon: int) -> Observation:
-    """Devices from a trace of its own, progress from nothing to a nat."""
+def imagined(domain: str, number: int, horizon: int) -> Observation:
+    """An observation that nobody made: devices from a trace of its own, progress between nothing and a nat."""
     step = number % horizon
     gained, last = number * 7919 % 1000 * 10**6, number * 104_729 % 300 * 10**6
-    devices = device_states(trace_seed("imitation", number), CLASSES, step)
     return Observation(
-        step=step, horizon=horizon, gained_nanos=gained * (step > 0), last_nanos=last * (step > 0), devices=devices
+        step=step,
+        horizon=horizon,
+        gained_nanos=gained * (step > 0),
+        last_nanos=last * (step > 0),
+        devices=device_states(trace_seed(domain, number), CLASSES, step),
     )
 
 
