@@ -1,6 +1,6 @@
 """An agent that controls a federation, against every fixed policy of a grid and a random one, on unseen device traces.
 
-    python benchmarks/control.py                 # everything, going on where it was (about ten minutes of one core)
+    python benchmarks/control.py                 # everything, going on where it was (about half an hour of one core)
     python benchmarks/control.py --only seed=1   # one agent, beside others; then once more without --only
     python benchmarks/control.py --measure       # constants of deltaproof/control/costs.py on this machine
 
@@ -146,21 +146,16 @@ def summarised(fixed: list[Ranked]) -> dict[str, Any]:
         "lead_over_best_fixed_by_seed": by_seed,
         "agreement": [one["agreement"] for one in facts],
         "distinct_actions": [len({tuple(a) for e in played[name] for a in e["actions"]}) for name in agents],
-        "rounds_as_schedule": [
-            float(
-                np.mean(
-                    [
-                        a == b
-                        for e, f in zip(played[name], played["schedule"], strict=True)
-                        for a, b in zip(e["actions"], f["actions"], strict=True)
-                    ]
-                )
-            )
-            for name in agents
-        ],
+        "rounds_as_schedule": [_share_alike(played[name], played["schedule"]) for name in agents],
         "schedule": played["schedule"][0]["actions"],
         "example": played[agents[0]][0]["actions"],
     }
+
+
+def _share_alike(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> float:
+    """Of the rounds of equal traces, those with equal actions."""
+    actions = [[action for episode in played for action in episode["actions"]] for played in (first, second)]
+    return float(np.mean([mine == theirs for mine, theirs in zip(*actions, strict=True)]))
 
 
 def main() -> None:

@@ -4,8 +4,8 @@
 
 Every cell is a process of its own (`fedpeat_cells.py`) and is kept under build/benchmarks/fedpeat; a later run, or one
 at the same time, goes on from there. Memory is the peak resident set above a process that has imported torch,
-transformers and the model's classes. Writes benchmarks/results/fedpeat.json and docs/results/fedpeat.md. About 40
-minutes of one core.
+transformers and the model's classes. Writes benchmarks/results/fedpeat.json and docs/results/fedpeat.md. About an
+hour of one core.
 """
 
 from __future__ import annotations

@@ -54,6 +54,9 @@ def _scores(
     if strangers:
         yield subject.failed("scores", f"{', '.join(strangers)} took part in the game without being accepted")
         return
+    if spec.data.roots:
+        roots = [shard_in(case.facts, player).root for player in game.players]
+        yield subject.that("players", len(set(roots)) == len(roots), "trainers of one named data root play apart")
     unions = players_of(case.facts, spec, document)
     weights = row_weights(spec, [min(shard_in(case.facts, member).rows for member in union) for union in unions])
     try:

@@ -42,6 +42,13 @@ def attested(world: World) -> Attestation:
     return world.store.get_attestation(Attestation, view.settlement.artifact_digest)
 
 
+def forged(world: World, folder: Path) -> Forgery:
+    """An honest copy of the history, to be falsified."""
+    path = folder / "index.sqlite"
+    open_index(world.rpc, world.contract, str(path))[0].engine.dispose()
+    return Forgery(world, path, folder)
+
+
 def test_two_on_one_shard_are_one_player(shared: World) -> None:
     twins, other, cheat = [shared.trainers[i].account for i in (0, 2)], *(shared.trainers[i].account for i in (1, 3))
     document = attested(shared)
@@ -79,13 +86,25 @@ def test_audit_sharer_scored_as_if_alone_is_named(shared: World, sharer: int, tm
         (finding,) = [f for f in document["findings"] if f["trainer"] == account]
         finding["score_nanos"] *= 2
 
-    path = tmp_path / "index.sqlite"
-    open_index(shared.rpc, shared.contract, str(path))[0].engine.dispose()
-    forgery = Forgery(shared, path, tmp_path)
+    forgery = forged(shared, tmp_path)
     forgery.attestation(whole)
     failed = [check for check in forgery.audit(offline=True) if check.name == "score"]
     assert failed
     assert all(account in check.reason for check in failed)
+
+
+def test_audit_sharers_who_play_apart_are_named(shared: World, tmp_path: Path) -> None:
+    """Without the roots, which are on chain, a game of more players would be a game like any."""
+    twins = [shared.trainers[i].account for i in (0, 2)]
+
+    def apart(document: dict[str, Any]) -> None:
+        game = document["game"]
+        game["players"].append(next(twin for twin in twins if twin not in game["players"]))
+
+    forgery = forged(shared, tmp_path)
+    forgery.attestation(apart)
+    failed = [check for check in forgery.audit(offline=True) if check.name == "players"]
+    assert [check.reason for check in failed] == ["trainers of one named data root play apart"]
 
 
 def test_trainer_with_other_rows_than_the_task_names_does_not_join(shared: World, tmp_path: Path) -> None:
