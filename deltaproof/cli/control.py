@@ -14,6 +14,7 @@ from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOp
 if TYPE_CHECKING:
     from deltaproof.control.environment import FederationEnv
     from deltaproof.control.evaluating import Ranked
+    from protocol.control import Action
 
 __all__ = ["app"]
 
@@ -47,19 +48,18 @@ def train(
     to stderr, the result to stdout.
     """
     from deltaproof.control.environment import trace_seed
-    from deltaproof.control.evaluating import play_episode, search_schedule
+    from deltaproof.control.evaluating import play_episode
     from deltaproof.control.training import Plan, agreement, frozen
     from deltaproof.control.training import train as train_agent
 
     env = _environment()
     best = _ranking(env, folder, fixed_traces)[0]
-    traces = [trace_seed("training", number) for number in range(min(fixed_traces, SCHEDULE_TRACES))]
-    schedule = search_schedule(env, best.action, traces, lambda line: typer.echo(line, err=True))
+    schedule = _schedule(env, folder, best, min(fixed_traces, SCHEDULE_TRACES))
 
     def progress(done: int, reward: float) -> None:
         typer.echo(f"{done} of {steps} rounds, mean reward of late episodes {reward:.3f}", err=True)
 
-    model = train_agent(env, Plan(steps=steps, seed=seed, start=schedule.actions), folder, progress)
+    model = train_agent(env, Plan(steps=steps, seed=seed, start=schedule), folder, progress)
     policy = frozen(model)
     seen = [o for number in range(8) for o in play_episode(env, policy, trace_seed("agreement", number)).seen]
     agreed = agreement(model, policy, seen)
@@ -70,7 +70,7 @@ def train(
         "digest": "0x" + policy.digest().hex(),
         "rounds": int(model.num_timesteps),
         "started_from": best.name,
-        "schedule": schedule.actions,
+        "schedule": schedule,
         "agreement": asdict(agreed),
     }
     lines = [
@@ -173,6 +173,22 @@ def _ranking(env: FederationEnv, folder: Path, count: int) -> list[Ranked]:
     traces = [trace_seed("training", number) for number in range(count)]
     found = rank_fixed(env, traces, lambda line: typer.echo(line, err=True))
     place.write_text(json.dumps({"traces": count, "ranking": [asdict(ranked) for ranked in found]}))
+    return found
+
+
+def _schedule(env: FederationEnv, folder: Path, best: Ranked, count: int) -> tuple[Action, ...]:
+    """The best schedule that is found from the best fixed policy; kept in the folder."""
+    from deltaproof.control.environment import trace_seed
+    from deltaproof.control.evaluating import search_schedule
+
+    place = folder / "schedule.json"
+    if place.is_file():
+        kept = json.loads(place.read_text())
+        if (kept["traces"], tuple(kept["from"])) == (count, best.action):
+            return tuple(tuple(action) for action in kept["actions"])
+    traces = [trace_seed("training", number) for number in range(count)]
+    found = search_schedule(env, best.action, traces, lambda line: typer.echo(line, err=True)).actions
+    place.write_text(json.dumps({"traces": count, "from": best.action, "actions": found}))
     return found
 
 

@@ -224,6 +224,10 @@ def test_commands_train_and_compare(env: FederationEnv, tmp_path: Path, monkeypa
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout)
     assert answer["agreement"]["equal"] == answer["agreement"]["observations"] > 0
+    again = CliRunner().invoke(app, arguments)
+    assert json.loads(again.stdout) == answer
+    assert "fixed policies on" not in again.stderr, "ranking and schedule are kept, a finished run trains no further"
+    assert "round 1 of" not in again.stderr
     compared = CliRunner().invoke(
         app, ["control", "evaluate", answer["policy"], "--traces", "2", "--fixed-traces", "1", "--shown", "1", "--json"]
     )
