@@ -85,4 +85,4 @@ lock: $(STAMPS)/python
 	@mv build/requirements.lock requirements.lock
 
 clean:
-	rm -rf .venv node_modules build assets protocol/chain/artifacts *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv node_modules build assets deltaproof/chain/artifacts *.egg-info .mypy_cache .pytest_cache .ruff_cache

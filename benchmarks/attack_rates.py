@@ -12,12 +12,12 @@ import numpy as np
 from attackers import Arena
 from forging import Forged, judge_all
 
-from protocol.samples import draw_samples
-from protocol.types import Address, Digest32, address
-from tuning.drift import judge_drift
-from tuning.replay import StepVerdict
-from tuning.sampling_promise import detection_probability
-from tuning.step import RoundContext
+from deltaproof.protocol.draws.samples import draw_samples
+from deltaproof.protocol.types import Address, Digest32, address
+from deltaproof.replaying.drift import judge_drift
+from deltaproof.replaying.replay import StepVerdict
+from deltaproof.replaying.sampling_promise import detection_probability
+from deltaproof.tuning.training.step import RoundContext
 
 TRAINER = address(b"\x01" * 20)
 STAKE, SLASH = 10.0, 0.5

@@ -16,15 +16,15 @@ import torch
 from forging import Attack, Forged, Forgery, Honest, exact_update, forge
 from replay_tasks import round_context, sentiment_shard, task
 
-from protocol.rows import Shard, canonical_row
-from protocol.spec import TaskSpec
-from protocol.state import Vector
-from protocol.types import Digest32
-from tuning.optimizers import State
-from tuning.presets import complete_spec, minimal_model
-from tuning.replay import Judge
-from tuning.step import RoundContext
-from tuning.workbench import Workbench
+from deltaproof.protocol.evidence.rows import Shard, canonical_row
+from deltaproof.protocol.evidence.state import Vector
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Digest32
+from deltaproof.replaying.replay import Judge
+from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
+from deltaproof.tuning.training.optimizers import State
+from deltaproof.tuning.training.step import RoundContext
+from deltaproof.tuning.training.workbench import Workbench
 
 
 @dataclass(frozen=True)

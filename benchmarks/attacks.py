@@ -32,9 +32,9 @@ from attacks_on_store import unusable_artifacts, withheld_steps
 from forging import Forged, Forgery, Honest, exact_update, judge_all
 from replay_tasks import machine_facts, write_results
 
-from protocol.samples import draw_samples, samples_needed
-from protocol.types import Digest32
-from tuning.optimizers import State
+from deltaproof.protocol.draws.samples import draw_samples, samples_needed
+from deltaproof.protocol.types import Digest32
+from deltaproof.tuning.training.optimizers import State
 
 
 def main() -> None:

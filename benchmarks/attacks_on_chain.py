@@ -16,11 +16,9 @@ from eth_abi.abi import encode as abi_encode
 from eth_account import Account
 from eth_utils.crypto import keccak
 
-from deltaproof.chain_node import Node, start_node
-from protocol.bls import SecretKey
-from protocol.chain import Connection, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_account
-from protocol.chain.enums import Optimizer, Phase, Role
-from protocol.chain.structs import (
+from deltaproof.chain import Connection, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_account
+from deltaproof.chain.abi.enums import Optimizer, Phase, Role
+from deltaproof.chain.abi.structs import (
     PhaseSeconds,
     QuorumTerms,
     RevealData,
@@ -30,9 +28,11 @@ from protocol.chain.structs import (
     TaskParams,
     TrainingTerms,
 )
-from protocol.commitments import RoundContext, commitment_hash, typehash, validation_commitment
-from protocol.errors import ContractRevert
-from protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
+from deltaproof.chain.local_node import Node, start_node
+from deltaproof.errors import ContractRevert
+from deltaproof.protocol.commit.bls import SecretKey
+from deltaproof.protocol.commit.commitments import RoundContext, commitment_hash, typehash, validation_commitment
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
 
 STAKE, ROUND, TASK = TokenAmount(1_000), RoundIndex(1), TaskId(1)
 TRAINERS = 7

@@ -11,7 +11,7 @@ from attackers import Arena
 from forging import Attack, Forgery, Honest, exact_update, judge_all
 from numpy.typing import NDArray
 
-from tuning.optimizers import State
+from deltaproof.tuning.training.optimizers import State
 
 Wide = NDArray[np.float64]
 

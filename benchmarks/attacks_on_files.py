@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from attackers import Arena
 
-from protocol import merkle
-from protocol.transcript import serialize_opening
+from deltaproof.protocol.evidence.transcript import serialize_opening
+from deltaproof.protocol.wire import merkle
 
 
 def lucky_restart(arena: Arena) -> str:

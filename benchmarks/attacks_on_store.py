@@ -10,13 +10,13 @@ import numpy as np
 from attackers import Arena
 from forging import Forged
 
-from protocol.settlement import Verdict
-from protocol.state import Vector, component_root
-from protocol.store import ArtifactStore, open_store
-from protocol.transcript import StepOpening, serialize_opening
-from protocol.types import Digest32, RoundIndex, TaskId, address
-from tuning.federation import Judges
-from verifier.judging import Judgement, RoundFacts, Submission, judge_submission
+from deltaproof.protocol.evidence.state import Vector, component_root
+from deltaproof.protocol.evidence.transcript import StepOpening, serialize_opening
+from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, address
+from deltaproof.replaying.judges import Judges
+from deltaproof.replaying.judging import Judgement, RoundFacts, Submission, judge_submission
+from deltaproof.store import ArtifactStore, open_store
 
 CONTROL = "all as committed"
 

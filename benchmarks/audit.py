@@ -24,36 +24,48 @@ from eth_abi.abi import encode as abi_encode
 from eth_utils.abi import abi_to_signature, collapse_if_tuple
 from eth_utils.crypto import keccak
 
-from auditor.audit.case import AuditOptions
-from auditor.audit.check import Status, count
-from auditor.audit.parallel import Origin, ProcessPool
-from auditor.audit.run import one_process
-from auditor.auditing import AuditSource, run_audit
-from auditor.history import Historian
-from auditor.index.follower import Follower
-from auditor.index.reader import Index
-from auditor.index.rpc import Rpc
-from auditor.index.schema import open_database
-from deltaproof.chain_node import Node, start_node
+from deltaproof.auditor.audit.case import AuditOptions
+from deltaproof.auditor.audit.check import Status, count
+from deltaproof.auditor.audit.parallel import Origin, ProcessPool
+from deltaproof.auditor.audit.run import one_process
+from deltaproof.auditor.auditing import AuditSource, run_audit
+from deltaproof.auditor.history import Historian
+from deltaproof.auditor.index.follower import Follower
+from deltaproof.auditor.index.reader import Index
+from deltaproof.auditor.index.rpc import Rpc
+from deltaproof.auditor.index.schema import open_database
+from deltaproof.chain import Deployment, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_account
+from deltaproof.chain.abi.codec import encode
+from deltaproof.chain.abi.compiled import compiled
+from deltaproof.chain.abi.structs import G1Point, G2Point, QuorumProof
+from deltaproof.chain.contracts.tasks import task_params
+from deltaproof.chain.local_node import Node, start_node
 from deltaproof.pages.data import PageData
-from incentives.settling import payouts_of
-from protocol.bls import (
+from deltaproof.protocol.commit.bls import (
     CURVE_ORDER,  # type: ignore[attr-defined]
     SETTLEMENT_DOMAIN,
     SecretKey,
     aggregate_keys,
 )
-from protocol.chain import Deployment, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_account
-from protocol.chain.codec import encode
-from protocol.chain.compiled import compiled
-from protocol.chain.structs import G1Point, G2Point, QuorumProof
-from protocol.chain.tasks import task_params
-from protocol.commitments import RoundContext, attestation_hash, commitment_hash, validation_commitment
-from protocol.settlement import SettlementLeaf, Verdict, build_settlement, leaves_tree, scores_tree, verdicts_digest
-from protocol.spec import TaskSpec
-from protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount, address, address_bytes
-from tuning.optimizers import constants_root, constants_table
-from tuning.presets import complete_spec, minimal_model
+from deltaproof.protocol.commit.commitments import (
+    RoundContext,
+    attestation_hash,
+    commitment_hash,
+    validation_commitment,
+)
+from deltaproof.protocol.outcome.settlement import (
+    SettlementLeaf,
+    Verdict,
+    build_settlement,
+    leaves_tree,
+    scores_tree,
+    verdicts_digest,
+)
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount, address, address_bytes
+from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
+from deltaproof.tuning.training.optimizers import constants_root, constants_table
+from incentives.settling import payouts_of
 
 GAS = hex(3_000_000)
 STAKE = 10**20

@@ -18,17 +18,17 @@ import numpy as np
 from lora_rounds import SOURCES, sentiment_rows
 from tuning_tasks import MINILM, ROOT
 
-from protocol.rows import Shard
-from protocol.spec import TaskSpec
-from protocol.state import Vector, component_root
-from protocol.types import Digest32
-from tuning.codecs import Mask
-from tuning.combining import aggregate_thetas
-from tuning.evaluation import Evaluator
-from tuning.presets import complete_spec
-from tuning.step import RoundContext, run_step, start_state
-from tuning.training import batch_rows
-from tuning.workbench import Workbench
+from deltaproof.protocol.evidence.rows import Shard
+from deltaproof.protocol.evidence.state import Vector, component_root
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Digest32
+from deltaproof.tuning.base_models.presets import complete_spec
+from deltaproof.tuning.codecs import Mask
+from deltaproof.tuning.combining.evaluation import Evaluator
+from deltaproof.tuning.combining.mixing import aggregate_thetas
+from deltaproof.tuning.training.recording import batch_rows
+from deltaproof.tuning.training.step import RoundContext, run_step, start_state
+from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["METHODS", "Cell", "Federation"]
 

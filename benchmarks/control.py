@@ -2,7 +2,7 @@
 
     python benchmarks/control.py                 # everything, going on where it was (about half an hour of one core)
     python benchmarks/control.py --only seed=1   # one agent, beside others; then once more without --only
-    python benchmarks/control.py --measure       # constants of deltaproof/control/costs.py on this machine
+    python benchmarks/control.py --measure       # constants of deltaproof/research/control/costs.py on this machine
 
 Rounds are really trained; devices, seconds and joules are simulated. Fixed policies and a schedule are chosen, and
 agents trained, on training traces; everything reported comes from held-out traces, the same ones for all, so that
@@ -22,11 +22,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from deltaproof.control.costs import Prices
-from deltaproof.control.environment import CLASSES, HORIZON, FederationEnv, trace_seed
-from deltaproof.control.evaluating import Ranked, Schedule, mean_interval, play_episode, rank_fixed, search_schedule
-from deltaproof.control.training import Plan, agreement, frozen, imagined, train
-from tuning.control.policy import FixedPolicy, LearnedPolicy, Policy, RandomPolicy, load_policy
+from deltaproof.research.control.costs import Prices
+from deltaproof.research.control.environment import CLASSES, HORIZON, FederationEnv, trace_seed
+from deltaproof.research.control.evaluating import (
+    Ranked,
+    Schedule,
+    mean_interval,
+    play_episode,
+    rank_fixed,
+    search_schedule,
+)
+from deltaproof.research.control.training import Plan, agreement, frozen, imagined, train
+from deltaproof.tuning.control.policy import FixedPolicy, LearnedPolicy, Policy, RandomPolicy, load_policy
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "benchmarks" / "control"
@@ -166,7 +173,7 @@ def main() -> None:
     torch.set_num_threads(1)
     BUILD.mkdir(parents=True, exist_ok=True)
     if options.measure:
-        from deltaproof.control.measuring import measured_steps
+        from deltaproof.research.control.measuring import measured_steps
 
         for line in measured_steps(FederationEnv().federation):
             print(line)

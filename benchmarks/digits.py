@@ -21,8 +21,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from transformers import ViTConfig, ViTForImageClassification
 
-from protocol.rows import canonical_row
-from tuning.randomness import SeededFills, normal
+from deltaproof.protocol.evidence.rows import canonical_row
+from deltaproof.tuning.numerics.randomness import SeededFills, normal
 
 __all__ = ["SHIFTS", "digits_model", "digits_rows"]
 
@@ -130,7 +130,7 @@ def _digits() -> tuple[Images, NDArray[np.int64]]:
 
 
 def _pixels(images: Images) -> Tensor:
-    """As `tuning.data` scales them."""
+    """As `deltaproof.tuning.base_models.batches` scales them."""
     return torch.from_numpy(np.ascontiguousarray(images)).float().unsqueeze(1) / 127.5 - 1.0
 
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from eth_account import Account
 from tuning_tasks import ROOT
 
-from deltaproof.chain_node import development_keys
+from deltaproof.chain.local_node import development_keys
 from deltaproof.demo.processes import Supervisor, Worker
-from protocol.rows import canonical_row, write_shard
+from deltaproof.protocol.evidence.rows import canonical_row, write_shard
 
 RESULTS = ROOT / "docs" / "results"
 PATIENCE = 1800.0

@@ -28,11 +28,11 @@ from replay_tasks import table
 from torch import Tensor
 from tuning_tasks import Cells
 
-from protocol.order import BatchOrder
-from tuning.data import make_batch
-from tuning.emulators.layers import layer_of
-from tuning.models import BaseModel, load_base
-from tuning.randomness import SeededFills
+from deltaproof.protocol.draws.order import BatchOrder
+from deltaproof.tuning.base_models.batches import make_batch
+from deltaproof.tuning.base_models.layers import layer_of
+from deltaproof.tuning.base_models.loading import BaseModel, load_base
+from deltaproof.tuning.numerics.randomness import SeededFills
 
 ARM_NAMES = ("FedPEAT 0.27", "FedPEAT 0.14", "FedPEAT 0.07")
 RANDOM = "disclosed parts, random middle"

@@ -25,7 +25,7 @@ from fedpeat_tasks import ARMS, ROOT, TASKS, Arm, Task, weights_bytes
 from replay_tasks import table
 from tuning_tasks import Cells
 
-from protocol.encoding import canonical_json
+from deltaproof.protocol.wire.encoding import canonical_json
 
 CELLS = Path(__file__).with_name("fedpeat_cells.py")
 RESULTS = ROOT / "benchmarks" / "results"

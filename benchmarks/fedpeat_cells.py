@@ -40,7 +40,7 @@ def trainer(task_name: str, arm_name: str, seed: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     spec = task.spec(arm, seed)
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"steps": STEPS})})
-    from tuning.workbench import Workbench
+    from deltaproof.tuning.training.workbench import Workbench
 
     bench = Workbench.from_spec(spec)
     _, shard = next(iter(task.trainers(arm)))
@@ -59,7 +59,7 @@ def trainer(task_name: str, arm_name: str, seed: int) -> dict[str, Any]:
     if arm.method == "full":
         _plain_round(bench, context, shard, lap)
     else:
-        from tuning.training import train_round
+        from deltaproof.tuning.training.recording import train_round
 
         with tempfile.TemporaryDirectory() as folder:
             train_round(bench, context, start, shard, Path(folder) / "round", progress=lap)
@@ -70,12 +70,12 @@ def quality(task_name: str, arm_name: str, seed: int) -> dict[str, Any]:
     """All rounds; the result on held-out rows, in the full model and as trainers see it."""
     import torch
 
-    from tuning.combining import aggregate_thetas
-    from tuning.evaluation import Evaluator
-    from tuning.federation import plugged
-    from tuning.step import run_step, start_state
-    from tuning.training import batch_rows
-    from tuning.workbench import Workbench
+    from deltaproof.tuning.combining.evaluation import Evaluator
+    from deltaproof.tuning.combining.mixing import aggregate_thetas
+    from deltaproof.tuning.training.federation import plugged
+    from deltaproof.tuning.training.recording import batch_rows
+    from deltaproof.tuning.training.step import run_step, start_state
+    from deltaproof.tuning.training.workbench import Workbench
 
     task, arm = _chosen(task_name, arm_name)
     torch.set_num_threads(1)
@@ -110,10 +110,10 @@ def verifier(task_name: str, arm_name: str, seed: int) -> dict[str, Any]:
     """Seconds that a step's replay takes, without and with the float64 part that every third sample has as well."""
     import torch
 
-    from protocol.transcript import serialize_opening
-    from tuning.replay import Judge, ReplayContext
-    from tuning.training import open_steps, train_round
-    from tuning.workbench import Workbench
+    from deltaproof.protocol.evidence.transcript import serialize_opening
+    from deltaproof.replaying.replay import Judge, ReplayContext
+    from deltaproof.tuning.training.recording import open_steps, train_round
+    from deltaproof.tuning.training.workbench import Workbench
 
     task, arm = _chosen(task_name, arm_name)
     torch.set_num_threads(1)
@@ -150,8 +150,8 @@ def _plain_round(bench: Any, context: Any, shard: Any, lap: Any = lambda _: None
     import numpy as np
     import torch
 
-    from tuning.data import make_batch
-    from tuning.loss import loss_sum
+    from deltaproof.tuning.base_models.batches import make_batch
+    from deltaproof.tuning.base_models.loss import loss_sum
 
     spec = bench.spec
     optimizer = torch.optim.Adam(bench.parameters, lr=spec.optimizer.learning_rate)
@@ -168,8 +168,8 @@ def _plain_round(bench: Any, context: Any, shard: Any, lap: Any = lambda _: None
 
 
 def _context(arm: Any, name: str, number: int, seed: int, shard: Any, start: Any) -> Any:
-    from protocol.state import component_root
-    from tuning.step import RoundContext
+    from deltaproof.protocol.evidence.state import component_root
+    from deltaproof.tuning.training.step import RoundContext
 
     # A digest of all of a model's values is left out where nothing is recorded.
     digest = bytes(32) if arm.method == "full" else component_root(start)

@@ -16,15 +16,15 @@ from typing import Any
 
 from lora_rounds import SOURCES, sentiment_rows
 
-from protocol.encoding import canonical_json
-from protocol.federation import Recipe
-from protocol.rows import Shard, canonical_row
-from protocol.spec import ModelSection, TaskSpec
-from protocol.types import Digest32, hex_of
-from tuning.emulators.deriving import FullModel, derive
-from tuning.emulators.layers import layer_list
-from tuning.models import resolve_source, weights_digest
-from tuning.presets import complete_spec
+from deltaproof.protocol.evidence.rows import Shard, canonical_row
+from deltaproof.protocol.terms.federation import Recipe
+from deltaproof.protocol.terms.spec import ModelSection, TaskSpec
+from deltaproof.protocol.types import Digest32, hex_of
+from deltaproof.protocol.wire.encoding import canonical_json
+from deltaproof.tuning.base_models.layers import layer_list
+from deltaproof.tuning.base_models.loading import resolve_source, weights_digest
+from deltaproof.tuning.base_models.presets import complete_spec
+from deltaproof.tuning.emulators.deriving import FullModel, derive
 
 __all__ = ["ARMS", "ROOT", "TASKS", "Arm", "Task", "weights_bytes"]
 

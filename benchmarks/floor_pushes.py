@@ -18,14 +18,14 @@ from forging import Attack, Forgery, Honest, exact_update
 from numpy.typing import NDArray
 from replay_tasks import sentiment_shard
 
+from deltaproof.protocol.evidence.rows import canonical_row
+from deltaproof.protocol.evidence.state import Layout, Vector
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.replaying.drift import STEADY_SHARE
+from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator
+from deltaproof.tuning.training.optimizers import State
+from deltaproof.tuning.training.workbench import Workbench
 from incentives.payouts import PayoutEntry, PayoutTerms, compute_payouts
-from protocol.rows import canonical_row
-from protocol.spec import TaskSpec
-from protocol.state import Layout, Vector
-from tuning.drift import STEADY_SHARE
-from tuning.evaluation import Evaluation, Evaluator
-from tuning.optimizers import State
-from tuning.workbench import Workbench
 
 Wide = NDArray[np.float64]
 Aim = Callable[[State, Wide], Wide]

@@ -12,15 +12,23 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from protocol import merkle
-from protocol.rows import OpenedRow, Shard
-from protocol.state import Vector, component_root
-from protocol.transcript import Record, StepOpening
-from tuning.optimizers import State, clip_scale
-from tuning.replay import Judge, ReplayContext, StepVerdict
-from tuning.step import RoundContext, StepResult, apply_update, final_record, run_step, start_state, state_root
-from tuning.training import batch_rows
-from tuning.workbench import Workbench
+from deltaproof.protocol.evidence.rows import OpenedRow, Shard
+from deltaproof.protocol.evidence.state import Vector, component_root
+from deltaproof.protocol.evidence.transcript import Record, StepOpening
+from deltaproof.protocol.wire import merkle
+from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
+from deltaproof.tuning.training.optimizers import State, clip_scale
+from deltaproof.tuning.training.recording import batch_rows
+from deltaproof.tuning.training.step import (
+    RoundContext,
+    StepResult,
+    apply_update,
+    final_record,
+    run_step,
+    start_state,
+    state_root,
+)
+from deltaproof.tuning.training.workbench import Workbench
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from deltaproof.protocol.outcome.attestation import Attestation, TrainerFinding
+from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Address, Digest32, address
 from incentives.settling import RevealedAttestation, compose_settlement, disagreements
-from protocol.attestation import Attestation, TrainerFinding
-from protocol.settlement import Verdict
-from protocol.spec import TaskSpec
-from protocol.types import Address, Digest32, address
 
 __all__ = ["collusion_table"]
 

@@ -26,11 +26,15 @@ from eth_utils.crypto import keccak
 from py_ecc.optimized_bn128 import optimized_curve as bn
 from web3 import HTTPProvider, Web3
 
-from protocol.bls import POP_DOMAIN, SETTLEMENT_DOMAIN, SecretKey, pop_message
-from protocol.chain.compiled import compiled
-from protocol.commitments import RoundContext, attestation_hash, commitment_hash, validation_commitment
-from protocol.leaftree import LeafTree
-from protocol.settlement import (
+from deltaproof.chain.abi.compiled import compiled
+from deltaproof.protocol.commit.bls import POP_DOMAIN, SETTLEMENT_DOMAIN, SecretKey, pop_message
+from deltaproof.protocol.commit.commitments import (
+    RoundContext,
+    attestation_hash,
+    commitment_hash,
+    validation_commitment,
+)
+from deltaproof.protocol.outcome.settlement import (
     Settlement,
     SettlementLeaf,
     Verdict,
@@ -39,7 +43,8 @@ from protocol.settlement import (
     scores_tree,
     verdicts_digest,
 )
-from protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
+from deltaproof.protocol.wire.leaftree import LeafTree
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 UNIT = 10**18
@@ -658,7 +663,7 @@ def row(what: str, measured: int, aim: int, against: str) -> str:
 
 
 def code_sizes() -> dict[str, int]:
-    folder = REPOSITORY / "protocol/chain/artifacts"
+    folder = REPOSITORY / "deltaproof/chain/artifacts"
     sizes = {}
     for file in folder.glob("*.json"):
         content = json.loads(file.read_text())

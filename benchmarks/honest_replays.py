@@ -30,12 +30,12 @@ from replay_tasks import (
     write_results,
 )
 
-from protocol.spec import TaskSpec
-from protocol.transcript import serialize_opening
-from tuning.drift import DriftSample, judge_drift, noise_steps
-from tuning.replay import Judge, ReplayContext
-from tuning.training import open_steps, train_round
-from tuning.workbench import Workbench
+from deltaproof.protocol.evidence.transcript import serialize_opening
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.replaying.drift import DriftSample, judge_drift, noise_steps
+from deltaproof.replaying.replay import Judge, ReplayContext
+from deltaproof.tuning.training.recording import open_steps, train_round
+from deltaproof.tuning.training.workbench import Workbench
 
 MODES = ("exact", "bounded")
 

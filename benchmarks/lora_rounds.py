@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from protocol.rows import Shard, canonical_row, read_shard
-from protocol.spec import TaskSpec
-from protocol.state import Vector, component_root
-from protocol.types import Digest32
-from tuning.aggregation import LowRankPair, aggregate
-from tuning.low_rank import low_rank_pairs, tensors_of, vector_of
-from tuning.presets import complete_spec
-from tuning.step import RoundContext
-from tuning.training import train_round
-from tuning.workbench import Workbench
+from deltaproof.protocol.evidence.rows import Shard, canonical_row, read_shard
+from deltaproof.protocol.evidence.state import Vector, component_root
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Digest32
+from deltaproof.tuning.base_models.presets import complete_spec
+from deltaproof.tuning.combining.aggregation import LowRankPair, aggregate
+from deltaproof.tuning.methods.low_rank import low_rank_pairs, tensors_of, vector_of
+from deltaproof.tuning.training.recording import train_round
+from deltaproof.tuning.training.step import RoundContext
+from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["SOURCES", "Rounds", "sentiment_rows", "with_flipped_labels"]
 

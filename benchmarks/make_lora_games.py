@@ -22,9 +22,9 @@ import numpy as np
 from games_scoring import NamedGame, TableGame, save
 from lora_rounds import SOURCES, Rounds, sentiment_rows, with_flipped_labels
 
-from protocol.state import Vector
-from tuning.aggregation import mixture_weights
-from tuning.evaluation import Evaluator
+from deltaproof.protocol.evidence.state import Vector
+from deltaproof.tuning.combining.aggregation import mixture_weights
+from deltaproof.tuning.combining.evaluation import Evaluator
 
 GAMES = Path(__file__).resolve().parents[1] / "build" / "benchmarks" / "games"
 BLOCK = 64

@@ -13,18 +13,18 @@ import torch
 import transformers
 from tuning_tasks import DEV, MINILM, ROOT, SMOLLM2, TASKS, Data
 
-from deltaproof.recommend import CANDIDATES, candidate_spec
-from protocol.rows import Shard
-from protocol.spec import TaskSpec
-from protocol.state import component_root
-from protocol.types import Digest32, hex_of
-from tuning.errors import MethodError
-from tuning.evaluation import Evaluator
-from tuning.methods.deliverable import read_tensors, tensors_digest
-from tuning.replay import Judge, ReplayContext
-from tuning.step import RoundContext, run_step, start_state
-from tuning.training import batch_rows, open_steps, train_round
-from tuning.workbench import Workbench
+from deltaproof.protocol.evidence.rows import Shard
+from deltaproof.protocol.evidence.state import component_root
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Digest32, hex_of
+from deltaproof.replaying.replay import Judge, ReplayContext
+from deltaproof.sponsor.recommend import CANDIDATES, candidate_spec
+from deltaproof.tuning.combining.evaluation import Evaluator
+from deltaproof.tuning.errors import MethodError
+from deltaproof.tuning.methods.deliverable import read_tensors, tensors_digest
+from deltaproof.tuning.training.recording import batch_rows, open_steps, train_round
+from deltaproof.tuning.training.step import RoundContext, run_step, start_state
+from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["METHODS", "REPLAYED", "dev_cell", "family", "our_cell", "spec_of", "task_data"]
 

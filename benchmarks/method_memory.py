@@ -18,10 +18,10 @@ from typing import Any
 from method_cells import METHODS, round_of, spec_of, task_data
 from method_rates import rate_of
 
-from tuning.errors import MethodError
-from tuning.step import run_step, start_state
-from tuning.training import batch_rows
-from tuning.workbench import Workbench
+from deltaproof.tuning.errors import MethodError
+from deltaproof.tuning.training.recording import batch_rows
+from deltaproof.tuning.training.step import run_step, start_state
+from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["KINDS", "memory_cell"]
 

@@ -19,8 +19,8 @@ from method_cells import METHODS, dev_cell, task_data
 from plain_loop import plain_cell
 from tuning_tasks import ROOT, Cells, Data
 
-from deltaproof.recommend import CANDIDATES
-from tuning.errors import DivergenceError
+from deltaproof.sponsor.recommend import CANDIDATES
+from deltaproof.tuning.errors import DivergenceError
 
 __all__ = ["FACTORS", "is_chosen", "rate_of"]
 

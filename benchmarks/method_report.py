@@ -14,7 +14,7 @@ from method_rates import FACTORS, is_chosen, rate_of
 from method_results import KINDS, ROWS, Key, Measured, Place, kind_of
 from tuning_tasks import ROOT, TASKS, is_here
 
-from tuning.methods import METHODS as CLASSES
+from deltaproof.tuning.methods import METHODS as CLASSES
 
 __all__ = ["write_report"]
 

@@ -15,14 +15,14 @@ from method_cells import family, spec_of, task_data
 from method_rates import rate_of
 from tuning_tasks import ROOT, Cells, Data
 
-from protocol.rows import Shard
-from protocol.state import Vector, component_root
-from protocol.types import Digest32
-from tuning.combining import aggregate_thetas
-from tuning.evaluation import Evaluator
-from tuning.step import RoundContext, run_step, start_state
-from tuning.training import batch_rows
-from tuning.workbench import Workbench
+from deltaproof.protocol.evidence.rows import Shard
+from deltaproof.protocol.evidence.state import Vector, component_root
+from deltaproof.protocol.types import Digest32
+from deltaproof.tuning.combining.evaluation import Evaluator
+from deltaproof.tuning.combining.mixing import aggregate_thetas
+from deltaproof.tuning.training.recording import batch_rows
+from deltaproof.tuning.training.step import RoundContext, run_step, start_state
+from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["FILE", "PLANS"]
 

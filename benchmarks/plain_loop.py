@@ -17,12 +17,12 @@ from method_cells import STEPS, family, round_of, spec_of
 from torch import Tensor, nn
 from tuning_tasks import Data
 
-from tuning._quiet import quiet
-from tuning.methods import METHODS
-from tuning.methods.base import HEAD_NAMES, PeftMethod
-from tuning.models import resolve_source
-from tuning.training import batch_rows
-from tuning.workbench import Workbench
+from deltaproof.tuning.base_models.loading import resolve_source
+from deltaproof.tuning.base_models.quiet import quiet
+from deltaproof.tuning.methods import METHODS
+from deltaproof.tuning.methods.base import HEAD_NAMES, PeftMethod
+from deltaproof.tuning.training.recording import batch_rows
+from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["PLAIN", "plain_cell"]
 

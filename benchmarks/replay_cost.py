@@ -22,17 +22,17 @@ import torch
 import transformers
 from replay_tasks import MODELS, machine_facts, round_context, sentiment_shard, table, task, write_results
 
-from protocol.rows import Shard
-from protocol.samples import samples_needed
-from protocol.state import component_root
-from protocol.transcript import RECORD_BYTES, serialize_opening
-from tuning.data import make_batch
-from tuning.models import resolve_source
-from tuning.replay import Judge, ReplayContext
-from tuning.step import RoundContext, run_step, start_state
-from tuning.training import batch_rows, open_steps, train_round, transcript_folder
-from tuning.transcript_writer import default_keep_every
-from tuning.workbench import Workbench
+from deltaproof.protocol.draws.samples import samples_needed
+from deltaproof.protocol.evidence.rows import Shard
+from deltaproof.protocol.evidence.state import component_root
+from deltaproof.protocol.evidence.transcript import RECORD_BYTES, serialize_opening
+from deltaproof.replaying.replay import Judge, ReplayContext
+from deltaproof.tuning.base_models.batches import make_batch
+from deltaproof.tuning.base_models.loading import resolve_source
+from deltaproof.tuning.training.recording import batch_rows, open_steps, train_round, transcript_folder
+from deltaproof.tuning.training.step import RoundContext, run_step, start_state
+from deltaproof.tuning.training.transcript_writer import default_keep_every
+from deltaproof.tuning.training.workbench import Workbench
 
 MODEL = "MiniLM-L6"
 LONG_ROUND = 1000

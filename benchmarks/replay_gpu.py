@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from replay_tasks import MODELS, machine_facts, round_context, sentiment_shard, table, task, write_results
 
-from tuning.drift import judge_drift
-from tuning.optimizers import constants_of, constants_table, optimizer_id, slots_of, update
-from tuning.randomness import CounterDropout
-from tuning.replay import Judge, ReplayContext
-from tuning.training import open_steps, train_round
-from tuning.workbench import Workbench
+from deltaproof.replaying.drift import judge_drift
+from deltaproof.replaying.replay import Judge, ReplayContext
+from deltaproof.tuning.numerics.randomness import CounterDropout
+from deltaproof.tuning.training.optimizers import constants_of, constants_table, optimizer_id, slots_of, update
+from deltaproof.tuning.training.recording import open_steps, train_round
+from deltaproof.tuning.training.workbench import Workbench
 
 DEVICES = ("cpu", "cuda")
 

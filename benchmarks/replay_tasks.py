@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from protocol.rows import Shard, canonical_row
-from protocol.spec import TaskSpec
-from protocol.types import Digest32
-from tuning.presets import complete_spec
-from tuning.step import RoundContext
-from tuning.workbench import Workbench
+from deltaproof.protocol.evidence.rows import Shard, canonical_row
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Digest32
+from deltaproof.tuning.base_models.presets import complete_spec
+from deltaproof.tuning.training.step import RoundContext
+from deltaproof.tuning.training.workbench import Workbench
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -89,7 +89,7 @@ def sentiment_shard(kind: str, names: Iterable[str] = ("imdb", "yelp", "amazon")
 
 def round_context(bench: Workbench, shard: Shard, **changes: Any) -> RoundContext:
     """The round that an honest trainer with address 0x0101... is in."""
-    from protocol.state import component_root
+    from deltaproof.protocol.evidence.state import component_root
 
     fields: dict[str, Any] = {
         "task_id": 1,

@@ -25,9 +25,9 @@ from floor_pushes import FILL, PEERS, Scales, Stakes, aims, floor_push, wanderin
 from forging import Attack, Forged, forge
 from replay_tasks import machine_facts, sentiment_shard, table, task, write_results
 
-from tuning.drift import STEADY_SHARE, DriftSample, judge_drift
-from tuning.replay import StepVerdict
-from tuning.workbench import Workbench
+from deltaproof.replaying.drift import STEADY_SHARE, DriftSample, judge_drift
+from deltaproof.replaying.replay import StepVerdict
+from deltaproof.tuning.training.workbench import Workbench
 
 PLANS = {"MiniLM-L6": (8, 1e-2, 24, 14), "SmolLM2-135M": (4, 1e-3, 16, 10)}
 """Batch, learning rate, steps and samples besides the ends."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from digits import digits_model, digits_rows
 
-from protocol.rows import canonical_row
+from deltaproof.protocol.evidence.rows import canonical_row
 
 __all__ = ["DEV", "MINILM", "ROOT", "SMOLLM2", "TASKS", "Cells", "Data", "is_here"]
 

@@ -32,14 +32,14 @@ import torch
 from lora_rounds import SOURCES, Rounds, sentiment_rows
 from make_lora_games import trainers
 
+from deltaproof.protocol.evidence.state import Vector
+from deltaproof.tuning.base_models.batches import make_batch
+from deltaproof.tuning.combining.aggregation import aggregate, mixture_weights
+from deltaproof.tuning.combining.evaluation import Evaluator
+from deltaproof.tuning.methods.low_rank import mergeable_pairs, merging, tensors_of, vector_of, write_mixture
+from deltaproof.tuning.training.workbench import Workbench
 from incentives.unions import Contribution
 from incentives.valuation import value_round
-from protocol.state import Vector
-from tuning.aggregation import aggregate, mixture_weights
-from tuning.data import make_batch
-from tuning.evaluation import Evaluator
-from tuning.low_rank import mergeable_pairs, merging, tensors_of, vector_of, write_mixture
-from tuning.workbench import Workbench
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAYERS, COALITIONS, ROWS, BATCH, GROUP = 10, 200, 512, 64, 4

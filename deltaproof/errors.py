@@ -1,13 +1,147 @@
-"""Errors that end a command.
+"""What can go wrong in normal operation, each with a message that a person can act on.
 
-DeltaproofError      protocol.errors: expected in normal operation, printed without a traceback
-└── UsageError       the command was given something it cannot work with
+    DeltaproofError
+    ├── UsageError              a command was given something it cannot work with
+    ├── SpecError               a task spec is unreadable or wrong
+    ├── EncodingError           bytes are not what the protocol's encoding allows
+    ├── CryptoError             a key, point, signature or proof is malformed or does not verify
+    ├── ArtifactError           something about one artifact of the store (attribute `artifact`)
+    │   ├── ArtifactMissing     it is not there
+    │   ├── ArtifactAltered     it is there, with bytes that do not match what was committed
+    │   ├── ArtifactTooLarge    it exceeds the limit known before the read
+    │   └── StoreUnavailable    the store does not answer, or refuses
+    ├── SigningKeyError         a private key is missing, unreadable or in use
+    └── ChainError              something about the chain or a contract on it
+        ├── ChainUnavailable    no answer from the RPC endpoint
+        ├── WrongChain          the endpoint serves another chain than the one asked for
+        ├── DeploymentError     contracts, artifacts or addresses do not fit together
+        ├── ChainReorganised    a block or receipt that was seen is no longer there
+        └── TransactionError    a transaction was not accepted
+            ├── ContractRevert  the contract refused, with a named error and its arguments
+            ├── InsufficientFunds
+            └── TransactionPending   not mined within the bound; it may still be
+
+Anything else that is raised is a fault of the program.
 """
 
-from protocol.errors import DeltaproofError
+from __future__ import annotations
 
-__all__ = ["UsageError"]
+from collections.abc import Mapping
+
+__all__ = [
+    "ArtifactAltered",
+    "ArtifactError",
+    "ArtifactMissing",
+    "ArtifactTooLarge",
+    "ChainError",
+    "ChainReorganised",
+    "ChainUnavailable",
+    "ContractRevert",
+    "CryptoError",
+    "DeltaproofError",
+    "DeploymentError",
+    "EncodingError",
+    "InsufficientFunds",
+    "SigningKeyError",
+    "SpecError",
+    "StoreUnavailable",
+    "TransactionError",
+    "TransactionPending",
+    "UsageError",
+    "WrongChain",
+]
+
+
+class DeltaproofError(Exception):
+    """Base of every error that is expected in normal operation."""
 
 
 class UsageError(DeltaproofError):
-    """The command was given something it cannot work with; the message says what to do."""
+    """A command was given something it cannot work with; the message says what to do."""
+
+
+class SpecError(DeltaproofError):
+    """A task spec is unreadable or wrong; the message names the key."""
+
+
+class EncodingError(DeltaproofError):
+    """Bytes are not what the protocol's encoding allows."""
+
+
+class CryptoError(DeltaproofError):
+    """A key, point, signature or proof is malformed or does not verify."""
+
+
+class ArtifactError(DeltaproofError):
+    """Something about one artifact of the store; `artifact` is its path relative to the store."""
+
+    def __init__(self, artifact: str, message: str) -> None:
+        super().__init__(f"artifact {artifact}: {message}")
+        self.artifact = artifact
+
+
+class ArtifactMissing(ArtifactError):
+    """The artifact is not in the store."""
+
+
+class ArtifactAltered(ArtifactError):
+    """The artifact's bytes do not match what was committed."""
+
+
+class ArtifactTooLarge(ArtifactError):
+    """The artifact exceeds the limit known before the read."""
+
+
+class StoreUnavailable(ArtifactError):
+    """The store does not answer, or refuses."""
+
+
+class SigningKeyError(DeltaproofError):
+    """A private key is missing, unreadable or in use by another process."""
+
+
+class ChainError(DeltaproofError):
+    """Something about the chain or a contract on it."""
+
+
+class ChainUnavailable(ChainError):
+    """No answer from the RPC endpoint."""
+
+
+class WrongChain(ChainError):
+    """The endpoint serves another chain than the one asked for."""
+
+
+class DeploymentError(ChainError):
+    """Contracts, artifacts or addresses do not fit together."""
+
+
+class ChainReorganised(ChainError):
+    """A block or receipt that was seen is no longer part of the chain."""
+
+
+class TransactionError(ChainError):
+    """A transaction was not accepted."""
+
+
+class ContractRevert(TransactionError):
+    """The contract refused: `name` is its custom error, `arguments` that error's arguments by name."""
+
+    def __init__(self, call: str, name: str, arguments: Mapping[str, object]) -> None:
+        shown = ", ".join(f"{key}={_readable(value)}" for key, value in arguments.items())
+        super().__init__(f"{call} refused by the contract: {name}({shown})")
+        self.call = call
+        self.name = name
+        self.arguments = dict(arguments)
+
+
+class InsufficientFunds(TransactionError):
+    """The sender cannot pay for the transaction."""
+
+
+class TransactionPending(TransactionError):
+    """Not mined within the bound; it may still be mined, so it must not be replaced by another."""
+
+
+def _readable(value: object) -> str:
+    return f"0x{value.hex()}" if isinstance(value, bytes) else str(value)

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deltaproof.protocol.evidence.state import Vector
+from deltaproof.tuning.codecs import Mask
+from deltaproof.tuning.combining.aggregation import Array, mixture_weights
+from deltaproof.tuning.combining.evaluation import Evaluator, RowResults
+from deltaproof.tuning.combining.mixing import aggregate_thetas
+from deltaproof.tuning.training.workbench import Workbench
 from incentives.semivalues import Game
-from protocol.state import Vector
-from tuning.aggregation import Array, mixture_weights
-from tuning.codecs import Mask
-from tuning.combining import aggregate_thetas
-from tuning.evaluation import Evaluator, RowResults
-from tuning.workbench import Workbench
 
 __all__ = ["NANOS", "Bools", "CoalitionLosses", "RecordedGame", "nanos"]
 

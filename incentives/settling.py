@@ -12,11 +12,17 @@ from dataclasses import dataclass
 
 from eth_utils.crypto import keccak
 
+from deltaproof.protocol.outcome.attestation import Attestation, TrainerFinding
+from deltaproof.protocol.outcome.settlement import (
+    SettlementLeaf,
+    SettlementProposal,
+    Verdict,
+    build_settlement,
+    verdicts_digest,
+)
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Address, Digest32, address_bytes
 from incentives.payouts import PayoutEntry, Payouts, PayoutTerms, compute_payouts
-from protocol.attestation import Attestation, TrainerFinding
-from protocol.settlement import SettlementLeaf, SettlementProposal, Verdict, build_settlement, verdicts_digest
-from protocol.spec import TaskSpec
-from protocol.types import Address, Digest32, address_bytes
 
 __all__ = ["Disagreement", "RevealedAttestation", "compose_settlement", "disagreements", "payouts_of"]
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tuning.aggregation import Array, LowRankPair, Tensors, module_grams
+from deltaproof.tuning.combining.aggregation import Array, LowRankPair, Tensors, module_grams
 
 __all__ = ["COPY_DISCOUNT_BPS", "copies", "similarities"]
 

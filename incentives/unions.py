@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from protocol.spec import TaskSpec
-from protocol.state import Vector
-from protocol.types import Digest32
-from tuning.codecs import Mask
-from tuning.combining import aggregate_thetas, masks_of
-from tuning.workbench import Workbench
+from deltaproof.protocol.evidence.state import Vector
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Digest32
+from deltaproof.tuning.codecs import Mask
+from deltaproof.tuning.combining.mixing import aggregate_thetas, masks_of
+from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["Contribution", "aggregate_contributions", "data_unions", "named_root", "row_weights", "share_of", "united"]
 

@@ -22,16 +22,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deltaproof.protocol.evidence.state import Vector
+from deltaproof.protocol.terms.spec import ScoringSection
+from deltaproof.tuning.combining.aggregation import Array
+from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator
+from deltaproof.tuning.combining.mixing import masks_of, members_of
+from deltaproof.tuning.training.workbench import Workbench
 from incentives._coalitions import NANOS, Bools, CoalitionLosses, RecordedGame, nanos
 from incentives.semivalues import Estimate, Game, GameError, Mapper, estimate
 from incentives.similarity import COPY_DISCOUNT_BPS, copies, similarities
 from incentives.unions import Contribution, aggregate_contributions, data_unions, row_weights, share_of, united
-from protocol.spec import ScoringSection
-from protocol.state import Vector
-from tuning.aggregation import Array
-from tuning.combining import masks_of, members_of
-from tuning.evaluation import Evaluation, Evaluator
-from tuning.workbench import Workbench
 
 __all__ = [
     "RoundValuation",
@@ -93,7 +93,7 @@ def value_round(
     """Value a round's accepted contributions by the task's rules.
 
     Args:
-        bench: the task's model; float32 is enough (see `tuning.evaluation`).
+        bench: the task's model; float32 is enough (see `deltaproof.tuning.combining.evaluation`).
         start: the round's starting adapter, shape (P,).
         contributions: in leaf order; may be none.
         validation_rows: canonical rows of the round's revealed validation set.

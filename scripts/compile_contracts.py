@@ -1,4 +1,4 @@
-"""Compile ``contracts/**/*.sol`` into ``protocol/chain/artifacts/<Contract>.json``.
+"""Compile ``contracts/**/*.sol`` into ``deltaproof/chain/artifacts/<Contract>.json``.
 
 The product talks to the chain through web3.py and needs no Solidity tool at run time: it reads these files. Compiler
 settings come from ``brownie-config.yaml``, so that tests, deployments and the product agree on the bytecode.
@@ -23,7 +23,7 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCES = REPOSITORY / "contracts"
-ARTIFACTS = REPOSITORY / "protocol" / "chain" / "artifacts"
+ARTIFACTS = REPOSITORY / "deltaproof" / "chain" / "artifacts"
 COMPILER = REPOSITORY / "scripts" / "solc" / "solc-v0.8.37"
 STAMP = REPOSITORY / "build" / "stamps" / "contracts.sha256"
 CODE_SIZE_LIMIT_BYTES = 24_576  # EIP-170

@@ -15,18 +15,46 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-# Each package with the packages, or single modules, of ours that it may import.
+# Each room with the rooms, or single modules, of ours that it may import; the longest name that fits a module is its
+# room. Arrows point one way: a room stands below everything that it imports (a test draws the graph).
+BASE = {"deltaproof.errors", "deltaproof.reporting"}
+VOCABULARY = BASE | {"deltaproof.protocol"}
+TUNING = VOCABULARY | {"deltaproof.store", "deltaproof.tuning"}
+ROLE = TUNING | {"deltaproof.chain"}
 MAY_IMPORT = {
-    "protocol": set(),
-    "tuning": {"protocol"},
-    "incentives": {"protocol", "tuning"},
-    "trainer": {"protocol", "tuning"},
-    "verifier": {"protocol", "tuning", "incentives"},
+    "deltaproof.errors": set(),
+    "deltaproof.reporting": set(),
+    "deltaproof.protocol": VOCABULARY,
+    "deltaproof.store": VOCABULARY,
+    "deltaproof.chain": VOCABULARY | {"deltaproof.store"},
+    # Nothing that computes knows the chain.
+    "deltaproof.tuning": TUNING,
+    "deltaproof.replaying": TUNING,
+    "incentives": TUNING,
+    "trainer": ROLE,
+    "verifier": ROLE | {"deltaproof.replaying", "incentives"},
+    "deltaproof.sponsor": ROLE | {"incentives"},
     # Read-only, and independent of those it audits: it applies the rules a verifier judges and scores by, but has no
-    # part in anybody's working life (the test after next holds these two modules to that).
-    "auditor": {"protocol", "tuning", "incentives", "verifier.judging", "verifier.scoring"},
-    "deltaproof": {"protocol", "tuning", "incentives", "trainer", "verifier", "auditor"},
+    # part in anybody's working life.
+    "deltaproof.auditor": ROLE | {"deltaproof.replaying", "incentives"},
+    "deltaproof.pages": ROLE | {"deltaproof.auditor", "incentives"},
+    "deltaproof.research": TUNING,
+    "deltaproof.demo": ROLE | {"trainer"},
+    "deltaproof.cli": {"deltaproof", "incentives", "trainer", "verifier"},
+    "deltaproof.__main__": {"deltaproof.cli"},
+    "deltaproof": set(),
 }
+# Inside a large room, its sub-rooms from the ground up: each may import those before it.
+FLOORS = {
+    "deltaproof.protocol": ["types", "wire", "draws", "evidence", "commit", "terms", "outcome"],
+    "deltaproof.chain": ["abi", "rpc", "events", "contracts", ""],
+    "deltaproof.tuning": [
+        "errors", "numerics", "codecs", "base_models", "emulators", "methods", "training", "combining", "control",
+    ],
+    "deltaproof.auditor": ["index", "facts", "audit", ""],
+}  # fmt: skip
+# Only these may import what makes no part of a participant's work.
+MAY_IMPORT_RESEARCH = {"deltaproof.research", "deltaproof.cli.control"}
 # Code that the product must never need.
 NOT_PRODUCT = {"tests", "scripts", "benchmarks"}
 BROWNIE_BELONGS_TO = ("scripts/", "tests/contracts/")
@@ -71,27 +99,87 @@ def relative(path: Path) -> str:
     return path.relative_to(REPOSITORY).as_posix()
 
 
-@pytest.mark.parametrize("package", sorted(MAY_IMPORT))
-def test_package_imports_only_what_architecture_allows(package: str) -> None:
-    files = tracked(f"{package}/*.py")
-    assert files, f"no Python file under {package}/"
-    ours = {*MAY_IMPORT, *NOT_PRODUCT}
-    allowed = {package, *MAY_IMPORT[package]}
+def room_of(module: str) -> str:
+    return max((room for room in MAY_IMPORT if within(module, [room])), key=len)
+
+
+def module_of(path: Path) -> str:
+    return path.relative_to(REPOSITORY).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+
+
+def product_files() -> list[Path]:
+    return [file for top in ("deltaproof", "incentives", "trainer", "verifier") for file in tracked(f"{top}/*.py")]
+
+
+def of_ours(path: Path) -> set[str]:
+    tops = {room.partition(".")[0] for room in MAY_IMPORT} | NOT_PRODUCT
+    return {module for module in imported_modules(path) if within(module, tops)}
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_room_imports_only_what_architecture_allows(room: str) -> None:
+    files = [file for file in product_files() if room_of(module_of(file)) == room]
+    assert files, f"no Python file in {room}"
+    allowed = {room, *MAY_IMPORT[room]} if room != "deltaproof" else set()
     found = {
-        relative(file): wrong
-        for file in files
-        if (wrong := sorted(m for m in imported_modules(file) if within(m, ours) and not within(m, allowed)))
+        relative(file): wrong for file in files if (wrong := sorted(m for m in of_ours(file) if not within(m, allowed)))
     }
     assert not found
 
 
-@pytest.mark.parametrize("module", sorted(m for m in MAY_IMPORT["auditor"] if "." in m))
-def test_rules_that_the_auditor_shares_act_on_nothing(module: str) -> None:
-    file = REPOSITORY.joinpath(*module.split(".")).with_suffix(".py")
-    modules = imported_modules(file)
-    assert "protocol.types" in modules, "this test looks at the wrong file"
-    # Neither the chain, where one acts, nor the other modules of the package, which do.
-    assert not [m for m in modules if within(m, {"protocol.chain", "verifier"})]
+@pytest.mark.parametrize("room", sorted(FLOORS))
+def test_floors_of_a_room_import_only_those_below(room: str) -> None:
+    floors = FLOORS[room]
+
+    def floor_of(module: str) -> int:
+        part = module.removeprefix(f"{room}.").partition(".")[0]
+        return floors.index(part) if part in floors else floors.index("")
+
+    found = {}
+    for file in (f for f in product_files() if within(module_of(f), [room]) and module_of(f) != room):
+        own = floor_of(module_of(file))
+        above = [m for m in of_ours(file) if within(m, [room]) and m != room and floor_of(m) > own]
+        if above:
+            found[relative(file)] = sorted(above)
+    assert not found
+
+
+def test_research_is_imported_only_by_its_own_commands() -> None:
+    users = {module_of(f) for f in product_files() if any(within(m, {"deltaproof.research"}) for m in of_ours(f))}
+    assert not {user for user in users if not within(user, MAY_IMPORT_RESEARCH)}
+
+
+def test_imports_of_modules_form_no_circle() -> None:
+    """Imports inside functions count, too: they only hide a circle."""
+    files = {module_of(file): file for file in product_files()}
+    graph = {}
+    for module, file in files.items():
+        targets = (max((name for name in files if within(m, [name])), key=len, default="") for m in of_ours(file))
+        graph[module] = {target for target in targets if target and target != module}
+    assert not circle_in(graph)
+
+
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    """One circle of a directed graph as the names along it, or nothing."""
+    done: set[str] = set()
+
+    def walk(node: str, path: list[str]) -> list[str]:
+        if node in path:
+            return [*path[path.index(node) :], node]
+        if node in done:
+            return []
+        for target in sorted(graph[node]):
+            if circle := walk(target, [*path, node]):
+                return circle
+        done.add(node)
+        return []
+
+    return next((circle for node in sorted(graph) if (circle := walk(node, []))), [])
+
+
+def test_circle_is_found_in_a_graph_with_one() -> None:
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert not circle_in({"a": {"b", "c"}, "b": {"c"}, "c": set()})
 
 
 def test_brownie_is_imported_only_by_scripts_and_contract_tests() -> None:
@@ -102,7 +190,11 @@ def test_brownie_is_imported_only_by_scripts_and_contract_tests() -> None:
 
 def test_every_package_of_ours_is_declared() -> None:
     packages = {file.parent.name for file in tracked("*/__init__.py") if file.parent.parent == REPOSITORY}
-    assert packages - NOT_PRODUCT == set(MAY_IMPORT)
+    assert packages - NOT_PRODUCT == {room.partition(".")[0] for room in MAY_IMPORT}
+
+
+def test_every_folder_with_code_is_a_package() -> None:
+    assert not {relative(file.parent) for file in product_files() if not (file.parent / "__init__.py").is_file()}
 
 
 def test_every_imported_distribution_is_declared() -> None:
@@ -111,10 +203,9 @@ def test_every_imported_distribution_is_declared() -> None:
     declared = {canonical(re.split(r"[\[><=]", requirement)[0]) for requirement in requirements}
     distributions = packages_distributions()
     undeclared = {}
-    for file in (f for package in MAY_IMPORT for f in tracked(f"{package}/*.py")):
-        tops = (
-            {module.partition(".")[0] for module in imported_modules(file)} - sys.stdlib_module_names - set(MAY_IMPORT)
-        )
+    ours = {room.partition(".")[0] for room in MAY_IMPORT}
+    for file in product_files():
+        tops = {module.partition(".")[0] for module in imported_modules(file)} - sys.stdlib_module_names - ours
         if wrong := [top for top in tops if not declared & {canonical(d) for d in distributions.get(top, [top])}]:
             undeclared[relative(file)] = wrong
     assert not undeclared

@@ -13,14 +13,14 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from protocol import merkle
-from protocol.rows import Shard
-from protocol.state import Vector, component_root
-from protocol.transcript import Record, StepOpening
-from tuning.optimizers import State, clip_scale
-from tuning.step import RoundContext, apply_update, final_record, run_step, start_state, state_root
-from tuning.training import Progress, TrainedRound, batch_rows, open_steps, train_round
-from tuning.workbench import Workbench
+from deltaproof.protocol.evidence.rows import Shard
+from deltaproof.protocol.evidence.state import Vector, component_root
+from deltaproof.protocol.evidence.transcript import Record, StepOpening
+from deltaproof.protocol.wire import merkle
+from deltaproof.tuning.training.optimizers import State, clip_scale
+from deltaproof.tuning.training.recording import Progress, TrainedRound, batch_rows, open_steps, train_round
+from deltaproof.tuning.training.step import RoundContext, apply_update, final_record, run_step, start_state, state_root
+from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["CONDUCTS", "Conduct", "Honest", "RoundWork", "SkipHalf"]
 

@@ -9,41 +9,41 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from protocol.chain import Gateway
-from protocol.chain.enums import Outcome, Phase, Role
-from protocol.chain.memory import memory_root
-from protocol.chain.money import Money
-from protocol.chain.participation import (
+from deltaproof.chain import Gateway
+from deltaproof.chain.abi.enums import Outcome, Phase, Role
+from deltaproof.chain.abi.structs import RevealData, TrainerEnrolment
+from deltaproof.chain.contracts.tasks import task_params
+from deltaproof.chain.contracts.vault import Claim
+from deltaproof.chain.memory import memory_root
+from deltaproof.chain.money import Money
+from deltaproof.chain.participation import (
     attempt,
     lock_stake,
     quorum_members,
     read_task,
     settled_leaves,
 )
-from protocol.chain.structs import RevealData, TrainerEnrolment
-from protocol.chain.tasklog import TaskLog
-from protocol.chain.tasks import task_params
-from protocol.chain.vault import Claim
-from protocol.commitments import commitment_hash
-from protocol.errors import ChainError
-from protocol.reporting import Reporter
-from protocol.rows import PUBLIC_SALTS, Shard
-from protocol.samples import draw_samples
-from protocol.secrets import HomeSecret
-from protocol.settlement import Verdict, leaves_tree
-from protocol.spec import DataSection
-from protocol.state import Vector
-from protocol.store import ArtifactStore, open_store
-from protocol.transcript import Record
-from protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
+from deltaproof.chain.tasklog import TaskLog
+from deltaproof.errors import ChainError
+from deltaproof.protocol.commit.commitments import commitment_hash
+from deltaproof.protocol.commit.secrets import HomeSecret
+from deltaproof.protocol.draws.samples import draw_samples
+from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
+from deltaproof.protocol.evidence.state import Vector
+from deltaproof.protocol.evidence.transcript import Record
+from deltaproof.protocol.outcome.settlement import Verdict, leaves_tree
+from deltaproof.protocol.terms.spec import DataSection
+from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
+from deltaproof.reporting import Reporter
+from deltaproof.store import ArtifactStore, open_store
+from deltaproof.tuning.codecs import EncodedDelta
+from deltaproof.tuning.emulators.fetching import fetch_emulators
+from deltaproof.tuning.training.federation import as_held_by
+from deltaproof.tuning.training.optimizers import constants_root
+from deltaproof.tuning.training.recording import TrainedRound
+from deltaproof.tuning.training.step import RoundContext
+from deltaproof.tuning.training.workbench import Workbench
 from trainer.conduct import Conduct, RoundWork
-from tuning.codecs import EncodedDelta
-from tuning.emulators.fetching import fetch_emulators
-from tuning.federation import as_held_by
-from tuning.optimizers import constants_root
-from tuning.step import RoundContext
-from tuning.training import TrainedRound
-from tuning.workbench import Workbench
 
 __all__ = ["Trainer"]
 

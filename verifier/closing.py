@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from protocol.chain import Gateway
-from protocol.chain.enums import Outcome
-from protocol.chain.money import Money
-from protocol.chain.participation import attempt, quorum_members, settled_leaves
-from protocol.chain.pools import ClaimableFees
-from protocol.chain.structs import RoundView
-from protocol.reporting import Reporter
-from protocol.settlement import Verdict, leaves_tree
-from protocol.store import ArtifactStore
-from protocol.types import RoundIndex, TaskId
+from deltaproof.chain import Gateway
+from deltaproof.chain.abi.enums import Outcome
+from deltaproof.chain.abi.structs import RoundView
+from deltaproof.chain.contracts.pools import ClaimableFees
+from deltaproof.chain.money import Money
+from deltaproof.chain.participation import attempt, quorum_members, settled_leaves
+from deltaproof.protocol.outcome.settlement import Verdict, leaves_tree
+from deltaproof.protocol.types import RoundIndex, TaskId
+from deltaproof.reporting import Reporter
+from deltaproof.store import ArtifactStore
 
 __all__ = ["close_round"]
 

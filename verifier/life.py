@@ -10,30 +10,31 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from deltaproof.chain import Gateway
+from deltaproof.chain.abi.enums import AttestationState, Phase, Role
+from deltaproof.chain.abi.structs import RoundView
+from deltaproof.chain.memory import memory_root
+from deltaproof.chain.money import Money
+from deltaproof.chain.participation import attempt, lock_stake, move_on, quorum_members, read_task
+from deltaproof.chain.tasklog import TaskLog
+from deltaproof.protocol.commit.bls import SecretKey
+from deltaproof.protocol.commit.commitments import attestation_hash
+from deltaproof.protocol.commit.secrets import HomeSecret
+from deltaproof.protocol.draws.samples import draw_samples
+from deltaproof.protocol.outcome.attestation import Attestation
+from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
+from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
+from deltaproof.replaying.judges import Judges
+from deltaproof.replaying.judging import Judgement, RoundFacts, Submission, judge_submission
+from deltaproof.replaying.replay import StepVerdict
+from deltaproof.reporting import Reporter
+from deltaproof.store import ArtifactStore
+from deltaproof.tuning.emulators.fetching import fetch_emulators
+from deltaproof.tuning.training.federation import scoring_bench
+from incentives.scoring import RoundScores, score_round
 from incentives.unions import Contribution, named_root
-from protocol.attestation import Attestation
-from protocol.bls import SecretKey
-from protocol.chain import Gateway
-from protocol.chain.enums import AttestationState, Phase, Role
-from protocol.chain.memory import memory_root
-from protocol.chain.money import Money
-from protocol.chain.participation import attempt, lock_stake, move_on, quorum_members, read_task
-from protocol.chain.structs import RoundView
-from protocol.chain.tasklog import TaskLog
-from protocol.commitments import attestation_hash
-from protocol.reporting import Reporter
-from protocol.samples import draw_samples
-from protocol.secrets import HomeSecret
-from protocol.settlement import SettlementProposal, scores_tree, verdicts_digest
-from protocol.store import ArtifactStore
-from protocol.types import Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
-from tuning.emulators.fetching import fetch_emulators
-from tuning.federation import Judges, scoring_bench
-from tuning.replay import StepVerdict
 from verifier.closing import close_round
-from verifier.judging import Judgement, RoundFacts, Submission, judge_submission
 from verifier.quorum import QuorumDesk
-from verifier.scoring import RoundScores, score_round
 
 __all__ = ["Verifier"]
 

@@ -6,9 +6,13 @@ never signs two in a round.
 
 from __future__ import annotations
 
-from incentives.settling import RevealedAttestation, compose_settlement, disagreements
-from protocol.attestation import Attestation
-from protocol.bls import (
+from deltaproof.chain import Gateway
+from deltaproof.chain.abi.structs import G1Point, G2Point, QuorumProof
+from deltaproof.chain.events.participants import AttestationRevealed
+from deltaproof.chain.participation import quorum_members
+from deltaproof.chain.tasklog import TaskLog
+from deltaproof.errors import ArtifactError, ArtifactMissing, ChainError, StoreUnavailable
+from deltaproof.protocol.commit.bls import (
     SETTLEMENT_DOMAIN,
     PublicKey,
     SecretKey,
@@ -17,18 +21,14 @@ from protocol.bls import (
     aggregate_signatures,
     verify,
 )
-from protocol.chain import Gateway
-from protocol.chain.events.participants import AttestationRevealed
-from protocol.chain.participation import quorum_members
-from protocol.chain.structs import G1Point, G2Point, QuorumProof
-from protocol.chain.tasklog import TaskLog
-from protocol.errors import ArtifactError, ArtifactMissing, ChainError, StoreUnavailable
-from protocol.reporting import Reporter
-from protocol.settlement import SettlementProposal, scores_tree, verdicts_digest
-from protocol.spec import TaskSpec
-from protocol.store import ArtifactStore
-from protocol.types import Address, Digest32, RoundIndex, TaskId
-from verifier.scoring import same_adapter
+from deltaproof.protocol.outcome.attestation import Attestation
+from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
+from deltaproof.reporting import Reporter
+from deltaproof.store import ArtifactStore
+from incentives.scoring import same_adapter
+from incentives.settling import RevealedAttestation, compose_settlement, disagreements
 
 __all__ = ["QuorumDesk"]
 

@@ -6,7 +6,7 @@ import {RevealData, Settlement} from "../interfaces/Types.sol";
 /// @title What is sealed and what is signed
 /// @notice Every hash names its type, the chain, the contract, the task, the round and the sender, so that it can be
 /// opened nowhere else and by nobody else: a copied commitment is worthless to the copier. Python twin:
-/// protocol/commitments.py; shared vectors: tests/vectors/commitments.json.
+/// deltaproof/protocol/commit/commitments.py; shared vectors: tests/vectors/commitments.json.
 library Commitments {
     bytes32 internal constant COMMITMENT_TYPEHASH = keccak256(
         "Commitment(uint256 chainId,address tasks,uint64 taskId,uint32 round,address trainer,bytes32 deltaDigest,bytes32 transcriptRoot,bytes32 salt)"

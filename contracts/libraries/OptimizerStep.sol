@@ -5,7 +5,7 @@ import {Optimizer} from "../interfaces/Types.sol";
 import {Float32} from "./Float32.sol";
 
 /// @title One element's optimiser update, bit for bit as float32 hardware computes it
-/// @notice docs/protocol.md, section 2; Python twin: tuning/optimizers.py. All values are float32 bit patterns. One
+/// @notice docs/protocol.md, section 2; Python twin: deltaproof/tuning/training/optimizers.py. All values are float32 bit patterns. One
 /// rounding per operation, in this order; shared vectors: tests/vectors/optimizer_steps.json.
 library OptimizerStep {
     using Float32 for uint256;

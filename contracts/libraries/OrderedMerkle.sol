@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @title The ordered SHA-256 Merkle tree of docs/protocol.md, section 1
-/// @notice Depth ceil(log2(n)) over n leaves, missing leaves are zero. Python twin: protocol/merkle.py.
+/// @notice Depth ceil(log2(n)) over n leaves, missing leaves are zero. Python twin: deltaproof/protocol/wire/merkle.py.
 /// @dev Attack stopped by the prefixes: a node of one kind shown as another. Attack stopped by the exact depth: a tree of
 /// another shape with the same root.
 library OrderedMerkle {

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {ScoreLeaf, SettlementLeaf} from "../interfaces/Types.sol";
 
 /// @title Trees in OpenZeppelin's form: sorted pairs of Keccak-256, leaves hashed twice
-/// @dev Attack stopped by the double hash: an inner node (64 bytes) shown as a leaf. Python twin: protocol/leaftree.py.
+/// @dev Attack stopped by the double hash: an inner node (64 bytes) shown as a leaf. Python twin: deltaproof/protocol/wire/leaftree.py.
 library SettlementTree {
     function hash(SettlementLeaf memory leaf) internal pure returns (bytes32) {
         return keccak256(bytes.concat(keccak256(abi.encode(leaf))));

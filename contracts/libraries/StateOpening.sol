@@ -5,7 +5,7 @@ import {Component} from "../interfaces/Types.sol";
 import {OrderedMerkle} from "./OrderedMerkle.sol";
 
 /// @title Records of a transcript and chunks of the vectors that they commit to
-/// @notice Layout of docs/protocol.md, section 2. Python twins: protocol/transcript.py and protocol/state.py.
+/// @notice Layout of docs/protocol.md, section 2. Python twins: deltaproof/protocol/evidence/transcript.py and deltaproof/protocol/evidence/state.py.
 library StateOpening {
     uint256 internal constant RECORD_BYTES = 112;
     uint256 internal constant CHUNK_BYTES = 1024;

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from deltaproof.cli import audit, chain, control, demo, methods, roles, task
-from protocol.errors import DeltaproofError
+from deltaproof.errors import DeltaproofError
 
 __all__ = ["app", "main"]
 
@@ -62,7 +62,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        app()
+        app(prog_name="deltaproof")
     except DeltaproofError as error:
         _fail(str(error), 1)
     except _Interrupted:

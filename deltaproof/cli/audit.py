@@ -17,7 +17,7 @@ from deltaproof.cli.connect import parse_address
 from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
-    from auditor.auditing import AuditSource
+    from deltaproof.auditor.auditing import AuditSource
 
 __all__ = ["audit", "explain", "export", "history", "index", "report", "serve"]
 
@@ -72,10 +72,10 @@ def index(
 
     A chain that was reorganised is noticed and rolled back to the fork. Building the index anew gives the same rows.
     """
-    from auditor.index.follower import Follower
-    from auditor.index.reader import Index
-    from auditor.index.rpc import Rpc
-    from auditor.index.schema import open_database
+    from deltaproof.auditor.index.follower import Follower
+    from deltaproof.auditor.index.reader import Index
+    from deltaproof.auditor.index.rpc import Rpc
+    from deltaproof.auditor.index.schema import open_database
     from deltaproof.pages.metrics import IndexMetrics
 
     engine = open_database(database)
@@ -131,11 +131,11 @@ def history(
 
     Scores are nano-nats of held-out loss improvement with their standard errors, amounts are in smallest units.
     """
-    from auditor.history import Historian
-    from auditor.index.rpc import Rpc
-    from auditor.session import open_index
+    from deltaproof.auditor.history import Historian
+    from deltaproof.auditor.index.rpc import Rpc
+    from deltaproof.auditor.session import open_index
     from deltaproof.pages.tables import write_csv, write_parquet
-    from protocol.store import open_store
+    from deltaproof.store import open_store
 
     found, _ = open_index(Rpc(rpc), parse_address(contract, "--contract"), database)
     historian = Historian(found, open_store(store) if store else None)
@@ -194,14 +194,14 @@ def audit(
 
     Each check passes, fails, or cannot be made (and why). A failure names transaction, artifact and both values.
     """
-    from auditor.audit.case import AuditOptions
-    from auditor.audit.check import Status
-    from auditor.audit.journal import Journal
-    from auditor.audit.parallel import Origin, ProcessPool
-    from auditor.audit.run import Pool, one_process
-    from auditor.auditing import run_audit
-    from protocol.chain import load_account
-    from protocol.types import digest32
+    from deltaproof.auditor.audit.case import AuditOptions
+    from deltaproof.auditor.audit.check import Status
+    from deltaproof.auditor.audit.journal import Journal
+    from deltaproof.auditor.audit.parallel import Origin, ProcessPool
+    from deltaproof.auditor.audit.run import Pool, one_process
+    from deltaproof.auditor.auditing import run_audit
+    from deltaproof.chain import load_account
+    from deltaproof.protocol.types import digest32
 
     if workers > 1 and database == "sqlite://":
         raise UsageError("--workers needs an --index that other processes can open")
@@ -308,10 +308,10 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write one round as one file: chain facts with proofs and all artifacts. `deltaproof audit --bundle` checks it."""
-    from auditor.bundle import export_round
-    from auditor.index.rpc import Rpc
-    from auditor.session import open_index
-    from protocol.store.backend import open_backend
+    from deltaproof.auditor.bundle import export_round
+    from deltaproof.auditor.index.rpc import Rpc
+    from deltaproof.auditor.session import open_index
+    from deltaproof.store.backend import open_backend
 
     endpoint = Rpc(rpc)
     found, _ = open_index(endpoint, parse_address(contract, "--contract"), database)
@@ -333,10 +333,10 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Why a trainer got what it got in a round, number by number."""
-    from auditor.explain import explain as explained
-    from auditor.index.rpc import Rpc
-    from auditor.session import open_index
-    from protocol.store import open_store
+    from deltaproof.auditor.explain import explain as explained
+    from deltaproof.auditor.index.rpc import Rpc
+    from deltaproof.auditor.session import open_index
+    from deltaproof.store import open_store
 
     found, _ = open_index(Rpc(rpc), parse_address(contract, "--contract"), database)
     told = explained(found, open_store(store), task, round_, parse_address(trainer, "TRAINER"))
@@ -354,8 +354,8 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Audit, and write everything as one HTML page that needs no server and asks nobody."""
-    from auditor.audit.case import AuditOptions
-    from auditor.auditing import run_audit
+    from deltaproof.auditor.audit.case import AuditOptions
+    from deltaproof.auditor.auditing import run_audit
     from deltaproof.pages.data import PageData, by_round
     from deltaproof.pages.render import render
 
@@ -385,12 +385,12 @@ def serve(
     """Serve the pages live: tasks, rounds with every check, participants, disputes. `/health` and `/metrics`, too."""
     import uvicorn
 
-    from auditor.index.reader import Index
-    from auditor.index.rpc import Rpc
-    from auditor.session import opened_follower
+    from deltaproof.auditor.index.reader import Index
+    from deltaproof.auditor.index.rpc import Rpc
+    from deltaproof.auditor.session import opened_follower
     from deltaproof.pages.data import PageData
     from deltaproof.pages.serve import LiveIndex, create_app
-    from protocol.store import open_store
+    from deltaproof.store import open_store
 
     endpoint = Rpc(rpc)
     follower, engine = opened_follower(endpoint, parse_address(contract, "--contract"), database)
@@ -406,11 +406,11 @@ def serve(
 def _source(
     rpc: str | None, contract: str | None, store: str | None, bundle: Path | None, database: str, witness: str | None
 ) -> AuditSource:
-    from auditor.auditing import AuditSource
-    from auditor.bundle import Bundle
-    from auditor.index.rpc import Rpc
-    from auditor.session import open_index
-    from protocol.store import open_store
+    from deltaproof.auditor.auditing import AuditSource
+    from deltaproof.auditor.bundle import Bundle
+    from deltaproof.auditor.index.rpc import Rpc
+    from deltaproof.auditor.session import open_index
+    from deltaproof.store import open_store
 
     second = Rpc(witness) if witness else None
     if bundle is not None:

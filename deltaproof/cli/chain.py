@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from deltaproof.chain_node import start_node
+from deltaproof.chain import DeployParams, TransactionSender, connect, deploy_all, load_account
+from deltaproof.chain.local_node import start_node
 from deltaproof.cli.common import ContractOption, JsonOption, KeyOption, RpcOption, console, show_result
 from deltaproof.cli.connect import open_gateway, parse_address
-from deltaproof.reporting import reporter
-from protocol.chain import DeployParams, TransactionSender, connect, deploy_all, load_account
-from protocol.types import TokenAmount, address
+from deltaproof.cli.reporting import reporter
+from deltaproof.protocol.types import TokenAmount, address
 
 __all__ = ["app", "deploy", "faucet"]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from deltaproof.errors import UsageError
-from protocol.chain import Deployment, Gateway, TransactionSender, connect, load_account
-from protocol.errors import EncodingError
-from protocol.types import Address, address
+from deltaproof.chain import Deployment, Gateway, TransactionSender, connect, load_account
+from deltaproof.errors import EncodingError, UsageError
+from deltaproof.protocol.types import Address, address
 
 __all__ = ["open_gateway", "parse_address", "read_only_gateway"]
 

@@ -12,9 +12,9 @@ import typer
 from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, TaskOption, show_result
 
 if TYPE_CHECKING:
-    from deltaproof.control.environment import FederationEnv
-    from deltaproof.control.evaluating import Ranked
-    from protocol.control import Action
+    from deltaproof.protocol.terms.control import Action
+    from deltaproof.research.control.environment import FederationEnv
+    from deltaproof.research.control.evaluating import Ranked
 
 __all__ = ["app"]
 
@@ -47,10 +47,10 @@ def train(
     the network that it is read from; the command says on how many observations it does. With --json progress lines go
     to stderr, the result to stdout.
     """
-    from deltaproof.control.environment import trace_seed
-    from deltaproof.control.evaluating import play_episode
-    from deltaproof.control.training import Plan, agreement, frozen
-    from deltaproof.control.training import train as train_agent
+    from deltaproof.research.control.environment import trace_seed
+    from deltaproof.research.control.evaluating import play_episode
+    from deltaproof.research.control.training import Plan, agreement, frozen
+    from deltaproof.research.control.training import train as train_agent
 
     env = _environment()
     best = _ranking(env, folder, fixed_traces)[0]
@@ -94,9 +94,9 @@ def evaluate(
     Fixed policies are chosen on training traces: the ranking is kept in fixed.json beside the policy. Intervals are
     95 % bootstrap intervals over traces; differences are paired.
     """
-    from deltaproof.control.environment import trace_seed
-    from deltaproof.control.evaluating import mean_interval, play_episode
-    from tuning.control.policy import FixedPolicy, Policy, RandomPolicy, load_policy
+    from deltaproof.research.control.environment import trace_seed
+    from deltaproof.research.control.evaluating import mean_interval, play_episode
+    from deltaproof.tuning.control.policy import FixedPolicy, Policy, RandomPolicy, load_policy
 
     agent = load_policy(policy.read_bytes())
     env = _environment()
@@ -134,9 +134,9 @@ def next_step(
 ) -> None:  # fmt: skip
     """What the draft of the next step says of this one: progress as settled on chain, and the adapter to start from."""
     from deltaproof.cli.connect import read_only_gateway
-    from deltaproof.control.chaining import next_step as progress_of
-    from protocol.store import open_store
-    from protocol.types import TaskId
+    from deltaproof.protocol.types import TaskId
+    from deltaproof.sponsor.control_steps import next_step as progress_of
+    from deltaproof.store import open_store
 
     found = progress_of(read_only_gateway(rpc, contract), open_store(store), TaskId(task), out)
     lines = [f"[federation.control]   # of the draft for step {found['step']}"]
@@ -148,11 +148,11 @@ def next_step(
 def _environment() -> FederationEnv:
     import torch
 
-    from deltaproof.control.extras import extra
+    from deltaproof.research.control.extras import extra
 
     for library in ("gymnasium", "stable_baselines3", "sklearn"):
         extra(library)
-    from deltaproof.control.environment import FederationEnv
+    from deltaproof.research.control.environment import FederationEnv
 
     torch.set_num_threads(1)
     typer.echo("preparing the owner's model and its emulators (the first time half a minute)", err=True)
@@ -161,8 +161,8 @@ def _environment() -> FederationEnv:
 
 def _ranking(env: FederationEnv, folder: Path, count: int) -> list[Ranked]:
     """Fixed policies by their reward on training traces, best first; kept in the folder."""
-    from deltaproof.control.environment import trace_seed
-    from deltaproof.control.evaluating import Ranked, rank_fixed
+    from deltaproof.research.control.environment import trace_seed
+    from deltaproof.research.control.evaluating import Ranked, rank_fixed
 
     place = folder / "fixed.json"
     if place.is_file():
@@ -178,8 +178,8 @@ def _ranking(env: FederationEnv, folder: Path, count: int) -> list[Ranked]:
 
 def _schedule(env: FederationEnv, folder: Path, best: Ranked, count: int) -> tuple[Action, ...]:
     """The best schedule that is found from the best fixed policy; kept in the folder."""
-    from deltaproof.control.environment import trace_seed
-    from deltaproof.control.evaluating import search_schedule
+    from deltaproof.research.control.environment import trace_seed
+    from deltaproof.research.control.evaluating import search_schedule
 
     place = folder / "schedule.json"
     if place.is_file():

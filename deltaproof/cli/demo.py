@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from deltaproof.cli.common import JsonOption
-from protocol.errors import DeltaproofError
+from deltaproof.errors import DeltaproofError
 
 __all__ = ["demo"]
 

@@ -33,8 +33,8 @@ def methods(
     """List the methods: family, aggregation, paper and, with `--model`, trained values, bytes a round and memory."""
     if context.invoked_subcommand is not None:
         return
-    from deltaproof.recommend import method_sizes
-    from tuning.methods import METHODS
+    from deltaproof.sponsor.recommend import method_sizes
+    from deltaproof.tuning.methods import METHODS
 
     sizes = {s.name: s for s in method_sizes(model, kind, _section(kind, labels, 64))} if model else {}
     result: list[dict[str, Any]] = []
@@ -72,8 +72,8 @@ def recommend(
 ) -> None:
     """Measure where the model is sensitive, try every method that fits the budget for a few steps, propose the best."""
     from deltaproof.errors import UsageError
-    from deltaproof.recommend import candidate_spec, sensitivity_by_kind, trials
-    from protocol.rows import read_shard
+    from deltaproof.protocol.evidence.rows import read_shard
+    from deltaproof.sponsor.recommend import candidate_spec, sensitivity_by_kind, trials
 
     sample = list(read_shard(data))[:rows]
     section = _section(kind, labels, tokens)

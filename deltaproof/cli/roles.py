@@ -18,10 +18,10 @@ from deltaproof.cli.common import (
     show_result,
 )
 from deltaproof.cli.connect import open_gateway, parse_address
+from deltaproof.cli.reporting import reporter
 from deltaproof.errors import UsageError
-from deltaproof.reporting import reporter
-from protocol.store import open_store
-from protocol.types import TaskId, TokenAmount
+from deltaproof.protocol.types import TaskId, TokenAmount
+from deltaproof.store import open_store
 
 __all__ = ["claim", "sponsor_app", "trainer_app", "verifier_app"]
 
@@ -62,7 +62,7 @@ def run_sponsor(
     Needs the `--home` in which `task create` kept the validation sets. A sponsor who does not show a set in time pays
     that round's accepted trainers in equal parts.
     """
-    from deltaproof.sponsor import Sponsor
+    from deltaproof.sponsor.life import Sponsor
 
     with open_gateway(rpc, contract, key) as gateway:
         Sponsor(
@@ -102,7 +102,7 @@ def run_trainer(
 
     Stakes what the task asks for. Stop it at any time; the same command goes on from its `--home`.
     """
-    from protocol.rows import read_shard
+    from deltaproof.protocol.evidence.rows import read_shard
     from trainer.conduct import CONDUCTS
     from trainer.life import Trainer
 
@@ -162,7 +162,7 @@ def claim(
 
     Anybody may pay the gas for somebody else.
     """
-    from deltaproof.claims import claim_all
+    from deltaproof.chain.claims import claim_all
 
     with open_gateway(rpc, contract, key) as gateway:
         whom = parse_address(payee, "--payee") if payee else gateway.account

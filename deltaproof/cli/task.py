@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deltaproof.chain import Gateway
+from deltaproof.chain.participation import TaskTerms, read_task
 from deltaproof.cli.common import (
     ContractOption,
     HomeOption,
@@ -18,13 +20,11 @@ from deltaproof.cli.common import (
     show_result,
 )
 from deltaproof.cli.connect import open_gateway, parse_address, read_only_gateway
-from protocol.chain import Gateway
-from protocol.chain.participation import TaskTerms, read_task
-from protocol.store import open_store
-from protocol.types import TaskId, TokenAmount, hex_of
+from deltaproof.protocol.types import TaskId, TokenAmount, hex_of
+from deltaproof.store import open_store
 
 if TYPE_CHECKING:
-    from tuning.evaluation import Evaluation
+    from deltaproof.tuning.combining.evaluation import Evaluation
 
 __all__ = ["app"]
 
@@ -52,11 +52,11 @@ def create(
     computed. With a table `[federation]`, emulators of a model that trainers must not hold are made first (minutes for
     large models): see docs/federation.md.
     """
-    from deltaproof.drafts import prepare_task
-    from deltaproof.sponsor import create_task
-    from protocol.chain.tasks import task_params
-    from protocol.secrets import HomeSecret
-    from tuning.optimizers import constants_root, constants_table
+    from deltaproof.chain.contracts.tasks import task_params
+    from deltaproof.protocol.commit.secrets import HomeSecret
+    from deltaproof.sponsor.drafts import prepare_task
+    from deltaproof.sponsor.life import create_task
+    from deltaproof.tuning.training.optimizers import constants_root, constants_table
 
     prepared = prepare_task(spec, HomeSecret.of(home), lambda line: typer.echo(line, err=True))
     with open_gateway(rpc, contract, key) as gateway:
@@ -110,7 +110,7 @@ def results(
     as_json: JsonOption = False,
 ) -> None:
     """Held-out quality of start, final adapter and each trainer's last delta alone; export the final adapter."""
-    from deltaproof.results import task_results
+    from deltaproof.sponsor.results import task_results
 
     gateway = read_only_gateway(rpc, contract)
     found = task_results(gateway, open_store(store), TaskId(task), out)

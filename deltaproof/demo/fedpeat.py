@@ -29,7 +29,7 @@ UNSEEN = {"coalition values", "next adapter"}
 
 def prepare(options: DemoOptions, data: DemoData, draft: Path, addresses: Mapping[str, str]) -> None:
     """Put the full model on the owner's machine, choose public rows, and write the owner's address into the draft."""
-    from tuning.models import resolve_source
+    from deltaproof.tuning.base_models.loading import resolve_source
 
     inside, outside = (_machine(options, name) for name in FEDPEAT.machines or ())
     outside.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def _leaked(options: DemoOptions) -> Iterator[str]:
     """Names of the middle's matrices whose bytes lie in the store or on the trainers' machine."""
     from safetensors.torch import load_file
 
-    from tuning.emulators.layers import layer_of
+    from deltaproof.tuning.base_models.layers import layer_of
 
     inside, outside = (_machine(options, name) for name in FEDPEAT.machines or ())
     full = load_file(inside / "full-model" / "model.safetensors")

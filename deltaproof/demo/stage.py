@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from deltaproof.chain_node import development_keys
+from deltaproof.chain.local_node import development_keys
 from deltaproof.demo.display import Display
 from deltaproof.demo.plan import DEPLOYER, SPONSOR, Participant, Scenario
 from deltaproof.demo.processes import CommandError, Supervisor

@@ -6,21 +6,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.audit.case import Artifacts, AuditOptions, TaskCase
-from auditor.audit.check import Check
-from auditor.audit.run import Audit
-from auditor.facts import RoundFacts, load_round, load_task
-from auditor.history import Historian
-from auditor.index.events import Event
-from auditor.index.reader import Index
-from auditor.index.rpc import Rpc
-from auditor.leaves import find_leaves
-from protocol.commitments import COMMITMENT_TYPE, typehash
-from protocol.errors import ArtifactError
-from protocol.settlement import leaves_tree
-from protocol.store import ArtifactStore
-from protocol.transcript import OpeningLimits
-from protocol.types import Address, Digest32, StepIndex, address, hex_of
+from deltaproof.auditor.audit.case import Artifacts, AuditOptions, TaskCase
+from deltaproof.auditor.audit.check import Check
+from deltaproof.auditor.audit.run import Audit
+from deltaproof.auditor.facts.leaves import find_leaves
+from deltaproof.auditor.facts.tasks import RoundFacts, load_round, load_task
+from deltaproof.auditor.history import Historian
+from deltaproof.auditor.index.events import Event
+from deltaproof.auditor.index.reader import Index
+from deltaproof.auditor.index.rpc import Rpc
+from deltaproof.errors import ArtifactError
+from deltaproof.protocol.commit.commitments import COMMITMENT_TYPE, typehash
+from deltaproof.protocol.evidence.transcript import OpeningLimits
+from deltaproof.protocol.outcome.settlement import leaves_tree
+from deltaproof.protocol.types import Address, Digest32, StepIndex, address, hex_of
+from deltaproof.store import ArtifactStore
 
 __all__ = ["PageData", "by_round"]
 
@@ -179,7 +179,7 @@ class PageData:
         shard = facts.task.shard_of(trainer, facts.opened.position)
         if self.store is None or spec is None or shard is None:
             return None
-        from tuning.optimizers import slots_of
+        from deltaproof.tuning.training.optimizers import slots_of
 
         terms = facts.task.params.training
         limits = OpeningLimits(

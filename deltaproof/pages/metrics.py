@@ -6,7 +6,7 @@ import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, start_http_server
 
-from auditor.index.follower import Synced
+from deltaproof.auditor.index.follower import Synced
 
 __all__ = ["IndexMetrics"]
 

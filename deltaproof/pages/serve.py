@@ -17,13 +17,13 @@ from fastapi import FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 
-from auditor.index.follower import Follower, Synced
-from auditor.index.reader import Index
-from auditor.index.schema import IndexUnusable
+from deltaproof.auditor.index.follower import Follower, Synced
+from deltaproof.auditor.index.reader import Index
+from deltaproof.auditor.index.schema import IndexUnusable
+from deltaproof.errors import ChainError, DeltaproofError
 from deltaproof.pages.data import PageData
 from deltaproof.pages.metrics import IndexMetrics
 from deltaproof.pages.render import render
-from protocol.errors import ChainError, DeltaproofError
 
 __all__ = ["LiveIndex", "create_app"]
 

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from auditor.history import rows_of
+from deltaproof.auditor.history import rows_of
 
 __all__ = ["write_csv", "write_parquet"]
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from world import World, build_world
-
-from auditor.index.reader import Index
-from auditor.session import open_index
-from deltaproof.chain_node import start_node
+from deltaproof.auditor.index.reader import Index
+from deltaproof.auditor.session import open_index
+from deltaproof.chain.local_node import start_node
+from tests.auditor.world import World, build_world
 
 
 @pytest.fixture(scope="session")

@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
-from world import World
 
-from auditor.audit.case import AuditOptions
-from auditor.audit.check import Check, Status
-from auditor.auditing import AuditSource, run_audit
-from auditor.index import schema
-from auditor.index.reader import Index
-from auditor.index.rpc import Call, Rpc
-from auditor.index.schema import open_database
-from protocol.attestation import Attestation
-from protocol.encoding import sha256
-from protocol.errors import ArtifactMissing
-from protocol.store import ArtifactStore
-from protocol.store.backend import LocalBackend
+from deltaproof.auditor.audit.case import AuditOptions
+from deltaproof.auditor.audit.check import Check, Status
+from deltaproof.auditor.auditing import AuditSource, run_audit
+from deltaproof.auditor.index import schema
+from deltaproof.auditor.index.reader import Index
+from deltaproof.auditor.index.rpc import Call, Rpc
+from deltaproof.auditor.index.schema import open_database
+from deltaproof.errors import ArtifactMissing
+from deltaproof.protocol.outcome.attestation import Attestation
+from deltaproof.protocol.wire.encoding import sha256
+from deltaproof.store import ArtifactStore
+from deltaproof.store.backend import LocalBackend
+from tests.auditor.world import World
 
 Answer = Callable[[str, list[Any], Any], Any]
 

@@ -14,20 +14,20 @@ import pyarrow.parquet as pq
 import pytest
 from eth_account import Account
 from typer.testing import CliRunner, Result
-from world import World
 
-from auditor.audit.case import AuditOptions
-from auditor.audit.check import Check
-from auditor.audit.journal import Journal
-from auditor.audit.report import signer_of
-from auditor.audit.run import Audit, Progress, one_process
-from auditor.audit.signatures import Equation
-from auditor.auditing import AuditSource, run_audit
-from auditor.bundle import Bundle, BundleError
-from auditor.index.reader import Index
+from deltaproof.auditor.audit.case import AuditOptions
+from deltaproof.auditor.audit.check import Check
+from deltaproof.auditor.audit.journal import Journal
+from deltaproof.auditor.audit.report import signer_of
+from deltaproof.auditor.audit.run import Audit, Progress, one_process
+from deltaproof.auditor.audit.signatures import Equation
+from deltaproof.auditor.auditing import AuditSource, run_audit
+from deltaproof.auditor.bundle import Bundle, BundleError
+from deltaproof.auditor.index.reader import Index
 from deltaproof.cli import app
-from protocol.errors import CryptoError
-from protocol.types import Digest32
+from deltaproof.errors import CryptoError
+from deltaproof.protocol.types import Digest32
+from tests.auditor.world import World
 
 KEY = "0x" + "42" * 32
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from world import World, build_world
-
-from auditor.audit.case import AuditOptions
-from auditor.audit.check import Status
-from auditor.auditing import AuditSource, run_audit
-from auditor.session import open_index
-from deltaproof.chain_node import start_node
-from protocol.bls import SETTLEMENT_DOMAIN, aggregate_keys, aggregate_signatures
-from protocol.chain.enums import Phase
-from protocol.chain.structs import G1Point, G2Point, QuorumProof
-from protocol.settlement import SettlementProposal, Verdict, build_settlement
-from protocol.types import RoundIndex, TokenAmount
+from deltaproof.auditor.audit.case import AuditOptions
+from deltaproof.auditor.audit.check import Status
+from deltaproof.auditor.auditing import AuditSource, run_audit
+from deltaproof.auditor.session import open_index
+from deltaproof.chain.abi.enums import Phase
+from deltaproof.chain.abi.structs import G1Point, G2Point, QuorumProof
+from deltaproof.chain.local_node import start_node
+from deltaproof.protocol.commit.bls import SETTLEMENT_DOMAIN, aggregate_keys, aggregate_signatures
+from deltaproof.protocol.outcome.settlement import SettlementProposal, Verdict, build_settlement
+from deltaproof.protocol.types import RoundIndex, TokenAmount
+from tests.auditor.world import World, build_world
 
 ROUND = RoundIndex(1)
 

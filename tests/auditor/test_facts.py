@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from world import World
-
-from auditor.facts import load_task
-from auditor.index.events import Event
-from auditor.index.reader import Index
-from protocol.chain.participation import quorum_members
+from deltaproof.auditor.facts.tasks import load_task
+from deltaproof.auditor.index.events import Event
+from deltaproof.auditor.index.reader import Index
+from deltaproof.chain.participation import quorum_members
+from tests.auditor.world import World
 
 
 def test_quorum_every_round_as_the_contracts_say(world: World, index: Index) -> None:

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, select
-from world import World, build_world
 
-from auditor.index import schema
-from auditor.index.follower import Follower
-from auditor.index.reader import Index
-from auditor.index.rpc import AnswerTooLarge, Call, Rpc
-from auditor.index.schema import IndexUnusable, open_database
-from deltaproof.chain_node import start_node
-from protocol.chain.enums import Role
-from protocol.errors import ChainUnavailable, DeploymentError
-from protocol.types import TokenAmount, address
+from deltaproof.auditor.index import schema
+from deltaproof.auditor.index.follower import Follower
+from deltaproof.auditor.index.reader import Index
+from deltaproof.auditor.index.rpc import AnswerTooLarge, Call, Rpc
+from deltaproof.auditor.index.schema import IndexUnusable, open_database
+from deltaproof.chain.abi.enums import Role
+from deltaproof.chain.local_node import start_node
+from deltaproof.errors import ChainUnavailable, DeploymentError
+from deltaproof.protocol.types import TokenAmount, address
+from tests.auditor.world import World, build_world
 
 CHAIN_TABLES = (schema.blocks, schema.seeds, schema.transactions, schema.events, schema.mentions)
 
@@ -145,7 +145,7 @@ def test_follower_other_contract_or_chain_refused(world: World, database: Path, 
 
 
 def test_events_text_and_back_same_arguments(index: Index) -> None:
-    from auditor.index.events import event_types
+    from deltaproof.auditor.index.events import event_types
 
     by_name = {(kind.contract, kind.name): kind for kind in event_types().values()}
     for event in index.events():

@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_index import rows_of
-from world import World
 
-from auditor.audit.case import AuditOptions
-from auditor.auditing import AuditSource, run_audit
-from auditor.history import Historian
-from auditor.index.follower import Follower
-from auditor.index.reader import Index
-from auditor.index.schema import open_database
-from auditor.session import open_index
+from deltaproof.auditor.audit.case import AuditOptions
+from deltaproof.auditor.auditing import AuditSource, run_audit
+from deltaproof.auditor.history import Historian
+from deltaproof.auditor.index.follower import Follower
+from deltaproof.auditor.index.reader import Index
+from deltaproof.auditor.index.schema import open_database
+from deltaproof.auditor.session import open_index
+from tests.auditor.test_index import rows_of
+from tests.auditor.world import World
 
 
 def _binaries() -> Path | None:

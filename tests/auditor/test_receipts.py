@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import rlp
 from trie import HexaryTrie
-from world import World
 
-from auditor.receipts import _receipt, fetch_proofs, header_hash, may_log, receipts_root
+from deltaproof.auditor.facts.receipts import _receipt, fetch_proofs, header_hash, may_log, receipts_root
+from tests.auditor.world import World
 
 
 def log(number: int) -> dict[str, Any]:

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forgery import Forgery
-from world import World, build_world, silent
 
-from auditor.audit.case import AuditOptions
-from auditor.audit.check import Status
-from auditor.auditing import AuditSource, run_audit
-from auditor.explain import explain
-from auditor.session import open_index
-from deltaproof.chain_node import start_node
-from protocol.attestation import Attestation
-from protocol.errors import ChainError
-from protocol.rows import canonical_row
-from protocol.settlement import Verdict
-from protocol.types import RoundIndex
+from deltaproof.auditor.audit.case import AuditOptions
+from deltaproof.auditor.audit.check import Status
+from deltaproof.auditor.auditing import AuditSource, run_audit
+from deltaproof.auditor.explain import explain
+from deltaproof.auditor.session import open_index
+from deltaproof.chain.local_node import start_node
+from deltaproof.errors import ChainError
+from deltaproof.protocol.evidence.rows import canonical_row
+from deltaproof.protocol.outcome.attestation import Attestation
+from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.types import RoundIndex
+from tests.auditor.forgery import Forgery
+from tests.auditor.world import World, build_world, silent
 from trainer.conduct import Honest
 from trainer.life import Trainer
 

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forgery import Answer, Forgery, LyingRpc, flip, one_more, other_digest
 from sqlalchemy import Engine
-from world import World
 
-from auditor.audit.case import AuditOptions
-from auditor.audit.check import Status
-from auditor.auditing import AuditSource, run_audit
-from auditor.index.follower import Follower
-from auditor.index.reader import Index
-from auditor.index.schema import open_database
-from protocol.settlement import Verdict
+from deltaproof.auditor.audit.case import AuditOptions
+from deltaproof.auditor.audit.check import Status
+from deltaproof.auditor.auditing import AuditSource, run_audit
+from deltaproof.auditor.index.follower import Follower
+from deltaproof.auditor.index.reader import Index
+from deltaproof.auditor.index.schema import open_database
+from deltaproof.protocol.outcome.settlement import Verdict
+from tests.auditor.forgery import Answer, Forgery, LyingRpc, flip, one_more, other_digest
+from tests.auditor.world import World
 
 Lie = Callable[[Forgery], None]
 

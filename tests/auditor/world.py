@@ -11,11 +11,8 @@ from typing import Any
 
 import torch
 
-from auditor.index.rpc import Rpc
-from deltaproof.chain_node import Node
-from deltaproof.drafts import prepare_task
-from deltaproof.sponsor import Sponsor, create_task
-from protocol.chain import (
+from deltaproof.auditor.index.rpc import Rpc
+from deltaproof.chain import (
     Deployment,
     DeployParams,
     Gateway,
@@ -24,16 +21,19 @@ from protocol.chain import (
     deploy_all,
     load_account,
 )
-from protocol.chain.enums import Phase
-from protocol.chain.tasks import task_params
-from protocol.rows import canonical_row, write_shard
-from protocol.secrets import HomeSecret
-from protocol.store import ArtifactStore, open_store
-from protocol.types import Address, RoundIndex, TaskId, TokenAmount
+from deltaproof.chain.abi.enums import Phase
+from deltaproof.chain.contracts.tasks import task_params
+from deltaproof.chain.local_node import Node
+from deltaproof.protocol.commit.secrets import HomeSecret
+from deltaproof.protocol.evidence.rows import canonical_row, write_shard
+from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
+from deltaproof.sponsor.drafts import prepare_task
+from deltaproof.sponsor.life import Sponsor, create_task
+from deltaproof.store import ArtifactStore, open_store
+from deltaproof.tuning.base_models.presets import minimal_model
+from deltaproof.tuning.training.optimizers import constants_root, constants_table
 from trainer.conduct import Honest, SkipHalf
 from trainer.life import Trainer
-from tuning.optimizers import constants_root, constants_table
-from tuning.presets import minimal_model
 from verifier.life import Verifier
 
 DRAFT = """

@@ -5,7 +5,8 @@ from __future__ import annotations
 import brownie.network.contract
 import pytest
 from brownie import web3
-from world import World, build_world
+
+from tests.auditor.world import World, build_world
 
 
 def _same_length(address: str, expected_bytecode: str, language: str) -> bool:

@@ -6,12 +6,12 @@ import brownie
 from brownie import chain
 from eth_account import Account
 from eth_utils.crypto import keccak
-from world import DIRECT, UNIT, Outcome, Phase, Role, Task, TaskTerms, World, digest, g2
 
-from protocol.bls import aggregate_keys, aggregate_signatures
-from protocol.commitments import batch_tree, commitment_hash
-from protocol.settlement import SettlementLeaf, Verdict, leaves_tree
-from protocol.types import Address
+from deltaproof.protocol.commit.bls import aggregate_keys, aggregate_signatures
+from deltaproof.protocol.commit.commitments import batch_tree, commitment_hash
+from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict, leaves_tree
+from deltaproof.protocol.types import Address
+from tests.auditor.world import DIRECT, UNIT, Outcome, Phase, Role, Task, TaskTerms, World, digest, g2
 
 
 def test_round_all_honest_pays_by_the_rule(world: World) -> None:

@@ -14,8 +14,7 @@ from typing import Any
 
 from brownie import accounts, chain
 
-from incentives.payouts import PayoutEntry, PayoutTerms, compute_payouts
-from protocol.bls import (
+from deltaproof.protocol.commit.bls import (
     SETTLEMENT_DOMAIN,
     PublicKey,
     SecretKey,
@@ -23,8 +22,13 @@ from protocol.bls import (
     aggregate_keys,
     aggregate_signatures,
 )
-from protocol.commitments import RoundContext, attestation_hash, commitment_hash, validation_commitment
-from protocol.settlement import (
+from deltaproof.protocol.commit.commitments import (
+    RoundContext,
+    attestation_hash,
+    commitment_hash,
+    validation_commitment,
+)
+from deltaproof.protocol.outcome.settlement import (
     Settlement,
     SettlementLeaf,
     Verdict,
@@ -32,7 +36,8 @@ from protocol.settlement import (
     leaves_tree,
     scores_tree,
 )
-from protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
+from incentives.payouts import PayoutEntry, PayoutTerms, compute_payouts
 from scripts.deploy import UNIT, Deployment, Settings, deploy
 
 DIRECT = (0, 0, [])

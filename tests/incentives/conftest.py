@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tuning.presets import minimal_model
+from deltaproof.tuning.base_models.presets import minimal_model
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from deltaproof.tuning.combining.aggregation import LowRankPair
 from incentives.similarity import copies, similarities
-from tuning.aggregation import LowRankPair
 
 Member = dict[str, NDArray[np.float32]]
 PAIRS = [LowRankPair(f"layer.{i}", f"{i}.A", f"{i}.B", scale=2.0) for i in range(5)]

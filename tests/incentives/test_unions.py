@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deltaproof.protocol.types import Digest32
+from deltaproof.tuning.base_models.presets import complete_spec
 from incentives.unions import Contribution, aggregate_contributions, data_unions, named_root, share_of, united
 from incentives.valuation import value_round
-from protocol.types import Digest32
 from tests.incentives.tiny_rounds import ROWS, SEED, make_bench, make_contributions
-from tuning.presets import complete_spec
 
 ROOTS = [Digest32(bytes([i]) * 32) for i in range(4)]
 

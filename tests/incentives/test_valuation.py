@@ -8,16 +8,16 @@ from math import factorial
 import numpy as np
 import pytest
 
+from deltaproof.errors import EncodingError
+from deltaproof.protocol.evidence.state import Vector
+from deltaproof.tuning.combining.aggregation import aggregate
+from deltaproof.tuning.combining.evaluation import Evaluator
+from deltaproof.tuning.combining.mixing import aggregate_thetas, masks_of
+from deltaproof.tuning.methods.low_rank import low_rank_pairs, tensors_of, vector_of
 from incentives.semivalues import GameError
 from incentives.unions import Contribution
 from incentives.valuation import RoundValuation, scores_from_table, value_round
-from protocol.errors import EncodingError
-from protocol.state import Vector
 from tests.incentives.tiny_rounds import ROWS, SEED, make_bench, make_contributions
-from tuning.aggregation import aggregate
-from tuning.combining import aggregate_thetas, masks_of
-from tuning.evaluation import Evaluator
-from tuning.low_rank import low_rank_pairs, tensors_of, vector_of
 
 
 def shapley_by_hand(values: dict[frozenset[int], float], players: int) -> list[float]:

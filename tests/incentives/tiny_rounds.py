@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from deltaproof.protocol.evidence.rows import canonical_row
+from deltaproof.tuning.base_models.presets import complete_spec
+from deltaproof.tuning.training.workbench import Workbench
 from incentives.unions import Contribution
-from protocol.rows import canonical_row
-from tuning.presets import complete_spec
-from tuning.workbench import Workbench
 
 TEXTS = ("good", "a rather long sentence", "bad", "no", "it was fine, mostly", "splendid work", "dull", "ok!")
 ROWS = [canonical_row({"text": text, "label": i % 2}) for i, text in enumerate(TEXTS)]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol import bls
-from protocol.errors import CryptoError
-from protocol.types import Digest32, address
+from deltaproof.errors import CryptoError
+from deltaproof.protocol.commit import bls
+from deltaproof.protocol.types import Digest32, address
 
 MESSAGE = Digest32(b"\x07" * 32)
 DOMAIN = bls.SETTLEMENT_DOMAIN

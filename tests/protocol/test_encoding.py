@@ -10,10 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.documents import Document, Record
-from protocol.encoding import canonical_json, decode_document, document_digest, encode_document, parse_json
-from protocol.errors import EncodingError
-from protocol.types import AmountField, DigestField, TokenAmount, digest32
+from deltaproof.errors import EncodingError
+from deltaproof.protocol.types import AmountField, DigestField, TokenAmount, digest32
+from deltaproof.protocol.wire.documents import Document, Record
+from deltaproof.protocol.wire.encoding import (
+    canonical_json,
+    decode_document,
+    document_digest,
+    encode_document,
+    parse_json,
+)
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.order import BatchOrder, order_key
+from deltaproof.protocol.draws.order import BatchOrder, order_key
 
 SEED, TRAINER = bytes(range(32)), bytes(range(20))
 KEY = order_key(SEED, 7, 2, TRAINER)

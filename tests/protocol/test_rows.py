@@ -9,10 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol import merkle
-from protocol.errors import EncodingError
-from protocol.rows import MAX_ROW_BYTES, OpenedRow, Shard, canonical_row, parse_row, read_shard, row_salt, write_shard
-from protocol.types import Digest32
+from deltaproof.errors import EncodingError
+from deltaproof.protocol.evidence.rows import (
+    MAX_ROW_BYTES,
+    OpenedRow,
+    Shard,
+    canonical_row,
+    parse_row,
+    read_shard,
+    row_salt,
+    write_shard,
+)
+from deltaproof.protocol.types import Digest32
+from deltaproof.protocol.wire import merkle
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "state_opening.json").read_text("utf-8"))
 SECRET = Digest32(bytes(range(32)))

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.samples import draw_samples, samples_needed
-from protocol.stream import HashStream
-from protocol.types import Address, Digest32, address, address_bytes
+from deltaproof.protocol.draws.samples import draw_samples, samples_needed
+from deltaproof.protocol.draws.stream import HashStream
+from deltaproof.protocol.types import Address, Digest32, address, address_bytes
 
 SEED = Digest32(b"\x05" * 32)
 VERIFIERS = [address(bytes([number]) * 20) for number in (9, 1, 7, 4, 200, 3)]

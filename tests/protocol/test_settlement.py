@@ -9,9 +9,14 @@ from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.commitments import RoundContext, attestation_hash, commitment_hash, validation_commitment, vote_hash
-from protocol.leaftree import LeafTree, double_hash, verify_proof
-from protocol.settlement import (
+from deltaproof.protocol.commit.commitments import (
+    RoundContext,
+    attestation_hash,
+    commitment_hash,
+    validation_commitment,
+    vote_hash,
+)
+from deltaproof.protocol.outcome.settlement import (
     SettlementLeaf,
     Verdict,
     build_settlement,
@@ -19,7 +24,8 @@ from protocol.settlement import (
     scores_tree,
     verdicts_digest,
 )
-from protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address, digest32
+from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address, digest32
+from deltaproof.protocol.wire.leaftree import LeafTree, double_hash, verify_proof
 
 DIGEST = digest32("ab" * 32)
 digests = st.binary(min_size=32, max_size=32).map(Digest32)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.errors import ArtifactAltered, EncodingError, SpecError
-from protocol.spec import TaskSpec, load_spec, parse_spec, read_toml
-from protocol.store import open_store
+from deltaproof.errors import ArtifactAltered, EncodingError, SpecError
+from deltaproof.protocol.terms.spec import TaskSpec, load_spec, parse_spec, read_toml
+from deltaproof.store import open_store
 
 DIGEST = "0x" + "ab" * 32
 TOML = f"""

@@ -12,9 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol import merkle
-from protocol.errors import EncodingError
-from protocol.state import COMPONENTS, Layout, StateRoots, ValueOpening, check_vector, component_root, open_value
+from deltaproof.errors import EncodingError
+from deltaproof.protocol.evidence.state import (
+    COMPONENTS,
+    Layout,
+    StateRoots,
+    ValueOpening,
+    check_vector,
+    component_root,
+    open_value,
+)
+from deltaproof.protocol.wire import merkle
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "state_opening.json").read_text("utf-8"))
 SIZE = 700

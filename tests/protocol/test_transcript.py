@@ -13,10 +13,9 @@ import safetensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol import merkle
-from protocol.errors import EncodingError
-from protocol.rows import Shard, canonical_row
-from protocol.transcript import (
+from deltaproof.errors import EncodingError
+from deltaproof.protocol.evidence.rows import Shard, canonical_row
+from deltaproof.protocol.evidence.transcript import (
     RECORD_BYTES,
     OpeningLimits,
     Record,
@@ -25,7 +24,8 @@ from protocol.transcript import (
     serialize_opening,
     transcript_root,
 )
-from protocol.types import Digest32
+from deltaproof.protocol.types import Digest32
+from deltaproof.protocol.wire import merkle
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "state_opening.json").read_text("utf-8"))
 SIZE = 300

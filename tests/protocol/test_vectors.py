@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from protocol import bls
-from protocol.errors import CryptoError
-from protocol.leaftree import double_hash, verify_proof
-from protocol.types import Address, digest32
+from deltaproof.errors import CryptoError
+from deltaproof.protocol.commit import bls
+from deltaproof.protocol.types import Address, digest32
+from deltaproof.protocol.wire.leaftree import double_hash, verify_proof
 from tests.vectors import generate
 
 LEAF_TYPES = ("address", "uint8", "int64", "uint64", "uint16", "uint128")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from protocol.types import hex_of
+from deltaproof.protocol.types import hex_of
+from deltaproof.tuning.methods.deliverable import read_tensors, tensors_digest
+from deltaproof.tuning.training.workbench import Workbench
 from tests.tuning.rehearsal import minimal_spec, some_rows
-from tuning.methods.deliverable import read_tensors, tensors_digest
-from tuning.workbench import Workbench
 
 CASES: dict[str, dict[str, Any]] = {
     "houlsby": {"size": 4},

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protocol.rows import Shard, canonical_row
-from protocol.spec import TaskSpec
-from protocol.state import component_root
-from protocol.transcript import StepOpening
-from protocol.types import Digest32
-from tuning.presets import Architecture, complete_spec, minimal_model
-from tuning.replay import Judge, ReplayContext
-from tuning.step import RoundContext
-from tuning.training import TrainedRound, open_steps, train_round
-from tuning.workbench import Workbench
+from deltaproof.protocol.evidence.rows import Shard, canonical_row
+from deltaproof.protocol.evidence.state import component_root
+from deltaproof.protocol.evidence.transcript import StepOpening
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Digest32
+from deltaproof.replaying.replay import Judge, ReplayContext
+from deltaproof.tuning.base_models.presets import Architecture, complete_spec, minimal_model
+from deltaproof.tuning.training.recording import TrainedRound, open_steps, train_round
+from deltaproof.tuning.training.step import RoundContext
+from deltaproof.tuning.training.workbench import Workbench
 
 KINDS = {"bert": "sequence-classification", "llama": "causal-lm", "vit": "image-classification"}
 WORDS = ("plain", "bright", "dull", "kind", "slow", "sharp", "warm", "odd")

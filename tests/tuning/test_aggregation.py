@@ -12,7 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tuning.aggregation import AggregationRule, LowRankPair, aggregate, mixture_weights, module_grams
+from deltaproof.tuning.combining.aggregation import (
+    AggregationRule,
+    LowRankPair,
+    aggregate,
+    mixture_weights,
+    module_grams,
+)
 
 Member = dict[str, NDArray[np.float32]]
 PAIRS = [

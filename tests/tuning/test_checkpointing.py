@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from deltaproof.tuning.base_models.presets import Architecture
+from deltaproof.tuning.combining.evaluation import Evaluator
+from deltaproof.tuning.errors import MethodError
+from deltaproof.tuning.training.workbench import Workbench
 from tests.tuning.method_cases import CASES, method_section
 from tests.tuning.rehearsal import minimal_spec, rehearse, some_rows
-from tuning.errors import MethodError
-from tuning.evaluation import Evaluator
-from tuning.presets import Architecture
-from tuning.workbench import Workbench
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.errors import EncodingError
-from protocol.spec import CodecSection
-from protocol.state import Layout, Vector, component_root
-from protocol.types import ZERO_DIGEST
-from tuning._products import LowRankPair
-from tuning.codecs import DeltaCodec, codec_names, create_codec
-from tuning.errors import CodecError
+from deltaproof.errors import EncodingError
+from deltaproof.protocol.evidence.state import Layout, Vector, component_root
+from deltaproof.protocol.terms.spec import CodecSection
+from deltaproof.protocol.types import ZERO_DIGEST
+from deltaproof.tuning.codecs import DeltaCodec, codec_names, create_codec
+from deltaproof.tuning.errors import CodecError
+from deltaproof.tuning.numerics.products import LowRankPair
 
 LAYOUT = Layout.of({"a": (4, 30), "b": (30, 4), "classifier.weight": (2, 30), "norm": (17,), "x": (40, 50)})
 PAIRS = (LowRankPair("m", "a", "b", 1.0),)

@@ -9,14 +9,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from protocol.control import ControlSection, DeviceState, KnobTable, Observation
-from protocol.errors import EncodingError
-from protocol.types import Digest32, address
-from tuning.control.checks import check_decision, decision_of
-from tuning.control.devices import CLASSES, device_states, pow2
-from tuning.control.knobs import fixed_actions
-from tuning.control.observing import features, log2
-from tuning.control.policy import LearnedPolicy, RandomPolicy, load_policy
+from deltaproof.errors import EncodingError
+from deltaproof.protocol.terms.control import ControlSection, DeviceState, KnobTable, Observation
+from deltaproof.protocol.types import Digest32, address
+from deltaproof.tuning.control.checks import check_decision, decision_of
+from deltaproof.tuning.control.devices import CLASSES, device_states, pow2
+from deltaproof.tuning.control.knobs import fixed_actions
+from deltaproof.tuning.control.observing import features, log2
+from deltaproof.tuning.control.policy import LearnedPolicy, RandomPolicy, load_policy
 
 KNOBS = KnobTable(steps=(1, 4), ranks=(2, 4), codecs=("float32", "int8"))
 CLASS_NAMES = ("phone", "workstation")

@@ -11,23 +11,23 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from protocol.errors import EncodingError, SpecError
-from protocol.federation import FederationSection, Recipe
-from protocol.rows import canonical_row
-from protocol.spec import ModelSection, TaskSpec
-from protocol.store import ArtifactStore, open_store
-from protocol.types import hex_of
-from tuning.emulators.compression import compress, compressed_size, decompress
-from tuning.emulators.deriving import Emulator, FullModel, check_derivation, derive
-from tuning.emulators.fetching import fetch_emulators
-from tuning.emulators.layers import layer_of
-from tuning.emulators.packed import PACKED_FILE, PackedLinear, read_packed, write_packed
-from tuning.emulators.packing import unpack
-from tuning.errors import MethodError, ModelError
-from tuning.federation import as_held_by, check_plug_in, plugged
-from tuning.models import emulator_folder, resolve_source, weights_digest
-from tuning.presets import complete_spec, minimal_model
-from tuning.workbench import Workbench
+from deltaproof.errors import EncodingError, SpecError
+from deltaproof.protocol.evidence.rows import canonical_row
+from deltaproof.protocol.terms.federation import FederationSection, Recipe
+from deltaproof.protocol.terms.spec import ModelSection, TaskSpec
+from deltaproof.protocol.types import hex_of
+from deltaproof.store import ArtifactStore, open_store
+from deltaproof.tuning.base_models.layers import layer_of
+from deltaproof.tuning.base_models.loading import emulator_folder, resolve_source, weights_digest
+from deltaproof.tuning.base_models.packed import PACKED_FILE, PackedLinear, read_packed, write_packed
+from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
+from deltaproof.tuning.emulators.compression import compress, compressed_size, decompress
+from deltaproof.tuning.emulators.deriving import Emulator, FullModel, check_derivation, derive
+from deltaproof.tuning.emulators.fetching import fetch_emulators
+from deltaproof.tuning.emulators.packing import unpack
+from deltaproof.tuning.errors import MethodError, ModelError
+from deltaproof.tuning.training.federation import as_held_by, check_plug_in, plugged
+from deltaproof.tuning.training.workbench import Workbench
 
 DEPTH = 6
 ROWS = tuple(canonical_row({"text": word * 3, "label": i % 2}) for i, word in enumerate(("good ", "bad ", "fine ")))

@@ -11,15 +11,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from protocol.errors import EncodingError
-from protocol.rows import canonical_row
-from protocol.state import Vector
-from tuning.aggregation import aggregate
-from tuning.data import make_batch
-from tuning.evaluation import LOSS_CAP, Evaluator
-from tuning.low_rank import low_rank_pairs, mergeable_pairs, tensors_of, vector_of
-from tuning.presets import Architecture, complete_spec, minimal_model
-from tuning.workbench import Workbench
+from deltaproof.errors import EncodingError
+from deltaproof.protocol.evidence.rows import canonical_row
+from deltaproof.protocol.evidence.state import Vector
+from deltaproof.tuning.base_models.batches import make_batch
+from deltaproof.tuning.base_models.presets import Architecture, complete_spec, minimal_model
+from deltaproof.tuning.combining.aggregation import aggregate
+from deltaproof.tuning.combining.evaluation import LOSS_CAP, Evaluator
+from deltaproof.tuning.methods.low_rank import low_rank_pairs, mergeable_pairs, tensors_of, vector_of
+from deltaproof.tuning.training.workbench import Workbench
 
 KINDS: dict[Architecture, str] = {"bert": "sequence-classification", "llama": "causal-lm"}
 TEXTS = (

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from protocol.delta import DELTA_HEADER_BYTES, pack_delta
-from protocol.errors import EncodingError
-from protocol.spec import CodecSection
-from protocol.state import Layout, Vector
-from protocol.types import ZERO_DIGEST
+from deltaproof.errors import EncodingError
+from deltaproof.protocol.evidence.delta import DELTA_HEADER_BYTES, pack_delta
+from deltaproof.protocol.evidence.state import Layout, Vector
+from deltaproof.protocol.terms.spec import CodecSection
+from deltaproof.protocol.types import ZERO_DIGEST
+from deltaproof.tuning.codecs import DeltaCodec, create_codec
+from deltaproof.tuning.codecs._wire import Reader, index_bytes, pack_indices, read_indices
 from tests.tuning.test_codecs import CODECS, KEY, LAYOUT, case, vectors
-from tuning.codecs import DeltaCodec, create_codec
-from tuning.codecs._wire import Reader, index_bytes, pack_indices, read_indices
 
 SMALL = Layout.of({"w": (8, 8)})
 """64 values."""

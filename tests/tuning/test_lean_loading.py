@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from protocol.spec import ModelSection
-from tuning import models
-from tuning.models import BaseModel, load_base, weights_digest
-from tuning.presets import Architecture, minimal_model
-from tuning.stored_embedding import StoredEmbedding
+from deltaproof.protocol.terms.spec import ModelSection
+from deltaproof.tuning.base_models import loading as models
+from deltaproof.tuning.base_models.loading import BaseModel, load_base, weights_digest
+from deltaproof.tuning.base_models.presets import Architecture, minimal_model
+from deltaproof.tuning.base_models.stored_embedding import StoredEmbedding
 
 KINDS: dict[Architecture, str] = {
     "bert": "sequence-classification",

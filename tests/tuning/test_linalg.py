@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tuning._linalg import frobenius, matmul, orthonormalise, singular_values, tree_sum
+from deltaproof.tuning.numerics.linalg import frobenius, matmul, orthonormalise, singular_values, tree_sum
 
 Floats = NDArray[np.float64]
 RNG = np.random.default_rng(0)

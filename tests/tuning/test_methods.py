@@ -10,18 +10,18 @@ import pytest
 import torch
 import transformers
 
-from protocol.state import component_root
+from deltaproof.protocol.evidence.state import component_root
+from deltaproof.tuning.base_models.batches import make_batch
+from deltaproof.tuning.base_models.loss import logits_of
+from deltaproof.tuning.base_models.presets import Architecture
+from deltaproof.tuning.combining.evaluation import Evaluator
+from deltaproof.tuning.combining.mixing import aggregate_thetas, members_of
+from deltaproof.tuning.errors import MethodError
+from deltaproof.tuning.methods import METHODS, load_adapter, method_names
+from deltaproof.tuning.numerics.precision import computing_in
+from deltaproof.tuning.training.workbench import Workbench
 from tests.tuning.method_cases import CASES, method_section
 from tests.tuning.rehearsal import Rehearsal, minimal_spec, rehearse, some_rows
-from tuning.combining import aggregate_thetas, members_of
-from tuning.data import make_batch
-from tuning.errors import MethodError
-from tuning.evaluation import Evaluator
-from tuning.loss import logits_of
-from tuning.methods import METHODS, load_adapter, method_names
-from tuning.precision import computing_in
-from tuning.presets import Architecture
-from tuning.workbench import Workbench
 
 AUTO = {
     "bert": transformers.AutoModelForSequenceClassification,
@@ -81,8 +81,8 @@ def test_round_replays_and_a_cheat_does_not(played: Rehearsal) -> None:
 
 
 def test_forged_gradient_with_a_proper_transcript_is_caught(played: Rehearsal, tmp_path: Path) -> None:
+    from deltaproof.replaying.replay import ReplayContext
     from trainer.conduct import RoundWork, SkipHalf
-    from tuning.replay import ReplayContext
 
     work = RoundWork(played.bench, played.context, played.bench.initial_state(), played.shard, tmp_path)
     cheat = SkipHalf()
@@ -113,9 +113,9 @@ def test_aggregate_of_one_is_the_adapter_and_of_two_lies_between(played: Rehears
 
 
 def test_next_round_continues_from_the_aggregate(played: Rehearsal, tmp_path: Path) -> None:
+    from deltaproof.replaying.replay import ReplayContext
+    from deltaproof.tuning.training.recording import open_steps, train_round
     from tests.tuning.rehearsal import context_for
-    from tuning.replay import ReplayContext
-    from tuning.training import open_steps, train_round
 
     bench = played.bench
     start, _ = aggregate_thetas(bench, [played.trained.theta, bench.initial_state()], None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "auditor"))
-
-from world import World, build_world
-
-from deltaproof.chain_node import Node, start_node
-from protocol.chain import Deployment
-from protocol.chain.enums import Role
-from protocol.chain.participation import settled_leaves
-from protocol.settlement import SettlementLeaf, Verdict
-from protocol.state import Vector
-from protocol.types import ZERO_DIGEST, RoundIndex
+from deltaproof.chain import Deployment
+from deltaproof.chain.abi.enums import Role
+from deltaproof.chain.local_node import Node, start_node
+from deltaproof.chain.participation import settled_leaves
+from deltaproof.protocol.evidence.state import Vector
+from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
+from deltaproof.protocol.types import ZERO_DIGEST, RoundIndex
+from deltaproof.tuning.codecs import Mask
+from deltaproof.tuning.methods.low_rank import tensors_of
+from deltaproof.tuning.training.workbench import Workbench
+from tests.auditor.world import World, build_world
 from tests.tuning.method_cases import CASES, method_section
-from tuning.codecs import Mask
-from tuning.low_rank import tensors_of
-from tuning.workbench import Workbench
 
 CODECS: tuple[dict[str, Any], ...] = (
     {"name": "float16"},
@@ -100,8 +96,8 @@ def test_round_is_verified_scored_and_paid(play: Play, method: str, codec: dict[
 
 
 def test_feedback_goes_on_over_rounds_and_the_audit_agrees(node: Node, tmp_path: Path) -> None:
-    from auditor.audit.run import Audit, one_process
-    from auditor.session import open_index
+    from deltaproof.auditor.audit.run import Audit, one_process
+    from deltaproof.auditor.session import open_index
 
     codec = {"name": "top_k|two_bit", "options": {"fraction": 0.05}}
     section = method_section("adalora", tmp_path / "bert")
@@ -125,8 +121,8 @@ def test_feedback_goes_on_over_rounds_and_the_audit_agrees(node: Node, tmp_path:
 
 
 def test_dropout_of_ranks_is_aggregated_by_who_tuned_what_and_the_audit_agrees(node: Node, tmp_path: Path) -> None:
-    from auditor.audit.run import Audit, one_process
-    from auditor.session import open_index
+    from deltaproof.auditor.audit.run import Audit, one_process
+    from deltaproof.auditor.session import open_index
 
     codec = {"name": "dropout|int8", "options": {"fraction": 0.5}}
     section = method_section("lora", tmp_path / "bert")
@@ -165,7 +161,7 @@ def tuners_of(bench: Workbench, masks: list[Mask], factor: str) -> list[list[int
 
 
 def audit(world: World, audit_class: Any, pool: Any, open_index: Any) -> None:
-    from auditor.audit.case import AuditOptions
+    from deltaproof.auditor.audit.case import AuditOptions
 
     index, _ = open_index(world.rpc, world.contract)
     options = AuditOptions(replays=2, rescore=True)

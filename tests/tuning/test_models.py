@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from deltaproof.tuning.base_models.loading import resolve_source, weights_digest
+from deltaproof.tuning.base_models.presets import minimal_model
+from deltaproof.tuning.errors import MethodError, ModelError, NarrowingError, RowError
+from deltaproof.tuning.numerics.precision import assert_wide, computing_in, wide
+from deltaproof.tuning.numerics.randomness import CounterDropout, SeededFills, normal, uniform
+from deltaproof.tuning.training.workbench import Workbench
 from tests.tuning.rehearsal import minimal_spec, some_rows
-from tuning.errors import MethodError, ModelError, NarrowingError, RowError
-from tuning.models import resolve_source, weights_digest
-from tuning.precision import assert_wide, computing_in, wide
-from tuning.presets import minimal_model
-from tuning.randomness import CounterDropout, SeededFills, normal, uniform
-from tuning.workbench import Workbench
 
 # Digests
 

@@ -14,9 +14,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol import merkle
-from protocol.spec import OptimizerSection
-from tuning.optimizers import (
+from deltaproof.protocol.terms.spec import OptimizerSection
+from deltaproof.protocol.wire import merkle
+from deltaproof.tuning.training.optimizers import (
     CONSTANT_NAMES,
     clip_scale,
     constants_of,

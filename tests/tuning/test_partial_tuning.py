@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protocol.state import Vector
+from deltaproof.protocol.evidence.state import Vector
+from deltaproof.tuning.codecs import Mask
+from deltaproof.tuning.combining.deltas import CommittedDelta
+from deltaproof.tuning.combining.mixing import aggregate_thetas, masks_of
+from deltaproof.tuning.errors import CodecError
+from deltaproof.tuning.methods.low_rank import tensors_of
+from deltaproof.tuning.training.workbench import Workbench
 from tests.tuning.method_cases import method_section
 from tests.tuning.rehearsal import minimal_spec, rehearse
-from tuning.codecs import Mask
-from tuning.combining import aggregate_thetas, masks_of
-from tuning.deltas import CommittedDelta
-from tuning.errors import CodecError
-from tuning.low_rank import tensors_of
-from tuning.workbench import Workbench
 
 TRAINERS = 5
 

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from protocol.types import hex_of
+from deltaproof.protocol.types import hex_of
+from deltaproof.tuning.training.workbench import Workbench
 from tests.tuning.rehearsal import minimal_spec, rehearse
-from tuning.workbench import Workbench
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TRAINING = {"steps": 12, "batch_size": 8, "accumulation": 4, "numeric": "bounded", "dropout": True}
@@ -18,10 +18,10 @@ import signal
 import sys
 from pathlib import Path
 import torch
-from protocol.types import hex_of
+from deltaproof.protocol.types import hex_of
 from tests.tuning.rehearsal import minimal_spec, rehearse
 from tests.tuning.test_power_loss import TRAINING
-from tuning.workbench import Workbench
+from deltaproof.tuning.training.workbench import Workbench
 
 torch.set_num_threads(1)
 model, folder, last = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

@@ -10,15 +10,15 @@ import pytest
 import torch
 import transformers
 
-from protocol.errors import EncodingError
-from protocol.rows import Shard
-from protocol.state import Layout, component_root
-from protocol.transcript import RECORD_BYTES, Record, serialize_opening
+from deltaproof.errors import EncodingError
+from deltaproof.protocol.evidence.rows import Shard
+from deltaproof.protocol.evidence.state import Layout, component_root
+from deltaproof.protocol.evidence.transcript import RECORD_BYTES, Record, serialize_opening
+from deltaproof.tuning.errors import DivergenceError, TranscriptError
+from deltaproof.tuning.training.recording import open_steps, train_round
+from deltaproof.tuning.training.transcript_writer import TranscriptFolder
+from deltaproof.tuning.training.workbench import Workbench
 from tests.tuning.rehearsal import Rehearsal, context_for, minimal_spec, rehearse, some_rows
-from tuning.errors import DivergenceError, TranscriptError
-from tuning.training import open_steps, train_round
-from tuning.transcript_writer import TranscriptFolder
-from tuning.workbench import Workbench
 
 
 class Crash(Exception):

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-from protocol import bls
-from protocol.commitments import (
+from deltaproof.protocol.commit import bls
+from deltaproof.protocol.commit.commitments import (
     RoundContext,
     attestation_hash,
     batch_tree,
@@ -22,8 +22,8 @@ from protocol.commitments import (
     validation_commitment,
     vote_hash,
 )
-from protocol.samples import draw_samples
-from protocol.settlement import (
+from deltaproof.protocol.draws.samples import draw_samples
+from deltaproof.protocol.outcome.settlement import (
     SettlementLeaf,
     Verdict,
     build_settlement,
@@ -31,7 +31,7 @@ from protocol.settlement import (
     scores_tree,
     verdicts_digest,
 )
-from protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount, address, address_bytes, hex_of
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount, address, address_bytes, hex_of
 
 FOLDER = Path(__file__).resolve().parent
 

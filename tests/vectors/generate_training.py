@@ -15,12 +15,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from protocol import merkle
-from protocol.spec import OptimizerSection
-from protocol.state import Layout, StateRoots, component_root, open_value
-from protocol.transcript import Record, transcript_root
-from protocol.types import hex_of
-from tuning.optimizers import CONSTANT_NAMES, OPTIMIZER_IDS, constants_of, constants_root, constants_table, update
+from deltaproof.protocol.evidence.state import Layout, StateRoots, component_root, open_value
+from deltaproof.protocol.evidence.transcript import Record, transcript_root
+from deltaproof.protocol.terms.spec import OptimizerSection
+from deltaproof.protocol.types import hex_of
+from deltaproof.protocol.wire import merkle
+from deltaproof.tuning.training.optimizers import (
+    CONSTANT_NAMES,
+    OPTIMIZER_IDS,
+    constants_of,
+    constants_root,
+    constants_table,
+    update,
+)
 
 FOLDER = Path(__file__).parent
 SLOTS = ("theta", "m", "v")
@@ -125,7 +132,7 @@ def rows() -> dict[str, str]:
 
 
 def numpy_update(optimizer: int, k: dict[str, np.float32], s: dict[str, np.float32], g: np.float32, scale: np.float32):
-    """The formulas of docs/protocol.md on numpy float32 scalars, written out independently of tuning/optimizers.py."""
+    """The formulas of docs/protocol.md on numpy float32 scalars, independent of tuning/training/optimizers.py."""
     g1 = g * scale
     g2 = g1 + k["l2"] * s["theta"]
     decayed = s["theta"] * k["decay"]

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protocol.delta import DELTA_HEADER_BYTES, pack_delta
-from protocol.rows import Shard
-from protocol.settlement import Verdict
-from protocol.state import Vector, component_root
-from protocol.store import ArtifactStore, open_store
-from protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, address
+from deltaproof.protocol.evidence.delta import DELTA_HEADER_BYTES, pack_delta
+from deltaproof.protocol.evidence.rows import Shard
+from deltaproof.protocol.evidence.state import Vector, component_root
+from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, address
+from deltaproof.replaying.judges import Judges
+from deltaproof.replaying.judging import Judgement, RoundFacts, Submission, judge_submission
+from deltaproof.store import ArtifactStore, open_store
+from deltaproof.tuning.codecs import EncodedDelta
+from deltaproof.tuning.training.recording import TrainedRound, open_steps, train_round
+from deltaproof.tuning.training.step import RoundContext
+from deltaproof.tuning.training.workbench import Workbench
 from tests.tuning.rehearsal import context_for, minimal_spec, some_rows
-from tuning.codecs import EncodedDelta
-from tuning.federation import Judges
-from tuning.step import RoundContext
-from tuning.training import TrainedRound, open_steps, train_round
-from tuning.workbench import Workbench
-from verifier.judging import Judgement, RoundFacts, Submission, judge_submission
 
 STEPS = (0, 3, 5)
 

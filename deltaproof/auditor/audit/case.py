@@ -1,0 +1,172 @@
+"""What a check may look at: facts of the chain, the spec, artifacts, and the model when a check recomputes training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, TypeVar
+
+from deltaproof.auditor.audit.check import Check, Subject
+from deltaproof.auditor.facts.tasks import RoundFacts, TaskFacts
+from deltaproof.auditor.index.calldata import called_directly
+from deltaproof.auditor.index.events import Event
+from deltaproof.auditor.index.reader import Index
+from deltaproof.errors import ArtifactError
+from deltaproof.protocol.commit.validation import ValidationSet
+from deltaproof.protocol.evidence.state import Vector
+from deltaproof.protocol.outcome.attestation import Attestation
+from deltaproof.protocol.outcome.settlement import SettlementLeaf
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32
+from deltaproof.store import ArtifactStore
+
+if TYPE_CHECKING:
+    from deltaproof.replaying.judges import Judges
+    from deltaproof.tuning.training.workbench import Workbench
+
+__all__ = ["Artifacts", "AuditOptions", "RoundCase", "TaskCase", "unopened"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """How deep an audit goes. Event-level checks, artifacts and pay are always checked."""
+
+    replays: int = 1
+    """Fresh steps per round, drawn by the auditor among the published openings."""
+    official_replays: bool = False
+    """Replay every step that a verifier replayed."""
+    rescore: bool = False
+    """Evaluate every coalition again."""
+    models: bool = True
+    """Load the task's model; without, nothing is aggregated or trained again."""
+    draw_seed: Digest32 = ZERO_DIGEST
+    """Decides which fresh steps are drawn; part of the report, so that others can repeat it."""
+
+
+class Artifacts:
+    """A store, with what was read kept for the next check. Errors are kept, too."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self.store = store
+        self._known: dict[tuple[str, bytes], object] = {}
+
+    def spec(self, digest: Digest32) -> TaskSpec:
+        return self._once("spec", digest, lambda: self.store.get_document(TaskSpec, digest))
+
+    def attestation(self, digest: Digest32) -> Attestation:
+        return self._once("attestation", digest, lambda: self.store.get_attestation(Attestation, digest))
+
+    def tensors(self, digest: Digest32, size: int) -> Vector:
+        return self._once("tensors", digest, lambda: self.store.get_tensors(digest, size))
+
+    def validation(self, commitment: Digest32) -> tuple[ValidationSet, Digest32]:
+        return self._once("validation", commitment, lambda: self.store.get_validation(commitment))
+
+    def _once(self, kind: str, digest: Digest32, read: Callable[[], T]) -> T:
+        if (kind, digest) not in self._known:
+            try:
+                self._known[kind, digest] = read()
+            except ArtifactError as error:
+                self._known[kind, digest] = error
+        found = self._known[kind, digest]
+        if isinstance(found, ArtifactError):
+            raise found
+        return found  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class TaskCase:
+    """A task under audit."""
+
+    index: Index
+    facts: TaskFacts
+    artifacts: Artifacts | None
+    options: AuditOptions
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(self.facts.id)
+
+    @cached_property
+    def spec(self) -> TaskSpec | None:
+        """The spec whose digest is on chain, if the store has it."""
+        if self.artifacts is None:
+            return None
+        try:
+            return self.artifacts.spec(self.facts.params.spec_hash)
+        except ArtifactError:
+            return None
+
+    @cached_property
+    def judges(self) -> Judges:
+        """What replays run on. Raises TuningError, or ArtifactError if an emulator is not in the store."""
+        from deltaproof.tuning.emulators.fetching import fetch_emulators
+
+        if self.spec is None or self.artifacts is None:
+            raise ValueError("no spec, no model")
+        fetch_emulators(self.artifacts.store, self.spec)
+        return _judges(self.spec.to_document())
+
+    @cached_property
+    def scoring_bench(self) -> Workbench:
+        """The model that coalitions are evaluated on. Raises TuningError."""
+        if self.spec is None:
+            raise ValueError("no spec, no model")
+        return _bench(self.spec.to_document())
+
+
+@lru_cache(maxsize=4)
+def _judges(spec: bytes) -> Judges:
+    """A model is loaded once per process, however many audits it serves."""
+    from deltaproof.replaying.judges import Judges
+
+    return Judges(TaskSpec.from_document(spec))
+
+
+@lru_cache(maxsize=4)
+def _bench(spec: bytes) -> Workbench:
+    from deltaproof.tuning.training.federation import scoring_bench
+
+    return scoring_bench(TaskSpec.from_document(spec))
+
+
+@dataclass(frozen=True)
+class RoundCase:
+    """A round under audit."""
+
+    task: TaskCase
+    facts: RoundFacts
+    attestations: dict[Address, Attestation] = field(default_factory=dict)
+    """Documents of revealed attestations that were found and match their digest."""
+    leaves: tuple[SettlementLeaf, ...] | None = None
+    """Leaves of the standing settlement, checked against its root."""
+
+    @property
+    def index(self) -> Index:
+        return self.task.index
+
+    @property
+    def options(self) -> AuditOptions:
+        return self.task.options
+
+    @property
+    def spec(self) -> TaskSpec | None:
+        return self.task.spec
+
+    @property
+    def artifacts(self) -> Artifacts | None:
+        return self.task.artifacts
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(self.facts.task.id, self.facts.number)
+
+
+def unopened(index: Index, subject: Subject, name: str, event: Event) -> Check:
+    """What to say when no calldata shows what an event opened."""
+    if called_directly(index, event):
+        return subject.failed(name, "the transaction's calldata is not the call that the event comes from")
+    return subject.unchecked(name, "the transaction went through another contract, so its calldata does not show it")

@@ -1,0 +1,78 @@
+"""What a trainer handed in, as the chain fixes it and the store has it, under any codec."""
+
+from __future__ import annotations
+
+from deltaproof.auditor.audit.case import RoundCase
+from deltaproof.auditor.facts.leaves import find_leaves
+from deltaproof.auditor.facts.tasks import load_round
+from deltaproof.chain.abi.enums import Outcome
+from deltaproof.chain.memory import memory_after
+from deltaproof.errors import ArtifactError
+from deltaproof.protocol.evidence.state import Vector
+from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex
+from deltaproof.replaying.judging import RoundFacts, Submission, training_context
+from deltaproof.tuning.codecs import Mask
+from deltaproof.tuning.combining.deltas import decode_delta
+from deltaproof.tuning.training.step import RoundContext
+
+__all__ = ["adapter_of", "context_of", "submission_of", "tuned_by"]
+
+
+def submission_of(case: RoundCase, trainer: Address) -> Submission | None:
+    """What a trainer committed to; None if it was not enrolled when the round opened."""
+    shard = case.facts.task.shard_of(trainer, case.facts.opened.position)
+    if shard is None:
+        return None
+    reveal = case.facts.reveals.get(trainer)
+    delta: Digest32 | None = reveal.delta_digest if reveal else None
+    root = reveal.transcript_root if reveal else None
+    return Submission(trainer, shard.root, shard.rows, delta, root, _memory(case, trainer))
+
+
+def context_of(case: RoundCase, trainer: Address) -> RoundContext | None:
+    """The trainer's round as the training step knows it; None if it was not enrolled or no order seed is drawn."""
+    submission = submission_of(case, trainer)
+    if submission is None or case.facts.order_seed is None:
+        return None
+    facts = RoundFacts(case.facts.task.id, case.facts.number, case.facts.start_digest, case.facts.order_seed)
+    return training_context(facts, submission)
+
+
+def adapter_of(case: RoundCase, trainer: Address) -> Vector:
+    """The adapter that a trainer's delta leads to, float32, shape (P,). Raises ArtifactError or TuningError."""
+    if case.artifacts is None:
+        raise ArtifactError(f"delta of {trainer}", "there is no store")
+    reveal = case.facts.reveals.get(trainer)
+    if reveal is None:
+        raise ArtifactError(f"delta of {trainer}", "never revealed")
+    if case.facts.task.params.training.float32_delta:
+        return case.artifacts.tensors(reveal.delta_digest, case.facts.task.params.training.parameters)
+    if case.spec is None:
+        raise ArtifactError(f"delta of {trainer}", "nothing decodes it without the spec")
+    context = context_of(case, trainer)
+    if context is None:
+        raise ArtifactError(f"delta of {trainer}", "the trainer was not enrolled when the round opened")
+    return decode_delta(case.artifacts.store, case.task.scoring_bench, context, reveal.delta_digest)
+
+
+def tuned_by(case: RoundCase, trainer: Address) -> Mask | None:
+    """Values that a trainer tuned under federated dropout, shape (P,); None for all. Raises TuningError."""
+    context = context_of(case, trainer)
+    if case.spec is None or case.facts.task.params.training.float32_delta or context is None:
+        return None
+    return case.task.scoring_bench.codec.mask(context.key)
+
+
+def _memory(case: RoundCase, trainer: Address) -> Digest32 | None:
+    """Root of the error-feedback memory, by the rule of `deltaproof.chain.memory`."""
+    if case.artifacts is None or case.spec is None or case.spec.codec.name == "float32" or case.facts.number <= 1:
+        return ZERO_DIGEST
+    before = load_round(case.index, case.facts.task, RoundIndex(case.facts.number - 1))
+    reveal = before.reveals.get(trainer)
+    if before.outcome != Outcome.SETTLED or reveal is None:
+        return ZERO_DIGEST
+    leaves = find_leaves(case.index, before, case.spec, case.artifacts.store)
+    if leaves is None or not any(leaf.trainer == trainer and leaf.verdict is Verdict.ACCEPTED for leaf in leaves):
+        return ZERO_DIGEST
+    return memory_after(case.artifacts.store, case.spec, reveal.delta_digest)

@@ -1,0 +1,217 @@
+"""A round's money: what was set aside, allocated, claimed, paid in fees, returned; and whose stake was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deltaproof.auditor.audit.case import RoundCase
+from deltaproof.auditor.audit.check import Check
+from deltaproof.auditor.facts.tasks import AttestationFacts
+from deltaproof.auditor.index.events import Event
+from deltaproof.chain.abi.enums import Fault, Outcome
+from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
+from deltaproof.protocol.types import Address
+
+__all__ = ["agreeing", "check_money", "check_slashes", "verifier_fee"]
+
+BPS = 10_000
+SLASHABLE = (Verdict.REJECTED, Verdict.WITHHELD)
+
+
+def check_money(case: RoundCase) -> Iterator[Check]:
+    """Reserve, allocation, claims and fees of a round add up and go to whom they belong."""
+    reserved = case.facts.first("RoundReserved")
+    if reserved is None:
+        yield case.subject.of(case.facts.opened).failed("reserve", "the round opened without money set aside")
+        return
+    expected = case.facts.task.params.rewards.budget_per_round + verifier_fee(case)
+    yield case.subject.of(reserved).equal("reserve", expected, reserved.args["amount"])
+    yield from _claims_before_end(case)
+    if case.facts.ended is None:
+        return
+    if case.facts.outcome is Outcome.SETTLED:
+        yield from _allocation(case, case.facts.ended, reserved.args["amount"])
+        yield from _fees(case)
+        yield from _claims(case)
+    else:
+        yield from _returned(case, case.facts.ended, reserved.args["amount"])
+
+
+def verifier_fee(case: RoundCase) -> int:
+    """What a settled round owes to its verifiers, on top of the budget."""
+    rewards = case.facts.task.params.rewards
+    return rewards.budget_per_round * rewards.verifier_fee_bps // BPS
+
+
+def agreeing(case: RoundCase) -> dict[Address, AttestationFacts]:
+    """Verifiers who share the fee: revealed the settled verdicts, and were not struck."""
+    posted = case.facts.standing
+    if posted is None:
+        return {}
+    return {
+        verifier: attested
+        for verifier, attested in case.facts.attestations.items()
+        if attested.revealed is not None
+        and attested.verdicts == posted.settlement.verdicts_digest
+        and not _struck(attested, posted.event)
+    }
+
+
+def _struck(attested: AttestationFacts, posted: Event) -> bool:
+    """A strike counts for the settlement that stood when it happened."""
+    return attested.disqualified is not None and attested.disqualified.position > posted.position
+
+
+def _claims_before_end(case: RoundCase) -> Iterator[Check]:
+    allocated = case.facts.first("RoundAllocated")
+    for event in case.facts.named("Claimed", "FeesClaimed", "FeePaid"):
+        if allocated is None or event.position < allocated.position:
+            who = event.args.get("trainer") or event.args["verifier"]
+            yield case.subject.of(event, participant=who).failed("claim", "paid before the round was final")
+
+
+def _allocation(case: RoundCase, ended: Event, reserved: int) -> Iterator[Check]:
+    posted, allocated = case.facts.standing, case.facts.first("RoundAllocated")
+    if posted is None or allocated is None:
+        yield case.subject.of(ended).failed("allocation", "the round ended as settled without settlement or allocation")
+        return
+    subject, args = case.subject.of(allocated), allocated.args
+    yield subject.equal("allocation root", posted.settlement.leaves_root, args["root"])
+    yield subject.equal("allocation", posted.settlement.total_payout, args["payouts"])
+    fee = verifier_fee(case) if agreeing(case) else 0
+    yield subject.equal("fee allocation", fee, args["fees"])
+    paid = args["payouts"] + args["fees"]
+    subject = case.subject.of(ended)
+    yield subject.equal("paid", paid, ended.args["paid"])
+    yield subject.equal("unearned", reserved - paid, ended.args["unearned"])
+    yield subject.equal("next adapter on chain", posted.settlement.next_start_digest, ended.args["next_start_digest"])
+
+
+def _returned(case: RoundCase, ended: Event, reserved: int) -> Iterator[Check]:
+    subject = case.subject.of(ended)
+    returned = case.facts.first("RoundReturned")
+    amount = returned.args["amount"] if returned else 0
+    yield case.subject.of(returned or ended).equal("returned reserve", reserved, amount)
+    yield subject.equal("paid", 0, ended.args["paid"])
+    yield subject.equal("unearned", reserved, ended.args["unearned"])
+    yield subject.equal("next adapter on chain", case.facts.start_digest, ended.args["next_start_digest"])
+    for event in case.facts.named("RoundAllocated"):
+        yield case.subject.of(event).failed("allocation", "a round without settlement allocated money")
+
+
+def _fees(case: RoundCase) -> Iterator[Check]:
+    fixed = case.facts.first("FeesFixed")
+    if fixed is None:
+        yield case.subject.failed("fees", "the round ended without fixing its fees")
+        return
+    sharing = agreeing(case)
+    weight = sum(attested.stake for attested in sharing.values())
+    yield case.subject.of(fixed).equal("agreeing stake", weight, fixed.args["agreeing_weight"])
+    yield case.subject.of(fixed).equal("fees", verifier_fee(case) if weight else 0, fixed.args["fee"])
+    paid_events = {event.args["verifier"]: event for event in case.facts.named("FeePaid")}
+    for event in case.facts.named("FeesClaimed"):
+        verifier = event.args["verifier"]
+        subject = case.subject.of(event, participant=verifier)
+        if verifier not in sharing:
+            yield subject.failed("fee", "a verifier who did not agree with the settlement was paid")
+        elif event.args["fee"]:
+            due = fixed.args["fee"] * sharing[verifier].stake // weight
+            yield subject.equal("fee", due, event.args["fee"])
+            moved = paid_events.get(verifier)
+            yield subject.equal("fee transfer", event.args["fee"], moved.args["amount"] if moved else 0)
+    claimed = {event.args["verifier"] for event in case.facts.named("FeesClaimed")}
+    for verifier, event in paid_events.items():
+        if verifier not in claimed:
+            yield case.subject.of(event, participant=verifier).failed("fee", "a fee was paid that nobody claimed")
+    yield from _slash_rewards(case, sharing, weight)
+
+
+def _slash_rewards(case: RoundCase, sharing: dict[Address, AttestationFacts], weight: int) -> Iterator[Check]:
+    pot = sum(event.args["amount"] for event in case.facts.named("SlashRewardsAdded"))
+    taken: dict[Address, int] = {}
+    for event in case.facts.named("FeesClaimed"):
+        taken[event.args["verifier"]] = taken.get(event.args["verifier"], 0) + event.args["slash_reward"]
+    for verifier, amount in taken.items():
+        due = pot * sharing[verifier].stake // weight if verifier in sharing and weight else 0
+        last = [event for event in case.facts.named("FeesClaimed") if event.args["verifier"] == verifier][-1]
+        yield case.subject.of(last, participant=verifier).that(
+            "slash reward", amount <= due, "took more of the slashed stake than its share",
+            expected=f"at most {due}", actual=amount,
+        )  # fmt: skip
+
+
+def _claims(case: RoundCase) -> Iterator[Check]:
+    allocated = case.facts.first("RoundAllocated")
+    claims = case.facts.named("Claimed")
+    if allocated is not None:
+        total = sum(event.args["amount"] for event in claims)
+        yield case.subject.of(allocated).that(
+            "claims in all", total <= allocated.args["payouts"], "more was claimed than the settlement pays",
+            expected=f"at most {allocated.args['payouts']}", actual=total,
+        )  # fmt: skip
+    leaves = _leaves_by_trainer(case)
+    for event in claims:
+        trainer = event.args["trainer"]
+        subject = case.subject.of(event, participant=trainer)
+        if case.leaves is None:
+            yield subject.unchecked("claim", "the settlement's leaves are not known")
+        elif trainer not in leaves:
+            yield subject.failed("claim", "paid to somebody who has no leaf in the settlement")
+        else:
+            yield subject.equal("claim", leaves[trainer].payout, event.args["amount"])
+
+
+def _leaves_by_trainer(case: RoundCase) -> dict[Address, SettlementLeaf]:
+    return {leaf.trainer: leaf for leaf in case.leaves or ()}
+
+
+def check_slashes(case: RoundCase) -> Iterator[Check]:
+    """Nobody lost stake without a fault that the round shows, and nobody lost more than the terms say."""
+    terms = case.facts.task.params.stakes
+    leaves = _leaves_by_trainer(case)
+    for event in case.facts.named("TrainerSlashed"):
+        trainer = event.args["trainer"]
+        subject = case.subject.of(event, participant=trainer)
+        stake = case.facts.task.trainer_stake(trainer, event.position)
+        yield subject.equal("slash amount", stake * terms.slash_bps // BPS, event.args["amount"])
+        fault = Fault(event.args["fault"])
+        if fault is not Fault.NONE:
+            proven = {e.args.get("trainer") or e.args.get("respondent") for e in _proofs(case)}
+            yield subject.that("slash", trainer in proven, "slashed for a fault that nobody proved", actual=fault)
+        elif case.leaves is None:
+            yield subject.unchecked("slash", "the settlement's leaves are not known")
+        else:
+            verdict = leaves[trainer].verdict if trainer in leaves else Verdict.NONE
+            reason = "slashed although the settlement does not call the work rejected or withheld"
+            yield subject.that("slash", verdict in SLASHABLE, reason, expected="rejected or withheld", actual=verdict)
+    for event in case.facts.named("BondForfeited"):
+        trainer = event.args["trainer"]
+        subject = case.subject.of(event, participant=trainer)
+        unrevealed = trainer in case.facts.commitments and trainer not in case.facts.reveals
+        yield subject.that("forfeited bond", unrevealed, "lost the bond although the commitment was revealed")
+        stake = case.facts.task.trainer_stake(trainer, event.position)
+        yield subject.equal("bond amount", min(terms.commit_bond, stake), event.args["amount"])
+    for event in case.facts.named("VerifierSlashed"):
+        verifier = event.args["verifier"]
+        culprits = {e.args["verifier"] for e in case.facts.named("EquivocationProven", "SignerSlashed")}
+        yield case.subject.of(event, participant=verifier).that(
+            "verifier slash", verifier in culprits, "slashed without a proven equivocation or a culpable signature"
+        )
+    yield from _unpunished(case, leaves)
+
+
+def _proofs(case: RoundCase) -> list[Event]:
+    """Events that establish a fault. `DemandUnanswered` names no task: it is found by its demand."""
+    demands = {event.args["demand_id"] for event in case.facts.named("DemandOpened")}
+    unanswered = [e for e in case.index.events(names=["DemandUnanswered"]) if e.args["demand_id"] in demands]
+    return [*case.facts.named("FaultProven"), *unanswered]
+
+
+def _unpunished(case: RoundCase, leaves: dict[Address, SettlementLeaf]) -> Iterator[Check]:
+    """Somebody has to ask for a slash; until then the stake stays locked, and the audit says so."""
+    slashed = {event.args["trainer"] for event in case.facts.named("TrainerSlashed")}
+    for trainer, leaf in leaves.items():
+        if leaf.verdict in SLASHABLE and case.facts.ended is not None and trainer not in slashed:
+            yield case.subject.of(case.facts.ended, participant=trainer).unchecked(
+                "slash", f"{leaf.verdict.name.lower()}, but nobody has asked for the slash yet"
+            )

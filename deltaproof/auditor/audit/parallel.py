@@ -1,0 +1,65 @@
+"""Rounds audited by several processes: each opens index, store and endpoint for itself."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from deltaproof.auditor.audit.case import AuditOptions
+from deltaproof.auditor.audit.check import Check
+from deltaproof.auditor.audit.run import Audit, Progress
+from deltaproof.auditor.audit.signatures import Equation
+from deltaproof.auditor.index.reader import Index
+from deltaproof.auditor.index.rpc import Rpc
+from deltaproof.auditor.index.schema import open_database
+from deltaproof.store import open_store
+
+__all__ = ["Origin", "ProcessPool"]
+
+ROUNDS_AT_ONCE = 20
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where everything is, in words that another process understands. The database must not be in memory."""
+
+    database: str
+    store: str | None
+    rpc: str | None
+
+
+@dataclass(frozen=True)
+class ProcessPool:
+    """A `Pool` of processes. The outcome is that of one process, in the same order."""
+
+    origin: Origin
+    workers: int
+
+    def __call__(
+        self, audit: Audit, task_id: int, numbers: Sequence[int], progress: Progress
+    ) -> Iterator[Check | Equation]:
+        parts = [numbers[start : start + ROUNDS_AT_ONCE] for start in range(0, len(numbers), ROUNDS_AT_ONCE)]
+        # `spawn`, because a forked process that has used torch threads can hang.
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(self.workers, spawn, initializer=_open, initargs=(self.origin, audit.options)) as pool:
+            jobs = [pool.submit(_check, task_id, tuple(part)) for part in parts]
+            for done, job in enumerate(jobs):
+                progress(f"task {task_id}: {done * ROUNDS_AT_ONCE} of {len(numbers)} rounds")
+                yield from job.result()
+
+
+_audits: list[Audit] = []
+
+
+def _open(origin: Origin, options: AuditOptions) -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    store = open_store(origin.store) if origin.store else None
+    rpc = Rpc(origin.rpc) if origin.rpc else None
+    _audits[:] = [Audit(Index(open_database(origin.database)), store, rpc, options)]
+
+
+def _check(task_id: int, numbers: tuple[int, ...]) -> list[Check | Equation]:
+    return list(_audits[0].check_rounds(task_id, numbers, lambda _: None))

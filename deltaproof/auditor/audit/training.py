@@ -1,0 +1,264 @@
+"""The work: deltas and openings are where they belong, samples are the drawn ones, replays come out as attested."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deltaproof.auditor.audit.case import RoundCase
+from deltaproof.auditor.audit.check import Check, Subject
+from deltaproof.auditor.audit.deltas import adapter_of, context_of, submission_of
+from deltaproof.auditor.facts.tasks import Reveal
+from deltaproof.errors import ArtifactError, StoreUnavailable
+from deltaproof.protocol.draws.samples import draw_samples
+from deltaproof.protocol.draws.stream import HashStream
+from deltaproof.protocol.evidence.state import StateRoots, component_root
+from deltaproof.protocol.evidence.transcript import StepOpening
+from deltaproof.protocol.outcome.attestation import Attestation, TrainerFinding
+from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Address, StepIndex
+from deltaproof.protocol.wire import merkle
+from deltaproof.replaying.judging import (
+    RoundFacts,
+    enrolment_problem,
+    judge_submission,
+)
+from deltaproof.tuning.training.step import RoundContext
+
+__all__ = [
+    "Replay",
+    "check_deltas",
+    "check_openings",
+    "check_replays",
+    "check_samples",
+    "planned_replays",
+    "run_replay",
+]
+
+WHOLE_SUBMISSION = -1
+
+
+def check_deltas(case: RoundCase) -> Iterator[Check]:
+    """The delta of every accepted trainer is in the store and is the one that was committed."""
+    if case.artifacts is None:
+        return
+    for trainer in accepted(case):
+        reveal = case.facts.reveals.get(trainer)
+        if reveal is None:
+            continue  # the verdict itself is wrong then; see check_samples
+        folder = "tensors" if case.facts.task.params.training.float32_delta else "blob"
+        subject = case.subject.of(reveal.event, participant=trainer, artifact=f"{folder}/{reveal.delta_digest.hex()}")
+        try:
+            adapter_of(case, trainer)
+        except ArtifactError as error:
+            yield subject.artifact_failed("delta", error)
+        else:
+            yield subject.passed("delta")
+
+
+def check_samples(case: RoundCase) -> Iterator[Check]:
+    """Every verifier replayed exactly the steps that its draw gives, and its verdict is what its checks say."""
+    drawn = {trainer: drawn_steps(case, trainer) for trainer in case.facts.trainers}
+    for verifier, document in case.attestations.items():
+        for finding in document.findings:
+            steps = drawn.get(finding.trainer, {}).get(verifier, ())
+            yield from _finding(case, verifier, document, finding, list(steps))
+    for leaf in case.leaves or ():
+        revealed = leaf.trainer in case.facts.reveals
+        wrong = (leaf.verdict is Verdict.UNREVEALED) == revealed
+        subject = case.subject.of(case.facts.standing.event if case.facts.standing else None, participant=leaf.trainer)
+        reason = "revealed on chain" if revealed else "never revealed on chain"
+        yield subject.that("reveal and verdict", not wrong, f"settled as {leaf.verdict.name.lower()}, but {reason}")
+
+
+def _finding(
+    case: RoundCase, verifier: Address, document: Attestation, finding: TrainerFinding, drawn: list[int]
+) -> Iterator[Check]:
+    attested = case.facts.attestations[verifier]
+    subject = case.subject.of(
+        attested.revealed, participant=verifier, artifact=f"attestations/{attested.artifact.hex()}"
+    )
+    replayed = sorted({check.step for check in finding.checks if check.step != WHOLE_SUBMISSION})
+    failure = finding.failure()
+    about = f"of {finding.trainer}"
+    if finding.verdict is Verdict.ACCEPTED:
+        yield subject.equal("samples", drawn, replayed, about)
+        reason = f"{about}: accepted although check {failure.check!r} failed" if failure else ""
+        yield subject.that("finding", failure is None, reason)
+    else:
+        yield subject.that(
+            "samples", set(replayed) <= set(drawn), f"{about}: looked at steps that were not drawn",
+            expected=drawn, actual=replayed,
+        )  # fmt: skip
+        yield subject.that(
+            "finding", failure is not None, f"{about}: {finding.verdict.name.lower()} without a check that failed"
+        )
+
+
+def drawn_steps(case: RoundCase, trainer: Address) -> dict[Address, tuple[int, ...]]:
+    """Steps of a trainer's round that each verifier of the quorum has to replay; none before the challenge."""
+    facts, seed = case.facts, case.facts.challenge_seed
+    if seed is None:
+        return {}
+    terms = facts.task.params.training
+    return draw_samples(
+        seed, facts.task.id, facts.number, trainer, facts.task.quorum_of(facts.number),
+        steps=terms.steps, extra=terms.samples,
+    )  # fmt: skip
+
+
+def check_openings(case: RoundCase) -> Iterator[Check]:
+    """Every drawn step of every accepted trainer was published and lies under the committed transcript root."""
+    if case.artifacts is None or case.spec is None:
+        return
+    for trainer, reveal, step in published_steps(case):
+        path = f"openings/{reveal.transcript_root.hex()}/{step}"
+        subject = case.subject.of(reveal.event, participant=trainer, step=step, artifact=path)
+        context = context_of(case, reveal.trainer)
+        if context is None:
+            yield subject.failed("opening", "the trainer was not enrolled")
+            continue
+        limits = context.opening_limits(case.spec, case.facts.task.params.training.parameters)
+        try:
+            opening = case.artifacts.store.get_opening(reveal.transcript_root, StepIndex(step), limits)
+        except ArtifactError as error:
+            yield subject.artifact_failed("opening", error)
+            continue
+        yield subject.passed("opening")
+        yield from _contents(case.spec, context, opening, subject)
+
+
+def _contents(spec: TaskSpec, context: RoundContext, opening: StepOpening, subject: Subject) -> Iterator[Check]:
+    """What is shown is what the record commits to: everything about a step that needs no model."""
+    roots = {slot: component_root(values) for slot, values in opening.state.items()}
+    yield subject.equal("opened state", opening.before.state_root, StateRoots(**roots, e=opening.error_root).root())
+    yield subject.equal("opened gradient", opening.before.grad_root, component_root(opening.gradient))
+    step = opening.before.step
+    yield subject.equal("batch order", context.batch(spec, step), tuple(row.index for row in opening.rows))
+    strangers = [row.index for row in opening.rows if not row.verify(context.data_root, context.rows)]
+    yield subject.that("opened rows", not strangers, f"rows {strangers} do not belong to the enrolled data")
+    shown_rows = merkle.root([row.digest for row in opening.rows])
+    yield subject.equal("batch rows", opening.before.rows_root, shown_rows)
+    if step == 0:
+        yield subject.equal("start of training", context.start_digest, roots["theta"])
+
+
+def published_steps(case: RoundCase) -> Iterator[tuple[Address, Reveal, int]]:
+    """Steps of accepted trainers that some verifier drew."""
+    for trainer in accepted(case):
+        reveal = case.facts.reveals.get(trainer)
+        if reveal is not None:
+            drawn = drawn_steps(case, trainer)
+            steps = {step for verifier in case.facts.attestations for step in drawn.get(verifier, ())}
+            yield from ((trainer, reveal, step) for step in sorted(steps))
+
+
+def accepted(case: RoundCase) -> list[Address]:
+    """Trainers whom the settlement accepts; before it, those whom some attestation accepts."""
+    if case.leaves is not None:
+        return [leaf.trainer for leaf in case.leaves if leaf.verdict is Verdict.ACCEPTED]
+    found = [f.trainer for d in case.attestations.values() for f in d.findings if f.verdict is Verdict.ACCEPTED]
+    return [trainer for trainer in case.facts.trainers if trainer in found]
+
+
+# Replays.
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One step, or a whole submission, to be judged again."""
+
+    name: str
+    trainer: Address
+    steps: tuple[int, ...]
+    expected: Verdict
+    subject: Subject
+
+
+def planned_replays(case: RoundCase) -> Iterator[Replay | Check]:
+    """What to judge again: fresh steps among the published ones, every rejection, and with `--full` everything.
+
+    What cannot be judged is a check that says why.
+    """
+    if case.artifacts is None or case.spec is None:
+        return
+    yield from _rejections(case)
+    yield from _fresh(case)
+    if case.options.official_replays:
+        for trainer in accepted(case):
+            steps = tuple(step for t, _, step in published_steps(case) if t == trainer)
+            if steps:
+                subject = case.subject.of(participant=trainer)
+                yield Replay("official replays", trainer, steps, Verdict.ACCEPTED, subject)
+
+
+def _rejections(case: RoundCase) -> Iterator[Replay | Check]:
+    for leaf in case.leaves or ():
+        if leaf.verdict not in (Verdict.REJECTED, Verdict.WITHHELD):
+            continue
+        failed = [
+            (verifier, failure)
+            for verifier, document in case.attestations.items()
+            if (finding := document.by_trainer().get(leaf.trainer)) is not None
+            and finding.verdict is leaf.verdict
+            and (failure := finding.failure()) is not None
+        ]
+        if not failed:
+            subject = case.subject.of(participant=leaf.trainer)
+            yield subject.unchecked("rejection", "no attestation says which check failed")
+            continue
+        verifier, failure = failed[0]
+        steps = () if failure.step == WHOLE_SUBMISSION else (failure.step,)
+        subject = case.subject.of(
+            case.facts.attestations[verifier].revealed,
+            participant=leaf.trainer,
+            step=steps[0] if steps else None,
+            artifact=f"attestations/{case.facts.attestations[verifier].artifact.hex()}",
+        )
+        yield Replay("rejection", leaf.trainer, steps, leaf.verdict, subject)
+
+
+def _fresh(case: RoundCase) -> Iterator[Replay | Check]:
+    candidates = list(published_steps(case))
+    stream = HashStream(
+        b"deltaproof/audit/v1\x00" + case.options.draw_seed + bytes(case.facts.opened.args["start_digest"])
+    )
+    for number in range(case.options.replays):
+        if not candidates:
+            reason = f"only {number} openings were published; trainers open no steps but the drawn ones"
+            yield case.subject.unchecked("replay", reason if number else "no accepted trainer's step was published")
+            return
+        trainer, reveal, step = candidates.pop(stream.below(len(candidates)))
+        path = f"openings/{reveal.transcript_root.hex()}/{step}"
+        subject = case.subject.of(reveal.event, participant=trainer, step=step, artifact=path)
+        yield Replay("replay", trainer, (step,), Verdict.ACCEPTED, subject)
+
+
+def check_replays(case: RoundCase) -> Iterator[Check]:
+    """Judge again what `planned_replays` says."""
+    for planned in planned_replays(case):
+        yield run_replay(case, planned) if isinstance(planned, Replay) else planned
+
+
+def run_replay(case: RoundCase, replay: Replay) -> Check:
+    """Judge again. An accepted step must pass, a rejected one must fail."""
+    if case.artifacts is None or case.spec is None or case.facts.order_seed is None:
+        return replay.subject.unchecked(replay.name, "spec, store or order seed are not there")
+    submission = submission_of(case, replay.trainer)
+    if submission is None:
+        return replay.subject.failed(replay.name, "the trainer was not enrolled when the round opened")
+    if replay.steps == () and (replay.expected is Verdict.REJECTED):
+        problem = enrolment_problem(case.spec, submission)
+        return replay.subject.that(replay.name, problem is not None, "rejected for its data, which fits the task")
+    facts = RoundFacts(case.facts.task.id, case.facts.number, case.facts.start_digest, case.facts.order_seed)
+    try:
+        found = judge_submission(case.task.judges, case.artifacts.store, facts, submission, replay.steps).finding
+    except StoreUnavailable as error:
+        return replay.subject.unchecked(replay.name, str(error))
+    if replay.expected is Verdict.WITHHELD and found.verdict is Verdict.ACCEPTED:
+        reason = "the artifacts are there now; whether they were in time nobody can see"
+        return replay.subject.unchecked(replay.name, reason)
+    failure = found.failure()
+    reason = failure.message if failure else f"{len(replay.steps)} steps judged again"
+    return replay.subject.equal(replay.name, found.verdict, replay.expected, reason)

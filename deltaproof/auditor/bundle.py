@@ -1,0 +1,185 @@
+"""One round as one file: chain facts with their proofs and every artifact, to be audited offline.
+
+A bundle is a zip file: `bundle.json` (which round of which deployment), `index.json` (rows of the index), `blocks.json`
+(headers and receipts that prove the rows), and `store/` with the artifacts under their usual paths. Nothing in it is
+believed: an audit checks artifacts against digests, digests against events, events against receipts, receipts against
+headers. What a file alone cannot show is that the blocks belong to the chain; any endpoint can (`--witness`).
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from deltaproof.auditor.facts.receipts import fetch_proofs
+from deltaproof.auditor.facts.tasks import TASK_EVENTS, RoundFacts, load_round, load_task
+from deltaproof.auditor.index import schema
+from deltaproof.auditor.index.events import Event
+from deltaproof.auditor.index.follower import read_deployment
+from deltaproof.auditor.index.reader import Index
+from deltaproof.auditor.index.rpc import Call, Rpc
+from deltaproof.auditor.index.schema import open_database
+from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, ChainError, DeltaproofError, StoreUnavailable
+from deltaproof.store import ArtifactStore
+from deltaproof.store.backend import Backend
+
+__all__ = ["Bundle", "BundleError", "export_round"]
+
+FORMAT = "deltaproof-bundle/1"
+MAX_JSON_BYTES = 512 * 1024 * 1024
+MAX_ARTIFACT_BYTES = 8 * 1024 * 1024 * 1024
+TABLES = (schema.deployment, schema.blocks, schema.seeds, schema.transactions, schema.events, schema.mentions)
+
+
+class BundleError(DeltaproofError):
+    """A bundle is unreadable, or is none."""
+
+
+def export_round(index: Index, backend: Backend, rpc: Rpc, task: int, round_: int, path: Path) -> int:
+    """Write the bundle of a round; returns the number of artifacts in it.
+
+    Raises UnknownSubject for a round that is not there, ArtifactError for an artifact that is missing, ChainError if
+    the endpoint does not serve receipts.
+    """
+    facts = load_task(index, task)
+    rounds = load_round(index, facts, round_)
+    blocks = _blocks(index, facts.id, rounds)
+    proofs = fetch_proofs(rpc, sorted(blocks))
+    head = index.head()
+    described = {"format": FORMAT, "task": task, "round": round_, "block": head.number, "blockHash": head.hash}
+    partial = path.with_name(path.name + ".partial")
+    written = 0
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bundle.json", json.dumps(described))
+        archive.writestr("index.json", json.dumps(_rows(index.engine, blocks)))
+        archive.writestr("blocks.json", json.dumps([{"header": p.header, "receipts": p.receipts} for p in proofs]))
+        for artifact in _artifacts(backend, rounds):
+            archive.writestr(f"store/{artifact}", backend.read(artifact, MAX_ARTIFACT_BYTES))
+            written += 1
+    partial.replace(path)
+    return written
+
+
+class Bundle:
+    """An opened bundle: an index, a store, and a node that knows only its blocks. Untrusted in every part."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises BundleError."""
+        try:
+            self._archive = zipfile.ZipFile(path)
+            self.about = self._json("bundle.json")
+            rows, blocks = self._json("index.json"), self._json("blocks.json")
+            if self.about.get("format") != FORMAT:
+                raise BundleError(f"{path} is no bundle of a format that is known here")
+            self.task, self.round = int(self.about["task"]), int(self.about["round"])
+            self.index = Index(_database(rows, self.about))
+        except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, SQLAlchemyError) as error:
+            raise BundleError(f"{path} cannot be read as a bundle: {error}") from error
+        self.store = ArtifactStore(_Members(self._archive))
+        self.node = BundleNode(blocks)
+
+    def _json(self, name: str) -> Any:
+        if self._archive.getinfo(name).file_size > MAX_JSON_BYTES:
+            raise BundleError(f"{name} exceeds {MAX_JSON_BYTES} bytes")
+        return json.loads(self._archive.read(name))
+
+
+class BundleNode(Rpc):
+    """Answers from the blocks of a bundle."""
+
+    def __init__(self, blocks: Sequence[dict[str, Any]]) -> None:
+        self.url = "the bundle"
+        self._blocks = {int(block["header"]["number"], 16): block for block in blocks}
+
+    def batch(self, calls: Sequence[Call]) -> list[Any]:
+        """See `Rpc`."""
+        return [self._answer(method, params) for method, params in calls]
+
+    def _answer(self, method: str, params: list[Any]) -> Any:
+        if method not in ("eth_getBlockByNumber", "eth_getBlockReceipts"):
+            raise ChainError(f"{method} cannot be answered offline")
+        block = self._blocks.get(int(params[0], 16), {"header": None, "receipts": None})
+        return block["header" if method == "eth_getBlockByNumber" else "receipts"]
+
+
+class _Members(Backend):
+    """Artifacts in a zip file."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        try:
+            with self._archive.open(f"store/{path}") as file:
+                data = file.read(max_bytes + 1)
+        except KeyError as error:
+            raise ArtifactMissing(path, "not in the bundle") from error
+        except (OSError, zipfile.BadZipFile) as error:
+            raise StoreUnavailable(path, f"cannot be read from the bundle: {error}") from error
+        if len(data) > max_bytes:
+            raise ArtifactTooLarge(path, f"more than the {max_bytes} bytes it may have")
+        return data
+
+    def write(self, path: str, data: bytes) -> None:
+        raise StoreUnavailable(path, "a bundle is read-only")
+
+    def exists(self, path: str) -> bool:
+        return f"store/{path}" in self._archive.namelist()
+
+
+# What belongs into a bundle.
+
+
+def _blocks(index: Index, task: int, facts: RoundFacts) -> set[int]:
+    """Blocks of the round, of what concerns the whole task, and of its verifiers' keys."""
+    events: list[Event] = [*facts.events, *index.events(task=task, names=TASK_EVENTS)]
+    quorum = facts.task.quorum_of(facts.number)
+    events += [facts.task.keys[verifier] for verifier in quorum if verifier in facts.task.keys]
+    return {event.block for event in events}
+
+
+def _rows(engine: Engine, blocks: set[int]) -> dict[str, list[list[Any]]]:
+    """Rows of the index that belong to the blocks, by table."""
+    rows: dict[str, list[list[Any]]] = {}
+    with engine.connect() as db:
+        for table in TABLES:
+            column = table.c.number if table is schema.blocks else table.c.get("block")
+            kept = (row for row in db.execute(select(table)) if column is None or row._mapping[column] in blocks)
+            rows[table.name] = [list(row) for row in kept]
+    return rows
+
+
+def _database(rows: dict[str, list[list[Any]]], about: dict[str, Any]) -> Engine:
+    engine = open_database("sqlite://")
+    with engine.begin() as db:
+        for table in TABLES:
+            if values := rows[table.name]:
+                names = [column.name for column in table.columns]
+                db.execute(insert(table), [dict(zip(names, row, strict=True)) for row in values])
+        db.execute(insert(schema.checkpoints).values(number=about["block"], hash=about["blockHash"]))
+    if read_deployment(engine) is None:
+        raise ValueError("it names no deployment")
+    return engine
+
+
+def _artifacts(backend: Backend, facts: RoundFacts) -> Iterator[str]:
+    """Path of every artifact that an audit of the round reads, as far as it is there."""
+    yield f"blob/{facts.task.params.spec_hash.hex()}"
+    digests = {facts.start_digest, facts.task.params.start_digest}
+    if facts.standing is not None:
+        digests.add(facts.standing.settlement.next_start_digest)
+    digests |= {reveal.delta_digest for reveal in facts.reveals.values()}
+    wanted = [f"tensors/{digest.hex()}" for digest in sorted(digests)]
+    wanted += [f"attestations/{a.artifact.hex()}" for a in facts.attestations.values() if a.revealed is not None]
+    if facts.scored:
+        wanted.append(f"validation/{facts.task.validation_commitments[facts.number - 1].hex()}")
+    for reveal in facts.reveals.values():
+        steps = range(facts.task.params.training.steps)
+        wanted += [f"openings/{reveal.transcript_root.hex()}/{step}" for step in steps]
+    yield from (path for path in wanted if backend.exists(path))

@@ -1,0 +1,197 @@
+"""Why one trainer got what it got in one round: from commitment to the last unit of the payout, with every number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deltaproof.auditor.facts.leaves import find_leaves, read_attestations
+from deltaproof.auditor.facts.sharing import players_of
+from deltaproof.auditor.facts.tasks import RoundFacts, UnknownSubject, load_round, load_task
+from deltaproof.auditor.index.reader import Index
+from deltaproof.errors import ArtifactError
+from deltaproof.protocol.outcome.attestation import Attestation, GameRecord
+from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Address, hex_of
+from deltaproof.store import ArtifactStore
+from incentives.settling import payouts_of
+
+__all__ = ["Explanation", "explain"]
+
+NANOS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Sentences for a person, and the numbers behind them for a script."""
+
+    lines: tuple[str, ...]
+    numbers: dict[str, Any]
+
+
+def explain(index: Index, store: ArtifactStore, task_id: int, round_: int, trainer: Address) -> Explanation:
+    """Raises UnknownSubject if the trainer did not commit in that round, ArtifactError without the task's spec."""
+    facts = load_round(index, load_task(index, task_id), round_)
+    if trainer not in facts.commitments:
+        raise UnknownSubject(f"{trainer} did not commit in round {round_} of task {task_id}")
+    spec = store.get_document(TaskSpec, facts.task.params.spec_hash)
+    documents = read_attestations(facts, store)
+    leaves = find_leaves(index, facts, spec, store)
+    numbers: dict[str, Any] = {"task": task_id, "round": round_, "trainer": trainer}
+    lines = [
+        *_work(facts, trainer, numbers),
+        *_verdicts(facts, documents, trainer, numbers),
+        *_value(facts, spec, documents, store, trainer, numbers),
+        *_pay(facts, spec, leaves, trainer, numbers),
+        *_money(facts, trainer, numbers),
+    ]
+    return Explanation(tuple(lines), numbers)
+
+
+def _work(facts: RoundFacts, trainer: Address, numbers: dict[str, Any]) -> Iterator[str]:
+    commitment, reveal = facts.commitments[trainer], facts.reveals.get(trainer)
+    numbers["commitment"] = hex_of(commitment.commitment)
+    yield f"committed {hex_of(commitment.commitment)} in transaction {commitment.event.transaction}"
+    if reveal is None:
+        yield "never revealed it"
+        return
+    numbers |= {"deltaDigest": hex_of(reveal.delta_digest), "transcriptRoot": hex_of(reveal.transcript_root)}
+    yield f"revealed delta {hex_of(reveal.delta_digest)} in transaction {reveal.event.transaction}"
+    yield f"with the transcript of all steps {hex_of(reveal.transcript_root)}"
+
+
+def _verdicts(
+    facts: RoundFacts, documents: dict[Address, Attestation], trainer: Address, numbers: dict[str, Any]
+) -> Iterator[str]:
+    found: list[dict[str, Any]] = []
+    for verifier in facts.attestations:
+        document = documents.get(verifier)
+        finding = document.by_trainer().get(trainer) if document else None
+        if finding is None:
+            yield f"verifier {verifier}: its attestation is not in the store"
+            continue
+        steps = sorted({check.step for check in finding.checks if check.step >= 0})
+        failure = finding.failure()
+        verdict = finding.verdict.name.lower()
+        found.append({"verifier": verifier, "verdict": verdict, "steps": steps, "scoreNanos": finding.score_nanos})
+        why = f": {failure.message}" if failure else ""
+        yield f"verifier {verifier} replayed steps {', '.join(map(str, steps)) or 'none'} and {verdict} it{why}"
+    numbers["verifiers"] = found
+
+
+def _value(
+    facts: RoundFacts,
+    spec: TaskSpec,
+    documents: dict[Address, Attestation],
+    store: ArtifactStore,
+    trainer: Address,
+    numbers: dict[str, Any],
+) -> Iterator[str]:
+    posted = facts.standing
+    if posted is None:
+        return
+    source: Attestation | None
+    try:
+        source = store.get_attestation(Attestation, posted.settlement.artifact_digest)
+    except ArtifactError:
+        source = next(iter(documents.values()), None)
+    if source is None or source.game is None:
+        yield "the round was not scored: no accepted delta, or the sponsor did not show the validation set"
+        return
+    game = source.game
+    yield (
+        f"the round took held-out loss from {game.start_loss:.6f} to {game.end_loss:.6f}, "
+        f"accuracy from {game.start_accuracy:.3f} to {game.end_accuracy:.3f}"
+    )
+    numbers["emulators"] = [score.model_dump() for score in game.emulators]
+    for score in game.emulators:
+        yield (
+            f"on emulator {score.emulator} the same adapter has loss {score.loss:.6f}, accuracy {score.accuracy:.3f}: "
+            f"plugged into the full model it is {score.loss - game.end_loss:+.6f} nats better than trainers see"
+        )
+    union = next((union for union in players_of(facts, spec, source) if trainer in union), [])
+    numbers["sharesDataWith"] = [member for member in union if member != trainer]
+    if len(union) > 1:
+        yield (
+            f"{len(union)} accepted trainers enrolled this data root: their deltas are one player, and each is scored "
+            f"with 1/{len(union)} of what the player is worth"
+        )
+    if union:
+        yield from _marginals(game, game.players.index(union[0]), numbers)
+
+
+def _marginals(game: GameRecord, player: int, numbers: dict[str, Any]) -> Iterator[str]:
+    """What joining each evaluated coalition was worth: the score is a weighted mean of these."""
+    values = {coalition.members: coalition.value_nanos for coalition in game.coalitions}
+    gains = {
+        members: value - values[without]
+        for members, value in values.items()
+        if player in members and (without := tuple(m for m in members if m != player)) in values
+    }
+    numbers["marginals"] = [{"joined": list(m), "gainNanos": gain} for m, gain in gains.items()]
+    if gains:
+        best, worst = max(gains.values()), min(gains.values())
+        yield (
+            f"{len(game.coalitions)} coalitions of {len(game.players)} trainers were evaluated ({game.method}); "
+            f"joining them, this delta gained between {worst / NANOS:+.6f} and {best / NANOS:+.6f} nats"
+        )
+
+
+def _pay(
+    facts: RoundFacts,
+    spec: TaskSpec,
+    leaves: Sequence[SettlementLeaf] | None,
+    trainer: Address,
+    numbers: dict[str, Any],
+) -> Iterator[str]:
+    posted = facts.standing
+    if posted is None or leaves is None:
+        yield "no settlement stands, or its leaves are not in the store: nothing was earned yet"
+        return
+    place = next(i for i, leaf in enumerate(leaves) if leaf.trainer == trainer)
+    leaf = leaves[place]
+    rule = payouts_of(spec, leaves, posted.settlement.improvement_nanos, scored=facts.scored)
+    line = rule.lines[place]
+    numbers["payout"] = {
+        "verdict": leaf.verdict.name.lower(),
+        "scoreNanos": leaf.score_nanos,
+        "stderrNanos": leaf.stderr_nanos,
+        "discountBps": leaf.discount_bps,
+        "released": rule.released,
+        "floor": line.floor,
+        "pool": rule.pool,
+        "weight": line.weight,
+        "totalWeight": rule.total_weight,
+        "quotient": line.quotient,
+        "remainder": line.remainder,
+        "unit": line.unit,
+        "cap": rule.cap,
+        "payout": line.payout,
+        "leaf": place,
+        "proof": [hex_of(node) for node in leaves_tree(leaves).proof(place)],
+        "root": hex_of(posted.settlement.leaves_root),
+    }
+    yield (
+        f"settled as {leaf.verdict.name.lower()} with score {leaf.score_nanos / NANOS:+.9f} ± "
+        f"{leaf.stderr_nanos / NANOS:.9f} nats, in transaction {posted.event.transaction}"
+    )
+    yield f"the improvement of {posted.settlement.improvement_nanos / NANOS:+.9f} nats released {rule.released}"
+    yield f"of that {line.floor} as floor; {rule.pool} were left for scores"
+    if spec.discount_bps(trainer):
+        yield "the trainer owns the model and works without pay, as the task says: others share the pool"
+    yield f"weight {line.weight} of {rule.total_weight} in all: {line.quotient} and {line.unit} for the remainder"
+    capped = f", capped at {rule.cap}" if line.payout == rule.cap else ""
+    yield f"payout {line.payout}{capped}"
+
+
+def _money(facts: RoundFacts, trainer: Address, numbers: dict[str, Any]) -> Iterator[str]:
+    claimed = next((e for e in facts.named("Claimed") if e.args["trainer"] == trainer), None)
+    numbers["claimed"] = claimed.args["amount"] if claimed else 0
+    if claimed:
+        yield f"claimed {claimed.args['amount']} in transaction {claimed.transaction}"
+    for event in facts.named("TrainerSlashed", "BondForfeited"):
+        if event.args["trainer"] == trainer:
+            numbers["slashed"] = numbers.get("slashed", 0) + event.args["amount"]
+            yield f"lost {event.args['amount']} of its stake in transaction {event.transaction}"

@@ -1,0 +1,1 @@
+"""What chain and store say about rounds, as plain objects that nobody has judged yet."""

@@ -1,0 +1,36 @@
+"""Who played as one in a round's game, because they enrolled one data root that the task names."""
+
+from __future__ import annotations
+
+from deltaproof.auditor.facts.tasks import RoundFacts, Shard
+from deltaproof.protocol.outcome.attestation import Attestation
+from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import ZERO_DIGEST, Address
+from incentives.unions import named_root
+
+__all__ = ["players_of", "shard_in"]
+
+
+def players_of(facts: RoundFacts, spec: TaskSpec, document: Attestation) -> list[list[Address]]:
+    """Each player of the attested game with those who share its value, itself first.
+
+    These are the accepted trainers of its data root who are no copies and are not named as players themselves.
+    """
+    if document.game is None:
+        return []
+    named = document.game.players
+    sharers = [
+        finding.trainer
+        for finding in document.findings
+        if finding.verdict is Verdict.ACCEPTED
+        and finding.trainer not in named
+        and finding.discount_bps == spec.discount_bps(finding.trainer)
+    ]
+    roots = {trainer: named_root(spec, shard_in(facts, trainer).root) for trainer in (*named, *sharers)}
+    return [[p, *(s for s in sharers if roots[s] is not None and roots[s] == roots[p])] for p in named]
+
+
+def shard_in(facts: RoundFacts, trainer: Address) -> Shard:
+    """What the trainer had enrolled when the round opened; no rows of no root for a stranger, whom a check names."""
+    return facts.task.shard_of(trainer, facts.opened.position) or Shard(ZERO_DIGEST, 0)

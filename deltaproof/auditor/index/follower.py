@@ -1,0 +1,356 @@
+"""Follows the chain into the database: bounded ranges of logs, each written at once, rolled back when the chain turns.
+
+A range is accepted only if its first block has the last checkpoint as its parent and its last block is the same before
+and after the logs were read, so that the rows always describe one chain. Everything between two commits can be
+repeated; a follower that was killed continues from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eth_abi.abi import decode as abi_decode
+from eth_utils.crypto import keccak
+from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from deltaproof.auditor.index import schema
+from deltaproof.auditor.index.events import INTERFACES, EventType, event_types
+from deltaproof.auditor.index.rpc import AnswerTooLarge, Rpc
+from deltaproof.auditor.index.schema import IndexUnusable
+from deltaproof.errors import ChainError, ChainReorganised, DeploymentError
+from deltaproof.protocol.types import Address, address
+
+__all__ = ["Follower", "IndexedDeployment", "Synced", "read_deployment"]
+
+RANGE_BLOCKS = 5_000
+MAX_LOGS = 20_000
+MAX_RESTARTS = 8
+OPENED_BY_CALLDATA = frozenset({"Revealed", "AttestationRevealed", "SettlementPosted", "KeyRegistered"})
+"""Events whose transaction carries what they leave out: salts, quorum proofs, proofs of possession."""
+
+Progress = Callable[[int, int, int], None]
+"""Called with (blocks done, blocks in all, events written)."""
+
+
+@dataclass(frozen=True)
+class IndexedDeployment:
+    """What an index is an index of."""
+
+    chain_id: int
+    genesis: str
+    contracts: Mapping[str, Address]
+    """By name in `Modules`."""
+    first_block: int
+
+    def to_text(self) -> str:
+        return json.dumps({**self.__dict__, "contracts": dict(self.contracts)}, sort_keys=True)
+
+    @classmethod
+    def from_text(cls, text: str) -> IndexedDeployment:
+        return cls(**json.loads(text))
+
+
+@dataclass
+class Synced:
+    """What one `sync` did."""
+
+    head: int = 0
+    head_hash: str = ""
+    events: int = 0
+    rolled_back_to: int | None = None
+    """Fork point, if the chain had been reorganised."""
+
+
+@dataclass
+class _Range:
+    """Rows of one range of blocks, before they are written."""
+
+    events: list[dict[str, Any]] = field(default_factory=list)
+    mentions: list[dict[str, Any]] = field(default_factory=list)
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+    seeds: list[dict[str, Any]] = field(default_factory=list)
+    transactions: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class Follower:
+    """Keeps one database in step with one deployment."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        rpc: Rpc,
+        tasks: Address,
+        *,
+        first_block: int | None = None,
+        range_blocks: int = RANGE_BLOCKS,
+        confirmations: int = 0,
+    ) -> None:
+        """`confirmations`: how many blocks below the head to stay. Raises IndexUnusable (another chain's index)."""
+        self._engine, self._rpc = engine, rpc
+        self._range_blocks, self._confirmations = range_blocks, confirmations
+        self.deployment = self._claim_database(tasks, first_block)
+        self._names = {account.lower(): name for name, account in self.deployment.contracts.items()}
+
+    def sync(self, progress: Progress | None = None) -> Synced:
+        """Bring the database up to the head of the chain. Raises ChainError, ChainReorganised or IndexUnusable."""
+        done = Synced()
+        for _ in range(MAX_RESTARTS):
+            self._roll_back(done)
+            try:
+                self._advance(done, progress)
+                return done
+            except ChainReorganised:
+                continue
+        raise ChainReorganised(f"the chain changed {MAX_RESTARTS} times while it was read; try again")
+
+    # Which deployment.
+
+    def _claim_database(self, tasks: Address, first_block: int | None) -> IndexedDeployment:
+        known = read_deployment(self._engine)
+        chain_id, genesis = self._rpc.batch([("eth_chainId", []), ("eth_getBlockByNumber", ["0x0", False])])
+        here = (int(chain_id, 16), genesis["hash"], tasks)
+        if known is not None:
+            if (known.chain_id, known.genesis, known.contracts["tasks"]) != here:
+                raise IndexUnusable(
+                    f"this database is an index of {known.contracts['tasks']} on chain {known.chain_id} "
+                    f"(genesis {known.genesis}); {self._rpc.url} serves chain {here[0]} (genesis {here[1]})"
+                )
+            return known
+        found = IndexedDeployment(
+            chain_id=here[0],
+            genesis=here[1],
+            contracts=self._modules(tasks),
+            first_block=self._deployed_at(tasks) if first_block is None else first_block,
+        )
+        with self._engine.begin() as db:
+            db.execute(insert(schema.deployment).values(key="deployment", value=found.to_text()))
+        return found
+
+    def _modules(self, tasks: Address) -> dict[str, Address]:
+        call = {"to": tasks, "data": "0x" + keccak(text="modules()")[:4].hex()}
+        answer = bytes.fromhex(self._rpc.call("eth_call", call, "latest")[2:])
+        if len(answer) != 32 * len(INTERFACES):
+            raise DeploymentError(f"there is no TaskManager of deltaproof at {tasks}")
+        contracts = {n: address(a) for n, a in zip(INTERFACES, abi_decode(["address"] * 8, answer), strict=True)}
+        if contracts["tasks"] != tasks:
+            raise DeploymentError(f"{tasks} says that the TaskManager is {contracts['tasks']}")
+        return contracts
+
+    def _deployed_at(self, tasks: Address) -> int:
+        """First block with code at the address; 0 if the node does not keep old state."""
+        low, high = 0, int(self._rpc.call("eth_blockNumber"), 16)
+        try:
+            while low < high:
+                middle = (low + high) // 2
+                has_code = self._rpc.call("eth_getCode", tasks, hex(middle)) != "0x"
+                low, high = (low, middle) if has_code else (middle + 1, high)
+        except ChainError:
+            return 0
+        # Constructors of the same deployment emitted events shortly before: the registry comes first.
+        return max(0, low - len(INTERFACES))
+
+    # Reorganisations.
+
+    def _roll_back(self, done: Synced) -> None:
+        fork = self._fork_point()
+        if fork is None:
+            return
+        with self._engine.begin() as db:
+            done.events -= len(db.execute(select(schema.events.c.block).where(schema.events.c.block > fork)).all())
+            for table in (schema.mentions, schema.transactions, schema.seeds, schema.events):
+                db.execute(delete(table).where(table.c.block > fork))
+            known = self._known(db).get(fork)
+            for numbered in (schema.blocks, schema.checkpoints):
+                db.execute(delete(numbered).where(numbered.c.number > fork))
+            kept = db.execute(select(schema.checkpoints).where(schema.checkpoints.c.number == fork)).first()
+            if kept is None and known is not None:
+                db.execute(insert(schema.checkpoints).values(number=fork, hash=known))
+        done.rolled_back_to = fork if done.rolled_back_to is None else min(fork, done.rolled_back_to)
+
+    def _fork_point(self) -> int | None:
+        """Highest block that we and the chain agree on, if that is not our last one."""
+        with self._engine.connect() as db:
+            last = db.execute(select(schema.checkpoints).order_by(schema.checkpoints.c.number.desc()).limit(1)).first()
+            if last is None or self._is_canonical(last.number, last.hash):
+                return None
+            known = sorted(self._known(db).items())
+        low, high = -1, len(known) - 1  # known[low] agrees (or nothing does), known[high] does not
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._is_canonical(*known[middle]) else (low, middle)
+        return known[low][0] if low >= 0 else self.deployment.first_block - 1
+
+    def _known(self, db: Connection) -> dict[int, str]:
+        rows = list(db.execute(select(schema.blocks.c.number, schema.blocks.c.hash)))
+        rows += db.execute(select(schema.checkpoints.c.number, schema.checkpoints.c.hash))
+        return {row.number: row.hash for row in rows}
+
+    def _is_canonical(self, number: int, block_hash: str) -> bool:
+        block = self._rpc.call("eth_getBlockByNumber", hex(number), False)
+        return block is not None and block["hash"] == block_hash
+
+    # Ranges.
+
+    def _advance(self, done: Synced, progress: Progress | None) -> None:
+        head = int(self._rpc.call("eth_blockNumber"), 16) - self._confirmations
+        with self._engine.connect() as db:
+            query = select(schema.checkpoints).order_by(schema.checkpoints.c.number.desc()).limit(1)
+            last = db.execute(query).first()
+        start = last.number + 1 if last else self.deployment.first_block
+        previous = last.hash if last else None
+        done.head, done.head_hash = start - 1, previous or ""
+        first, size = start, self._range_blocks
+        while start <= head:
+            end = min(start + size - 1, head)
+            try:
+                rows, previous = self._read_range(start, end, previous)
+            except AnswerTooLarge:
+                if size == 1:
+                    raise
+                size = max(1, size // 2)
+                continue
+            self._write(rows, end, previous)
+            done.head, done.head_hash = end, previous
+            done.events += len(rows.events)
+            if progress:
+                progress(end - first + 1, head - first + 1, done.events)
+            start, size = end + 1, min(self._range_blocks, size * 2)
+
+    def _read_range(self, start: int, end: int, previous: str | None) -> tuple[_Range, str]:
+        first, last = self._blocks([start, end])
+        if previous is not None and first["parentHash"] != previous:
+            raise ChainReorganised(f"block {start} does not follow the block that was read before")
+        query = {"address": list(self._names), "fromBlock": hex(start), "toBlock": hex(end)}
+        logs = self._rpc.call("eth_getLogs", query)
+        if len(logs) > MAX_LOGS and end > start:
+            raise AnswerTooLarge(f"{len(logs)} logs in blocks {start} to {end}")
+        rows = self._rows(logs)
+        if self._blocks([end])[0]["hash"] != last["hash"]:
+            raise ChainReorganised(f"block {end} changed while it was read")
+        return rows, last["hash"]
+
+    def _blocks(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        answers = self._rpc.batch([("eth_getBlockByNumber", [hex(number), False]) for number in numbers])
+        for number, block in zip(numbers, answers, strict=True):
+            if block is None:
+                raise ChainReorganised(f"block {number} is gone")
+        return answers
+
+    def _rows(self, logs: Sequence[Mapping[str, Any]]) -> _Range:
+        rows = _Range()
+        hashes: dict[int, str] = {}
+        wanted: dict[str, None] = {}
+        for log in logs:
+            if log.get("removed"):
+                raise ChainReorganised("a log was removed while it was read")
+            kind = self._event_type(log)
+            if kind is None:
+                continue
+            number = int(log["blockNumber"], 16)
+            if hashes.setdefault(number, log["blockHash"]) != log["blockHash"]:
+                raise ChainReorganised(f"logs of two blocks {number}")
+            self._add_event(rows, kind, number, log)
+            if kind.name in OPENED_BY_CALLDATA:
+                wanted[log["transactionHash"]] = None
+        self._add_blocks(rows, hashes)
+        self._add_transactions(rows, list(wanted))
+        return rows
+
+    def _event_type(self, log: Mapping[str, Any]) -> EventType | None:
+        name = self._names.get(log["address"].lower())
+        if name is None:
+            raise ChainError(f"the node answered with a log of {log['address']}, which nobody asked for")
+        if not log["topics"]:
+            return None
+        return event_types().get((name, bytes.fromhex(log["topics"][0][2:])))
+
+    def _add_event(self, rows: _Range, kind: EventType, number: int, log: Mapping[str, Any]) -> None:
+        topics = [bytes.fromhex(topic[2:]) for topic in log["topics"]]
+        args = kind.decode(topics, bytes.fromhex(log["data"][2:]))
+        position = {"block": number, "log_index": int(log["logIndex"], 16)}
+        rows.events.append(
+            {
+                **position,
+                "transaction": log["transactionHash"],
+                "contract": kind.contract,
+                "name": kind.name,
+                "task": args.get("task_id"),
+                "round": args.get("round"),
+                "arguments": kind.dump(args),
+            }
+        )
+        rows.mentions += [{"account": account, **position} for account in kind.subjects(args)]
+
+    def _add_blocks(self, rows: _Range, hashes: Mapping[int, str]) -> None:
+        targets = self._deciding_blocks(rows.events)
+        numbers = sorted({*hashes, *(target for _, target in targets.values())})
+        headers = dict(zip(numbers, self._blocks(numbers), strict=True))
+        for number, block_hash in hashes.items():
+            if headers[number]["hash"] != block_hash:
+                raise ChainReorganised(f"block {number} changed while it was read")
+            timestamp = int(headers[number]["timestamp"], 16)
+            rows.blocks.append({"number": number, "hash": block_hash, "timestamp": timestamp})
+        for request, (block, target) in targets.items():
+            row = {"request": request, "block": block, "target": target, "target_hash": headers[target]["hash"]}
+            rows.seeds.append(row)
+
+    def _deciding_blocks(self, events: Sequence[Mapping[str, Any]]) -> dict[int, tuple[int, int]]:
+        """Request: (block where its seed was fixed, block whose hash decided it)."""
+        decoded = [(e["name"], e["block"], json.loads(e["arguments"])) for e in events if e["contract"] == "beacon"]
+        fixed = {args["id"]: block for name, block, args in decoded if name == "SeedFixed"}
+        if not fixed:
+            return {}
+        targets = self._earlier_targets()
+        targets |= {args["id"]: args["target_block"] for name, _, args in decoded if name != "SeedFixed"}
+        return {request: (block, targets[request]) for request, block in fixed.items() if request in targets}
+
+    def _earlier_targets(self) -> dict[int, int]:
+        table = schema.events
+        query = select(table.c.arguments).where(table.c.name.in_(("SeedRequested", "SeedRearmed")))
+        with self._engine.connect() as db:
+            rows = db.execute(query.order_by(table.c.block, table.c.log_index)).scalars().all()
+        return {args["id"]: args["target_block"] for args in map(json.loads, rows)}
+
+    def _add_transactions(self, rows: _Range, hashes: Sequence[str]) -> None:
+        for given, answer in zip(
+            hashes, self._rpc.batch([("eth_getTransactionByHash", [h]) for h in hashes]), strict=True
+        ):
+            if answer is None or answer["blockNumber"] is None:
+                raise ChainReorganised(f"transaction {given} is gone")
+            rows.transactions[given] = {
+                "hash": given,
+                "block": int(answer["blockNumber"], 16),
+                "sender": address(answer["from"]),
+                "recipient": address(answer["to"]) if answer["to"] else "",
+                "input": answer["input"],
+            }
+
+    def _write(self, rows: _Range, end: int, end_hash: str) -> None:
+        try:
+            with self._engine.begin() as db:
+                self._insert(db, schema.events, rows.events)
+                self._insert(db, schema.mentions, rows.mentions)
+                self._insert(db, schema.blocks, rows.blocks)
+                self._insert(db, schema.seeds, rows.seeds)
+                self._insert(db, schema.transactions, list(rows.transactions.values()))
+                db.execute(insert(schema.checkpoints).values(number=end, hash=end_hash))
+        except SQLAlchemyError as error:
+            message = str(error).splitlines()[0]
+            raise IndexUnusable(
+                f"cannot write the index (is another `deltaproof index` writing it?): {message}"
+            ) from error
+
+    def _insert(self, db: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:
+            db.execute(insert(table), list(rows))
+
+
+def read_deployment(engine: Engine) -> IndexedDeployment | None:
+    """What the database is an index of; None if it is empty."""
+    with engine.connect() as db:
+        row = db.execute(select(schema.deployment.c.value).where(schema.deployment.c.key == "deployment")).first()
+    return IndexedDeployment.from_text(row.value) if row else None

@@ -1,0 +1,370 @@
+"""The contracts' vocabulary (`contracts/interfaces/Types.sol` and the structs of each interface) in Python.
+
+Fields keep the contracts' order and, in snake case, their names; a test compares both with the compiled interfaces.
+Rounds count from 1. Times are seconds since the epoch, durations seconds. Amounts are smallest units: of the reward
+token where rewards, budgets and fees are meant, of the stake token where stakes and bonds are meant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deltaproof.chain.abi.enums import AttestationState, Optimizer, Outcome, Phase
+from deltaproof.protocol.commit.bls import G1Wire, G2Wire
+from deltaproof.protocol.outcome.settlement import Settlement, Verdict
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TokenAmount
+
+__all__ = [
+    "Account",
+    "Attestation",
+    "BatchReveal",
+    "Checkpoint",
+    "CommitmentRef",
+    "FeePot",
+    "G1Point",
+    "G2Point",
+    "Modules",
+    "PhaseSeconds",
+    "PhaseView",
+    "QuorumProof",
+    "QuorumTerms",
+    "RevealData",
+    "RewardTerms",
+    "RoundPot",
+    "RoundView",
+    "ScoreLeaf",
+    "SignedCommit",
+    "StakeAccount",
+    "StakeTerms",
+    "TaskParams",
+    "TaskView",
+    "TrainerEnrolment",
+    "TrainerProgress",
+    "TrainingTerms",
+    "VerifierEnrolment",
+    "VerifierProgress",
+]
+
+
+@dataclass(frozen=True)
+class G1Point:
+    """Affine point of G1."""
+
+    x: int
+    y: int
+
+    @classmethod
+    def of(cls, wire: G1Wire) -> G1Point:
+        """From the wire form of `deltaproof.protocol.commit.bls`."""
+        return cls(*wire)
+
+    @property
+    def wire(self) -> G1Wire:
+        """The wire form of `deltaproof.protocol.commit.bls`."""
+        return (self.x, self.y)
+
+
+@dataclass(frozen=True)
+class G2Point:
+    """Affine point of G2; each coordinate is (imaginary, real)."""
+
+    x: tuple[int, int]
+    y: tuple[int, int]
+
+    @classmethod
+    def of(cls, wire: G2Wire) -> G2Point:
+        """From the wire form of `deltaproof.protocol.commit.bls`."""
+        return cls((wire[0], wire[1]), (wire[2], wire[3]))
+
+    @property
+    def wire(self) -> G2Wire:
+        """The wire form of `deltaproof.protocol.commit.bls`."""
+        return (*self.x, *self.y)
+
+
+@dataclass(frozen=True)
+class RewardTerms:
+    budget_per_round: TokenAmount
+    verifier_fee_bps: int
+    target_nanos: int
+    floor_bps: int
+    cap_bps: int
+
+
+@dataclass(frozen=True)
+class StakeTerms:
+    trainer_stake: TokenAmount
+    commit_bond: TokenAmount
+    verifier_stake: TokenAmount
+    slash_bps: int
+    prover_bps: int
+
+
+@dataclass(frozen=True)
+class QuorumTerms:
+    quorum_bps: int
+    min_trainers: int
+    min_verifiers: int
+    score_tolerance_nanos: int
+
+
+@dataclass(frozen=True)
+class TrainingTerms:
+    rounds: int
+    steps: int
+    parameters: int
+    optimizer: Optimizer
+    float32_delta: bool
+    samples: int
+
+
+@dataclass(frozen=True)
+class PhaseSeconds:
+    commit: int
+    reveal: int
+    opening: int
+    attest_commit: int
+    attest_reveal: int
+    settle: int
+    window: int
+    slash: int
+    claim: int
+
+
+@dataclass(frozen=True)
+class TaskParams:
+    """Everything that a task fixes for ever."""
+
+    token: Address
+    spec_hash: Digest32
+    start_digest: Digest32
+    constants_root: Digest32
+    rewards: RewardTerms
+    stakes: StakeTerms
+    quorum: QuorumTerms
+    training: TrainingTerms
+    phases: PhaseSeconds
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """A task as it stands; `round` is the last that was opened, 0 before the first."""
+
+    sponsor: Address
+    cancelled: bool
+    round: RoundIndex
+    adapter_digest: Digest32
+    params: TaskParams
+
+
+@dataclass(frozen=True)
+class RoundView:
+    """A round as it stands or ended."""
+
+    outcome: Outcome
+    attempts: int
+    validation_revealed: bool
+    verifier_set_version: int
+    ended_at: int
+    start_digest: Digest32
+    order_seed: Digest32
+    challenge_seed: Digest32
+    validation_digest: Digest32
+    settlement: Settlement
+
+
+@dataclass(frozen=True)
+class PhaseView:
+    """The current phase; `deadline` is 0 in phases without one; `due`: `advance` or `finalize` would move it on now."""
+
+    round: RoundIndex
+    phase: Phase
+    deadline: int
+    due: bool
+
+
+@dataclass(frozen=True)
+class QuorumProof:
+    """What the members of a quorum sign together; `non_signers` by ascending address."""
+
+    non_signers: tuple[Address, ...]
+    signers_key: G2Point
+    signature: G1Point
+
+
+@dataclass(frozen=True)
+class RevealData:
+    """What a trainer's commitment seals."""
+
+    delta_digest: Digest32
+    transcript_root: Digest32
+    salt: Digest32
+
+
+@dataclass(frozen=True)
+class CommitmentRef:
+    """Where a commitment was made; the default is a direct one."""
+
+    batch_id: int = 0
+    position: int = 0
+    proof: tuple[Digest32, ...] = ()
+
+
+@dataclass(frozen=True)
+class ScoreLeaf:
+    """One trainer's part of a verifier's attestation."""
+
+    trainer: Address
+    verdict: Verdict
+    score_nanos: int
+
+
+@dataclass(frozen=True)
+class Modules:
+    """The contracts of one deployment."""
+
+    registry: Address
+    beacon: Address
+    tasks: Address
+    trainers: Address
+    verifiers: Address
+    vault: Address
+    court: Address
+    faults: Address
+
+
+@dataclass(frozen=True)
+class StakeAccount:
+    """`total` holds free, locked and unbonding stake."""
+
+    total: TokenAmount
+    locked: TokenAmount
+    unbonding: TokenAmount
+    withdrawable_at: int
+
+    @property
+    def free(self) -> TokenAmount:
+        """What can be locked or unbonded."""
+        return TokenAmount(self.total - self.locked - self.unbonding)
+
+
+@dataclass(frozen=True)
+class TrainerEnrolment:
+    """A trainer in a task; `index` 0: never enrolled."""
+
+    index: int
+    active_from: RoundIndex
+    active_until: RoundIndex
+    stake: TokenAmount
+    committed_round: RoundIndex
+    revealed_round: RoundIndex
+    opened_round: RoundIndex
+    data_rows: int
+    data_root: Digest32
+    commitment: Digest32
+
+
+@dataclass(frozen=True)
+class TrainerProgress:
+    """Who acted in the current round, batches included."""
+
+    round: RoundIndex
+    expected: int
+    committed: int
+    revealed: int
+    opened: int
+    batches: int
+
+
+@dataclass(frozen=True)
+class SignedCommit:
+    """A commitment that its trainer signed for a relayer (EIP-712; compact signature of EIP-2098)."""
+
+    commitment: Digest32
+    r: Digest32
+    vs: Digest32
+
+
+@dataclass(frozen=True)
+class BatchReveal:
+    """One position of a batch at its reveal.
+
+    Not revealed: salt and delta digest are zero, `transcript_root` is the bare commitment.
+    """
+
+    trainer: Address
+    delta_digest: Digest32
+    transcript_root: Digest32
+    salt: Digest32
+
+
+@dataclass(frozen=True)
+class VerifierEnrolment:
+    """A verifier in a task; `index` 0: never enrolled."""
+
+    index: int
+    active_from: RoundIndex
+    active_until: RoundIndex
+    stake: TokenAmount
+
+
+@dataclass(frozen=True)
+class VerifierProgress:
+    """Who acted in the current round, and which version of the set forms its quorum."""
+
+    round: RoundIndex
+    expected: int
+    committed: int
+    revealed: int
+    version: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A version of a task's verifier set: sum of keys, sum of stakes, number."""
+
+    key: G1Point
+    weight: TokenAmount
+    members: int
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """A verifier's attestation; `digest` is the sealed commitment, after the reveal the verdicts digest."""
+
+    state: AttestationState
+    struck_attempt: int
+    """Settlement attempt of the round (from 1) for which it was struck from the fees, 0 for none."""
+    weight: TokenAmount
+    slash_reward_paid: TokenAmount
+    digest: Digest32
+    scores_root: Digest32
+
+
+@dataclass(frozen=True)
+class FeePot:
+    """What a settled round owes to the verifiers who agreed with it."""
+
+    fee: TokenAmount
+    weight: TokenAmount
+    slash_rewards: TokenAmount
+    slash_rewards_paid: TokenAmount
+
+
+@dataclass(frozen=True)
+class Account:
+    """A task's money that is not yet in a round's pot."""
+
+    token: Address
+    balance: TokenAmount
+    reserved: TokenAmount
+
+
+@dataclass(frozen=True)
+class RoundPot:
+    """What is left to claim of a settled round."""
+
+    root: Digest32
+    remaining: TokenAmount
+    fees: TokenAmount
+    expires_at: int

@@ -1,0 +1,65 @@
+"""What the clients of all contracts share: typed reads and writes through one compiled interface."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypeVar
+
+from web3.contract import Contract
+
+from deltaproof.chain.abi.codec import decode, encode
+from deltaproof.chain.abi.compiled import compiled
+from deltaproof.chain.events import Event, LogReader
+from deltaproof.chain.rpc.connection import Connection
+from deltaproof.chain.rpc.sender import Receipt, TransactionSender
+from deltaproof.errors import ChainError, SigningKeyError
+from deltaproof.protocol.types import Address
+
+__all__ = ["ContractClient"]
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Event)
+
+
+class ContractClient:
+    """One contract. Reads need no key; writes need a sender and return when the transaction is mined.
+
+    Every read raises ChainUnavailable, or ContractRevert where the contract refuses the question. Every write raises
+    what `TransactionSender.send` raises.
+    """
+
+    INTERFACE: ClassVar[str]
+
+    def __init__(self, connection: Connection, address: Address, sender: TransactionSender | None = None) -> None:
+        self.connection = connection
+        self.address = address
+        self._sender = sender
+        self._contract: Contract = connection.contract(address, compiled(self.INTERFACE).abi)
+
+    def _read(self, kind: type[T], function: str, *arguments: Any, block: int | None = None) -> T:
+        """Call a view and decode its answer as `kind`; several return values decode as a record of them."""
+        with self.connection.translated(f"{self.INTERFACE.removeprefix('I')}.{function}"):
+            bound = self._contract.functions[function](*encode(arguments))
+            answer = bound.call(block_identifier="latest" if block is None else block)
+        result: T = decode(kind, answer)
+        return result
+
+    def _read_list(self, kind: type[T], function: str, *arguments: Any) -> tuple[T, ...]:
+        """Call a view that answers with an array."""
+        hint: Any = tuple[kind, ...]  # type: ignore[valid-type]
+        items: tuple[T, ...] = self._read(hint, function, *arguments)
+        return items
+
+    def _write(self, function: str, *arguments: Any) -> Receipt:
+        """Send a transaction to the contract."""
+        if self._sender is None:
+            raise SigningKeyError(f"{function} needs a private key; this connection only reads")
+        data = bytes.fromhex(self._contract.encode_abi(function, args=encode(arguments))[2:])
+        return self._sender.send(f"{self.INTERFACE.removeprefix('I')}.{function}", self.address, data)
+
+    def _emitted(self, receipt: Receipt, kind: type[E]) -> E:
+        """The one event of that kind that a transaction of ours must have caused here."""
+        reader = LogReader(self.connection, [self.address])
+        found = [entry.event for entry in reader.decoded(receipt.logs) if isinstance(entry.event, kind)]
+        if len(found) != 1:
+            raise ChainError(f"{receipt.label}: expected one event {kind.__name__}, found {len(found)}")
+        return found[0]

@@ -1,0 +1,188 @@
+"""Where the contracts of one deployment are, and how to make one.
+
+The contracts know each other by immutable addresses, computed from the deployer's nonces before the first of them
+exists; each constructor refuses another place than its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from web3.types import Nonce
+from web3.utils import get_create_address
+
+from deltaproof.chain.abi.codec import encode
+from deltaproof.chain.abi.compiled import compiled
+from deltaproof.chain.abi.dispute_structs import CourtParams
+from deltaproof.chain.abi.structs import Modules
+from deltaproof.chain.contracts.client import ContractClient
+from deltaproof.chain.rpc.connection import Connection
+from deltaproof.chain.rpc.sender import Receipt, TransactionSender
+from deltaproof.errors import DeploymentError, WrongChain
+from deltaproof.protocol.types import Address, AddressField, TokenAmount, address
+from deltaproof.protocol.wire.encoding import canonical_json
+
+__all__ = ["DeployParams", "Deployment", "deploy_all"]
+
+MAX_FILE_BYTES = 64 * 1024
+
+
+DEFAULT_COMMITTEE_STAKE = TokenAmount(100 * 10**18)
+DEFAULT_COURT = CourtParams(
+    demand_bond=TokenAmount(10 * 10**18),
+    revote_bond=TokenAmount(100 * 10**18),
+    winner_bps=5_000,
+    committee_bps=4_000,
+    committee_size=9,
+    answer_seconds=3_600,
+    vote_seconds=6 * 3_600,
+)
+
+
+@dataclass(frozen=True)
+class DeployParams:
+    """What a deployment fixes for ever."""
+
+    guardian: Address
+    """May stop the creation of new tasks, nothing else."""
+    stake_token: Address | None = None
+    """ERC-20 that everyone stakes; None deploys the demo token, which anyone may mint."""
+    unbonding_seconds: int = 7 * 86_400
+    min_committee_stake: TokenAmount = DEFAULT_COMMITTEE_STAKE
+    """Free plus locked verifier stake from which an account may be drawn into dispute committees."""
+    beacon_delay_blocks: int = 1
+    """Blocks between the request of a seed and the block whose hash decides it."""
+    court: CourtParams = DEFAULT_COURT
+
+
+class _ModuleSet(ContractClient):
+    INTERFACE = "ModuleSet"
+
+    def modules(self) -> Modules:
+        """The whole set, as the contract at this address knows it."""
+        return self._read(Modules, "modules")
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    chain_id: int
+    block: int
+    registry: AddressField
+    beacon: AddressField
+    tasks: AddressField
+    trainers: AddressField
+    verifiers: AddressField
+    vault: AddressField
+    court: AddressField
+    faults: AddressField
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Chain, addresses, and the block of the first contract (0 if unknown): nothing happened before it."""
+
+    chain_id: int
+    block: int
+    modules: Modules
+
+    @classmethod
+    def load(cls, path: Path | str) -> Deployment:
+        """Read a deployment file. Raises DeploymentError."""
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise DeploymentError(f"cannot read deployment {path}: {error.strerror}") from error
+        if len(data) > MAX_FILE_BYTES:
+            raise DeploymentError(f"deployment {path} is too large")
+        try:
+            file = _File.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"])) or "file"
+            raise DeploymentError(f"deployment {path}, {where}: {first['msg']}") from error
+        modules = Modules(**{field.name: getattr(file, field.name) for field in fields(Modules)})
+        return cls(file.chain_id, file.block, modules)
+
+    @classmethod
+    def at(cls, connection: Connection, tasks: Address) -> Deployment:
+        """The deployment that the TaskManager at this address belongs to, as it says itself. Raises DeploymentError."""
+        if not connection.has_code(tasks):
+            raise DeploymentError(f"there is no contract at {tasks} on chain {connection.chain_id}")
+        deployment = cls(connection.chain_id, 0, _ModuleSet(connection, tasks).modules())
+        deployment.check(connection)
+        if deployment.modules.tasks != tasks:
+            raise DeploymentError(f"{tasks} is not the TaskManager of its deployment, {deployment.modules.tasks} is")
+        return deployment
+
+    def save(self, path: Path | str) -> None:
+        """Write a deployment file. Raises DeploymentError."""
+        content = canonical_json({"chain_id": self.chain_id, "block": self.block, **asdict(self.modules)})
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_bytes(content + b"\n")
+        except OSError as error:
+            raise DeploymentError(f"cannot write deployment {path}: {error.strerror}") from error
+
+    def check(self, connection: Connection) -> None:
+        """Whether all contracts are there and name each other. Raises WrongChain or DeploymentError."""
+        if connection.chain_id != self.chain_id:
+            raise WrongChain(
+                f"the deployment is on chain {self.chain_id}, {connection.url} serves {connection.chain_id}"
+            )
+        for field in fields(Modules):
+            place = getattr(self.modules, field.name)
+            if not connection.has_code(place):
+                raise DeploymentError(f"there is no {field.name} contract at {place} on chain {self.chain_id}")
+            if field.name != "beacon" and _ModuleSet(connection, place).modules() != self.modules:
+                raise DeploymentError(f"the {field.name} contract at {place} belongs to another deployment")
+
+
+def deploy_all(connection: Connection, sender: TransactionSender, params: DeployParams) -> Deployment:
+    """Deploy the whole set from one key. Raises DeploymentError if the contracts are not compiled or do not fit."""
+    token = params.stake_token
+    if token is None:
+        token = _created(_deploy(sender, "DemoToken", ()))
+    modules = _predicted(connection, sender.address)
+    plan: tuple[tuple[str, Sequence[Any]], ...] = (
+        ("StakeRegistry", (modules, token, params.unbonding_seconds, params.min_committee_stake)),
+        ("BlockhashBeacon", (params.beacon_delay_blocks,)),
+        ("TaskManager", (modules, params.guardian)),
+        ("TrainerPool", (modules,)),
+        ("VerifierPool", (modules,)),
+        ("RewardVault", (modules,)),
+        ("DisputeCourt", (modules, params.court)),
+        ("FaultProver", (modules,)),
+    )
+    receipts = [_deploy(sender, name, arguments) for name, arguments in plan]
+    deployment = Deployment(connection.chain_id, receipts[0].block_number, modules)
+    deployment.check(connection)
+    return deployment
+
+
+def _deploy(sender: TransactionSender, name: str, arguments: Sequence[Any]) -> Receipt:
+    contract = compiled(name)
+    if not contract.bytecode:
+        raise DeploymentError(f"{name} has no bytecode; it is an interface or abstract")
+    factory = sender.connection.web3.eth.contract(abi=contract.abi, bytecode=contract.bytecode)
+    data = bytes.fromhex(str(factory.constructor(*encode(tuple(arguments))).data_in_transaction)[2:])
+    return sender.send(f"deploy {name}", None, data)
+
+
+def _created(receipt: Receipt) -> Address:
+    if receipt.created is None:
+        raise DeploymentError(f"{receipt.label}: no contract was created")
+    return receipt.created
+
+
+def _predicted(connection: Connection, deployer: Address) -> Modules:
+    """Addresses of the next contracts of this key, in the order in which `deploy_all` makes them."""
+    with connection.translated("eth_getTransactionCount"):
+        first = int(connection.web3.eth.get_transaction_count(cast(Any, deployer), "latest"))
+    names = [field.name for field in fields(Modules)]
+    return Modules(
+        **{name: address(get_create_address(cast(Any, deployer), Nonce(first + i))) for i, name in enumerate(names)}
+    )

@@ -1,0 +1,55 @@
+"""Everything a participant needs of one deployment: all contracts, typed, with or without a key."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+
+from deltaproof.chain.contracts.deployment import Deployment
+from deltaproof.chain.contracts.disputes import DisputeCourt, FaultProver
+from deltaproof.chain.contracts.pools import TrainerPool, VerifierPool
+from deltaproof.chain.contracts.registry import StakeRegistry, Token
+from deltaproof.chain.contracts.tasks import Beacon, TaskManager
+from deltaproof.chain.contracts.vault import RewardVault
+from deltaproof.chain.events import LogReader
+from deltaproof.chain.rpc.connection import Connection
+from deltaproof.chain.rpc.sender import TransactionSender
+from deltaproof.errors import SigningKeyError
+from deltaproof.protocol.commit.commitments import RoundContext
+from deltaproof.protocol.types import Address, RoundIndex, TaskId
+
+__all__ = ["Gateway"]
+
+
+class Gateway:
+    """The contracts of one deployment. Writes need `sender`."""
+
+    def __init__(self, connection: Connection, deployment: Deployment, sender: TransactionSender | None = None) -> None:
+        """`deployment.check(connection)` says whether the addresses are what they claim to be."""
+        modules = deployment.modules
+        self.connection = connection
+        self.deployment = deployment
+        self.sender = sender
+        self.registry = StakeRegistry(connection, modules.registry, sender)
+        self.beacon = Beacon(connection, modules.beacon, sender)
+        self.tasks = TaskManager(connection, modules.tasks, sender)
+        self.trainers = TrainerPool(connection, modules.trainers, sender)
+        self.verifiers = VerifierPool(connection, modules.verifiers, sender)
+        self.vault = RewardVault(connection, modules.vault, sender)
+        self.court = DisputeCourt(connection, modules.court, sender)
+        self.faults = FaultProver(connection, modules.faults, sender)
+        self.events = LogReader(connection, astuple(modules))
+
+    @property
+    def account(self) -> Address:
+        """The sender's address. Raises SigningKeyError without a sender."""
+        if self.sender is None:
+            raise SigningKeyError("this needs a private key; the connection only reads")
+        return self.sender.address
+
+    def token(self, place: Address) -> Token:
+        """An ERC-20, e.g. `gateway.token(gateway.registry.token())`."""
+        return Token(self.connection, place, self.sender)
+
+    def context(self, task_id: TaskId, round_index: RoundIndex) -> RoundContext:
+        """What sealed and signed values of a round are bound to."""
+        return RoundContext(self.connection.chain_id, self.deployment.modules.tasks, task_id, round_index)

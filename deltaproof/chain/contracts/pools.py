@@ -1,0 +1,246 @@
+"""Who takes part in a task and what they did: `ITrainerPool` and `IVerifierPool`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deltaproof.chain.abi.enums import Fault
+from deltaproof.chain.abi.structs import (
+    Attestation,
+    BatchReveal,
+    Checkpoint,
+    CommitmentRef,
+    FeePot,
+    RevealData,
+    ScoreLeaf,
+    SignedCommit,
+    TrainerEnrolment,
+    TrainerProgress,
+    VerifierEnrolment,
+    VerifierProgress,
+)
+from deltaproof.chain.contracts.client import ContractClient
+from deltaproof.chain.events.participants import BatchCommitted
+from deltaproof.chain.rpc.sender import Receipt
+from deltaproof.protocol.outcome.settlement import SettlementLeaf
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
+
+__all__ = ["ClaimableFees", "TrainerPool", "VerifierPool"]
+
+PAGE = 200
+
+
+@dataclass(frozen=True)
+class _TrainerPage:
+    accounts: tuple[Address, ...]
+    enrolments: tuple[TrainerEnrolment, ...]
+
+
+@dataclass(frozen=True)
+class _VerifierPage:
+    accounts: tuple[Address, ...]
+    enrolments: tuple[VerifierEnrolment, ...]
+
+
+@dataclass(frozen=True)
+class ClaimableFees:
+    """`fee` in the reward token, `slash_reward` in the stake token."""
+
+    fee: TokenAmount
+    slash_reward: TokenAmount
+
+
+class TrainerPool(ContractClient):
+    """`ITrainerPool`."""
+
+    INTERFACE = "ITrainerPool"
+
+    def enrolment(self, task_id: TaskId, trainer: Address) -> TrainerEnrolment:
+        """A trainer's part in a task; `index` 0: never enrolled."""
+        return self._read(TrainerEnrolment, "enrolmentOf", task_id, trainer)
+
+    def enrolments(self, task_id: TaskId) -> dict[Address, TrainerEnrolment]:
+        """Everybody who ever enrolled, in order of enrolment."""
+        found: dict[Address, TrainerEnrolment] = {}
+        for offset in range(0, self._read(int, "trainerCount", task_id), PAGE):
+            page = self._read(_TrainerPage, "trainersOf", task_id, offset, PAGE)
+            found.update(zip(page.accounts, page.enrolments, strict=True))
+        return found
+
+    def progress(self, task_id: TaskId) -> TrainerProgress:
+        """Who acted in the current round."""
+        return self._read(TrainerProgress, "progressOf", task_id)
+
+    def commitment(self, task_id: TaskId, round_index: RoundIndex, trainer: Address) -> Digest32:
+        """The direct commitment of a round, zero if there is none."""
+        return self._read(Digest32, "commitmentOf", task_id, round_index, trainer)
+
+    def has_committed(self, task_id: TaskId, round_index: RoundIndex, trainer: Address) -> bool:
+        """Whether the trainer committed in that round, directly or in a batch."""
+        return self._read(bool, "hasCommitted", task_id, round_index, trainer)
+
+    def fault(self, task_id: TaskId, round_index: RoundIndex, trainer: Address) -> Fault:
+        """The fault that a contract established in that round."""
+        return self._read(Fault, "faultOf", task_id, round_index, trainer)
+
+    def commitment_hash(self, task_id: TaskId, round_index: RoundIndex, trainer: Address, data: RevealData) -> Digest32:
+        """The commitment to a round's work, as the contract computes it."""
+        return self._read(Digest32, "commitmentHash", task_id, round_index, trainer, data)
+
+    def enrol(self, task_id: TaskId, data_root: Digest32, data_rows: int) -> Receipt:
+        """Join from the next round on with a fixed shard; locks the task's trainer stake."""
+        return self._write("enrol", task_id, data_root, data_rows)
+
+    def top_up(self, task_id: TaskId) -> Receipt:
+        """Fill the locked stake up after a penalty."""
+        return self._write("topUp", task_id)
+
+    def resign(self, task_id: TaskId) -> Receipt:
+        """Take no part in later rounds."""
+        return self._write("resign", task_id)
+
+    def release(self, task_id: TaskId, trainer: Address) -> Receipt:
+        """Unlock the stake of a trainer who left, when it is no longer slashable."""
+        return self._write("release", task_id, trainer)
+
+    def commit(self, task_id: TaskId, commitment: Digest32) -> Receipt:
+        """Commit to this round's work."""
+        return self._write("commit", task_id, commitment)
+
+    def commit_batch(self, task_id: TaskId, commits: Sequence[SignedCommit]) -> tuple[int, Receipt]:
+        """Bring signed commitments of several trainers; returns the batch id."""
+        receipt = self._write("commitBatch", task_id, list(commits))
+        return self._emitted(receipt, BatchCommitted).batch_id, receipt
+
+    def reveal(self, task_id: TaskId, data: RevealData) -> Receipt:
+        """Reveal the caller's direct commitment."""
+        return self._write("reveal", task_id, data.delta_digest, data.transcript_root, data.salt)
+
+    def reveal_batch(self, task_id: TaskId, batch_id: int, entries: Sequence[BatchReveal]) -> Receipt:
+        """Reveal a whole batch."""
+        return self._write("revealBatch", task_id, batch_id, list(entries))
+
+    def reveal_from_batch(self, task_id: TaskId, trainer: Address, data: RevealData, ref: CommitmentRef) -> Receipt:
+        """Reveal one batched commitment."""
+        return self._write("revealFromBatch", task_id, trainer, data, ref)
+
+    def openings_published(self, task_id: TaskId) -> Receipt:
+        """Announce that the openings of the caller's round are in the store."""
+        return self._write("openingsPublished", task_id)
+
+    def openings_published_from_batch(self, task_id: TaskId, commitment: Digest32, ref: CommitmentRef) -> Receipt:
+        """The same for the caller's batched commitment."""
+        return self._write("openingsPublishedFromBatch", task_id, commitment, ref)
+
+    def forfeit_bond(self, task_id: TaskId, round_index: RoundIndex, trainer: Address) -> Receipt:
+        """Burn the bond of a direct commitment that was not revealed in time."""
+        return self._write("forfeitBond", task_id, round_index, trainer)
+
+    def forfeit_batched_bond(
+        self, task_id: TaskId, round_index: RoundIndex, trainer: Address, commitment: Digest32, ref: CommitmentRef
+    ) -> Receipt:
+        """The same for a batched commitment."""
+        return self._write("forfeitBatchedBond", task_id, round_index, trainer, commitment, ref)
+
+    def slash(
+        self, task_id: TaskId, round_index: RoundIndex, leaf: SettlementLeaf, proof: Sequence[Digest32]
+    ) -> Receipt:
+        """Slash a trainer whom a final settlement rejects or calls withheld."""
+        return self._write("slash", task_id, round_index, leaf, list(proof))
+
+
+class VerifierPool(ContractClient):
+    """`IVerifierPool`."""
+
+    INTERFACE = "IVerifierPool"
+
+    def enrolment(self, task_id: TaskId, verifier: Address) -> VerifierEnrolment:
+        """A verifier's part in a task; `index` 0: never enrolled."""
+        return self._read(VerifierEnrolment, "enrolmentOf", task_id, verifier)
+
+    def enrolments(self, task_id: TaskId) -> dict[Address, VerifierEnrolment]:
+        """Everybody who ever enrolled, in order of enrolment."""
+        found: dict[Address, VerifierEnrolment] = {}
+        for offset in range(0, self._read(int, "verifierCount", task_id), PAGE):
+            page = self._read(_VerifierPage, "verifiersOf", task_id, offset, PAGE)
+            found.update(zip(page.accounts, page.enrolments, strict=True))
+        return found
+
+    def progress(self, task_id: TaskId) -> VerifierProgress:
+        """Who acted in the current round."""
+        return self._read(VerifierProgress, "progressOf", task_id)
+
+    def in_quorum(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> bool:
+        """Whether the verifier belongs to the quorum of the current or last round."""
+        return self._read(bool, "inQuorum", task_id, round_index, verifier)
+
+    def quorum(self, task_id: TaskId, round_index: RoundIndex) -> Checkpoint:
+        """The set that forms the quorum of a round."""
+        return self._read(Checkpoint, "quorumOf", task_id, round_index)
+
+    def attestation(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> Attestation:
+        """How far a verifier's attestation came."""
+        return self._read(Attestation, "attestationOf", task_id, round_index, verifier)
+
+    def agreeing_weight(self, task_id: TaskId, round_index: RoundIndex, verdicts_digest: Digest32) -> TokenAmount:
+        """Stake whose revealed attestations carry this verdicts digest."""
+        return self._read(TokenAmount, "agreeingWeight", task_id, round_index, verdicts_digest)
+
+    def fee_pot(self, task_id: TaskId, round_index: RoundIndex) -> FeePot:
+        """What a settled round owes to those who agreed with it."""
+        return self._read(FeePot, "feePotOf", task_id, round_index)
+
+    def claimable_fees(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> ClaimableFees:
+        """What `claim_fees` would pay now."""
+        return self._read(ClaimableFees, "claimableFees", task_id, round_index, verifier)
+
+    def enrol(self, task_id: TaskId, stake: TokenAmount) -> Receipt:
+        """Join the quorum from the next round on; locks `stake`, which is also the voting weight."""
+        return self._write("enrol", task_id, stake)
+
+    def resign(self, task_id: TaskId) -> Receipt:
+        """Take no part in later rounds."""
+        return self._write("resign", task_id)
+
+    def release(self, task_id: TaskId, verifier: Address) -> Receipt:
+        """Unlock the stake of a verifier who left, when it is no longer slashable."""
+        return self._write("release", task_id, verifier)
+
+    def commit_attestation(self, task_id: TaskId, commitment: Digest32) -> Receipt:
+        """Seal this round's verdicts and scores."""
+        return self._write("commitAttestation", task_id, commitment)
+
+    def reveal_attestation(
+        self,
+        task_id: TaskId,
+        *,
+        verdicts_digest: Digest32,
+        scores_root: Digest32,
+        artifact_digest: Digest32,
+        salt: Digest32,
+    ) -> Receipt:
+        """Open the sealed attestation."""
+        return self._write("revealAttestation", task_id, verdicts_digest, scores_root, artifact_digest, salt)
+
+    def contest_attestation(
+        self,
+        task_id: TaskId,
+        verifier: Address,
+        *,
+        attested: ScoreLeaf,
+        attested_proof: Sequence[Digest32],
+        settled: SettlementLeaf,
+        settled_proof: Sequence[Digest32],
+    ) -> Receipt:
+        """Show that a verifier's revealed score or verdict contradicts the settlement."""
+        proofs = (attested, list(attested_proof), settled, list(settled_proof))
+        return self._write("contestAttestation", task_id, verifier, *proofs)
+
+    def claim_fees(self, task_id: TaskId, rounds: Sequence[RoundIndex], verifier: Address) -> Receipt:
+        """Pay a verifier its part of the fees and slash rewards of finished rounds."""
+        return self._write("claimFees", task_id, list(rounds), verifier)
+
+    def expire_slash_rewards(self, task_id: TaskId, round_index: RoundIndex) -> Receipt:
+        """Burn the slash rewards of a round that nobody claimed in time."""
+        return self._write("expireSlashRewards", task_id, round_index)

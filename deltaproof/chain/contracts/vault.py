@@ -1,0 +1,62 @@
+"""Escrow of the tasks' reward money, and claims on it: `IRewardVault`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deltaproof.chain.abi.structs import Account, RoundPot
+from deltaproof.chain.contracts.client import ContractClient
+from deltaproof.chain.rpc.sender import Receipt
+from deltaproof.protocol.outcome.settlement import SettlementLeaf
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
+
+__all__ = ["Claim", "RewardVault"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One reward: `proof` shows the leaf under the settlement's leaves root."""
+
+    task_id: TaskId
+    round: RoundIndex
+    leaf: SettlementLeaf
+    proof: tuple[Digest32, ...]
+
+
+class RewardVault(ContractClient):
+    """`IRewardVault`."""
+
+    INTERFACE = "IRewardVault"
+
+    def account(self, task_id: TaskId) -> Account:
+        """A task's money outside the pots of settled rounds."""
+        return self._read(Account, "accountOf", task_id)
+
+    def pot(self, task_id: TaskId, round_index: RoundIndex) -> RoundPot:
+        """What is left to claim of a settled round."""
+        return self._read(RoundPot, "potOf", task_id, round_index)
+
+    def has_claimed(self, task_id: TaskId, round_index: RoundIndex, trainer: Address) -> bool:
+        """Whether the reward was paid."""
+        return self._read(bool, "hasClaimed", task_id, round_index, trainer)
+
+    def fund(self, task_id: TaskId, amount: TokenAmount) -> Receipt:
+        """Add reward tokens that the caller approved for this contract."""
+        return self._write("fund", task_id, amount)
+
+    def claim(self, claim: Claim) -> Receipt:
+        """Pay one reward to the leaf's trainer; anyone may submit."""
+        return self._write("claim", claim.task_id, claim.round, claim.leaf, list(claim.proof))
+
+    def claim_batch(self, claims: Sequence[Claim]) -> Receipt:
+        """Pay several rewards of one trainer in one token in one transfer."""
+        return self._write("claimBatch", list(claims))
+
+    def expire(self, task_id: TaskId, round_index: RoundIndex) -> Receipt:
+        """Return what was not claimed in time to the task's balance."""
+        return self._write("expire", task_id, round_index)
+
+    def withdraw(self, task_id: TaskId) -> Receipt:
+        """Pay the free balance of an ended or cancelled task to its sponsor. Sponsor only."""
+        return self._write("withdraw", task_id)

@@ -1,0 +1,177 @@
+"""Events of tasks, rounds, their money and their seeds (`ITaskManager`, `IRewardVault`, `IBeacon`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deltaproof.chain.abi.enums import Outcome, Phase
+from deltaproof.chain.abi.structs import TaskParams
+from deltaproof.chain.events.base import Event, RoundEvent, TaskEvent
+from deltaproof.protocol.outcome.settlement import Settlement
+from deltaproof.protocol.types import Address, Digest32, TokenAmount
+
+__all__ = [
+    "ChallengeSeedDrawn",
+    "Claimed",
+    "FeePaid",
+    "HeldOutRevealed",
+    "NewTasksPaused",
+    "OrderSeedDrawn",
+    "PhaseStarted",
+    "RoundAllocated",
+    "RoundEnded",
+    "RoundExpired",
+    "RoundOpened",
+    "RoundReserved",
+    "RoundReturned",
+    "SeedFixed",
+    "SeedRearmed",
+    "SeedRequested",
+    "SettlementPosted",
+    "SettlementVoided",
+    "SponsorWithdrew",
+    "TaskCancelled",
+    "TaskCreated",
+    "TaskFunded",
+    "ValidationRevealed",
+]
+
+
+@dataclass(frozen=True)
+class TaskCreated(TaskEvent):
+    sponsor: Address
+    params: TaskParams
+    validation_commitments: tuple[Digest32, ...]
+
+
+@dataclass(frozen=True)
+class TaskCancelled(RoundEvent):
+    pass
+
+
+@dataclass(frozen=True)
+class NewTasksPaused(Event):
+    paused: bool
+
+
+@dataclass(frozen=True)
+class RoundOpened(RoundEvent):
+    start_digest: Digest32
+    trainers: int
+    verifiers: int
+    verifier_set_version: int
+    order_request: int
+
+
+@dataclass(frozen=True)
+class OrderSeedDrawn(RoundEvent):
+    order_seed: Digest32
+
+
+@dataclass(frozen=True)
+class ChallengeSeedDrawn(RoundEvent):
+    challenge_seed: Digest32
+
+
+@dataclass(frozen=True)
+class PhaseStarted(RoundEvent):
+    phase: Phase
+    deadline: int
+
+
+@dataclass(frozen=True)
+class ValidationRevealed(RoundEvent):
+    digest: Digest32
+    salt: Digest32
+
+
+@dataclass(frozen=True)
+class HeldOutRevealed(TaskEvent):
+    digest: Digest32
+    salt: Digest32
+
+
+@dataclass(frozen=True)
+class SettlementPosted(RoundEvent):
+    digest: Digest32
+    settlement: Settlement
+    non_signers: tuple[Address, ...]
+
+
+@dataclass(frozen=True)
+class SettlementVoided(RoundEvent):
+    digest: Digest32
+    culpable: bool
+
+
+@dataclass(frozen=True)
+class RoundEnded(RoundEvent):
+    outcome: Outcome
+    next_start_digest: Digest32
+    paid: TokenAmount
+    unearned: TokenAmount
+
+
+@dataclass(frozen=True)
+class TaskFunded(TaskEvent):
+    payer: Address
+    amount: TokenAmount
+
+
+@dataclass(frozen=True)
+class RoundReserved(RoundEvent):
+    amount: TokenAmount
+
+
+@dataclass(frozen=True)
+class RoundAllocated(RoundEvent):
+    root: Digest32
+    payouts: TokenAmount
+    fees: TokenAmount
+    expires_at: int
+
+
+@dataclass(frozen=True)
+class RoundReturned(RoundEvent):
+    amount: TokenAmount
+
+
+@dataclass(frozen=True)
+class Claimed(RoundEvent):
+    trainer: Address
+    amount: TokenAmount
+
+
+@dataclass(frozen=True)
+class FeePaid(RoundEvent):
+    verifier: Address
+    amount: TokenAmount
+
+
+@dataclass(frozen=True)
+class RoundExpired(RoundEvent):
+    amount: TokenAmount
+
+
+@dataclass(frozen=True)
+class SponsorWithdrew(TaskEvent):
+    sponsor: Address
+    amount: TokenAmount
+
+
+@dataclass(frozen=True)
+class SeedRequested(Event):
+    id: int
+    target_block: int
+
+
+@dataclass(frozen=True)
+class SeedRearmed(Event):
+    id: int
+    target_block: int
+
+
+@dataclass(frozen=True)
+class SeedFixed(Event):
+    id: int
+    seed: Digest32

@@ -1,0 +1,103 @@
+"""What trainer, verifier and sponsor have in common: reading the task, staking, moving phases on, finding leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import ParamSpec
+
+from deltaproof.chain.abi.enums import Phase, Role
+from deltaproof.chain.abi.structs import PhaseView, TaskView
+from deltaproof.chain.contracts.gateway import Gateway
+from deltaproof.chain.rpc.sender import Receipt
+from deltaproof.errors import ArtifactAltered, ArtifactMissing, ChainError, ContractRevert, InsufficientFunds
+from deltaproof.protocol.outcome.settlement import Settlement, SettlementProposal
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount, address_bytes
+from deltaproof.store import ArtifactStore
+
+__all__ = ["TaskTerms", "attempt", "lock_stake", "move_on", "quorum_members", "read_task", "settled_leaves"]
+
+P = ParamSpec("P")
+
+LOST_RACES = frozenset(
+    {
+        "AlreadyClaimed", "AlreadyPenalised", "AlreadyRevealed", "NotDue", "NothingAtStake", "NothingToClaim",
+        "PhaseClosed", "WrongPhase", "DisputesOpen", "NoRoundLeft",
+    }
+)  # fmt: skip
+"""What the contracts say to somebody who does what another has just done."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTerms:
+    """A task on chain and the spec it registers."""
+
+    view: TaskView
+    spec: TaskSpec
+
+
+def read_task(gateway: Gateway, store: ArtifactStore, task_id: TaskId) -> TaskTerms:
+    """The task and its spec. Raises ChainError if there is no such task, ArtifactError if its spec cannot be had."""
+    count = gateway.tasks.task_count()
+    if not 1 <= task_id <= count:
+        raise ChainError(f"there is no task {task_id}; tasks on this contract: {f'1 to {count}' if count else 'none'}")
+    view = gateway.tasks.task(task_id)
+    return TaskTerms(view, store.get_document(TaskSpec, view.params.spec_hash))
+
+
+def attempt(action: Callable[P, Receipt], *args: P.args, **kwargs: P.kwargs) -> Receipt | None:
+    """Send what anybody may send; None if somebody else was faster. Raises ContractRevert for every other refusal."""
+    try:
+        return action(*args, **kwargs)
+    except ContractRevert as revert:
+        if revert.name in LOST_RACES:
+            return None
+        raise
+
+
+def lock_stake(gateway: Gateway, role: Role, needed: TokenAmount) -> None:
+    """Deposit what the account's free stake lacks of `needed`. Raises InsufficientFunds saying how much is missing."""
+    missing = TokenAmount(needed - gateway.registry.stake_of(gateway.account, role).free)
+    if missing <= 0:
+        return
+    token = gateway.token(gateway.registry.token())
+    balance = token.balance_of(gateway.account)
+    if balance < missing:
+        raise InsufficientFunds(
+            f"{gateway.account} holds {balance} of the stake token {token.address} and has to stake {missing} more; "
+            "send it some (on a local chain: deltaproof faucet)"
+        )
+    if token.allowance(gateway.account, gateway.registry.address) < missing:
+        token.approve(gateway.registry.address, missing)
+    gateway.registry.deposit(role, missing)
+
+
+def move_on(gateway: Gateway, task_id: TaskId, view: PhaseView) -> bool:
+    """Push a phase that is over, or one that waits for a seed; whether anything moved."""
+    if view.phase in (Phase.DRAW, Phase.CHALLENGE) or (view.due and view.phase not in (Phase.IDLE, Phase.WINDOW)):
+        return attempt(gateway.tasks.advance, task_id) is not None
+    if view.due and view.phase == Phase.WINDOW:
+        return attempt(gateway.tasks.finalize, task_id) is not None
+    return False
+
+
+def quorum_members(gateway: Gateway, task_id: TaskId, round_: RoundIndex) -> dict[Address, TokenAmount]:
+    """The round's verifiers with their stakes, by ascending address."""
+    enrolled = gateway.verifiers.enrolments(task_id)
+    active = {v: e.stake for v, e in enrolled.items() if e.active_from <= round_ <= e.active_until}
+    return dict(sorted(active.items(), key=lambda item: address_bytes(item[0])))
+
+
+def settled_leaves(
+    store: ArtifactStore, task_id: TaskId, round_: RoundIndex, settlement: Settlement, verifiers: Iterable[Address]
+) -> SettlementProposal | None:
+    """The leaves behind a settlement on chain, from whichever verifier published them; None if none did."""
+    for verifier in verifiers:
+        try:
+            proposal = store.get_proposal(task_id, round_, verifier)
+        except (ArtifactMissing, ArtifactAltered):
+            continue
+        if proposal.settlement == settlement:
+            return proposal
+    return None

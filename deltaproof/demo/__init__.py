@@ -1,0 +1,1 @@
+"""The demo: the commands that anyone would use, as separate processes, on a private chain."""

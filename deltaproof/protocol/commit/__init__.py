@@ -1,0 +1,1 @@
+"""Commitments and signatures: sealed values, BLS keys, the secret that salts derive from, validation sets."""

@@ -1,0 +1,108 @@
+"""Sealed values: what a trainer commits of its work, a verifier of its judgement, a sponsor of its validation sets.
+
+Every commitment names chain, contract, task, round and sender, so that it can be opened nowhere else and by nobody
+else: a copied commitment is worthless to the copier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eth_abi.abi import encode as abi_encode
+from eth_utils.crypto import keccak
+
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
+from deltaproof.protocol.wire.leaftree import LeafTree, double_hash
+
+__all__ = [
+    "ATTESTATION_TYPE",
+    "COMMITMENT_TYPE",
+    "SETTLEMENT_TYPE",
+    "VOTE_TYPE",
+    "RoundContext",
+    "attestation_hash",
+    "batch_tree",
+    "commitment_hash",
+    "typehash",
+    "validation_commitment",
+    "vote_hash",
+]
+
+COMMITMENT_TYPE = (
+    "Commitment(uint256 chainId,address tasks,uint64 taskId,uint32 round,address trainer,"
+    "bytes32 deltaDigest,bytes32 transcriptRoot,bytes32 salt)"
+)
+ATTESTATION_TYPE = (
+    "Attestation(uint256 chainId,address tasks,uint64 taskId,uint32 round,address verifier,"
+    "bytes32 verdictsDigest,bytes32 scoresRoot,bytes32 artifactDigest,bytes32 salt)"
+)
+SETTLEMENT_TYPE = (
+    "Settlement(uint256 chainId,address tasks,uint64 taskId,uint32 round,bytes32 leavesRoot,uint32 leafCount,"
+    "uint128 totalPayout,bytes32 verdictsDigest,bytes32 nextStartDigest,int64 improvementNanos,bytes32 artifactDigest)"
+)
+VOTE_TYPE = "Vote(uint256 chainId,address court,uint256 revoteId,address member,bool overturn,bytes32 salt)"
+
+
+def typehash(type_string: str) -> Digest32:
+    """`keccak256` of a type string, in the manner of EIP-712."""
+    return Digest32(keccak(text=type_string))
+
+
+@dataclass(frozen=True)
+class RoundContext:
+    """What every sealed or signed value of a round is bound to."""
+
+    chain_id: int
+    tasks: Address
+    """The TaskManager contract."""
+    task_id: TaskId
+    round: RoundIndex
+
+    def sealed(self, type_string: str, types: tuple[str, ...], values: tuple[object, ...]) -> Digest32:
+        """`keccak256(abi.encode(typehash, chainId, contract, taskId, round, values...))`."""
+        head = ("bytes32", "uint256", "address", "uint64", "uint32")
+        context = (typehash(type_string), self.chain_id, self.tasks, self.task_id, self.round)
+        return Digest32(keccak(abi_encode((*head, *types), (*context, *values))))
+
+
+def commitment_hash(
+    context: RoundContext, trainer: Address, delta_digest: Digest32, transcript_root: Digest32, salt: Digest32
+) -> Digest32:
+    """What a trainer commits: its delta and transcript, sealed by a random salt."""
+    types = ("address", "bytes32", "bytes32", "bytes32")
+    return context.sealed(COMMITMENT_TYPE, types, (trainer, delta_digest, transcript_root, salt))
+
+
+def attestation_hash(
+    context: RoundContext,
+    verifier: Address,
+    *,
+    verdicts_digest: Digest32,
+    scores_root: Digest32,
+    artifact_digest: Digest32,
+    salt: Digest32,
+) -> Digest32:
+    """What a verifier commits: its verdicts, scores and the digest of its replays, sealed by a random salt."""
+    types = ("address", "bytes32", "bytes32", "bytes32", "bytes32")
+    return context.sealed(ATTESTATION_TYPE, types, (verifier, verdicts_digest, scores_root, artifact_digest, salt))
+
+
+def validation_commitment(digest: Digest32, salt: Digest32) -> Digest32:
+    """What a sponsor fixes in the task: `keccak256(abi.encode(digest, salt))` of a validation set's digest."""
+    return Digest32(keccak(abi_encode(("bytes32", "bytes32"), (digest, salt))))
+
+
+def vote_hash(
+    chain_id: int, court: Address, revote_id: int, member: Address, *, overturn: bool, salt: Digest32
+) -> Digest32:
+    """What a committee member commits in a re-vote."""
+    types = ("bytes32", "uint256", "address", "uint256", "address", "bool", "bytes32")
+    values = (typehash(VOTE_TYPE), chain_id, court, revote_id, member, overturn, salt)
+    return Digest32(keccak(abi_encode(types, values)))
+
+
+def batch_tree(entries: Sequence[tuple[Address, Digest32]]) -> LeafTree:
+    """The tree over a relayed batch of (trainer, commitment): leaves are (position, trainer, commitment)."""
+    types = ("uint256", "address", "bytes32")
+    return LeafTree([double_hash(types, (position, *entry)) for position, entry in enumerate(entries)])

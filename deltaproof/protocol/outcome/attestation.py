@@ -1,0 +1,121 @@
+"""What one verifier found in one round: verdicts with their evidence, coalition values, scores.
+
+The document is committed (sealed) before anybody else's is visible and published at the reveal. Everything in it can be
+recomputed from the spec, the chain and the artifacts, which is what other verifiers and auditors do with it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from deltaproof.protocol.outcome.settlement import MAX_LEAVES, SettlementLeaf, Verdict
+from deltaproof.protocol.types import Address, AddressField, DigestField, TokenAmount, address_bytes
+from deltaproof.protocol.wire.documents import Document, Record
+
+__all__ = ["Attestation", "CheckRecord", "CoalitionValue", "EmulatorScore", "GameRecord", "TrainerFinding"]
+
+MAX_CHECKS = 4096
+MAX_COALITIONS = 1 << 17
+
+Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+UInt64 = Annotated[int, Field(ge=0, le=2**64 - 1)]
+UInt32 = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+
+class CheckRecord(Record):
+    """The outcome of one check: of a replayed step, or of the whole submission (step -1)."""
+
+    step: Annotated[int, Field(ge=-1, le=2**32 - 1)]
+    check: Annotated[str, Field(max_length=64)]
+    passed: bool
+    measured: float
+    """How far off, in the check's own unit (relative L2 for gradients); 0 for an equality that held."""
+    message: Annotated[str, Field(max_length=2000)]
+
+
+class TrainerFinding(Record):
+    """What the verifier holds of one trainer who committed."""
+
+    trainer: AddressField
+    verdict: Verdict
+    score_nanos: Int64 = 0
+    stderr_nanos: UInt64 = 0
+    discount_bps: Annotated[int, Field(ge=0, le=10_000)] = 0
+    checks: Annotated[tuple[CheckRecord, ...], Field(max_length=MAX_CHECKS)] = ()
+
+    def failure(self) -> CheckRecord | None:
+        """The first check that failed."""
+        return next((check for check in self.checks if not check.passed), None)
+
+    def leaf(self, payout: int = 0) -> SettlementLeaf:
+        """The finding as a settlement leaf."""
+        return SettlementLeaf(
+            trainer=self.trainer,
+            verdict=self.verdict,
+            score_nanos=self.score_nanos,
+            stderr_nanos=self.stderr_nanos,
+            discount_bps=self.discount_bps,
+            payout=TokenAmount(payout),
+        )
+
+
+class CoalitionValue(Record):
+    """v(S) of one evaluated coalition."""
+
+    members: tuple[UInt32, ...]
+    """Indices into `GameRecord.players`, ascending."""
+    value_nanos: Int64
+    """Improvement of the mean held-out loss over the starting adapter, nano-nats."""
+
+
+class EmulatorScore(Record):
+    """How the next adapter does on an emulator, where `GameRecord.end_loss` says how it does in the full model."""
+
+    emulator: Annotated[str, Field(max_length=40)]
+    loss: float
+    accuracy: float
+
+
+class GameRecord(Record):
+    """Every coalition that the estimator asked for, in the order of evaluation."""
+
+    players: tuple[AddressField, ...]
+    start_loss: float
+    start_accuracy: float
+    end_loss: float
+    end_accuracy: float
+    method: Annotated[str, Field(max_length=64)]
+    coalitions: Annotated[tuple[CoalitionValue, ...], Field(max_length=MAX_COALITIONS)]
+    emulators: Annotated[tuple[EmulatorScore, ...], Field(max_length=16)] = ()
+    """Of a federation: each emulator in the spec's order, on the same rows."""
+
+
+class Attestation(Document, kind="attestation", max_bytes=16 * 1024 * 1024):
+    """One verifier's document for one round."""
+
+    task: UInt64
+    round: UInt32
+    verifier: AddressField
+    findings: Annotated[tuple[TrainerFinding, ...], Field(max_length=MAX_LEAVES)]
+    """One per trainer who committed, sorted by address."""
+    game: GameRecord | None
+    """None when nothing was scored: no accepted delta, or the validation set was withheld."""
+    improvement_nanos: Int64
+    """Loss improvement of the adapter that the next round starts from."""
+    next_start_digest: DigestField
+
+    @model_validator(mode="after")
+    def _sorted(self) -> Self:
+        order = [address_bytes(finding.trainer) for finding in self.findings]
+        if order != sorted(set(order)):
+            raise ValueError("findings must be sorted by address, one per trainer")
+        return self
+
+    def leaves(self) -> tuple[SettlementLeaf, ...]:
+        """The findings as settlement leaves without pay: what verdicts digest and scores root are made of."""
+        return tuple(finding.leaf() for finding in self.findings)
+
+    def by_trainer(self) -> dict[Address, TrainerFinding]:
+        return {finding.trainer: finding for finding in self.findings}

@@ -1,0 +1,149 @@
+"""The outcome of a round: a verdict, score and payout per trainer, the tree that pays, the digest that is signed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from itertools import pairwise
+from typing import Annotated, Self
+
+from eth_utils.crypto import keccak
+from pydantic import Field, model_validator
+
+from deltaproof.protocol.commit.commitments import SETTLEMENT_TYPE, RoundContext
+from deltaproof.protocol.types import AddressField, AmountField, Digest32, DigestField, TokenAmount, address_bytes
+from deltaproof.protocol.wire.documents import Document, Record
+from deltaproof.protocol.wire.leaftree import LeafTree, double_hash
+
+__all__ = [
+    "MAX_LEAVES",
+    "Settlement",
+    "SettlementLeaf",
+    "SettlementProposal",
+    "Verdict",
+    "build_settlement",
+    "leaves_tree",
+    "scores_tree",
+    "verdicts_digest",
+]
+
+MAX_LEAVES = 4096
+
+Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+Uint64 = Annotated[int, Field(ge=0, le=2**64 - 1)]
+BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
+
+
+class Verdict(IntEnum):
+    """What a verifier found about a trainer's round; the numbers are on chain."""
+
+    NONE = 0
+    ACCEPTED = 1
+    REJECTED = 2
+    """A replay failed."""
+    WITHHELD = 3
+    """Delta or openings are missing or do not match what was committed."""
+    UNREVEALED = 4
+
+
+class SettlementLeaf(Record):
+    """One trainer's outcome. Scores are nano-nats of held-out loss improvement."""
+
+    trainer: AddressField
+    verdict: Verdict
+    score_nanos: Int64 = 0
+    stderr_nanos: Uint64 = 0
+    discount_bps: BasisPoints = 0
+    payout: AmountField
+
+    def fields(self) -> tuple[object, ...]:
+        """In the order of the contract's struct `(address, uint8, int64, uint64, uint16, uint128)`."""
+        return (
+            self.trainer,
+            int(self.verdict),
+            self.score_nanos,
+            self.stderr_nanos,
+            self.discount_bps,
+            self.payout,
+        )
+
+
+class Settlement(Record):
+    """What the quorum signs and the contract keeps."""
+
+    leaves_root: DigestField
+    leaf_count: Annotated[int, Field(ge=0, le=MAX_LEAVES)]
+    total_payout: AmountField
+    verdicts_digest: DigestField
+    next_start_digest: DigestField
+    improvement_nanos: Int64
+    artifact_digest: DigestField
+
+    def fields(self) -> tuple[object, ...]:
+        """In the order of the contract's struct."""
+        return (
+            self.leaves_root,
+            self.leaf_count,
+            self.total_payout,
+            self.verdicts_digest,
+            self.next_start_digest,
+            self.improvement_nanos,
+            self.artifact_digest,
+        )
+
+    def signing_digest(self, context: RoundContext) -> Digest32:
+        """The 32 bytes that verifiers sign."""
+        types = ("bytes32", "uint32", "uint128", "bytes32", "bytes32", "int64", "bytes32")
+        return context.sealed(SETTLEMENT_TYPE, types, self.fields())
+
+
+class SettlementProposal(Document, kind="proposal", max_bytes=MAX_LEAVES * 512):
+    """A settlement with the leaves it stands for, as a verifier publishes it for others to sign."""
+
+    settlement: Settlement
+    leaves: Annotated[tuple[SettlementLeaf, ...], Field(max_length=MAX_LEAVES)]
+
+    @model_validator(mode="after")
+    def _settlement_follows_from_leaves(self) -> Self:
+        s = self.settlement
+        if s != build_settlement(self.leaves, s.next_start_digest, s.improvement_nanos, s.artifact_digest):
+            raise ValueError("the settlement does not follow from its leaves")
+        return self
+
+
+def build_settlement(
+    leaves: Sequence[SettlementLeaf], next_start_digest: Digest32, improvement_nanos: int, artifact_digest: Digest32
+) -> Settlement:
+    """The settlement of leaves sorted by trainer address.
+
+    Raises ValueError if they are not sorted, a trainer appears twice, or the total does not fit 128 bits.
+    """
+    trainers = [address_bytes(leaf.trainer) for leaf in leaves]
+    if any(a >= b for a, b in pairwise(trainers)):
+        raise ValueError("settlement leaves must be sorted by trainer address, each once")
+    return Settlement(
+        leaves_root=leaves_tree(leaves).root,
+        leaf_count=len(leaves),
+        total_payout=TokenAmount(sum(leaf.payout for leaf in leaves)),
+        verdicts_digest=verdicts_digest(leaves),
+        next_start_digest=next_start_digest,
+        improvement_nanos=improvement_nanos,
+        artifact_digest=artifact_digest,
+    )
+
+
+def leaves_tree(leaves: Sequence[SettlementLeaf]) -> LeafTree:
+    """The tree that claims and slashes are proved against."""
+    types = ("address", "uint8", "int64", "uint64", "uint16", "uint128")
+    return LeafTree([double_hash(types, leaf.fields()) for leaf in leaves])
+
+
+def verdicts_digest(leaves: Sequence[SettlementLeaf]) -> Digest32:
+    """`keccak256(abi.encodePacked(trainer_0, verdict_0, trainer_1, ...))`, leaves in order."""
+    return Digest32(keccak(b"".join(address_bytes(leaf.trainer) + bytes([leaf.verdict]) for leaf in leaves)))
+
+
+def scores_tree(leaves: Sequence[SettlementLeaf]) -> LeafTree:
+    """The tree over `(trainer, verdict, scoreNanos)`: what a verifier found before money came into it."""
+    types = ("address", "uint8", "int64")
+    return LeafTree([double_hash(types, leaf.fields()[:3]) for leaf in leaves])

@@ -1,0 +1,1 @@
+"""Encodings and trees: canonical JSON, documents and their digests, Merkle trees, safetensors in one form."""

@@ -1,0 +1,134 @@
+"""Canonical JSON, document digests, and the parser for JSON that came from somebody else.
+
+Canonical form: UTF-8, keys sorted by code point, no white space, no NaN or infinity, floats in Python's shortest
+round-trip decimal form. A document is `"deltaproof/<kind>/v1" ‖ 0x00 ‖ canonical JSON`; its digest is the SHA-256 of
+these bytes, and these bytes are also what the store keeps, so one digest names, finds and checks a document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+
+from deltaproof.errors import EncodingError
+from deltaproof.protocol.types import Digest32
+
+__all__ = [
+    "canonical_json",
+    "decode_document",
+    "document_digest",
+    "encode_document",
+    "parse_json",
+    "sha256",
+]
+
+
+MAX_DEPTH = 64
+STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)  # also an unterminated one: linear on any input
+BRACKET = re.compile(rb"[\[\]{}]")
+
+
+def sha256(data: bytes) -> Digest32:
+    """SHA-256 of the bytes."""
+    return Digest32(hashlib.sha256(data).digest())
+
+
+def canonical_json(value: object) -> bytes:
+    """The one byte form of a JSON value. Raises EncodingError for anything that JSON cannot hold exactly."""
+    _check_encodable(value, depth=0, where="")
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return text.encode("utf-8")
+    except (ValueError, UnicodeEncodeError) as error:
+        raise EncodingError(f"not encodable as canonical JSON: {error}") from error
+
+
+def parse_json(data: bytes, *, max_bytes: int, canonical: bool = True) -> object:
+    """Parse untrusted JSON: at most `max_bytes`, no duplicate keys, no NaN or infinity, bounded depth.
+
+    With `canonical` the bytes must be the canonical form of what they hold. Raises EncodingError.
+    """
+    if len(data) > max_bytes:
+        raise EncodingError(f"JSON of {len(data)} bytes exceeds the limit of {max_bytes}")
+    _check_depth(data)
+    try:
+        value: object = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_object_without_duplicates,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+        )
+    except ValueError as error:
+        raise EncodingError(f"not valid JSON: {error}") from error
+    _check_encodable(value, depth=0, where="")
+    if canonical and canonical_json(value) != data:
+        raise EncodingError("JSON is not in canonical form")
+    return value
+
+
+def encode_document(kind: str, value: object) -> bytes:
+    """Header and canonical JSON of a document of the given kind."""
+    return _header(kind) + canonical_json(value)
+
+
+def decode_document(kind: str, data: bytes, *, max_bytes: int) -> object:
+    """The JSON value of an untrusted document. Raises EncodingError, also if it is of another kind."""
+    header = _header(kind)
+    if not data.startswith(header):
+        raise EncodingError(f"not a {kind!r} document")
+    return parse_json(data[len(header) :], max_bytes=max_bytes)
+
+
+def document_digest(kind: str, value: object) -> Digest32:
+    """`sha256("deltaproof/<kind>/v1" ‖ 0x00 ‖ canonical JSON)`."""
+    return sha256(encode_document(kind, value))
+
+
+def _header(kind: str) -> bytes:
+    return f"deltaproof/{kind}/v1".encode("ascii") + b"\x00"
+
+
+def _check_depth(data: bytes) -> None:
+    """Before the parser, which recurses: whoever raised the interpreter's limit must not pay with its stack."""
+    depth = 0
+    for bracket in BRACKET.findall(STRING.sub(b"", data)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise EncodingError(f"JSON nested deeper than {MAX_DEPTH} levels")
+
+
+def _check_encodable(value: object, depth: int, where: str) -> None:
+    if depth > MAX_DEPTH:
+        raise EncodingError(f"JSON nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise EncodingError(f"JSON keys are text, got {key!r}")
+            _check_encodable(item, depth + 1, f"{where}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _check_encodable(item, depth + 1, f"{where}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise EncodingError(f"{where.removeprefix('.') or 'value'}: JSON holds no {value}")
+    elif value is not None and not isinstance(value, (bool, int, float, str)):
+        raise EncodingError(f"{where.removeprefix('.') or 'value'}: JSON holds no {type(value).__name__}")
+
+
+def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise EncodingError("JSON object with a duplicate key")
+    return value
+
+
+def _refuse_constant(text: str) -> float:
+    raise EncodingError(f"JSON holds no {text}")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise EncodingError(f"number out of range: {text}")
+    return value

@@ -1,0 +1,211 @@
+"""Judge what a trainer submitted: fetch, check, replay the given steps, and say what was found.
+
+A pure function of chain facts and artifacts, used by verifiers for their own samples and by auditors for anybody's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from deltaproof.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge
+from deltaproof.protocol.evidence.state import Layout, Vector
+from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
+from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.terms.spec import TaskSpec, TrainingSection
+from deltaproof.protocol.types import (
+    ZERO_DIGEST,
+    Address,
+    Digest32,
+    RoundIndex,
+    StepIndex,
+    TaskId,
+    address_bytes,
+    hex_of,
+)
+from deltaproof.replaying.drift import DriftSample, judge_drift, noise_steps
+from deltaproof.replaying.judges import Judges
+from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
+from deltaproof.store import ArtifactStore
+from deltaproof.tuning.codecs import Mask
+from deltaproof.tuning.combining.deltas import CommittedDelta, fetch_delta
+from deltaproof.tuning.training.step import RoundContext
+
+__all__ = ["Judgement", "RoundFacts", "Submission", "judge_submission"]
+
+SUBMISSION = -1
+"""Stands for the step in checks on a whole submission."""
+UNBOUNDED = 1e300
+"""Stands for a magnitude that is not finite, which JSON cannot hold."""
+UNUSABLE = (ArtifactMissing, ArtifactAltered, ArtifactTooLarge)
+"""What makes an artifact worthless. A store that does not answer at all is no verdict; it is raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFacts:
+    """What the chain fixes for everybody in a round."""
+
+    task_id: TaskId
+    round: RoundIndex
+    start_digest: Digest32
+    order_seed: Digest32
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What the chain says about one trainer who committed. Digests are None if it did not reveal."""
+
+    trainer: Address
+    data_root: Digest32
+    data_rows: int
+    delta_digest: Digest32 | None
+    transcript_root: Digest32 | None
+    error_root: Digest32 | None = ZERO_DIGEST
+    """Of the error-feedback memory, which the trainer's delta of the round before names; None if that is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A finding and, if the submission was accepted, the adapter it leads to, float32 of shape (P,).
+
+    `tuned` are the values that the trainer was to tune, shape (P,); None for all.
+    """
+
+    finding: TrainerFinding
+    submission: Submission
+    theta: Vector | None = None
+    tuned: Mask | None = None
+
+
+def judge_submission(
+    judges: Judges,
+    store: ArtifactStore,
+    facts: RoundFacts,
+    submission: Submission,
+    steps: Sequence[int],
+    progress: Callable[[StepVerdict], None] = lambda _: None,
+) -> Judgement:
+    """Check one submission, replaying `steps`; stops at the first check that fails.
+
+    Raises StoreUnavailable: an unreachable store is nobody's fault.
+    """
+    spec = judges.spec
+    if submission.delta_digest is None or submission.transcript_root is None:
+        return _without_adapter(submission, Verdict.UNREVEALED, "reveal", "committed, but revealed nothing")
+    if problem := enrolment_problem(spec, submission):
+        return _without_adapter(submission, Verdict.REJECTED, "data", problem)
+    if submission.error_root is None:
+        message = "the delta of the round before, which names the error-feedback memory, is not in the store"
+        return _without_adapter(submission, Verdict.WITHHELD, "delta", message)
+    judge = judges.of(submission.trainer)
+    try:
+        delta = fetch_delta(store, judge.reference, training_context(facts, submission), submission.delta_digest)
+    except UNUSABLE as error:
+        return _without_adapter(submission, Verdict.WITHHELD, "delta", f"the delta cannot be used: {error}")
+
+    context = replay_context(facts, submission, submission.transcript_root, submission.delta_digest, delta)
+    verdict, checks = _replay(judge, store, context, steps, progress)
+    finding = _finding(submission, verdict, checks)
+    if verdict is not Verdict.ACCEPTED:
+        return Judgement(finding, submission)
+    return Judgement(finding, submission, delta.theta, delta.tuned)
+
+
+def _replay(
+    judge: Judge,
+    store: ArtifactStore,
+    context: ReplayContext,
+    steps: Sequence[int],
+    progress: Callable[[StepVerdict], None],
+) -> tuple[Verdict, list[CheckRecord]]:
+    """Replay the steps, and in bounded mode look at all of them together; the last check is the one that failed."""
+    spec, layout = judge.spec, judge.reference.layout
+    limits = context.round.opening_limits(spec, layout.size)
+    root = Digest32(context.transcript_root)
+    checks: list[CheckRecord] = []
+    samples: list[DriftSample] = []
+    thorough = noise_steps(steps)
+    for step in steps:
+        try:
+            opening = store.get_opening(root, StepIndex(step), limits)
+        except UNUSABLE as error:
+            message = str(error)[:2000]
+            checks.append(CheckRecord(step=step, check="opening", passed=False, measured=0.0, message=message))
+            return Verdict.WITHHELD, checks
+        verdict = judge.judge_step(opening, step, context, thorough=step in thorough)
+        progress(verdict)
+        checks.append(_record(verdict))
+        if not verdict.accepted:
+            return Verdict.REJECTED, checks
+        if verdict.drift is not None:
+            samples.append(verdict.drift)
+    if samples:
+        checks.append(_drift_check(samples, spec.training, layout))
+    passed = all(check.passed for check in checks)
+    return Verdict.ACCEPTED if passed else Verdict.REJECTED, checks
+
+
+def enrolment_problem(spec: TaskSpec, submission: Submission) -> str | None:
+    """Why the trainer or its data does not fit the task, if it does not."""
+    if spec.federation is not None and spec.federation.emulator_of(submission.trainer) is None:
+        return "the task assigns its emulators to others"
+    if submission.data_rows < spec.data.min_rows:
+        return f"enrolled {submission.data_rows} rows where the task asks for {spec.data.min_rows}"
+    if spec.data.roots and submission.data_root not in spec.data.roots:
+        return f"enrolled the data root {hex_of(submission.data_root)}, which the task does not name"
+    return None
+
+
+def replay_context(
+    facts: RoundFacts,
+    submission: Submission,
+    transcript_root: Digest32,
+    delta_digest: Digest32,
+    delta: CommittedDelta,
+) -> ReplayContext:
+    """What a replay of this trainer's round is checked against."""
+    context = training_context(facts, submission)
+    if delta.data is None:
+        return ReplayContext(context, transcript_root, delta_digest)
+    return ReplayContext(context, transcript_root, delta=delta)
+
+
+def training_context(facts: RoundFacts, submission: Submission) -> RoundContext:
+    """The trainer's round as the training step knows it."""
+    return RoundContext(
+        task_id=facts.task_id,
+        round=facts.round,
+        trainer=address_bytes(submission.trainer),
+        order_seed=facts.order_seed,
+        data_root=submission.data_root,
+        rows=submission.data_rows,
+        start_digest=facts.start_digest,
+        error_root=submission.error_root or ZERO_DIGEST,
+    )
+
+
+def _drift_check(samples: Sequence[DriftSample], training: TrainingSection, layout: Layout) -> CheckRecord:
+    """Bounded mode: what every step alone may hide, all of them together must not show."""
+    drift = judge_drift(samples, training, layout)
+    worst = max(drift.steady, drift.along)
+    return CheckRecord(step=SUBMISSION, check="drift", passed=drift.accepted, measured=worst, message=drift.message)
+
+
+def _record(verdict: StepVerdict) -> CheckRecord:
+    return CheckRecord(
+        step=verdict.step,
+        check=verdict.failed or "replay",
+        passed=verdict.accepted,
+        measured=verdict.magnitude if math.isfinite(verdict.magnitude) else UNBOUNDED,
+        message=verdict.message[:2000],
+    )
+
+
+def _finding(submission: Submission, verdict: Verdict, checks: Sequence[CheckRecord]) -> TrainerFinding:
+    return TrainerFinding(trainer=submission.trainer, verdict=verdict, checks=tuple(checks))
+
+
+def _without_adapter(submission: Submission, verdict: Verdict, check: str, message: str) -> Judgement:
+    record = CheckRecord(step=SUBMISSION, check=check, passed=False, measured=0.0, message=message[:2000])
+    return Judgement(_finding(submission, verdict, [record]), submission)

@@ -1,0 +1,96 @@
+"""What a task came to: held-out quality of its adapters, and the final adapter as a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltaproof.chain import Gateway
+from deltaproof.chain.abi.enums import Outcome
+from deltaproof.chain.participation import read_task, settled_leaves
+from deltaproof.chain.tasklog import TaskLog
+from deltaproof.errors import ArtifactMissing, UsageError
+from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, address_bytes
+from deltaproof.store import ArtifactStore
+from deltaproof.tuning.combining.deltas import decode_delta
+from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator
+from deltaproof.tuning.training.federation import scoring_bench
+from deltaproof.tuning.training.step import RoundContext
+
+__all__ = ["TaskResults", "task_results"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResults:
+    """Held-out evaluations: of the start, of the final adapter, and of each trainer's last accepted delta alone."""
+
+    start: Evaluation
+    final: Evaluation
+    alone: Mapping[Address, Evaluation]
+    final_digest: Digest32
+
+
+def task_results(gateway: Gateway, store: ArtifactStore, task_id: TaskId, out: Path | None) -> TaskResults:
+    """Evaluate on the task's held-out set, and write the final adapter to `out`.
+
+    Raises UsageError while the held-out set is not shown, which the sponsor does after the last round.
+    """
+    terms = read_task(gateway, store, task_id)
+    spec = terms.spec
+    try:
+        rows, _ = store.get_validation(spec.validation.commitments[-1])
+    except ArtifactMissing as error:
+        raise UsageError(
+            f"task {task_id} has no held-out set to evaluate on yet; its sponsor shows it after the last round"
+        ) from error
+    bench = scoring_bench(spec)
+    size = bench.layout.size
+    evaluator = Evaluator(bench, [row.encode() for row in rows.rows])
+    final = store.get_tensors(terms.view.adapter_digest, size)
+    deltas = {
+        trainer: decode_delta(store, bench, context, digest)
+        for trainer, (context, digest) in _last_accepted(gateway, store, task_id).items()
+    }
+    results = TaskResults(
+        start=evaluator.evaluate(store.get_tensors(spec.start_digest, size)),
+        final=evaluator.evaluate(final),
+        alone={trainer: evaluator.evaluate(theta) for trainer, theta in deltas.items()},
+        final_digest=terms.view.adapter_digest,
+    )
+    if out is not None:
+        bench.export(final, out)
+    return results
+
+
+def _last_accepted(
+    gateway: Gateway, store: ArtifactStore, task_id: TaskId
+) -> dict[Address, tuple[RoundContext, Digest32]]:
+    """Context and delta digest of each trainer's last accepted round."""
+    log = TaskLog(gateway.connection, [gateway.tasks.address, gateway.trainers.address], task_id)
+    log.refresh()
+    verifiers = gateway.verifiers.enrolments(task_id)
+    found: dict[Address, tuple[RoundContext, Digest32]] = {}
+    enrolments = gateway.trainers.enrolments(task_id)
+    for number in range(1, gateway.tasks.phase(task_id).round + 1):
+        round_ = RoundIndex(number)
+        view = gateway.tasks.round(task_id, round_)
+        if view.outcome != Outcome.SETTLED:
+            continue
+        proposal = settled_leaves(store, task_id, round_, view.settlement, verifiers)
+        reveals = log.reveals(round_)
+        for leaf in proposal.leaves if proposal else ():
+            if leaf.verdict == Verdict.ACCEPTED:
+                enrolment = enrolments[leaf.trainer]
+                context = RoundContext(
+                    task_id=task_id,
+                    round=round_,
+                    trainer=address_bytes(leaf.trainer),
+                    order_seed=view.order_seed,
+                    data_root=enrolment.data_root,
+                    rows=enrolment.data_rows,
+                    start_digest=view.start_digest,
+                )
+                found[leaf.trainer] = context, reveals[leaf.trainer].delta_digest
+    return found

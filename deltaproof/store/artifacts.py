@@ -1,0 +1,213 @@
+"""The artifacts of `docs/protocol.md`, section 6: what lies where, how large it may be, what it is checked against.
+
+Whatever a store serves is untrusted. Every reader knows a byte limit before it reads and returns only what matches the
+digest, commitment or key that the caller already trusts.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from deltaproof.errors import ArtifactAltered, CryptoError, EncodingError
+from deltaproof.protocol.commit.bls import Signature
+from deltaproof.protocol.commit.validation import MAX_VALIDATION_BYTES, ValidationSet, open_validation, seal_validation
+from deltaproof.protocol.evidence.state import Vector, check_vector, component_root
+from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening, parse_opening, serialize_opening
+from deltaproof.protocol.outcome.settlement import SettlementProposal
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, StepIndex, TaskId, hex_of
+from deltaproof.protocol.wire import merkle
+from deltaproof.protocol.wire.documents import Document
+from deltaproof.protocol.wire.encoding import sha256
+from deltaproof.protocol.wire.tensorfile import read_header, write_vectors
+from deltaproof.store.backend import Backend, open_backend
+
+__all__ = ["ArtifactStore", "open_store"]
+
+D = TypeVar("D", bound=Document)
+
+MAX_TENSORS_HEADER_BYTES = 1024
+SIGNATURE_BYTES = 64
+
+
+def open_store(url: str) -> ArtifactStore:
+    """The store at a folder path, `file://`, `memory://`, `s3://` or other fsspec URL. Raises StoreUnavailable."""
+    return ArtifactStore(open_backend(url))
+
+
+class ArtifactStore:
+    """Typed, checked artifacts.
+
+    Every `get` raises ArtifactMissing if nothing is there, ArtifactTooLarge beyond the known limit, ArtifactAltered if
+    the bytes are not what was committed, StoreUnavailable if the store fails. Every `put` replaces the whole artifact.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    # Documents and other bytes, named by their SHA-256.
+
+    def put_blob(self, data: bytes) -> Digest32:
+        """Store bytes; returns their SHA-256."""
+        return self._put_addressed("blob", data)
+
+    def get_blob(self, digest: Digest32, max_bytes: int) -> bytes:
+        """The bytes with this SHA-256."""
+        return self._get_addressed("blob", digest, max_bytes)
+
+    def put_document(self, document: Document) -> Digest32:
+        """Store a document; returns `document.digest()`."""
+        return self.put_blob(document.to_document())
+
+    def get_document(self, kind: type[D], digest: Digest32) -> D:
+        """The document with this digest, e.g. `get_document(TaskSpec, digest)`."""
+        data = self.get_blob(digest, _document_limit(kind))
+        return _decoded(_path("blob", digest), kind, data)
+
+    def put_attestation(self, attestation: Document) -> Digest32:
+        """Store a verifier's attestation; returns its digest."""
+        return self._put_addressed("attestations", attestation.to_document())
+
+    def get_attestation(self, kind: type[D], digest: Digest32) -> D:
+        """The attestation with this digest (`kind` is its class)."""
+        data = self._get_addressed("attestations", digest, _document_limit(kind))
+        return _decoded(_path("attestations", digest), kind, data)
+
+    # Adapters and deltas, named by their component root.
+
+    def put_tensors(self, values: Vector) -> Digest32:
+        """Store a float32 vector, shape (P,); returns its component root."""
+        digest = component_root(values)
+        self._backend.write(_path("tensors", digest), write_vectors({"values": values}, {}))
+        return digest
+
+    def get_tensors(self, digest: Digest32, size: int) -> Vector:
+        """The vector with this component root: float32, shape (size,), finite."""
+        path = _path("tensors", digest)
+        data = self._backend.read(path, 8 + MAX_TENSORS_HEADER_BYTES + 4 * size)
+        try:
+            header = read_header(data, MAX_TENSORS_HEADER_BYTES)
+            if set(header.tensors) != {"values"} or header.metadata:
+                raise EncodingError("expected one tensor named 'values' and no metadata")
+            values = check_vector(header.float32_vector("values", size), size, "values")
+        except (EncodingError, ValueError) as error:
+            raise ArtifactAltered(path, str(error)) from error
+        if component_root(values) != digest:
+            raise ArtifactAltered(path, f"its component root is {hex_of(component_root(values))}")
+        return values
+
+    # Openings of sampled steps, named by transcript and step.
+
+    def put_opening(self, transcript_root: Digest32, opening: StepOpening) -> None:
+        """Store the opening of step `opening.before.step`."""
+        path = _opening_path(transcript_root, StepIndex(opening.before.step))
+        self._backend.write(path, serialize_opening(opening))
+
+    def has_opening(self, transcript_root: Digest32, step: StepIndex) -> bool:
+        """Whether something lies where the opening belongs."""
+        return self._backend.exists(_opening_path(transcript_root, step))
+
+    def get_opening(self, transcript_root: Digest32, step: StepIndex, limits: OpeningLimits) -> StepOpening:
+        """The opening of a step: within limits, finite, and its two records proved against the transcript root.
+
+        Whether tensors and rows belong to the records is what a replay checks.
+        """
+        path = _opening_path(transcript_root, step)
+        data = self._backend.read(path, limits.max_bytes)
+        try:
+            opening = parse_opening(data, limits)
+        except (EncodingError, ValueError) as error:
+            raise ArtifactAltered(path, str(error)) from error
+        for record, proof, index in (
+            (opening.before, opening.before_proof, step),
+            (opening.after, opening.after_proof, step + 1),
+        ):
+            belongs = merkle.verify(transcript_root, record.digest, index, limits.steps + 1, proof)
+            if record.step != index or not belongs:
+                raise ArtifactAltered(path, f"record {index} does not belong to the committed transcript")
+        return opening
+
+    # Validation sets, named by the commitment in the task.
+
+    def put_validation(self, rows: ValidationSet, salt: Digest32) -> Digest32:
+        """Publish a validation set and the salt that opens its commitment; returns the commitment."""
+        commitment, data = seal_validation(rows, salt)
+        self._backend.write(_path("validation", commitment), data)
+        return commitment
+
+    def get_validation(self, commitment: Digest32) -> tuple[ValidationSet, Digest32]:
+        """The committed rows and the salt."""
+        path = _path("validation", commitment)
+        data = self._backend.read(path, MAX_VALIDATION_BYTES)
+        try:
+            rows, salt, found = open_validation(data)
+        except EncodingError as error:
+            raise ArtifactAltered(path, str(error)) from error
+        if found != commitment:
+            raise ArtifactAltered(path, f"opens the commitment {hex_of(found)}")
+        return rows, salt
+
+    # Proposals and signatures, named by who made them; their content proves itself.
+
+    def put_proposal(
+        self, task_id: TaskId, round_index: RoundIndex, verifier: Address, proposal: SettlementProposal
+    ) -> None:
+        """Publish a verifier's proposed settlement."""
+        self._backend.write(_proposal_path(task_id, round_index, verifier), proposal.to_document())
+
+    def get_proposal(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> SettlementProposal:
+        """A verifier's proposal; consistent in itself, which is all that this reader can know."""
+        path = _proposal_path(task_id, round_index, verifier)
+        data = self._backend.read(path, _document_limit(SettlementProposal))
+        return _decoded(path, SettlementProposal, data)
+
+    def put_signature(self, settlement_digest: Digest32, verifier: Address, signature: Signature) -> None:
+        """Publish a verifier's signature over a settlement."""
+        self._backend.write(_signature_path(settlement_digest, verifier), signature.to_bytes())
+
+    def get_signature(self, settlement_digest: Digest32, verifier: Address) -> Signature:
+        """A verifier's signature: a valid point, to be verified against the registered key."""
+        path = _signature_path(settlement_digest, verifier)
+        try:
+            return Signature.from_bytes(self._backend.read(path, SIGNATURE_BYTES))
+        except CryptoError as error:
+            raise ArtifactAltered(path, str(error)) from error
+
+    def _put_addressed(self, folder: str, data: bytes) -> Digest32:
+        digest = sha256(data)
+        self._backend.write(_path(folder, digest), data)
+        return digest
+
+    def _get_addressed(self, folder: str, digest: Digest32, max_bytes: int) -> bytes:
+        path = _path(folder, digest)
+        data = self._backend.read(path, max_bytes)
+        if sha256(data) != digest:
+            raise ArtifactAltered(path, f"its SHA-256 is {hex_of(sha256(data))}")
+        return data
+
+
+def _document_limit(kind: type[Document]) -> int:
+    header = len(f"deltaproof/{kind.KIND}/v1") + 1
+    return header + kind.MAX_BYTES
+
+
+def _decoded(path: str, kind: type[D], data: bytes) -> D:
+    try:
+        return kind.from_document(data)
+    except EncodingError as error:
+        raise ArtifactAltered(path, str(error)) from error
+
+
+def _path(folder: str, digest: Digest32) -> str:
+    return f"{folder}/{digest.hex()}"
+
+
+def _opening_path(transcript_root: Digest32, step: StepIndex) -> str:
+    return f"openings/{transcript_root.hex()}/{step}"
+
+
+def _proposal_path(task_id: TaskId, round_index: RoundIndex, verifier: Address) -> str:
+    return f"proposals/{task_id}/{round_index}/{verifier.lower()}"
+
+
+def _signature_path(settlement_digest: Digest32, verifier: Address) -> str:
+    return f"signatures/{settlement_digest.hex()}/{verifier.lower()}"

@@ -1,0 +1,157 @@
+"""Bytes in and out of a store: bounded reads, atomic writes, bounded retries.
+
+A local folder is written through a temporary file and a rename, so that a reader sees all of an artifact or none of it,
+whatever moment the writer is killed at. Other file systems come from fsspec; object stores replace whole objects.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import fsspec
+
+from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, StoreUnavailable
+
+__all__ = ["Backend", "LocalBackend", "RemoteBackend", "open_backend"]
+
+T = TypeVar("T")
+ATTEMPTS = 5
+FIRST_PAUSE_SECONDS = 0.2
+
+
+class Backend(Protocol):
+    """A place for bytes under relative paths of plain characters."""
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """At most `max_bytes` bytes. Raises ArtifactMissing, ArtifactTooLarge or StoreUnavailable."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """Put or replace the whole artifact. Raises StoreUnavailable."""
+
+    def exists(self, path: str) -> bool:
+        """Raises StoreUnavailable."""
+
+
+class LocalBackend:
+    """A folder on this machine."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """See `Backend`."""
+        try:
+            with (self.root / path).open("rb") as file:
+                data = file.read(max_bytes + 1)
+        except FileNotFoundError as error:
+            raise _missing(path) from error
+        except OSError as error:
+            raise StoreUnavailable(path, f"cannot be read: {error.strerror or error}") from error
+        return _within(path, data, max_bytes)
+
+    def write(self, path: str, data: bytes) -> None:
+        """See `Backend`."""
+        target = self.root / path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".part-")
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.chmod(name, 0o644)
+                os.replace(name, target)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise StoreUnavailable(path, f"cannot be written below {self.root}: {error.strerror or error}") from error
+
+    def exists(self, path: str) -> bool:
+        """See `Backend`."""
+        return (self.root / path).is_file()
+
+
+class RemoteBackend:
+    """Any fsspec file system."""
+
+    def __init__(self, url: str, *, attempts: int = ATTEMPTS, pause_seconds: float = FIRST_PAUSE_SECONDS) -> None:
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError, OSError) as error:
+            raise StoreUnavailable(url, f"cannot be opened: {error}") from error
+        self._attempts, self._pause = attempts, pause_seconds
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """See `Backend`."""
+
+        def bounded() -> bytes:
+            # A stream, not `cat_file`: a server that ignores ranges must not decide how much arrives.
+            parts: list[bytes] = []
+            wanted = max_bytes + 1
+            with self._fs.open(self._at(path), "rb", cache_type="none") as file:
+                while wanted > 0 and (part := file.read(wanted)):
+                    parts.append(part)
+                    wanted -= len(part)
+            return b"".join(parts)
+
+        return _within(path, self._retried(path, "read", bounded), max_bytes)
+
+    def write(self, path: str, data: bytes) -> None:
+        """See `Backend`."""
+
+        def whole() -> None:
+            self._fs.makedirs(self._fs._parent(self._at(path)), exist_ok=True)
+            self._fs.pipe_file(self._at(path), data)
+
+        self._retried(path, "written", whole)
+
+    def exists(self, path: str) -> bool:
+        """See `Backend`."""
+        return self._retried(path, "looked up", lambda: bool(self._fs.exists(self._at(path))))
+
+    def _at(self, path: str) -> str:
+        return f"{self._root.rstrip('/')}/{path}"
+
+    def _retried(self, path: str, verb: str, action: Callable[[], T]) -> T:
+        for attempt in range(1, self._attempts + 1):
+            try:
+                return action()
+            except FileNotFoundError as error:
+                raise _missing(path) from error
+            except PermissionError as error:
+                raise StoreUnavailable(path, f"cannot be {verb}: permission denied ({error})") from error
+            except Exception as error:  # every file system has errors of its own; none is dropped
+                if attempt == self._attempts:
+                    message = f"cannot be {verb} after {attempt} attempts: {type(error).__name__}: {error}"
+                    raise StoreUnavailable(path, message) from error
+            time.sleep(self._pause * 2 ** (attempt - 1))
+        raise AssertionError("unreachable")
+
+
+def open_backend(url: str) -> Backend:
+    """A backend for a path, `file://`, `memory://`, `s3://` or any other URL that fsspec knows."""
+    parts = urlsplit(url)
+    if parts.scheme in ("", "file"):
+        path = unquote(parts.path) if parts.scheme else url
+        if parts.netloc not in ("", "localhost") or not path:
+            raise StoreUnavailable(url, "not a local folder; write file:///absolute/path or a plain path")
+        return LocalBackend(Path(path).expanduser().absolute())
+    return RemoteBackend(url)
+
+
+def _missing(path: str) -> ArtifactMissing:
+    return ArtifactMissing(path, "not in the store")
+
+
+def _within(path: str, data: bytes, max_bytes: int) -> bytes:
+    if len(data) > max_bytes:
+        raise ArtifactTooLarge(path, f"more than the {max_bytes} bytes it may have")
+    return data

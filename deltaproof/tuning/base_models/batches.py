@@ -1,0 +1,122 @@
+"""From canonical rows to the tensors of a batch.
+
+Rows are JSON objects: `{"text", "label"}` for sequence classification, `{"text"}` or `{"prompt", "completion"}` for
+causal language models (loss on the completion), `{"pixels", "label"}` for images (C x H x W bytes, flat).
+B batch, T tokens, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deltaproof.protocol.evidence.rows import parse_row
+from deltaproof.protocol.terms.spec import ModelSection
+from deltaproof.tuning.errors import RowError
+
+__all__ = ["Batch", "make_batch"]
+
+_IGNORED = -100
+_FIELDS = {
+    "sequence-classification": ({"text", "label"},),
+    "causal-lm": ({"text"}, {"prompt", "completion"}),
+    "image-classification": ({"pixels", "label"},),
+}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Equal parts of a batch in order; `count` is the number of predictions that the mean loss divides by."""
+
+    parts: tuple[dict[str, Tensor], ...]
+    count: int
+
+
+def make_batch(
+    rows: Sequence[bytes], section: ModelSection, *, tokenizer: Any, config: Any, parts: int, device: str = "cpu"
+) -> Batch:
+    """Tensors for canonical rows, in order, in `parts` equal parts. Raises RowError or EncodingError for a bad row."""
+    fields = [_checked(row, section, number) for number, row in enumerate(rows)]
+    size = len(rows) // parts
+    made = []
+    for start in range(0, len(rows), size):
+        part = fields[start : start + size]
+        match section.kind:
+            case "causal-lm":
+                tensors = _causal(part, section, tokenizer)
+            case "sequence-classification":
+                tensors = _texts(part, section, tokenizer)
+            case _:
+                tensors = _images(part, config)
+        made.append({name: tensor.to(device) for name, tensor in tensors.items()})
+    if section.kind == "causal-lm":
+        count = sum(int((part["labels"][:, 1:] != _IGNORED).sum()) for part in made)
+    else:
+        count = len(rows)
+    return Batch(tuple(made), max(count, 1))
+
+
+def _checked(row: bytes, section: ModelSection, number: int) -> dict[str, Any]:
+    fields = parse_row(row)
+    if set(fields) not in _FIELDS[section.kind]:
+        expected = " or ".join(str(sorted(names)) for names in _FIELDS[section.kind])
+        raise RowError(f"row {number} of the batch has fields {sorted(fields)}; {section.kind} needs {expected}")
+    for name in ("text", "prompt", "completion"):
+        if name in fields and not isinstance(fields[name], str):
+            raise RowError(f"row {number} of the batch: {name} must be text")
+    if "label" in fields:
+        label = fields["label"]
+        if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < section.num_labels:
+            raise RowError(f"row {number} of the batch: label must be 0 to {section.num_labels - 1}, not {label!r}")
+    return fields
+
+
+def _texts(fields: list[dict[str, Any]], section: ModelSection, tokenizer: Any) -> dict[str, Tensor]:
+    encoded = tokenizer(
+        [row["text"] for row in fields], truncation=True, max_length=section.max_tokens, return_attention_mask=True
+    )
+    return {**_padded(encoded["input_ids"], tokenizer), "labels": torch.tensor([row["label"] for row in fields])}
+
+
+def _causal(fields: list[dict[str, Any]], section: ModelSection, tokenizer: Any) -> dict[str, Tensor]:
+    tokens, labels = [], []
+    for row in fields:
+        prompt = tokenizer(row["prompt"])["input_ids"] if "prompt" in row else []
+        special = "prompt" not in row
+        target = tokenizer(row.get("text", row.get("completion")), add_special_tokens=special)["input_ids"]
+        if tokenizer.eos_token_id is not None:
+            target = [*target, tokenizer.eos_token_id]
+        tokens.append([*prompt, *target][: section.max_tokens])
+        labels.append([*[_IGNORED] * len(prompt), *target][: section.max_tokens])
+    padded = _padded(tokens, tokenizer)
+    width = padded["input_ids"].shape[1]
+    return {**padded, "labels": torch.tensor([[*row, *[_IGNORED] * (width - len(row))] for row in labels])}
+
+
+def _padded(tokens: list[list[int]], tokenizer: Any) -> dict[str, Tensor]:
+    """Token ids and attention mask, both [B, T], T the longest row."""
+    width = max(1, *(len(row) for row in tokens)) if tokens else 1
+    pad = tokenizer.pad_token_id or 0
+    return {
+        "input_ids": torch.tensor([[*row, *[pad] * (width - len(row))] for row in tokens]),
+        "attention_mask": torch.tensor([[*[1] * len(row), *[0] * (width - len(row))] for row in tokens]),
+    }
+
+
+def _images(fields: list[dict[str, Any]], config: Any) -> dict[str, Tensor]:
+    shape = (config.num_channels, config.image_size, config.image_size)
+    size = shape[0] * shape[1] * shape[2]
+    for number, row in enumerate(fields):
+        pixels = row["pixels"]
+        if (
+            not isinstance(pixels, list)
+            or len(pixels) != size
+            or not all(type(v) is int and 0 <= v < 256 for v in pixels)
+        ):
+            raise RowError(f"row {number} of the batch: pixels must be {size} whole numbers from 0 to 255")
+    pixels = torch.tensor([row["pixels"] for row in fields], dtype=torch.float64).view(len(fields), *shape)
+    return {"pixel_values": pixels / 127.5 - 1.0, "labels": torch.tensor([row["label"] for row in fields])}

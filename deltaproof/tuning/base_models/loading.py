@@ -1,0 +1,304 @@
+"""Base models: where they lie, the digest that a task names them by, and how they are loaded.
+
+Safetensors only, no remote code, no network unless a task names a hub model that is not in the local cache. A model's
+digest covers canonical tensor content, configuration and tokeniser, so that neither the order inside a file nor its
+metadata matters. GGUF weights in a package are converted once into the cache.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from deltaproof.protocol.terms.spec import ModelSection
+from deltaproof.protocol.types import Digest32, hex_of
+from deltaproof.protocol.wire.encoding import canonical_json
+from deltaproof.protocol.wire.encoding import sha256 as sha256_of
+from deltaproof.tuning.base_models.layers import LAYERS_KEY, number_as_in_full_model
+from deltaproof.tuning.base_models.lean import LeanModel, load_lean
+from deltaproof.tuning.base_models.packed import read_packed
+from deltaproof.tuning.base_models.quiet import quiet
+from deltaproof.tuning.errors import ModelError
+from deltaproof.tuning.numerics.precision import Precision, computing_in, dtype_of
+from deltaproof.tuning.numerics.randomness import normal
+
+__all__ = [
+    "TOKENISER_FILES",
+    "BaseModel",
+    "cache_folder",
+    "emulator_folder",
+    "load_base",
+    "resolve_source",
+    "weights_digest",
+]
+
+_WEIGHTS_DOMAIN = b"deltaproof/weights/v1\x00"
+_IGNORED_CONFIG_KEYS = ("_name_or_path", "transformers_version")
+TOKENISER_FILES = (
+    "added_tokens.json",
+    "chat_template.jinja",
+    "merges.txt",
+    "preprocessor_config.json",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+_AUTO_CLASSES = {
+    "sequence-classification": "AutoModelForSequenceClassification",
+    "causal-lm": "AutoModelForCausalLM",
+    "image-classification": "AutoModelForImageClassification",
+}
+_HEAD_STD = 0.02
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A loaded base model. `tokenizer` is None for models of images."""
+
+    model: nn.Module
+    tokenizer: Any
+    folder: Path
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: `$XDG_CACHE_HOME/deltaproof/models`, by default below `~/.cache`."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "deltaproof" / "models"
+
+
+def emulator_folder(sha256_hex: str) -> Path:
+    """Where the emulator with this file digest is expanded to."""
+    return cache_folder() / "emulators" / sha256_hex
+
+
+def resolve_source(source: str) -> Path:
+    """The folder of a base model. Raises ModelError if it is not there.
+
+    `package:<name>/<folder>` is a folder inside an installed Python package, `path:<folder>` a local one,
+    `hub:<org>/<name>@<revision>` a Hugging Face model, taken from the local cache when it is there,
+    `emulator:<sha256>` an emulator that was expanded from its file (`deltaproof.tuning.emulators`).
+    """
+    kind, _, where = source.partition(":")
+    match kind:
+        case "package":
+            return _in_package(where)
+        case "path":
+            folder = Path(where).expanduser()
+        case "hub":
+            folder = _from_hub(where)
+        case "emulator":
+            folder = emulator_folder(where)
+            if not folder.is_dir():
+                raise ModelError(f"{source} is not here yet: trainers and verifiers fetch it from the task's store")
+        case _:
+            raise ModelError(f"model source {source!r}: expected package:, path:, hub: or emulator:")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"model source {source!r}: no config.json in {folder}")
+    return folder
+
+
+def weights_digest(folder: Path) -> Digest32:
+    """Digest of a model folder: every tensor by name, dtype, shape and content, the configuration and the tokeniser.
+
+    Raises ModelError if there are no safetensors weights, a name occurs twice, or a file is unreadable.
+    """
+    digest = sha256(_WEIGHTS_DOMAIN)
+    for name, dtype, shape, content in _tensor_digests(folder):
+        digest.update(canonical_json([name, dtype, shape]) + b"\x00" + content)
+    for name, content in _described_files(folder):
+        digest.update(canonical_json([name]) + b"\x00" + content)
+    return Digest32(digest.digest())
+
+
+def load_base(
+    section: ModelSection, seed: bytes, precision: Precision, device: str = "cpu", *, packed: bool = False
+) -> BaseModel:
+    """The base model of a task, every parameter frozen, in evaluation mode.
+
+    What the weights lack (a new classification head) is drawn from `seed` by parameter name. The model is always built
+    in float64 and narrowed afterwards, so that constants it computes are the same roundings in every precision.
+    With `packed`, float32 on a CPU keeps an emulator's quantised middle in its bits; nothing can be tuned there.
+    Raises ModelError if the source is missing, its digest differs from the spec's, or it is of another kind.
+    """
+    folder = resolve_source(section.source)
+    found = weights_digest(folder)
+    if found != section.weights_digest:
+        raise ModelError(
+            f"base model {section.source} has digest {hex_of(found)}; the task names {hex_of(section.weights_digest)}"
+        )
+    auto_class = getattr(transformers, _AUTO_CLASSES[section.kind])
+    model: Any
+    with quiet():
+        try:
+            lean = _lean(auto_class, folder, section, packed) if precision == "float32" and device == "cpu" else None
+            model, missing = (lean.model, lean.lacks) if lean else _whole(auto_class, folder, section)
+            tokenizer = None if section.kind == "image-classification" else _load_tokenizer(folder)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise ModelError(f"base model {section.source} does not load as {section.kind}: {error}") from error
+    _fill_missing(model, missing, seed)
+    if (layers := getattr(model.config, LAYERS_KEY, None)) is not None:
+        number_as_in_full_model(model, layers)
+    model.requires_grad_(False)
+    model.config.use_cache = False
+    return BaseModel(model.eval().to(device=device, dtype=dtype_of(precision)), tokenizer, folder)
+
+
+def _options(section: ModelSection) -> dict[str, Any]:
+    return {
+        "dtype": torch.float64,
+        "attn_implementation": "eager",  # fused attention hides its dropout and rounds differently per device
+        "trust_remote_code": False,
+        **({"num_labels": section.num_labels} if section.num_labels else {}),
+    }
+
+
+def _whole(auto_class: Any, folder: Path, section: ModelSection) -> tuple[Any, tuple[str, ...]]:
+    """The model in float64, and the names of the parameters that its weights lack."""
+    with computing_in("float64"):
+        model, report = auto_class.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, output_loading_info=True, **_options(section)
+        )
+    return model, tuple(sorted(report["missing_keys"]))
+
+
+def _lean(auto_class: Any, folder: Path, section: ModelSection, packed: bool = False) -> LeanModel | None:
+    """The same for who needs it in float32 only."""
+    options = _options(section)
+    labels = {"num_labels": options.pop("num_labels")} if section.num_labels else {}
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **labels)
+
+    def build() -> nn.Module:
+        with computing_in("float64"):
+            model: nn.Module = auto_class.from_config(config, **options)
+        return model
+
+    return load_lean(build, folder, read_packed(folder) if packed else None)
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _fill_missing(model: nn.Module, names: Iterable[str], seed: bytes) -> None:
+    parameters = dict(model.named_parameters())
+    for name in names:
+        parameter = parameters.get(name)
+        if parameter is None:
+            raise ModelError(f"the weights lack {name!r}, which is no parameter of the model")
+        with torch.no_grad():
+            if parameter.ndim >= 2:
+                key = sha256(b"deltaproof/head/v1\x00" + seed + name.encode()).digest()
+                drawn = torch.from_numpy(normal(key, 0, parameter.numel(), 0.0, _HEAD_STD))
+                parameter.copy_(drawn.view(parameter.shape))
+            else:
+                parameter.zero_()
+
+
+def _tensor_digests(folder: Path) -> Iterator[tuple[str, str, list[int], bytes]]:
+    where: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="np") as file:
+                names = list(file.keys())
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{path}: {error}") from error
+        for name in names:
+            if name in where:
+                raise ModelError(f"tensor {name!r} is in {where[name].name} and in {path.name}")
+            where[name] = path
+    if not where:
+        raise ModelError(f"no safetensors weights in {folder}")
+    for name in sorted(where):
+        with safe_open(where[name], framework="pt") as file:
+            tensor = file.get_tensor(name).contiguous()
+        content = sha256(tensor.reshape(-1).view(torch.uint8).numpy().data).digest()
+        yield name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape), content
+
+
+def _described_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    for key in _IGNORED_CONFIG_KEYS:
+        config.pop(key, None)
+    yield "config.json", sha256_of(canonical_json(config))
+    for name in TOKENISER_FILES:
+        if (folder / name).is_file():
+            yield name, sha256_of((folder / name).read_bytes())
+
+
+def _in_package(where: str) -> Path:
+    name, _, inside = where.partition("/")
+    module = re.sub(r"[-.]+", "_", name)
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ModelError(f"model package {name!r} is not installed")
+    folder = Path(spec.origin).parent / inside
+    if (folder / "config.json").is_file():
+        return folder
+    weights = sorted(folder.glob("*.gguf")) if folder.is_dir() else []
+    if len(weights) != 1:
+        raise ModelError(f"package {name!r} holds no model in {inside or '.'!r}: neither config.json nor one GGUF file")
+    return _converted(weights[0])
+
+
+def _converted(gguf: Path) -> Path:
+    """Safetensors form of a GGUF file, made once (20 to 40 s for 135 M parameters) and kept in the cache."""
+    target = cache_folder() / f"{gguf.stem}-{sha256_of(gguf.read_bytes()).hex()[:16]}"
+    if (target / "config.json").is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".converting-", dir=target.parent))
+    try:
+        with quiet():
+            model = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype="float32")
+            tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+            # Otherwise transformers believes that the converted weights are still quantised.
+            model.hf_quantizer = None
+            model.is_quantized = False
+            if hasattr(model.config, "quantization_config"):
+                del model.config.quantization_config
+            model.save_pretrained(work)
+            tokenizer.save_pretrained(work)
+        try:
+            work.rename(target)
+        except OSError:
+            if not (target / "config.json").is_file():  # else another process was first, with the same content
+                raise
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(f"cannot convert {gguf}: {error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return target
+
+
+def _from_hub(where: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    name, _, revision = where.partition("@")
+    patterns = ["*.safetensors", "*.json", "*.txt", "tokenizer.model", "spiece.model"]
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise ModelError(f"hub model {name} at {revision} is neither cached nor reachable: {error}") from error

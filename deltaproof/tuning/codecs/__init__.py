@@ -1,0 +1,197 @@
+"""Exchange codecs by name (docs/methods.md): how the change that a trainer commits to travels.
+
+A codec's name in the spec is a selection, a way to write values, or both joined by `|`: "top_k|two_bit". `float32`
+alone sends the adapter itself and is what the protocol does without a codec. What is scored, aggregated and paid is
+the decoded delta. With error feedback what a round's delta lost is added to the next round's (Seide et al. 2014): that
+memory is a component of every committed state, and its root travels with the delta before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from deltaproof.errors import EncodingError
+from deltaproof.protocol.evidence.delta import DELTA_HEADER_BYTES, pack_delta, unpack_delta
+from deltaproof.protocol.evidence.state import Layout, Vector, check_vector, component_root
+from deltaproof.protocol.terms.spec import CodecSection, OptionValue
+from deltaproof.protocol.types import ZERO_DIGEST, Digest32
+from deltaproof.protocol.wire.encoding import sha256
+from deltaproof.tuning.codecs._wire import Reader
+from deltaproof.tuning.codecs.selection import Dense, LowRank, Mask, Selection, Subset, Threshold, TopK
+from deltaproof.tuning.codecs.values import BFloat16, BlockIntegers, Dorefa, Float16, Float32, Sign, TwoBit, Values
+from deltaproof.tuning.errors import CodecError
+from deltaproof.tuning.numerics.products import LowRankPair
+
+__all__ = ["SELECTIONS", "VALUES", "DeltaCodec", "EncodedDelta", "Mask", "codec_names", "create_codec"]
+
+_MAX_BLOCK = 2**20
+_FEEDBACK = frozenset({"top_k", "threshold", "low_rank", "sign", "two_bit", "dorefa"})
+"""Parts that lose so much that error feedback is on by default."""
+
+
+@dataclass(frozen=True)
+class EncodedDelta:
+    """What travels, and what it says: the adapter after the round and, with error feedback, the memory after it."""
+
+    data: bytes = field(repr=False)
+    theta: Vector = field(repr=False)
+    memory: Vector | None = field(repr=False)
+
+    @property
+    def digest(self) -> Digest32:
+        """The delta digest."""
+        return sha256(self.data)
+
+
+@dataclass(frozen=True)
+class DeltaCodec:
+    """A selection and a way to write values. Vectors are float32, shape (P,)."""
+
+    selection: Selection
+    values: Values
+    feedback: bool
+    byte_limit: int
+    plain: bool
+    """Whether the adapter itself travels, named by its component root."""
+
+    @property
+    def max_bytes(self) -> int:
+        """No delta is longer, and none may be longer than the task's limit."""
+        where, count = self.selection.limits()
+        return min(self.byte_limit, DELTA_HEADER_BYTES + where + self.values.size(count))
+
+    def encode(self, start: Vector, theta: Vector, memory: Vector | None, key: bytes) -> EncodedDelta:
+        """Encode the change from `start` to `theta`, with what earlier rounds left in `memory`.
+
+        `key` is the round's key of this trainer. Raises CodecError if the delta exceeds the task's limit or numbers
+        leave float32.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            change = theta - start
+            if memory is not None:
+                change = change + memory
+            if not np.isfinite(change).all():
+                raise CodecError("the change of this round leaves the finite float32 values")
+            where, values = self.selection.split(change, key)
+            payload = where + self.values.write(values, key)
+            sent = self._read(payload, key)
+            left = change - sent if self.feedback else None
+            reached = start + sent
+        for vector in (reached, left):
+            if vector is not None and not np.isfinite(vector).all():
+                raise CodecError("the decoded change of this round leaves the finite float32 values")
+        data = pack_delta(component_root(left) if left is not None else ZERO_DIGEST, payload)
+        if len(data) > self.byte_limit:
+            raise CodecError(f"the delta has {len(data)} bytes; the task allows {self.byte_limit}")
+        return EncodedDelta(data, reached, left)
+
+    def decode(self, data: bytes, start: Vector, key: bytes) -> tuple[Vector, Digest32]:
+        """Adapter after the round, and root of the memory after it, from untrusted bytes. Raises EncodingError."""
+        if len(data) > self.max_bytes:
+            raise EncodingError(f"an encoded delta of {len(data)} bytes exceeds the limit of {self.max_bytes}")
+        root, payload = unpack_delta(data)
+        if not self.feedback and root != ZERO_DIGEST:
+            raise EncodingError("an encoded delta names a memory that the task does not have")
+        with np.errstate(over="ignore", invalid="ignore"):
+            theta = start + self._read(payload, key)
+        return check_vector(theta, len(start), "the decoded adapter"), root
+
+    @property
+    def partial(self) -> bool:
+        """Whether each trainer tunes a part of the values."""
+        return isinstance(self.selection, Subset)
+
+    def mask(self, key: bytes) -> Mask | None:
+        """Values that the trainer with this key tunes, shape (P,); None for all."""
+        return self.selection.mask(key)
+
+    def _read(self, payload: bytes, key: bytes) -> Vector:
+        reader = Reader(payload)
+        where, count = self.selection.read(reader, key)
+        values = self.values.read(reader, count)
+        reader.end()
+        return self.selection.join(where, values)
+
+
+def create_codec(section: CodecSection, layout: Layout, pairs: tuple[LowRankPair, ...] = ()) -> DeltaCodec:
+    """The codec of a task. Raises CodecError for an unknown name or option, or one that makes no sense."""
+    options = _Options(section.options)
+    selection: Selection = Dense(layout)
+    values: Values = Float32()
+    parts = section.name.split("|")
+    for position, part in enumerate(parts):
+        if part in SELECTIONS and position == 0:
+            selection = SELECTIONS[part](layout, pairs, options)
+        elif part in VALUES and position == len(parts) - 1:
+            values = VALUES[part](options)
+        else:
+            known = ", ".join((*SELECTIONS, *VALUES))
+            raise CodecError(f"codec {section.name!r}: {part!r} does not belong there; known: {known}")
+    plain = section.name == "float32"
+    feedback = options.flag("error_feedback", bool(_FEEDBACK & set(parts)))
+    if feedback and (isinstance(selection, Subset) or (isinstance(selection, Dense) and values.lossless)):
+        raise CodecError(f"codec {section.name!r} leaves nothing for error feedback")
+    options.finish(section.name)
+    return DeltaCodec(selection, values, feedback, section.byte_limit, plain)
+
+
+def codec_names() -> tuple[str, ...]:
+    """Every part of a codec's name."""
+    return (*SELECTIONS, *VALUES)
+
+
+class _Options:
+    """Options of a codec, each asked for once; those that nobody asked for are unknown."""
+
+    def __init__(self, options: Mapping[str, OptionValue]) -> None:
+        self._left = dict(options)
+
+    def whole(self, name: str, default: int, low: int, high: int) -> int:
+        value = self._left.pop(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise CodecError(f"codec option {name} must be a whole number from {low} to {high}, not {value!r}")
+        return value
+
+    def number(self, name: str, default: float, high: float) -> float:
+        value = self._left.pop(name, default)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0.0 < value <= high:
+            raise CodecError(f"codec option {name} must lie above 0 and not above {high:g}, not {value!r}")
+        return float(value)
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self._left.pop(name, default)
+        if not isinstance(value, bool):
+            raise CodecError(f"codec option {name} must be true or false, not {value!r}")
+        return value
+
+    def finish(self, codec: str) -> None:
+        if self._left:
+            raise CodecError(f"codec {codec!r} has no option {', '.join(map(repr, sorted(self._left)))}")
+
+
+def _block(options: _Options, default: int) -> int:
+    return options.whole("block", default, 1, _MAX_BLOCK)
+
+
+SELECTIONS: Mapping[str, Callable[[Layout, tuple[LowRankPair, ...], Any], Selection]] = {
+    "top_k": lambda layout, _, o: TopK(layout, o.number("fraction", 0.01, 1.0)),
+    "threshold": lambda layout, _, o: Threshold(layout, o.number("threshold", 3.0, 1e6)),
+    "low_rank": lambda layout, _, o: LowRank(
+        layout, o.whole("numbers", max(1, layout.size // 10), 1, 2**30), o.whole("rank", 8, 1, 255)
+    ),
+    "dropout": lambda layout, pairs, o: Subset(layout, pairs, o.number("fraction", 0.5, 1.0)),
+}
+VALUES: Mapping[str, Callable[[Any], Values]] = {
+    "float32": lambda _: Float32(),
+    "float16": lambda _: Float16(),
+    "bfloat16": lambda _: BFloat16(),
+    "int8": lambda o: BlockIntegers(_block(o, 64), 8),
+    "int4": lambda o: BlockIntegers(_block(o, 64), 4),
+    "dorefa": lambda o: Dorefa(_block(o, 4096), o.whole("bits", 2, 1, 8)),
+    "sign": lambda o: Sign(_block(o, 1024), 1),
+    "two_bit": lambda o: TwoBit(_block(o, 1024), 2),
+}

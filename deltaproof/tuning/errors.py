@@ -1,0 +1,59 @@
+"""What can go wrong in training and replay.
+
+DeltaproofError
+└── TuningError             a model, method or training run cannot be used as the spec asks
+    ├── ModelError          the base model is missing, altered, or of a kind that is not supported
+    ├── NarrowingError      the model cannot be kept in float64
+    ├── MethodError         the PEFT method or an option of it is unknown or does not fit the model
+    ├── CodecError          the codec or an option of it is unknown, or a delta does not fit it
+    ├── RowError            a data row does not fit the task
+    ├── DivergenceError     training produced a value that is not finite
+    └── TranscriptError     a transcript on disk does not belong to the round, or cannot be regenerated
+"""
+
+from __future__ import annotations
+
+from deltaproof.errors import DeltaproofError
+
+__all__ = [
+    "CodecError",
+    "DivergenceError",
+    "MethodError",
+    "ModelError",
+    "NarrowingError",
+    "RowError",
+    "TranscriptError",
+    "TuningError",
+]
+
+
+class TuningError(DeltaproofError):
+    """A model, method or training run cannot be used as the spec asks."""
+
+
+class ModelError(TuningError):
+    """The base model is missing, altered, or of a kind that is not supported."""
+
+
+class NarrowingError(TuningError):
+    """The model cannot be kept in float64."""
+
+
+class MethodError(TuningError):
+    """The PEFT method or an option of it is unknown or does not fit the model."""
+
+
+class CodecError(TuningError):
+    """The codec or an option of it is unknown, or a delta does not fit it."""
+
+
+class RowError(TuningError):
+    """A data row does not fit the task."""
+
+
+class DivergenceError(TuningError):
+    """Training produced a value that is not finite."""
+
+
+class TranscriptError(TuningError):
+    """A transcript on disk does not belong to the round, or cannot be regenerated."""

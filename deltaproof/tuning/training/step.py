@@ -1,0 +1,138 @@
+"""The one training step, the same for trainer, verifier and auditor.
+
+A step is the gradient, which differs in the last bits between machines, and the optimiser, which does not
+(docs/protocol.md, section 2). Everything a step needs besides the state derives from the spec and the round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deltaproof.protocol.draws.order import BatchOrder, order_key
+from deltaproof.protocol.evidence.state import StateRoots, Vector, component_root
+from deltaproof.protocol.evidence.transcript import OpeningLimits, Record
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import ZERO_DIGEST, Digest32, hex_of
+from deltaproof.protocol.wire import merkle
+from deltaproof.protocol.wire.encoding import canonical_json
+from deltaproof.tuning.errors import DivergenceError
+from deltaproof.tuning.training.optimizers import State, clip_scale, constants_of, slots_of, update
+from deltaproof.tuning.training.workbench import Workbench
+
+__all__ = ["RoundContext", "StepResult", "final_record", "run_step", "start_state", "state_root"]
+
+
+@dataclass(frozen=True)
+class RoundContext:
+    """One trainer's round, as the chain fixes it. `trainer` has 20 bytes, digests 32; `rows` is the shard's size."""
+
+    task_id: int
+    round: int
+    trainer: bytes
+    order_seed: bytes
+    data_root: bytes
+    rows: int
+    start_digest: bytes
+    error_root: bytes = ZERO_DIGEST
+
+    @cached_property
+    def key(self) -> Digest32:
+        return Digest32(order_key(self.order_seed, self.task_id, self.round, self.trainer))
+
+    def batch(self, spec: TaskSpec, step: int) -> tuple[int, ...]:
+        """Row indices of a step's batch."""
+        return BatchOrder(self.key, self.rows, spec.training.batch_size).batch(step)
+
+    def dropout_key(self, step: int) -> bytes:
+        return sha256(b"deltaproof/dropout/v1\x00" + self.key + step.to_bytes(4, "big")).digest()
+
+    def identity(self, spec: TaskSpec) -> Digest32:
+        """Digest of everything that determines the round's transcript, the machine's rounding aside."""
+        fields = [
+            hex_of(value) for value in (spec.digest(), self.key, self.data_root, self.start_digest, self.error_root)
+        ]
+        return Digest32(sha256(canonical_json([*fields, self.rows])).digest())
+
+    def opening_limits(self, spec: TaskSpec, values: int) -> OpeningLimits:
+        """What openings of this round may hold, for P = `values`."""
+        training = spec.training
+        return OpeningLimits(values, slots_of(spec.optimizer), training.steps, training.batch_size, self.rows)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Record of a step, its committed gradient (float32, shape (P,)) and the state after it."""
+
+    record: Record
+    gradient: Vector = field(repr=False)
+    next_state: State = field(repr=False)
+
+
+def start_state(bench: Workbench, theta: Vector) -> State:
+    """The state before step 0: the starting adapter, moments zero."""
+    values = torch.from_numpy(theta.copy()).to(bench.device)
+    return {slot: values if slot == "theta" else torch.zeros_like(values) for slot in bench.slots}
+
+
+def run_step(
+    bench: Workbench,
+    context: RoundContext,
+    state: State,
+    step: int,
+    rows: Sequence[tuple[bytes, bytes]],
+) -> StepResult:
+    """Step `step` from `state` on its batch. `rows`: digest and canonical bytes of each row, in batch order.
+
+    Raises DivergenceError if loss, gradient or next state is not finite.
+    """
+    bench.load(state["theta"])
+    wide, loss = bench.gradient([row for _, row in rows], context.dropout_key(step))
+    gradient = bench.tuned(wide.to(torch.float32), context.key)
+    host = _host(gradient)
+    scale = clip_scale(host, bench.spec.optimizer.clip_norm)
+    next_state = apply_update(bench, state, step, gradient, scale)
+    loss = float(np.float32(loss))
+    _check_finite(step, loss, gradient, next_state)
+    record = Record(
+        step=step,
+        state_root=state_root(state, context.error_root),
+        grad_root=component_root(host),
+        rows_root=merkle.root([digest for digest, _ in rows]),
+        clip_scale=scale,
+        loss=loss,
+    )
+    return StepResult(record, host, next_state)
+
+
+def apply_update(bench: Workbench, state: State, step: int, gradient: Tensor, scale: float) -> State:
+    """The exact half of a step."""
+    return update(bench.optimizer, constants_of(bench.constants, step), state, gradient, scale)
+
+
+def final_record(steps: int, state: State, error_root: bytes = ZERO_DIGEST) -> Record:
+    """Record N: the final state, all else zero."""
+    return Record(steps, state_root(state, error_root))
+
+
+def state_root(state: State, error_root: bytes = ZERO_DIGEST) -> Digest32:
+    """Root over the state's components; `error_root` fills the slot of the error-feedback memory."""
+    return StateRoots(**{slot: component_root(_host(values)) for slot, values in state.items()}, e=error_root).root()
+
+
+def _host(values: Tensor) -> Vector:
+    return values.detach().cpu().numpy()
+
+
+def _check_finite(step: int, loss: float, gradient: Tensor, state: State) -> None:
+    if not np.isfinite(loss):
+        raise DivergenceError(f"step {step}: the loss is {loss}; lower the learning rate or clip gradients")
+    for name, values in {"gradient": gradient, **state}.items():
+        if not bool(torch.isfinite(values).all()):
+            raise DivergenceError(f"step {step}: {name} is not finite; lower the learning rate or clip gradients")

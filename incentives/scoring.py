@@ -1,0 +1,113 @@
+"""From accepted deltas to scores and the next starting adapter, in the form of an attestation.
+
+A pure function of the starting adapter, the accepted deltas, the validation rows and the challenge seed, used by
+verifiers for their own attestation and by auditors for anybody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deltaproof.protocol.evidence.state import Vector
+from deltaproof.protocol.outcome.attestation import CoalitionValue, EmulatorScore, GameRecord, TrainerFinding
+from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.types import Address, Digest32
+from deltaproof.tuning.combining.evaluation import Evaluator
+from deltaproof.tuning.training.workbench import Workbench
+from incentives.unions import Contribution, aggregate_contributions
+from incentives.valuation import RoundValuation, value_round
+
+__all__ = ["RoundScores", "emulator_scores", "same_adapter", "score_round"]
+
+SAME_ADAPTER = 1e-6
+"""Largest relative L2 difference of two aggregates of the same deltas."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundScores:
+    """What goes into an attestation besides the verdicts. `game` is None if nothing was scored."""
+
+    findings: Mapping[Address, TrainerFinding]
+    game: GameRecord | None
+    improvement_nanos: int
+    next_start: Vector = field(repr=False)
+
+    def scored(self, finding: TrainerFinding) -> TrainerFinding:
+        """A verdict's finding with the trainer's score, if it has one."""
+        mine = self.findings.get(finding.trainer)
+        if mine is None:
+            return finding
+        return finding.model_copy(
+            update={
+                "score_nanos": mine.score_nanos,
+                "stderr_nanos": mine.stderr_nanos,
+                "discount_bps": mine.discount_bps,
+            }
+        )
+
+
+def score_round(
+    bench: Workbench,
+    start: Vector,
+    accepted: Mapping[Address, Contribution],
+    validation_rows: Sequence[bytes] | None,
+    seed: Digest32,
+    emulators: Mapping[str, Workbench] | None = None,
+) -> RoundScores:
+    """Score the accepted deltas, in leaf order; without validation rows (an unscored round) only aggregate them.
+
+    With `emulators`, by name, the next adapter is evaluated on them as well.
+    """
+    if not accepted:
+        return RoundScores({}, None, 0, start)
+    if validation_rows is None:
+        return RoundScores({}, None, 0, aggregate_contributions(bench, list(accepted.values()))[0])
+    valuation = value_round(bench, start, list(accepted.values()), validation_rows, seed)
+    findings = {
+        trainer: TrainerFinding(
+            trainer=trainer,
+            verdict=Verdict.ACCEPTED,
+            score_nanos=value.score_nanos,
+            stderr_nanos=value.stderr_nanos,
+            discount_bps=max(value.discount_bps, bench.spec.discount_bps(trainer)),
+        )
+        for trainer, value in zip(accepted, valuation.values, strict=True)
+    }
+    game = _game_record(list(accepted), valuation)
+    if emulators:
+        scored = emulator_scores(emulators, valuation.next_start, validation_rows)
+        game = game.model_copy(update={"emulators": scored})
+    return RoundScores(findings, game, valuation.improvement_nanos, valuation.next_start)
+
+
+def emulator_scores(
+    emulators: Mapping[str, Workbench], adapter: Vector, validation_rows: Sequence[bytes]
+) -> tuple[EmulatorScore, ...]:
+    """What an adapter, shape (P,), scores where trainers tune it; on the full model it may be worth more or less."""
+    found = {name: Evaluator(bench, validation_rows).evaluate(adapter) for name, bench in emulators.items()}
+    return tuple(EmulatorScore(emulator=name, loss=e.loss, accuracy=e.accuracy) for name, e in found.items())
+
+
+def same_adapter(first: Vector, second: Vector) -> bool:
+    """Whether two vectors are the same aggregate up to rounding."""
+    difference = np.linalg.norm(first.astype(np.float64) - second)
+    return bool(difference <= SAME_ADAPTER * np.linalg.norm(first.astype(np.float64)))
+
+
+def _game_record(trainers: Sequence[Address], valuation: RoundValuation) -> GameRecord:
+    table = zip(valuation.coalitions, valuation.values_nanos, strict=True)
+    return GameRecord(
+        players=tuple(trainers[group[0]] for group in valuation.players),
+        start_loss=valuation.start.loss,
+        start_accuracy=valuation.start.accuracy,
+        end_loss=valuation.end.loss,
+        end_accuracy=valuation.end.accuracy,
+        method=valuation.method,
+        coalitions=tuple(
+            CoalitionValue(members=tuple(int(i) for i in np.flatnonzero(members)), value_nanos=value)
+            for members, value in table
+        ),
+    )

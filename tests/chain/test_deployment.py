@@ -1,0 +1,73 @@
+"""Deployment files, and deployments that are not what they claim to be."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deltaproof.chain import Deployment, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_account
+from deltaproof.chain.abi.enums import Role
+from deltaproof.chain.events.rounds import NewTasksPaused
+from deltaproof.chain.local_node import start_node
+from deltaproof.errors import ContractRevert, DeploymentError, WrongChain
+from deltaproof.protocol.types import TokenAmount, address
+from tests.chain.chain_world import World
+
+
+def test_deployment_file_round_trips(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "deployment.json"
+    world.deployment.save(path)
+    assert Deployment.load(path) == world.deployment
+    found = Deployment.at(world.connection, world.deployment.modules.tasks)
+    assert found.modules == world.deployment.modules
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"chain_id": "31337"}, "chain_id"),
+        ({"registry": "0x12"}, "registry"),
+        ({"owner": "me"}, "owner"),
+    ],
+)
+def test_damaged_deployment_file_names_the_key(
+    world: World, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "deployment.json"
+    world.deployment.save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DeploymentError, match=message):
+        Deployment.load(path)
+
+
+def test_deployment_that_does_not_fit_is_refused(world: World) -> None:
+    modules = world.deployment.modules
+    swapped = dataclasses.replace(world.deployment, modules=dataclasses.replace(modules, vault=modules.court))
+    with pytest.raises(DeploymentError, match="belongs to another deployment"):
+        swapped.check(world.connection)
+    elsewhere = dataclasses.replace(world.deployment, chain_id=1)
+    with pytest.raises(WrongChain, match="chain 1"):
+        elsewhere.check(world.connection)
+    with pytest.raises(DeploymentError, match="no contract at"):
+        Deployment.at(world.connection, address("0x" + "77" * 20))
+    with pytest.raises(DeploymentError, match="is not the TaskManager"):
+        Deployment.at(world.connection, modules.registry)
+
+
+def test_same_contracts_and_gateway_work_on_ganache(tmp_path: Path) -> None:
+    with start_node("ganache", accounts=1) as node:
+        connection = connect(node.rpc_url)
+        account = load_account(node.private_keys[0])
+        with TransactionSender(connection, account, state_folder=tmp_path) as sender:
+            deployment = deploy_all(connection, sender, DeployParams(guardian=sender.address))
+            gateway = Gateway(connection, deployment, sender)
+            gateway.tasks.set_new_tasks_paused(True)
+            with pytest.raises(ContractRevert) as caught:
+                gateway.registry.deposit(Role.TRAINER, TokenAmount(0))
+            assert caught.value.name == "ZeroAmount"
+            events = list(gateway.events.read(deployment.block, connection.block_number()))
+            assert [entry.event for entry in events] == [NewTasksPaused(paused=True)]

@@ -1,0 +1,281 @@
+"""The command line as a user meets it: help that teaches, JSON for scripts, one clear message for every bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from eth_account import Account
+
+from deltaproof.chain.local_node import Node, start_node
+from deltaproof.cli import main
+from deltaproof.protocol.evidence.rows import canonical_row, write_shard
+from deltaproof.tuning.base_models.presets import minimal_model
+
+DRAFT = """
+start_digest = "0x{zeros}"
+[task]
+name = "tiny"
+[model]
+kind = "sequence-classification"
+source = "path:{model}"
+num_labels = 2
+max_tokens = 16
+[method]
+name = "lora"
+[method.options]
+r = 2
+[optimizer]
+name = "sgd"
+learning_rate = 0.1
+[training]
+steps = 4
+batch_size = 2
+[codec]
+byte_limit = 1_000_000
+[validation]
+rows = 4
+[rewards]
+rounds = 1
+budget_per_round = 1000
+verifier_fee_bps = 1_000
+[verification]
+samples = 1
+commit_bond = 1
+slash_bps = 5_000
+min_trainer_stake = 10
+min_verifier_stake = 10
+[phases]
+commit = 60
+reveal = 60
+opening = 60
+attest_commit = 60
+attest_reveal = 60
+settle = 60
+window = 1
+[sponsor]
+validation = "rows.jsonl"
+test = "rows.jsonl"
+"""
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Exit code, standard output and standard error of a command."""
+    # Wide enough that no message is cut into lines.
+    monkeypatch.setenv("COLUMNS", "400")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["deltaproof", *arguments])
+        with pytest.raises(SystemExit) as left:
+            main()
+        printed = capsys.readouterr()
+        return int(left.value.code or 0), printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Node]:
+    with start_node("anvil") as chain:
+        yield chain
+
+
+@pytest.fixture
+def draft(tmp_path: Path) -> Path:
+    model = minimal_model(tmp_path / "model", "bert")
+    rows = [canonical_row({"text": f"row {i}", "label": i % 2}) for i in range(8)]
+    write_shard(tmp_path / "rows.jsonl", rows)
+    path = tmp_path / "task.toml"
+    path.write_text(DRAFT.format(model=model, zeros="0" * 64))
+    return path
+
+
+@pytest.fixture
+def deployed(node: Node, run: Run, tmp_path: Path) -> list[str]:
+    """Options that name a fresh deployment, a store, a funded key and a home."""
+    code, out, err = run("deploy", "--rpc", node.rpc_url, "--key", node.private_keys[0], "--json")
+    assert code == 0, err
+    contract = json.loads(out)["tasks"]
+    chain = ["--rpc", node.rpc_url, "--contract", contract]
+    account = Account.from_key(node.private_keys[0]).address
+    code, out, err = run("faucet", *chain, "--key", node.private_keys[0], account, "--amount", "1000000", "--json")
+    assert code == 0, err
+    return [*chain, "--store", str(tmp_path / "store"), "--key", node.private_keys[0], "--home", str(tmp_path / "home")]
+
+
+def read_options(deployed: list[str]) -> list[str]:
+    return deployed[:6]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (), ("chain", "up"), ("deploy",), ("faucet",), ("task", "create"), ("task", "show"), ("task", "results"),
+        ("sponsor", "run"), ("trainer", "run"), ("verifier", "run"), ("claim",), ("history",), ("audit",), ("demo",),
+    ],
+)  # fmt: skip
+def test_help_of_every_command_explains_its_options(run: Run, command: tuple[str, ...]) -> None:
+    code, out, _ = run(*command, "--help")
+    assert code == 0
+    assert "Usage: deltaproof" in out
+    assert "--help" in out
+
+
+def test_task_create_and_show_print_json_for_scripts(run: Run, deployed: list[str], draft: Path) -> None:
+    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--json")
+    assert code == 0, err
+    created = json.loads(out)
+    code, out, _ = run("task", "show", *read_options(deployed), "--task", str(created["task"]), "--json")
+    shown = json.loads(out)
+    assert code == 0
+    assert shown["balance"] == "1100"
+    assert shown["spec_hash"] == created["spec_hash"]
+    assert shown["adapter"] == created["start_digest"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "learning_rate = 0.1",
+            "learning_rat = 0.1",
+            "optimizer.learning_rat: unknown key; did you mean 'learning_rate'",
+        ),
+        ("steps = 4\n", "", "training.steps: missing"),
+        ("steps = 4", 'steps = "four"', "training.steps"),
+        ("batch_size = 2", "batch_size = 0", "training.batch_size"),
+        ("rows = 4", "rows = 400", "1 rounds of 400 need 400"),
+        ('test = "rows.jsonl"', "", "[sponsor] lacks 'test'"),
+        ("[sponsor]", '[sponsor]\nshards = "rows.jsonl"', "shards must be a list of files"),
+        ("[sponsor]", '[sponsor]\nshards = ["rows.jsonl", "rows.jsonl"]', "hold the same rows; name each shard once"),
+        ("[sponsor]", '[data]\nroots = ["0x11"]\n[sponsor]\nshards = ["rows.jsonl"]', "data.roots in the draft is"),
+        ('name = "lora"', 'name = "lorra"', "lorra"),
+        ("r = 2", "rr = 2", "'rr'"),
+        ("[task]", "[task", "not valid TOML"),
+    ],
+)
+def test_task_create_wrong_spec_is_refused_naming_the_key(
+    run: Run, deployed: list[str], draft: Path, old: str, new: str, message: str
+) -> None:
+    text = draft.read_text()
+    assert old in text
+    draft.write_text(text.replace(old, new, 1))
+    code, _, err = run("task", "create", str(draft), *deployed)
+    assert code == 1
+    assert message in err
+
+
+def test_task_create_more_funding_than_balance_is_refused(run: Run, deployed: list[str], draft: Path) -> None:
+    code, _, err = run("task", "create", str(draft), *deployed, "--fund", str(10**30))
+    assert code == 1
+    assert "of the reward token" in err
+
+
+def test_deploy_unfunded_key_says_what_it_needs(run: Run, node: Node) -> None:
+    code, _, err = run("deploy", "--rpc", node.rpc_url, "--key", "0x" + "17" * 32)
+    assert code == 1
+    assert "0 wei" in err
+    assert "send it native currency" in err
+
+
+def test_trainer_without_stake_tokens_says_how_much_is_missing(
+    run: Run, node: Node, deployed: list[str], draft: Path
+) -> None:
+    assert run("task", "create", str(draft), *deployed, "--fund", "1100")[0] == 0
+    poor = [*deployed]
+    poor[poor.index("--key") + 1] = node.private_keys[5]
+    code, _, err = run("trainer", "run", *poor, "--task", "1", "--data", str(draft.parent / "rows.jsonl"))
+    assert code == 1
+    assert "has to stake 10 more" in err
+
+
+@pytest.mark.parametrize("command", [("task", "show", "--task", "1"), ("history",)])
+def test_rpc_that_is_not_there_is_named(run: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    nowhere = f"http://127.0.0.1:{port}"
+    contract = "0x" + "11" * 20
+    code, _, err = run(*command, "--rpc", nowhere, "--contract", contract, "--store", str(tmp_path))
+    assert code == 1
+    assert nowhere in err
+    assert "Connection refused" in err
+
+
+def test_contract_address_without_contract_is_named(run: Run, node: Node, tmp_path: Path) -> None:
+    contract = "0x" + "11" * 20
+    options = ["--rpc", node.rpc_url, "--contract", contract, "--store", str(tmp_path), "--task", "1"]
+    code, _, err = run("task", "show", *options)
+    assert code == 1
+    assert f"no contract at {contract}" in err
+
+
+def test_task_that_does_not_exist_is_named(run: Run, deployed: list[str]) -> None:
+    code, _, err = run("task", "show", *read_options(deployed), "--task", "7")
+    assert code == 1
+    assert "there is no task 7" in err
+
+
+def test_missing_and_altered_artifacts_are_told_apart(
+    run: Run, deployed: list[str], draft: Path, tmp_path: Path
+) -> None:
+    assert run("task", "create", str(draft), *deployed, "--fund", "1100")[0] == 0
+    show = ["task", "show", *read_options(deployed), "--task", "1"]
+    (spec,) = (tmp_path / "store" / "blob").iterdir()
+    original = spec.read_bytes()
+    spec.write_bytes(original.replace(b"tiny", b"tinY"))
+    code, _, err = run(*show)
+    assert code == 1
+    assert "altered" in err or "SHA-256" in err
+    shutil.rmtree(tmp_path / "store" / "blob")
+    code, _, err = run(*show)
+    assert code == 1
+    assert spec.name in err
+    spec.parent.mkdir()
+    spec.write_bytes(original)
+    assert run(*show)[0] == 0
+
+
+def test_chain_up_port_in_use_is_named(run: Run) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, _, err = run("chain", "up", "--port", str(port))
+    assert code == 1
+    assert f"port {port} on 127.0.0.1 is in use" in err
+
+
+def test_key_file_that_is_not_there_is_named(run: Run, node: Node, tmp_path: Path) -> None:
+    missing = tmp_path / "nobody.key"
+    code, _, err = run("deploy", "--rpc", node.rpc_url, "--key", str(missing))
+    assert code == 1
+    assert f"cannot read key file {missing}" in err
+
+
+def test_key_outside_the_curve_is_refused_without_showing_it(run: Run, node: Node) -> None:
+    code, out, err = run("deploy", "--rpc", node.rpc_url, "--key", "0x" + "ff" * 32)
+    assert code == 1
+    assert "no valid private key" in err
+    assert "ffff" not in out + err
+
+
+def test_error_with_json_is_a_json_object(run: Run, node: Node) -> None:
+    code, out, _ = run("deploy", "--rpc", node.rpc_url, "--key", "0x" + "17" * 32, "--json")
+    assert code == 1
+    assert json.loads(out)["event"] == "error"
+
+
+def test_demo_folder_of_another_seed_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "demo.json").write_text('{"seed": 5, "chain": "anvil"}')
+    code, _, err = run("demo", "--runs", str(tmp_path), "--name", "x", "--seed", "6")
+    assert code == 1
+    assert "choose another --name" in err

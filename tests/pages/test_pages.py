@@ -1,0 +1,293 @@
+"""The pages in a real Chromium: every page, verification in the browser, keyboard, phone, theme, live update."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from deltaproof.auditor.audit.case import AuditOptions
+from deltaproof.auditor.auditing import AuditSource, run_audit
+from deltaproof.auditor.session import open_index
+from deltaproof.chain.abi.enums import Role
+from deltaproof.chain.abi.structs import ScoreLeaf
+from deltaproof.chain.local_node import start_node
+from deltaproof.pages.data import PageData, by_round
+from deltaproof.pages.render import render
+from deltaproof.protocol.outcome.settlement import scores_tree
+from deltaproof.protocol.types import RoundIndex, TokenAmount
+from tests.auditor.world import World, build_world
+
+PHONE = {"width": 360, "height": 740}
+STAKE = TokenAmount(10**20)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One round with a dispute over a score, answered in time."""
+    with start_node("anvil", accounts=12) as node:
+        built = build_world(node, tmp_path_factory.mktemp("world"), rounds=3, verifiers=2)
+        built.open_round()
+        built.work()
+        built.attest()
+        built.settle(before_end=lambda: dispute_a_score(built))
+        yield built
+        built.close()
+
+
+def dispute_a_score(world: World) -> None:
+    challenger, verifier = world.gateway, world.verifiers[0]
+    token = challenger.token(challenger.registry.token())
+    token.mint(challenger.account, STAKE)
+    token.approve(challenger.registry.address, STAKE)
+    challenger.registry.deposit(Role.CHALLENGER, STAKE)
+    attestation = verifier._own_attestation(RoundIndex(1))
+    assert attestation is not None
+    demand, _ = challenger.court.demand_score(world.task, verifier.account, attestation.findings[0].trainer)
+    leaves = attestation.leaves()
+    leaf = ScoreLeaf(leaves[0].trainer, leaves[0].verdict, leaves[0].score_nanos)
+    verifier.gateway.court.answer_score(demand, leaf, scores_tree(leaves).proof(0))
+
+
+@pytest.fixture(scope="module")
+def report(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    index, _ = open_index(world.rpc, world.contract)
+    done = run_audit(AuditSource(index, world.store, world.rpc), AuditOptions(replays=1))
+    assert [str(check) for check in done.checks if check.status != "pass"] == []
+    data = PageData(index, world.store, world.rpc, by_round(done.checks)).everything()
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(render(data), encoding="utf-8")
+    return path, data
+
+
+def _chromium() -> str | None:
+    """Chromium, installed from Debian's package if this is allowed here."""
+    if (found := shutil.which("chromium")) is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core"]):
+            subprocess.run(["apt-get", "-qq", *command], check=False, capture_output=True, env=environment, timeout=600)
+        found = shutil.which("chromium")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    executable = _chromium()
+    if executable is None:
+        pytest.skip("Chromium is not installed, and only root may install it: apt-get install chromium")
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-background-networking"]
+        started = playwright.chromium.launch(executable_path=executable, args=flags)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser, report: tuple[Path, dict[str, Any]]) -> Iterator[Page]:
+    """A page on the report that must not ask anybody for anything, nor log an error."""
+    context = browser.new_context()
+    opened = context.new_page()
+    asked: list[str] = []
+    errors: list[str] = []
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.goto(report[0].as_uri())
+    yield opened
+    assert [url for url in asked if not url.startswith("file://")] == []
+    assert errors == []
+    context.close()
+
+
+def go(page: Page, address: str) -> None:
+    page.evaluate("address => { location.hash = address; }", address)
+    page.wait_for_function("address => document.getElementById('main').dataset.ready === address", arg=address)
+
+
+def test_report_every_page_shows_its_content(page: Page, report: tuple[Path, dict[str, Any]], world: World) -> None:
+    trainer = world.trainers[0].account
+    expected = {
+        "#/": "task 1",
+        "#/accounts": trainer[:8],
+        "#/task/1": "round 1",
+        "#/round/1/1": "Timeline",
+        "#/dispute/1/1": "answered",
+        f"#/account/{trainer}": trainer,
+    }
+    for address, text in expected.items():
+        go(page, address)
+        assert text in page.inner_text("main"), address
+        assert page.locator("p.fail").count() == 0
+    go(page, "#/nowhere")
+    assert "No such page" in page.inner_text("main")
+    go(page, "#/task/99")
+    assert "cannot be shown" in page.inner_text("main")
+
+
+def test_task_charts_drawn_with_text_alternatives(page: Page) -> None:
+    go(page, "#/task/1")
+    charts = page.locator("svg[role=img]")
+    assert charts.count() == 4
+    assert all(charts.nth(i).get_attribute("aria-label") for i in range(4))
+    assert page.locator("svg rect").count() == 3  # three paid trainers
+    assert page.locator("svg circle").count() == 2 + 2 + 3  # loss, accuracy, contributions
+
+
+def test_round_every_check_shown_and_hash_copied(page: Page, report: tuple[Path, dict[str, Any]]) -> None:
+    go(page, "#/round/1/1")
+    passed = report[1]["round/1/1"]["checks"]
+    page.locator("summary", has_text="× pass").click()
+    rows = page.locator("details[open] table tbody tr")
+    rows.last.wait_for()
+    assert rows.count() == len(passed)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    button = page.locator("button.copy").first
+    digest = button.get_attribute("title")
+    button.click()
+    assert page.evaluate("() => navigator.clipboard.readText()") == digest
+
+
+@pytest.mark.parametrize("kind", ["leaf", "commitment", "record"])
+def test_verification_in_browser_holds_and_tampered_fails(page: Page, kind: str, world: World) -> None:
+    go(page, "#/round/1/1")
+    proof = page.locator(f"details.proof[data-trainer='{world.trainers[0].account}']")
+    proof.locator("summary").first.click()
+    result = proof.locator(f"p.result[data-kind={kind}]")
+    proof.locator(f"button[data-verify={kind}]").click()
+    assert result.inner_text().startswith("holds")
+
+    proof.locator("details summary").nth(["leaf", "commitment", "record"].index(kind)).click()
+    area = proof.locator("textarea").nth(["leaf", "commitment", "record"].index(kind))
+    honest = json.loads(area.input_value())
+    for name, value in honest.items():
+        if name in ("count", "index"):
+            continue
+        forged = {**honest, name: tampered(value)}
+        if forged == honest:
+            continue
+        area.fill(json.dumps(forged))
+        proof.locator(f"button[data-verify={kind}]").click()
+        assert result.inner_text().startswith("does not hold"), name
+        assert "fail" in (result.get_attribute("class") or "")
+
+
+def tampered(value: Any) -> Any:
+    """The nearest other value of the same kind."""
+    if isinstance(value, list):
+        return [*value[:-1], tampered(value[-1])] if value else value
+    if isinstance(value, int):
+        return value + 1
+    if value.startswith("0x"):
+        return value[:-1] + ("0" if value[-1] != "0" else "1")
+    return str(int(value) + 1)
+
+
+def test_page_keyboard_alone_reaches_and_verifies(page: Page) -> None:
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.className") == "skip"
+    go(page, "#/round/1/1")
+    page.locator("details.proof summary").first.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.dataset.verify") == "leaf"
+    page.keyboard.press("Enter")
+    assert page.locator("p.result[data-kind=leaf]").first.inner_text().startswith("holds")
+
+
+def test_page_phone_width_nothing_cut_off(page: Page, world: World) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    for address in ("#/", "#/task/1", "#/round/1/1", f"#/account/{world.trainers[0].account}"):
+        go(page, address)
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"], address
+
+
+def test_page_theme_switches_and_follows_the_system(page: Page) -> None:
+    background = "() => getComputedStyle(document.body).backgroundColor"
+    page.emulate_media(color_scheme="light")
+    light = page.evaluate(background)
+    page.emulate_media(color_scheme="dark")
+    dark = page.evaluate(background)
+    assert light != dark
+    page.locator("#theme").click()
+    assert page.evaluate(background) == light
+
+
+def test_render_hostile_text_stays_text(browser: Browser, tmp_path: Path, report: tuple[Path, dict[str, Any]]) -> None:
+    """A task's name comes from its sponsor."""
+    hostile = "</script><script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
+    data = json.loads(json.dumps(report[1]))
+    data["overview"]["tasks"][0]["name"] = data["task/1"]["name"] = hostile
+    path = tmp_path / "hostile.html"
+    path.write_text(render(data), encoding="utf-8")
+    opened = browser.new_page()
+    opened.goto(path.as_uri() + "#/task/1")
+    opened.wait_for_selector("svg")
+    assert hostile in opened.inner_text("h1")
+    assert not opened.title().startswith("owned")
+    opened.close()
+
+
+def test_serve_live_update_health_and_metrics(browser: Browser, world: World, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        sys.executable, "-m", "deltaproof", "serve", "--rpc", world.node.rpc_url, "--contract", world.contract,
+        "--store", str(world.store_folder), "--index", str(tmp_path / "i.sqlite"), "--port", str(port),
+        "--poll-seconds", "0.3",
+    ]  # fmt: skip
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        health = _wait_for(url + "/health")
+        assert health["ok"]
+        opened = browser.new_page()
+        opened.goto(url + "/#/task/1")
+        opened.wait_for_selector("svg")
+        opened.wait_for_function("() => document.getElementById('live').textContent.startsWith('live, block')")
+        before = int(opened.inner_text("#live").split()[-1])
+
+        world.open_round()
+        opened.wait_for_function(
+            "before => Number(document.getElementById('live').textContent.split(' ').pop()) > before",
+            arg=before,
+            timeout=20_000,
+        )
+        opened.get_by_role("link", name="round 2").wait_for(timeout=20_000)
+        opened.goto(url + "/#/round/1/1")
+        opened.locator("h2", has_text="Audit:").wait_for(timeout=120_000)
+        assert ", 0 failed" in opened.inner_text("main")
+
+        with urllib.request.urlopen(url + "/metrics") as answer:
+            assert b"deltaproof_index_block" in answer.read()
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(url + "/api/task/77")
+        opened.goto(url)  # a page that listens must not keep the server from ending
+        server.terminate()
+        server.wait(timeout=60)
+        opened.close()
+    finally:
+        server.kill()
+
+
+def _wait_for(url: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url) as answer:
+                return json.load(answer)  # type: ignore[no-any-return]
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"nothing answers at {url}")

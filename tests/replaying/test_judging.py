@@ -1,0 +1,150 @@
+"""Every verdict that a submission can get, from real artifacts on a tiny model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, address
+from deltaproof.replaying.judges import Judges
+from deltaproof.replaying.judging import Judgement, RoundFacts, Submission, judge_submission
+from deltaproof.store import ArtifactStore, open_store
+from tests.tuning.rehearsal import Rehearsal, minimal_spec, rehearse
+from trainer.conduct import RoundWork, SkipHalf
+
+STEPS = (0, 2, 5)
+DAMAGE = (lambda data: data[: len(data) // 2], lambda data: b"\xff" * len(data), lambda _: b"")
+
+
+@pytest.fixture(scope="module", params=["exact", "bounded"])
+def rehearsal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
+    folder = tmp_path_factory.mktemp(f"judging-{request.param}")
+    return rehearse(minimal_spec(folder / "model", training={"numeric": request.param}), folder / "round")
+
+
+@pytest.fixture
+def store(rehearsal: Rehearsal, tmp_path: Path) -> ArtifactStore:
+    published = open_store(str(tmp_path / "store"))
+    published.put_tensors(rehearsal.trained.theta)
+    for opening in rehearsal.openings(STEPS):
+        published.put_opening(rehearsal.trained.transcript_root, opening)
+    return published
+
+
+@pytest.fixture
+def submission(rehearsal: Rehearsal) -> Submission:
+    return Submission(
+        trainer=address(rehearsal.context.trainer),
+        data_root=rehearsal.shard.root,
+        data_rows=len(rehearsal.shard.rows),
+        delta_digest=rehearsal.trained.theta_digest,
+        transcript_root=rehearsal.trained.transcript_root,
+    )
+
+
+@pytest.fixture
+def judged(rehearsal: Rehearsal, store: ArtifactStore) -> Callable[[Submission], Judgement]:
+    judges = Judges(rehearsal.spec)
+    context = rehearsal.context
+    facts = RoundFacts(
+        TaskId(context.task_id),
+        RoundIndex(context.round),
+        Digest32(context.start_digest),
+        Digest32(context.order_seed),
+    )
+    return lambda submission: judge_submission(judges, store, facts, submission, STEPS)
+
+
+def test_honest_submission_is_accepted_with_its_adapter(
+    judged: Callable[[Submission], Judgement], submission: Submission, rehearsal: Rehearsal
+) -> None:
+    judgement = judged(submission)
+    assert judgement.finding.verdict is Verdict.ACCEPTED
+    assert judgement.finding.failure() is None
+    assert judgement.theta is not None
+    assert (judgement.theta == rehearsal.trained.theta).all()
+    drift = [check for check in judgement.finding.checks if check.check == "drift"]
+    assert len(drift) == (rehearsal.spec.training.numeric == "bounded")
+
+
+def test_nothing_revealed_is_unrevealed(judged: Callable[[Submission], Judgement], submission: Submission) -> None:
+    judgement = judged(replace(submission, delta_digest=None, transcript_root=None))
+    assert judgement.finding.verdict is Verdict.UNREVEALED
+
+
+@pytest.mark.parametrize("artifact", ["tensors", "openings"])
+def test_artifact_that_is_gone_is_withheld(
+    judged: Callable[[Submission], Judgement], submission: Submission, tmp_path: Path, artifact: str
+) -> None:
+    for path in (tmp_path / "store" / artifact).rglob("*"):
+        if path.is_file():
+            path.unlink()
+    judgement = judged(submission)
+    assert judgement.finding.verdict is Verdict.WITHHELD
+    assert judgement.theta is None
+
+
+@pytest.mark.parametrize("artifact", ["tensors", "openings"])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: b"\xff" * len(data), lambda _: b""]
+)
+def test_artifact_with_other_bytes_is_withheld(
+    judged: Callable[[Submission], Judgement],
+    submission: Submission,
+    tmp_path: Path,
+    artifact: str,
+    damage: Callable[[bytes], bytes],
+) -> None:
+    for path in (tmp_path / "store" / artifact).rglob("*"):
+        if path.is_file():
+            path.write_bytes(damage(path.read_bytes()))
+    assert judged(submission).finding.verdict is Verdict.WITHHELD
+
+
+def test_other_data_than_enrolled_is_rejected(
+    judged: Callable[[Submission], Judgement], submission: Submission
+) -> None:
+    judgement = judged(replace(submission, data_root=Digest32(bytes(31) + b"\x01")))
+    assert judgement.finding.verdict is Verdict.REJECTED
+    failure = judgement.finding.failure()
+    assert failure is not None
+    assert failure.check == "rows"
+
+
+def test_too_little_data_is_rejected_without_a_replay(
+    judged: Callable[[Submission], Judgement], submission: Submission
+) -> None:
+    judgement = judged(replace(submission, data_rows=0))
+    assert judgement.finding.verdict is Verdict.REJECTED
+    assert [check.step for check in judgement.finding.checks] == [-1]
+
+
+def test_delta_of_somebody_else_is_rejected_at_the_last_step(
+    judged: Callable[[Submission], Judgement], submission: Submission, store: ArtifactStore, rehearsal: Rehearsal
+) -> None:
+    other = store.put_tensors(rehearsal.trained.theta * 2)
+    failure = judged(replace(submission, delta_digest=other)).finding.failure()
+    assert failure is not None
+    assert (failure.check, failure.step) == ("delta", 5)
+
+
+def test_made_up_steps_are_rejected_by_their_gradient(
+    judged: Callable[[Submission], Judgement], submission: Submission, store: ArtifactStore, rehearsal: Rehearsal
+) -> None:
+    bench = rehearsal.bench
+    work = RoundWork(bench, rehearsal.context, bench.initial_state(), rehearsal.shard, rehearsal.folder / "cheat")
+    forged = SkipHalf().train(work, lambda _: None)
+    store.put_tensors(forged.theta)
+    for opening in SkipHalf().open(work, STEPS):
+        store.put_opening(forged.transcript_root, opening)
+    cheat = replace(submission, delta_digest=forged.theta_digest, transcript_root=forged.transcript_root)
+    judgement = judged(cheat)
+    assert judgement.finding.verdict is Verdict.REJECTED
+    failure = judgement.finding.failure()
+    assert failure is not None
+    assert (failure.check, failure.step) == ("gradient", 5)
+    assert failure.measured > 1e-3

@@ -1,4 +1,0 @@
-"""The machine-learning substrate: models, data, PEFT methods, the one training-step function, replays.
-
-Imports only `protocol`. Trainer, verifier and auditor run the same code on the same spec.
-"""
