@@ -1,1 +1,6 @@
-"""deltaproof: the application. Command line, configuration, demo, reports."""
+"""deltaproof: strangers tune a model together, prove every step of it, and are paid by what it is worth."""
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"
+"""The only place of the version: the wheel, `deltaproof --version` and the tag `vX.Y.Z` are made from it."""

@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from deltaproof import __version__
 from deltaproof.cli import audit, chain, control, demo, methods, roles, task
 from deltaproof.errors import DeltaproofError
 
@@ -47,6 +49,21 @@ app.command("export")(audit.export)
 app.command("report")(audit.report)
 app.command("serve")(audit.serve)
 app.command("demo")(demo.demo)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"deltaproof {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What stands before a command's name. The help of the whole program is that of `app`."""
 
 
 class _Interrupted(BaseException):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
+from deltaproof import __version__
 from deltaproof.chain.local_node import Node, start_node
 from deltaproof.cli import main
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
@@ -126,6 +127,23 @@ def test_help_of_every_command_explains_its_options(run: Run, command: tuple[str
     assert code == 0
     assert "Usage: deltaproof" in out
     assert "--help" in out
+
+
+def test_version_is_that_of_the_package(run: Run) -> None:
+    assert run("--version") == (0, f"deltaproof {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "word"), [("deltaproof tra", "trainer"), ("deltaproof trainer run --ch", "--checkpointing")]
+)
+def test_completion_offers_commands_and_options(
+    run: Run, monkeypatch: pytest.MonkeyPatch, typed: str, word: str
+) -> None:
+    monkeypatch.setenv("_DELTAPROOF_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+    code, out, _ = run()
+    assert (code, out.split()) == (0, [word])
 
 
 def test_task_create_and_show_print_json_for_scripts(run: Run, deployed: list[str], draft: Path) -> None:
