@@ -39,7 +39,9 @@ MAY_IMPORT = {
     "deltaproof.auditor": ROLE | {"deltaproof.replaying", "incentives"},
     "deltaproof.pages": ROLE | {"deltaproof.auditor", "incentives"},
     "deltaproof.research": TUNING,
-    "deltaproof.demo": ROLE | {"trainer"},
+    # It starts commands; its cheat is one more command, a trainer's life with another conduct.
+    "deltaproof.demo": ROLE,
+    "deltaproof.demo.cheat": ROLE | {"trainer", "deltaproof.cli"},
     "deltaproof.cli": {"deltaproof", "incentives", "trainer", "verifier"},
     "deltaproof.__main__": {"deltaproof.cli"},
     "deltaproof": set(),

@@ -16,7 +16,7 @@ from deltaproof import __version__
 from deltaproof.cli import audit, chain, control, demo, methods, roles, task
 from deltaproof.errors import DeltaproofError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "run_app"]
 
 app = typer.Typer(
     name="deltaproof",
@@ -71,7 +71,12 @@ class _Interrupted(BaseException):
 
 
 def main() -> None:
-    """Run the command line; expected errors become one message and exit code 1, Ctrl-C exit code 130."""
+    """The command `deltaproof`."""
+    run_app(app, "deltaproof")
+
+
+def run_app(program: typer.Typer, name: str) -> None:
+    """Run a command line; expected errors become one message and exit code 1, Ctrl-C exit code 130."""
     # A role's model is small; the libraries must never reach for a hub.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -79,7 +84,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        app(prog_name="deltaproof")
+        program(prog_name=name)
     except DeltaproofError as error:
         _fail(str(error), 1)
     except _Interrupted:

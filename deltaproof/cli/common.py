@@ -16,6 +16,7 @@ __all__ = [
     "HomeOption",
     "JsonOption",
     "KeyOption",
+    "RowsOption",
     "RpcOption",
     "StoreOption",
     "TaskOption",
@@ -63,6 +64,7 @@ HomeOption = Annotated[
         metavar="FOLDER",
     ),
 ]
+RowsOption = Annotated[Path, typer.Option("--data", help="Your rows, JSON Lines.", exists=True, dir_okay=False)]
 TaskOption = Annotated[int, typer.Option("--task", envvar="DELTAPROOF_TASK", help="Number of the task.", min=0)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text for people.")]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from deltaproof.cli.common import (
     HomeOption,
     JsonOption,
     KeyOption,
+    RowsOption,
     RpcOption,
     StoreOption,
     TaskOption,
@@ -19,7 +19,6 @@ from deltaproof.cli.common import (
 )
 from deltaproof.cli.connect import open_gateway, parse_address
 from deltaproof.cli.reporting import reporter
-from deltaproof.errors import UsageError
 from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.store import open_store
 
@@ -84,11 +83,8 @@ def run_trainer(
     key: KeyOption,
     home: HomeOption,
     task: TaskOption,
-    data: Annotated[Path, typer.Option(help="Your rows, JSON Lines.", exists=True, dir_okay=False)],
+    data: RowsOption,
     top_up: Annotated[bool, typer.Option("--top-up", help="Fill a slashed stake up and go on.")] = False,
-    conduct: Annotated[
-        str, typer.Option(help="`honest`, or a way to cheat that verifiers will catch: it costs the stake.")
-    ] = "honest",
     checkpointing: Annotated[
         bool,
         typer.Option(
@@ -103,11 +99,9 @@ def run_trainer(
     Stakes what the task asks for. Stop it at any time; the same command goes on from its `--home`.
     """
     from deltaproof.protocol.evidence.rows import read_shard
-    from trainer.conduct import CONDUCTS
+    from trainer.conduct import Honest
     from trainer.life import Trainer
 
-    if conduct not in CONDUCTS:
-        raise UsageError(f"--conduct is one of {', '.join(CONDUCTS)}, not {conduct!r}")
     rows = read_shard(data)
     with open_gateway(rpc, contract, key) as gateway:
         Trainer(
@@ -116,7 +110,7 @@ def run_trainer(
             TaskId(task),
             rows,
             home,
-            CONDUCTS[conduct],
+            Honest(),
             reporter(as_json),
             top_up=top_up,
             checkpointing=checkpointing,

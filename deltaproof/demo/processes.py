@@ -67,11 +67,18 @@ class Supervisor:
     ) -> None:
         self.stop()
 
-    def start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Worker:
-        """Run `deltaproof ARGUMENTS --json` in the background under a name."""
+    def start(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        module: str = "deltaproof",
+    ) -> Worker:
+        """Run `deltaproof ARGUMENTS --json`, or another module's command line, in the background under a name."""
         log = self.logs / f"{name}.log"
         process = subprocess.Popen(
-            command(arguments),
+            command(arguments, module),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -170,9 +177,9 @@ class Supervisor:
                     self.events.put(Event(worker.name, str(value["event"]), str(value.get("message", "")), value))
 
 
-def command(arguments: Sequence[str]) -> list[str]:
+def command(arguments: Sequence[str], module: str = "deltaproof") -> list[str]:
     """The command line of `deltaproof ARGUMENTS --json` in this Python environment."""
-    return [sys.executable, "-m", "deltaproof", *arguments, "--json"]
+    return [sys.executable, "-m", module, *arguments, "--json"]
 
 
 def _json_object(line: str) -> dict[str, object] | None:

@@ -99,8 +99,11 @@ class Stage:
         for verifier in self._scenario.verifiers:
             self._start(verifier, ["verifier", "run", "--task", str(task)])
         for trainer in self._scenario.trainers:
-            arguments = ["trainer", "run", "--task", str(task), "--data", str(shards[trainer.shard])]
-            self._start(trainer, arguments if trainer.honest else [*arguments, "--conduct", "skip-half", "--top-up"])
+            arguments = ["--task", str(task), "--data", str(shards[trainer.shard])]
+            if trainer.honest:
+                self._start(trainer, ["trainer", "run", *arguments])
+            else:
+                self._start(trainer, arguments, module="deltaproof.demo.cheat")
         trainers, verifiers = self._scenario.trainers, self._scenario.verifiers
         enrolled = ["--trainers", str(len(trainers)), "--verifiers", str(len(verifiers))]
         self._start(SPONSOR, ["sponsor", "run", "--task", str(task), *enrolled])
@@ -128,9 +131,10 @@ class Stage:
         except queue.Empty:
             display.refresh()
 
-    def _start(self, participant: Participant, arguments: Sequence[str]) -> None:
+    def _start(self, participant: Participant, arguments: Sequence[str], *, module: str = "deltaproof") -> None:
         home = self._options.folder / "homes" / participant.name
-        self._commands.start(participant.name, [*arguments, "--home", str(home)], self._of(participant))
+        arguments = [*arguments, "--home", str(home)]
+        self._commands.start(participant.name, arguments, self._of(participant), module=module)
 
     def _run(self, *arguments: str, by: Participant) -> dict[str, Any]:
         return self._commands.run(by.name, arguments, timeout=600, environment=self._of(by))

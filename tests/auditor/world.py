@@ -24,6 +24,7 @@ from deltaproof.chain import (
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.contracts.tasks import task_params
 from deltaproof.chain.local_node import Node
+from deltaproof.demo.cheat import SkipHalf
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
@@ -32,7 +33,7 @@ from deltaproof.sponsor.life import Sponsor, create_task
 from deltaproof.store import ArtifactStore, open_store
 from deltaproof.tuning.base_models.presets import minimal_model
 from deltaproof.tuning.training.optimizers import constants_root, constants_table
-from trainer.conduct import Honest, SkipHalf
+from trainer.conduct import Honest
 from trainer.life import Trainer
 from verifier.life import Verifier
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from deltaproof.demo.cheat import SkipHalf
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, address
 from deltaproof.replaying.judges import Judges
 from deltaproof.replaying.judging import Judgement, RoundFacts, Submission, judge_submission
 from deltaproof.store import ArtifactStore, open_store
 from tests.tuning.rehearsal import Rehearsal, minimal_spec, rehearse
-from trainer.conduct import RoundWork, SkipHalf
+from trainer.conduct import RoundWork
 
 STEPS = (0, 2, 5)
 DAMAGE = (lambda data: data[: len(data) // 2], lambda data: b"\xff" * len(data), lambda _: b"")

@@ -81,8 +81,9 @@ def test_round_replays_and_a_cheat_does_not(played: Rehearsal) -> None:
 
 
 def test_forged_gradient_with_a_proper_transcript_is_caught(played: Rehearsal, tmp_path: Path) -> None:
+    from deltaproof.demo.cheat import SkipHalf
     from deltaproof.replaying.replay import ReplayContext
-    from trainer.conduct import RoundWork, SkipHalf
+    from trainer.conduct import RoundWork
 
     work = RoundWork(played.bench, played.context, played.bench.initial_state(), played.shard, tmp_path)
     cheat = SkipHalf()
