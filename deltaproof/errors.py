@@ -1,25 +1,49 @@
 """What can go wrong in normal operation, each with a message that a person can act on.
 
+Every exception class of the product descends from `DeltaproofError`. Those that more than one room raises are defined
+here, the others in the room named in brackets. A test compares this drawing with the classes.
+
     DeltaproofError
-    ├── UsageError              a command was given something it cannot work with
-    ├── SpecError               a task spec is unreadable or wrong
-    ├── EncodingError           bytes are not what the protocol's encoding allows
-    ├── CryptoError             a key, point, signature or proof is malformed or does not verify
-    ├── ArtifactError           something about one artifact of the store (attribute `artifact`)
-    │   ├── ArtifactMissing     it is not there
-    │   ├── ArtifactAltered     it is there, with bytes that do not match what was committed
-    │   ├── ArtifactTooLarge    it exceeds the limit known before the read
-    │   └── StoreUnavailable    the store does not answer, or refuses
-    ├── SigningKeyError         a private key is missing, unreadable or in use
-    └── ChainError              something about the chain or a contract on it
-        ├── ChainUnavailable    no answer from the RPC endpoint
-        ├── WrongChain          the endpoint serves another chain than the one asked for
-        ├── DeploymentError     contracts, artifacts or addresses do not fit together
-        ├── ChainReorganised    a block or receipt that was seen is no longer there
-        └── TransactionError    a transaction was not accepted
-            ├── ContractRevert  the contract refused, with a named error and its arguments
-            ├── InsufficientFunds
-            └── TransactionPending   not mined within the bound; it may still be
+    ├── UsageError               a command was given something it cannot work with
+    ├── SpecError                a task spec is unreadable or wrong
+    ├── EncodingError            bytes are not what the protocol's encoding allows
+    ├── CryptoError              a key, point, signature or proof is malformed or does not verify
+    ├── ArtifactError            something about one artifact of the store (attribute `artifact`)
+    │   ├── ArtifactMissing      it is not there
+    │   ├── ArtifactAltered      it is there, with bytes that do not match what was committed
+    │   ├── ArtifactTooLarge     it exceeds the limit known before the read
+    │   └── StoreUnavailable     the store does not answer, or refuses
+    ├── SigningKeyError          a private key is missing, unreadable or in use
+    ├── ChainError               something about the chain or a contract on it
+    │   ├── ChainUnavailable     no answer from the RPC endpoint
+    │   ├── WrongChain           the endpoint serves another chain than the one asked for
+    │   ├── DeploymentError      contracts, artifacts or addresses do not fit together
+    │   ├── ChainReorganised     a block or receipt that was seen is no longer there
+    │   ├── AnswerTooLarge       a node refuses to list so many logs at once [auditor.index.rpc]
+    │   └── TransactionError     a transaction was not accepted
+    │       ├── ContractRevert   the contract refused, with a named error and its arguments
+    │       ├── InsufficientFunds    the sender cannot pay for it
+    │       └── TransactionPending   not mined within the bound; it may still be
+    ├── NodeError                a local chain did not start or died [chain.local_node]
+    ├── TuningError              a model, method or training run cannot be used as the spec asks [tuning.errors]
+    │   ├── ModelError           the base model is missing, altered, or of a kind that is not supported
+    │   ├── NarrowingError       the model cannot be kept in float64
+    │   ├── MethodError          the PEFT method or an option of it is unknown or does not fit the model
+    │   ├── CodecError           the codec or an option of it is unknown, or a delta does not fit it
+    │   ├── RowError             a data row does not fit the task
+    │   ├── DivergenceError      training produced a value that is not finite
+    │   └── TranscriptError      a transcript on disk does not belong to the round, or cannot be regenerated
+    ├── ScoringError             a game cannot be scored as asked [incentives.semivalues]
+    │   ├── UnknownIndexError    no such semivalue
+    │   ├── UnknownMethodError   no such estimator, or one that does not estimate the index asked for
+    │   ├── BudgetError          too few evaluations for the estimator
+    │   └── GameError            the game returned something that is not one finite number per coalition
+    ├── PayoutError              an input of the payout rule is out of range [incentives.payouts]
+    ├── NothingToSettle          no usable attestation of the round was revealed [incentives.settling]
+    ├── UnknownSubject           the chain knows no such task, round or participant [auditor.facts.tasks]
+    ├── BundleError              a file is no bundle of a round [auditor.bundle]
+    ├── IndexUnusable            the auditor's database is of another version or deployment [auditor.index.schema]
+    └── CommandError             a command that the demo started failed [demo.processes]
 
 Anything else that is raised is a fault of the program.
 """

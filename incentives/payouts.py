@@ -15,6 +15,8 @@ Properties (tests/incentives/test_payouts.py):
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deltaproof.errors import DeltaproofError
+
 __all__ = ["BPS", "PayoutEntry", "PayoutError", "PayoutLine", "PayoutTerms", "Payouts", "compute_payouts"]
 
 BPS = 10_000
@@ -22,7 +24,7 @@ _UINT128_MAX = 2**128 - 1
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
-class PayoutError(ValueError):
+class PayoutError(DeltaproofError):
     """An input of the payout rule lies outside the range of its type on chain."""
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from eth_utils.crypto import keccak
 
+from deltaproof.errors import DeltaproofError
 from deltaproof.protocol.outcome.attestation import Attestation, TrainerFinding
 from deltaproof.protocol.outcome.settlement import (
     SettlementLeaf,
@@ -24,7 +25,18 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, address_bytes
 from incentives.payouts import PayoutEntry, Payouts, PayoutTerms, compute_payouts
 
-__all__ = ["Disagreement", "RevealedAttestation", "compose_settlement", "disagreements", "payouts_of"]
+__all__ = [
+    "Disagreement",
+    "NothingToSettle",
+    "RevealedAttestation",
+    "compose_settlement",
+    "disagreements",
+    "payouts_of",
+]
+
+
+class NothingToSettle(DeltaproofError):
+    """No usable attestation of the round was revealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +76,11 @@ def compose_settlement(
         revealed: in any order. An attestation that does not cover exactly these trainers has no say.
         scored: whether the sponsor revealed the round's validation set.
 
-    Raises:
-        ValueError: no usable attestation was revealed.
+    Raises NothingToSettle if no usable attestation was revealed.
     """
     usable = [r for r in revealed if [f.trainer for f in r.attestation.findings] == list(trainers)]
     if not usable:
-        raise ValueError("no usable attestation was revealed: there is nothing to settle")
+        raise NothingToSettle("no usable attestation was revealed: there is nothing to settle")
     ordered = sorted(usable, key=lambda r: _lot(challenge_seed, r.attestation.verifier))
 
     findings = [_settled_finding(ordered, index) for index in range(len(trainers))]

@@ -32,6 +32,7 @@ from deltaproof.store import ArtifactStore
 from deltaproof.tuning.emulators.fetching import fetch_emulators
 from deltaproof.tuning.training.federation import scoring_bench
 from incentives.scoring import RoundScores, score_round
+from incentives.settling import NothingToSettle
 from incentives.unions import Contribution, named_root
 from verifier.closing import close_round
 from verifier.quorum import QuorumDesk
@@ -194,7 +195,11 @@ class Verifier:
         own = self._own_attestation(round_)
         if own is None or round_ in self._objected:
             return False
-        proposal = self.quorum.compose(round_)
+        try:
+            proposal = self.quorum.compose(round_)
+        except NothingToSettle as error:
+            self.report("waiting", f"round {round_}: not signed yet: {error}", round=round_)
+            return False
         if objections := self.quorum.objections(own, proposal, self.scoring_bench.layout.size):
             self._objected.add(round_)
             for objection in objections:

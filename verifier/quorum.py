@@ -53,7 +53,7 @@ class QuorumDesk:
         """Signatures that hold; each costs half a second to check."""
 
     def compose(self, round_: RoundIndex) -> SettlementProposal:
-        """The settlement of the round. Raises ValueError if nothing usable was revealed."""
+        """The settlement of the round. Raises NothingToSettle if nothing usable was revealed."""
         self.log.refresh()
         view = self.gateway.tasks.round(self.task_id, round_)
         stakes = quorum_members(self.gateway, self.task_id, round_)

@@ -79,10 +79,10 @@ class Bundle:
                 raise BundleError(f"{path} is no bundle of a format that is known here")
             self.task, self.round = int(self.about["task"]), int(self.about["round"])
             self.index = Index(_database(rows, self.about))
+            self.node = BundleNode(blocks)
         except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, SQLAlchemyError) as error:
             raise BundleError(f"{path} cannot be read as a bundle: {error}") from error
         self.store = ArtifactStore(_Members(self._archive))
-        self.node = BundleNode(blocks)
 
     def _json(self, name: str) -> Any:
         if self._archive.getinfo(name).file_size > MAX_JSON_BYTES:

@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 
 from deltaproof.cli.common import JsonOption
-from deltaproof.errors import DeltaproofError
 
 __all__ = ["demo"]
 
@@ -37,16 +36,12 @@ def demo(
     not come out as promised. Everything is in `runs/NAME`.
     """
     from deltaproof.demo.plan import FEDPEAT, ORDINARY
-    from deltaproof.demo.processes import CommandError
     from deltaproof.demo.run import DemoOptions, run_demo
 
     scenario = FEDPEAT if fedpeat else ORDINARY
     name = name or ("fedpeat" if fedpeat else "demo")
     options = DemoOptions(name, (runs / name).resolve(), seed, chain, timeout, scenario)
-    try:
-        kept = run_demo(options, Console(highlight=False, stderr=as_json))
-    except CommandError as error:
-        raise DeltaproofError(str(error)) from error
+    kept = run_demo(options, Console(highlight=False, stderr=as_json))
     if as_json:
         typer.echo(json.dumps(json.loads((options.folder / "summary.json").read_text())))
     if not kept:

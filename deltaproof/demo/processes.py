@@ -16,12 +16,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from deltaproof.errors import DeltaproofError
+
 __all__ = ["CommandError", "Event", "Supervisor", "Worker"]
 
 STOP_SECONDS = 15.0
 
 
-class CommandError(Exception):
+class CommandError(DeltaproofError):
     """A command that the demo needs ended with an error."""
 
 

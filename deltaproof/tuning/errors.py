@@ -1,15 +1,4 @@
-"""What can go wrong in training and replay.
-
-DeltaproofError
-└── TuningError             a model, method or training run cannot be used as the spec asks
-    ├── ModelError          the base model is missing, altered, or of a kind that is not supported
-    ├── NarrowingError      the model cannot be kept in float64
-    ├── MethodError         the PEFT method or an option of it is unknown or does not fit the model
-    ├── CodecError          the codec or an option of it is unknown, or a delta does not fit it
-    ├── RowError            a data row does not fit the task
-    ├── DivergenceError     training produced a value that is not finite
-    └── TranscriptError     a transcript on disk does not belong to the round, or cannot be regenerated
-"""
+"""What can go wrong in training and replay; `deltaproof.errors` draws the whole tree."""
 
 from __future__ import annotations
 

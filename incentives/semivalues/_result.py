@@ -1,11 +1,4 @@
-"""What an estimate is, and how it can fail.
-
-ScoringError                 expected in normal operation; the base of all below
-├── UnknownIndexError        no such semivalue
-├── UnknownMethodError       no such estimator, or one that does not estimate the index asked for
-├── BudgetError              too few evaluations for the method
-└── GameError                the game returned something that is not one finite number per coalition
-"""
+"""What an estimate is, and how it can fail; `deltaproof.errors` draws the tree."""
 
 from __future__ import annotations
 
@@ -16,6 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from deltaproof.errors import DeltaproofError
+
 Floats: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]
 Ints: TypeAlias = NDArray[np.int64]
@@ -23,7 +18,7 @@ Game: TypeAlias = Callable[[Bools], Floats]
 """bool [coalitions, players] -> float64 [coalitions]; must not depend on how coalitions are grouped into calls."""
 
 
-class ScoringError(Exception):
+class ScoringError(DeltaproofError):
     """Base class of everything that can go wrong in scoring."""
 
 

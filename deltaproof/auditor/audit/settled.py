@@ -21,7 +21,7 @@ from deltaproof.protocol.outcome.settlement import (
 )
 from deltaproof.protocol.types import Address
 from incentives.payouts import PayoutEntry, PayoutTerms, compute_payouts
-from incentives.settling import RevealedAttestation, compose_settlement
+from incentives.settling import NothingToSettle, RevealedAttestation, compose_settlement
 
 __all__ = [
     "QuorumKeys",
@@ -74,7 +74,7 @@ def _composed(case: RoundCase) -> tuple[SettlementProposal | None, str]:
         proposal = compose_settlement(
             case.spec, case.facts.challenge_seed, case.facts.trainers, weighed, scored=case.facts.scored
         )
-    except ValueError as error:
+    except NothingToSettle as error:
         return None, str(error)
     return proposal, f"the attestation of {', '.join(missing)} is missing or does not match" if missing else ""
 

@@ -19,7 +19,7 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.tuning.training.workbench import Workbench
 from incentives.scoring import RoundScores, emulator_scores, score_round
-from incentives.semivalues import GameError
+from incentives.semivalues import GameError, ScoringError
 from incentives.similarity import COPY_DISCOUNT_BPS
 from incentives.unions import Contribution, aggregate_contributions, named_root, row_weights, share_of
 from incentives.valuation import scores_from_table
@@ -61,7 +61,7 @@ def _scores(
     weights = row_weights(spec, [min(shard_in(case.facts, member).rows for member in union) for union in unions])
     try:
         estimate = scores_from_table(*_table(game), spec.scoring, seed, weights)
-    except (GameError, ValueError) as error:
+    except (ScoringError, ValueError) as error:
         yield subject.failed("scores", f"the recorded coalitions are not those of this task's estimator: {error}")
         return
     for union, value, deviation in zip(unions, estimate.values, estimate.standard_errors, strict=True):
@@ -86,7 +86,7 @@ def _table(game: GameRecord) -> tuple[NDArray[np.bool_], list[int]]:
     table = np.zeros((len(game.coalitions), len(game.players)), dtype=np.bool_)
     for row, coalition in enumerate(game.coalitions):
         if any(member >= len(game.players) for member in coalition.members):
-            raise ValueError(f"coalition {row} names a player that does not exist")
+            raise GameError(f"coalition {row} names a player that does not exist")
         table[row, list(coalition.members)] = True
     return table, [coalition.value_nanos for coalition in game.coalitions]
 

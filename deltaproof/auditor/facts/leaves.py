@@ -12,7 +12,7 @@ from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.store import ArtifactStore
-from incentives.settling import RevealedAttestation, compose_settlement
+from incentives.settling import NothingToSettle, RevealedAttestation, compose_settlement
 
 __all__ = ["find_leaves", "read_attestations"]
 
@@ -64,5 +64,5 @@ def _composed(
     revealed = [RevealedAttestation(document, facts.attestations[v].stake) for v, document in documents.items()]
     try:
         yield compose_settlement(spec, seed, facts.trainers, revealed, scored=facts.scored).leaves
-    except ValueError:
+    except NothingToSettle:
         return

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
-from deltaproof.errors import EncodingError
+from deltaproof.errors import EncodingError, UsageError
 from deltaproof.protocol.draws.order import MAX_ROWS
 from deltaproof.protocol.types import Digest32
 from deltaproof.protocol.wire import merkle
@@ -105,21 +106,28 @@ def parse_row(data: bytes) -> dict[str, object]:
 
 
 def read_shard(path: Path) -> tuple[bytes, ...]:
-    """Rows of a JSONL file, canonical. Raises EncodingError naming the line, or OSError."""
-    rows = []
-    with path.open("rb") as file:
-        while line := file.readline(2 * MAX_ROW_BYTES):
-            if not line.strip():
-                continue
-            try:
-                value = parse_json(line, max_bytes=2 * MAX_ROW_BYTES - 1, canonical=False)
-                if not isinstance(value, dict):
-                    raise EncodingError("a row is a JSON object")
-                rows.append(canonical_row(value))
-            except EncodingError as error:
-                raise EncodingError(f"{path}, row {len(rows)}: {error}") from error
-            if len(rows) > MAX_ROWS:
-                raise EncodingError(f"{path} has more than {MAX_ROWS} rows")
+    """Rows of a JSONL file, canonical. Raises EncodingError naming the row, UsageError for an unreadable file."""
+    try:
+        with path.open("rb") as file:
+            return _rows_of(file, path)
+    except OSError as error:
+        raise UsageError(f"cannot read the rows in {path}: {error.strerror or error}") from error
+
+
+def _rows_of(file: BinaryIO, path: Path) -> tuple[bytes, ...]:
+    rows: list[bytes] = []
+    while line := file.readline(2 * MAX_ROW_BYTES):
+        if not line.strip():
+            continue
+        try:
+            value = parse_json(line, max_bytes=2 * MAX_ROW_BYTES - 1, canonical=False)
+            if not isinstance(value, dict):
+                raise EncodingError("a row is a JSON object")
+            rows.append(canonical_row(value))
+        except EncodingError as error:
+            raise EncodingError(f"{path}, row {len(rows)}: {error}") from error
+        if len(rows) > MAX_ROWS:
+            raise EncodingError(f"{path} has more than {MAX_ROWS} rows")
     return tuple(rows)
 
 
