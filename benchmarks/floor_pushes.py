@@ -20,8 +20,8 @@ from replay_tasks import sentiment_shard
 
 from deltaproof.protocol.evidence.rows import canonical_row
 from deltaproof.protocol.evidence.state import Layout, Vector
+from deltaproof.protocol.rules import STEADY_SHARE
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.replaying.drift import STEADY_SHARE
 from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator
 from deltaproof.tuning.training.optimizers import State
 from deltaproof.tuning.training.workbench import Workbench

@@ -25,12 +25,13 @@ from lora_rounds import SOURCES, Rounds, sentiment_rows, with_flipped_labels
 from rich.console import Console
 
 from deltaproof.protocol.evidence.state import Vector
+from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.types import Digest32
 from deltaproof.tuning.combining.aggregation import mixture_weights
 from deltaproof.tuning.combining.evaluation import Evaluator, RowResults
 from deltaproof.tuning.methods.low_rank import tensors_of, vector_of
 from incentives._coalitions import RecordedGame
-from incentives.payouts import BPS, PayoutEntry, PayoutTerms, compute_payouts
+from incentives.payouts import PayoutEntry, PayoutTerms, compute_payouts
 from incentives.similarity import similarities
 from incentives.unions import Contribution, united
 from incentives.valuation import score_players, shared_out, who_plays

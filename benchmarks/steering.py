@@ -25,7 +25,8 @@ from floor_pushes import FILL, PEERS, Scales, Stakes, aims, floor_push, wanderin
 from forging import Attack, Forged, forge
 from replay_tasks import machine_facts, sentiment_shard, table, task, write_results
 
-from deltaproof.replaying.drift import STEADY_SHARE, DriftSample, judge_drift
+from deltaproof.protocol.rules import STEADY_SHARE
+from deltaproof.replaying.drift import DriftSample, judge_drift
 from deltaproof.replaying.replay import StepVerdict
 from deltaproof.tuning.training.workbench import Workbench
 

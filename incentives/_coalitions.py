@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltaproof.protocol.evidence.state import Vector
+from deltaproof.protocol.rules import NANOS
 from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.aggregation import Array, mixture_weights
 from deltaproof.tuning.combining.evaluation import Evaluator, RowResults
@@ -22,10 +23,8 @@ from deltaproof.tuning.combining.mixing import aggregate_thetas
 from deltaproof.tuning.training.workbench import Workbench
 from incentives.semivalues import Game
 
-__all__ = ["NANOS", "Bools", "CoalitionLosses", "RecordedGame", "nanos"]
+__all__ = ["Bools", "CoalitionLosses", "RecordedGame", "nanos"]
 
-NANOS = 1_000_000_000
-"""Nano-nats in a nat."""
 Bools = NDArray[np.bool_]
 
 

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deltaproof.errors import DeltaproofError
+from deltaproof.protocol.rules import BPS
 
-__all__ = ["BPS", "PayoutEntry", "PayoutError", "PayoutLine", "PayoutTerms", "Payouts", "compute_payouts"]
+__all__ = ["PayoutEntry", "PayoutError", "PayoutLine", "PayoutTerms", "Payouts", "compute_payouts"]
 
-BPS = 10_000
 _UINT128_MAX = 2**128 - 1
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 

@@ -14,6 +14,7 @@ import numpy as np
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.outcome.attestation import CoalitionValue, EmulatorScore, GameRecord, TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.rules import SAME_ADAPTER
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.training.workbench import Workbench
@@ -21,9 +22,6 @@ from incentives.unions import Contribution, aggregate_contributions
 from incentives.valuation import RoundValuation, value_round
 
 __all__ = ["RoundScores", "emulator_scores", "same_adapter", "score_round"]
-
-SAME_ADAPTER = 1e-6
-"""Largest relative L2 difference of two aggregates of the same deltas."""
 
 
 @dataclass(frozen=True, slots=True)

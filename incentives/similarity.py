@@ -16,10 +16,7 @@ import numpy as np
 
 from deltaproof.tuning.combining.aggregation import Array, LowRankPair, Tensors, module_grams
 
-__all__ = ["COPY_DISCOUNT_BPS", "copies", "similarities"]
-
-COPY_DISCOUNT_BPS = 10_000
-"""What a copy loses of its weight in the payout: all. It also takes no part in the coalitions of others."""
+__all__ = ["copies", "similarities"]
 
 
 def similarities(members: Sequence[Tensors], start: Tensors, pairs: Sequence[LowRankPair]) -> Array:

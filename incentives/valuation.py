@@ -23,14 +23,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from deltaproof.protocol.evidence.state import Vector
+from deltaproof.protocol.rules import BORDER_WEIGHT, COPY_DISCOUNT_BPS, NANOS
 from deltaproof.protocol.terms.spec import ScoringSection
 from deltaproof.tuning.combining.aggregation import Array
 from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator
 from deltaproof.tuning.combining.mixing import masks_of, members_of
 from deltaproof.tuning.training.workbench import Workbench
-from incentives._coalitions import NANOS, Bools, CoalitionLosses, RecordedGame, nanos
+from incentives._coalitions import Bools, CoalitionLosses, RecordedGame, nanos
 from incentives.semivalues import Estimate, Game, GameError, Mapper, estimate
-from incentives.similarity import COPY_DISCOUNT_BPS, copies, similarities
+from incentives.similarity import copies, similarities
 from incentives.unions import Contribution, aggregate_contributions, data_unions, row_weights, share_of, united
 
 __all__ = [
@@ -238,7 +239,7 @@ def _sampling_errors(game: RecordedGame, scoring: ScoringSection) -> Array:
     if scoring.index != "banzhaf":
         ways = np.array([math.comb(players, int(size)) for size in sizes], dtype=np.float64)
         kernel[inner] = (players - 1) / (ways[inner] * sizes[inner] * (players - sizes[inner]))
-        kernel[~inner] = 1e6  # stands for the infinite weight that makes values add up
+        kernel[~inner] = BORDER_WEIGHT  # stands for the infinite weight that makes values add up
     design = np.column_stack([np.ones(len(sizes)), coalitions]) * np.sqrt(kernel)[:, None]
     row_values = np.linalg.lstsq(design, gains * np.sqrt(kernel)[:, None], rcond=None)[0][1:]
     return np.asarray(row_values.std(axis=1, ddof=1) / math.sqrt(rows))

@@ -48,7 +48,7 @@ MAY_IMPORT = {
 }
 # Inside a large room, its sub-rooms from the ground up: each may import those before it.
 FLOORS = {
-    "deltaproof.protocol": ["types", "wire", "draws", "evidence", "commit", "terms", "outcome"],
+    "deltaproof.protocol": ["rules", "types", "wire", "draws", "evidence", "commit", "terms", "outcome"],
     "deltaproof.chain": ["abi", "rpc", "events", "contracts", ""],
     "deltaproof.tuning": [
         "errors", "numerics", "codecs", "base_models", "emulators", "methods", "training", "combining", "control",

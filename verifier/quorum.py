@@ -23,6 +23,7 @@ from deltaproof.protocol.commit.bls import (
 )
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
+from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
 from deltaproof.reporting import Reporter
@@ -89,7 +90,7 @@ class QuorumDesk:
         stakes = quorum_members(self.gateway, self.task_id, round_)
         signatures = {v: s for v in stakes if (s := self._valid_signature(v, digest)) is not None}
         signed, total = sum(stakes[verifier] for verifier in signatures), sum(stakes.values())
-        if signed * 10_000 < total * self.spec.verification.quorum_bps:
+        if signed * BPS < total * self.spec.verification.quorum_bps:
             return None
         if all_signers and len(signatures) < len(stakes):
             return None

@@ -13,14 +13,13 @@ from deltaproof.auditor.index.reader import Index
 from deltaproof.errors import ArtifactError
 from deltaproof.protocol.outcome.attestation import Attestation, GameRecord
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree
+from deltaproof.protocol.rules import NANOS
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, hex_of
 from deltaproof.store import ArtifactStore
 from incentives.settling import payouts_of
 
 __all__ = ["Explanation", "explain"]
-
-NANOS = 1_000_000_000
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,6 @@ MaybeTask = Annotated[
     int | None, typer.Option("--task", envvar="DELTAPROOF_TASK", help="Number of the task. By default all.", min=1)
 ]
 SEED_BYTES = 32
-NANOS = 1_000_000_000
 
 progress_console = Console(stderr=True, highlight=False)
 

@@ -15,16 +15,15 @@ import numpy as np
 import torch
 
 from deltaproof.protocol.draws.order import BatchOrder
+from deltaproof.protocol.rules import CALIBRATION_MARGIN, TIE_NOISE
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import ZERO_DIGEST
-from deltaproof.replaying.comparison import TIE_NOISE, Wide
+from deltaproof.replaying.comparison import Wide
 from deltaproof.replaying.replay import Judge
 from deltaproof.tuning.training.optimizers import State, clip_scale, constants_of, update
 from deltaproof.tuning.training.workbench import RowNorms, Workbench
 
-__all__ = ["MARGIN", "Calibration", "calibrate"]
-
-MARGIN = 10.0
+__all__ = ["Calibration", "calibrate"]
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,12 @@ class Calibration:
     @property
     def bound_total(self) -> float:
         """For the spec's `training.bound_total`."""
-        return _round_up(MARGIN * self.total)
+        return _round_up(CALIBRATION_MARGIN * self.total)
 
     @property
     def bound_tensor(self) -> float:
         """For the spec's `training.bound_tensor`."""
-        return _round_up(MARGIN * self.tensor)
+        return _round_up(CALIBRATION_MARGIN * self.tensor)
 
     @property
     def tie_margin(self) -> float:

@@ -16,13 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltaproof.protocol.evidence.state import Layout, Vector
+from deltaproof.protocol.rules import TIE_NOISE
 from deltaproof.protocol.terms.spec import TrainingSection
 from deltaproof.tuning.training.workbench import RowNorms
 
-__all__ = ["TIE_NOISE", "Agreement", "Wide", "compare_bounded", "compare_exact"]
-
-TIE_NOISE = 2.0**-36
-"""Float64 noise of a gradient value, relative to a root mean square: 1.5e-11."""
+__all__ = ["Agreement", "Wide", "compare_bounded", "compare_exact"]
 
 Wide = NDArray[np.float64]
 

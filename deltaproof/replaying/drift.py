@@ -23,16 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltaproof.protocol.evidence.state import Layout, Vector
+from deltaproof.protocol.rules import NOISE_FLOOR, STEADY_SHARE
 from deltaproof.protocol.terms.spec import TrainingSection
 from deltaproof.replaying.comparison import Wide
 
 __all__ = ["DriftSample", "DriftVerdict", "judge_drift", "noise_steps"]
-
-STEADY_SHARE = 0.05
-"""What honest machines may differ by in all steps alike, as a share of the bound of one step. Bounds are ten times the
-largest difference that calibration saw; what all steps share is at most half of that."""
-NOISE_FLOOR = 0.05
-"""Least noise of a tensor, as a share of its part of the whole: some are silent in the steps that are measured."""
 
 
 @dataclass(frozen=True)

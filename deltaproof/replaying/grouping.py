@@ -14,16 +14,11 @@ import torch
 from torch import Tensor
 
 from deltaproof.protocol.evidence.rows import canonical_row
+from deltaproof.protocol.rules import GROUP_ROWS, GROUP_TOLERANCE, REPLAY_GROUPS
 from deltaproof.tuning.base_models.batches import make_batch
 from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["grouped_gradient", "groups_of"]
-
-MAX_GROUPS = 4
-MIN_ROWS = 4
-"""Of a group: products of fewer rows are so small that they cost more than the padding."""
-TOLERANCE = 2.0**-36
-"""Largest relative difference that counts as rounding in float64; padding that leaks into results is far above it."""
 
 
 def grouped_gradient(bench: Workbench, rows: Sequence[bytes], key: bytes, groups: int) -> tuple[Tensor, float]:
@@ -54,7 +49,7 @@ def groups_of(bench: Workbench) -> int:
     ones; images are all of one size.
     """
     training = bench.spec.training
-    groups = min(MAX_GROUPS, training.batch_size // MIN_ROWS)
+    groups = min(REPLAY_GROUPS, training.batch_size // GROUP_ROWS)
     if training.dropout or bench.device != "cpu" or bench.spec.model.kind == "image-classification" or groups < 2:
         return 1
     return groups if _rows_are_independent(bench) else 1
@@ -67,7 +62,7 @@ def _rows_are_independent(bench: Workbench) -> bool:
     rows = [canonical_row({"text": text, **label}) for text in texts]
     together, _ = bench.gradient(rows, bytes(32), parts=1)
     apart, _ = grouped_gradient(bench, rows, bytes(32), len(rows))
-    return float((together - apart).norm()) <= TOLERANCE * float(together.norm())
+    return float((together - apart).norm()) <= GROUP_TOLERANCE * float(together.norm())
 
 
 def _predictions(bench: Workbench, rows: Sequence[bytes]) -> int:

@@ -16,6 +16,7 @@ import torch
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.state import component_root
 from deltaproof.protocol.evidence.transcript import Record, StepOpening, parse_opening
+from deltaproof.protocol.rules import LOSS_TOLERANCE, MIRROR_SHARE
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.wire import merkle
 from deltaproof.replaying.comparison import Agreement, Wide, compare_bounded, compare_exact
@@ -227,10 +228,10 @@ def _check_gradient(
     for groups in attempts:
         mirrored = _recompute(judge.mirror or judge.reference, round_, state, rows, key, groups)
         agreement = compare_bounded(opening.gradient, mirrored.gradient, layout, training)
-        if agreement.magnitude <= agreement.bound / 2:
+        if agreement.magnitude <= MIRROR_SHARE * agreement.bound:
             break
     noise = None
-    if thorough or agreement.magnitude > agreement.bound / 2:
+    if thorough or agreement.magnitude > MIRROR_SHARE * agreement.bound:
         reference = _recompute(judge.reference, round_, state, rows, key, groups) if judge.mirror else mirrored
         noise = mirrored.gradient - reference.gradient if judge.mirror else None
         agreement = compare_bounded(opening.gradient, reference.gradient, layout, training)
@@ -276,7 +277,7 @@ def _require(agreement: Agreement, unit: str) -> None:
 def _check_loss(committed: float, recomputed: float, bound: float) -> None:
     """The loss is rounded to float32 and counts for nothing but information; still it must be true."""
     step = float(np.spacing(np.float32(abs(recomputed))))
-    tolerance = step + 4 * bound * (1.0 + abs(recomputed))
+    tolerance = step + LOSS_TOLERANCE * bound * (1.0 + abs(recomputed))
     off = abs(committed - recomputed)
     if not off <= tolerance:
         raise _Refused("loss", f"loss {committed:.9g} where the batch gives {recomputed:.9g}", off, tolerance)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 
+from deltaproof.protocol.rules import BPS
+
 __all__ = ["detection_probability", "stake_for"]
 
 
@@ -30,6 +32,6 @@ def stake_for(gain: int, detection: float, slash_bps: int) -> int:
     Solves `detection * slashed = (1 - detection) * gain`: a caught cheat gains nothing and loses the slashed share.
     `detection` is the probability to be caught, in (0, 1].
     """
-    if not 0.0 < detection <= 1.0 or not 0 < slash_bps <= 10_000:
+    if not 0.0 < detection <= 1.0 or not 0 < slash_bps <= BPS:
         raise ValueError("detection lies in (0, 1] and slash_bps in 1..10000")
-    return math.ceil(gain * (1.0 - detection) / detection * 10_000 / slash_bps)
+    return math.ceil(gain * (1.0 - detection) / detection * BPS / slash_bps)

@@ -10,10 +10,11 @@ from typing import TypeVar
 
 from deltaproof.errors import ArtifactAltered, CryptoError, EncodingError
 from deltaproof.protocol.commit.bls import Signature
-from deltaproof.protocol.commit.validation import MAX_VALIDATION_BYTES, ValidationSet, open_validation, seal_validation
+from deltaproof.protocol.commit.validation import ValidationSet, open_validation, seal_validation
 from deltaproof.protocol.evidence.state import Vector, check_vector, component_root
 from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening, parse_opening, serialize_opening
 from deltaproof.protocol.outcome.settlement import SettlementProposal
+from deltaproof.protocol.rules import MAX_VALIDATION_BYTES
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, StepIndex, TaskId, hex_of
 from deltaproof.protocol.wire import merkle
 from deltaproof.protocol.wire.documents import Document

@@ -17,6 +17,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from deltaproof.protocol.rules import (
+    AUTO_CHOOSE_FROM,
+    AUTO_FINALISTS,
+    AUTO_FIRST_PER_PLAYER,
+    AUTO_FIRST_SHARE,
+    AUTO_FIT,
+    AUTO_LEAST,
+    AUTO_RANK_FROM,
+    AUTO_ROUNDING,
+)
 from incentives.semivalues._design import Design, pair_design
 from incentives.semivalues._index import Index
 from incentives.semivalues._integrate import expanded
@@ -29,40 +39,24 @@ from incentives.semivalues._result import Estimate, Floats
 from incentives.semivalues._stream import Stream
 from incentives.semivalues._surrogate import Sample, choices, fit
 
-_FIRST = 0.6
-"""Share of the budget that is spent before residuals decide where the rest goes ..."""
-_FIRST_PER_PLAYER = 8
-"""... if that share is at least so many coalitions a player."""
-_FIT = 2048
-"""A surrogate is fitted to at most so many coalitions, spread over the design; the others only correct it."""
-_ROUNDING = 1e-5
-"""Residuals below this share of the largest value do not steer where the budget goes."""
-_LEAST = 1e-100
-_RANK_FROM = 256
-_FINALISTS = 2
-"""After the first part kernels are ranked on at most so many of its coalitions. If that was all of them, so many of the
-kernels are left to choose from in the end, else all."""
-_CHOOSE_FROM = 512
-"""Kernel and ridge are chosen on at most so many coalitions: they describe the game, not the sample."""
-
 
 def auto(oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate:
     """See the module. Raises BudgetError if the budget does not pay for a design."""
-    part = int(_FIRST * oracle.budget)
-    staged = part >= _FIRST_PER_PLAYER * index.players
+    part = int(AUTO_FIRST_SHARE * oracle.budget)
+    staged = part >= AUTO_FIRST_PER_PLAYER * index.players
     design = pair_design(index, part if staged else oracle.budget, Stream(seed, "auto/design"))
     values = oracle.ask(design.coalitions)
     sample, _ = _sample(design, index, weights, values)
-    rows, shown = sample.part(_RANK_FROM if staged else _CHOOSE_FROM)
+    rows, shown = sample.part(AUTO_RANK_FROM if staged else AUTO_CHOOSE_FROM)
     ranked, whole = choices(shown, KERNELS), len(sample)
     if staged:
-        least = max(_ROUNDING * float(np.abs(values - values[0]).max()), _LEAST)
+        least = max(AUTO_ROUNDING * float(np.abs(values - values[0]).max()), AUTO_LEAST)
         more = Stream(seed, "auto/refinement")
         design = refined(design, index, oracle.budget, rows + 1, ranked[0].left_out, least, more)
         values = np.concatenate([values, oracle.ask(design.coalitions[len(values) :])])
         sample, _ = _sample(design, index, weights, values)
-        finalists = [choice.kernel for choice in ranked[: _FINALISTS if len(shown) == whole else None]]
-        ranked = choices(sample.part(_CHOOSE_FROM)[1], finalists)
+        finalists = [choice.kernel for choice in ranked[: AUTO_FINALISTS if len(shown) == whole else None]]
+        ranked = choices(sample.part(AUTO_CHOOSE_FROM)[1], finalists)
     return _estimate(oracle, index, weights, design, values, ranked[0].kernel, ranked[0].ridge)
 
 
@@ -85,7 +79,7 @@ def _estimate(
     values, unseen = sample.values, 1.0 - design.probability[1:, None]
     direct = expansion * design.probability[1:, None]  # c_i(S)
 
-    fitted, shown = sample.part(_FIT)
+    fitted, shown = sample.part(AUTO_FIT)
     surrogate = fit(shown, kernel, ridge)
     columns, rule_error = kernel_index(surrogate, index, weights)
     # The functional that is left to the surrogate: coalitions never asked for.

@@ -17,14 +17,10 @@ from math import comb
 
 import numpy as np
 
+from deltaproof.protocol.rules import AUTO_BORDER_NEED, AUTO_BORDER_PAIRS, AUTO_ENUMERATED, AUTO_START_SPAN, AUTO_WHOLE
 from incentives.semivalues._index import Index
 from incentives.semivalues._result import Bools, BudgetError, Floats, Ints
 from incentives.semivalues._stream import Stream
-
-_BORDER_PAIRS = 0.5
-"""Single players are all evaluated if that takes no more than this share of the pairs ..."""
-_BORDER_NEED = 0.125
-"""... and the allocation by weight would have evaluated at least this share of them."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ def pair_design(index: Index, budget: int, stream: Stream) -> Design:
     sizes = np.arange(1, players // 2 + 1)
     strata = np.array([_pairs_of_size(players, int(size)) for size in sizes], dtype=np.float64)
     wanted = _with_border(_spread(index, sizes) / np.sqrt(np.sqrt(sizes)), strata, (budget - 2) // 2)
-    start = 0.999 * float(stream.uniforms(1)[0])  # never one above the total
+    start = AUTO_START_SPAN * float(stream.uniforms(1)[0])  # never one above the total
     counts = systematic(wanted, strata, wanted == strata, start)
     coalitions = [np.zeros((1, players), dtype=np.bool_), np.ones((1, players), dtype=np.bool_)]
     for size, count in zip(sizes, counts, strict=True):
@@ -95,7 +91,7 @@ def importance_by_size(index: Index) -> Floats:
 
 def _with_border(weight: Floats, strata: Floats, pairs: int) -> Floats:
     wanted = _allocate(weight, strata, pairs)
-    if strata[0] > _BORDER_PAIRS * pairs or not _BORDER_NEED * strata[0] <= wanted[0] < strata[0]:
+    if strata[0] > AUTO_BORDER_PAIRS * pairs or not AUTO_BORDER_NEED * strata[0] <= wanted[0] < strata[0]:
         return wanted
     inner = _allocate(np.concatenate([[0.0], weight[1:]]), strata, pairs - int(strata[0]))
     return np.concatenate([strata[:1], inner[1:]])
@@ -123,7 +119,7 @@ def systematic(wanted: Floats, most: Floats, whole: Bools, start: float) -> Ints
     """Whole numbers with the expectations `wanted`, and `most` where `whole`: systematic sampling of the running total
     from a random start."""
     running = start + np.concatenate([[0.0], np.cumsum(np.where(whole, 0.0, wanted))])
-    return np.where(whole, most, np.minimum(np.diff(np.floor(running + 1e-9)), most)).astype(np.int64)
+    return np.where(whole, most, np.minimum(np.diff(np.floor(running + AUTO_WHOLE)), most)).astype(np.int64)
 
 
 def distinct(size: int, count: int, players: int, stream: Stream, seen: Set[bytes] | None = None) -> Bools:
@@ -133,7 +129,7 @@ def distinct(size: int, count: int, players: int, stream: Stream, seen: Set[byte
     """
     half = 2 * size == players and seen is None
     population = comb(players, size)
-    if population <= max(64, 4 * (count + len(seen or ()))):
+    if population <= max(AUTO_ENUMERATED, 4 * (count + len(seen or ()))):
         everything = _all_of_size(size, players)
         if half:
             everything = everything[: len(everything) // 2]

@@ -8,9 +8,10 @@ from contextlib import nullcontext
 import numpy as np
 from numpy.typing import ArrayLike
 
+from deltaproof.protocol.rules import COALITIONS_PER_CALL, EXACT_PLAYERS
 from incentives.semivalues import _permutations
 from incentives.semivalues._auto import auto
-from incentives.semivalues._exact import MAX_PLAYERS, exact
+from incentives.semivalues._exact import exact
 from incentives.semivalues._index import Index, index_by_name
 from incentives.semivalues._kernelshap import kernelshap
 from incentives.semivalues._oracle import Mapper, Oracle, worker_pool
@@ -31,7 +32,6 @@ _SHAPLEY_ONLY = {
     "kernelshap": "its regression is the Shapley kernel's",
     "gtg": "its truncation rule is about v(all) - v(none), which only Shapley values share out",
 }
-_BATCH = 32
 
 
 def estimate(
@@ -45,7 +45,7 @@ def estimate(
     weights: ArrayLike | None = None,
     workers: int = 1,
     executor: Mapper | None = None,
-    batch_size: int = _BATCH,
+    batch_size: int = COALITIONS_PER_CALL,
 ) -> Estimate:
     """Estimate a semivalue of every player.
 
@@ -71,7 +71,7 @@ def estimate(
 
 
 def _run(method: str, oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate:
-    fits = oracle.players <= MAX_PLAYERS and 2**oracle.players <= oracle.budget
+    fits = oracle.players <= EXACT_PLAYERS and 2**oracle.players <= oracle.budget
     if fits or method == "exact" or index.name == "leave_one_out":
         return exact(oracle, index)
     stream = Stream(seed, method)

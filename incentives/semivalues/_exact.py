@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from deltaproof.protocol.rules import EXACT_PLAYERS
 from incentives.semivalues._index import Index
 from incentives.semivalues._oracle import Oracle
 from incentives.semivalues._result import Bools, BudgetError, Estimate, Floats
-
-MAX_PLAYERS = 24
-"""Above this, 2^N coalitions do not fit in memory in any sensible way."""
 
 
 def exact(oracle: Oracle, index: Index) -> Estimate:
@@ -18,7 +16,7 @@ def exact(oracle: Oracle, index: Index) -> Estimate:
     if index.name == "leave_one_out":
         values = oracle.ask(~np.vstack([np.zeros((1, players), dtype=np.bool_), np.eye(players, dtype=np.bool_)]))
         return _result(values[0] - values[1:], oracle)
-    if players > MAX_PLAYERS or oracle.budget < 2**players:
+    if players > EXACT_PLAYERS or oracle.budget < 2**players:
         raise BudgetError(
             f"exact values of {players} players take {2**players} evaluations, the budget is {oracle.budget}"
         )

@@ -13,16 +13,13 @@ from functools import lru_cache
 
 import numpy as np
 
+from deltaproof.protocol.rules import AUTO_ALL_COALITIONS, AUTO_NODE_RIDGE, AUTO_NODES
 from incentives.semivalues._design import Design, mass, pair_design
 from incentives.semivalues._exact import all_coalitions
 from incentives.semivalues._index import Index, index_by_name
 from incentives.semivalues._linalg import inverse_root, product
 from incentives.semivalues._result import Bools, Floats, Ints
 from incentives.semivalues._stream import Stream
-
-_ALL_COALITIONS = 11
-_NODES = 6144
-_RIDGE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -56,11 +53,11 @@ def rule(index: Index) -> Rule:
 @lru_cache(maxsize=16)
 def _rule(name: str, players: int) -> Rule:
     index = index_by_name(name, players)
-    if players <= _ALL_COALITIONS:
+    if players <= AUTO_ALL_COALITIONS:
         nodes = all_coalitions(players)[1:]
         nothing = np.zeros((0, 0))
         return Rule(nodes, coefficients(nodes, index), True, nothing, nothing, nothing)
-    design = pair_design(index, _NODES, Stream(b"nodes", name))
+    design = pair_design(index, AUTO_NODES, Stream(b"nodes", name))
     expansion = expanded(design, index)
     inner = slice(2, None)
     features = _features(design.coalitions[inner])
@@ -68,7 +65,7 @@ def _rule(name: str, players: int) -> Rule:
     # Any coefficients of h will do, so a ridge settles the features that add up to each other (sum of z_i / s = 1).
     width = np.sqrt((features**2 * importance).sum(axis=0))[:, None]
     weighted = (features * importance).T / width
-    root = inverse_root(product(weighted, features / width.T) + _RIDGE * np.eye(len(width)))
+    root = inverse_root(product(weighted, features / width.T) + AUTO_NODE_RIDGE * np.eye(len(width)))
     hat = product(root.T, product(root, weighted)) / width  # [features, nodes]: h = features @ (hat @ f)
     closed = _closed(index) - product(expansion[inner].T, features).T  # [features, players]
     weights = expansion[1:].copy()

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from deltaproof.protocol.rules import AUTO_COLUMNS
 from incentives.semivalues._index import Index, index_by_name
 from incentives.semivalues._integrate import rule
 from incentives.semivalues._kernels import likeness, points, similarity_by_size
@@ -18,7 +19,6 @@ from incentives.semivalues._linalg import product
 from incentives.semivalues._result import Floats
 from incentives.semivalues._surrogate import Surrogate
 
-_CHUNK = 1024
 _CELLS = 2**21
 """Cells of the table of counts worked on at a time: 16 MiB."""
 
@@ -31,12 +31,12 @@ def kernel_index(surrogate: Surrogate, index: Index, weights: Floats) -> tuple[F
     nodes, alike = rule(index), np.ones(index.players)
     equal = points(surrogate.centres.signs > 0, alike)
     predictions = []
-    for start in range(0, len(nodes.nodes), _CHUNK):
-        rows = nodes.nodes[start : start + _CHUNK]
+    for start in range(0, len(nodes.nodes), AUTO_COLUMNS):
+        rows = nodes.nodes[start : start + AUTO_COLUMNS]
         change = likeness(points(rows, weights), surrogate.centres).averaged(surrogate.kernel)
         change -= likeness(points(rows, alike), equal).averaged(surrogate.kernel)
         change /= surrogate.scale
-        columns += product(nodes.weights[start : start + _CHUNK].T, change)
+        columns += product(nodes.weights[start : start + AUTO_COLUMNS].T, change)
         predictions.append(product(change, surrogate.coefficients[:, None])[:, 0])
     return columns, nodes.error(np.concatenate(predictions))
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deltaproof.protocol.rules import AUTO_GRID, AUTO_NEAR, AUTO_SET_SHARE
 from incentives.semivalues._result import Bools, Floats, Ints
 
-_GRID = 2.0**25
-"""p is rounded to this grid: its inner products are then exact in any order, and no game notices 3e-8."""
 KERNELS = ("mean", "near", "quadratic", "set")
 
 
@@ -41,7 +40,7 @@ def points(coalitions: Bools, weights: Floats) -> Points:
     """Both views of bool [n, players]; weights: float64 [players], positive."""
     share = np.where(coalitions, weights / weights.max(), 0.0)
     total = np.ascontiguousarray(share.T).sum(axis=0)
-    mean = np.rint(share / np.where(total > 0, total, 1.0)[:, None] * _GRID) / _GRID
+    mean = np.rint(share / np.where(total > 0, total, 1.0)[:, None] * AUTO_GRID) / AUTO_GRID
     square = np.ascontiguousarray((mean * mean).T).sum(axis=0)
     return Points(np.where(coalitions, 1.0, -1.0), mean, square, coalitions.sum(axis=1).astype(np.float64))
 
@@ -75,13 +74,13 @@ class Likeness:
         if name == "quadratic":
             common = (agree - 1.0) / 4.0 + self.together
             return self.averaged(name) + common * (1.0 + common) + self.crowd
-        return self.averaged(name) + 0.1 * (agree * (1.0 + agree) + self.crowd)
+        return self.averaged(name) + AUTO_SET_SHARE * (agree * (1.0 + agree) + self.crowd)
 
     def averaged(self, name: str) -> Floats:
         """The part of a kernel, not "set", that depends on aggregation weights."""
         if name == "quadratic":
             return self.overlap * (1.0 + self.overlap)
-        return 1.0 / (1.0 + self.distance * (8.0 if name == "near" else 1.0))
+        return 1.0 / (1.0 + self.distance * (AUTO_NEAR if name == "near" else 1.0))
 
 
 def likeness(left: Points, right: Points) -> Likeness:
@@ -101,7 +100,7 @@ def gram(kernel: str, left: Points, right: Points) -> Floats:
 
 def similarity_by_size(kernel: str, players: int, common: Floats, left: Floats, right: Floats) -> Floats:
     """The kernel of two coalitions under equal weights, which depends on their sizes and common members alone."""
-    one_left, one_right = (np.rint(_GRID / np.maximum(size, 1.0)) / _GRID for size in (left, right))
+    one_left, one_right = (np.rint(AUTO_GRID / np.maximum(size, 1.0)) / AUTO_GRID for size in (left, right))
     agree = (players + 4.0 * common - 2.0 * (left + right)) / players
     squares = (left * one_left * one_left, right * one_right * one_right)
     return _likeness(agree, common * one_left * one_right, squares, (left, right), players).kernel(kernel)

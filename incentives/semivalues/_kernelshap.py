@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from deltaproof.protocol.rules import KERNELSHAP_RIDGE
 from incentives.semivalues._linalg import inverse_root, product
 from incentives.semivalues._oracle import Oracle
 from incentives.semivalues._result import Bools, BudgetError, Estimate, Floats
@@ -49,7 +50,7 @@ def _fit(features: Floats, values: Floats, total: float, oracle: Oracle) -> Esti
     last = features[:, -1]
     design = features[:, :-1] - last[:, None]
     target = values - last * total
-    root = inverse_root(product(design.T, design) + 1e-9 * len(values) * np.eye(players - 1))
+    root = inverse_root(product(design.T, design) + KERNELSHAP_RIDGE * len(values) * np.eye(players - 1))
     head = product(root.T, product(root, product(design.T, target[:, None])))[:, 0]
     residual = target - (design * head[None, :]).sum(axis=1)
     # Sandwich over pairs: rows of a pair are not independent.

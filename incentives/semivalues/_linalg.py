@@ -10,14 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from deltaproof.protocol.rules import FACTOR_BLOCK, PRODUCT_SLICE_BITS, PRODUCT_TERMS, PRODUCT_TINY
 from incentives.semivalues._result import Floats
-
-_BLOCK = 32
-_SLICE_BITS = 23
-"""2 * 23 + log2(terms) <= 53: products of two slices add up exactly over 128 terms, which is what `_CHUNK` keeps to."""
-_CHUNK = 128
-_TINY = 2.0**-900
-"""Rows of smaller numbers are worked on in units of their own no longer."""
 
 
 def product(left: Floats, right: Floats, *, fine: bool = False) -> Floats:
@@ -26,9 +20,9 @@ def product(left: Floats, right: Floats, *, fine: bool = False) -> Floats:
     Error about 2^-45, if `fine` 2^-52, of the largest entry in the row times the largest in the column, per term.
     """
     total = np.zeros((left.shape[0], right.shape[1]))
-    for start in range(0, left.shape[1], _CHUNK):
-        high_l, low_l, rest_l = _slices(left[:, start : start + _CHUNK], 1)
-        high_r, low_r, rest_r = _slices(right[start : start + _CHUNK], 0)
+    for start in range(0, left.shape[1], PRODUCT_TERMS):
+        high_l, low_l, rest_l = _slices(left[:, start : start + PRODUCT_TERMS], 1)
+        high_r, low_r, rest_r = _slices(right[start : start + PRODUCT_TERMS], 0)
         # INVARIANT: each of these products is exact, so only the additions round, and their order is fixed.
         minor = high_l @ low_r + low_l @ high_r
         if fine:
@@ -44,7 +38,7 @@ def inverse_root(matrix: Floats) -> Floats:
     Raises np.linalg.LinAlgError if it is not positive definite.
     """
     size = len(matrix)
-    if size <= _BLOCK:
+    if size <= FACTOR_BLOCK:
         return _inverse_root_of_block(matrix)
     half = 1 << (size - 1).bit_length() - 1
     head = inverse_root(matrix[:half, :half])
@@ -84,5 +78,5 @@ def _cut(matrix: Floats, axis: int) -> Floats:
     """To multiples of a power of two, at most 2^23 of it in each row (axis 1) or column (axis 0)."""
     peak = np.abs(matrix).max(axis=axis, keepdims=True, initial=0.0)
     # Adding and taking away 1.5 * 2^52 units rounds to whole units, ties to even.
-    shift = np.ldexp(1.5 * 2.0 ** (52 - _SLICE_BITS), np.frexp(np.maximum(peak, _TINY))[1])
+    shift = np.ldexp(1.5 * 2.0 ** (52 - PRODUCT_SLICE_BITS), np.frexp(np.maximum(peak, PRODUCT_TINY))[1])
     return np.asarray((matrix + shift) - shift)

@@ -16,15 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deltaproof.protocol.rules import TRUNCATION, WALKS_PER_EVALUATION
 from incentives.semivalues._index import Index
 from incentives.semivalues._oracle import Oracle
 from incentives.semivalues._result import Bools, BudgetError, Estimate, Floats, Ints
 from incentives.semivalues._stream import Stream
-
-TRUNCATION = 0.01
-"""Tolerance of the truncated walks as a share of |v(all) - v(none)|."""
-_WALKS_PER_EVALUATION = 8
-"""Bound on walks, because a small game answers from memory without spending its budget."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ def _full_walks(oracle: Oracle, index: Index, stream: Stream, *, antithetic: boo
     players = oracle.players
     walks_per_unit = 2 if antithetic else 1
     units: list[Floats] = []
-    for _ in range(_WALKS_PER_EVALUATION):
+    for _ in range(WALKS_PER_EVALUATION):
         # As many walks as the rest of the budget could pay if none came from memory.
         count = max(1, oracle.left // (walks_per_unit * max(1, players - 1)))
         orders = stream.permutations(count, players)
@@ -81,7 +77,7 @@ def _truncated_walks(method: str, oracle: Oracle, index: Index, stream: Stream, 
     tolerance = TRUNCATION * abs(everyone - none)
     contributions: list[Floats] = []
     shortest = players
-    for walk in range(_WALKS_PER_EVALUATION * oracle.budget):
+    for walk in range(WALKS_PER_EVALUATION * oracle.budget):
         order = stream.permutations(1, players)[0]
         if guided:
             leader = walk % players

@@ -12,13 +12,11 @@ from math import comb
 
 import numpy as np
 
+from deltaproof.protocol.rules import AUTO_REACH, AUTO_ROUGHNESS_BITS, AUTO_START_SPAN
 from incentives.semivalues._design import Design, distinct, importance_by_size, systematic
 from incentives.semivalues._index import Index
 from incentives.semivalues._result import Floats, Ints
 from incentives.semivalues._stream import Stream
-
-_REACH = 0.1
-"""Residuals at a distance of this share of N sizes (at least one size) count a quarter."""
 
 
 def refined(
@@ -36,7 +34,7 @@ def refined(
     rough = _rounded(_roughness(sizes[rows], np.maximum(np.abs(left_out), least), players))
     weight = importance_by_size(index) * np.sqrt(rough)
     wanted = _topped_up(weight, drawn, population, budget - len(sizes))
-    start = 0.999 * float(stream.uniforms(1)[0])
+    start = AUTO_START_SPAN * float(stream.uniforms(1)[0])
     counts = systematic(wanted - drawn, population - drawn, wanted >= population, start)
     parts = [first.coalitions]
     for size in np.flatnonzero(counts):
@@ -51,7 +49,7 @@ def _roughness(sizes: Ints, left_out: Floats, players: int) -> Floats:
     """Mean square of residuals near each size, float64 [players + 1]."""
     squares = np.bincount(sizes, weights=left_out**2, minlength=players + 1)
     counts = np.bincount(sizes, minlength=players + 1)
-    apart = np.subtract.outer(np.arange(players + 1), np.arange(players + 1)) / max(1.0, _REACH * players)
+    apart = np.subtract.outer(np.arange(players + 1), np.arange(players + 1)) / max(1.0, AUTO_REACH * players)
     near = 1.0 / (1.0 + apart**2) ** 2
     return np.asarray((near * squares).sum(axis=1) / (near * counts).sum(axis=1))
 
@@ -59,7 +57,7 @@ def _roughness(sizes: Ints, left_out: Floats, players: int) -> Floats:
 def _rounded(values: Floats) -> Floats:
     """Shares of the largest, in eight bits: a machine's last bits and the game's unit stay out of probabilities."""
     mantissa, exponent = np.frexp(values / values.max())
-    return np.asarray(np.ldexp(np.rint(mantissa * 256.0), exponent - 8))
+    return np.asarray(np.ldexp(np.rint(np.ldexp(mantissa, AUTO_ROUGHNESS_BITS)), exponent - AUTO_ROUGHNESS_BITS))
 
 
 def _topped_up(weight: Floats, drawn: Floats, population: Floats, more: int) -> Floats:

@@ -13,6 +13,7 @@ from math import comb
 
 import numpy as np
 
+from deltaproof.protocol.rules import SVARM_ROUNDS
 from incentives.semivalues._index import Index
 from incentives.semivalues._oracle import Oracle
 from incentives.semivalues._result import Bools, BudgetError, Estimate, Floats
@@ -74,7 +75,7 @@ def svarm(oracle: Oracle, index: Index, stream: Stream) -> Estimate:
 def _sample_inner(oracle: Oracle, index: Index, stream: Stream, inner: np.ndarray) -> None:
     """Spend the budget on distinct coalitions whose size is drawn in proportion to its weight in the index."""
     weight = index.size_share[inner - 1] + index.size_share[inner]
-    for _ in range(64):  # bounded: what is drawn again is not new
+    for _ in range(SVARM_ROUNDS):  # bounded: what is drawn again is not new
         if oracle.left == 0:
             return
         drawn = stream.coalitions(inner[stream.choices(weight, oracle.left)], oracle.players)

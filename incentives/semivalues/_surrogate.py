@@ -14,13 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deltaproof.protocol.rules import AUTO_NOTHING, AUTO_RIDGE_GROWTH, AUTO_RIDGES, AUTO_SINGULAR
 from incentives.semivalues._kernels import Points, gram, likeness
 from incentives.semivalues._linalg import inverse_root, product
 from incentives.semivalues._result import Floats, Ints
-
-RIDGES = tuple(10.0**-power for power in (7, 6, 5, 4.5, 4, 3.5, 3, 2.5, 2, 1.5, 1, 0.5, 0, -1))
-_NOTHING = 1e-13
-"""Share of the values' square that a squared residual must reach to count as one."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ def choices(sample: Sample, kernels: Sequence[str]) -> list[Choice]:
 
 def _best_ridge(kernel: str, matrix: Floats, sample: Sample) -> Choice:
     spectrum, basis = np.linalg.eigh(matrix / _scale(matrix))
-    inverses = 1.0 / (np.maximum(spectrum, 0.0)[:, None] + np.array(RIDGES))  # [n, ridges]
+    inverses = 1.0 / (np.maximum(spectrum, 0.0)[:, None] + np.array(AUTO_RIDGES))  # [n, ridges]
     ones, target = basis.sum(axis=0), sample.values @ basis
     rows = basis @ (inverses * ones[:, None])
     mass = (inverses * (ones**2)[:, None]).sum(axis=0)
@@ -120,10 +117,10 @@ def _best_ridge(kernel: str, matrix: Floats, sample: Sample) -> Choice:
     across = (basis[first] * basis[second]) @ inverses - rows[first] * rows[second] / mass
     left_out = _left_out(solved, diagonal, across)
     # Below the floor there is rounding alone, which must decide nothing: the first of equals wins.
-    floor = _NOTHING * float(sample.importance @ (sample.values - sample.values[0]) ** 2)
+    floor = AUTO_NOTHING * float(sample.importance @ (sample.values - sample.values[0]) ** 2)
     errors = np.maximum(sample.importance @ left_out**2, floor)
     best = int(errors.argmin())
-    return Choice(float(errors[best]), kernel, RIDGES[best], left_out[:, best])
+    return Choice(float(errors[best]), kernel, AUTO_RIDGES[best], left_out[:, best])
 
 
 def fit(sample: Sample, kernel: str, ridge: float) -> Surrogate:
@@ -151,7 +148,7 @@ def _root(matrix: Floats, ridge: float) -> tuple[Floats, float]:
         try:
             return inverse_root(matrix + ridge * np.eye(len(matrix))), ridge
         except np.linalg.LinAlgError:
-            ridge *= 10.0
+            ridge *= AUTO_RIDGE_GROWTH
             if ridge > 1.0:
                 raise
 
@@ -162,7 +159,7 @@ def _left_out(solved: Floats, diagonal: Floats, across: Floats) -> Floats:
     one, two = _halves(len(across))
     first, second = diagonal[one], diagonal[two]
     # A pair that the rest cannot tell from one point has a singular block: keep the determinant off zero.
-    determinant = np.maximum(first * second - across**2, 1e-12 * first * second)
+    determinant = np.maximum(first * second - across**2, AUTO_SINGULAR * first * second)
     result[one] = (second * solved[one] - across * solved[two]) / determinant
     result[two] = (first * solved[two] - across * solved[one]) / determinant
     return result

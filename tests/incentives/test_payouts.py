@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incentives.payouts import BPS, PayoutEntry, PayoutError, Payouts, PayoutTerms, compute_payouts
+from deltaproof.protocol.rules import BPS
+from incentives.payouts import PayoutEntry, PayoutError, Payouts, PayoutTerms, compute_payouts
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "payouts.json"
 CASES: list[dict[str, Any]] = json.loads(VECTORS.read_text(encoding="utf-8"))["cases"]

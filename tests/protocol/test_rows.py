@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.rows import (
-    MAX_ROW_BYTES,
     OpenedRow,
     Shard,
     canonical_row,
@@ -20,6 +19,7 @@ from deltaproof.protocol.evidence.rows import (
     row_salt,
     write_shard,
 )
+from deltaproof.protocol.rules import MAX_ROW_BYTES
 from deltaproof.protocol.types import Digest32
 from deltaproof.protocol.wire import merkle
 

@@ -263,7 +263,8 @@ def test_smallest_change_of_one_gradient_value_is_refused(
 
 def test_near_tie_is_accepted_and_counted(exact_round: Rehearsal, judge: Judge, opening: StepOpening) -> None:
     """A committed value on the other side of the midpoint, where the recomputed one is within float64 noise of it."""
-    from deltaproof.replaying.comparison import TIE_NOISE, compare_exact
+    from deltaproof.protocol.rules import TIE_NOISE
+    from deltaproof.replaying.comparison import compare_exact
 
     bench = judge.reference
     bench.load(opening.state["theta"])

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.rows import canonical_row
 from deltaproof.protocol.evidence.state import Vector
+from deltaproof.protocol.rules import LOSS_CAP
 from deltaproof.tuning.base_models.batches import make_batch
 from deltaproof.tuning.base_models.presets import Architecture, complete_spec, minimal_model
 from deltaproof.tuning.combining.aggregation import aggregate
-from deltaproof.tuning.combining.evaluation import LOSS_CAP, Evaluator
+from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.methods.low_rank import low_rank_pairs, mergeable_pairs, tensors_of, vector_of
 from deltaproof.tuning.training.workbench import Workbench
 

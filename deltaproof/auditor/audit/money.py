@@ -10,11 +10,11 @@ from deltaproof.auditor.facts.tasks import AttestationFacts
 from deltaproof.auditor.index.events import Event
 from deltaproof.chain.abi.enums import Fault, Outcome
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
+from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.types import Address
 
 __all__ = ["agreeing", "check_money", "check_slashes", "verifier_fee"]
 
-BPS = 10_000
 SLASHABLE = (Verdict.REJECTED, Verdict.WITHHELD)
 
 

@@ -19,6 +19,7 @@ from deltaproof.protocol.outcome.settlement import (
     leaves_tree,
     verdicts_digest,
 )
+from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.types import Address
 from incentives.payouts import PayoutEntry, PayoutTerms, compute_payouts
 from incentives.settling import NothingToSettle, RevealedAttestation, compose_settlement
@@ -31,8 +32,6 @@ __all__ = [
     "key_possessions",
     "quorum_signature",
 ]
-
-BPS = 10_000
 
 
 def check_composition(case: RoundCase) -> Iterator[Check]:

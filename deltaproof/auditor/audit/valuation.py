@@ -15,18 +15,16 @@ from deltaproof.errors import ArtifactError, DeltaproofError
 from deltaproof.protocol.evidence.state import component_root
 from deltaproof.protocol.outcome.attestation import Attestation, EmulatorScore, GameRecord
 from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.rules import COPY_DISCOUNT_BPS, NANOS
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.tuning.training.workbench import Workbench
 from incentives.scoring import RoundScores, emulator_scores, score_round
 from incentives.semivalues import GameError, ScoringError
-from incentives.similarity import COPY_DISCOUNT_BPS
 from incentives.unions import Contribution, aggregate_contributions, named_root, row_weights, share_of
 from incentives.valuation import scores_from_table
 
 __all__ = ["check_emulator_scores", "check_next_adapter", "check_scores", "check_values"]
-
-NANOS = 1_000_000_000
 
 
 def check_scores(case: RoundCase) -> Iterator[Check]:

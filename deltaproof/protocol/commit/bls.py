@@ -28,6 +28,7 @@ from py_ecc.optimized_bn128.optimized_pairing import final_exponentiate, pairing
 
 from deltaproof.errors import CryptoError
 from deltaproof.protocol.commit.commitments import typehash
+from deltaproof.protocol.rules import HASH_TO_CURVE_TRIES
 from deltaproof.protocol.types import Address, Digest32
 
 __all__ = [
@@ -57,7 +58,6 @@ POP_TYPE = "ProofOfPossession(uint256 chainId,address registry,address owner)"
 
 FIELD_MODULUS: int = bn.field_modulus
 CURVE_ORDER: int = bn.curve_order
-MAX_HASH_TRIES = 256
 G1 = bn.G1
 G2 = bn.G2
 
@@ -178,7 +178,7 @@ def hash_to_g1(domain: Digest32, message: Digest32) -> G1Wire:
 
     y is the even root. Raises CryptoError if no i up to 255 serves (probability 2^-256).
     """
-    for i in range(MAX_HASH_TRIES):
+    for i in range(HASH_TO_CURVE_TRIES):
         x = int.from_bytes(keccak(domain + message + bytes([i])), "big") % FIELD_MODULUS
         y_squared = (x**3 + 3) % FIELD_MODULUS
         y = pow(y_squared, (FIELD_MODULUS + 1) // 4, FIELD_MODULUS)  # p mod 4 = 3

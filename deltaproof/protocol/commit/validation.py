@@ -8,12 +8,12 @@ from pydantic import Field
 
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.commit.commitments import validation_commitment
+from deltaproof.protocol.rules import MAX_VALIDATION_BYTES
 from deltaproof.protocol.types import Digest32
 from deltaproof.protocol.wire.documents import Document
 
-__all__ = ["MAX_VALIDATION_BYTES", "ValidationSet", "open_validation", "seal_validation"]
+__all__ = ["ValidationSet", "open_validation", "seal_validation"]
 
-MAX_VALIDATION_BYTES = 256 * 1024 * 1024
 SALT_BYTES = 32
 
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import sha256
 
-__all__ = ["MAX_ROWS", "BatchOrder", "order_key"]
+from deltaproof.protocol.rules import MAX_ROWS
 
-MAX_ROWS = 2**28
+__all__ = ["BatchOrder", "order_key"]
+
 _DOMAIN = b"deltaproof/order/v1\x00"
 _WORDS = 2**64
 

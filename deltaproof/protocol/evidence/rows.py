@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from deltaproof.errors import EncodingError, UsageError
-from deltaproof.protocol.draws.order import MAX_ROWS
+from deltaproof.protocol.rules import MAX_ROW_BYTES, MAX_ROWS
 from deltaproof.protocol.types import Digest32
 from deltaproof.protocol.wire import merkle
 from deltaproof.protocol.wire.encoding import canonical_json, parse_json
 
 __all__ = [
-    "MAX_ROW_BYTES",
     "PUBLIC_SALTS",
     "OpenedRow",
     "Shard",
@@ -31,7 +30,6 @@ __all__ = [
     "write_shard",
 ]
 
-MAX_ROW_BYTES = 64 * 1024
 PUBLIC_SALTS = Digest32(bytes(32))
 """The secret of a shard that a task names (`data.roots`), so that whoever has its rows finds its root."""
 _SALT_DOMAIN = b"deltaproof/row-salt/v1\x00"

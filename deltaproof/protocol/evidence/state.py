@@ -17,14 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltaproof.errors import EncodingError
+from deltaproof.protocol.rules import CHUNK_BYTES, CHUNK_VALUES, MAX_VALUES
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32
 from deltaproof.protocol.wire import merkle
 
 __all__ = [
-    "CHUNK_BYTES",
-    "CHUNK_VALUES",
     "COMPONENTS",
-    "MAX_VALUES",
     "Layout",
     "StateRoots",
     "ValueOpening",
@@ -38,12 +36,8 @@ __all__ = [
 
 Vector = NDArray[np.float32]
 
-CHUNK_VALUES = 256
-CHUNK_BYTES = 4 * CHUNK_VALUES
 COMPONENTS = ("theta", "m", "v", "e")
 """Slots of a state, in the order of the state tree."""
-MAX_VALUES = 2**30
-"""Largest number of trainable values that the protocol admits (4 GiB a component)."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from deltaproof.errors import EncodingError
-from deltaproof.protocol.evidence.rows import MAX_ROW_BYTES, OpenedRow
+from deltaproof.protocol.evidence.rows import OpenedRow
 from deltaproof.protocol.evidence.state import Vector, check_vector
+from deltaproof.protocol.rules import MAX_ROW_BYTES
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, digest32, hex_of
 from deltaproof.protocol.wire import merkle
 from deltaproof.protocol.wire.encoding import canonical_json, parse_json

@@ -10,14 +10,12 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from deltaproof.protocol.outcome.settlement import MAX_LEAVES, SettlementLeaf, Verdict
+from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
+from deltaproof.protocol.rules import BPS, MAX_ATTESTATION_BYTES, MAX_CHECKS, MAX_COALITIONS, MAX_LEAVES
 from deltaproof.protocol.types import Address, AddressField, DigestField, TokenAmount, address_bytes
 from deltaproof.protocol.wire.documents import Document, Record
 
 __all__ = ["Attestation", "CheckRecord", "CoalitionValue", "EmulatorScore", "GameRecord", "TrainerFinding"]
-
-MAX_CHECKS = 4096
-MAX_COALITIONS = 1 << 17
 
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 UInt64 = Annotated[int, Field(ge=0, le=2**64 - 1)]
@@ -42,7 +40,7 @@ class TrainerFinding(Record):
     verdict: Verdict
     score_nanos: Int64 = 0
     stderr_nanos: UInt64 = 0
-    discount_bps: Annotated[int, Field(ge=0, le=10_000)] = 0
+    discount_bps: Annotated[int, Field(ge=0, le=BPS)] = 0
     checks: Annotated[tuple[CheckRecord, ...], Field(max_length=MAX_CHECKS)] = ()
 
     def failure(self) -> CheckRecord | None:
@@ -92,7 +90,7 @@ class GameRecord(Record):
     """Of a federation: each emulator in the spec's order, on the same rows."""
 
 
-class Attestation(Document, kind="attestation", max_bytes=16 * 1024 * 1024):
+class Attestation(Document, kind="attestation", max_bytes=MAX_ATTESTATION_BYTES):
     """One verifier's document for one round."""
 
     task: UInt64

@@ -11,12 +11,12 @@ from eth_utils.crypto import keccak
 from pydantic import Field, model_validator
 
 from deltaproof.protocol.commit.commitments import SETTLEMENT_TYPE, RoundContext
+from deltaproof.protocol.rules import BPS, MAX_LEAVES, MAX_PROPOSAL_BYTES
 from deltaproof.protocol.types import AddressField, AmountField, Digest32, DigestField, TokenAmount, address_bytes
 from deltaproof.protocol.wire.documents import Document, Record
 from deltaproof.protocol.wire.leaftree import LeafTree, double_hash
 
 __all__ = [
-    "MAX_LEAVES",
     "Settlement",
     "SettlementLeaf",
     "SettlementProposal",
@@ -27,11 +27,9 @@ __all__ = [
     "verdicts_digest",
 ]
 
-MAX_LEAVES = 4096
-
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Uint64 = Annotated[int, Field(ge=0, le=2**64 - 1)]
-BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
+BasisPoints = Annotated[int, Field(ge=0, le=BPS)]
 
 
 class Verdict(IntEnum):
@@ -97,7 +95,7 @@ class Settlement(Record):
         return context.sealed(SETTLEMENT_TYPE, types, self.fields())
 
 
-class SettlementProposal(Document, kind="proposal", max_bytes=MAX_LEAVES * 512):
+class SettlementProposal(Document, kind="proposal", max_bytes=MAX_PROPOSAL_BYTES):
     """A settlement with the leaves it stands for, as a verifier publishes it for others to sign."""
 
     settlement: Settlement

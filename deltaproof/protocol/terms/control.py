@@ -16,11 +16,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from deltaproof.protocol.rules import MAX_DEVICES
 from deltaproof.protocol.types import AddressField, DigestField
 from deltaproof.protocol.wire.documents import Record
 
 __all__ = [
-    "MAX_DEVICES",
     "Action",
     "Choice",
     "ControlSection",
@@ -30,7 +30,6 @@ __all__ = [
     "Observation",
 ]
 
-MAX_DEVICES = 64
 DeviceClass = Literal["phone", "laptop", "workstation"]
 Action = tuple[int, ...]
 """A level for each branch: one branch per device (0: sits out, k: works on the k-th emulator), then local steps, rank,

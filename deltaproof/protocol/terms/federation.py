@@ -11,12 +11,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from deltaproof.protocol.rules import MAX_EMULATOR_BYTES
 from deltaproof.protocol.terms.control import Choice, ControlSection
 from deltaproof.protocol.types import Address, AddressField, DigestField
 from deltaproof.protocol.wire.documents import Record
 
 __all__ = [
-    "MAX_EMULATOR_BYTES",
     "Assignment",
     "EmulatorSection",
     "FederationSection",
@@ -26,7 +26,6 @@ __all__ = [
     "ServerSection",
 ]
 
-MAX_EMULATOR_BYTES = 2**33
 ModelSource = Annotated[
     str,
     StringConstraints(pattern=r"^(package:[\w.\-]+(/[\w.\-]+)*|path:.+|hub:[\w.\-/]+@[\w.\-]+|emulator:[0-9a-f]{64})$"),

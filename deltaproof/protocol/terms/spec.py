@@ -21,6 +21,15 @@ from pydantic import (
 )
 
 from deltaproof.errors import EncodingError, SpecError
+from deltaproof.protocol.rules import (
+    BPS,
+    MAX_BUDGET,
+    MAX_PHASE_SECONDS,
+    MAX_PROVER_BPS,
+    MAX_ROUNDS,
+    MAX_SPEC_BYTES,
+    MAX_STAKE,
+)
 from deltaproof.protocol.terms._spec_errors import explain
 from deltaproof.protocol.terms.control import ControlSection
 from deltaproof.protocol.terms.federation import FederationSection, ModelSource
@@ -29,7 +38,6 @@ from deltaproof.protocol.wire.documents import Document, Record
 from deltaproof.protocol.wire.encoding import canonical_json
 
 __all__ = [
-    "MAX_SPEC_BYTES",
     "AggregationSection",
     "CodecSection",
     "DataSection",
@@ -49,10 +57,6 @@ __all__ = [
     "parse_spec",
     "read_toml",
 ]
-
-MAX_SPEC_BYTES = 256 * 1024
-MAX_BUDGET = 2**88 - 1
-MAX_STAKE = 2**96 - 1
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Scalar = bool | int | float | str
@@ -74,8 +78,8 @@ def _option_json(value: OptionValue) -> object:
 Options = dict[str, Annotated[OptionValue, PlainValidator(_option_value), PlainSerializer(_option_json)]]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
-BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
-Seconds = Annotated[int, Field(ge=1, le=90 * 86_400)]
+BasisPoints = Annotated[int, Field(ge=0, le=BPS)]
+Seconds = Annotated[int, Field(ge=1, le=MAX_PHASE_SECONDS)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 
@@ -221,14 +225,14 @@ class RewardsSection(Record):
     """Money, in smallest units of the reward token (integers or decimal strings)."""
 
     budget_per_round: AmountField
-    rounds: Annotated[int, Field(ge=1, le=1_024)]
+    rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)]
     verifier_fee_bps: BasisPoints
     """Paid to verifiers on top of each round's budget."""
     target_nanos: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     """Improvement, nano-nats, at which the whole budget is released; 0 releases it always."""
     floor_bps: BasisPoints = 0
     """Of the released budget, to every accepted trainer before scores count."""
-    cap_bps: Annotated[int, Field(ge=1, le=10_000)] = 10_000
+    cap_bps: Annotated[int, Field(ge=1, le=BPS)] = BPS
     """Of the released budget, the most that one trainer gets."""
 
 
@@ -237,12 +241,12 @@ class VerificationSection(Record):
 
     samples: Count
     """Drawn steps per verifier and trainer, besides the first and the last."""
-    quorum_bps: Annotated[int, Field(gt=5_000, le=10_000)] = 6_667
+    quorum_bps: Annotated[int, Field(gt=BPS // 2, le=BPS)] = 6_667
     """Share of the enrolled verifier stake that must sign a settlement."""
     commit_bond: AmountField
     slash_bps: BasisPoints
     """Of the locked stake, lost for a rejected or withheld round or a proven fault."""
-    prover_bps: Annotated[int, Field(ge=0, le=5_000)] = 2_000
+    prover_bps: Annotated[int, Field(ge=0, le=MAX_PROVER_BPS)] = 2_000
     """Of a slash, to whoever proved the fault; the rest is burned."""
     min_trainer_stake: AmountField
     min_verifier_stake: AmountField
@@ -318,7 +322,7 @@ class TaskSpec(Document, kind="task", max_bytes=MAX_SPEC_BYTES):
     def discount_bps(self, trainer: Address) -> int:
         """What the spec itself takes off an original delta's pay: all, of a server that works without."""
         server = self.federation.server if self.federation else None
-        return 10_000 if server is not None and server.trainer == trainer and not server.paid else 0
+        return BPS if server is not None and server.trainer == trainer and not server.paid else 0
 
     def _check_federation(self, federation: FederationSection) -> None:
         if federation.server is not None and not federation.server.paid and self.rewards.floor_bps:

@@ -13,6 +13,7 @@ import math
 import re
 
 from deltaproof.errors import EncodingError
+from deltaproof.protocol.rules import MAX_JSON_DEPTH
 from deltaproof.protocol.types import Digest32
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
 ]
 
 
-MAX_DEPTH = 64
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)  # also an unterminated one: linear on any input
 BRACKET = re.compile(rb"[\[\]{}]")
 
@@ -95,13 +95,13 @@ def _check_depth(data: bytes) -> None:
     depth = 0
     for bracket in BRACKET.findall(STRING.sub(b"", data)):
         depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            raise EncodingError(f"JSON nested deeper than {MAX_DEPTH} levels")
+        if depth > MAX_JSON_DEPTH:
+            raise EncodingError(f"JSON nested deeper than {MAX_JSON_DEPTH} levels")
 
 
 def _check_encodable(value: object, depth: int, where: str) -> None:
-    if depth > MAX_DEPTH:
-        raise EncodingError(f"JSON nested deeper than {MAX_DEPTH} levels")
+    if depth > MAX_JSON_DEPTH:
+        raise EncodingError(f"JSON nested deeper than {MAX_JSON_DEPTH} levels")
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from eth_abi.abi import encode as abi_encode
 from eth_utils.crypto import keccak
 
+from deltaproof.protocol.rules import MAX_LEAF_PROOF
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32
 
 __all__ = ["LeafTree", "double_hash", "verify_proof"]
-
-MAX_PROOF = 64
 
 
 def double_hash(types: Sequence[str], values: Sequence[object]) -> Digest32:
@@ -53,7 +52,7 @@ class LeafTree:
 
 def verify_proof(root: Digest32, leaf: Digest32, proof: Sequence[Digest32]) -> bool:
     """Whether the leaf belongs to the tree of this root."""
-    if len(proof) > MAX_PROOF:
+    if len(proof) > MAX_LEAF_PROOF:
         return False
     node = leaf
     for sibling in proof:

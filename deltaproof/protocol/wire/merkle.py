@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
+from deltaproof.protocol.rules import MAX_TREE_LEAVES
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32
 
 __all__ = [
     "DIGEST_BYTES",
-    "MAX_LEAVES",
     "depth",
     "leaf",
     "levels",
@@ -29,8 +29,6 @@ __all__ = [
 ]
 
 DIGEST_BYTES = 32
-MAX_LEAVES = 2**32
-"""Indices fit in 32 bits everywhere in the protocol."""
 
 _LEAF, _NODE, _RECORD, _ROW = b"\x00", b"\x01", b"\x02", b"\x03"
 
@@ -59,7 +57,7 @@ def node(left: bytes, right: bytes) -> Digest32:
 
 def depth(count: int) -> int:
     """Depth of a tree over `count` leaves: ceil(log2(count)). Raises ValueError outside 1..2^32."""
-    if not 1 <= count <= MAX_LEAVES:
+    if not 1 <= count <= MAX_TREE_LEAVES:
         raise ValueError(f"a tree has 1 to 2^32 leaves, not {count}")
     return (count - 1).bit_length()
 
@@ -116,7 +114,7 @@ def levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
 
 def _empty_subtrees() -> tuple[bytes, ...]:
     subtrees: list[bytes] = [ZERO_DIGEST]
-    for _ in range(MAX_LEAVES.bit_length()):
+    for _ in range(MAX_TREE_LEAVES.bit_length()):
         subtrees.append(node(subtrees[-1], subtrees[-1]))
     return tuple(subtrees)
 

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deltaproof.errors import EncodingError
+from deltaproof.protocol.rules import MAX_TENSORS
 from deltaproof.protocol.wire.encoding import canonical_json, parse_json
 
 __all__ = ["Header", "TensorEntry", "read_header", "write_vectors"]
-
-MAX_TENSORS = 4096
 
 
 class TensorEntry(BaseModel):

@@ -17,6 +17,7 @@ import numpy as np
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.delta import DELTA_HEADER_BYTES, pack_delta, unpack_delta
 from deltaproof.protocol.evidence.state import Layout, Vector, check_vector, component_root
+from deltaproof.protocol.rules import MAX_BLOCK_VALUES
 from deltaproof.protocol.terms.spec import CodecSection, OptionValue
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32
 from deltaproof.protocol.wire.encoding import sha256
@@ -28,7 +29,6 @@ from deltaproof.tuning.numerics.products import LowRankPair
 
 __all__ = ["SELECTIONS", "VALUES", "DeltaCodec", "EncodedDelta", "Mask", "codec_names", "create_codec"]
 
-_MAX_BLOCK = 2**20
 _FEEDBACK = frozenset({"top_k", "threshold", "low_rank", "sign", "two_bit", "dorefa"})
 """Parts that lose so much that error feedback is on by default."""
 
@@ -174,7 +174,7 @@ class _Options:
 
 
 def _block(options: _Options, default: int) -> int:
-    return options.whole("block", default, 1, _MAX_BLOCK)
+    return options.whole("block", default, 1, MAX_BLOCK_VALUES)
 
 
 SELECTIONS: Mapping[str, Callable[[Layout, tuple[LowRankPair, ...], Any], Selection]] = {

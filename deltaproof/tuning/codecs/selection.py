@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.draws.stream import HashStream
 from deltaproof.protocol.evidence.state import Layout, Vector
+from deltaproof.protocol.rules import LOW_RANK_EXACT, LOW_RANK_OVERSAMPLING, LOW_RANK_STEPS
 from deltaproof.tuning.codecs._wire import Reader, index_bytes, pack_indices, read_indices
 from deltaproof.tuning.numerics.linalg import Array, matmul, orthonormalise, singular_values, tree_sum
 from deltaproof.tuning.numerics.products import LowRankPair
@@ -252,24 +253,20 @@ class LowRank(Selection):
         return int(self._rest.sum()) + sum(numbers)
 
 
-_EXACT = 24
-_POWER_STEPS = 4
-
-
 def _leading(matrix: Array, limit: int) -> tuple[Array, Array, Array]:
     """Up to `limit` largest singular triplets: left [O, k], sizes [k], right [I, k]."""
     if matrix.shape[0] < matrix.shape[1]:
         left, sizes, right = _leading(np.ascontiguousarray(matrix.T), limit)
         return right, sizes, left
     columns = matrix.shape[1]
-    if columns <= _EXACT:
+    if columns <= LOW_RANK_EXACT:
         u, s, v = singular_values(matrix[None])
         return u[0][:, :limit], s[0][:limit], v[0][:, :limit]
-    width = min(columns, limit + 4)
+    width = min(columns, limit + LOW_RANK_OVERSAMPLING)
     basis = normal(b"low rank codec", 0, columns * width, 0.0, 1.0).astype(np.float64).reshape(1, columns, width)
     stack, flipped = matrix[None], matrix.T[None]
     image = matmul(stack, basis)
-    for _ in range(_POWER_STEPS):
+    for _ in range(LOW_RANK_STEPS):
         image = orthonormalise(matmul(stack, matmul(flipped, orthonormalise(image)[0])))[0]
     right, sizes, inner = singular_values(matmul(flipped, image))
     return matmul(image, inner)[0][:, :limit], sizes[0][:limit], right[0][:, :limit]

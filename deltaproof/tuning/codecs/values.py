@@ -22,14 +22,12 @@ from numpy.typing import NDArray
 
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.state import Vector
+from deltaproof.protocol.rules import LARGEST_HALF, NOISE_DRAW
 from deltaproof.tuning.codecs._wire import Reader, pack_bits, read_bits
 from deltaproof.tuning.numerics.linalg import Array, tree_sum
 from deltaproof.tuning.numerics.randomness import uniform
 
 __all__ = ["BFloat16", "BlockIntegers", "Dorefa", "Float16", "Float32", "Sign", "TwoBit", "Values"]
-
-_LARGEST_HALF = np.float32(65504.0)
-_NOISE_DRAW = 7
 
 
 class Values(ABC):
@@ -71,7 +69,7 @@ class Float16(Values):
         return 2 * count
 
     def write(self, values: Vector, key: bytes) -> bytes:
-        return np.clip(values, -_LARGEST_HALF, _LARGEST_HALF).astype("<f2").tobytes()
+        return np.clip(values, -LARGEST_HALF, LARGEST_HALF).astype("<f2").tobytes()
 
     def read(self, reader: Reader, count: int) -> Vector:
         return _finite(np.frombuffer(reader.take(2 * count), "<f2").astype(np.float32))
@@ -189,7 +187,7 @@ class Dorefa(_Blocks):
         if top == 1:
             return _mean(np.abs(blocks), inside).astype(np.float32), (blocks >= 0).astype(np.int64)
         scale = np.abs(blocks).max(axis=1, keepdims=True).astype(np.float32)
-        noise = uniform(key, _NOISE_DRAW, blocks.size, -0.5, 0.5).astype(np.float64).reshape(blocks.shape)
+        noise = uniform(key, NOISE_DRAW, blocks.size, -0.5, 0.5).astype(np.float64).reshape(blocks.shape)
         unit = np.divide(blocks, 2.0 * scale, out=np.zeros_like(blocks), where=scale > 0) + 0.5
         return scale, np.clip(np.rint(unit * top + noise), 0, top).astype(np.int64)
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from deltaproof.protocol.evidence.state import Vector
+from deltaproof.protocol.rules import LOSS_CAP, PASS_TOKENS
 from deltaproof.tuning.base_models.batches import make_batch
 from deltaproof.tuning.base_models.loss import logits_of
 from deltaproof.tuning.combining.prefix import PrefixCache
@@ -33,13 +34,9 @@ from deltaproof.tuning.numerics.linalg import Array
 from deltaproof.tuning.numerics.precision import computing_in
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["LOSS_CAP", "Evaluation", "Evaluator", "RowResults"]
+__all__ = ["Evaluation", "Evaluator", "RowResults"]
 
-LOSS_CAP = 64.0
-"""Largest loss of one prediction, nats; also what a model that yields no number is charged."""
 _CACHE_BYTES = 256 * 2**20
-_TOKENS_PER_PASS = 512
-"""Enough for matrix products to run at full speed; more only adds padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +81,7 @@ class Evaluator:
         rows: Sequence[bytes],
         *,
         batch_rows: int | None = None,
-        tokens_per_pass: int = _TOKENS_PER_PASS,
+        tokens_per_pass: int = PASS_TOKENS,
         cache_bytes: int = _CACHE_BYTES,
         threads: int = 1,
     ) -> None:

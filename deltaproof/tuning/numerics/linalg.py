@@ -10,14 +10,11 @@ Legend: M modules of the same shape, handled at once and independently of each o
 import numpy as np
 from numpy.typing import NDArray
 
+from deltaproof.protocol.rules import DEPENDENT_COLUMN, JACOBI_ORTHOGONAL, JACOBI_SWEEPS
+
 __all__ = ["Array", "frobenius", "matmul", "orthonormalise", "singular_values", "tree_sum"]
 
 Array = NDArray[np.float64]
-
-_DEPENDENT = 1e-13
-"""A column whose part outside the earlier columns is below this fraction of it counts as dependent on them."""
-_ORTHOGONAL = 1e-15
-_MAX_SWEEPS = 40
 
 
 def tree_sum(values: Array, axis: int) -> Array:
@@ -63,7 +60,7 @@ def orthonormalise(matrix: Array) -> tuple[Array, Array]:
             rest = rest - tree_sum(basis[:, :j] * shadow[:, :, None], 1)
             upper[:, :j, j] += shadow
         norm = np.sqrt(tree_sum(rest * rest, 1))
-        independent = norm > _DEPENDENT * length
+        independent = norm > DEPENDENT_COLUMN * length
         upper[:, j, j] = np.where(independent, norm, 0.0)
         basis[:, j] = np.where(independent[:, None], rest / np.where(independent, norm, 1.0)[:, None], 0.0)
     return basis.swapaxes(1, 2), upper
@@ -81,7 +78,7 @@ def singular_values(matrix: Array) -> tuple[Array, Array, Array]:
     work = np.zeros((modules, even, rows + columns))
     work[:, :columns, :rows] = matrix.swapaxes(1, 2)
     work[:, np.arange(columns), rows + np.arange(columns)] = 1.0
-    for _ in range(_MAX_SWEEPS):
+    for _ in range(JACOBI_SWEEPS):
         rotated = False
         for first, second in _round_robin(even):
             rotated |= _rotate(work, first, second, rows)
@@ -104,7 +101,7 @@ def _rotate(work: Array, first: NDArray[np.intp], second: NDArray[np.intp], rows
     alpha = tree_sum(x[..., :rows] * x[..., :rows], 2)
     beta = tree_sum(y[..., :rows] * y[..., :rows], 2)
     gamma = tree_sum(x[..., :rows] * y[..., :rows], 2)
-    turn = np.abs(gamma) > _ORTHOGONAL * np.sqrt(alpha) * np.sqrt(beta)
+    turn = np.abs(gamma) > JACOBI_ORTHOGONAL * np.sqrt(alpha) * np.sqrt(beta)
     if not turn.any():
         return False
     zeta = (beta - alpha) / np.where(turn, 2.0 * gamma, 1.0)

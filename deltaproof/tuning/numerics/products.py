@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deltaproof.protocol.rules import AGGREGATE_EXACT_COLUMNS, SUBSPACE_OVERSAMPLING, SUBSPACE_ROUNDING, SUBSPACE_STEPS
 from deltaproof.tuning.numerics.linalg import Array, frobenius, matmul, orthonormalise, singular_values, tree_sum
 
 __all__ = [
@@ -28,11 +29,7 @@ Tensors = Mapping[str, NDArray[np.float32]]
 
 Map = Callable[[Array], Array]
 
-_EXACT_COLUMNS = 128
-"""Stacked ranks up to this are decomposed completely (well under a second a dozen modules)."""
-_SUBSPACE_STEPS = 10
 _LARGEST = float(np.finfo(np.float32).max)
-_OVERSAMPLING = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +108,7 @@ def leading_of_mean(
         ]
     )
     right = _stacked_a(members, group)
-    if left.shape[2] > _EXACT_COLUMNS:
+    if left.shape[2] > AGGREGATE_EXACT_COLUMNS:
         squares = tree_sum(tree_sum(matmul(left.swapaxes(1, 2), left) * matmul(right, right.swapaxes(1, 2)), 2), 1)
         rank = members[0][group[0].a].shape[0]
         return _subspace_iteration(
@@ -143,19 +140,21 @@ def _subspace_iteration(apply: Map, apply_transposed: Map, starts: Array, rank: 
     Every row of a mean of products lies in the span of the A's (`starts` [M, N R, I]): a good place to start.
     `squares` [M] are the squared norms of the whole matrices.
     """
-    width = min(2 * rank + _OVERSAMPLING, starts.shape[2])
+    width = min(2 * rank + SUBSPACE_OVERSAMPLING, starts.shape[2])
     mixed = starts[:, :width].copy()
     for first in range(width, starts.shape[1], width):
         block = starts[:, first : first + width]
         mixed[:, : block.shape[1]] += block
     basis = mixed.swapaxes(1, 2)
-    for _ in range(_SUBSPACE_STEPS):
+    for _ in range(SUBSPACE_STEPS):
         image, _ = orthonormalise(apply(orthonormalise(basis)[0]))
         basis = apply_transposed(image)
     right, sizes, u = singular_values(basis)
     outside = squares - tree_sum(sizes**2, 1)
     # The difference of squares carries rounding noise of the size of the whole.
-    return LeadingTriplets(matmul(image, u), sizes, right, np.where(outside > 1e-13 * squares, outside, 0.0))
+    return LeadingTriplets(
+        matmul(image, u), sizes, right, np.where(outside > SUBSPACE_ROUNDING * squares, outside, 0.0)
+    )
 
 
 def _stacked_a(members: Sequence[Tensors], group: Sequence[LowRankPair]) -> Array:

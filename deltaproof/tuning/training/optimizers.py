@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deltaproof.protocol.rules import CLIP_EPSILON, OPTIMIZER_CONSTANTS
 from deltaproof.protocol.terms.spec import OptimizerSection
 from deltaproof.protocol.types import Digest32
 from deltaproof.protocol.wire import merkle
@@ -48,7 +49,6 @@ CONSTANT_NAMES = (
     "decay",
     "momentum",
 )
-CONSTANTS = 16
 OPTIMIZER_IDS = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}
 _SLOTS = {0: ("theta",), 1: ("theta", "m"), 2: ("theta", "m", "v")}
 
@@ -94,7 +94,7 @@ def correctly_rounded_sqrt(values: Tensor) -> Tensor:
 
 def constants_table(section: OptimizerSection, steps: int) -> NDArray[np.float32]:
     """One row of sixteen float32 constants per step, shape (steps, 16)."""
-    table = np.zeros((steps, CONSTANTS), dtype=np.float64)
+    table = np.zeros((steps, OPTIMIZER_CONSTANTS), dtype=np.float64)
     power1 = power2 = 1.0
     adaptive = optimizer_id(section) == OPTIMIZER_IDS["adam"]
     decoupled = section.name == "adamw"
@@ -132,7 +132,7 @@ def clip_scale(gradient: NDArray[np.float32], clip_norm: float) -> float:
     if clip_norm == 0.0:
         return 1.0
     norm = math.sqrt(exact_square_sum(gradient))
-    return float(np.float32(min(1.0, clip_norm / (norm + 1e-6))))
+    return float(np.float32(min(1.0, clip_norm / (norm + CLIP_EPSILON))))
 
 
 def exact_square_sum(values: NDArray[np.float32]) -> float:
