@@ -16,6 +16,9 @@ here, the others in the room named in brackets. A test compares this drawing wit
     ├── SigningKeyError          a private key is missing, unreadable or in use
     ├── ChainError               something about the chain or a contract on it
     │   ├── ChainUnavailable     no answer from the RPC endpoint
+    │   │   ├── BlockUnknown     no node has the block that was asked about: it lags, or the chain was reorganised
+    │   │   └── EndpointFailed   one of several endpoints gave no proper answer [chain.rpc.endpoints]
+    │   ├── TaskRefused          nothing can ever come of taking part in this task like this
     │   ├── WrongChain           the endpoint serves another chain than the one asked for
     │   ├── DeploymentError      contracts, artifacts or addresses do not fit together
     │   ├── ChainReorganised     a block or receipt that was seen is no longer there
@@ -57,6 +60,7 @@ __all__ = [
     "ArtifactError",
     "ArtifactMissing",
     "ArtifactTooLarge",
+    "BlockUnknown",
     "ChainError",
     "ChainReorganised",
     "ChainUnavailable",
@@ -69,6 +73,7 @@ __all__ = [
     "SigningKeyError",
     "SpecError",
     "StoreUnavailable",
+    "TaskRefused",
     "TransactionError",
     "TransactionPending",
     "UsageError",
@@ -130,6 +135,14 @@ class ChainError(DeltaproofError):
 
 class ChainUnavailable(ChainError):
     """No answer from the RPC endpoint."""
+
+
+class BlockUnknown(ChainUnavailable):
+    """No node has the block that was asked about: they lag behind the one that showed it, or it was replaced."""
+
+
+class TaskRefused(ChainError):
+    """Nothing can ever come of taking part in a task like this; the message says what to do instead."""
 
 
 class WrongChain(ChainError):

@@ -230,7 +230,7 @@ def test_lost_answers_never_send_twice(connection: Connection, make_sender: Send
         through = connect(proxy.url)
         sender = make_sender(account, through=through)
         token = deploy_token(through, sender)
-        lost = {"eth_sendRawTransaction": 2, "eth_getTransactionReceipt": 3}
+        lost = {"eth_sendRawTransaction": 1, "eth_getTransactionReceipt": 3}
 
         def lose_answers(request: dict[str, Any]) -> str | None:
             if lost.get(request["method"], 0) > 0:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, TypeVar
 
+from eth_abi import abi as eth_abi
+from eth_abi.exceptions import DecodingError
+from eth_utils.abi import collapse_if_tuple
 from web3.contract import Contract
 
 from deltaproof.chain.abi.codec import decode, encode
 from deltaproof.chain.abi.compiled import compiled
 from deltaproof.chain.events import Event, LogReader
-from deltaproof.chain.rpc.connection import Connection
+from deltaproof.chain.rpc.connection import Connection, View
 from deltaproof.chain.rpc.sender import Receipt, TransactionSender
-from deltaproof.errors import ChainError, SigningKeyError
+from deltaproof.errors import ChainError, DeploymentError, SigningKeyError
 from deltaproof.protocol.types import Address
 
 __all__ = ["ContractClient"]
@@ -35,13 +38,29 @@ class ContractClient:
         self._sender = sender
         self._contract: Contract = connection.contract(address, compiled(self.INTERFACE).abi)
 
+    def view(self, function: str, *arguments: Any) -> View:
+        """The question that a view is, e.g. for `Connection.prefetch`; `function` is its name in Solidity."""
+        return self.address, bytes.fromhex(self._contract.encode_abi(function, args=encode(arguments))[2:])
+
     def _read(self, kind: type[T], function: str, *arguments: Any, block: int | None = None) -> T:
         """Call a view and decode its answer as `kind`; several return values decode as a record of them."""
-        with self.connection.translated(f"{self.INTERFACE.removeprefix('I')}.{function}"):
-            bound = self._contract.functions[function](*encode(arguments))
-            answer = bound.call(block_identifier="latest" if block is None else block)
-        result: T = decode(kind, answer)
+        label = f"{self.INTERFACE.removeprefix('I')}.{function}"
+        answer = self.connection.read(label, self.view(function, *arguments), block)
+        types = self._output_types(function, len(arguments))
+        try:
+            values = eth_abi.decode(types, answer)
+        except DecodingError as error:
+            raise DeploymentError(f"{label}: no such contract there ({self.address}): {error}") from error
+        result: T = decode(kind, values[0] if len(values) == 1 else values)
         return result
+
+    def _output_types(self, function: str, inputs: int) -> list[str]:
+        entries: list[dict[str, Any]] = [
+            entry
+            for entry in compiled(self.INTERFACE).abi
+            if entry["type"] == "function" and entry["name"] == function and len(entry["inputs"]) == inputs
+        ]
+        return [collapse_if_tuple(output) for output in entries[0]["outputs"]]
 
     def _read_list(self, kind: type[T], function: str, *arguments: Any) -> tuple[T, ...]:
         """Call a view that answers with an array."""

@@ -1,12 +1,15 @@
-"""One JSON-RPC endpoint: reached, checked, and with its failures told apart."""
+"""A chain behind one or several JSON-RPC URLs: reached, checked, read at one block, its failures told apart."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import requests
+from eth_abi import abi as eth_abi
+from eth_abi.exceptions import DecodingError
 from eth_typing import ChecksumAddress
 from hexbytes import HexBytes
 from web3 import Web3
@@ -20,22 +23,39 @@ from web3.exceptions import (
     RequestTimedOut,
     Web3RPCError,
 )
-from web3.providers.rpc import HTTPProvider
-from web3.providers.rpc.utils import ExceptionRetryConfiguration
 from web3.types import BlockData
 
+from deltaproof.chain.abi.compiled import compiled
 from deltaproof.chain.abi.reverts import revert_of
+from deltaproof.chain.rpc.blocks import BlockRef, Depth, HeadFollower
+from deltaproof.chain.rpc.endpoints import TIMEOUT_SECONDS, Endpoints, shown_url, split_urls
 from deltaproof.errors import ChainError, ChainUnavailable, DeploymentError, WrongChain
 from deltaproof.protocol.types import Address, Digest32
 
-__all__ = ["Connection", "connect"]
+__all__ = ["Connection", "View", "connect"]
 
-TIMEOUT_SECONDS = 30.0
-TRANSPORT_ERRORS = (requests.exceptions.RequestException, ProviderConnectionError, RequestTimedOut, BadResponseFormat)
+TRANSPORT_ERRORS = (
+    requests.exceptions.RequestException,
+    ProviderConnectionError,
+    RequestTimedOut,
+    BadResponseFormat,
+    ChainUnavailable,
+)
+View = tuple[Address, bytes]
+"""A question to a contract: its address, and selector with arguments."""
+MOST_VIEWS = 64
+"""Views in one call: far below what nodes let one call do."""
+
+
+class _Pin(threading.local):
+    """The block that a thread reads at, with what it has read there."""
+
+    block: BlockRef | None = None
+    answers: dict[View, bytes] = {}  # noqa: RUF012 - replaced, never changed, before use
 
 
 class Connection:
-    """A checked endpoint. Not shared between processes; safe to share between threads."""
+    """A checked chain. Not shared between processes; safe to share between threads."""
 
     def __init__(self, web3: Web3, url: str, chain_id: int, genesis: Digest32) -> None:
         self.web3 = web3
@@ -43,6 +63,11 @@ class Connection:
         self.chain_id = chain_id
         self.genesis = genesis
         """Hash of block 0: tells private chains with the same id apart."""
+        self._pin = _Pin()
+        self._heads = HeadFollower()
+        self._batches = True
+
+    # Blocks.
 
     def block_number(self) -> int:
         """Number of the latest block."""
@@ -57,6 +82,95 @@ class Connection:
     def timestamp(self) -> int:
         """Time of the latest block, seconds since the epoch: the only clock that contracts know."""
         return int(self.block()["timestamp"])
+
+    def head(self, depth: Depth = 0) -> BlockRef:
+        """The newest block that has `depth` blocks on top, never one before a block that was seen already.
+
+        Raises ChainUnavailable while the node lags behind what was seen.
+        """
+        if depth == "finalized":
+            with self.translated("finalized block"):
+                return self._heads.accept(BlockRef.of(self.web3.eth.get_block("finalized")))
+        latest = BlockRef.of(self.block())
+        if depth == 0:
+            return self._heads.accept(latest)
+        return self._heads.accept(BlockRef.of(self.block(max(0, latest.number - depth))))
+
+    def saw(self, number: int, digest: Digest32) -> None:
+        """A block that certainly exists: this thread, where it reads at one block, goes on at this one."""
+        block = BlockRef(number, digest, self._pin.block.timestamp if self._pin.block else 0)
+        self._heads.saw(block)
+        if self._pin.block is not None:
+            self._pin.block, self._pin.answers = block, {}
+
+    @contextmanager
+    def reading_at(self, block: BlockRef) -> Iterator[None]:
+        """Let this thread read every view at one block, each only once; own transactions move it on to theirs.
+
+        A node that does not have the block says so (BlockUnknown) instead of answering from another.
+        """
+        before = (self._pin.block, self._pin.answers)
+        self._pin.block, self._pin.answers = block, {}
+        try:
+            yield
+        finally:
+            self._pin.block, self._pin.answers = before
+
+    @property
+    def read_block(self) -> BlockRef:
+        """The block that this thread reads at; the latest where it reads at none in particular."""
+        return self._pin.block or BlockRef.of(self.block())
+
+    # Views.
+
+    def read(self, label: str, view: View, block: int | None = None) -> bytes:
+        """What a view returns, ABI-encoded: at a block of that number, else at the thread's block, else the latest.
+
+        Raises ContractRevert, ChainUnavailable, DeploymentError if no contract answers.
+        """
+        if block is None and view in self._pin.answers:
+            return self._pin.answers[view]
+        with self.translated(label):
+            answer = bytes(self._call({"to": view[0], "data": _hex(view[1])}, block))
+        if not answer:
+            raise DeploymentError(f"{label}: no such contract there ({view[0]})")
+        if block is None and self._pin.block is not None:
+            self._pin.answers[view] = answer
+        return answer
+
+    def prefetch(self, views: Sequence[View]) -> None:
+        """Read many views at the thread's block in one call; views that fail are left to be read alone.
+
+        Only saves calls: where a node does not run such a call, nothing is read ahead.
+        """
+        wanted = [view for view in views if view not in self._pin.answers]
+        if self._pin.block is None or not self._batches or len(wanted) < 2:
+            return
+        code = compiled("CallBatch").bytecode
+        for start in range(0, len(wanted), MOST_VIEWS):
+            part = wanted[start : start + MOST_VIEWS]
+            data = code + eth_abi.encode(["(address,bytes)[]"], [part])
+            try:
+                with self.translated("CallBatch"):
+                    answer = bytes(self._call({"data": _hex(data)}, None))
+                (answers,) = eth_abi.decode(["(bool,bytes)[]"], answer)
+            except ChainUnavailable:
+                raise
+            except (ChainError, DecodingError):
+                self._batches = False
+                return
+            good = zip(part, answers, strict=True)
+            self._pin.answers.update({view: bytes(data) for view, (success, data) in good if success and data})
+
+    def _call(self, transaction: dict[str, str], block: int | None) -> HexBytes:
+        place: Any = "latest"
+        if block is not None:
+            place = hex(block)
+        elif self._pin.block is not None:
+            place = {"blockHash": _hex(self._pin.block.hash), "requireCanonical": True}
+        return self.web3.eth.call(cast(Any, transaction), place)
+
+    # Accounts.
 
     def balance(self, account: Address) -> int:
         """Native currency of an account, wei."""
@@ -79,36 +193,31 @@ class Connection:
             yield
         except ContractLogicError as error:
             raise revert_of(call, error) from error
+        except ChainError:
+            raise
         except TRANSPORT_ERRORS as error:
-            raise ChainUnavailable(f"{call}: no proper answer from {self.url}: {error}") from error
+            raise ChainUnavailable(f"{call}: no proper answer from {shown_url(self.url)}: {error}") from error
         except BadFunctionCallOutput as error:
             raise DeploymentError(f"{call}: no such contract there ({error})") from error
         except BlockNotFound as error:
             raise ChainError(f"{call}: {error}") from error
         except Web3RPCError as error:
-            raise ChainError(f"{call}: {self.url} refused: {rpc_message(error)}") from error
+            raise ChainError(f"{call}: {shown_url(self.url)} refused: {rpc_message(error)}") from error
 
 
 def connect(url: str, *, chain_id: int | None = None, timeout_seconds: float = TIMEOUT_SECONDS) -> Connection:
-    """Reach an endpoint (`http://`, `https://`) and check what it serves.
+    """Reach an endpoint (`http://`, `https://`), or several separated by commas, and check what they serve.
 
-    Raises ChainUnavailable if nothing answers, WrongChain if it serves another chain than `chain_id`.
+    Raises ChainUnavailable if nothing answers, WrongChain if one serves another chain than `chain_id` or the others.
     """
-    if not url.startswith(("http://", "https://")):
-        raise ChainUnavailable(f"{url!r} is not an RPC URL; expected http://host:port or https://...")
-    retries = ExceptionRetryConfiguration(
-        errors=(requests.exceptions.ConnectionError, requests.exceptions.HTTPError, requests.exceptions.Timeout)
-    )
-    provider = HTTPProvider(url, {"timeout": timeout_seconds}, exception_retry_configuration=retries)
-    web3 = Web3(provider)
+    provider = Endpoints(list(split_urls(url)), timeout_seconds)
     try:
-        found = int(web3.eth.chain_id)
-        genesis = web3.eth.get_block(0)["hash"]
-    except (*TRANSPORT_ERRORS, Web3RPCError, ValueError) as error:
-        raise ChainUnavailable(f"no chain answers at {url}: {_first_line(error)}") from error
+        found, genesis = provider.identify()
+    except ChainUnavailable as error:
+        raise ChainUnavailable(f"no chain answers at {shown_url(url)}: {error}") from error
     if chain_id is not None and found != chain_id:
-        raise WrongChain(f"{url} serves chain {found}, not chain {chain_id}")
-    return Connection(web3, url, found, Digest32(bytes(HexBytes(genesis))))
+        raise WrongChain(f"{shown_url(url)} serves chain {found}, not chain {chain_id}")
+    return Connection(Web3(provider), url, found, genesis)
 
 
 def rpc_message(error: Web3RPCError) -> str:
@@ -124,6 +233,5 @@ def _checksum(account: Address) -> ChecksumAddress:
     return ChecksumAddress(account)  # type: ignore[arg-type]
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error).splitlines()
-    return text[0][:300] if text else type(error).__name__
+def _hex(data: bytes) -> str:
+    return "0x" + data.hex()

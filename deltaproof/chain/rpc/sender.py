@@ -38,6 +38,8 @@ __all__ = ["Receipt", "SenderPolicy", "TransactionSender"]
 ALREADY_THERE = ("already known", "already imported", "known transaction", "nonce too low", "underpriced")
 FIRST_POLL_SECONDS = 0.02
 LAST_POLL_SECONDS = 1.0
+LAG_POLLS = 5
+"""How often a node that seems to lag is asked again."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class TransactionSender:
         self.policy = policy or SenderPolicy()
         self._account = account
         self._mutex = threading.RLock()
+        self._next_nonce = 0
+        """After the last transaction that was seen mined: a node that lags would give its nonce out again."""
         self._journal = Journal(state_folder or default_state_folder(), connection.genesis, self.address)
 
     def __enter__(self) -> Self:
@@ -128,7 +132,7 @@ class TransactionSender:
             pending = self._journal.read()
             if pending is None:
                 return None
-            if pending.nonce > self._nonce("pending"):  # the chain was set back; it can never be mined
+            if pending.nonce > self._count_from(pending.nonce):  # the chain was set back; it can never be mined
                 self._journal.clear()
                 return None
             try:
@@ -158,7 +162,7 @@ class TransactionSender:
             raise InsufficientFunds(
                 f"{label}: account {self.address} has {balance} wei and may need {needed}; send it native currency"
             )
-        nonce = self._nonce("pending")
+        nonce = self._next_nonce = self._count_from(self._next_nonce)
         return call | {"gas": gas, "nonce": nonce, "chainId": self.connection.chain_id} | fees.fields()
 
     def _estimate(self, label: str, call: dict[str, object]) -> int:
@@ -256,6 +260,8 @@ class TransactionSender:
 
     def _concluded(self, pending: Pending, receipt: TxReceipt) -> Receipt:
         self._journal.clear()
+        self._next_nonce = pending.nonce + 1
+        self.connection.saw(int(receipt["blockNumber"]), Digest32(bytes(receipt["blockHash"])))
         if receipt["status"] != 1:
             self._replay_to_learn_why(pending, receipt)
         created = receipt.get("contractAddress")
@@ -297,6 +303,16 @@ class TransactionSender:
         with self.connection.translated("eth_getTransactionCount"):
             count = self.connection.web3.eth.get_transaction_count(cast(Any, self.address), cast(Any, block))
         return int(count)
+
+    def _count_from(self, expected: int) -> int:
+        """The next nonce as the node counts; one below `expected` is a node that lags or, if it stays, a chain that
+        went back."""
+        for _ in range(LAG_POLLS):
+            nonce = self._nonce("pending")
+            if nonce >= expected:
+                break
+            time.sleep(LAST_POLL_SECONDS)
+        return nonce
 
     def _capped(self, fees: Fees) -> Fees:
         limit = self.policy.max_fee_wei
