@@ -110,9 +110,9 @@ def write(cells: Cells) -> None:
         "",
         "Measured by `python -m benchmarks.fedpeat`, cell by cell in processes of their own, each on one thread of a",
         "machine that others shared. Processor seconds differ by some ten per cent between runs, peaks of memory by",
-        "up to a fifth (what the allocator keeps): a trainer is the same with the server in the task and without. The",
-        "rate of arms with one adapter layer was chosen among three on rows that nothing is reported on. Their steps are so",
-        "cheap that 12 a round still cost less than federated PEFT's 5: one arm does that.",
+        "up to a fifth (what the allocator keeps): a trainer is the same with the server in the task and without.",
+        "The rate of arms with one adapter layer was chosen among three on rows that nothing is reported on. Their",
+        "steps are so cheap that 12 a round still cost less than federated PEFT's 5: one arm does that.",
     ]
     for name, task in TASKS.items():
         rows = [row for arm in ARMS[name] if (row := _row(cells, name, task(), arm)) is not None]

@@ -1,7 +1,7 @@
 """Public estimators of Shapley values on the same games: shapiq and pyDVL, in an environment of their own.
 
-Started by `python -m benchmarks.scoring`; reads a job list, writes one JSON line per estimate. Whatever a library does with
-its budget is its own affair: what is recorded is how many distinct coalitions it asked for.
+Started by `python -m benchmarks.scoring`; reads a job list, writes one JSON line per estimate. Whatever a library does
+with its budget is its own affair: what is recorded is how many distinct coalitions it asked for.
 """
 
 from __future__ import annotations
