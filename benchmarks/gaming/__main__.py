@@ -301,7 +301,7 @@ scores that fell below their 95 % interval.
 |---|---|---|---|---|---|---|---|---|---|---|
 {strategies}
 
-*Shards named*: the task names its data roots, and trainers of one root are one player (docs/protocol.md, section 5):
+*Shards named*: the task names its data roots, and trainers of one root are one player (docs/protocol.md, section 9):
 k identities on one shard earn what the mean of their deltas is worth. That mean is another delta than a single run's,
 better or worse as the runs come out, so single seeds differ from honest work both ways; but pay does not grow with k as
 it does without names. On a shard that an honest trainer works on as well they share with it what that shard is worth,
