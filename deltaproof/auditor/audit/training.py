@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
-from deltaproof.auditor.audit.deltas import adapter_of, context_of, submission_of
+from deltaproof.auditor.audit.deltas import adapter_of, context_of, drawn_round, submission_of
 from deltaproof.auditor.facts.tasks import Reveal
 from deltaproof.errors import ArtifactError, StoreUnavailable
 from deltaproof.protocol.draws.samples import draw_samples
@@ -20,7 +20,6 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, StepIndex
 from deltaproof.protocol.wire import merkle
 from deltaproof.replaying.judging import (
-    RoundFacts,
     enrolment_problem,
     judge_submission,
 )
@@ -243,7 +242,8 @@ def check_replays(case: RoundCase) -> Iterator[Check]:
 
 def run_replay(case: RoundCase, replay: Replay) -> Check:
     """Judge again. An accepted step must pass, a rejected one must fail."""
-    if case.artifacts is None or case.spec is None or case.facts.order_seed is None:
+    round_ = drawn_round(case)
+    if case.artifacts is None or case.spec is None or round_ is None:
         return replay.subject.unchecked(replay.name, "spec, store or order seed are not there")
     submission = submission_of(case, replay.trainer)
     if submission is None:
@@ -251,9 +251,8 @@ def run_replay(case: RoundCase, replay: Replay) -> Check:
     if replay.steps == () and (replay.expected is Verdict.REJECTED):
         problem = enrolment_problem(case.spec, submission)
         return replay.subject.that(replay.name, problem is not None, "rejected for its data, which fits the task")
-    facts = RoundFacts(case.facts.task.id, case.facts.number, case.facts.start_digest, case.facts.order_seed)
     try:
-        found = judge_submission(case.task.judges, case.artifacts.store, facts, submission, replay.steps).finding
+        found = judge_submission(case.task.judges, case.artifacts.store, round_, submission, replay.steps).finding
     except StoreUnavailable as error:
         return replay.subject.unchecked(replay.name, str(error))
     if replay.expected is Verdict.WITHHELD and found.verdict is Verdict.ACCEPTED:
