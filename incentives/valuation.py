@@ -24,6 +24,7 @@ import numpy as np
 
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.rules import BORDER_WEIGHT, COPY_DISCOUNT_BPS, NANOS
+from deltaproof.protocol.terms.estimators import estimator_for
 from deltaproof.protocol.terms.spec import ScoringSection
 from deltaproof.tuning.combining.aggregation import Array
 from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator
@@ -208,14 +209,15 @@ def _estimate(
     executor: Mapper | None,
 ) -> Estimate:
     """The task's semivalue, in nats."""
-    index = f"beta({scoring.beta_a:g},{scoring.beta_b:g})" if scoring.index == "beta_shapley" else scoring.index
+    method, budget = estimator_for(scoring.method, scoring.index, scoring.budget, players)
+    index = f"beta({scoring.beta_a},{scoring.beta_b})" if scoring.index == "beta_shapley" else scoring.index
     return estimate(
         game,
         n_players=players,
-        budget=scoring.budget,
+        budget=budget,
         seed=seed,
         index=index,
-        method=scoring.method,
+        method=method,
         weights=weights,
         executor=executor,
     )

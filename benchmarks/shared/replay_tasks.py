@@ -71,7 +71,12 @@ def task(
         "model": {"max_tokens": tokens},
         "method": {"options": {"r": rank, "lora_alpha": 2 * rank, "target_modules": facts["targets"]}},
         "optimizer": {"name": optimizer, "learning_rate": 1e-2 if optimizer in {"sgd", "momentum"} else 1e-3},
-        "training": {"steps": steps, "batch_size": batch, "numeric": numeric, **facts["bounds"]},
+        "training": {
+            "steps": steps,
+            "batch_size": batch,
+            "numeric": numeric,
+            **(facts["bounds"] if numeric == "bounded" else {}),
+        },
     }
     for name, values in sections.items():
         merged[name] = {**merged.get(name, {}), **values}

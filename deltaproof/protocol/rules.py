@@ -39,6 +39,33 @@ MAX_STAKE = 2**96 - 1
 MAX_PROVER_BPS = 5_000
 MAX_PHASE_SECONDS = 90 * 86_400
 
+# What else a task's terms may be. A spec is untrusted, and whoever reads one computes with its numbers before anything
+# is replayed: each limit keeps the work finite, or the arithmetic inside float32.
+MAX_TOKENS = 2**17
+MAX_LABELS = 2**16
+MAX_STEPS = 2**20
+MAX_BATCH_ROWS = 2**16
+MAX_DATA_ROWS = 2**24
+MAX_ADAPTER_RANK = 4_096
+MIN_LEARNING_RATE = 1e-12
+MAX_LEARNING_RATE = 100.0
+MAX_DECAY = 1.0 - 2.0**-20
+MIN_EPS = 1e-12
+MAX_EPS = 1.0
+MAX_WEIGHT_DECAY = 10.0
+MIN_CLIP_NORM = 1e-6
+MAX_CLIP_NORM = 1e6
+MAX_BOUND_TENSOR = 0.25
+MAX_BOUND_TOTAL = 0.125
+MAX_BOUND_FLOOR = 1.0
+MIN_DRIFT_SIGMAS = 3.0
+MAX_DRIFT_SIGMAS = 20.0
+MAX_EVALUATIONS = 2**16
+MAX_BETA = 999
+MIN_VALIDATION_ROWS = 2
+MAX_VALIDATION_ROWS = 2**20
+MAX_SAMPLES = 4_000
+
 # Signatures.
 HASH_TO_CURVE_TRIES = 256
 SAME_ADAPTER = 1e-6

@@ -121,7 +121,6 @@ class Federation:
             source=f"path:{self.digits.model}",
             weights_digest=weights_digest(self.digits.model),
             num_labels=10,
-            max_tokens=8,
         )
         full = FullModel(section, _DEPTH_OF_ADAPTERS, _DEPTH_OF_ADAPTERS)
         return tuple(derive(full, recipe, self.digits.public) for recipe in RECIPES.values())
@@ -189,7 +188,7 @@ class Federation:
 
     def _spec(self, rank: int) -> TaskSpec:
         first = self.emulators[0]
-        model = {"weights_digest": hex_of(first.weights_digest), "num_labels": 10, "max_tokens": 8}
+        model = {"weights_digest": hex_of(first.weights_digest), "num_labels": 10}
         options = {"r": rank, "lora_alpha": self.knobs.alpha_per_rank * rank, "target_modules": ["q_proj", "v_proj"]}
         folder = self.digits.model
         federation = {
