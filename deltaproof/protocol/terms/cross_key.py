@@ -94,12 +94,6 @@ def batch_splits_into_equal_parts(t: TaskTables) -> Iterator[Finding]:
         )
 
 
-@_rule("training.bound_total", "training.bound_tensor", "training.numeric")
-def whole_gradient_is_bounded_no_looser_than_a_tensor(t: TaskTables) -> Iterator[Finding]:
-    if t.training.numeric == "bounded" and t.training.bound_total > t.training.bound_tensor:
-        yield "is above bound_tensor: a whole gradient rounds less than its worst tensor", "lower it"
-
-
 @_rule("data.max_rows", "data.min_rows", "training.batch_size")
 def some_number_of_rows_may_be_enrolled(t: TaskTables) -> Iterator[Finding]:
     least = max(t.data.min_rows, t.training.batch_size)
