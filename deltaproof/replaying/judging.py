@@ -138,8 +138,11 @@ def enrolment_problem(spec: TaskSpec, submission: Submission) -> str | None:
     """Why the trainer or its data does not fit the task, if it does not."""
     if spec.federation is not None and spec.federation.emulator_of(submission.trainer) is None:
         return "the task assigns its emulators to others"
-    if submission.data_rows < spec.data.min_rows:
-        return f"enrolled {submission.data_rows} rows where the task asks for {spec.data.min_rows}"
+    if submission.data_rows < spec.least_rows:
+        return f"enrolled {submission.data_rows} rows where the task asks for {spec.least_rows}"
+    if submission.data_rows > spec.data.max_rows:
+        # Before any row is looked at: the batch order of 2^28 rows would keep a verifier busy for minutes a step.
+        return f"enrolled {submission.data_rows} rows where the task allows {spec.data.max_rows}"
     if spec.data.roots and submission.data_root not in spec.data.roots:
         return f"enrolled the data root {hex_of(submission.data_root)}, which the task does not name"
     return None

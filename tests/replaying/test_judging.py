@@ -109,10 +109,12 @@ def test_other_data_than_enrolled_is_rejected(
     assert failure.check == "rows"
 
 
-def test_too_little_data_is_rejected_without_a_replay(
-    judged: Callable[[Submission], Judgement], submission: Submission
+@pytest.mark.parametrize("rows", [0, 3, 2**20 + 1, 2**28], ids=["none", "below a batch", "above the task's", "2^28"])
+def test_data_out_of_proportion_is_rejected_without_a_replay(
+    judged: Callable[[Submission], Judgement], submission: Submission, rows: int
 ) -> None:
-    judgement = judged(replace(submission, data_rows=0))
+    """The order of 2^28 rows alone would cost every verifier minutes and gigabytes."""
+    judgement = judged(replace(submission, data_rows=rows))
     assert judgement.finding.verdict is Verdict.REJECTED
     assert [check.step for check in judgement.finding.checks] == [-1]
 
