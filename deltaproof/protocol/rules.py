@@ -111,6 +111,11 @@ COALITIONS_PER_CALL = 32
 # Standard errors.
 BORDER_WEIGHT = 1e6
 
+# What rounding explains between an attested number and an auditor's.
+AUDIT_ROUNDING = 1e-5
+AUDIT_ERROR_SHARE = 1e-2
+AUDIT_DRIFT_SHARE = 0.5
+
 # Estimators. `AUTO_*` belong to the default one.
 EXACT_PLAYERS = 24
 AUTO_FIRST_SHARE = 0.6
