@@ -1,8 +1,8 @@
 """The task spec: everything that fixes what a task computes and pays. Its digest is registered on chain.
 
 Written as TOML and kept as canonical JSON. Unknown keys are errors. Every value is strictly typed and every default is
-written out, so equal tasks have equal digests. Limits of numbers stand in `deltaproof.protocol.rules`, tables in `work`,
-`worth` and `federation`, and what keys demand of one another in `cross_key`.
+written out, so equal tasks have equal digests. Limits of numbers stand in `deltaproof.protocol.rules`, tables in
+`work`, `worth` and `federation`, and what keys demand of one another in `cross_key`.
 """
 
 from __future__ import annotations
