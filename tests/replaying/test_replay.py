@@ -21,6 +21,8 @@ from deltaproof.protocol.wire import merkle
 from deltaproof.replaying.drift import DriftSample, judge_drift, noise_steps
 from deltaproof.replaying.pool import ReplayJob, replay_many
 from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
+from deltaproof.tuning.training.recording import open_steps, train_round
+from deltaproof.tuning.training.workbench import Workbench
 from tests.tuning.rehearsal import Rehearsal, context_for, minimal_spec, rehearse, some_rows
 
 SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -491,3 +493,22 @@ def test_pool_gives_the_same_verdicts_in_the_same_order(exact_round: Rehearsal) 
     assert [verdict.step for verdict in inline] == [5, 0, 4, 1]
     assert [verdict.accepted for verdict in inline] == [True, True, False, True]
     assert list(replay_many(exact_round.spec, jobs, workers=2, backend="processes")) == inline
+
+
+def test_honest_steps_on_learnt_data_are_accepted(bert_folder: Path, tmp_path: Path) -> None:
+    """`softmax - 1` in float32 is off by 6e-8 / loss; the last step is always sampled."""
+    spec = minimal_spec(
+        bert_folder,
+        method={"name": "bitfit", "options": {}},
+        optimizer={"name": "adam", "learning_rate": 0.3},
+        training={"steps": 6, "numeric": "bounded", "bound_total": 1e-5, "bound_tensor": 5e-5},
+    )
+    bench = Workbench.from_spec(spec)
+    shard = Shard(tuple(row for row in some_rows(spec.model.kind) if b'"label":1' in row), Digest32(bytes(32)))
+    context = context_for(bench, shard)
+    trained = train_round(bench, context, bench.initial_state(), shard, tmp_path / "round")
+    assert min(trained.losses) < 1e-7, "the data is learnt"
+    judge, replay_context = Judge.from_spec(spec), ReplayContext(context, trained.transcript_root, trained.theta_digest)
+    for opening in open_steps(bench, context, shard, tmp_path / "round", range(6)):
+        verdict = judge.judge_step(opening, opening.before.step, replay_context)
+        assert verdict.accepted, verdict.message
