@@ -30,7 +30,7 @@ from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
 from deltaproof.protocol.evidence.state import Vector
-from deltaproof.protocol.evidence.transcript import Record
+from deltaproof.protocol.evidence.transcript import StepRecord
 from deltaproof.protocol.outcome.settlement import Verdict, leaves_tree
 from deltaproof.protocol.terms.spec import DataSection
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
@@ -41,7 +41,7 @@ from deltaproof.tuning.emulators.fetching import fetch_emulators
 from deltaproof.tuning.training.federation import as_held_by
 from deltaproof.tuning.training.optimizers import constants_root
 from deltaproof.tuning.training.recording import TrainedRound
-from deltaproof.tuning.training.step import RoundContext
+from deltaproof.tuning.training.step import DrawnRound, RoundContext
 from deltaproof.tuning.training.workbench import Workbench
 from trainer.conduct import Conduct, RoundWork
 
@@ -122,7 +122,7 @@ class Trainer:
         trained = self._train(round_)
         data = self._reveal_data(round_, trained)
         sealed = commitment_hash(
-            self.gateway.context(self.task_id, round_), self.account, data.delta_digest, data.transcript_root, data.salt
+            self.gateway.domain(self.task_id, round_), self.account, data.delta_digest, data.transcript_root, data.salt
         )
         if attempt(self.gateway.trainers.commit, self.task_id, sealed) is None:
             self.report("late", f"round {round_}: training took longer than the commit phase")
@@ -187,7 +187,7 @@ class Trainer:
             steps = self.spec.training.steps
             self.report("training", f"round {round_}: training", round=round_)
 
-            def progress(record: Record) -> None:
+            def progress(record: StepRecord) -> None:
                 message = f"round {round_}: step {record.step + 1}/{steps}, loss {record.loss:.3f}"
                 self.report("trained-step", message, round=round_, step=record.step, loss=record.loss)
 
@@ -196,16 +196,8 @@ class Trainer:
 
     def _work(self, round_: RoundIndex) -> RoundWork:
         view = self.gateway.tasks.round(self.task_id, round_)
-        context = RoundContext(
-            task_id=self.task_id,
-            round=round_,
-            trainer=address_bytes(self.account),
-            order_seed=view.order_seed,
-            data_root=self.shard.root,
-            rows=len(self.shard.rows),
-            start_digest=view.start_digest,
-            error_root=self._error_root(round_),
-        )
+        drawn = DrawnRound(self.task_id, round_, view.order_seed, view.start_digest)
+        context = drawn.with_shard(address_bytes(self.account), self.shard, self._error_root(round_))
         start = self.store.get_tensors(view.start_digest, self.bench.layout.size)
         return RoundWork(self.bench, context, start, self.shard, self.home / f"task-{self.task_id}" / f"round-{round_}")
 

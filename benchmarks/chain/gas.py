@@ -30,7 +30,7 @@ from benchmarks.shared.places import FIGURES, PAGES, ROOT
 from deltaproof.chain.abi.compiled import compiled
 from deltaproof.protocol.commit.bls import POP_DOMAIN, SETTLEMENT_DOMAIN, SecretKey, pop_message
 from deltaproof.protocol.commit.commitments import (
-    RoundContext,
+    RoundDomain,
     attestation_hash,
     commitment_hash,
     validation_commitment,
@@ -253,9 +253,9 @@ class Task:
         return int(self.bench.contracts["tasks"].functions.phaseOf(self.id).call()[1])
 
     @property
-    def context(self) -> RoundContext:
+    def domain(self) -> RoundDomain:
         tasks = self.bench.contracts["tasks"].address
-        return RoundContext(self.bench.web3.eth.chain_id, Address(tasks), TaskId(self.id), RoundIndex(self.round))
+        return RoundDomain(self.bench.web3.eth.chain_id, Address(tasks), TaskId(self.id), RoundIndex(self.round))
 
     def call(
         self, module: str, function: str, *arguments: Any, sender: str | None = None, label: str | None = None
@@ -278,7 +278,7 @@ class Task:
         return delta, transcript, salt
 
     def sealed(self, trainer: Any) -> Digest32:
-        return commitment_hash(self.context, Address(trainer.address), *self.work(trainer))
+        return commitment_hash(self.domain, Address(trainer.address), *self.work(trainer))
 
     def leaves(self, rejected: Sequence[str] = ()) -> list[SettlementLeaf]:
         ordered = sorted((t.address for t in self.trainers), key=lambda a: address_bytes(Address(a)))
@@ -307,7 +307,7 @@ class Task:
         for i, key in enumerate(keys):
             parts = self.attestation(leaves, key)
             sealed = attestation_hash(
-                self.context,
+                self.domain,
                 Address(key.account),
                 verdicts_digest=parts[0],
                 scores_root=parts[1],
@@ -329,7 +329,7 @@ class Task:
     def settle(self, settlement: Settlement, absent: Sequence[VerifierKey], label: str | None) -> None:
         signers = [key for key in self.keys if key not in absent]
         total = sum(key.secret for key in signers)
-        signature = SecretKey(total).sign(SETTLEMENT_DOMAIN, settlement.signing_digest(self.context))
+        signature = SecretKey(total).sign(SETTLEMENT_DOMAIN, settlement.signing_digest(self.domain))
         listed = sorted((key.account for key in absent), key=lambda a: address_bytes(Address(a)))
         proof = (listed, wire2(bn.multiply(bn.G2, total)), signature.point)
         self.call("tasks", "settle", settlement.fields(), proof, label=label)

@@ -98,7 +98,7 @@ class Collusion(Forgery):
     def settle(self, proposal: SettlementProposal) -> None:
         """Sign and post this settlement, whatever the attestations say."""
         facts = self.facts()
-        settlement, digest = proposal.settlement, proposal.settlement.signing_digest(facts.context)
+        settlement, digest = proposal.settlement, proposal.settlement.signing_digest(facts.domain)
         keys = [verifier.key for verifier in self.world.verifiers]
         signature = aggregate_signatures(key.sign(SETTLEMENT_DOMAIN, digest) for key in keys)
         proof = QuorumProof(
@@ -122,7 +122,7 @@ class Collusion(Forgery):
             "scores_root": scores_tree(leaves).root,
             "artifact_digest": document.digest(),
         }
-        sealed = attestation_hash(facts.context, verifier, **said, salt=SALT)
+        sealed = attestation_hash(facts.domain, verifier, **said, salt=SALT)
         attested = facts.attestations[verifier]
         assert attested.revealed is not None
         self.rewrite(attested.committed.position, {**attested.committed.args, "commitment": sealed})

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from deltaproof.protocol.evidence.state import Vector, component_root
-from deltaproof.protocol.evidence.transcript import Record, StepOpening
+from deltaproof.protocol.evidence.transcript import StepOpening, StepRecord
 from deltaproof.protocol.wire import merkle
 from deltaproof.tuning.training.optimizers import State
 from deltaproof.tuning.training.recording import Progress, TrainedRound, batch_rows
@@ -47,8 +47,8 @@ class Lean:
             )
 
 
-def _lean(work: RoundWork) -> list[tuple[Record, State, Vector]]:
-    """Record, state before and gradient of every step, and the final record with its state."""
+def _lean(work: RoundWork) -> list[tuple[StepRecord, State, Vector]]:
+    """StepRecord, state before and gradient of every step, and the final record with its state."""
     bench, context, training = work.bench, work.context, work.bench.spec.training
     direction = np.random.default_rng(3).standard_normal(bench.layout.size)
     state, leaned = start_state(bench, work.start), []
@@ -59,7 +59,7 @@ def _lean(work: RoundWork) -> list[tuple[Record, State, Vector]]:
             norm = np.linalg.norm(push[where]) or 1.0
             push[where] *= SHARE * training.bound_total * np.linalg.norm(result.gradient[where]) / norm
         gradient = (result.gradient + push).astype(np.float32)
-        record = Record(**{**result.record.__dict__, "grad_root": component_root(gradient)})
+        record = StepRecord(**{**result.record.__dict__, "grad_root": component_root(gradient)})
         leaned.append((record, state, gradient))
         state = apply_update(bench, state, step, torch.from_numpy(gradient), record.clip_scale)
     leaned.append((final_record(training.steps, state, context.error_root), state, np.zeros_like(work.start)))

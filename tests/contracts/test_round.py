@@ -61,7 +61,7 @@ def test_settle_one_absent_quorum_of_stake_decides(world: World) -> None:
 def test_settle_forged_signature_refused(world: World) -> None:
     task = world.start_task(verifiers=3)
     settlement = task.settlement(task.play_to_settle())
-    message = settlement.signing_digest(task.context)
+    message = settlement.signing_digest(task.domain)
     signature = aggregate_signatures([world.sign(v, message) for v in task.verifiers[:2]])
     everyone = aggregate_keys([world.public[str(v)] for v in task.verifiers])
     with brownie.reverts():  # two sign, all three are claimed
@@ -180,7 +180,7 @@ def test_release_and_withdraw_after_the_delay(world: World) -> None:
 
 
 def commitment(task: Task, trainer: str) -> bytes:
-    return commitment_hash(task.context, Address(trainer), *task.work(trainer).data)
+    return commitment_hash(task.domain, Address(trainer), *task.work(trainer).data)
 
 
 def signed_commit(task: Task, person: Account) -> tuple[bytes, bytes, bytes]:

@@ -23,7 +23,7 @@ from deltaproof.protocol.commit.bls import (
     aggregate_signatures,
 )
 from deltaproof.protocol.commit.commitments import (
-    RoundContext,
+    RoundDomain,
     attestation_hash,
     commitment_hash,
     validation_commitment,
@@ -210,8 +210,8 @@ class Task:
         return Phase(self.contracts.tasks.phaseOf(self.id)[1])
 
     @property
-    def context(self) -> RoundContext:
-        return RoundContext(chain.id, Address(self.contracts.tasks.address), TaskId(self.id), RoundIndex(self.round))
+    def domain(self) -> RoundDomain:
+        return RoundDomain(chain.id, Address(self.contracts.tasks.address), TaskId(self.id), RoundIndex(self.round))
 
     def outcome(self, round_: int) -> Outcome:
         return Outcome(self.contracts.tasks.roundOf(self.id, round_)[0])
@@ -254,7 +254,7 @@ class Task:
 
     def commit(self, trainer: Any, work: Work | None = None) -> Any:
         work = work or self.work(trainer)
-        sealed = commitment_hash(self.context, Address(str(trainer)), *work.data)
+        sealed = commitment_hash(self.domain, Address(str(trainer)), *work.data)
         return self.contracts.trainers.commit(self.id, sealed, {"from": trainer})
 
     def reveal(self, trainer: Any, work: Work | None = None) -> Any:
@@ -315,7 +315,7 @@ class Task:
     def commit_attestation(self, verifier: Any, leaves: Sequence[SettlementLeaf]) -> Any:
         verdicts, scores, artifact, salt = self.attestation(leaves, verifier)
         sealed = attestation_hash(
-            self.context,
+            self.domain,
             Address(str(verifier)),
             verdicts_digest=Digest32(verdicts),
             scores_root=Digest32(scores),
@@ -331,7 +331,7 @@ class Task:
 
     def signed(self, settlement: Settlement, signers: Sequence[Any]) -> tuple[Any, ...]:
         """`QuorumProof` of these signers, over real signatures."""
-        message = settlement.signing_digest(self.context)
+        message = settlement.signing_digest(self.domain)
         signature = aggregate_signatures([self.world.sign(v, message) for v in signers])
         key = aggregate_keys([self.world.public[str(v)] for v in signers])
         absent = {str(v) for v in self.verifiers} - {str(v) for v in signers}

@@ -10,9 +10,9 @@ import pytest
 
 from deltaproof.demo.cheat import SkipHalf
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, address
+from deltaproof.protocol.types import Digest32, address
 from deltaproof.replaying.judges import Judges
-from deltaproof.replaying.judging import Judgement, RoundFacts, Submission, judge_submission
+from deltaproof.replaying.judging import Judgement, Submission, judge_submission
 from deltaproof.store import ArtifactStore, open_store
 from tests.tuning.rehearsal import Rehearsal, minimal_spec, rehearse
 from trainer.conduct import RoundWork
@@ -50,14 +50,7 @@ def submission(rehearsal: Rehearsal) -> Submission:
 @pytest.fixture
 def judged(rehearsal: Rehearsal, store: ArtifactStore) -> Callable[[Submission], Judgement]:
     judges = Judges(rehearsal.spec)
-    context = rehearsal.context
-    facts = RoundFacts(
-        TaskId(context.task_id),
-        RoundIndex(context.round),
-        Digest32(context.start_digest),
-        Digest32(context.order_seed),
-    )
-    return lambda submission: judge_submission(judges, store, facts, submission, STEPS)
+    return lambda submission: judge_submission(judges, store, rehearsal.context, submission, STEPS)
 
 
 def test_honest_submission_is_accepted_with_its_adapter(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.evidence.state import Layout, component_root
-from deltaproof.protocol.evidence.transcript import RECORD_BYTES, Record, StepOpening, serialize_opening
+from deltaproof.protocol.evidence.transcript import RECORD_BYTES, StepOpening, StepRecord, serialize_opening
 from deltaproof.protocol.terms.spec import TrainingSection
 from deltaproof.protocol.types import Digest32
 from deltaproof.protocol.wire import merkle
@@ -80,7 +80,7 @@ def with_next_state(round_: Rehearsal, opening: StepOpening) -> StepOpening:
     return replace(opening, after=replace(opening.after, state_root=state_root(following)))
 
 
-def _records(round_: Rehearsal) -> list[Record]:
+def _records(round_: Rehearsal) -> list[StepRecord]:
     from deltaproof.tuning.training.recording import transcript_folder
 
     return list(transcript_folder(round_.bench, round_.context, round_.folder).records())
@@ -151,9 +151,9 @@ def test_flipped_bit_in_a_tensor_is_refused(
 def test_flipped_bit_in_a_record_is_refused(
     exact_round: Rehearsal, judge: Judge, opening: StepOpening, bit: int, which: str
 ) -> None:
-    record: Record = getattr(opening, which)
+    record: StepRecord = getattr(opening, which)
     try:
-        changed = Record.decode(flipped(record.encode(), bit))
+        changed = StepRecord.decode(flipped(record.encode(), bit))
     except EncodingError:
         return  # a number that is not finite
     verdict = judge.judge_step(replace(opening, **{which: changed}), 2, exact_round.replay_context)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
-from deltaproof.auditor.audit.deltas import submission_of
+from deltaproof.auditor.audit.deltas import drawn_round, submission_of
 from deltaproof.auditor.audit.training import WHOLE_SUBMISSION, accepted, drawn_steps, published_steps
 from deltaproof.auditor.audit.valuation import attested_in
 from deltaproof.errors import StoreUnavailable
@@ -20,7 +20,7 @@ from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import AUDIT_DRIFT_SHARE
 from deltaproof.protocol.types import Address
-from deltaproof.replaying.judging import RoundFacts, enrolment_problem, judge_submission
+from deltaproof.replaying.judging import enrolment_problem, judge_submission
 
 __all__ = ["Replay", "check_replays", "planned_replays", "run_replay"]
 
@@ -127,7 +127,8 @@ def _official(case: RoundCase) -> Iterator[Replay]:
 
 def run_replay(case: RoundCase, replay: Replay) -> Check:
     """Judge again. An accepted step must pass, a rejected one must fail."""
-    if case.artifacts is None or case.spec is None or case.facts.order_seed is None:
+    round_ = drawn_round(case)
+    if case.artifacts is None or case.spec is None or round_ is None:
         return replay.subject.unchecked(replay.name, "spec, store or order seed are not there")
     submission = submission_of(case, replay.trainer)
     if submission is None:
@@ -135,9 +136,8 @@ def run_replay(case: RoundCase, replay: Replay) -> Check:
     if replay.claim is not None and replay.claim.check == "data":
         problem = enrolment_problem(case.spec, submission)
         return replay.subject.that(replay.name, problem is not None, "rejected for its data, which fits the task")
-    facts = RoundFacts(case.facts.task.id, case.facts.number, case.facts.start_digest, case.facts.order_seed)
     try:
-        found = judge_submission(case.task.judges, case.artifacts.store, facts, submission, replay.steps).finding
+        found = judge_submission(case.task.judges, case.artifacts.store, round_, submission, replay.steps).finding
     except StoreUnavailable as error:
         return replay.subject.unchecked(replay.name, str(error))
     return _outcome(replay, found)
