@@ -12,8 +12,8 @@ from pathlib import Path
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Outcome, Phase, Role
 from deltaproof.chain.abi.structs import RevealData, TrainerEnrolment
+from deltaproof.chain.claims import claim_reward
 from deltaproof.chain.contracts.tasks import task_params
-from deltaproof.chain.contracts.vault import Claim
 from deltaproof.chain.memory import memory_root
 from deltaproof.chain.money import Money
 from deltaproof.chain.participation import (
@@ -31,7 +31,7 @@ from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.evidence.transcript import StepRecord
-from deltaproof.protocol.outcome.settlement import Verdict, leaves_tree
+from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.terms.spec import DataSection
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.reporting import Reporter
@@ -257,21 +257,18 @@ class Trainer:
         proposal = settled_leaves(self.store, self.task_id, round_, view.settlement, verifiers)
         if proposal is None:
             raise ChainError(f"round {round_} is settled, but no verifier has published the leaves of its settlement")
-        index = next((i for i, leaf in enumerate(proposal.leaves) if leaf.trainer == self.account), None)
-        if index is None:
+        leaf = next((leaf for leaf in proposal.leaves if leaf.trainer == self.account), None)
+        if leaf is None:
             return True
-        leaf = proposal.leaves[index]
         verdict = leaf.verdict.name.lower()
         if leaf.verdict != Verdict.ACCEPTED:
             self.report("refused", f"round {round_}: {verdict}", round=round_, verdict=verdict)
-        elif leaf.payout and not self.gateway.vault.has_claimed(self.task_id, round_, self.account):
-            claim = Claim(self.task_id, round_, leaf, leaves_tree(proposal.leaves).proof(index))
-            attempt(self.gateway.vault.claim, claim)
-            self.report(
-                "paid", f"round {round_}: paid {self.money.text(leaf.payout)}", round=round_, payout=str(leaf.payout)
-            )
-        else:
+        elif not leaf.payout:
             self.report("unpaid", f"round {round_}: accepted, worth nothing", round=round_)
+        else:
+            now = claim_reward(self.gateway, self.task_id, round_, proposal.leaves, self.account)
+            message = f"round {round_}: paid {self.money.text(leaf.payout)}{'' if now else ', claimed before'}"
+            self.report("paid", message, round=round_, payout=str(leaf.payout))
         return True
 
     def _may_act(self, round_: RoundIndex) -> bool:

@@ -1,18 +1,20 @@
-"""Everything that an account has earned in a task and not claimed."""
+"""What a settled round pays, claimed: the one way for trainers, verifiers and whoever claims for them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Outcome
+from deltaproof.chain.contracts.pools import ClaimableFees
 from deltaproof.chain.contracts.vault import Claim
 from deltaproof.chain.participation import attempt, settled_leaves
-from deltaproof.protocol.outcome.settlement import leaves_tree
-from deltaproof.protocol.types import Address, RoundIndex, TaskId
+from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree
+from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 from deltaproof.store import ArtifactStore
 
-__all__ = ["Payment", "claim_all"]
+__all__ = ["Payment", "claim_all", "claim_fees", "claim_reward"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,27 @@ class Payment:
     round: RoundIndex
     kind: str
     amount: int
+
+
+def claim_reward(
+    gateway: Gateway, task_id: TaskId, round_: RoundIndex, leaves: Sequence[SettlementLeaf], trainer: Address
+) -> TokenAmount:
+    """Claim a trainer's reward, which `leaves`, all of the round's settlement, name. 0 if none is due any more."""
+    index = next((i for i, leaf in enumerate(leaves) if leaf.trainer == trainer), None)
+    if index is None or not leaves[index].payout or gateway.vault.has_claimed(task_id, round_, trainer):
+        return TokenAmount(0)
+    claim = Claim(task_id, round_, leaves[index], leaves_tree(leaves).proof(index))
+    paid = attempt(gateway.vault.claim, claim) is not None
+    return leaves[index].payout if paid else TokenAmount(0)
+
+
+def claim_fees(gateway: Gateway, task_id: TaskId, round_: RoundIndex, verifier: Address) -> ClaimableFees | None:
+    """Claim a verifier's fee and share of slashes in a settled round; None if none are due any more."""
+    due = gateway.verifiers.claimable_fees(task_id, round_, verifier)
+    if not (due.fee or due.slash_reward):
+        return None
+    paid = attempt(gateway.verifiers.claim_fees, task_id, [round_], verifier) is not None
+    return due if paid else None
 
 
 def claim_all(gateway: Gateway, store: ArtifactStore, task_id: TaskId, payee: Address) -> list[Payment]:
@@ -34,15 +57,8 @@ def claim_all(gateway: Gateway, store: ArtifactStore, task_id: TaskId, payee: Ad
         if view.outcome != Outcome.SETTLED:
             continue
         proposal = settled_leaves(store, task_id, round_, view.settlement, verifiers)
-        for index, leaf in enumerate(proposal.leaves if proposal else ()):
-            if leaf.trainer != payee or not leaf.payout or gateway.vault.has_claimed(task_id, round_, payee):
-                continue
-            claim = Claim(task_id, round_, leaf, leaves_tree(proposal.leaves if proposal else ()).proof(index))
-            if attempt(gateway.vault.claim, claim) is not None:
-                paid.append(Payment(round_, "reward", leaf.payout))
-        if payee in verifiers:
-            due = gateway.verifiers.claimable_fees(task_id, round_, payee)
-            if due.fee or due.slash_reward:
-                gateway.verifiers.claim_fees(task_id, [round_], payee)
-                paid += [Payment(round_, "fee", due.fee), Payment(round_, "slash reward", due.slash_reward)]
+        if proposal and (reward := claim_reward(gateway, task_id, round_, proposal.leaves, payee)):
+            paid.append(Payment(round_, "reward", reward))
+        if payee in verifiers and (fees := claim_fees(gateway, task_id, round_, payee)):
+            paid += [Payment(round_, "fee", fees.fee), Payment(round_, "slash reward", fees.slash_reward)]
     return paid
