@@ -27,6 +27,8 @@ from py_ecc.optimized_bn128 import optimized_curve as bn
 from web3 import HTTPProvider, Web3
 
 from benchmarks.shared.places import FIGURES, PAGES, ROOT
+from deltaproof.chain import DeployParams
+from deltaproof.chain.abi.codec import encode
 from deltaproof.chain.abi.compiled import compiled
 from deltaproof.protocol.commit.bls import POP_DOMAIN, SETTLEMENT_DOMAIN, SecretKey, pop_message
 from deltaproof.protocol.commit.commitments import (
@@ -98,15 +100,22 @@ class Bench:
         nonce = self.web3.eth.get_transaction_count(sender)
         names = ("registry", "beacon", "tasks", "trainers", "verifiers", "vault", "court", "faults")
         modules = tuple(created(sender, nonce + i) for i in range(len(names)))
-        court = (10 * UNIT, 100 * UNIT, 5_000, 4_000, 9, 3_600, 3_600)
+        params = DeployParams(guardian=Address(sender))
         made = (
-            self.deploy("StakeRegistry", modules, token.address, 7 * 86_400, 100 * UNIT, sender=sender),
-            self.deploy("BlockhashBeacon", 1, sender=sender),
-            self.deploy("TaskManager", modules, sender, sender=sender),
+            self.deploy(
+                "StakeRegistry",
+                modules,
+                token.address,
+                params.unbonding_seconds,
+                params.min_committee_stake,
+                sender=sender,
+            ),
+            self.deploy("BlockhashBeacon", params.beacon_delay_blocks, sender=sender),
+            self.deploy("TaskManager", modules, params.guardian, sender=sender),
             self.deploy("TrainerPool", modules, sender=sender),
             self.deploy("VerifierPool", modules, sender=sender),
             self.deploy("RewardVault", modules, sender=sender),
-            self.deploy("DisputeCourt", modules, court, sender=sender),
+            self.deploy("DisputeCourt", modules, encode(params.court), sender=sender),
             self.deploy("FaultProver", modules, sender=sender),
         )
         self.contracts = dict(zip(names, made, strict=True)) | {"token": token}

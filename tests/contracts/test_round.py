@@ -11,7 +11,7 @@ from deltaproof.protocol.commit.bls import aggregate_keys, aggregate_signatures
 from deltaproof.protocol.commit.commitments import batch_tree, commitment_hash
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict, leaves_tree
 from deltaproof.protocol.types import Address
-from tests.auditor.world import DIRECT, UNIT, Outcome, Phase, Role, Task, TaskTerms, World, digest, g2
+from tests.contracts.world import DIRECT, UNIT, Outcome, Phase, Role, Task, TaskTerms, World, digest, g2
 
 
 def test_round_all_honest_pays_by_the_rule(world: World) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from hashlib import sha256
 from typing import Any
 
 from brownie import accounts, chain
 
+from deltaproof.chain.abi.enums import Outcome, Phase, Role
 from deltaproof.protocol.commit.bls import (
     SETTLEMENT_DOMAIN,
     PublicKey,
@@ -38,38 +38,11 @@ from deltaproof.protocol.outcome.settlement import (
 )
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from incentives.payouts import PayoutEntry, PayoutTerms, compute_payouts
-from scripts.deploy import UNIT, Deployment, Settings, deploy
+from scripts.deploy import DeployedContracts, deploy
 
+UNIT = 10**18
 DIRECT = (0, 0, [])
 """`CommitmentRef` of a direct commitment."""
-
-
-class Role(IntEnum):
-    TRAINER = 0
-    VERIFIER = 1
-    CHALLENGER = 2
-
-
-class Phase(IntEnum):
-    IDLE = 0
-    DRAW = 1
-    COMMIT = 2
-    REVEAL = 3
-    CHALLENGE = 4
-    OPENING = 5
-    ATTEST_COMMIT = 6
-    ATTEST_REVEAL = 7
-    SETTLE = 8
-    WINDOW = 9
-
-
-class Outcome(IntEnum):
-    RUNNING = 0
-    SETTLED = 1
-    NO_COMMITMENTS = 2
-    NO_REVEALS = 3
-    NO_ATTESTATIONS = 4
-    NO_QUORUM = 5
 
 
 def digest(*parts: object) -> Digest32:
@@ -150,7 +123,7 @@ class Work:
 class World:
     """One deployment with a sponsor, trainers and verifiers, all staked."""
 
-    contracts: Deployment
+    contracts: DeployedContracts
     sponsor: Any
     trainers: list[Any]
     verifiers: list[Any]
@@ -198,7 +171,7 @@ class Task:
     verifiers: list[Any] = field(default_factory=list)
 
     @property
-    def contracts(self) -> Deployment:
+    def contracts(self) -> DeployedContracts:
         return self.world.contracts
 
     @property
@@ -404,9 +377,9 @@ def g2(key: PublicKey) -> tuple[tuple[int, int], tuple[int, int]]:
     return ((x_imaginary, x_real), (y_imaginary, y_real))
 
 
-def build_world(trainers: int = 5, verifiers: int = 4, settings: Settings | None = None) -> World:
+def build_world(trainers: int = 5, verifiers: int = 4) -> World:
     """Deploy, mint, stake and register keys."""
-    contracts = deploy(accounts[0], None, settings or Settings())
+    contracts = deploy(accounts[0])
     people = list(accounts[1:])
     world = World(
         contracts=contracts,
@@ -445,7 +418,6 @@ __all__ = [
     "Outcome",
     "Phase",
     "Role",
-    "Settings",
     "Task",
     "TaskTerms",
     "Work",
