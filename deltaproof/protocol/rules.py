@@ -72,6 +72,7 @@ SAME_ADAPTER = 1e-6
 
 # A step, and its replay.
 CLIP_EPSILON = 1e-6
+LEARNT_ODDS = 2.0**-10
 TIE_NOISE = 2.0**-36
 MIRROR_SHARE = 0.5
 LOSS_TOLERANCE = 4.0

@@ -24,6 +24,7 @@ CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
 DECIDES = {
     "deltaproof.protocol",
     "deltaproof.replaying",
+    "deltaproof.tuning.base_models.loss",
     "deltaproof.tuning.codecs",
     "deltaproof.tuning.combining",
     "deltaproof.tuning.numerics",
@@ -69,6 +70,8 @@ EXCEPTIONS = {
     "deltaproof.protocol.wire.merkle:DIGEST_BYTES": "width of a hash",
     "deltaproof.replaying.judging:SUBMISSION": "a place, not a measure",
     "deltaproof.replaying.judging:UNBOUNDED": "stands for infinity in JSON",
+    "deltaproof.tuning.base_models.loss:_CHUNK": "memory; predictions do not depend on each other",
+    "deltaproof.tuning.base_models.loss:_IGNORED": "a place, not a measure",
     "deltaproof.tuning.combining.aggregation:_BLOCK_VALUES": "memory; values are combined one by one",
     "deltaproof.tuning.combining.evaluation:_CACHE_BYTES": "memory; a cached layer has the same bits",
     "deltaproof.tuning.numerics.products:_LARGEST": "range of a float32",

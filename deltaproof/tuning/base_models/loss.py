@@ -16,14 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deltaproof.protocol.rules import LEARNT_ODDS
+
 __all__ = ["logits_of", "loss_sum"]
 
 _CHUNK = 2**20
 """Logits that are widened at a time: a vocabulary's need not be held twice."""
 _IGNORED = -100
-_LEARNT = 2.0**-10
-"""Probability of the other labels, relative to the label's, below which float64 takes the sum instead of the
-difference. Above it the library's gradient is precise, and its bits are what transcripts of exact mode hold."""
 
 
 def logits_of(model: nn.Module, inputs: Mapping[str, Tensor], kind: str) -> Tensor:
@@ -54,7 +53,8 @@ def _learnt(logits: Tensor, labels: Tensor) -> Tensor:
     """Predictions, bool [N], whose labels have nearly all of the probability."""
     own = logits.gather(1, labels.clamp(min=0)[:, None])
     others = (logits - own).scatter(1, labels.clamp(min=0)[:, None], -torch.inf)
-    return (torch.logsumexp(others, 1) < math.log(_LEARNT)) & (labels != _IGNORED)
+    # Above this the library's gradient is precise, and its bits are what transcripts of exact mode hold.
+    return (torch.logsumexp(others, 1) < math.log(LEARNT_ODDS)) & (labels != _IGNORED)
 
 
 class _CrossEntropy(torch.autograd.Function):
