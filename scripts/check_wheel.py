@@ -1,6 +1,6 @@
 """Does a wheel hold everything? Install it beside the dependencies alone and play a whole task with it.
 
-``python scripts/check_wheel.py [--wheel FILE] [--python INTERPRETER]``
+``python scripts/check_wheel.py [--build-only | --wheel FILE] [--python INTERPRETER]``
 
 The wheel (built first if none is named) goes into a new environment in a temporary folder. That environment sees the
 other packages of INTERPRETER's installation, but not this repository. From an empty folder the installed command then
@@ -26,9 +26,13 @@ WHEELS = REPOSITORY / "build" / "wheel"
 def main(arguments: list[str]) -> int:
     """Build, install, play."""
     parser = argparse.ArgumentParser(description="play a task with an installed wheel")
-    parser.add_argument("--wheel", type=Path, help="the wheel; built by `make wheel`'s commands if left out")
+    parser.add_argument("--wheel", type=Path, help="the wheel; built, if left out")
     parser.add_argument("--python", default=sys.executable, help="interpreter with the dependencies installed")
+    parser.add_argument("--build-only", action="store_true", help="build the wheel into build/wheel, play nothing")
     options = parser.parse_args(arguments)
+    if options.build_only:
+        print(build_wheel(WHEELS).relative_to(REPOSITORY))
+        return 0
     wheel = options.wheel or build_wheel(WHEELS)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="deltaproof-wheel-") as folder:

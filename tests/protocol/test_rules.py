@@ -36,6 +36,7 @@ DECIDES = {
 # Whose numbers decide none of these, and why. Every room stands in one of the two lists.
 DECIDES_NOTHING = {
     "deltaproof.errors": "raises nothing by itself",
+    "deltaproof.extras": "says what to install",
     "deltaproof.reporting": "shows what others decided",
     "deltaproof.store": "how often a store is asked; what may be read is limited by the rules",
     "deltaproof.chain": "how a node is asked; what counts is in the contracts",

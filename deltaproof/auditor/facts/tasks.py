@@ -23,6 +23,7 @@ from deltaproof.protocol.outcome.settlement import Settlement
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 
 __all__ = [
+    "TASK_EVENTS",
     "AttestationFacts",
     "Commitment",
     "EnrolledShard",

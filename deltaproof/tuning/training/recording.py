@@ -18,7 +18,7 @@ from deltaproof.tuning.training.step import RoundContext, final_record, run_step
 from deltaproof.tuning.training.transcript_writer import TranscriptFolder
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["TrainedRound", "batch_rows", "check_shard", "open_steps", "train_round", "transcript_folder"]
+__all__ = ["Progress", "TrainedRound", "batch_rows", "check_shard", "open_steps", "train_round", "transcript_folder"]
 
 CHECKPOINT_EVERY = 10
 
