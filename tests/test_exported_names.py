@@ -6,6 +6,7 @@ What the documentation's API pages list is compared with `__all__` by scripts/do
 from __future__ import annotations
 
 import ast
+import re
 from importlib import import_module
 
 import pytest
@@ -15,19 +16,22 @@ from scripts.docsite.api_names import Module, modules
 MODULES = modules()
 PUBLIC = {name: module for name, module in MODULES.items() if not module.is_private and not name.endswith("__main__")}
 
+# A command of a Typer app, or a decorator of the module's own.
+REGISTERS = re.compile(r"\w+\.(command|callback)\b|_\w+\(")
+
 
 def tree(module: Module) -> ast.Module:
     return ast.parse(module.path.read_text(encoding="utf-8"))
 
 
 def defined(module: Module) -> set[str]:
-    """Classes and functions of a module without a leading underscore; commands belong to their Typer app."""
+    """Classes and functions without a leading underscore, but those that a decorator enters in a table or command."""
     return {
         node.name
         for node in tree(module).body
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
         and not node.name.startswith("_")
-        and not any(".command" in (call := ast.unparse(d)) or ".callback" in call for d in node.decorator_list)
+        and not any(REGISTERS.match(ast.unparse(decorator)) for decorator in node.decorator_list)
     }
 
 
