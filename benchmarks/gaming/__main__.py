@@ -327,6 +327,7 @@ these are k trainers, and they are paid like k trainers. The attacker gains by t
 quality of any one of them (see *per identity*).
 
 What stands against it lies outside of scoring:
+
 - every identity costs a stake and its training steps;
 - `data.min_rows` keeps a shard from being cut into smaller parts;
 - identities that hand in one adapter, or nearly one, are paid once.
