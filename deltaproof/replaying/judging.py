@@ -30,7 +30,7 @@ from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.deltas import CommittedDelta, fetch_delta
 from deltaproof.tuning.training.step import DrawnRound, RoundContext
 
-__all__ = ["Judgement", "Submission", "judge_submission"]
+__all__ = ["Judgement", "Submission", "enrolment_problem", "judge_submission", "replay_context", "training_context"]
 
 SUBMISSION = -1
 """Stands for the step in checks on a whole submission."""

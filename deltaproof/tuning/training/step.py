@@ -27,7 +27,16 @@ from deltaproof.tuning.errors import DivergenceError
 from deltaproof.tuning.training.optimizers import State, clip_scale, constants_of, slots_of, update
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["DrawnRound", "RoundContext", "StepResult", "final_record", "run_step", "start_state", "state_root"]
+__all__ = [
+    "DrawnRound",
+    "RoundContext",
+    "StepResult",
+    "apply_update",
+    "final_record",
+    "run_step",
+    "start_state",
+    "state_root",
+]
 
 
 @dataclass(frozen=True)
