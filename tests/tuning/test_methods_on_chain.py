@@ -20,8 +20,8 @@ from deltaproof.protocol.types import ZERO_DIGEST, RoundIndex
 from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.methods.low_rank import tensors_of
 from deltaproof.tuning.training.workbench import Workbench
-from tests.auditor.world import World, build_world
 from tests.tuning.method_cases import CASES, method_section
+from tests.worlds.roles import RoleWorld, build_world
 
 CODECS: tuple[dict[str, Any], ...] = (
     {"name": "float16"},
@@ -47,7 +47,7 @@ def node() -> Iterator[Node]:
         yield started
 
 
-Play = Callable[..., World]
+Play = Callable[..., RoleWorld]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def play(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Play:
     folder = tmp_path_factory.mktemp("on-chain")
     deployments: list[Deployment] = []
 
-    def played(method: str, codec: dict[str, Any]) -> World:
+    def played(method: str, codec: dict[str, Any]) -> RoleWorld:
         section = method_section(method, folder / "bert")
         world = build_world(
             node, folder, rounds=1, honest=1, verifiers=1, model=folder / "bert",
@@ -73,7 +73,7 @@ def play(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Play:
     return played
 
 
-def leaves_of(world: World, number: int) -> dict[str, SettlementLeaf]:
+def leaves_of(world: RoleWorld, number: int) -> dict[str, SettlementLeaf]:
     round_ = RoundIndex(number)
     view = world.gateway.tasks.round(world.task, round_)
     verifiers = world.gateway.verifiers.enrolments(world.task)
@@ -160,7 +160,7 @@ def tuners_of(bench: Workbench, masks: list[Mask], factor: str) -> list[list[int
     return [[i for i, held in enumerate(by_mask) if held] for by_mask in zip(*ranks, strict=True)]
 
 
-def audit(world: World, audit_class: Any, pool: Any, open_index: Any) -> None:
+def audit(world: RoleWorld, audit_class: Any, pool: Any, open_index: Any) -> None:
     from deltaproof.auditor.audit.case import AuditOptions
 
     index, _ = open_index(world.rpc, world.contract)
@@ -174,7 +174,7 @@ def audit(world: World, audit_class: Any, pool: Any, open_index: Any) -> None:
     assert {"delta", "replay", "next adapter", "coalition values"} <= names
 
 
-def trainer_start(world: World, number: int) -> Vector:
+def trainer_start(world: RoleWorld, number: int) -> Vector:
     """The adapter that a round starts from."""
     view = world.gateway.tasks.round(world.task, RoundIndex(number))
     return world.store.get_tensors(view.start_digest, world.trainers[0].bench.layout.size)
