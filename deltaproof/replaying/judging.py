@@ -13,6 +13,7 @@ from deltaproof.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge
 from deltaproof.protocol.evidence.state import Layout, Vector
 from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.rules import MAX_MESSAGE
 from deltaproof.protocol.terms.spec import TaskSpec, TrainingSection
 from deltaproof.protocol.types import (
     ZERO_DIGEST,
@@ -118,7 +119,7 @@ def _replay(
         try:
             opening = store.get_opening(root, StepIndex(step), limits)
         except UNUSABLE as error:
-            message = str(error)[:2000]
+            message = str(error)[:MAX_MESSAGE]
             checks.append(CheckRecord(step=step, check="opening", passed=False, measured=0.0, message=message))
             return Verdict.WITHHELD, checks
         verdict = judge.judge_step(opening, step, context, thorough=step in thorough)
@@ -181,7 +182,7 @@ def _record(verdict: StepVerdict) -> CheckRecord:
         check=verdict.failed or "replay",
         passed=verdict.accepted,
         measured=verdict.magnitude if math.isfinite(verdict.magnitude) else UNBOUNDED,
-        message=verdict.message[:2000],
+        message=verdict.message[:MAX_MESSAGE],
     )
 
 
@@ -190,5 +191,5 @@ def _finding(submission: Submission, verdict: Verdict, checks: Sequence[CheckRec
 
 
 def _without_adapter(submission: Submission, verdict: Verdict, check: str, message: str) -> Judgement:
-    record = CheckRecord(step=SUBMISSION, check=check, passed=False, measured=0.0, message=message[:2000])
+    record = CheckRecord(step=SUBMISSION, check=check, passed=False, measured=0.0, message=message[:MAX_MESSAGE])
     return Judgement(_finding(submission, verdict, [record]), submission)

@@ -20,7 +20,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.rows import OpenedRow
 from deltaproof.protocol.evidence.state import Vector, check_vector
-from deltaproof.protocol.rules import MAX_ROW_BYTES
+from deltaproof.protocol.rules import (
+    MAX_ROW_BYTES,
+    OPENING_BYTES,
+    OPENING_ESCAPE,
+    OPENING_PROOF_BYTES,
+    OPENING_ROW_BYTES,
+)
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, digest32, hex_of
 from deltaproof.protocol.wire import merkle
 from deltaproof.protocol.wire.encoding import canonical_json, parse_json
@@ -114,9 +120,9 @@ class OpeningLimits:
     @property
     def max_header_bytes(self) -> int:
         # Rows travel as JSON text inside the JSON header: escaping at most sextuples them, twice.
-        escaped_row = 7 * MAX_ROW_BYTES
+        escaped_row = OPENING_ESCAPE * MAX_ROW_BYTES
         proofs = 2 * merkle.depth(self.steps + 1) + self.batch_rows * (1 + merkle.depth(self.shard_rows))
-        return 4096 + 128 * proofs + self.batch_rows * (escaped_row + 256)
+        return OPENING_BYTES + OPENING_PROOF_BYTES * proofs + self.batch_rows * (escaped_row + OPENING_ROW_BYTES)
 
     @property
     def tensor_bytes(self) -> int:
