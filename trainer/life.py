@@ -28,11 +28,9 @@ from deltaproof.errors import ChainError
 from deltaproof.protocol.commit.commitments import commitment_hash
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.draws.samples import draw_samples
-from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.evidence.transcript import StepRecord
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.terms.spec import DataSection
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore, open_store
@@ -44,6 +42,7 @@ from deltaproof.tuning.training.recording import TrainedRound
 from deltaproof.tuning.training.step import DrawnRound, RoundContext
 from deltaproof.tuning.training.workbench import Workbench
 from trainer.conduct import Conduct, RoundWork
+from trainer.data import check_rows, enrolled_shard
 
 __all__ = ["Trainer"]
 
@@ -73,11 +72,12 @@ class Trainer:
         self.secret = HomeSecret.of(home)
         terms = read_task(gateway, store, task_id)
         self.params, self.spec = terms.view.params, terms.spec
-        self.shard = _shard(rows, self.secret.derive("rows", *(_number(task_id),)), self.spec.data)
+        self.shard = enrolled_shard(rows, self.secret.derive("rows", _number(task_id)), self.spec)
         report("loading", "loading the model")
         fetch_emulators(store, self.spec, self.account)
         self.bench = Workbench.from_spec(as_held_by(self.spec, self.account), checkpointing=checkpointing)
         self._check_terms()
+        check_rows(self.bench, rows)
         self.money = Money(gateway.token(self.params.token))
         self.log = TaskLog(gateway.connection, [gateway.trainers.address], task_id)
         self._memories = open_store(str(home / f"task-{task_id}" / "memory"))
@@ -294,22 +294,6 @@ class Trainer:
         )
         if expected != self.params:
             raise ChainError(f"task {self.task_id} on chain does not follow from its own spec; keep away from it")
-
-
-def _shard(rows: tuple[bytes, ...], secret: Digest32, data: DataSection) -> Shard:
-    """The rows under salts of their owner's, or, where the task names the shards, under the public ones.
-
-    Raises ChainError if the task names roots and this shard's is not among them: it could earn nothing.
-    """
-    if not data.roots:
-        return Shard(rows, secret)
-    for shard in (Shard(rows, PUBLIC_SALTS), Shard(rows, secret)):
-        if shard.root in data.roots:
-            return shard
-    raise ChainError(
-        f"the task takes only data that its sponsor named, and these {len(rows)} rows are none of its "
-        f"{len(data.roots)} shards; pass one of them, unchanged, as --data"
-    )
 
 
 def _number(value: int) -> bytes:

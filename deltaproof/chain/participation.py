@@ -10,7 +10,15 @@ from deltaproof.chain.abi.enums import Phase, Role
 from deltaproof.chain.abi.structs import PhaseView, TaskView
 from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.rpc.sender import Receipt
-from deltaproof.errors import ArtifactAltered, ArtifactMissing, ChainError, ContractRevert, InsufficientFunds
+from deltaproof.errors import (
+    ArtifactAltered,
+    ArtifactMissing,
+    ChainError,
+    ContractRevert,
+    EncodingError,
+    InsufficientFunds,
+    SpecError,
+)
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementProposal
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount, address_bytes
@@ -38,12 +46,20 @@ class TaskTerms:
 
 
 def read_task(gateway: Gateway, store: ArtifactStore, task_id: TaskId) -> TaskTerms:
-    """The task and its spec. Raises ChainError if there is no such task, ArtifactError if its spec cannot be had."""
+    """The task and its spec, whoever made them.
+
+    Raises ChainError if there is no such task, ArtifactError if its spec cannot be had, SpecError with every reason if
+    the spec is not one that anybody should take part in.
+    """
     count = gateway.tasks.task_count()
     if not 1 <= task_id <= count:
         raise ChainError(f"there is no task {task_id}; tasks on this contract: {f'1 to {count}' if count else 'none'}")
     view = gateway.tasks.task(task_id)
-    return TaskTerms(view, store.get_document(TaskSpec, view.params.spec_hash))
+    data = store.get_blob(view.params.spec_hash, TaskSpec.MAX_BYTES)
+    try:
+        return TaskTerms(view, TaskSpec.from_document(data))
+    except EncodingError as error:
+        raise SpecError(f"task {task_id} is not to be trusted, do not take part: {error}") from error
 
 
 def attempt(action: Callable[P, Receipt], *args: P.args, **kwargs: P.kwargs) -> Receipt | None:

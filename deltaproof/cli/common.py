@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+
+from deltaproof.errors import Problem
 
 __all__ = [
     "ContractOption",
@@ -21,6 +23,7 @@ __all__ = [
     "StoreOption",
     "TaskOption",
     "console",
+    "problem_records",
     "show_result",
 ]
 
@@ -78,3 +81,8 @@ def show_result(result: Mapping[str, object], *, as_json: bool, text: str) -> No
         sys.stdout.flush()
     else:
         console.print(text, markup=False, soft_wrap=True)
+
+
+def problem_records(problems: Sequence[Problem]) -> list[dict[str, str]]:
+    """Problems of a draft for a script."""
+    return [{"key": problem.key, "problem": problem.what, "remedy": problem.remedy} for problem in problems]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Phase
@@ -11,14 +14,17 @@ from deltaproof.chain.abi.structs import TaskParams
 from deltaproof.chain.money import Money
 from deltaproof.chain.participation import attempt, move_on, read_task
 from deltaproof.chain.rpc.sender import Receipt
-from deltaproof.errors import InsufficientFunds, UsageError
+from deltaproof.errors import EncodingError, InsufficientFunds, UsageError
 from deltaproof.protocol.commit.validation import ValidationSet, open_validation, seal_validation
-from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, TokenAmount
+from deltaproof.protocol.rules import BPS
+from deltaproof.protocol.terms.spec import RewardsSection
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
+from deltaproof.protocol.wire.encoding import canonical_json
 from deltaproof.reporting import Reporter
 from deltaproof.sponsor.drafts import PreparedTask
 from deltaproof.store import ArtifactStore
 
-__all__ = ["Sponsor", "create_task"]
+__all__ = ["Sponsor", "check_funds", "cost_of_a_round", "create_task"]
 
 PENALTY_SECONDS = 6.0
 """How long a new round waits for the penalties of the last one, so that nobody takes part with a stake it lost."""
@@ -34,9 +40,7 @@ def create_task(
     Raises InsufficientFunds if the caller has less than `fund` of the reward token.
     """
     token = gateway.token(params.token)
-    balance = token.balance_of(gateway.account)
-    if balance < fund:
-        raise InsufficientFunds(f"{gateway.account} holds {balance} of the reward token {token.address}, not {fund}")
+    check_funds(gateway, params.token, fund)
     store.put_document(prepared.spec)
     store.put_tensors(prepared.start)
     for blob in prepared.blobs:
@@ -45,6 +49,24 @@ def create_task(
     if fund and token.allowance(gateway.account, gateway.vault.address) < fund:
         token.approve(gateway.vault.address, fund)
     return gateway.tasks.create_task(params, prepared.spec.validation.commitments, fund)
+
+
+def check_funds(gateway: Gateway, token: Address, fund: TokenAmount) -> None:
+    """Raises InsufficientFunds if the caller has less than `fund` of the reward token."""
+    balance = gateway.token(token).balance_of(gateway.account)
+    if balance < fund:
+        raise InsufficientFunds(f"{gateway.account} holds {balance} of the reward token {token}, not {fund}")
+
+
+def cost_of_a_round(tables: Mapping[str, object]) -> int | None:
+    """What a round of a draft sets aside, smallest units: the budget and the verifiers' fee on top; None where the
+    draft does not say it well, which is told elsewhere."""
+    rewards = tables.get("rewards")
+    try:
+        parsed = RewardsSection.model_validate_json(canonical_json(rewards))
+    except (ValidationError, EncodingError):
+        return None
+    return parsed.budget_per_round + parsed.budget_per_round * parsed.verifier_fee_bps // BPS
 
 
 def _keep(prepared: PreparedTask, home: Path) -> None:

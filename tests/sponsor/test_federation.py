@@ -18,7 +18,7 @@ from deltaproof.auditor.session import open_index
 from deltaproof.chain import load_account
 from deltaproof.chain.local_node import start_node
 from deltaproof.chain.participation import settled_leaves
-from deltaproof.errors import UsageError
+from deltaproof.errors import SpecError
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
 from deltaproof.protocol.terms.federation import FederationSection
@@ -250,5 +250,5 @@ def test_draft_that_makes_no_emulator_says_why(
 def test_draft_without_public_rows_is_refused(played: RoleWorld, tmp_path: Path) -> None:
     draft = tmp_path / "draft.toml"
     draft.write_text((played.store_folder.parent / "draft.toml").read_text().replace('public = "public.jsonl"', ""))
-    with pytest.raises(UsageError, match="lacks 'public'"):
+    with pytest.raises(SpecError, match="lacks 'public'"):
         prepare_task(draft, HomeSecret.of(tmp_path / "home"))
