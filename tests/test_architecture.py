@@ -21,6 +21,7 @@ BASE = {"deltaproof.errors", "deltaproof.extras", "deltaproof.reporting"}
 VOCABULARY = BASE | {"deltaproof.protocol"}
 TUNING = VOCABULARY | {"deltaproof.store", "deltaproof.tuning"}
 ROLE = TUNING | {"deltaproof.chain"}
+AGENT = ROLE | {"deltaproof.agent"}
 MAY_IMPORT = {
     "deltaproof.errors": set(),
     "deltaproof.extras": {"deltaproof.errors"},
@@ -32,9 +33,10 @@ MAY_IMPORT = {
     "deltaproof.tuning": TUNING,
     "deltaproof.replaying": TUNING,
     "incentives": TUNING,
-    "trainer": ROLE,
-    "verifier": ROLE | {"deltaproof.replaying", "incentives"},
-    "deltaproof.sponsor": ROLE | {"incentives"},
+    "deltaproof.agent": VOCABULARY | {"deltaproof.store", "deltaproof.chain"},
+    "trainer": AGENT,
+    "verifier": AGENT | {"deltaproof.replaying", "incentives"},
+    "deltaproof.sponsor": AGENT | {"incentives"},
     # Read-only, and independent of those it audits: it applies the rules a verifier judges and scores by, but has no
     # part in anybody's working life.
     "deltaproof.auditor": ROLE | {"deltaproof.replaying", "incentives"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deltaproof.errors import ChainError, UsageError
+from deltaproof.errors import TaskRefused, UsageError
 from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Digest32
@@ -18,7 +18,7 @@ SHOWN = 5
 def enrolled_shard(rows: tuple[bytes, ...], secret: Digest32, spec: TaskSpec) -> Shard:
     """The rows under salts of their owner's, or, where the task names the shards, under the public ones.
 
-    Raises UsageError for too few or too many rows, ChainError if the task names roots and this shard's is not among
+    Raises UsageError for too few or too many rows, TaskRefused if the task names roots and this shard's is not among
     them: it could earn nothing.
     """
     least, most = spec.least_rows, spec.data.max_rows
@@ -29,7 +29,7 @@ def enrolled_shard(rows: tuple[bytes, ...], secret: Digest32, spec: TaskSpec) ->
     for shard in (Shard(rows, PUBLIC_SALTS), Shard(rows, secret)):
         if shard.root in spec.data.roots:
             return shard
-    raise ChainError(
+    raise TaskRefused(
         f"the task takes only data that its sponsor named, and these {len(rows)} rows are none of its "
         f"{len(spec.data.roots)} shards; pass one of them, unchanged, as --data"
     )

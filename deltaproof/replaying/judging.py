@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from deltaproof.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge
+from deltaproof.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge, StoreUnavailable
 from deltaproof.protocol.evidence.state import Layout, Vector
 from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
@@ -29,6 +29,7 @@ from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.deltas import CommittedDelta, fetch_delta
+from deltaproof.tuning.errors import ModelError
 from deltaproof.tuning.training.step import DrawnRound, RoundContext
 
 __all__ = ["Judgement", "Submission", "enrolment_problem", "judge_submission", "replay_context", "training_context"]
@@ -77,8 +78,37 @@ def judge_submission(
 ) -> Judgement:
     """Check one submission, replaying `steps`; stops at the first check that fails.
 
-    Raises StoreUnavailable: an unreachable store is nobody's fault.
+    Data that make the checks themselves fail are rejected: they must not keep a judge from judging the others. Raises
+    StoreUnavailable, OSError and MemoryError, which are nobody's fault, ModelError and what `progress` raises.
     """
+    interrupted: list[BaseException] = []
+
+    def watched(verdict: StepVerdict) -> None:
+        try:
+            progress(verdict)
+        except BaseException as error:
+            interrupted.append(error)
+            raise
+
+    try:
+        return _judged(judges, store, facts, submission, steps, watched)
+    except (StoreUnavailable, OSError, MemoryError, ModelError):
+        raise
+    except Exception as error:
+        if interrupted:
+            raise
+        message = f"judging it failed: {type(error).__name__}: {error}"
+        return _without_adapter(submission, Verdict.REJECTED, "judging", message)
+
+
+def _judged(
+    judges: Judges,
+    store: ArtifactStore,
+    facts: RoundFacts,
+    submission: Submission,
+    steps: Sequence[int],
+    progress: Callable[[StepVerdict], None],
+) -> Judgement:
     spec = judges.spec
     if submission.delta_digest is None or submission.transcript_root is None:
         return _without_adapter(submission, Verdict.UNREVEALED, "reveal", "committed, but revealed nothing")

@@ -151,7 +151,7 @@ def test_honest_trainers_are_paid_and_the_cheat_is_caught(played: RoleWorld) -> 
 
 def test_trainers_work_on_what_they_were_assigned(played: RoleWorld) -> None:
     small, large = federation_of(played).emulators
-    held = [trainer.bench.spec.model.weights_digest for trainer in played.trainers]
+    held = [trainer.workshop.bench.spec.model.weights_digest for trainer in played.trainers]
     assert held == [small.weights_digest, large.weights_digest, small.weights_digest]
     assert len(small.layers) < len(large.layers) <= DEPTH
 
