@@ -91,7 +91,7 @@ def judge_submission(
             raise
 
     try:
-        return _judged(judges, store, facts, submission, steps, watched)
+        return _judged(judges, store, round_, submission, steps, watched)
     except (StoreUnavailable, OSError, MemoryError, ModelError):
         raise
     except Exception as error:
@@ -104,7 +104,7 @@ def judge_submission(
 def _judged(
     judges: Judges,
     store: ArtifactStore,
-    facts: RoundFacts,
+    round_: DrawnRound,
     submission: Submission,
     steps: Sequence[int],
     progress: Callable[[StepVerdict], None],

@@ -178,7 +178,7 @@ def chaos_world(
         money.mint(Address(load_account(key).address), TokenAmount(10 * FUND))
     with _short_phases(seconds):
         first = gateway(1, deployment)
-        tables = {"method": LORA, "codec": "", "federation": "", "floor_bps": "1000"}
+        tables = {"method": LORA, "codec": "", "training": "", "steps": "6", "federation": "", "floor_bps": "1000"}
         task = _create_task(first, ArtifactStore(LocalBackend(store_folder)), folder, rounds, None, tables, ())
     closers.pop()()
     roles: list[Lived] = []

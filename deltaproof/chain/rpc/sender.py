@@ -24,8 +24,9 @@ from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCError
-from web3.types import LogReceipt, TxParams, TxReceipt
+from web3.types import BlockIdentifier, LogReceipt, TxParams, TxReceipt
 
+from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
 from deltaproof.chain.rpc.connection import TRANSPORT_ERRORS, Connection, rpc_message
 from deltaproof.chain.rpc.fees import Fees, bumped, current_fees
 from deltaproof.chain.rpc.journal import Pending, TransactionJournal, default_state_folder
@@ -169,7 +170,9 @@ class TransactionSender:
 
     def _estimate(self, label: str, call: dict[str, object]) -> int:
         try:
-            return self.connection.web3.eth.estimate_gas(cast(TxParams, call))
+            # A chain that makes blocks on demand has an old latest block; what counts is the time of the next.
+            block: BlockIdentifier = "pending" if self.connection.chain_id in LOCAL_CHAINS else "latest"
+            return self.connection.web3.eth.estimate_gas(cast(TxParams, call), block)
         except Web3RPCError as error:
             if "insufficient funds" in rpc_message(error).lower():
                 raise InsufficientFunds(f"{label}: {rpc_message(error)} (account {self.address})") from error
