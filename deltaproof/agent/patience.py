@@ -17,7 +17,7 @@ from typing import TypeVar
 from deltaproof.errors import DeltaproofError, SigningKeyError, SpecError, TaskRefused, UsageError, WrongChain
 from deltaproof.reporting import Reporter
 
-__all__ = ["HOPELESS", "Patience", "insist", "owner_of"]
+__all__ = ["HOPELESS", "Patience", "insist", "owner_of", "report_delay"]
 
 T = TypeVar("T")
 

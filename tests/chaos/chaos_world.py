@@ -24,8 +24,8 @@ from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 from deltaproof.sponsor.life import Sponsor
 from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import LocalBackend
-from tests.auditor.world import DRAFT, FUND, LORA, _create_task, _rows, silent
 from tests.chain.rpc_proxy import RpcProxy
+from tests.worlds.roles import DRAFT, FUND, LORA, _create_task, _rows, silent
 from trainer.conduct import Honest
 from trainer.life import Trainer
 from verifier.life import Verifier
@@ -221,7 +221,7 @@ def chaos_world(
 
 @contextmanager
 def _short_phases(seconds: int) -> Iterator[None]:
-    import tests.auditor.world as drafts
+    import tests.worlds.roles as drafts
 
     before = DRAFT
     drafts.DRAFT = before.replace("= 600\n", f"= {seconds}\n").replace("window = 10", "window = 1")
