@@ -18,7 +18,7 @@ from deltaproof.errors import DeltaproofError, Problem
 from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard, read_shard
 from deltaproof.protocol.types import hex_of
 
-__all__ = ["SPONSOR_KEYS", "DraftFiles", "read_files"]
+__all__ = ["SPONSOR_KEYS", "DraftFiles", "Rows", "read_files"]
 
 Rows = tuple[bytes, ...]
 SPONSOR_KEYS = ("validation", "test", "shards", "public", "start")
