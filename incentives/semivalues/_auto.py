@@ -89,6 +89,7 @@ def _estimate(
     functional = columns - product(direct.T, near)
     of_constant = index.join[0] - direct.sum(axis=0)  # index of the game 1[S not empty] is p(0)
     modelled = surrogate.value_weights(functional, of_constant)  # [players, fitted]
+    # Of fitted coalitions the residual without them; the fit itself would flatter the surrogate.
     left_out = values - surrogate.constant - product(near, surrogate.coefficients[:, None])[:, 0]
     left_out[fitted] = surrogate.left_out
 

@@ -104,6 +104,7 @@ def _allocate(weight: Floats, strata: Floats, pairs: int) -> Floats:
     """Pairs per stratum in proportion to weight, none above the stratum's size: float64, adds up to at most `pairs`."""
     wanted = np.zeros(len(weight))
     open_ = weight > 0
+    # Each round fills at least one stratum, so there are no more rounds than strata.
     for _ in range(len(weight)):
         left = pairs - wanted[~open_].sum()
         share = np.where(open_, weight, 0.0)

@@ -157,6 +157,7 @@ class Connection:
             except ChainUnavailable:
                 raise
             except (ChainError, DecodingError):
+                # Some nodes refuse a call without a target. Views are then read one by one, which is slow but right.
                 self._batches = False
                 return
             good = zip(part, answers, strict=True)
