@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deltaproof.agent.loop import IDLE_POLL_SECONDS, Agent, Duty, Moment
 from deltaproof.chain import Gateway
+from deltaproof.chain.abi.dispute_structs import ChunkOpening, Demand
 from deltaproof.chain.abi.enums import Phase, Role
 from deltaproof.chain.abi.structs import RevealData, TrainerEnrolment
 from deltaproof.chain.contracts.tasks import task_params
@@ -36,6 +37,7 @@ from deltaproof.store import ArtifactStore
 from deltaproof.tuning.emulators.fetching import fetch_emulators
 from deltaproof.tuning.training.optimizers import constants_root
 from deltaproof.tuning.training.step import RoundContext
+from trainer.answers import AnswerDesk
 from trainer.closing import settle_accounts
 from trainer.conduct import Conduct
 from trainer.data import check_rows, enrolled_shard
@@ -81,6 +83,7 @@ class Trainer(Agent):
         self.money = Money(gateway.token(self.params.token))
         self.stake_money = Money(gateway.token(gateway.registry.token()))
         self.log = TaskLog(gateway, [gateway.trainers.address], task_id, home / f"task-{task_id}")
+        self.desk = AnswerDesk(gateway, task_id, report)
         self._done: dict[RoundIndex, Done] = {}
         self._published: dict[RoundIndex, Digest32] = {}
         """The challenge seed whose steps are in the store, by round."""
@@ -95,11 +98,26 @@ class Trainer(Agent):
             lost = {Phase.COMMIT: "this round's pay", Phase.REVEAL: f"the commit bond, {bond}", Phase.OPENING: stake}
             return lost.get(moment.view.phase, "")
 
+        def demanded(moment: Moment) -> str:
+            left = [deadline - moment.now for deadline in self.desk.deadlines]
+            return f"{stake} unless a demand is answered within {min(left)} s" if left else ""
+
         return [
+            Duty("answers", self.answer_demands, demanded),
             Duty("round", self.play, at_stake),
             Duty("claims", lambda moment: self.collect(moment.view.round)),
             Duty("stake", lambda moment: self.mind_stake()),
         ]
+
+    def answer_demands(self, moment: Moment) -> None:
+        """Show on chain what anybody demands of the committed work, also between two steps of training."""
+
+        def answer(demand: Demand) -> ChunkOpening:
+            context = self.context(demand.round)
+            place = (demand.step, demand.component, demand.chunk)
+            return self.heavy.urgent(lambda: self.workshop.chunk(context, *place))
+
+        self.desk.mind(moment.now, answer)
 
     def play(self, moment: Moment) -> None:
         """What the phase asks for."""
@@ -212,7 +230,11 @@ class Trainer(Agent):
 
     def views(self) -> list[View]:
         """What every block is asked: see `Agent.views`."""
-        asked = [*super().views(), self.gateway.trainers.view("enrolmentOf", self.task_id, self.account)]
+        asked = [
+            *super().views(),
+            self.gateway.trainers.view("enrolmentOf", self.task_id, self.account),
+            self.gateway.court.view("demandCount"),
+        ]
         if self._known is not None and (last := self._known.view.round):
             asked.append(self.gateway.tasks.view("roundOf", self.task_id, last))
             asked.append(self.gateway.trainers.view("hasCommitted", self.task_id, last, self.account))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltaproof.chain.abi.dispute_structs import ChunkOpening
+from deltaproof.chain.abi.enums import Component
 from deltaproof.chain.abi.structs import RoundView
 from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.evidence.state import Vector
@@ -19,6 +21,7 @@ from deltaproof.tuning.training.federation import as_held_by
 from deltaproof.tuning.training.recording import TrainedRound
 from deltaproof.tuning.training.step import DrawnRound, RoundContext
 from deltaproof.tuning.training.workbench import Workbench
+from trainer.answers import chunk_opening
 from trainer.conduct import Conduct, RoundWork
 
 __all__ = ["Done", "Workshop"]
@@ -106,6 +109,10 @@ class Workshop:
             self.store.put_opening(done.trained.transcript_root, opening)
             between_steps()
         return steps
+
+    def chunk(self, context: RoundContext, step: int, component: Component, chunk: int) -> ChunkOpening:
+        """What answers a demand for one chunk: see `chunk_opening`."""
+        return chunk_opening(self.work(context), self.conduct, self.memory(context), step, component, chunk)
 
     def memory(self, context: RoundContext) -> Vector | None:
         """What earlier deltas lost and this round feeds back. Raises ArtifactError if the home has lost it."""

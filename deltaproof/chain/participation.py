@@ -33,7 +33,7 @@ P = ParamSpec("P")
 LOST_RACES = frozenset(
     {
         "AlreadyClaimed", "AlreadyPenalised", "AlreadyRevealed", "NotDue", "NothingAtStake", "NothingToClaim",
-        "PhaseClosed", "WrongPhase", "DisputesOpen", "NoRoundLeft",
+        "PhaseClosed", "WrongPhase", "DisputesOpen", "NoRoundLeft", "DemandClosed",
     }
 )  # fmt: skip
 """What the contracts say to somebody who does what another has just done."""

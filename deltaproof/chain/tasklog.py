@@ -56,6 +56,7 @@ class TaskLog:
         self._reader = LogReader(gateway.connection, contracts)
         self._events: list[tuple[int, RoundEvent]] = []
         self._first: int | None = None
+        self._from_round = RoundIndex(0)
         self._read_to: BlockRef | None = None
 
     def refresh(self, round_: RoundIndex) -> None:
@@ -64,6 +65,8 @@ class TaskLog:
         Raises ChainUnavailable, BlockUnknown if nodes have not seen all of it yet, or ChainError.
         """
         head = self._gateway.connection.read_block
+        if round_ < self._from_round:  # an older round is asked about
+            self._events, self._first, self._read_to = [], None, None
         if self._read_to is not None:
             if head == self._read_to:
                 return
@@ -71,7 +74,7 @@ class TaskLog:
                 self._events, self._first = [], None
         if self._first is None:
             self._first = log_start(self._gateway, self._task_id, round_, self._cache)
-            start = self._first
+            start, self._from_round = self._first, round_
         else:
             assert self._read_to is not None
             start = max(self._first, self._read_to.number + 1 - OVERLAP_BLOCKS)
