@@ -193,6 +193,15 @@ def test_brownie_is_imported_only_by_scripts_and_contract_tests() -> None:
     assert not {name for name in users if not name.startswith(BROWNIE_BELONGS_TO)}
 
 
+def test_class_name_of_the_product_means_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for file in product_files():
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(relative(file))
+    assert not {name: files for name, files in places.items() if len(files) > 1}
+
+
 def test_every_package_of_ours_is_declared() -> None:
     packages = {file.parent.name for file in tracked("*/__init__.py") if file.parent.parent == REPOSITORY}
     assert packages - NOT_PRODUCT == {room.partition(".")[0] for room in MAY_IMPORT}

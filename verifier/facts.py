@@ -17,11 +17,11 @@ from deltaproof.replaying.judging import Submission
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.training.step import DrawnRound
 
-__all__ = ["RoundCase", "case_key", "read_case"]
+__all__ = ["RoundToJudge", "case_key", "read_case"]
 
 
 @dataclass(frozen=True)
-class RoundCase:
+class RoundToJudge:
     """One round as it is to be judged."""
 
     task_id: TaskId
@@ -60,7 +60,7 @@ def case_key(task_id: TaskId, round_: RoundIndex, view: RoundView) -> Digest32:
 
 def read_case(
     gateway: Gateway, store: ArtifactStore, log: TaskLog, spec: TaskSpec, task_id: TaskId, round_: RoundIndex
-) -> RoundCase:
+) -> RoundToJudge:
     """The round's case; `log` was refreshed at the block that is looked at. Raises ChainError, StoreUnavailable."""
     reveals = log.reveals(round_)
     enrolments = gateway.trainers.enrolments(task_id)
@@ -77,7 +77,7 @@ def read_case(
                 error_root=memory_root(gateway, store, log, spec, task_id, round_, trainer),
             )
         )
-    return RoundCase(
+    return RoundToJudge(
         task_id=task_id,
         round=round_,
         view=gateway.tasks.round(task_id, round_),

@@ -37,7 +37,7 @@ from incentives.scoring import RoundScores, score_round
 from incentives.settling import NothingToSettle
 from incentives.unions import Contribution, named_root
 from verifier.closing import close_round
-from verifier.facts import RoundCase, case_key, read_case
+from verifier.facts import RoundToJudge, case_key, read_case
 from verifier.quorum import QuorumDesk
 
 __all__ = ["Verifier"]
@@ -204,7 +204,7 @@ class Verifier(Agent):
 
     # Below: how the phases do it.
 
-    def _attest(self, case: RoundCase) -> Attestation:
+    def _attest(self, case: RoundToJudge) -> Attestation:
         """Judge and score; the document is on disk before this returns."""
         judgements = [self._judge(case, submission) for submission in case.submissions]
         self.report("scoring", f"round {case.round}: scoring", round=case.round)
@@ -244,7 +244,7 @@ class Verifier(Agent):
         self.report("signed", f"round {round_}: signed the settlement", round=round_, settlement=digest)
         return True
 
-    def _judge(self, case: RoundCase, submission: Submission) -> Judgement:
+    def _judge(self, case: RoundToJudge, submission: Submission) -> Judgement:
         """One trainer's verdict. Raises only what is nobody's fault: see `judge_submission`."""
         short = submission.trainer[:8]
 
@@ -260,7 +260,7 @@ class Verifier(Agent):
             self.report("caught", message, round=case.round, trainer=submission.trainer, check=failure.check)
         return judgement
 
-    def _score(self, case: RoundCase, judgements: list[Judgement]) -> RoundScores:
+    def _score(self, case: RoundToJudge, judgements: list[Judgement]) -> RoundScores:
         """Score the accepted deltas on the validation set, if the sponsor showed it."""
         start = self.store.get_tensors(case.view.start_digest, self.scoring_bench.layout.size)
         order = {trainer: i for i, trainer in enumerate(case.commit_order)}
@@ -273,7 +273,7 @@ class Verifier(Agent):
         seed = case.view.challenge_seed
         return score_round(self.scoring_bench, start, accepted, rows, seed, self.judges.emulators())
 
-    def _validation_rows(self, case: RoundCase) -> list[bytes] | None:
+    def _validation_rows(self, case: RoundToJudge) -> list[bytes] | None:
         """The round's validation rows; None if the round is unscored.
 
         Raises StoreUnavailable or ArtifactError: what the sponsor opened on chain has to be in the store.
