@@ -39,6 +39,8 @@ def check_rows(bench: Workbench, rows: tuple[bytes, ...]) -> None:
     """Raises UsageError naming rows that the task's model cannot use: a batch with one of them would be rejected."""
     config = getattr(bench.model, "config", None)
     wrong = list(unfit_rows(rows, bench.spec.model, tokenizer=bench.tokenizer, config=config))
+    most = bench.spec.data.max_row_bytes
+    wrong += [f"row {n} has {len(row)} bytes of at most {most}" for n, row in enumerate(rows) if len(row) > most]
     if wrong:
         more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise UsageError(f"--data does not fit this task: {'; '.join(wrong[:SHOWN])}{more}. Mend or drop these rows")

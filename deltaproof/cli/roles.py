@@ -114,11 +114,11 @@ def run_trainer(
 
     Stakes what the task asks for. Stop it at any time; the same command goes on from its `--home`.
     """
-    from deltaproof.protocol.evidence.rows import read_shard
+    from deltaproof.protocol.evidence.rows import distinct_rows, read_shard
     from trainer.conduct import Honest
     from trainer.life import Trainer
 
-    rows = read_shard(data)
+    rows = distinct_rows(read_shard(data))
     settings = Settings("trainer", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port)
     live(
         settings,

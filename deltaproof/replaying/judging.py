@@ -9,8 +9,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from deltaproof.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge, StoreUnavailable
 from deltaproof.protocol.evidence.state import Layout, Vector
+from deltaproof.protocol.evidence.transcript import StepOpening
 from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import MAX_MESSAGE
@@ -79,7 +82,7 @@ def judge_submission(
     """Check one submission, replaying `steps`; stops at the first check that fails.
 
     Data that make the checks themselves fail are rejected: they must not keep a judge from judging the others. Raises
-    StoreUnavailable, OSError and MemoryError, which are nobody's fault, ModelError and what `progress` raises.
+    StoreUnavailable, OSError and MemoryError (torch's as well), which are nobody's fault, ModelError and what `progress` raises.
     """
     interrupted: list[BaseException] = []
 
@@ -95,10 +98,17 @@ def judge_submission(
     except (StoreUnavailable, OSError, MemoryError, ModelError):
         raise
     except Exception as error:
-        if interrupted:
+        if interrupted or _memory_is_out(error):
             raise
         message = f"judging it failed: {type(error).__name__}: {error}"
         return _without_adapter(submission, Verdict.REJECTED, "judging", message)
+
+
+def _memory_is_out(error: Exception) -> bool:
+    """torch says it of a CPU with a plain RuntimeError."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
 
 
 def _judged(
@@ -145,6 +155,7 @@ def _replay(
     checks: list[CheckRecord] = []
     samples: list[DriftSample] = []
     thorough = noise_steps(steps)
+    seen: dict[bytes, int] = {}
     for step in steps:
         try:
             opening = store.get_opening(root, StepIndex(step), limits)
@@ -157,12 +168,23 @@ def _replay(
         checks.append(_record(verdict))
         if not verdict.accepted:
             return Verdict.REJECTED, checks
+        if problem := _repeated_row(opening, seen):
+            checks.append(CheckRecord(step=step, check="rows", passed=False, measured=0.0, message=problem))
+            return Verdict.REJECTED, checks
         if verdict.drift is not None:
             samples.append(verdict.drift)
     if samples:
         checks.append(_drift_check(samples, spec.training, layout))
     passed = all(check.passed for check in checks)
     return Verdict.ACCEPTED if passed else Verdict.REJECTED, checks
+
+
+def _repeated_row(opening: StepOpening, seen: dict[bytes, int]) -> str | None:
+    """Whether a row is enrolled under two indices, which makes a shard look larger; `seen` are indices by row."""
+    for row in opening.rows:
+        if (index := seen.setdefault(row.row, row.index)) != row.index:
+            return f"rows {index} and {row.index} of the shard are the same row; a shard holds each row once"
+    return None
 
 
 def enrolment_problem(spec: TaskSpec, submission: Submission) -> str | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deltaproof.errors import DeltaproofError, Problem
-from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard, read_shard
+from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard, distinct_rows, read_shard
 from deltaproof.protocol.types import hex_of
 
 __all__ = ["SPONSOR_KEYS", "DraftFiles", "Rows", "read_files"]
@@ -40,7 +40,7 @@ class DraftFiles:
     @property
     def shard_roots(self) -> list[str]:
         """Roots of the shards under public salts, which a trainer who was given one of them finds as well."""
-        return [hex_of(Shard(rows, PUBLIC_SALTS).root) for rows in self.shards.values() if rows]
+        return [hex_of(Shard(distinct_rows(rows), PUBLIC_SALTS).root) for rows in self.shards.values() if rows]
 
     def by_name(self) -> dict[str, tuple[str, Rows]]:
         """Key and rows of every file of rows that was read."""

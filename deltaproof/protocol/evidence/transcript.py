@@ -104,13 +104,15 @@ class StepOpening:
 
 @dataclass(frozen=True)
 class OpeningLimits:
-    """What a task's openings may hold: P values, the used slots, N steps, rows of a batch and of the shard."""
+    """What a task's openings may hold: P values, the used slots, N steps, rows of a batch and of the shard,
+    bytes of a row."""
 
     values: int
     slots: tuple[str, ...]
     steps: int
     batch_rows: int
     shard_rows: int
+    row_bytes: int = MAX_ROW_BYTES
 
     @property
     def max_bytes(self) -> int:
@@ -120,7 +122,7 @@ class OpeningLimits:
     @property
     def max_header_bytes(self) -> int:
         # Rows travel as JSON text inside the JSON header: escaping at most sextuples them, twice.
-        escaped_row = OPENING_ESCAPE * MAX_ROW_BYTES
+        escaped_row = OPENING_ESCAPE * self.row_bytes
         proofs = 2 * merkle.depth(self.steps + 1) + self.batch_rows * (1 + merkle.depth(self.shard_rows))
         return OPENING_BYTES + OPENING_PROOF_BYTES * proofs + self.batch_rows * (escaped_row + OPENING_ROW_BYTES)
 
@@ -225,4 +227,7 @@ def _parse_fields(text: str, limits: OpeningLimits) -> _OpeningFields:
         raise EncodingError(f"opening's metadata, {where}: {first['msg']}") from error
     if len(fields.rows) != limits.batch_rows:
         raise EncodingError(f"opening shows {len(fields.rows)} rows; a batch has {limits.batch_rows}")
+    for row in fields.rows:
+        if len(row.row.encode("utf-8")) > limits.row_bytes:
+            raise EncodingError(f"row {row.index} has more than the {limits.row_bytes} bytes that the task allows")
     return fields

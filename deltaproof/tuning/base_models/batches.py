@@ -19,9 +19,10 @@ from deltaproof.protocol.evidence.rows import parse_row
 from deltaproof.protocol.terms.spec import ModelSection
 from deltaproof.tuning.errors import RowError
 
-__all__ = ["Batch", "make_batch", "unfit_rows"]
+__all__ = ["IGNORED", "Batch", "make_batch", "unfit_rows"]
 
-_IGNORED = -100
+IGNORED = -100
+"""Label of a token that counts for nothing."""
 _FIELDS = {
     "sequence-classification": ({"text", "label"},),
     "causal-lm": ({"text"}, {"prompt", "completion"}),
@@ -55,7 +56,7 @@ def make_batch(
                 tensors = _images(part, config)
         made.append({name: tensor.to(device) for name, tensor in tensors.items()})
     if section.kind == "causal-lm":
-        count = sum(int((part["labels"][:, 1:] != _IGNORED).sum()) for part in made)
+        count = sum(int((part["labels"][:, 1:] != IGNORED).sum()) for part in made)
     else:
         count = len(rows)
     return Batch(tuple(made), max(count, 1))
@@ -80,7 +81,7 @@ def unfit_rows(rows: Sequence[bytes], section: ModelSection, *, tokenizer: Any, 
 
 
 def _learns(tensors: dict[str, Tensor]) -> bool:
-    return bool((tensors["labels"][:, 1:] != _IGNORED).any())
+    return bool((tensors["labels"][:, 1:] != IGNORED).any())
 
 
 def _checked(row: bytes, section: ModelSection, number: int) -> dict[str, Any]:
@@ -114,10 +115,10 @@ def _causal(fields: list[dict[str, Any]], section: ModelSection, tokenizer: Any)
         if tokenizer.eos_token_id is not None:
             target = [*target, tokenizer.eos_token_id]
         tokens.append([*prompt, *target][: section.max_tokens])
-        labels.append([*[_IGNORED] * len(prompt), *target][: section.max_tokens])
+        labels.append([*[IGNORED] * len(prompt), *target][: section.max_tokens])
     padded = _padded(tokens, tokenizer)
     width = padded["input_ids"].shape[1]
-    return {**padded, "labels": torch.tensor([[*row, *[_IGNORED] * (width - len(row))] for row in labels])}
+    return {**padded, "labels": torch.tensor([[*row, *[IGNORED] * (width - len(row))] for row in labels])}
 
 
 def _padded(tokens: list[list[int]], tokenizer: Any) -> dict[str, Tensor]:

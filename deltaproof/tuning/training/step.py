@@ -92,7 +92,9 @@ class RoundContext(DrawnRound):
     def opening_limits(self, spec: TaskSpec, values: int) -> OpeningLimits:
         """What openings of this round may hold, for P = `values`."""
         training = spec.training
-        return OpeningLimits(values, slots_of(spec.optimizer), training.steps, training.batch_size, self.rows)
+        return OpeningLimits(
+            values, slots_of(spec.optimizer), training.steps, training.batch_size, self.rows, spec.data.max_row_bytes
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,20 @@
+"""Why a step is refused."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+__all__ = ["Check", "Refused"]
+
+Check = Literal[
+    "format", "record", "transcript", "state", "start", "delta", "gradient digest", "rows", "clipping", "optimizer",
+    "gradient", "loss", "judging",
+]  # fmt: skip
+
+
+class Refused(Exception):  # a verdict on its way out of the checks, never seen outside of a replay
+    """The check that a step failed; `magnitude` is measured against `bound`."""
+
+    def __init__(self, check: Check, message: str, magnitude: float = 0.0, bound: float = 0.0) -> None:
+        super().__init__(message)
+        self.check, self.magnitude, self.bound = check, magnitude, bound
