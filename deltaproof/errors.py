@@ -13,6 +13,7 @@ here, the others in the room named in brackets. A test compares this drawing wit
     │   ├── ArtifactAltered      it is there, with bytes that do not match what was committed
     │   ├── ArtifactTooLarge     it exceeds the limit known before the read
     │   └── StoreUnavailable     the store does not answer, or refuses
+    ├── Refused                  a replayed step fails a check, which becomes its verdict [replaying.refusal]
     ├── SigningKeyError          a private key is missing, unreadable or in use
     ├── ChainError               something about the chain or a contract on it
     │   ├── ChainUnavailable     no answer from the RPC endpoint

@@ -15,7 +15,6 @@ from deltaproof.errors import DeltaproofError
 
 PRODUCT = ("deltaproof", "incentives", "trainer", "verifier")
 CONTROL_FLOW = {
-    "deltaproof.replaying.refusal.Refused",
     "deltaproof.chain.local_node._EndedEarly",
     "deltaproof.cli._Interrupted",
     "deltaproof.protocol.terms.spec._BrokenRules",

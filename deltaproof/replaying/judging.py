@@ -82,7 +82,8 @@ def judge_submission(
     """Check one submission, replaying `steps`; stops at the first check that fails.
 
     Data that make the checks themselves fail are rejected: they must not keep a judge from judging the others. Raises
-    StoreUnavailable, OSError and MemoryError (torch's as well), which are nobody's fault, ModelError and what `progress` raises.
+    StoreUnavailable, OSError and MemoryError (or torch's word for it), which are nobody's fault, ModelError and what
+    `progress` raises.
     """
     interrupted: list[BaseException] = []
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from deltaproof.errors import DeltaproofError
+
 __all__ = ["Check", "Refused"]
 
 Check = Literal[
@@ -12,8 +14,8 @@ Check = Literal[
 ]  # fmt: skip
 
 
-class Refused(Exception):  # a verdict on its way out of the checks, never seen outside of a replay
-    """The check that a step failed; `magnitude` is measured against `bound`."""
+class Refused(DeltaproofError):
+    """The check that a step failed, on its way to a verdict; `magnitude` is measured against `bound`."""
 
     def __init__(self, check: Check, message: str, magnitude: float = 0.0, bound: float = 0.0) -> None:
         super().__init__(message)

@@ -14,7 +14,6 @@ from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import Digest32, address
 from deltaproof.replaying.judges import Judges
 from deltaproof.replaying.judging import Judgement, Submission, judge_submission
-from deltaproof.replaying.replay import Judge
 from deltaproof.store import ArtifactStore, open_store
 from deltaproof.tuning.training.recording import open_steps, train_round
 from deltaproof.tuning.training.step import DrawnRound
