@@ -10,6 +10,7 @@ from deltaproof.auditor.audit.case import Artifacts, AuditOptions, RoundCase, Ta
 from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.audit.control import check_control
 from deltaproof.auditor.audit.course import check_course
+from deltaproof.auditor.audit.emulators import check_emulators
 from deltaproof.auditor.audit.inclusion import check_headers, check_inclusion, check_witness
 from deltaproof.auditor.audit.money import check_money, check_slashes
 from deltaproof.auditor.audit.sealed import check_attestation_documents, check_seals, check_validation_set
@@ -121,6 +122,7 @@ class Audit:
         yield from check_spec(task)
         yield from check_terms(task)
         yield from check_control(task)
+        yield from check_emulators(task)
         yield from check_adapter_chain(task)
         beyond_rounds = [event for event in facts.events if "round" not in event.args]
         yield from check_inclusion(self.index, self.rpc, beyond_rounds, task.subject)
