@@ -140,6 +140,11 @@ def enrolment(rows: int) -> Seen:
     return lambda spec: enrolment_problem(spec, Submission(TRAINER, SEED, rows, SEED, SEED))
 
 
+def opening(spec: TaskSpec) -> object:
+    """What is read of an opened step before it is looked at."""
+    return DrawnRound(1, 1, SEED, SEED).with_shard(bytes(20), Shard(ROWS, SEED)).opening_limits(spec, 7)
+
+
 def delta(spec: TaskSpec) -> object:
     draw = np.random.Generator(np.random.PCG64(3))
     first = draw.standard_normal(LAYOUT.size).astype(np.float32)
@@ -243,7 +248,6 @@ READERS: Mapping[str, Row] = {
     "training.accumulation": Row(2, step, BOUNDED),
     "training.numeric": Row("bounded", step),
     "training.dropout": Row(True, step),
-    "training.gradient_dtype": Row("bfloat16", step, BOUNDED),
     "training.bound_tensor": Row(1e-4, comparison, BOUNDED),
     "training.bound_total": Row(2e-6, whole_comparison, BOUNDED),
     "training.bound_floor": Row(1e-4, comparison, BOUNDED),
@@ -251,6 +255,7 @@ READERS: Mapping[str, Row] = {
     "data.roots": Row([OTHER], enrolment(8)),
     "data.min_rows": Row(9, enrolment(8)),
     "data.max_rows": Row(7, enrolment(8)),
+    "data.max_row_bytes": Row(100, opening),
     "codec.name": Row("int8", delta),
     "codec.options": Row({"block": 8}, delta, {"codec.name": "int8"}),
     "codec.byte_limit": Row(100, delta, {"codec.name": "int8"}),
