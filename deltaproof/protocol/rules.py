@@ -75,6 +75,9 @@ MAX_SAMPLES = 4_000
 HASH_TO_CURVE_TRIES = 256
 SAME_ADAPTER = 1e-6
 
+# Before a verdict of "withheld".
+WITHHELD_AFTER_BPS = 5_000
+
 # A step, and its replay.
 CLIP_EPSILON = 1e-6
 LEARNT_ODDS = 2.0**-10
@@ -126,6 +129,7 @@ BORDER_WEIGHT = 1e6
 AUDIT_ROUNDING = 1e-5
 AUDIT_ERROR_SHARE = 1e-2
 AUDIT_DRIFT_SHARE = 0.5
+AUDIT_CLOCK_SECONDS = 60
 
 # Estimators. `AUTO_*` belong to the default one.
 EXACT_PLAYERS = 24

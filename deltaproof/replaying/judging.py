@@ -6,15 +6,16 @@ A pure function of chain facts and artifacts, used by verifiers for their own sa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
 from deltaproof.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge, StoreUnavailable
 from deltaproof.protocol.evidence.state import Layout, Vector
-from deltaproof.protocol.evidence.transcript import StepOpening
-from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
+from deltaproof.protocol.evidence.transcript import StepOpening, serialize_opening
+from deltaproof.protocol.outcome.attestation import CheckRecord, ReadRecord, TrainerFinding
+from deltaproof.protocol.outcome.reads import DELTA, read_receipt
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import MAX_MESSAGE
 from deltaproof.protocol.terms.spec import TaskSpec, TrainingSection
@@ -22,10 +23,13 @@ from deltaproof.protocol.types import (
     ZERO_DIGEST,
     Address,
     Digest32,
+    RoundIndex,
     StepIndex,
+    TaskId,
     address_bytes,
     hex_of,
 )
+from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.replaying.drift import DriftSample, judge_drift, noise_steps
 from deltaproof.replaying.judges import Judges
 from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
@@ -62,13 +66,23 @@ class Submission:
 class Judgement:
     """A finding and, if the submission was accepted, the adapter it leads to, float32 of shape (P,).
 
-    `tuned` are the values that the trainer was to tune, shape (P,); None for all.
+    `tuned` are the values that the trainer was to tune, shape (P,); None for all. `read` holds the SHA-256 of what was
+    read, by step; `reads.DELTA` for the delta.
     """
 
     finding: TrainerFinding
     submission: Submission
     theta: Vector | None = None
     tuned: Mask | None = None
+    read: Mapping[int, Digest32] = field(default_factory=dict)
+
+    def attested_by(self, verifier: Address, task: TaskId, round_: RoundIndex) -> TrainerFinding:
+        """The finding with the verifier's receipts for what it read."""
+        records = (
+            ReadRecord(step=step, receipt=read_receipt(task, round_, verifier, content))
+            for step, content in self.read.items()
+        )
+        return self.finding.model_copy(update={"reads": tuple(records)})
 
 
 def judge_submission(
@@ -135,11 +149,12 @@ def _judged(
         return _without_adapter(submission, Verdict.WITHHELD, "delta", f"the delta cannot be used: {error}")
 
     context = replay_context(round_, submission, submission.transcript_root, submission.delta_digest, delta)
-    verdict, checks = _replay(judge, store, context, steps, progress)
+    read = {DELTA: delta.content}
+    verdict, checks = _replay(judge, store, context, steps, read, progress)
     finding = _finding(submission, verdict, checks)
     if verdict is not Verdict.ACCEPTED:
-        return Judgement(finding, submission)
-    return Judgement(finding, submission, delta.theta, delta.tuned)
+        return Judgement(finding, submission, read=read)
+    return Judgement(finding, submission, delta.theta, delta.tuned, read)
 
 
 def _replay(
@@ -147,9 +162,13 @@ def _replay(
     store: ArtifactStore,
     context: ReplayContext,
     steps: Sequence[int],
+    read: dict[int, Digest32],
     progress: Callable[[StepVerdict], None],
 ) -> tuple[Verdict, list[CheckRecord]]:
-    """Replay the steps, and in bounded mode look at all of them together; the last check is the one that failed."""
+    """Replay the steps, and in bounded mode look at all of them together; the last check is the one that failed.
+
+    Adds to `read` what was read.
+    """
     spec, layout = judge.spec, judge.reference.layout
     limits = context.round.opening_limits(spec, layout.size)
     root = Digest32(context.transcript_root)
@@ -164,6 +183,7 @@ def _replay(
             message = str(error)[:MAX_MESSAGE]
             checks.append(CheckRecord(step=step, check="opening", passed=False, measured=0.0, message=message))
             return Verdict.WITHHELD, checks
+        read[step] = sha256(serialize_opening(opening))
         verdict = judge.judge_step(opening, step, context, thorough=step in thorough)
         progress(verdict)
         checks.append(_record(verdict))

@@ -59,6 +59,7 @@ CHAIN_CHECKS: tuple[RoundCheck, ...] = (
 
 def _artifact_checks() -> tuple[RoundCheck, ...]:
     """From artifacts, too. They load the machine-learning libraries, which an audit of events alone does without."""
+    from deltaproof.auditor.audit.availability import check_reads, check_withheld
     from deltaproof.auditor.audit.training import check_deltas, check_openings, check_samples
     from deltaproof.auditor.audit.valuation import check_scores
 
@@ -68,6 +69,8 @@ def _artifact_checks() -> tuple[RoundCheck, ...]:
         check_deltas,
         check_openings,
         check_samples,
+        check_reads,
+        check_withheld,
         check_composition,
         check_scores,
     )
