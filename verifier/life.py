@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from deltaproof.agent.loop import IDLE_POLL_SECONDS, Agent, Duty, Moment
@@ -278,7 +279,14 @@ class Verifier(Agent):
         start = self.store.get_tensors(case.view.start_digest, self.scoring_bench.layout.size)
         order = {trainer: i for i, trainer in enumerate(case.commit_order)}
         accepted = {
-            s.trainer: Contribution(j.theta, s.data_rows, order[s.trainer], j.tuned, named_root(self.spec, s.data_root))
+            s.trainer: Contribution(
+                j.theta,
+                s.data_rows,
+                order[s.trainer],
+                j.tuned,
+                named_root(self.spec, s.data_root),
+                partial(frozenset, j.opened),
+            )
             for j in judgements
             if j.theta is not None and (s := j.submission)
         }

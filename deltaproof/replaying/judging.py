@@ -39,7 +39,15 @@ from deltaproof.tuning.combining.deltas import CommittedDelta, fetch_delta
 from deltaproof.tuning.errors import ModelError
 from deltaproof.tuning.training.step import DrawnRound, RoundContext
 
-__all__ = ["Judgement", "Submission", "enrolment_problem", "judge_submission", "replay_context", "training_context"]
+__all__ = [
+    "Judgement",
+    "Submission",
+    "edge_steps",
+    "enrolment_problem",
+    "judge_submission",
+    "replay_context",
+    "training_context",
+]
 
 SUBMISSION = -1
 """Stands for the step in checks on a whole submission."""
@@ -67,7 +75,8 @@ class Judgement:
     """A finding and, if the submission was accepted, the adapter it leads to, float32 of shape (P,).
 
     `tuned` are the values that the trainer was to tune, shape (P,); None for all. `read` holds the SHA-256 of what was
-    read, by step; `reads.DELTA` for the delta.
+    read, by step; `reads.DELTA` for the delta. `opened` are the canonical rows of first and last step, which every
+    verifier sees.
     """
 
     finding: TrainerFinding
@@ -75,6 +84,7 @@ class Judgement:
     theta: Vector | None = None
     tuned: Mask | None = None
     read: Mapping[int, Digest32] = field(default_factory=dict)
+    opened: frozenset[bytes] = frozenset()
 
     def attested_by(self, verifier: Address, task: TaskId, round_: RoundIndex) -> TrainerFinding:
         """The finding with the verifier's receipts for what it read."""
@@ -150,11 +160,12 @@ def _judged(
 
     context = replay_context(round_, submission, submission.transcript_root, submission.delta_digest, delta)
     read = {DELTA: delta.content}
-    verdict, checks = _replay(judge, store, context, steps, read, progress)
+    opened: set[bytes] = set()
+    verdict, checks = _replay(judge, store, context, steps, read, progress, opened)
     finding = _finding(submission, verdict, checks)
     if verdict is not Verdict.ACCEPTED:
         return Judgement(finding, submission, read=read)
-    return Judgement(finding, submission, delta.theta, delta.tuned, read)
+    return Judgement(finding, submission, delta.theta, delta.tuned, read, frozenset(opened))
 
 
 def _replay(
@@ -164,10 +175,11 @@ def _replay(
     steps: Sequence[int],
     read: dict[int, Digest32],
     progress: Callable[[StepVerdict], None],
+    opened: set[bytes],
 ) -> tuple[Verdict, list[CheckRecord]]:
     """Replay the steps, and in bounded mode look at all of them together; the last check is the one that failed.
 
-    Adds to `read` what was read.
+    Adds to `read` what was read, and to `opened` the rows of the first and the last step.
     """
     spec, layout = judge.spec, judge.reference.layout
     limits = context.round.opening_limits(spec, layout.size)
@@ -192,12 +204,19 @@ def _replay(
         if problem := _repeated_row(opening, seen):
             checks.append(CheckRecord(step=step, check="rows", passed=False, measured=0.0, message=problem))
             return Verdict.REJECTED, checks
+        if step in edge_steps(spec.training.steps):
+            opened |= {row.row for row in opening.rows}
         if verdict.drift is not None:
             samples.append(verdict.drift)
     if samples:
         checks.append(_drift_check(samples, spec.training, layout))
     passed = all(check.passed for check in checks)
     return Verdict.ACCEPTED if passed else Verdict.REJECTED, checks
+
+
+def edge_steps(steps: int) -> frozenset[int]:
+    """First and last step of a round, which every verifier replays."""
+    return frozenset({0, steps - 1})
 
 
 def _repeated_row(opening: StepOpening, seen: dict[bytes, int]) -> str | None:
