@@ -49,7 +49,7 @@ def draft(tmp_path: Path) -> Path:
     rows = [canonical_row({"text": f"row {i}", "label": i % 2}) for i in range(8)]
     write_shard(tmp_path / "rows.jsonl", rows)
     path = tmp_path / "task.toml"
-    path.write_text(DRAFT.format(model=model, zeros="0" * 64))
+    path.write_text(DRAFT.format(model=model))
     return path
 
 
