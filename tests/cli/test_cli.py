@@ -74,7 +74,8 @@ def read_options(deployed: list[str]) -> list[str]:
     "command",
     [
         (), ("chain", "up"), ("deploy",), ("faucet",), ("task", "create"), ("task", "show"), ("task", "results"),
-        ("sponsor", "run"), ("trainer", "run"), ("verifier", "run"), ("claim",), ("history",), ("audit",), ("demo",),
+        ("sponsor", "run"), ("trainer", "run"), ("verifier", "run"), ("claim",),
+        ("stake", "leave"), ("bond", "clear"), ("agent", "status"), ("history",), ("audit",), ("demo",),
     ],
 )  # fmt: skip
 def test_help_of_every_command_explains_its_options(run: Run, command: tuple[str, ...]) -> None:
