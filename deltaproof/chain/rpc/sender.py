@@ -26,7 +26,7 @@ from hexbytes import HexBytes
 from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCError
 from web3.types import BlockIdentifier, LogReceipt, TxParams, TxReceipt
 
-from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
+from deltaproof.chain.rpc.blocks import LAG_SECONDS, LOCAL_CHAINS
 from deltaproof.chain.rpc.connection import TRANSPORT_ERRORS, Connection, rpc_message
 from deltaproof.chain.rpc.fees import Fees, bumped, current_fees
 from deltaproof.chain.rpc.journal import Pending, TransactionJournal, default_state_folder
