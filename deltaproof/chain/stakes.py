@@ -80,6 +80,6 @@ def take_out(gateway: Gateway, role: Role) -> list[StakeStep]:
         steps.append(StakeStep(False, f"{account.unbonding} can be withdrawn from {account.withdrawable_at} on"))
     if account.free and not account.unbonding:
         gateway.registry.request_unbond(role, TokenAmount(account.free))
-        seconds = gateway.registry.unbonding_seconds()
+        seconds = 0 if role == Role.CHALLENGER else gateway.registry.unbonding_seconds()
         steps.append(StakeStep(True, f"{account.free} can be withdrawn in {seconds} s: run this again then"))
     return steps or [StakeStep(False, f"nothing is free; {account.locked} is locked in tasks")]
