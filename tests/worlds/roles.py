@@ -320,11 +320,13 @@ def fund_task(gateway: Gateway, store: ArtifactStore, folder: Path, draft: TaskD
 
 
 def shard_rows(count: int, *, seed: int, flipped: bool = False) -> tuple[bytes, ...]:
-    """Rows whose words tell their label, or, `flipped`, the other one."""
+    """Rows whose words tell their label, or, `flipped`, the other one. Each once: judges refuse a row twice."""
     draw = random.Random(seed)
-    rows = []
-    for position in range(count):
-        label = position % 2
+    rows: list[bytes] = []
+    while len(rows) < count:
+        label = len(rows) % 2
         text = " ".join(draw.choice(WORDS[label]) for _ in range(3))
-        rows.append(canonical_row({"text": text, "label": 1 - label if flipped else label}))
+        row = canonical_row({"text": text, "label": 1 - label if flipped else label})
+        if row not in rows:
+            rows.append(row)
     return tuple(rows)
