@@ -84,11 +84,8 @@ class Evaluator:
         batch_rows: int | None = None,
         tokens_per_pass: int = PASS_TOKENS,
         cache_bytes: int = _CACHE_BYTES,
-        threads: int = 1,
     ) -> None:
         """`rows` are canonical validation rows; at most `batch_rows` (by default the spec's) share a pass.
-
-        `threads` are those of torch while it evaluates here. One, so that several processes give the same bits as one.
 
         Raises RowError or EncodingError for a bad row, ValueError for none.
         """
@@ -100,7 +97,6 @@ class Evaluator:
         paired = {name for pair in self._pairs for name in (pair.a, pair.b)}
         self._others = tuple(name for name in bench.layout.names if name not in paired)
         self._size = len(rows)
-        self._threads = threads
         with self._evaluating():
             self._prefix = PrefixCache(bench.model, self._touched(), lambda: self._logits(self._chunks[0]), cache_bytes)
 
@@ -165,7 +161,7 @@ class Evaluator:
     def _evaluating(self) -> Iterator[None]:
         training, threads = self.bench.model.training, torch.get_num_threads()
         self.bench.model.eval()
-        torch.set_num_threads(self._threads)
+        torch.set_num_threads(1)  # so that several processes give the same bits as one
         try:
             with torch.inference_mode(), computing_in(self.bench.precision):
                 yield
