@@ -37,7 +37,7 @@ from deltaproof.tuning.training.step import apply_update, final_record, run_step
 from trainer.conduct import RoundWork
 from trainer.life import Trainer
 
-__all__ = ["SkipHalf", "cheat", "main"]
+__all__ = ["Forged", "Forger", "SkipHalf", "cheat", "main"]
 
 
 def main() -> None:
