@@ -169,9 +169,9 @@ contract SettlementProver is ISettlementProver, ModuleSet {
             return (0, false);
         }
         if (!revealed) return ("reveal", true);
-        (Fault fault, uint64 at) = TRAINERS.faultOf(taskId, round, leaf.trainer);
+        (Fault fault, uint64 since) = TRAINERS.faultOf(taskId, round, leaf.trainer);
         // A chain that reorganises may show a fault earlier than signers saw it, so nobody is slashed for this one.
-        if (fault != Fault.None && at < TASKS.settlingSince(taskId, round)) return ("accepted fault", false);
+        if (fault != Fault.None && since < TASKS.settlingSince(taskId, round)) return ("accepted fault", false);
         return (0, false);
     }
 

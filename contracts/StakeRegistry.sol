@@ -246,15 +246,15 @@ contract StakeRegistry is IStakeRegistry, ModuleSet {
     }
 
     /// @inheritdoc IStakeRegistry
-    function verifierStakeAt(address account, uint64 at) external view returns (uint96) {
-        require(at < block.timestamp, NotPast(at));
-        return _history[account].valueAt(at);
+    function verifierStakeAt(address account, uint64 moment) external view returns (uint96) {
+        require(moment < block.timestamp, NotPast(moment));
+        return _history[account].valueAt(moment);
     }
 
     /// @inheritdoc IStakeRegistry
-    function totalVerifierStakeAt(uint64 at) external view returns (uint96) {
-        require(at < block.timestamp, NotPast(at));
-        return _totalHistory.valueAt(at);
+    function totalVerifierStakeAt(uint64 moment) external view returns (uint96) {
+        require(moment < block.timestamp, NotPast(moment));
+        return _totalHistory.valueAt(moment);
     }
 
     /// @inheritdoc IStakeRegistry

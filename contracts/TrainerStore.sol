@@ -123,7 +123,7 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
     }
 
     /// @inheritdoc ITrainerPool
-    function faultOf(uint64 taskId, uint32 round, address trainer) external view returns (Fault fault, uint64 at) {
+    function faultOf(uint64 taskId, uint32 round, address trainer) external view returns (Fault fault, uint64 since) {
         Record storage record = _records[taskId][round][trainer];
         return (record.fault, record.faultAt);
     }

@@ -57,8 +57,8 @@ interface IStakeRegistry {
     /// @notice The proof does not show that the account knows the key's secret, or G1 and G2 parts differ.
     error InvalidProofOfPossession(address account);
     error NoKey(address account);
-    /// @param at the time asked for, which is not over yet, seconds since the epoch
-    error NotPast(uint64 at);
+    /// @param moment the time asked for, which is not over yet, seconds since the epoch
+    error NotPast(uint64 moment);
 
     /// @notice ERC-20 that everyone stakes.
     function token() external view returns (address);
@@ -118,11 +118,11 @@ interface IStakeRegistry {
     function hashToPoint(bytes32 message) external view returns (G1Point memory);
 
     /// @notice The account's verifier stake at the end of a past second, stake on its way out left aside.
-    /// @param at seconds since the epoch, before now
-    function verifierStakeAt(address account, uint64 at) external view returns (uint96);
+    /// @param moment seconds since the epoch, before now
+    function verifierStakeAt(address account, uint64 moment) external view returns (uint96);
 
     /// @notice The same of all accounts together.
-    function totalVerifierStakeAt(uint64 at) external view returns (uint96);
+    function totalVerifierStakeAt(uint64 moment) external view returns (uint96);
 
     /// @notice Slash rewards waiting for the account.
     function creditOf(address account) external view returns (uint96);

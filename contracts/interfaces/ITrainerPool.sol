@@ -220,8 +220,8 @@ interface ITrainerPool {
     /// @notice Whether the trainer announced its openings in the round; then it revealed, too.
     function hasOpened(uint64 taskId, uint32 round, address trainer) external view returns (bool);
     /// @return fault the first that was established, `None` if none
-    /// @return at when, seconds since the epoch
-    function faultOf(uint64 taskId, uint32 round, address trainer) external view returns (Fault fault, uint64 at);
+    /// @return since when, seconds since the epoch
+    function faultOf(uint64 taskId, uint32 round, address trainer) external view returns (Fault fault, uint64 since);
     function commitmentHash(uint64 taskId, uint32 round, address trainer, RevealData memory data)
         external
         view

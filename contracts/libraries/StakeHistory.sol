@@ -27,13 +27,13 @@ library StakeHistory {
         return count == 0 ? 0 : trace.entries[count - 1].stake;
     }
 
-    /// @notice The amount at the end of second `at`, which is over. Logarithmic in the number of changes.
-    function valueAt(Trace storage trace, uint64 at) internal view returns (uint96) {
+    /// @notice The amount at the end of second `moment`, which is over. Logarithmic in the number of changes.
+    function valueAt(Trace storage trace, uint64 moment) internal view returns (uint96) {
         uint256 low = 0;
         uint256 high = trace.entries.length;
         while (low < high) {
             uint256 middle = (low + high) / 2;
-            if (trace.entries[middle].since > at) high = middle;
+            if (trace.entries[middle].since > moment) high = middle;
             else low = middle + 1;
         }
         return low == 0 ? 0 : trace.entries[low - 1].stake;

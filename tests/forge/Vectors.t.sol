@@ -8,7 +8,7 @@ import {Float32} from "../../contracts/libraries/Float32.sol";
 import {OptimizerStep} from "../../contracts/libraries/OptimizerStep.sol";
 import {OrderedMerkle} from "../../contracts/libraries/OrderedMerkle.sol";
 import {PayoutRule} from "../../contracts/libraries/PayoutRule.sol";
-import {SettlementTree} from "../../contracts/libraries/SettlementTree.sol";
+import {LeafTree} from "../../contracts/libraries/LeafTree.sol";
 import {StateOpening} from "../../contracts/libraries/StateOpening.sol";
 import {vm} from "./support/Vm.sol";
 
@@ -132,17 +132,17 @@ contract VectorsTest {
             bytes32[] memory nodes = new bytes32[](trainers.length);
             bytes32 root = word(key("batches", i, "root"));
             for (uint256 j = 0; j < trainers.length; ++j) {
-                nodes[j] = SettlementTree.hashBatchEntry(j, trainers[j], commitments[j]);
+                nodes[j] = LeafTree.hashBatchEntry(j, trainers[j], commitments[j]);
                 bytes32[] memory proof = words(string.concat(key("batches", i, "proofs"), "[", vm.toString(j), "]"));
                 vm.assertTrue(this.contains(root, nodes[j], proof));
             }
-            vm.assertEq(SettlementTree.rootInPlace(nodes), root);
+            vm.assertEq(LeafTree.rootInPlace(nodes), root);
         }
         vm.assertGe(i, 2, "cases");
     }
 
     function contains(bytes32 root, bytes32 leaf, bytes32[] calldata proof) external pure returns (bool) {
-        return SettlementTree.contains(root, leaf, proof);
+        return LeafTree.contains(root, leaf, proof);
     }
 
     // Settlements.
@@ -171,15 +171,15 @@ contract VectorsTest {
         bytes memory verdicts;
         for (uint256 j = 0; j < leaves.length; ++j) {
             SettlementLeaf memory leaf = leaves[j];
-            nodes[j] = SettlementTree.hash(leaf);
-            scores[j] = SettlementTree.hash(ScoreLeaf(leaf.trainer, Verdict(leaf.verdict), leaf.scoreNanos));
+            nodes[j] = LeafTree.hash(leaf);
+            scores[j] = LeafTree.hash(ScoreLeaf(leaf.trainer, Verdict(leaf.verdict), leaf.scoreNanos));
             verdicts = abi.encodePacked(verdicts, leaf.trainer, leaf.verdict);
             vm.assertTrue(this.contains(word(key("cases", i, "leavesRoot")), nodes[j], words(nested(i, "proofs", j))));
             bytes32[] memory scoreProof = words(nested(i, "scoreProofs", j));
             vm.assertTrue(this.contains(word(key("cases", i, "scoresRoot")), scores[j], scoreProof));
         }
-        vm.assertEq(SettlementTree.rootInPlace(nodes), word(key("cases", i, "leavesRoot")));
-        vm.assertEq(SettlementTree.rootInPlace(scores), word(key("cases", i, "scoresRoot")));
+        vm.assertEq(LeafTree.rootInPlace(nodes), word(key("cases", i, "leavesRoot")));
+        vm.assertEq(LeafTree.rootInPlace(scores), word(key("cases", i, "scoresRoot")));
         vm.assertEq(keccak256(verdicts), word(key("cases", i, "verdictsDigest")));
     }
 
