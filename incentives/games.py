@@ -16,7 +16,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from incentives.semivalues import Index, index_by_name
+from incentives.semivalues import Semivalue, semivalue_by_name
 
 __all__ = [
     "Additive",
@@ -46,12 +46,12 @@ class ClosedFormGame(ABC):
         """Values of bool [coalitions, players], float64 [coalitions]; 0 for the empty coalition."""
 
     @abstractmethod
-    def _semivalues(self, index: Index) -> Floats:
+    def _semivalues(self, index: Semivalue) -> Floats:
         """Exact values, float64 [players]."""
 
     def semivalues(self, index: str) -> Floats:
         """Exact values by the index of that name, float64 [players]. Raises UnknownIndexError."""
-        return self._semivalues(index_by_name(index, self.n_players))
+        return self._semivalues(semivalue_by_name(index, self.n_players))
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Additive(ClosedFormGame):
         """See the base class."""
         return np.asarray(np.where(coalitions, np.array(self.amounts), 0.0).sum(axis=1))
 
-    def _semivalues(self, index: Index) -> Floats:
+    def _semivalues(self, index: Semivalue) -> Floats:
         return np.asarray(np.array(self.amounts) * index.size_share.sum())
 
 
@@ -88,7 +88,7 @@ class Airport(ClosedFormGame):
         """See the base class."""
         return np.asarray(np.where(coalitions, np.array(self.costs), 0.0).max(axis=1))
 
-    def _semivalues(self, index: Index) -> Floats:
+    def _semivalues(self, index: Semivalue) -> Floats:
         # v is a sum of "somebody needs this stretch" games: a player gains a stretch if all others who need it are
         # absent.
         costs = np.array(self.costs)
@@ -123,7 +123,7 @@ class Unanimity(ClosedFormGame):
             result += dividend * coalitions[:, list(team)].all(axis=1)
         return result
 
-    def _semivalues(self, index: Index) -> Floats:
+    def _semivalues(self, index: Semivalue) -> Floats:
         result = np.zeros(self.players)
         for team, dividend in zip(self.teams, self.dividends, strict=True):
             result[list(team)] += dividend * _contains(index, len(team) - 1)
@@ -147,12 +147,12 @@ class Gloves(ClosedFormGame):
         lefts = coalitions[:, : self.left].sum(axis=1)
         return np.asarray(np.minimum(lefts, coalitions.sum(axis=1) - lefts), dtype=np.float64)
 
-    def _semivalues(self, index: Index) -> Floats:
+    def _semivalues(self, index: Semivalue) -> Floats:
         owns_left = self._value_of_one(index, self.left, self.right)
         owns_right = self._value_of_one(index, self.right, self.left)
         return np.repeat([owns_left, owns_right], [self.left, self.right])
 
-    def _value_of_one(self, index: Index, same: int, other: int) -> float:
+    def _value_of_one(self, index: Semivalue, same: int, other: int) -> float:
         """A glove adds a pair exactly if the others hold more of the other kind."""
         total = 0.0
         for size, share in enumerate(index.size_share):
@@ -181,10 +181,10 @@ class WeightedVoting(ClosedFormGame):
         """See the base class."""
         return np.asarray((np.where(coalitions, np.array(self.votes), 0).sum(axis=1) >= self.quota), dtype=np.float64)
 
-    def _semivalues(self, index: Index) -> Floats:
+    def _semivalues(self, index: Semivalue) -> Floats:
         return np.array([self._pivots(index, player) for player in range(self.n_players)])
 
-    def _pivots(self, index: Index, player: int) -> float:
+    def _pivots(self, index: Semivalue, player: int) -> float:
         """Share of sets of others that stay below the quota and reach it with the player."""
         others = self.votes[:player] + self.votes[player + 1 :]
         # share[s, t]: of the sets of s among those seen so far, the share that holds t votes.
@@ -216,10 +216,10 @@ class Saturating(ClosedFormGame):
         result: Floats = 1.0 - np.where(coalitions, 1.0 - np.array(self.chances), 1.0).prod(axis=1)
         return result
 
-    def _semivalues(self, index: Index) -> Floats:
+    def _semivalues(self, index: Semivalue) -> Floats:
         return np.array([self._value(index, player) for player in range(self.n_players)])
 
-    def _value(self, index: Index, player: int) -> float:
+    def _value(self, index: Semivalue, player: int) -> float:
         others = self.chances[:player] + self.chances[player + 1 :]
         left_wrong = np.zeros(len(others) + 1)  # mean of prod (1 - q) over sets of s among those seen so far
         left_wrong[0] = 1.0
@@ -253,7 +253,7 @@ class AveragedQuadratic(ClosedFormGame):
         mean = np.stack([np.where(row[:, None], deltas, 0.0).sum(axis=0) for row in coalitions]) / sizes
         return np.asarray((target**2).sum() - ((mean - target) ** 2).sum(axis=1))
 
-    def _semivalues(self, index: Index) -> Floats:
+    def _semivalues(self, index: Semivalue) -> Floats:
         deltas, target = np.array(self.deltas), np.array(self.target)
         gram, along = deltas @ deltas.T, deltas @ target
         players = self.n_players
@@ -273,7 +273,7 @@ class AveragedQuadratic(ClosedFormGame):
         return result
 
 
-def _contains(index: Index, given: int) -> float:
+def _contains(index: Semivalue, given: int) -> float:
     """Probability that the others met contain `given` particular ones."""
     others = index.players - 1
     return float(
@@ -285,7 +285,7 @@ def _contains(index: Index, given: int) -> float:
     )
 
 
-def _avoids(index: Index, given: int) -> float:
+def _avoids(index: Semivalue, given: int) -> float:
     """Probability that the others met contain none of `given` particular ones."""
     others = index.players - 1
     return float(

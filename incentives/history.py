@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["History", "Observation", "TrainerHistory", "history_values"]
+__all__ = ["History", "SettledScore", "TrainerHistory", "history_values"]
 
 _STEPS = 500
 _TOLERANCE = 1e-13
@@ -40,7 +40,7 @@ _LEAST_RELATIVE_ERROR = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class SettledScore:
     """One trainer's score in one round with its standard error, nano-nats, as settled."""
 
     score_nanos: int
@@ -71,7 +71,7 @@ class History:
     components: int
 
 
-def history_values(rounds: Sequence[Mapping[str, Observation]]) -> History:
+def history_values(rounds: Sequence[Mapping[str, SettledScore]]) -> History:
     """Comparable values of trainers over rounds; each round maps trainers to what was settled for them."""
     names = sorted({name for scores in rounds for name in scores})
     values, weights = _matrices(rounds, names)
@@ -105,7 +105,7 @@ def history_values(rounds: Sequence[Mapping[str, Observation]]) -> History:
 
 
 def _matrices(
-    rounds: Sequence[Mapping[str, Observation]], names: Sequence[str]
+    rounds: Sequence[Mapping[str, SettledScore]], names: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Values and weights (1 / variance; 0 where absent), float64 [rounds, trainers]."""
     values, errors = np.zeros((len(rounds), len(names))), np.zeros((len(rounds), len(names)))

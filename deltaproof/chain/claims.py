@@ -12,11 +12,11 @@ from deltaproof.protocol.outcome.settlement import leaves_tree
 from deltaproof.protocol.types import Address, RoundIndex, TaskId
 from deltaproof.store import ArtifactStore
 
-__all__ = ["Claimed", "claim_all"]
+__all__ = ["Payment", "claim_all"]
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class Payment:
     """One payment; `kind` is `reward`, `fee` or `slash reward`. Amount in smallest units."""
 
     round: RoundIndex
@@ -24,10 +24,10 @@ class Claimed:
     amount: int
 
 
-def claim_all(gateway: Gateway, store: ArtifactStore, task_id: TaskId, payee: Address) -> list[Claimed]:
+def claim_all(gateway: Gateway, store: ArtifactStore, task_id: TaskId, payee: Address) -> list[Payment]:
     """Claim rewards and fees of all ended rounds for `payee`; returns what was paid now."""
     verifiers = gateway.verifiers.enrolments(task_id)
-    paid: list[Claimed] = []
+    paid: list[Payment] = []
     for number in range(1, gateway.tasks.phase(task_id).round + 1):
         round_ = RoundIndex(number)
         view = gateway.tasks.round(task_id, round_)
@@ -39,10 +39,10 @@ def claim_all(gateway: Gateway, store: ArtifactStore, task_id: TaskId, payee: Ad
                 continue
             claim = Claim(task_id, round_, leaf, leaves_tree(proposal.leaves if proposal else ()).proof(index))
             if attempt(gateway.vault.claim, claim) is not None:
-                paid.append(Claimed(round_, "reward", leaf.payout))
+                paid.append(Payment(round_, "reward", leaf.payout))
         if payee in verifiers:
             due = gateway.verifiers.claimable_fees(task_id, round_, payee)
             if due.fee or due.slash_reward:
                 gateway.verifiers.claim_fees(task_id, [round_], payee)
-                paid += [Claimed(round_, "fee", due.fee), Claimed(round_, "slash reward", due.slash_reward)]
+                paid += [Payment(round_, "fee", due.fee), Payment(round_, "slash reward", due.slash_reward)]
     return paid

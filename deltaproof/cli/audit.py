@@ -195,7 +195,7 @@ def audit(
     """
     from deltaproof.auditor.audit.case import AuditOptions
     from deltaproof.auditor.audit.check import Status
-    from deltaproof.auditor.audit.journal import Journal
+    from deltaproof.auditor.audit.journal import AuditJournal
     from deltaproof.auditor.audit.parallel import Origin, ProcessPool
     from deltaproof.auditor.audit.run import Pool, one_process
     from deltaproof.auditor.auditing import run_audit
@@ -206,7 +206,7 @@ def audit(
         raise UsageError("--workers needs an --index that other processes can open")
     source = _source(rpc, contract, store, bundle, database, witness)
     pool: Pool = ProcessPool(Origin(database, store, rpc), workers) if workers > 1 and bundle is None else one_process
-    journal = Journal(report.with_name(report.name + ".partial"), pool, 4 * workers) if report else None
+    journal = AuditJournal(report.with_name(report.name + ".partial"), pool, 4 * workers) if report else None
     options = AuditOptions(
         replays=replay,
         official_replays=full,

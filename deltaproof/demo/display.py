@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from deltaproof.demo.processes import Event
+from deltaproof.demo.processes import WorkerEvent
 
 __all__ = ["Display"]
 
@@ -47,7 +47,7 @@ class Display:
         line.append(message, style=style or None)
         self._console.print(line)
 
-    def show(self, event: Event) -> None:
+    def show(self, event: WorkerEvent) -> None:
         """Take an event of a process into account."""
         if event.worker in self._doing:
             self._doing[event.worker] = event.message

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from deltaproof.demo.plan import TRAINERS, Participant
 
-__all__ = ["Outcome", "Promise", "check_promises"]
+__all__ = ["Promise", "TrainerOutcome", "check_promises"]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrainerOutcome:
     """One trainer's round as settled on chain. Payout in token units."""
 
     round: int
@@ -31,7 +31,7 @@ class Promise:
 
 
 def check_promises(
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[TrainerOutcome],
     slashed: Mapping[str, int],
     verifier_pay: Mapping[str, int],
     accuracy: Mapping[str, float],
@@ -65,6 +65,6 @@ def check_promises(
     ]
 
 
-def _accepted(outcomes: Sequence[Outcome], participant: Participant) -> bool:
+def _accepted(outcomes: Sequence[TrainerOutcome], participant: Participant) -> bool:
     mine = [o for o in outcomes if o.trainer == participant.name]
     return bool(mine) and all(o.verdict == "accepted" for o in mine)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deltaproof.demo.data import DemoData
-from deltaproof.demo.expectations import Outcome, Promise
+from deltaproof.demo.expectations import Promise, TrainerOutcome
 from deltaproof.demo.plan import FEDPEAT
 from deltaproof.demo.stage import DemoOptions, Stage
 
@@ -54,7 +54,7 @@ def look_closer(stage: Stage, options: DemoOptions, task: int) -> dict[str, Any]
 
 
 def check_promises(
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[TrainerOutcome],
     slashed: Mapping[str, int],
     verifier_pay: Mapping[str, int],
     accuracy: Mapping[str, float],

@@ -18,7 +18,7 @@ from typing import Self
 
 from deltaproof.errors import DeltaproofError
 
-__all__ = ["CommandError", "Event", "Supervisor", "Worker"]
+__all__ = ["CommandError", "Supervisor", "Worker", "WorkerEvent"]
 
 STOP_SECONDS = 15.0
 
@@ -28,7 +28,7 @@ class CommandError(DeltaproofError):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class WorkerEvent:
     """One JSON line of a worker."""
 
     worker: str
@@ -56,7 +56,7 @@ class Supervisor:
 
     def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
         self.logs = logs
-        self.events: queue.Queue[Event] = queue.Queue()
+        self.events: queue.Queue[WorkerEvent] = queue.Queue()
         self._environment = {**os.environ, **environment}
         self._workers: dict[str, Worker] = {}
         logs.mkdir(parents=True, exist_ok=True)
@@ -128,10 +128,10 @@ class Supervisor:
             raise CommandError(f"`deltaproof {' '.join(arguments)}` printed no result:\n{finished.stdout}")
         return results[-1]
 
-    def wait_for(self, worker: Worker, event: str, timeout: float) -> Event:
+    def wait_for(self, worker: Worker, event: str, timeout: float) -> WorkerEvent:
         """The next event of that name from that worker; other events stay queued. Raises CommandError."""
         deadline = time.monotonic() + timeout
-        passed: list[Event] = []
+        passed: list[WorkerEvent] = []
         try:
             while time.monotonic() < deadline:
                 try:
@@ -176,7 +176,7 @@ class Supervisor:
                 log.flush()
                 value = _json_object(line)
                 if value is not None and isinstance(value.get("event"), str):
-                    self.events.put(Event(worker.name, str(value["event"]), str(value.get("message", "")), value))
+                    self.events.put(WorkerEvent(worker.name, str(value["event"]), str(value.get("message", "")), value))
 
 
 def command(arguments: Sequence[str], module: str = "deltaproof") -> list[str]:

@@ -18,10 +18,10 @@ from rich.console import Console
 from deltaproof.demo import fedpeat
 from deltaproof.demo.data import prepare_data
 from deltaproof.demo.display import Display
-from deltaproof.demo.expectations import Outcome, Promise, check_promises
+from deltaproof.demo.expectations import Promise, TrainerOutcome, check_promises
 from deltaproof.demo.plan import FEDPEAT
 from deltaproof.demo.processes import Supervisor
-from deltaproof.demo.stage import DemoOptions, Key, Stage, claim_folder, write_keys
+from deltaproof.demo.stage import DemoOptions, KeyFile, Stage, claim_folder, write_keys
 from deltaproof.demo.tables import print_summary
 
 __all__ = ["DemoOptions", "run_demo"]
@@ -76,7 +76,7 @@ def run_demo(options: DemoOptions, console: Console) -> bool:
 
 def _summarise(
     options: DemoOptions,
-    keys: Mapping[str, Key],
+    keys: Mapping[str, KeyFile],
     history: Mapping[str, Any],
     audit: Mapping[str, Any],
     results: Mapping[str, Any],
@@ -86,7 +86,7 @@ def _summarise(
     names = {key.address: name for name, key in keys.items()}
     rounds = [entry for entry in history["tasks"][0]["history"] if entry["outcome"] == "settled"]
     outcomes = [
-        Outcome(
+        TrainerOutcome(
             round=entry["round"],
             trainer=names[leaf["trainer"]],
             verdict=leaf["verdict"],

@@ -18,7 +18,7 @@ from deltaproof.demo.plan import DEPLOYER, SPONSOR, Participant, Scenario
 from deltaproof.demo.processes import CommandError, Supervisor
 from deltaproof.errors import UsageError
 
-__all__ = ["DemoOptions", "Key", "Progress", "Stage", "claim_folder", "write_keys"]
+__all__ = ["DemoOptions", "KeyFile", "RunProgress", "Stage", "claim_folder", "write_keys"]
 
 TOKENS_EACH = 1_000 * 10**18
 FUNDING_A_ROUND = 110 * 10**18
@@ -36,7 +36,7 @@ class DemoOptions:
     scenario: Scenario
 
 
-class Progress:
+class RunProgress:
     """What a stopped run had done, so that the same command continues it."""
 
     def __init__(self, path: Path) -> None:
@@ -58,11 +58,13 @@ class Progress:
 class Stage:
     """The commands of the demo, in the order in which they are given."""
 
-    def __init__(self, commands: Supervisor, options: DemoOptions, keys: Mapping[str, Key], console: Console) -> None:
+    def __init__(
+        self, commands: Supervisor, options: DemoOptions, keys: Mapping[str, KeyFile], console: Console
+    ) -> None:
         self._commands, self._options, self._keys, self._console = commands, options, keys, console
         self._scenario = options.scenario
         self._environment: dict[str, str] = {}
-        self.progress = Progress(options.folder / "progress.json")
+        self.progress = RunProgress(options.folder / "progress.json")
 
     def start_chain(self) -> None:
         folder = self._options.folder
@@ -153,12 +155,12 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class KeyFile:
     path: Path
     address: str
 
 
-def write_keys(folder: Path, participants: Sequence[Participant]) -> dict[str, Key]:
+def write_keys(folder: Path, participants: Sequence[Participant]) -> dict[str, KeyFile]:
     """A key file per participant, from the chain's well-known development accounts."""
     from eth_account import Account
 
@@ -169,7 +171,7 @@ def write_keys(folder: Path, participants: Sequence[Participant]) -> dict[str, K
         path = folder / "keys" / f"{participant.name}.key"
         path.touch(mode=0o600)
         path.write_text(keys[participant.account] + "\n")
-        written[participant.name] = Key(path, str(Account.from_key(keys[participant.account]).address))
+        written[participant.name] = KeyFile(path, str(Account.from_key(keys[participant.account]).address))
     return written
 
 

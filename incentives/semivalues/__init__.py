@@ -7,7 +7,7 @@ result.values, result.standard_errors, result.evaluations, result.method, result
 """
 
 from incentives.semivalues._estimate import METHODS, estimate
-from incentives.semivalues._index import INDICES, Index, canonical_name, index_by_name
+from incentives.semivalues._index import INDICES, Semivalue, canonical_name, semivalue_by_name
 from incentives.semivalues._oracle import Mapper, RayMapper
 from incentives.semivalues._result import (
     BudgetError,
@@ -26,13 +26,13 @@ __all__ = [
     "Estimate",
     "Game",
     "GameError",
-    "Index",
     "Mapper",
     "RayMapper",
     "ScoringError",
+    "Semivalue",
     "UnknownIndexError",
     "UnknownMethodError",
     "canonical_name",
     "estimate",
-    "index_by_name",
+    "semivalue_by_name",
 ]

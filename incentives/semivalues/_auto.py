@@ -28,7 +28,7 @@ from deltaproof.protocol.rules import (
     AUTO_ROUNDING,
 )
 from incentives.semivalues._design import Design, pair_design
-from incentives.semivalues._index import Index
+from incentives.semivalues._index import Semivalue
 from incentives.semivalues._integrate import expanded
 from incentives.semivalues._kernel_index import kernel_index
 from incentives.semivalues._kernels import KERNELS, points
@@ -40,7 +40,7 @@ from incentives.semivalues._stream import Stream
 from incentives.semivalues._surrogate import Sample, choices, fit
 
 
-def auto(oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate:
+def auto(oracle: Oracle, index: Semivalue, weights: Floats, seed: bytes) -> Estimate:
     """See the module. Raises BudgetError if the budget does not pay for a design."""
     part = int(AUTO_FIRST_SHARE * oracle.budget)
     staged = part >= AUTO_FIRST_PER_PLAYER * index.players
@@ -60,7 +60,7 @@ def auto(oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate
     return _estimate(oracle, index, weights, design, values, ranked[0].kernel, ranked[0].ridge)
 
 
-def _sample(design: Design, index: Index, weights: Floats, values: Floats) -> tuple[Sample, Floats]:
+def _sample(design: Design, index: Semivalue, weights: Floats, values: Floats) -> tuple[Sample, Floats]:
     """What a surrogate is fitted to, and c_i(S) / probability(S) of it: float64 [n, players].
 
     The mean of no deltas does not exist: v(none) is known, not modelled.
@@ -73,7 +73,7 @@ def _sample(design: Design, index: Index, weights: Floats, values: Floats) -> tu
 
 
 def _estimate(
-    oracle: Oracle, index: Index, weights: Floats, design: Design, known: Floats, kernel: str, ridge: float
+    oracle: Oracle, index: Semivalue, weights: Floats, design: Design, known: Floats, kernel: str, ridge: float
 ) -> Estimate:
     sample, expansion = _sample(design, index, weights, known)
     values, unseen = sample.values, 1.0 - design.probability[1:, None]

@@ -18,7 +18,7 @@ from math import comb
 import numpy as np
 
 from deltaproof.protocol.rules import AUTO_BORDER_NEED, AUTO_BORDER_PAIRS, AUTO_ENUMERATED, AUTO_START_SPAN, AUTO_WHOLE
-from incentives.semivalues._index import Index
+from incentives.semivalues._index import Semivalue
 from incentives.semivalues._result import Bools, BudgetError, Floats, Ints
 from incentives.semivalues._stream import Stream
 
@@ -38,7 +38,7 @@ class Design:
     pairs: int
 
 
-def pair_design(index: Index, budget: int, stream: Stream) -> Design:
+def pair_design(index: Semivalue, budget: int, stream: Stream) -> Design:
     """At most `budget` distinct coalitions, none and all first. Raises BudgetError below N + 3 or 6."""
     players = index.players
     if budget < max(6, players + 3):
@@ -64,7 +64,7 @@ def _pairs_of_size(players: int, size: int) -> int:
     return comb(players, size) // (2 if 2 * size == players else 1)
 
 
-def mass(index: Index) -> tuple[Floats, Floats]:
+def mass(index: Semivalue) -> tuple[Floats, Floats]:
     """C(N, s) times the coefficient of v(S) in phi_i, for members and for outsiders: float64 [players + 1] each.
 
     Kept as a product because C(N, s) and its inverse leave the range of floats long before their product does.
@@ -75,14 +75,14 @@ def mass(index: Index) -> tuple[Floats, Floats]:
     return member, outsider
 
 
-def _spread(index: Index, sizes: Ints) -> Floats:
+def _spread(index: Semivalue, sizes: Ints) -> Floats:
     """sqrt(sum_i c_i(S)^2) summed over a stratum of pairs, up to a factor common to all strata."""
     square = importance_by_size(index) ** 2
     # At half size S and its complement share the stratum: half as many pairs.
     return np.sqrt(square[sizes] + square[index.players - sizes]) * np.where(2 * sizes == index.players, 0.5, 1.0)
 
 
-def importance_by_size(index: Index) -> Floats:
+def importance_by_size(index: Semivalue) -> Floats:
     """C(N, s) sqrt(sum_i c_i(S)^2): float64 [players + 1]."""
     member, outsider = mass(index)
     every = np.arange(index.players + 1)

@@ -12,14 +12,14 @@ from deltaproof.protocol.rules import COALITIONS_PER_CALL, EXACT_PLAYERS
 from incentives.semivalues import _permutations
 from incentives.semivalues._auto import auto
 from incentives.semivalues._exact import exact
-from incentives.semivalues._index import Index, index_by_name
+from incentives.semivalues._index import Semivalue, semivalue_by_name
 from incentives.semivalues._kernelshap import kernelshap
 from incentives.semivalues._oracle import Mapper, Oracle, worker_pool
 from incentives.semivalues._result import Estimate, Floats, Game, ScoringError, UnknownMethodError
 from incentives.semivalues._strata import stratified, svarm
 from incentives.semivalues._stream import Stream
 
-_SAMPLERS: dict[str, Callable[[Oracle, Index, Stream], Estimate]] = {
+_SAMPLERS: dict[str, Callable[[Oracle, Semivalue, Stream], Estimate]] = {
     "permutation": _permutations.permutation,
     "antithetic": _permutations.antithetic,
     "truncated": _permutations.truncated,
@@ -70,7 +70,7 @@ def estimate(
         return _run(method, oracle, semivalue, shares, seed)
 
 
-def _run(method: str, oracle: Oracle, index: Index, weights: Floats, seed: bytes) -> Estimate:
+def _run(method: str, oracle: Oracle, index: Semivalue, weights: Floats, seed: bytes) -> Estimate:
     fits = oracle.players <= EXACT_PLAYERS and 2**oracle.players <= oracle.budget
     if fits or method == "exact" or index.name == "leave_one_out":
         return exact(oracle, index)
@@ -82,7 +82,9 @@ def _run(method: str, oracle: Oracle, index: Index, weights: Floats, seed: bytes
     return _SAMPLERS[method](oracle, index, stream)
 
 
-def _checked(players: int, budget: int, seed: bytes, index: str, method: str, workers: int, batch_size: int) -> Index:
+def _checked(
+    players: int, budget: int, seed: bytes, index: str, method: str, workers: int, batch_size: int
+) -> Semivalue:
     if players < 1 or workers < 1 or batch_size < 1 or budget < 1:
         raise ScoringError(
             f"n_players, budget, workers and batch_size must be positive: {players}, {budget}, {workers}, {batch_size}"
@@ -91,7 +93,7 @@ def _checked(players: int, budget: int, seed: bytes, index: str, method: str, wo
         raise ScoringError(f"seed must be bytes, not {seed!r}")
     if method not in METHODS:
         raise UnknownMethodError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
-    semivalue = index_by_name(index, players)
+    semivalue = semivalue_by_name(index, players)
     if semivalue.name == "leave_one_out" and method not in {"auto", "exact"}:
         raise UnknownMethodError(
             f"leave_one_out is computed from N + 1 coalitions; there is nothing for {method!r} to sample"

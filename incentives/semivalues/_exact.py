@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from deltaproof.protocol.rules import EXACT_PLAYERS
-from incentives.semivalues._index import Index
+from incentives.semivalues._index import Semivalue
 from incentives.semivalues._oracle import Oracle
 from incentives.semivalues._result import Bools, BudgetError, Estimate, Floats
 
 
-def exact(oracle: Oracle, index: Index) -> Estimate:
+def exact(oracle: Oracle, index: Semivalue) -> Estimate:
     """All coalitions, or the N + 1 that leave-one-out needs."""
     players = oracle.players
     if index.name == "leave_one_out":
@@ -29,7 +29,7 @@ def all_coalitions(players: int) -> Bools:
     return (np.arange(2**players)[:, None] >> np.arange(players)[None, :] & 1).astype(np.bool_)
 
 
-def semivalue(coalitions: Bools, values: Floats, index: Index) -> Floats:
+def semivalue(coalitions: Bools, values: Floats, index: Semivalue) -> Floats:
     """sum_S v(S) * (member weight if i in S else -outsider weight) over the rows given, float64 [players]."""
     sizes = coalitions.sum(axis=1)
     member, outsider = index.member_weight()[sizes] * values, index.outsider_weight()[sizes] * values

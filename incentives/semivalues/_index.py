@@ -23,7 +23,7 @@ INDICES = ("shapley", "banzhaf", "beta(a,b)", "leave_one_out")
 
 
 @dataclass(frozen=True)
-class Index:
+class Semivalue:
     """A semivalue for `players` players.
 
     name: canonical ("shapley", "banzhaf", "beta(4,1)", "leave_one_out").
@@ -50,7 +50,7 @@ class Index:
         return np.concatenate([self.join, [0.0]])
 
 
-def index_by_name(name: str, players: int) -> Index:
+def semivalue_by_name(name: str, players: int) -> Semivalue:
     """The semivalue called `name`. Raises UnknownIndexError with the names that exist."""
     return _index(canonical_name(name), players)
 
@@ -70,13 +70,13 @@ def canonical_name(name: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _index(name: str, players: int) -> Index:
+def _index(name: str, players: int) -> Semivalue:
     # Fractions, because ratios of factorials overflow floats and lgamma differs between C libraries.
     share = [_size_share(name, players, size) for size in range(players)]
     size_share = np.array([float(value) for value in share])
     join = np.array([float(value / comb(players - 1, size)) for size, value in enumerate(share)])
     size_share.flags.writeable = join.flags.writeable = False
-    return Index(name, players, join, size_share)
+    return Semivalue(name, players, join, size_share)
 
 
 def _size_share(name: str, players: int, size: int) -> Fraction:

@@ -16,7 +16,7 @@ import numpy as np
 from deltaproof.protocol.rules import AUTO_ALL_COALITIONS, AUTO_NODE_RIDGE, AUTO_NODES
 from incentives.semivalues._design import Design, mass, pair_design
 from incentives.semivalues._exact import all_coalitions
-from incentives.semivalues._index import Index, index_by_name
+from incentives.semivalues._index import Semivalue, semivalue_by_name
 from incentives.semivalues._linalg import inverse_root, product
 from incentives.semivalues._result import Bools, Floats, Ints
 from incentives.semivalues._stream import Stream
@@ -45,14 +45,14 @@ class Rule:
         return np.asarray(np.sqrt((pairs**2).sum(axis=0)))
 
 
-def rule(index: Index) -> Rule:
+def rule(index: Semivalue) -> Rule:
     """The rule for an index."""
     return _rule(index.name, index.players)
 
 
 @lru_cache(maxsize=16)
 def _rule(name: str, players: int) -> Rule:
-    index = index_by_name(name, players)
+    index = semivalue_by_name(name, players)
     if players <= AUTO_ALL_COALITIONS:
         nodes = all_coalitions(players)[1:]
         nothing = np.zeros((0, 0))
@@ -74,13 +74,13 @@ def _rule(name: str, players: int) -> Rule:
     return Rule(design.coalitions[1:], weights, False, features, hat, variance)
 
 
-def coefficients(coalitions: Bools, index: Index) -> Floats:
+def coefficients(coalitions: Bools, index: Semivalue) -> Floats:
     """c_i(S), the coefficient of v(S) in phi_i: float64 [n, players]."""
     sizes = coalitions.sum(axis=1)
     return np.where(coalitions, index.member_weight()[sizes, None], -index.outsider_weight()[sizes, None])
 
 
-def expanded(design: Design, index: Index) -> Floats:
+def expanded(design: Design, index: Semivalue) -> Floats:
     """c_i(S) / probability(S): float64 [n, players]."""
     member, outsider = mass(index)
     sizes = design.coalitions.sum(axis=1)
@@ -102,8 +102,8 @@ def _features(coalitions: Bools) -> Floats:
     return np.hstack([functions, linear.reshape(len(coalitions), -1)])
 
 
-def _closed(index: Index) -> Floats:
-    """Index of every feature as a game on the sizes 1..N-1, 0 for none and all: float64 [4 + 4 players, players].
+def _closed(index: Semivalue) -> Floats:
+    """Semivalue of every feature as a game on the sizes 1..N-1, 0 for none and all: float64 [4 + 4 players, players].
 
     phi_i = sum_s P(s-1) E[h | i in, |S|=s] - P(s) E[h | i out, |S|=s], and E[z_j] given the size is (s-1)/(N-1) or
     s/(N-1).

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from deltaproof.protocol.rules import AUTO_COLUMNS
-from incentives.semivalues._index import Index, index_by_name
+from incentives.semivalues._index import Semivalue, semivalue_by_name
 from incentives.semivalues._integrate import rule
 from incentives.semivalues._kernels import likeness, points, similarity_by_size
 from incentives.semivalues._linalg import product
@@ -23,8 +23,8 @@ _CELLS = 2**21
 """Cells of the table of counts worked on at a time: 16 MiB."""
 
 
-def kernel_index(surrogate: Surrogate, index: Index, weights: Floats) -> tuple[Floats, Floats]:
-    """Index of each scaled kernel column, float64 [players, n], and the error of the surrogate's, float64 [players]."""
+def kernel_index(surrogate: Surrogate, index: Semivalue, weights: Floats) -> tuple[Floats, Floats]:
+    """Semivalue of each scaled kernel column, float64 [players, n], and the surrogate's error, float64 [players]."""
     columns = _equal_weights(surrogate, index)
     if surrogate.kernel == "set" or (weights == weights[0]).all():
         return columns, np.zeros(index.players)
@@ -41,7 +41,7 @@ def kernel_index(surrogate: Surrogate, index: Index, weights: Floats) -> tuple[F
     return columns, nodes.error(np.concatenate(predictions))
 
 
-def _equal_weights(surrogate: Surrogate, index: Index) -> Floats:
+def _equal_weights(surrogate: Surrogate, index: Semivalue) -> Floats:
     of_member, of_outsider = _by_size(surrogate.kernel, index.name, index.players)
     size = surrogate.centres.size.astype(np.int64)
     return np.where(surrogate.centres.signs.T > 0, of_member[size], of_outsider[size]) / surrogate.scale
@@ -50,7 +50,7 @@ def _equal_weights(surrogate: Surrogate, index: Index) -> Floats:
 @lru_cache(maxsize=32)
 def _by_size(kernel: str, name: str, players: int) -> tuple[Floats, Floats]:
     """phi_i of k(., B) for i in B and for i not in B, by |B|: float64 [players + 1] each."""
-    index = index_by_name(name, players)
+    index = semivalue_by_name(name, players)
     step = max(1, _CELLS // players**2)
     parts = [
         _of_sizes(kernel, index, np.arange(start, min(start + step, players + 1)))
@@ -59,7 +59,7 @@ def _by_size(kernel: str, name: str, players: int) -> tuple[Floats, Floats]:
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
-def _of_sizes(kernel: str, index: Index, sizes: np.ndarray) -> tuple[Floats, Floats]:
+def _of_sizes(kernel: str, index: Semivalue, sizes: np.ndarray) -> tuple[Floats, Floats]:
     players = index.players
     others = np.arange(players, dtype=np.float64)[:, None]  # how many others i meets
     common = np.arange(players, dtype=np.float64)  # how many of those are in B

@@ -32,7 +32,7 @@ class InProcess:
         return map(game, batches)
 
 
-class ProcessPool:
+class ProcessMapper:
     """Processes that receive the game once. The game must pickle.
 
     `spawn`, because a forked process that has used torch or BLAS threads can hang.
@@ -72,7 +72,7 @@ def worker_pool(game: Game, workers: int) -> Iterator[Mapper]:
     if workers == 1:
         yield InProcess()
         return
-    pool = ProcessPool(game, workers)
+    pool = ProcessMapper(game, workers)
     with pool.executor:
         yield pool
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deltaproof.protocol.rules import TRUNCATION, WALKS_PER_EVALUATION
-from incentives.semivalues._index import Index
+from incentives.semivalues._index import Semivalue
 from incentives.semivalues._oracle import Oracle
 from incentives.semivalues._result import Bools, BudgetError, Estimate, Floats, Ints
 from incentives.semivalues._stream import Stream
@@ -29,27 +29,27 @@ class _Walks:
     shortest: int
 
 
-def permutation(oracle: Oracle, index: Index, stream: Stream) -> Estimate:
+def permutation(oracle: Oracle, index: Semivalue, stream: Stream) -> Estimate:
     """Plain permutation sampling."""
     return _estimate("permutation", oracle, index, _full_walks(oracle, index, stream, antithetic=False))
 
 
-def antithetic(oracle: Oracle, index: Index, stream: Stream) -> Estimate:
+def antithetic(oracle: Oracle, index: Semivalue, stream: Stream) -> Estimate:
     """Permutations with their reverses."""
     return _estimate("antithetic", oracle, index, _full_walks(oracle, index, stream, antithetic=True))
 
 
-def truncated(oracle: Oracle, index: Index, stream: Stream) -> Estimate:
+def truncated(oracle: Oracle, index: Semivalue, stream: Stream) -> Estimate:
     """Permutations cut where the rest hardly matters."""
     return _truncated_walks("truncated", oracle, index, stream, guided=False)
 
 
-def gtg(oracle: Oracle, index: Index, stream: Stream) -> Estimate:
+def gtg(oracle: Oracle, index: Semivalue, stream: Stream) -> Estimate:
     """Guided and truncated permutations."""
     return _truncated_walks("gtg", oracle, index, stream, guided=True)
 
 
-def _full_walks(oracle: Oracle, index: Index, stream: Stream, *, antithetic: bool) -> _Walks:
+def _full_walks(oracle: Oracle, index: Semivalue, stream: Stream, *, antithetic: bool) -> _Walks:
     players = oracle.players
     walks_per_unit = 2 if antithetic else 1
     units: list[Floats] = []
@@ -71,7 +71,7 @@ def _full_walks(oracle: Oracle, index: Index, stream: Stream, *, antithetic: boo
     return _Walks(np.concatenate(units) if units else np.zeros((0, players)), players)
 
 
-def _truncated_walks(method: str, oracle: Oracle, index: Index, stream: Stream, *, guided: bool) -> Estimate:
+def _truncated_walks(method: str, oracle: Oracle, index: Semivalue, stream: Stream, *, guided: bool) -> Estimate:
     players = oracle.players
     none, everyone = oracle.ask(np.array([[False] * players, [True] * players]))
     tolerance = TRUNCATION * abs(everyone - none)
@@ -115,14 +115,14 @@ def _prefixes(orders: Ints) -> Bools:
     return np.asarray(prefixes.reshape(-1, players))
 
 
-def _by_player(gains: Floats, orders: Ints, index: Index) -> Floats:
+def _by_player(gains: Floats, orders: Ints, index: Semivalue) -> Floats:
     """Gains by position -> weighted contributions by player, float64 [walks, players]."""
     result = np.empty_like(gains)
     np.put_along_axis(result, orders, gains * (index.players * index.size_share)[None, :], axis=1)
     return result
 
 
-def _estimate(method: str, oracle: Oracle, index: Index, walks: _Walks, tolerance: float | None = None) -> Estimate:
+def _estimate(method: str, oracle: Oracle, index: Semivalue, walks: _Walks, tolerance: float | None = None) -> Estimate:
     count = len(walks.contributions)
     if count < 2 and (tolerance is None or walks.shortest > 0):
         raise BudgetError(f"{method} needs two units for a standard error; {oracle.budget} evaluations pay for {count}")

@@ -14,13 +14,13 @@ import numpy as np
 
 from deltaproof.protocol.rules import AUTO_REACH, AUTO_ROUGHNESS_BITS, AUTO_START_SPAN
 from incentives.semivalues._design import Design, distinct, importance_by_size, systematic
-from incentives.semivalues._index import Index
+from incentives.semivalues._index import Semivalue
 from incentives.semivalues._result import Floats, Ints
 from incentives.semivalues._stream import Stream
 
 
 def refined(
-    first: Design, index: Index, budget: int, rows: Ints, left_out: Floats, least: float, stream: Stream
+    first: Design, index: Semivalue, budget: int, rows: Ints, left_out: Floats, least: float, stream: Stream
 ) -> Design:
     """`first` and more coalitions behind it, `budget` in all.
 

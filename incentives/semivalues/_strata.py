@@ -14,13 +14,13 @@ from math import comb
 import numpy as np
 
 from deltaproof.protocol.rules import SVARM_ROUNDS
-from incentives.semivalues._index import Index
+from incentives.semivalues._index import Semivalue
 from incentives.semivalues._oracle import Oracle
 from incentives.semivalues._result import Bools, BudgetError, Estimate, Floats
 from incentives.semivalues._stream import Stream
 
 
-def stratified(oracle: Oracle, index: Index, stream: Stream) -> Estimate:
+def stratified(oracle: Oracle, index: Semivalue, stream: Stream) -> Estimate:
     """Marginal contributions in rounds: each round one coalition per (player, size), while the budget lasts."""
     players = oracle.players
     sizes = np.flatnonzero(index.size_share > 0)
@@ -57,7 +57,7 @@ def _without(player: int, sizes: np.ndarray, players: int, stream: Stream) -> Bo
     return np.insert(others, player, False, axis=1)
 
 
-def svarm(oracle: Oracle, index: Index, stream: Stream) -> Estimate:
+def svarm(oracle: Oracle, index: Semivalue, stream: Stream) -> Estimate:
     """Stratified SVARM."""
     players = oracle.players
     border = border_coalitions(players)
@@ -72,7 +72,7 @@ def svarm(oracle: Oracle, index: Index, stream: Stream) -> Estimate:
     return _svarm_result(oracle, index)
 
 
-def _sample_inner(oracle: Oracle, index: Index, stream: Stream, inner: np.ndarray) -> None:
+def _sample_inner(oracle: Oracle, index: Semivalue, stream: Stream, inner: np.ndarray) -> None:
     """Spend the budget on distinct coalitions whose size is drawn in proportion to its weight in the index."""
     weight = index.size_share[inner - 1] + index.size_share[inner]
     for _ in range(SVARM_ROUNDS):  # bounded: what is drawn again is not new
@@ -82,7 +82,7 @@ def _sample_inner(oracle: Oracle, index: Index, stream: Stream, inner: np.ndarra
         oracle.ask(drawn[: oracle.affordable_prefix(drawn, 1)])
 
 
-def _svarm_result(oracle: Oracle, index: Index) -> Estimate:
+def _svarm_result(oracle: Oracle, index: Semivalue) -> Estimate:
     players, values, coalitions = oracle.players, oracle.values, oracle.coalitions
     sizes = coalitions.sum(axis=1)
     total, variance = np.zeros(players), np.zeros(players)

@@ -51,7 +51,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Choice:
+class KernelChoice:
     """A kernel and a ridge, the criterion that chose them (less is better), and the left-out residuals float64 [n]."""
 
     criterion: float
@@ -95,7 +95,7 @@ class Surrogate:
         return result
 
 
-def choices(sample: Sample, kernels: Sequence[str]) -> list[Choice]:
+def choices(sample: Sample, kernels: Sequence[str]) -> list[KernelChoice]:
     """Each of these kernels with the best of all ridges, by one eigendecomposition each; the best kernel first.
 
     LAPACK's last bits differ between machines; they can change a choice only if two criteria agree in about ten digits.
@@ -105,7 +105,7 @@ def choices(sample: Sample, kernels: Sequence[str]) -> list[Choice]:
     return sorted(best, key=lambda choice: choice.criterion)
 
 
-def _best_ridge(kernel: str, matrix: Floats, sample: Sample) -> Choice:
+def _best_ridge(kernel: str, matrix: Floats, sample: Sample) -> KernelChoice:
     spectrum, basis = np.linalg.eigh(matrix / _scale(matrix))
     inverses = 1.0 / (np.maximum(spectrum, 0.0)[:, None] + np.array(AUTO_RIDGES))  # [n, ridges]
     ones, target = basis.sum(axis=0), sample.values @ basis
@@ -120,7 +120,7 @@ def _best_ridge(kernel: str, matrix: Floats, sample: Sample) -> Choice:
     floor = AUTO_NOTHING * float(sample.importance @ (sample.values - sample.values[0]) ** 2)
     errors = np.maximum(sample.importance @ left_out**2, floor)
     best = int(errors.argmin())
-    return Choice(float(errors[best]), kernel, AUTO_RIDGES[best], left_out[:, best])
+    return KernelChoice(float(errors[best]), kernel, AUTO_RIDGES[best], left_out[:, best])
 
 
 def fit(sample: Sample, kernel: str, ridge: float) -> Surrogate:

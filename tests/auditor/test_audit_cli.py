@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from deltaproof.auditor.audit.case import AuditOptions
 from deltaproof.auditor.audit.check import Check
-from deltaproof.auditor.audit.journal import Journal
+from deltaproof.auditor.audit.journal import AuditJournal
 from deltaproof.auditor.audit.report import signer_of
 from deltaproof.auditor.audit.run import Audit, Progress, one_process
 from deltaproof.auditor.audit.signatures import Equation
@@ -152,7 +152,7 @@ def test_audit_stopped_goes_on_from_journal(place: list[object], world: World, i
             raise KeyboardInterrupt
         return one_process(audit, task, numbers, progress)
 
-    journal = Journal(tmp_path / "report.partial", stopping, rounds_at_once=1)
+    journal = AuditJournal(tmp_path / "report.partial", stopping, rounds_at_once=1)
     with pytest.raises(KeyboardInterrupt):
         run_audit(source, options, pool=journal)
     with journal.path.open("a") as file:

@@ -34,6 +34,7 @@ CLIENTS = {
     )
 }
 OTHER_NAME_IN_PYTHON = {
+    "IVerifierPool.Attestation": structs.AttestationStatus,
     "ITrainerPool.Enrolment": structs.TrainerEnrolment,
     "ITrainerPool.Progress": structs.TrainerProgress,
     "IVerifierPool.Enrolment": structs.VerifierEnrolment,

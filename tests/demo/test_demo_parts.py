@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from deltaproof.demo import fedpeat
 from deltaproof.demo.data import SOURCES, prepare_data
-from deltaproof.demo.expectations import Outcome, check_promises
+from deltaproof.demo.expectations import TrainerOutcome, check_promises
 from deltaproof.demo.plan import FEDPEAT, ORDINARY, TRAINERS, VERIFIERS, Scenario
 from deltaproof.demo.stage import DemoOptions
 from deltaproof.errors import UsageError
@@ -57,9 +57,9 @@ def test_data_sets_that_are_not_there_name_the_set_up(tmp_path: Path) -> None:
         prepare_data(tmp_path, tmp_path / "a", seed=1, rounds=3, validation_rows=96)
 
 
-def outcomes() -> list[Outcome]:
+def outcomes() -> list[TrainerOutcome]:
     return [
-        Outcome(round_, p.name, "accepted" if p.honest else "rejected", 1, 1, PAY[p.name])
+        TrainerOutcome(round_, p.name, "accepted" if p.honest else "rejected", 1, 1, PAY[p.name])
         for round_ in (1, 2, 3)
         for p in TRAINERS
     ]
@@ -77,7 +77,7 @@ def kept(**changes: object) -> list[bool]:
     return [promise.kept for promise in check_promises(**facts, rounds=3)]  # type: ignore[arg-type]
 
 
-def altered(trainer: str, **fields: object) -> list[Outcome]:
+def altered(trainer: str, **fields: object) -> list[TrainerOutcome]:
     return [replace(o, **fields) if o.trainer == trainer else o for o in outcomes()]  # type: ignore[arg-type]
 
 
@@ -122,10 +122,10 @@ AUDITS: dict[str, dict[str, Any]] = {
 }
 
 
-def fedpeat_outcomes() -> list[Outcome]:
+def fedpeat_outcomes() -> list[TrainerOutcome]:
     pay = {"alice": 50, "bob": 50, "olga": 0, "mallory": 0}
     return [
-        Outcome(round_, p.name, "accepted" if p.honest else "rejected", 1, 1, pay[p.name])
+        TrainerOutcome(round_, p.name, "accepted" if p.honest else "rejected", 1, 1, pay[p.name])
         for round_ in range(1, FEDPEAT.rounds + 1)
         for p in FEDPEAT.trainers
     ]
@@ -145,7 +145,7 @@ def fedpeat_kept(**changes: Any) -> list[bool]:
     return [promise.kept for promise in fedpeat.check_promises(**facts)]
 
 
-def fedpeat_altered(trainer: str, **fields: Any) -> list[Outcome]:
+def fedpeat_altered(trainer: str, **fields: Any) -> list[TrainerOutcome]:
     return [replace(o, **fields) if o.trainer == trainer else o for o in fedpeat_outcomes()]
 
 

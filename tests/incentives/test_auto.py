@@ -6,7 +6,7 @@ import pytest
 from incentives import games
 from incentives.semivalues import estimate
 from incentives.semivalues._design import pair_design
-from incentives.semivalues._index import index_by_name
+from incentives.semivalues._index import semivalue_by_name
 from incentives.semivalues._integrate import coefficients, rule
 from incentives.semivalues._kernel_index import _by_size
 from incentives.semivalues._kernels import KERNELS, gram, points
@@ -133,7 +133,7 @@ def test_auto_odd_sizes(players, budget):
 
 
 def test_pair_design_probabilities_are_the_frequencies():
-    index = index_by_name("shapley", 6)
+    index = semivalue_by_name("shapley", 6)
     counts = np.zeros(64)
     claimed = np.zeros(64)
     for seed in range(3000):
@@ -147,7 +147,7 @@ def test_pair_design_probabilities_are_the_frequencies():
 
 
 def test_refined_design_goes_where_residuals_are_and_stays_distinct():
-    index = index_by_name("shapley", 9)
+    index = semivalue_by_name("shapley", 9)
     first = pair_design(index, 60, Stream(b"first", "test"))
     sizes = first.coalitions.sum(axis=1)
     rows = np.arange(1, len(sizes))
@@ -166,7 +166,7 @@ def test_refined_design_goes_where_residuals_are_and_stays_distinct():
 
 
 def test_refined_design_probabilities_are_the_frequencies():
-    index = index_by_name("shapley", 7)
+    index = semivalue_by_name("shapley", 7)
     counts, claimed = np.zeros(128), np.zeros(128)
     for seed in range(1000):
         first = pair_design(index, 40, Stream(seed.to_bytes(4, "big"), "test"))
@@ -184,7 +184,7 @@ def test_refined_design_probabilities_are_the_frequencies():
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("name", ["shapley", "banzhaf", "beta(4,1)"])
 def test_kernel_index_closed_form_equals_all_coalitions(players, kernel, name):
-    index = index_by_name(name, players)
+    index = semivalue_by_name(name, players)
     rows = coalitions_of(players)
     matrix = gram(kernel, points(rows, np.ones(players)), points(rows, np.ones(players)))
     matrix[0] = 0.0
@@ -196,7 +196,7 @@ def test_kernel_index_closed_form_equals_all_coalitions(players, kernel, name):
 
 @pytest.mark.parametrize("name", ["shapley", "beta(4,1)"])
 def test_rule_integrates_a_smooth_game_within_its_error(name):
-    index = index_by_name(name, 20)
+    index = semivalue_by_name(name, 20)
     game = games.Saturating(tuple(np.linspace(0.02, 0.4, 20).tolist()))
     nodes = rule(index)
     values = game(nodes.nodes)

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from incentives.history import History, Observation, history_values
+from incentives.history import History, SettledScore, history_values
 from incentives.semivalues import estimate
 
 Floats = NDArray[np.float64]
 
 
-def planted(scales: Sequence[float], qualities: dict[str, float], who: Sequence[str]) -> list[dict[str, Observation]]:
+def planted(scales: Sequence[float], qualities: dict[str, float], who: Sequence[str]) -> list[dict[str, SettledScore]]:
     return [
-        {name: Observation(round(scale * qualities[name]), 100) for name in names.split()}
+        {name: SettledScore(round(scale * qualities[name]), 100) for name in names.split()}
         for scale, names in zip(scales, who, strict=True)
     ]
 
@@ -51,13 +51,13 @@ def test_history_values_more_rounds_more_credit() -> None:
 
 
 names = st.sampled_from(["ann", "bob", "cyn", "dan", "eve"])
-observations = st.builds(Observation, st.integers(-(10**9), 10**9), st.integers(0, 10**8))
+observations = st.builds(SettledScore, st.integers(-(10**9), 10**9), st.integers(0, 10**8))
 some_rounds = st.lists(st.dictionaries(names, observations, max_size=5), max_size=6)
 
 
 @settings(deadline=None, max_examples=60)
 @given(some_rounds)
-def test_history_values_credits_add_up_to_what_was_observed(rounds: list[dict[str, Observation]]) -> None:
+def test_history_values_credits_add_up_to_what_was_observed(rounds: list[dict[str, SettledScore]]) -> None:
     history = history_values(rounds)
     observed = sum(o.score_nanos for scores in rounds for o in scores.values())
     assert sum(t.credit_nanos for t in history.trainers.values()) == observed
@@ -68,7 +68,7 @@ def test_history_values_credits_add_up_to_what_was_observed(rounds: list[dict[st
 
 @settings(deadline=None, max_examples=30)
 @given(some_rounds, st.permutations(["ann", "bob", "cyn", "dan", "eve"]))
-def test_history_values_names_do_not_matter(rounds: list[dict[str, Observation]], renamed: list[str]) -> None:
+def test_history_values_names_do_not_matter(rounds: list[dict[str, SettledScore]], renamed: list[str]) -> None:
     other = dict(zip(["ann", "bob", "cyn", "dan", "eve"], renamed, strict=True))
     straight = history_values(rounds).trainers
     mixed = history_values([{other[name]: o for name, o in scores.items()} for scores in rounds]).trainers
@@ -87,7 +87,7 @@ def test_history_values_unlinked_rounds_are_said_to_be() -> None:
 
 def test_history_values_value_not_of_rank_one_shows_as_misfit() -> None:
     """Each of two is worth much in the rounds where the other is worth nothing: no factors explain that."""
-    high, low = Observation(10**8, 100), Observation(0, 100)
+    high, low = SettledScore(10**8, 100), SettledScore(0, 100)
     history = history_values([{"ann": high, "bob": low}, {"ann": low, "bob": high}])
     assert history.misfit > 0.6
 
@@ -129,7 +129,7 @@ class FederatedRounds:
 
         return estimate(game, n_players=len(deltas), budget=16, seed=b"s").values
 
-    def history(self, participation: Sequence[Sequence[int]]) -> list[dict[str, Observation]]:
+    def history(self, participation: Sequence[Sequence[int]]) -> list[dict[str, SettledScore]]:
         weights, rounds = np.zeros((12, 3)), []
         for members in participation:
             deltas = []
@@ -139,7 +139,7 @@ class FederatedRounds:
                     local -= 0.15 * self.gradient(local, self.shards[i])
                 deltas.append(local - weights)
             values = self.values(weights, deltas)
-            rounds.append({f"t{i}": Observation(round(v * 1e9), 10**5) for i, v in zip(members, values, strict=True)})
+            rounds.append({f"t{i}": SettledScore(round(v * 1e9), 10**5) for i, v in zip(members, values, strict=True)})
             weights = weights + np.mean(deltas, axis=0)
         return rounds
 

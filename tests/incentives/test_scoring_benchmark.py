@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_scoring_benchmark_short_profile_measures_suite_and_game_files(tmp_path):
     pytest.importorskip("sklearn")
     np.savez(tmp_path / "lora round.npz", values=averaged(10, 0).values, weights=np.ones(10))
-    command = [sys.executable, "benchmarks/scoring.py", "--profile", "short", "--no-peers"]
+    command = [sys.executable, "-m", "benchmarks.scoring", "--profile", "short", "--no-peers"]
     outputs = ["--out", str(tmp_path / "s.json"), "--page", str(tmp_path / "s.md")]
     subprocess.run([*command, "--games", str(tmp_path / "lora round.npz"), *outputs], cwd=ROOT, check=True, timeout=300)
     figures = json.loads((tmp_path / "s.json").read_text())["figures"]

@@ -10,9 +10,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_short_profile_raises_no_false_alarm(tmp_path: Path) -> None:
-    script = ROOT / "benchmarks" / "honest_replays.py"
     result = subprocess.run(
-        [sys.executable, str(script), "--profile", "short", "--work", str(tmp_path)],
+        [sys.executable, "-m", "benchmarks.replay.honest", "--profile", "short", "--work", str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deltaproof.chain.local_node import development_keys
-from deltaproof.demo.processes import Event, Supervisor, Worker
+from deltaproof.demo.processes import Supervisor, Worker, WorkerEvent
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
 from deltaproof.tuning.base_models.presets import minimal_model
 from tests.cli.test_cli import DRAFT
@@ -38,7 +38,7 @@ class Market:
     def trainer(self, name: str, number: int, *arguments: str) -> Worker:
         return self.start(name, number, "trainer", "--data", str(self.folder / f"{name}.jsonl"), *arguments)
 
-    def wait(self, worker: Worker, event: str) -> Event:
+    def wait(self, worker: Worker, event: str) -> WorkerEvent:
         return self.commands.wait_for(worker, event, PATIENCE)
 
     def ended(self, worker: Worker) -> int:

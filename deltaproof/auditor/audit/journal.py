@@ -17,11 +17,11 @@ from deltaproof.auditor.audit.run import Audit, Pool, Progress
 from deltaproof.auditor.audit.signatures import Equation
 from deltaproof.auditor.index.reader import Index
 
-__all__ = ["Journal"]
+__all__ = ["AuditJournal"]
 
 
 @dataclass(frozen=True)
-class Journal:
+class AuditJournal:
     """A `Pool` that asks another one only for rounds that it does not know yet, a few at a time."""
 
     path: Path

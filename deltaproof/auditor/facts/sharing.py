@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deltaproof.auditor.facts.tasks import RoundFacts, Shard
+from deltaproof.auditor.facts.tasks import EnrolledShard, RoundFacts
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -31,6 +31,6 @@ def players_of(facts: RoundFacts, spec: TaskSpec, document: Attestation) -> list
     return [[p, *(s for s in sharers if roots[s] is not None and roots[s] == roots[p])] for p in named]
 
 
-def shard_in(facts: RoundFacts, trainer: Address) -> Shard:
+def shard_in(facts: RoundFacts, trainer: Address) -> EnrolledShard:
     """What the trainer had enrolled when the round opened; no rows of no root for a stranger, whom a check names."""
-    return facts.task.shard_of(trainer, facts.opened.position) or Shard(ZERO_DIGEST, 0)
+    return facts.task.shard_of(trainer, facts.opened.position) or EnrolledShard(ZERO_DIGEST, 0)

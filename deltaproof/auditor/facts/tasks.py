@@ -25,10 +25,10 @@ from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, Tok
 __all__ = [
     "AttestationFacts",
     "Commitment",
+    "EnrolledShard",
     "PostedSettlement",
     "Reveal",
     "RoundFacts",
-    "Shard",
     "TaskFacts",
     "UnknownSubject",
     "load_round",
@@ -48,7 +48,7 @@ class UnknownSubject(DeltaproofError):
 
 
 @dataclass(frozen=True)
-class Shard:
+class EnrolledShard:
     """The rows that a trainer enrolled with."""
 
     root: Digest32
@@ -154,10 +154,10 @@ class TaskFacts:
         """Rounds that were opened."""
         return [event.args["round"] for event in self.named("RoundOpened")]
 
-    def shard_of(self, trainer: Address, before: tuple[int, int]) -> Shard | None:
+    def shard_of(self, trainer: Address, before: tuple[int, int]) -> EnrolledShard | None:
         """The shard with which a trainer was last enrolled before a position on the chain."""
         enrolled = [e for e in self._about("TrainerEnrolled", "trainer", trainer) if e.position < before]
-        return Shard(_digest(enrolled[-1], "data_root"), enrolled[-1].args["data_rows"]) if enrolled else None
+        return EnrolledShard(_digest(enrolled[-1], "data_root"), enrolled[-1].args["data_rows"]) if enrolled else None
 
     def trainer_stake(self, trainer: Address, before: tuple[int, int]) -> TokenAmount:
         """Stake that a trainer had locked for the task."""

@@ -16,7 +16,7 @@ from deltaproof.protocol.types import Address, Digest32, RoundIndex, TokenAmount
 
 __all__ = [
     "Account",
-    "Attestation",
+    "AttestationStatus",
     "BatchReveal",
     "Checkpoint",
     "CommitmentRef",
@@ -329,7 +329,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Attestation:
+class AttestationStatus:
     """A verifier's attestation; `digest` is the sealed commitment, after the reveal the verdicts digest."""
 
     state: AttestationState

@@ -11,7 +11,7 @@ from web3.contract import Contract
 
 from deltaproof.chain.abi.codec import decode, encode
 from deltaproof.chain.abi.compiled import compiled
-from deltaproof.chain.events import Event, LogReader
+from deltaproof.chain.events import ContractEvent, LogReader
 from deltaproof.chain.rpc.connection import Connection, View
 from deltaproof.chain.rpc.sender import Receipt, TransactionSender
 from deltaproof.errors import ChainError, DeploymentError, SigningKeyError
@@ -20,7 +20,7 @@ from deltaproof.protocol.types import Address
 __all__ = ["ContractClient"]
 
 T = TypeVar("T")
-E = TypeVar("E", bound=Event)
+E = TypeVar("E", bound=ContractEvent)
 
 
 class ContractClient:

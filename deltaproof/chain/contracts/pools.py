@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from deltaproof.chain.abi.enums import Fault
 from deltaproof.chain.abi.structs import (
-    Attestation,
+    AttestationStatus,
     BatchReveal,
     Checkpoint,
     CommitmentRef,
@@ -179,9 +179,9 @@ class VerifierPool(ContractClient):
         """The set that forms the quorum of a round."""
         return self._read(Checkpoint, "quorumOf", task_id, round_index)
 
-    def attestation(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> Attestation:
+    def attestation(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> AttestationStatus:
         """How far a verifier's attestation came."""
-        return self._read(Attestation, "attestationOf", task_id, round_index, verifier)
+        return self._read(AttestationStatus, "attestationOf", task_id, round_index, verifier)
 
     def agreeing_weight(self, task_id: TaskId, round_index: RoundIndex, verdicts_digest: Digest32) -> TokenAmount:
         """Stake whose revealed attestations carry this verdicts digest."""

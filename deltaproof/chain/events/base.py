@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
 
-__all__ = ["Event", "LoggedEvent", "RoundEvent", "TaskEvent"]
+__all__ = ["ContractEvent", "LoggedEvent", "RoundEvent", "TaskEvent"]
 
 
 @dataclass(frozen=True)
-class Event:
+class ContractEvent:
     """Any event."""
 
 
 @dataclass(frozen=True)
-class TaskEvent(Event):
+class TaskEvent(ContractEvent):
     """An event that belongs to one task."""
 
     task_id: TaskId
@@ -36,7 +36,7 @@ class RoundEvent(TaskEvent):
 class LoggedEvent:
     """An event and where on chain it happened."""
 
-    event: Event
+    event: ContractEvent
     contract: Address
     block_number: int
     block_hash: Digest32

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from deltaproof.chain.abi.dispute_structs import ChunkOpening, Demand, RevotePhase
 from deltaproof.chain.abi.enums import Fault
 from deltaproof.chain.abi.structs import ScoreLeaf
-from deltaproof.chain.events.base import Event, RoundEvent
+from deltaproof.chain.events.base import ContractEvent, RoundEvent
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class DemandOpened(Event):
+class DemandOpened(ContractEvent):
     demand_id: int
     task_id: TaskId
     round: RoundIndex
@@ -38,25 +38,25 @@ class DemandOpened(Event):
 
 
 @dataclass(frozen=True)
-class OpeningAnswered(Event):
+class OpeningAnswered(ContractEvent):
     demand_id: int
     opening: ChunkOpening
 
 
 @dataclass(frozen=True)
-class ScoreAnswered(Event):
+class ScoreAnswered(ContractEvent):
     demand_id: int
     leaf: ScoreLeaf
 
 
 @dataclass(frozen=True)
-class DemandUnanswered(Event):
+class DemandUnanswered(ContractEvent):
     demand_id: int
     respondent: Address
 
 
 @dataclass(frozen=True)
-class RevoteOpened(Event):
+class RevoteOpened(ContractEvent):
     revote_id: int
     task_id: TaskId
     round: RoundIndex
@@ -66,35 +66,35 @@ class RevoteOpened(Event):
 
 
 @dataclass(frozen=True)
-class CommitteeDrawn(Event):
+class CommitteeDrawn(ContractEvent):
     revote_id: int
     members: tuple[Address, ...]
     commit_deadline: int
 
 
 @dataclass(frozen=True)
-class VoteCommitted(Event):
+class VoteCommitted(ContractEvent):
     revote_id: int
     member: Address
     commitment: Digest32
 
 
 @dataclass(frozen=True)
-class RevotePhaseStarted(Event):
+class RevotePhaseStarted(ContractEvent):
     revote_id: int
     phase: RevotePhase
     deadline: int
 
 
 @dataclass(frozen=True)
-class VoteRevealed(Event):
+class VoteRevealed(ContractEvent):
     revote_id: int
     member: Address
     overturn: bool
 
 
 @dataclass(frozen=True)
-class RevoteClosed(Event):
+class RevoteClosed(ContractEvent):
     revote_id: int
     result: RevotePhase
     upholding: int
@@ -102,7 +102,7 @@ class RevoteClosed(Event):
 
 
 @dataclass(frozen=True)
-class CommitteePaid(Event):
+class CommitteePaid(ContractEvent):
     revote_id: int
     member: Address
     amount: TokenAmount

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deltaproof.chain.abi.enums import Fault, Role
 from deltaproof.chain.abi.structs import BatchReveal, G1Point, G2Point
-from deltaproof.chain.events.base import Event, RoundEvent, TaskEvent
+from deltaproof.chain.events.base import ContractEvent, RoundEvent, TaskEvent
 from deltaproof.protocol.types import Address, Digest32, TokenAmount
 
 __all__ = [
@@ -199,7 +199,7 @@ class VerifierSlashed(RoundEvent):
 
 
 @dataclass(frozen=True)
-class StakeDeposited(Event):
+class StakeDeposited(ContractEvent):
     account: Address
     role: Role
     payer: Address
@@ -207,7 +207,7 @@ class StakeDeposited(Event):
 
 
 @dataclass(frozen=True)
-class UnbondingStarted(Event):
+class UnbondingStarted(ContractEvent):
     account: Address
     role: Role
     amount: TokenAmount
@@ -215,28 +215,28 @@ class UnbondingStarted(Event):
 
 
 @dataclass(frozen=True)
-class StakeWithdrawn(Event):
+class StakeWithdrawn(ContractEvent):
     account: Address
     role: Role
     amount: TokenAmount
 
 
 @dataclass(frozen=True)
-class StakeLocked(Event):
+class StakeLocked(ContractEvent):
     account: Address
     role: Role
     amount: TokenAmount
 
 
 @dataclass(frozen=True)
-class StakeUnlocked(Event):
+class StakeUnlocked(ContractEvent):
     account: Address
     role: Role
     amount: TokenAmount
 
 
 @dataclass(frozen=True)
-class StakeSlashed(Event):
+class StakeSlashed(ContractEvent):
     account: Address
     role: Role
     beneficiary: Address
@@ -246,26 +246,26 @@ class StakeSlashed(Event):
 
 
 @dataclass(frozen=True)
-class CreditMoved(Event):
+class CreditMoved(ContractEvent):
     from_: Address
     to: Address
     amount: TokenAmount
 
 
 @dataclass(frozen=True)
-class CreditWithdrawn(Event):
+class CreditWithdrawn(ContractEvent):
     account: Address
     amount: TokenAmount
 
 
 @dataclass(frozen=True)
-class KeyRegistered(Event):
+class KeyRegistered(ContractEvent):
     account: Address
     key_g1: G1Point
     key_g2: G2Point
 
 
 @dataclass(frozen=True)
-class VerifierActivity(Event):
+class VerifierActivity(ContractEvent):
     account: Address
     active: bool

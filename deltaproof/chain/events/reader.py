@@ -20,7 +20,7 @@ from web3.types import FilterParams, LogReceipt
 from deltaproof.chain.abi.codec import decode
 from deltaproof.chain.abi.compiled import compiled
 from deltaproof.chain.events import disputes, participants, rounds
-from deltaproof.chain.events.base import Event, LoggedEvent
+from deltaproof.chain.events.base import ContractEvent, LoggedEvent
 from deltaproof.chain.rpc.connection import TRANSPORT_ERRORS, Connection, rpc_message
 from deltaproof.errors import ChainError, ChainUnavailable
 from deltaproof.protocol.types import Address, Digest32, address
@@ -37,7 +37,7 @@ INTERFACES = (
     "IDisputeCourt",
     "IFaultProver",
 )
-EVENT_TYPES: dict[str, type[Event]] = {
+EVENT_TYPES: dict[str, type[ContractEvent]] = {
     name: getattr(module, name) for module in (disputes, participants, rounds) for name in module.__all__
 }
 FIRST_RANGE_BLOCKS = 2_000
@@ -51,7 +51,9 @@ class LogReader:
         self._connection = connection
         self._contracts = tuple(contracts)
 
-    def read(self, first_block: int, last_block: int, kinds: Collection[type[Event]] = ()) -> Iterator[LoggedEvent]:
+    def read(
+        self, first_block: int, last_block: int, kinds: Collection[type[ContractEvent]] = ()
+    ) -> Iterator[LoggedEvent]:
         """Events of blocks first..last in chain order; with `kinds`, these only.
 
         Raises ChainUnavailable if the node does not answer, ChainError if it refuses even single blocks.

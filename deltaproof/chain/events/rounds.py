@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deltaproof.chain.abi.enums import Outcome, Phase
 from deltaproof.chain.abi.structs import TaskParams
-from deltaproof.chain.events.base import Event, RoundEvent, TaskEvent
+from deltaproof.chain.events.base import ContractEvent, RoundEvent, TaskEvent
 from deltaproof.protocol.outcome.settlement import Settlement
 from deltaproof.protocol.types import Address, Digest32, TokenAmount
 
@@ -50,7 +50,7 @@ class TaskCancelled(RoundEvent):
 
 
 @dataclass(frozen=True)
-class NewTasksPaused(Event):
+class NewTasksPaused(ContractEvent):
     paused: bool
 
 
@@ -160,18 +160,18 @@ class SponsorWithdrew(TaskEvent):
 
 
 @dataclass(frozen=True)
-class SeedRequested(Event):
+class SeedRequested(ContractEvent):
     id: int
     target_block: int
 
 
 @dataclass(frozen=True)
-class SeedRearmed(Event):
+class SeedRearmed(ContractEvent):
     id: int
     target_block: int
 
 
 @dataclass(frozen=True)
-class SeedFixed(Event):
+class SeedFixed(ContractEvent):
     id: int
     seed: Digest32

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from deltaproof.errors import SigningKeyError
 from deltaproof.protocol.types import Address, Digest32
 
-__all__ = ["Journal", "Pending", "default_state_folder"]
+__all__ = ["Pending", "TransactionJournal", "default_state_folder"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Pending:
         return int(str(self.transaction["nonce"]))
 
 
-class Journal:
+class TransactionJournal:
     """The lock and the entry of one key on one chain."""
 
     def __init__(self, folder: Path, genesis: Digest32, account: Address) -> None:

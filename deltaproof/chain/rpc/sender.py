@@ -28,7 +28,7 @@ from web3.types import LogReceipt, TxParams, TxReceipt
 
 from deltaproof.chain.rpc.connection import TRANSPORT_ERRORS, Connection, rpc_message
 from deltaproof.chain.rpc.fees import Fees, bumped, current_fees
-from deltaproof.chain.rpc.journal import Journal, Pending, default_state_folder
+from deltaproof.chain.rpc.journal import Pending, TransactionJournal, default_state_folder
 from deltaproof.errors import ChainError, ChainUnavailable, InsufficientFunds, TransactionError, TransactionPending
 from deltaproof.protocol.types import Address, Digest32, address, hex_of
 
@@ -99,7 +99,7 @@ class TransactionSender:
         self._mutex = threading.RLock()
         self._next_nonce = 0
         """After the last transaction that was seen mined: a node that lags would give its nonce out again."""
-        self._journal = Journal(state_folder or default_state_folder(), connection.genesis, self.address)
+        self._journal = TransactionJournal(state_folder or default_state_folder(), connection.genesis, self.address)
 
     def __enter__(self) -> Self:
         return self

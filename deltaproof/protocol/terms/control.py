@@ -22,10 +22,10 @@ from deltaproof.protocol.wire.documents import Record
 
 __all__ = [
     "Action",
-    "Choice",
     "ControlSection",
     "DeviceClass",
     "DeviceState",
+    "KnobChoice",
     "KnobTable",
     "Observation",
 ]
@@ -69,7 +69,7 @@ class Observation(Record):
 
 
 @dataclass(frozen=True)
-class Choice:
+class KnobChoice:
     """An action in words."""
 
     emulators: tuple[int | None, ...]
@@ -95,7 +95,7 @@ class KnobTable(Record):
         """Levels of each branch."""
         return (*[emulators + 1] * devices, len(self.steps), len(self.ranks), len(self.codecs))
 
-    def read(self, action: Sequence[int], devices: int, emulators: int) -> Choice:
+    def read(self, action: Sequence[int], devices: int, emulators: int) -> KnobChoice:
         """What an action means. One that leaves everybody out means: everybody, on the first emulator.
 
         Raises ValueError for another number of branches or a level that a branch does not have.
@@ -109,7 +109,7 @@ class KnobTable(Record):
         levels = action[:devices] if any(action[:devices]) else [1] * devices
         steps, rank, codec = action[devices:]
         assigned = tuple(level - 1 if level else None for level in levels)
-        return Choice(assigned, self.steps[steps], self.ranks[rank], self.codecs[codec])
+        return KnobChoice(assigned, self.steps[steps], self.ranks[rank], self.codecs[codec])
 
 
 class ControlSection(Record):
@@ -150,6 +150,6 @@ class ControlSection(Record):
             raise ValueError("nothing is gained before the first step")
         return self
 
-    def choice(self, emulators: int) -> Choice:
+    def choice(self, emulators: int) -> KnobChoice:
         """What the action means for a task with so many emulators. Raises ValueError."""
         return self.knobs.read(self.action, len(self.devices), emulators)

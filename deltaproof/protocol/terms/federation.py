@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from deltaproof.protocol.rules import MAX_EMULATOR_BYTES
-from deltaproof.protocol.terms.control import Choice, ControlSection
+from deltaproof.protocol.terms.control import ControlSection, KnobChoice
 from deltaproof.protocol.types import Address, AddressField, DigestField
 from deltaproof.protocol.wire.documents import Record
 
@@ -150,7 +150,7 @@ class FederationSection(Record):
 
     def assigned_by(self, control: ControlSection) -> tuple[Assignment, ...]:
         """Assignments that an action comes to, in the order of devices. Raises ValueError for one that does not fit."""
-        choice: Choice = control.choice(len(self.emulators))
+        choice: KnobChoice = control.choice(len(self.emulators))
         return tuple(
             Assignment(trainer=device, emulator=self.emulators[position].name)
             for device, position in zip(control.devices, choice.emulators, strict=True)

@@ -1,7 +1,7 @@
 """Simulated time and energy of a round, from real bytes and steps, and what they cost an agent.
 
-Seconds and bytes of memory of a training step were measured once (`benchmarks/control.py --measure`: one core, the
-processor's own time) and are frozen here. No clock runs in an environment, so a reward is the same everywhere.
+Seconds and bytes of memory of a training step were measured once (`python -m benchmarks.control --measure`: one core,
+the processor's own time) and are frozen here. No clock runs in an environment, so a reward is the same everywhere.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from deltaproof.tuning.control.devices import device_states
 from deltaproof.tuning.control.observing import features
 from deltaproof.tuning.control.policy import LearnedPolicy
 
-__all__ = ["Agreement", "Plan", "Progress", "agreement", "frozen", "imagined", "train"]
+__all__ = ["Plan", "PolicyAgreement", "Progress", "agreement", "frozen", "imagined", "train"]
 
 Progress = Callable[[int, float], None]
 """Steps done, mean reward of the episodes last seen."""
@@ -170,7 +170,7 @@ def frozen(model: Any) -> LearnedPolicy:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class PolicyAgreement:
     """On how many observations the frozen policy and the network that it was read from act alike."""
 
     observations: int
@@ -179,7 +179,7 @@ class Agreement:
     """Where they differ: how far apart the two logits were in the frozen policy. Rounding explains gaps below 1e-4."""
 
 
-def agreement(model: Any, policy: LearnedPolicy, observations: Sequence[Observation]) -> Agreement:
+def agreement(model: Any, policy: LearnedPolicy, observations: Sequence[Observation]) -> PolicyAgreement:
     """Compare deterministic actions."""
     equal, gap = 0, 0.0
     for observation in observations:
@@ -191,4 +191,4 @@ def agreement(model: Any, policy: LearnedPolicy, observations: Sequence[Observat
         logits = policy.logits(features(observation))
         starts = np.cumsum((0, *policy.sizes))
         gap = max(gap, *(float(logits[s + a] - logits[s + b]) for s, a, b in zip(starts, mine, theirs, strict=False)))
-    return Agreement(len(observations), equal, gap)
+    return PolicyAgreement(len(observations), equal, gap)

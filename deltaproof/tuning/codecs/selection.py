@@ -70,7 +70,7 @@ class Dense(Selection):
         return 0, self.layout.size
 
 
-class _Sparse(Selection):
+class _SparseSelection(Selection):
     def chosen(self, delta: Vector) -> NDArray[np.int64]:
         raise NotImplementedError
 
@@ -97,7 +97,7 @@ class _Sparse(Selection):
 
 
 @dataclass(frozen=True)
-class TopK(_Sparse):
+class TopK(_SparseSelection):
     """The `fraction` of values of largest magnitude; of equal ones those that come first (Aji and Heafield 2017)."""
 
     fraction: float
@@ -110,7 +110,7 @@ class TopK(_Sparse):
 
 
 @dataclass(frozen=True)
-class Threshold(_Sparse):
+class Threshold(_SparseSelection):
     """Values of at least `threshold` times the delta's root mean square (Strom 2015, relative)."""
 
     threshold: float

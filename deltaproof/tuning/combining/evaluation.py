@@ -6,7 +6,7 @@ products are combined as `aggregate` combines them.
 
 Results do not depend on which adapters are evaluated together or by which worker: every coalition is a pass of its own
 over the same batches of rows, on one thread unless asked otherwise. On one machine they are the same bits. Between
-machines the mean loss differs by about 1e-8 nats in float32 and 1e-15 in float64 (see benchmarks/valuation_speed.py).
+machines the mean loss differs by about 1e-8 nats in float32 and 1e-15 in float64 (see benchmarks/scoring).
 
 Legend: N members, C coalitions, V validation rows, P values of an adapter.
 """

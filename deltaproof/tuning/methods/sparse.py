@@ -36,7 +36,7 @@ Masks = dict[str, NDArray[np.int64]]
 """Flat indices by module, sorted by module."""
 
 
-class _Sparse(OwnMethod):
+class _SparseMethod(OwnMethod):
     family = "specification"
     aggregation = "mean of the values; the mask is everybody's, so it is the mean of the weights"
     defaults: ClassVar[Options] = {"fraction": 0.01, "target_modules": ()}
@@ -66,7 +66,7 @@ class _Sparse(OwnMethod):
         return load_sparse(base, folder)
 
 
-class MagnitudeSelection(_Sparse):
+class MagnitudeSelection(_SparseMethod):
     """The `fraction` of largest entries of each targeted weight."""
 
     name = "shira"
@@ -82,14 +82,14 @@ class MagnitudeSelection(_Sparse):
         return found
 
 
-class SensitivitySelection(_Sparse):
+class SensitivitySelection(_SparseMethod):
     """The `fraction` of all targeted entries with the largest `score`: "fisher" (sum over rows of g^2) or "saliency"
     (|g w| of the rows' mean loss), on `rows`, canonical rows as text."""
 
     name = "sensitivity"
     paper = "Sung et al. 2021 (FISH mask); Lee et al. 2019 (SNIP)"
     calibrated = True
-    defaults: ClassVar[Options] = {**_Sparse.defaults, "score": "fisher", "rows": ()}
+    defaults: ClassVar[Options] = {**_SparseMethod.defaults, "score": "fisher", "rows": ()}
 
     def __init__(self, options: Mapping[str, OptionValue]) -> None:
         super().__init__(options)

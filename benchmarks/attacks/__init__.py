@@ -1,0 +1,1 @@
+"""Attacks on training, scores, store and chain: how often each is caught."""

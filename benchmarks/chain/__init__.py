@@ -1,0 +1,1 @@
+"""Gas of every call, and how long an audit takes."""

@@ -1,0 +1,1 @@
+"""How many bytes a delta needs, and what that costs."""

@@ -1,0 +1,1 @@
+"""Learned control of a federation against fixed policies."""

@@ -1,0 +1,1 @@
+"""Tuning on emulators: speed, memory, traffic, and what an emulator gives away."""

@@ -1,0 +1,1 @@
+"""What copies, noise and many names earn."""

@@ -1,0 +1,1 @@
+"""Every tuning method beside plain peft."""

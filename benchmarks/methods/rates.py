@@ -1,0 +1,90 @@
+"""Learning rates of `python -m benchmarks.methods`: of a few a method, the best on a dev task's held-out loss.
+
+    python -m benchmarks.methods.rates [--kinds digits text]
+
+No result is reported on the dev tasks. SmolLM2, where a trial takes half a minute, goes by the defaults.
+Writes docs/results/data/method_rates.json: the kinds searched anew, the others as they were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from benchmarks.methods.cells import METHODS, dev_cell, task_data
+from benchmarks.methods.plain_loop import plain_cell
+from benchmarks.shared.places import BUILD, FIGURES
+from benchmarks.shared.tuning_tasks import Cells, Data
+from deltaproof.sponsor.recommend import CANDIDATES
+from deltaproof.tuning.errors import DivergenceError
+
+__all__ = ["FACTORS", "is_chosen", "rate_of"]
+
+RATES = FIGURES / "method_rates.json"
+TRIED = BUILD / "method_rates.json"
+BASE = {name: rate for name, (_, rate) in CANDIDATES.items()} | {"fusion": 1e-3, "head": 4e-3}
+FACTORS = {"text": (0.25, 1.0, 4.0), "digits": (1.0, 4.0, 16.0)}
+"""Of the default rate, what is tried. Rounds on text are longer."""
+DEV_ROWS = 100
+DEV_TASKS = {"text": "products", "digits": "mirrored digits"}
+
+
+@cache
+def _rates() -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = json.loads(RATES.read_text())
+    return found
+
+
+def rate_of(kind: str, method: str) -> float:
+    """The chosen rate of a method on a kind of model."""
+    return _rates().get(kind, {}).get(method, BASE[method])
+
+
+def is_chosen(kind: str, method: str) -> bool:
+    """Whether the rate was searched for."""
+    return method in _rates().get(kind, {})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kinds", nargs="+", default=list(DEV_TASKS), choices=list(DEV_TASKS))
+    cells, chosen = Cells(TRIED), dict(_rates())
+    for kind in parser.parse_args().kinds:
+        data, chosen[kind] = _dev_data(kind), {}
+        for method in (*METHODS, "head"):
+            best = _best(cells, kind, method, data)
+            if best is not None:
+                chosen[kind][method] = best
+            RATES.write_text(json.dumps(chosen, indent=1, sort_keys=True) + "\n")
+
+
+def _best(cells: Cells, kind: str, method: str, data: Data) -> float | None:
+    """The tried rate with the lowest loss; None where the method does not fit the model."""
+    losses: dict[float, float] = {}
+    for rate in (BASE[method] * factor for factor in FACTORS[kind]):
+        cell = cells.measure(f"{kind} / {method} / {rate:g}", lambda r=rate: _cell(data, kind, method, r))
+        if "refused" in cell:
+            return None
+        losses[rate] = cell["loss"]
+    return min(losses, key=losses.__getitem__)
+
+
+def _dev_data(kind: str) -> Data:
+    data = task_data(DEV_TASKS[kind])
+    return replace(data, test=data.test[:DEV_ROWS])
+
+
+def _cell(data: Data, kind: str, method: str, rate: float) -> dict[str, Any]:
+    plain = method == "head" or (method == "full" and kind == "text")  # whose transcript would cost minutes
+    try:
+        return plain_cell(data, method, rate, 0) if plain else dev_cell(data, method, rate)
+    except DivergenceError:
+        return {"loss": math.inf}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Cells that `python -m benchmarks.methods` measured, read back and compared like with like."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.methods.cells import METHODS
+from benchmarks.shared.tuning_tasks import TASKS
+
+__all__ = ["KINDS", "ROWS", "Key", "Measured", "Place", "kind_of"]
+
+KINDS = {"text": "MiniLM", "digits": "vision transformer", "language": "SmolLM2"}
+ROWS = (*METHODS, "head")
+
+
+class Key(NamedTuple):
+    """Which measurement of a task. `kind`: ours, or plain for the loop without us."""
+
+    kind: str
+    method: str
+    seed: int
+
+    def text(self) -> str:
+        return f"{self.kind} / {self.method} / {self.seed}"
+
+    @classmethod
+    def of(cls, text: str) -> Key:
+        kind, method, seed = text.split(" / ")
+        return cls(kind, method, int(seed))
+
+
+class Place(NamedTuple):
+    """A task with a seed."""
+
+    task: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Cells by task, and memory by model and method."""
+
+    cells: Mapping[str, Mapping[Key, dict[str, Any]]]
+    memory: Mapping[str, dict[str, Any]]
+
+    @classmethod
+    def read(cls, folder: Path) -> Measured:
+        cells = {}
+        for task in TASKS:
+            path = folder / f"{task.replace(' ', '-')}.json"
+            if path.is_file():
+                cells[task] = {Key.of(key): cell for key, cell in json.loads(path.read_text()).items()}
+        memory = folder / "memory.json"
+        return cls(cells, json.loads(memory.read_text()) if memory.is_file() else {})
+
+    def quality(self, method: str, place: Place) -> dict[str, Any] | None:
+        """Of our round; of the plain loop where a method was trained by that alone."""
+        cells = self.cells[place.task]
+        for kind in ("ours", "plain") if method in ("full", "head") else ("ours",):
+            cell = cells.get(Key(kind, method, place.seed))
+            if cell is not None and "refused" not in cell:
+                return cell
+        return None
+
+    def refused(self, method: str, task: str) -> str | None:
+        """Why a method does not fit a task's model."""
+        if kind_of(task) == "language" and method in ("full", "head"):
+            return "left out" if method == "full" else "there is no head"
+        reason: str | None = self.cells[task].get(Key("ours", method, 0), {}).get("refused")
+        return reason
+
+    def complete(self, kind: str) -> list[Place]:
+        """Tasks and seeds on which every method that fits was measured."""
+        found = []
+        for task in (task for task in self.cells if kind_of(task) == kind):
+            for seed in sorted({key.seed for key in self.cells[task]}):
+                place = Place(task, seed)
+                if all(self.quality(m, place) or self.refused(m, task) for m in ROWS):
+                    found.append(place)
+        return found
+
+    def ours(self, method: str, kind: str) -> list[dict[str, Any]]:
+        """Every recorded round of a method on a kind of model."""
+        return [
+            cell
+            for task, cells in self.cells.items()
+            for key, cell in cells.items()
+            if key[:2] == ("ours", method) and kind_of(task) == kind and "refused" not in cell
+        ]
+
+
+def kind_of(task: str) -> str:
+    """The model that a task is for: text, digits or language."""
+    return task.rpartition(" ")[2] if task.endswith((" language", " digits")) else "text"

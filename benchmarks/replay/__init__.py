@@ -1,0 +1,1 @@
+"""What replay costs, and whether honest work ever fails it."""

@@ -1,0 +1,1 @@
+"""Semivalue estimators against public libraries, and the speed of valuation."""
