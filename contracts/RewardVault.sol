@@ -144,7 +144,7 @@ contract RewardVault is IRewardVault, ModuleSet {
     // Modules.
 
     /// @inheritdoc IRewardVault
-    function open(uint64 taskId, address token, address payer, uint96 amount) external only(address(TASKS)) {
+    function open(uint64 taskId, address token, address payer, uint96 amount) external only(address(TERMS)) {
         _accounts[taskId].token = token;
         if (amount != 0) _fund(taskId, payer, amount);
     }

@@ -176,9 +176,11 @@ contract RoundsTest is World {
         for (uint256 i = 0; i < 3; ++i) {
             reveal(id, trainers[i]);
         }
-        assertPhase(id, Phase.Reveal);
-        expirePhase(id);
         draw(id);
+        for (uint256 i = 0; i < 3; ++i) {
+            publish(id, trainers[i]);
+        }
+        assertPhase(id, Phase.Opening);
         expirePhase(id);
         SettlementLeaf[] memory leaves = honestLeaves(id, 3);
         vm.assertEq(leaves[0].payout, BUDGET / 3 + 1);

@@ -31,16 +31,23 @@ library PayoutReference {
         }
         PayoutRule.Plan memory plan = PayoutRule.plan(terms, accepted, weight);
         plan.threshold = threshold = _threshold(plan, leaves, terms.scored);
-        uint256 paid;
         payouts = new uint256[](leaves.length);
-        for (uint256 i = 0; i < leaves.length; ++i) {
-            (uint256 quota, uint256 key) = PayoutRule.share(plan, PayoutRule.weightOf(leaves[i], terms.scored), i);
-            payouts[i] = PayoutRule.capped(plan, PayoutRule.isAccepted(leaves[i]), quota, key);
-            paid += payouts[i];
-        }
-        topUp = PayoutRule.topUp(terms, accepted, paid);
+        topUp = PayoutRule.topUp(terms, accepted, _beforeToppingUp(plan, terms.scored, leaves, payouts));
         for (uint256 i = 0; i < leaves.length; ++i) {
             if (PayoutRule.isAccepted(leaves[i])) payouts[i] += topUp;
+        }
+    }
+
+    function _beforeToppingUp(
+        PayoutRule.Plan memory plan,
+        bool scored,
+        SettlementLeaf[] calldata leaves,
+        uint256[] memory payouts
+    ) private pure returns (uint256 paid) {
+        for (uint256 i = 0; i < leaves.length; ++i) {
+            (uint256 quota, uint256 key) = PayoutRule.share(plan, PayoutRule.weightOf(leaves[i], scored), i);
+            payouts[i] = PayoutRule.capped(plan, PayoutRule.isAccepted(leaves[i]), quota, key);
+            paid += payouts[i];
         }
     }
 
