@@ -164,14 +164,15 @@ contract SettlementProver is ISettlementProver, ModuleSet {
         bool revealed = TRAINERS.hasRevealed(taskId, round, leaf.trainer);
         if (!PayoutRule.isAccepted(leaf)) {
             if (leaf.payout != 0) return ("payout", true);
-            // What the chain knows is no matter of opinion, in either direction.
-            if (revealed == (leaf.verdict == uint8(Verdict.Unrevealed))) return ("reveal", true);
+            // What the chain knows is no matter of opinion. (An unrevealed trainer may be called rejected: a fault of the
+            // sealed work can be shown by its owner alone, and must not make an honest settlement wrong.)
+            if (revealed && leaf.verdict == uint8(Verdict.Unrevealed)) return ("reveal", true);
             return (0, false);
         }
         if (!revealed) return ("reveal", true);
-        (Fault fault, uint64 since) = TRAINERS.faultOf(taskId, round, leaf.trainer);
+        (Fault fault, uint64 shownIn) = TRAINERS.faultOf(taskId, round, leaf.trainer);
         // A chain that reorganises may show a fault earlier than signers saw it, so nobody is slashed for this one.
-        if (fault != Fault.None && since < TASKS.settlingSince(taskId, round)) return ("accepted fault", false);
+        if (fault != Fault.None && shownIn < TASKS.attestingBlock(taskId, round)) return ("accepted fault", false);
         return (0, false);
     }
 

@@ -195,7 +195,7 @@ contract TaskManager is TaskStore {
         bool last = attempts == MAX_ATTEMPTS;
         // After the last attempt both settle phases are over at once, and `advance` ends the round without a settlement.
         task.cursor.late = last;
-        _beginSettling(taskId, task, last ? 0 : TERMS.phaseSeconds(taskId).settle);
+        _begin(taskId, task, Phase.Settle, last ? 0 : TERMS.phaseSeconds(taskId).settle);
     }
 
     // Transitions.
@@ -210,13 +210,17 @@ contract TaskManager is TaskStore {
             if (TRAINERS.progressOf(taskId).revealed == 0) _endUnsettled(taskId, task, Outcome.NoReveals);
             else _beginChallenge(taskId, task);
         } else if (phase == Phase.Opening) {
+            // INVARIANT: what a settlement must say is fixed from here on: attestations, and the faults known by now. So one
+            // settlement follows per attempt, nobody has to sign two, and a fault shown later cannot make attestations that
+            // were right disagree with it.
+            task.rounds[task.cursor.round].attestingBlock = uint64(block.number);
             _begin(taskId, task, Phase.AttestCommit, lengths.attestCommit);
         } else if (phase == Phase.AttestCommit) {
             if (VERIFIERS.progressOf(taskId).committed == 0) _endUnsettled(taskId, task, Outcome.NoAttestations);
             else _begin(taskId, task, Phase.AttestReveal, lengths.attestReveal);
         } else if (phase == Phase.AttestReveal) {
             if (VERIFIERS.progressOf(taskId).revealed == 0) _endUnsettled(taskId, task, Outcome.NoAttestations);
-            else _beginSettling(taskId, task, lengths.settle);
+            else _begin(taskId, task, Phase.Settle, lengths.settle);
         } else if (phase == Phase.Settle) {
             if (task.cursor.late) return _endUnsettled(taskId, task, Outcome.NoQuorum);
             task.cursor.late = true;
@@ -252,13 +256,6 @@ contract TaskManager is TaskStore {
         task.cursor.phase = Phase.Challenge;
         task.cursor.deadline = 0;
         emit PhaseStarted(taskId, task.cursor.round, Phase.Challenge, 0);
-    }
-
-    /// @dev INVARIANT: what a settlement must say is fixed here: revealed attestations, and the faults known by now. So one
-    /// settlement follows per attempt, and whoever signs it never has to sign another in the same attempt.
-    function _beginSettling(uint64 taskId, Task storage task, uint32 length) private {
-        task.rounds[task.cursor.round].settlingSince = uint64(block.timestamp);
-        _begin(taskId, task, Phase.Settle, length);
     }
 
     function _begin(uint64 taskId, Task storage task, Phase phase, uint32 length) private {

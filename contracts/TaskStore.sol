@@ -27,7 +27,7 @@ abstract contract TaskStore is ITaskManager, ModuleSet {
         bool validationRevealed;
         uint32 verifierSetVersion;
         uint64 endedAt;
-        uint64 settlingSince;
+        uint64 attestingBlock;
         bytes32 startDigest;
         bytes32 orderSeed;
         bytes32 challengeSeed;
@@ -74,7 +74,7 @@ abstract contract TaskStore is ITaskManager, ModuleSet {
             r.validationRevealed,
             r.verifierSetVersion,
             r.endedAt,
-            r.settlingSince,
+            r.attestingBlock,
             r.startDigest,
             r.orderSeed,
             r.challengeSeed,
@@ -130,8 +130,8 @@ abstract contract TaskStore is ITaskManager, ModuleSet {
     }
 
     /// @inheritdoc ITaskManager
-    function settlingSince(uint64 taskId, uint32 round) external view returns (uint64) {
-        return _tasks[taskId].rounds[round].settlingSince;
+    function attestingBlock(uint64 taskId, uint32 round) external view returns (uint64) {
+        return _tasks[taskId].rounds[round].attestingBlock;
     }
 
     /// @inheritdoc ITaskManager

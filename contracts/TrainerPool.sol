@@ -204,7 +204,7 @@ contract TrainerPool is TrainerBatches {
     function punish(uint64 taskId, uint32 round, address account, Fault fault, address prover) external {
         require(msg.sender == address(COURT) || msg.sender == address(FAULTS), NotModule(msg.sender));
         Record storage record = _records[taskId][round][account];
-        if (record.fault == Fault.None) (record.fault, record.faultAt) = (fault, uint64(block.timestamp));
+        if (record.fault == Fault.None) (record.fault, record.faultBlock) = (fault, uint64(block.number));
         // INVARIANT: a fault touches its trainer's claim and stake and nothing of anybody else; the settlement stands.
         VAULT.block_(taskId, round, account);
         if (record.slashed || _trainers[taskId][account].stake == 0) return;

@@ -23,7 +23,7 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
     /// @dev What was established about a trainer's round.
     struct Record {
         Fault fault;
-        uint64 faultAt;
+        uint64 faultBlock;
         bool slashed;
     }
 
@@ -101,7 +101,7 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
             _isSet(marks.forfeited, index),
             record.slashed,
             record.fault,
-            record.faultAt,
+            record.faultBlock,
             _commitments[taskId][round][account]
         );
     }
@@ -123,9 +123,9 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
     }
 
     /// @inheritdoc ITrainerPool
-    function faultOf(uint64 taskId, uint32 round, address trainer) external view returns (Fault fault, uint64 since) {
+    function faultOf(uint64 taskId, uint32 round, address trainer) external view returns (Fault fault, uint64 blockNumber) {
         Record storage record = _records[taskId][round][trainer];
-        return (record.fault, record.faultAt);
+        return (record.fault, record.faultBlock);
     }
 
     /// @inheritdoc ITrainerPool

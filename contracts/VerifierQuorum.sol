@@ -310,6 +310,9 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
             verifier.activeFrom,
             verifier.activeUntil,
             verifier.stake,
+            verifier.weight,
+            verifier.priorFrom,
+            verifier.priorUntil,
             verifier.activeAt,
             verifier.misses
         );

@@ -9,7 +9,7 @@ Properties (tests/incentives/test_payouts.py):
   3. A payout never falls when the trainer's own score rises: the rise shrinks everybody else's quota, so nobody whose
      remainder was smaller can overtake.
   4. A payout never rises when somebody else's score rises, by more than the one unit that rounding may move.
-  5. Accepted work is paid at least the base in all (but for the units that do not divide), whatever the scores and caps.
+  5. Accepted work is paid at least the base in all, but for units that do not divide, whatever the scores and caps.
   6. Order matters only among equal remainders (ties go to the lower index).
 """
 
@@ -36,8 +36,8 @@ class PayoutTerms:
     """What the task and the round fix.
 
     `improvement_nanos` is the held-out improvement of the whole aggregate; `target_nanos` the one that releases the
-    full budget (0: always released). `scored` is false when the sponsor did not reveal its validation set. `base_bps` of
-    the budget is the least that accepted work is paid in all.
+    full budget (0: always released). `scored` is false when the sponsor did not reveal its validation set. `base_bps`
+    of the budget is the least that accepted work is paid in all.
     """
 
     budget: int
@@ -143,8 +143,8 @@ def compute_payouts(terms: PayoutTerms, entries: Sequence[PayoutEntry]) -> Payou
     for entry, weight, (quotient, remainder), unit, amount in zip(entries, weights, quotas, units, before, strict=True):
         floor, extra = (floor_each, top_up) if entry.accepted else (0, 0)
         lines.append(PayoutLine(weight, floor, quotient, remainder, unit, extra, amount + extra))
-    # INVARIANT: quotients and units add up to the pool, floors to the rest, caps only take away, and topping up stops at
-    # the base.
+    # INVARIANT: quotients and units add up to the pool, floors to the rest, caps only take away, and topping up
+    # stops at the base.
     paid = sum(line.payout for line in lines)
     served = [_key(line.remainder, index) for index, line in enumerate(lines) if line.unit]
     threshold = min(served, default=_NOBODY)

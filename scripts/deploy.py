@@ -14,7 +14,10 @@ from typing import Any
 import brownie
 from brownie import accounts
 
-ORDER = ("registry", "beacon", "tasks", "trainers", "verifiers", "vault", "court", "faults")
+ORDER = (
+    "registry", "beacon", "terms", "tasks", "trainers", "verifiers", "vault", "fees", "court", "jury", "faults",
+    "settlements",
+)  # fmt: skip
 """Contracts by their name in `Modules`, in the order of deployment: nonce after nonce of one account."""
 
 UNIT = 10**18
@@ -25,27 +28,36 @@ class Settings:
     """What a deployment fixes for ever. Amounts in the stake token's smallest unit, times in seconds."""
 
     unbonding_seconds: int = 7 * 24 * 3600
-    min_committee_stake: int = 100 * UNIT
     beacon_delay_blocks: int = 1
     demand_bond: int = 10 * UNIT
-    revote_bond: int = 100 * UNIT
     winner_bps: int = 5_000
-    committee_bps: int = 4_000
-    committee_size: int = 9
-    answer_seconds: int = 3600
+    answer_seconds: int = 24 * 3600
+    case_bond: int = 100 * UNIT
+    seats: int = 21
+    juror_bps: int = 4_000
+    juror_absence_bps: int = 5
+    wrong_vote_bps: int = 500
     vote_seconds: int = 6 * 3600
+    appeal_seconds: int = 6 * 3600
+    juror_activation_seconds: int = 24 * 3600
 
     @property
     def court(self) -> tuple[int, ...]:
         """`IDisputeCourt.CourtParams`."""
+        return (self.demand_bond, self.winner_bps, self.answer_seconds)
+
+    @property
+    def jury(self) -> tuple[int, ...]:
+        """`IJury.JuryParams`."""
         return (
-            self.demand_bond,
-            self.revote_bond,
-            self.winner_bps,
-            self.committee_bps,
-            self.committee_size,
-            self.answer_seconds,
+            self.case_bond,
+            self.seats,
+            self.juror_bps,
+            self.juror_absence_bps,
+            self.wrong_vote_bps,
             self.vote_seconds,
+            self.appeal_seconds,
+            self.juror_activation_seconds,
         )
 
 
@@ -56,12 +68,16 @@ class Deployment:
     token: Any
     registry: Any
     beacon: Any
+    terms: Any
     tasks: Any
     trainers: Any
     verifiers: Any
     vault: Any
+    fees: Any
     court: Any
+    jury: Any
     faults: Any
+    settlements: Any
 
     def addresses(self) -> dict[str, str]:
         return {name: getattr(self, name).address for name in ("token", *ORDER)}
@@ -85,16 +101,18 @@ def deploy(deployer: Any, token: Any = None, settings: Settings = Settings()) ->
         token = project.DemoToken.deploy(sender)
     modules = tuple(deployer.get_deployment_address(deployer.nonce + i) for i in range(len(ORDER)))
     made = (
-        project.StakeRegistry.deploy(
-            modules, token.address, settings.unbonding_seconds, settings.min_committee_stake, sender
-        ),
+        project.StakeRegistry.deploy(modules, token.address, settings.unbonding_seconds, sender),
         project.BlockhashBeacon.deploy(settings.beacon_delay_blocks, sender),
-        project.TaskManager.deploy(modules, deployer, sender),
+        project.TaskTerms.deploy(modules, deployer, sender),
+        project.TaskManager.deploy(modules, sender),
         project.TrainerPool.deploy(modules, sender),
         project.VerifierPool.deploy(modules, sender),
         project.RewardVault.deploy(modules, sender),
+        project.VerifierFees.deploy(modules, sender),
         project.DisputeCourt.deploy(modules, settings.court, sender),
+        project.Jury.deploy(modules, settings.jury, sender),
         project.FaultProver.deploy(modules, sender),
+        project.SettlementProver.deploy(modules, sender),
     )
     for contract, address in zip(made, modules, strict=True):
         if contract.address != address:

@@ -131,8 +131,8 @@ class Trainer:
 
     def reveal(self, round_: RoundIndex) -> None:
         """Publish the delta and open the commitment."""
-        enrolment = self._enrolment()
-        if enrolment.committed_round != round_ or enrolment.revealed_round == round_:
+        done = self.gateway.trainers.work(self.task_id, round_, self.account)
+        if not done.committed or done.revealed:
             return
         trained = self._train(round_)
         if delta := self._encoded(round_, trained):
@@ -144,8 +144,8 @@ class Trainer:
 
     def opening(self, round_: RoundIndex) -> None:
         """Publish the steps that the challenge drew."""
-        enrolment = self._enrolment()
-        if enrolment.revealed_round != round_ or enrolment.opened_round == round_:
+        done = self.gateway.trainers.work(self.task_id, round_, self.account)
+        if not done.revealed or done.opened:
             return
         steps = self._drawn_steps(round_)
         trained = self._train(round_)
@@ -260,6 +260,7 @@ class Trainer:
             return False
         if view.outcome != Outcome.SETTLED:
             self.report("ended", f"round {round_}: ended without a settlement ({view.outcome.name.lower()})")
+            self._claim_base(round_)
             return True
         verifiers = self.gateway.verifiers.enrolments(self.task_id)
         proposal = settled_leaves(self.store, self.task_id, round_, view.settlement, verifiers)
@@ -268,12 +269,18 @@ class Trainer:
         index = next((i for i, leaf in enumerate(proposal.leaves) if leaf.trainer == self.account), None)
         if index is None:
             return True
-        leaf = proposal.leaves[index]
+        leaf, closure = proposal.leaves[index], self.gateway.vault.closure(self.task_id, round_, self.account)
         verdict = leaf.verdict.name.lower()
         if leaf.verdict != Verdict.ACCEPTED:
             self.report("refused", f"round {round_}: {verdict}", round=round_, verdict=verdict)
+        elif closure.blocked:
+            self.report("blocked", f"round {round_}: not paid, a fault of this work was shown on chain", round=round_)
+        elif closure.holds:
+            self.report("held", f"round {round_}: the pay waits for {closure.holds} demanded openings", round=round_)
+            return False
         elif leaf.payout and not self.gateway.vault.has_claimed(self.task_id, round_, self.account):
-            claim = Claim(self.task_id, round_, leaf, leaves_tree(proposal.leaves).proof(index))
+            leaves = proposal.leaves
+            claim = Claim(self.task_id, round_, index, len(leaves), leaf, leaves_tree(leaves).proof(index))
             attempt(self.gateway.vault.claim, claim)
             self.report(
                 "paid", f"round {round_}: paid {self.money.text(leaf.payout)}", round=round_, payout=str(leaf.payout)
@@ -281,6 +288,15 @@ class Trainer:
         else:
             self.report("unpaid", f"round {round_}: accepted, worth nothing", round=round_)
         return True
+
+    def _claim_base(self, round_: RoundIndex) -> None:
+        """A round without a settlement pays its base to everyone who revealed and opened."""
+        each = self.gateway.vault.pot(self.task_id, round_).base_each
+        if not each or not self.gateway.trainers.work(self.task_id, round_, self.account).opened:
+            return
+        if attempt(self.gateway.vault.claim_base, self.task_id, round_, self.account) is not None:
+            message = f"round {round_}: paid the base of {self.money.text(each)}"
+            self.report("paid", message, round=round_, payout=str(each))
 
     def _may_act(self, round_: RoundIndex) -> bool:
         enrolment = self._enrolment()

@@ -15,7 +15,7 @@ from deltaproof.chain.abi.enums import AttestationState, Phase, Role
 from deltaproof.chain.abi.structs import RoundView
 from deltaproof.chain.memory import memory_root
 from deltaproof.chain.money import Money
-from deltaproof.chain.participation import attempt, lock_stake, move_on, quorum_members, read_task
+from deltaproof.chain.participation import attempt, known_faults, lock_stake, move_on, quorum_members, read_task
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.commit.bls import SecretKey
 from deltaproof.protocol.commit.commitments import attestation_hash
@@ -25,7 +25,7 @@ from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
 from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.replaying.judges import Judges
-from deltaproof.replaying.judging import Judgement, RoundFacts, Submission, judge_submission
+from deltaproof.replaying.judging import Judgement, RoundFacts, Submission, judge_submission, proven_faulty
 from deltaproof.replaying.replay import StepVerdict
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
@@ -75,8 +75,9 @@ class Verifier:
         self.quorum = QuorumDesk(gateway, store, task_id, self.spec, self.log, self.key, report)
         self.money = Money(gateway.token(self.params.token))
         self._waiting = (RoundIndex(0), Phase.IDLE, time.monotonic())
-        self._signed: dict[RoundIndex, SettlementProposal] = {}
-        self._objected: set[RoundIndex] = set()
+        self._signed: dict[tuple[RoundIndex, int], SettlementProposal] = {}
+        """By round and attempt."""
+        self._objected: set[tuple[RoundIndex, int]] = set()
         self._closed: set[RoundIndex] = set()
 
     def live(self) -> None:
@@ -93,6 +94,7 @@ class Verifier:
                     case Phase.SETTLE:
                         self.settle(view.round)
             self.close_rounds(view.round)
+            self.keep_standing()
             if self._my_turn(view.round, view.phase):
                 move_on(self.gateway, self.task_id, view)
             time.sleep(self.poll_seconds)
@@ -109,6 +111,18 @@ class Verifier:
             lock_stake(self.gateway, Role.VERIFIER, self.stake)
             self.gateway.verifiers.enrol(self.task_id, self.stake)
             self.report("joined", "registered a BLS key, staked and enrolled")
+
+    def keep_standing(self) -> None:
+        """Bring waiting stake into the quorum; come back after an absence or a slash that stopped this verifier."""
+        enrolment = self.gateway.verifiers.enrolment(self.task_id, self.account)
+        if enrolment.active_at and not enrolment.active_from:
+            if enrolment.active_at <= self.gateway.connection.block()["timestamp"]:
+                attempt(self.gateway.verifiers.activate, self.task_id, self.account)
+        elif enrolment.active_at and enrolment.active_until in self._closed:
+            missing = TokenAmount(max(self.params.stakes.verifier_stake - enrolment.stake, 0))
+            lock_stake(self.gateway, Role.VERIFIER, missing)
+            if attempt(self.gateway.verifiers.rejoin, self.task_id, missing) is not None:
+                self.report("rejoined", "came back into the quorum after being stopped")
 
     def attest_commit(self, round_: RoundIndex) -> None:
         """Replay, score, and seal what was found."""
@@ -140,12 +154,15 @@ class Verifier:
 
     def settle(self, round_: RoundIndex) -> None:
         """Sign the settlement that follows from the revealed attestations; post it when a quorum has signed."""
-        if round_ not in self._signed and not self._sign(round_):
+        view = self.gateway.tasks.round(self.task_id, round_)
+        place = (round_, view.attempts)
+        if place not in self._signed and not self._sign(*place):
             return
-        settlement = self._signed[round_].settlement
-        digest = settlement.signing_digest(self.gateway.context(self.task_id, round_))
+        settlement = self._signed[place].settlement
+        digest = settlement.signing_digest(self.gateway.context(self.task_id, round_), view.attempts)
         # A full quorum costs the least gas; the others get a moment to sign.
-        proof = self.quorum.proof(round_, digest, all_signers=not self._my_turn(round_, Phase.SETTLE, late=True))
+        patient = not self._my_turn(round_, Phase.SETTLE, late=True)
+        proof = self.quorum.proof(round_, digest, all_signers=patient, late=view.late)
         if proof is None or attempt(self.gateway.tasks.settle, self.task_id, settlement, proof) is None:
             return
         paid = self.money.text(settlement.total_payout)
@@ -172,7 +189,12 @@ class Verifier:
     def _attest(self, round_: RoundIndex) -> Attestation:
         view = self.gateway.tasks.round(self.task_id, round_)
         self.log.refresh()
-        judgements = [self._judge(round_, view, submission) for submission in self._submissions(round_)]
+        submissions = self._submissions(round_)
+        faulty = known_faults(self.gateway, self.task_id, round_, [submission.trainer for submission in submissions])
+        judgements = [
+            proven_faulty(submission) if submission.trainer in faulty else self._judge(round_, view, submission)
+            for submission in submissions
+        ]
         self.report("scoring", f"round {round_}: scoring", round=round_)
         scores = self._score(round_, view, judgements)
         attestation = Attestation(
@@ -191,9 +213,9 @@ class Verifier:
         partial.replace(path)
         return attestation
 
-    def _sign(self, round_: RoundIndex) -> bool:
+    def _sign(self, round_: RoundIndex, attempts: int) -> bool:
         own = self._own_attestation(round_)
-        if own is None or round_ in self._objected:
+        if own is None or (round_, attempts) in self._objected:
             return False
         try:
             proposal = self.quorum.compose(round_)
@@ -201,12 +223,12 @@ class Verifier:
             self.report("waiting", f"round {round_}: not signed yet: {error}", round=round_)
             return False
         if objections := self.quorum.objections(own, proposal, self.scoring_bench.layout.size):
-            self._objected.add(round_)
+            self._objected.add((round_, attempts))
             for objection in objections:
                 self.report("disagreed", f"round {round_}: not signed: {objection}", round=round_)
             return False
-        digest = self.quorum.sign(round_, proposal)
-        self._signed[round_] = proposal
+        digest = self.quorum.sign(round_, attempts, proposal)
+        self._signed[round_, attempts] = proposal
         self.report("signed", f"round {round_}: signed the settlement", round=round_, settlement=digest)
         return True
 
@@ -301,7 +323,7 @@ class Verifier:
 
     def _in_quorum(self, round_: RoundIndex) -> bool:
         enrolment = self.gateway.verifiers.enrolment(self.task_id, self.account)
-        return round_ > 0 and enrolment.active_from <= round_ <= enrolment.active_until
+        return round_ > 0 and enrolment.in_quorum(round_)
 
     def _my_turn(self, round_: RoundIndex, phase: Phase, *, late: bool = False) -> bool:
         """Whether it is this verifier's turn to do what anybody may do: each waits longer than the one before it."""

@@ -55,7 +55,7 @@ interface ISettlementProver {
 
     /// @notice One leaf breaks a rule by itself: a verdict code or discount out of range, a trainer who did not commit, an
     /// accepted trainer who did not reveal, pay without acceptance, acceptance of a trainer whose fault the chain knew when
-    /// the settle phase began. For the last one nobody is slashed.
+    /// verifiers began to attest. For the last one nobody is slashed.
     function proveWrongLeaf(uint64 taskId, uint32 index, SettlementLeaf calldata leaf, bytes32[] calldata proof)
         external;
 

@@ -150,8 +150,8 @@ interface ITaskManager {
     /// @notice Whether the round ended with a settlement.
     function isSettled(uint64 taskId, uint32 round) external view returns (bool);
 
-    /// @notice When the settle phase of the round's last attempt began, seconds since the epoch, 0 before.
-    function settlingSince(uint64 taskId, uint32 round) external view returns (uint64);
+    /// @notice Block in which the round's verifiers could begin to attest, 0 before.
+    function attestingBlock(uint64 taskId, uint32 round) external view returns (uint64);
 
     /// @notice Whether the round, running or over, is still within the time in which its faults are punished.
     function isPunishable(uint64 taskId, uint32 round) external view returns (bool);

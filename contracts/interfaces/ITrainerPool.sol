@@ -26,7 +26,7 @@ interface ITrainerPool {
     /// @param forfeited whether its commit bond was burned
     /// @param slashed whether it lost stake for the round
     /// @param fault first fault that was established, if any
-    /// @param faultAt when, seconds since the epoch
+    /// @param faultBlock block in which it was, 0 without a fault
     /// @param commitment the direct commitment, zero if none (or if it was batched)
     struct Work {
         bool committed;
@@ -35,7 +35,7 @@ interface ITrainerPool {
         bool forfeited;
         bool slashed;
         Fault fault;
-        uint64 faultAt;
+        uint64 faultBlock;
         bytes32 commitment;
     }
 
@@ -220,8 +220,11 @@ interface ITrainerPool {
     /// @notice Whether the trainer announced its openings in the round; then it revealed, too.
     function hasOpened(uint64 taskId, uint32 round, address trainer) external view returns (bool);
     /// @return fault the first that was established, `None` if none
-    /// @return since when, seconds since the epoch
-    function faultOf(uint64 taskId, uint32 round, address trainer) external view returns (Fault fault, uint64 since);
+    /// @return blockNumber block in which it was, 0 without a fault
+    function faultOf(uint64 taskId, uint32 round, address trainer)
+        external
+        view
+        returns (Fault fault, uint64 blockNumber);
     function commitmentHash(uint64 taskId, uint32 round, address trainer, RevealData memory data)
         external
         view

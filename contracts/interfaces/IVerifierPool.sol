@@ -9,6 +9,9 @@ interface IVerifierPool {
     /// @param activeFrom first round they belong to the quorum of, 0 before their stake is active
     /// @param activeUntil last round they belong to the quorum of
     /// @param stake what the registry holds locked for this task, stake token
+    /// @param weight what counts in the quorum, stake token: the stake when it became active
+    /// @param priorFrom first round of a time in the quorum before the verifier stopped and came back, 0 without one
+    /// @param priorUntil last round of that time
     /// @param activeAt when the stake may join the quorum (`activate`), seconds since the epoch; 0: not enrolled
     /// @param misses rounds in a row without an attestation
     struct Enrolment {
@@ -16,6 +19,9 @@ interface IVerifierPool {
         uint32 activeFrom;
         uint32 activeUntil;
         uint96 stake;
+        uint96 weight;
+        uint32 priorFrom;
+        uint32 priorUntil;
         uint64 activeAt;
         uint8 misses;
     }

@@ -241,8 +241,8 @@ struct ScorePair {
 /// @param validationRevealed whether the sponsor revealed the validation set in time; otherwise the round is unscored
 /// @param verifierSetVersion checkpoint of the verifier set whose members form the quorum
 /// @param endedAt when it ended, seconds since the epoch, 0 while it runs
-/// @param settlingSince when the settle phase of this attempt began: faults shown before belong into the settlement,
-/// later ones only block the trainer's own claim
+/// @param attestingBlock block in which verifiers could begin to attest: faults shown in earlier blocks belong into their
+/// verdicts and the settlement, later ones only block the trainer's own claim; 0 before
 /// @param startDigest component root of the adapter it starts from
 /// @param orderSeed what the batch orders derive from
 /// @param challengeSeed what the samples derive from
@@ -253,7 +253,7 @@ struct RoundView {
     bool validationRevealed;
     uint32 verifierSetVersion;
     uint64 endedAt;
-    uint64 settlingSince;
+    uint64 attestingBlock;
     bytes32 startDigest;
     bytes32 orderSeed;
     bytes32 challengeSeed;

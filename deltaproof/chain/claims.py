@@ -17,7 +17,7 @@ __all__ = ["Payment", "claim_all"]
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """One payment; `kind` is `reward`, `fee` or `slash reward`. Amount in smallest units."""
+    """One payment; `kind` is `reward`, `base`, `fee` or `slash reward`. Amount in smallest units."""
 
     round: RoundIndex
     kind: str
@@ -32,17 +32,30 @@ def claim_all(gateway: Gateway, store: ArtifactStore, task_id: TaskId, payee: Ad
         round_ = RoundIndex(number)
         view = gateway.tasks.round(task_id, round_)
         if view.outcome != Outcome.SETTLED:
+            paid += _base(gateway, task_id, round_, payee)
             continue
         proposal = settled_leaves(store, task_id, round_, view.settlement, verifiers)
-        for index, leaf in enumerate(proposal.leaves if proposal else ()):
+        leaves = proposal.leaves if proposal else ()
+        for index, leaf in enumerate(leaves):
             if leaf.trainer != payee or not leaf.payout or gateway.vault.has_claimed(task_id, round_, payee):
                 continue
-            claim = Claim(task_id, round_, leaf, leaves_tree(proposal.leaves if proposal else ()).proof(index))
+            claim = Claim(task_id, round_, index, len(leaves), leaf, leaves_tree(leaves).proof(index))
             if attempt(gateway.vault.claim, claim) is not None:
                 paid.append(Payment(round_, "reward", leaf.payout))
         if payee in verifiers:
-            due = gateway.verifiers.claimable_fees(task_id, round_, payee)
+            due = gateway.fees.claimable(task_id, round_, payee)
             if due.fee or due.slash_reward:
-                gateway.verifiers.claim_fees(task_id, [round_], payee)
+                gateway.fees.claim(task_id, [round_], payee)
                 paid += [Payment(round_, "fee", due.fee), Payment(round_, "slash reward", due.slash_reward)]
     return paid
+
+
+def _base(gateway: Gateway, task_id: TaskId, round_: RoundIndex, payee: Address) -> list[Payment]:
+    """What a round without a settlement owes to a trainer who revealed and opened."""
+    each = gateway.vault.pot(task_id, round_).base_each
+    if not each or not gateway.trainers.work(task_id, round_, payee).opened:
+        return []
+    if gateway.vault.has_claimed(task_id, round_, payee):
+        return []
+    paid = attempt(gateway.vault.claim_base, task_id, round_, payee) is not None
+    return [Payment(round_, "base", each)] if paid else []

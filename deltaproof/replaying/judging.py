@@ -32,7 +32,7 @@ from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.deltas import CommittedDelta, fetch_delta
 from deltaproof.tuning.training.step import RoundContext
 
-__all__ = ["Judgement", "RoundFacts", "Submission", "judge_submission"]
+__all__ = ["Judgement", "RoundFacts", "Submission", "judge_submission", "proven_faulty"]
 
 SUBMISSION = -1
 """Stands for the step in checks on a whole submission."""
@@ -204,6 +204,12 @@ def _record(verdict: StepVerdict) -> CheckRecord:
 
 def _finding(submission: Submission, verdict: Verdict, checks: Sequence[CheckRecord]) -> TrainerFinding:
     return TrainerFinding(trainer=submission.trainer, verdict=verdict, checks=tuple(checks))
+
+
+def proven_faulty(submission: Submission) -> Judgement:
+    """The verdict on a trainer whose fault the chain has established: replaying cannot change it."""
+    message = "a contract has established a fault of this work"
+    return _without_adapter(submission, Verdict.REJECTED, "fault", message)
 
 
 def _without_adapter(submission: Submission, verdict: Verdict, check: str, message: str) -> Judgement:

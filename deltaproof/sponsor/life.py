@@ -44,7 +44,7 @@ def create_task(
     _keep(prepared, home)
     if fund and token.allowance(gateway.account, gateway.vault.address) < fund:
         token.approve(gateway.vault.address, fund)
-    return gateway.tasks.create_task(params, prepared.spec.validation.commitments, fund)
+    return gateway.terms.create_task(params, prepared.spec.validation.commitments, fund)
 
 
 def _keep(prepared: PreparedTask, home: Path) -> None:
@@ -85,7 +85,7 @@ class Sponsor:
             match view.phase:
                 case Phase.IDLE:
                     self.open_round(RoundIndex(view.round + 1))
-                case Phase.REVEAL:
+                case Phase.OPENING:
                     self.reveal(view.round)
                 case _:
                     pass
@@ -112,7 +112,7 @@ class Sponsor:
             self.report("waiting", f"waiting for participants of round {round_}", round=round_)
 
     def reveal(self, round_: RoundIndex) -> None:
-        """Show the round's validation set now that commitments are in."""
+        """Show the round's validation set, now that nobody can choose any more whether to reveal."""
         if self.gateway.tasks.round(self.task_id, round_).validation_revealed:
             return
         rows, salt = self._validation(round_ - 1)
@@ -148,5 +148,4 @@ class Sponsor:
         return sum(e.active_from <= round_ <= e.active_until for e in enrolments)
 
     def _active_verifiers(self, round_: RoundIndex) -> int:
-        enrolments = self.gateway.verifiers.enrolments(self.task_id).values()
-        return sum(e.active_from <= round_ <= e.active_until for e in enrolments)
+        return sum(e.in_quorum(round_) for e in self.gateway.verifiers.enrolments(self.task_id).values())

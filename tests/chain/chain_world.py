@@ -102,18 +102,18 @@ def create_task(world: World) -> TaskId:
         spec_hash=digest("spec"),
         start_digest=digest("start"),
         constants_root=digest("constants"),
-        rewards=RewardTerms(BUDGET, 1_000, 0, 0, 10_000),
-        stakes=StakeTerms(STAKE, as_amount(10 * TOKENS), STAKE, 5_000, 2_000),
+        rewards=RewardTerms(BUDGET, 1_000, 0, 0, 10_000, 2_000),
+        stakes=StakeTerms(STAKE, as_amount(10 * TOKENS), STAKE, 5_000, 2_000, 100),
         quorum=QuorumTerms(6_000, 1, 1, 1_000),
         training=TrainingTerms(2, 12, 1_000, Optimizer.ADAM, True, 2),
-        phases=PhaseSeconds(600, 600, 600, 600, 600, 600, 2, 600, 86_400),
+        phases=PhaseSeconds(600, 600, 600, 600, 600, 600, 2, 600, 86_400, 0),
     )
     commitments = [validation_commitment(digest("validation", i), digest("salt", i)) for i in range(3)]
-    task_id, _ = sponsor.tasks.create_task(params, commitments, funding)
-    view = sponsor.tasks.task(task_id)
+    task_id, _ = sponsor.terms.create_task(params, commitments, funding)
+    view = sponsor.task(task_id)
     assert view.params == params
     assert view.sponsor == sponsor.account
-    assert sponsor.tasks.validation_commitments(task_id) == tuple(commitments)
+    assert sponsor.terms.validation_commitments(task_id) == tuple(commitments)
     assert sponsor.vault.account(task_id).balance == funding
     return task_id
 
@@ -124,8 +124,8 @@ def draw(world: World, task_id: TaskId) -> None:
 
 
 def settle(world: World, task_id: TaskId, settlement: Settlement, signers: Sequence[int]) -> Receipt:
-    signed = settlement.signing_digest(world.sponsor.context(task_id, ROUND))
-    assert signed == world.sponsor.tasks.settlement_digest(task_id, ROUND, settlement)
+    signed = settlement.signing_digest(world.sponsor.context(task_id, ROUND), attempt=0)
+    assert signed == world.sponsor.tasks.settlement_digest(task_id, ROUND, 0, settlement)
     absent = [world.verifiers[i].account for i in range(3) if i not in signers]
     proof = QuorumProof(
         non_signers=tuple(sorted(absent, key=address_bytes)),

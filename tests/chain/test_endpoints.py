@@ -95,11 +95,11 @@ def test_many_views_at_one_block_cost_one_call(world: World, proxy: RpcProxy) ->
     with connection.reading_at(connection.head()):
         before = len(proxy.seen)
         connection.prefetch([gateway.tasks.view("taskCount"), gateway.registry.view("token")])
-        gateway.tasks.task_count()
+        gateway.terms.task_count()
         gateway.registry.token()
         assert proxy.seen[before:] == ["eth_call"]
         with pytest.raises(ContractRevert, match="UnknownTask"):
-            gateway.tasks.task(TaskId(10**6))
+            gateway.task(TaskId(10**6))
 
 
 def test_node_that_runs_no_batches_is_asked_one_by_one(world: World, proxy: RpcProxy) -> None:
@@ -112,7 +112,7 @@ def test_node_that_runs_no_batches_is_asked_one_by_one(world: World, proxy: RpcP
     )
     with connection.reading_at(connection.head()):
         connection.prefetch([gateway.tasks.view("taskCount"), gateway.registry.view("token")])
-        assert gateway.tasks.task_count() == world.sponsor.tasks.task_count()
+        assert gateway.terms.task_count() == world.sponsor.terms.task_count()
 
 
 def test_views_at_one_block_do_not_mix_with_later_blocks(world: World) -> None:
@@ -134,13 +134,13 @@ def test_pool_that_lags_never_answers_from_an_earlier_block(world: World, proxy:
         head = patiently(connection.head)
         numbers.append(head.number)
         with connection.reading_at(head):
-            assert gateway.tasks.task_count() == world.sponsor.tasks.task_count()
+            assert gateway.terms.task_count() == world.sponsor.terms.task_count()
     assert numbers == sorted(numbers)
 
 
 def test_block_that_no_node_has_is_said_to_be_unknown(connection: Connection, world: World) -> None:
     with connection.reading_at(BlockRef(1, Digest32(b"\x11" * 32), 0)), pytest.raises(BlockUnknown):
-        type(world.sponsor)(connection, world.deployment).tasks.task_count()
+        type(world.sponsor)(connection, world.deployment).terms.task_count()
 
 
 def test_head_below_one_seen_is_a_lagging_node_and_later_a_chain_that_went_back(

@@ -50,12 +50,15 @@ def test_whole_round_pays_the_honest_and_slashes_the_cheat(world: World) -> None
     draw(world, task_id)
     for trainer in world.trainers:
         trainer.trainers.openings_published(task_id)
+    work = world.sponsor.trainers.work(task_id, ROUND, world.trainers[0].account)
+    assert (work.committed, work.revealed, work.opened, work.slashed) == (True, True, True, False)
+    world.sponsor.tasks.reveal_validation(task_id, digest("validation", 0), digest("salt", 0))
     leaves, cheat = judged(world)
     attest(world, task_id, leaves)
     settlement = build_settlement(leaves, digest("next"), 5_000_000, digest("evidence"))
     settle_by_quorum(world, task_id, settlement)
     claim_everything(world, task_id, leaves)
-    world.sponsor.trainers.slash(task_id, ROUND, leaves[1], leaves_tree(leaves).proof(1))
+    world.sponsor.trainers.slash(task_id, ROUND, 1, leaves[1], leaves_tree(leaves).proof(1))
     assert world.sponsor.trainers.enrolment(task_id, cheat).stake == STAKE // 2
     check_events(world, first_block, cheat)
 
@@ -78,7 +81,6 @@ def commit_and_reveal(world: World, task_id: TaskId) -> None:
         trainer.trainers.commit(task_id, sealed)
     for trainer, data in zip(world.trainers, WORK, strict=True):
         trainer.trainers.reveal(task_id, data)
-    world.sponsor.tasks.reveal_validation(task_id, digest("validation", 0), digest("salt", 0))
 
 
 def judged(world: World) -> tuple[list[SettlementLeaf], Address]:
@@ -125,7 +127,7 @@ def settle_by_quorum(world: World, task_id: TaskId, settlement: Settlement) -> N
     tasks.finalize(task_id)
     ended = tasks.round(task_id, ROUND)
     assert (ended.outcome, ended.settlement) == (Outcome.SETTLED, settlement)
-    assert tasks.task(task_id).adapter_digest == digest("next")
+    assert tasks.state(task_id).adapter_digest == digest("next")
 
 
 def claim_everything(world: World, task_id: TaskId, leaves: list[SettlementLeaf]) -> None:
@@ -133,7 +135,7 @@ def claim_everything(world: World, task_id: TaskId, leaves: list[SettlementLeaf]
     for i, leaf in enumerate(leaves):
         if not leaf.payout:
             continue
-        claim = Claim(task_id, ROUND, leaf, leaves_tree(leaves).proof(i))
+        claim = Claim(task_id, ROUND, i, len(leaves), leaf, leaves_tree(leaves).proof(i))
         before = token.balance_of(leaf.trainer)
         vault.claim(claim)
         assert token.balance_of(leaf.trainer) - before == leaf.payout
@@ -141,8 +143,8 @@ def claim_everything(world: World, task_id: TaskId, leaves: list[SettlementLeaf]
             vault.claim(claim)
         assert again.value.name == "AlreadyClaimed"
     for verifier in world.verifiers:
-        assert verifier.verifiers.claimable_fees(task_id, ROUND, verifier.account).fee == 3 * TOKENS
-        verifier.verifiers.claim_fees(task_id, [ROUND], verifier.account)
+        assert verifier.fees.claimable(task_id, ROUND, verifier.account).fee == 3 * TOKENS
+        verifier.fees.claim(task_id, [ROUND], verifier.account)
     assert (vault.pot(task_id, ROUND).remaining, vault.pot(task_id, ROUND).fees) == (0, 0)
 
 

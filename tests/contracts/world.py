@@ -40,7 +40,7 @@ from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, Tok
 from incentives.payouts import PayoutEntry, PayoutTerms, compute_payouts
 from scripts.deploy import UNIT, Deployment, Settings, deploy
 
-DIRECT = (0, 0, [])
+DIRECT = (0, 0, 0, 0, [])
 """`CommitmentRef` of a direct commitment."""
 
 
@@ -95,11 +95,13 @@ class TaskTerms:
     target_nanos: int = 0
     floor_bps: int = 0
     cap_bps: int = 10_000
+    base_bps: int = 2_000
     trainer_stake: int = 100 * UNIT
     commit_bond: int = 10 * UNIT
     verifier_stake: int = 200 * UNIT
     slash_bps: int = 5_000
     prover_bps: int = 2_000
+    absence_bps: int = 100
     quorum_bps: int = 6_667
     min_trainers: int = 1
     min_verifiers: int = 1
@@ -113,6 +115,7 @@ class TaskTerms:
     phase_seconds: tuple[int, ...] = (600, 600, 600, 600, 600, 600, 600)
     slash_seconds: int = 3_600
     claim_seconds: int = 86_400
+    activation_seconds: int = 0
 
     def params(self, token: str) -> tuple[Any, ...]:
         """In the order of the contract's struct."""
@@ -121,11 +124,18 @@ class TaskTerms:
             self.spec_hash,
             self.start_digest,
             self.constants_root,
-            (self.budget, self.fee_bps, self.target_nanos, self.floor_bps, self.cap_bps),
-            (self.trainer_stake, self.commit_bond, self.verifier_stake, self.slash_bps, self.prover_bps),
+            (self.budget, self.fee_bps, self.target_nanos, self.floor_bps, self.cap_bps, self.base_bps),
+            (
+                self.trainer_stake,
+                self.commit_bond,
+                self.verifier_stake,
+                self.slash_bps,
+                self.prover_bps,
+                self.absence_bps,
+            ),
             (self.quorum_bps, self.min_trainers, self.min_verifiers, self.tolerance_nanos),
             (self.rounds, self.steps, self.parameters, self.optimizer, self.float32_delta, self.samples),
-            (*self.phase_seconds, self.slash_seconds, self.claim_seconds),
+            (*self.phase_seconds, self.slash_seconds, self.claim_seconds, self.activation_seconds),
         )
 
     @property
@@ -167,8 +177,8 @@ class World:
         salts = [digest("validation salt", i) for i in range(terms.rounds + 1)]
         digests = [digest("validation set", i) for i in range(terms.rounds + 1)]
         commitments = [validation_commitment(d, s) for d, s in zip(digests, salts, strict=True)]
-        tasks = self.contracts.tasks
-        tx = tasks.createTask(terms.params(self.contracts.token.address), commitments, funding, {"from": self.sponsor})
+        params = terms.params(self.contracts.token.address)
+        tx = self.contracts.terms.createTask(params, commitments, funding, {"from": self.sponsor})
         return Task(self, tx.events["TaskCreated"]["taskId"], terms, list(zip(digests, salts, strict=True)))
 
     def start_task(
@@ -280,10 +290,18 @@ class Task:
         listed = sorted(self.trainers if trainers is None else trainers, key=lambda t: address_bytes(Address(str(t))))
         verdict = {str(t): (verdicts or {}).get(str(t), Verdict.ACCEPTED) for t in listed}
         score = {str(t): (scores or {}).get(str(t), 1_000 * (i + 1)) for i, t in enumerate(listed)}
-        scored = bool(self.contracts.tasks.roundOf(self.id, self.round)[2])
+        scored = bool(self.contracts.tasks.roundOf(self.id, self.round)[3])
         terms = self.terms
         payouts = compute_payouts(
-            PayoutTerms(terms.budget, improvement_nanos, terms.target_nanos, terms.floor_bps, terms.cap_bps, scored),
+            PayoutTerms(
+                terms.budget,
+                improvement_nanos,
+                terms.target_nanos,
+                terms.floor_bps,
+                terms.cap_bps,
+                scored,
+                terms.base_bps,
+            ),
             [PayoutEntry(verdict[str(t)] is Verdict.ACCEPTED, score[str(t)]) for t in listed],
         )
         return [
@@ -331,7 +349,7 @@ class Task:
 
     def signed(self, settlement: Settlement, signers: Sequence[Any]) -> tuple[Any, ...]:
         """`QuorumProof` of these signers, over real signatures."""
-        message = settlement.signing_digest(self.context)
+        message = settlement.signing_digest(self.context, attempt=0)
         signature = aggregate_signatures([self.world.sign(v, message) for v in signers])
         key = aggregate_keys([self.world.public[str(v)] for v in signers])
         absent = {str(v) for v in self.verifiers} - {str(v) for v in signers}
@@ -352,14 +370,14 @@ class Task:
             self.commit(trainer)
         if self.phase is Phase.COMMIT:
             self.expire()
-        if validation:
-            self.reveal_validation()
         for trainer in acting:
             self.reveal(trainer)
         if self.phase is Phase.REVEAL:
             self.expire()
         self.draw()
         assert self.phase is Phase.OPENING
+        if validation:
+            self.reveal_validation()
 
     def play_to_settle(
         self, leaves_of: Any = None, trainers: Sequence[Any] | None = None, validation: bool = True
@@ -369,6 +387,8 @@ class Task:
         self.play_to_opening(acting, validation)
         for trainer in acting:
             self.publish_openings(trainer)
+        if self.phase is Phase.OPENING:
+            self.expire()
         leaves = leaves_of() if leaves_of else self.leaves(trainers=acting)
         for verifier in self.verifiers:
             self.commit_attestation(verifier, leaves)
@@ -392,6 +412,8 @@ class Task:
         return self.contracts.vault.claim(
             self.id,
             round_,
+            index,
+            len(leaves),
             leaves[index].fields(),
             list(leaves_tree(leaves).proof(index)),
             {"from": self.world.outsider},

@@ -67,7 +67,7 @@ contract RoundsTest is World {
         expectTaskRevert(ITaskTerms.UnknownTask.selector);
         tasks.taskOf(id + 1);
         vm.assertTrue(tasks.isSettled(id, 1));
-        vm.assertEq(tasks.settlingSince(id, 1), r.settlingSince);
+        vm.assertEq(tasks.attestingBlock(id, 1), r.attestingBlock);
         vm.assertEq(tasks.nonSignersHashOf(id, 1), 0);
     }
 

@@ -165,6 +165,8 @@ def test_constants_page_has_the_value_of_the_contract(name: str, text: str) -> N
         ("libraries/TaskRules", "MAX_ROUNDS", rules.MAX_ROUNDS),
         ("libraries/TaskRules", "MAX_PARAMETERS", rules.MAX_VALUES),
         ("libraries/TaskRules", "MAX_PROVER_BPS", rules.MAX_PROVER_BPS),
+        ("libraries/TaskRules", "MIN_BASE_BPS", rules.MIN_BASE_BPS),
+        ("TaskManager", "MAJORITY_BPS", rules.MAJORITY_BPS),
         ("libraries/TaskRules", "MAX_PHASE_SECONDS", rules.MAX_PHASE_SECONDS),
         ("libraries/StateOpening", "CHUNK_VALUES", rules.CHUNK_VALUES),
         ("libraries/StateOpening", "CHUNK_BYTES", rules.CHUNK_BYTES),

@@ -23,6 +23,7 @@ from deltaproof.replaying.judging import (
     RoundFacts,
     enrolment_problem,
     judge_submission,
+    proven_faulty,
 )
 from deltaproof.tuning.training.step import RoundContext
 
@@ -248,12 +249,17 @@ def run_replay(case: RoundCase, replay: Replay) -> Check:
     submission = submission_of(case, replay.trainer)
     if submission is None:
         return replay.subject.failed(replay.name, "the trainer was not enrolled when the round opened")
-    if replay.steps == () and (replay.expected is Verdict.REJECTED):
+    if replay.steps == () and replay.expected is Verdict.REJECTED and replay.trainer not in case.facts.faulty:
         problem = enrolment_problem(case.spec, submission)
         return replay.subject.that(replay.name, problem is not None, "rejected for its data, which fits the task")
     facts = RoundFacts(case.facts.task.id, case.facts.number, case.facts.start_digest, case.facts.order_seed)
     try:
-        found = judge_submission(case.task.judges, case.artifacts.store, facts, submission, replay.steps).finding
+        # A fault that a contract established before verifiers could attest is no matter of replaying.
+        found = (
+            proven_faulty(submission)
+            if replay.trainer in case.facts.faulty
+            else judge_submission(case.task.judges, case.artifacts.store, facts, submission, replay.steps)
+        ).finding
     except StoreUnavailable as error:
         return replay.subject.unchecked(replay.name, str(error))
     if replay.expected is Verdict.WITHHELD and found.verdict is Verdict.ACCEPTED:

@@ -38,8 +38,9 @@ ATTESTATION_TYPE = (
     "bytes32 verdictsDigest,bytes32 scoresRoot,bytes32 artifactDigest,bytes32 salt)"
 )
 SETTLEMENT_TYPE = (
-    "Settlement(uint256 chainId,address tasks,uint64 taskId,uint32 round,uint8 attempt,bytes32 leavesRoot,uint32 leafCount,"
-    "uint128 totalPayout,bytes32 verdictsDigest,bytes32 nextStartDigest,int64 improvementNanos,bytes32 artifactDigest)"
+    "Settlement(uint256 chainId,address tasks,uint64 taskId,uint32 round,uint8 attempt,bytes32 leavesRoot,"
+    "uint32 leafCount,uint128 totalPayout,bytes32 verdictsDigest,bytes32 nextStartDigest,int64 improvementNanos,"
+    "bytes32 artifactDigest)"
 )
 VOTE_TYPE = "Vote(uint256 chainId,address jury,uint256 voteId,uint8 level,address member,bool overturn,bytes32 salt)"
 

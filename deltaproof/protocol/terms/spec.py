@@ -29,6 +29,7 @@ from deltaproof.protocol.rules import (
     MAX_ROUNDS,
     MAX_SPEC_BYTES,
     MAX_STAKE,
+    MIN_BASE_BPS,
 )
 from deltaproof.protocol.terms._spec_errors import explain
 from deltaproof.protocol.terms.control import ControlSection
@@ -233,7 +234,9 @@ class RewardsSection(Record):
     floor_bps: BasisPoints = 0
     """Of the released budget, to every accepted trainer before scores count."""
     cap_bps: Annotated[int, Field(ge=1, le=BPS)] = BPS
-    """Of the released budget, the most that one trainer gets."""
+    """Of the released budget, the most that one trainer gets before the base tops it up."""
+    base_bps: Annotated[int, Field(ge=MIN_BASE_BPS, le=BPS)] = 2_000
+    """Of the budget, the least that accepted work is paid in all, and what a round without quorum pays."""
 
 
 class VerificationSection(Record):
@@ -248,6 +251,8 @@ class VerificationSection(Record):
     """Of the locked stake, lost for a rejected or withheld round or a proven fault."""
     prover_bps: Annotated[int, Field(ge=0, le=MAX_PROVER_BPS)] = 2_000
     """Of a slash, to whoever proved the fault; the rest is burned."""
+    absence_bps: Annotated[int, Field(ge=1, le=BPS)] = 100
+    """Of a verifier's stake, lost for a round without attestation; doubles with each in a row, up to `slash_bps`."""
     min_trainer_stake: AmountField
     min_verifier_stake: AmountField
     min_trainers: Positive = 1
@@ -256,6 +261,10 @@ class VerificationSection(Record):
 
     @model_validator(mode="after")
     def _stakes_fit_the_contract(self) -> Self:
+        if min(self.commit_bond, self.slash_bps) == 0:
+            raise ValueError("commit_bond and slash_bps must lie above 0: work with nothing at stake proves nothing")
+        if self.absence_bps > self.slash_bps:
+            raise ValueError("absence_bps cannot exceed slash_bps")
         if self.commit_bond > self.min_trainer_stake:
             raise ValueError("commit_bond is part of the trainer's stake and cannot exceed min_trainer_stake")
         if max(self.min_trainer_stake, self.min_verifier_stake) > MAX_STAKE or self.min_verifier_stake == 0:
@@ -280,7 +289,15 @@ class PhasesSection(Record):
     slash: Seconds = 86_400
     """How long after a round its stakes stay slashable at least."""
     claim: Positive = 2_592_000
-    """How long after a round rewards can be claimed."""
+    """How long after a round rewards can be claimed; longer than `slash`."""
+    activation: Count = 0
+    """How long a verifier's stake is locked before it weighs in a quorum; a day at least, except on test chains."""
+
+    @model_validator(mode="after")
+    def _claims_outlast_disputes(self) -> Self:
+        if self.claim <= self.slash:
+            raise ValueError("claim must be longer than slash: demands can hold a claim that long")
+        return self
 
 
 class TaskSpec(Document, kind="task", max_bytes=MAX_SPEC_BYTES):

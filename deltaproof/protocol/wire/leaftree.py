@@ -1,8 +1,8 @@
-"""Ordered Merkle tree of Keccak-256 over leaves that a contract pays on; `contracts/libraries/LeafTree.sol` is its twin.
+"""Ordered Merkle tree of Keccak-256 over leaves that a contract pays on. Twin: `contracts/libraries/LeafTree.sol`.
 
-Leaves are hashed twice, so that no inner node (64 bytes) can pass for a leaf. Pairs are joined in order, level by level;
-an odd last node moves up unchanged. A proof is checked for a position among a known number of leaves, so a tree over n
-leaves answers for n positions and nothing else.
+Leaves are hashed twice, so that no inner node (64 bytes) can pass for a leaf. Pairs are joined in order, level by
+level; an odd last node moves up unchanged. A proof is checked for a position among a known number of leaves, so a tree
+over n leaves answers for n positions and nothing else.
 """
 
 from __future__ import annotations
