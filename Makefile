@@ -14,22 +14,27 @@ export NPM_CONFIG_UPDATE_NOTIFIER := false
 # npm trusts the certificates that the system trusts, as pip and git do.
 export NODE_USE_SYSTEM_CA := 1
 
-.PHONY: help setup demo test lint contracts slither lock clean
+.PHONY: help setup demo test lint contracts docs wheel slither house lock clean
 
 help:
-	@echo "make setup   install everything into .venv and node_modules, lay out the data, compile the contracts"
-	@echo "make demo    set up, then run a task of three rounds on a private chain and audit it"
-	@echo "make test    set up, then run every check and test"
-	@echo "make lint    formatting, lint and types only"
-	@echo "make slither static analysis of the contracts; fails on findings of high impact"
-	@echo "make clean   remove what set-up made, except downloads of your pip and npm caches"
+	@echo "make setup      install everything into .venv and node_modules, lay out the data, compile the contracts"
+	@echo "make demo       set up, then run a task of three rounds on a private chain and audit it"
+	@echo "make test       set up, then run every check and test"
+	@echo "make lint       formatting, lint and types only"
+	@echo "make contracts  compile the contracts, if anything changed"
+	@echo "make docs       build the documentation site into build/site and check every link of it"
+	@echo "make wheel      compile the contracts and build the wheel into build/wheel"
+	@echo "make slither    static analysis of the contracts; fails on findings of high impact"
+	@echo "make house      files per folder, longest files and functions, what lacks words or a reader"
+	@echo "make lock       write the lock files anew from what is installed"
+	@echo "make clean      remove what set-up made, except downloads of your pip and npm caches"
 
 setup: $(STAMPS)/python $(STAMPS)/node $(STAMPS)/assets contracts
 
 demo: setup
 	@deltaproof demo
 
-test: setup
+test: setup $(STAMPS)/docs
 	@scripts/run_tests.sh
 
 lint: $(STAMPS)/python
@@ -68,9 +73,24 @@ $(STAMPS)/assets: $(STAMPS)/node scripts/fetch_assets.py
 	@python scripts/fetch_assets.py
 	@touch $@
 
+# What only the documentation site needs; the demo does without.
+$(STAMPS)/docs: $(STAMPS)/python requirements-docs.lock
+	@pip install --quiet --requirement requirements-docs.lock
+	@touch $@
+
 # The script itself sees whether anything changed.
 contracts: $(STAMPS)/node
 	@python scripts/compile_contracts.py
+
+docs: $(STAMPS)/docs
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
+	@python -m scripts.docsite.check
+
+wheel: contracts
+	@python scripts/check_wheel.py --build-only
+
+house: $(STAMPS)/python
+	@python -m scripts.house
 
 # One file at a time: crytic-compile does not merge the compiler's answers for several.
 slither: $(STAMPS)/node
@@ -79,10 +99,12 @@ slither: $(STAMPS)/node
 			--solc-remaps @openzeppelin/contracts=node_modules/@openzeppelin/contracts || exit 1; \
 	done
 
-lock: $(STAMPS)/python
+lock: $(STAMPS)/docs
+	@sed 's/==.*//; /^#/d' requirements-docs.lock > build/docs-names
+	@{ head -n 1 requirements-docs.lock; pip freeze | grep -iE "^($$(paste -sd '|' build/docs-names))=="; } > build/requirements-docs.lock
 	@{ head -n 1 requirements.lock; pip freeze --all --exclude-editable \
-		| grep -viE '^(pip|torch|gt[-_]all[-_]minilm[-_]l6[-_]v2|llm[-_]smollm2)=='; echo "torch==2.13.0"; } > build/requirements.lock
-	@mv build/requirements.lock requirements.lock
+		| grep -viE "^($$(paste -sd '|' build/docs-names))==" | grep -viE '^(pip|torch|gt[-_]all[-_]minilm[-_]l6[-_]v2|llm[-_]smollm2)=='; echo "torch==2.13.0"; } > build/requirements.lock
+	@mv build/requirements.lock build/requirements-docs.lock .
 
 clean:
 	rm -rf .venv node_modules build assets deltaproof/chain/artifacts *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -2,5 +2,5 @@
 
 __all__ = ["__version__"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 """The only place of the version: the wheel, `deltaproof --version` and the tag `vX.Y.Z` are made from it."""

@@ -53,7 +53,9 @@ Anything else that is raised is a fault of the program.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 __all__ = [
     "ArtifactAltered",
@@ -70,6 +72,7 @@ __all__ = [
     "DeploymentError",
     "EncodingError",
     "InsufficientFunds",
+    "Problem",
     "SigningKeyError",
     "SpecError",
     "StoreUnavailable",
@@ -89,8 +92,31 @@ class UsageError(DeltaproofError):
     """A command was given something it cannot work with; the message says what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with a draft or spec: the key it is about, what is wrong, and what to do."""
+
+    key: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.what}; {self.remedy}"
+
+
 class SpecError(DeltaproofError):
-    """A task spec is unreadable or wrong; the message names the key."""
+    """A task spec is unreadable or wrong; `problems` are all that were found, and the message numbers them."""
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+    @classmethod
+    def of(cls, origin: str, problems: Sequence[Problem]) -> Self:
+        """All problems of what `origin` names."""
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        lines = [f"  {number}. {problem}" for number, problem in enumerate(problems, start=1)]
+        return cls("\n".join([f"{origin} has {count}:", *lines]), problems)
 
 
 class EncodingError(DeltaproofError):

@@ -24,6 +24,7 @@ import numpy as np
 
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.rules import BORDER_WEIGHT, COPY_DISCOUNT_BPS, NANOS
+from deltaproof.protocol.terms.estimators import estimator_for
 from deltaproof.protocol.terms.spec import ScoringSection
 from deltaproof.tuning.combining.aggregation import Array
 from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator
@@ -37,6 +38,7 @@ from incentives.unions import Contribution, aggregate_contributions, data_unions
 __all__ = [
     "RoundValuation",
     "TrainerValue",
+    "find_players",
     "score_players",
     "scores_from_table",
     "shared_out",
@@ -104,12 +106,10 @@ def value_round(
     Raises ValueError for weights or ranks that make no sense, ScoringError for a scoring rule that does not, RowError
     or EncodingError for rows or adapters that do not fit the task.
     """
-    spec, thetas = bench.spec, [contribution.theta for contribution in contributions]
+    spec = bench.spec
     evaluator = Evaluator(bench, validation_rows)
     start_rows = evaluator.evaluate_means([start], np.ones((1, 1)))
-    begun, *members = members_of(bench, [start, *thetas])
-    similarity = similarities(members, begun, bench.pairs)
-    originals, groups = who_plays(similarity, contributions, spec.scoring.similarity_threshold)
+    similarity, originals, groups = find_players(bench, start, contributions)
     players = [united(bench, [contributions[i] for i in group]) for group in groups]
     weights = row_weights(spec, [player.rows for player in players])
     tuned = masks_of([player.tuned for player in players])
@@ -135,6 +135,18 @@ def value_round(
         next_start=next_start,
         truncation_error=truncation,
     )
+
+
+def find_players(
+    bench: Workbench, start: Vector, contributions: Sequence[Contribution]
+) -> tuple[Array, tuple[int | None, ...], tuple[tuple[int, ...], ...]]:
+    """Similarity of all contributions, float64 [N, N], and who plays (`who_plays`). Needs no validation rows.
+
+    Raises EncodingError for an adapter that does not fit the task.
+    """
+    begun, *members = members_of(bench, [start, *(contribution.theta for contribution in contributions)])
+    similarity = similarities(members, begun, bench.pairs)
+    return similarity, *who_plays(similarity, contributions, bench.spec.scoring.similarity_threshold)
 
 
 def who_plays(
@@ -185,18 +197,26 @@ def scores_from_table(
 ) -> Estimate:
     """The estimate that a recorded game table, bool [E, N] and [E], leads to: an auditor's check without a model.
 
-    `weights` are the players' rows where the task weighs by rows. Raises GameError if the estimator asks for a
-    coalition that the table lacks: then the table is not what this seed and budget lead to.
+    `weights` are the players' rows where the task weighs by rows. Raises GameError unless the table holds exactly the
+    coalitions that this seed and budget lead the estimator to ask for, in that order, and nobody is worth nothing;
+    ScoringError for a game that the task's rule cannot score.
     """
     known = {row.tobytes(): value for row, value in zip(coalitions, values_nanos, strict=True)}
+    asked_for: list[bytes] = []
 
     def look_up(asked: Bools) -> Array:
         missing = [np.flatnonzero(row).tolist() for row in asked if row.tobytes() not in known]
         if missing:
             raise GameError(f"the recorded game lacks the coalition {missing[0]}")
+        asked_for.extend(row.tobytes() for row in asked)
         return np.array([known[row.tobytes()] for row in asked]) / NANOS
 
-    return _estimate(look_up, coalitions.shape[1], scoring, seed, weights, None)
+    found = _estimate(look_up, coalitions.shape[1], scoring, seed, weights, None)
+    if asked_for != [row.tobytes() for row in coalitions]:
+        raise GameError("the recorded game holds other coalitions than the estimator asks for, or in another order")
+    if known.get(bytes(coalitions.shape[1]), 0):
+        raise GameError("the recorded game gives the coalition of nobody a value")
+    return found
 
 
 def _estimate(
@@ -208,14 +228,15 @@ def _estimate(
     executor: Mapper | None,
 ) -> Estimate:
     """The task's semivalue, in nats."""
-    index = f"beta({scoring.beta_a:g},{scoring.beta_b:g})" if scoring.index == "beta_shapley" else scoring.index
+    method, budget = estimator_for(scoring.method, scoring.index, scoring.budget, players)
+    index = f"beta({scoring.beta_a},{scoring.beta_b})" if scoring.index == "beta_shapley" else scoring.index
     return estimate(
         game,
         n_players=players,
-        budget=scoring.budget,
+        budget=budget,
         seed=seed,
         index=index,
-        method=scoring.method,
+        method=method,
         weights=weights,
         executor=executor,
     )

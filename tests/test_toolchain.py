@@ -86,7 +86,7 @@ def test_brownie_and_forge_compile_with_the_same_settings() -> None:
 
 
 def test_lock_files_pin_every_package() -> None:
-    for name in ("requirements.lock", "requirements-models.lock"):
+    for name in ("requirements.lock", "requirements-docs.lock", "requirements-models.lock"):
         lines = [line for line in (REPOSITORY / name).read_text().splitlines() if line and not line.startswith("#")]
         assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+", line)] == []
     assert "torch==2.13.0" in (REPOSITORY / "requirements.lock").read_text().splitlines()
@@ -107,7 +107,8 @@ def test_declared_pins_are_the_locked_ones() -> None:
         re.sub(r"[-_.]+", "-", name).lower(): version
         for name, version in (
             line.split("==")
-            for line in (REPOSITORY / "requirements.lock").read_text().splitlines()
+            for lock in ("requirements.lock", "requirements-docs.lock")
+            for line in (REPOSITORY / lock).read_text().splitlines()
             if "==" in line and not line.startswith("#")
         )
     }

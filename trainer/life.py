@@ -12,8 +12,8 @@ from pathlib import Path
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Outcome, Phase, Role
 from deltaproof.chain.abi.structs import RevealData, TrainerEnrolment
+from deltaproof.chain.claims import claim_base, claim_reward
 from deltaproof.chain.contracts.tasks import task_params
-from deltaproof.chain.contracts.vault import Claim
 from deltaproof.chain.memory import memory_root
 from deltaproof.chain.money import Money
 from deltaproof.chain.participation import (
@@ -30,8 +30,8 @@ from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
 from deltaproof.protocol.evidence.state import Vector
-from deltaproof.protocol.evidence.transcript import Record
-from deltaproof.protocol.outcome.settlement import Verdict, leaves_tree
+from deltaproof.protocol.evidence.transcript import StepRecord
+from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.terms.spec import DataSection
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.reporting import Reporter
@@ -41,7 +41,7 @@ from deltaproof.tuning.emulators.fetching import fetch_emulators
 from deltaproof.tuning.training.federation import as_held_by
 from deltaproof.tuning.training.optimizers import constants_root
 from deltaproof.tuning.training.recording import TrainedRound
-from deltaproof.tuning.training.step import RoundContext
+from deltaproof.tuning.training.step import DrawnRound, RoundContext
 from deltaproof.tuning.training.workbench import Workbench
 from trainer.conduct import Conduct, RoundWork
 
@@ -122,7 +122,7 @@ class Trainer:
         trained = self._train(round_)
         data = self._reveal_data(round_, trained)
         sealed = commitment_hash(
-            self.gateway.context(self.task_id, round_), self.account, data.delta_digest, data.transcript_root, data.salt
+            self.gateway.domain(self.task_id, round_), self.account, data.delta_digest, data.transcript_root, data.salt
         )
         if attempt(self.gateway.trainers.commit, self.task_id, sealed) is None:
             self.report("late", f"round {round_}: training took longer than the commit phase")
@@ -187,7 +187,7 @@ class Trainer:
             steps = self.spec.training.steps
             self.report("training", f"round {round_}: training", round=round_)
 
-            def progress(record: Record) -> None:
+            def progress(record: StepRecord) -> None:
                 message = f"round {round_}: step {record.step + 1}/{steps}, loss {record.loss:.3f}"
                 self.report("trained-step", message, round=round_, step=record.step, loss=record.loss)
 
@@ -196,16 +196,8 @@ class Trainer:
 
     def _work(self, round_: RoundIndex) -> RoundWork:
         view = self.gateway.tasks.round(self.task_id, round_)
-        context = RoundContext(
-            task_id=self.task_id,
-            round=round_,
-            trainer=address_bytes(self.account),
-            order_seed=view.order_seed,
-            data_root=self.shard.root,
-            rows=len(self.shard.rows),
-            start_digest=view.start_digest,
-            error_root=self._error_root(round_),
-        )
+        drawn = DrawnRound(self.task_id, round_, view.order_seed, view.start_digest)
+        context = drawn.with_shard(address_bytes(self.account), self.shard, self._error_root(round_))
         start = self.store.get_tensors(view.start_digest, self.bench.layout.size)
         return RoundWork(self.bench, context, start, self.shard, self.home / f"task-{self.task_id}" / f"round-{round_}")
 
@@ -260,43 +252,32 @@ class Trainer:
             return False
         if view.outcome != Outcome.SETTLED:
             self.report("ended", f"round {round_}: ended without a settlement ({view.outcome.name.lower()})")
-            self._claim_base(round_)
+            if base := claim_base(self.gateway, self.task_id, round_, self.account):
+                message = f"round {round_}: paid the base of {self.money.text(base)}"
+                self.report("paid", message, round=round_, payout=str(base))
             return True
         verifiers = self.gateway.verifiers.enrolments(self.task_id)
         proposal = settled_leaves(self.store, self.task_id, round_, view.settlement, verifiers)
         if proposal is None:
             raise ChainError(f"round {round_} is settled, but no verifier has published the leaves of its settlement")
-        index = next((i for i, leaf in enumerate(proposal.leaves) if leaf.trainer == self.account), None)
-        if index is None:
+        leaf = next((leaf for leaf in proposal.leaves if leaf.trainer == self.account), None)
+        if leaf is None:
             return True
-        leaf, closure = proposal.leaves[index], self.gateway.vault.closure(self.task_id, round_, self.account)
-        verdict = leaf.verdict.name.lower()
-        if leaf.verdict != Verdict.ACCEPTED:
-            self.report("refused", f"round {round_}: {verdict}", round=round_, verdict=verdict)
-        elif closure.blocked:
+        verdict, closure = leaf.verdict.name.lower(), self.gateway.vault.closure(self.task_id, round_, self.account)
+        if closure.blocked:
             self.report("blocked", f"round {round_}: not paid, a fault of this work was shown on chain", round=round_)
         elif closure.holds:
             self.report("held", f"round {round_}: the pay waits for {closure.holds} demanded openings", round=round_)
             return False
-        elif leaf.payout and not self.gateway.vault.has_claimed(self.task_id, round_, self.account):
-            leaves = proposal.leaves
-            claim = Claim(self.task_id, round_, index, len(leaves), leaf, leaves_tree(leaves).proof(index))
-            attempt(self.gateway.vault.claim, claim)
-            self.report(
-                "paid", f"round {round_}: paid {self.money.text(leaf.payout)}", round=round_, payout=str(leaf.payout)
-            )
-        else:
+        elif leaf.verdict != Verdict.ACCEPTED:
+            self.report("refused", f"round {round_}: {verdict}", round=round_, verdict=verdict)
+        elif not leaf.payout:
             self.report("unpaid", f"round {round_}: accepted, worth nothing", round=round_)
+        else:
+            now = claim_reward(self.gateway, self.task_id, round_, proposal.leaves, self.account)
+            message = f"round {round_}: paid {self.money.text(leaf.payout)}{'' if now else ', claimed before'}"
+            self.report("paid", message, round=round_, payout=str(leaf.payout))
         return True
-
-    def _claim_base(self, round_: RoundIndex) -> None:
-        """A round without a settlement pays its base to everyone who revealed and opened."""
-        each = self.gateway.vault.pot(self.task_id, round_).base_each
-        if not each or not self.gateway.trainers.work(self.task_id, round_, self.account).opened:
-            return
-        if attempt(self.gateway.vault.claim_base, self.task_id, round_, self.account) is not None:
-            message = f"round {round_}: paid the base of {self.money.text(each)}"
-            self.report("paid", message, round=round_, payout=str(each))
 
     def _may_act(self, round_: RoundIndex) -> bool:
         enrolment = self._enrolment()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import AttestationState, Outcome
 from deltaproof.chain.abi.structs import RoundView
+from deltaproof.chain.claims import claim_fees
 from deltaproof.chain.contracts.pools import ClaimableFees
 from deltaproof.chain.money import Money
 from deltaproof.chain.participation import attempt, quorum_members, settled_leaves
@@ -29,12 +30,9 @@ def close_round(
         report("ended", f"round {round_}: ended without a settlement ({view.outcome.name.lower()})")
         return
     _penalise(gateway, store, task_id, round_, view, report)
-    due = gateway.fees.claimable(task_id, round_, gateway.account)
-    if not (due.fee or due.slash_reward):
-        return
-    if attempt(gateway.fees.claim, task_id, [round_], gateway.account) is not None:
-        message = f"round {round_}: paid {_fees_text(gateway, task_id, due)}"
-        report("paid", message, round=round_, fee=str(due.fee), slash_reward=str(due.slash_reward))
+    if paid := claim_fees(gateway, task_id, round_, gateway.account):
+        message = f"round {round_}: paid {_fees_text(gateway, task_id, paid)}"
+        report("paid", message, round=round_, fee=str(paid.fee), slash_reward=str(paid.slash_reward))
 
 
 def _charge_absences(gateway: Gateway, task_id: TaskId, round_: RoundIndex, report: Reporter) -> None:
@@ -48,11 +46,11 @@ def _charge_absences(gateway: Gateway, task_id: TaskId, round_: RoundIndex, repo
             report("absent", message, round=round_, verifier=verifier)
 
 
-def _fees_text(gateway: Gateway, task_id: TaskId, due: ClaimableFees) -> str:
+def _fees_text(gateway: Gateway, task_id: TaskId, paid: ClaimableFees) -> str:
     reward, stake = gateway.task(task_id).params.token, gateway.registry.token()
-    parts = [Money(gateway.token(reward)).text(due.fee)] if due.fee else []
-    if due.slash_reward:
-        parts.append(f"{Money(gateway.token(stake)).text(due.slash_reward)} of a slash")
+    parts = [Money(gateway.token(reward)).text(paid.fee)] if paid.fee else []
+    if paid.slash_reward:
+        parts.append(f"{Money(gateway.token(stake)).text(paid.slash_reward)} of a slash")
     return " and ".join(parts)
 
 

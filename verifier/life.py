@@ -25,12 +25,13 @@ from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
 from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.replaying.judges import Judges
-from deltaproof.replaying.judging import Judgement, RoundFacts, Submission, judge_submission, proven_faulty
+from deltaproof.replaying.judging import Judgement, Submission, judge_submission, proven_faulty
 from deltaproof.replaying.replay import StepVerdict
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.emulators.fetching import fetch_emulators
 from deltaproof.tuning.training.federation import scoring_bench
+from deltaproof.tuning.training.step import DrawnRound
 from incentives.scoring import RoundScores, score_round
 from incentives.settling import NothingToSettle
 from incentives.unions import Contribution, named_root
@@ -130,7 +131,7 @@ class Verifier:
             return
         attestation = self._own_attestation(round_) or self._attest(round_)
         sealed = attestation_hash(
-            self.gateway.context(self.task_id, round_),
+            self.gateway.domain(self.task_id, round_),
             self.account,
             **self._sealed_fields(attestation),
             salt=self._salt(round_, attestation.digest()),
@@ -159,7 +160,7 @@ class Verifier:
         if place not in self._signed and not self._sign(*place):
             return
         settlement = self._signed[place].settlement
-        digest = settlement.signing_digest(self.gateway.context(self.task_id, round_), view.attempts)
+        digest = settlement.signing_digest(self.gateway.domain(self.task_id, round_), view.attempts)
         # A full quorum costs the least gas; the others get a moment to sign.
         patient = not self._my_turn(round_, Phase.SETTLE, late=True)
         proof = self.quorum.proof(round_, digest, all_signers=patient, late=view.late)
@@ -264,8 +265,8 @@ class Verifier:
         def progress(verdict: StepVerdict) -> None:
             self.report("replayed", f"round {round_}: replayed {short} {verdict.message}", round=round_)
 
-        facts = RoundFacts(self.task_id, round_, view.start_digest, view.order_seed)
-        judgement = judge_submission(self.judges, self.store, facts, submission, drawn[self.account], progress)
+        drawn_round = DrawnRound(self.task_id, round_, view.order_seed, view.start_digest)
+        judgement = judge_submission(self.judges, self.store, drawn_round, submission, drawn[self.account], progress)
         if failure := judgement.finding.failure():
             verdict = judgement.finding.verdict.name.lower()
             message = f"round {round_}: {short} {verdict}: {failure.message}"

@@ -86,7 +86,7 @@ class QuorumDesk:
     def sign(self, round_: RoundIndex, attempt: int, proposal: SettlementProposal) -> Digest32:
         """Publish the leaves and this verifier's signature; returns the digest that was signed."""
         self.store.put_proposal(self.task_id, round_, self.gateway.account, proposal)
-        digest = proposal.settlement.signing_digest(self.gateway.context(self.task_id, round_), attempt)
+        digest = proposal.settlement.signing_digest(self.gateway.domain(self.task_id, round_), attempt)
         signature = self.key.sign(SETTLEMENT_DOMAIN, digest)
         self.store.put_signature(digest, self.gateway.account, signature)
         self._verified[digest, self.gateway.account] = signature

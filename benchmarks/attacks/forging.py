@@ -14,7 +14,7 @@ import torch
 
 from deltaproof.protocol.evidence.rows import OpenedRow, Shard
 from deltaproof.protocol.evidence.state import Vector, component_root
-from deltaproof.protocol.evidence.transcript import Record, StepOpening
+from deltaproof.protocol.evidence.transcript import StepOpening, StepRecord
 from deltaproof.protocol.wire import merkle
 from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
 from deltaproof.tuning.training.optimizers import State, clip_scale
@@ -63,7 +63,7 @@ def forge(bench: Workbench, context: RoundContext, shard: Shard, attack: Attack,
     """Train with `attack` deciding each step."""
     spec, steps = bench.spec, bench.spec.training.steps
     state = start_state(bench, bench.initial_state() if start is None else start)
-    records: list[Record] = []
+    records: list[StepRecord] = []
     shown: list[tuple[State, Vector, tuple[OpenedRow, ...]]] = []
     for step in range(steps):
 
@@ -78,7 +78,7 @@ def forge(bench: Workbench, context: RoundContext, shard: Shard, attack: Attack,
             )
         rows = forgery.rows or tuple(shard.open(index) for index in context.batch(spec, step))
         records.append(
-            Record(
+            StepRecord(
                 step,
                 state_root(state),
                 component_root(forgery.gradient),

@@ -31,7 +31,7 @@ from deltaproof.chain.abi.structs import (
 from deltaproof.chain.local_node import Node, start_node
 from deltaproof.errors import ContractRevert
 from deltaproof.protocol.commit.bls import SecretKey
-from deltaproof.protocol.commit.commitments import RoundContext, commitment_hash, typehash, validation_commitment
+from deltaproof.protocol.commit.commitments import RoundDomain, commitment_hash, typehash, validation_commitment
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
 
 STAKE, ROUND, TASK = TokenAmount(1_000), RoundIndex(1), TaskId(1)
@@ -46,8 +46,8 @@ class Ground:
     trainers: tuple[Gateway, ...]
 
     @property
-    def context(self) -> RoundContext:
-        return self.trainers[0].context(TASK, ROUND)
+    def domain(self) -> RoundDomain:
+        return self.trainers[0].domain(TASK, ROUND)
 
     def commit(self, number: int, sealed: Digest32) -> None:
         self.trainers[number].trainers.commit(TASK, sealed)
@@ -71,20 +71,20 @@ def replayed_commitments(folder: Path) -> list[str]:
             stack.enter_context(ground(nodes[at], folder / name, deployer))
             for at, deployer, name in ((0, 0, "here"), (0, 1, "contract"), (1, 0, "chain"))
         )
-        if here.context.tasks != chain.context.tasks or here.context.tasks == contract.context.tasks:
+        if here.domain.tasks != chain.domain.tasks or here.domain.tasks == contract.domain.tasks:
             raise AssertionError("the contracts do not stand where this experiment needs them")
         return _replay(here, contract, chain, nodes[0])
 
 
 def _replay(here: Ground, contract: Ground, chain: Ground, node: Node) -> list[str]:
-    first, names = here.context, [gateway.account for gateway in here.trainers]
+    first, names = here.domain, [gateway.account for gateway in here.trainers]
     work = [RevealData(*(digest(what, i) for what in ("delta", "root", "salt"))) for i in range(TRAINERS)]
     seals = {
         "another trainer (copied)": seal(first, names[0], work[0]),
-        "another contract": seal(contract.context, names[2], work[2]),
-        "another chain": seal(chain.context, names[3], work[3]),
-        "another task": seal(RoundContext(first.chain_id, first.tasks, TaskId(2), ROUND), names[4], work[4]),
-        "another round": seal(RoundContext(first.chain_id, first.tasks, TASK, RoundIndex(2)), names[5], work[5]),
+        "another contract": seal(contract.domain, names[2], work[2]),
+        "another chain": seal(chain.domain, names[3], work[3]),
+        "another task": seal(RoundDomain(first.chain_id, first.tasks, TaskId(2), ROUND), names[4], work[4]),
+        "another round": seal(RoundDomain(first.chain_id, first.tasks, TASK, RoundIndex(2)), names[5], work[5]),
     }
     shown = [work[0], *work[2:6]]
     for elsewhere, number, source in ((contract, 2, "another contract"), (chain, 3, "another chain")):
@@ -129,8 +129,8 @@ def refusal(action: Callable[[], object]) -> str:
     raise AssertionError("the contract accepted what belongs elsewhere")
 
 
-def seal(context: RoundContext, trainer: Address, data: RevealData) -> Digest32:
-    return commitment_hash(context, trainer, data.delta_digest, data.transcript_root, data.salt)
+def seal(domain: RoundDomain, trainer: Address, data: RevealData) -> Digest32:
+    return commitment_hash(domain, trainer, data.delta_digest, data.transcript_root, data.salt)
 
 
 def signed(place: Ground, node: Node, number: int) -> SignedCommit:

@@ -13,9 +13,9 @@ from benchmarks.attacks.forging import Forged
 from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.evidence.transcript import StepOpening, serialize_opening
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, address
+from deltaproof.protocol.types import Digest32, address
 from deltaproof.replaying.judges import Judges
-from deltaproof.replaying.judging import Judgement, RoundFacts, Submission, judge_submission
+from deltaproof.replaying.judging import Judgement, Submission, judge_submission
 from deltaproof.store import ArtifactStore, open_store
 
 CONTROL = "all as committed"
@@ -25,21 +25,16 @@ class Court:
     """What a verifier knows about one trainer's round, with a store that the trainer fills."""
 
     def __init__(self, arena: Arena, folder: Path) -> None:
-        context = arena.context
         self.arena, self.folder = arena, folder
         self.store: ArtifactStore = open_store(str(folder))
         self.judges = Judges(arena.bench.spec)
-        self.facts = RoundFacts(
-            TaskId(context.task_id), RoundIndex(context.round),
-            Digest32(context.start_digest), Digest32(context.order_seed),
-        )  # fmt: skip
 
     def judge(self, forged: Forged, delta: Digest32, steps: Collection[int]) -> Judgement:
         context = self.arena.context
         submission = Submission(
             address(context.trainer), Digest32(context.data_root), context.rows, delta, Digest32(forged.transcript_root)
         )
-        return judge_submission(self.judges, self.store, self.facts, submission, sorted(steps))
+        return judge_submission(self.judges, self.store, context, submission, sorted(steps))
 
 
 def withheld_steps(arena: Arena, folder: Path, forged: Forged, hidden: Collection[int]) -> dict[int, str]:

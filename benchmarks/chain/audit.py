@@ -48,7 +48,7 @@ from deltaproof.protocol.commit.bls import (
     aggregate_keys,
 )
 from deltaproof.protocol.commit.commitments import (
-    RoundContext,
+    RoundDomain,
     attestation_hash,
     commitment_hash,
     validation_commitment,
@@ -124,7 +124,7 @@ class History:
 
     def play(self, round_: RoundIndex) -> None:
         """One round, in as few blocks as its phases allow."""
-        context = RoundContext(self.connection.chain_id, self.gateway.tasks.address, self.task, round_)
+        domain = RoundDomain(self.connection.chain_id, self.gateway.tasks.address, self.task, round_)
         anyone = self.trainers[0]
         self.send([(anyone, "tasks", "openRound", (self.task,))])
         self.send([])
@@ -132,9 +132,7 @@ class History:
         work = {
             t: (digest("delta", round_, t), digest("root", round_, t), digest("salt", round_, t)) for t in self.trainers
         }
-        self.send(
-            [(t, "trainers", "commit", (self.task, commitment_hash(context, t, *work[t]))) for t in self.trainers]
-        )
+        self.send([(t, "trainers", "commit", (self.task, commitment_hash(domain, t, *work[t]))) for t in self.trainers])
         self.send(
             [
                 *((t, "trainers", "reveal", (self.task, *work[t])) for t in self.trainers),
@@ -144,9 +142,9 @@ class History:
         self.send([])
         self.send([(anyone, "tasks", "advance", (self.task,))])
         self.send([(t, "trainers", "openingsPublished", (self.task,)) for t in self.trainers])
-        self._attest_and_settle(round_, context)
+        self._attest_and_settle(round_, domain)
 
-    def _attest_and_settle(self, round_: RoundIndex, context: RoundContext) -> None:
+    def _attest_and_settle(self, round_: RoundIndex, domain: RoundDomain) -> None:
         ordered = sorted(self.trainers, key=address_bytes)
         scores = [int.from_bytes(digest("score", round_, t)[:3], "big") - 2**22 for t in ordered]
         found = [
@@ -163,11 +161,11 @@ class History:
             "artifact_digest": digest("attestation", round_),
         }
         salts = {v: digest("salt", round_, v) for v in self.verifiers}
-        hashes = {v: attestation_hash(context, v, **sealed, salt=salts[v]) for v in self.verifiers}
+        hashes = {v: attestation_hash(domain, v, **sealed, salt=salts[v]) for v in self.verifiers}
         self.send([(v, "verifiers", "commitAttestation", (self.task, hashes[v])) for v in self.verifiers])
         values = tuple(sealed.values())
         self.send([(v, "verifiers", "revealAttestation", (self.task, *values, salts[v])) for v in self.verifiers])
-        signature = self.everybody.sign(SETTLEMENT_DOMAIN, settlement.signing_digest(context))
+        signature = self.everybody.sign(SETTLEMENT_DOMAIN, settlement.signing_digest(domain))
         proof = QuorumProof((), self.signers_key, G1Point.of(signature.point))
         self.send([(self.trainers[0], "tasks", "settle", (self.task, encode(settlement), encode(proof)))])
         self.rpc.call("evm_increaseTime", 61)

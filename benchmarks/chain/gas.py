@@ -27,10 +27,12 @@ from py_ecc.optimized_bn128 import optimized_curve as bn
 from web3 import HTTPProvider, Web3
 
 from benchmarks.shared.places import FIGURES, PAGES, ROOT
+from deltaproof.chain import DeployParams
+from deltaproof.chain.abi.codec import encode
 from deltaproof.chain.abi.compiled import compiled
 from deltaproof.protocol.commit.bls import POP_DOMAIN, SETTLEMENT_DOMAIN, SecretKey, pop_message
 from deltaproof.protocol.commit.commitments import (
-    RoundContext,
+    RoundDomain,
     attestation_hash,
     commitment_hash,
     validation_commitment,
@@ -98,15 +100,22 @@ class Bench:
         nonce = self.web3.eth.get_transaction_count(sender)
         names = ("registry", "beacon", "tasks", "trainers", "verifiers", "vault", "court", "faults")
         modules = tuple(created(sender, nonce + i) for i in range(len(names)))
-        court = (10 * UNIT, 100 * UNIT, 5_000, 4_000, 9, 3_600, 3_600)
+        params = DeployParams(guardian=Address(sender))
         made = (
-            self.deploy("StakeRegistry", modules, token.address, 7 * 86_400, 100 * UNIT, sender=sender),
-            self.deploy("BlockhashBeacon", 1, sender=sender),
-            self.deploy("TaskManager", modules, sender, sender=sender),
+            self.deploy(
+                "StakeRegistry",
+                modules,
+                token.address,
+                params.unbonding_seconds,
+                params.min_committee_stake,
+                sender=sender,
+            ),
+            self.deploy("BlockhashBeacon", params.beacon_delay_blocks, sender=sender),
+            self.deploy("TaskManager", modules, params.guardian, sender=sender),
             self.deploy("TrainerPool", modules, sender=sender),
             self.deploy("VerifierPool", modules, sender=sender),
             self.deploy("RewardVault", modules, sender=sender),
-            self.deploy("DisputeCourt", modules, court, sender=sender),
+            self.deploy("DisputeCourt", modules, encode(params.court), sender=sender),
             self.deploy("FaultProver", modules, sender=sender),
         )
         self.contracts = dict(zip(names, made, strict=True)) | {"token": token}
@@ -253,9 +262,9 @@ class Task:
         return int(self.bench.contracts["tasks"].functions.phaseOf(self.id).call()[1])
 
     @property
-    def context(self) -> RoundContext:
+    def domain(self) -> RoundDomain:
         tasks = self.bench.contracts["tasks"].address
-        return RoundContext(self.bench.web3.eth.chain_id, Address(tasks), TaskId(self.id), RoundIndex(self.round))
+        return RoundDomain(self.bench.web3.eth.chain_id, Address(tasks), TaskId(self.id), RoundIndex(self.round))
 
     def call(
         self, module: str, function: str, *arguments: Any, sender: str | None = None, label: str | None = None
@@ -278,7 +287,7 @@ class Task:
         return delta, transcript, salt
 
     def sealed(self, trainer: Any) -> Digest32:
-        return commitment_hash(self.context, Address(trainer.address), *self.work(trainer))
+        return commitment_hash(self.domain, Address(trainer.address), *self.work(trainer))
 
     def leaves(self, rejected: Sequence[str] = ()) -> list[SettlementLeaf]:
         ordered = sorted((t.address for t in self.trainers), key=lambda a: address_bytes(Address(a)))
@@ -307,7 +316,7 @@ class Task:
         for i, key in enumerate(keys):
             parts = self.attestation(leaves, key)
             sealed = attestation_hash(
-                self.context,
+                self.domain,
                 Address(key.account),
                 verdicts_digest=parts[0],
                 scores_root=parts[1],
@@ -329,7 +338,7 @@ class Task:
     def settle(self, settlement: Settlement, absent: Sequence[VerifierKey], label: str | None) -> None:
         signers = [key for key in self.keys if key not in absent]
         total = sum(key.secret for key in signers)
-        signature = SecretKey(total).sign(SETTLEMENT_DOMAIN, settlement.signing_digest(self.context))
+        signature = SecretKey(total).sign(SETTLEMENT_DOMAIN, settlement.signing_digest(self.domain))
         listed = sorted((key.account for key in absent), key=lambda a: address_bytes(Address(a)))
         proof = (listed, wire2(bn.multiply(bn.G2, total)), signature.point)
         self.call("tasks", "settle", settlement.fields(), proof, label=label)

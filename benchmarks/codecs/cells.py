@@ -28,7 +28,7 @@ from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.combining.mixing import aggregate_thetas
 from deltaproof.tuning.training.recording import batch_rows
-from deltaproof.tuning.training.step import RoundContext, run_step, start_state
+from deltaproof.tuning.training.step import DrawnRound, RoundContext, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["METHODS", "Cell", "Federation"]
@@ -136,10 +136,8 @@ class Cell:
         start, round_ = progress.start, len(progress.rounds) + 1
         reached, masks, sizes = [], [], []
         for number, shard in enumerate(self.federation.shards):
-            context = RoundContext(
-                0, round_, bytes([number]) * 20, bytes([self.seed]) * 32, shard.root, len(shard.rows),
-                component_root(start),
-            )  # fmt: skip
+            drawn = DrawnRound(0, round_, bytes([self.seed]) * 32, component_root(start))
+            context = drawn.with_shard(bytes([number]) * 20, shard)
             theta, size, progress.memories[number] = self._train(
                 bench, context, start, shard, progress.memories[number]
             )

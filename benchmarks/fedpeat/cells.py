@@ -171,13 +171,11 @@ def _plain_round(bench: Any, context: Any, shard: Any, lap: Any = lambda _: None
 
 def _context(arm: Any, name: str, number: int, seed: int, shard: Any, start: Any) -> Any:
     from deltaproof.protocol.evidence.state import component_root
-    from deltaproof.tuning.training.step import RoundContext
+    from deltaproof.tuning.training.step import DrawnRound
 
     # A digest of all of a model's values is left out where nothing is recorded.
     digest = bytes(32) if arm.method == "full" else component_root(start)
-    return RoundContext(
-        1, number, sha256(name.encode()).digest()[:20], bytes([seed]) * 32, shard.root, len(shard.rows), digest
-    )
+    return DrawnRound(1, number, bytes([seed]) * 32, digest).with_shard(sha256(name.encode()).digest()[:20], shard)
 
 
 def _chosen(task_name: str, arm_name: str) -> tuple[Any, Any]:

@@ -284,41 +284,60 @@ def summary(results: Sequence[dict[str, object]]) -> list[dict[str, object]]:
 
 PAGE = """# Attacks on scoring and pay
 
-Written by `python -m benchmarks.gaming`: {worlds} worlds of real LoRA rounds of MiniLM on sentiment sentences. A seed
-is a world with {validation} of {held_out} rows drawn as the hidden validation set. Three honest trainers, one attacker;
-exact Shapley values up to 6 players, the default estimator with {evaluations} evaluations beyond; similarity threshold
-{threshold}; no floor, no cap, no target.
+Written by `python -m benchmarks.gaming` from {worlds} worlds. A world is one round of real LoRA training of MiniLM on
+sentiment sentences, with three honest trainers and one attacker. A seed is a world with {validation} of its
+{held_out} held-out rows drawn as the hidden validation set.
 
-*Pay* is what all of the attacker's identities got together, as a share of the round's budget; the honest trainers get
-the rest. *Honest* is what the attacker's shard earns by honest work, *above* the share of seeds in which the strategy
-paid more than that. *Replay* is what verification makes of the strategy before any of this: what it rejects is paid
-nothing and slashed, and the pay here is what scoring alone would let through.
-*Victims* compares the honest trainers' scores in nats with those they have when the attacker stays away: the change of
-their sum (in brackets, when the attacker works honestly instead, with whom they share the credit too), and the share of
-scores that fell below their 95 % interval.
+Up to 6 players have exact Shapley values. More players have the default estimator with {evaluations} evaluations. The
+similarity threshold is {threshold}. There is no floor, no cap and no target.
+
+- *replay*: what verification makes of the strategy. What it rejects is paid nothing and slashed; the other columns
+  say what scoring alone would let through
+- *pay*: what all of the attacker's identities got together, as a share of the round's budget. The honest trainers get
+  the rest
+- *honest*: what the attacker's shard earns by honest work
+- *ratio*: pay divided by honest
+- *per identity*: pay divided by the number of the attacker's identities
+- *above*: share of the seeds in which the strategy paid more than honest work
+- *found as copies*: identities that were discounted as copies, on average
+- *victims*: by how much the sum of the honest trainers' scores, in nats, differs from what it is when the attacker
+  stays away. In brackets: the same when the attacker works honestly, because then they share credit with it, too
+- *below interval*: share of the honest trainers' scores that fell below the 95 % interval of their score without the
+  attacker
 
 | strategy | replay | seeds | pay | honest | ratio | per identity | above | found as copies | victims | below interval |
 |---|---|---|---|---|---|---|---|---|---|---|
 {strategies}
 
-*Shards named*: the task names its data roots, and trainers of one root are one player (docs/protocol.md, section 9):
-k identities on one shard earn what the mean of their deltas is worth. That mean is another delta than a single run's,
-better or worse as the runs come out, so single seeds differ from honest work both ways; but pay does not grow with k as
-it does without names. On a shard that an honest trainer works on as well they share with it what that shard is worth,
-by heads: who comes in two names gets two parts of three, but of the one shard only.
+## Where the task names its shards
+These are the rows with *shards named*. Trainers of one named data root are one player ([protocol, section
+9](../protocol/scores.md#unions)).
 
-What scoring does not stop: in a task that takes anybody's data (the rows without *shards named*), an attacker who runs
-k identities, each with its stake, its own verified training steps and its own commitment to rows, is k trainers to any
-rule that treats trainers alike, and is paid like them. It gains by the number of identities, not by the quality of any
-(see *per identity*). What stands against it lies outside scoring: each identity's stake and training steps, and
-`data.min_rows` (a shard cannot be cut into parts below it). Identities that hand in one trained adapter, or nearly one,
-are paid once.
+- k identities on one shard earn what the mean of their deltas is worth. Pay does not grow with k, as it does without
+  names.
+- That mean is another delta than a single run's. It can be better or worse, so single seeds differ from honest work
+  both ways.
+- An attacker on an honest trainer's shard shares with it what that shard is worth, by heads. With two identities it
+  gets two parts of three, but of that one shard only.
+
+## What scoring does not stop
+These are the rows without *shards named*: a task that takes anybody's data. An attacker runs k identities. Each has
+its own stake, its own verified training steps and its own commitment to rows. To any rule that treats trainers alike
+these are k trainers, and they are paid like k trainers. The attacker gains by the number of identities, not by the
+quality of any one of them (see *per identity*).
+
+What stands against it lies outside of scoring:
+- every identity costs a stake and its training steps;
+- `data.min_rows` keeps a shard from being cut into smaller parts;
+- identities that hand in one adapter, or nearly one, are paid once.
 
 ## Colluding verifiers
 
-Ten verifiers of equal stake. The colluders attest that a trainer who was caught cheating is accepted with ten times the
-best score, and that everybody else is worth nothing; the rest attest what they found. Verdict by majority, scores by
-lower median of stake (`incentives/settling.py`); a settlement needs signatures of two thirds.
+Ten verifiers have equal stake. A trainer was caught cheating. The colluders attest that it is accepted with ten times
+the best score, and that everybody else is worth nothing. The others attest what they found.
+
+The verdict is the one with the most stake, and scores are lower medians of stake ([protocol, section
+5](../protocol/settlement.md)). A settlement needs signatures of two thirds of the stake.
 
 | colluding stake | cheat's pay | honest trainers' pay | settled | honest verifiers sign |
 |---|---|---|---|---|

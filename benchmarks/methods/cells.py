@@ -24,7 +24,7 @@ from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.errors import MethodError
 from deltaproof.tuning.methods.deliverable import read_tensors, tensors_digest
 from deltaproof.tuning.training.recording import batch_rows, open_steps, train_round
-from deltaproof.tuning.training.step import RoundContext, run_step, start_state
+from deltaproof.tuning.training.step import DrawnRound, RoundContext, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["METHODS", "REPLAYED", "dev_cell", "family", "our_cell", "spec_of", "task_data"]
@@ -118,7 +118,7 @@ def round_of(bench: Workbench, data: Data, seed: int) -> tuple[Shard, RoundConte
     """The shard, and the round whose key orders the batches."""
     shard = Shard(data.train, Digest32(bytes(32)))
     start = component_root(bench.initial_state())
-    return shard, RoundContext(0, 1, bytes(20), bytes([seed]) * 32, shard.root, len(shard.rows), start)
+    return shard, DrawnRound(0, 1, bytes([seed]) * 32, start).with_shard(bytes(20), shard)
 
 
 def _trained(bench: Workbench, data: Data, seed: int) -> np.ndarray:

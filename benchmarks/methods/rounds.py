@@ -22,7 +22,7 @@ from deltaproof.protocol.types import Digest32
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.combining.mixing import aggregate_thetas
 from deltaproof.tuning.training.recording import batch_rows
-from deltaproof.tuning.training.step import RoundContext, run_step, start_state
+from deltaproof.tuning.training.step import DrawnRound, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["FILE", "PLANS"]
@@ -74,9 +74,7 @@ def play(data: Data, method: str, rounds: int, steps: int) -> dict[str, Any]:
 
 
 def _trained(bench: Workbench, shard: Shard, start: Vector, round_: int, number: int) -> Vector:
-    context = RoundContext(
-        0, round_, bytes([number]) * 20, bytes(32), shard.root, len(shard.rows), component_root(start)
-    )
+    context = DrawnRound(0, round_, bytes(32), component_root(start)).with_shard(bytes([number]) * 20, shard)
     state = start_state(bench, start)
     for step in range(bench.spec.training.steps):
         state = run_step(bench, context, state, step, batch_rows(bench, context, shard, step)).next_state

@@ -24,7 +24,7 @@ from deltaproof.tuning.base_models.presets import complete_spec
 from deltaproof.tuning.combining.aggregation import LowRankPair, aggregate
 from deltaproof.tuning.methods.low_rank import low_rank_pairs, tensors_of, vector_of
 from deltaproof.tuning.training.recording import train_round
-from deltaproof.tuning.training.step import RoundContext
+from deltaproof.tuning.training.step import DrawnRound
 from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["SOURCES", "Rounds", "sentiment_rows", "with_flipped_labels"]
@@ -103,15 +103,8 @@ class Rounds:
     def train(self, trainer: str, rows: Sequence[bytes], start: Vector, round_number: int = 0) -> Vector:
         """The adapter of one trainer after one round. Its name stands for its key: it determines the batch order."""
         shard = Shard(tuple(rows), Digest32(sha256(f"salt/{trainer}".encode()).digest()))
-        context = RoundContext(
-            task_id=1,
-            round=round_number,
-            trainer=sha256(trainer.encode()).digest()[:20],
-            order_seed=sha256(b"order").digest(),
-            data_root=shard.root,
-            rows=len(rows),
-            start_digest=component_root(start),
-        )
+        drawn = DrawnRound(1, round_number, sha256(b"order").digest(), component_root(start))
+        context = drawn.with_shard(sha256(trainer.encode()).digest()[:20], shard)
         path = CACHE / f"{context.identity(self.spec).hex()[:32]}.npy"
         if path.exists():
             return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]

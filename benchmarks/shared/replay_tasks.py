@@ -7,6 +7,7 @@ import math
 import os
 import platform
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from deltaproof.protocol.evidence.rows import Shard, canonical_row
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Digest32
 from deltaproof.tuning.base_models.presets import complete_spec
-from deltaproof.tuning.training.step import RoundContext
+from deltaproof.tuning.training.step import DrawnRound, RoundContext
 from deltaproof.tuning.training.workbench import Workbench
 
 SENTENCES = ASSETS / "sentiment"
@@ -70,7 +71,12 @@ def task(
         "model": {"max_tokens": tokens},
         "method": {"options": {"r": rank, "lora_alpha": 2 * rank, "target_modules": facts["targets"]}},
         "optimizer": {"name": optimizer, "learning_rate": 1e-2 if optimizer in {"sgd", "momentum"} else 1e-3},
-        "training": {"steps": steps, "batch_size": batch, "numeric": numeric, **facts["bounds"]},
+        "training": {
+            "steps": steps,
+            "batch_size": batch,
+            "numeric": numeric,
+            **(facts["bounds"] if numeric == "bounded" else {}),
+        },
     }
     for name, values in sections.items():
         merged[name] = {**merged.get(name, {}), **values}
@@ -90,16 +96,8 @@ def round_context(bench: Workbench, shard: Shard, **changes: Any) -> RoundContex
     """The round that an honest trainer with address 0x0101... is in."""
     from deltaproof.protocol.evidence.state import component_root
 
-    fields: dict[str, Any] = {
-        "task_id": 1,
-        "round": 0,
-        "trainer": b"\x01" * 20,
-        "order_seed": bytes(range(32)),
-        "data_root": shard.root,
-        "rows": len(shard.rows),
-        "start_digest": component_root(bench.initial_state()),
-    }
-    return RoundContext(**{**fields, **changes})
+    drawn = DrawnRound(1, 0, bytes(range(32)), component_root(bench.initial_state()))
+    return replace(drawn.with_shard(b"\x01" * 20, shard), **changes)
 
 
 def wilson(hits: int, trials: int, z: float = 1.96) -> tuple[float, float]:

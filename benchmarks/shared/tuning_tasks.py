@@ -114,7 +114,7 @@ def _digits(shift: str, labels: int = 10) -> Callable[[str, int, int], Data]:
 
     def data(name: str, train: int, test: int) -> Data:
         rows = digits_rows(shift, lambda digit: digit % labels)
-        source, model = f"path:{digits_model()}", {"num_labels": labels, "max_tokens": 1}
+        source, model = f"path:{digits_model()}", {"num_labels": labels}
         return Data(source, "image-classification", model, tuple(rows[:train]), tuple(rows[train : train + test]))
 
     return data

@@ -29,7 +29,7 @@ from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, ChainError, Del
 from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import Backend
 
-__all__ = ["Bundle", "BundleError", "export_round"]
+__all__ = ["Bundle", "BundleError", "BundleNode", "export_round"]
 
 FORMAT = "deltaproof-bundle/1"
 MAX_JSON_BYTES = 512 * 1024 * 1024

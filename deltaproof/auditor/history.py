@@ -18,7 +18,7 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, address_bytes, hex_of
 from deltaproof.store import ArtifactStore
 
-__all__ = ["Historian", "rows_of"]
+__all__ = ["Historian", "participants", "rows_of"]
 
 Json = dict[str, Any]
 

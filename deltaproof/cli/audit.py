@@ -15,6 +15,7 @@ from rich.table import Table
 from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, show_result
 from deltaproof.cli.connect import parse_address
 from deltaproof.errors import UsageError
+from deltaproof.extras import need
 
 if TYPE_CHECKING:
     from deltaproof.auditor.auditing import AuditSource
@@ -382,8 +383,7 @@ def serve(
     poll_seconds: Annotated[float, typer.Option(help="How often to look for new blocks.", min=0.1)] = 2.0,
 ) -> None:
     """Serve the pages live: tasks, rounds with every check, participants, disputes. `/health` and `/metrics`, too."""
-    import uvicorn
-
+    uvicorn = need("uvicorn", "fastapi", "prometheus_client")
     from deltaproof.auditor.index.reader import Index
     from deltaproof.auditor.index.rpc import Rpc
     from deltaproof.auditor.session import opened_follower

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, TaskOption, show_result
+from deltaproof.extras import need
 
 if TYPE_CHECKING:
     from deltaproof.protocol.terms.control import Action
@@ -148,10 +149,7 @@ def next_step(
 def _environment() -> FederationEnv:
     import torch
 
-    from deltaproof.research.control.extras import extra
-
-    for library in ("gymnasium", "stable_baselines3", "sklearn"):
-        extra(library)
+    need("gymnasium", "stable_baselines3", "sklearn")
     from deltaproof.research.control.environment import FederationEnv
 
     torch.set_num_threads(1)

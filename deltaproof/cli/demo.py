@@ -25,6 +25,14 @@ def demo(
     fedpeat: Annotated[
         bool, typer.Option("--fedpeat", help="Tune a model that its owner keeps: trainers get an emulator of it.")
     ] = False,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            help="Rounds to play; three if left out. One shows the protocol, but chance decides what is earned in it.",
+            min=1,
+            max=10,
+        ),
+    ] = None,
     timeout: Annotated[int, typer.Option(help="Give up after so many seconds.", min=60)] = 1800,
     as_json: JsonOption = False,
 ) -> None:
@@ -38,7 +46,7 @@ def demo(
     from deltaproof.demo.plan import FEDPEAT, ORDINARY
     from deltaproof.demo.run import DemoOptions, run_demo
 
-    scenario = FEDPEAT if fedpeat else ORDINARY
+    scenario = (FEDPEAT if fedpeat else ORDINARY).of(rounds)
     name = name or ("fedpeat" if fedpeat else "demo")
     options = DemoOptions(name, (runs / name).resolve(), seed, chain, timeout, scenario)
     kept = run_demo(options, Console(highlight=False, stderr=as_json))

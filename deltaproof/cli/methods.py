@@ -99,4 +99,5 @@ def recommend(
 
 
 def _section(kind: str, labels: int, tokens: int) -> dict[str, Any]:
-    return {"max_tokens": tokens} | ({} if kind == "causal-lm" else {"num_labels": labels})
+    texts = {} if kind == "image-classification" else {"max_tokens": tokens}
+    return texts | ({} if kind == "causal-lm" else {"num_labels": labels})

@@ -26,7 +26,7 @@ from deltaproof.cli.connect import open_gateway
 from deltaproof.cli.reporting import reporter
 from deltaproof.protocol.evidence.rows import read_shard
 from deltaproof.protocol.evidence.state import Vector, component_root
-from deltaproof.protocol.evidence.transcript import Record, StepOpening
+from deltaproof.protocol.evidence.transcript import StepOpening, StepRecord
 from deltaproof.protocol.types import TaskId
 from deltaproof.protocol.wire import merkle
 from deltaproof.store import open_store
@@ -36,7 +36,7 @@ from deltaproof.tuning.training.step import apply_update, final_record, run_step
 from trainer.conduct import RoundWork
 from trainer.life import Trainer
 
-__all__ = ["SkipHalf", "main"]
+__all__ = ["SkipHalf", "cheat", "main"]
 
 
 def main() -> None:
@@ -93,12 +93,12 @@ class SkipHalf:
                 error_root=work.context.error_root,
             )
 
-    def _forge(self, work: RoundWork, progress: Progress) -> list[tuple[Record, State, Vector]]:
+    def _forge(self, work: RoundWork, progress: Progress) -> list[tuple[StepRecord, State, Vector]]:
         """Record, state before and gradient of every step, and the final record with its state."""
         bench, context = work.bench, work.context
         draw = np.random.default_rng(int.from_bytes(context.key[:8], "big"))
         state = start_state(bench, work.start)
-        forged: list[tuple[Record, State, Vector]] = []
+        forged: list[tuple[StepRecord, State, Vector]] = []
         for step in range(bench.spec.training.steps):
             rows = batch_rows(bench, context, work.shard, step)
             if step % 2 == 0:
@@ -109,7 +109,7 @@ class SkipHalf:
                 before, _, gradient = forged[-1]
                 noise = draw.standard_normal(gradient.shape, dtype=np.float32) * np.float32(np.abs(gradient).mean())
                 gradient = (np.float32(0.8) * gradient + np.float32(0.1) * noise).astype(np.float32)
-                record = Record(
+                record = StepRecord(
                     step=step,
                     state_root=state_root(state, context.error_root),
                     grad_root=component_root(gradient),

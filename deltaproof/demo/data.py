@@ -69,7 +69,9 @@ def prepare_data(assets: Path, folder: Path, *, seed: int, rounds: int, validati
 
 def _read(path: Path) -> list[Row]:
     if not path.is_file():
-        raise UsageError(f"the data set {path.name} is missing; `make setup` lays it out")
+        raise UsageError(
+            f"the demo needs a checkout of the repository, whose `make setup` lays out its data: no {path}"
+        )
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     return [{"label": int(row["label"]), "text": str(row["text"])} for row in rows]
 

@@ -28,6 +28,8 @@ class Promise:
 
     text: str
     kept: bool
+    of_value: bool = False
+    """About pay or quality, which one round alone cannot show (`Scenario.judges_value`)."""
 
 
 def check_promises(
@@ -54,13 +56,14 @@ def check_promises(
             and total[cheat.name] == 0,
         ),
         Promise("nobody honest was slashed", all(slashed.get(p.name, 0) == 0 for p in TRAINERS if p.honest)),
-        Promise("the three honest trainers were paid", all(total[p.name] > 0 for p in clean)),
+        Promise("the three honest trainers were paid", all(total[p.name] > 0 for p in clean), of_value=True),
         Promise(
             "flipped labels earned under a quarter of any clean shard's pay",
             4 * total[noisy.name] <= min(total[p.name] for p in clean),
+            of_value=True,
         ),
         Promise("all verifiers were paid", len(verifier_pay) > 0 and all(pay > 0 for pay in verifier_pay.values())),
-        Promise("the final adapter is better than the start", accuracy["final"] > accuracy["start"]),
+        Promise("the final adapter is better than the start", accuracy["final"] > accuracy["start"], of_value=True),
         Promise("the audit re-checked every round without a failure", audit_failures == 0),
     ]
 

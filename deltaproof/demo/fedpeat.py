@@ -60,6 +60,8 @@ def check_promises(
     accuracy: Mapping[str, float],
     audit: Mapping[str, Any],
     extra: Mapping[str, Any],
+    *,
+    rounds: int,
 ) -> list[Promise]:
     """Every promise of this demo, kept or not."""
     pay = {p.name: sum(o.payout for o in outcomes if o.trainer == p.name) for p in FEDPEAT.trainers}
@@ -68,10 +70,10 @@ def check_promises(
     unseen = {check["name"] for check in outside["unchecked"]}
     accepted = [[o.verdict for o in outcomes if o.trainer == p.name] for p in (*HONEST, OWNER)]
     return [
-        Promise(f"{FEDPEAT.rounds} rounds settled", len({o.round for o in outcomes}) == FEDPEAT.rounds),
+        Promise(f"{rounds} rounds settled", len({o.round for o in outcomes}) == rounds),
         Promise(
             "every honest trainer's replays passed, on the emulator",
-            all(verdicts == ["accepted"] * FEDPEAT.rounds for verdicts in accepted),
+            all(verdicts == ["accepted"] * rounds for verdicts in accepted),
         ),
         Promise(
             "the cheat was caught, slashed and paid nothing",
@@ -80,15 +82,15 @@ def check_promises(
             and pay[CHEAT.name] == 0,
         ),
         Promise("nobody honest was slashed", all(slashed.get(p.name, 0) == 0 for p in (*HONEST, OWNER))),
-        Promise("the two honest trainers were paid", all(pay[p.name] > 0 for p in HONEST)),
+        Promise("the two honest trainers were paid", all(pay[p.name] > 0 for p in HONEST), of_value=True),
         Promise(
             "the owner's rounds were verified and scored like any, and paid nothing",
-            len(owner) == FEDPEAT.rounds and all(o.stderr_nanos > 0 for o in owner) and pay[OWNER.name] == 0,
+            len(owner) == rounds and all(o.stderr_nanos > 0 for o in owner) and pay[OWNER.name] == 0,
         ),
         Promise("all verifiers were paid", len(verifier_pay) > 0 and all(fee > 0 for fee in verifier_pay.values())),
-        Promise("the final adapter makes the full model better", accuracy["final"] > accuracy["start"]),
+        Promise("the final adapter makes the full model better", accuracy["final"] > accuracy["start"], of_value=True),
         Promise("no matrix of the model's middle came to a trainer or into the store", not extra["leaked"]),
-        Promise("the gap to the emulator is told for every round", len(extra["gaps"]) == FEDPEAT.rounds),
+        Promise("the gap to the emulator is told for every round", len(extra["gaps"]) == rounds),
         Promise(
             "the audit with the full model checked everything without a failure",
             (audit["failed"], audit["notCheckable"]) == (0, 0) and audit["passed"] > 0,

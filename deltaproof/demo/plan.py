@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-__all__ = ["DEPLOYER", "FEDPEAT", "ORDINARY", "SPONSOR", "TRAINERS", "VERIFIERS", "Participant", "Scenario"]
+__all__ = ["DEPLOYER", "FEDPEAT", "ORDINARY", "ROUNDS", "SPONSOR", "TRAINERS", "VERIFIERS", "Participant", "Scenario"]
+
+ROUNDS = 3
+"""A first round gains little, and whose delta gained it is mostly noise: pay tells trainers apart from here on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,25 @@ class Scenario:
     """Names of two machines, where the full model is and where it is not; None if everybody works on one."""
 
     @property
+    def federated(self) -> bool:
+        """Whether trainers work on an emulator."""
+        return self.machines is not None
+
+    @property
+    def judges_value(self) -> bool:
+        """Whether the rounds suffice for what a run promises about pay and quality."""
+        return self.rounds >= ROUNDS
+
+    def draft_text(self) -> str:
+        """The task's draft, with the rounds of this run."""
+        text = Path(__file__).with_name(self.draft).read_text(encoding="utf-8")
+        return text.replace(f"\nrounds = {ROUNDS}\n", f"\nrounds = {self.rounds}\n")
+
+    def of(self, rounds: int | None) -> Scenario:
+        """The same with so many rounds; unchanged for None."""
+        return self if rounds is None else replace(self, rounds=rounds)
+
+    @property
     def participants(self) -> tuple[Participant, ...]:
         return (DEPLOYER, SPONSOR, *self.trainers, *self.verifiers)
 
@@ -48,7 +71,7 @@ TRAINERS = (
     Participant("mallory", 6, honest=False, shard="cheat", about="skips steps"),
 )
 VERIFIERS = (Participant("victor", 7), Participant("vera", 8), Participant("vincent", 9))
-ORDINARY = Scenario("sentiment", "sentiment.toml", TRAINERS, VERIFIERS, rounds=3)
+ORDINARY = Scenario("sentiment", "sentiment.toml", TRAINERS, VERIFIERS, rounds=ROUNDS)
 FEDPEAT = Scenario(
     "fedpeat",
     "fedpeat.toml",
@@ -59,7 +82,7 @@ FEDPEAT = Scenario(
         Participant("mallory", 5, honest=False, shard="cheat", about="skips steps"),
     ),
     (Participant("victor", 6), Participant("vera", 7)),
-    rounds=3,
+    rounds=ROUNDS,
     audit_options=("--rescore",),
     machines=("owner", "trainers"),
 )

@@ -18,7 +18,7 @@ from typing import Self
 
 from deltaproof.errors import DeltaproofError
 
-__all__ = ["CommandError", "Supervisor", "Worker", "WorkerEvent"]
+__all__ = ["CommandError", "Supervisor", "Worker", "WorkerEvent", "command"]
 
 STOP_SECONDS = 15.0
 

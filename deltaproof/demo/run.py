@@ -19,7 +19,6 @@ from deltaproof.demo import fedpeat
 from deltaproof.demo.data import prepare_data
 from deltaproof.demo.display import Display
 from deltaproof.demo.expectations import Promise, TrainerOutcome, check_promises
-from deltaproof.demo.plan import FEDPEAT
 from deltaproof.demo.processes import Supervisor
 from deltaproof.demo.stage import DemoOptions, KeyFile, Stage, claim_folder, write_keys
 from deltaproof.demo.tables import print_summary
@@ -46,8 +45,8 @@ def run_demo(options: DemoOptions, console: Console) -> bool:
         validation_rows=VALIDATION_ROWS,
     )
     draft = folder / "data" / "task.toml"
-    draft.write_text(Path(__file__).with_name(scenario.draft).read_text())
-    if scenario is FEDPEAT:
+    draft.write_text(scenario.draft_text())
+    if scenario.federated:
         fedpeat.prepare(options, data, draft, {name: key.address for name, key in keys.items()})
     began = time.monotonic()
     groups = (("trainer", scenario.trainers), ("verifier", scenario.verifiers))
@@ -63,7 +62,7 @@ def run_demo(options: DemoOptions, console: Console) -> bool:
         seconds = time.monotonic() - began
         history = stage.ask("history", "--task", str(task))
         audit = stage.ask("audit", "--task", str(task), *scenario.audit_options, may_fail=True)
-        extra = fedpeat.look_closer(stage, options, task) if scenario is FEDPEAT else {}
+        extra = fedpeat.look_closer(stage, options, task) if scenario.federated else {}
         results = stage.ask("task", "results", "--task", str(task), "--out", str(folder / "adapter"))
         report = ("report", "--task", str(task), "--replay", "0", "--html", str(folder / "report.html"))
         stage.ask(*report, may_fail=True)
@@ -111,10 +110,11 @@ def _summarise(
     }
     pay = {name: sum(by_round.values()) for name, by_round in fees.items()}
     failures = int(audit["failed"])
-    if scenario is FEDPEAT:
-        promises = fedpeat.check_promises(outcomes, slashed, pay, accuracy, audit, extra)
+    if scenario.federated:
+        promises = fedpeat.check_promises(outcomes, slashed, pay, accuracy, audit, extra, rounds=scenario.rounds)
     else:
         promises = check_promises(outcomes, slashed, pay, accuracy, failures, rounds=scenario.rounds)
+    promises = [promise for promise in promises if scenario.judges_value or not promise.of_value]
     summary = {
         "name": options.name,
         "seed": options.seed,

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from deltaproof.chain.local_node import development_keys
 from deltaproof.demo.display import Display
-from deltaproof.demo.plan import DEPLOYER, SPONSOR, Participant, Scenario
+from deltaproof.demo.plan import DEPLOYER, ROUNDS, SPONSOR, Participant, Scenario
 from deltaproof.demo.processes import CommandError, Supervisor
 from deltaproof.errors import UsageError
 
@@ -180,6 +180,8 @@ def claim_folder(options: DemoOptions) -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     note = options.folder / "demo.json"
     wanted = {"seed": options.seed, "chain": options.chain, "scenario": options.scenario.name}
+    if options.scenario.rounds != ROUNDS:
+        wanted["rounds"] = options.scenario.rounds
     if note.is_file():
         found = json.loads(note.read_text())
         if found != wanted:

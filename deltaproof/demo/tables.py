@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deltaproof.demo.expectations import Promise
-from deltaproof.demo.plan import Scenario
+from deltaproof.demo.plan import ROUNDS, Scenario
 
 __all__ = ["print_summary"]
 
@@ -46,6 +46,8 @@ def print_summary(
             Text("  kept   " if promise.kept else "  BROKEN ", style="green" if promise.kept else "bold red")
             + promise.text
         )
+    if not scenario.judges_value:
+        console.print(f"  not asked: what pay and quality promise, which takes {ROUNDS} rounds", style="dim")
     if not summary["continued"]:
         console.print(f"\n{summary['seconds']:.0f} s from start to the end of round {max(_rounds(summary))}")
 

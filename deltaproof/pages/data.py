@@ -158,8 +158,8 @@ class PageData:
             if reveal is not None and reveal.opened is not None:
                 entry["commitment"] = {
                     "typehash": hex_of(typehash(COMMITMENT_TYPE)),
-                    "chainId": str(facts.context.chain_id),
-                    "tasks": facts.context.tasks,
+                    "chainId": str(facts.domain.chain_id),
+                    "tasks": facts.domain.tasks,
                     "taskId": str(facts.task.id),
                     "round": str(facts.number),
                     "trainer": trainer,

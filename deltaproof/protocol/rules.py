@@ -41,12 +41,40 @@ MIN_BASE_BPS = 500
 MAJORITY_BPS = 5_001
 MAX_PHASE_SECONDS = 90 * 86_400
 
+# What else a task's terms may be. A spec is untrusted, and whoever reads one computes with its numbers before anything
+# is replayed: each limit keeps the work finite, or the arithmetic inside float32.
+MAX_TOKENS = 2**17
+MAX_LABELS = 2**16
+MAX_STEPS = 2**20
+MAX_BATCH_ROWS = 2**16
+MAX_DATA_ROWS = 2**24
+MAX_ADAPTER_RANK = 4_096
+MIN_LEARNING_RATE = 1e-12
+MAX_LEARNING_RATE = 100.0
+MAX_DECAY = 1.0 - 2.0**-20
+MIN_EPS = 1e-12
+MAX_EPS = 1.0
+MAX_WEIGHT_DECAY = 10.0
+MIN_CLIP_NORM = 1e-6
+MAX_CLIP_NORM = 1e6
+MAX_BOUND_TENSOR = 0.25
+MAX_BOUND_TOTAL = 0.125
+MAX_BOUND_FLOOR = 1.0
+MIN_DRIFT_SIGMAS = 3.0
+MAX_DRIFT_SIGMAS = 20.0
+MAX_EVALUATIONS = 2**16
+MAX_BETA = 999
+MIN_VALIDATION_ROWS = 2
+MAX_VALIDATION_ROWS = 2**20
+MAX_SAMPLES = 4_000
+
 # Signatures.
 HASH_TO_CURVE_TRIES = 256
 SAME_ADAPTER = 1e-6
 
 # A step, and its replay.
 CLIP_EPSILON = 1e-6
+LEARNT_ODDS = 2.0**-10
 TIE_NOISE = 2.0**-36
 MIRROR_SHARE = 0.5
 LOSS_TOLERANCE = 4.0
@@ -85,6 +113,11 @@ COALITIONS_PER_CALL = 32
 
 # Standard errors.
 BORDER_WEIGHT = 1e6
+
+# What rounding explains between an attested number and an auditor's.
+AUDIT_ROUNDING = 1e-5
+AUDIT_ERROR_SHARE = 1e-2
+AUDIT_DRIFT_SHARE = 0.5
 
 # Estimators. `AUTO_*` belong to the default one.
 EXACT_PLAYERS = 24

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, NewType
 
 from eth_utils.address import is_address, to_checksum_address
-from pydantic import PlainSerializer, PlainValidator
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from deltaproof.errors import EncodingError
 
@@ -103,9 +103,17 @@ def _amount_field(value: object) -> TokenAmount:
 
 
 DigestField = Annotated[
-    Digest32, PlainValidator(_digest_field), PlainSerializer(hex_of, return_type=str, when_used="json")
+    Digest32,
+    PlainValidator(_digest_field),
+    PlainSerializer(hex_of, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "digest"}),
 ]
-AddressField = Annotated[Address, PlainValidator(_address_field)]
+AddressField = Annotated[
+    Address, PlainValidator(_address_field), WithJsonSchema({"type": "string", "format": "address"})
+]
 AmountField = Annotated[
-    TokenAmount, PlainValidator(_amount_field), PlainSerializer(str, return_type=str, when_used="json")
+    TokenAmount,
+    PlainValidator(_amount_field),
+    PlainSerializer(str, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "amount"}),
 ]

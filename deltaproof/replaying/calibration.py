@@ -23,7 +23,7 @@ from deltaproof.replaying.replay import Judge
 from deltaproof.tuning.training.optimizers import State, clip_scale, constants_of, update
 from deltaproof.tuning.training.workbench import RowNorms, Workbench
 
-__all__ = ["Calibration", "calibrate"]
+__all__ = ["Calibration", "calibrate", "trainer_values"]
 
 
 @dataclass(frozen=True)

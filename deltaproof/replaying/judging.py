@@ -18,9 +18,7 @@ from deltaproof.protocol.types import (
     ZERO_DIGEST,
     Address,
     Digest32,
-    RoundIndex,
     StepIndex,
-    TaskId,
     address_bytes,
     hex_of,
 )
@@ -30,9 +28,9 @@ from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.deltas import CommittedDelta, fetch_delta
-from deltaproof.tuning.training.step import RoundContext
+from deltaproof.tuning.training.step import DrawnRound, RoundContext
 
-__all__ = ["Judgement", "RoundFacts", "Submission", "judge_submission", "proven_faulty"]
+__all__ = ["Judgement", "Submission", "judge_submission", "proven_faulty"]
 
 SUBMISSION = -1
 """Stands for the step in checks on a whole submission."""
@@ -40,16 +38,6 @@ UNBOUNDED = 1e300
 """Stands for a magnitude that is not finite, which JSON cannot hold."""
 UNUSABLE = (ArtifactMissing, ArtifactAltered, ArtifactTooLarge)
 """What makes an artifact worthless. A store that does not answer at all is no verdict; it is raised."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoundFacts:
-    """What the chain fixes for everybody in a round."""
-
-    task_id: TaskId
-    round: RoundIndex
-    start_digest: Digest32
-    order_seed: Digest32
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +69,7 @@ class Judgement:
 def judge_submission(
     judges: Judges,
     store: ArtifactStore,
-    facts: RoundFacts,
+    round_: DrawnRound,
     submission: Submission,
     steps: Sequence[int],
     progress: Callable[[StepVerdict], None] = lambda _: None,
@@ -100,11 +88,11 @@ def judge_submission(
         return _without_adapter(submission, Verdict.WITHHELD, "delta", message)
     judge = judges.of(submission.trainer)
     try:
-        delta = fetch_delta(store, judge.reference, training_context(facts, submission), submission.delta_digest)
+        delta = fetch_delta(store, judge.reference, training_context(round_, submission), submission.delta_digest)
     except UNUSABLE as error:
         return _without_adapter(submission, Verdict.WITHHELD, "delta", f"the delta cannot be used: {error}")
 
-    context = replay_context(facts, submission, submission.transcript_root, submission.delta_digest, delta)
+    context = replay_context(round_, submission, submission.transcript_root, submission.delta_digest, delta)
     verdict, checks = _replay(judge, store, context, steps, progress)
     finding = _finding(submission, verdict, checks)
     if verdict is not Verdict.ACCEPTED:
@@ -150,46 +138,41 @@ def enrolment_problem(spec: TaskSpec, submission: Submission) -> str | None:
     """Why the trainer or its data does not fit the task, if it does not."""
     if spec.federation is not None and spec.federation.emulator_of(submission.trainer) is None:
         return "the task assigns its emulators to others"
-    if submission.data_rows < spec.data.min_rows:
-        return f"enrolled {submission.data_rows} rows where the task asks for {spec.data.min_rows}"
+    if submission.data_rows < spec.least_rows:
+        return f"enrolled {submission.data_rows} rows where the task asks for {spec.least_rows}"
+    if submission.data_rows > spec.data.max_rows:
+        # Before any row is looked at: the batch order of 2^28 rows would keep a verifier busy for minutes a step.
+        return f"enrolled {submission.data_rows} rows where the task allows {spec.data.max_rows}"
     if spec.data.roots and submission.data_root not in spec.data.roots:
         return f"enrolled the data root {hex_of(submission.data_root)}, which the task does not name"
     return None
 
 
 def replay_context(
-    facts: RoundFacts,
+    round_: DrawnRound,
     submission: Submission,
     transcript_root: Digest32,
     delta_digest: Digest32,
     delta: CommittedDelta,
 ) -> ReplayContext:
     """What a replay of this trainer's round is checked against."""
-    context = training_context(facts, submission)
+    context = training_context(round_, submission)
     if delta.data is None:
         return ReplayContext(context, transcript_root, delta_digest)
     return ReplayContext(context, transcript_root, delta=delta)
 
 
-def training_context(facts: RoundFacts, submission: Submission) -> RoundContext:
+def training_context(round_: DrawnRound, submission: Submission) -> RoundContext:
     """The trainer's round as the training step knows it."""
-    return RoundContext(
-        task_id=facts.task_id,
-        round=facts.round,
-        trainer=address_bytes(submission.trainer),
-        order_seed=facts.order_seed,
-        data_root=submission.data_root,
-        rows=submission.data_rows,
-        start_digest=facts.start_digest,
-        error_root=submission.error_root or ZERO_DIGEST,
-    )
+    trainer, memory = address_bytes(submission.trainer), submission.error_root or ZERO_DIGEST
+    return round_.of_trainer(trainer, submission.data_root, submission.data_rows, memory)
 
 
 def _drift_check(samples: Sequence[DriftSample], training: TrainingSection, layout: Layout) -> CheckRecord:
     """Bounded mode: what every step alone may hide, all of them together must not show."""
     drift = judge_drift(samples, training, layout)
-    worst = max(drift.steady, drift.along)
-    return CheckRecord(step=SUBMISSION, check="drift", passed=drift.accepted, measured=worst, message=drift.message)
+    measured = drift.magnitude if math.isfinite(drift.magnitude) else UNBOUNDED
+    return CheckRecord(step=SUBMISSION, check="drift", passed=drift.accepted, measured=measured, message=drift.message)
 
 
 def _record(verdict: StepVerdict) -> CheckRecord:

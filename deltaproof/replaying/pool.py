@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 
+from deltaproof.extras import need
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
 
@@ -79,11 +80,10 @@ class _RayWorker:
 
 
 def _on_ray(spec: TaskSpec, jobs: list[ReplayJob], workers: int, device: str) -> Iterator[StepVerdict]:
-    import ray
-    from ray.util import ActorPool
-
+    ray = need("ray", "ray.util")
     if not ray.is_initialized():
         ray.init(address="auto")
     remote: Any = ray.remote(num_cpus=1, num_gpus=int(device.startswith("cuda")))(_RayWorker)
-    pool = ActorPool([remote.remote(spec.to_document(), device) for _ in range(max(1, min(workers, len(jobs))))])
+    document, count = spec.to_document(), max(1, min(workers, len(jobs)))
+    pool = ray.util.ActorPool([remote.remote(document, device) for _ in range(count)])
     yield from pool.map(lambda actor, job: actor.run.remote(job), jobs)

@@ -15,7 +15,7 @@ import torch
 
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.state import component_root
-from deltaproof.protocol.evidence.transcript import Record, StepOpening, parse_opening
+from deltaproof.protocol.evidence.transcript import StepOpening, StepRecord, parse_opening
 from deltaproof.protocol.rules import LOSS_TOLERANCE, MIRROR_SHARE
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.wire import merkle
@@ -150,7 +150,7 @@ def _check_records(opening: StepOpening, step: int, context: ReplayContext, benc
     for record, proof in pairs:
         if not merkle.verify(context.transcript_root, record.digest, record.step, steps + 1, proof):
             raise _Refused("transcript", f"record {record.step} does not belong to the committed transcript")
-    if step == steps - 1 and opening.after != Record(steps, opening.after.state_root):
+    if step == steps - 1 and opening.after != StepRecord(steps, opening.after.state_root):
         raise _Refused("record", "the final record must hold nothing but the final state")
 
 

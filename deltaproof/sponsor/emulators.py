@@ -33,7 +33,7 @@ from deltaproof.protocol.terms.spec import ModelSection, TaskSpec
 from deltaproof.protocol.types import hex_of
 from deltaproof.protocol.wire.encoding import canonical_json, sha256
 
-__all__ = ["PreparedFederation", "check_methods", "prepare_federation"]
+__all__ = ["PreparedFederation", "Progress", "check_methods", "prepare_federation"]
 
 Progress = Callable[[str], None]
 

@@ -19,7 +19,7 @@ from deltaproof.tuning.errors import MethodError
 from deltaproof.tuning.methods._targets import linears
 from deltaproof.tuning.methods.sparse import sensitivities
 from deltaproof.tuning.training.recording import batch_rows
-from deltaproof.tuning.training.step import RoundContext, run_step, start_state
+from deltaproof.tuning.training.step import DrawnRound, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["CANDIDATES", "MethodSize", "Trial", "candidate_spec", "method_sizes", "sensitivity_by_kind", "trials"]
@@ -139,7 +139,7 @@ def trials(
         if _size(bench).delta_bytes > budget:
             continue
         start = bench.initial_state()
-        context = RoundContext(0, 1, bytes(20), bytes(32), shard.root, len(shard.rows), component_root(start))
+        context = DrawnRound(0, 1, bytes(32), component_root(start)).with_shard(bytes(20), shard)
         state = start_state(bench, start)
         for step in range(steps):
             state = run_step(bench, context, state, step, batch_rows(bench, context, shard, step)).next_state

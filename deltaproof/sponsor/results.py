@@ -17,7 +17,7 @@ from deltaproof.store import ArtifactStore
 from deltaproof.tuning.combining.deltas import decode_delta
 from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator
 from deltaproof.tuning.training.federation import scoring_bench
-from deltaproof.tuning.training.step import RoundContext
+from deltaproof.tuning.training.step import DrawnRound, RoundContext
 
 __all__ = ["TaskResults", "task_results"]
 
@@ -83,14 +83,7 @@ def _last_accepted(
         for leaf in proposal.leaves if proposal else ():
             if leaf.verdict == Verdict.ACCEPTED:
                 enrolment = enrolments[leaf.trainer]
-                context = RoundContext(
-                    task_id=task_id,
-                    round=round_,
-                    trainer=address_bytes(leaf.trainer),
-                    order_seed=view.order_seed,
-                    data_root=enrolment.data_root,
-                    rows=enrolment.data_rows,
-                    start_digest=view.start_digest,
-                )
+                drawn = DrawnRound(task_id, round_, view.order_seed, view.start_digest)
+                context = drawn.of_trainer(address_bytes(leaf.trainer), enrolment.data_root, enrolment.data_rows)
                 found[leaf.trainer] = context, reveals[leaf.trainer].delta_digest
     return found

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import fsspec
 
 from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, StoreUnavailable
+from deltaproof.extras import how_to_install
 
 __all__ = ["Backend", "LocalBackend", "RemoteBackend", "open_backend"]
 
@@ -85,7 +86,11 @@ class RemoteBackend:
     def __init__(self, url: str, *, attempts: int = ATTEMPTS, pause_seconds: float = FIRST_PAUSE_SECONDS) -> None:
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError, OSError) as error:
+        except ImportError as error:
+            # fsspec itself names the package of other protocols.
+            hint = f": {how_to_install('s3fs')}" if urlsplit(url).scheme in ("s3", "s3a") else ""
+            raise StoreUnavailable(url, f"cannot be opened: {error}{hint}") from error
+        except (ValueError, OSError) as error:
             raise StoreUnavailable(url, f"cannot be opened: {error}") from error
         self._attempts, self._pause = attempts, pause_seconds
 

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from deltaproof.extras import need
 from incentives.semivalues._result import Bools, BudgetError, Floats, Game, GameError, Ints
 
 
@@ -51,11 +52,9 @@ class RayMapper:
     """Batches as Ray tasks; the game is put into the object store once. Needs `ray.init` before use."""
 
     def __init__(self) -> None:
-        import ray
-
-        self._ray = ray
-        self._answer = ray.remote(_ask)
-        self._stored: tuple[Game, ray.ObjectRef[Game]] | None = None
+        self._ray = need("ray")
+        self._answer = self._ray.remote(_ask)
+        self._stored: tuple[Game, object] | None = None
 
     def map(self, game: Game, batches: list[Bools], /) -> Iterable[Floats]:
         """The game's answers, in the order of `batches`."""

@@ -10,6 +10,8 @@ import pytest
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.session import open_index
 from deltaproof.chain.local_node import start_node
+from tests.auditor.colluding import Collusion
+from tests.auditor.leaning import Lean
 from tests.auditor.world import World, build_world
 
 
@@ -36,3 +38,38 @@ def database(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def index(world: World) -> Index:
     """A fresh index of the history, in memory."""
     return open_index(world.rpc, world.contract)[0]
+
+
+@pytest.fixture(scope="session")
+def contested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A round in its dispute window: bounded arithmetic, three honest trainers, and one that leans inside the bound."""
+    with start_node("anvil", accounts=12) as node:
+        built = build_world(
+            node,
+            tmp_path_factory.mktemp("contested"),
+            rounds=1,
+            training='numeric = "bounded"',
+            steps=10,
+            cheat=Lean(),
+        )
+        built.open_round()
+        built.work()
+        built.attest()
+        built.post()
+        yield built
+        built.close()
+
+
+@pytest.fixture(scope="session")
+def contested_database(contested: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index of the contested round, as a file to copy."""
+    path = tmp_path_factory.mktemp("contested-index") / "index.sqlite"
+    index, _ = open_index(contested.rpc, contested.contract, str(path))
+    index.engine.dispose()
+    return path
+
+
+@pytest.fixture
+def collusion(contested: World, contested_database: Path, tmp_path: Path) -> Collusion:
+    """The contested round in the hands of its verifiers."""
+    return Collusion(contested, contested_database, tmp_path)

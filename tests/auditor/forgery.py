@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from deltaproof.auditor.audit.case import AuditOptions
 from deltaproof.auditor.audit.check import Check, Status
 from deltaproof.auditor.auditing import AuditSource, run_audit
 from deltaproof.auditor.index import schema
+from deltaproof.auditor.index.events import event_type
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Call, Rpc
 from deltaproof.auditor.index.schema import open_database
@@ -91,6 +92,15 @@ class Forgery:
                 update(schema.events).where(_at(row)).values(arguments=json.dumps(args), round=args.get("round"))
             )
 
+    def rewrite(self, position: tuple[int, int], args: Mapping[str, Any]) -> None:
+        """Other arguments, as an event has them in memory, for the event at a place on the chain."""
+        table = schema.events
+        at = (table.c.block == position[0]) & (table.c.log_index == position[1])
+        with self.engine.begin() as db:
+            row = db.execute(select(table).where(at)).one()
+            text = event_type(row.contract, row.name).dump(args)
+            db.execute(update(table).where(at).values(arguments=text))
+
     def drop(self, name: str, round_: int | None = 1, nth: int = 0) -> None:
         with self.engine.begin() as db:
             db.execute(delete(schema.events).where(_at(self.row(name, round_, nth))))
@@ -147,11 +157,15 @@ class Forgery:
 
     def audit(self, *, offline: bool = False, **options: Any) -> list[Check]:
         """Everything that failed. `offline` leaves the blocks out, so that the meaning of events shows the lie."""
+        return [check for check in self.checks(offline=offline, **options) if check.status is Status.FAIL]
+
+    def checks(self, *, offline: bool = False, **options: Any) -> list[Check]:
+        """Every check of the audit, as it came out."""
         store = ArtifactStore(Overlay(self.world.store_folder, self.changed))
         source = AuditSource(Index(self.engine), store, None if offline else self.rpc)
         report = run_audit(source, AuditOptions(**{"replays": 0, **options}))
         self.engine.dispose()
-        return [check for check in report.checks if check.status is Status.FAIL]
+        return list(report.checks)
 
 
 def flip(data: bytes, position: int = -1) -> bytes:

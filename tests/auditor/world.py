@@ -33,7 +33,7 @@ from deltaproof.sponsor.life import Sponsor, create_task
 from deltaproof.store import ArtifactStore, open_store
 from deltaproof.tuning.base_models.presets import minimal_model
 from deltaproof.tuning.training.optimizers import constants_root, constants_table
-from trainer.conduct import Honest
+from trainer.conduct import Conduct, Honest
 from trainer.life import Trainer
 from verifier.life import Verifier
 
@@ -50,8 +50,9 @@ max_tokens = 24
 name = "adam"
 learning_rate = 5e-3
 [training]
-steps = 6
+steps = {steps}
 batch_size = 4
+{training}
 [codec]
 byte_limit = 1_000_000
 {codec}
@@ -164,13 +165,18 @@ class World:
             verifier.attest_reveal(round_)
         self.until(Phase.SETTLE)
 
-    def settle(self, before_end: Callable[[], None] = lambda: None) -> None:
-        """`before_end` is called in the dispute window."""
+    def post(self) -> None:
+        """A settlement is signed and posted; the dispute window opens."""
         round_ = self.gateway.tasks.phase(self.task).round
         for verifier in [*self.verifiers, *self.verifiers]:
             if self.gateway.tasks.phase(self.task).phase is Phase.SETTLE:
                 verifier.settle(round_)
         assert self.gateway.tasks.phase(self.task).phase is Phase.WINDOW
+
+    def settle(self, before_end: Callable[[], None] = lambda: None) -> None:
+        """`before_end` is called in the dispute window."""
+        round_ = self.gateway.tasks.phase(self.task).round
+        self.post()
         before_end()
         self.skip_time(11)
         self.gateway.tasks.finalize(self.task)
@@ -206,15 +212,19 @@ def build_world(
     federation: str = "",
     model: Path | None = None,
     floor_bps: int = 1_000,
+    training: str = "",
+    steps: int = 6,
+    cheat: Conduct | None = None,
     shards: Sequence[int] | None = None,
     deployment: Deployment | None = None,
 ) -> World:
     """Deploy, fund a task, and enrol `honest` trainers, one cheat and the verifiers.
 
-    `method`, `codec` and `federation` are TOML: the spec's tables of the method, keys of its table of the codec, the
-    tables of a federation whose full model `model` is. With `shards` the task names the shards that may be trained on,
-    and each trainer, the cheat last, takes the one of its number; else all have data of their own. With a `deployment`
-    the same people meet again on it, in the same `folder`.
+    `method`, `codec`, `training` and `federation` are TOML: the spec's tables of the method, keys of its tables of
+    codec and training, the tables of a federation whose full model `model` is. `cheat` is what the last trainer does.
+    With `shards` the task names the shards that may be trained on, and each trainer, the cheat last, takes the one of
+    its number; else all have data of their own. With a `deployment` the same people meet again on it, in the same
+    `folder`.
     """
     torch.set_num_threads(1)
     connection = connect(node.rpc_url)
@@ -243,7 +253,14 @@ def build_world(
         folder,
         rounds,
         model,
-        {"method": method, "codec": codec, "federation": federation, "floor_bps": str(floor_bps)},
+        {
+            "method": method,
+            "codec": codec,
+            "training": training,
+            "steps": str(steps),
+            "federation": federation,
+            "floor_bps": str(floor_bps),
+        },
         dict.fromkeys(data) if shards else (),
     )
     sponsor = Sponsor(
@@ -251,7 +268,7 @@ def build_world(
     )
     trainers = []
     for number in range(honest + 1):
-        conduct = Honest() if number < honest else SkipHalf()
+        conduct = Honest() if number < honest else cheat or SkipHalf()
         home = folder / f"trainer-{number}"
         own = gateway(2 + number, deployment)
         trainers.append(Trainer(own, store, task, data[number], home, conduct, silent, top_up=True, poll_seconds=0.01))

@@ -124,7 +124,7 @@ def draw(world: World, task_id: TaskId) -> None:
 
 
 def settle(world: World, task_id: TaskId, settlement: Settlement, signers: Sequence[int]) -> Receipt:
-    signed = settlement.signing_digest(world.sponsor.context(task_id, ROUND), attempt=0)
+    signed = settlement.signing_digest(world.sponsor.domain(task_id, ROUND), attempt=0)
     assert signed == world.sponsor.tasks.settlement_digest(task_id, ROUND, 0, settlement)
     absent = [world.verifiers[i].account for i in range(3) if i not in signers]
     proof = QuorumProof(

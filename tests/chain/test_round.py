@@ -73,10 +73,10 @@ def enrol_everybody(world: World, task_id: TaskId) -> None:
 
 
 def commit_and_reveal(world: World, task_id: TaskId) -> None:
-    context = world.sponsor.context(task_id, ROUND)
+    domain = world.sponsor.domain(task_id, ROUND)
     assert world.sponsor.tasks.round(task_id, ROUND).order_seed != bytes(32)
     for trainer, data in zip(world.trainers, WORK, strict=True):
-        sealed = commitment_hash(context, trainer.account, data.delta_digest, data.transcript_root, data.salt)
+        sealed = commitment_hash(domain, trainer.account, data.delta_digest, data.transcript_root, data.salt)
         assert sealed == trainer.trainers.commitment_hash(task_id, ROUND, trainer.account, data)
         trainer.trainers.commit(task_id, sealed)
     for trainer, data in zip(world.trainers, WORK, strict=True):
@@ -107,9 +107,9 @@ def attest(world: World, task_id: TaskId, leaves: list[SettlementLeaf]) -> None:
         "artifact_digest": digest("attestation"),
         "salt": digest("attestation salt"),
     }
-    context = world.sponsor.context(task_id, ROUND)
+    domain = world.sponsor.domain(task_id, ROUND)
     for verifier in world.verifiers:
-        verifier.verifiers.commit_attestation(task_id, attestation_hash(context, verifier.account, **fields))
+        verifier.verifiers.commit_attestation(task_id, attestation_hash(domain, verifier.account, **fields))
     for verifier in world.verifiers:
         verifier.verifiers.reveal_attestation(task_id, **fields)
     state = world.sponsor.verifiers.attestation(task_id, ROUND, world.verifiers[0].account)
@@ -166,8 +166,8 @@ def test_copied_commitment_cannot_be_revealed_by_the_copier(world: World) -> Non
     world.sponsor.tasks.open_round(task_id)
     draw(world, task_id)
     owner, copier = world.trainers[:2]
-    context = world.sponsor.context(task_id, ROUND)
-    sealed = commitment_hash(context, owner.account, WORK[0].delta_digest, WORK[0].transcript_root, WORK[0].salt)
+    domain = world.sponsor.domain(task_id, ROUND)
+    sealed = commitment_hash(domain, owner.account, WORK[0].delta_digest, WORK[0].transcript_root, WORK[0].salt)
     for trainer in world.trainers:
         trainer.trainers.commit(task_id, sealed)
     owner.trainers.reveal(task_id, WORK[0])

@@ -6,7 +6,7 @@ import brownie.network.contract
 import pytest
 from brownie import web3
 
-from tests.auditor.world import World, build_world
+from tests.contracts.world import World, build_world
 
 
 def _same_length(address: str, expected_bytecode: str, language: str) -> bool:

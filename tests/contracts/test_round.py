@@ -6,13 +6,13 @@ import brownie
 from brownie import chain
 from eth_account import Account
 from eth_utils.crypto import keccak
-from world import DIRECT, UNIT, Outcome, Phase, Role, Task, TaskTerms, World, digest, g2
 
 from deltaproof.protocol.commit.bls import aggregate_keys, aggregate_signatures
 from deltaproof.protocol.commit.commitments import batch_tree, commitment_hash
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict, leaves_tree
 from deltaproof.protocol.types import Address
 from deltaproof.protocol.wire.leaftree import counted_root
+from tests.contracts.world import DIRECT, UNIT, Outcome, Phase, Role, Task, TaskTerms, World, digest, g2
 
 
 def test_round_all_honest_pays_by_the_rule(world: World) -> None:
@@ -62,7 +62,7 @@ def test_settle_one_absent_quorum_of_stake_decides(world: World) -> None:
 def test_settle_forged_signature_refused(world: World) -> None:
     task = world.start_task(verifiers=3)
     settlement = task.settlement(task.play_to_settle())
-    message = settlement.signing_digest(task.context, attempt=0)
+    message = settlement.signing_digest(task.domain, attempt=0)
     signature = aggregate_signatures([world.sign(v, message) for v in task.verifiers[:2]])
     everyone = aggregate_keys([world.public[str(v)] for v in task.verifiers])
     with brownie.reverts():  # two sign, all three are claimed
@@ -181,7 +181,7 @@ def test_release_and_withdraw_after_the_delay(world: World) -> None:
 
 
 def commitment(task: Task, trainer: str) -> bytes:
-    return commitment_hash(task.context, Address(trainer), *task.work(trainer).data)
+    return commitment_hash(task.domain, Address(trainer), *task.work(trainer).data)
 
 
 def signed_commit(task: Task, person: Account) -> tuple[bytes, bytes, bytes]:

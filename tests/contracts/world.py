@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from hashlib import sha256
 from typing import Any
 
 from brownie import accounts, chain
 
+from deltaproof.chain.abi.enums import Outcome, Phase, Role
 from deltaproof.protocol.commit.bls import (
     SETTLEMENT_DOMAIN,
     PublicKey,
@@ -23,7 +23,7 @@ from deltaproof.protocol.commit.bls import (
     aggregate_signatures,
 )
 from deltaproof.protocol.commit.commitments import (
-    RoundContext,
+    RoundDomain,
     attestation_hash,
     commitment_hash,
     validation_commitment,
@@ -38,38 +38,11 @@ from deltaproof.protocol.outcome.settlement import (
 )
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from incentives.payouts import PayoutEntry, PayoutTerms, compute_payouts
-from scripts.deploy import UNIT, Deployment, Settings, deploy
+from scripts.deploy import DeployedContracts, deploy
 
+UNIT = 10**18
 DIRECT = (0, 0, 0, 0, [])
 """`CommitmentRef` of a direct commitment."""
-
-
-class Role(IntEnum):
-    TRAINER = 0
-    VERIFIER = 1
-    CHALLENGER = 2
-
-
-class Phase(IntEnum):
-    IDLE = 0
-    DRAW = 1
-    COMMIT = 2
-    REVEAL = 3
-    CHALLENGE = 4
-    OPENING = 5
-    ATTEST_COMMIT = 6
-    ATTEST_REVEAL = 7
-    SETTLE = 8
-    WINDOW = 9
-
-
-class Outcome(IntEnum):
-    RUNNING = 0
-    SETTLED = 1
-    NO_COMMITMENTS = 2
-    NO_REVEALS = 3
-    NO_ATTESTATIONS = 4
-    NO_QUORUM = 5
 
 
 def digest(*parts: object) -> Digest32:
@@ -160,7 +133,7 @@ class Work:
 class World:
     """One deployment with a sponsor, trainers and verifiers, all staked."""
 
-    contracts: Deployment
+    contracts: DeployedContracts
     sponsor: Any
     trainers: list[Any]
     verifiers: list[Any]
@@ -208,7 +181,7 @@ class Task:
     verifiers: list[Any] = field(default_factory=list)
 
     @property
-    def contracts(self) -> Deployment:
+    def contracts(self) -> DeployedContracts:
         return self.world.contracts
 
     @property
@@ -220,8 +193,8 @@ class Task:
         return Phase(self.contracts.tasks.phaseOf(self.id)[1])
 
     @property
-    def context(self) -> RoundContext:
-        return RoundContext(chain.id, Address(self.contracts.tasks.address), TaskId(self.id), RoundIndex(self.round))
+    def domain(self) -> RoundDomain:
+        return RoundDomain(chain.id, Address(self.contracts.tasks.address), TaskId(self.id), RoundIndex(self.round))
 
     def outcome(self, round_: int) -> Outcome:
         return Outcome(self.contracts.tasks.roundOf(self.id, round_)[0])
@@ -264,7 +237,7 @@ class Task:
 
     def commit(self, trainer: Any, work: Work | None = None) -> Any:
         work = work or self.work(trainer)
-        sealed = commitment_hash(self.context, Address(str(trainer)), *work.data)
+        sealed = commitment_hash(self.domain, Address(str(trainer)), *work.data)
         return self.contracts.trainers.commit(self.id, sealed, {"from": trainer})
 
     def reveal(self, trainer: Any, work: Work | None = None) -> Any:
@@ -333,7 +306,7 @@ class Task:
     def commit_attestation(self, verifier: Any, leaves: Sequence[SettlementLeaf]) -> Any:
         verdicts, scores, artifact, salt = self.attestation(leaves, verifier)
         sealed = attestation_hash(
-            self.context,
+            self.domain,
             Address(str(verifier)),
             verdicts_digest=Digest32(verdicts),
             scores_root=Digest32(scores),
@@ -349,7 +322,7 @@ class Task:
 
     def signed(self, settlement: Settlement, signers: Sequence[Any]) -> tuple[Any, ...]:
         """`QuorumProof` of these signers, over real signatures."""
-        message = settlement.signing_digest(self.context, attempt=0)
+        message = settlement.signing_digest(self.domain, attempt=0)
         signature = aggregate_signatures([self.world.sign(v, message) for v in signers])
         key = aggregate_keys([self.world.public[str(v)] for v in signers])
         absent = {str(v) for v in self.verifiers} - {str(v) for v in signers}
@@ -426,9 +399,9 @@ def g2(key: PublicKey) -> tuple[tuple[int, int], tuple[int, int]]:
     return ((x_imaginary, x_real), (y_imaginary, y_real))
 
 
-def build_world(trainers: int = 5, verifiers: int = 4, settings: Settings | None = None) -> World:
+def build_world(trainers: int = 5, verifiers: int = 4) -> World:
     """Deploy, mint, stake and register keys."""
-    contracts = deploy(accounts[0], None, settings or Settings())
+    contracts = deploy(accounts[0])
     people = list(accounts[1:])
     world = World(
         contracts=contracts,
@@ -467,7 +440,6 @@ __all__ = [
     "Outcome",
     "Phase",
     "Role",
-    "Settings",
     "Task",
     "TaskTerms",
     "Work",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from deltaproof.demo import fedpeat
 from deltaproof.demo.data import SOURCES, prepare_data
 from deltaproof.demo.expectations import TrainerOutcome, check_promises
-from deltaproof.demo.plan import FEDPEAT, ORDINARY, TRAINERS, VERIFIERS, Scenario
+from deltaproof.demo.plan import FEDPEAT, ORDINARY, ROUNDS, TRAINERS, VERIFIERS, Scenario
 from deltaproof.demo.stage import DemoOptions
 from deltaproof.errors import UsageError
 from deltaproof.tuning.base_models.presets import minimal_model
@@ -110,7 +111,26 @@ def test_anything_else_breaks_a_promise(changes: dict[str, object]) -> None:
 def test_participants_have_accounts_of_their_own_and_a_draft(scenario: Scenario) -> None:
     accounts = [p.account for p in scenario.participants]
     assert accounts == list(range(len(accounts)))
-    assert (Path(fedpeat.__file__).with_name(scenario.draft)).is_file()
+    assert tomllib.loads(scenario.draft_text())["rewards"]["rounds"] == ROUNDS
+
+
+@pytest.mark.parametrize("scenario", [ORDINARY, FEDPEAT])
+def test_shorter_demo_changes_the_rounds_of_its_draft_and_nothing_else(scenario: Scenario) -> None:
+    whole, short = (tomllib.loads(s.draft_text()) for s in (scenario, scenario.of(1)))
+    assert short["rewards"].pop("rounds") == 1
+    assert whole["rewards"].pop("rounds") == ROUNDS
+    assert short == whole
+    assert scenario.of(None) == scenario
+
+
+def test_one_round_in_which_chance_paid_keeps_every_promise_that_is_asked_of_it() -> None:
+    pay_of_chance = {**PAY, "alice": 0, "nora": 60}
+    first = [replace(o, payout=pay_of_chance[o.trainer]) for o in outcomes() if o.round == 1]
+    promises = check_promises(first, {"mallory": 50}, {"vera": 1}, {"start": 0.5, "final": 0.5}, 0, rounds=1)
+    asked = [promise for promise in promises if not promise.of_value]
+    assert all(promise.kept for promise in asked)
+    assert len(asked) == len(promises) - 3
+    assert not ORDINARY.of(1).judges_value
 
 
 # The demo of a model that stays with its owner.
@@ -142,7 +162,7 @@ def fedpeat_kept(**changes: Any) -> list[bool]:
     }
     extra = {**facts["extra"], **{k: v for k, v in changes.items() if k in facts["extra"]}}
     facts |= {k: v for k, v in changes.items() if k in facts} | {"extra": extra}
-    return [promise.kept for promise in fedpeat.check_promises(**facts)]
+    return [promise.kept for promise in fedpeat.check_promises(**facts, rounds=FEDPEAT.rounds)]
 
 
 def fedpeat_altered(trainer: str, **fields: Any) -> list[TrainerOutcome]:

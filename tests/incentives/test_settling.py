@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import SAME_ADAPTER
-from deltaproof.protocol.types import address_bytes
+from deltaproof.protocol.types import address, address_bytes
 from incentives.payouts import PayoutEntry, PayoutTerms, compute_payouts
 from incentives.scoring import same_adapter
 from incentives.settling import NothingToSettle, RevealedAttestation, compose_settlement, disagreements
@@ -26,6 +26,7 @@ from tests.vectors.generate_settling import ACCEPTED, BAD, GONE, SEED, Case, att
 PATH = Path(generate_settling.__file__).with_name("settling.json")
 VECTORS = json.loads(PATH.read_text("utf-8"))
 TWO = trainers_of(2)
+FIRST, LAST = address(bytes(20)), address(b"\xff" * 20)
 
 
 def leaf_values(case: Case) -> list[tuple[Verdict, int, int, int]]:
@@ -38,8 +39,8 @@ def leaf_values(case: Case) -> list[tuple[Verdict, int, int, int]]:
 
 @pytest.mark.parametrize(
     ("results", "trainers"),
-    [([BAD], TWO[:1]), ([BAD], TWO[1:]), ([BAD, BAD, BAD], trainers_of(3)), ([], ())],
-    ids=["lacks the second", "lacks the first", "names a stranger", "names nobody"],
+    [([BAD], TWO[:1]), ([BAD], TWO[1:]), ([BAD] * 3, (*TWO, LAST)), ([BAD] * 3, (FIRST, *TWO)), ([], ())],
+    ids=["lacks the second", "lacks the first", "names a stranger behind", "names a stranger before", "names nobody"],
 )
 def test_attestation_about_other_trainers_has_no_say(results: list[Any], trainers: tuple[Any, ...]) -> None:
     honest, stray = attested("a", [good(5), good(6)], 1), attested("b", results, 10**9, trainers=trainers)
@@ -91,9 +92,10 @@ def test_score_is_the_smallest_value_with_half_of_the_stake_at_or_below(stakes: 
 
 def test_score_hears_only_those_of_the_settled_verdict() -> None:
     """Attack: reject a trainer, and drag down the score that it gets if the others accept it."""
-    honest = [attested(name, [good(100), good(40)], 30) for name in "ab"]
-    hostile = attested("c", [(Verdict.REJECTED, -(10**15), 7, 10_000), good(40)], 39)
-    assert leaf_values(Case("", TWO, (*honest, hostile))) == [(ACCEPTED, 100, 1_000, 0), (ACCEPTED, 40, 1_000, 0)]
+    honest = [attested("a", [good(100), good(40)], 30), attested("b", [good(200), good(40)], 25)]
+    for score in (-(10**15), 10**15):
+        hostile = attested("c", [(Verdict.REJECTED, score, 7, 10_000), good(40)], 39)
+        assert leaf_values(Case("", TWO, (*honest, hostile))) == [(ACCEPTED, 100, 1_000, 0), (ACCEPTED, 40, 1_000, 0)]
 
 
 @given(

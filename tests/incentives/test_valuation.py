@@ -125,7 +125,8 @@ def test_value_round_standard_error_is_of_the_validation_rows(source: str) -> No
 
 @pytest.mark.parametrize("rule", ["median", "trimmed_mean", "multi_krum"])
 def test_value_round_robust_rule_values_what_the_rule_makes(source: str, rule: str) -> None:
-    bench = make_bench(source, aggregation={"rule": rule, "byzantine": 1, "trim_fraction": 0.3})
+    options = {"trimmed_mean": {"trim_fraction": 0.3}, "multi_krum": {"byzantine": 1}}.get(rule, {})
+    bench = make_bench(source, aggregation={"rule": rule, **options})
     contributions = make_contributions(bench, 3)
     table = table_of(value_round(bench, bench.start, contributions, ROWS, SEED))
     plain = make_bench(source)

@@ -24,6 +24,7 @@ CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
 DECIDES = {
     "deltaproof.protocol",
     "deltaproof.replaying",
+    "deltaproof.tuning.base_models.loss",
     "deltaproof.tuning.codecs",
     "deltaproof.tuning.combining",
     "deltaproof.tuning.numerics",
@@ -35,6 +36,7 @@ DECIDES = {
 # Whose numbers decide none of these, and why. Every room stands in one of the two lists.
 DECIDES_NOTHING = {
     "deltaproof.errors": "raises nothing by itself",
+    "deltaproof.extras": "says what to install",
     "deltaproof.reporting": "shows what others decided",
     "deltaproof.store": "how often a store is asked; what may be read is limited by the rules",
     "deltaproof.chain": "how a node is asked; what counts is in the contracts",
@@ -69,6 +71,8 @@ EXCEPTIONS = {
     "deltaproof.protocol.wire.merkle:DIGEST_BYTES": "width of a hash",
     "deltaproof.replaying.judging:SUBMISSION": "a place, not a measure",
     "deltaproof.replaying.judging:UNBOUNDED": "stands for infinity in JSON",
+    "deltaproof.tuning.base_models.loss:_CHUNK": "memory; predictions do not depend on each other",
+    "deltaproof.tuning.base_models.loss:_IGNORED": "a place, not a measure",
     "deltaproof.tuning.combining.aggregation:_BLOCK_VALUES": "memory; values are combined one by one",
     "deltaproof.tuning.combining.evaluation:_CACHE_BYTES": "memory; a cached layer has the same bits",
     "deltaproof.tuning.numerics.products:_LARGEST": "range of a float32",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltaproof.protocol.commit.commitments import (
-    RoundContext,
+    RoundDomain,
     attestation_hash,
     commitment_hash,
     validation_commitment,
@@ -117,8 +117,8 @@ def test_money_changes_the_leaves_but_not_scores_and_verdicts() -> None:
 def test_sealed_values_are_bound_to_everything_that_they_name() -> None:
     """Attack: reuse a commitment, attestation or signature for another chain, contract, task, round or sender."""
     accounts = [address(bytes([i]) * 20) for i in (1, 2)]
-    contexts = [
-        RoundContext(chain, tasks, TaskId(task), RoundIndex(round_index))
+    domains = [
+        RoundDomain(chain, tasks, TaskId(task), RoundIndex(round_index))
         for chain in (1, 2)
         for tasks in accounts
         for task in (1, 2)
@@ -126,13 +126,13 @@ def test_sealed_values_are_bound_to_everything_that_they_name() -> None:
     ]
     other = digest32("cd" * 32)
     settlement = build_settlement([leaf(1, 5)], DIGEST, 1, DIGEST)
-    sealed = [settlement.signing_digest(context, attempt) for context in contexts for attempt in (0, 1)]
-    for context in contexts:
+    sealed = [settlement.signing_digest(domain, attempt) for domain in domains for attempt in (0, 1)]
+    for domain in domains:
         for account in accounts:
-            sealed += [commitment_hash(context, account, DIGEST, *rest) for rest in ((DIGEST, DIGEST), (other, DIGEST))]
+            sealed += [commitment_hash(domain, account, DIGEST, *rest) for rest in ((DIGEST, DIGEST), (other, DIGEST))]
             sealed += [
                 attestation_hash(
-                    context, account, verdicts_digest=DIGEST, scores_root=DIGEST, artifact_digest=last, salt=DIGEST
+                    domain, account, verdicts_digest=DIGEST, scores_root=DIGEST, artifact_digest=last, salt=DIGEST
                 )
                 for last in (DIGEST, other)
             ]

@@ -18,8 +18,8 @@ from deltaproof.protocol.evidence.rows import Shard, canonical_row
 from deltaproof.protocol.evidence.transcript import (
     RECORD_BYTES,
     OpeningLimits,
-    Record,
     StepOpening,
+    StepRecord,
     parse_opening,
     serialize_opening,
     transcript_root,
@@ -35,7 +35,7 @@ LIMITS = OpeningLimits(values=SIZE, slots=("theta", "m"), steps=5, batch_rows=2,
 def opening() -> StepOpening:
     generator = np.random.default_rng(0)
     shard = Shard(tuple(canonical_row({"text": f'row "{i}" ü', "label": 1}) for i in range(7)), Digest32(bytes(32)))
-    records = [Record(t, bytes([t]) * 32, b"g" * 32, b"r" * 32, 1.0, 0.25) for t in range(6)]
+    records = [StepRecord(t, bytes([t]) * 32, b"g" * 32, b"r" * 32, 1.0, 0.25) for t in range(6)]
     digests = [record.digest for record in records]
     draw = lambda: generator.standard_normal(SIZE).astype(np.float32)  # noqa: E731
     return StepOpening(
@@ -72,30 +72,30 @@ def header() -> dict[str, dict[str, object]]:
 
 
 def test_record_is_112_bytes_in_the_specified_order() -> None:
-    record = Record(7, b"s" * 32, b"g" * 32, b"r" * 32, 0.5, 0.693)
+    record = StepRecord(7, b"s" * 32, b"g" * 32, b"r" * 32, 0.5, 0.693)
     encoded = (
         (7).to_bytes(4, "big") + b"s" * 32 + b"g" * 32 + b"r" * 32 + struct.pack(">f", 0.5) + struct.pack(">d", 0.693)
     )
     assert record.encode() == encoded
     assert len(encoded) == RECORD_BYTES == 112
-    assert Record.decode(encoded) == record
+    assert StepRecord.decode(encoded) == record
 
 
 @pytest.mark.parametrize("change", [{"clip_scale": 0.1}, {"clip_scale": float("nan")}, {"loss": float("inf")}])
 def test_record_refuses_numbers_it_cannot_hold(change: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"finite|float32"):
-        replace(Record(0, bytes(32), clip_scale=1.0), **change).encode()
+        replace(StepRecord(0, bytes(32), clip_scale=1.0), **change).encode()
 
 
 @pytest.mark.parametrize("data", [b"", bytes(111), bytes(113), bytes(100) + struct.pack(">fd", float("nan"), 0.0)])
 def test_record_bytes_that_do_not_decode(data: bytes) -> None:
     with pytest.raises(EncodingError):
-        Record.decode(data)
+        StepRecord.decode(data)
 
 
 @given(st.integers(0, 8 * RECORD_BYTES - 1))
 def test_flipped_bit_in_a_record_changes_its_digest(bit: int) -> None:
-    record = Record(3, b"s" * 32, b"g" * 32, b"r" * 32, 0.5, 0.25)
+    record = StepRecord(3, b"s" * 32, b"g" * 32, b"r" * 32, 0.5, 0.25)
     changed = bytearray(record.encode())
     changed[bit // 8] ^= 1 << bit % 8
     assert merkle.record_leaf(bytes(changed)) != record.digest
@@ -106,7 +106,7 @@ def test_vectors() -> None:
     root, count = bytes.fromhex(transcript["transcriptRoot"][2:]), len(transcript["records"])
     digests = []
     for t, case in enumerate(transcript["records"]):
-        record = Record.decode(bytes.fromhex(case["encoded"][2:]))
+        record = StepRecord.decode(bytes.fromhex(case["encoded"][2:]))
         assert record.digest.hex() == case["digest"][2:]
         proof = [bytes.fromhex(text[2:]) for text in case["proof"]]
         assert merkle.verify(root, record.digest, t, count, proof)

@@ -10,9 +10,9 @@ import pytest
 
 from deltaproof.demo.cheat import SkipHalf
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, address
+from deltaproof.protocol.types import Digest32, address
 from deltaproof.replaying.judges import Judges
-from deltaproof.replaying.judging import Judgement, RoundFacts, Submission, judge_submission
+from deltaproof.replaying.judging import Judgement, Submission, judge_submission
 from deltaproof.store import ArtifactStore, open_store
 from tests.tuning.rehearsal import Rehearsal, minimal_spec, rehearse
 from trainer.conduct import RoundWork
@@ -50,14 +50,7 @@ def submission(rehearsal: Rehearsal) -> Submission:
 @pytest.fixture
 def judged(rehearsal: Rehearsal, store: ArtifactStore) -> Callable[[Submission], Judgement]:
     judges = Judges(rehearsal.spec)
-    context = rehearsal.context
-    facts = RoundFacts(
-        TaskId(context.task_id),
-        RoundIndex(context.round),
-        Digest32(context.start_digest),
-        Digest32(context.order_seed),
-    )
-    return lambda submission: judge_submission(judges, store, facts, submission, STEPS)
+    return lambda submission: judge_submission(judges, store, rehearsal.context, submission, STEPS)
 
 
 def test_honest_submission_is_accepted_with_its_adapter(
@@ -116,10 +109,12 @@ def test_other_data_than_enrolled_is_rejected(
     assert failure.check == "rows"
 
 
-def test_too_little_data_is_rejected_without_a_replay(
-    judged: Callable[[Submission], Judgement], submission: Submission
+@pytest.mark.parametrize("rows", [0, 3, 2**20 + 1, 2**28], ids=["none", "below a batch", "above the task's", "2^28"])
+def test_data_out_of_proportion_is_rejected_without_a_replay(
+    judged: Callable[[Submission], Judgement], submission: Submission, rows: int
 ) -> None:
-    judgement = judged(replace(submission, data_rows=0))
+    """The order of 2^28 rows alone would cost every verifier minutes and gigabytes."""
+    judgement = judged(replace(submission, data_rows=rows))
     assert judgement.finding.verdict is Verdict.REJECTED
     assert [check.step for check in judgement.finding.checks] == [-1]
 

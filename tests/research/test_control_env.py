@@ -24,7 +24,6 @@ from deltaproof.research.control.costs import MEMORY_BYTES, Prices, fits, spent
 from deltaproof.research.control.digits import Digits
 from deltaproof.research.control.environment import CLASSES, FederationEnv, trace_seed
 from deltaproof.research.control.evaluating import Schedule, mean_interval, play_episode, rank_fixed, search_schedule
-from deltaproof.research.control.extras import extra
 from deltaproof.research.control.measuring import measured_memory
 from deltaproof.research.control.rounds import Federation
 from deltaproof.research.control.training import Plan, agreement, frozen, train
@@ -208,11 +207,6 @@ def test_interval_of_a_mean_covers_it_and_shrinks() -> None:
     assert many.high - many.low < few.high - few.low
     with pytest.raises(ValueError, match="no values"):
         mean_interval([])
-
-
-def test_missing_library_says_what_to_install() -> None:
-    with pytest.raises(UsageError, match=r"pip install 'deltaproof\[benchmarks\]'"):
-        extra("no_such_library")
 
 
 def test_commands_train_and_compare(env: FederationEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

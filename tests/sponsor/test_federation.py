@@ -129,16 +129,16 @@ def test_audit_without_the_full_model_replays_and_says_what_it_cannot_check(play
         away.rename(full)
     assert [str(check) for check in checks if check.status is Status.FAIL] == []
     passed = {check.name for check in checks if check.status is Status.PASS}
-    assert {"replay", "rejection", "opened rows", "score", "emulator score"} <= passed
+    assert {"replay", "rejection", "opened rows", "score", "emulator loss"} <= passed
     unchecked = [check for check in checks if check.status is Status.NOT_CHECKABLE]
-    assert {"coalition values", "next adapter"} == {check.name for check in unchecked}
+    assert {"coalition players", "coalition values", "losses", "next adapter"} == {check.name for check in unchecked}
     assert all("full model" in str(check) for check in unchecked)
 
 
 def test_audit_with_the_full_model_checks_values_as_well(played: World) -> None:
     checks = audited(played, official_replays=True)
     assert [str(check) for check in checks if check.status is not Status.PASS] == []
-    recomputed = {"coalition values", "next adapter", "official replays", "score in the full model", "emulator score"}
+    recomputed = {"coalition values", "next adapter", "official replays", "end loss", "emulator loss"}
     assert recomputed <= {check.name for check in checks}
 
 
@@ -206,9 +206,9 @@ def test_verifier_that_takes_a_trainers_pay_as_if_it_were_the_server_is_caught(s
 
 
 def test_verifier_that_tells_another_gap_is_caught(served: World) -> None:
-    failures = [check for check in audited(served, [2], replays=0) if check.status is Status.FAIL]
-    assert {check.name for check in failures} == {"discount", "emulator score"}
-    assert sum(check.name == "emulator score" for check in failures) == 2
+    failures = [check for check in audited(served, [2], replays=0, rescore=False) if check.status is Status.FAIL]
+    assert {check.name for check in failures} == {"discount", "emulator loss"}
+    assert sum(check.name == "emulator loss" for check in failures) == 2
 
 
 def test_gap_between_emulator_and_full_model_is_told(played: World) -> None:

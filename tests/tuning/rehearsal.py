@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from deltaproof.protocol.types import Digest32
 from deltaproof.replaying.replay import Judge, ReplayContext
 from deltaproof.tuning.base_models.presets import Architecture, complete_spec, minimal_model
 from deltaproof.tuning.training.recording import TrainedRound, open_steps, train_round
-from deltaproof.tuning.training.step import RoundContext
+from deltaproof.tuning.training.step import DrawnRound, RoundContext
 from deltaproof.tuning.training.workbench import Workbench
 
 KINDS = {"bert": "sequence-classification", "llama": "causal-lm", "vit": "image-classification"}
@@ -71,16 +71,8 @@ class Rehearsal:
 
 
 def context_for(bench: Workbench, shard: Shard, **changes: Any) -> RoundContext:
-    fields: dict[str, Any] = {
-        "task_id": 3,
-        "round": 1,
-        "trainer": bytes(range(20)),
-        "order_seed": bytes(range(32)),
-        "data_root": shard.root,
-        "rows": len(shard.rows),
-        "start_digest": component_root(bench.initial_state()),
-    }
-    return RoundContext(**{**fields, **changes})
+    drawn = DrawnRound(3, 1, bytes(range(32)), component_root(bench.initial_state()))
+    return replace(drawn.with_shard(bytes(range(20)), shard), **changes)
 
 
 def rehearse(spec: TaskSpec, folder: Path, bench: Workbench | None = None, **options: Any) -> Rehearsal:

@@ -13,7 +13,7 @@ import transformers
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.evidence.state import Layout, component_root
-from deltaproof.protocol.evidence.transcript import RECORD_BYTES, Record, serialize_opening
+from deltaproof.protocol.evidence.transcript import RECORD_BYTES, StepRecord, serialize_opening
 from deltaproof.tuning.errors import DivergenceError, TranscriptError
 from deltaproof.tuning.training.recording import open_steps, train_round
 from deltaproof.tuning.training.transcript_writer import TranscriptFolder
@@ -46,7 +46,7 @@ def test_training_learns(tmp_path: Path, architecture: str) -> None:
 
 @pytest.mark.parametrize("crash_at", range(6))
 def test_crash_at_any_step_resumes_to_the_same_root(exact_round: Rehearsal, tmp_path: Path, crash_at: int) -> None:
-    def crash(record: Record) -> None:
+    def crash(record: StepRecord) -> None:
         if record.step == crash_at:
             raise Crash
 
@@ -63,7 +63,7 @@ def test_crash_at_any_step_resumes_to_the_same_root(exact_round: Rehearsal, tmp_
 
 
 def test_torn_write_after_the_checkpoint_is_dropped(exact_round: Rehearsal, tmp_path: Path) -> None:
-    def crash(record: Record) -> None:
+    def crash(record: StepRecord) -> None:
         if record.step == 4:
             raise Crash
 
@@ -182,10 +182,10 @@ def test_evidence_is_two_thousand_times_smaller_than_every_state(tmp_path: Path,
     writer.begin(theta)
     state = writer.start_state()
     for step in range(steps):
-        writer.append(Record(step, bytes(32), clip_scale=1.0), state, theta)
+        writer.append(StepRecord(step, bytes(32), clip_scale=1.0), state, theta)
         if step == 1000:
             writer.checkpoint(step + 1, state)
-    writer.finish(Record(steps, bytes(32)), state)
+    writer.finish(StepRecord(steps, bytes(32)), state)
     every_state = steps * 3 * 4 * values
     assert writer.evidence_bytes() * 2000 < every_state
     assert len(writer.record_digests()) == steps + 1

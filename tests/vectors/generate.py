@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deltaproof.protocol.commit import bls
 from deltaproof.protocol.commit.commitments import (
-    RoundContext,
+    RoundDomain,
     attestation_hash,
     batch_tree,
     commitment_hash,
@@ -45,34 +45,34 @@ def account(*name: object) -> Address:
     return address(digest("account", *name)[:20])
 
 
-CONTEXTS = (
-    RoundContext(31337, account("tasks"), TaskId(1), RoundIndex(1)),
-    RoundContext(1, account("other tasks"), TaskId(2**64 - 1), RoundIndex(2**32 - 1)),
+DOMAINS = (
+    RoundDomain(31337, account("tasks"), TaskId(1), RoundIndex(1)),
+    RoundDomain(1, account("other tasks"), TaskId(2**64 - 1), RoundIndex(2**32 - 1)),
 )
 
 
-def context_fields(context: RoundContext) -> dict[str, object]:
+def domain_fields(domain: RoundDomain) -> dict[str, object]:
     return {
-        "chainId": str(context.chain_id),
-        "tasks": context.tasks,
-        "taskId": str(context.task_id),
-        "round": context.round,
+        "chainId": str(domain.chain_id),
+        "tasks": domain.tasks,
+        "taskId": str(domain.task_id),
+        "round": domain.round,
     }
 
 
 def commitments() -> dict[str, object]:
     commitment_cases, attestation_cases, vote_cases = [], [], []
-    for i, context in enumerate(CONTEXTS):
+    for i, domain in enumerate(DOMAINS):
         trainer, verifier = account("trainer", i), account("verifier", i)
         delta, root, salt = digest("delta", i), digest("root", i), digest("salt", i)
         commitment_cases.append(
-            context_fields(context)
+            domain_fields(domain)
             | {
                 "trainer": trainer,
                 "deltaDigest": hex_of(delta),
                 "transcriptRoot": hex_of(root),
                 "salt": hex_of(salt),
-                "commitment": hex_of(commitment_hash(context, trainer, delta, root, salt)),
+                "commitment": hex_of(commitment_hash(domain, trainer, delta, root, salt)),
             }
         )
         sealed = {
@@ -82,21 +82,21 @@ def commitments() -> dict[str, object]:
             "salt": salt,
         }
         attestation_cases.append(
-            context_fields(context)
+            domain_fields(domain)
             | {
                 "verifier": verifier,
                 "verdictsDigest": hex_of(sealed["verdicts_digest"]),
                 "scoresRoot": hex_of(sealed["scores_root"]),
                 "artifactDigest": hex_of(sealed["artifact_digest"]),
                 "salt": hex_of(salt),
-                "commitment": hex_of(attestation_hash(context, verifier, **sealed)),
+                "commitment": hex_of(attestation_hash(domain, verifier, **sealed)),
             }
         )
         jury, case_id, level = account("jury", i), 7 + i, 3 * i
-        vote = vote_hash(context.chain_id, jury, case_id, level, verifier, overturn=bool(i), salt=salt)
+        vote = vote_hash(domain.chain_id, jury, case_id, level, verifier, overturn=bool(i), salt=salt)
         vote_cases.append(
             {
-                "chainId": str(context.chain_id),
+                "chainId": str(domain.chain_id),
                 "jury": jury,
                 "caseId": str(case_id),
                 "level": level,
@@ -179,13 +179,13 @@ def settlement() -> dict[str, object]:
     for name, leaves in [(f"{n} trainers", settlement_leaves(n)) for n in (0, 1, 2, 3, 5, 8, 13)] + [
         ("extremes", extremes)
     ]:
-        context, attempt = CONTEXTS[len(leaves) % 2], len(leaves) % 3
+        domain, attempt = DOMAINS[len(leaves) % 2], len(leaves) % 3
         made = build_settlement(leaves, digest("next", name), -12_345_678 * len(leaves), digest("evidence", name))
         tree, scores = leaves_tree(leaves), scores_tree(leaves)
         cases.append(
             {
                 "name": name,
-                **context_fields(context),
+                **domain_fields(domain),
                 "leaves": [
                     {
                         "trainer": leaf.trainer,
@@ -208,7 +208,7 @@ def settlement() -> dict[str, object]:
                 "improvementNanos": str(made.improvement_nanos),
                 "artifactDigest": hex_of(made.artifact_digest),
                 "attempt": attempt,
-                "signingDigest": hex_of(made.signing_digest(context, attempt)),
+                "signingDigest": hex_of(made.signing_digest(domain, attempt)),
             }
         )
     return {"cases": cases}

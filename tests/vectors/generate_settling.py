@@ -193,7 +193,7 @@ def cases() -> Iterator[Case]:
         two,
         (
             attested("a", [good(100), good(40)], 30),
-            attested("b", [good(200), good(40)], 30),
+            attested("b", [good(200), good(40)], 25),
             attested("c", [(REJECTED, 999_999, 7, 10_000), good(40)], 39),
         ),
     )

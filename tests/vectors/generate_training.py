@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from deltaproof.protocol.evidence.state import Layout, StateRoots, component_root, open_value
-from deltaproof.protocol.evidence.transcript import Record, transcript_root
+from deltaproof.protocol.evidence.transcript import StepRecord, transcript_root
 from deltaproof.protocol.terms.spec import OptimizerSection
 from deltaproof.protocol.types import hex_of
 from deltaproof.protocol.wire import merkle
@@ -86,7 +86,7 @@ def opened_values() -> dict[str, object]:
 
 def records() -> dict[str, object]:
     made = [
-        Record(
+        StepRecord(
             t,
             bytes([t + 1]) * 32,
             bytes([t + 65]) * 32,
@@ -96,7 +96,7 @@ def records() -> dict[str, object]:
         )
         for t in range(6)
     ]
-    made.append(Record(6, bytes([7]) * 32))
+    made.append(StepRecord(6, bytes([7]) * 32))
     digests = [record.digest for record in made]
     return {
         "records": [

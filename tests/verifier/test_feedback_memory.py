@@ -12,9 +12,9 @@ from deltaproof.protocol.evidence.delta import DELTA_HEADER_BYTES, pack_delta
 from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, address
+from deltaproof.protocol.types import ZERO_DIGEST, Digest32, address
 from deltaproof.replaying.judges import Judges
-from deltaproof.replaying.judging import Judgement, RoundFacts, Submission, judge_submission
+from deltaproof.replaying.judging import Judgement, Submission, judge_submission
 from deltaproof.store import ArtifactStore, open_store
 from deltaproof.tuning.codecs import EncodedDelta
 from deltaproof.tuning.training.recording import TrainedRound, open_steps, train_round
@@ -64,11 +64,7 @@ class Trainer:
             transcript_root=trained.transcript_root,
             error_root=Digest32(expected),
         )
-        facts = RoundFacts(
-            TaskId(context.task_id), RoundIndex(context.round), Digest32(context.start_digest),
-            Digest32(context.order_seed),
-        )  # fmt: skip
-        return judge_submission(self.judges, self.store, facts, submission, STEPS)
+        return judge_submission(self.judges, self.store, context, submission, STEPS)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from deltaproof.auditor.index.events import Event
 from deltaproof.chain.abi.enums import Outcome, Phase
 from deltaproof.protocol.types import Digest32
 
-__all__ = ["check_course"]
+__all__ = ["check_course", "ended_beyond", "seed_of"]
 
 NEXT = {
     Phase.DRAW: {Phase.COMMIT},

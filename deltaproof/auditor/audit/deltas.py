@@ -11,12 +11,12 @@ from deltaproof.errors import ArtifactError
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex
-from deltaproof.replaying.judging import RoundFacts, Submission, training_context
+from deltaproof.replaying.judging import Submission, training_context
 from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.deltas import decode_delta
-from deltaproof.tuning.training.step import RoundContext
+from deltaproof.tuning.training.step import DrawnRound, RoundContext
 
-__all__ = ["adapter_of", "context_of", "submission_of", "tuned_by"]
+__all__ = ["adapter_of", "context_of", "drawn_round", "submission_of", "tuned_by"]
 
 
 def submission_of(case: RoundCase, trainer: Address) -> Submission | None:
@@ -30,13 +30,18 @@ def submission_of(case: RoundCase, trainer: Address) -> Submission | None:
     return Submission(trainer, shard.root, shard.rows, delta, root, _memory(case, trainer))
 
 
+def drawn_round(case: RoundCase) -> DrawnRound | None:
+    """What the chain fixed for everybody; None if no order seed is drawn."""
+    facts = case.facts
+    if facts.order_seed is None:
+        return None
+    return DrawnRound(facts.task.id, facts.number, facts.order_seed, facts.start_digest)
+
+
 def context_of(case: RoundCase, trainer: Address) -> RoundContext | None:
     """The trainer's round as the training step knows it; None if it was not enrolled or no order seed is drawn."""
-    submission = submission_of(case, trainer)
-    if submission is None or case.facts.order_seed is None:
-        return None
-    facts = RoundFacts(case.facts.task.id, case.facts.number, case.facts.start_digest, case.facts.order_seed)
-    return training_context(facts, submission)
+    submission, round_ = submission_of(case, trainer), drawn_round(case)
+    return None if submission is None or round_ is None else training_context(round_, submission)
 
 
 def adapter_of(case: RoundCase, trainer: Address) -> Vector:

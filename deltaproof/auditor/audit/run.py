@@ -74,10 +74,16 @@ def _artifact_checks() -> tuple[RoundCheck, ...]:
 
 def _model_checks() -> tuple[RoundCheck, ...]:
     """From the task's model on top."""
-    from deltaproof.auditor.audit.training import check_replays
-    from deltaproof.auditor.audit.valuation import check_emulator_scores, check_next_adapter, check_values
+    from deltaproof.auditor.audit.evaluation import (
+        check_emulator_scores,
+        check_losses,
+        check_next_adapter,
+        check_players,
+        check_values,
+    )
+    from deltaproof.auditor.audit.replays import check_replays
 
-    return (check_next_adapter, check_values, check_emulator_scores, check_replays)
+    return (check_players, check_next_adapter, check_losses, check_emulator_scores, check_values, check_replays)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def _commitments(case: RoundCase) -> Iterator[Check]:
             continue
         said = (reveal.delta_digest, reveal.transcript_root)
         yield subject.equal("reveal", (reveal.opened.delta_digest, reveal.opened.transcript_root), said)
-        opened = commitment_hash(facts.context, trainer, *said, reveal.opened.salt)
+        opened = commitment_hash(facts.domain, trainer, *said, reveal.opened.salt)
         yield subject.equal("commitment", opened, sealed.commitment)
 
 
@@ -68,7 +68,7 @@ def _attestation_seal(case: RoundCase, attested: AttestationFacts) -> Iterator[C
     shown = tuple(attested.opened[name] for name in ("verdicts_digest", "scores_root", "artifact_digest"))
     yield subject.equal("attestation reveal", shown, said)
     opened = attestation_hash(
-        case.facts.context,
+        case.facts.domain,
         attested.verifier,
         verdicts_digest=attested.verdicts,
         scores_root=attested.scores,

@@ -132,9 +132,8 @@ def check_quorum(case: RoundCase) -> Iterator[Check]:
     """Who signed a posted settlement, and how much stake they have."""
     for posted in case.facts.settlements:
         subject = case.subject.of(posted.event)
-        yield subject.equal(
-            "settlement digest", posted.settlement.signing_digest(case.facts.context, posted.attempt), posted.digest
-        )
+        digest = posted.settlement.signing_digest(case.facts.domain, posted.attempt)
+        yield subject.equal("settlement digest", digest, posted.digest)
         quorum = case.facts.task.quorum_of(case.facts.number)
         strangers = [verifier for verifier in posted.non_signers if verifier not in quorum]
         yield subject.that("non-signers", not strangers, f"{', '.join(strangers)} never belonged to the quorum")
@@ -186,7 +185,7 @@ def quorum_signature(case: RoundCase, posted: PostedSettlement, keys: QuorumKeys
         return subject.failed(name, "the event names another settlement or other signers than the transaction")
     quorum = case.facts.task.quorum_of(case.facts.number)
     signers = tuple(verifier for verifier in quorum if verifier not in posted.non_signers)
-    digest = posted.settlement.signing_digest(case.facts.context, posted.attempt)
+    digest = posted.settlement.signing_digest(case.facts.domain, posted.attempt)
     try:
         return signature_equation(subject, keys.sum(signers), digest, Signature.from_wire(proof.signature.wire))
     except CryptoError as error:

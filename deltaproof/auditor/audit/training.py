@@ -1,17 +1,15 @@
-"""The work: deltas and openings are where they belong, samples are the drawn ones, replays come out as attested."""
+"""The work: deltas and openings are where they belong, and samples are the drawn ones. `replays` trains them again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
-from deltaproof.auditor.audit.deltas import adapter_of, context_of, submission_of
+from deltaproof.auditor.audit.deltas import adapter_of, context_of
 from deltaproof.auditor.facts.tasks import Reveal
-from deltaproof.errors import ArtifactError, StoreUnavailable
+from deltaproof.errors import ArtifactError
 from deltaproof.protocol.draws.samples import draw_samples
-from deltaproof.protocol.draws.stream import HashStream
 from deltaproof.protocol.evidence.state import StateRoots, component_root
 from deltaproof.protocol.evidence.transcript import StepOpening
 from deltaproof.protocol.outcome.attestation import Attestation, TrainerFinding
@@ -19,22 +17,16 @@ from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, StepIndex
 from deltaproof.protocol.wire import merkle
-from deltaproof.replaying.judging import (
-    RoundFacts,
-    enrolment_problem,
-    judge_submission,
-    proven_faulty,
-)
 from deltaproof.tuning.training.step import RoundContext
 
 __all__ = [
-    "Replay",
+    "WHOLE_SUBMISSION",
+    "accepted",
     "check_deltas",
     "check_openings",
-    "check_replays",
     "check_samples",
-    "planned_replays",
-    "run_replay",
+    "drawn_steps",
+    "published_steps",
 ]
 
 WHOLE_SUBMISSION = -1
@@ -161,110 +153,3 @@ def accepted(case: RoundCase) -> list[Address]:
         return [leaf.trainer for leaf in case.leaves if leaf.verdict is Verdict.ACCEPTED]
     found = [f.trainer for d in case.attestations.values() for f in d.findings if f.verdict is Verdict.ACCEPTED]
     return [trainer for trainer in case.facts.trainers if trainer in found]
-
-
-# Replays.
-
-
-@dataclass(frozen=True)
-class Replay:
-    """One step, or a whole submission, to be judged again."""
-
-    name: str
-    trainer: Address
-    steps: tuple[int, ...]
-    expected: Verdict
-    subject: Subject
-
-
-def planned_replays(case: RoundCase) -> Iterator[Replay | Check]:
-    """What to judge again: fresh steps among the published ones, every rejection, and with `--full` everything.
-
-    What cannot be judged is a check that says why.
-    """
-    if case.artifacts is None or case.spec is None:
-        return
-    yield from _rejections(case)
-    yield from _fresh(case)
-    if case.options.official_replays:
-        for trainer in accepted(case):
-            steps = tuple(step for t, _, step in published_steps(case) if t == trainer)
-            if steps:
-                subject = case.subject.of(participant=trainer)
-                yield Replay("official replays", trainer, steps, Verdict.ACCEPTED, subject)
-
-
-def _rejections(case: RoundCase) -> Iterator[Replay | Check]:
-    for leaf in case.leaves or ():
-        if leaf.verdict not in (Verdict.REJECTED, Verdict.WITHHELD):
-            continue
-        failed = [
-            (verifier, failure)
-            for verifier, document in case.attestations.items()
-            if (finding := document.by_trainer().get(leaf.trainer)) is not None
-            and finding.verdict is leaf.verdict
-            and (failure := finding.failure()) is not None
-        ]
-        if not failed:
-            subject = case.subject.of(participant=leaf.trainer)
-            yield subject.unchecked("rejection", "no attestation says which check failed")
-            continue
-        verifier, failure = failed[0]
-        steps = () if failure.step == WHOLE_SUBMISSION else (failure.step,)
-        subject = case.subject.of(
-            case.facts.attestations[verifier].revealed,
-            participant=leaf.trainer,
-            step=steps[0] if steps else None,
-            artifact=f"attestations/{case.facts.attestations[verifier].artifact.hex()}",
-        )
-        yield Replay("rejection", leaf.trainer, steps, leaf.verdict, subject)
-
-
-def _fresh(case: RoundCase) -> Iterator[Replay | Check]:
-    candidates = list(published_steps(case))
-    stream = HashStream(
-        b"deltaproof/audit/v1\x00" + case.options.draw_seed + bytes(case.facts.opened.args["start_digest"])
-    )
-    for number in range(case.options.replays):
-        if not candidates:
-            reason = f"only {number} openings were published; trainers open no steps but the drawn ones"
-            yield case.subject.unchecked("replay", reason if number else "no accepted trainer's step was published")
-            return
-        trainer, reveal, step = candidates.pop(stream.below(len(candidates)))
-        path = f"openings/{reveal.transcript_root.hex()}/{step}"
-        subject = case.subject.of(reveal.event, participant=trainer, step=step, artifact=path)
-        yield Replay("replay", trainer, (step,), Verdict.ACCEPTED, subject)
-
-
-def check_replays(case: RoundCase) -> Iterator[Check]:
-    """Judge again what `planned_replays` says."""
-    for planned in planned_replays(case):
-        yield run_replay(case, planned) if isinstance(planned, Replay) else planned
-
-
-def run_replay(case: RoundCase, replay: Replay) -> Check:
-    """Judge again. An accepted step must pass, a rejected one must fail."""
-    if case.artifacts is None or case.spec is None or case.facts.order_seed is None:
-        return replay.subject.unchecked(replay.name, "spec, store or order seed are not there")
-    submission = submission_of(case, replay.trainer)
-    if submission is None:
-        return replay.subject.failed(replay.name, "the trainer was not enrolled when the round opened")
-    if replay.steps == () and replay.expected is Verdict.REJECTED and replay.trainer not in case.facts.faulty:
-        problem = enrolment_problem(case.spec, submission)
-        return replay.subject.that(replay.name, problem is not None, "rejected for its data, which fits the task")
-    facts = RoundFacts(case.facts.task.id, case.facts.number, case.facts.start_digest, case.facts.order_seed)
-    try:
-        # A fault that a contract established before verifiers could attest is no matter of replaying.
-        found = (
-            proven_faulty(submission)
-            if replay.trainer in case.facts.faulty
-            else judge_submission(case.task.judges, case.artifacts.store, facts, submission, replay.steps)
-        ).finding
-    except StoreUnavailable as error:
-        return replay.subject.unchecked(replay.name, str(error))
-    if replay.expected is Verdict.WITHHELD and found.verdict is Verdict.ACCEPTED:
-        reason = "the artifacts are there now; whether they were in time nobody can see"
-        return replay.subject.unchecked(replay.name, reason)
-    failure = found.failure()
-    reason = failure.message if failure else f"{len(replay.steps)} steps judged again"
-    return replay.subject.equal(replay.name, found.verdict, replay.expected, reason)

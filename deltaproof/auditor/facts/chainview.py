@@ -19,7 +19,7 @@ from deltaproof.chain.abi.compiled import compiled
 from deltaproof.errors import ChainError
 from deltaproof.protocol.types import Address
 
-__all__ = ["ChainView", "Question", "RpcView"]
+__all__ = ["ChainView", "Question", "RpcView", "token_balance"]
 
 
 @dataclass(frozen=True)

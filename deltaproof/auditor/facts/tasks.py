@@ -18,11 +18,12 @@ from deltaproof.chain.abi.codec import decode
 from deltaproof.chain.abi.enums import Outcome, Phase
 from deltaproof.chain.abi.structs import QuorumProof, RevealData, TaskParams
 from deltaproof.errors import DeltaproofError
-from deltaproof.protocol.commit.commitments import RoundContext
+from deltaproof.protocol.commit.commitments import RoundDomain
 from deltaproof.protocol.outcome.settlement import Settlement
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 
 __all__ = [
+    "TASK_EVENTS",
     "AttestationFacts",
     "Commitment",
     "EnrolledShard",
@@ -204,7 +205,7 @@ class RoundFacts:
 
     task: TaskFacts
     number: RoundIndex
-    context: RoundContext
+    domain: RoundDomain
     events: tuple[Event, ...] = field(repr=False)
     commitments: Mapping[Address, Commitment] = field(repr=False)
     reveals: Mapping[Address, Reveal] = field(repr=False)
@@ -298,7 +299,7 @@ def load_round(index: Index, task: TaskFacts, number: int) -> RoundFacts:
     return RoundFacts(
         task=task,
         number=RoundIndex(number),
-        context=RoundContext(deployment.chain_id, deployment.contracts["tasks"], task.id, RoundIndex(number)),
+        domain=RoundDomain(deployment.chain_id, deployment.contracts["tasks"], task.id, RoundIndex(number)),
         events=tuple(events),
         commitments={c.trainer: c for c in _commitments(events)},
         reveals={r.trainer: r for r in _reveals(index, events)},

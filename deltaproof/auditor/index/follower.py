@@ -24,7 +24,7 @@ from deltaproof.auditor.index.schema import IndexUnusable
 from deltaproof.errors import ChainError, ChainReorganised, DeploymentError
 from deltaproof.protocol.types import Address, address
 
-__all__ = ["Follower", "IndexedDeployment", "Synced", "read_deployment"]
+__all__ = ["OPENED_BY_CALLDATA", "Follower", "IndexedDeployment", "Progress", "Synced", "read_deployment"]
 
 RANGE_BLOCKS = 5_000
 MAX_LOGS = 20_000

@@ -16,7 +16,7 @@ from web3.types import RPCEndpoint
 
 from deltaproof.errors import ChainError, ChainUnavailable
 
-__all__ = ["AnswerTooLarge", "Rpc"]
+__all__ = ["AnswerTooLarge", "Call", "Rpc"]
 
 Call = tuple[str, list[Any]]
 

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Column, Engine, Index, Integer, MetaData, Str
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from deltaproof.errors import DeltaproofError
+from deltaproof.extras import how_to_install
 
 __all__ = [
     "IndexUnusable",
@@ -126,7 +127,10 @@ def open_database(url: str) -> Engine:
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _tune_sqlite)
         metadata.create_all(engine)
-    except (ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError, ImportError) as error:
+    except ImportError as error:
+        hint = how_to_install("psycopg") if "psycopg" in str(error) else "install the driver that the URL names"
+        raise IndexUnusable(f"cannot open the index {_without_password(address)}: {error}; {hint}") from error
+    except (ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError) as error:
         raise IndexUnusable(f"cannot open the index {_without_password(address)}: {_first_line(error)}") from error
     return engine
 

@@ -16,7 +16,7 @@ from deltaproof.chain.events import LogReader
 from deltaproof.chain.rpc.connection import Connection
 from deltaproof.chain.rpc.sender import TransactionSender
 from deltaproof.errors import SigningKeyError
-from deltaproof.protocol.commit.commitments import RoundContext
+from deltaproof.protocol.commit.commitments import RoundDomain
 from deltaproof.protocol.types import Address, RoundIndex, TaskId
 
 __all__ = ["Gateway"]
@@ -62,6 +62,6 @@ class Gateway:
         sponsor, params = self.terms.sponsor(task_id), self.terms.params(task_id)
         return TaskView(sponsor, state.cancelled, state.round, state.adapter_digest, params)
 
-    def context(self, task_id: TaskId, round_index: RoundIndex) -> RoundContext:
+    def domain(self, task_id: TaskId, round_index: RoundIndex) -> RoundDomain:
         """What sealed and signed values of a round are bound to."""
-        return RoundContext(self.connection.chain_id, self.deployment.modules.tasks, task_id, round_index)
+        return RoundDomain(self.connection.chain_id, self.deployment.modules.tasks, task_id, round_index)

@@ -32,7 +32,7 @@ from deltaproof.chain.rpc.endpoints import TIMEOUT_SECONDS, Endpoints, shown_url
 from deltaproof.errors import ChainError, ChainUnavailable, DeploymentError, WrongChain
 from deltaproof.protocol.types import Address, Digest32
 
-__all__ = ["Connection", "View", "connect"]
+__all__ = ["TRANSPORT_ERRORS", "Connection", "View", "connect", "rpc_message"]
 
 TRANSPORT_ERRORS = (
     requests.exceptions.RequestException,

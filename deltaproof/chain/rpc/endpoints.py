@@ -22,7 +22,7 @@ from web3.types import RPCEndpoint, RPCResponse
 from deltaproof.errors import BlockUnknown, ChainUnavailable, WrongChain
 from deltaproof.protocol.types import Digest32
 
-__all__ = ["CallCounter", "EndpointFailed", "Endpoints", "shown_url", "split_urls"]
+__all__ = ["TIMEOUT_SECONDS", "CallCounter", "EndpointFailed", "Endpoints", "shown_url", "split_urls"]
 
 TIMEOUT_SECONDS = 20.0
 """Longest wait for one answer, to its last byte."""

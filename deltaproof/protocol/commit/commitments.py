@@ -20,7 +20,7 @@ __all__ = [
     "COMMITMENT_TYPE",
     "SETTLEMENT_TYPE",
     "VOTE_TYPE",
-    "RoundContext",
+    "RoundDomain",
     "attestation_hash",
     "batch_tree",
     "commitment_hash",
@@ -51,8 +51,8 @@ def typehash(type_string: str) -> Digest32:
 
 
 @dataclass(frozen=True)
-class RoundContext:
-    """What every sealed or signed value of a round is bound to."""
+class RoundDomain:
+    """What every sealed or signed value of a round is bound to: its domain, as EIP-712 calls it."""
 
     chain_id: int
     tasks: Address
@@ -63,20 +63,20 @@ class RoundContext:
     def sealed(self, type_string: str, types: tuple[str, ...], values: tuple[object, ...]) -> Digest32:
         """`keccak256(abi.encode(typehash, chainId, contract, taskId, round, values...))`."""
         head = ("bytes32", "uint256", "address", "uint64", "uint32")
-        context = (typehash(type_string), self.chain_id, self.tasks, self.task_id, self.round)
-        return Digest32(keccak(abi_encode((*head, *types), (*context, *values))))
+        domain = (typehash(type_string), self.chain_id, self.tasks, self.task_id, self.round)
+        return Digest32(keccak(abi_encode((*head, *types), (*domain, *values))))
 
 
 def commitment_hash(
-    context: RoundContext, trainer: Address, delta_digest: Digest32, transcript_root: Digest32, salt: Digest32
+    domain: RoundDomain, trainer: Address, delta_digest: Digest32, transcript_root: Digest32, salt: Digest32
 ) -> Digest32:
     """What a trainer commits: its delta and transcript, sealed by a random salt."""
     types = ("address", "bytes32", "bytes32", "bytes32")
-    return context.sealed(COMMITMENT_TYPE, types, (trainer, delta_digest, transcript_root, salt))
+    return domain.sealed(COMMITMENT_TYPE, types, (trainer, delta_digest, transcript_root, salt))
 
 
 def attestation_hash(
-    context: RoundContext,
+    domain: RoundDomain,
     verifier: Address,
     *,
     verdicts_digest: Digest32,
@@ -86,7 +86,7 @@ def attestation_hash(
 ) -> Digest32:
     """What a verifier commits: its verdicts, scores and the digest of its replays, sealed by a random salt."""
     types = ("address", "bytes32", "bytes32", "bytes32", "bytes32")
-    return context.sealed(ATTESTATION_TYPE, types, (verifier, verdicts_digest, scores_root, artifact_digest, salt))
+    return domain.sealed(ATTESTATION_TYPE, types, (verifier, verdicts_digest, scores_root, artifact_digest, salt))
 
 
 def validation_commitment(digest: Digest32, salt: Digest32) -> Digest32:

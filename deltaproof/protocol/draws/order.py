@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from deltaproof.protocol.rules import MAX_ROWS
 
-__all__ = ["BatchOrder", "order_key"]
+__all__ = ["BatchOrder", "order_key", "shuffled"]
 
 _DOMAIN = b"deltaproof/order/v1\x00"
 _WORDS = 2**64

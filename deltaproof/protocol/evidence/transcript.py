@@ -29,8 +29,8 @@ from deltaproof.protocol.wire.tensorfile import read_header, write_vectors
 __all__ = [
     "RECORD_BYTES",
     "OpeningLimits",
-    "Record",
     "StepOpening",
+    "StepRecord",
     "parse_opening",
     "serialize_opening",
     "transcript_root",
@@ -43,7 +43,7 @@ _GRADIENT = "grad"
 
 
 @dataclass(frozen=True)
-class Record:
+class StepRecord:
     """Record t: the state before step t and what step t used. Record N holds the final state and zeros.
 
     `clip_scale` is a float32 value, `loss` the mean loss of the batch in nats.
@@ -65,7 +65,7 @@ class Record:
         return _RECORD.pack(self.step, self.state_root, self.grad_root, self.rows_root, self.clip_scale, self.loss)
 
     @classmethod
-    def decode(cls, data: bytes) -> Record:
+    def decode(cls, data: bytes) -> StepRecord:
         """Raises EncodingError for another length or a number that is not finite."""
         if len(data) != RECORD_BYTES:
             raise EncodingError(f"a record has {RECORD_BYTES} bytes, not {len(data)}")
@@ -83,8 +83,8 @@ class Record:
 class StepOpening:
     """Everything needed to replay step `before.step`."""
 
-    before: Record
-    after: Record
+    before: StepRecord
+    after: StepRecord
     before_proof: tuple[bytes, ...] = field(repr=False)
     after_proof: tuple[bytes, ...] = field(repr=False)
     state: Mapping[str, Vector] = field(repr=False)
@@ -190,8 +190,8 @@ def parse_opening(data: bytes, limits: OpeningLimits) -> StepOpening:
     fields = _parse_fields(header.metadata[_METADATA_KEY], limits)
     gradient = vectors.pop(_GRADIENT)
     return StepOpening(
-        before=Record.decode(bytes.fromhex(fields.before[2:])),
-        after=Record.decode(bytes.fromhex(fields.after[2:])),
+        before=StepRecord.decode(bytes.fromhex(fields.before[2:])),
+        after=StepRecord.decode(bytes.fromhex(fields.after[2:])),
         before_proof=_digests(fields.before_proof),
         after_proof=_digests(fields.after_proof),
         state=vectors,

@@ -29,7 +29,7 @@ class CheckRecord(Record):
     check: Annotated[str, Field(max_length=64)]
     passed: bool
     measured: float
-    """How far off, in the check's own unit (relative L2 for gradients); 0 for an equality that held."""
+    """How far off, in the check's own unit (relative L2 for gradients, the limit for drift); 0 for an equality."""
     message: Annotated[str, Field(max_length=2000)]
 
 

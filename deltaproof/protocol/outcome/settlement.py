@@ -10,7 +10,7 @@ from typing import Annotated, Self
 from eth_utils.crypto import keccak
 from pydantic import Field, model_validator
 
-from deltaproof.protocol.commit.commitments import SETTLEMENT_TYPE, RoundContext
+from deltaproof.protocol.commit.commitments import SETTLEMENT_TYPE, RoundDomain
 from deltaproof.protocol.rules import BPS, MAX_LEAVES, MAX_PROPOSAL_BYTES
 from deltaproof.protocol.types import (
     ZERO_DIGEST,
@@ -97,10 +97,10 @@ class Settlement(Record):
             self.artifact_digest,
         )
 
-    def signing_digest(self, context: RoundContext, attempt: int) -> Digest32:
+    def signing_digest(self, domain: RoundDomain, attempt: int) -> Digest32:
         """The 32 bytes that verifiers sign; `attempt` counts the settlements of the round that were voided before."""
         types = ("uint8", "bytes32", "uint32", "uint128", "bytes32", "bytes32", "int64", "bytes32")
-        return context.sealed(SETTLEMENT_TYPE, types, (attempt, *self.fields()))
+        return domain.sealed(SETTLEMENT_TYPE, types, (attempt, *self.fields()))
 
 
 class SettlementProposal(Document, kind="proposal", max_bytes=MAX_PROPOSAL_BYTES):

@@ -1,4 +1,4 @@
-"""Turn pydantic's findings about a spec into lines that a person can act on."""
+"""Turn pydantic's findings about a spec into problems that a person can act on."""
 
 from __future__ import annotations
 
@@ -9,44 +9,76 @@ from typing import get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from deltaproof.errors import Problem
+
 __all__ = ["explain"]
 
 
-def explain(root: type[BaseModel], details: ErrorDetails) -> str:
-    """One line naming the wrong key, what is wrong, and the nearest right name."""
+def explain(root: type[BaseModel], details: ErrorDetails) -> Problem:
+    """The wrong key, what is wrong, and the nearest right name or what the key is for."""
     location = list(details["loc"])
     key = ".".join(str(part) for part in location) or "(whole spec)"
     match details["type"]:
         case "extra_forbidden":
             known = list(_section_at(root, location[:-1]).model_fields)
-            return f"{key}: unknown key{_suggest(str(location[-1]), known)}"
+            return Problem(key, "unknown key", _suggest(str(location[-1]), known))
         case "missing":
-            return f"{key}: missing"
+            return Problem(key, "missing", f"add it: {_purpose(root, location)}")
         case "literal_error":
             allowed = str(details.get("ctx", {}).get("expected", ""))
             choices = [choice.strip("' ") for choice in allowed.replace(" or ", ",").split(",")]
-            hint = _suggest(str(details["input"]), choices)
-            return f"{key}: {details['input']!r} is not one of {', '.join(choices)}{hint}"
+            return Problem(
+                key,
+                f"{details['input']!r} is not one of {', '.join(choices)}",
+                _suggest(str(details["input"]), choices),
+            )
         case "model_type" | "model_attributes_type":
-            return f"{key}: expected a table [{key}], got {details['input']!r}"
+            return Problem(key, f"expected a table [{key}], got {_short(details['input'])}", "write its keys below it")
         case _:
             message = details["msg"].removeprefix("Value error, ")
             shown = "" if isinstance(details["input"], dict) else f" (got {_short(details['input'])})"
-            return f"{key}: {message[:1].lower()}{message[1:]}{shown}"
+            what = f"{message[:1].lower()}{message[1:]}{shown}"
+            return Problem(key, what, f"it is: {_purpose(root, location)}")
 
 
 def _section_at(root: type[BaseModel], location: list[int | str]) -> type[BaseModel]:
     section = root
     for part in location:
-        annotation = section.model_fields[str(part)].annotation
-        candidates = [annotation, *get_args(annotation)]
-        section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+        if isinstance(part, int):
+            continue
+        section = next(c for c in _within(section.model_fields[part].annotation) if _is_section(c))  # type: ignore[assignment]
     return section
+
+
+def _within(annotation: object) -> list[object]:
+    """An annotation and everything that it is made of."""
+    return [annotation, *(inner for part in get_args(annotation) for inner in _within(part))]
+
+
+def _is_section(candidate: object) -> bool:
+    return isinstance(candidate, type) and issubclass(candidate, BaseModel)
+
+
+def _purpose(root: type[BaseModel], location: list[int | str]) -> str:
+    """The description of the deepest key in a location."""
+    section, text = root, ""
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = section.model_fields.get(part)
+        if field is None:
+            break
+        text = field.description or text
+        inner = [c for c in _within(field.annotation) if _is_section(c)]
+        if not inner:
+            break
+        section = inner[0]  # type: ignore[assignment]
+    return " ".join(text.split()).rstrip(".") or "see docs/tutorials/sponsor.md"
 
 
 def _suggest(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"
+    return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
 
 
 def _short(value: object) -> str:

@@ -49,9 +49,11 @@ class DeviceState(Record):
     speed_milli: Annotated[int, Field(ge=1, le=10**9)]
     """Training speed, thousandths of the reference machine's."""
     memory_bytes: Annotated[int, Field(ge=0, le=2**50)]
-    """Free for training."""
+    """Free for training, bytes."""
     up_bytes_per_second: _Rate
+    """To the artifact store."""
     down_bytes_per_second: _Rate
+    """From the artifact store."""
 
 
 class Observation(Record):
@@ -66,6 +68,7 @@ class Observation(Record):
     last_nanos: _Nanos
     """Of the step before alone."""
     devices: Annotated[tuple[DeviceState, ...], Field(min_length=1, max_length=MAX_DEVICES)]
+    """State of each device, in the order of branches."""
 
 
 @dataclass(frozen=True)
@@ -128,10 +131,13 @@ class ControlSection(Record):
     classes: tuple[DeviceClass, ...]
     """Of each device."""
     knobs: KnobTable
+    """What the levels of the shared branches stand for."""
     previous_task: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
     """The step before, on the same contracts; None for the first step."""
     observation: Observation
+    """What the policy saw."""
     action: Annotated[tuple[_Level, ...], Field(max_length=MAX_DEVICES + 3)]
+    """What it chose: a level for each branch."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

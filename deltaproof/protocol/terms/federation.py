@@ -46,8 +46,10 @@ class Recipe(Record):
     """Which layers stay: evenly spaced, or those that change their input most (block influence, arXiv 2403.03853)."""
     distill_steps: Annotated[int, Field(ge=0, le=100_000)] = 0
     """Steps in which the kept middle learns the full middle's output on the public rows (offsite-tuning)."""
-    distill_rate: Annotated[float, Field(gt=0.0)] = 1e-4
+    distill_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-4
+    """Learning rate of these steps."""
     distill_batch: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Public rows of each of these steps."""
     prune: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of each middle matrix that is set to zero, smallest magnitudes first."""
     rank_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
@@ -57,6 +59,9 @@ class Recipe(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        for name in ("distill_rate", "distill_batch"):
+            if not self.distill_steps and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} applies with distill_steps only: leave it out, or say how many steps")
         if not (self.distill_steps or self.prune or self.rank_share or self.bits):
             raise ValueError("the kept layers of the middle would be shown as they are: distil or compress them")
         if self.prune and self.rank_share:
@@ -77,28 +82,35 @@ class EmulatorSection(Record):
     """One emulator, in the artifact store as `blob/<sha256>`."""
 
     name: _Name
+    """What assignments call it: up to 40 letters, digits, `_` and `-`."""
     source: ModelSource
+    """`emulator:` and the SHA-256 of its file."""
     weights_digest: DigestField
     """Of the model folder that the file expands to."""
     file_bytes: Annotated[int, Field(ge=1, le=MAX_EMULATOR_BYTES)]
-    """What travels to a trainer."""
+    """What travels to a trainer, bytes."""
     layers: tuple[Annotated[int, Field(ge=0, lt=4096)], ...]
     """Of the full model, those that are in the emulator, ascending."""
     recipe: Recipe
+    """How it is made from the full model."""
     fidelity: Fidelity
+    """How close it is to the full model; computed when it is made."""
 
 
 class Assignment(Record):
     """Which emulator a trainer works on."""
 
     trainer: AddressField
+    """Account of the trainer."""
     emulator: _Name
+    """Name of its emulator."""
 
 
 class ServerSection(Record):
     """The owner of the model as a trainer: on an emulator like others, with its own data, verified and scored alike."""
 
     trainer: AddressField
+    """Account of the model's owner as a trainer."""
     paid: bool = False
     """Without pay its discount is complete: it scores and takes part in the next adapter, and others share the pool."""
 
@@ -109,11 +121,13 @@ class FederationSection(Record):
     source: ModelSource
     """The full model, where those who may hold it find it."""
     weights_digest: DigestField
+    """SHA-256 over the full model's tensors, configuration and tokeniser."""
     depth: Annotated[int, Field(ge=1, le=4096)]
     """Layers of the full model."""
     first: Annotated[int, Field(ge=0, le=4096)] = 1
+    """Adapter layers at the bottom: disclosed as they are, and with `last` the only ones where anything is tuned."""
     last: Annotated[int, Field(ge=0, le=4096)] = 1
-    """Adapter layers at the bottom and the top: disclosed as they are, and the only ones where anything is tuned."""
+    """Adapter layers at the top."""
     public_rows: DigestField
     """Rows that emulators are made and measured with, in the store as a blob of JSON lines."""
     emulators: Annotated[tuple[EmulatorSection, ...], Field(min_length=1, max_length=16)]
@@ -121,6 +135,7 @@ class FederationSection(Record):
     assignments: Annotated[tuple[Assignment, ...], Field(max_length=4096)] = ()
     """If any are given, nobody else takes part, the server excepted."""
     server: ServerSection | None = None
+    """The owner as a trainer, if it is one."""
     control: ControlSection | None = None
     """Who chose assignments, local steps, rank and codec of this task, and on what."""
 

@@ -21,9 +21,14 @@ __all__ = ["Document", "Record"]
 
 
 class Record(BaseModel):
-    """A part of a document: frozen, strict types, unknown keys refused, no NaN or infinity."""
+    """A part of a document: frozen, strict types, unknown keys refused, no NaN or infinity.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    The text below a field is its description.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Document(Record):
@@ -53,6 +58,11 @@ class Document(Record):
         return document_digest(self.KIND, self.to_json_value())
 
     @classmethod
+    def explained(cls, error: ValidationError) -> str:
+        """What is wrong with values that do not fit, for a person."""
+        return str(error)
+
+    @classmethod
     def from_document(cls, data: bytes) -> Self:
         """Parse and check an untrusted document. Raises EncodingError."""
         value = decode_document(cls.KIND, data, max_bytes=cls.MAX_BYTES)
@@ -60,7 +70,7 @@ class Document(Record):
             # Validation of JSON rather than of Python objects: strict types, and lists are what tuples look like.
             document = cls.model_validate_json(canonical_json(value))
         except ValidationError as error:
-            raise EncodingError(f"not a {cls.KIND!r} document: {error}") from error
+            raise EncodingError(f"not a {cls.KIND!r} document: {cls.explained(error)}") from error
         if document.to_document() != data:
             raise EncodingError(f"{cls.KIND!r} document is not in its one canonical form")
         return document

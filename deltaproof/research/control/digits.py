@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deltaproof.extras import need
 from deltaproof.protocol.evidence.rows import Shard, canonical_row
 from deltaproof.protocol.types import ZERO_DIGEST
-from deltaproof.research.control.extras import extra
 from deltaproof.tuning.base_models.loading import cache_folder
 from deltaproof.tuning.numerics.randomness import SeededFills, normal
 
@@ -119,6 +119,6 @@ class Digits:
 
     @cached_property
     def _digits(self) -> tuple[Images, NDArray[np.int64]]:
-        found = extra("sklearn.datasets").load_digits()
+        found = need("sklearn.datasets").load_digits()
         shrunk = found.images.astype(np.int64).reshape(-1, 4, 2, 4, 2).sum(axis=(2, 4))
         return np.minimum(255, shrunk * 4), found.target.astype(np.int64)

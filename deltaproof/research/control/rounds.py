@@ -29,7 +29,7 @@ from deltaproof.tuning.emulators.deriving import Emulator, FullModel, derive
 from deltaproof.tuning.training.federation import check_plug_in, each_emulator, plugged
 from deltaproof.tuning.training.optimizers import State
 from deltaproof.tuning.training.recording import batch_rows
-from deltaproof.tuning.training.step import RoundContext, run_step, start_state
+from deltaproof.tuning.training.step import DrawnRound, RoundContext, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["KNOBS", "RECIPES", "Adapter", "Federation", "RoundOutcome"]
@@ -121,7 +121,6 @@ class Federation:
             source=f"path:{self.digits.model}",
             weights_digest=weights_digest(self.digits.model),
             num_labels=10,
-            max_tokens=8,
         )
         full = FullModel(section, _DEPTH_OF_ADAPTERS, _DEPTH_OF_ADAPTERS)
         return tuple(derive(full, recipe, self.digits.public) for recipe in RECIPES.values())
@@ -185,11 +184,11 @@ class Federation:
         """What fixes a device's batches in a round."""
         shard = self.digits.shards[device]
         person = sha256(b"device" + bytes([device])).digest()[:20]
-        return RoundContext(0, step + 1, person, _SEED, shard.root, len(shard.rows), component_root(start))
+        return DrawnRound(0, step + 1, _SEED, component_root(start)).with_shard(person, shard)
 
     def _spec(self, rank: int) -> TaskSpec:
         first = self.emulators[0]
-        model = {"weights_digest": hex_of(first.weights_digest), "num_labels": 10, "max_tokens": 8}
+        model = {"weights_digest": hex_of(first.weights_digest), "num_labels": 10}
         options = {"r": rank, "lora_alpha": self.knobs.alpha_per_rank * rank, "target_modules": ["q_proj", "v_proj"]}
         folder = self.digits.model
         federation = {

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from deltaproof.errors import UsageError
+from deltaproof.extras import need
 from deltaproof.protocol.terms.control import Action, Observation
 from deltaproof.research.control.environment import CLASSES, trace_seed
-from deltaproof.research.control.extras import extra
 from deltaproof.tuning.control.devices import device_states
 from deltaproof.tuning.control.observing import features
 from deltaproof.tuning.control.policy import LearnedPolicy
@@ -60,7 +60,7 @@ def train(env: Any, plan: Plan, folder: Path, progress: Progress = lambda *_: No
 
     Raises UsageError if stable-baselines3 is not installed or the folder holds another plan's run.
     """
-    ppo, callbacks = extra("stable_baselines3").PPO, extra("stable_baselines3.common.callbacks")
+    ppo, callbacks = need("stable_baselines3").PPO, need("stable_baselines3.common.callbacks")
     folder.mkdir(parents=True, exist_ok=True)
     identity = json.dumps({key: value for key, value in asdict(plan).items() if key != "steps"}, indent=1) + "\n"
     place = folder / _PLAN

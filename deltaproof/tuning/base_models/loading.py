@@ -24,6 +24,7 @@ import transformers
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from deltaproof.extras import need
 from deltaproof.protocol.terms.spec import ModelSection
 from deltaproof.protocol.types import Digest32, hex_of
 from deltaproof.protocol.wire.encoding import canonical_json
@@ -267,6 +268,7 @@ def _converted(gguf: Path) -> Path:
     target = cache_folder() / f"{gguf.stem}-{sha256_of(gguf.read_bytes()).hex()[:16]}"
     if (target / "config.json").is_file():
         return target
+    need("gguf")
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".converting-", dir=target.parent))
     try:

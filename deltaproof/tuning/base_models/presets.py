@@ -63,7 +63,7 @@ def complete_spec(source: str, kind: str, sections: Mapping[str, Mapping[str, An
             "kind": kind,
             "source": source,
             "weights_digest": hex_of(weights_digest(resolve_source(source))),
-            "max_tokens": 32,
+            **({} if kind == "image-classification" else {"max_tokens": 32}),
             **({} if kind == "causal-lm" else {"num_labels": 2}),
         },
         "method": {"name": "lora", "seed": hex_of(bytes(32)), "options": {"r": 4, "lora_alpha": 8}},

@@ -30,7 +30,7 @@ from deltaproof.tuning.methods.deliverable import trainable, write_deliverable
 from deltaproof.tuning.methods.own import OwnMethod
 from deltaproof.tuning.numerics.precision import computing_in
 
-__all__ = ["MagnitudeSelection", "SensitivitySelection"]
+__all__ = ["MagnitudeSelection", "SensitivitySelection", "sensitivities"]
 
 Masks = dict[str, NDArray[np.int64]]
 """Flat indices by module, sorted by module."""

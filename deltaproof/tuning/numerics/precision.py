@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from deltaproof.tuning.errors import NarrowingError
 
-__all__ = ["Precision", "Wide", "assert_wide", "computing_in", "dtype_of"]
+__all__ = ["Precision", "Wide", "assert_wide", "computing_in", "dtype_of", "wide"]
 
 Precision = Literal["float64", "float32", "bfloat16"]
 

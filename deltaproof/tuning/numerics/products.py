@@ -96,7 +96,7 @@ class LeadingTriplets:
 def leading_of_mean(
     members: Sequence[Tensors], group: Sequence[LowRankPair], counts: NDArray[np.int64]
 ) -> LeadingTriplets:
-    """Triplets of the weighted mean [p_1 B_1, ..., p_N B_N] [A_1; ...; A_N], which is never multiplied out.
+    """Triplets of the weighted mean `[p_1 B_1, ..., p_N B_N] [A_1; ...; A_N]`, which is never multiplied out.
 
     With few columns all of them, from two thin QRs and the SVD of the small matrix between; else the leading ones.
     """

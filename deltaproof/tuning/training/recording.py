@@ -9,7 +9,7 @@ from pathlib import Path
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.evidence.state import Vector, component_root
-from deltaproof.protocol.evidence.transcript import Record, StepOpening
+from deltaproof.protocol.evidence.transcript import StepOpening, StepRecord
 from deltaproof.protocol.types import Digest32
 from deltaproof.protocol.wire import merkle
 from deltaproof.tuning.errors import TranscriptError
@@ -18,11 +18,11 @@ from deltaproof.tuning.training.step import RoundContext, final_record, run_step
 from deltaproof.tuning.training.transcript_writer import TranscriptFolder
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["TrainedRound", "batch_rows", "check_shard", "open_steps", "train_round", "transcript_folder"]
+__all__ = ["Progress", "TrainedRound", "batch_rows", "check_shard", "open_steps", "train_round", "transcript_folder"]
 
 CHECKPOINT_EVERY = 10
 
-Progress = Callable[[Record], None]
+Progress = Callable[[StepRecord], None]
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def open_steps(
 
 
 def _regenerated(
-    bench: Workbench, context: RoundContext, shard: Shard, records: Sequence[Record], state: State, steps: range
+    bench: Workbench, context: RoundContext, shard: Shard, records: Sequence[StepRecord], state: State, steps: range
 ) -> tuple[State, Vector, State]:
     """Repeat steps from `state` on: the state before the last of them, its gradient, and the state after it.
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from deltaproof.protocol.draws.order import BatchOrder, order_key
+from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.evidence.state import StateRoots, Vector, component_root
-from deltaproof.protocol.evidence.transcript import OpeningLimits, Record
+from deltaproof.protocol.evidence.transcript import OpeningLimits, StepRecord
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, hex_of
 from deltaproof.protocol.wire import merkle
@@ -26,20 +27,39 @@ from deltaproof.tuning.errors import DivergenceError
 from deltaproof.tuning.training.optimizers import State, clip_scale, constants_of, slots_of, update
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["RoundContext", "StepResult", "final_record", "run_step", "start_state", "state_root"]
+__all__ = ["DrawnRound", "RoundContext", "StepResult", "final_record", "run_step", "start_state", "state_root"]
 
 
 @dataclass(frozen=True)
-class RoundContext:
-    """One trainer's round, as the chain fixes it. `trainer` has 20 bytes, digests 32; `rows` is the shard's size."""
+class DrawnRound:
+    """A round whose order seed is drawn: what the chain fixes for everybody. Seed and digest have 32 bytes."""
 
     task_id: int
     round: int
-    trainer: bytes
     order_seed: bytes
+    start_digest: bytes
+
+    def of_trainer(self, trainer: bytes, data_root: bytes, rows: int, error_root: bytes = ZERO_DIGEST) -> RoundContext:
+        """The round of one trainer (20 bytes), who enrolled `rows` rows under `data_root`."""
+        return RoundContext(
+            self.task_id, self.round, self.order_seed, self.start_digest, trainer, data_root, rows, error_root
+        )
+
+    def with_shard(self, trainer: bytes, shard: Shard, error_root: bytes = ZERO_DIGEST) -> RoundContext:
+        """The round of one trainer, by those who hold its rows."""
+        return self.of_trainer(trainer, shard.root, len(shard.rows), error_root)
+
+
+@dataclass(frozen=True)
+class RoundContext(DrawnRound):
+    """One trainer's round, as the chain fixes it; `DrawnRound` makes it.
+
+    `trainer` has 20 bytes, `rows` is the shard's size, `error_root` (32 bytes) names the memory of earlier deltas.
+    """
+
+    trainer: bytes
     data_root: bytes
     rows: int
-    start_digest: bytes
     error_root: bytes = ZERO_DIGEST
 
     @cached_property
@@ -70,7 +90,7 @@ class RoundContext:
 class StepResult:
     """Record of a step, its committed gradient (float32, shape (P,)) and the state after it."""
 
-    record: Record
+    record: StepRecord
     gradient: Vector = field(repr=False)
     next_state: State = field(repr=False)
 
@@ -100,7 +120,7 @@ def run_step(
     next_state = apply_update(bench, state, step, gradient, scale)
     loss = float(np.float32(loss))
     _check_finite(step, loss, gradient, next_state)
-    record = Record(
+    record = StepRecord(
         step=step,
         state_root=state_root(state, context.error_root),
         grad_root=component_root(host),
@@ -116,9 +136,9 @@ def apply_update(bench: Workbench, state: State, step: int, gradient: Tensor, sc
     return update(bench.optimizer, constants_of(bench.constants, step), state, gradient, scale)
 
 
-def final_record(steps: int, state: State, error_root: bytes = ZERO_DIGEST) -> Record:
+def final_record(steps: int, state: State, error_root: bytes = ZERO_DIGEST) -> StepRecord:
     """Record N: the final state, all else zero."""
-    return Record(steps, state_root(state, error_root))
+    return StepRecord(steps, state_root(state, error_root))
 
 
 def state_root(state: State, error_root: bytes = ZERO_DIGEST) -> Digest32:

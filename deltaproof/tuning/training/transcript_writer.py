@@ -22,7 +22,7 @@ import torch
 
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.state import Vector
-from deltaproof.protocol.evidence.transcript import RECORD_BYTES, Record
+from deltaproof.protocol.evidence.transcript import RECORD_BYTES, StepRecord
 from deltaproof.protocol.types import Digest32, hex_of
 from deltaproof.protocol.wire import merkle
 from deltaproof.protocol.wire.encoding import canonical_json, parse_json
@@ -93,7 +93,7 @@ class TranscriptFolder:
         theta = self._read_vectors(self.folder / "start.safetensors", ("theta",))[1]["theta"]
         return {slot: theta.clone() if slot == "theta" else torch.zeros_like(theta) for slot in self.slots}
 
-    def append(self, record: Record, state: State, gradient: Vector) -> None:
+    def append(self, record: StepRecord, state: State, gradient: Vector) -> None:
         """Add record t, whose state before the step is `state` and whose committed gradient is `gradient`."""
         with (self.folder / "records.bin").open("ab") as file:
             file.write(record.encode())
@@ -107,7 +107,7 @@ class TranscriptFolder:
             os.fsync(file.fileno())
         self._write_state(self.folder / "checkpoint.safetensors", state, step)
 
-    def finish(self, record: Record, state: State) -> None:
+    def finish(self, record: StepRecord, state: State) -> None:
         """Add record N and the final adapter; the transcript is complete."""
         with (self.folder / "records.bin").open("ab") as file:
             file.write(record.encode())
@@ -116,11 +116,11 @@ class TranscriptFolder:
         self._write_state(self.folder / "final.safetensors", {"theta": state["theta"]}, self.steps)
         (self.folder / "checkpoint.safetensors").unlink(missing_ok=True)
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[StepRecord]:
         """Records in order, read one at a time."""
         with (self.folder / "records.bin").open("rb") as file:
             while data := file.read(RECORD_BYTES):
-                yield Record.decode(data)
+                yield StepRecord.decode(data)
 
     def record_digests(self) -> list[Digest32]:
         digests = [record.digest for record in self.records()]
