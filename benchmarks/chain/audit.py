@@ -165,7 +165,7 @@ class History:
         self.send([(v, "verifiers", "commitAttestation", (self.task, hashes[v])) for v in self.verifiers])
         values = tuple(sealed.values())
         self.send([(v, "verifiers", "revealAttestation", (self.task, *values, salts[v])) for v in self.verifiers])
-        signature = self.everybody.sign(SETTLEMENT_DOMAIN, settlement.signing_digest(domain))
+        signature = self.everybody.sign(SETTLEMENT_DOMAIN, settlement.signing_digest(domain, attempt=0))
         proof = QuorumProof((), self.signers_key, G1Point.of(signature.point))
         self.send([(self.trainers[0], "tasks", "settle", (self.task, encode(settlement), encode(proof)))])
         self.rpc.call("evm_increaseTime", 61)

@@ -150,8 +150,8 @@ class World:
         self.until(Phase.REVEAL)
         for trainer in self.trainers:
             trainer.reveal(round_)
-        self.sponsor.reveal(round_)
         self.until(Phase.OPENING)
+        self.sponsor.reveal(round_)
         for trainer in self.trainers:
             trainer.opening(round_)
         self.until(Phase.ATTEST_COMMIT)

@@ -41,6 +41,7 @@ OTHER_NAME_IN_PYTHON = {
     "IVerifierPool.Attestation": structs.AttestationStatus,
     "ITrainerPool.Enrolment": structs.TrainerEnrolment,
     "ITrainerPool.Progress": structs.TrainerProgress,
+    "ITrainerPool.Work": structs.TrainerWork,
     "IVerifierPool.Enrolment": structs.VerifierEnrolment,
     "IVerifierPool.Progress": structs.VerifierProgress,
     "IRewardVault.Claim": vault.Claim,
@@ -60,7 +61,7 @@ CALLED_BY_CONTRACTS_ONLY = {
         "hold",
         "resume",
         "block_",
-    },  # fmt: skip
+    },
     "IStakeRegistry": {"lock", "unlock", "slash", "fine", "transferCredit", "burnCredit"},
     "ITaskManager": {"completePhase", "countDispute", "voidSettlement"},
     "ITrainerPool": {"openRound", "punish"},

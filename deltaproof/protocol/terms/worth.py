@@ -100,7 +100,7 @@ class RewardsSection(Record):
     cap_bps: Annotated[int, Field(ge=1, le=BPS)] = BPS
     """Of the released budget, the most that one trainer gets before the base tops it up, basis points."""
     base_bps: Annotated[int, Field(ge=MIN_BASE_BPS, le=BPS)] = 2_000
-    """Least that accepted work is paid in all, and what a round without a settlement pays, basis points of the budget."""
+    """Least that accepted work is paid, and what a round without a settlement pays, basis points of the budget."""
 
 
 class VerificationSection(Record):
@@ -153,4 +153,4 @@ class PhasesSection(Record):
     claim: Positive = 2_592_000
     """How long after a round rewards can be claimed, seconds; longer than `slash`."""
     activation: Count = 0
-    """How long a verifier's stake is locked before it weighs in a quorum, seconds; a day at least, but on test chains."""
+    """How long a verifier's stake lies before it weighs in a quorum, seconds; a day at least, but on test chains."""
