@@ -14,6 +14,12 @@ contract JuryAttacksTest is World {
     address[] internal jurors;
     address[] internal none;
 
+    /// @dev Enough seats that ten equal jurors hold about half of the drawn votes and more.
+    function juryParams() internal pure override returns (IJury.JuryParams memory p) {
+        p = super.juryParams();
+        p.seats = 21;
+    }
+
     function addJuror(uint256 key, uint256 stake) internal returns (address juror) {
         juror = vm.addr(0x9000 + key);
         equip(juror, Role.Verifier, uint96(stake * UNIT));
@@ -90,7 +96,7 @@ contract JuryAttacksTest is World {
         assertPhase(id, Phase.Window);
         vm.expectPartialRevert(IDisputeCourt.NotCulpable.selector);
         court.slashSigner(digest, verifiers[0], none);
-        vm.assertEq(registry.stakeOf(outsider, Role.Challenger).total, 8_500 * UNIT, "100 + 200 + 400 + 800 of bonds");
+        vm.assertEq(registry.stakeOf(outsider, Role.Challenger).total, 9_850 * UNIT, "a tenth of 1,500, as few spoke");
         for (uint256 i = 0; i < 11; ++i) {
             jury.settleVote(c, 3, jurors[i], none);
             vm.assertEq(registry.stakeOf(jurors[i], Role.Verifier).total, 95 * UNIT, "a wrong vote costs stake");
@@ -306,7 +312,7 @@ contract JuryAttacksTest is World {
         for (uint256 i = 0; i < 10; ++i) small[i] = vm.addr(0xa000 + i);
         for (uint256 i = 0; i < 10; ++i) equip(small[i], Role.Verifier, uint96(1_000 * UNIT));
         sleep(2 days);
-        uint256 runs = 60;
+        uint256 runs = 40;
         for (uint256 r = 0; r < runs; ++r) {
             uint64 task = startTask(1, 4);
             id = task;
@@ -315,9 +321,9 @@ contract JuryAttacksTest is World {
             sum += jury.seatsOf(c, 0, jurors[0]);
             for (uint256 i = 0; i < 10; ++i) splitSum += jury.seatsOf(c, 0, small[i]);
         }
-        // 3 seats over 150,000 staked: 10,000 have 0.2 of one on average, in one piece or in ten.
-        vm.assertTrue(sum > runs / 10 && sum < runs * 3 / 10, "one piece");
-        vm.assertTrue(splitSum > runs / 10 && splitSum < runs * 3 / 10, "ten pieces");
+        // 21 seats over 150,000 staked: 10,000 have 1.4 on average, in one piece or in ten.
+        vm.assertTrue(sum >= runs && sum < runs * 9 / 5, "one piece");
+        vm.assertTrue(splitSum >= runs && splitSum < runs * 9 / 5, "ten pieces");
     }
 
     function test_refusals() public {

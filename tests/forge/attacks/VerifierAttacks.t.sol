@@ -160,7 +160,7 @@ contract VerifierAttacksTest is World {
         SettlementLeaf[] memory leaves = honestLeaves(id, 2);
         attestAll(id, 2, leaves);
         SettlementLeaf[] memory more = new SettlementLeaf[](3);
-        (more[0], more[1], more[2]) = (leaves[0], leaves[1], leaves[1]);
+        (more[0], more[1], more[2]) = (leaves[0], leaves[1], honestLeaves(id, 2)[1]);
         more[2].payout = BUDGET;
         Settlement memory s = settlementFor(id, leaves);
         s.leavesRoot = LeafTree.rootInPlace(hashes(more));
