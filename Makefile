@@ -75,7 +75,7 @@ $(STAMPS)/assets: $(STAMPS)/node scripts/fetch_assets.py
 
 # What only the documentation site needs; the demo does without.
 $(STAMPS)/docs: $(STAMPS)/python requirements-docs.lock
-	@pip install --quiet --requirement requirements-docs.lock
+	@pip install --quiet --constraint requirements.lock --requirement requirements-docs.lock
 	@touch $@
 
 # The script itself sees whether anything changed.

@@ -13,6 +13,7 @@ here, the others in the room named in brackets. A test compares this drawing wit
     │   ├── ArtifactAltered      it is there, with bytes that do not match what was committed
     │   ├── ArtifactTooLarge     it exceeds the limit known before the read
     │   └── StoreUnavailable     the store does not answer, or refuses
+    ├── Refused                  a replayed step fails a check, which becomes its verdict [replaying.refusal]
     ├── SigningKeyError          a private key is missing, unreadable or in use
     ├── ChainError               something about the chain or a contract on it
     │   ├── ChainUnavailable     no answer from the RPC endpoint
@@ -27,6 +28,7 @@ here, the others in the room named in brackets. A test compares this drawing wit
     │       ├── ContractRevert   the contract refused, with a named error and its arguments
     │       ├── InsufficientFunds    the sender cannot pay for it
     │       └── TransactionPending   not mined within the bound; it may still be
+    ├── WorkAbandoned            heavy work was given up because nobody needs it any more [agent.heavy]
     ├── NodeError                a local chain did not start or died [chain.local_node]
     ├── TuningError              a model, method or training run cannot be used as the spec asks [tuning.errors]
     │   ├── ModelError           the base model is missing, altered, or of a kind that is not supported

@@ -29,7 +29,7 @@ Bools = NDArray[np.bool_]
 
 
 def nanos(nats: float) -> int:
-    """Whole nano-nats."""
+    """Whole nano-nats, halves to even: whoever rounds values otherwise gets other scores."""
     return round(nats * NANOS)
 
 

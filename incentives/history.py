@@ -1,23 +1,26 @@
 """What a trainer was worth over several rounds, when not everybody took part in every round.
 
-A round's values add up to its improvement, but a nat is cheap in the first round and dear in the last, and shared by
-few or by many. Summed as they are, values depend on which rounds a trainer happened to be in: equal work on equal data
-can get several times another's sum (Fan et al. 2022, ComFedSV). Here each participation is credited at the average
-scale of all rounds instead:
+A round's values add up to its improvement. But a nat is cheap in the first round and dear in the last, and it is shared
+by few or by many. So plain sums depend on which rounds a trainer happened to be in: equal work on equal data can get
+several times another's sum (Fan et al. 2022, ComFedSV). Here each participation is credited at the average scale of all
+rounds instead:
 
-    value of i in round t = g_t q_i + noise,    credit of i = (rounds of i) * (q_i * mean scale + remainder),
+    value of i in round t = g_t q_i + noise,    credit of i = (rounds of i) * (q_i * mean scale + remainder).
 
-with a scale g_t per round and a quality q_i per trainer, fitted by weighted least squares: the completion of the matrix
-of values with rank one. The remainder, the same for every participation, makes credits add up to the sum of all values.
-Trainers of equal quality get equal credit for each round, whichever rounds those were.
+g_t is the scale of a round, q_i the quality of a trainer. Both are fitted by weighted least squares: this is the
+completion of the matrix of values with rank one. The remainder is the same for every participation, and makes credits
+add up to the sum of all values. Trainers of equal quality get equal credit for each round, whichever rounds those were.
 
-Assumed: what a trainer is worth differs between rounds by a factor common to all who took part. A trainer whose data
-runs dry, who complements particular others, or whose noise starts to hurt only in late rounds, is not described well;
-`misfit` says how much of the values is left unexplained. On federated averaging of two equal and two noisy shards
-(tests/incentives/test_history.py) the difference between the two equal ones falls from 18 % of the sums to 9 % of the
-credits in alternate rounds, and from 46 % to 18 % if one came early and one late; it does not fall if the others in
-their rounds differ as well. Scales of two rounds can be compared only through trainers that link them, directly or by
-others; rounds that nothing links form separate `components`, and qualities are comparable within a component only.
+What is assumed: between rounds, a trainer's worth differs by a factor that all who took part have in common. That does
+not describe a trainer whose data runs dry, who complements particular others, or whose noise starts to hurt only in
+late rounds. `misfit` says how much of the values is left unexplained.
+
+What it gains, on federated averaging of two equal and two noisy shards (tests/incentives/test_history.py), is the
+difference between the two equal ones: in alternate rounds 18 % of the sums, 9 % of the credits; if one came early and
+one late 46 % and 18 %. It does not fall if the others in their rounds differ as well.
+
+Scales of two rounds can be compared only through trainers that link them, directly or by others. Rounds that nothing
+links form separate `components`, and qualities are comparable within a component only.
 
 This is a report over settled rounds. Pay is decided round by round (`payouts`), from that round's values alone.
 """

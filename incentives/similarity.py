@@ -1,11 +1,11 @@
 """Which deltas are copies of others, compared as products.
 
 A copy need not share a byte with its original: scaled, noised or re-factored as (B R)(R^-1 A) it has other tensors and
-another digest. Its update of the model's weights is nearly parallel to the original's all the same. Two similarities
-are taken, and the larger one counts: the cosine over all products, and the median of the cosines of single modules,
-which noise in a few modules leaves alone.
+another digest. But its update of the model's weights is still nearly parallel to the original's. Two similarities are
+taken, and the larger one counts: the cosine over all products, and the median of the cosines of single modules. Noise
+in a few modules leaves the median alone.
 
-The discount is directional: of two alike the one committed first keeps its share, so whoever is copied loses nothing.
+The discount has a direction: of two alike the one committed first keeps its share, so whoever is copied loses nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def similarities(members: Sequence[Tensors], start: Tensors, pairs: Sequence[Low
     grams = module_grams(members, pairs, start)
     whole = np.nan_to_num(_cosines(np.asarray(grams.sum(axis=0))), nan=0.0)
     each = _cosines(grams)
-    each[:, np.isnan(each).all(axis=0)] = 0.0
+    each[:, np.isnan(each).all(axis=0)] = 0.0  # no common module; the median below would be of nothing
     larger = np.maximum(whole, np.nanmedian(each, axis=0))
     return np.asarray((larger + larger.T) / 2)  # sums over (i, j) and (j, i) round differently
 
@@ -48,6 +48,7 @@ def copies(similarity: Array, order: Sequence[int], threshold: float) -> tuple[i
     if len(set(order)) != len(order) or similarity.shape != (len(order), len(order)):
         raise ValueError(f"{len(order)} distinct ranks needed for similarities of shape {similarity.shape}")
     original: list[int | None] = [None] * len(order)
+    # By commitment, so that what an original copied itself is known before its own copies are looked at.
     for i in sorted(range(len(order)), key=lambda i: order[i]):
         earlier = [j for j in range(len(order)) if order[j] < order[i] and similarity[i, j] >= threshold]
         if earlier:

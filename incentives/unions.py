@@ -1,13 +1,14 @@
 """Trainers of the same data are one player.
 
-Two trainers who enrolled one data root ran the same verified process on the same rows; only the seeded batch orders
+Two trainers who enrolled one data root ran the same verified process on the same rows. Only the seeded batch orders
 differ. So they form an a-priori union (Owen 1977): their deltas are made one by the task's rule before anything is
-valued or aggregated, and what the union is worth they share in equal parts. Ten identities on one shard earn what one
-delta earns, the mean of theirs, and pull the next adapter no harder than one (measured: docs/results/gaming.md). Robust
-rules, too, hear a shard once.
+valued or aggregated, and they share in equal parts what the union is worth.
 
-Only roots that the task names make unions (`data.roots`). In a task of anybody's data a root is a claim: who has learnt
-a trainer's rows would enrol them in many names to take its share. There everybody is a union of one, to the bit.
+Ten identities on one shard earn what one delta earns, the mean of theirs, and pull the next adapter no harder than one
+(measured: docs/results/gaming.md). Robust rules, too, hear a shard once.
+
+Only roots that the task names make unions (`data.roots`). In a task of anybody's data a root is a mere claim: whoever
+learnt a trainer's rows would enrol them in many names to take its share. There everybody is a union of one, to the bit.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ def united(bench: Workbench, members: Sequence[Contribution]) -> Contribution:
         for mask in masks[1:]:
             tuned |= mask
     first = min(members, key=lambda member: member.order)
+    # One root, so the same rows: who claims more of them than the others must not weigh more by it.
     return Contribution(theta, min(member.rows for member in members), first.order, tuned, first.union)
 
 

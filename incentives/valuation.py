@@ -1,12 +1,13 @@
 """What each delta of a round is worth: coalition values on held-out rows, semivalues over them, the next adapter.
 
-v(S) is the improvement of the mean held-out loss over the starting adapter when the deltas of S are aggregated; v of
-nobody is 0. Values are rounded to nano-nats before anything else sees them, so that scores follow from the recorded
-table alone and an auditor can recompute them without a model.
+The rules are docs/protocol/scores.md. v(S) is the improvement of the mean held-out loss over the starting adapter when
+the deltas of S are aggregated; v of nobody is 0. Values are rounded to nano-nats before anything else sees them. So
+scores follow from the recorded table alone, and an auditor can recompute them without a model.
 
-A near-duplicate of an earlier delta (see `similarity`) is no player: it scores 0, its discount is complete, and it
-takes no part in the aggregate. So a copied trainer's coalitions, and its pay, are what they would be without the copy.
-Trainers of one named data root are one player and share its value (see `unions`); among them nobody is a copy.
+A near-duplicate of an earlier delta (`similarity`) is no player. It scores 0, its discount is complete, and it takes no
+part in the aggregate. So a copied trainer's coalitions, and its pay, are what they would be without the copy.
+
+Trainers of one named data root are one player and share its value (`unions`). Among them nobody is a copy.
 
 Standard errors have two parts: of the estimator, for the coalitions it did not see, and of the validation set, for the
 rows that it does not hold.
@@ -172,6 +173,7 @@ def shared_out(
     values = [TrainerValue(0, 0, COPY_DISCOUNT_BPS, original) for original in originals]
     for group, value in zip(groups, scored, strict=True):
         for i in group:
+            # A part is rounded down and its error up: together they never claim more than the whole.
             values[i] = TrainerValue(share_of(value.score_nanos, len(group)), -(-value.stderr_nanos // len(group)))
     return values
 
@@ -262,6 +264,7 @@ def _sampling_errors(game: RecordedGame, scoring: ScoringSection) -> Array:
         kernel[inner] = (players - 1) / (ways[inner] * sizes[inner] * (players - sizes[inner]))
         kernel[~inner] = BORDER_WEIGHT  # stands for the infinite weight that makes values add up
     design = np.column_stack([np.ones(len(sizes)), coalitions]) * np.sqrt(kernel)[:, None]
+    # LAPACK's last bits differ between machines. They may: an error is rounded up to nano-nats, and pays nobody.
     row_values = np.linalg.lstsq(design, gains * np.sqrt(kernel)[:, None], rcond=None)[0][1:]
     return np.asarray(row_values.std(axis=1, ddof=1) / math.sqrt(rows))
 

@@ -68,11 +68,11 @@ def main(forbidden: str | None) -> int:
             raise SystemExit(f"{package.__name__} comes from {home}, not from the wheel")
         if not home.with_name("py.typed").is_file():
             raise SystemExit(f"{package.__name__} has no py.typed")
-    play(Path.cwd())
+    play(Path.cwd(), forbidden)
     return 0
 
 
-def play(folder: Path) -> None:
+def play(folder: Path, forbidden: str | None) -> None:
     """The task, one command after the other; roles at the same time."""
     from eth_account import Account
 
@@ -115,6 +115,10 @@ def play(folder: Path) -> None:
         audit = run("audit", "--task", task)
         if audit["failed"] != 0 or not (folder / "adapter" / "adapter_config.json").is_file():
             raise SystemExit(f"the audit of the task: {audit}")
+        if forbidden is not None:
+            demo = commands.run("demo", ["demo", "--rounds", "1"], timeout=SECONDS, may_fail=True)
+            if "the demo needs a checkout" not in str(demo.get("message")):
+                raise SystemExit(f"the demo outside of a checkout: {demo}")
         print(f"deployed, funded, trained, verified, paid; audit: {audit['passed']} checks passed, none failed")
 
 

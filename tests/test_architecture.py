@@ -21,6 +21,7 @@ BASE = {"deltaproof.errors", "deltaproof.extras", "deltaproof.reporting"}
 VOCABULARY = BASE | {"deltaproof.protocol"}
 TUNING = VOCABULARY | {"deltaproof.store", "deltaproof.tuning"}
 ROLE = TUNING | {"deltaproof.chain"}
+AGENT = ROLE | {"deltaproof.agent"}
 MAY_IMPORT = {
     "deltaproof.errors": set(),
     "deltaproof.extras": {"deltaproof.errors"},
@@ -32,9 +33,10 @@ MAY_IMPORT = {
     "deltaproof.tuning": TUNING,
     "deltaproof.replaying": TUNING,
     "incentives": TUNING,
-    "trainer": ROLE,
-    "verifier": ROLE | {"deltaproof.replaying", "incentives"},
-    "deltaproof.sponsor": ROLE | {"incentives"},
+    "deltaproof.agent": VOCABULARY | {"deltaproof.store", "deltaproof.chain"},
+    "trainer": AGENT,
+    "verifier": AGENT | {"deltaproof.replaying", "incentives"},
+    "deltaproof.sponsor": AGENT | {"incentives"},
     # Read-only, and independent of those it audits: it applies the rules a verifier judges and scores by, but has no
     # part in anybody's working life.
     "deltaproof.auditor": ROLE | {"deltaproof.replaying", "incentives"},
@@ -189,6 +191,15 @@ def test_brownie_is_imported_only_by_scripts_and_contract_tests() -> None:
     users = {relative(file) for file in tracked("*.py") if any(within(m, {"brownie"}) for m in imported_modules(file))}
     assert users, "the contract tests import brownie; this test looks at the wrong files"
     assert not {name for name in users if not name.startswith(BROWNIE_BELONGS_TO)}
+
+
+def test_class_name_of_the_product_means_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for file in product_files():
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(relative(file))
+    assert not {name: files for name, files in places.items() if len(files) > 1}
 
 
 def test_every_package_of_ours_is_declared() -> None:

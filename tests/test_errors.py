@@ -15,11 +15,11 @@ from deltaproof.errors import DeltaproofError
 
 PRODUCT = ("deltaproof", "incentives", "trainer", "verifier")
 CONTROL_FLOW = {
-    "deltaproof.replaying.replay._Refused",
     "deltaproof.chain.local_node._EndedEarly",
     "deltaproof.cli._Interrupted",
+    "deltaproof.protocol.terms.spec._BrokenRules",
 }
-"""Private exceptions that leave one function for another of the same module and never reach a caller."""
+"""Private exceptions that one function hands another of the same module; they never reach a caller."""
 
 
 def modules() -> Iterator[str]:

@@ -6,6 +6,9 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+import yaml
+
 from deltaproof import __version__
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -24,3 +27,43 @@ def test_changelog_begins_with_unreleased_and_names_the_latest_release() -> None
     assert versions[0] == __version__.partition(".dev")[0] or ".dev" in __version__
     assert versions == sorted(versions, key=lambda v: tuple(map(int, v.split("."))), reverse=True)
     assert all(date for _, date in headings[1:])
+
+
+def test_hooks_before_a_commit_run_installed_tools_and_fetch_nothing() -> None:
+    config = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())
+    assert {repository["repo"] for repository in config["repos"]} == {"local"}
+    hooks = [hook for repository in config["repos"] for hook in repository["hooks"]]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    programs = {hook["entry"].split()[0] for hook in hooks}
+    assert programs == {".venv/bin/ruff", ".venv/bin/mypy", ".venv/bin/forge"}
+    assert all((REPOSITORY / program).exists() for program in programs)
+
+
+PAPERS = sorted(
+    path.relative_to(REPOSITORY).as_posix()
+    for pattern in ("*.md", "docs/*.md", "docs/decisions/*.md", "docs/protocol/*.md", "docs/tutorials/*.md")
+    for path in REPOSITORY.glob(pattern)
+)
+TOPS = {"benchmarks", "contracts", "deltaproof", "docs", "incentives", "scripts", "tests", "trainer", "verifier"}
+
+
+def named_paths(text: str) -> set[str]:
+    """Paths of the repository that stand in code spans."""
+    spans = re.findall(r"`([\w./-]+/[\w./-]*)`", text)
+    return {span for span in spans if span.partition("/")[0] in TOPS}
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_path_that_a_paper_names_exists(paper: str) -> None:
+    names = named_paths((REPOSITORY / paper).read_text(encoding="utf-8"))
+    assert sorted(name for name in names if not (REPOSITORY / name).exists()) == []
+
+
+def test_paths_in_code_spans_are_found() -> None:
+    assert named_paths("`contracts/gone.sol`, `a/b`, `deltaproof demo`, tests/x") == {"contracts/gone.sol"}
+
+
+def test_make_help_names_every_target() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split())  # type: ignore[index]
+    assert targets - {"help"} == set(re.findall(r'@echo "make (\w+) ', makefile))

@@ -9,8 +9,9 @@ from deltaproof.chain.claims import claim_fees
 from deltaproof.chain.contracts.pools import ClaimableFees
 from deltaproof.chain.money import Money
 from deltaproof.chain.participation import attempt, quorum_members, settled_leaves
+from deltaproof.errors import ContractRevert
 from deltaproof.protocol.outcome.settlement import Verdict, leaves_tree
-from deltaproof.protocol.types import RoundIndex, TaskId
+from deltaproof.protocol.types import Address, RoundIndex, TaskId
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
 
@@ -72,6 +73,16 @@ def _penalise(
                         "slashed", f"round {round_}: slashed {short} ({verdict})", round=round_, trainer=leaf.trainer
                     )
             case Verdict.UNREVEALED:
-                if attempt(gateway.trainers.forfeit_bond, task_id, round_, leaf.trainer) is not None:
+                if _forfeit(gateway, task_id, round_, leaf.trainer):
                     message = f"round {round_}: {short} lost the commit bond"
                     report("forfeited", message, round=round_, trainer=leaf.trainer)
+
+
+def _forfeit(gateway: Gateway, task_id: TaskId, round_: RoundIndex, trainer: Address) -> bool:
+    """Take the bond of a commitment that was not revealed; False if somebody has, or the trainer gave it up itself."""
+    try:
+        return attempt(gateway.trainers.forfeit_bond, task_id, round_, trainer) is not None
+    except ContractRevert as revert:
+        if revert.name == "NotCommitted":  # it has committed again since, which it can only after the bond was settled
+            return False
+        raise

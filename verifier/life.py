@@ -1,29 +1,31 @@
 """A verifier's round, read top-down: one method for each phase, named as the phase is.
 
-What must survive a crash is the home's secret and the attestation document; everything else is on chain or in the
-store. A verifier signs one settlement a round, the one that follows from the revealed attestations, and only if it is
-within tolerance of its own findings.
+What must survive a crash is the home's secret and the attestation documents; everything else is on chain or in the
+store. A document belongs to the facts that it judges, all read at one block: when a reorganisation changes them, they
+are judged anew beside it. A verifier signs one settlement a round, the one that follows from the revealed attestations,
+and only if it is within tolerance of its own findings.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from deltaproof.agent.loop import IDLE_POLL_SECONDS, Agent, Duty, Moment
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import AttestationState, Phase, Role
-from deltaproof.chain.abi.structs import RoundView
-from deltaproof.chain.memory import memory_root
 from deltaproof.chain.money import Money
-from deltaproof.chain.participation import attempt, known_faults, lock_stake, move_on, quorum_members, read_task
+from deltaproof.chain.participation import attempt, lock_stake, move_on, read_task
+from deltaproof.chain.rpc.blocks import Depth
+from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.commit.bls import SecretKey
 from deltaproof.protocol.commit.commitments import attestation_hash
 from deltaproof.protocol.commit.secrets import HomeSecret
-from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
-from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
+from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.replaying.judges import Judges
 from deltaproof.replaying.judging import Judgement, Submission, judge_submission, proven_faulty
 from deltaproof.replaying.replay import StepVerdict
@@ -31,11 +33,11 @@ from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.emulators.fetching import fetch_emulators
 from deltaproof.tuning.training.federation import scoring_bench
-from deltaproof.tuning.training.step import DrawnRound
 from incentives.scoring import RoundScores, score_round
 from incentives.settling import NothingToSettle
 from incentives.unions import Contribution, named_root
 from verifier.closing import close_round
+from verifier.facts import RoundToJudge, case_key, read_case
 from verifier.quorum import QuorumDesk
 
 __all__ = ["Verifier"]
@@ -44,7 +46,7 @@ PATIENCE_SECONDS = 4.0
 """How long a verifier leaves work that anybody may do to each one before it in the round's order."""
 
 
-class Verifier:
+class Verifier(Agent):
     """One verifier in one task."""
 
     def __init__(
@@ -56,12 +58,12 @@ class Verifier:
         report: Reporter,
         *,
         stake: TokenAmount | None = None,
-        poll_seconds: float = 0.5,
+        poll_seconds: float = IDLE_POLL_SECONDS,
+        depth: Depth | None = None,
     ) -> None:
         """`stake` is locked for the task and weighs in its quorum; by default the task's minimum."""
-        self.gateway, self.store, self.task_id, self.home = gateway, store, task_id, home
-        self.report, self.poll_seconds = report, poll_seconds
-        self.account = gateway.account
+        super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
+        self.store, self.home = store, home
         self.secret = HomeSecret.of(home)
         self.key = SecretKey.from_seed(self.secret.derive("bls key"))
         terms = read_task(gateway, store, task_id)
@@ -71,8 +73,8 @@ class Verifier:
         fetch_emulators(store, self.spec)
         self.judges = Judges(self.spec)
         self.scoring_bench = scoring_bench(self.spec)
-        self.log = TaskLog(gateway.connection, [gateway.tasks.address, gateway.trainers.address,
-                                                gateway.verifiers.address], task_id)  # fmt: skip
+        followed = [gateway.tasks.address, gateway.trainers.address, gateway.verifiers.address]
+        self.log = TaskLog(gateway, followed, task_id, home / f"task-{task_id}")
         self.quorum = QuorumDesk(gateway, store, task_id, self.spec, self.log, self.key, report)
         self.money = Money(gateway.token(self.params.token))
         self._waiting = (RoundIndex(0), Phase.IDLE, time.monotonic())
@@ -81,25 +83,37 @@ class Verifier:
         self._objected: set[tuple[RoundIndex, int]] = set()
         self._closed: set[RoundIndex] = set()
 
-    def live(self) -> None:
-        """Take part until the task has ended and every fee is claimed."""
-        self.join()
-        while not self.finished():
-            view = self.gateway.tasks.phase(self.task_id)
-            if self._in_quorum(view.round):
-                match view.phase:
-                    case Phase.ATTEST_COMMIT:
-                        self.attest_commit(view.round)
-                    case Phase.ATTEST_REVEAL:
-                        self.attest_reveal(view.round)
-                    case Phase.SETTLE:
-                        self.settle(view.round)
-            self.close_rounds(view.round)
-            self.keep_standing()
-            if self._my_turn(view.round, view.phase):
-                move_on(self.gateway, self.task_id, view)
-            time.sleep(self.poll_seconds)
-        self.report("done", "the task has ended")
+    def duties(self) -> Sequence[Duty]:
+        """What a verifier minds."""
+
+        def at_stake(moment: Moment) -> str:
+            attesting = (Phase.ATTEST_COMMIT, Phase.ATTEST_REVEAL, Phase.SETTLE)
+            return "this round's fee" if moment.view.phase in attesting else ""
+
+        return [
+            Duty("round", self.play, at_stake),
+            Duty("claims", lambda moment: self.close_rounds(moment.view.round)),
+            Duty("standing", lambda moment: self.keep_standing()),
+            Duty("advance", self.advance),
+        ]
+
+    def play(self, moment: Moment) -> None:
+        """What the phase asks for."""
+        round_ = moment.view.round
+        if not self._in_quorum(round_):
+            return
+        match moment.view.phase:
+            case Phase.ATTEST_COMMIT:
+                self.attest_commit(round_)
+            case Phase.ATTEST_REVEAL:
+                self.attest_reveal(round_)
+            case Phase.SETTLE:
+                self.settle(round_)
+
+    def advance(self, moment: Moment) -> None:
+        """Move the task on when its time is up and it is this verifier's turn."""
+        if self._my_turn(moment.view.round, moment.view.phase):
+            move_on(self.gateway, self.task_id, moment.view, overdue=moment.overdue)
 
     def join(self) -> None:
         """Register the key, stake and enrol, each once."""
@@ -129,27 +143,32 @@ class Verifier:
         """Replay, score, and seal what was found."""
         if self.gateway.verifiers.attestation(self.task_id, round_, self.account).state != AttestationState.NONE:
             return
-        attestation = self._own_attestation(round_) or self._attest(round_)
-        sealed = attestation_hash(
-            self.gateway.domain(self.task_id, round_),
-            self.account,
-            **self._sealed_fields(attestation),
-            salt=self._salt(round_, attestation.digest()),
-        )
-        if attempt(self.gateway.verifiers.commit_attestation, self.task_id, sealed) is None:
+        view = self.gateway.tasks.round(self.task_id, round_)
+        if ZERO_DIGEST in (view.order_seed, view.challenge_seed):
+            return
+        key = case_key(self.task_id, round_, view)
+        attestation = self._kept(self._path(round_, key))
+        if attestation is None:
+            if self.heavy.running(("attest", key)):
+                return
+            self.log.refresh(round_)
+            case = read_case(self.gateway, self.store, self.log, self.spec, self.task_id, round_)
+            attestation = self.heavy.result(("attest", key), lambda: self._attest(case))
+        if attestation is None:
+            return
+        if attempt(self.gateway.verifiers.commit_attestation, self.task_id, self._sealed(attestation)) is None:
             self.report("late", f"round {round_}: judging took longer than the phase")
         else:
             self.report("attested", f"round {round_}: attestation sealed", round=round_)
 
     def attest_reveal(self, round_: RoundIndex) -> None:
         """Publish the attestation and open the seal."""
+        on_chain = self.gateway.verifiers.attestation(self.task_id, round_, self.account)
         attestation = self._own_attestation(round_)
-        state = self.gateway.verifiers.attestation(self.task_id, round_, self.account).state
-        if attestation is None or state != AttestationState.COMMITTED:
+        if attestation is None or on_chain.state != AttestationState.COMMITTED:
             return
         self.store.put_attestation(attestation)
-        fields = self._sealed_fields(attestation)
-        salt = self._salt(round_, attestation.digest())
+        fields, salt = self._sealed_fields(attestation), self._salt(round_, attestation.digest())
         if attempt(self.gateway.verifiers.reveal_attestation, self.task_id, **fields, salt=salt) is not None:
             self.report("revealed", f"round {round_}: attestation revealed", round=round_)
 
@@ -171,43 +190,55 @@ class Verifier:
         self.report("settled", message, round=round_, settlement=digest)
 
     def close_rounds(self, last_round: RoundIndex) -> None:
-        """Of every round that has ended: slash, take bonds, claim fees."""
+        """Of every round that has ended: slash, take bonds, claim fees. Raises the first error after all were tried."""
+        errors: list[Exception] = []
         for number in range(1, last_round + 1):
             round_ = RoundIndex(number)
             if round_ in self._closed:
                 continue
-            view = self.gateway.tasks.round(self.task_id, round_)
-            if view.ended_at:
-                close_round(self.gateway, self.store, self.task_id, round_, view, self.report)
-                self._closed.add(round_)
+            try:
+                view = self.gateway.tasks.round(self.task_id, round_)
+                if view.ended_at:
+                    close_round(self.gateway, self.store, self.task_id, round_, view, self.report)
+                    self._closed.add(round_)
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
-    def finished(self) -> bool:
-        last = self.gateway.tasks.phase(self.task_id).round
-        return len(self._closed) == last and self.gateway.tasks.is_ended(self.task_id)
+    def finished(self, moment: Moment) -> bool:
+        """Whether the task has ended and all its rounds are closed."""
+        return moment.ended and len(self._closed) == moment.view.round
+
+    def views(self) -> list[View]:
+        """What every block is asked: see `Agent.views`."""
+        verifiers = self.gateway.verifiers
+        asked = [*super().views(), verifiers.view("enrolmentOf", self.task_id, self.account)]
+        if self._known is not None and (last := self._known.view.round):
+            asked.append(self.gateway.tasks.view("roundOf", self.task_id, last))
+            asked.append(verifiers.view("attestationOf", self.task_id, last, self.account))
+        return asked
 
     # Below: how the phases do it.
 
-    def _attest(self, round_: RoundIndex) -> Attestation:
-        view = self.gateway.tasks.round(self.task_id, round_)
-        self.log.refresh()
-        submissions = self._submissions(round_)
-        faulty = known_faults(self.gateway, self.task_id, round_, [submission.trainer for submission in submissions])
+    def _attest(self, case: RoundToJudge) -> Attestation:
+        """Judge and score; the document is on disk before this returns."""
         judgements = [
-            proven_faulty(submission) if submission.trainer in faulty else self._judge(round_, view, submission)
-            for submission in submissions
+            proven_faulty(submission) if submission.trainer in case.faulty else self._judge(case, submission)
+            for submission in case.submissions
         ]
-        self.report("scoring", f"round {round_}: scoring", round=round_)
-        scores = self._score(round_, view, judgements)
+        self.report("scoring", f"round {case.round}: scoring", round=case.round)
+        scores = self._score(case, judgements)
         attestation = Attestation(
             task=self.task_id,
-            round=round_,
+            round=case.round,
             verifier=self.account,
             findings=tuple(scores.scored(judgement.finding) for judgement in judgements),
             game=scores.game,
             improvement_nanos=scores.improvement_nanos,
             next_start_digest=self.store.put_tensors(scores.next_start),
         )
-        path = self._attestation_path(round_)
+        path = self._path(case.round, case_key(self.task_id, case.round, case.view))
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         partial.write_bytes(attestation.to_document())
@@ -233,72 +264,43 @@ class Verifier:
         self.report("signed", f"round {round_}: signed the settlement", round=round_, settlement=digest)
         return True
 
-    def _submissions(self, round_: RoundIndex) -> list[Submission]:
-        """Everybody who committed, in the order of settlement leaves."""
-        reveals = self.log.reveals(round_)
-        enrolments = self.gateway.trainers.enrolments(self.task_id)
-        found = []
-        for trainer in self.log.sorted_trainers(round_):
-            enrolment, reveal = enrolments[trainer], reveals.get(trainer)
-            found.append(
-                Submission(
-                    trainer=trainer,
-                    data_root=enrolment.data_root,
-                    data_rows=enrolment.data_rows,
-                    delta_digest=reveal.delta_digest if reveal else None,
-                    transcript_root=reveal.transcript_root if reveal else None,
-                    error_root=memory_root(
-                        self.gateway, self.store, self.log, self.spec, self.task_id, round_, trainer
-                    ),
-                )
-            )
-        return found
-
-    def _judge(self, round_: RoundIndex, view: RoundView, submission: Submission) -> Judgement:
-        drawn = draw_samples(
-            view.challenge_seed, self.task_id, round_, submission.trainer,
-            quorum_members(self.gateway, self.task_id, round_),
-            steps=self.spec.training.steps, extra=self.spec.verification.samples,
-        )  # fmt: skip
+    def _judge(self, case: RoundToJudge, submission: Submission) -> Judgement:
+        """One trainer's verdict. Raises only what is nobody's fault: see `judge_submission`."""
         short = submission.trainer[:8]
 
         def progress(verdict: StepVerdict) -> None:
-            self.report("replayed", f"round {round_}: replayed {short} {verdict.message}", round=round_)
+            self.report("replayed", f"round {case.round}: replayed {short} {verdict.message}", round=case.round)
+            self.heavy.between_steps()
 
-        drawn_round = DrawnRound(self.task_id, round_, view.order_seed, view.start_digest)
-        judgement = judge_submission(self.judges, self.store, drawn_round, submission, drawn[self.account], progress)
+        steps = case.drawn_for(submission.trainer, self.spec)[self.account]
+        judgement = judge_submission(self.judges, self.store, case.drawn, submission, steps, progress)
         if failure := judgement.finding.failure():
             verdict = judgement.finding.verdict.name.lower()
-            message = f"round {round_}: {short} {verdict}: {failure.message}"
-            self.report("caught", message, round=round_, trainer=submission.trainer, check=failure.check)
+            message = f"round {case.round}: {short} {verdict}: {failure.message}"
+            self.report("caught", message, round=case.round, trainer=submission.trainer, check=failure.check)
         return judgement
 
-    def _score(self, round_: RoundIndex, view: RoundView, judgements: list[Judgement]) -> RoundScores:
+    def _score(self, case: RoundToJudge, judgements: list[Judgement]) -> RoundScores:
         """Score the accepted deltas on the validation set, if the sponsor showed it."""
-        start = self.store.get_tensors(view.start_digest, self.scoring_bench.layout.size)
-        order = {trainer: i for i, trainer in enumerate(self.log.committed(round_))}
+        start = self.store.get_tensors(case.view.start_digest, self.scoring_bench.layout.size)
+        order = {trainer: i for i, trainer in enumerate(case.commit_order)}
         accepted = {
             s.trainer: Contribution(j.theta, s.data_rows, order[s.trainer], j.tuned, named_root(self.spec, s.data_root))
             for j in judgements
             if j.theta is not None and (s := j.submission)
         }
-        return score_round(
-            self.scoring_bench,
-            start,
-            accepted,
-            self._validation_rows(round_, view),
-            view.challenge_seed,
-            self.judges.emulators(),
-        )
+        rows = self._validation_rows(case)
+        seed = case.view.challenge_seed
+        return score_round(self.scoring_bench, start, accepted, rows, seed, self.judges.emulators())
 
-    def _validation_rows(self, round_: RoundIndex, view: RoundView) -> list[bytes] | None:
+    def _validation_rows(self, case: RoundToJudge) -> list[bytes] | None:
         """The round's validation rows; None if the round is unscored.
 
         Raises StoreUnavailable or ArtifactError: what the sponsor opened on chain has to be in the store.
         """
-        if not view.validation_revealed:
+        if not case.view.validation_revealed:
             return None
-        commitment = self.spec.validation.commitments[round_ - 1]
+        commitment = self.spec.validation.commitments[case.round - 1]
         rows, _salt = self.store.get_validation(commitment)
         return [row.encode() for row in rows.rows]
 
@@ -310,12 +312,32 @@ class Verifier:
             "artifact_digest": attestation.digest(),
         }
 
-    def _own_attestation(self, round_: RoundIndex) -> Attestation | None:
-        path = self._attestation_path(round_)
-        return Attestation.from_document(path.read_bytes()) if path.is_file() else None
+    def _sealed(self, attestation: Attestation) -> Digest32:
+        round_ = RoundIndex(attestation.round)
+        context, salt = self.gateway.domain(self.task_id, round_), self._salt(round_, attestation.digest())
+        return attestation_hash(context, self.account, **self._sealed_fields(attestation), salt=salt)
 
-    def _attestation_path(self, round_: RoundIndex) -> Path:
-        return self.home / f"task-{self.task_id}" / f"attestation-{round_}"
+    def _own_attestation(self, round_: RoundIndex) -> Attestation | None:
+        """Of the documents written for a round, the one that was sealed or revealed on chain."""
+        on_chain = self.gateway.verifiers.attestation(self.task_id, round_, self.account)
+        for path in sorted((self.home / f"task-{self.task_id}").glob(f"attestation-{round_}-*")):
+            kept = self._kept(path)
+            if kept is None:
+                continue
+            if on_chain.state == AttestationState.COMMITTED:
+                fits = on_chain.digest == self._sealed(kept)
+            else:
+                fields = self._sealed_fields(kept)
+                fits = (on_chain.digest, on_chain.scores_root) == (fields["verdicts_digest"], fields["scores_root"])
+            if fits:
+                return kept
+        return None
+
+    def _kept(self, path: Path) -> Attestation | None:
+        return Attestation.from_document(path.read_bytes()) if path.is_file() and not path.suffix else None
+
+    def _path(self, round_: RoundIndex, key: Digest32) -> Path:
+        return self.home / f"task-{self.task_id}" / f"attestation-{round_}-{key.hex()[:16]}"
 
     def _salt(self, round_: RoundIndex, digest: Digest32) -> Digest32:
         return self.secret.derive(

@@ -11,7 +11,14 @@ from deltaproof.chain.abi.structs import G1Point, G2Point, QuorumProof
 from deltaproof.chain.events.participants import AttestationRevealed
 from deltaproof.chain.participation import known_faults, quorum_members
 from deltaproof.chain.tasklog import TaskLog
-from deltaproof.errors import ArtifactError, ArtifactMissing, ChainError, StoreUnavailable
+from deltaproof.errors import (
+    ArtifactAltered,
+    ArtifactError,
+    ArtifactMissing,
+    ArtifactTooLarge,
+    ChainError,
+    StoreUnavailable,
+)
 from deltaproof.protocol.commit.bls import (
     SETTLEMENT_DOMAIN,
     PublicKey,
@@ -55,7 +62,7 @@ class QuorumDesk:
 
     def compose(self, round_: RoundIndex) -> SettlementProposal:
         """The settlement of the round. Raises NothingToSettle if nothing usable was revealed."""
-        self.log.refresh()
+        self.log.refresh(round_)
         view = self.gateway.tasks.round(self.task_id, round_)
         stakes = quorum_members(self.gateway, self.task_id, round_)
         revealed = [
@@ -77,10 +84,15 @@ class QuorumDesk:
         """Why this verifier does not sign, if it does not. `size` is the number of trainable values."""
         found = [str(disagreement) for disagreement in disagreements(self.spec, own, proposal)]
         settled = proposal.settlement.next_start_digest
-        if settled != own.next_start_digest:
-            mine, theirs = (self.store.get_tensors(digest, size) for digest in (own.next_start_digest, settled))
-            if not same_adapter(mine, theirs):
-                found.append("the next starting adapter is not the aggregate of the accepted deltas")
+        if settled == own.next_start_digest:
+            return found
+        mine = self.store.get_tensors(own.next_start_digest, size)
+        try:
+            theirs = self.store.get_tensors(settled, size)
+        except (ArtifactMissing, ArtifactAltered, ArtifactTooLarge) as error:
+            return [*found, f"the next starting adapter cannot be had: {error}"]
+        if not same_adapter(mine, theirs):
+            found.append("the next starting adapter is not the aggregate of the accepted deltas")
         return found
 
     def sign(self, round_: RoundIndex, attempt: int, proposal: SettlementProposal) -> Digest32:

@@ -24,12 +24,20 @@ import numpy as np
 import torch
 
 from benchmarks.attacks.arena import Arena, chance_attacks, minilm, tiny, whole_run_attacks
-from benchmarks.attacks.forging import Forged, Forgery, Honest, exact_update, judge_all
+from benchmarks.attacks.forging import Forged, ForgedStep, Honest, exact_update, judge_all
 from benchmarks.attacks.on_chain import replayed_commitments
 from benchmarks.attacks.on_drift import steering_attacks
 from benchmarks.attacks.on_files import hostile_files, lucky_restart, second_preimages
 from benchmarks.attacks.on_store import unusable_artifacts, withheld_steps
-from benchmarks.attacks.rates import TRAINER, Outcome, hex_address, measure, simultaneous_level, tally, tally_steps
+from benchmarks.attacks.rates import (
+    TRAINER,
+    AttackOutcome,
+    hex_address,
+    measure,
+    simultaneous_level,
+    tally,
+    tally_steps,
+)
 from benchmarks.attacks.report import markdown
 from benchmarks.shared.replay_tasks import machine_facts, write_results
 from deltaproof.protocol.draws.samples import draw_samples, samples_needed
@@ -64,7 +72,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def run(folder: Path, short: bool) -> tuple[list[Outcome], list[str]]:
+def run(folder: Path, short: bool) -> tuple[list[AttackOutcome], list[str]]:
     trials = 200 if short else 1000
     real = minilm("exact", 6 if short else 16)
     progress("files, store and chain")
@@ -83,7 +91,7 @@ def run(folder: Path, short: bool) -> tuple[list[Outcome], list[str]]:
     return outcomes, notes
 
 
-def nothing_opened(arena: Arena, folder: Path, trials: int) -> list[Outcome]:
+def nothing_opened(arena: Arena, folder: Path, trials: int) -> list[AttackOutcome]:
     """Honest work, or so it says, of which nothing is ever shown."""
     honest = arena.forge(lambda *_: None)
     refused = withheld_steps(arena, folder, honest, range(arena.steps))
@@ -91,7 +99,7 @@ def nothing_opened(arena: Arena, folder: Path, trials: int) -> list[Outcome]:
     return [tally_steps(arena, name, what, refused, samples=4, trials=trials, chance=False)]
 
 
-def by_chance(arena: Arena, folder: Path, trials: int) -> list[Outcome]:
+def by_chance(arena: Arena, folder: Path, trials: int) -> list[AttackOutcome]:
     """Attacks that hope not to be sampled, against one verifier, a committee, and one that is half the trainer's."""
     needed = samples_needed(0.05, 0.99)
     few, outcomes = needed // 9, []
@@ -124,7 +132,7 @@ def by_chance(arena: Arena, folder: Path, trials: int) -> list[Outcome]:
     return outcomes
 
 
-def predicted(arena: Arena, samples: int, trials: int) -> Outcome:
+def predicted(arena: Arena, samples: int, trials: int) -> AttackOutcome:
     """Guess the challenge: corrupt the tenth of the steps that 200 guessed seeds would sample least."""
     counts = Counter[int]()
     for guess in range(200):
@@ -134,7 +142,7 @@ def predicted(arena: Arena, samples: int, trials: int) -> Outcome:
     rarest = sorted(range(1, arena.steps - 1), key=lambda step: (counts[step], step))[: arena.steps // 10]
     zeros = np.zeros(arena.bench.layout.size, np.float32)
 
-    def attack(step: int, state: State, _: Honest) -> Forgery | None:
+    def attack(step: int, state: State, _: Honest) -> ForgedStep | None:
         return exact_update(arena.bench, state, step, zeros) if step in rarest else None
 
     verdicts = judge_all(arena.judge, arena.forge(attack), arena.context)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.attacks.forging import Attack, Forged, Forgery, Honest, exact_update, forge
+from benchmarks.attacks.forging import Attack, Forged, ForgedStep, Honest, exact_update, forge
 from benchmarks.shared.replay_tasks import round_context, sentiment_shard, task
 from deltaproof.protocol.evidence.rows import Shard, canonical_row
 from deltaproof.protocol.evidence.state import Vector
@@ -84,11 +84,11 @@ def made_up_attacks(arena: Arena) -> Iterator[tuple[str, str, Forged | tuple[For
     start = bench.initial_state()
     size = bench.layout.size
 
-    def interpolated(step: int, state: State, _: Honest) -> Forgery:
+    def interpolated(step: int, state: State, _: Honest) -> ForgedStep:
         """States on the straight line to a wanted adapter; moments and gradients made up to look small."""
         share = np.float32((step + 1) / steps)
         theta = start + share * (target - start)
-        return Forgery(np.zeros(size, np.float32), {**state, "theta": torch.from_numpy(theta)})
+        return ForgedStep(np.zeros(size, np.float32), {**state, "theta": torch.from_numpy(theta)})
 
     yield "interpolated checkpoints", "every step", arena.forge(interpolated)
 
@@ -96,7 +96,7 @@ def made_up_attacks(arena: Arena) -> Iterator[tuple[str, str, Forged | tuple[For
     lazy = replace(bench, spec=type(bench.spec).model_validate({**bench.spec.model_dump(), **slow}))
     yield "learning rate near zero", "every update", forge(lazy, context, shard, lambda *_: None)
 
-    def wanted_gradient(step: int, state: State, _: Honest) -> Forgery:
+    def wanted_gradient(step: int, state: State, _: Honest) -> ForgedStep:
         """The gradient towards a wanted adapter, as synthesised batches would give it; honest optimiser."""
         pull = (state["theta"].numpy() - target).astype(np.float32)
         return exact_update(bench, state, step, pull)
@@ -108,13 +108,13 @@ def made_up_attacks(arena: Arena) -> Iterator[tuple[str, str, Forged | tuple[For
     )
     yield "synthesised batches in place of the enrolled rows", "all rows", arena.forge(lambda *_: None, shard=crafted)
 
-    def last_step(step: int, state: State, do: Honest) -> Forgery | None:
+    def last_step(step: int, state: State, do: Honest) -> ForgedStep | None:
         if step < steps - 1:
             return None
         result = do(state)
         planted = result.next_state["theta"].clone()
         planted[:64] += 0.5
-        return Forgery(result.gradient, {**result.next_state, "theta": planted}, loss=result.record.loss)
+        return ForgedStep(result.gradient, {**result.next_state, "theta": planted}, loss=result.record.loss)
 
     yield "backdoor edit in the last step", "1 step", arena.forge(last_step)
 
@@ -129,7 +129,7 @@ def swap_attacks(arena: Arena) -> Iterator[tuple[str, str, Forged | tuple[Forged
 
     easy = np.argsort([len(row) for row in shard.rows])[: bench.spec.training.batch_size]
 
-    def repeated(step: int, state: State, _: Honest) -> Forgery:
+    def repeated(step: int, state: State, _: Honest) -> ForgedStep:
         bench.load(state["theta"])
         gradient, loss = bench.gradient([shard.rows[i] for i in easy], b"")
         shown = tuple(shard.open(int(i)) for i in easy)
@@ -137,7 +137,7 @@ def swap_attacks(arena: Arena) -> Iterator[tuple[str, str, Forged | tuple[Forged
 
     yield "the same easy rows in every step", "all batches", arena.forge(repeated)
 
-    def hidden(step: int, state: State, do: Honest) -> Forgery:
+    def hidden(step: int, state: State, do: Honest) -> ForgedStep:
         return replace(repeated(step, state, do), rows=None)
 
     yield "easy rows, derived rows shown", "every gradient", arena.forge(hidden)
@@ -169,7 +169,7 @@ def swap_attacks(arena: Arena) -> Iterator[tuple[str, str, Forged | tuple[Forged
     moved = (start + np.float32(1e-3)).astype(np.float32)
     yield "another starting adapter", "the start", arena.forge(lambda *_: None, start=moved)
 
-    def one_ulp(step: int, state: State, do: Honest) -> Forgery:
+    def one_ulp(step: int, state: State, do: Honest) -> ForgedStep:
         """Adaptive: knows the near-tie rule, moves one value of each gradient by a single float32 step."""
         result = do(state)
         gradient = result.gradient.copy()
@@ -198,7 +198,7 @@ def rank_attacks(arena: Arena) -> Iterator[tuple[str, str, tuple[Forged, RoundCo
         elif "lora_B" in name:
             idle[where].reshape(-1, rank)[:, rank // 2 :] = 0.0
 
-    def lazy(step: int, state: State, do: Honest) -> Forgery:
+    def lazy(step: int, state: State, do: Honest) -> ForgedStep:
         result = do(state)
         return exact_update(bench, state, step, result.gradient * idle, loss=result.record.loss)
 
@@ -216,12 +216,14 @@ def chance_attacks(arena: Arena) -> Iterator[tuple[str, str, Forged]]:
         """Skip the chosen steps: no model is run, the last gradient is used again, the optimiser is honest."""
         latest: list[Vector] = []
 
-        def attack(step: int, state: State, do: Honest) -> Forgery | None:
+        def attack(step: int, state: State, do: Honest) -> ForgedStep | None:
             if step in chosen and latest:
                 return exact_update(bench, state, step, latest[-1])
             result = do(state)
             latest[:] = [result.gradient]
-            return Forgery(result.gradient, result.next_state, loss=result.record.loss, clip=result.record.clip_scale)
+            return ForgedStep(
+                result.gradient, result.next_state, loss=result.record.loss, clip=result.record.clip_scale
+            )
 
         return attack
 
@@ -236,12 +238,12 @@ def chance_attacks(arena: Arena) -> Iterator[tuple[str, str, Forged]]:
     other = replace(arena.context, order_seed=bytes(32))
     elsewhere = {s.before.step: s for s in arena.forge(lambda *_: None, context=other).openings}
 
-    def spliced(step: int, state: State, do: Honest) -> Forgery | None:
+    def spliced(step: int, state: State, do: Honest) -> ForgedStep | None:
         """Jump to another honest trajectory in the middle, then go on honestly from there."""
         if step != steps // 3:
             return None
         result = do(state)
         jump = {slot: torch.from_numpy(values) for slot, values in elsewhere[step + 1].state.items()}
-        return Forgery(result.gradient, jump, loss=result.record.loss, clip=result.record.clip_scale)
+        return ForgedStep(result.gradient, jump, loss=result.record.loss, clip=result.record.clip_scale)
 
     yield "spliced trajectories", "1 step", arena.forge(spliced)

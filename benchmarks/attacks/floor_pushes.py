@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.attacks.arena import Arena
-from benchmarks.attacks.forging import Attack, Forgery, Honest, exact_update
+from benchmarks.attacks.forging import Attack, ForgedStep, Honest, exact_update
 from benchmarks.shared.replay_tasks import sentiment_shard
 from deltaproof.protocol.evidence.rows import canonical_row
 from deltaproof.protocol.evidence.state import Layout, Vector
@@ -95,7 +95,7 @@ def floor_push(bench: Workbench, samples: int, aim: Aim) -> Attack:
     training = bench.spec.training
     allowed = FILL * (1.0 + training.drift_sigmas / math.sqrt(samples)) * STEADY_SHARE
 
-    def attack(step: int, state: State, do: Honest) -> Forgery:
+    def attack(step: int, state: State, do: Honest) -> ForgedStep:
         result = do(state)
         gradient = result.gradient.astype(np.float64)
         wanted = aim(state, gradient).copy()
@@ -110,7 +110,7 @@ def wandering(bench: Workbench, share: float) -> Attack:
     """Fill both bounds of a single step, in a direction that no other step shares."""
     training = bench.spec.training
 
-    def attack(step: int, state: State, do: Honest) -> Forgery:
+    def attack(step: int, state: State, do: Honest) -> ForgedStep:
         result = do(state)
         gradient = result.gradient.astype(np.float64)
         wanted = np.random.default_rng(step).standard_normal(bench.layout.size)

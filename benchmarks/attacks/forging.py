@@ -32,7 +32,7 @@ from deltaproof.tuning.training.workbench import Workbench
 
 
 @dataclass(frozen=True)
-class Forgery:
+class ForgedStep:
     """One step as the attacker records it."""
 
     gradient: Vector
@@ -55,7 +55,7 @@ class Forged:
 
 
 Honest = Callable[[State], StepResult]
-Attack = Callable[[int, State, Honest], Forgery | None]
+Attack = Callable[[int, State, Honest], ForgedStep | None]
 """Given step, state and the means to do the step honestly: what to record instead, or None to be honest."""
 
 
@@ -73,7 +73,7 @@ def forge(bench: Workbench, context: RoundContext, shard: Shard, attack: Attack,
         forgery = attack(step, state, honest)
         if forgery is None:
             result = honest(state)
-            forgery = Forgery(
+            forgery = ForgedStep(
                 result.gradient, result.next_state, loss=result.record.loss, clip=result.record.clip_scale
             )
         rows = forgery.rows or tuple(shard.open(index) for index in context.batch(spec, step))
@@ -102,11 +102,11 @@ def forge(bench: Workbench, context: RoundContext, shard: Shard, attack: Attack,
     return Forged(openings, tree[-1][0], state["theta"].numpy())
 
 
-def exact_update(bench: Workbench, state: State, step: int, gradient: Vector, **changes: object) -> Forgery:
+def exact_update(bench: Workbench, state: State, step: int, gradient: Vector, **changes: object) -> ForgedStep:
     """The forged gradient followed by the correct optimiser: the careful cheat's step."""
     scale = clip_scale(gradient, bench.spec.optimizer.clip_norm)
     following = apply_update(bench, state, step, torch.from_numpy(gradient), scale)
-    return Forgery(gradient, following, clip=scale, **changes)  # type: ignore[arg-type]
+    return ForgedStep(gradient, following, clip=scale, **changes)  # type: ignore[arg-type]
 
 
 def judge_all(judge: Judge, forged: Forged, context: RoundContext, steps: list[int] | None = None) -> list[StepVerdict]:

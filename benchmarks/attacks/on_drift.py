@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.attacks.arena import Arena
-from benchmarks.attacks.forging import Attack, Forgery, Honest, exact_update, judge_all
-from benchmarks.attacks.rates import Outcome, tally
+from benchmarks.attacks.forging import Attack, ForgedStep, Honest, exact_update, judge_all
+from benchmarks.attacks.rates import AttackOutcome, tally
 from deltaproof.tuning.training.optimizers import State
 
 Wide = NDArray[np.float64]
@@ -20,7 +20,7 @@ def push(arena: Arena, size: float, direction: Wide | None) -> Attack:
     """Push every gradient by `size` of its norm, along `direction` or, without one, along itself."""
     bench = arena.bench
 
-    def attack(step: int, state: State, do: Honest) -> Forgery:
+    def attack(step: int, state: State, do: Honest) -> ForgedStep:
         result = do(state)
         chosen = result.gradient.astype(np.float64) if direction is None else direction.copy()
         chosen[result.gradient == 0.0] = 0.0  # a push where the gradient is exactly zero is refused outright
@@ -34,7 +34,7 @@ def push(arena: Arena, size: float, direction: Wide | None) -> Attack:
 def amplified(arena: Arena) -> Attack:
     """Adam turns a tiny push on a tensor without gradient into a full step: LoRA's A in the first step."""
 
-    def attack(step: int, state: State, do: Honest) -> Forgery:
+    def attack(step: int, state: State, do: Honest) -> ForgedStep:
         result = do(state)
         gradient = result.gradient.copy()
         quiet = gradient == 0.0
@@ -44,7 +44,7 @@ def amplified(arena: Arena) -> Attack:
     return attack
 
 
-def steering_attacks(arena: Arena, trials: int, samples: int) -> list[Outcome]:
+def steering_attacks(arena: Arena, trials: int, samples: int) -> list[AttackOutcome]:
     """Pushes that must be caught."""
     layout, bound = arena.bench.layout, arena.bench.spec.training.bound_total
     random = np.random.default_rng(11).standard_normal(layout.size)

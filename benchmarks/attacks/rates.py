@@ -27,7 +27,7 @@ CERTAIN = 0.999999
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AttackOutcome:
     """One attack's row. `promised` follows from the refused steps; whole-run attacks promise 1."""
 
     attack: str
@@ -58,7 +58,7 @@ class Outcome:
         return self.caught == self.trials if self.certain else low <= self.promised <= high
 
 
-def simultaneous_level(outcomes: Sequence[Outcome]) -> float:
+def simultaneous_level(outcomes: Sequence[AttackOutcome]) -> float:
     """Level of each row at which all rows of chance hold together with probability LEVEL or more (Bonferroni)."""
     rows = sum(not outcome.certain for outcome in outcomes)
     return 1 - (1 - LEVEL) / max(rows, 1)
@@ -67,7 +67,7 @@ def simultaneous_level(outcomes: Sequence[Outcome]) -> float:
 def measure(
     arena: Arena, attack: str, corrupts: str, forged: Forged | tuple[Forged, RoundContext], *,
     samples: int, trials: int,
-) -> Outcome:  # fmt: skip
+) -> AttackOutcome:  # fmt: skip
     """Judge every step, then draw `trials` challenges."""
     made, context = forged if isinstance(forged, tuple) else (forged, arena.context)
     return tally(arena, attack, corrupts, judge_all(arena.judge, made, context), samples=samples, trials=trials)
@@ -76,7 +76,7 @@ def measure(
 def tally(
     arena: Arena, attack: str, corrupts: str, verdicts: Sequence[StepVerdict], *,
     samples: int, trials: int, chance: bool = False, drift: bool = False,
-) -> Outcome:  # fmt: skip
+) -> AttackOutcome:  # fmt: skip
     """Of verdicts on every step, in order; with `drift` what single steps show is held together as a verifier does."""
     refused = {verdict.step: str(verdict.failed) for verdict in verdicts if not verdict.accepted}
     if not drift:
@@ -92,7 +92,7 @@ def tally(
 def tally_steps(
     arena: Arena, attack: str, corrupts: str, refused: Mapping[int, str], *,
     samples: int, trials: int, chance: bool = True, honest: int = 1, colluding: int = 0,
-) -> Outcome:  # fmt: skip
+) -> AttackOutcome:  # fmt: skip
     """Of an attack on the steps `refused` (with the check that fails), against `honest` verifiers of a committee in
     which `colluding` others see nothing."""
     drawn = challenges(arena, attack, samples, honest, colluding, trials)
@@ -151,11 +151,11 @@ def _solve(tail_at: Callable[[float], float], tail: float, *, falling: bool = Fa
 def _outcome(
     arena: Arena, attack: str, corrupts: str, refused: Mapping[int, str], samples: int, verifiers: int, trials: int,
     caught: int, promised: float, chance: bool, otherwise: str,
-) -> Outcome:  # fmt: skip
+) -> AttackOutcome:  # fmt: skip
     counts = Counter(refused.values()).most_common()
     checks = ", ".join(f"{check} ({count})" for check, count in counts) or otherwise
     rate = caught / trials
-    return Outcome(
+    return AttackOutcome(
         attack, arena.name, corrupts, arena.steps, len(refused), checks, samples, verifiers, trials, caught, promised,
         (1 - rate) - rate * SLASH * STAKE, not chance,
     )  # fmt: skip

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.attacks.rates import LEVEL, SLASH, STAKE, Outcome, simultaneous_level
+from benchmarks.attacks.rates import LEVEL, SLASH, STAKE, AttackOutcome, simultaneous_level
 from benchmarks.shared.replay_tasks import machine_facts, table
 
 
-def markdown(outcomes: Sequence[Outcome], notes: Sequence[str]) -> str:
+def markdown(outcomes: Sequence[AttackOutcome], notes: Sequence[str]) -> str:
     level = simultaneous_level(outcomes)
     chance = [outcome for outcome in outcomes if not outcome.whole_run]
     sections = [
@@ -32,7 +32,7 @@ def markdown(outcomes: Sequence[Outcome], notes: Sequence[str]) -> str:
     return "\n\n".join(sections)
 
 
-def _rows(outcomes: Sequence[Outcome], level: float) -> str:
+def _rows(outcomes: Sequence[AttackOutcome], level: float) -> str:
     header = (
         "attack", "setting", "corrupts", "steps refused", "failing check", "samples", "caught", "95 % interval",
         "promised", "kept", "earns (honest: +1)",
@@ -52,7 +52,7 @@ def _rows(outcomes: Sequence[Outcome], level: float) -> str:
     return table(header, rows)
 
 
-def _criterion(chance: Sequence[Outcome], level: float) -> str:
+def _criterion(chance: Sequence[AttackOutcome], level: float) -> str:
     open_rows = [outcome for outcome in chance if not outcome.certain]
     outside = [outcome for outcome in open_rows if not _inside(outcome)]
     below = sum(outcome.caught / outcome.trials < outcome.promised for outcome in outside)
@@ -65,6 +65,6 @@ def _criterion(chance: Sequence[Outcome], level: float) -> str:
     )
 
 
-def _inside(outcome: Outcome) -> bool:
+def _inside(outcome: AttackOutcome) -> bool:
     low, high = outcome.interval()
     return low <= outcome.promised <= high

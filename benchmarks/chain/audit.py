@@ -82,7 +82,7 @@ def digest(*parts: object) -> Digest32:
 
 
 @dataclass
-class History:
+class PlayedHistory:
     """One task whose rounds are played as fast as the node takes them."""
 
     node: Node
@@ -303,7 +303,9 @@ def main() -> int:
     results: dict[str, Any] = {"rounds": options.rounds, "trainers": options.trainers, "workers": options.workers}
     with tempfile.TemporaryDirectory() as name, start_node("anvil") as node:
         folder = Path(name)
-        history = History(node, options.rounds, accounts[: options.trainers], accounts[options.trainers :], folder)
+        history = PlayedHistory(
+            node, options.rounds, accounts[: options.trainers], accounts[options.trainers :], folder
+        )
         print(f"{options.rounds} rounds x {options.trainers} trainers, {options.verifiers} verifiers", flush=True)
         timed("deploy and enrol", results, history.prepare)
         timed("play on chain", results, lambda: [history.play(RoundIndex(n + 1)) for n in range(options.rounds)])
@@ -317,7 +319,7 @@ def main() -> int:
     return 0
 
 
-def measure(history: History, folder: Path, results: dict[str, Any], workers: int) -> None:
+def measure(history: PlayedHistory, folder: Path, results: dict[str, Any], workers: int) -> None:
     database = str(folder / "index.sqlite")
     engine = open_database(database)
     follower = Follower(engine, history.rpc, history.gateway.tasks.address)

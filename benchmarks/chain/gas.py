@@ -244,7 +244,7 @@ def measure_registration(bench: Bench, sponsor: str, keys: Sequence[VerifierKey]
 
 
 @dataclass
-class Task:
+class MeasuredTask:
     """A task of the benchmark with its participants."""
 
     bench: Bench
@@ -346,7 +346,7 @@ class Task:
 
 def new_task(
     bench: Bench, sponsor: str, keys: Sequence[VerifierKey], trainers: Sequence[Any], name: str, rounds: int = 3
-) -> Task:
+) -> MeasuredTask:
     salts = [(digest("set", i), digest("set salt", i)) for i in range(rounds + 1)]
     params = (
         bench.contracts["token"].address,
@@ -363,7 +363,7 @@ def new_task(
         params, [validation_commitment(*pair) for pair in salts], (rounds + 1) * 1_000 * UNIT
     )
     bench.send(sponsor, call, f"TaskManager.createTask ({name})")
-    task = Task(bench, bench.contracts["tasks"].functions.taskCount().call(), sponsor, keys, trainers)
+    task = MeasuredTask(bench, bench.contracts["tasks"].functions.taskCount().call(), sponsor, keys, trainers)
     for i, trainer in enumerate(trainers):
         bench.send(sponsor, bench.contracts["registry"].functions.depositFor(trainer.address, 0, 1_000 * UNIT))
         label = {0: "TrainerPool.enrol (first)", 1: "TrainerPool.enrol (next)"}.get(i)
@@ -374,7 +374,7 @@ def new_task(
     return task
 
 
-def play_to_opening(task: Task, suffix: str | None) -> None:
+def play_to_opening(task: MeasuredTask, suffix: str | None) -> None:
     """Open, commit, reveal, draw; labels end in `suffix` (None: nothing recorded)."""
 
     def named(text: str) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.codecs.cells import METHODS, Cell, Federation
+from benchmarks.codecs.cells import METHODS, Cell, Members
 from benchmarks.codecs.report import write
 from benchmarks.shared.places import FIGURES, PAGES
 from benchmarks.shared.tuning_tasks import Cells
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--only-rounds", action="store_true", help="fill build/ and write no result")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    federation = Federation.of(options.test)
+    federation = Members.of(options.test)
     cells = Cells(FIGURES / "codecs.json")
     for seed in options.seeds:
         for name in options.codecs:

@@ -31,7 +31,7 @@ from deltaproof.tuning.training.recording import batch_rows
 from deltaproof.tuning.training.step import DrawnRound, RoundContext, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["METHODS", "Cell", "Federation"]
+__all__ = ["METHODS", "Cell", "Members"]
 
 CACHE = BUILD / "codecs"
 TRAINING_ROWS = 600
@@ -43,14 +43,14 @@ METHODS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Federation:
+class Members:
     """Trainers with a shard each, and held-out rows of all."""
 
     shards: tuple[Shard, ...]
     held_out: tuple[bytes, ...]
 
     @classmethod
-    def of(cls, test: int) -> Federation:
+    def of(cls, test: int) -> Members:
         """`test` held-out rows of each source."""
         shards = tuple(Shard(tuple(sentiment_rows(s, 0, TRAINING_ROWS)), Digest32(bytes(32))) for s in SOURCES)
         first = TRAINING_ROWS + 100
@@ -87,7 +87,7 @@ class Progress:
 class Cell:
     """One federation under one codec."""
 
-    federation: Federation
+    federation: Members
     method: str
     codec: Mapping[str, Any]
     steps: int

@@ -19,12 +19,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from eth_account import Account
-
 from benchmarks.shared.places import ASSETS, FIGURES, PAGES
-from deltaproof.chain.local_node import development_keys
 from deltaproof.demo.processes import Supervisor, Worker
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
+from tests.worlds.market import Market
 
 PATIENCE = 1800.0
 LIMIT_MIB = 1024
@@ -113,7 +111,7 @@ def measure(accumulation: int, steps: int, batch: int, tokens: int) -> Iterator[
             write_shard(folder / f"{shard}.jsonl", rows)
         environment = {"DELTAPROOF_STORE": str(folder / "store"), "OMP_NUM_THREADS": "1"}
         with Supervisor(folder / "logs", environment) as commands:
-            market = Market.open(commands, folder)
+            market = Market.open(commands, folder, patience=PATIENCE)
             trainers = {False: market.trainer("ann", 2), True: market.trainer("ben", 3, "--checkpointing")}
             market.role("vera", 4, "verifier")
             market.role("sponsor", 0, "sponsor", "--trainers", "2", "--verifiers", "1")
@@ -128,42 +126,6 @@ def measure(accumulation: int, steps: int, batch: int, tokens: int) -> Iterator[
                 commands.wait_for(worker, "committed", PATIENCE)
                 peak = max(_peak_mib(worker.process.pid), before if checkpointing else 0.0)
                 yield Peak(checkpointing, accumulation, peak, checkpointing, first)
-
-
-@dataclass(frozen=True)
-class Market:
-    """A chain with a funded task."""
-
-    commands: Supervisor
-    folder: Path
-    task: str
-    environment: dict[str, str]
-
-    @classmethod
-    def open(cls, commands: Supervisor, folder: Path) -> Market:
-        keys = development_keys(10)
-        chain = commands.start("chain", ["chain", "up"])
-        settings = {
-            "DELTAPROOF_RPC": str(commands.wait_for(chain, "ready", PATIENCE).fields["rpc_url"]),
-            "DELTAPROOF_KEY": keys[0],
-        }
-        deployed = commands.run("deploy", ["deploy"], timeout=PATIENCE, environment=settings)
-        settings["DELTAPROOF_CONTRACT"] = str(deployed["tasks"])
-        accounts = [str(Account.from_key(key).address) for key in keys[:6]]
-        fund = ["faucet", *accounts, "--amount", "100000"]
-        commands.run("faucet", fund, timeout=PATIENCE, environment=settings)
-        home = str(folder / "homes" / "sponsor")
-        create = ["task", "create", str(folder / "task.toml"), "--fund", "1100", "--home", home]
-        task = commands.run("create", create, timeout=PATIENCE, environment=settings)
-        return cls(commands, folder, str(task["task"]), settings)
-
-    def role(self, name: str, number: int, role: str, *arguments: str) -> Worker:
-        command = [role, "run", "--task", self.task, "--home", str(self.folder / "homes" / name), *arguments]
-        key = {"DELTAPROOF_KEY": development_keys(10)[number]}
-        return self.commands.start(name, command, {**self.environment, **key})
-
-    def trainer(self, name: str, number: int, *arguments: str) -> Worker:
-        return self.role(name, number, "trainer", "--data", str(self.folder / f"{name}.jsonl"), *arguments)
 
 
 def texts(first: int, count: int) -> list[bytes]:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fedpeat.tasks import ARMS, TASKS, Arm, Task, weights_bytes
+from benchmarks.fedpeat.tasks import ARMS, TASKS, Arm, FedpeatTask, weights_bytes
 from benchmarks.shared.places import BUILD, FIGURES, PAGES, ROOT
 from benchmarks.shared.replay_tasks import table
 from benchmarks.shared.tuning_tasks import Cells
@@ -124,7 +124,7 @@ def write(cells: Cells) -> None:
     print(DOC.read_text("utf-8"))
 
 
-def _row(cells: Cells, name: str, task: Task, arm: Arm) -> dict[str, Any] | None:
+def _row(cells: Cells, name: str, task: FedpeatTask, arm: Arm) -> dict[str, Any] | None:
     """What is known of an arm; None before its trainer was measured."""
     values = cells.values
     trainer = values.get(_key(name, "trainer", arm.name, 0))
@@ -147,7 +147,7 @@ def _row(cells: Cells, name: str, task: Task, arm: Arm) -> dict[str, Any] | None
     return row
 
 
-def _section(name: str, task: Task, rows: list[dict[str, Any]]) -> list[str]:
+def _section(name: str, task: FedpeatTask, rows: list[dict[str, Any]]) -> list[str]:
     known = {row["arm"]: row for row in rows}
     full, peft = known.get(FULL), known.get(PEFT)
     unit = "next-token accuracy" if task.kind == "causal-lm" else "accuracy"
@@ -208,7 +208,7 @@ def _missing(name: str, rows: list[dict[str, Any]]) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _chance(rows: list[dict[str, Any]], task: Task) -> float:
+def _chance(rows: list[dict[str, Any]], task: FedpeatTask) -> float:
     """Standard error of an accuracy on the held-out rows, of the best arm's; predictions count as independent."""
     best = max((value for row in rows for value in row["accuracy"]), default=0.5)
     count = max((n for row in rows for n in row["predictions"]), default=len(task.held_out))
@@ -287,11 +287,11 @@ def _share(peft: dict[str, Any] | None, row: dict[str, Any]) -> str:
     return f"{row['replay_seconds'] / peft['replay_seconds']:.2f}" if peft and "replay_seconds" in peft else "-"
 
 
-def _traffic(full: dict[str, Any] | None, row: dict[str, Any], task: Task) -> str:
+def _traffic(full: dict[str, Any] | None, row: dict[str, Any], task: FedpeatTask) -> str:
     return f"{_traffic_ratio(full, row, task):.1f}" if full else "-"
 
 
-def _traffic_ratio(full: dict[str, Any], row: dict[str, Any], task: Task) -> float:
+def _traffic_ratio(full: dict[str, Any], row: dict[str, Any], task: FedpeatTask) -> float:
     def total(arm: dict[str, Any]) -> float:
         return float(arm["model"] + 2 * task.rounds * arm["round"])
 

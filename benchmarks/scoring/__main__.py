@@ -38,7 +38,7 @@ TRUTH_EVALUATIONS = 20_000
 
 
 @dataclass(frozen=True)
-class Profile:
+class ScoringProfile:
     """How much is run: players, seeds of games, seeds of estimates by players, budgets per player."""
 
     sizes: tuple[int, ...]
@@ -51,8 +51,8 @@ BUDGETS_OF_MANY = (5, 20)
 """Budgets per player above 50 players."""
 
 PROFILES = {
-    "full": Profile((10, 16, 30, 100), (0, 1), {10: 3, 16: 3, 30: 2, 100: 1}, (5, 10, 20, 50)),
-    "short": Profile((10,), (0,), {10: 2}, (10, 20)),
+    "full": ScoringProfile((10, 16, 30, 100), (0, 1), {10: 3, 16: 3, 30: 2, 100: 1}, (5, 10, 20, 50)),
+    "short": ScoringProfile((10,), (0,), {10: 2}, (10, 20)),
 }
 
 
@@ -134,18 +134,18 @@ def truth(named: NamedGame) -> tuple[np.ndarray, float]:
     return game.semivalues("shapley"), 0.0
 
 
-def budgets(named: NamedGame, profile: Profile) -> list[int]:
+def budgets(named: NamedGame, profile: ScoringProfile) -> list[int]:
     """Budgets that are not yet all coalitions."""
     chosen = profile.budgets if named.players <= 50 else BUDGETS_OF_MANY
     return [k * named.players for k in chosen if k * named.players < 2**named.players]
 
 
-def seeds(named: NamedGame, profile: Profile) -> list[int]:
+def seeds(named: NamedGame, profile: ScoringProfile) -> list[int]:
     """Seeds of the estimates."""
     return list(range(profile.seeds.get(named.players, 3)))
 
 
-def ours(named: NamedGame, profile: Profile) -> list[dict]:
+def ours(named: NamedGame, profile: ScoringProfile) -> list[dict]:
     """Our estimators on one game. Overhead excludes the game and a first call, which fills the caches of the index."""
     rows = []
     clock = Clock(named)
@@ -196,7 +196,7 @@ class Clock:
         return values
 
 
-def peers(games: list[NamedGame], profile: Profile, console: Console) -> list[dict]:
+def peers(games: list[NamedGame], profile: ScoringProfile, console: Console) -> list[dict]:
     """The public libraries' estimates, from their own environment, two processes at a time."""
     python = peers_environment(console)
     with tempfile.TemporaryDirectory() as folder:

@@ -73,5 +73,6 @@ def claim_all(gateway: Gateway, store: ArtifactStore, task_id: TaskId, payee: Ad
         if proposal and (reward := claim_reward(gateway, task_id, round_, proposal.leaves, payee)):
             paid.append(Payment(round_, "reward", reward))
         if payee in verifiers and (fees := claim_fees(gateway, task_id, round_, payee)):
-            paid += [Payment(round_, "fee", fees.fee), Payment(round_, "slash reward", fees.slash_reward)]
+            parts = (Payment(round_, "fee", fees.fee), Payment(round_, "slash reward", fees.slash_reward))
+            paid += [part for part in parts if part.amount]
     return paid

@@ -38,6 +38,7 @@ STATE_INTERVAL_SECONDS = 2
 STOP_PATIENCE_SECONDS = 10.0
 FREE_PORT_ATTEMPTS = 5
 
+_NPM_PACKAGE = {"anvil": "@foundry-rs/anvil-linux-amd64", "ganache": "ganache"}
 _LOCKED_BINARIES = Path(__file__).resolve().parents[2] / "node_modules" / ".bin"
 
 
@@ -135,7 +136,10 @@ def _find_binary(kind: NodeKind) -> Path:
         return locked
     if found := shutil.which(kind):
         return Path(found)
-    raise NodeError(f"{kind} is not installed; run: make setup (or set {variable} to its path)")
+    raise NodeError(
+        f"{kind} is not installed; run: make setup in a checkout; elsewhere: npm install {_NPM_PACKAGE[kind]}, and set "
+        f"{variable} to its path"
+    )
 
 
 def _anvil(host: str, port: int, chain_id: int, accounts: int) -> list[str]:

@@ -9,8 +9,18 @@ from typing import ParamSpec
 from deltaproof.chain.abi.enums import Fault, Phase, Role
 from deltaproof.chain.abi.structs import PhaseView, TaskView
 from deltaproof.chain.contracts.gateway import Gateway
+from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
 from deltaproof.chain.rpc.sender import Receipt
-from deltaproof.errors import ArtifactAltered, ArtifactMissing, ChainError, ContractRevert, InsufficientFunds
+from deltaproof.errors import (
+    ArtifactAltered,
+    ArtifactMissing,
+    ArtifactTooLarge,
+    ContractRevert,
+    EncodingError,
+    InsufficientFunds,
+    SpecError,
+    TaskRefused,
+)
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementProposal
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount, address_bytes
@@ -33,6 +43,7 @@ LOST_RACES = frozenset(
     {
         "AlreadyClaimed", "AlreadyPenalised", "AlreadyRevealed", "ClaimIsClosed", "NotAbsent", "NotActiveYet",
         "NotDue", "NothingAtStake", "NothingToClaim", "PhaseClosed", "WrongPhase", "DisputesOpen", "NoRoundLeft",
+        "DemandClosed",
     }
 )  # fmt: skip
 """What the contracts say to somebody who does what another has just done."""
@@ -47,12 +58,20 @@ class TaskTerms:
 
 
 def read_task(gateway: Gateway, store: ArtifactStore, task_id: TaskId) -> TaskTerms:
-    """The task and its spec. Raises ChainError if there is no such task, ArtifactError if its spec cannot be had."""
+    """The task and its spec, whoever made them.
+
+    Raises TaskRefused if there is no such task, ArtifactError if its spec cannot be had, SpecError with every reason if
+    the spec is not one that anybody should take part in.
+    """
     count = gateway.terms.task_count()
     if not 1 <= task_id <= count:
-        raise ChainError(f"there is no task {task_id}; tasks on this contract: {f'1 to {count}' if count else 'none'}")
+        raise TaskRefused(f"there is no task {task_id}; tasks on this contract: {f'1 to {count}' if count else 'none'}")
     view = gateway.task(task_id)
-    return TaskTerms(view, store.get_document(TaskSpec, view.params.spec_hash))
+    data = store.get_blob(view.params.spec_hash, TaskSpec.MAX_BYTES)
+    try:
+        return TaskTerms(view, TaskSpec.from_document(data))
+    except EncodingError as error:
+        raise SpecError(f"task {task_id} is not to be trusted, do not take part: {error}") from error
 
 
 def attempt(action: Callable[P, Receipt], *args: P.args, **kwargs: P.kwargs) -> Receipt | None:
@@ -82,13 +101,24 @@ def lock_stake(gateway: Gateway, role: Role, needed: TokenAmount) -> None:
     gateway.registry.deposit(role, missing)
 
 
-def move_on(gateway: Gateway, task_id: TaskId, view: PhaseView) -> bool:
-    """Push a phase that is over, or one that waits for a seed; whether anything moved."""
-    if view.phase in (Phase.DRAW, Phase.CHALLENGE) or (view.due and view.phase not in (Phase.IDLE, Phase.WINDOW)):
-        return attempt(gateway.tasks.advance, task_id) is not None
-    if view.due and view.phase == Phase.WINDOW:
-        return attempt(gateway.tasks.finalize, task_id) is not None
-    return False
+def move_on(gateway: Gateway, task_id: TaskId, view: PhaseView, *, overdue: bool) -> bool:
+    """Push a phase that is over, or one whose seed is decided; whether anything moved.
+
+    `overdue`: the deadline has passed, though maybe only the next block will know it.
+    """
+    match view.phase:
+        case Phase.IDLE:
+            return False
+        case Phase.DRAW | Phase.CHALLENGE:
+            # A chain that makes blocks on demand makes none while everybody waits for one.
+            on_demand = gateway.connection.chain_id in LOCAL_CHAINS
+            if not (on_demand or gateway.tasks.would_advance(task_id)):
+                return False
+            return attempt(gateway.tasks.advance, task_id) is not None
+        case Phase.WINDOW:
+            return overdue and attempt(gateway.tasks.finalize, task_id) is not None
+        case _:
+            return overdue and attempt(gateway.tasks.advance, task_id) is not None
 
 
 def quorum_members(gateway: Gateway, task_id: TaskId, round_: RoundIndex) -> dict[Address, TokenAmount]:
@@ -118,7 +148,7 @@ def settled_leaves(
     for verifier in verifiers:
         try:
             proposal = store.get_proposal(task_id, round_, verifier)
-        except (ArtifactMissing, ArtifactAltered):
+        except (ArtifactMissing, ArtifactAltered, ArtifactTooLarge):
             continue
         if proposal.settlement == settlement:
             return proposal

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from deltaproof.chain.abi.structs import RevealData
+from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.events.base import RoundEvent, TaskEvent
 from deltaproof.chain.events.participants import (
     AttestationRevealed,
@@ -16,7 +18,9 @@ from deltaproof.chain.events.participants import (
 )
 from deltaproof.chain.events.reader import LogReader
 from deltaproof.chain.events.rounds import RoundEnded, SettlementPosted, SettlementVoided, ValidationRevealed
-from deltaproof.chain.rpc.connection import Connection
+from deltaproof.chain.origin import log_start
+from deltaproof.chain.rpc.blocks import BlockRef
+from deltaproof.errors import BlockUnknown
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, address_bytes
 
 __all__ = ["TaskLog"]
@@ -36,43 +40,79 @@ FOLLOWED = (
 E = TypeVar("E", bound=RoundEvent)
 
 
+OVERLAP_BLOCKS = 16
+"""Blocks at the end that are read again each time: a node that lagged may have left logs of them out."""
+
+
 class TaskLog:
-    """A task's round events from `first_block` on. Starts anew after a reorganisation below what it has read."""
+    """A task's round events. Starts anew after a reorganisation below what it has read."""
 
     def __init__(
-        self, connection: Connection, contracts: Sequence[Address], task_id: TaskId, first_block: int = 0
+        self, gateway: Gateway, contracts: Sequence[Address], task_id: TaskId, cache: Path | None = None
     ) -> None:
-        self._connection = connection
-        self._reader = LogReader(connection, contracts)
-        self._task_id = task_id
-        self._first_block = first_block
-        self._events: list[RoundEvent] = []
-        self._read_to = first_block - 1
-        self._read_hash = ZERO_DIGEST
+        """`cache`: a folder that remembers where the task begins."""
+        self._gateway, self._task_id, self._cache = gateway, task_id, cache
+        self._contracts = tuple(contracts)
+        self._reader = LogReader(gateway.connection, contracts)
+        self._events: list[tuple[int, RoundEvent]] = []
+        self._first: int | None = None
+        self._from_round = RoundIndex(0)
+        self._read_to: BlockRef | None = None
 
-    def refresh(self) -> None:
-        """Read what came since the last call. Raises ChainUnavailable or ChainError."""
-        head = self._connection.block()
-        number, digest = int(head["number"]), Digest32(bytes(head["hash"]))
-        if self._read_to >= self._first_block:
-            if number < self._read_to or self._hash_of(self._read_to) != self._read_hash:
-                self._forget()
-            elif number == self._read_to:
+    def refresh(self, round_: RoundIndex) -> None:
+        """Read what came since the last call, up to the block that is looked at, from the round before `round_` on.
+
+        Raises ChainUnavailable, BlockUnknown if nodes have not seen all of it yet, or ChainError.
+        """
+        head = self._gateway.connection.read_block
+        if round_ < self._from_round:  # an older round is asked about
+            self._events, self._first, self._read_to = [], None, None
+        if self._read_to is not None:
+            if head == self._read_to:
                 return
-        for logged in self._reader.read(self._read_to + 1, number, FOLLOWED):
+            if head.number < self._read_to.number or self._hash_of(self._read_to.number) != self._read_to.hash:
+                self._events, self._first = [], None
+        if self._first is None:
+            self._first = log_start(self._gateway, self._task_id, round_, self._cache)
+            start, self._from_round = self._first, round_
+        else:
+            assert self._read_to is not None
+            start = max(self._first, self._read_to.number + 1 - OVERLAP_BLOCKS)
+        self._read_to = None
+        fresh = list(self._reader.read(start, head.number, FOLLOWED))
+        self._events = [kept for kept in self._events if kept[0] < start]
+        for logged in fresh:
             event = logged.event
             if isinstance(event, TaskEvent) and isinstance(event, RoundEvent) and event.task_id == self._task_id:
-                self._events.append(event)
-        self._read_to, self._read_hash = number, digest
+                self._events.append((logged.block_number, event))
+        self._require_complete(round_)
+        self._read_to = head
+
+    def _require_complete(self, round_: RoundIndex) -> None:
+        """The contracts count what happened in the running round: fewer events than that are not all of them."""
+        trainers, verifiers = self._gateway.trainers, self._gateway.verifiers
+        missing = 0
+        if trainers.address in self._contracts:
+            counted = trainers.progress(self._task_id)
+            if counted.round == round_:
+                missing += max(0, counted.committed - len(self.committed(round_)))
+                missing += max(0, counted.revealed - len(self.reveals(round_)))
+        if verifiers.address in self._contracts:
+            attested = verifiers.progress(self._task_id)
+            if attested.round == round_:
+                missing += max(0, attested.revealed - len(self.of(AttestationRevealed, round_)))
+        if missing:
+            self._first = None
+            raise BlockUnknown(f"the node leaves out {missing} events of round {round_} that the contracts count")
 
     def of(self, kind: type[E], round_: RoundIndex) -> list[E]:
         """The round's events of a kind, in chain order, as of the last `refresh`."""
-        return [event for event in self._events if isinstance(event, kind) and event.round == round_]
+        return [event for _, event in self._events if isinstance(event, kind) and event.round == round_]
 
     def committed(self, round_: RoundIndex) -> list[Address]:
         """Trainers who committed, directly or in a batch, in the order of their commitments."""
         order: list[Address] = []
-        for event in self._events:
+        for _, event in self._events:
             if event.round == round_ and isinstance(event, Committed):
                 order.append(event.trainer)
             elif event.round == round_ and isinstance(event, BatchCommitted):
@@ -95,10 +135,5 @@ class TaskLog:
         """Trainers who committed, in the order of settlement leaves."""
         return sorted(self.committed(round_), key=address_bytes)
 
-    def _forget(self) -> None:
-        self._events = []
-        self._read_to = self._first_block - 1
-        self._read_hash = ZERO_DIGEST
-
     def _hash_of(self, number: int) -> Digest32:
-        return Digest32(bytes(self._connection.block(number)["hash"]))
+        return Digest32(bytes(self._gateway.connection.block(number)["hash"]))

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from deltaproof import __version__
 from deltaproof.cli import audit, chain, control, demo, methods, roles, task
-from deltaproof.errors import DeltaproofError
+from deltaproof.cli.common import problem_records
+from deltaproof.errors import DeltaproofError, SpecError
 
 __all__ = ["app", "main", "run_app"]
 
@@ -86,7 +87,7 @@ def run_app(program: typer.Typer, name: str) -> None:
     try:
         program(prog_name=name)
     except DeltaproofError as error:
-        _fail(str(error), 1)
+        _fail(str(error), 1, problems=problem_records(error.problems) if isinstance(error, SpecError) else None)
     except _Interrupted:
         _fail("stopped; the same command continues where it was", 130)
 
@@ -95,9 +96,10 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise _Interrupted
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int, **fields: object) -> None:
     if "--json" in sys.argv:
-        sys.stdout.write(json.dumps({"event": "error", "message": message}) + "\n")
+        told = {"event": "error", "message": message, **{key: v for key, v in fields.items() if v is not None}}
+        sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
     style = "red" if code == 1 else ""
     Console(stderr=True, highlight=False).print(f"deltaproof: {message}", style=style, markup=False, soft_wrap=True)

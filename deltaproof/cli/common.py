@@ -4,35 +4,50 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from deltaproof.errors import Problem
+
 __all__ = [
+    "ConfirmationsOption",
     "ContractOption",
+    "GasPriceOption",
+    "HealthOption",
     "HomeOption",
     "JsonOption",
     "KeyOption",
+    "PollOption",
     "RowsOption",
     "RpcOption",
     "StoreOption",
     "TaskOption",
+    "WitnessOption",
     "console",
+    "problem_records",
     "show_result",
 ]
 
 RpcOption = Annotated[
-    str, typer.Option("--rpc", envvar="DELTAPROOF_RPC", help="JSON-RPC URL of the chain.", metavar="URL")
+    str,
+    typer.Option(
+        "--rpc",
+        envvar="DELTAPROOF_RPC",
+        help="JSON-RPC URL of the chain; several, separated by commas, take over for each other.",
+        metavar="URL",
+    ),
 ]
 StoreOption = Annotated[
     str,
     typer.Option(
         "--store",
         envvar="DELTAPROOF_STORE",
-        help="Artifact store: a folder, or any fsspec URL such as s3://bucket/prefix.",
+        help="Artifact store: a folder, or any fsspec URL such as s3://bucket/prefix; several, separated by commas, "
+        "mirror each other.",
         metavar="URL",
     ),
 ]
@@ -68,6 +83,45 @@ RowsOption = Annotated[Path, typer.Option("--data", help="Your rows, JSON Lines.
 TaskOption = Annotated[int, typer.Option("--task", envvar="DELTAPROOF_TASK", help="Number of the task.", min=0)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text for people.")]
 
+WitnessOption = Annotated[
+    str,
+    typer.Option(
+        "--witness",
+        envvar="DELTAPROOF_WITNESS",
+        help="RPC URL of another node, asked now and then whether it knows the same blocks.",
+        metavar="URL",
+    ),
+]
+ConfirmationsOption = Annotated[
+    str,
+    typer.Option(
+        "--confirmations",
+        envvar="DELTAPROOF_CONFIRMATIONS",
+        help="Act on blocks with so many on top, or on `finalized` ones. Default: 2, on development chains 0.",
+        metavar="N|finalized",
+    ),
+]
+PollOption = Annotated[
+    float,
+    typer.Option("--poll", envvar="DELTAPROOF_POLL", help="Seconds between looks at a quiet chain.", min=0.01),
+]
+GasPriceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-gas-price", envvar="DELTAPROOF_MAX_GAS_PRICE", help="Most gwei per gas ever offered.", min=0.001
+    ),
+]
+HealthOption = Annotated[
+    int | None,
+    typer.Option(
+        "--health-port",
+        envvar="DELTAPROOF_HEALTH_PORT",
+        help="Serve /health and Prometheus /metrics on this port of 127.0.0.1.",
+        min=1,
+        max=65_535,
+    ),
+]
+
 console = Console(highlight=False)
 
 
@@ -78,3 +132,8 @@ def show_result(result: Mapping[str, object], *, as_json: bool, text: str) -> No
         sys.stdout.flush()
     else:
         console.print(text, markup=False, soft_wrap=True)
+
+
+def problem_records(problems: Sequence[Problem]) -> list[dict[str, str]]:
+    """Problems of a draft for a script."""
+    return [{"key": problem.key, "problem": problem.what, "remedy": problem.remedy} for problem in problems]

@@ -5,21 +5,57 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from deltaproof.chain import Deployment, Gateway, TransactionSender, connect, load_account
-from deltaproof.errors import EncodingError, UsageError
+from deltaproof.agent.patience import HOPELESS, insist
+from deltaproof.chain import (
+    Connection,
+    Deployment,
+    Gateway,
+    SenderPolicy,
+    TransactionSender,
+    connect,
+    load_account,
+)
+from deltaproof.chain.rpc.blocks import Depth
+from deltaproof.errors import DeploymentError, EncodingError, UsageError
 from deltaproof.protocol.types import Address, address
+from deltaproof.reporting import Reporter
 
-__all__ = ["open_gateway", "parse_address", "read_only_gateway"]
+__all__ = ["open_gateway", "parse_address", "parse_depth", "read_only_gateway"]
 
 
 @contextmanager
-def open_gateway(rpc: str, contract: str, key: str) -> Iterator[Gateway]:
-    """The deployment behind a TaskManager address, with a key to act with."""
-    account = load_account(key)
-    connection = connect(rpc)
-    deployment = Deployment.at(connection, parse_address(contract, "--contract"))
-    with TransactionSender(connection, account) as sender:
+def open_gateway(
+    rpc: str, contract: str, key: str, *, max_gas_gwei: float | None = None, wait: Reporter | None = None
+) -> Iterator[Gateway]:
+    """The deployment behind a TaskManager address, with a key to act with.
+
+    With `wait`, which is told of it, an outage is waited out.
+    """
+    account, place = load_account(key), parse_address(contract, "--contract")
+
+    def reach() -> tuple[Connection, Deployment]:
+        connection = connect(rpc)
+        return connection, Deployment.at(connection, place)
+
+    if wait is None:
+        connection, deployment = reach()
+    else:
+        hopeless = (*HOPELESS, DeploymentError)
+        connection, deployment = insist(reach, "reaching the chain", account.address, wait, hopeless)
+    policy = SenderPolicy(max_fee_wei=None if max_gas_gwei is None else int(max_gas_gwei * 10**9))
+    with TransactionSender(connection, account, policy=policy) as sender:
         yield Gateway(connection, deployment, sender)
+
+
+def parse_depth(value: str) -> Depth | None:
+    """What `--confirmations` says; None for the chain's default. Raises UsageError."""
+    if value == "finalized":
+        return "finalized"
+    if not value:
+        return None
+    if not value.isdecimal():
+        raise UsageError(f"--confirmations is a number of blocks or `finalized`, not {value!r}")
+    return int(value)
 
 
 def read_only_gateway(rpc: str, contract: str) -> Gateway:

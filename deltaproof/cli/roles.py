@@ -6,18 +6,25 @@ from typing import Annotated
 
 import typer
 
+from deltaproof.agent.loop import IDLE_POLL_SECONDS
 from deltaproof.cli.common import (
+    ConfirmationsOption,
     ContractOption,
+    GasPriceOption,
+    HealthOption,
     HomeOption,
     JsonOption,
     KeyOption,
+    PollOption,
     RowsOption,
     RpcOption,
     StoreOption,
     TaskOption,
+    WitnessOption,
     show_result,
 )
-from deltaproof.cli.connect import open_gateway, parse_address
+from deltaproof.cli.connect import open_gateway, parse_address, parse_depth
+from deltaproof.cli.living import Settings, live
 from deltaproof.cli.reporting import reporter
 from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.store import open_store
@@ -54,6 +61,11 @@ def run_sponsor(
     task: TaskOption,
     trainers: Annotated[int, typer.Option(help="Open a round when so many trainers take part.", min=1)] = 1,
     verifiers: Annotated[int, typer.Option(help="... and so many verifiers.", min=1)] = 1,
+    witness: WitnessOption = "",
+    confirmations: ConfirmationsOption = "",
+    poll: PollOption = IDLE_POLL_SECONDS,
+    max_gas_price: GasPriceOption = None,
+    health_port: HealthOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Open rounds, show each round's hidden validation set in time, and take back what was not earned.
@@ -63,16 +75,15 @@ def run_sponsor(
     """
     from deltaproof.sponsor.life import Sponsor
 
-    with open_gateway(rpc, contract, key) as gateway:
-        Sponsor(
-            gateway,
-            open_store(store),
-            TaskId(task),
-            home,
-            reporter(as_json),
-            trainers=trainers,
-            verifiers=verifiers,
-        ).live()
+    settings = Settings("sponsor", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port)
+    live(
+        settings,
+        reporter(as_json),
+        lambda gateway, report: Sponsor(
+            gateway, open_store(store), TaskId(task), home, report,
+            trainers=trainers, verifiers=verifiers, poll_seconds=poll, depth=parse_depth(confirmations),
+        ),
+    )  # fmt: skip
 
 
 @trainer_app.command("run")
@@ -92,29 +103,31 @@ def run_trainer(
             help="Compute layers twice instead of keeping what they computed: less memory, same result.",
         ),
     ] = False,
+    witness: WitnessOption = "",
+    confirmations: ConfirmationsOption = "",
+    poll: PollOption = IDLE_POLL_SECONDS,
+    max_gas_price: GasPriceOption = None,
+    health_port: HealthOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train every round of a task: join, train, commit, reveal, answer the challenge, claim.
 
     Stakes what the task asks for. Stop it at any time; the same command goes on from its `--home`.
     """
-    from deltaproof.protocol.evidence.rows import read_shard
+    from deltaproof.protocol.evidence.rows import distinct_rows, read_shard
     from trainer.conduct import Honest
     from trainer.life import Trainer
 
-    rows = read_shard(data)
-    with open_gateway(rpc, contract, key) as gateway:
-        Trainer(
-            gateway,
-            open_store(store),
-            TaskId(task),
-            rows,
-            home,
-            Honest(),
-            reporter(as_json),
-            top_up=top_up,
-            checkpointing=checkpointing,
-        ).live()
+    rows = distinct_rows(read_shard(data))
+    settings = Settings("trainer", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port)
+    live(
+        settings,
+        reporter(as_json),
+        lambda gateway, report: Trainer(
+            gateway, open_store(store), TaskId(task), rows, home, Honest(), report,
+            top_up=top_up, checkpointing=checkpointing, poll_seconds=poll, depth=parse_depth(confirmations),
+        ),
+    )  # fmt: skip
 
 
 @verifier_app.command("run")
@@ -128,6 +141,11 @@ def run_verifier(
     stake: Annotated[
         int | None, typer.Option(help="Stake to lock, smallest units; more weighs more. Default: the minimum.")
     ] = None,
+    witness: WitnessOption = "",
+    confirmations: ConfirmationsOption = "",
+    poll: PollOption = IDLE_POLL_SECONDS,
+    max_gas_price: GasPriceOption = None,
+    health_port: HealthOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Verify every round of a task: replay drawn steps, score, attest, sign, settle, claim.
@@ -136,9 +154,16 @@ def run_verifier(
     """
     from verifier.life import Verifier
 
-    with open_gateway(rpc, contract, key) as gateway:
-        amount = TokenAmount(stake) if stake is not None else None
-        Verifier(gateway, open_store(store), TaskId(task), home, reporter(as_json), stake=amount).live()
+    amount = TokenAmount(stake) if stake is not None else None
+    settings = Settings("verifier", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port)
+    live(
+        settings,
+        reporter(as_json),
+        lambda gateway, report: Verifier(
+            gateway, open_store(store), TaskId(task), home, report,
+            stake=amount, poll_seconds=poll, depth=parse_depth(confirmations),
+        ),
+    )  # fmt: skip
 
 
 def claim(

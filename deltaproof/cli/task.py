@@ -1,7 +1,8 @@
-"""`deltaproof task create`, `show`, `results`, `cancel`."""
+"""`deltaproof task check`, `create`, `show`, `results`, `cancel`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from deltaproof.cli.common import (
     show_result,
 )
 from deltaproof.cli.connect import open_gateway, parse_address, read_only_gateway
+from deltaproof.errors import DeltaproofError, InsufficientFunds, Problem, SigningKeyError, SpecError
 from deltaproof.protocol.types import TaskId, TokenAmount, hex_of
 from deltaproof.store import open_store
 
@@ -29,6 +31,40 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Fund tasks and look at them.")
+
+
+SpeedOption = Annotated[
+    float,
+    typer.Option(
+        "--speed", help="How many times faster the participants' machines are than this one: for the phases.", min=0.001
+    ),
+]
+
+
+@app.command("check")
+def check(
+    spec: Annotated[Path, typer.Argument(help="Task spec, TOML.", exists=True, dir_okay=False)],
+    speed: SpeedOption = 1.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Everything that is wrong with a spec, at once; needs neither a key nor a chain.
+
+    Checks keys and what they demand of one another, the files of `[sponsor]` and their rows, method, codec and model.
+    If nothing is wrong, plays one step of the task in small and says whether the phases are long enough for the work.
+    Exit code 1 if there is a problem. Emulators of a `[federation]` are not made here, only their recipes are checked.
+    """
+    from deltaproof.protocol.commit.secrets import HomeSecret
+    from deltaproof.sponsor.checking import check_draft
+    from deltaproof.sponsor.drafts import complete_draft
+
+    draft = check_draft(spec).usable()
+    if "federation" in draft.tables:
+        notes: tuple[str, ...] = ("recipes are well-formed; `deltaproof task create` makes the emulators",)
+    else:
+        unsaid = HomeSecret(bytes(32))  # salts nothing that is ever published
+        notes = complete_draft(draft, unsaid, lambda line: typer.echo(line, err=True), speed=speed).notes
+    text = "\n".join([f"{spec} has no problem", *(f"  {note}" for note in notes)])
+    show_result({"spec": str(spec), "problems": [], "notes": list(notes)}, as_json=as_json, text=text)
 
 
 @app.command("create")
@@ -43,9 +79,13 @@ def create(
     token: Annotated[
         str | None, typer.Option(help="ERC-20 that rewards are paid in; by default the stake token.")
     ] = None,
+    speed: SpeedOption = 1.0,
     as_json: JsonOption = False,
 ) -> None:
     """Complete a spec, publish it, and fund the task.
+
+    All problems are told at once, before a model is loaded: those of the spec as `deltaproof task check` finds them,
+    and those of the key, the chain and the funds.
 
     Add a table `[sponsor]` with `validation` and `test`, JSON Lines files of hidden rows. They stay in `--home` until
     `deltaproof sponsor run` shows them, each after the commitments of its round. Digests that the spec leaves out are
@@ -54,11 +94,16 @@ def create(
     """
     from deltaproof.chain.contracts.tasks import task_params
     from deltaproof.protocol.commit.secrets import HomeSecret
-    from deltaproof.sponsor.drafts import prepare_task
+    from deltaproof.sponsor.checking import check_draft
+    from deltaproof.sponsor.drafts import complete_draft
     from deltaproof.sponsor.life import create_task
     from deltaproof.tuning.training.optimizers import constants_root, constants_table
 
-    prepared = prepare_task(spec, HomeSecret.of(home), lambda line: typer.echo(line, err=True))
+    draft = check_draft(spec)
+    problems = [*draft.problems, *_funding_problems(draft.tables, rpc, contract, key, fund, token)]
+    if problems:
+        raise SpecError.of(str(spec), problems)
+    prepared = complete_draft(draft, HomeSecret.of(home), lambda line: typer.echo(line, err=True), speed=speed)
     with open_gateway(rpc, contract, key) as gateway:
         params = task_params(
             prepared.spec,
@@ -95,6 +140,7 @@ def show(
     result = _described(gateway, TaskId(task), terms)
     lines = [
         f"task {task}: {terms.spec.task.name}",
+        *(f"  {line}" for line in terms.spec.task.description.splitlines()),
         *(f"  {k.replace('_', ' ')}: {v}" for k, v in result.items() if k != "spec"),
     ]
     show_result(result, as_json=as_json, text="\n".join(lines))
@@ -137,6 +183,27 @@ def cancel(
         receipt = gateway.tasks.cancel_task(TaskId(task))
     transaction = hex_of(receipt.transaction_hash)
     show_result({"task": task, "transaction": transaction}, as_json=as_json, text=f"task {task} is cancelled")
+
+
+def _funding_problems(
+    tables: Mapping[str, object], rpc: str, contract: str, key: str, fund: int, token: str | None
+) -> Iterator[Problem]:
+    """What keeps this key from funding the task on this chain."""
+    from deltaproof.sponsor.life import check_funds, cost_of_a_round
+
+    try:
+        with open_gateway(rpc, contract, key) as gateway:
+            paid_in = parse_address(token, "--token") if token else gateway.registry.token()
+            check_funds(gateway, paid_in, TokenAmount(fund))
+    except InsufficientFunds as error:
+        yield Problem("--fund", str(error), "fund less, or send the account more of the token")
+    except SigningKeyError as error:
+        yield Problem("--key", str(error), "pass the key that funds the task")
+    except DeltaproofError as error:
+        yield Problem("--rpc, --contract", str(error), "pass the endpoint of the chain and the TaskManager's address")
+    cost = cost_of_a_round(tables)
+    if fund and cost is not None and fund < cost:
+        yield Problem("--fund", f"{fund} pays for no round", f"a round and its verifiers cost {cost}")
 
 
 def _described(gateway: Gateway, task_id: TaskId, terms: TaskTerms) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from deltaproof.cli.common import (
 )
 from deltaproof.cli.connect import open_gateway
 from deltaproof.cli.reporting import reporter
-from deltaproof.protocol.evidence.rows import read_shard
+from deltaproof.protocol.evidence.rows import distinct_rows, read_shard
 from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.evidence.transcript import StepOpening, StepRecord
 from deltaproof.protocol.types import TaskId
@@ -57,7 +57,7 @@ def cheat(
     as_json: JsonOption = False,
 ) -> None:
     """Skip half of every round's steps and make them up; fill the slashed stake up and go on."""
-    rows = read_shard(data)
+    rows = distinct_rows(read_shard(data))
     with open_gateway(rpc, contract, key) as gateway:
         Trainer(gateway, open_store(store), TaskId(task), rows, home, SkipHalf(), reporter(as_json), top_up=True).live()
 

@@ -8,9 +8,11 @@ direction that all steps share. So the yardstick is the verifier's own rounding 
 assumed: each size must stay below `(1 + drift_sigmas / sqrt(K)) * noise` for K samples. Other honest machines may round
 ten times as coarsely as the verifier's in some shapes of batches (one MKL code path against another), so the noise
 counts for at least `STEADY_SHARE` of the bound that the task's calibration gave for a single step.
-The steady part is also held
-against the noise of each tensor on its own, because Adam moves a tensor with a small gradient as far as one with a
-large gradient: a push that drowns in the noise of the whole would not drown there.
+
+All of this is asked twice, of the whole and of each tensor: of the gradients as they are, and of what the optimiser
+makes of them. Adam moves a value with a small gradient as far as one with a large gradient, so a push on a few small
+values drowns in the noise of its tensor and still arrives. Divided by each value's *stride*, the gradient of which the
+optimiser makes a full step, it does not drown: the size is then the number of full steps that all samples share.
 """
 
 from __future__ import annotations
@@ -33,7 +35,11 @@ __all__ = ["DriftSample", "DriftVerdict", "judge_drift", "noise_steps"]
 @dataclass(frozen=True)
 class DriftSample:
     """One step's difference, shape (P,), the norms of the recomputed gradient, and, where it was measured, the L2 norm
-    of the verifier's own rounding on this batch; norms as a whole and by tensor in the layout's order."""
+    of the verifier's own rounding on this batch; norms as a whole and by tensor in the layout's order.
+
+    `stride`, shape (P,), is the gradient of each value that the optimiser makes a full step of; None if it is the same
+    for all. `rounding` is the verifier's own, shape (P,), where there is a stride and it was measured.
+    """
 
     difference: Vector
     along: float
@@ -42,17 +48,26 @@ class DriftSample:
     tensor_norms: tuple[float, ...]
     noise: float | None = None
     tensor_noise: tuple[float, ...] = ()
+    stride: Vector | None = None
+    rounding: Vector | None = None
 
     @classmethod
-    def of(cls, committed: Vector, recomputed: Wide, noise: Wide | None, layout: Layout) -> DriftSample:
+    def of(
+        cls, committed: Vector, recomputed: Wide, noise: Wide | None, layout: Layout, stride: Wide | None = None
+    ) -> DriftSample:
         """Of one step's gradients, shape (P,); `noise` is the verifier's own rounding, where it was measured."""
         norm = float(np.linalg.norm(recomputed))
         difference = committed - recomputed
         along = float(np.dot(difference, recomputed)) / norm if norm else 0.0
         sample = cls(difference.astype(np.float32), along, norm, _by_tensor(recomputed, layout))
+        if stride is not None:
+            sample = replace(sample, stride=stride.astype(np.float32))
         if noise is None:
             return sample
-        return replace(sample, noise=float(np.linalg.norm(noise)), tensor_noise=_by_tensor(noise, layout))
+        rounding = None if stride is None else noise.astype(np.float32)
+        return replace(
+            sample, noise=float(np.linalg.norm(noise)), tensor_noise=_by_tensor(noise, layout), rounding=rounding
+        )
 
 
 @dataclass(frozen=True)
@@ -90,7 +105,7 @@ def judge_drift(samples: Sequence[DriftSample], training: TrainingSection, layou
     unit = _root_mean_square([sample.norm for sample in samples])
     noise = _root_mean_square([sample.noise or 0.0 for sample in measured])
     limit = allowance * max(noise, STEADY_SHARE * training.bound_total * unit)
-    total, squares = _sums(samples, layout)
+    total, squares = _sums([sample.difference for sample in samples], layout)
     steady = _steady(total, sum(squares.values()), count)
     along = abs(sum(sample.along for sample in samples)) / count
     sizes = {"in one direction": _share(steady, limit), "along the gradient": _share(along, limit)}
@@ -101,6 +116,7 @@ def judge_drift(samples: Sequence[DriftSample], training: TrainingSection, layou
         honest = STEADY_SHARE * training.bound_tensor * _root_mean_square([s.tensor_norms[number] for s in samples])
         size = _steady(total[where], squares[name], count)
         sizes[f"in one direction in {name}"] = _share(size, allowance * max(own, floor, honest))
+    sizes |= _step_sizes(samples, training, layout, allowance)
     where_, magnitude = max(sizes.items(), key=lambda item: item[1])
     if magnitude <= 1.0:
         message = f"over {count} steps the differences look like rounding"
@@ -112,14 +128,48 @@ def judge_drift(samples: Sequence[DriftSample], training: TrainingSection, layou
     )  # fmt: skip
 
 
-def _sums(samples: Sequence[DriftSample], layout: Layout) -> tuple[NDArray[np.float64], dict[str, float]]:
+def _step_sizes(
+    samples: Sequence[DriftSample], training: TrainingSection, layout: Layout, allowance: float
+) -> dict[str, float]:
+    """The steady part in units of the optimiser's steps, as shares of its limits; nothing where strides are alike.
+
+    An honest gradient makes about one step of each value, so the bound of one step allows `bound * sqrt(values)`.
+    """
+    strides = [sample.stride for sample in samples if sample.stride is not None]
+    if not strides:
+        return {}
+    inverse = 1.0 / _mean_stride(strides)
+    roundings = [sample.rounding * inverse for sample in samples if sample.rounding is not None]
+    total, squares = _sums([sample.difference * inverse for sample in samples], layout)
+    noise = _root_mean_square([float(np.linalg.norm(rounding)) for rounding in roundings])
+    limit = allowance * max(noise, STEADY_SHARE * training.bound_total * math.sqrt(layout.size))
+    sizes = {"in the optimiser's steps": _share(_steady(total, sum(squares.values()), len(samples)), limit)}
+    for name, where in layout.slices.items():
+        values = where.stop - where.start
+        own = _root_mean_square([float(np.linalg.norm(rounding[where])) for rounding in roundings])
+        floor = NOISE_FLOOR * noise * math.sqrt(values / layout.size)
+        honest = STEADY_SHARE * training.bound_tensor * math.sqrt(values)
+        size = _steady(total[where], squares[name], len(samples))
+        sizes[f"in the optimiser's steps in {name}"] = _share(size, allowance * max(own, floor, honest))
+    return sizes
+
+
+def _mean_stride(strides: Sequence[Vector]) -> NDArray[np.float64]:
+    """One stride for all samples, shape (P,): the quadratic mean, so that every pair is measured alike."""
+    squares = np.zeros(strides[0].shape)
+    for stride in strides:
+        squares += np.square(stride, dtype=np.float64)
+    return np.asarray(np.sqrt(squares / len(strides)))
+
+
+def _sums(differences: Sequence[NDArray[np.floating]], layout: Layout) -> tuple[NDArray[np.float64], dict[str, float]]:
     """Sum of the differences, shape (P,), and sum of their squared norms by tensor."""
     total = np.zeros(layout.size)
     squares = dict.fromkeys(layout.names, 0.0)
-    for sample in samples:
-        total += sample.difference
+    for difference in differences:
+        total += difference
         for name, where in layout.slices.items():
-            squares[name] += float(np.square(sample.difference[where], dtype=np.float64).sum())
+            squares[name] += float(np.square(difference[where], dtype=np.float64).sum())
     return total, squares
 
 

@@ -29,7 +29,7 @@ def grouped_gradient(bench: Workbench, rows: Sequence[bytes], key: bytes, groups
     if groups == 1:
         gradient, loss = bench.gradient(rows, key)
         return gradient.double(), loss
-    ordered = sorted(rows, key=len)
+    ordered = sorted(rows, key=len)  # stable: rows of equal length keep the order of the batch, for everybody alike
     ends = [len(rows) * number // groups for number in range(groups + 1)]
     predictions = make_batch(rows, bench.spec.model, tokenizer=bench.tokenizer, config=None, parts=1).count
     total, nats = torch.zeros(bench.layout.size, dtype=torch.float64, device=bench.device), 0.0

@@ -9,10 +9,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from deltaproof.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge
+import torch
+
+from deltaproof.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge, StoreUnavailable
 from deltaproof.protocol.evidence.state import Layout, Vector
+from deltaproof.protocol.evidence.transcript import StepOpening
 from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.rules import MAX_MESSAGE
 from deltaproof.protocol.terms.spec import TaskSpec, TrainingSection
 from deltaproof.protocol.types import (
     ZERO_DIGEST,
@@ -28,9 +32,18 @@ from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.deltas import CommittedDelta, fetch_delta
+from deltaproof.tuning.errors import ModelError
 from deltaproof.tuning.training.step import DrawnRound, RoundContext
 
-__all__ = ["Judgement", "Submission", "judge_submission", "proven_faulty"]
+__all__ = [
+    "Judgement",
+    "Submission",
+    "enrolment_problem",
+    "judge_submission",
+    "proven_faulty",
+    "replay_context",
+    "training_context",
+]
 
 SUBMISSION = -1
 """Stands for the step in checks on a whole submission."""
@@ -76,8 +89,45 @@ def judge_submission(
 ) -> Judgement:
     """Check one submission, replaying `steps`; stops at the first check that fails.
 
-    Raises StoreUnavailable: an unreachable store is nobody's fault.
+    Data that make the checks themselves fail are rejected: they must not keep a judge from judging the others. Raises
+    StoreUnavailable, OSError and MemoryError (or torch's word for it), which are nobody's fault, ModelError and what
+    `progress` raises.
     """
+    interrupted: list[BaseException] = []
+
+    def watched(verdict: StepVerdict) -> None:
+        try:
+            progress(verdict)
+        except BaseException as error:
+            interrupted.append(error)
+            raise
+
+    try:
+        return _judged(judges, store, round_, submission, steps, watched)
+    except (StoreUnavailable, OSError, MemoryError, ModelError):
+        raise
+    except Exception as error:
+        if interrupted or _memory_is_out(error):
+            raise
+        message = f"judging it failed: {type(error).__name__}: {error}"
+        return _without_adapter(submission, Verdict.REJECTED, "judging", message)
+
+
+def _memory_is_out(error: Exception) -> bool:
+    """torch says it of a CPU with a plain RuntimeError."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
+
+
+def _judged(
+    judges: Judges,
+    store: ArtifactStore,
+    round_: DrawnRound,
+    submission: Submission,
+    steps: Sequence[int],
+    progress: Callable[[StepVerdict], None],
+) -> Judgement:
     spec = judges.spec
     if submission.delta_digest is None or submission.transcript_root is None:
         return _without_adapter(submission, Verdict.UNREVEALED, "reveal", "committed, but revealed nothing")
@@ -114,11 +164,12 @@ def _replay(
     checks: list[CheckRecord] = []
     samples: list[DriftSample] = []
     thorough = noise_steps(steps)
+    seen: dict[bytes, int] = {}
     for step in steps:
         try:
             opening = store.get_opening(root, StepIndex(step), limits)
         except UNUSABLE as error:
-            message = str(error)[:2000]
+            message = str(error)[:MAX_MESSAGE]
             checks.append(CheckRecord(step=step, check="opening", passed=False, measured=0.0, message=message))
             return Verdict.WITHHELD, checks
         verdict = judge.judge_step(opening, step, context, thorough=step in thorough)
@@ -126,12 +177,23 @@ def _replay(
         checks.append(_record(verdict))
         if not verdict.accepted:
             return Verdict.REJECTED, checks
+        if problem := _repeated_row(opening, seen):
+            checks.append(CheckRecord(step=step, check="rows", passed=False, measured=0.0, message=problem))
+            return Verdict.REJECTED, checks
         if verdict.drift is not None:
             samples.append(verdict.drift)
     if samples:
         checks.append(_drift_check(samples, spec.training, layout))
     passed = all(check.passed for check in checks)
     return Verdict.ACCEPTED if passed else Verdict.REJECTED, checks
+
+
+def _repeated_row(opening: StepOpening, seen: dict[bytes, int]) -> str | None:
+    """Whether a row is enrolled under two indices, which makes a shard look larger; `seen` are indices by row."""
+    for row in opening.rows:
+        if (index := seen.setdefault(row.row, row.index)) != row.index:
+            return f"rows {index} and {row.index} of the shard are the same row; a shard holds each row once"
+    return None
 
 
 def enrolment_problem(spec: TaskSpec, submission: Submission) -> str | None:
@@ -181,7 +243,7 @@ def _record(verdict: StepVerdict) -> CheckRecord:
         check=verdict.failed or "replay",
         passed=verdict.accepted,
         measured=verdict.magnitude if math.isfinite(verdict.magnitude) else UNBOUNDED,
-        message=verdict.message[:2000],
+        message=verdict.message[:MAX_MESSAGE],
     )
 
 
@@ -196,5 +258,5 @@ def proven_faulty(submission: Submission) -> Judgement:
 
 
 def _without_adapter(submission: Submission, verdict: Verdict, check: str, message: str) -> Judgement:
-    record = CheckRecord(step=SUBMISSION, check=check, passed=False, measured=0.0, message=message[:2000])
+    record = CheckRecord(step=SUBMISSION, check=check, passed=False, measured=0.0, message=message[:MAX_MESSAGE])
     return Judgement(_finding(submission, verdict, [record]), submission)

@@ -22,12 +22,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pydantic import ValidationError
 
 from deltaproof.errors import UsageError
-from deltaproof.protocol.evidence.rows import read_shard
 from deltaproof.protocol.terms.federation import Recipe
 from deltaproof.protocol.terms.spec import ModelSection, TaskSpec
 from deltaproof.protocol.types import hex_of
@@ -49,9 +47,13 @@ class PreparedFederation:
 
 
 def prepare_federation(
-    federation: Mapping[str, object], model: Mapping[str, object], public: Path, progress: Progress = lambda _: None
+    federation: Mapping[str, object],
+    model: Mapping[str, object],
+    rows: Sequence[bytes],
+    progress: Progress = lambda _: None,
 ) -> PreparedFederation:
-    """Make the emulators of a draft. Raises UsageError for a table that is wrong, ModelError for a model that is."""
+    """Make the emulators of a draft with its public rows. Raises UsageError for a table that is wrong, ModelError for
+    a model that is."""
     from deltaproof.tuning.base_models.layers import layer_list
     from deltaproof.tuning.base_models.loading import resolve_source, weights_digest
     from deltaproof.tuning.emulators.deriving import FullModel, derive
@@ -61,7 +63,6 @@ def prepare_federation(
         raise UsageError("federation.source must say where the full model is")
     if not isinstance(emulators, list) or not emulators:
         raise UsageError("add at least one table [[federation.emulators]] with a name and a recipe")
-    rows = read_shard(public)
     digest = hex_of(weights_digest(resolve_source(source)))
     section = _section({**model, "source": source, "weights_digest": digest})
     full = FullModel(section, _count(federation, "first"), _count(federation, "last"))

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from deltaproof.agent.loop import IDLE_POLL_SECONDS, Agent, Duty, Moment
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import TaskParams
 from deltaproof.chain.money import Money
 from deltaproof.chain.participation import attempt, move_on, read_task
+from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.sender import Receipt
-from deltaproof.errors import InsufficientFunds, UsageError
+from deltaproof.errors import EncodingError, InsufficientFunds, UsageError
 from deltaproof.protocol.commit.validation import ValidationSet, open_validation, seal_validation
-from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, TokenAmount
+from deltaproof.protocol.rules import BPS
+from deltaproof.protocol.terms.spec import RewardsSection
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
+from deltaproof.protocol.wire.encoding import canonical_json
 from deltaproof.reporting import Reporter
 from deltaproof.sponsor.drafts import PreparedTask
 from deltaproof.store import ArtifactStore
 
-__all__ = ["Sponsor", "create_task"]
+__all__ = ["Sponsor", "check_funds", "cost_of_a_round", "create_task"]
 
 PENALTY_SECONDS = 6.0
 """How long a new round waits for the penalties of the last one, so that nobody takes part with a stake it lost."""
@@ -34,9 +42,7 @@ def create_task(
     Raises InsufficientFunds if the caller has less than `fund` of the reward token.
     """
     token = gateway.token(params.token)
-    balance = token.balance_of(gateway.account)
-    if balance < fund:
-        raise InsufficientFunds(f"{gateway.account} holds {balance} of the reward token {token.address}, not {fund}")
+    check_funds(gateway, params.token, fund)
     store.put_document(prepared.spec)
     store.put_tensors(prepared.start)
     for blob in prepared.blobs:
@@ -47,6 +53,24 @@ def create_task(
     return gateway.terms.create_task(params, prepared.spec.validation.commitments, fund)
 
 
+def check_funds(gateway: Gateway, token: Address, fund: TokenAmount) -> None:
+    """Raises InsufficientFunds if the caller has less than `fund` of the reward token."""
+    balance = gateway.token(token).balance_of(gateway.account)
+    if balance < fund:
+        raise InsufficientFunds(f"{gateway.account} holds {balance} of the reward token {token}, not {fund}")
+
+
+def cost_of_a_round(tables: Mapping[str, object]) -> int | None:
+    """What a round of a draft sets aside, smallest units: the budget and the verifiers' fee on top; None where the
+    draft does not say it well, which is told elsewhere."""
+    rewards = tables.get("rewards")
+    try:
+        parsed = RewardsSection.model_validate_json(canonical_json(rewards))
+    except (ValidationError, EncodingError):
+        return None
+    return parsed.budget_per_round + parsed.budget_per_round * parsed.verifier_fee_bps // BPS
+
+
 def _keep(prepared: PreparedTask, home: Path) -> None:
     (home / "validation").mkdir(parents=True, exist_ok=True)
     for rows, salt in prepared.validation:
@@ -54,7 +78,7 @@ def _keep(prepared: PreparedTask, home: Path) -> None:
         (home / "validation" / commitment.hex()).write_bytes(data)
 
 
-class Sponsor:
+class Sponsor(Agent):
     """The sponsor of one task."""
 
     def __init__(
@@ -67,33 +91,59 @@ class Sponsor:
         *,
         trainers: int,
         verifiers: int,
-        poll_seconds: float = 0.5,
+        poll_seconds: float = IDLE_POLL_SECONDS,
+        depth: Depth | None = None,
     ) -> None:
         """Rounds open once `trainers` and `verifiers` take part, or after a grace with as many as the task needs."""
-        self.gateway, self.store, self.task_id, self.home = gateway, store, task_id, home
-        self.report, self.trainers, self.verifiers, self.poll_seconds = report, trainers, verifiers, poll_seconds
+        super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
+        self.store, self.home, self.trainers, self.verifiers = store, home, trainers, verifiers
         terms = read_task(gateway, store, task_id)
         if terms.view.sponsor != gateway.account:
             raise UsageError(f"task {task_id} belongs to {terms.view.sponsor}, not to {gateway.account}")
         self.spec = terms.spec
         self._idle_since: float | None = None
+        self._closed = False
 
-    def live(self) -> None:
-        """Keep the task going until its last round has ended, then show the test set and take back the rest."""
-        while not self.gateway.tasks.is_ended(self.task_id):
-            view = self.gateway.tasks.phase(self.task_id)
-            match view.phase:
-                case Phase.IDLE:
-                    self.open_round(RoundIndex(view.round + 1))
-                case Phase.OPENING:
-                    self.reveal(view.round)
-                case _:
-                    pass
-            if view.phase != Phase.IDLE:
-                self._idle_since = None
-                move_on(self.gateway, self.task_id, view)
-            time.sleep(self.poll_seconds)
-        self.finish()
+    def join(self) -> None:
+        """A sponsor takes part since it created the task."""
+
+    def duties(self) -> Sequence[Duty]:
+        """What a sponsor minds."""
+
+        def at_stake(moment: Moment) -> str:
+            return "the scores of this round: it would pay in equal parts" if moment.view.phase == Phase.OPENING else ""
+
+        return [
+            Duty("round", self.play, at_stake),
+            Duty("advance", self.advance),
+            Duty("closing", self.close),
+        ]
+
+    def play(self, moment: Moment) -> None:
+        """What the phase asks for."""
+        if moment.view.phase != Phase.IDLE:
+            self._idle_since = None
+        if moment.ended:
+            return
+        match moment.view.phase:
+            case Phase.IDLE:
+                self.open_round(RoundIndex(moment.view.round + 1))
+            case Phase.OPENING:
+                self.reveal(moment.view.round)
+
+    def advance(self, moment: Moment) -> None:
+        """Move the task on when a phase is over."""
+        move_on(self.gateway, self.task_id, moment.view, overdue=moment.overdue)
+
+    def close(self, moment: Moment) -> None:
+        """When the task has ended: show the test set, take back the rest."""
+        if moment.ended and not self._closed:
+            self.finish()
+            self._closed = True
+
+    def finished(self, moment: Moment) -> bool:
+        """Whether the task has ended and the rest is back."""
+        return self._closed
 
     def open_round(self, round_: RoundIndex) -> None:
         """Open the next round when everybody expected is there."""
@@ -133,7 +183,6 @@ class Sponsor:
             self.gateway.vault.withdraw(self.task_id)
             text = Money(self.gateway.token(self.gateway.vault.account(self.task_id).token)).text(balance)
             self.report("withdrawn", f"took back {text} that was not earned", amount=str(balance))
-        self.report("done", "the task has ended")
 
     def _validation(self, index: int) -> tuple[ValidationSet, Digest32]:
         path = self.home / "validation" / self.spec.validation.commitments[index].hex()

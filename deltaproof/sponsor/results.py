@@ -68,8 +68,8 @@ def _last_accepted(
     gateway: Gateway, store: ArtifactStore, task_id: TaskId
 ) -> dict[Address, tuple[RoundContext, Digest32]]:
     """Context and delta digest of each trainer's last accepted round."""
-    log = TaskLog(gateway.connection, [gateway.tasks.address, gateway.trainers.address], task_id)
-    log.refresh()
+    log = TaskLog(gateway, [gateway.tasks.address, gateway.trainers.address], task_id)
+    log.refresh(RoundIndex(1))
     verifiers = gateway.verifiers.enrolments(task_id)
     found: dict[Address, tuple[RoundContext, Digest32]] = {}
     enrolments = gateway.trainers.enrolments(task_id)

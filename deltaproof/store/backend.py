@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import fsspec
 
-from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, StoreUnavailable
+from deltaproof.errors import ArtifactAltered, ArtifactError, ArtifactMissing, ArtifactTooLarge, StoreUnavailable
 from deltaproof.extras import how_to_install
 
-__all__ = ["Backend", "LocalBackend", "RemoteBackend", "open_backend"]
+__all__ = ["Backend", "LocalBackend", "Mirrors", "RemoteBackend", "copies_of", "open_backend"]
 
 T = TypeVar("T")
 ATTEMPTS = 5
@@ -30,7 +30,8 @@ class Backend(Protocol):
     """A place for bytes under relative paths of plain characters."""
 
     def read(self, path: str, max_bytes: int) -> bytes:
-        """At most `max_bytes` bytes. Raises ArtifactMissing, ArtifactTooLarge or StoreUnavailable."""
+        """At most `max_bytes` bytes. Raises ArtifactMissing, ArtifactTooLarge or StoreUnavailable, and ArtifactAltered
+        if a folder stands there."""
 
     def write(self, path: str, data: bytes) -> None:
         """Put or replace the whole artifact. Raises StoreUnavailable."""
@@ -52,6 +53,8 @@ class LocalBackend:
                 data = file.read(max_bytes + 1)
         except FileNotFoundError as error:
             raise _missing(path) from error
+        except (IsADirectoryError, NotADirectoryError) as error:
+            raise _no_file(path) from error
         except OSError as error:
             raise StoreUnavailable(path, f"cannot be read: {error.strerror or error}") from error
         return _within(path, data, max_bytes)
@@ -131,6 +134,8 @@ class RemoteBackend:
                 return action()
             except FileNotFoundError as error:
                 raise _missing(path) from error
+            except (IsADirectoryError, NotADirectoryError) as error:
+                raise _no_file(path) from error
             except PermissionError as error:
                 raise StoreUnavailable(path, f"cannot be {verb}: permission denied ({error})") from error
             except Exception as error:  # every file system has errors of its own; none is dropped
@@ -141,8 +146,68 @@ class RemoteBackend:
         raise AssertionError("unreachable")
 
 
+class Mirrors:
+    """Several places that hold the same artifacts: everything is written to each that answers, and read from the first
+    that has it."""
+
+    def __init__(self, places: Sequence[Backend]) -> None:
+        self._places = places
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """See `Backend`. Missing only if all places answer and none has it."""
+        return next(self.copies(path, max_bytes))
+
+    def copies(self, path: str, max_bytes: int) -> Iterator[bytes]:
+        """What each place holds, in order. Raises the worst error of all if none holds anything."""
+        errors: list[ArtifactError] = []
+        found = False
+        for place in self._places:
+            try:
+                data = place.read(path, max_bytes)
+            except ArtifactError as error:
+                errors.append(error)
+                continue
+            found = True
+            yield data
+        if not found:
+            # A place that is away may hold what the others lack.
+            raise next((error for error in errors if isinstance(error, StoreUnavailable)), errors[0])
+
+    def write(self, path: str, data: bytes) -> None:
+        """See `Backend`. Raises StoreUnavailable only if no place took it."""
+        errors: list[StoreUnavailable] = []
+        for place in self._places:
+            try:
+                place.write(path, data)
+            except StoreUnavailable as error:
+                errors.append(error)
+        if len(errors) == len(self._places):
+            raise errors[0]
+
+    def exists(self, path: str) -> bool:
+        """See `Backend`."""
+        errors: list[StoreUnavailable] = []
+        for place in self._places:
+            try:
+                if place.exists(path):
+                    return True
+            except StoreUnavailable as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return False
+
+
+def copies_of(backend: Backend, path: str, max_bytes: int) -> Iterator[bytes]:
+    """Every copy of an artifact that can be had, until one satisfies the caller. Raises like `Backend.read`."""
+    return backend.copies(path, max_bytes) if isinstance(backend, Mirrors) else iter([backend.read(path, max_bytes)])
+
+
 def open_backend(url: str) -> Backend:
-    """A backend for a path, `file://`, `memory://`, `s3://` or any other URL that fsspec knows."""
+    """A backend for a path, `file://`, `memory://`, `s3://` or any other URL that fsspec knows, or for several of them
+    separated by commas."""
+    if "," in url:
+        return Mirrors([open_backend(part.strip()) for part in url.split(",") if part.strip()])
     parts = urlsplit(url)
     if parts.scheme in ("", "file"):
         path = unquote(parts.path) if parts.scheme else url
@@ -154,6 +219,10 @@ def open_backend(url: str) -> Backend:
 
 def _missing(path: str) -> ArtifactMissing:
     return ArtifactMissing(path, "not in the store")
+
+
+def _no_file(path: str) -> ArtifactAltered:
+    return ArtifactAltered(path, "a folder stands where the artifact should be")
 
 
 def _within(path: str, data: bytes, max_bytes: int) -> bytes:

@@ -1,16 +1,18 @@
 """The default estimator: a surrogate of the game, the sampled values put in, and what the residuals say of the rest.
 
-1. Ask for a stratified design of complementary pairs (`_design`); where the budget allows, for a part of it first, and
-   for the rest where a surrogate of the first part errs (`_refinement`).
+1. Ask for a stratified design of complementary pairs (`_design`). Where the budget allows, ask for a part of it first,
+   and for the rest where a surrogate of that part errs (`_refinement`).
 2. Fit a surrogate (`_surrogate`). Its left-out residuals are what it errs by on coalitions it has not seen.
 3. phi = index of the surrogate, with the true value wherever it was asked for, + gamma D. D weighs the left-out
-   residuals up to the coalitions never asked for (difference estimator: Saerndal, Swensson and Wretman 1992): with
+   residuals up to the coalitions never asked for (difference estimator: Saerndal, Swensson and Wretman 1992). With
    gamma = 1 the surrogate's bias is gone in expectation, at the price of D's noise. gamma is the positive-part
    James-Stein weight: how far the mean square of D over players exceeds that of its noise.
 4. Errors. The estimate is linear in the sampled values, so leaving a pair out moves it by weight times left-out
-   residual: the sum of squares is the jackknife's variance (HC3; MacKinnon and White 1985). To it comes the scatter
-   of residuals never asked for, and the bias that gamma < 1 leaves. None of this takes the surrogate's word for its
-   own precision.
+   residual. The sum of the squares is the jackknife's variance (HC3; MacKinnon and White 1985). The scatter of
+   residuals never asked for is added, and the bias that gamma < 1 leaves. Nothing here takes the surrogate's word for
+   its own precision.
+
+docs/protocol/scores.md states all of it as a rule, docs/protocol/constants.md what the constants are for.
 """
 
 from __future__ import annotations
@@ -87,6 +89,7 @@ def _estimate(
     functional = columns - product(direct.T, near)
     of_constant = index.join[0] - direct.sum(axis=0)  # index of the game 1[S not empty] is p(0)
     modelled = surrogate.value_weights(functional, of_constant)  # [players, fitted]
+    # Of fitted coalitions the residual without them; the fit itself would flatter the surrogate.
     left_out = values - surrogate.constant - product(near, surrogate.coefficients[:, None])[:, 0]
     left_out[fitted] = surrogate.left_out
 

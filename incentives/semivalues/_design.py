@@ -1,10 +1,13 @@
 """Which coalitions to ask for: pairs of complements, stratified by size, without replacement.
 
 The size of a coalition gets evaluations in proportion to C(N, s) sqrt(sum_i c_i(S)^2), c_i being its coefficient in the
-index: the allocation with the least variance for residuals that are alike in all sizes (Neyman 1934). Two departures,
-found on games that average deltas, whose values vary more among small coalitions: a mild tilt to small sizes, and
-single players (with their complements) are evaluated completely where that is affordable. Small strata are anyway.
-The inclusion probability of every coalition is known, which is what lets residuals be weighed up to the whole game
+index. That allocation has the least variance for residuals that are alike in all sizes (Neyman 1934).
+
+Games that average deltas vary more among small coalitions. So there are two departures, found on such games: a mild
+tilt to small sizes, and single players (with their complements) are evaluated completely where that is affordable.
+Small strata are anyway.
+
+The inclusion probability of every coalition is known. That is what lets residuals be weighed up to the whole game
 (Horvitz and Thompson 1952).
 """
 
@@ -101,6 +104,7 @@ def _allocate(weight: Floats, strata: Floats, pairs: int) -> Floats:
     """Pairs per stratum in proportion to weight, none above the stratum's size: float64, adds up to at most `pairs`."""
     wanted = np.zeros(len(weight))
     open_ = weight > 0
+    # Each round fills at least one stratum, so there are no more rounds than strata.
     for _ in range(len(weight)):
         left = pairs - wanted[~open_].sum()
         share = np.where(open_, weight, 0.0)

@@ -13,7 +13,7 @@ from incentives.semivalues._result import Bools, BudgetError, Estimate, Floats
 def exact(oracle: Oracle, index: Semivalue) -> Estimate:
     """All coalitions, or the N + 1 that leave-one-out needs."""
     players = oracle.players
-    if index.name == "leave_one_out":
+    if index.name == "leave_one_out":  # all coalitions but N + 1 of them have coefficient zero
         values = oracle.ask(~np.vstack([np.zeros((1, players), dtype=np.bool_), np.eye(players, dtype=np.bool_)]))
         return _result(values[0] - values[1:], oracle)
     if players > EXACT_PLAYERS or oracle.budget < 2**players:

@@ -36,11 +36,6 @@ class Semivalue:
     join: Floats
     size_share: Floats
 
-    @property
-    def efficient(self) -> bool:
-        """Whether values add up to v(all) - v(none): true for Shapley alone."""
-        return self.name == "shapley"
-
     def member_weight(self) -> Floats:
         """Coefficient of v(S) in phi_i for i in S, by |S|: float64 [players + 1]."""
         return np.concatenate([[0.0], self.join])

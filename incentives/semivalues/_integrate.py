@@ -23,7 +23,7 @@ from incentives.semivalues._stream import Stream
 
 
 @dataclass(frozen=True)
-class Rule:
+class QuadratureRule:
     """nodes: bool [m, players], none of them empty, the full one first and then pairs of complements unless `exact`.
 
     weights: float64 [m, players]; phi(f) = weights.T @ f(nodes), f(none) = 0.
@@ -45,18 +45,18 @@ class Rule:
         return np.asarray(np.sqrt((pairs**2).sum(axis=0)))
 
 
-def rule(index: Semivalue) -> Rule:
+def rule(index: Semivalue) -> QuadratureRule:
     """The rule for an index."""
     return _rule(index.name, index.players)
 
 
 @lru_cache(maxsize=16)
-def _rule(name: str, players: int) -> Rule:
+def _rule(name: str, players: int) -> QuadratureRule:
     index = semivalue_by_name(name, players)
     if players <= AUTO_ALL_COALITIONS:
         nodes = all_coalitions(players)[1:]
         nothing = np.zeros((0, 0))
-        return Rule(nodes, coefficients(nodes, index), True, nothing, nothing, nothing)
+        return QuadratureRule(nodes, coefficients(nodes, index), True, nothing, nothing, nothing)
     design = pair_design(index, AUTO_NODES, Stream(b"nodes", name))
     expansion = expanded(design, index)
     inner = slice(2, None)
@@ -71,7 +71,7 @@ def _rule(name: str, players: int) -> Rule:
     weights = expansion[1:].copy()
     weights[1:] += product(hat.T, closed)
     variance = expansion[inner] * np.sqrt(1.0 - design.probability[inner])[:, None]
-    return Rule(design.coalitions[1:], weights, False, features, hat, variance)
+    return QuadratureRule(design.coalitions[1:], weights, False, features, hat, variance)
 
 
 def coefficients(coalitions: Bools, index: Semivalue) -> Floats:

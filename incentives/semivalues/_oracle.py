@@ -158,6 +158,7 @@ class Oracle:
         if len(first) > self.left:
             raise BudgetError(f"{len(first)} coalitions wanted, {self.left} of {self.budget} left")
         if first:
+            # In order of first request: numbers, and with them every recorded table, are the same for everybody.
             fresh = np.ascontiguousarray(coalitions[list(first.values())])
             values = self._evaluate(fresh)
             for key in first:

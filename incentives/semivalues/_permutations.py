@@ -54,7 +54,7 @@ def _full_walks(oracle: Oracle, index: Semivalue, stream: Stream, *, antithetic:
     walks_per_unit = 2 if antithetic else 1
     units: list[Floats] = []
     for _ in range(WALKS_PER_EVALUATION):
-        # As many walks as the rest of the budget could pay if none came from memory.
+        # As many walks as the rest of the budget could pay for if none of their coalitions came from memory.
         count = max(1, oracle.left // (walks_per_unit * max(1, players - 1)))
         orders = stream.permutations(count, players)
         if antithetic:

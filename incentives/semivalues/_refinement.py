@@ -65,7 +65,7 @@ def _topped_up(weight: Floats, drawn: Floats, population: Floats, more: int) -> 
     low, high = 0.0, 1.0
     while _added(high * weight, drawn, population) < more and high < 1e300:
         high *= 2.0
-    for _ in range(60):
+    for _ in range(60):  # halving: more digits than a float64 has
         middle = (low + high) / 2.0
         if _added(middle * weight, drawn, population) <= more:
             low = middle

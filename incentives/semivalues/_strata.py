@@ -60,7 +60,7 @@ def _without(player: int, sizes: np.ndarray, players: int, stream: Stream) -> Bo
 def svarm(oracle: Oracle, index: Semivalue, stream: Stream) -> Estimate:
     """Stratified SVARM."""
     players = oracle.players
-    border = border_coalitions(players)
+    border = border_coalitions(players)  # every marginal of sizes 0 and N - 1 needs these, so sampling them would waste
     if oracle.budget < len(border) + 2:
         raise BudgetError(
             f"svarm needs {len(border) + 2} evaluations for {players} players, the budget is {oracle.budget}"

@@ -106,6 +106,8 @@ def choices(sample: Sample, kernels: Sequence[str]) -> list[KernelChoice]:
 
 
 def _best_ridge(kernel: str, matrix: Floats, sample: Sample) -> KernelChoice:
+    # One decomposition serves all ridges: the inverse for ridge r is basis diag(1 / (spectrum + r)) basis.T. Projecting
+    # the constant out of it takes `rows` away from every column.
     spectrum, basis = np.linalg.eigh(matrix / _scale(matrix))
     inverses = 1.0 / (np.maximum(spectrum, 0.0)[:, None] + np.array(AUTO_RIDGES))  # [n, ridges]
     ones, target = basis.sum(axis=0), sample.values @ basis

@@ -40,6 +40,8 @@ class PageParts(HTMLParser):
             self.links.append(values["href"])
         if tag in _FETCHING and values.get("rel") != "canonical":
             self.loads += [values[name] for name in ("href", "src", "data", "poster") if name in values]
+        if "mermaid" in values.get("class", "").split():
+            self.loads.append("https://(the theme fetches a library to draw it)")
         self.loads += _STYLE_FETCH.findall(values.get("style", ""))
 
 

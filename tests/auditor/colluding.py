@@ -38,7 +38,7 @@ from deltaproof.protocol.wire.tensorfile import write_vectors
 from incentives.scoring import RoundScores
 from incentives.settling import RevealedAttestation, compose_settlement
 from tests.auditor.forgery import Forgery
-from tests.auditor.world import World
+from tests.worlds.roles import RoleWorld
 
 Change = Callable[[dict[str, Any]], None]
 """Alters an attestation as JSON, in place."""
@@ -48,7 +48,7 @@ SALT = Digest32(b"\x5a" * 32)
 class Collusion(Forgery):
     """A round whose settlement is posted, in its dispute window, and the verifiers' power over it."""
 
-    def __init__(self, world: World, database: Path, folder: Path, round_: int = 1) -> None:
+    def __init__(self, world: RoleWorld, database: Path, folder: Path, round_: int = 1) -> None:
         super().__init__(world, database, folder)
         self.round = round_
         self.honest = read_attestations(self.facts(), world.store)

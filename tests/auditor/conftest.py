@@ -12,11 +12,11 @@ from deltaproof.auditor.session import open_index
 from deltaproof.chain.local_node import start_node
 from tests.auditor.colluding import Collusion
 from tests.auditor.leaning import Lean
-from tests.auditor.world import World, build_world
+from tests.worlds.roles import RoleWorld, build_world
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
     """Played once; tests read it, or work on copies."""
     with start_node("anvil", accounts=12) as node:
         built = build_world(node, tmp_path_factory.mktemp("world"), rounds=3)
@@ -26,7 +26,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def database(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def database(world: RoleWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The honest index, as a file to copy."""
     path = tmp_path_factory.mktemp("index") / "index.sqlite"
     index, _ = open_index(world.rpc, world.contract, str(path))
@@ -35,13 +35,13 @@ def database(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def index(world: World) -> Index:
+def index(world: RoleWorld) -> Index:
     """A fresh index of the history, in memory."""
     return open_index(world.rpc, world.contract)[0]
 
 
 @pytest.fixture(scope="session")
-def contested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def contested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
     """A round in its dispute window: bounded arithmetic, three honest trainers, and one that leans inside the bound."""
     with start_node("anvil", accounts=12) as node:
         built = build_world(
@@ -61,7 +61,7 @@ def contested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def contested_database(contested: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def contested_database(contested: RoleWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The index of the contested round, as a file to copy."""
     path = tmp_path_factory.mktemp("contested-index") / "index.sqlite"
     index, _ = open_index(contested.rpc, contested.contract, str(path))
@@ -70,6 +70,6 @@ def contested_database(contested: World, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def collusion(contested: World, contested_database: Path, tmp_path: Path) -> Collusion:
+def collusion(contested: RoleWorld, contested_database: Path, tmp_path: Path) -> Collusion:
     """The contested round in the hands of its verifiers."""
     return Collusion(contested, contested_database, tmp_path)

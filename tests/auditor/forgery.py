@@ -23,7 +23,7 @@ from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import LocalBackend
-from tests.auditor.world import World
+from tests.worlds.roles import RoleWorld
 
 Answer = Callable[[str, list[Any], Any], Any]
 
@@ -58,7 +58,7 @@ class Overlay(LocalBackend):
 class Forgery:
     """A copy of the honest history to be falsified in one place, and its audit."""
 
-    def __init__(self, world: World, database: Path, folder: Path) -> None:
+    def __init__(self, world: RoleWorld, database: Path, folder: Path) -> None:
         self.world = world
         copy = folder / "forged.sqlite"
         shutil.copy(database, copy)

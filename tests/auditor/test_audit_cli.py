@@ -27,7 +27,7 @@ from deltaproof.auditor.index.reader import Index
 from deltaproof.cli import app
 from deltaproof.errors import CryptoError
 from deltaproof.protocol.types import Digest32
-from tests.auditor.world import World
+from tests.worlds.roles import RoleWorld
 
 KEY = "0x" + "42" * 32
 
@@ -37,11 +37,11 @@ def run(*arguments: object) -> Result:
 
 
 @pytest.fixture
-def place(world: World) -> list[object]:
+def place(world: RoleWorld) -> list[object]:
     return ["--rpc", world.node.rpc_url, "--contract", world.contract, "--store", world.store_folder]
 
 
-def test_history_json_csv_and_parquet_agree(place: list[object], world: World, tmp_path: Path) -> None:
+def test_history_json_csv_and_parquet_agree(place: list[object], world: RoleWorld, tmp_path: Path) -> None:
     told = json.loads(run("history", *place, "--json").stdout)
     (task,) = told["tasks"]
     assert [entry["outcome"] for entry in task["history"]] == ["settled", "settled"]
@@ -61,7 +61,7 @@ def test_history_json_csv_and_parquet_agree(place: list[object], world: World, t
     assert sum(int(row["payout"]) for row in rows) == sum(entry["totalPayout"] for entry in task["history"])
 
 
-def test_history_of_account_and_round_filters(place: list[object], world: World) -> None:
+def test_history_of_account_and_round_filters(place: list[object], world: RoleWorld) -> None:
     trainer = world.trainers[0].account
     told = json.loads(run("history", *place, "--account", trainer, "--rounds", "2", "--json").stdout)
     (entry,) = told["tasks"][0]["history"]
@@ -87,7 +87,7 @@ def test_audit_signed_report_verifies_and_altered_is_refused(place: list[object]
         signer_of(json.dumps(document).encode())
 
 
-def test_audit_failure_exits_with_one(place: list[object], world: World, tmp_path: Path) -> None:
+def test_audit_failure_exits_with_one(place: list[object], world: RoleWorld, tmp_path: Path) -> None:
     copy = tmp_path / "store"
     shutil.copytree(world.store_folder, copy)
     delta = next((copy / "attestations").iterdir())
@@ -140,7 +140,9 @@ def test_bundle_audited_offline_and_any_altered_member_found(place: list[object]
         Bundle(tmp_path / "junk.zip")
 
 
-def test_audit_stopped_goes_on_from_journal(place: list[object], world: World, index: Index, tmp_path: Path) -> None:
+def test_audit_stopped_goes_on_from_journal(
+    place: list[object], world: RoleWorld, index: Index, tmp_path: Path
+) -> None:
     source = AuditSource(index, world.store, world.rpc)
     options = AuditOptions(replays=0)
     whole = run_audit(source, options)

@@ -14,7 +14,7 @@ from deltaproof.chain.local_node import start_node
 from deltaproof.protocol.commit.bls import SETTLEMENT_DOMAIN, aggregate_keys, aggregate_signatures
 from deltaproof.protocol.outcome.settlement import SettlementProposal, Verdict, build_settlement
 from deltaproof.protocol.types import RoundIndex, TokenAmount
-from tests.auditor.world import World, build_world
+from tests.worlds.roles import RoleWorld, build_world
 
 ROUND = RoundIndex(1)
 
@@ -43,7 +43,7 @@ def test_audit_colluding_quorum_pays_the_cheat_is_found(tmp_path: Path) -> None:
         world.close()
 
 
-def _settle_in_favour_of(world: World, cheat: str) -> None:
+def _settle_in_favour_of(world: RoleWorld, cheat: str) -> None:
     """Both verifiers sign that the cheat was accepted and gets what the best trainer earned."""
     honest = world.verifiers[0].quorum.compose(ROUND)
     best = max(honest.leaves, key=lambda leaf: leaf.payout)

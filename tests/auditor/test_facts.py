@@ -9,16 +9,16 @@ from deltaproof.auditor.facts.tasks import load_task
 from deltaproof.auditor.index.events import Event
 from deltaproof.auditor.index.reader import Index
 from deltaproof.chain.participation import quorum_members
-from tests.auditor.world import World
+from tests.worlds.roles import RoleWorld
 
 
-def test_quorum_every_round_as_the_contracts_say(world: World, index: Index) -> None:
+def test_quorum_every_round_as_the_contracts_say(world: RoleWorld, index: Index) -> None:
     task = load_task(index, world.task)
     for round_ in task.rounds:
         assert task.quorum_of(round_) == list(quorum_members(world.gateway, world.task, round_))  # type: ignore[arg-type]
 
 
-def test_quorum_verifier_that_left_and_came_back_belongs_to_the_rounds_between(world: World, index: Index) -> None:
+def test_quorum_verifier_that_left_and_came_back_belongs_to_the_rounds_between(world: RoleWorld, index: Index) -> None:
     task = load_task(index, world.task)
     leaver, *others = task.quorum_of(1)
     last = task.events[-1]

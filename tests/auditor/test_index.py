@@ -18,7 +18,7 @@ from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.local_node import start_node
 from deltaproof.errors import ChainUnavailable, DeploymentError
 from deltaproof.protocol.types import TokenAmount, address
-from tests.auditor.world import World, build_world
+from tests.worlds.roles import RoleWorld, build_world
 
 CHAIN_TABLES = (schema.blocks, schema.seeds, schema.transactions, schema.events, schema.mentions)
 
@@ -28,20 +28,20 @@ def rows_of(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
         return {table.name: sorted(tuple(row) for row in db.execute(select(table))) for table in CHAIN_TABLES}
 
 
-def indexed(world: World, rpc: Rpc | None = None, **options: Any) -> Engine:
+def indexed(world: RoleWorld, rpc: Rpc | None = None, **options: Any) -> Engine:
     engine = open_database("sqlite://")
     Follower(engine, rpc or world.rpc, world.contract, **options).sync()
     return engine
 
 
-def test_sync_small_ranges_same_rows(world: World) -> None:
+def test_sync_small_ranges_same_rows(world: RoleWorld) -> None:
     whole = rows_of(indexed(world))
     assert rows_of(indexed(world, range_blocks=7)) == whole
     assert rows_of(indexed(world, range_blocks=1, first_block=0)) == whole
     assert len(whole["events"]) > 100
 
 
-def test_sync_resumes_after_kill_same_rows(world: World, tmp_path: Path) -> None:
+def test_sync_resumes_after_kill_same_rows(world: RoleWorld, tmp_path: Path) -> None:
     class Dying(Rpc):
         """Breaks for good after a number of batches, as a killed process would."""
 
@@ -66,7 +66,7 @@ def test_sync_resumes_after_kill_same_rows(world: World, tmp_path: Path) -> None
     assert rows_of(engine) == rows_of(indexed(world))
 
 
-def test_sync_node_limits_ranges_halved_until_they_pass(world: World) -> None:
+def test_sync_node_limits_ranges_halved_until_they_pass(world: RoleWorld) -> None:
     class Limited(Rpc):
         """Answers at most ten blocks, in the words of a public provider."""
 
@@ -84,7 +84,7 @@ def test_sync_node_limits_ranges_halved_until_they_pass(world: World) -> None:
     assert rpc.refused > 0
 
 
-def test_rpc_flaky_line_retried_then_given_up(world: World) -> None:
+def test_rpc_flaky_line_retried_then_given_up(world: RoleWorld) -> None:
     class Flaky(Rpc):
         failures = 0
 
@@ -127,13 +127,13 @@ def test_sync_reorganisation_rolled_back_to_fork(tmp_path: Path) -> None:
         world.close()
 
 
-def _allow(world: World) -> None:
+def _allow(world: RoleWorld) -> None:
     token = world.gateway.token(world.gateway.registry.token())
     token.approve(world.gateway.vault.address, TokenAmount(100))
     token.approve(world.gateway.registry.address, TokenAmount(100))
 
 
-def test_follower_other_contract_or_chain_refused(world: World, database: Path, tmp_path: Path) -> None:
+def test_follower_other_contract_or_chain_refused(world: RoleWorld, database: Path, tmp_path: Path) -> None:
     with pytest.raises(DeploymentError, match="no TaskManager"):
         Follower(open_database("sqlite://"), world.rpc, address("0x" + "11" * 20))
     with start_node("anvil", accounts=2) as other, pytest.raises(IndexUnusable, match="genesis"):

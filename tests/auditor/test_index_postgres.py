@@ -20,7 +20,7 @@ from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.schema import open_database
 from deltaproof.auditor.session import open_index
 from tests.auditor.test_index import rows_of
-from tests.auditor.world import World
+from tests.worlds.roles import RoleWorld
 
 
 def _binaries() -> Path | None:
@@ -69,7 +69,7 @@ def _quiet(command: list[str], folder: Path, owner: str | None) -> None:
     subprocess.run(command, check=True, cwd=folder, timeout=120, stdout=nowhere, stderr=nowhere, user=owner)
 
 
-def test_index_postgres_same_rows_history_and_audit_as_sqlite(world: World, postgres_url: str) -> None:
+def test_index_postgres_same_rows_history_and_audit_as_sqlite(world: RoleWorld, postgres_url: str) -> None:
     engine = open_database(postgres_url)
     Follower(engine, world.rpc, world.contract, range_blocks=20).sync()
     local, _ = open_index(world.rpc, world.contract)

@@ -9,7 +9,7 @@ import rlp
 from trie import HexaryTrie
 
 from deltaproof.auditor.facts.receipts import _receipt, fetch_proofs, header_hash, may_log, receipts_root
-from tests.auditor.world import World
+from tests.worlds.roles import RoleWorld
 
 
 def log(number: int) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def test_receipts_root_any_number_as_library(count: int) -> None:
     assert receipts_root(receipts) == "0x" + oracle.root_hash.hex()
 
 
-def test_block_proofs_whole_history_holds(world: World) -> None:
+def test_block_proofs_whole_history_holds(world: RoleWorld) -> None:
     head = int(world.raw("eth_blockNumber"), 16)
     contract = world.gateway.tasks.address
     for proof in fetch_proofs(world.rpc, range(head + 1)):

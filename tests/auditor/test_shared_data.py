@@ -20,7 +20,7 @@ from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import RoundIndex
 from tests.auditor.forgery import Forgery
-from tests.auditor.world import World, build_world, silent
+from tests.worlds.roles import RoleWorld, build_world, silent
 from trainer.conduct import Honest
 from trainer.life import Trainer
 
@@ -28,7 +28,7 @@ ROUND = RoundIndex(1)
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
     """Trainers 0 and 2 on one shard, trainer 1 and the cheat on others; one round."""
     with start_node("anvil", accounts=12) as node:
         world = build_world(node, tmp_path_factory.mktemp("shared"), rounds=1, verifiers=2, shards=(0, 1, 0, 2))
@@ -37,19 +37,19 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world.close()
 
 
-def attested(world: World) -> Attestation:
+def attested(world: RoleWorld) -> Attestation:
     view = world.gateway.tasks.round(world.task, ROUND)
     return world.store.get_attestation(Attestation, view.settlement.artifact_digest)
 
 
-def forged(world: World, folder: Path) -> Forgery:
+def forged(world: RoleWorld, folder: Path) -> Forgery:
     """An honest copy of the history, to be falsified."""
     path = folder / "index.sqlite"
     open_index(world.rpc, world.contract, str(path))[0].engine.dispose()
     return Forgery(world, path, folder)
 
 
-def test_two_on_one_shard_are_one_player(shared: World) -> None:
+def test_two_on_one_shard_are_one_player(shared: RoleWorld) -> None:
     twins, other, cheat = [shared.trainers[i].account for i in (0, 2)], *(shared.trainers[i].account for i in (1, 3))
     document = attested(shared)
     findings = document.by_trainer()
@@ -65,7 +65,7 @@ def test_two_on_one_shard_are_one_player(shared: World) -> None:
     assert findings[twins[0]].score_nanos == pytest.approx(worth / 2, abs=1)
 
 
-def test_audit_of_a_shared_shard_passes_and_explains(shared: World) -> None:
+def test_audit_of_a_shared_shard_passes_and_explains(shared: RoleWorld) -> None:
     index, _ = open_index(shared.rpc, shared.contract)
     source = AuditSource(index, shared.store, shared.rpc)
     report = run_audit(source, AuditOptions(replays=0, rescore=True))
@@ -79,7 +79,7 @@ def test_audit_of_a_shared_shard_passes_and_explains(shared: World) -> None:
 
 
 @pytest.mark.parametrize("sharer", [0, 2])
-def test_audit_sharer_scored_as_if_alone_is_named(shared: World, sharer: int, tmp_path: Path) -> None:
+def test_audit_sharer_scored_as_if_alone_is_named(shared: RoleWorld, sharer: int, tmp_path: Path) -> None:
     account = shared.trainers[sharer].account
 
     def whole(document: dict[str, Any]) -> None:
@@ -93,7 +93,7 @@ def test_audit_sharer_scored_as_if_alone_is_named(shared: World, sharer: int, tm
     assert all(account in check.reason for check in failed)
 
 
-def test_audit_sharers_who_play_apart_are_named(shared: World, tmp_path: Path) -> None:
+def test_audit_sharers_who_play_apart_are_named(shared: RoleWorld, tmp_path: Path) -> None:
     """Without the roots, which are on chain, a game of more players would be a game like any."""
     twins = [shared.trainers[i].account for i in (0, 2)]
 
@@ -107,7 +107,7 @@ def test_audit_sharers_who_play_apart_are_named(shared: World, tmp_path: Path) -
     assert [check.reason for check in failed] == ["trainers of one named data root play apart"]
 
 
-def test_trainer_with_other_rows_than_the_task_names_does_not_join(shared: World, tmp_path: Path) -> None:
+def test_trainer_with_other_rows_than_the_task_names_does_not_join(shared: RoleWorld, tmp_path: Path) -> None:
     rows = tuple(canonical_row({"text": f"some text {i}", "label": i % 2}) for i in range(20))
     gateway = shared.trainers[0].gateway
     with pytest.raises(ChainError, match="none of its 3 shards"):

@@ -18,17 +18,17 @@ from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.schema import open_database
 from deltaproof.protocol.outcome.settlement import Verdict
 from tests.auditor.forgery import Answer, Forgery, LyingRpc, flip, one_more, other_digest
-from tests.auditor.world import World
+from tests.worlds.roles import RoleWorld
 
 Lie = Callable[[Forgery], None]
 
 
 @pytest.fixture
-def forgery(world: World, database: Path, tmp_path: Path) -> Forgery:
+def forgery(world: RoleWorld, database: Path, tmp_path: Path) -> Forgery:
     return Forgery(world, database, tmp_path)
 
 
-def test_audit_honest_history_passes(world: World, index: Index) -> None:
+def test_audit_honest_history_passes(world: RoleWorld, index: Index) -> None:
     source = AuditSource(index, world.store, world.rpc, witness=world.rpc)
     report = run_audit(source, AuditOptions(replays=3, official_replays=True, rescore=True))
     assert [str(check) for check in report.checks if check.status is not Status.PASS] == []
@@ -351,7 +351,7 @@ def test_audit_lying_node_is_named(forgery: Forgery, what: str) -> None:
     assert expected in {check.name for check in failed}, [str(check) for check in failed]
 
 
-def test_index_node_hides_events_audit_misses_them_in_the_block(world: World, tmp_path: Path) -> None:
+def test_index_node_hides_events_audit_misses_them_in_the_block(world: RoleWorld, tmp_path: Path) -> None:
     """The index is built from a node that leaves one event out; an honest node's blocks show it."""
 
     def hide(method: str, _params: list[Any], answer: Any) -> Any:
@@ -363,7 +363,7 @@ def test_index_node_hides_events_audit_misses_them_in_the_block(world: World, tm
     assert "events in block" in failed
 
 
-def test_audit_second_endpoint_on_another_chain_is_named(index: Index, world: World) -> None:
+def test_audit_second_endpoint_on_another_chain_is_named(index: Index, world: RoleWorld) -> None:
     def other(method: str, _params: list[Any], answer: Any) -> Any:
         return {**answer, "hash": other_digest(answer["hash"])} if method == "eth_getBlockByNumber" else answer
 
@@ -372,7 +372,7 @@ def test_audit_second_endpoint_on_another_chain_is_named(index: Index, world: Wo
     assert [check.name for check in report.checks if check.status is Status.FAIL] == ["second endpoint"]
 
 
-def _synced(world: World, lie: Answer, folder: Path) -> Engine:
+def _synced(world: RoleWorld, lie: Answer, folder: Path) -> Engine:
     engine = open_database(str(folder / "lied.sqlite"))
     Follower(engine, LyingRpc(world.node.rpc_url, lie), world.contract).sync()
     return engine

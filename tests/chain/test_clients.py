@@ -15,8 +15,9 @@ from deltaproof.chain import Gateway, Receipt
 from deltaproof.chain.abi.codec import field_names
 from deltaproof.errors import ContractRevert, SigningKeyError
 from deltaproof.protocol.commit.bls import PublicKey, SecretKey, Signature
-from deltaproof.protocol.types import Address, Digest32, TaskId, address
-from tests.chain.chain_world import World, as_amount, create_task, digest
+from deltaproof.protocol.types import Address, Digest32, TaskId, TokenAmount, address
+from tests.worlds.gateways import GatewayWorld
+from tests.worlds.simulated import digest
 
 SAMPLE_KEY = SecretKey.from_seed(digest("sample"))
 LEAF_SAMPLES: dict[Any, Any] = {
@@ -29,23 +30,23 @@ LEAF_SAMPLES: dict[Any, Any] = {
 }
 
 
-def test_registered_key_reads_back_and_cannot_be_taken(world: World) -> None:
+def test_registered_key_reads_back_and_cannot_be_taken(world: GatewayWorld) -> None:
     registry = world.sponsor.registry
-    key = registry.key_of(world.verifiers[0].account)
-    assert key == world.keys[0].public_key()
+    owner = world.verifiers[0].account
+    assert registry.key_of(owner) == world.keys[owner].public_key()
     assert registry.key_of(world.sponsor.account) is None
-    stolen = world.keys[0].prove_possession(world.connection.chain_id, registry.address, world.verifiers[0].account)
+    stolen = world.keys[owner].prove_possession(world.connection.chain_id, registry.address, owner)
     with pytest.raises(ContractRevert) as caught:
-        registry.register_key(world.keys[0].public_key(), stolen)
+        registry.register_key(world.keys[owner].public_key(), stolen)
     assert caught.value.name in ("KeyAlreadyUsed", "InvalidProofOfPossession")
 
 
-def test_invalid_parameter_is_named_in_text(world: World) -> None:
-    task_id = create_task(world)
+def test_invalid_parameter_is_named_in_text(world: GatewayWorld) -> None:
+    task_id = world.create_task()
     params = world.sponsor.terms.params(task_id)
     bad = dataclasses.replace(params, quorum=dataclasses.replace(params.quorum, quorum_bps=10_001))
     with pytest.raises(ContractRevert, match=r"InvalidParameter\(field=quorumBps, value=10001\)"):
-        world.sponsor.terms.create_task(bad, [digest("a")] * 3, as_amount(0))
+        world.sponsor.terms.create_task(bad, [digest("a")] * 3, TokenAmount(0))
 
 
 def sample(hint: Any) -> Any:
@@ -80,7 +81,7 @@ CLIENTS = (
 
 
 @pytest.mark.parametrize("client_name", CLIENTS)
-def test_every_write_reaches_the_contract(world: World, client_name: str) -> None:
+def test_every_write_reaches_the_contract(world: GatewayWorld, client_name: str) -> None:
     """Each write either succeeds or is refused by a named rule: its arguments are what the contract expects."""
     gateway = world.sponsor
     client = getattr(gateway, client_name)
@@ -102,8 +103,8 @@ def test_every_write_reaches_the_contract(world: World, client_name: str) -> Non
 
 
 @pytest.mark.parametrize("client_name", CLIENTS)
-def test_every_read_decodes(world: World, client_name: str) -> None:
-    task_id = create_task(world)
+def test_every_read_decodes(world: GatewayWorld, client_name: str) -> None:
+    task_id = world.create_task()
     client = getattr(world.sponsor, client_name)
     decoded = 0
     for name, method in inspect.getmembers(type(client), inspect.isfunction):
@@ -118,7 +119,7 @@ def test_every_read_decodes(world: World, client_name: str) -> None:
     assert decoded >= (client_name not in ("beacon", "faults"))
 
 
-def test_reading_gateway_has_no_key(world: World) -> None:
+def test_reading_gateway_has_no_key(world: GatewayWorld) -> None:
     reader = Gateway(world.connection, world.deployment)
     assert reader.terms.task_count() >= 0
     with pytest.raises(SigningKeyError, match="only reads"):

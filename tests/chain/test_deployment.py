@@ -15,10 +15,10 @@ from deltaproof.chain.events.rounds import NewTasksPaused
 from deltaproof.chain.local_node import start_node
 from deltaproof.errors import ContractRevert, DeploymentError, WrongChain
 from deltaproof.protocol.types import TokenAmount, address
-from tests.chain.chain_world import World
+from tests.worlds.gateways import GatewayWorld
 
 
-def test_deployment_file_round_trips(world: World, tmp_path: Path) -> None:
+def test_deployment_file_round_trips(world: GatewayWorld, tmp_path: Path) -> None:
     path = tmp_path / "folder" / "deployment.json"
     world.deployment.save(path)
     assert Deployment.load(path) == world.deployment
@@ -35,7 +35,7 @@ def test_deployment_file_round_trips(world: World, tmp_path: Path) -> None:
     ],
 )
 def test_damaged_deployment_file_names_the_key(
-    world: World, tmp_path: Path, change: dict[str, Any], message: str
+    world: GatewayWorld, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     path = tmp_path / "deployment.json"
     world.deployment.save(path)
@@ -44,7 +44,7 @@ def test_damaged_deployment_file_names_the_key(
         Deployment.load(path)
 
 
-def test_deployment_that_does_not_fit_is_refused(world: World) -> None:
+def test_deployment_that_does_not_fit_is_refused(world: GatewayWorld) -> None:
     modules = world.deployment.modules
     swapped = dataclasses.replace(world.deployment, modules=dataclasses.replace(modules, vault=modules.court))
     with pytest.raises(DeploymentError, match="belongs to another deployment"):

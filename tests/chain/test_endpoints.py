@@ -14,9 +14,9 @@ from deltaproof.chain.local_node import Node, start_node
 from deltaproof.chain.rpc.blocks import BlockRef
 from deltaproof.errors import BlockUnknown, ChainUnavailable, ContractRevert, WrongChain
 from deltaproof.protocol.types import Digest32, TaskId
-from tests.chain.chain_world import World
 from tests.chain.node_calls import rpc
 from tests.chain.rpc_proxy import Fault, LaggingPool, RawAnswer, RpcProxy
+from tests.worlds.gateways import GatewayWorld
 
 FAULTS: dict[str, Fault] = {
     "down": lambda request: "refuse",
@@ -89,7 +89,7 @@ def test_urls_in_messages_keep_access_keys_secret(proxy: RpcProxy) -> None:
     assert "secret-key" not in str(refused.value)
 
 
-def test_many_views_at_one_block_cost_one_call(world: World, proxy: RpcProxy) -> None:
+def test_many_views_at_one_block_cost_one_call(world: GatewayWorld, proxy: RpcProxy) -> None:
     connection = connect(proxy.url)
     gateway = type(world.sponsor)(connection, world.deployment)
     with connection.reading_at(connection.head()):
@@ -102,7 +102,7 @@ def test_many_views_at_one_block_cost_one_call(world: World, proxy: RpcProxy) ->
             gateway.task(TaskId(10**6))
 
 
-def test_node_that_runs_no_batches_is_asked_one_by_one(world: World, proxy: RpcProxy) -> None:
+def test_node_that_runs_no_batches_is_asked_one_by_one(world: GatewayWorld, proxy: RpcProxy) -> None:
     connection = connect(proxy.url)
     gateway = type(world.sponsor)(connection, world.deployment)
     proxy.fault = lambda request: (
@@ -115,7 +115,7 @@ def test_node_that_runs_no_batches_is_asked_one_by_one(world: World, proxy: RpcP
         assert gateway.terms.task_count() == world.sponsor.terms.task_count()
 
 
-def test_views_at_one_block_do_not_mix_with_later_blocks(world: World) -> None:
+def test_views_at_one_block_do_not_mix_with_later_blocks(world: GatewayWorld) -> None:
     token = world.sponsor.token(world.sponsor.registry.token())
     with world.connection.reading_at(world.connection.head()):
         before = token.balance_of(world.sponsor.account)
@@ -124,7 +124,7 @@ def test_views_at_one_block_do_not_mix_with_later_blocks(world: World) -> None:
         assert token.balance_of(world.sponsor.account) == before
 
 
-def test_pool_that_lags_never_answers_from_an_earlier_block(world: World, proxy: RpcProxy) -> None:
+def test_pool_that_lags_never_answers_from_an_earlier_block(world: GatewayWorld, proxy: RpcProxy) -> None:
     connection = connect(proxy.url)
     proxy.fault = LaggingPool(proxy)
     gateway = type(world.sponsor)(connection, world.deployment)
@@ -138,7 +138,7 @@ def test_pool_that_lags_never_answers_from_an_earlier_block(world: World, proxy:
     assert numbers == sorted(numbers)
 
 
-def test_block_that_no_node_has_is_said_to_be_unknown(connection: Connection, world: World) -> None:
+def test_block_that_no_node_has_is_said_to_be_unknown(connection: Connection, world: GatewayWorld) -> None:
     with connection.reading_at(BlockRef(1, Digest32(b"\x11" * 32), 0)), pytest.raises(BlockUnknown):
         type(world.sponsor)(connection, world.deployment).terms.task_count()
 

@@ -11,12 +11,12 @@ from deltaproof.chain import connect
 from deltaproof.chain.events import LogReader
 from deltaproof.chain.events.rounds import TaskCreated
 from deltaproof.errors import ChainError
-from tests.chain.chain_world import World, create_task
 from tests.chain.rpc_proxy import RpcProxy
+from tests.worlds.gateways import GatewayWorld
 
 
-def test_log_reader_halves_ranges_that_the_provider_refuses(world: World) -> None:
-    create_task(world)
+def test_log_reader_halves_ranges_that_the_provider_refuses(world: GatewayWorld) -> None:
+    world.create_task()
     last = world.connection.block_number()
     expected = list(world.sponsor.events.read(0, last))
     assert any(isinstance(entry.event, TaskCreated) for entry in expected)

@@ -16,52 +16,7 @@ from deltaproof.chain.local_node import Node, start_node
 from deltaproof.cli import main
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
 from deltaproof.tuning.base_models.presets import minimal_model
-
-DRAFT = """
-start_digest = "0x{zeros}"
-[task]
-name = "tiny"
-[model]
-kind = "sequence-classification"
-source = "path:{model}"
-num_labels = 2
-max_tokens = 16
-[method]
-name = "lora"
-[method.options]
-r = 2
-[optimizer]
-name = "sgd"
-learning_rate = 0.1
-[training]
-steps = 4
-batch_size = 2
-[codec]
-byte_limit = 1_000_000
-[validation]
-rows = 4
-[rewards]
-rounds = 1
-budget_per_round = 1000
-verifier_fee_bps = 1_000
-[verification]
-samples = 1
-commit_bond = 1
-slash_bps = 5_000
-min_trainer_stake = 10
-min_verifier_stake = 10
-[phases]
-commit = 60
-reveal = 60
-opening = 60
-attest_commit = 60
-attest_reveal = 60
-settle = 60
-window = 1
-[sponsor]
-validation = "rows.jsonl"
-test = "rows.jsonl"
-"""
+from tests.worlds.market import DRAFT
 
 Run = Callable[..., tuple[int, str, str]]
 

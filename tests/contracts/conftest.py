@@ -6,7 +6,7 @@ import brownie.network.contract
 import pytest
 from brownie import web3
 
-from tests.contracts.world import World, build_world
+from tests.contracts.brownie_world import BrownieWorld, build_world
 
 
 def _same_length(address: str, expected_bytecode: str, language: str) -> bool:
@@ -27,6 +27,6 @@ def isolation(fn_isolation: None) -> None:
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
+def world() -> BrownieWorld:
     """A deployment with five staked trainers and four staked verifiers with BLS keys."""
     return build_world()

@@ -7,15 +7,19 @@ from brownie import chain
 from eth_account import Account
 from eth_utils.crypto import keccak
 
+from deltaproof.chain.abi.codec import encode
+from deltaproof.chain.abi.enums import Outcome, Phase, Role
+from deltaproof.chain.abi.structs import G2Point
 from deltaproof.protocol.commit.bls import aggregate_keys, aggregate_signatures
-from deltaproof.protocol.commit.commitments import batch_tree, commitment_hash
+from deltaproof.protocol.commit.commitments import batch_tree
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict, leaves_tree
 from deltaproof.protocol.types import Address
 from deltaproof.protocol.wire.leaftree import counted_root
-from tests.contracts.world import DIRECT, UNIT, Outcome, Phase, Role, Task, TaskTerms, World, digest, g2
+from tests.contracts.brownie_world import DIRECT, BrownieTask, BrownieWorld
+from tests.worlds.simulated import UNIT, Terms, digest, seal_work
 
 
-def test_round_all_honest_pays_by_the_rule(world: World) -> None:
+def test_round_all_honest_pays_by_the_rule(world: BrownieWorld) -> None:
     task = world.start_task()
     leaves = task.play_round()
     token, vault = world.contracts.token, world.contracts.vault
@@ -38,8 +42,8 @@ def test_round_all_honest_pays_by_the_rule(world: World) -> None:
     assert world.contracts.tasks.taskOf(task.id)[2] == "0x" + digest("adapter after", task.id, 1).hex()
 
 
-def test_task_two_rounds_next_starts_from_the_settled_adapter(world: World) -> None:
-    task = world.start_task(TaskTerms(rounds=2), trainers=2, verifiers=2)
+def test_task_two_rounds_next_starts_from_the_settled_adapter(world: BrownieWorld) -> None:
+    task = world.start_task(Terms(rounds=2), trainers=2, verifiers=2)
     for number in (1, 2):
         task.play_round()
         assert task.outcome(number) is Outcome.SETTLED
@@ -49,7 +53,7 @@ def test_task_two_rounds_next_starts_from_the_settled_adapter(world: World) -> N
         world.contracts.tasks.openRound(task.id, {"from": world.outsider})
 
 
-def test_settle_one_absent_quorum_of_stake_decides(world: World) -> None:
+def test_settle_one_absent_quorum_of_stake_decides(world: BrownieWorld) -> None:
     stakes = [600 * UNIT, 200 * UNIT, 200 * UNIT]
     task = world.start_task(verifiers=3, stakes=stakes)
     settlement = task.settlement(task.play_to_settle())
@@ -59,19 +63,22 @@ def test_settle_one_absent_quorum_of_stake_decides(world: World) -> None:
     assert task.phase is Phase.WINDOW
 
 
-def test_settle_forged_signature_refused(world: World) -> None:
+def test_settle_forged_signature_refused(world: BrownieWorld) -> None:
     task = world.start_task(verifiers=3)
     settlement = task.settlement(task.play_to_settle())
     message = settlement.signing_digest(task.domain, attempt=0)
     signature = aggregate_signatures([world.sign(v, message) for v in task.verifiers[:2]])
-    everyone = aggregate_keys([world.public[str(v)] for v in task.verifiers])
+    everyone = aggregate_keys([world.keys[Address(str(v))].public_key() for v in task.verifiers])
     with brownie.reverts():  # two sign, all three are claimed
         world.contracts.tasks.settle(
-            task.id, settlement.fields(), ([], g2(everyone), signature.point), {"from": world.outsider}
+            task.id,
+            settlement.fields(),
+            ([], encode(G2Point.of(everyone.g2)), signature.point),
+            {"from": world.outsider},
         )
 
 
-def test_round_validation_withheld_splits_equally(world: World) -> None:
+def test_round_validation_withheld_splits_equally(world: BrownieWorld) -> None:
     task = world.start_task()
     leaves = task.play_to_settle(validation=False)
     assert {leaf.payout // 10**6 for leaf in leaves} == {task.terms.budget // 3 // 10**6}
@@ -80,7 +87,7 @@ def test_round_validation_withheld_splits_equally(world: World) -> None:
     assert task.outcome(1) is Outcome.SETTLED
 
 
-def test_round_nobody_commits_money_returns(world: World) -> None:
+def test_round_nobody_commits_money_returns(world: BrownieWorld) -> None:
     task = world.start_task()
     before = world.contracts.vault.accountOf(task.id)[1]
     task.open_round()
@@ -93,7 +100,7 @@ def test_round_nobody_commits_money_returns(world: World) -> None:
     assert world.contracts.token.balanceOf(world.sponsor) - held == before
 
 
-def test_reveal_copied_commitment_cannot_be_opened(world: World) -> None:
+def test_reveal_copied_commitment_cannot_be_opened(world: BrownieWorld) -> None:
     task = world.start_task(trainers=2)
     task.open_round()
     task.commit(task.trainers[0])
@@ -104,12 +111,12 @@ def test_reveal_copied_commitment_cannot_be_opened(world: World) -> None:
         task.reveal(task.trainers[1], task.work(task.trainers[0]))
 
 
-def test_slash_rejected_trainer_half_of_the_locked_stake(world: World) -> None:
+def test_slash_rejected_trainer_half_of_the_locked_stake(world: BrownieWorld) -> None:
     task = world.start_task()
     cheat = task.trainers[0]
 
     def judged() -> list[SettlementLeaf]:
-        return task.leaves(verdicts={str(cheat): Verdict.REJECTED})
+        return task.leaves(verdicts={Address(str(cheat)): Verdict.REJECTED})
 
     leaves = task.play_round(leaves_of=judged)
     index = next(i for i, leaf in enumerate(leaves) if leaf.trainer == str(cheat))
@@ -122,7 +129,7 @@ def test_slash_rejected_trainer_half_of_the_locked_stake(world: World) -> None:
     assert world.contracts.registry.creditOf(verifier) == 10 * UNIT // 3
 
 
-def test_forfeit_unrevealed_bond_burned(world: World) -> None:
+def test_forfeit_unrevealed_bond_burned(world: BrownieWorld) -> None:
     task = world.start_task(trainers=2)
     task.open_round()
     for trainer in task.trainers:
@@ -133,7 +140,7 @@ def test_forfeit_unrevealed_bond_burned(world: World) -> None:
     assert world.contracts.registry.stakeOf(task.trainers[1], Role.TRAINER)[0] == 990 * UNIT
 
 
-def test_batch_signed_by_trainers_brought_by_a_relayer(world: World) -> None:
+def test_batch_signed_by_trainers_brought_by_a_relayer(world: BrownieWorld) -> None:
     task = world.create_task()
     people = [Account.from_key(digest("signer", i)) for i in range(3)]
     registry, token, pool = world.contracts.registry, world.contracts.token, world.contracts.trainers
@@ -152,16 +159,16 @@ def test_batch_signed_by_trainers_brought_by_a_relayer(world: World) -> None:
     sealed = [(i + 1, Address(p.address), commitment(task, p.address)) for i, p in enumerate(people)]
     root = counted_root(batch_tree(sealed).root, len(sealed))
     assert pool.batchRootOf(task.id, 1, 1) == "0x" + root.hex()
-    entries = [(i + 1, p.address, *task.work(p.address).data) for i, p in enumerate(people)]
+    entries = [(i + 1, p.address, *encode(task.work(p.address))) for i, p in enumerate(people)]
     pool.revealBatch(task.id, 1, entries, {"from": world.outsider})
     assert task.phase is Phase.CHALLENGE
     ref = (1, 3, 2, 3, list(batch_tree(sealed).proof(2)))
-    data = task.work(people[2].address).data
+    data = encode(task.work(people[2].address))
     assert pool.isCommitted(task.id, 1, people[2].address, data, ref)
     assert not pool.isCommitted(task.id, 1, people[2].address, data, DIRECT)
 
 
-def test_release_and_withdraw_after_the_delay(world: World) -> None:
+def test_release_and_withdraw_after_the_delay(world: BrownieWorld) -> None:
     task = world.start_task()
     task.play_round()
     trainer = task.trainers[0]
@@ -180,11 +187,11 @@ def test_release_and_withdraw_after_the_delay(world: World) -> None:
     assert token.balanceOf(trainer) - before == 1_000 * UNIT
 
 
-def commitment(task: Task, trainer: str) -> bytes:
-    return commitment_hash(task.domain, Address(trainer), *task.work(trainer).data)
+def commitment(task: BrownieTask, trainer: str) -> bytes:
+    return seal_work(task.domain, Address(trainer))
 
 
-def signed_commit(task: Task, person: Account) -> tuple[bytes, bytes, bytes]:
+def signed_commit(task: BrownieTask, person: Account) -> tuple[bytes, bytes, bytes]:
     """A commitment with its trainer's EIP-712 signature in compact form."""
     sealed = commitment(task, person.address)
     message = Account.sign_typed_data(
@@ -208,6 +215,6 @@ def signed_commit(task: Task, person: Account) -> tuple[bytes, bytes, bytes]:
     return (sealed, message.r.to_bytes(32, "big"), vs.to_bytes(32, "big"))
 
 
-def test_domain_separator_is_eip712(world: World) -> None:
+def test_domain_separator_is_eip712(world: BrownieWorld) -> None:
     pool = world.contracts.trainers
     assert pool.COMMIT_TYPEHASH() == "0x" + keccak(text="Commit(uint64 taskId,uint32 round,bytes32 commitment)").hex()

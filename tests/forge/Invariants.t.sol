@@ -16,6 +16,8 @@ import {vm} from "./support/Vm.sol";
 contract Books is Handler {
     using BN254 for G1Point;
 
+    error HonestWorkNotPaid(bytes reason);
+
     function check() external view {
         checkVault();
         checkRegistry();
@@ -28,7 +30,7 @@ contract Books is Handler {
 
     /// @dev P4: an honest script loses no stake and no pay. P25: attackers together win no stake, whatever they prove.
     function checkPeople() internal view {
-        vm.assertFalse(honestUnpaid, "P4 honest work was not paid");
+        require(!honestUnpaid, HonestWorkNotPaid(unpaidReason));
         for (uint256 i = 0; i < HONEST_PEOPLE; ++i) {
             vm.assertEq(registry.stakeOf(trainers[i], Role.Trainer).total, 10_000 * UNIT, "P4 honest trainer's stake");
             vm.assertEq(registry.stakeOf(verifiers[i], Role.Verifier).total, 30_000 * UNIT, "P4 honest verifier's stake");

@@ -27,14 +27,14 @@ from deltaproof.pages.data import PageData, by_round
 from deltaproof.pages.render import render
 from deltaproof.protocol.outcome.settlement import scores_tree
 from deltaproof.protocol.types import RoundIndex, TokenAmount
-from tests.auditor.world import World, build_world
+from tests.worlds.roles import RoleWorld, build_world
 
 PHONE = {"width": 360, "height": 740}
 STAKE = TokenAmount(10**20)
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
     """One round with a dispute over a score, answered in time."""
     with start_node("anvil", accounts=12) as node:
         built = build_world(node, tmp_path_factory.mktemp("world"), rounds=3, verifiers=2)
@@ -46,7 +46,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         built.close()
 
 
-def dispute_a_score(world: World) -> None:
+def dispute_a_score(world: RoleWorld) -> None:
     challenger, verifier = world.gateway, world.verifiers[0]
     token = challenger.token(challenger.registry.token())
     token.mint(challenger.account, STAKE)
@@ -61,7 +61,7 @@ def dispute_a_score(world: World) -> None:
 
 
 @pytest.fixture(scope="module")
-def report(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def report(world: RoleWorld, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     index, _ = open_index(world.rpc, world.contract)
     done = run_audit(AuditSource(index, world.store, world.rpc), AuditOptions(replays=1))
     assert [str(check) for check in done.checks if check.status != "pass"] == []
@@ -114,7 +114,7 @@ def go(page: Page, address: str) -> None:
     page.wait_for_function("address => document.getElementById('main').dataset.ready === address", arg=address)
 
 
-def test_report_every_page_shows_its_content(page: Page, report: tuple[Path, dict[str, Any]], world: World) -> None:
+def test_report_every_page_shows_its_content(page: Page, report: tuple[Path, dict[str, Any]], world: RoleWorld) -> None:
     trainer = world.trainers[0].account
     expected = {
         "#/": "task 1",
@@ -158,7 +158,7 @@ def test_round_every_check_shown_and_hash_copied(page: Page, report: tuple[Path,
 
 
 @pytest.mark.parametrize("kind", ["leaf", "commitment", "record"])
-def test_verification_in_browser_holds_and_tampered_fails(page: Page, kind: str, world: World) -> None:
+def test_verification_in_browser_holds_and_tampered_fails(page: Page, kind: str, world: RoleWorld) -> None:
     go(page, "#/round/1/1")
     proof = page.locator(f"details.proof[data-trainer='{world.trainers[0].account}']")
     proof.locator("summary").first.click()
@@ -205,7 +205,7 @@ def test_page_keyboard_alone_reaches_and_verifies(page: Page) -> None:
     assert page.locator("p.result[data-kind=leaf]").first.inner_text().startswith("holds")
 
 
-def test_page_phone_width_nothing_cut_off(page: Page, world: World) -> None:
+def test_page_phone_width_nothing_cut_off(page: Page, world: RoleWorld) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
     for address in ("#/", "#/task/1", "#/round/1/1", f"#/account/{world.trainers[0].account}"):
         go(page, address)
@@ -238,7 +238,7 @@ def test_render_hostile_text_stays_text(browser: Browser, tmp_path: Path, report
     opened.close()
 
 
-def test_serve_live_update_health_and_metrics(browser: Browser, world: World, tmp_path: Path) -> None:
+def test_serve_live_update_health_and_metrics(browser: Browser, world: RoleWorld, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -41,6 +41,7 @@ DECIDES_NOTHING = {
     "deltaproof.store": "how often a store is asked; what may be read is limited by the rules",
     "deltaproof.chain": "how a node is asked; what counts is in the contracts",
     "deltaproof.tuning": "what a named method, model or emulator computes: docs/methods.md, docs/federation.md",
+    "deltaproof.agent": "when an agent looks and acts; what it may do, the rules and contracts say",
     "deltaproof.sponsor": "drafts; what counts is the spec that comes out",
     "deltaproof.auditor": "reading the chain, keeping an index, and saying what was found",
     "deltaproof.pages": "shows what others decided",
@@ -89,11 +90,12 @@ EXCEPTIONS = {
     "incentives.semivalues._kernel_index:_CELLS": "memory; rows of the table do not depend on each other",
     "verifier.life:PATIENCE_SECONDS": "who does first what anybody may do",
 }
-# Floats in deciding functions that are arithmetic rather than a choice.
+# Numbers in deciding functions: floats that are arithmetic rather than a choice, and integers that are widths.
 PLAIN_FLOATS = {0.0, 0.5, 1.0, 2.0, 4.0}
-FLOAT_EXCEPTIONS = {
+SMALL = 1_000
+LOOSE_EXCEPTIONS = {
+    "deltaproof.auditor.audit.signatures": "how many keys are remembered",
     "deltaproof.protocol.terms": "bounds and defaults of spec keys, which the spec states",
-    "deltaproof.replaying.judging": "stands for infinity in JSON",
     "deltaproof.replaying.calibration": "rounds a proposed bound up to one decimal digit",
     "deltaproof.tuning.codecs": "defaults and ranges of a codec's options: docs/methods.md",
     "deltaproof.tuning.combining.aggregation": "defaults for callers other than a task",
@@ -225,20 +227,23 @@ def test_no_deciding_module_has_a_number_of_its_own() -> None:
     assert found == set(EXCEPTIONS), "move a new number to deltaproof/protocol/rules.py; drop exceptions that are gone"
 
 
-def loose_floats(source: str) -> set[float]:
-    """Numbers written into code that are no plain arithmetic."""
-    nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
-    return {node.value for node in nodes if isinstance(node.value, float)} - PLAIN_FLOATS
+def loose_numbers(source: str) -> set[float]:
+    """Numbers written into functions and classes that are neither plain arithmetic nor small."""
+    inside = (node for node in ast.parse(source).body if not assigned(node))
+    values = {n.value for top in inside for n in ast.walk(top) if isinstance(n, ast.Constant)}
+    floats = {value for value in values if isinstance(value, float)} - PLAIN_FLOATS
+    return floats | {value for value in values if type(value) is int and value >= SMALL}
 
 
-def test_no_deciding_function_has_a_float_of_its_own() -> None:
-    found = {module_of(file): floats for file in deciding_files() if (floats := loose_floats(file.read_text("utf-8")))}
-    unexplained = {module: floats for module, floats in found.items() if not within(module, FLOAT_EXCEPTIONS)}
+def test_no_deciding_function_has_a_number_of_its_own() -> None:
+    found = {module_of(f): numbers for f in deciding_files() if (numbers := loose_numbers(f.read_text("utf-8")))}
+    unexplained = {module: numbers for module, numbers in found.items() if not within(module, LOOSE_EXCEPTIONS)}
     assert not unexplained, "name the number in deltaproof/protocol/rules.py and docs/protocol/constants.md"
-    assert not {place for place in FLOAT_EXCEPTIONS if not any(within(module, [place]) for module in found)}
+    assert not {place for place in LOOSE_EXCEPTIONS if not any(within(module, [place]) for module in found)}
 
 
-def test_number_in_a_module_is_found_whatever_its_form(tmp_path: Path) -> None:
-    assert loose_floats("def judge(x):\n    return x < 1e-6 and 0.5 * x < 2.0") == {1e-6}
+def test_number_in_a_module_is_found_whatever_its_form() -> None:
+    assert loose_numbers("def judge(x):\n    return x < 1e-6 and 0.5 * x < 2.0") == {1e-6}
+    assert loose_numbers("class Judge:\n    most: int = 2_000\n\n    def few(self):\n        return 20") == {2_000}
     assert [is_number(value) for value in (1, 0.5, np.float32(2), (1, 2.0))] == [True] * 4
     assert [is_number(value) for value in (True, "1", (), ("a", 1), b"1")] == [False] * 5

@@ -182,7 +182,7 @@ def test_spec_is_frozen(tables: dict[str, Any]) -> None:
         ("rewards", "cap_bps", 10_001, "rewards.cap_bps: input should be less than or equal to 10000 (got 10001)"),
         ("rewards", "rounds", 3, "validation.commitments has 3 entries; 3 rounds need 4"),
         ("training", "accumulation", 3, "batch_size 8 is not a multiple of accumulation 3"),
-        ("training", "gradient_dtype", "bfloat16", 'gradient_dtype applies to training.numeric = "bounded" only'),
+        ("training", "gradient_dtype", "bfloat16", "training.gradient_dtype: a push that drowns in bfloat16 rounding"),
         ("optimizer", "beta1", float("nan"), "optimizer.beta1: JSON holds no nan"),
         ("optimizer", "warmup_steps", 99, "optimizer.warmup_steps: exceeds training.steps; set it to at most 12"),
         ("verification", "quorum_bps", 5_000, "verification.quorum_bps: input should be greater than 5000"),

@@ -245,3 +245,10 @@ def test_bad_metadata_is_refused(change: dict[str, object]) -> None:
     encoded = json.dumps(changed, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     with pytest.raises(EncodingError):
         parse_opening(rebuilt(encoded), LIMITS)
+
+
+def test_row_larger_than_the_task_allows_is_malformed() -> None:
+    largest = max(len(row.row) for row in opening().rows)
+    assert parse_opening(DATA, replace(LIMITS, row_bytes=largest))
+    with pytest.raises(EncodingError, match="bytes that the task allows"):
+        parse_opening(DATA, replace(LIMITS, row_bytes=largest - 1))

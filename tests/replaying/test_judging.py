@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from deltaproof.demo.cheat import SkipHalf
+from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import Digest32, address
 from deltaproof.replaying.judges import Judges
 from deltaproof.replaying.judging import Judgement, Submission, judge_submission
 from deltaproof.store import ArtifactStore, open_store
-from tests.tuning.rehearsal import Rehearsal, minimal_spec, rehearse
+from deltaproof.tuning.training.recording import open_steps, train_round
+from deltaproof.tuning.training.step import DrawnRound
+from tests.tuning.rehearsal import Rehearsal, context_for, minimal_spec, rehearse
 from trainer.conduct import RoundWork
 
 STEPS = (0, 2, 5)
@@ -144,3 +147,22 @@ def test_made_up_steps_are_rejected_by_their_gradient(
     assert failure is not None
     assert (failure.check, failure.step) == ("gradient", 5)
     assert failure.measured > 1e-3
+
+
+def test_shard_that_repeats_its_rows_is_rejected(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    """`min_rows` of one row, salted anew under every index."""
+    row = rehearsal.shard.rows[0]
+    shard = Shard((row,) * 24, Digest32(bytes(32)))
+    context = context_for(rehearsal.bench, shard)
+    folder = tmp_path / "repeated"
+    trained = train_round(rehearsal.bench, context, rehearsal.bench.initial_state(), shard, folder)
+    published = open_store(str(tmp_path / "repeats"))
+    published.put_tensors(trained.theta)
+    for opening in open_steps(rehearsal.bench, context, shard, folder, STEPS):
+        published.put_opening(trained.transcript_root, opening)
+    submission = Submission(address(context.trainer), shard.root, 24, trained.theta_digest, trained.transcript_root)
+    round_ = DrawnRound(context.task_id, context.round, context.order_seed, context.start_digest)
+    failure = judge_submission(Judges(rehearsal.spec), published, round_, submission, STEPS).finding.failure()
+    assert failure is not None
+    assert failure.check == "rows"
+    assert "the same row" in failure.message

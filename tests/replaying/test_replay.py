@@ -106,15 +106,6 @@ def test_honest_steps_are_accepted(bert_folder: Path, tmp_path: Path, name: str,
         assert verdict.accepted, verdict.message
 
 
-def test_bfloat16_training_is_accepted_within_its_own_bounds(bert_folder: Path, tmp_path: Path) -> None:
-    training = {"numeric": "bounded", "gradient_dtype": "bfloat16", "bound_tensor": 0.2, "bound_total": 0.1}
-    round_ = rehearse(minimal_spec(bert_folder, training=training), tmp_path / "round")
-    judge = round_.judge()
-    verdicts = [judge.judge_step(o, o.before.step, round_.replay_context) for o in round_.openings(range(6))]
-    assert all(verdict.accepted for verdict in verdicts), [v.message for v in verdicts]
-    assert max(verdict.magnitude for verdict in verdicts) > 1e-4, "bfloat16 was at work"
-
-
 # Tampering that hashes catch
 
 
@@ -425,7 +416,7 @@ def test_steady_push_inside_the_bound_is_caught_by_the_drift_test(bounded_round:
     assert all(verdict.accepted for verdict in verdicts), "each single step is inside the bound"
     drift = judge_drift([v.drift for v in verdicts if v.drift], bounded_round.spec.training, layout)
     assert not drift.accepted
-    assert "one direction" in drift.message
+    assert "lean in " in drift.message
 
     honest = verdicts_under(bounded_round, lambda opening: (opening, bounded_round.replay_context))
     assert judge_drift([v.drift for v in honest if v.drift], bounded_round.spec.training, layout).accepted

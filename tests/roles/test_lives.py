@@ -6,81 +6,33 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from deltaproof.chain.local_node import development_keys
-from deltaproof.demo.processes import Supervisor, Worker, WorkerEvent
+from deltaproof.demo.processes import Supervisor, Worker
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
 from deltaproof.tuning.base_models.presets import minimal_model
-from tests.cli.test_cli import DRAFT
-
-PATIENCE = 120.0
-
-
-@dataclass
-class Market:
-    """A chain, contracts and a funded task; roles are started as a user would start them."""
-
-    commands: Supervisor
-    folder: Path
-    task: str
-    environment: dict[str, str]
-
-    def start(self, name: str, number: int, *arguments: str) -> Worker:
-        environment = {**self.environment, "DELTAPROOF_KEY": development_keys(10)[number]}
-        home = str(self.folder / "homes" / name)
-        command = [arguments[0], "run", "--task", self.task, "--home", home, *arguments[1:]]
-        return self.commands.start(name, command, environment)
-
-    def trainer(self, name: str, number: int, *arguments: str) -> Worker:
-        return self.start(name, number, "trainer", "--data", str(self.folder / f"{name}.jsonl"), *arguments)
-
-    def wait(self, worker: Worker, event: str) -> WorkerEvent:
-        return self.commands.wait_for(worker, event, PATIENCE)
-
-    def ended(self, worker: Worker) -> int:
-        return worker.process.wait(PATIENCE)
+from tests.worlds.market import DRAFT, PATIENCE, Market
 
 
 @pytest.fixture
 def market(tmp_path: Path) -> Iterator[Market]:
     model = minimal_model(tmp_path / "model", "bert")
-    text = DRAFT.format(model=model, zeros="0" * 64).replace("steps = 4", "steps = 60").replace("= 60\n", "= 600\n")
-    text = text.replace("steps = 600", "steps = 60")
-    (tmp_path / "task.toml").write_text(text)
+    text = DRAFT.format(model=model, zeros="0" * 64).replace("= 60\n", "= 600\n")
+    (tmp_path / "task.toml").write_text(text.replace("steps = 4", "steps = 60"))
     for name in ("rows", "ann", "ben"):
         rows = [canonical_row({"text": f"{name} {i}", "label": i % 2}) for i in range(12)]
         write_shard(tmp_path / f"{name}.jsonl", rows)
-    keys = development_keys(10)
     environment = {"DELTAPROOF_STORE": str(tmp_path / "store"), "OMP_NUM_THREADS": "1"}
     with Supervisor(tmp_path / "logs", environment) as commands:
-        chain = commands.start("chain", ["chain", "up"])
-        chain_url = str(commands.wait_for(chain, "ready", PATIENCE).fields["rpc_url"])
-        settings = {"DELTAPROOF_RPC": chain_url, "DELTAPROOF_KEY": keys[0]}
-        deployed = commands.run("deploy", ["deploy"], timeout=PATIENCE, environment=settings)
-        settings["DELTAPROOF_CONTRACT"] = str(deployed["tasks"])
-        accounts = [_address(key) for key in keys[:6]]
-        commands.run("faucet", ["faucet", *accounts, "--amount", "100000"], timeout=PATIENCE, environment=settings)
-        create = [
-            "task",
-            "create",
-            str(tmp_path / "task.toml"),
-            "--fund",
-            "1100",
-            "--home",
-            str(tmp_path / "homes/sponsor"),
-        ]
-        task = commands.run("create", create, timeout=PATIENCE, environment=settings)
-        yield Market(commands, tmp_path, str(task["task"]), settings)
+        yield Market.open(commands, tmp_path)
 
 
 def test_roles_killed_at_bad_moments_continue_and_are_paid(market: Market) -> None:
-    vera = market.start("vera", 4, "verifier")
+    vera = market.role("vera", 4, "verifier")
     ann, ben = market.trainer("ann", 2), market.trainer("ben", 3)
-    sponsor = market.start("sponsor", 0, "sponsor", "--trainers", "2", "--verifiers", "1")
+    sponsor = market.role("sponsor", 0, "sponsor", "--trainers", "2", "--verifiers", "1")
 
     market.wait(ann, "trained-step")
     kill(ann, signal.SIGKILL)
@@ -92,7 +44,7 @@ def test_roles_killed_at_bad_moments_continue_and_are_paid(market: Market) -> No
     market.wait(ann, "revealed")
     market.wait(vera, "attested")
     kill(vera, signal.SIGKILL)
-    vera = market.start("vera", 4, "verifier")
+    vera = market.role("vera", 4, "verifier")
 
     for worker in (vera, ann, ben, sponsor):
         assert market.ended(worker) == 0, worker.tail(20)
@@ -130,9 +82,3 @@ def _alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def _address(key: str) -> str:
-    from eth_account import Account
-
-    return str(Account.from_key(key).address)

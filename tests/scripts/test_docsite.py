@@ -54,6 +54,9 @@ BROKEN: dict[str, tuple[Check, str, str, str, str]] = {
     "script from elsewhere": (
         outside_problems, "index.html", "</body>", '<script src="//cdn.example/x.js"></script>', "loads //cdn.example",
     ),
+    "drawing that the theme fetches a library for": (
+        outside_problems, "index.html", "</body>", '<pre class="mermaid">graph</pre>', "fetches a library",
+    ),
     "entry of no public name": (
         api_problems, API_PAGE, "</body>", '<p id="deltaproof.store.backend.secret"></p>',
         "deltaproof.store.backend.secret is on api/deltaproof.store.html and not public",

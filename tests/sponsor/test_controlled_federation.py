@@ -28,7 +28,7 @@ from deltaproof.sponsor.life import create_task
 from deltaproof.tuning.base_models.presets import minimal_model
 from deltaproof.tuning.control.policy import LearnedPolicy
 from deltaproof.tuning.training.optimizers import constants_root, constants_table
-from tests.auditor.world import FUND, World, build_world
+from tests.worlds.roles import FUND, RoleWorld, build_world
 
 EMULATORS = """
 [[federation.emulators]]
@@ -65,7 +65,7 @@ def agent() -> LearnedPolicy:
 class Played:
     """A played first step, and the second one as created."""
 
-    world: World
+    world: RoleWorld
     folder: Path
     second: PreparedTask
     tasks: tuple[TaskId, TaskId]
@@ -91,7 +91,7 @@ class Played:
         return {check.name for check in self.checks(task) if check.status is Status.FAIL}
 
 
-def created(world: World, folder: Path, prepared: PreparedTask) -> TaskId:
+def created(world: RoleWorld, folder: Path, prepared: PreparedTask) -> TaskId:
     params = task_params(
         prepared.spec,
         token=world.gateway.registry.token(),
@@ -101,7 +101,7 @@ def created(world: World, folder: Path, prepared: PreparedTask) -> TaskId:
     return create_task(world.gateway, world.store, prepared, params, TokenAmount(FUND), folder / "sponsor")[0]
 
 
-def second_draft(world: World, folder: Path) -> Path:
+def second_draft(world: RoleWorld, folder: Path) -> Path:
     found = next_step(world.gateway, world.store, world.task, folder / "carried.safetensors")
     text = (folder / "draft.toml").read_text() + "".join(f"{key} = {value}\n" for key, value in found.items())
     draft = folder / "second.toml"

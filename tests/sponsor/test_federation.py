@@ -18,7 +18,7 @@ from deltaproof.auditor.session import open_index
 from deltaproof.chain import load_account
 from deltaproof.chain.local_node import start_node
 from deltaproof.chain.participation import settled_leaves
-from deltaproof.errors import UsageError
+from deltaproof.errors import SpecError
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
 from deltaproof.protocol.terms.federation import FederationSection
@@ -28,7 +28,7 @@ from deltaproof.tuning.base_models.layers import layer_of
 from deltaproof.tuning.base_models.loading import resolve_source
 from deltaproof.tuning.base_models.presets import minimal_model
 from incentives.scoring import RoundScores
-from tests.auditor.world import World, build_world
+from tests.worlds.roles import RoleWorld, build_world
 
 DEPTH = 5
 EMULATORS = """
@@ -42,7 +42,7 @@ recipe = { ratio = 0.5, bits = 16, select = "importance" }
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
     """One round: two honest trainers and a cheat, on two emulators, and a verifier that holds the full model."""
     patch = pytest.MonkeyPatch()
     folder = tmp_path_factory.mktemp("federation")
@@ -64,7 +64,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
     """The owner trains without pay. In the second round the verifier lies: about another's pay, and the gap."""
     patch = pytest.MonkeyPatch()
     folder = tmp_path_factory.mktemp("server")
@@ -93,7 +93,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     patch.undo()
 
 
-def leaves_of(world: World, number: int = 1) -> dict[str, SettlementLeaf]:
+def leaves_of(world: RoleWorld, number: int = 1) -> dict[str, SettlementLeaf]:
     round_ = RoundIndex(number)
     view = world.gateway.tasks.round(world.task, round_)
     verifiers = world.gateway.verifiers.enrolments(world.task)
@@ -102,24 +102,24 @@ def leaves_of(world: World, number: int = 1) -> dict[str, SettlementLeaf]:
     return {leaf.trainer: leaf for leaf in proposal.leaves}
 
 
-def federation_of(world: World) -> FederationSection:
+def federation_of(world: RoleWorld) -> FederationSection:
     federation = world.trainers[0].spec.federation
     assert federation is not None
     return federation
 
 
-def audited(world: World, rounds: list[int] | None = None, **options: object) -> list[Check]:
+def audited(world: RoleWorld, rounds: list[int] | None = None, **options: object) -> list[Check]:
     index, _ = open_index(world.rpc, world.contract)
     source = AuditSource(index, world.store, world.rpc)
     depth = AuditOptions(**{"replays": 2, "rescore": True, **options})  # type: ignore[arg-type]
     return list(run_audit(source, depth, None, rounds).checks)
 
 
-def own_leaf(world: World, trainer: int, number: int = 1) -> SettlementLeaf:
+def own_leaf(world: RoleWorld, trainer: int, number: int = 1) -> SettlementLeaf:
     return leaves_of(world, number)[world.trainers[trainer].account]
 
 
-def test_audit_without_the_full_model_replays_and_says_what_it_cannot_check(played: World) -> None:
+def test_audit_without_the_full_model_replays_and_says_what_it_cannot_check(played: RoleWorld) -> None:
     """First, while nothing in this process has loaded the full model for an audit."""
     full = resolve_source(federation_of(played).source)
     away = full.rename(full.with_name("locked away"))
@@ -135,28 +135,28 @@ def test_audit_without_the_full_model_replays_and_says_what_it_cannot_check(play
     assert all("full model" in str(check) for check in unchecked)
 
 
-def test_audit_with_the_full_model_checks_values_as_well(played: World) -> None:
+def test_audit_with_the_full_model_checks_values_as_well(played: RoleWorld) -> None:
     checks = audited(played, official_replays=True)
     assert [str(check) for check in checks if check.status is not Status.PASS] == []
     recomputed = {"coalition values", "next adapter", "official replays", "end loss", "emulator loss"}
     assert recomputed <= {check.name for check in checks}
 
 
-def test_honest_trainers_are_paid_and_the_cheat_is_caught(played: World) -> None:
+def test_honest_trainers_are_paid_and_the_cheat_is_caught(played: RoleWorld) -> None:
     leaves = [leaves_of(played)[trainer.account] for trainer in played.trainers]
     assert [leaf.verdict for leaf in leaves] == [Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.REJECTED]
     assert leaves[0].payout + leaves[1].payout > 0
     assert leaves[2].payout == 0
 
 
-def test_trainers_work_on_what_they_were_assigned(played: World) -> None:
+def test_trainers_work_on_what_they_were_assigned(played: RoleWorld) -> None:
     small, large = federation_of(played).emulators
-    held = [trainer.bench.spec.model.weights_digest for trainer in played.trainers]
+    held = [trainer.workshop.bench.spec.model.weights_digest for trainer in played.trainers]
     assert held == [small.weights_digest, large.weights_digest, small.weights_digest]
     assert len(small.layers) < len(large.layers) <= DEPTH
 
 
-def test_no_matrix_of_the_middle_is_in_anything_that_trainers_can_reach(played: World) -> None:
+def test_no_matrix_of_the_middle_is_in_anything_that_trainers_can_reach(played: RoleWorld) -> None:
     """Not in the store, where everything that travels lies, nor in the models that trainers compute on."""
     full = resolve_source(federation_of(played).source)
     secret = {
@@ -172,7 +172,7 @@ def test_no_matrix_of_the_middle_is_in_anything_that_trainers_can_reach(played: 
         assert not any(content in data for data in held), name
 
 
-def test_paid_server_is_paid_like_anybody(played: World) -> None:
+def test_paid_server_is_paid_like_anybody(played: RoleWorld) -> None:
     server = federation_of(played).server
     assert server is not None
     leaf = leaves_of(played)[server.trainer]
@@ -180,7 +180,7 @@ def test_paid_server_is_paid_like_anybody(played: World) -> None:
     assert leaf.payout >= 100_000  # its floor
 
 
-def test_unpaid_server_is_verified_and_scored_and_others_share_the_pool(served: World) -> None:
+def test_unpaid_server_is_verified_and_scored_and_others_share_the_pool(served: RoleWorld) -> None:
     assert [str(check) for check in audited(served, [1]) if check.status is not Status.PASS] == []
     server, other = own_leaf(served, 0), own_leaf(served, 1)
     assert (server.verdict, server.discount_bps, server.payout) == (Verdict.ACCEPTED, 10_000, 0)
@@ -190,14 +190,14 @@ def test_unpaid_server_is_verified_and_scored_and_others_share_the_pool(served: 
     assert other.payout == (1_000_003 if other.score_nanos > 0 else 0)
 
 
-def test_unpaid_server_takes_part_in_the_next_adapter(served: World) -> None:
+def test_unpaid_server_takes_part_in_the_next_adapter(served: RoleWorld) -> None:
     """Its complete discount makes no copy of it."""
     start = served.trainers[0].spec.start_digest
     assert own_leaf(served, 0).score_nanos > 0
     assert served.gateway.tasks.round(served.task, RoundIndex(2)).start_digest != start
 
 
-def test_verifier_that_takes_a_trainers_pay_as_if_it_were_the_server_is_caught(served: World) -> None:
+def test_verifier_that_takes_a_trainers_pay_as_if_it_were_the_server_is_caught(served: RoleWorld) -> None:
     robbed = own_leaf(served, 1, 2)
     assert (robbed.discount_bps, robbed.payout) == (10_000, 0)
     failures = [check for check in audited(served, [2], models=False) if check.status is Status.FAIL]
@@ -205,13 +205,13 @@ def test_verifier_that_takes_a_trainers_pay_as_if_it_were_the_server_is_caught(s
     assert all(robbed.trainer in str(check) for check in failures)
 
 
-def test_verifier_that_tells_another_gap_is_caught(served: World) -> None:
+def test_verifier_that_tells_another_gap_is_caught(served: RoleWorld) -> None:
     failures = [check for check in audited(served, [2], replays=0, rescore=False) if check.status is Status.FAIL]
     assert {check.name for check in failures} == {"discount", "emulator loss"}
     assert sum(check.name == "emulator loss" for check in failures) == 2
 
 
-def test_gap_between_emulator_and_full_model_is_told(played: World) -> None:
+def test_gap_between_emulator_and_full_model_is_told(played: RoleWorld) -> None:
     index, _ = open_index(played.rpc, played.contract)
     told = explain(index, played.store, played.task, 1, played.trainers[0].account)
     scores = told.numbers["emulators"]
@@ -231,7 +231,7 @@ def test_gap_between_emulator_and_full_model_is_told(played: World) -> None:
     ],
 )
 def test_draft_that_makes_no_emulator_says_why(
-    played: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, message: str
+    played: RoleWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, message: str
 ) -> None:
     from deltaproof.errors import DeltaproofError
 
@@ -247,8 +247,8 @@ def test_draft_that_makes_no_emulator_says_why(
         prepare_task(tmp_path / "draft.toml", HomeSecret.of(tmp_path / "home"))
 
 
-def test_draft_without_public_rows_is_refused(played: World, tmp_path: Path) -> None:
+def test_draft_without_public_rows_is_refused(played: RoleWorld, tmp_path: Path) -> None:
     draft = tmp_path / "draft.toml"
     draft.write_text((played.store_folder.parent / "draft.toml").read_text().replace('public = "public.jsonl"', ""))
-    with pytest.raises(UsageError, match="lacks 'public'"):
+    with pytest.raises(SpecError, match="lacks 'public'"):
         prepare_task(draft, HomeSecret.of(tmp_path / "home"))

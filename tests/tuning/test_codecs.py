@@ -187,12 +187,21 @@ def test_hostile_counts_and_places_are_refused() -> None:
         case("float16").decode(nan, start, KEY)
 
 
-def test_limit_is_kept_by_the_trainer_and_the_reader() -> None:
-    start, theta = vectors()
-    with pytest.raises(CodecError, match="the task allows 100"):
-        make("int8", limit=100).encode(start, theta, None, KEY)
+def test_codec_whose_delta_may_exceed_the_task_s_limit_is_refused() -> None:
+    """When the task is made, not when somebody has trained and cannot reveal."""
+    longest = make("int8").max_bytes
+    assert make("int8", limit=longest).max_bytes == longest
+    with pytest.raises(CodecError, match="byte_limit"):
+        make("int8", limit=longest - 1)
+    with pytest.raises(CodecError, match="byte_limit"):
+        make("float32", limit=4 * LAYOUT.size - 1)
+
+
+def test_reader_keeps_the_limit() -> None:
+    codec, (start, theta) = make("int8"), vectors()
+    data = codec.encode(start, theta, None, KEY).data
     with pytest.raises(EncodingError, match="limit"):
-        make("int8", limit=100).decode(make("int8").encode(start, theta, None, KEY).data, start, KEY)
+        codec.decode(data + b"x", start, KEY)
 
 
 @pytest.mark.parametrize(

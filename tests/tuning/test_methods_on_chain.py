@@ -17,11 +17,12 @@ from deltaproof.chain.participation import settled_leaves
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
 from deltaproof.protocol.types import ZERO_DIGEST, RoundIndex
-from deltaproof.tuning.codecs import Mask
+from deltaproof.tuning.codecs import EncodedDelta, Mask
 from deltaproof.tuning.methods.low_rank import tensors_of
 from deltaproof.tuning.training.workbench import Workbench
-from tests.auditor.world import World, build_world
 from tests.tuning.method_cases import CASES, method_section
+from tests.worlds.roles import RoleWorld, build_world
+from trainer.life import Trainer
 
 CODECS: tuple[dict[str, Any], ...] = (
     {"name": "float16"},
@@ -47,7 +48,7 @@ def node() -> Iterator[Node]:
         yield started
 
 
-Play = Callable[..., World]
+Play = Callable[..., RoleWorld]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def play(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Play:
     folder = tmp_path_factory.mktemp("on-chain")
     deployments: list[Deployment] = []
 
-    def played(method: str, codec: dict[str, Any]) -> World:
+    def played(method: str, codec: dict[str, Any]) -> RoleWorld:
         section = method_section(method, folder / "bert")
         world = build_world(
             node, folder, rounds=1, honest=1, verifiers=1, model=folder / "bert",
@@ -73,7 +74,7 @@ def play(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Play:
     return played
 
 
-def leaves_of(world: World, number: int) -> dict[str, SettlementLeaf]:
+def leaves_of(world: RoleWorld, number: int) -> dict[str, SettlementLeaf]:
     round_ = RoundIndex(number)
     view = world.gateway.tasks.round(world.task, round_)
     verifiers = world.gateway.verifiers.enrolments(world.task)
@@ -95,6 +96,13 @@ def test_round_is_verified_scored_and_paid(play: Play, method: str, codec: dict[
     assert world.gateway.registry.stake_of(cheat.trainer, Role.TRAINER).free == 0, "and slashed"
 
 
+def sent_by(trainer: Trainer, round_: RoundIndex) -> EncodedDelta:
+    """The delta of a round, found again in the trainer's home."""
+    done = trainer.workshop.train(trainer.context(round_), lambda: None)
+    assert done.delta is not None
+    return done.delta
+
+
 def test_feedback_goes_on_over_rounds_and_the_audit_agrees(node: Node, tmp_path: Path) -> None:
     from deltaproof.auditor.audit.run import Audit, one_process
     from deltaproof.auditor.session import open_index
@@ -107,15 +115,15 @@ def test_feedback_goes_on_over_rounds_and_the_audit_agrees(node: Node, tmp_path:
     )  # fmt: skip
     world.play(2)
     trainer = world.trainers[0]
-    context = trainer._work(RoundIndex(2)).context
+    context = trainer.context(RoundIndex(2))
     assert context.error_root != ZERO_DIGEST, "what the first round lost goes into the second"
-    assert world.trainers[-1]._work(RoundIndex(2)).context.error_root == ZERO_DIGEST, "a cheat's memory is void"
-    memory = trainer._memory(context)
+    assert world.trainers[-1].context(RoundIndex(2)).error_root == ZERO_DIGEST, "a cheat's memory is void"
+    memory = trainer.workshop.memory(context)
     assert memory is not None
     assert np.count_nonzero(memory)
     assert leaves_of(world, 2)[trainer.account].verdict is Verdict.ACCEPTED
-    sent = len(trainer._deltas[RoundIndex(2)].data)
-    assert sent < 4 * trainer.bench.layout.size / 10
+    sent = len(sent_by(trainer, RoundIndex(2)).data)
+    assert sent < 4 * trainer.workshop.bench.layout.size / 10
     audit(world, Audit, one_process, open_index)
     world.close()
 
@@ -133,12 +141,12 @@ def test_dropout_of_ranks_is_aggregated_by_who_tuned_what_and_the_audit_agrees(n
         method=_toml("method", section), codec=_toml("codec", codec).removeprefix("[codec]\n") + everybody,
     )  # fmt: skip
     world.play(2)
-    bench, first = world.trainers[0].bench, RoundIndex(1)
+    bench, first = world.trainers[0].workshop.bench, RoundIndex(1)
     leaves = leaves_of(world, 1)
     included = [trainer for trainer in world.trainers if leaves[trainer.account].verdict is Verdict.ACCEPTED]
     assert len(included) == 2
-    masks = [bench.codec.mask(trainer._work(first).context.key) for trainer in included]
-    sent = [tensors_of(bench.layout, trainer._deltas[first].theta) for trainer in included]
+    masks = [bench.codec.mask(trainer.context(first).key) for trainer in included]
+    sent = [tensors_of(bench.layout, sent_by(trainer, first).theta) for trainer in included]
     after = tensors_of(bench.layout, trainer_start(world, 2))
     # The challenge seed decides who tunes which ranks: a pair in which they differ.
     by_pair = [(pair, tuners_of(bench, masks, pair.a)) for pair in bench.pairs]
@@ -160,7 +168,7 @@ def tuners_of(bench: Workbench, masks: list[Mask], factor: str) -> list[list[int
     return [[i for i, held in enumerate(by_mask) if held] for by_mask in zip(*ranks, strict=True)]
 
 
-def audit(world: World, audit_class: Any, pool: Any, open_index: Any) -> None:
+def audit(world: RoleWorld, audit_class: Any, pool: Any, open_index: Any) -> None:
     from deltaproof.auditor.audit.case import AuditOptions
 
     index, _ = open_index(world.rpc, world.contract)
@@ -174,10 +182,10 @@ def audit(world: World, audit_class: Any, pool: Any, open_index: Any) -> None:
     assert {"delta", "replay", "next adapter", "coalition values"} <= names
 
 
-def trainer_start(world: World, number: int) -> Vector:
+def trainer_start(world: RoleWorld, number: int) -> Vector:
     """The adapter that a round starts from."""
     view = world.gateway.tasks.round(world.task, RoundIndex(number))
-    return world.store.get_tensors(view.start_digest, world.trainers[0].bench.layout.size)
+    return world.store.get_tensors(view.start_digest, world.trainers[0].workshop.bench.layout.size)
 
 
 def _toml(section: str, value: dict[str, Any]) -> str:

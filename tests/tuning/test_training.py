@@ -11,10 +11,10 @@ import torch
 import transformers
 
 from deltaproof.errors import EncodingError
-from deltaproof.protocol.evidence.rows import Shard
+from deltaproof.protocol.evidence.rows import Shard, canonical_row
 from deltaproof.protocol.evidence.state import Layout, component_root
 from deltaproof.protocol.evidence.transcript import RECORD_BYTES, StepRecord, serialize_opening
-from deltaproof.tuning.errors import DivergenceError, TranscriptError
+from deltaproof.tuning.errors import DivergenceError, RowError, TranscriptError
 from deltaproof.tuning.training.recording import open_steps, train_round
 from deltaproof.tuning.training.transcript_writer import TranscriptFolder
 from deltaproof.tuning.training.workbench import Workbench
@@ -189,3 +189,12 @@ def test_evidence_is_two_thousand_times_smaller_than_every_state(tmp_path: Path,
     every_state = steps * 3 * 4 * values
     assert writer.evidence_bytes() * 2000 < every_state
     assert len(writer.record_digests()) == steps + 1
+
+
+def test_row_that_leaves_nothing_to_predict_is_refused(llama_folder: Path) -> None:
+    """A prompt as long as `max_tokens` has no loss and no gradient, and would be paid the floor for it."""
+    spec = minimal_spec(llama_folder, "llama", model={"max_tokens": 4})
+    bench = Workbench.from_spec(spec)
+    rows = [canonical_row({"prompt": "a prompt of many more words than that", "completion": "x"})] * 2
+    with pytest.raises(RowError, match="2 rows of the batch leave nothing to predict"):
+        bench.gradient(rows, bytes(32), parts=1)

@@ -26,7 +26,7 @@ STEPS = (0, 3, 5)
 
 
 @dataclass
-class Trainer:
+class FeedbackTrainer:
     """One trainer over rounds, with the store that a verifier reads."""
 
     bench: Workbench
@@ -68,13 +68,13 @@ class Trainer:
 
 
 @pytest.fixture(scope="module")
-def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> FeedbackTrainer:
     folder = tmp_path_factory.mktemp("feedback")
     codec = {"name": "top_k|two_bit", "options": {"fraction": 0.05}}
     spec = minimal_spec(folder / "model", codec=codec)
     shard = Shard(some_rows(spec.model.kind), Digest32(bytes(32)))
     store = open_store(str(folder / "store"))
-    return Trainer(Workbench.from_spec(spec), Judges(spec), shard, store, folder)
+    return FeedbackTrainer(Workbench.from_spec(spec), Judges(spec), shard, store, folder)
 
 
 def verdict_of(judgement: Judgement) -> tuple[Verdict, str]:
@@ -82,7 +82,7 @@ def verdict_of(judgement: Judgement) -> tuple[Verdict, str]:
     return judgement.finding.verdict, "" if failure is None else failure.message
 
 
-def test_memory_goes_on_over_three_rounds_and_each_is_accepted(trainer: Trainer) -> None:
+def test_memory_goes_on_over_three_rounds_and_each_is_accepted(trainer: FeedbackTrainer) -> None:
     start, memory, meant = trainer.bench.initial_state(), None, np.zeros(trainer.bench.layout.size)
     first = start.astype(np.float64)
     for number in (1, 2, 3):
@@ -102,7 +102,7 @@ def test_memory_goes_on_over_three_rounds_and_each_is_accepted(trainer: Trainer)
 
 
 @pytest.fixture(scope="module")
-def second(trainer: Trainer) -> tuple[RoundContext, TrainedRound, Vector, Vector]:
+def second(trainer: FeedbackTrainer) -> tuple[RoundContext, TrainedRound, Vector, Vector]:
     """A second round after an accepted first: context, training, start, memory."""
     begun = trainer.bench.initial_state()
     context, trained = trainer.train(1, begun, ZERO_DIGEST)
@@ -113,7 +113,7 @@ def second(trainer: Trainer) -> tuple[RoundContext, TrainedRound, Vector, Vector
 
 @pytest.mark.parametrize("cheat", ["forgets", "doubles", "flips"])
 def test_a_delta_made_with_another_memory_is_rejected(
-    trainer: Trainer, second: tuple[RoundContext, TrainedRound, Vector, Vector], cheat: str
+    trainer: FeedbackTrainer, second: tuple[RoundContext, TrainedRound, Vector, Vector], cheat: str
 ) -> None:
     context, trained, start, memory = second
     other = {"forgets": None, "doubles": 2 * memory, "flips": -memory}[cheat]
@@ -124,7 +124,7 @@ def test_a_delta_made_with_another_memory_is_rejected(
 
 
 def test_a_delta_that_names_another_memory_to_go_on_with_is_rejected(
-    trainer: Trainer, second: tuple[RoundContext, TrainedRound, Vector, Vector]
+    trainer: FeedbackTrainer, second: tuple[RoundContext, TrainedRound, Vector, Vector]
 ) -> None:
     context, trained, start, memory = second
     honest = trainer.encode(context, start, trained, memory)
@@ -135,7 +135,7 @@ def test_a_delta_that_names_another_memory_to_go_on_with_is_rejected(
 
 
 def test_a_transcript_that_commits_to_another_memory_is_rejected(
-    trainer: Trainer, second: tuple[RoundContext, TrainedRound, Vector, Vector]
+    trainer: FeedbackTrainer, second: tuple[RoundContext, TrainedRound, Vector, Vector]
 ) -> None:
     _, _, start, memory = second
     context, trained = trainer.train(2, start, ZERO_DIGEST)
@@ -146,7 +146,7 @@ def test_a_transcript_that_commits_to_another_memory_is_rejected(
 
 
 def test_a_memory_that_nobody_can_read_is_withheld(
-    trainer: Trainer, second: tuple[RoundContext, TrainedRound, Vector, Vector], tmp_path: Path
+    trainer: FeedbackTrainer, second: tuple[RoundContext, TrainedRound, Vector, Vector], tmp_path: Path
 ) -> None:
     context, trained, start, memory = second
     elsewhere = replace(trainer, store=open_store(str(tmp_path / "store")), folder=tmp_path)

@@ -1,11 +1,15 @@
 """Many BLS equations checked with few pairings.
 
-Each check is of the form e(left, G2) = e(right, key): a signature on a message H under a key is e(s, G2) = e(H, key),
-and the two parts of a key belong together if e(key_G1, G2) = e(G1, key_G2). With weights r_i that nobody could foresee,
-all hold if e(sum r_i left_i, G2) equals the product of e(sum r_i right_i, key) over the distinct keys (Bellare, Garay,
-Rabin, "Fast batch verification", small exponents test: a false equation passes with probability 2^-128). Weights are
-hashes of everything that is checked, so the outcome is the same on every machine. Only if the batch fails is each
-equation checked alone, to name the wrong ones.
+Each check is of the form e(left, G2) = e(right, key):
+- a signature s on a message H under a key: e(s, G2) = e(H, key);
+- the two parts of a key belong together: e(key_G1, G2) = e(G1, key_G2).
+
+With weights r_i that nobody could foresee, all hold if e(sum r_i left_i, G2) equals the product of e(sum r_i right_i,
+key) over the distinct keys. A false equation passes with probability 2^-128 (Bellare, Garay, Rabin, "Fast batch
+verification", small exponents test). Weights are hashes of everything that is checked, so the outcome is the same on
+every machine.
+
+Only if the batch fails is each equation checked alone, to name the wrong ones.
 """
 
 from __future__ import annotations

@@ -220,11 +220,6 @@ def _parts(values: Sequence[int] | Sequence[str], size: int = 500) -> Iterable[S
     return (values[start : start + size] for start in range(0, len(values), size))
 
 
-def _event(r: Row[Any]) -> Event:
-    args = event_type(r.contract, r.name).load(r.arguments)
-    return Event(r.block, r.log_index, r.transaction, r.contract, r.name, args)
-
-
 def _leaf(r: Row[Any]) -> SettlementLeaf:
     return SettlementLeaf(
         trainer=Address(r.trainer),

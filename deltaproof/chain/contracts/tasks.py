@@ -93,9 +93,9 @@ class TaskTerms(ContractClient):
 
     INTERFACE = "ITaskTerms"
 
-    def task_count(self) -> int:
-        """Number of tasks; ids run from 1."""
-        return self._read(int, "taskCount")
+    def task_count(self, block: int | None = None) -> int:
+        """Number of tasks, now or at the block of that number; ids run from 1."""
+        return self._read(int, "taskCount", block=block)
 
     def sponsor(self, task_id: TaskId) -> Address:
         """Who created the task."""
@@ -165,6 +165,10 @@ class TaskManager(ContractClient):
     def is_ended(self, task_id: TaskId) -> bool:
         """Whether no round runs and none will."""
         return self._read(bool, "isEnded", task_id)
+
+    def would_advance(self, task_id: TaskId) -> bool:
+        """Whether `advance` would move the task on in the block that is looked at."""
+        return self._read(bool, "advance", task_id)
 
     def open_disputes(self, task_id: TaskId) -> int:
         """Disputes over the current round that are not closed."""

@@ -45,7 +45,9 @@ EVENT_TYPES: dict[str, type[ContractEvent]] = {
     name: getattr(module, name) for module in (disputes, participants, rounds) for name in module.__all__
 }
 FIRST_RANGE_BLOCKS = 2_000
-LONGEST_RANGE_BLOCKS = 20_000
+LONGEST_RANGE_BLOCKS = 1_000_000
+SILENCES = 2
+"""How often in a row no answer counts as a range that is too long for the node's time, not as a node that is away."""
 
 
 class LogReader:
@@ -54,6 +56,8 @@ class LogReader:
     def __init__(self, connection: Connection, contracts: Iterable[Address]) -> None:
         self._connection = connection
         self._contracts = tuple(contracts)
+        self._longest = LONGEST_RANGE_BLOCKS
+        """Shorter than every range that was refused."""
 
     def read(
         self, first_block: int, last_block: int, kinds: Collection[type[ContractEvent]] = ()
@@ -64,18 +68,19 @@ class LogReader:
         """
         wanted = {kind.__name__ for kind in kinds}
         topics = [topic for topic, (name, _) in _by_topic().items() if not wanted or name in wanted]
-        start, length = first_block, FIRST_RANGE_BLOCKS
+        start, length, silences = first_block, min(FIRST_RANGE_BLOCKS, self._longest), 0
         while start <= last_block:
             end = min(start + length - 1, last_block)
             try:
                 logs = self._logs(start, end, topics)
             except (Web3RPCError, *TRANSPORT_ERRORS) as error:
-                if start == end:
+                silences = 0 if isinstance(error, Web3RPCError) else silences + 1
+                if start == end or silences > SILENCES:
                     raise _refused(self._connection, start, error) from error
-                length = (end - start + 1) // 2
+                length = self._longest = max(1, (end - start + 1) // 2)
                 continue
             yield from self.decoded(logs)
-            start, length = end + 1, min(2 * length, LONGEST_RANGE_BLOCKS)
+            start, length, silences = end + 1, min(2 * length, self._longest), 0
 
     def decoded(self, logs: Sequence[LogReceipt]) -> Iterator[LoggedEvent]:
         """The typed events among logs, e.g. of a receipt, in order; logs of other contracts are skipped."""

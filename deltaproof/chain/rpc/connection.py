@@ -157,6 +157,7 @@ class Connection:
             except ChainUnavailable:
                 raise
             except (ChainError, DecodingError):
+                # Some nodes refuse a call without a target. Views are then read one by one, which is slow but right.
                 self._batches = False
                 return
             good = zip(part, answers, strict=True)
@@ -177,10 +178,10 @@ class Connection:
         with self.translated("eth_getBalance"):
             return int(self.web3.eth.get_balance(_checksum(account)))
 
-    def has_code(self, account: Address) -> bool:
-        """Whether a contract lives at the address."""
+    def has_code(self, account: Address, block: int | None = None) -> bool:
+        """Whether a contract lives at the address, or did at the block of that number."""
         with self.translated("eth_getCode"):
-            return len(self.web3.eth.get_code(_checksum(account))) > 0
+            return len(self.web3.eth.get_code(_checksum(account), "latest" if block is None else block)) > 0
 
     def contract(self, account: Address, abi: list[dict[str, Any]]) -> Contract:
         """web3's view of the contract at an address."""

@@ -45,6 +45,7 @@ def current_fees(connection: Connection) -> Fees:
             priority = int(eth.max_priority_fee)
         except (Web3RPCError, MethodUnavailable):  # the method is younger than the fee market
             priority = FALLBACK_PRIORITY_WEI
+        # A base fee rises by an eighth a block at most: twice of it lasts five full blocks.
         return Fees(2 * int(base) + priority, priority)
 
 

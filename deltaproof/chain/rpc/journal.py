@@ -39,6 +39,7 @@ class TransactionJournal:
 
     def __init__(self, folder: Path, genesis: Digest32, account: Address) -> None:
         """Take the lock. Raises SigningKeyError if another process has it, or the folder cannot be used."""
+        # By chain as well: one key has a nonce of its own on each.
         stem = f"{account.lower()}-{genesis.hex()[:16]}"
         self._path = folder / f"{stem}.json"
         try:
@@ -64,6 +65,7 @@ class TransactionJournal:
 
     def write(self, pending: Pending) -> None:
         """Replace the entry, on disk before this returns."""
+        # Whole or not at all: a torn entry would stop the key until somebody looks at it.
         unfinished = self._path.with_suffix(".part")
         with unfinished.open("w", encoding="utf-8") as file:
             json.dump(asdict(pending), file)

@@ -1,14 +1,14 @@
 """Transactions from one key: one at a time, in nonce order, never twice.
 
-What can happen to a transaction, and what happens here:
-- the contract would refuse it: the gas estimate says so, nothing is sent (ContractRevert);
-- it is mined later than it was estimated, when somebody else's transaction made it do more (the last of several
-  actors moves a task on to its next phase): the gas limit has room for that, and if it still fails without a reason
-  that would hold now, it is estimated and sent once more (it had no effect the first time);
-- the node forgets it: the same signed bytes are broadcast again;
-- it is stuck at a low fee: the same nonce and call are signed again with a higher fee, only one of them can be mined;
-- it takes longer than the bound: TransactionPending, and the next call (also of a later process) waits for it first;
-- its block disappears in a reorganisation before it has the wanted confirmations: it is waited for again.
+What can happen to a transaction, and what is done about it:
+- The contract would refuse it. The gas estimate says so, and nothing is sent (ContractRevert).
+- It does more than was estimated, because another's transaction came first: the last of several actors moves a task on
+  to its next phase. The gas limit has room for that. If it fails all the same, and would succeed now, it is estimated
+  and sent once more; the first time had no effect.
+- The node forgets it. The same signed bytes are broadcast again.
+- It is stuck at a low fee. The same nonce and call are signed again with a higher fee; only one of them can be mined.
+- It takes longer than the bound: TransactionPending. The next call waits for it first, also in a later process.
+- Its block disappears in a reorganisation before it has the wanted confirmations. It is waited for again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCError
-from web3.types import LogReceipt, TxParams, TxReceipt
+from web3.types import BlockIdentifier, LogReceipt, TxParams, TxReceipt
 
+from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
 from deltaproof.chain.rpc.connection import TRANSPORT_ERRORS, Connection, rpc_message
 from deltaproof.chain.rpc.fees import Fees, bumped, current_fees
 from deltaproof.chain.rpc.journal import Pending, TransactionJournal, default_state_folder
@@ -145,6 +146,7 @@ class TransactionSender:
     def _sent(self, label: str, to: Address | None, data: bytes, value_wei: int) -> Receipt:
         transaction = self._prepare(label, to, data, value_wei)
         pending = self._signed(Pending(label, transaction, ()))
+        # Written down first: a process killed right after the broadcast would not know what it had sent.
         self._journal.write(pending)
         self._broadcast(pending, first=True)
         return self._mined(pending)
@@ -156,6 +158,7 @@ class TransactionSender:
         with self.connection.translated(label):
             estimate = self._estimate(label, call)
         fees = self._capped(current_fees(self.connection))
+        # What is not used comes back, so room costs nothing but a balance that reaches.
         gas = max(int(estimate * self.policy.gas_margin), estimate + self.policy.gas_room)
         needed, balance = gas * fees.max_wei + value_wei, self.connection.balance(self.address)
         if balance < needed:
@@ -167,7 +170,9 @@ class TransactionSender:
 
     def _estimate(self, label: str, call: dict[str, object]) -> int:
         try:
-            return self.connection.web3.eth.estimate_gas(cast(TxParams, call))
+            # A chain that makes blocks on demand has an old latest block; what counts is the time of the next.
+            block: BlockIdentifier = "pending" if self.connection.chain_id in LOCAL_CHAINS else "latest"
+            return self.connection.web3.eth.estimate_gas(cast(TxParams, call), block)
         except Web3RPCError as error:
             if "insufficient funds" in rpc_message(error).lower():
                 raise InsufficientFunds(f"{label}: {rpc_message(error)} (account {self.address})") from error
@@ -202,6 +207,7 @@ class TransactionSender:
                 if receipt is not None and self._is_confirmed(receipt):
                     return self._concluded(pending, receipt)
                 if receipt is None:
+                    # The nonce is used, or the node has lost it, or it waits at too low a fee.
                     if self._nonce("latest") > pending.nonce:
                         self._expect_own_receipt(pending)
                     elif not self._is_known(pending):
@@ -221,6 +227,7 @@ class TransactionSender:
             poll = min(2 * poll, LAST_POLL_SECONDS)
 
     def _receipt(self, pending: Pending) -> TxReceipt | None:
+        # Any form may be the one that was mined, also an older one with a lower fee.
         for transaction_hash in _hashes(pending):
             try:
                 receipt = self.connection.web3.eth.get_transaction_receipt(HexBytes(transaction_hash))
@@ -236,6 +243,7 @@ class TransactionSender:
             return True
         if self.connection.block_number() < receipt["blockNumber"] + self.policy.confirmations:
             return False
+        # A receipt may be of a block that a reorganisation has thrown out since.
         block = self.connection.block(receipt["blockNumber"])
         return bytes(block["hash"]) == bytes(receipt["blockHash"])
 
@@ -252,7 +260,7 @@ class TransactionSender:
         offered = Fees.of(pending.transaction)
         raised = self._capped(bumped(offered, current_fees(self.connection)))
         if raised.max_wei <= offered.max_wei:
-            return pending
+            return pending  # at our limit; nodes refuse a replacement that does not pay more
         replacement = self._signed(Pending(pending.label, pending.transaction | raised.fields(), pending.raw))
         self._journal.write(replacement)
         self._broadcast(replacement, first=False)
@@ -279,6 +287,7 @@ class TransactionSender:
     def _replay_to_learn_why(self, pending: Pending, receipt: TxReceipt) -> None:
         kept = ("from", "to", "data", "value")
         call: Any = {key: pending.transaction[key] for key in kept if key in pending.transaction}
+        # The same call on the state behind the block: it reverts with the contract's reason, if that still holds.
         with self.connection.translated(pending.label):
             self.connection.web3.eth.call(call, receipt["blockNumber"])
         raise _FailedForNow(

@@ -24,6 +24,7 @@ __all__ = [
     "OpenedRow",
     "Shard",
     "canonical_row",
+    "distinct_rows",
     "parse_row",
     "read_shard",
     "row_salt",
@@ -93,6 +94,11 @@ def canonical_row(value: Mapping[str, object]) -> bytes:
     if len(data) > MAX_ROW_BYTES:
         raise EncodingError(f"a row of {len(data)} bytes exceeds the limit of {MAX_ROW_BYTES}")
     return data
+
+
+def distinct_rows(rows: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Canonical rows in order, each once: what a trainer may enrol. A repeated row makes a shard look larger."""
+    return tuple(dict.fromkeys(rows))
 
 
 def parse_row(data: bytes) -> dict[str, object]:

@@ -20,7 +20,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.rows import OpenedRow
 from deltaproof.protocol.evidence.state import Vector, check_vector
-from deltaproof.protocol.rules import MAX_ROW_BYTES
+from deltaproof.protocol.rules import (
+    MAX_ROW_BYTES,
+    OPENING_BYTES,
+    OPENING_ESCAPE,
+    OPENING_PROOF_BYTES,
+    OPENING_ROW_BYTES,
+)
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, digest32, hex_of
 from deltaproof.protocol.wire import merkle
 from deltaproof.protocol.wire.encoding import canonical_json, parse_json
@@ -98,13 +104,15 @@ class StepOpening:
 
 @dataclass(frozen=True)
 class OpeningLimits:
-    """What a task's openings may hold: P values, the used slots, N steps, rows of a batch and of the shard."""
+    """What a task's openings may hold: P values, the used slots, N steps, rows of a batch and of the shard,
+    bytes of a row."""
 
     values: int
     slots: tuple[str, ...]
     steps: int
     batch_rows: int
     shard_rows: int
+    row_bytes: int = MAX_ROW_BYTES
 
     @property
     def max_bytes(self) -> int:
@@ -114,9 +122,9 @@ class OpeningLimits:
     @property
     def max_header_bytes(self) -> int:
         # Rows travel as JSON text inside the JSON header: escaping at most sextuples them, twice.
-        escaped_row = 7 * MAX_ROW_BYTES
+        escaped_row = OPENING_ESCAPE * self.row_bytes
         proofs = 2 * merkle.depth(self.steps + 1) + self.batch_rows * (1 + merkle.depth(self.shard_rows))
-        return 4096 + 128 * proofs + self.batch_rows * (escaped_row + 256)
+        return OPENING_BYTES + OPENING_PROOF_BYTES * proofs + self.batch_rows * (escaped_row + OPENING_ROW_BYTES)
 
     @property
     def tensor_bytes(self) -> int:
@@ -219,4 +227,7 @@ def _parse_fields(text: str, limits: OpeningLimits) -> _OpeningFields:
         raise EncodingError(f"opening's metadata, {where}: {first['msg']}") from error
     if len(fields.rows) != limits.batch_rows:
         raise EncodingError(f"opening shows {len(fields.rows)} rows; a batch has {limits.batch_rows}")
+    for row in fields.rows:
+        if len(row.row.encode("utf-8")) > limits.row_bytes:
+            raise EncodingError(f"row {row.index} has more than the {limits.row_bytes} bytes that the task allows")
     return fields

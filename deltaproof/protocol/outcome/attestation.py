@@ -11,7 +11,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
-from deltaproof.protocol.rules import BPS, MAX_ATTESTATION_BYTES, MAX_CHECKS, MAX_COALITIONS, MAX_LEAVES
+from deltaproof.protocol.rules import BPS, MAX_ATTESTATION_BYTES, MAX_CHECKS, MAX_COALITIONS, MAX_LEAVES, MAX_MESSAGE
 from deltaproof.protocol.types import Address, AddressField, DigestField, TokenAmount, address_bytes
 from deltaproof.protocol.wire.documents import Document, Record
 
@@ -30,7 +30,7 @@ class CheckRecord(Record):
     passed: bool
     measured: float
     """How far off, in the check's own unit (relative L2 for gradients, the limit for drift); 0 for an equality."""
-    message: Annotated[str, Field(max_length=2000)]
+    message: Annotated[str, Field(max_length=MAX_MESSAGE)]
 
 
 class TrainerFinding(Record):

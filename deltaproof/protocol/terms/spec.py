@@ -107,13 +107,17 @@ def read_toml(path: Path | str) -> dict[str, object]:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise SpecError(f"cannot read task spec {path}: {error.strerror or error}") from error
+        raise _unreadable(path, error.strerror or str(error), "name a file that is there") from error
     if len(data) > MAX_SPEC_BYTES:
-        raise SpecError(f"task spec {path} has {len(data)} bytes; the limit is {MAX_SPEC_BYTES}")
+        raise _unreadable(path, f"{len(data)} bytes; the limit is {MAX_SPEC_BYTES}", "shorten it")
     try:
         return tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SpecError(f"{path} is not valid TOML: {error}") from error
+        raise _unreadable(path, f"not valid TOML: {error}", "mend that place") from error
+
+
+def _unreadable(path: Path | str, what: str, remedy: str) -> SpecError:
+    return SpecError.of(str(path), [Problem("(file)", what, remedy)])
 
 
 def parse_spec(value: Mapping[str, object], origin: str = "task spec") -> TaskSpec:

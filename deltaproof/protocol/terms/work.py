@@ -18,6 +18,7 @@ from deltaproof.protocol.rules import (
     MAX_EPS,
     MAX_LABELS,
     MAX_LEARNING_RATE,
+    MAX_ROW_BYTES,
     MAX_STEPS,
     MAX_TOKENS,
     MAX_WEIGHT_DECAY,
@@ -116,7 +117,7 @@ class TrainingSection(Record):
     """`exact`: gradients agree up to rounding ties of float64; `bounded`: within the bounds below, at half the cost."""
     dropout: bool = False
     """Whether the model's dropout is on, with masks that verifiers draw again."""
-    gradient_dtype: Literal["float32", "bfloat16"] = "float32"
+    gradient_dtype: Literal["float32"] = "float32"
     """What the trainer computes gradients in; bounded mode only."""
     bound_tensor: Annotated[float, Field(gt=0.0, le=MAX_BOUND_TENSOR)] = 5e-5
     """Largest difference of one tensor, relative to its norm, or to `bound_floor` of the whole gradient's if that is
@@ -127,6 +128,15 @@ class TrainingSection(Record):
     """Share of the whole gradient's norm below which a tensor's own norm does not count; bounded mode only."""
     drift_sigmas: Annotated[float, Field(ge=MIN_DRIFT_SIGMAS, le=MAX_DRIFT_SIGMAS)] = 6.0
     """Standard errors by which the mean projected difference over all samples may leave zero; bounded mode only."""
+
+    @field_validator("gradient_dtype", mode="before")
+    @classmethod
+    def _coarse_gradients_hide_pushes(cls, value: object) -> object:
+        if value == "bfloat16":
+            raise ValueError(
+                "a push that drowns in bfloat16 rounding moves an adapter by a tenth of what training does"
+            )
+        return value
 
 
 class DataSection(Record):
@@ -144,6 +154,8 @@ class DataSection(Record):
     """Fewest rows that a trainer may enrol; never fewer than training.batch_size."""
     max_rows: Annotated[int, Field(ge=1, le=MAX_DATA_ROWS)] = 2**20
     """Most rows that a trainer may enrol: verifiers shuffle as many."""
+    max_row_bytes: Annotated[int, Field(ge=64, le=MAX_ROW_BYTES)] = 8_192
+    """Most bytes of a row: verifiers fetch the rows of every drawn step."""
 
     @field_validator("visibility", mode="before")
     @classmethod

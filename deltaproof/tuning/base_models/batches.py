@@ -7,20 +7,22 @@ B batch, T tokens, C channels, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.rows import parse_row
 from deltaproof.protocol.terms.spec import ModelSection
 from deltaproof.tuning.errors import RowError
 
-__all__ = ["Batch", "make_batch"]
+__all__ = ["IGNORED", "Batch", "make_batch", "unfit_rows"]
 
-_IGNORED = -100
+IGNORED = -100
+"""Label of a token that counts for nothing."""
 _FIELDS = {
     "sequence-classification": ({"text", "label"},),
     "causal-lm": ({"text"}, {"prompt", "completion"}),
@@ -54,24 +56,46 @@ def make_batch(
                 tensors = _images(part, config)
         made.append({name: tensor.to(device) for name, tensor in tensors.items()})
     if section.kind == "causal-lm":
-        count = sum(int((part["labels"][:, 1:] != _IGNORED).sum()) for part in made)
+        count = sum(int((part["labels"][:, 1:] != IGNORED).sum()) for part in made)
     else:
         count = len(rows)
     return Batch(tuple(made), max(count, 1))
+
+
+def unfit_rows(rows: Sequence[bytes], section: ModelSection, *, tokenizer: Any, config: Any) -> Iterator[str]:
+    """What is wrong with each canonical row that a task of this model cannot use: a person's data, before it is used.
+
+    Besides what `make_batch` refuses, a prompt that leaves no token of its completion within `max_tokens`: such a row
+    would be trained on for nothing.
+    """
+    for number, row in enumerate(rows):
+        try:
+            fields = _checked(row, section, number)
+            if section.kind == "image-classification":
+                _images([fields], config, number)
+            elif section.kind == "causal-lm" and not _learns(_causal([fields], section, tokenizer)):
+                why = f"its prompt fills max_tokens = {section.max_tokens}" if "prompt" in fields else "it is too short"
+                raise RowError(f"row {number}: {why}, so no token is left to predict")
+        except (RowError, EncodingError) as error:
+            yield str(error) if isinstance(error, RowError) else f"row {number}: {error}"
+
+
+def _learns(tensors: dict[str, Tensor]) -> bool:
+    return bool((tensors["labels"][:, 1:] != IGNORED).any())
 
 
 def _checked(row: bytes, section: ModelSection, number: int) -> dict[str, Any]:
     fields = parse_row(row)
     if set(fields) not in _FIELDS[section.kind]:
         expected = " or ".join(str(sorted(names)) for names in _FIELDS[section.kind])
-        raise RowError(f"row {number} of the batch has fields {sorted(fields)}; {section.kind} needs {expected}")
+        raise RowError(f"row {number} has fields {sorted(fields)}; {section.kind} needs {expected}")
     for name in ("text", "prompt", "completion"):
         if name in fields and not isinstance(fields[name], str):
-            raise RowError(f"row {number} of the batch: {name} must be text")
+            raise RowError(f"row {number}: {name} must be text")
     if "label" in fields:
         label = fields["label"]
         if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < section.num_labels:
-            raise RowError(f"row {number} of the batch: label must be 0 to {section.num_labels - 1}, not {label!r}")
+            raise RowError(f"row {number}: label must be 0 to {section.num_labels - 1}, not {label!r}")
     return fields
 
 
@@ -91,10 +115,10 @@ def _causal(fields: list[dict[str, Any]], section: ModelSection, tokenizer: Any)
         if tokenizer.eos_token_id is not None:
             target = [*target, tokenizer.eos_token_id]
         tokens.append([*prompt, *target][: section.max_tokens])
-        labels.append([*[_IGNORED] * len(prompt), *target][: section.max_tokens])
+        labels.append([*[IGNORED] * len(prompt), *target][: section.max_tokens])
     padded = _padded(tokens, tokenizer)
     width = padded["input_ids"].shape[1]
-    return {**padded, "labels": torch.tensor([[*row, *[_IGNORED] * (width - len(row))] for row in labels])}
+    return {**padded, "labels": torch.tensor([[*row, *[IGNORED] * (width - len(row))] for row in labels])}
 
 
 def _padded(tokens: list[list[int]], tokenizer: Any) -> dict[str, Tensor]:
@@ -107,16 +131,16 @@ def _padded(tokens: list[list[int]], tokenizer: Any) -> dict[str, Tensor]:
     }
 
 
-def _images(fields: list[dict[str, Any]], config: Any) -> dict[str, Tensor]:
+def _images(fields: list[dict[str, Any]], config: Any, first: int = 0) -> dict[str, Tensor]:
     shape = (config.num_channels, config.image_size, config.image_size)
     size = shape[0] * shape[1] * shape[2]
-    for number, row in enumerate(fields):
+    for number, row in enumerate(fields, start=first):
         pixels = row["pixels"]
         if (
             not isinstance(pixels, list)
             or len(pixels) != size
             or not all(type(v) is int and 0 <= v < 256 for v in pixels)
         ):
-            raise RowError(f"row {number} of the batch: pixels must be {size} whole numbers from 0 to 255")
+            raise RowError(f"row {number}: pixels must be {size} whole numbers from 0 to 255")
     pixels = torch.tensor([row["pixels"] for row in fields], dtype=torch.float64).view(len(fields), *shape)
     return {"pixel_values": pixels / 127.5 - 1.0, "labels": torch.tensor([row["label"] for row in fields])}

@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from deltaproof.extras import need
+from deltaproof.protocol.rules import MAX_TOKENS
 from deltaproof.protocol.terms.spec import ModelSection
 from deltaproof.protocol.types import Digest32, hex_of
 from deltaproof.protocol.wire.encoding import canonical_json
@@ -40,10 +41,13 @@ from deltaproof.tuning.numerics.randomness import normal
 __all__ = [
     "TOKENISER_FILES",
     "BaseModel",
+    "RowReader",
     "cache_folder",
     "emulator_folder",
     "load_base",
+    "model_layers",
     "resolve_source",
+    "row_reader",
     "weights_digest",
 ]
 
@@ -77,6 +81,19 @@ class BaseModel:
     model: nn.Module
     tokenizer: Any
     folder: Path
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """What it takes to read rows for a model, without its weights. `tokenizer` is None for models of images."""
+
+    tokenizer: Any
+    config: Any
+
+    @property
+    def positions(self) -> int:
+        """Most tokens of a row that the model has positions for."""
+        return _positions(self.config)
 
 
 def cache_folder() -> Path:
@@ -154,12 +171,49 @@ def load_base(
             tokenizer = None if section.kind == "image-classification" else _load_tokenizer(folder)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"base model {section.source} does not load as {section.kind}: {error}") from error
+    if section.max_tokens > (positions := _positions(model.config)):
+        raise ModelError(
+            f"rows of {section.max_tokens} tokens do not fit {section.source}, which has {positions} positions"
+        )
     _fill_missing(model, missing, seed)
     if (layers := getattr(model.config, LAYERS_KEY, None)) is not None:
         number_as_in_full_model(model, layers)
     model.requires_grad_(False)
     model.config.use_cache = False
     return BaseModel(model.eval().to(device=device, dtype=dtype_of(precision)), tokenizer, folder)
+
+
+def row_reader(section: ModelSection) -> RowReader:
+    """Configuration and tokeniser of a task's model. Raises ModelError."""
+    folder = resolve_source(section.source)
+    config = _config(folder, section.source)
+    try:
+        with quiet():
+            tokenizer = None if section.kind == "image-classification" else _load_tokenizer(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"base model {section.source} has no tokeniser that can be read: {error}") from error
+    return RowReader(tokenizer, config)
+
+
+def model_layers(source: str) -> int:
+    """Layers of a model by its configuration. Raises ModelError if it does not say."""
+    layers = getattr(_config(resolve_source(source), source), "num_hidden_layers", None)
+    if not isinstance(layers, int) or layers < 1:
+        raise ModelError(f"the configuration of {source} does not say how many layers it has")
+    return layers
+
+
+def _config(folder: Path, source: str) -> Any:
+    try:
+        with quiet():
+            return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"base model {source} has no configuration that can be read: {error}") from error
+
+
+def _positions(config: Any) -> int:
+    positions = getattr(config, "max_position_embeddings", None)
+    return positions if isinstance(positions, int) and positions > 0 else MAX_TOKENS
 
 
 def _options(section: ModelSection) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Logits and summed cross-entropy of a part of a batch, the same for training, calibration and evaluation.
 
-Once a batch is learnt, `softmax - 1` subtracts nearly equal numbers: in float32 the error is 6e-8 divided by the loss,
-and an honest trainer's gradient is mostly that error; in float64 the same happens below a loss of 1e-5 to what exact
-mode calls a tie. So the head is computed in float64, and the gradient of a learnt label's logit is minus the sum of the
-others' probabilities, which cancels nothing at any loss.
+Once a batch is learnt, `softmax - 1` subtracts nearly equal numbers. In float32 the error is 6e-8 divided by the loss,
+and an honest trainer's gradient is mostly that error. In float64, below a loss of 1e-5, the error reaches what exact
+mode calls a tie. So the head is computed in float64, and the gradient of a learnt label's logit is minus the sum of
+the others' probabilities. That cancels nothing at any loss.
+
 B batch, T tokens, L labels or vocabulary, N predictions.
 """
 

@@ -54,21 +54,21 @@ class DeltaCodec:
     selection: Selection
     values: Values
     feedback: bool
-    byte_limit: int
     plain: bool
     """Whether the adapter itself travels, named by its component root."""
 
     @property
     def max_bytes(self) -> int:
-        """No delta is longer, and none may be longer than the task's limit."""
+        """Bytes of the longest delta that the codec makes; a task's limit is no smaller, or nobody could reveal."""
+        if self.plain:
+            return self.selection.layout.size * 4
         where, count = self.selection.limits()
-        return min(self.byte_limit, DELTA_HEADER_BYTES + where + self.values.size(count))
+        return DELTA_HEADER_BYTES + where + self.values.size(count)
 
     def encode(self, start: Vector, theta: Vector, memory: Vector | None, key: bytes) -> EncodedDelta:
         """Encode the change from `start` to `theta`, with what earlier rounds left in `memory`.
 
-        `key` is the round's key of this trainer. Raises CodecError if the delta exceeds the task's limit or numbers
-        leave float32.
+        `key` is the round's key of this trainer. Raises CodecError if numbers leave float32.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             change = theta - start
@@ -85,8 +85,6 @@ class DeltaCodec:
             if vector is not None and not np.isfinite(vector).all():
                 raise CodecError("the decoded change of this round leaves the finite float32 values")
         data = pack_delta(component_root(left) if left is not None else ZERO_DIGEST, payload)
-        if len(data) > self.byte_limit:
-            raise CodecError(f"the delta has {len(data)} bytes; the task allows {self.byte_limit}")
         return EncodedDelta(data, reached, left)
 
     def decode(self, data: bytes, start: Vector, key: bytes) -> tuple[Vector, Digest32]:
@@ -136,7 +134,13 @@ def create_codec(section: CodecSection, layout: Layout, pairs: tuple[LowRankPair
     if feedback and (isinstance(selection, Subset) or (isinstance(selection, Dense) and values.lossless)):
         raise CodecError(f"codec {section.name!r} leaves nothing for error feedback")
     options.finish(section.name)
-    return DeltaCodec(selection, values, feedback, section.byte_limit, plain)
+    codec = DeltaCodec(selection, values, feedback, plain)
+    if codec.max_bytes > section.byte_limit:
+        raise CodecError(
+            f"codec.byte_limit is {section.byte_limit}, but a delta of {layout.size} values can have {codec.max_bytes} "
+            f"bytes under {section.name!r}"
+        )
+    return codec
 
 
 def codec_names() -> tuple[str, ...]:

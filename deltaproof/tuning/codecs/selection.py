@@ -232,7 +232,8 @@ class LowRank(Selection):
         return delta
 
     def limits(self) -> tuple[int, int]:
-        return len(self._matrices), self._count([min(self.rank, m[1], m[2]) for m in self._matrices])
+        most = self._count([min(self.rank, m[1], m[2]) for m in self._matrices])
+        return len(self._matrices), min(most, max(self.values, int(self._rest.sum())))
 
     def _matrix(self, delta: Vector, name: str, rows: int, columns: int) -> Array:
         return delta[self.layout.slices[name]].reshape(rows, columns).astype(np.float64)

@@ -153,6 +153,7 @@ def _combine(stack: Array, counts: NDArray[np.int64], rule: AggregationRule) -> 
     weight = counts.reshape(-1, *[1] * (stack.ndim - 1))
     if rule.name in _MEANS:
         return tree_sum(weight / counts.sum() * stack, 0)
+    # Stable, so that equal values keep the members' order and the sums below their bits.
     order = np.argsort(stack, axis=0, kind="stable")
     values = np.take_along_axis(stack, order, 0)
     below = np.cumsum(np.take_along_axis(np.broadcast_to(weight, stack.shape), order, 0), axis=0)
@@ -170,6 +171,7 @@ def _combine(stack: Array, counts: NDArray[np.int64], rule: AggregationRule) -> 
 def _krum_selection(gram: Array, byzantine: int) -> NDArray[np.intp]:
     """The n - f members with the least sum of squared distances to their n - f - 2 nearest, in member order."""
     size = len(gram)
+    # With fewer than 2 f + 3 members the rule promises nothing about f hostile ones (Blanchard et al., proposition 1).
     tolerated = max(0, min(byzantine, (size - 3) // 2))
     if tolerated == 0:
         return np.arange(size)

@@ -1,12 +1,13 @@
 """Held-out loss of adapters, and of weighted means of adapters without refactoring them.
 
-A coalition's model is the base model with the weighted mean of its members' products merged into the weights: the exact
-mean, not its rank-R approximation, at the cost of a plain forward pass. Methods whose parameters do not act through
-products are combined as `aggregate` combines them.
+A coalition's model is the base model with the weighted mean of its members' products merged into the weights. That is
+the exact mean, not its rank-R approximation, at the cost of a plain forward pass. Methods whose parameters do not act
+through products are combined as `aggregate` combines them.
 
-Results do not depend on which adapters are evaluated together or by which worker: every coalition is a pass of its own
-over the same batches of rows, on one thread unless asked otherwise. On one machine they are the same bits. Between
-machines the mean loss differs by about 1e-8 nats in float32 and 1e-15 in float64 (see benchmarks/scoring).
+Results do not depend on which adapters are evaluated together, or by which worker: every coalition is a pass of its
+own over the same batches of rows, on one thread unless asked otherwise. On one machine they are the same bits. Between
+machines the mean loss differs by about 1e-8 nats in float32 and 1e-15 in float64
+(benchmarks/scoring/valuation_speed.py).
 
 Legend: N members, C coalitions, V validation rows, P values of an adapter.
 """

@@ -1,10 +1,11 @@
 """Simulated devices: seeded traces of compute, memory and bandwidth. Nothing here is measured on any machine.
 
-Each device has a class that sets its typical speed, memory and bandwidth. A trace draws the device's own level once,
-and then lets three states wander from step to step, each a Gauss-Markov process x' = a x + sqrt(1 - a^2) w with unit
-variance: load on the processor, use of memory by others, and fading of the channel, which up- and downlink share. A
-quantity is its level times 2^(spread * x). Draws are Philox words under the trace's seed; powers of two are
-interpolated linearly between whole exponents, so that all of it is exact.
+Each device has a class that sets its typical speed, memory and bandwidth. A trace draws the device's own level once.
+Then three states wander from step to step: load on the processor, use of memory by others, and fading of the channel,
+which up- and downlink share. Each is a Gauss-Markov process x' = a x + sqrt(1 - a^2) w with unit variance.
+
+A quantity is its level times 2^(spread * x). Draws are Philox words under the trace's seed, and powers of two are
+interpolated linearly between whole exponents. So all of it is exact.
 """
 
 from __future__ import annotations

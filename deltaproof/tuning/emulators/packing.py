@@ -1,11 +1,13 @@
 """An emulator as one file, and as the model folder that it expands to.
 
-The file is safetensors. Tensors that are disclosed (embeddings, adapter layers, head) are there as they are; tensors of
-the middle as bytes (`compression`), under the names that they have in the full model; configuration and tokeniser as
-bytes under `file:<name>`. Its metadata holds the recipe, the kept layers and the shapes of the middle's tensors.
+The file is safetensors:
+- tensors that are disclosed (embeddings, adapter layers, head) as they are;
+- tensors of the middle as bytes (`compression`), under the names that they have in the full model;
+- configuration and tokeniser as bytes under `file:<name>`;
+- in its metadata the recipe, the kept layers, and the shapes of the middle's tensors.
 
-The folder is a plain transformers model with fewer layers. Its configuration says which layers of the full model they
-are, under `deltaproof_layers`. Beside the expanded weights lies a quantised middle as it came (`packed`).
+The folder is a plain transformers model with fewer layers. Its configuration says under `deltaproof_layers` which
+layers of the full model they are. Beside the expanded weights lies a quantised middle as it came (`packed`).
 """
 
 from __future__ import annotations

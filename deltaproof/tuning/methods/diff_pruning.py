@@ -1,12 +1,12 @@
 """Diff pruning (Guo et al. 2021): W + z * w with a trained change w and hard-concrete gates z (Louizos et al. 2018).
 
-z = clamp((zeta - gamma) sigmoid((log u - log(1-u) + a) / beta) + gamma, 0, 1) in training, with u drawn from the
-step's key; outside of training z = clamp((zeta - gamma) sigmoid(a) + gamma, 0, 1). The loss has the expected share of
+In training z = clamp((zeta - gamma) sigmoid((log u - log(1-u) + a) / beta) + gamma, 0, 1), with u drawn from the
+step's key. Outside of training z = clamp((zeta - gamma) sigmoid(a) + gamma, 0, 1). The loss has the expected share of
 open gates times `l0`. The state is w and a.
 
-Deltas become one as changes z * w, whose mean is exact: a gate is the mean of a, but where the mean change is not zero
-it stays at least half open (the union of the masks), and w makes up for it. For equal bits everywhere the sigmoid is
-computed from IEEE operations alone.
+Deltas become one as changes z * w, whose mean is exact. A gate becomes the mean of a; but where the mean change is not
+zero it stays at least half open (the union of the masks), and w makes up for it. For equal bits everywhere the sigmoid
+is computed from IEEE operations alone.
 """
 
 from __future__ import annotations

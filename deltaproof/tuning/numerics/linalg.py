@@ -55,7 +55,7 @@ def orthonormalise(matrix: Array) -> tuple[Array, Array]:
     for j in range(columns):
         rest = np.ascontiguousarray(matrix[:, :, j])
         length = np.sqrt(tree_sum(rest * rest, 1))
-        for _ in range(2 if j else 0):
+        for _ in range(2 if j else 0):  # once leaves an error that grows with the condition number
             shadow = tree_sum(basis[:, :j] * rest[:, None, :], 2)
             rest = rest - tree_sum(basis[:, :j] * shadow[:, :, None], 1)
             upper[:, :j, j] += shadow

@@ -27,7 +27,16 @@ from deltaproof.tuning.errors import DivergenceError
 from deltaproof.tuning.training.optimizers import State, clip_scale, constants_of, slots_of, update
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["DrawnRound", "RoundContext", "StepResult", "final_record", "run_step", "start_state", "state_root"]
+__all__ = [
+    "DrawnRound",
+    "RoundContext",
+    "StepResult",
+    "apply_update",
+    "final_record",
+    "run_step",
+    "start_state",
+    "state_root",
+]
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,9 @@ class RoundContext(DrawnRound):
     def opening_limits(self, spec: TaskSpec, values: int) -> OpeningLimits:
         """What openings of this round may hold, for P = `values`."""
         training = spec.training
-        return OpeningLimits(values, slots_of(spec.optimizer), training.steps, training.batch_size, self.rows)
+        return OpeningLimits(
+            values, slots_of(spec.optimizer), training.steps, training.batch_size, self.rows, spec.data.max_row_bytes
+        )
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from deltaproof.protocol.evidence.rows import canonical_row
 from deltaproof.protocol.evidence.state import Layout, Vector, check_vector
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.tuning.base_models.batches import make_batch
+from deltaproof.tuning.base_models.batches import IGNORED, make_batch
 from deltaproof.tuning.base_models.layers import hidden
 from deltaproof.tuning.base_models.loading import load_base
 from deltaproof.tuning.base_models.loss import loss_sum
 from deltaproof.tuning.codecs import DeltaCodec, create_codec
-from deltaproof.tuning.errors import CodecError, ModelError
+from deltaproof.tuning.errors import CodecError, ModelError, RowError
 from deltaproof.tuning.methods import Method, create_method
 from deltaproof.tuning.numerics.precision import Precision, assert_wide, computing_in
 from deltaproof.tuning.numerics.products import LowRankPair
@@ -170,6 +170,8 @@ class Workbench:
         batch = make_batch(
             rows, self.spec.model, tokenizer=self.tokenizer, config=config, parts=parts, device=self.device
         )
+        for part in batch.parts:
+            _check_labelled(part, self.spec.model.kind)
         parameters = self.parameters
         total: Tensor | None = None
         nats = 0.0
@@ -209,6 +211,18 @@ class Workbench:
         `PeftModel.from_pretrained` as well."""
         self.load(theta)
         self.method.export(self.model, folder, self.spec.model.source)
+
+
+def _check_labelled(part: Mapping[str, Tensor], kind: str) -> None:
+    """Raises RowError for a row without a prediction: it would fill a batch, cost nothing and teach nothing."""
+    if kind != "causal-lm":
+        return
+    empty = ~(part["labels"][:, 1:] != IGNORED).any(1)
+    if empty.any():
+        raise RowError(
+            f"{int(empty.sum())} rows of the batch leave nothing to predict within max_tokens: shorten their prompts, "
+            f"or take them out of the data"
+        )
 
 
 def _check_partial(bench: Workbench) -> None:

@@ -46,6 +46,7 @@ contract Handler is World {
     uint256 public disputes;
     bool public attackSucceeded;
     bool public honestUnpaid;
+    bytes public unpaidReason;
 
     constructor() {
         deploy();
@@ -107,8 +108,8 @@ contract Handler is World {
 
     function playMore(uint256 seed) external {
         for (uint256 i = 0; i < 6; ++i) {
-            uint256 drawn = uint256(keccak256(abi.encode(seed, i)));
-            _play(ids[seed % TASKS], drawn);
+            uint256 next = uint256(keccak256(abi.encode(seed, i)));
+            _play(ids[seed % TASKS], next);
         }
     }
 
@@ -184,7 +185,7 @@ contract Handler is World {
         else ++roundsUnpaid;
         if (id == ids[TASKS - 1]) return;
         // A round with honest work and an honest majority pays, whatever the others did.
-        if (!paidOut) honestUnpaid = true;
+        if (!paidOut) (honestUnpaid, unpaidReason) = (true, abi.encode(tasks.roundOf(id, round).outcome));
         else _collectHonest(id, round);
     }
 
@@ -193,14 +194,14 @@ contract Handler is World {
         for (uint256 i = 0; i < leaves.length; ++i) {
             if (leaves[i].trainer != trainers[0] && leaves[i].trainer != trainers[1]) continue;
             try this.claimOut(id, round, i) {}
-            catch {
-                honestUnpaid = true;
+            catch (bytes memory reason) {
+                (honestUnpaid, unpaidReason) = (true, reason);
             }
         }
         for (uint256 i = 0; i < HONEST_PEOPLE; ++i) {
             try fees.claimFees(id, one(round), verifiers[i]) {}
-            catch {
-                honestUnpaid = true;
+            catch (bytes memory reason) {
+                (honestUnpaid, unpaidReason) = (true, reason);
             }
         }
     }

@@ -1,4 +1,4 @@
-"""A small but real history: Anvil, the contracts, a tiny model, the trainers' and verifiers' own code."""
+"""Rounds played by the roles' own code in one process, on Anvil with the contracts and a tiny model."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def silent(_event: str, _message: str, **_fields: object) -> None:
 
 
 @dataclass
-class World:
+class RoleWorld:
     """A deployment with one task and everybody who takes part in it."""
 
     node: Node
@@ -217,7 +217,7 @@ def build_world(
     cheat: Conduct | None = None,
     shards: Sequence[int] | None = None,
     deployment: Deployment | None = None,
-) -> World:
+) -> RoleWorld:
     """Deploy, fund a task, and enrol `honest` trainers, one cheat and the verifiers.
 
     `method`, `codec`, `training` and `federation` are TOML: the spec's tables of the method, keys of its tables of
@@ -278,7 +278,7 @@ def build_world(
     ]
     for role in (*trainers, *judges):
         role.join()
-    return World(node, sponsor_gateway, store, folder / "store", task, sponsor, trainers, judges, senders)
+    return RoleWorld(node, sponsor_gateway, store, folder / "store", task, sponsor, trainers, judges, senders)
 
 
 def _create_task(

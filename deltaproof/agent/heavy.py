@@ -1,0 +1,135 @@
+"""Heavy work (training, replaying, scoring) on a thread of its own, so that the loop goes on answering.
+
+The libraries that compute leave the interpreter free while they do. Between two steps of its work the thread does what
+is urgent, and gives up work that a reorganisation made pointless.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar, cast
+
+from deltaproof.errors import DeltaproofError
+
+__all__ = ["AtOnce", "Heavy", "OnThread", "WorkAbandoned"]
+
+T = TypeVar("T")
+
+
+class WorkAbandoned(DeltaproofError):
+    """Work was given up between two steps because nobody needs it any more."""
+
+
+class Heavy(Protocol):
+    """Runs long work by key."""
+
+    def result(self, key: Hashable, work: Callable[[], T]) -> T | None:
+        """What `work` gave under this key; None while it runs. Starts it, and gives up work under other keys.
+
+        Raises what the work raised, once; the next call starts it again.
+        """
+
+    def running(self, key: Hashable) -> bool:
+        """Whether work under this key is under way, or waits its turn."""
+
+    def urgent(self, work: Callable[[], T]) -> T:
+        """Do something that needs the same models now, between two steps of whatever runs. Raises what it raises."""
+
+    def between_steps(self) -> None:
+        """Called by long work as often as it can be interrupted. Raises WorkAbandoned."""
+
+
+class AtOnce:
+    """Every work is done when it is asked for: for callers that play one phase after the other."""
+
+    def result(self, key: Hashable, work: Callable[[], T]) -> T | None:
+        """See `Heavy`; never None."""
+        return work()
+
+    def running(self, key: Hashable) -> bool:
+        """See `Heavy`."""
+        return False
+
+    def urgent(self, work: Callable[[], T]) -> T:
+        """See `Heavy`."""
+        return work()
+
+    def between_steps(self) -> None:
+        """See `Heavy`."""
+
+
+class OnThread:
+    """One thread; `wake` is called when a work has ended."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._jobs: queue.Queue[tuple[Hashable, Future[Any], Callable[[], Any]]] = queue.Queue()
+        self._urgent: queue.Queue[tuple[Future[Any], Callable[[], Any]]] = queue.Queue()
+        self._futures: dict[Hashable, Future[Any]] = {}
+        self._wanted: Hashable = None
+        self._running: Hashable = None
+        self._thread = threading.Thread(target=self._work, name="heavy", daemon=True)
+        self._thread.start()
+
+    def result(self, key: Hashable, work: Callable[[], T]) -> T | None:
+        """See `Heavy`."""
+        self._wanted = key
+        future = self._futures.get(key)
+        if future is None:
+            future = self._futures[key] = Future()
+            self._jobs.put((key, future, work))
+            return None
+        if not future.done():
+            return None
+        del self._futures[key]
+        if isinstance(future.exception(), WorkAbandoned):  # wanted again, after all
+            return self.result(key, work)
+        return cast(T, future.result())
+
+    def running(self, key: Hashable) -> bool:
+        """See `Heavy`."""
+        future = self._futures.get(key)
+        return key == self._wanted and future is not None and not future.done()
+
+    def urgent(self, work: Callable[[], T]) -> T:
+        """See `Heavy`."""
+        future: Future[Any] = Future()
+        self._urgent.put((future, work))
+        self._jobs.put((None, Future(), lambda: None))  # wakes a thread that has nothing to do
+        return cast(T, future.result())
+
+    def between_steps(self) -> None:
+        """See `Heavy`."""
+        self._serve_urgent()
+        if self._running != self._wanted:
+            raise WorkAbandoned("other work is wanted now")
+
+    def _work(self) -> None:
+        while True:
+            key, future, work = self._jobs.get()
+            self._serve_urgent()
+            if key is None or key != self._wanted:
+                self._futures.pop(key, None)
+                continue
+            self._running = key
+            self._complete(future, work)
+            self._running = None
+            self._wake()
+
+    def _serve_urgent(self) -> None:
+        while True:
+            try:
+                future, work = self._urgent.get_nowait()
+            except queue.Empty:
+                return
+            self._complete(future, work)
+
+    @staticmethod
+    def _complete(future: Future[Any], work: Callable[[], Any]) -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # the caller of `result` owns it
+            future.set_exception(error)

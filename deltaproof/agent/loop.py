@@ -1,0 +1,202 @@
+"""The loop of every role: follow the chain, look at one block at a time, and do each duty that block asks for.
+
+A duty that fails waits with growing pauses while the others go on. Nothing that a duty reads comes from two blocks:
+see `Connection.reading_at`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from deltaproof.agent.heavy import AtOnce, Heavy, OnThread
+from deltaproof.agent.patience import HOPELESS, Patience, insist, report_delay
+from deltaproof.agent.witness import Witness
+from deltaproof.chain import Gateway
+from deltaproof.chain.abi.structs import PhaseView
+from deltaproof.chain.rpc.blocks import BlockRef, Depth, default_depth
+from deltaproof.chain.rpc.connection import View
+from deltaproof.protocol.types import TaskId
+from deltaproof.reporting import Reporter
+
+__all__ = ["IDLE_POLL_SECONDS", "Agent", "Duty", "Moment"]
+
+IDLE_POLL_SECONDS = 2.5
+"""Pause between looks at the chain when nothing happens: with one more call for each new block, fewer than 60 a
+minute."""
+QUICK_POLL_SECONDS = 0.5
+QUICK_FOR_SECONDS = 15.0
+"""How long after the last change the loop looks more often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A task at one block. `now` is the chain's clock, seconds since the epoch, as far as it can be known between
+    two blocks."""
+
+    block: BlockRef
+    view: PhaseView
+    ended: bool
+    now: int
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the phase's time is up, if not in this block then in the next."""
+        return self.view.due or 0 < self.view.deadline <= self.now
+
+    @property
+    def seconds_left(self) -> int:
+        """Until the phase's deadline; a day in phases without one."""
+        return max(0, self.view.deadline - self.now) if self.view.deadline else 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """One thing that a role minds; `stake` says what is lost if it is not done in time, or nothing."""
+
+    name: str
+    act: Callable[[Moment], None]
+    stake: Callable[[Moment], str] = lambda moment: ""
+
+
+class Agent(ABC):
+    """A role in one task."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        task_id: TaskId,
+        report: Reporter,
+        *,
+        poll_seconds: float = IDLE_POLL_SECONDS,
+        depth: Depth | None = None,
+    ) -> None:
+        """`depth`: blocks on top of the one that is acted on; by default none on development chains, else two."""
+        self.gateway, self.task_id, self.report = gateway, task_id, report
+        self.account = gateway.account
+        self.poll_seconds = poll_seconds
+        self.depth = default_depth(gateway.connection.chain_id) if depth is None else depth
+        self.heavy: Heavy = AtOnce()
+        self.witness: Witness | None = None
+        self.looked: Callable[[dict[str, object]], None] = lambda moment: None
+        """Told what was seen of the chain; see `Observed.looked`."""
+        self._awake = threading.Event()
+        self._patience: dict[str, Patience] = {}
+        self._head: tuple[BlockRef, float] | None = None
+        self._changed_at = time.monotonic()
+        self._last: tuple[object, ...] = ()
+
+    @abstractmethod
+    def join(self) -> None:
+        """Become a participant, once."""
+
+    @abstractmethod
+    def duties(self) -> Sequence[Duty]:
+        """What the role minds, the most urgent first."""
+
+    @abstractmethod
+    def finished(self, moment: Moment) -> bool:
+        """Whether nothing can come of going on."""
+
+    def views(self) -> list[View]:
+        """What the duties read in every block: asked together, in one call."""
+        tasks = self.gateway.tasks
+        return [tasks.view("phaseOf", self.task_id), tasks.view("isEnded", self.task_id)]
+
+    def live(self) -> None:
+        """Do every duty until nothing is left to do."""
+        self.heavy = OnThread(self._awake.set)
+        insist(self.join, "joining", self.account, self.report, HOPELESS)
+        while not self._cycle():
+            self._awake.wait(self._pause())
+            self._awake.clear()
+        self.report("done", "the task has ended")
+
+    def _cycle(self) -> bool:
+        """Look at the chain once and do what it asks for; whether the role is finished."""
+        patience = self._patience.setdefault("chain", Patience(f"{self.account}/chain"))
+        if not patience.ready:
+            return False
+        connection = self.gateway.connection
+        try:
+            block = connection.head(self.depth)
+            if self.witness is not None:
+                self.witness.confirm(block)
+            with connection.reading_at(block):
+                connection.prefetch(self.views())
+                moment = self._moment(block)
+                patience.succeeded()
+                self._tell(moment)
+                for duty in self.duties():
+                    self._perform(duty, moment)
+                return self.finished(moment)
+        except HOPELESS:
+            raise
+        except Exception as error:
+            report_delay(self.report, "reading the chain", error, patience.failed(), self._known_stake())
+            return False
+
+    def _perform(self, duty: Duty, moment: Moment) -> None:
+        patience = self._patience.setdefault(duty.name, Patience(f"{self.account}/{duty.name}"))
+        if not patience.ready:
+            return
+        try:
+            duty.act(moment)
+            patience.succeeded()
+        except HOPELESS:
+            raise
+        except Exception as error:
+            # A short phase is not slept through.
+            pause = patience.failed(max(1.0, moment.seconds_left / 10))
+            report_delay(self.report, duty.name, error, pause, self._stake(duty, moment))
+
+    def _moment(self, block: BlockRef) -> Moment:
+        seen = time.monotonic()
+        if self._head is None or self._head[0].hash != block.hash:
+            self._head = (block, seen)
+        # Machines' clocks may be wrong; the chain's goes on from the block at the pace of any clock.
+        now = block.timestamp + int(seen - self._head[1])
+        view = self.gateway.tasks.phase(self.task_id)
+        if (view.round, view.phase, view.deadline) != self._last:
+            self._last = (view.round, view.phase, view.deadline)
+            self._changed_at = seen
+            for patience in self._patience.values():
+                patience.succeeded()
+        self._known = Moment(block, view, self.gateway.tasks.is_ended(self.task_id), now)
+        return self._known
+
+    def _tell(self, moment: Moment) -> None:
+        view = moment.view
+        stakes = [text for duty in self.duties() if (text := duty.stake(moment))]
+        self.looked(
+            {
+                "task": self.task_id, "account": self.account, "block": moment.block.number, "round": view.round,
+                "phase": view.phase.name.lower(), "phase_number": int(view.phase), "deadline": view.deadline,
+                "seconds_left": moment.seconds_left, "at_stake": "; ".join(stakes),
+            }
+        )  # fmt: skip
+
+    def _pause(self) -> float:
+        quick = time.monotonic() - self._changed_at < QUICK_FOR_SECONDS
+        return min(self.poll_seconds, QUICK_POLL_SECONDS) if quick else self.poll_seconds
+
+    def _stake(self, duty: Duty, moment: Moment) -> str:
+        lost = duty.stake(moment)
+        if not lost:
+            return ""
+        if not moment.view.deadline:
+            return f"at stake: {lost}"
+        until = time.strftime("%H:%M:%S", time.gmtime(moment.view.deadline))
+        return f"at stake: {lost}, until {until} UTC ({moment.seconds_left} s)"
+
+    _known: Moment | None = None
+
+    def _known_stake(self) -> str:
+        """What is at stake as far as was known before the chain went silent."""
+        if self._known is None:
+            return ""
+        texts = (self._stake(duty, self._known) for duty in self.duties())
+        return next((text for text in texts if text), "")

@@ -1,0 +1,92 @@
+"""Outages are waited out: with pauses that grow, one clear line each, for as long as something can come of it.
+
+Every error has an owner. One of the network, the store, the disk or the account's purse is waited out. One that no
+waiting mends (a wrong key, a wrong contract, a task that does not take these data) ends the process and says what to
+do. One that nobody foresaw is a fault of the program: it is reported with its trace, and tried again, because giving up
+would cost more.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from hashlib import sha256
+from typing import TypeVar
+
+from deltaproof.errors import DeltaproofError, SigningKeyError, SpecError, TaskRefused, UsageError, WrongChain
+from deltaproof.reporting import Reporter
+
+__all__ = ["HOPELESS", "Patience", "insist", "owner_of", "report_delay"]
+
+T = TypeVar("T")
+
+HOPELESS = (UsageError, SpecError, SigningKeyError, WrongChain, TaskRefused)
+"""What no waiting mends."""
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+
+
+class Patience:
+    """The pauses between attempts at one thing: doubling up to a minute, each shortened by up to a quarter.
+
+    How much is drawn from a name, so that many agents do not come back in the same second, and each pauses alike in
+    every run.
+    """
+
+    def __init__(self, name: str, first_seconds: float = FIRST_PAUSE_SECONDS) -> None:
+        self._name, self._first = name, first_seconds
+        self.failures = 0
+        self._ready_at = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether the pause is over."""
+        return time.monotonic() >= self._ready_at
+
+    def failed(self, longest_seconds: float = LONGEST_PAUSE_SECONDS) -> float:
+        """Seconds until the next attempt, at most `longest_seconds`."""
+        pause = min(self._first * 2.0 ** min(self.failures, 16), LONGEST_PAUSE_SECONDS, longest_seconds)
+        draw = sha256(f"{self._name}/{self.failures}".encode()).digest()[0]
+        self.failures += 1
+        shortened = pause * (1 - draw / 1024)
+        self._ready_at = time.monotonic() + shortened
+        return shortened
+
+    def succeeded(self) -> None:
+        """The next failure pauses shortly again."""
+        self.failures, self._ready_at = 0, 0.0
+
+
+def insist(action: Callable[[], T], what: str, name: str, report: Reporter, hopeless: tuple[type[Exception], ...]) -> T:
+    """The result of `action`, however long it takes; `what` says what is waited for.
+
+    Raises what is `hopeless`.
+    """
+    patience = Patience(name)
+    while True:
+        try:
+            return action()
+        except hopeless:
+            raise
+        except Exception as error:
+            pause = patience.failed()
+            report_delay(report, what, error, pause, "")
+        time.sleep(pause)
+
+
+def report_delay(report: Reporter, what: str, error: Exception, pause: float, stake: str) -> None:
+    """One line about an error that is waited out."""
+    owner = owner_of(error)
+    fields: dict[str, object] = {"owner": owner, "pause_seconds": round(pause, 1)}
+    if owner == "program":
+        fields["trace"] = "".join(traceback.format_exception(error))[-4000:]
+    told = str(error) if isinstance(error, DeltaproofError) else f"{type(error).__name__}: {error}"
+    report("delayed", f"{what} waits: {told}; again in {pause:.0f} s{stake and f'; {stake}'}", **fields)
+
+
+def owner_of(error: Exception) -> str:
+    """Who an error belongs to: `network`, `machine` (disk, memory) or `program`."""
+    if isinstance(error, DeltaproofError):
+        return "network"
+    return "machine" if isinstance(error, (OSError, MemoryError)) else "program"

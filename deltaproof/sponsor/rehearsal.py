@@ -1,0 +1,148 @@
+"""A task played in small before anybody is asked to: one step, one delta, one aggregate, one evaluation.
+
+It runs what trainers and verifiers will run, on the sponsor's own rows, so that nothing fails for the first time after
+people have trained. The times that it takes say whether the phases are long enough for the work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import numpy as np
+
+from deltaproof.errors import DeltaproofError, Problem
+from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard, canonical_row
+from deltaproof.protocol.evidence.state import Vector, component_root
+from deltaproof.protocol.terms.estimators import estimator_for
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.tuning.combining.evaluation import Evaluator
+from deltaproof.tuning.combining.mixing import aggregate_thetas, masks_of
+from deltaproof.tuning.training.recording import batch_rows
+from deltaproof.tuning.training.step import DrawnRound, run_step, start_state
+from deltaproof.tuning.training.workbench import Workbench
+
+__all__ = ["Rehearsal", "rehearse"]
+
+REPLAY_FACTOR = 2.0
+"""A replay in float64 over a trainer's step: what exact mode takes (docs/results/replay_cost.md)."""
+LONGEST_TEXT = 60_000
+
+
+@dataclass
+class Rehearsal:
+    """What went wrong, and how long things took on this machine, seconds."""
+
+    problems: list[Problem] = field(default_factory=list)
+    step_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    """Of one coalition on a whole validation set."""
+
+    def lines(self, spec: TaskSpec) -> list[str]:
+        """The times, for a person."""
+        training, attesting = self.needed(spec)
+        return [
+            f"training a round takes {training:.1f} s on this machine; phases.commit is {spec.phases.commit} s",
+            f"verifying one takes {attesting:.1f} s; phases.attest_commit is {spec.phases.attest_commit} s",
+        ]
+
+    def needed(self, spec: TaskSpec) -> tuple[float, float]:
+        """Seconds of a trainer's round, and of a verifier's with the fewest trainers that open one."""
+        players = spec.verification.min_trainers
+        replayed = min(spec.training.steps, spec.verification.samples + 2)
+        _, budget = estimator_for(spec.scoring.method, spec.scoring.index, spec.scoring.budget, players)
+        coalitions = min(budget, 2 ** min(players, 32))
+        attesting = players * replayed * REPLAY_FACTOR * self.step_seconds + coalitions * self.evaluation_seconds
+        return spec.training.steps * self.step_seconds, attesting
+
+
+def rehearse(spec: TaskSpec, bench: Workbench, start: Vector, rows: Sequence[bytes], speed: float = 1.0) -> Rehearsal:
+    """Play a step of the task on `rows`, canonical rows of its kind.
+
+    `start` is the starting adapter, shape (P,); `speed` is how many times faster the participants' machines are.
+    """
+    found = Rehearsal()
+    found.problems += _longest_row(bench)
+    theta = _step(bench, start, rows, found)
+    if theta is not None:
+        found.problems += _delta(bench, start, theta)
+        _evaluation(bench, theta, rows, found)
+        found.problems += _phases(spec, found, speed)
+    return found
+
+
+def _longest_row(bench: Workbench) -> Iterator[Problem]:
+    """A row of max_tokens tokens, which a trainer's data may hold even if the sponsor's does not."""
+    section = bench.spec.model
+    if section.kind == "image-classification":
+        return
+    fields: dict[str, object] = {"text": ("a " * section.max_tokens)[:LONGEST_TEXT]}
+    if section.kind == "sequence-classification":
+        fields["label"] = 0
+    try:
+        bench.gradient([canonical_row(fields)], bytes(32), parts=1)
+    except (IndexError, RuntimeError, ValueError, DeltaproofError) as error:  # whatever a model says to too long rows
+        what = f"a row of {section.max_tokens} tokens cannot be computed with this method: {error}"
+        yield Problem("model.max_tokens", what, "lower it; virtual tokens of the method count as well")
+
+
+def _step(bench: Workbench, start: Vector, rows: Sequence[bytes], found: Rehearsal) -> Vector | None:
+    """The adapter after one training step, shape (P,); None if there is none."""
+    size = bench.spec.training.batch_size
+    shard = Shard(tuple(rows) * (-(-size // len(rows))), PUBLIC_SALTS)
+    seed = sha256(b"deltaproof/rehearsal").digest()
+    context = DrawnRound(0, 1, seed, component_root(start)).with_shard(bytes(20), shard)
+    try:
+        batch = batch_rows(bench, context, shard, 0)
+        began = time.perf_counter()
+        result = run_step(bench, context, start_state(bench, start), 0, batch)
+    except DeltaproofError as error:
+        found.problems.append(Problem("training", f"the first step fails: {error}", "see what it says"))
+        return None
+    found.step_seconds = time.perf_counter() - began
+    return np.asarray(result.next_state["theta"].cpu().numpy())
+
+
+def _delta(bench: Workbench, start: Vector, theta: Vector) -> Iterator[Problem]:
+    """Encoding a delta, and making one adapter of several."""
+    key = bytes(32)
+    if not bench.codec.plain:
+        try:
+            theta = bench.codec.encode(start, theta, None, key).theta
+        except DeltaproofError as error:
+            yield Problem("codec", f"the first delta cannot travel: {error}", "choose another codec or options")
+            return
+    masks = masks_of([bench.codec.mask(key)] * 3)
+    weights = [1, 2, 3] if bench.spec.aggregation.weights == "rows" else None
+    try:
+        aggregate_thetas(bench, [theta, start, theta], weights, masks)
+    except (ValueError, DeltaproofError) as error:
+        yield Problem("aggregation", f"three deltas cannot become one: {error}", "change aggregation.rank or the rule")
+
+
+def _evaluation(bench: Workbench, theta: Vector, rows: Sequence[bytes], found: Rehearsal) -> None:
+    spec = bench.spec
+    sample = rows[: min(len(rows), spec.validation.rows, spec.scoring.batch_size)]
+    try:
+        evaluator = Evaluator(bench, sample)
+        began = time.perf_counter()
+        evaluator.evaluate(theta)
+    except DeltaproofError as error:
+        found.problems.append(Problem("validation", f"the rows cannot be scored: {error}", "mend the file"))
+        return
+    found.evaluation_seconds = (time.perf_counter() - began) * spec.validation.rows / len(sample)
+
+
+def _phases(spec: TaskSpec, found: Rehearsal, speed: float) -> Iterator[Problem]:
+    training, attesting = (seconds / speed for seconds in found.needed(spec))
+    least = spec.verification.min_trainers
+    who = f"machines {speed:g} times as fast as this one" if speed != 1.0 else "this machine"
+    remedy = "raise it, or say with --speed how many times faster the participants' machines are"
+    if training > spec.phases.commit:
+        what = f"{spec.phases.commit} s; {spec.training.steps} steps take {training:.0f} s on {who}"
+        yield Problem("phases.commit", what, remedy)
+    if attesting > spec.phases.attest_commit:
+        what = f"{spec.phases.attest_commit} s; verifying {least} trainers takes {attesting:.0f} s on {who}"
+        yield Problem("phases.attest_commit", what, remedy)

@@ -1,0 +1,234 @@
+"""A task with everybody in it, each role living on a thread of its own behind a proxy and a store that misbehave."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deltaproof.agent.loop import Agent
+from deltaproof.chain import Deployment, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_account
+from deltaproof.chain.abi.enums import Outcome, Role
+from deltaproof.chain.local_node import Node
+from deltaproof.chain.participation import settled_leaves
+from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
+from deltaproof.sponsor.life import Sponsor
+from deltaproof.store import ArtifactStore
+from deltaproof.store.backend import LocalBackend
+from tests.chain.rpc_proxy import RpcProxy
+from tests.worlds.roles import DRAFT, FUND, LORA, _create_task, _rows, silent
+from trainer.conduct import Honest
+from trainer.life import Trainer
+from verifier.life import Verifier
+
+StoreFault = Callable[[str, str], None]
+"""Told of each access (`read` or `write`, path) before it happens; raises to refuse it."""
+PHASE_SECONDS = 40
+
+
+class FaultyBackend(LocalBackend):
+    """A folder whose service fails on request."""
+
+    fault: StoreFault = staticmethod(lambda access, path: None)
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """See `Backend`."""
+        self.fault("read", path)
+        return super().read(path, max_bytes)
+
+    def write(self, path: str, data: bytes) -> None:
+        """See `Backend`."""
+        self.fault("write", path)
+        super().write(path, data)
+
+
+@dataclasses.dataclass
+class Lived:
+    """One role: what it runs on, and what it reported."""
+
+    name: str
+    agent: Agent
+    proxy: RpcProxy
+    store: FaultyBackend
+    events: list[tuple[str, str]]
+    thread: threading.Thread | None = None
+    error: BaseException | None = None
+
+    def start(self) -> None:
+        def run() -> None:
+            torch.set_num_threads(1)
+            try:
+                self.agent.live()
+            except BaseException as error:
+                self.error = error
+
+        self.thread = threading.Thread(target=run, name=self.name, daemon=True)
+        self.thread.start()
+
+    @property
+    def living(self) -> bool:
+        return self.thread is not None and self.thread.is_alive()
+
+
+@dataclasses.dataclass
+class ChaosWorld:
+    """Everybody, and a quiet connection of our own."""
+
+    node: Node
+    gateway: Gateway
+    task: TaskId
+    store_folder: Path
+    roles: list[Lived]
+    closers: list[Callable[[], None]]
+
+    def raw(self, method: str, *params: Any) -> Any:
+        answer = self.gateway.connection.web3.provider.make_request(method, list(params))  # type: ignore[arg-type]
+        assert "error" not in answer, answer
+        return answer.get("result")
+
+    def of(self, kind: type[Agent]) -> list[Lived]:
+        return [role for role in self.roles if isinstance(role.agent, kind)]
+
+    def start(self, *kinds: type[Agent]) -> None:
+        for role in self.roles:
+            if not kinds or isinstance(role.agent, kinds):
+                role.start()
+
+    def phase(self) -> str:
+        return self.gateway.tasks.phase(self.task).phase.name
+
+    def wait_until_done(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Until every role has ended by itself; `meanwhile` is called some ten times a second."""
+        deadline = time.monotonic() + seconds
+        while any(role.living for role in self.roles):
+            assert time.monotonic() < deadline, self.story()
+            meanwhile()
+            time.sleep(0.1)
+        assert not [role.error for role in self.roles if role.error], self.story()
+
+    def story(self) -> str:
+        lines = [f"phase {self.phase()}"]
+        for role in self.roles:
+            lines.append(f"== {role.name} {'lives' if role.living else 'ended'} {role.error!r}")
+            lines += [f"   {event}: {message}"[:240] for event, message in role.events[-8:]]
+        return "\n".join(lines)
+
+    def outcome(self, number: int = 1) -> Outcome:
+        return self.gateway.tasks.round(self.task, RoundIndex(number)).outcome
+
+    def verdicts(self, number: int = 1) -> dict[Address, Verdict]:
+        round_ = RoundIndex(number)
+        view = self.gateway.tasks.round(self.task, round_)
+        store = ArtifactStore(LocalBackend(self.store_folder))
+        verifiers = self.gateway.verifiers.enrolments(self.task)
+        proposal = settled_leaves(store, self.task, round_, view.settlement, verifiers)
+        assert proposal is not None
+        return {leaf.trainer: leaf.verdict for leaf in proposal.leaves}
+
+    def stakes(self) -> dict[str, int]:
+        """Total stake of each trainer and verifier."""
+        roles = {Trainer: Role.TRAINER, Verifier: Role.VERIFIER}
+        return {
+            role.name: self.gateway.registry.stake_of(role.agent.account, roles[type(role.agent)]).total
+            for role in self.roles
+            if type(role.agent) in roles
+        }
+
+    def faults_told(self) -> Counter[str]:
+        return Counter(event for role in self.roles for event, _ in role.events)
+
+
+@contextmanager
+def chaos_world(
+    node: Node,
+    folder: Path,
+    *,
+    trainers: int = 2,
+    verifiers: int = 3,
+    rounds: int = 1,
+    seconds: int = PHASE_SECONDS,
+) -> Iterator[ChaosWorld]:
+    """Deploy, fund a task and make the roles; nobody has started yet."""
+    quiet = connect(node.rpc_url)
+    store_folder = folder / "store"
+    closers: list[Callable[[], None]] = []
+
+    def gateway(number: int, deployment: Deployment, url: str = node.rpc_url) -> Gateway:
+        connection = connect(url)
+        account = load_account(node.private_keys[number])
+        sender = TransactionSender(connection, account, state_folder=folder / "state")
+        closers.append(sender.close)
+        return Gateway(connection, deployment, sender)
+
+    deployer = TransactionSender(quiet, load_account(node.private_keys[0]), state_folder=folder / "state")
+    closers.append(deployer.close)
+    deployment = deploy_all(quiet, deployer, DeployParams(guardian=deployer.address))
+    own = Gateway(quiet, deployment, deployer)
+    money = own.token(own.registry.token())
+    for key in node.private_keys[1 : 2 + trainers + verifiers]:
+        money.mint(Address(load_account(key).address), TokenAmount(10 * FUND))
+    with _short_phases(seconds):
+        first = gateway(1, deployment)
+        tables = {"method": LORA, "codec": "", "training": "", "steps": "6", "federation": "", "floor_bps": "1000"}
+        task = _create_task(first, ArtifactStore(LocalBackend(store_folder)), folder, rounds, None, tables, ())
+    closers.pop()()
+    roles: list[Lived] = []
+
+    def add(name: str, number: int, make: Callable[[Gateway, ArtifactStore, Path, Any], Agent]) -> None:
+        proxy = RpcProxy(node.rpc_url)
+        proxy.__enter__()
+        closers.append(lambda: proxy.__exit__(None, None, None))
+        backend = FaultyBackend(store_folder)
+        events: list[tuple[str, str]] = []
+
+        def report(event: str, message: str, **_fields: object) -> None:
+            events.append((event, message))
+
+        home = folder / ("sponsor" if number == 1 else name)
+        agent = make(gateway(number, deployment, proxy.url), ArtifactStore(backend), home, report)
+        roles.append(Lived(name, agent, proxy, backend, events))
+
+    def sponsor(g: Gateway, s: ArtifactStore, h: Path, r: Any) -> Agent:
+        return Sponsor(g, s, task, h, r, trainers=trainers, verifiers=verifiers, poll_seconds=0.1)
+
+    def trainer(n: int, g: Gateway, s: ArtifactStore, h: Path, r: Any) -> Agent:
+        return Trainer(g, s, task, _rows(20, seed=n), h, Honest(), r, poll_seconds=0.1)
+
+    def verifier(g: Gateway, s: ArtifactStore, h: Path, r: Any) -> Agent:
+        return Verifier(g, s, task, h, r, poll_seconds=0.1)
+
+    add("sponsor", 1, sponsor)
+    for n in range(trainers):
+        add(f"trainer-{n}", 2 + n, partial(trainer, n))
+    for n in range(verifiers):
+        add(f"verifier-{n}", 2 + trainers + n, verifier)
+    world = ChaosWorld(node, own, task, store_folder, roles, closers)
+    try:
+        yield world
+    finally:
+        for close in reversed(closers):
+            close()
+
+
+@contextmanager
+def _short_phases(seconds: int) -> Iterator[None]:
+    import tests.worlds.roles as drafts
+
+    before = DRAFT
+    drafts.DRAFT = before.replace("= 600\n", f"= {seconds}\n").replace("window = 10", "window = 1")
+    try:
+        yield
+    finally:
+        drafts.DRAFT = before
+
+
+__all__ = ["ChaosWorld", "Lived", "chaos_world", "silent"]

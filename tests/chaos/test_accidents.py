@@ -1,0 +1,122 @@
+"""Accidents of the network around honest roles: everybody is settled and paid, nobody loses stake or bond.
+
+Each test plays one whole round on Anvil with every role on a thread of its own behind a proxy. The schedule of faults
+is fixed. `benchmarks/chain/reliability.py` plays many more of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deltaproof.chain.abi.enums import Outcome
+from deltaproof.chain.local_node import Node, start_node
+from deltaproof.errors import StoreUnavailable
+from deltaproof.protocol.outcome.settlement import Verdict
+from tests.chain.rpc_proxy import LaggingPool, RawAnswer
+from tests.chaos.chaos_world import ChaosWorld, chaos_world
+
+PATIENCE = 240.0
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Node]:
+    with start_node("anvil", accounts=12) as running:
+        yield running
+
+
+def settled_without_loss(world: ChaosWorld, before: dict[str, int]) -> None:
+    """What every accident has to leave behind."""
+    assert world.outcome() == Outcome.SETTLED, world.story()
+    assert set(world.verdicts().values()) == {Verdict.ACCEPTED}
+    told = world.faults_told()
+    assert told["forfeited"] == told["slashed"] == told["refused"] == 0, world.story()
+    assert world.stakes() == before, world.story()
+
+
+def test_every_rpc_fault_in_turn_costs_nobody_anything(node: Node, tmp_path: Path) -> None:
+    """Each role's node fails in a way of its own for most of the time, in every phase."""
+    with chaos_world(node, tmp_path) as world:
+        kinds: list[Any] = [
+            "refuse", "drop", RawAnswer(500), RawAnswer(429), RawAnswer(200), {"code": -32005, "message": "limit"},
+        ]  # fmt: skip
+        for number, role in enumerate(world.roles):
+            role.proxy.fault = partial(failing_a_third_of_the_time, number, kinds[number % len(kinds)])
+        world.start()
+        stakes = joined(world)
+        world.wait_until_done(PATIENCE)
+        assert world.faults_told()["delayed"] > 5, "the faults were felt"
+        settled_without_loss(world, stakes)
+
+
+def test_nodes_that_differ_by_two_blocks_cost_nobody_anything(node: Node, tmp_path: Path) -> None:
+    with chaos_world(node, tmp_path) as world:
+        for role in world.roles:
+            role.proxy.fault = LaggingPool(role.proxy)
+        world.start()
+        stakes = joined(world)
+        world.wait_until_done(PATIENCE)
+        settled_without_loss(world, stakes)
+
+
+def test_store_that_is_away_in_every_phase_is_waited_for(node: Node, tmp_path: Path) -> None:
+    with chaos_world(node, tmp_path) as world:
+        away_until = 0.0
+        seen: set[str] = set()
+
+        def fault(access: str, path: str) -> None:
+            if time.monotonic() < away_until:
+                raise StoreUnavailable(path, "the store is away")
+
+        for role in world.roles:
+            role.store.fault = fault
+        world.start()
+        stakes = joined(world)
+
+        def go_away_once_in_every_phase() -> None:
+            nonlocal away_until
+            if (phase := world.phase()) not in seen:
+                seen.add(phase)
+                away_until = time.monotonic() + 3.0
+
+        world.wait_until_done(PATIENCE, go_away_once_in_every_phase)
+        assert world.faults_told()["delayed"] > 3
+        settled_without_loss(world, stakes)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_reorganisations_in_every_phase_cost_nobody_anything(node: Node, tmp_path: Path, depth: int) -> None:
+    """The last blocks are replaced by empty ones: what was committed in them, and seeds, are gone."""
+    with chaos_world(node, tmp_path) as world:
+        world.start()
+        stakes = joined(world)
+        seen = {"IDLE"}
+
+        def replace_blocks_once_in_every_phase() -> None:
+            if (phase := world.phase()) not in seen:
+                seen.add(phase)
+                time.sleep(0.3)
+                world.raw("anvil_reorg", depth, [])
+
+        world.wait_until_done(PATIENCE, replace_blocks_once_in_every_phase)
+        assert len(seen) > 6, seen
+        settled_without_loss(world, stakes)
+
+
+def failing_a_third_of_the_time(number: int, kind: Any, request: dict[str, Any]) -> Any:
+    """Bursts of two seconds, longer than what one call tries again by itself, at another time for each role."""
+    return kind if int(time.monotonic() / 2 + number) % 3 == 0 else None
+
+
+def joined(world: ChaosWorld) -> dict[str, int]:
+    """The stakes once everybody has enrolled."""
+    deadline = time.monotonic() + PATIENCE
+    while world.phase() == "IDLE":
+        assert time.monotonic() < deadline, world.story()
+        time.sleep(0.2)
+    return world.stakes()

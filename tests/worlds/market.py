@@ -1,0 +1,112 @@
+"""Rounds played by `deltaproof` commands, each a process of its own, started as a user would start it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from eth_account import Account
+
+from deltaproof.chain.local_node import development_keys
+from deltaproof.demo.processes import Supervisor, Worker, WorkerEvent
+
+__all__ = ["DRAFT", "PATIENCE", "Market"]
+
+PATIENCE = 120.0
+"""Seconds that anything may take by default."""
+DRAFT = """
+start_digest = "0x{zeros}"
+[task]
+name = "tiny"
+[model]
+kind = "sequence-classification"
+source = "path:{model}"
+num_labels = 2
+max_tokens = 16
+[method]
+name = "lora"
+[method.options]
+r = 2
+[optimizer]
+name = "sgd"
+learning_rate = 0.1
+[training]
+steps = 4
+batch_size = 2
+[codec]
+byte_limit = 1_000_000
+[validation]
+rows = 4
+[rewards]
+rounds = 1
+budget_per_round = 1000
+verifier_fee_bps = 1_000
+[verification]
+samples = 1
+commit_bond = 1
+slash_bps = 5_000
+min_trainer_stake = 10
+min_verifier_stake = 10
+[phases]
+commit = 60
+reveal = 60
+opening = 60
+attest_commit = 60
+attest_reveal = 60
+settle = 60
+window = 1
+[sponsor]
+validation = "rows.jsonl"
+test = "rows.jsonl"
+"""
+"""A task of one round; to be filled with the folder of a model and the digest of zeros."""
+_PEOPLE = 6
+_FUNDS = ("100000", "1100")
+"""What each of them gets, and what the task is funded with."""
+
+
+@dataclass(frozen=True)
+class Market:
+    """A chain, contracts and a funded task. The folder holds logs, store and homes."""
+
+    commands: Supervisor
+    folder: Path
+    task: str
+    environment: dict[str, str]
+    patience: float = PATIENCE
+
+    @classmethod
+    def open(cls, commands: Supervisor, folder: Path, *, patience: float = PATIENCE) -> Market:
+        """Start the chain, deploy, and create the task of `task.toml` in the folder."""
+        keys = development_keys(10)
+        chain = commands.start("chain", ["chain", "up"])
+        url = str(commands.wait_for(chain, "ready", patience).fields["rpc_url"])
+        settings = {"DELTAPROOF_RPC": url, "DELTAPROOF_KEY": keys[0]}
+
+        def run(*arguments: str) -> dict[str, object]:
+            return commands.run(arguments[0], list(arguments), timeout=patience, environment=settings)
+
+        each, funding = _FUNDS
+        settings["DELTAPROOF_CONTRACT"] = str(run("deploy")["tasks"])
+        run("faucet", *(str(Account.from_key(key).address) for key in keys[:_PEOPLE]), "--amount", each)
+        home = str(folder / "homes" / "sponsor")
+        task = run("task", "create", str(folder / "task.toml"), "--fund", funding, "--home", home)
+        return cls(commands, folder, str(task["task"]), settings, patience)
+
+    def role(self, name: str, number: int, role: str, *arguments: str) -> Worker:
+        """A role's working life with one of the chain's keys (0 is the sponsor's)."""
+        command = [role, "run", "--task", self.task, "--home", str(self.folder / "homes" / name), *arguments]
+        key = {"DELTAPROOF_KEY": development_keys(10)[number]}
+        return self.commands.start(name, command, {**self.environment, **key})
+
+    def trainer(self, name: str, number: int, *arguments: str) -> Worker:
+        """A trainer of the rows in NAME.jsonl."""
+        return self.role(name, number, "trainer", "--data", str(self.folder / f"{name}.jsonl"), *arguments)
+
+    def wait(self, worker: Worker, event: str) -> WorkerEvent:
+        """The next event of that name. Raises CommandError if it does not come."""
+        return self.commands.wait_for(worker, event, self.patience)
+
+    def ended(self, worker: Worker) -> int:
+        """The exit code of a process, once it has ended by itself."""
+        return worker.process.wait(self.patience)

@@ -1,0 +1,121 @@
+"""Where a trainer's heavy work is done: training, encoding, opening. It knows the round's terms, and no chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltaproof.chain.abi.dispute_structs import ChunkOpening
+from deltaproof.chain.abi.enums import Component
+from deltaproof.chain.abi.structs import RoundView
+from deltaproof.protocol.evidence.rows import Shard
+from deltaproof.protocol.evidence.state import Vector
+from deltaproof.protocol.evidence.transcript import StepRecord
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, address_bytes
+from deltaproof.reporting import Reporter
+from deltaproof.store import ArtifactStore, open_store
+from deltaproof.tuning.codecs import EncodedDelta
+from deltaproof.tuning.training.federation import as_held_by
+from deltaproof.tuning.training.recording import TrainedRound
+from deltaproof.tuning.training.step import DrawnRound, RoundContext
+from deltaproof.tuning.training.workbench import Workbench
+from trainer.answers import chunk_opening
+from trainer.conduct import Conduct, RoundWork
+
+__all__ = ["Done", "Workshop"]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A round's finished work; `delta` is None under the codec `float32`, where the adapter itself travels."""
+
+    order_seed: Digest32
+    trained: TrainedRound
+    delta: EncodedDelta | None
+
+    @property
+    def delta_digest(self) -> Digest32:
+        """What the commitment seals of the delta."""
+        return self.delta.digest if self.delta else self.trained.theta_digest
+
+
+class Workshop:
+    """Model, data and folders of one trainer in one task."""
+
+    def __init__(
+        self,
+        spec: TaskSpec,
+        account: Address,
+        shard: Shard,
+        store: ArtifactStore,
+        folder: Path,
+        conduct: Conduct,
+        report: Reporter,
+        *,
+        checkpointing: bool,
+    ) -> None:
+        """`folder` keeps the transcripts, and what a codec carries from round to round."""
+        self.spec, self.account, self.shard, self.store = spec, account, shard, store
+        self.folder, self.conduct, self.report = folder, conduct, report
+        self.bench = Workbench.from_spec(as_held_by(spec, account), checkpointing=checkpointing)
+        self._memories = open_store(str(folder / "memory"))
+
+    def context(self, task_id: TaskId, round_: RoundIndex, view: RoundView, error_root: Digest32) -> RoundContext:
+        """The round as the training step knows it."""
+        drawn = DrawnRound(task_id, round_, view.order_seed, view.start_digest)
+        return drawn.with_shard(address_bytes(self.account), self.shard, error_root)
+
+    def work(self, context: RoundContext) -> RoundWork:
+        """Everything that the round needs. Raises ArtifactError if the start cannot be had."""
+        start = self.store.get_tensors(Digest32(context.start_digest), self.bench.layout.size)
+        # The folder is named by what decides its content; the number is for people.
+        folder = self.folder / f"round-{context.round}-{context.identity(self.spec).hex()[:16]}"
+        return RoundWork(self.bench, context, start, self.shard, folder)
+
+    def train(self, context: RoundContext, between_steps: Callable[[], None]) -> Done:
+        """Train all steps, or find what was trained before a restart, and encode what travels."""
+        work, round_, steps = self.work(context), context.round, self.spec.training.steps
+        self.report("training", f"round {round_}: training", round=round_)
+
+        def progress(record: StepRecord) -> None:
+            message = f"round {round_}: step {record.step + 1}/{steps}, loss {record.loss:.3f}"
+            self.report("trained-step", message, round=round_, step=record.step, loss=record.loss)
+            between_steps()
+
+        trained = self.conduct.train(work, progress)
+        delta = None
+        if not self.bench.codec.plain:
+            delta = self.bench.codec.encode(work.start, trained.theta, self.memory(context), context.key)
+            if delta.memory is not None:
+                self._memories.put_tensors(delta.memory)
+        return Done(Digest32(context.order_seed), trained, delta)
+
+    def publish(self, done: Done) -> None:
+        """Put into the store what the reveal names."""
+        if done.delta:
+            self.store.put_blob(done.delta.data)
+        else:
+            self.store.put_tensors(done.trained.theta)
+
+    def open(
+        self, context: RoundContext, done: Done, steps: Sequence[int], between_steps: Callable[[], None]
+    ) -> Sequence[int]:
+        """Put the openings of the given steps into the store; returns the steps."""
+        if (memory := self.memory(context)) is not None:
+            self.store.put_tensors(memory)
+        for opening in self.conduct.open(self.work(context), steps):
+            self.store.put_opening(done.trained.transcript_root, opening)
+            between_steps()
+        return steps
+
+    def chunk(self, context: RoundContext, step: int, component: Component, chunk: int) -> ChunkOpening:
+        """What answers a demand for one chunk: see `chunk_opening`."""
+        return chunk_opening(self.work(context), self.conduct, self.memory(context), step, component, chunk)
+
+    def memory(self, context: RoundContext) -> Vector | None:
+        """What earlier deltas lost and this round feeds back. Raises ArtifactError if the home has lost it."""
+        if context.error_root == ZERO_DIGEST:
+            return None
+        return self._memories.get_tensors(Digest32(context.error_root), self.bench.layout.size)

@@ -1,0 +1,90 @@
+"""What a verifier judges in a round: everything that chain and spec fix, read at one block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+from deltaproof.chain import Gateway
+from deltaproof.chain.abi.structs import RoundView
+from deltaproof.chain.memory import memory_root
+from deltaproof.chain.participation import known_faults, quorum_members
+from deltaproof.chain.tasklog import TaskLog
+from deltaproof.protocol.draws.samples import draw_samples
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
+from deltaproof.replaying.judging import Submission
+from deltaproof.store import ArtifactStore
+from deltaproof.tuning.training.step import DrawnRound
+
+__all__ = ["RoundToJudge", "case_key", "read_case"]
+
+
+@dataclass(frozen=True)
+class RoundToJudge:
+    """One round as it is to be judged."""
+
+    task_id: TaskId
+    round: RoundIndex
+    view: RoundView
+    members: dict[Address, TokenAmount]
+    """The round's verifiers with their stakes."""
+    commit_order: tuple[Address, ...]
+    submissions: tuple[Submission, ...]
+    """Of everybody who committed, in the order of settlement leaves."""
+    faulty: frozenset[Address]
+    """Whose fault a contract had established before verifiers could attest."""
+
+    @property
+    def drawn(self) -> DrawnRound:
+        """The part that judging a single submission needs."""
+        return DrawnRound(self.task_id, self.round, self.view.order_seed, self.view.start_digest)
+
+    def drawn_for(self, trainer: Address, spec: TaskSpec) -> dict[Address, tuple[int, ...]]:
+        """The steps of a trainer that each verifier replays."""
+        drawn = draw_samples(
+            self.view.challenge_seed, self.task_id, self.round, trainer, self.members,
+            steps=spec.training.steps, extra=spec.verification.samples,
+        )  # fmt: skip
+        return {verifier: tuple(steps) for verifier, steps in drawn.items()}
+
+
+def case_key(task_id: TaskId, round_: RoundIndex, view: RoundView) -> Digest32:
+    """Tells apart what has to be judged anew.
+
+    The challenge seed comes from a block after the last reveal, so a reorganisation that changed any submission
+    changed the seed, too.
+    """
+    seen = (view.start_digest, view.order_seed, view.challenge_seed, view.validation_digest)
+    numbers = f"{task_id}/{round_}/{int(view.validation_revealed)}".encode()
+    return Digest32(sha256(b"".join(seen) + numbers).digest())
+
+
+def read_case(
+    gateway: Gateway, store: ArtifactStore, log: TaskLog, spec: TaskSpec, task_id: TaskId, round_: RoundIndex
+) -> RoundToJudge:
+    """The round's case; `log` was refreshed at the block that is looked at. Raises ChainError, StoreUnavailable."""
+    reveals = log.reveals(round_)
+    enrolments = gateway.trainers.enrolments(task_id)
+    submissions = []
+    for trainer in log.sorted_trainers(round_):
+        enrolment, reveal = enrolments[trainer], reveals.get(trainer)
+        submissions.append(
+            Submission(
+                trainer=trainer,
+                data_root=enrolment.data_root,
+                data_rows=enrolment.data_rows,
+                delta_digest=reveal.delta_digest if reveal else None,
+                transcript_root=reveal.transcript_root if reveal else None,
+                error_root=memory_root(gateway, store, log, spec, task_id, round_, trainer),
+            )
+        )
+    return RoundToJudge(
+        task_id=task_id,
+        round=round_,
+        view=gateway.tasks.round(task_id, round_),
+        members=quorum_members(gateway, task_id, round_),
+        commit_order=tuple(log.committed(round_)),
+        submissions=tuple(submissions),
+        faulty=known_faults(gateway, task_id, round_, [submission.trainer for submission in submissions]),
+    )
