@@ -193,14 +193,14 @@ def _create_task(sponsor: Gateway) -> None:
         spec_hash=digest("spec"),
         start_digest=digest("start"),
         constants_root=digest("constants"),
-        rewards=RewardTerms(TokenAmount(1_000), 1_000, 0, 0, 10_000),
-        stakes=StakeTerms(STAKE, TokenAmount(10), STAKE, 5_000, 2_000),
+        rewards=RewardTerms(TokenAmount(1_000), 1_000, 0, 0, 10_000, 2_000),
+        stakes=StakeTerms(STAKE, TokenAmount(10), STAKE, 5_000, 2_000, 100),
         quorum=QuorumTerms(6_000, 1, 1, 1_000),
         training=TrainingTerms(2, 12, 1_000, Optimizer.ADAM, True, 2),
-        phases=PhaseSeconds(600, 600, 600, 600, 600, 600, 2, 600, 86_400),
+        phases=PhaseSeconds(600, 600, 600, 600, 600, 600, 2, 600, 86_400, 0),
     )
     commitments = [validation_commitment(digest("validation", i), digest("salt", i)) for i in range(3)]
-    sponsor.tasks.create_task(params, commitments, funding)
+    sponsor.terms.create_task(params, commitments, funding)
 
 
 def digest(*name: object) -> Digest32:

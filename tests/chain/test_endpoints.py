@@ -94,7 +94,7 @@ def test_many_views_at_one_block_cost_one_call(world: GatewayWorld, proxy: RpcPr
     gateway = type(world.sponsor)(connection, world.deployment)
     with connection.reading_at(connection.head()):
         before = len(proxy.seen)
-        connection.prefetch([gateway.tasks.view("taskCount"), gateway.registry.view("token")])
+        connection.prefetch([gateway.terms.view("taskCount"), gateway.registry.view("token")])
         gateway.terms.task_count()
         gateway.registry.token()
         assert proxy.seen[before:] == ["eth_call"]
@@ -111,7 +111,7 @@ def test_node_that_runs_no_batches_is_asked_one_by_one(world: GatewayWorld, prox
         else None
     )
     with connection.reading_at(connection.head()):
-        connection.prefetch([gateway.tasks.view("taskCount"), gateway.registry.view("token")])
+        connection.prefetch([gateway.terms.view("taskCount"), gateway.registry.view("token")])
         assert gateway.terms.task_count() == world.sponsor.terms.task_count()
 
 

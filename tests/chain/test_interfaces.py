@@ -179,6 +179,10 @@ def test_clients_cover_every_function_that_participants_call(interface: str) -> 
     assert written == callable_ - CALLED_BY_CONTRACTS_ONLY.get(interface, set())
 
 
+SIMULATED = {"ITaskManager": {"advance"}}
+"""Transactions that clients also try out without sending them."""
+
+
 @pytest.mark.parametrize("interface", INTERFACES)
 def test_clients_read_existing_views(interface: str) -> None:
     read = set(re.findall(r'self\._read(?:_list)?\([^"]*"(\w+)"', inspect.getsource(CLIENTS[interface])))
@@ -187,4 +191,4 @@ def test_clients_read_existing_views(interface: str) -> None:
         for entry in compiled(interface).abi
         if entry["type"] == "function" and entry["stateMutability"] in ("view", "pure")
     }
-    assert read <= views
+    assert read - SIMULATED.get(interface, set()) <= views

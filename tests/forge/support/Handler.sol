@@ -306,7 +306,7 @@ contract Handler is World {
             else if (fault != Fault.None && since < tasks.attestingBlock(id, round)) verdict = Verdict.Rejected;
             if (kind == REJECTS_FIRST && count == 0) verdict = Verdict.Rejected;
             leaves[count++] =
-                SettlementLeaf(trainers[i], uint8(verdict), int64(int256(1_000 * i)) - 500, 7, uint16(100 * i), 0);
+                SettlementLeaf(trainers[i], uint8(verdict), 2_500 - int64(int256(1_000 * i)), 7, uint16(100 * i), 0);
         }
         leaves = paid(id, leaves);
         if (kind != WRONG_PAYOUTS) return leaves;
