@@ -13,7 +13,7 @@ learnt a trainer's rows would enrol them in many names to take its share. There 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from deltaproof.protocol.evidence.state import Vector
@@ -31,7 +31,8 @@ class Contribution:
     """One accepted trainer's round: the adapter it leads to, shape (P,), its shard's rows, its commitment's rank.
 
     `tuned` are the values that it tuned under federated dropout, shape (P,); None for all. `union` is the data root
-    that it shares value by (`named_root`).
+    that it shares value by (`named_root`). `opened` gives the canonical rows of its first and last step,
+    which are asked for only where deltas are alike.
     """
 
     theta: Vector
@@ -39,6 +40,7 @@ class Contribution:
     order: int
     tuned: Mask | None = None
     union: Digest32 | None = None
+    opened: Callable[[], frozenset[bytes]] = frozenset
 
 
 def named_root(spec: TaskSpec, data_root: Digest32) -> Digest32 | None:

@@ -17,6 +17,7 @@ Legend: N players, E coalitions, V validation rows, P values of an adapter.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator
 from deltaproof.tuning.combining.mixing import masks_of, members_of
 from deltaproof.tuning.training.workbench import Workbench
 from incentives._coalitions import Bools, CoalitionLosses, RecordedGame, nanos
+from incentives.overlap import have_common_rows
 from incentives.semivalues import Estimate, Game, GameError, Mapper, estimate
 from incentives.similarity import copies, similarities
 from incentives.unions import Contribution, aggregate_contributions, data_unions, row_weights, share_of, united
@@ -155,12 +157,16 @@ def who_plays(
 ) -> tuple[tuple[int | None, ...], tuple[tuple[int, ...], ...]]:
     """For each contribution the original that it copies, if any, and the players: unions of those that copy nobody.
 
-    Only deltas of other data can be copies. `similarity` is float64 [N, N].
+    Only deltas of other data can be copies: of another root, and with no row in common that both opened. `similarity`
+    is float64 [N, N].
     """
     unions = data_unions([contribution.union for contribution in contributions])
     compared = similarity.copy()
     for union in unions:
         compared[np.ix_(union, union)] = 0.0
+    for i, j in itertools.combinations(range(len(contributions)), 2):
+        if compared[i, j] >= threshold and have_common_rows(contributions[i].opened(), contributions[j].opened()):
+            compared[i, j] = compared[j, i] = 0.0
     originals = copies(compared, [contribution.order for contribution in contributions], threshold)
     kept = (tuple(i for i in union if originals[i] is None) for union in unions)
     return originals, tuple(group for group in kept if group)

@@ -90,7 +90,8 @@ def undocumented_in(module: str, text: str, exported: Iterable[str]) -> Iterator
     body = ast.parse(text).body
     wanted = set(exported)
     for node, following in zip(body, [*body[1:], None], strict=True):
-        explained = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+        said_below = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+        explained = said_below or "help=" in (ast.get_source_segment(text, node) or "")
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if name in wanted:
                 if ast.get_docstring(node) is None:

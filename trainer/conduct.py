@@ -43,7 +43,9 @@ class Honest:
     """Every step is trained."""
 
     def train(self, work: RoundWork, progress: Progress) -> TrainedRound:
+        """See `Conduct`."""
         return train_round(work.bench, work.context, work.start, work.shard, work.folder, progress=progress)
 
     def open(self, work: RoundWork, steps: Iterable[int]) -> Iterator[StepOpening]:
+        """See `Conduct`."""
         return open_steps(work.bench, work.context, work.shard, work.folder, steps)

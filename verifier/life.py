@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from deltaproof.agent.loop import IDLE_POLL_SECONDS, Agent, Duty, Moment
@@ -24,6 +25,7 @@ from deltaproof.protocol.commit.bls import SecretKey
 from deltaproof.protocol.commit.commitments import attestation_hash
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
+from deltaproof.protocol.outcome.reads import withheld_from
 from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.replaying.judges import Judges
@@ -38,6 +40,7 @@ from incentives.settling import NothingToSettle
 from incentives.unions import Contribution, named_root
 from verifier.closing import close_round
 from verifier.facts import RoundToJudge, case_key, read_case
+from verifier.looking import SecondLook
 from verifier.quorum import QuorumDesk
 
 __all__ = ["Verifier"]
@@ -77,6 +80,7 @@ class Verifier(Agent):
         self.log = TaskLog(gateway, followed, task_id, home / f"task-{task_id}")
         self.quorum = QuorumDesk(gateway, store, task_id, self.spec, self.log, self.key, report)
         self.money = Money(gateway.token(self.params.token))
+        self.look = SecondLook()
         self._waiting = (RoundIndex(0), Phase.IDLE, time.monotonic())
         self._signed: dict[tuple[RoundIndex, int], SettlementProposal] = {}
         """By round and attempt."""
@@ -153,7 +157,8 @@ class Verifier(Agent):
                 return
             self.log.refresh(round_)
             case = read_case(self.gateway, self.store, self.log, self.spec, self.task_id, round_)
-            attestation = self.heavy.result(("attest", key), lambda: self._attest(case))
+            may_give_up = self._may_call_withheld(round_)
+            attestation = self.heavy.result(("attest", key), lambda: self._attest(case, key, may_give_up=may_give_up))
         if attestation is None:
             return
         if attempt(self.gateway.verifiers.commit_attestation, self.task_id, self._sealed(attestation)) is None:
@@ -221,29 +226,35 @@ class Verifier(Agent):
 
     # Below: how the phases do it.
 
-    def _attest(self, case: RoundToJudge) -> Attestation:
-        """Judge and score; the document is on disk before this returns."""
-        judgements = [
-            proven_faulty(submission) if submission.trainer in case.faulty else self._judge(case, submission)
-            for submission in case.submissions
-        ]
+    def _attest(self, case: RoundToJudge, key: Digest32, *, may_give_up: bool) -> Attestation | None:
+        """Judge and score; the document is on disk before this returns. None while what is missing may still come."""
+        judgements = self.look.judged(key, case.submissions, lambda submission: self._found(case, submission))
+        if self.look.missing(judgements) and not may_give_up:
+            return None
         self.report("scoring", f"round {case.round}: scoring", round=case.round)
         scores = self._score(case, judgements)
+        findings = (judgement.attested_by(self.account, self.task_id, case.round) for judgement in judgements)
         attestation = Attestation(
             task=self.task_id,
             round=case.round,
             verifier=self.account,
-            findings=tuple(scores.scored(judgement.finding) for judgement in judgements),
+            findings=tuple(scores.scored(finding) for finding in findings),
             game=scores.game,
             improvement_nanos=scores.improvement_nanos,
             next_start_digest=self.store.put_tensors(scores.next_start),
         )
-        path = self._path(case.round, case_key(self.task_id, case.round, case.view))
+        path = self._path(case.round, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         partial.write_bytes(attestation.to_document())
         partial.replace(path)
         return attestation
+
+    def _may_call_withheld(self, round_: RoundIndex) -> bool:
+        """Whether it is late enough to seal that something is not in the store."""
+        phase = self.gateway.tasks.phase(self.task_id)
+        earliest = withheld_from(phase.deadline, self.spec.phases.attest_commit)
+        return phase.round != round_ or self.gateway.connection.timestamp() >= earliest
 
     def _sign(self, round_: RoundIndex, attempts: int) -> bool:
         own = self._own_attestation(round_)
@@ -263,6 +274,9 @@ class Verifier(Agent):
         self._signed[round_, attempts] = proposal
         self.report("signed", f"round {round_}: signed the settlement", round=round_, settlement=digest)
         return True
+
+    def _found(self, case: RoundToJudge, submission: Submission) -> Judgement:
+        return proven_faulty(submission) if submission.trainer in case.faulty else self._judge(case, submission)
 
     def _judge(self, case: RoundToJudge, submission: Submission) -> Judgement:
         """One trainer's verdict. Raises only what is nobody's fault: see `judge_submission`."""
@@ -285,7 +299,14 @@ class Verifier(Agent):
         start = self.store.get_tensors(case.view.start_digest, self.scoring_bench.layout.size)
         order = {trainer: i for i, trainer in enumerate(case.commit_order)}
         accepted = {
-            s.trainer: Contribution(j.theta, s.data_rows, order[s.trainer], j.tuned, named_root(self.spec, s.data_root))
+            s.trainer: Contribution(
+                j.theta,
+                s.data_rows,
+                order[s.trainer],
+                j.tuned,
+                named_root(self.spec, s.data_root),
+                partial(frozenset, j.opened),
+            )
             for j in judgements
             if j.theta is not None and (s := j.submission)
         }

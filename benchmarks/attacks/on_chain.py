@@ -9,32 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from eth_abi.abi import encode as abi_encode
 from eth_account import Account
 from eth_utils.crypto import keccak
 
-from deltaproof.chain import Connection, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_account
-from deltaproof.chain.abi.enums import Optimizer, Phase, Role
-from deltaproof.chain.abi.structs import (
-    PhaseSeconds,
-    QuorumTerms,
-    RevealData,
-    RewardTerms,
-    SignedCommit,
-    StakeTerms,
-    TaskParams,
-    TrainingTerms,
-)
+from deltaproof.chain import Connection, Gateway, connect, load_account
+from deltaproof.chain.abi.enums import Phase
+from deltaproof.chain.abi.structs import RevealData, SignedCommit
 from deltaproof.chain.local_node import Node, start_node
 from deltaproof.errors import ContractRevert
-from deltaproof.protocol.commit.bls import SecretKey
-from deltaproof.protocol.commit.commitments import RoundDomain, commitment_hash, typehash, validation_commitment
-from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
+from deltaproof.protocol.commit.commitments import RoundDomain, typehash
+from deltaproof.protocol.types import Digest32, RoundIndex, TaskId
+from tests.worlds.gateways import running_world
+from tests.worlds.simulated import Terms, digest, seal_work
 
-STAKE, ROUND, TASK = TokenAmount(1_000), RoundIndex(1), TaskId(1)
+ROUND, TASK = RoundIndex(1), TaskId(1)
 TRAINERS = 7
 
 
@@ -80,11 +71,11 @@ def _replay(here: Ground, contract: Ground, chain: Ground, node: Node) -> list[s
     first, names = here.domain, [gateway.account for gateway in here.trainers]
     work = [RevealData(*(digest(what, i) for what in ("delta", "root", "salt"))) for i in range(TRAINERS)]
     seals = {
-        "another trainer (copied)": seal(first, names[0], work[0]),
-        "another contract": seal(contract.domain, names[2], work[2]),
-        "another chain": seal(chain.domain, names[3], work[3]),
-        "another task": seal(RoundDomain(first.chain_id, first.tasks, TaskId(2), ROUND), names[4], work[4]),
-        "another round": seal(RoundDomain(first.chain_id, first.tasks, TASK, RoundIndex(2)), names[5], work[5]),
+        "another trainer (copied)": seal_work(first, names[0], work[0]),
+        "another contract": seal_work(contract.domain, names[2], work[2]),
+        "another chain": seal_work(chain.domain, names[3], work[3]),
+        "another task": seal_work(RoundDomain(first.chain_id, first.tasks, TaskId(2), ROUND), names[4], work[4]),
+        "another round": seal_work(RoundDomain(first.chain_id, first.tasks, TASK, RoundIndex(2)), names[5], work[5]),
     }
     shown = [work[0], *work[2:6]]
     for elsewhere, number, source in ((contract, 2, "another contract"), (chain, 3, "another chain")):
@@ -129,10 +120,6 @@ def refusal(action: Callable[[], object]) -> str:
     raise AssertionError("the contract accepted what belongs elsewhere")
 
 
-def seal(domain: RoundDomain, trainer: Address, data: RevealData) -> Digest32:
-    return commitment_hash(domain, trainer, data.delta_digest, data.transcript_root, data.salt)
-
-
 def signed(place: Ground, node: Node, number: int) -> SignedCommit:
     """A trainer's commitment for a relayer, bound to the contract of `place`."""
     pool = place.trainers[0].trainers.address
@@ -156,52 +143,10 @@ def signed(place: Ground, node: Node, number: int) -> SignedCommit:
 @contextmanager
 def ground(node: Node, folder: Path, deployer: int) -> Iterator[Ground]:
     """Deploy with account `deployer`, create a task, enrol everybody, and open its first round."""
-    connection = connect(node.rpc_url)
-    with ExitStack() as stack:
-        senders = [
-            stack.enter_context(TransactionSender(connection, load_account(key), state_folder=folder))
-            for key in (node.private_keys[deployer], *node.private_keys[2 : 3 + TRAINERS])
-        ]
-        deployment = deploy_all(connection, senders[0], DeployParams(guardian=senders[0].address))
-        sponsor, *people = (Gateway(connection, deployment, sender) for sender in senders)
-        trainers, verifier = people[:TRAINERS], people[TRAINERS]
-        _create_task(sponsor)
-        for person in people:
-            role = Role.VERIFIER if person is verifier else Role.TRAINER
-            token = person.token(person.registry.token())
-            token.mint(person.account, STAKE)
-            token.approve(person.registry.address, STAKE)
-            person.registry.deposit(role, STAKE)
-        for number, trainer in enumerate(trainers):
-            trainer.trainers.enrol(TASK, digest("data", number), 100)
-        key = SecretKey.from_seed(digest("bls"))
-        possession = key.prove_possession(connection.chain_id, verifier.registry.address, verifier.account)
-        verifier.registry.register_key(key.public_key(), possession)
-        verifier.verifiers.enrol(TASK, STAKE)
-        sponsor.tasks.open_round(TASK)
-        opened = Ground(connection, tuple(trainers))
+    accounts = [load_account(key) for key in (node.private_keys[deployer], *node.private_keys[2 : 3 + TRAINERS])]
+    with running_world(connect(node.rpc_url), accounts, folder, Terms(rounds=2), trainers=TRAINERS) as world:
+        play = world.start_task()
+        play.open()
+        opened = Ground(world.connection, world.trainers)
         opened.until(Phase.COMMIT)
         yield opened
-
-
-def _create_task(sponsor: Gateway) -> None:
-    token, funding = sponsor.token(sponsor.registry.token()), TokenAmount(2_200)
-    token.mint(sponsor.account, funding)
-    token.approve(sponsor.vault.address, funding)
-    params = TaskParams(
-        token=token.address,
-        spec_hash=digest("spec"),
-        start_digest=digest("start"),
-        constants_root=digest("constants"),
-        rewards=RewardTerms(TokenAmount(1_000), 1_000, 0, 0, 10_000, 2_000),
-        stakes=StakeTerms(STAKE, TokenAmount(10), STAKE, 5_000, 2_000, 100),
-        quorum=QuorumTerms(6_000, 1, 1, 1_000),
-        training=TrainingTerms(2, 12, 1_000, Optimizer.ADAM, True, 2),
-        phases=PhaseSeconds(600, 600, 600, 600, 600, 600, 2, 600, 86_400, 0),
-    )
-    commitments = [validation_commitment(digest("validation", i), digest("salt", i)) for i in range(3)]
-    sponsor.terms.create_task(params, commitments, funding)
-
-
-def digest(*name: object) -> Digest32:
-    return Digest32(sha256("/".join(map(str, name)).encode()).digest())

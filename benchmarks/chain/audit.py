@@ -47,25 +47,23 @@ from deltaproof.protocol.commit.bls import (
     SecretKey,
     aggregate_keys,
 )
-from deltaproof.protocol.commit.commitments import (
-    RoundDomain,
-    attestation_hash,
-    commitment_hash,
-    validation_commitment,
-)
-from deltaproof.protocol.outcome.settlement import (
-    SettlementLeaf,
-    Verdict,
-    build_settlement,
-    leaves_tree,
-    scores_tree,
-    verdicts_digest,
-)
+from deltaproof.protocol.commit.commitments import RoundDomain
+from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict, leaves_tree
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount, address, address_bytes
 from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
 from deltaproof.tuning.training.optimizers import constants_root, constants_table
 from incentives.settling import payouts_of
+from tests.worlds.simulated import (
+    attestation_of,
+    bls_key,
+    digest,
+    seal_attestation,
+    seal_work,
+    settlement_of,
+    validation_sets,
+    work_of,
+)
 
 GAS = hex(3_000_000)
 STAKE = 10**20
@@ -75,10 +73,6 @@ INTERFACES = {
     "verifiers": "IVerifierPool",
     "vault": "IRewardVault",
 }
-
-
-def digest(*parts: object) -> Digest32:
-    return Digest32(sha256(repr(parts).encode()).digest())
 
 
 @dataclass
@@ -96,7 +90,7 @@ class PlayedHistory:
     def __post_init__(self) -> None:
         self.rpc = Rpc(self.node.rpc_url)
         self.connection = connect(self.node.rpc_url)
-        self.keys = [SecretKey.from_seed(digest("key", verifier)) for verifier in self.verifiers]
+        self.keys = [bls_key(verifier) for verifier in self.verifiers]
         self.everybody = SecretKey(sum(key.scalar for key in self.keys) % CURVE_ORDER)
         self.signers_key = G2Point.of(aggregate_keys(key.public_key() for key in self.keys).g2)
 
@@ -129,20 +123,17 @@ class PlayedHistory:
         self.send([(anyone, "tasks", "openRound", (self.task,))])
         self.send([])
         self.send([(anyone, "tasks", "advance", (self.task,))])
-        work = {
-            t: (digest("delta", round_, t), digest("root", round_, t), digest("salt", round_, t)) for t in self.trainers
-        }
-        self.send([(t, "trainers", "commit", (self.task, commitment_hash(domain, t, *work[t]))) for t in self.trainers])
+        self.send([(t, "trainers", "commit", (self.task, seal_work(domain, t))) for t in self.trainers])
         self.send(
             [
-                *((t, "trainers", "reveal", (self.task, *work[t])) for t in self.trainers),
+                *((t, "trainers", "reveal", (self.task, *encode(work_of(domain, t)))) for t in self.trainers),
             ]
         )
         self.send([])
         self.send([(anyone, "tasks", "advance", (self.task,))])
         self.send(
             [
-                (anyone, "tasks", "revealValidation", (self.task, *validation(round_))),
+                (anyone, "tasks", "revealValidation", (self.task, *validation_sets(round_)[0][-1])),
                 *((t, "trainers", "openingsPublished", (self.task,)) for t in self.trainers),
             ]
         )
@@ -157,18 +148,12 @@ class PlayedHistory:
         ]
         paid = payouts_of(self.spec, found, 10**6, scored=True).amounts
         leaves = tuple(x.model_copy(update={"payout": TokenAmount(p)}) for x, p in zip(found, paid, strict=True))
-        settlement = build_settlement(leaves, digest("adapter", round_), 10**6, digest("evidence", round_))
+        settlement = settlement_of(domain, leaves, 10**6)
         self.leaves[settlement.leaves_root] = leaves
-        sealed = {
-            "verdicts_digest": verdicts_digest(leaves),
-            "scores_root": scores_tree(leaves).root,
-            "artifact_digest": digest("attestation", round_),
-        }
-        salts = {v: digest("salt", round_, v) for v in self.verifiers}
-        hashes = {v: attestation_hash(domain, v, **sealed, salt=salts[v]) for v in self.verifiers}
-        self.send([(v, "verifiers", "commitAttestation", (self.task, hashes[v])) for v in self.verifiers])
-        values = tuple(sealed.values())
-        self.send([(v, "verifiers", "revealAttestation", (self.task, *values, salts[v])) for v in self.verifiers])
+        sealed = {v: seal_attestation(domain, leaves, v) for v in self.verifiers}
+        self.send([(v, "verifiers", "commitAttestation", (self.task, sealed[v])) for v in self.verifiers])
+        shown = {v: attestation_of(domain, leaves, v).values() for v in self.verifiers}
+        self.send([(v, "verifiers", "revealAttestation", (self.task, *shown[v])) for v in self.verifiers])
         signature = self.everybody.sign(SETTLEMENT_DOMAIN, settlement.signing_digest(domain, attempt=0))
         proof = QuorumProof((), self.signers_key, G1Point.of(signature.point))
         self.send([(self.trainers[0], "tasks", "settle", (self.task, encode(settlement), encode(proof)))])
@@ -200,7 +185,7 @@ class PlayedHistory:
 
     def _spec(self) -> TaskSpec:
         model = minimal_model(self.folder / "model", "bert")
-        commitments = ["0x" + validation_commitment(*validation(r)).hex() for r in range(1, self.rounds + 2)]
+        commitments = ["0x" + commitment.hex() for commitment in validation_sets(self.rounds + 1)[1]]
         return complete_spec(
             f"path:{model}",
             "sequence-classification",
@@ -262,10 +247,6 @@ def receipts_of(rpc: Rpc, hashes: list[str], patience_seconds: float = 30.0) -> 
             raise RuntimeError("a transaction was not mined")
         time.sleep(0.01)
     return []
-
-
-def validation(round_: int) -> tuple[Digest32, Digest32]:
-    return digest("validation", round_), digest("validation salt", round_)
 
 
 def call_data(interface: str, function: str, arguments: tuple[Any, ...]) -> str:

@@ -31,28 +31,25 @@ from deltaproof.chain import DeployParams
 from deltaproof.chain.abi.codec import encode
 from deltaproof.chain.abi.compiled import compiled
 from deltaproof.protocol.commit.bls import POP_DOMAIN, SETTLEMENT_DOMAIN, SecretKey, pop_message
-from deltaproof.protocol.commit.commitments import (
-    RoundDomain,
-    attestation_hash,
-    commitment_hash,
-    validation_commitment,
+from deltaproof.protocol.commit.commitments import RoundDomain
+from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, Verdict, leaves_tree
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, address_bytes
+from deltaproof.protocol.wire.leaftree import LeafTree, double_hash
+from tests.worlds.simulated import (
+    UNIT,
+    Terms,
+    attestation_of,
+    digest,
+    leaves_of,
+    seal_attestation,
+    seal_work,
+    settlement_of,
+    validation_sets,
+    work_of,
 )
-from deltaproof.protocol.outcome.settlement import (
-    Settlement,
-    SettlementLeaf,
-    Verdict,
-    double_hash,
-    leaves_tree,
-    scores_tree,
-    verdicts_digest,
-)
-from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
-from deltaproof.protocol.wire.leaftree import LeafTree
 
-UNIT = 10**18
-BUDGET = 1_000 * UNIT
-FEE_BPS = 1_000
-PHASE_SECONDS = 600
+IMPROVEMENT_NANOS = 10**9
+PHASE_SECONDS = Terms.phase_seconds
 VERIFIER_COUNTS = (3, 30, 300)
 LEAF_COUNTS = (10, 1_000, 100_000)
 CLAIMED_TOGETHER = (2, 10)
@@ -177,10 +174,6 @@ def created(deployer: str, nonce: int) -> str:
     return Web3.to_checksum_address(keccak(rlp.encode([bytes.fromhex(deployer[2:]), nonce]))[12:])
 
 
-def digest(*parts: object) -> Digest32:
-    return Digest32(keccak(repr(parts).encode()))
-
-
 def person(kind: str, i: int) -> Any:
     """An account with a known key."""
     return Account.from_key(digest("key", kind, i))
@@ -252,6 +245,7 @@ class MeasuredTask:
     sponsor: str
     keys: Sequence[VerifierKey]
     trainers: Sequence[Any]
+    terms: Terms
 
     @property
     def round(self) -> int:
@@ -281,48 +275,25 @@ class MeasuredTask:
         self.bench.wait()
         self.call("tasks", "advance", label=label)
 
-    def work(self, trainer: Any) -> tuple[Digest32, Digest32, Digest32]:
-        names = ("delta", "transcript", "salt")
-        delta, transcript, salt = (digest(n, trainer.address, self.id, self.round) for n in names)
-        return delta, transcript, salt
+    def work(self, trainer: Any) -> tuple[Digest32, ...]:
+        return tuple(encode(work_of(self.domain, Address(trainer.address))))
 
     def sealed(self, trainer: Any) -> Digest32:
-        return commitment_hash(self.domain, Address(trainer.address), *self.work(trainer))
+        return seal_work(self.domain, Address(trainer.address))
 
     def leaves(self, rejected: Sequence[str] = ()) -> list[SettlementLeaf]:
-        ordered = sorted((t.address for t in self.trainers), key=lambda a: address_bytes(Address(a)))
-        return [
-            SettlementLeaf(
-                trainer=Address(a),
-                verdict=Verdict.REJECTED if a in rejected else Verdict.ACCEPTED,
-                score_nanos=0 if a in rejected else 10**6,
-                payout=TokenAmount(0 if a in rejected else BUDGET // len(ordered)),
-            )
-            for a in ordered
-        ]
+        verdicts = {Address(name): Verdict.REJECTED for name in rejected}
+        scores = {Address(t.address): 0 if t.address in rejected else 10**6 for t in self.trainers}
+        return leaves_of(scores, self.terms.payouts(IMPROVEMENT_NANOS), verdicts, scores)
 
     def settlement(self, leaves: Sequence[SettlementLeaf], root: bytes | None = None) -> Settlement:
-        return Settlement(
-            leaves_root=Digest32(root or leaves_tree(leaves).root),
-            leaf_count=len(leaves),
-            total_payout=TokenAmount(sum(leaf.payout for leaf in leaves)),
-            verdicts_digest=verdicts_digest(leaves),
-            next_start_digest=digest("next", self.round),
-            improvement_nanos=10**9,
-            artifact_digest=digest("evidence"),
-        )
+        """Under another root, that of a larger tree, where one is given."""
+        made = settlement_of(self.domain, leaves, IMPROVEMENT_NANOS)
+        return made.model_copy(update={"leaves_root": Digest32(root)}) if root else made
 
     def attest(self, leaves: Sequence[SettlementLeaf], keys: Sequence[VerifierKey], labels: dict[int, str]) -> None:
         for i, key in enumerate(keys):
-            parts = self.attestation(leaves, key)
-            sealed = attestation_hash(
-                self.domain,
-                Address(key.account),
-                verdicts_digest=parts[0],
-                scores_root=parts[1],
-                artifact_digest=parts[2],
-                salt=parts[3],
-            )
+            sealed = seal_attestation(self.domain, leaves, Address(key.account))
             label = f"VerifierPool.commitAttestation{labels[i]}" if i in labels else None
             self.call("verifiers", "commitAttestation", sealed, sender=key.account, label=label)
         if self.phase == 6:
@@ -332,8 +303,7 @@ class MeasuredTask:
             self.call("verifiers", "revealAttestation", *self.attestation(leaves, key), sender=key.account, label=label)
 
     def attestation(self, leaves: Sequence[SettlementLeaf], key: VerifierKey) -> tuple[Digest32, ...]:
-        root = scores_tree(leaves).root
-        return (verdicts_digest(leaves), root, digest("artifact"), digest("salt", key.account, self.round))
+        return tuple(attestation_of(self.domain, leaves, Address(key.account)).values())
 
     def settle(self, settlement: Settlement, absent: Sequence[VerifierKey], label: str | None) -> None:
         signers = [key for key in self.keys if key not in absent]
@@ -347,23 +317,15 @@ class MeasuredTask:
 def new_task(
     bench: Bench, sponsor: str, keys: Sequence[VerifierKey], trainers: Sequence[Any], name: str, rounds: int = 3
 ) -> MeasuredTask:
-    salts = [(digest("set", i), digest("set salt", i)) for i in range(rounds + 1)]
-    params = (
-        bench.contracts["token"].address,
-        digest("spec"),
-        digest("start"),
-        digest("constants"),
-        (BUDGET, FEE_BPS, 0, 0, 10_000),
-        (100 * UNIT, 10 * UNIT, 200 * UNIT, 5_000, 2_000),
-        (6_600, 1, 1, 10**6),
-        (rounds, 100, 147_456, 2, True, 10),
-        (*[PHASE_SECONDS] * 7, 3_600, 10**8),
-    )
-    call = bench.contracts["tasks"].functions.createTask(
-        params, [validation_commitment(*pair) for pair in salts], (rounds + 1) * 1_000 * UNIT
-    )
+    terms = Terms(
+        rounds=rounds, steps=100, parameters=147_456, samples=10, quorum_bps=6_600, tolerance_nanos=10**6,
+        claim_seconds=10**8,
+    )  # fmt: skip
+    _, commitments = validation_sets(rounds + 1)
+    params = encode(terms.params(Address(bench.contracts["token"].address)))
+    call = bench.contracts["tasks"].functions.createTask(params, commitments, (rounds + 1) * 1_000 * UNIT)
     bench.send(sponsor, call, f"TaskManager.createTask ({name})")
-    task = MeasuredTask(bench, bench.contracts["tasks"].functions.taskCount().call(), sponsor, keys, trainers)
+    task = MeasuredTask(bench, bench.contracts["tasks"].functions.taskCount().call(), sponsor, keys, trainers, terms)
     for i, trainer in enumerate(trainers):
         bench.send(sponsor, bench.contracts["registry"].functions.depositFor(trainer.address, 0, 1_000 * UNIT))
         label = {0: "TrainerPool.enrol (first)", 1: "TrainerPool.enrol (next)"}.get(i)
@@ -386,7 +348,7 @@ def play_to_opening(task: MeasuredTask, suffix: str | None) -> None:
         last = i == len(task.trainers) - 1
         label = named("TrainerPool.commit, last of all,") if last else named("TrainerPool.commit") if i == 0 else None
         task.call("trainers", "commit", task.sealed(trainer), sender=trainer.address, label=label)
-    pair = (digest("set", task.round - 1), digest("set salt", task.round - 1))
+    pair = validation_sets(task.round)[0][-1]
     task.call("tasks", "revealValidation", *pair, label=named("TaskManager.revealValidation"))
     for i, trainer in enumerate(task.trainers):
         last = i == len(task.trainers) - 1
@@ -451,7 +413,7 @@ def measure_batch(bench: Bench, sponsor: str, key: VerifierKey) -> None:
                 signed.append((sealed, signature.r.to_bytes(32, "big"), vs.to_bytes(32, "big")))
             label = f"TrainerPool.commitBatch of {high - low} (round {number}, batch from {low})"
             task.call("trainers", "commitBatch", signed, label=label)
-        pair = (digest("set", number - 1), digest("set salt", number - 1))
+        pair = validation_sets(number)[0][-1]
         task.call("tasks", "revealValidation", *pair)
         for batch, (low, high) in enumerate(groups, start=1):
             entries = [(t.address, *task.work(t)) for t in trainers[low:high]]

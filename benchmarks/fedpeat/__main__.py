@@ -108,11 +108,14 @@ def write(cells: Cells) -> None:
     lines = [
         "# Tuning a model that trainers never hold",
         "",
-        "Measured by `python -m benchmarks.fedpeat`, cell by cell in processes of their own, each on one thread of a",
-        "machine that others shared. Processor seconds differ by some ten per cent between runs, peaks of memory by",
-        "up to a fifth (what the allocator keeps): a trainer is the same with the server in the task and without.",
-        "The rate of arms with one adapter layer was chosen among three on rows that nothing is reported on. Their",
-        "steps are so cheap that 12 a round still cost less than federated PEFT's 5: one arm does that.",
+        "Measured by `python -m benchmarks.fedpeat`. Each cell ran in a process of its own, on one thread of a",
+        "machine that others shared. Processor seconds differ by some ten per cent between runs. Peaks of memory",
+        "differ by up to a fifth, which is what the allocator keeps: a trainer does the same whether the server",
+        "takes part or not.",
+        "",
+        "The learning rate of arms with one adapter layer was chosen among three, on rows that nothing is reported",
+        "on. Their steps are so cheap that 12 of them a round still cost less than the 5 of federated PEFT. One arm",
+        "takes 12.",
     ]
     for name, task in TASKS.items():
         rows = [row for arm in ARMS[name] if (row := _row(cells, name, task(), arm)) is not None]

@@ -132,6 +132,9 @@ class _Members(Backend):
     def exists(self, path: str) -> bool:
         return f"store/{path}" in self._archive.namelist()
 
+    def published(self, path: str) -> float | None:
+        return None  # whoever made the bundle could write any time
+
 
 # What belongs into a bundle.
 

@@ -30,8 +30,10 @@ from deltaproof.errors import DeltaproofError
 __all__ = ["DEVELOPMENT_MNEMONIC", "Node", "NodeError", "NodeKind", "development_keys", "start_node"]
 
 NodeKind = Literal["anvil", "ganache"]
+"""Programs that can serve a private chain."""
 
 DEVELOPMENT_MNEMONIC = "test test test test test test test test test test test junk"
+"""The words that everybody knows: keys for a private chain, never for one that holds value."""
 BALANCE_ETHER = 10_000
 BLOCK_GAS_LIMIT = 30_000_000
 STATE_INTERVAL_SECONDS = 2

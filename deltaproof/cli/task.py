@@ -22,13 +22,14 @@ from deltaproof.cli.common import (
 )
 from deltaproof.cli.connect import open_gateway, parse_address, read_only_gateway
 from deltaproof.errors import DeltaproofError, InsufficientFunds, Problem, SigningKeyError, SpecError
+from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import TaskId, TokenAmount, hex_of
 from deltaproof.store import open_store
 
 if TYPE_CHECKING:
     from deltaproof.tuning.combining.evaluation import Evaluation
 
-__all__ = ["app"]
+__all__ = ["app", "headline"]
 
 app = typer.Typer(no_args_is_help=True, help="Fund tasks and look at them.")
 
@@ -139,8 +140,7 @@ def show(
     terms = read_task(gateway, open_store(store), TaskId(task))
     result = _described(gateway, TaskId(task), terms)
     lines = [
-        f"task {task}: {terms.spec.task.name}",
-        *(f"  {line}" for line in terms.spec.task.description.splitlines()),
+        *headline(TaskId(task), terms.spec),
         *(f"  {k.replace('_', ' ')}: {v}" for k, v in result.items() if k != "spec"),
     ]
     show_result(result, as_json=as_json, text="\n".join(lines))
@@ -204,6 +204,11 @@ def _funding_problems(
     cost = cost_of_a_round(tables)
     if fund and cost is not None and fund < cost:
         yield Problem("--fund", f"{fund} pays for no round", f"a round and its verifiers cost {cost}")
+
+
+def headline(task_id: TaskId, spec: TaskSpec) -> list[str]:
+    """A task's name and what its sponsor says about it."""
+    return [f"task {task_id}: {spec.task.name}", *(f"  {line}" for line in spec.task.description.splitlines())]
 
 
 def _described(gateway: Gateway, task_id: TaskId, terms: TaskTerms) -> dict[str, Any]:

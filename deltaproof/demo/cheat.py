@@ -70,6 +70,7 @@ class SkipHalf:
     """
 
     def train(self, work: RoundWork, progress: Progress) -> TrainedRound:
+        """See `Conduct`: half of the steps are trained, the others made up."""
         forged = self._forge(work, progress)
         records = [record for record, _, _ in forged]
         theta = forged[-1][1]["theta"].numpy()
@@ -77,6 +78,7 @@ class SkipHalf:
         return TrainedRound(theta, root, component_root(theta), tuple(record.loss for record in records[:-1]))
 
     def open(self, work: RoundWork, steps: Iterable[int]) -> Iterator[StepOpening]:
+        """See `Conduct`: the same lies again."""
         # The same lie every time: it derives from the round.
         forged = self._forge(work, lambda _: None)
         tree = merkle.levels([record.digest for record, _, _ in forged])

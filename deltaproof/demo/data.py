@@ -17,6 +17,7 @@ from deltaproof.errors import UsageError
 __all__ = ["SOURCES", "DemoData", "prepare_data"]
 
 SOURCES = ("imdb", "yelp", "amazon")
+"""Names of the data sets, one natural shard each."""
 TEST_ROWS = 100
 MIXED_ROWS = 100
 FLIPPED = 0.9

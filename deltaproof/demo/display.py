@@ -57,6 +57,7 @@ class Display:
         self.refresh()
 
     def refresh(self) -> None:
+        """Draw the table again, on a terminal."""
         if self._live:
             self._live.update(self._table())
 

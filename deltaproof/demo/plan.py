@@ -58,11 +58,14 @@ class Scenario:
 
     @property
     def participants(self) -> tuple[Participant, ...]:
+        """Everybody with a key, in the order of the accounts."""
         return (DEPLOYER, SPONSOR, *self.trainers, *self.verifiers)
 
 
 DEPLOYER = Participant("deployer", 0)
+"""Deploys the contracts and hands out demo tokens."""
 SPONSOR = Participant("sponsor", 1)
+"""Funds the task."""
 TRAINERS = (
     Participant("alice", 2, shard="imdb", about="films"),
     Participant("bob", 3, shard="yelp", about="restaurants"),
@@ -70,8 +73,11 @@ TRAINERS = (
     Participant("nora", 5, shard="noisy", about="flipped labels"),
     Participant("mallory", 6, honest=False, shard="cheat", about="skips steps"),
 )
+"""The ordinary demo: three honest shards, one with flipped labels, one cheat."""
 VERIFIERS = (Participant("victor", 7), Participant("vera", 8), Participant("vincent", 9))
+"""The ordinary demo."""
 ORDINARY = Scenario("sentiment", "sentiment.toml", TRAINERS, VERIFIERS, rounds=ROUNDS)
+"""`deltaproof demo`."""
 FEDPEAT = Scenario(
     "fedpeat",
     "fedpeat.toml",
@@ -86,3 +92,4 @@ FEDPEAT = Scenario(
     audit_options=("--rescore",),
     machines=("owner", "trainers"),
 )
+"""`deltaproof demo --fedpeat`: trainers work on an emulator of a model that its owner keeps."""

@@ -67,6 +67,7 @@ class Stage:
         self.progress = RunProgress(options.folder / "progress.json")
 
     def start_chain(self) -> None:
+        """Start the private chain and wait until it answers."""
         folder = self._options.folder
         accounts = str(len(self._scenario.participants))
         worker = self._commands.start(
@@ -79,6 +80,7 @@ class Stage:
         self._console.print(f"{self._options.chain} answers at {ready.fields['rpc_url']}")
 
     def deploy(self) -> None:
+        """Deploy the contracts and give every participant tokens, once."""
         out = str(self._options.folder / "deployment.json")
         deployed = self.progress.once("deploy", lambda: self._run("deploy", "--out", out, by=DEPLOYER))
         self._environment["DELTAPROOF_CONTRACT"] = str(deployed["tasks"])
@@ -88,6 +90,7 @@ class Stage:
         self.progress.once("faucet", lambda: self._run(*faucet, by=DEPLOYER))
 
     def create_task(self, draft: Path) -> int:
+        """Create and fund the task, once; returns its number."""
         home = self._options.folder / "homes" / SPONSOR.name
         funding = FUNDING_A_ROUND * self._scenario.rounds
         create = ("task", "create", str(draft), "--fund", str(funding), "--home", str(home))
@@ -156,6 +159,8 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
+    """A participant's private key on disk, and its address."""
+
     path: Path
     address: str
 

@@ -45,9 +45,11 @@ class LiveIndex:
         self._thread = threading.Thread(target=self._run, name="index", daemon=True)
 
     def start(self) -> None:
+        """Begin to follow the chain, in a thread of its own."""
         self._thread.start()
 
     def stop(self) -> None:
+        """End that thread; waits ten seconds at most."""
         self._stop.set()
         self._thread.join(timeout=10)
 

@@ -33,6 +33,7 @@ Address = NewType("Address", str)
 """An account in EIP-55 check-summed form."""
 
 TaskId = NewType("TaskId", int)
+"""Tasks count from 1, in the order of their creation on a TaskManager."""
 RoundIndex = NewType("RoundIndex", int)
 """Rounds count from 1, as on chain; 0 means none."""
 StepIndex = NewType("StepIndex", int)
@@ -41,6 +42,7 @@ TokenAmount = NewType("TokenAmount", int)
 """Smallest units of the reward token (no decimals)."""
 
 ZERO_DIGEST = Digest32(bytes(32))
+"""32 zero bytes: no value, or a missing leaf."""
 MAX_AMOUNT = 2**128 - 1
 
 
@@ -108,12 +110,15 @@ DigestField = Annotated[
     PlainSerializer(hex_of, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "digest"}),
 ]
+"""A digest in a document: 64 hexadecimal digits, with or without 0x."""
 AddressField = Annotated[
     Address, PlainValidator(_address_field), WithJsonSchema({"type": "string", "format": "address"})
 ]
+"""An account in a document."""
 AmountField = Annotated[
     TokenAmount,
     PlainValidator(_amount_field),
     PlainSerializer(str, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "amount"}),
 ]
+"""An amount of money in a document: an integer or a decimal string."""

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 Wide = NDArray[np.float64]
+"""float64, for what float32 would round."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Agreement:
 
     @property
     def agrees(self) -> bool:
+        """Whether the difference is within its bound."""
         return self.magnitude <= self.bound
 
 

@@ -36,7 +36,7 @@ from deltaproof.tuning.errors import RowError
 from deltaproof.tuning.training.optimizers import State, constants_of, correctly_rounded_sqrt
 from deltaproof.tuning.training.workbench import RowNorms, Workbench
 
-__all__ = ["Recomputation", "check_gradient", "stride_of"]
+__all__ = ["Gradient", "Recomputation", "check_gradient", "stride_of"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class Recomputation:
 
     @cached_property
     def row_norms(self) -> RowNorms:
+        """Norms of each row's own share of the gradient at the committed state, without dropout."""
         self.bench.load(self.state["theta"])
         return self.bench.row_norms(self.rows)
 

@@ -6,15 +6,16 @@ A pure function of chain facts and artifacts, used by verifiers for their own sa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
 from deltaproof.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge, StoreUnavailable
 from deltaproof.protocol.evidence.state import Layout, Vector
-from deltaproof.protocol.evidence.transcript import StepOpening
-from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
+from deltaproof.protocol.evidence.transcript import StepOpening, serialize_opening
+from deltaproof.protocol.outcome.attestation import CheckRecord, ReadRecord, TrainerFinding
+from deltaproof.protocol.outcome.reads import DELTA, read_receipt
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import MAX_MESSAGE
 from deltaproof.protocol.terms.spec import TaskSpec, TrainingSection
@@ -22,10 +23,13 @@ from deltaproof.protocol.types import (
     ZERO_DIGEST,
     Address,
     Digest32,
+    RoundIndex,
     StepIndex,
+    TaskId,
     address_bytes,
     hex_of,
 )
+from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.replaying.drift import DriftSample, judge_drift, noise_steps
 from deltaproof.replaying.judges import Judges
 from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
@@ -38,6 +42,7 @@ from deltaproof.tuning.training.step import DrawnRound, RoundContext
 __all__ = [
     "Judgement",
     "Submission",
+    "edge_steps",
     "enrolment_problem",
     "judge_submission",
     "proven_faulty",
@@ -70,13 +75,25 @@ class Submission:
 class Judgement:
     """A finding and, if the submission was accepted, the adapter it leads to, float32 of shape (P,).
 
-    `tuned` are the values that the trainer was to tune, shape (P,); None for all.
+    `tuned` are the values that the trainer was to tune, shape (P,); None for all. `read` holds the SHA-256 of what was
+    read, by step; `reads.DELTA` for the delta. `opened` are the canonical rows of first and last step, which every
+    verifier sees.
     """
 
     finding: TrainerFinding
     submission: Submission
     theta: Vector | None = None
     tuned: Mask | None = None
+    read: Mapping[int, Digest32] = field(default_factory=dict)
+    opened: frozenset[bytes] = frozenset()
+
+    def attested_by(self, verifier: Address, task: TaskId, round_: RoundIndex) -> TrainerFinding:
+        """The finding with the verifier's receipts for what it read."""
+        records = (
+            ReadRecord(step=step, receipt=read_receipt(task, round_, verifier, content))
+            for step, content in self.read.items()
+        )
+        return self.finding.model_copy(update={"reads": tuple(records)})
 
 
 def judge_submission(
@@ -143,11 +160,13 @@ def _judged(
         return _without_adapter(submission, Verdict.WITHHELD, "delta", f"the delta cannot be used: {error}")
 
     context = replay_context(round_, submission, submission.transcript_root, submission.delta_digest, delta)
-    verdict, checks = _replay(judge, store, context, steps, progress)
+    read = {DELTA: delta.content}
+    opened: set[bytes] = set()
+    verdict, checks = _replay(judge, store, context, steps, read, progress, opened)
     finding = _finding(submission, verdict, checks)
     if verdict is not Verdict.ACCEPTED:
-        return Judgement(finding, submission)
-    return Judgement(finding, submission, delta.theta, delta.tuned)
+        return Judgement(finding, submission, read=read)
+    return Judgement(finding, submission, delta.theta, delta.tuned, read, frozenset(opened))
 
 
 def _replay(
@@ -155,9 +174,14 @@ def _replay(
     store: ArtifactStore,
     context: ReplayContext,
     steps: Sequence[int],
+    read: dict[int, Digest32],
     progress: Callable[[StepVerdict], None],
+    opened: set[bytes],
 ) -> tuple[Verdict, list[CheckRecord]]:
-    """Replay the steps, and in bounded mode look at all of them together; the last check is the one that failed."""
+    """Replay the steps, and in bounded mode look at all of them together; the last check is the one that failed.
+
+    Adds to `read` what was read, and to `opened` the rows of the first and the last step.
+    """
     spec, layout = judge.spec, judge.reference.layout
     limits = context.round.opening_limits(spec, layout.size)
     root = Digest32(context.transcript_root)
@@ -172,6 +196,7 @@ def _replay(
             message = str(error)[:MAX_MESSAGE]
             checks.append(CheckRecord(step=step, check="opening", passed=False, measured=0.0, message=message))
             return Verdict.WITHHELD, checks
+        read[step] = sha256(serialize_opening(opening))
         verdict = judge.judge_step(opening, step, context, thorough=step in thorough)
         progress(verdict)
         checks.append(_record(verdict))
@@ -180,12 +205,19 @@ def _replay(
         if problem := _repeated_row(opening, seen):
             checks.append(CheckRecord(step=step, check="rows", passed=False, measured=0.0, message=problem))
             return Verdict.REJECTED, checks
+        if step in edge_steps(spec.training.steps):
+            opened |= {row.row for row in opening.rows}
         if verdict.drift is not None:
             samples.append(verdict.drift)
     if samples:
         checks.append(_drift_check(samples, spec.training, layout))
     passed = all(check.passed for check in checks)
     return Verdict.ACCEPTED if passed else Verdict.REJECTED, checks
+
+
+def edge_steps(steps: int) -> frozenset[int]:
+    """First and last step of a round, which every verifier replays."""
+    return frozenset({0, steps - 1})
 
 
 def _repeated_row(opening: StepOpening, seen: dict[bytes, int]) -> str | None:

@@ -20,6 +20,7 @@ from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
 __all__ = ["Backend", "ReplayJob", "replay_many"]
 
 Backend = Literal["inline", "processes", "ray"]
+"""Where replays run: in this process, in processes of this machine, on a Ray cluster."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ Check = Literal[
     "format", "record", "transcript", "state", "start", "delta", "gradient digest", "rows", "clipping", "optimizer",
     "gradient", "loss", "judging",
 ]  # fmt: skip
+"""Names of the checks of a replay (docs/protocol/verdicts.md)."""
 
 
 class Refused(DeltaproofError):

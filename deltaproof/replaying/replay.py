@@ -91,6 +91,7 @@ class Judge:
 
     @property
     def spec(self) -> TaskSpec:
+        """The task that is judged."""
         return self.reference.spec
 
     def judge_bytes(self, data: bytes, step: int, context: ReplayContext, thorough: bool = True) -> StepVerdict:

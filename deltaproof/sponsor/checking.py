@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from deltaproof.errors import DeltaproofError, Problem, SpecError
 from deltaproof.protocol.terms.spec import (
     CodecSection,
+    DataSection,
     MethodSection,
     ModelSection,
     read_toml,
@@ -151,12 +152,16 @@ def _enough_rows(tables: Mapping[str, object], files: DraftFiles, broken: set[st
             "add rows, or lower validation.rows or rewards.rounds",
         )
     least = max(_number(tables, "data.min_rows", broken) or 1, _number(tables, "training.batch_size", broken) or 1)
-    most = _number(tables, "data.max_rows", broken)
+    most = _number(tables, "data.max_rows", broken) or DataSection().max_rows
+    widest = _number(tables, "data.max_row_bytes", broken) or DataSection().max_row_bytes
     for name, rows in files.shards.items():
         if rows and len(rows) < least:
             remedy = "add rows, or lower data.min_rows and training.batch_size"
             yield Problem("sponsor.shards", f"{name} has {len(rows)} rows; trainers enrol at least {least}", remedy)
-        if most and len(rows) > most:
+        if long := [number for number, row in enumerate(rows) if len(row) > widest]:
+            what = f"{name}: row {long[0]} has {len(rows[long[0]])} bytes; trainers enrol rows of at most {widest}"
+            yield Problem("sponsor.shards", what, "shorten it, or raise data.max_row_bytes")
+        if len(rows) > most:
             remedy = "split it, or raise data.max_rows"
             yield Problem("sponsor.shards", f"{name} has {len(rows)} rows; trainers enrol at most {most}", remedy)
 

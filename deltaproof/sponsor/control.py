@@ -38,10 +38,12 @@ from deltaproof.protocol.wire.tensorfile import read_header
 if TYPE_CHECKING:
     from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["PreparedControl", "prepare_control", "start_from"]
+__all__ = ["CONTROL_KEYS", "PreparedControl", "prepare_control", "start_from"]
 
-_KEYS = {"policy", "fixed", "random", "trace_seed", "devices", "classes", "horizon", "knobs"}
-_LATER = {"step", "previous_task", "gained_nanos", "last_nanos"}
+_POLICIES = {"policy", "fixed", "random"}
+_NEEDED = {"trace_seed", "devices", "classes", "horizon", "knobs"}
+CONTROL_KEYS = _POLICIES | _NEEDED | {"step", "previous_task", "gained_nanos", "last_nanos"}
+"""Of a draft's table; a policy and what is needed always, the others after the first step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,9 @@ def prepare_control(tables: Mapping[str, Any], folder: Path) -> PreparedControl:
     table = tables["federation"]["control"]
     if not isinstance(table, Mapping):
         raise UsageError("[federation.control] must be a table")
-    if unknown := sorted(set(table) - _KEYS - _LATER):
+    if unknown := sorted(set(table) - CONTROL_KEYS):
         raise UsageError(f"unknown key {unknown[0]!r} in [federation.control]")
-    if missing := sorted(_KEYS - {"policy", "fixed", "random"} - set(table)):
+    if missing := sorted(_NEEDED - set(table)):
         raise UsageError(f"[federation.control] lacks {missing[0]!r}")
     named, weights = _policy(table, folder)
     emulators = tuple(str(emulator.get("name")) for emulator in tables["federation"].get("emulators", ()))

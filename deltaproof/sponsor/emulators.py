@@ -34,6 +34,7 @@ from deltaproof.protocol.wire.encoding import canonical_json, sha256
 __all__ = ["PreparedFederation", "Progress", "check_methods", "prepare_federation"]
 
 Progress = Callable[[str], None]
+"""Told each line of what is going on."""
 
 
 @dataclass(frozen=True, slots=True)

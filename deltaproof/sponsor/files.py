@@ -21,7 +21,9 @@ from deltaproof.protocol.types import hex_of
 __all__ = ["SPONSOR_KEYS", "DraftFiles", "Rows", "read_files"]
 
 Rows = tuple[bytes, ...]
+"""Canonical rows, as bytes."""
 SPONSOR_KEYS = ("validation", "test", "shards", "public", "start")
+"""Keys of a draft's table [sponsor]."""
 _FEDERATED = ("public", "start")
 
 

@@ -19,14 +19,14 @@ from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.errors import EncodingError, InsufficientFunds, UsageError
 from deltaproof.protocol.commit.validation import ValidationSet, open_validation, seal_validation
 from deltaproof.protocol.rules import BPS
-from deltaproof.protocol.terms.spec import RewardsSection
+from deltaproof.protocol.terms.spec import RewardsSection, TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
 from deltaproof.protocol.wire.encoding import canonical_json
 from deltaproof.reporting import Reporter
 from deltaproof.sponsor.drafts import PreparedTask
 from deltaproof.store import ArtifactStore
 
-__all__ = ["Sponsor", "check_funds", "cost_of_a_round", "create_task"]
+__all__ = ["Sponsor", "check_funds", "cost_of_a_round", "create_task", "kept_validation"]
 
 PENALTY_SECONDS = 6.0
 """How long a new round waits for the penalties of the last one, so that nobody takes part with a stake it lost."""
@@ -76,6 +76,16 @@ def _keep(prepared: PreparedTask, home: Path) -> None:
     for rows, salt in prepared.validation:
         commitment, data = seal_validation(rows, salt)
         (home / "validation" / commitment.hex()).write_bytes(data)
+
+
+def kept_validation(home: Path, spec: TaskSpec, index: int) -> tuple[ValidationSet, Digest32]:
+    """Rows and salt of a task's set, by its place among the commitments. Raises UsageError if the home has lost it."""
+    path = home / "validation" / spec.validation.commitments[index].hex()
+    try:
+        rows, salt, _ = open_validation(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} is missing; run this with the --home that created the task") from error
+    return rows, salt
 
 
 class Sponsor(Agent):
@@ -165,7 +175,7 @@ class Sponsor(Agent):
         """Show the round's validation set, now that nobody can choose any more whether to reveal."""
         if self.gateway.tasks.round(self.task_id, round_).validation_revealed:
             return
-        rows, salt = self._validation(round_ - 1)
+        rows, salt = kept_validation(self.home, self.spec, round_ - 1)
         self.store.put_validation(rows, salt)
         if attempt(self.gateway.tasks.reveal_validation, self.task_id, rows.digest(), salt) is not None:
             self.report("validation", f"round {round_}: validation set shown", round=round_)
@@ -174,7 +184,7 @@ class Sponsor(Agent):
         """Show the final test set and withdraw what was not earned."""
         rounds = self.spec.rewards.rounds
         if self.gateway.tasks.phase(self.task_id).round == rounds:
-            rows, salt = self._validation(rounds)
+            rows, salt = kept_validation(self.home, self.spec, rounds)
             self.store.put_validation(rows, salt)
             attempt(self.gateway.tasks.reveal_held_out, self.task_id, rows.digest(), salt)
             self.report("held-out", "test set shown")
@@ -183,14 +193,6 @@ class Sponsor(Agent):
             self.gateway.vault.withdraw(self.task_id)
             text = Money(self.gateway.token(self.gateway.vault.account(self.task_id).token)).text(balance)
             self.report("withdrawn", f"took back {text} that was not earned", amount=str(balance))
-
-    def _validation(self, index: int) -> tuple[ValidationSet, Digest32]:
-        path = self.home / "validation" / self.spec.validation.commitments[index].hex()
-        try:
-            rows, salt, _ = open_validation(path.read_bytes())
-        except OSError as error:
-            raise UsageError(f"{path} is missing; run this with the --home that created the task") from error
-        return rows, salt
 
     def _active_trainers(self, round_: RoundIndex) -> int:
         enrolments = self.gateway.trainers.enrolments(self.task_id).values()

@@ -76,6 +76,7 @@ class Trial:
 
     @property
     def gain(self) -> float:
+        """Improvement of the held-out loss, nats."""
         return self.loss_before - self.loss_after
 
 

@@ -45,6 +45,11 @@ class ArtifactStore:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
+    def published(self, path: str) -> float | None:
+        """When the artifact at a path was written, seconds since the epoch, by the word of the store; None if it does
+        not say. Raises ArtifactMissing or StoreUnavailable."""
+        return self._backend.published(path)
+
     # Documents and other bytes, named by their SHA-256.
 
     def put_blob(self, data: bytes) -> Digest32:

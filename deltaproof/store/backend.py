@@ -39,6 +39,12 @@ class Backend(Protocol):
     def exists(self, path: str) -> bool:
         """Raises StoreUnavailable."""
 
+    def published(self, path: str) -> float | None:
+        """When the artifact was written, by the store's own clock, seconds since the epoch; None if it does not say.
+
+        Raises ArtifactMissing or StoreUnavailable.
+        """
+
 
 class LocalBackend:
     """A folder on this machine."""
@@ -82,6 +88,15 @@ class LocalBackend:
         """See `Backend`."""
         return (self.root / path).is_file()
 
+    def published(self, path: str) -> float | None:
+        """See `Backend`."""
+        try:
+            return (self.root / path).stat().st_mtime
+        except FileNotFoundError as error:
+            raise _missing(path) from error
+        except OSError as error:
+            raise StoreUnavailable(path, f"cannot be looked up: {error.strerror or error}") from error
+
 
 class RemoteBackend:
     """Any fsspec file system."""
@@ -124,6 +139,17 @@ class RemoteBackend:
     def exists(self, path: str) -> bool:
         """See `Backend`."""
         return self._retried(path, "looked up", lambda: bool(self._fs.exists(self._at(path))))
+
+    def published(self, path: str) -> float | None:
+        """See `Backend`."""
+
+        def modified() -> float | None:
+            try:
+                return float(self._fs.modified(self._at(path)).timestamp())
+            except NotImplementedError:
+                return None  # a file system without times
+
+        return self._retried(path, "looked up", modified)
 
     def _at(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}"
@@ -196,6 +222,19 @@ class Mirrors:
         if errors:
             raise errors[0]
         return False
+
+    def published(self, path: str) -> float | None:
+        """See `Backend`. The earliest time of all: from then on it could be read."""
+        errors: list[ArtifactError] = []
+        times: list[float | None] = []
+        for place in self._places:
+            try:
+                times.append(place.published(path))
+            except ArtifactError as error:
+                errors.append(error)
+        if not times:
+            raise next((error for error in errors if isinstance(error, StoreUnavailable)), errors[0])
+        return min((time for time in times if time is not None), default=None)
 
 
 def copies_of(backend: Backend, path: str, max_bytes: int) -> Iterator[bytes]:

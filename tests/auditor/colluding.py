@@ -7,7 +7,7 @@ public rule, and the signature is that of the verifiers' own keys. So only what 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,13 @@ from deltaproof.auditor.index.events import INTERFACES
 from deltaproof.auditor.index.reader import Index
 from deltaproof.chain.abi.codec import encode
 from deltaproof.chain.abi.compiled import compiled
+from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import G1Point, G2Point, QuorumProof
 from deltaproof.protocol.commit.bls import SETTLEMENT_DOMAIN, aggregate_keys, aggregate_signatures
 from deltaproof.protocol.commit.commitments import attestation_hash
 from deltaproof.protocol.evidence.state import component_root
 from deltaproof.protocol.outcome.attestation import Attestation, CheckRecord, TrainerFinding
+from deltaproof.protocol.outcome.reads import DELTA
 from deltaproof.protocol.outcome.settlement import SettlementProposal, Verdict, scores_tree, verdicts_digest
 from deltaproof.protocol.types import Address, Digest32, hex_of
 from deltaproof.protocol.wire.encoding import sha256
@@ -66,19 +68,34 @@ class Collusion(Forgery):
         """All verifiers lie alike."""
         self.attest({verifier: altered(document, change) for verifier, document in self.honest.items()})
 
-    def rejudge(self, trainer: Address, verdict: Verdict, check: Mapping[str, Any]) -> None:
-        """All verifiers give a trainer another verdict by its last check, and score those who are accepted truly."""
-        case = self._case()
+    def rejudge(
+        self, trainer: Address, verdict: Verdict, last: Mapping[str, Any], *, liars: Collection[Address] | None = None
+    ) -> None:
+        """Verifiers, all or `liars`, give a trainer another verdict by its last check, and score truly who is left."""
+        told = {v: d for v, d in self.honest.items() if liars is None or v in liars}
+        case, first = self._case(), next(iter(told.values()))
         assert case.spec is not None
         assert case.facts.challenge_seed is not None
-        first = next(iter(self.honest.values()))
         accepted = {f.trainer for f in first.findings if f.verdict is Verdict.ACCEPTED} - {trainer}
         accepted |= {trainer} if verdict is Verdict.ACCEPTED else set()
         ordered = tuple(finding.trainer for finding in first.findings if finding.trainer in accepted)
         scores = rescored(case, case.spec, ordered, case.facts.challenge_seed)
         adapter = component_root(scores.next_start)
         self.changed[f"tensors/{adapter.hex()}"] = write_vectors({"values": scores.next_start}, {})
-        self.attest({v: _rejudged(d, trainer, verdict, check, scores, adapter) for v, d in self.honest.items()})
+        check = CheckRecord(**{"measured": 0.0, "message": "", "passed": False, **last})
+        lied = {v: _rejudged(d, trainer, verdict, check, scores, adapter) for v, d in told.items()}
+        self.attest({**self.honest, **lied})
+
+    def sealed_at(self, verifier: Address, seconds: int) -> None:
+        """The time of the block in which a verifier sealed its attestation, counted from the start of the phase."""
+        facts = self.facts()
+        started = facts.phase_start(Phase.ATTEST_COMMIT)
+        assert started is not None
+        begun = started.args["deadline"] - facts.task.params.phases.attest_commit
+        block = facts.attestations[verifier].committed.block
+        table = schema.blocks
+        with self.engine.begin() as db:
+            db.execute(update(table).where(table.c.number == block).values(timestamp=begun + seconds))
 
     def _case(self) -> RoundCase:
         index = Index(self.engine)
@@ -139,12 +156,17 @@ def _rejudged(
     document: Attestation,
     trainer: Address,
     verdict: Verdict,
-    check: Mapping[str, Any],
+    last: CheckRecord,
     scores: RoundScores,
     adapter: Digest32,
 ) -> Attestation:
-    checks = (*document.by_trainer()[trainer].checks[:-1], CheckRecord(**{"message": "", **check}))
-    other = TrainerFinding(trainer=trainer, verdict=verdict, checks=checks)
+    known = document.by_trainer()[trainer]
+    kept = known.checks[:-1]
+    if last.check == "opening":
+        kept = tuple(check for check in kept if check.step < last.step)
+    looked_at = {DELTA, *(check.step for check in kept)} if last.check == "opening" else {r.step for r in known.reads}
+    reads = tuple(read for read in known.reads if read.step in looked_at)
+    other = TrainerFinding(trainer=trainer, verdict=verdict, checks=(*kept, last), reads=reads)
     return document.model_copy(
         update={
             "findings": tuple(scores.scored(other if f.trainer == trainer else f) for f in document.findings),

@@ -48,7 +48,7 @@ def contested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
             node,
             tmp_path_factory.mktemp("contested"),
             rounds=1,
-            training='numeric = "bounded"',
+            training='numeric = "bounded"\ndrift_sigmas = 3.0',
             steps=10,
             cheat=Lean(),
         )

@@ -40,11 +40,17 @@ class LyingRpc(Rpc):
 
 
 class Overlay(LocalBackend):
-    """A store that serves other bytes, or nothing (None), for some paths."""
+    """A store that serves other bytes, or nothing (None), for some paths, and tells other times, or none."""
 
-    def __init__(self, root: Path, changed: dict[str, bytes | None]) -> None:
+    def __init__(
+        self, root: Path, changed: dict[str, bytes | None], times: dict[str, float | None] | None = None
+    ) -> None:
         super().__init__(root)
         self.changed = changed
+        self.times = times or {}
+
+    def published(self, path: str) -> float | None:
+        return self.times[path] if path in self.times else super().published(path)
 
     def read(self, path: str, max_bytes: int) -> bytes:
         if path in self.changed:
@@ -64,6 +70,7 @@ class Forgery:
         shutil.copy(database, copy)
         self.engine = open_database(str(copy))
         self.changed: dict[str, bytes | None] = {}
+        self.times: dict[str, float | None] = {}
         self.rpc: Rpc = world.rpc
 
     # Events.
@@ -161,7 +168,7 @@ class Forgery:
 
     def checks(self, *, offline: bool = False, **options: Any) -> list[Check]:
         """Every check of the audit, as it came out."""
-        store = ArtifactStore(Overlay(self.world.store_folder, self.changed))
+        store = ArtifactStore(Overlay(self.world.store_folder, self.changed, self.times))
         source = AuditSource(Index(self.engine), store, None if offline else self.rpc)
         report = run_audit(source, AuditOptions(**{"replays": 0, **options}))
         self.engine.dispose()

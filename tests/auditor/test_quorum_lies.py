@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deltaproof.auditor.audit.check import Status
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import NANOS
+from incentives.valuation import scores_from_table
 from tests.auditor.colluding import Collusion
 
 Json = dict[str, Any]
@@ -59,14 +61,6 @@ def _in_game(field: str, change: Callable[[Any], Any]) -> Callable[[Json], None]
     return lambda document: document["game"].update({field: change(document["game"][field])})
 
 
-def _values_within_the_tolerance(document: Json) -> None:
-    """One player is worth a little more in every coalition, and so is its score: nothing contradicts it in itself."""
-    little, player = 900_000, document["game"]["players"][0]
-    for coalition in document["game"]["coalitions"]:
-        coalition["value_nanos"] += little if 0 in coalition["members"] else 0
-    next(f for f in document["findings"] if f["trainer"] == player)["score_nanos"] += little
-
-
 def _far(accuracy: float) -> float:
     return 1.0 if accuracy < 0.75 else 0.25
 
@@ -109,7 +103,6 @@ WITH_THE_MODEL: dict[str, tuple[Callable[[Json], None], str]] = {
 RESCORED: dict[str, tuple[Callable[[Json], None], str]] = {
     "errors a thousand times as large": (_errors(lambda error: error * 1000), "standard error"),
     "no errors": (_errors(lambda error: 0), "standard error"),
-    "values off by less than the tolerance": (_values_within_the_tolerance, "coalition values"),
 }
 
 
@@ -132,6 +125,26 @@ def test_rescoring_audit_sees(collusion: Collusion, what: str) -> None:
     lie, check = RESCORED[what]
     collusion.lie_together(lie)
     assert {failed.name for failed in collusion.audit(offline=True, rescore=True)} == {check}
+
+
+def test_rescoring_audit_sees_values_off_by_less_than_the_tolerance(collusion: Collusion) -> None:
+    """One player is worth a little more in every coalition, and so is its score: nothing contradicts it in itself."""
+    facts, spec = collusion.facts(), collusion.world.verifiers[0].spec
+    assert facts.challenge_seed is not None
+
+    def lie(document: Json) -> None:
+        game = document["game"]
+        table = np.zeros((len(game["coalitions"]), len(game["players"])), dtype=np.bool_)
+        for row, coalition in enumerate(game["coalitions"]):
+            table[row, coalition["members"]] = True
+            coalition["value_nanos"] += spec.scoring.tolerance_nanos // 2 if 0 in coalition["members"] else 0
+        values = [coalition["value_nanos"] for coalition in game["coalitions"]]
+        estimate = scores_from_table(table, values, spec.scoring, facts.challenge_seed or b"")
+        for player, value in zip(game["players"], estimate.values.tolist(), strict=True):
+            next(f for f in document["findings"] if f["trainer"] == player)["score_nanos"] = round(value * NANOS)
+
+    collusion.lie_together(lie)
+    assert {failed.name for failed in collusion.audit(offline=True, rescore=True)} == {"coalition values"}
 
 
 # Rejections.

@@ -60,6 +60,7 @@ EXCEPTIONS = {
     "deltaproof.auditor.audit.signatures:GENERATOR": "the curve's, by EIP-196",
     "deltaproof.auditor.audit.signatures:WEIGHT_BYTES": "how surely many signatures are checked at once, 2^-128",
     "deltaproof.auditor.audit.training:WHOLE_SUBMISSION": "a place, not a measure",
+    "deltaproof.protocol.outcome.reads:DELTA": "a place, not a measure",
     "deltaproof.protocol.commit.bls:CURVE_ORDER": "the curve's, by EIP-196",
     "deltaproof.protocol.commit.bls:FIELD_MODULUS": "the curve's, by EIP-196",
     "deltaproof.protocol.commit.secrets:SECRET_BYTES": "width of a hash",

@@ -54,15 +54,19 @@ class Artifacts:
         self._known: dict[tuple[str, bytes], object] = {}
 
     def spec(self, digest: Digest32) -> TaskSpec:
+        """The task spec with this digest. Raises ArtifactError."""
         return self._once("spec", digest, lambda: self.store.get_document(TaskSpec, digest))
 
     def attestation(self, digest: Digest32) -> Attestation:
+        """The attestation with this digest. Raises ArtifactError."""
         return self._once("attestation", digest, lambda: self.store.get_attestation(Attestation, digest))
 
     def tensors(self, digest: Digest32, size: int) -> Vector:
+        """The float32 vector with this component root, shape (size,). Raises ArtifactError."""
         return self._once("tensors", digest, lambda: self.store.get_tensors(digest, size))
 
     def validation(self, commitment: Digest32) -> tuple[ValidationSet, Digest32]:
+        """The validation set behind a commitment, and the salt that opens it. Raises ArtifactError."""
         return self._once("validation", commitment, lambda: self.store.get_validation(commitment))
 
     def _once(self, kind: str, digest: Digest32, read: Callable[[], T]) -> T:
@@ -88,6 +92,7 @@ class TaskCase:
 
     @property
     def subject(self) -> Subject:
+        """The task, for checks about it."""
         return Subject(self.facts.id)
 
     @cached_property
@@ -146,22 +151,27 @@ class RoundCase:
 
     @property
     def index(self) -> Index:
+        """What the chain says, of every task."""
         return self.task.index
 
     @property
     def options(self) -> AuditOptions:
+        """What the audit was asked for."""
         return self.task.options
 
     @property
     def spec(self) -> TaskSpec | None:
+        """The task's spec; None if it could not be read."""
         return self.task.spec
 
     @property
     def artifacts(self) -> Artifacts | None:
+        """The store; None if the audit has none."""
         return self.task.artifacts
 
     @property
     def subject(self) -> Subject:
+        """The round, for checks about it."""
         return Subject(self.facts.task.id, self.facts.number)
 
 

@@ -45,6 +45,7 @@ class Check:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Check:
+        """The check that `to_json` wrote."""
         return cls(**{**value, "status": Status(value["status"])})
 
     def __str__(self) -> str:
@@ -98,9 +99,11 @@ class Subject:
         )
 
     def passed(self, name: str, reason: str = "") -> Check:
+        """A check of this subject that passed."""
         return Check(name, Status.PASS, **self.__dict__, reason=reason)
 
     def failed(self, name: str, reason: str) -> Check:
+        """A check of this subject that failed, and why."""
         return Check(name, Status.FAIL, **self.__dict__, reason=reason)
 
     def unchecked(self, name: str, reason: str) -> Check:

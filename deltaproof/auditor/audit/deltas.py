@@ -10,13 +10,14 @@ from deltaproof.chain.memory import memory_after
 from deltaproof.errors import ArtifactError
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex
-from deltaproof.replaying.judging import Submission, training_context
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, StepIndex
+from deltaproof.replaying.judging import Submission, edge_steps, training_context
 from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.deltas import decode_delta
 from deltaproof.tuning.training.step import DrawnRound, RoundContext
 
-__all__ = ["adapter_of", "context_of", "drawn_round", "submission_of", "tuned_by"]
+__all__ = ["adapter_of", "context_of", "drawn_round", "opened_by", "submission_of", "tuned_by"]
 
 
 def submission_of(case: RoundCase, trainer: Address) -> Submission | None:
@@ -67,6 +68,19 @@ def tuned_by(case: RoundCase, trainer: Address) -> Mask | None:
     if case.spec is None or case.facts.task.params.training.float32_delta or context is None:
         return None
     return case.task.scoring_bench.codec.mask(context.key)
+
+
+def opened_by(case: RoundCase, spec: TaskSpec, trainer: Address) -> frozenset[bytes]:
+    """Canonical rows of a trainer's first and last step. Raises ArtifactError."""
+    context, reveal = context_of(case, trainer), case.facts.reveals.get(trainer)
+    if case.artifacts is None or context is None or reveal is None:
+        raise ArtifactError(f"openings of {trainer}", "there is no store, or the trainer never revealed")
+    limits = context.opening_limits(spec, case.facts.task.params.training.parameters)
+    openings = (
+        case.artifacts.store.get_opening(reveal.transcript_root, StepIndex(step), limits)
+        for step in edge_steps(spec.training.steps)
+    )
+    return frozenset(row.row for opening in openings for row in opening.rows)
 
 
 def _memory(case: RoundCase, trainer: Address) -> Digest32 | None:

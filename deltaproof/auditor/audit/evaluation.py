@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
-from deltaproof.auditor.audit.deltas import adapter_of, tuned_by
+from deltaproof.auditor.audit.deltas import adapter_of, opened_by, tuned_by
 from deltaproof.auditor.audit.valuation import attested_in
 from deltaproof.auditor.facts.sharing import players_of, shard_in
 from deltaproof.errors import ArtifactError, DeltaproofError
@@ -274,5 +274,6 @@ def _contribution(case: RoundCase, spec: TaskSpec, trainer: Address) -> Contribu
     shard, committed = shard_in(case.facts, trainer), list(case.facts.commitments)
     if trainer not in committed:
         raise ArtifactError(f"commitment of {trainer}", "there is none on chain")
-    union = named_root(spec, shard.root)
-    return Contribution(adapter_of(case, trainer), shard.rows, committed.index(trainer), tuned_by(case, trainer), union)
+    union, opened = named_root(spec, shard.root), partial(opened_by, case, spec, trainer)
+    theta, order = adapter_of(case, trainer), committed.index(trainer)
+    return Contribution(theta, shard.rows, order, tuned_by(case, trainer), union, opened)

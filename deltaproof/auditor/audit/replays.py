@@ -25,6 +25,8 @@ from deltaproof.replaying.judging import enrolment_problem, judge_submission, pr
 __all__ = ["Replay", "check_replays", "planned_replays", "run_replay"]
 
 DRIFT = "drift"
+WHOLE = (DRIFT, "judging")
+"""Checks that a verifier made on all its steps together."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def _rejections(case: RoundCase) -> Iterator[Replay | Check]:
             if failure is not None:
                 replay = _claimed(case, verifier, leaf.trainer, leaf.verdict, failure)
                 # The same step is one reason, whoever gives it; a drift is each verifier's own.
-                same = (failure.step, verifier if failure.check == DRIFT else failure.check)
+                same = (failure.step, verifier if failure.check in WHOLE else failure.check)
                 claims.setdefault(same, replay)
         yield from claims.values()
         if not claims:
@@ -82,7 +84,7 @@ def _rejections(case: RoundCase) -> Iterator[Replay | Check]:
 
 
 def _claimed(case: RoundCase, verifier: Address, trainer: Address, verdict: Verdict, failure: CheckRecord) -> Replay:
-    if failure.check == DRIFT:
+    if failure.check in WHOLE:
         steps = drawn_steps(case, trainer).get(verifier, ())
     else:
         steps = () if failure.step == WHOLE_SUBMISSION else (failure.step,)

@@ -10,6 +10,7 @@ from deltaproof.auditor.audit.case import Artifacts, AuditOptions, RoundCase, Ta
 from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.audit.control import check_control
 from deltaproof.auditor.audit.course import check_course
+from deltaproof.auditor.audit.emulators import check_emulators
 from deltaproof.auditor.audit.inclusion import check_headers, check_inclusion, check_witness
 from deltaproof.auditor.audit.money import check_money, check_slashes
 from deltaproof.auditor.audit.sealed import check_attestation_documents, check_seals, check_validation_set
@@ -58,6 +59,7 @@ CHAIN_CHECKS: tuple[RoundCheck, ...] = (
 
 def _artifact_checks() -> tuple[RoundCheck, ...]:
     """From artifacts, too. They load the machine-learning libraries, which an audit of events alone does without."""
+    from deltaproof.auditor.audit.availability import check_reads, check_withheld
     from deltaproof.auditor.audit.training import check_deltas, check_openings, check_samples
     from deltaproof.auditor.audit.valuation import check_scores
 
@@ -67,6 +69,8 @@ def _artifact_checks() -> tuple[RoundCheck, ...]:
         check_deltas,
         check_openings,
         check_samples,
+        check_reads,
+        check_withheld,
         check_composition,
         check_scores,
     )
@@ -121,6 +125,7 @@ class Audit:
         yield from check_spec(task)
         yield from check_terms(task)
         yield from check_control(task)
+        yield from check_emulators(task)
         yield from check_adapter_chain(task)
         beyond_rounds = [event for event in facts.events if "round" not in event.args]
         yield from check_inclusion(self.index, self.rpc, beyond_rounds, task.subject)

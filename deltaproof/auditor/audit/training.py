@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deltaproof.auditor.audit.case import RoundCase
-from deltaproof.auditor.audit.check import Check, Subject
+from deltaproof.auditor.audit.check import Check, Status, Subject
 from deltaproof.auditor.audit.deltas import adapter_of, context_of
 from deltaproof.auditor.facts.tasks import Reveal
 from deltaproof.errors import ArtifactError
@@ -26,6 +26,7 @@ __all__ = [
     "check_openings",
     "check_samples",
     "drawn_steps",
+    "opening_problems",
     "published_steps",
 ]
 
@@ -135,6 +136,11 @@ def _contents(spec: TaskSpec, context: RoundContext, opening: StepOpening, subje
     yield subject.equal("batch rows", opening.before.rows_root, shown_rows)
     if step == 0:
         yield subject.equal("start of training", context.start_digest, roots["theta"])
+
+
+def opening_problems(spec: TaskSpec, context: RoundContext, opening: StepOpening) -> list[Check]:
+    """What an opening shows that is not what its records commit to."""
+    return [c for c in _contents(spec, context, opening, Subject(0)) if c.status is Status.FAIL]
 
 
 def published_steps(case: RoundCase) -> Iterator[tuple[Address, Reveal, int]]:

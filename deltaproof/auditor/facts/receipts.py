@@ -41,6 +41,7 @@ class BlockProof:
 
     @property
     def claimed_hash(self) -> str:
+        """Hash that the endpoint says the block has, 0x-prefixed; the proof has to lead to it."""
         return str(self.header["hash"])
 
     def problem(self) -> str | None:

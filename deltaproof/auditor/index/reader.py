@@ -32,6 +32,8 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class IndexedBlock:
+    """A block that holds events. `timestamp` in seconds since 1970."""
+
     number: int
     hash: str
     timestamp: int

@@ -19,6 +19,7 @@ from deltaproof.errors import ChainError, ChainUnavailable
 __all__ = ["AnswerTooLarge", "Call", "Rpc"]
 
 Call = tuple[str, list[Any]]
+"""A JSON-RPC method and its parameters."""
 
 ATTEMPTS = 5
 FIRST_PAUSE_SECONDS = 0.25

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 metadata = MetaData()
+"""All tables of an index."""
 
 deployment = Table(
     "deployment",
@@ -42,6 +43,7 @@ checkpoints = Table(
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("hash", String(66), nullable=False),
 )
+"""Blocks up to which the index has been read, so that a reorganisation is noticed."""
 
 blocks = Table(
     "blocks",
@@ -87,6 +89,7 @@ events = Table(
     Index("events_task_round", "task", "round"),
     Index("events_name", "name", "task"),
 )
+"""Every event of the contracts, by its place on the chain."""
 
 mentions = Table(
     "mentions",

@@ -41,6 +41,7 @@ TRANSPORT_ERRORS = (
     BadResponseFormat,
     ChainUnavailable,
 )
+"""What says that an endpoint gave no usable answer, rather than what the answer was."""
 View = tuple[Address, bytes]
 """A question to a contract: its address, and selector with arguments."""
 MOST_VIEWS = 64

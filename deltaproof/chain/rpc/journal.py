@@ -31,6 +31,7 @@ class Pending:
 
     @property
     def nonce(self) -> int:
+        """The transaction's place among those of its account."""
         return int(str(self.transaction["nonce"]))
 
 

@@ -48,12 +48,16 @@ __all__ = [
 ]
 
 G1Wire = tuple[int, int]
+"""A point of G1 as the contracts take it: x, y."""
 G2Wire = tuple[int, int, int, int]
+"""A point of G2 as the contracts take it (EIP-197): x imaginary, x real, y imaginary, y real."""
 G1Point = tuple[FQ, FQ, FQ]
 G2Point = tuple[FQ2, FQ2, FQ2]
 
 SETTLEMENT_DOMAIN = Digest32(keccak(text="deltaproof/settlement/v1"))
+"""Separates signatures on settlements from all others."""
 POP_DOMAIN = Digest32(keccak(text="deltaproof/possession/v1"))
+"""Separates proofs of possession from all others."""
 POP_TYPE = "ProofOfPossession(uint256 chainId,address registry,address owner)"
 
 FIELD_MODULUS: int = bn.field_modulus

@@ -14,6 +14,7 @@ __all__ = ["DELTA_HEADER_BYTES", "pack_delta", "unpack_delta"]
 
 _MAGIC = b"dpdelta1"
 DELTA_HEADER_BYTES = len(_MAGIC) + 32
+"""Bytes of an encoded delta before its payload."""
 
 
 def pack_delta(next_error_root: bytes, payload: bytes) -> bytes:

@@ -47,6 +47,7 @@ class OpenedRow:
 
     @property
     def digest(self) -> Digest32:
+        """Digest of the salted row, a leaf of the data root."""
         return merkle.row_leaf(self.salt, self.row)
 
     def verify(self, data_root: bytes, rows: int) -> bool:
@@ -67,6 +68,7 @@ class Shard:
 
     @cached_property
     def digests(self) -> tuple[Digest32, ...]:
+        """Digests of all salted rows, in order."""
         return tuple(merkle.row_leaf(row_salt(self.secret, i), row) for i, row in enumerate(self.rows))
 
     @cached_property
@@ -75,6 +77,7 @@ class Shard:
         return Digest32(self._levels[-1][0])
 
     def open(self, index: int) -> OpenedRow:
+        """A row with its salt and its proof."""
         siblings = merkle.proof_from_levels(self._levels, index)
         return OpenedRow(index, self.rows[index], row_salt(self.secret, index), siblings)
 

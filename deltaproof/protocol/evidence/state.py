@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 Vector = NDArray[np.float32]
+"""float32, mostly of shape (P,): trainable values, moments or gradients laid end to end."""
 
 COMPONENTS = ("theta", "m", "v", "e")
 """Slots of a state, in the order of the state tree."""
@@ -62,11 +63,13 @@ class Layout:
 
     @classmethod
     def of(cls, shapes: Mapping[str, Sequence[int]]) -> Layout:
+        """The layout of tensors with these shapes, sorted by name."""
         names = tuple(sorted(shapes))
         return cls(names, tuple(tuple(shapes[name]) for name in names))
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
+        """Values of each tensor."""
         return tuple(math.prod(shape) for shape in self.shapes)
 
     @cached_property
@@ -76,6 +79,7 @@ class Layout:
 
     @property
     def chunks(self) -> int:
+        """Leaves of the tree over a component."""
         return chunk_count(self.size)
 
     @cached_property
@@ -127,6 +131,7 @@ class ValueOpening:
 
     @property
     def value(self) -> np.float32:
+        """The opened value itself."""
         return np.float32(np.frombuffer(self.chunk, dtype="<f4")[self.index % CHUNK_VALUES])
 
     def verify(self, root: bytes, size: int) -> bool:

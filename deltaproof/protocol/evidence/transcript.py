@@ -44,6 +44,7 @@ __all__ = [
 
 _RECORD = struct.Struct(">I32s32s32sfd")
 RECORD_BYTES = _RECORD.size
+"""Length of an encoded step record."""
 _METADATA_KEY = "opening"
 _GRADIENT = "grad"
 
@@ -82,6 +83,7 @@ class StepRecord:
 
     @property
     def digest(self) -> Digest32:
+        """Leaf of the transcript tree."""
         return merkle.record_leaf(self.encode())
 
 
@@ -121,6 +123,7 @@ class OpeningLimits:
 
     @property
     def max_header_bytes(self) -> int:
+        """Most bytes that the header of an opening may have."""
         # Rows travel as JSON text inside the JSON header: escaping at most sextuples them, twice.
         escaped_row = OPENING_ESCAPE * self.row_bytes
         proofs = 2 * merkle.depth(self.steps + 1) + self.batch_rows * (1 + merkle.depth(self.shard_rows))
@@ -128,6 +131,7 @@ class OpeningLimits:
 
     @property
     def tensor_bytes(self) -> int:
+        """Bytes of the tensors of an opening, exactly."""
         return 4 * self.values * (len(self.slots) + 1)
 
 

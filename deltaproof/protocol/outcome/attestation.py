@@ -15,7 +15,15 @@ from deltaproof.protocol.rules import BPS, MAX_ATTESTATION_BYTES, MAX_CHECKS, MA
 from deltaproof.protocol.types import Address, AddressField, DigestField, TokenAmount, address_bytes
 from deltaproof.protocol.wire.documents import Document, Record
 
-__all__ = ["Attestation", "CheckRecord", "CoalitionValue", "EmulatorScore", "GameRecord", "TrainerFinding"]
+__all__ = [
+    "Attestation",
+    "CheckRecord",
+    "CoalitionValue",
+    "EmulatorScore",
+    "GameRecord",
+    "ReadRecord",
+    "TrainerFinding",
+]
 
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 UInt64 = Annotated[int, Field(ge=0, le=2**64 - 1)]
@@ -33,6 +41,14 @@ class CheckRecord(Record):
     message: Annotated[str, Field(max_length=MAX_MESSAGE)]
 
 
+class ReadRecord(Record):
+    """That the verifier had the bytes of an artifact before it sealed this document (`reads`)."""
+
+    step: Annotated[int, Field(ge=-1, le=2**32 - 1)]
+    """Whose opening was read; -1 for the delta."""
+    receipt: DigestField
+
+
 class TrainerFinding(Record):
     """What the verifier holds of one trainer who committed."""
 
@@ -42,6 +58,8 @@ class TrainerFinding(Record):
     stderr_nanos: UInt64 = 0
     discount_bps: Annotated[int, Field(ge=0, le=BPS)] = 0
     checks: Annotated[tuple[CheckRecord, ...], Field(max_length=MAX_CHECKS)] = ()
+    reads: Annotated[tuple[ReadRecord, ...], Field(max_length=MAX_CHECKS)] = ()
+    """The delta, then each opening that a check was made on."""
 
     def failure(self) -> CheckRecord | None:
         """The first check that failed."""

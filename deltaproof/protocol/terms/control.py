@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 DeviceClass = Literal["phone", "laptop", "workstation"]
+"""Kinds of simulated devices."""
 Action = tuple[int, ...]
 """A level for each branch: one branch per device (0: sits out, k: works on the k-th emulator), then local steps, rank,
 codec."""

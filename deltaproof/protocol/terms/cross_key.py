@@ -115,7 +115,6 @@ _READ_ONLY_WITH = {
     "optimizer.beta2": ("optimizer.name", ("adam", "adamw")),
     "optimizer.eps": ("optimizer.name", ("adam", "adamw")),
     "optimizer.momentum": ("optimizer.name", ("momentum",)),
-    "training.gradient_dtype": ("training.numeric", ("bounded",)),
     "training.bound_tensor": ("training.numeric", ("bounded",)),
     "training.bound_total": ("training.numeric", ("bounded",)),
     "training.bound_floor": ("training.numeric", ("bounded",)),

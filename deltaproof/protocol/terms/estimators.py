@@ -22,7 +22,9 @@ Estimator = Literal[
     "svarm",
     "stratified",
 ]
+"""Ways to estimate a semivalue (`incentives.semivalues`)."""
 SemivalueName = Literal["shapley", "banzhaf", "beta_shapley", "leave_one_out"]
+"""Semivalues that a task can pay by."""
 
 
 def why_not_estimated(method: Estimator, index: SemivalueName) -> str | None:

@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 DIGEST_BYTES = 32
+"""Length of a SHA-256 digest."""
 
 _LEAF, _NODE, _RECORD, _ROW = b"\x00", b"\x01", b"\x02", b"\x03"
 

@@ -31,6 +31,7 @@ Images = NDArray[np.int64]
 _SEED = sha256(b"deltaproof/research/control-digits/v2").digest()
 _BATCH, _RATE = 64, 2e-3
 LAYERS = 5
+"""Transformer layers of the owner's model."""
 _OWN_SHARE = 0.7
 """Of a shard's rows, those of the device's own digits."""
 
@@ -47,10 +48,12 @@ class Digits:
 
     @cached_property
     def validation(self) -> tuple[bytes, ...]:
+        """Rows that adapters are measured on."""
         return self._rows[: self.validation_rows]
 
     @cached_property
     def public(self) -> tuple[bytes, ...]:
+        """Rows that everybody may see; emulators are made with them."""
         return self._rows[self.validation_rows : self.validation_rows + self.public_rows]
 
     @cached_property

@@ -30,7 +30,9 @@ from deltaproof.tuning.control.observing import DEVICE_FEATURES, PROGRESS_FEATUR
 __all__ = ["CLASSES", "HORIZON", "FederationEnv", "RoundReport", "trace_seed"]
 
 HORIZON = 5
+"""Rounds of an episode."""
 CLASSES: tuple[DeviceClass, ...] = ("phone", "laptop", "workstation")
+"""Kinds of devices that take part."""
 _TRAINING_TRACES = 1_000_000
 _NANOS = 1_000_000_000
 

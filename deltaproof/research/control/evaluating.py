@@ -114,6 +114,7 @@ class Schedule:
     actions: tuple[Action, ...]
 
     def decide(self, observation: Observation) -> Action:
+        """See `Policy`: the action of this step, whatever is seen."""
         return self.actions[observation.step]
 
 

@@ -37,6 +37,7 @@ __all__ = ["KNOBS", "RECIPES", "Adapter", "Federation", "RoundOutcome"]
 T = TypeVar("T")
 
 KNOBS = KnobTable(steps=(1, 2, 4), ranks=(1, 4), codecs=("float32", "int4"))
+"""What an agent of the environment may choose."""
 RECIPES: Mapping[str, Recipe] = {
     "small": Recipe(ratio=0.17, bits=16),
     "medium": Recipe(ratio=0.34, bits=16),
@@ -59,6 +60,7 @@ class Adapter:
 
     @cached_property
     def digest(self) -> bytes:
+        """Component root of its values."""
         return component_root(self.theta)
 
 
@@ -108,6 +110,7 @@ class Federation:
 
     @property
     def devices(self) -> int:
+        """How many devices take part."""
         return self.digits.devices
 
     def bench(self, emulator: int, rank: int) -> Workbench:
@@ -116,6 +119,7 @@ class Federation:
 
     @cached_property
     def emulators(self) -> tuple[Emulator, ...]:
+        """The owner's emulators, in the order of `RECIPES`; made at the first use."""
         section = ModelSection(
             kind="image-classification",
             source=f"path:{self.digits.model}",

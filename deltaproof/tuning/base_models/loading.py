@@ -66,6 +66,7 @@ TOKENISER_FILES = (
     "vocab.json",
     "vocab.txt",
 )
+"""Files of a model folder that decide how text becomes tokens; they belong to its digest."""
 _AUTO_CLASSES = {
     "sequence-classification": "AutoModelForSequenceClassification",
     "causal-lm": "AutoModelForCausalLM",

@@ -20,6 +20,7 @@ from deltaproof.tuning.numerics.randomness import SeededFills
 __all__ = ["Architecture", "complete_spec", "minimal_model"]
 
 Architecture = Literal["bert", "llama", "vit"]
+"""Of tiny models that can be made on the spot."""
 
 _SPECIAL = ("<pad>", "<eos>", "<unk>")
 _SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}

@@ -189,6 +189,7 @@ SELECTIONS: Mapping[str, Callable[[Layout, tuple[LowRankPair, ...], Any], Select
     ),
     "dropout": lambda layout, pairs, o: Subset(layout, pairs, o.number("fraction", 0.5, 1.0)),
 }
+"""Which values travel, by the first part of a codec's name."""
 VALUES: Mapping[str, Callable[[Any], Values]] = {
     "float32": lambda _: Float32(),
     "float16": lambda _: Float16(),
@@ -199,3 +200,4 @@ VALUES: Mapping[str, Callable[[Any], Values]] = {
     "sign": lambda o: Sign(_block(o, 1024), 1),
     "two_bit": lambda o: TwoBit(_block(o, 1024), 2),
 }
+"""How values are written, by the last part of a codec's name."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from deltaproof.errors import ArtifactAltered, EncodingError
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32
+from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.codecs import DeltaCodec, Mask
 from deltaproof.tuning.errors import CodecError
@@ -28,6 +29,11 @@ class CommittedDelta:
     """What the trainer's earlier deltas lost, if the codec feeds it back."""
     tuned: Mask | None = field(repr=False, default=None)
     """Values that this trainer tunes under federated dropout; None for all."""
+
+    @property
+    def content(self) -> Digest32:
+        """SHA-256 of the bytes that were committed: of the encoding, or of the adapter's values."""
+        return sha256(self.theta.tobytes() if self.data is None else self.data)
 
     def problem(self, codec: DeltaCodec, trained: Vector, key: bytes) -> str | None:
         """Why this is not the encoding of the adapter after the last step, if it is not."""

@@ -12,7 +12,9 @@ from deltaproof.protocol.terms.control import DeviceState, Observation
 __all__ = ["DEVICE_FEATURES", "PROGRESS_FEATURES", "features", "log2"]
 
 PROGRESS_FEATURES = 3
+"""Numbers in an observation about the task as a whole."""
 DEVICE_FEATURES = 4
+"""Numbers in an observation about each device."""
 _NANOS = 1e9
 # Centres in powers of two, near the laptop class: features stay within a few units of zero.
 _SPEED, _MEMORY, _UP, _DOWN = 9.0, 19.0, 17.0, 19.0

@@ -27,6 +27,7 @@ from deltaproof.tuning.numerics.randomness import words
 __all__ = ["MAX_POLICY_BYTES", "FixedPolicy", "LearnedPolicy", "Policy", "RandomPolicy", "load_policy"]
 
 MAX_POLICY_BYTES = 2**20
+"""Largest frozen policy that is read."""
 _MAX_HEADER = 8192
 _MAX_WIDTH, _MAX_LAYERS, _MAX_BRANCHES, _MAX_LEVELS = 1024, 6, 128, 256
 _FORMAT = "deltaproof-policy-v1"
@@ -47,6 +48,7 @@ class FixedPolicy:
     action: Action
 
     def decide(self, observation: Observation) -> Action:
+        """See `Policy`: the same action, whatever is seen."""
         return self.action
 
 
@@ -58,6 +60,7 @@ class RandomPolicy:
     sizes: tuple[int, ...]
 
     def decide(self, observation: Observation) -> Action:
+        """See `Policy`: drawn from the seed and the step, whatever is seen."""
         draws = words(self.seed, observation.step, len(self.sizes))
         return tuple(int(draw) % size for draw, size in zip(draws, self.sizes, strict=True))
 

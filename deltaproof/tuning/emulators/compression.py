@@ -20,6 +20,7 @@ from deltaproof.tuning.numerics.linalg import matmul
 __all__ = ["Matrix", "compress", "compressed_size", "decompress"]
 
 Matrix = NDArray[np.float32]
+"""float32, two dimensions: a weight of the middle."""
 _BLOCK = 64
 _NO_KEY = b""
 """None of these codecs draws anything."""

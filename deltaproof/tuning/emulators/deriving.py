@@ -56,6 +56,7 @@ class FullModel:
 
     @property
     def folder(self) -> Path:
+        """Where the owner's model lies. Raises ModelError."""
         return resolve_source(self.section.source)
 
     def load(self) -> BaseModel:
@@ -77,9 +78,11 @@ class Emulator:
 
     @property
     def source(self) -> str:
+        """What a spec calls it: `emulator:` and the SHA-256 of its file."""
         return f"emulator:{hashlib.sha256(self.data).hexdigest()}"
 
     def described(self, name: str) -> EmulatorSection:
+        """Its entry in a spec, under a name."""
         return EmulatorSection(
             name=name,
             source=self.source,

@@ -57,6 +57,7 @@ METHODS: Mapping[str, type[Method]] = {
 
 
 def method_names() -> tuple[str, ...]:
+    """Every name that `[method]` can have, sorted."""
     return tuple(sorted(METHODS))
 
 

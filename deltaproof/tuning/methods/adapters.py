@@ -22,6 +22,7 @@ from deltaproof.tuning.numerics.randomness import normal
 __all__ = ["ACTIVATIONS", "Bottleneck", "Houlsby", "Pfeiffer", "WithAdapter", "replace_module"]
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
+"""Non-linearities of a bottleneck adapter, by name."""
 _STD = 1e-2
 
 

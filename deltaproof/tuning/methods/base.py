@@ -25,13 +25,16 @@ from deltaproof.tuning.numerics.randomness import SeededFills
 __all__ = ["HEAD_NAMES", "Family", "Method", "Options", "PeftMethod", "Reasons", "Shapes", "adapter_key", "head_names"]
 
 Options = Mapping[str, OptionValue]
+"""A method's options in a spec, by name."""
 Reasons = Mapping[str, str]
 """Why options are refused, by name."""
 Shapes = Mapping[str, tuple[int, ...]]
 """Of trainable tensors, by name."""
 Family = Literal["addition", "specification", "reparameterisation"]
+"""How a method adds to a model: new parts, some of its own values, or a new form of them."""
 
 HEAD_NAMES = ("classifier", "score")
+"""Names that transformers gives the classification head."""
 _TASK_TYPES = {"sequence-classification": "SEQ_CLS", "causal-lm": "CAUSAL_LM", "image-classification": None}
 _FIXED_OPTIONS = frozenset(
     {"auto_mapping", "base_model_name_or_path", "inference_mode", "peft_type", "peft_version", "revision", "task_type"}

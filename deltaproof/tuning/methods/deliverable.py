@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 METHOD_FILE = "adapter_method.json"
+"""Says which method a deliverable of our own is of."""
 _TENSORS_FILE = "adapter_model.safetensors"
 
 

@@ -15,6 +15,7 @@ from deltaproof.protocol.rules import DEPENDENT_COLUMN, JACOBI_ORTHOGONAL, JACOB
 __all__ = ["Array", "frobenius", "matmul", "orthonormalise", "singular_values", "tree_sum"]
 
 Array = NDArray[np.float64]
+"""float64 of any shape."""
 
 
 def tree_sum(values: Array, axis: int) -> Array:

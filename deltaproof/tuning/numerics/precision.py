@@ -21,6 +21,7 @@ from deltaproof.tuning.errors import NarrowingError
 __all__ = ["Precision", "Wide", "assert_wide", "computing_in", "dtype_of", "wide"]
 
 Precision = Literal["float64", "float32", "bfloat16"]
+"""What gradients are computed in."""
 
 _NARROW = frozenset({torch.float32, torch.bfloat16, torch.float16})
 _NARROWING_METHODS: dict[Callable[..., Any], None] = dict.fromkeys(
@@ -29,6 +30,7 @@ _NARROWING_METHODS: dict[Callable[..., Any], None] = dict.fromkeys(
 
 
 def dtype_of(precision: Precision) -> torch.dtype:
+    """The torch type of a precision."""
     return {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
 
 

@@ -90,6 +90,7 @@ class LeadingTriplets:
     outside: Array
 
     def of(self, m: int) -> tuple[Array, Array, Array]:
+        """Left vectors, singular values and right vectors of module m."""
         return self.left[m], self.sizes[m], self.right[m]
 
 

@@ -49,7 +49,9 @@ CONSTANT_NAMES = (
     "decay",
     "momentum",
 )
+"""Columns of the constants table that are used (docs/protocol/training.md)."""
 OPTIMIZER_IDS = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}
+"""The contracts' numbers, by name."""
 _SLOTS = {0: ("theta",), 1: ("theta", "m"), 2: ("theta", "m", "v")}
 
 State = dict[str, Tensor]
@@ -57,6 +59,7 @@ State = dict[str, Tensor]
 
 
 def optimizer_id(section: OptimizerSection) -> int:
+    """The contracts' number of a task's optimiser."""
     return OPTIMIZER_IDS[section.name]
 
 

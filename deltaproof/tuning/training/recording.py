@@ -23,6 +23,7 @@ __all__ = ["Progress", "TrainedRound", "batch_rows", "check_shard", "open_steps"
 CHECKPOINT_EVERY = 10
 
 Progress = Callable[[StepRecord], None]
+"""Told the record of each step."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def batch_rows(bench: Workbench, context: RoundContext, shard: Shard, step: int)
 
 
 def check_shard(shard: Shard, context: RoundContext) -> None:
+    """Raises EncodingError if these are not the rows that the trainer enrolled."""
     if len(shard.rows) != context.rows or shard.root != context.data_root:
         raise EncodingError(f"the shard of {len(shard.rows)} rows does not match the enrolled data root")
 

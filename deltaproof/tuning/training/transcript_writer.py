@@ -76,6 +76,7 @@ class TranscriptFolder:
 
     @property
     def complete(self) -> bool:
+        """Whether the round was trained to its end."""
         return (self.folder / "final.safetensors").is_file()
 
     def resume(self) -> tuple[int, State]:
@@ -90,6 +91,7 @@ class TranscriptFolder:
         return step, state
 
     def start_state(self) -> State:
+        """The state before the first step: the starting adapter, moments zero."""
         theta = self._read_vectors(self.folder / "start.safetensors", ("theta",))[1]["theta"]
         return {slot: theta.clone() if slot == "theta" else torch.zeros_like(theta) for slot in self.slots}
 
@@ -123,6 +125,7 @@ class TranscriptFolder:
                 yield StepRecord.decode(data)
 
     def record_digests(self) -> list[Digest32]:
+        """Digests of all records, in order. Raises TranscriptError if some are missing."""
         digests = [record.digest for record in self.records()]
         if len(digests) != self.steps + 1:
             raise TranscriptError(
@@ -131,9 +134,11 @@ class TranscriptFolder:
         return digests
 
     def root(self) -> Digest32:
+        """The transcript root. Raises TranscriptError."""
         return merkle.root(self.record_digests())
 
     def final_theta(self) -> Vector:
+        """The adapter after the last step, shape (P,). Raises TranscriptError."""
         return self._read_vectors(self.folder / "final.safetensors", ("theta",))[1]["theta"].numpy()
 
     def nearest_kept(self, step: int) -> int:

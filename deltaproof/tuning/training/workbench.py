@@ -106,10 +106,12 @@ class Workbench:
 
     @property
     def optimizer(self) -> int:
+        """The contracts' number of the task's optimiser."""
         return optimizer_id(self.spec.optimizer)
 
     @property
     def slots(self) -> tuple[str, ...]:
+        """Components of a state that the task uses."""
         return slots_of(self.spec.optimizer)
 
     @cached_property

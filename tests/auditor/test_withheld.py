@@ -1,0 +1,115 @@
+"""Verdicts of *withheld*: what receipts, the store's clock and the chain's say of them, and what nobody can say."""
+
+from __future__ import annotations
+
+import pytest
+
+from deltaproof.auditor.audit.check import Check, Status
+from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.types import Address
+from tests.auditor.colluding import Collusion
+
+EARLY, LATE = 10, 500
+"""Seconds after the start of a phase of 600."""
+
+
+@pytest.fixture
+def honest(collusion: Collusion) -> Address:
+    return collusion.world.trainers[0].account
+
+
+def call_withheld(collusion: Collusion, trainer: Address, *, witnesses: int = 0, sealed: int = LATE) -> str:
+    """Verifiers say that the trainer's first opening is not in the store; the path where it lies all the time."""
+    liars = sorted(collusion.honest)[witnesses:]
+    collusion.rejudge(trainer, Verdict.WITHHELD, {"step": 0, "check": "opening"}, liars=liars)
+    for verifier in liars:
+        collusion.sealed_at(verifier, sealed)
+    return f"openings/{collusion.facts().reveals[trainer].transcript_root.hex()}/0"
+
+
+def verdicts_of(collusion: Collusion) -> list[Check]:
+    return [check for check in collusion.checks(offline=True, models=False) if check.name == "withheld"]
+
+
+def test_honest_trainer_called_withheld_by_all_is_seen_by_the_stores_clock(
+    collusion: Collusion, honest: Address
+) -> None:
+    call_withheld(collusion, honest)
+    failed = collusion.audit(offline=True, models=False)
+    assert {(check.name, check.participant, check.step) for check in failed} == {("withheld", honest, 0)}
+    assert len(failed) == len(collusion.honest)
+    assert "announced" in failed[0].reason
+
+
+def test_verdict_sealed_before_a_verifier_may_give_up_is_seen(collusion: Collusion, honest: Address) -> None:
+    path = call_withheld(collusion, honest, sealed=EARLY)
+    collusion.times[path] = None
+    assert {check.name for check in collusion.audit(offline=True, models=False)} == {"withheld too early"}
+
+
+def test_witness_who_had_read_it_contradicts_the_others(collusion: Collusion, honest: Address) -> None:
+    path = call_withheld(collusion, honest, witnesses=1)
+    collusion.times[path] = None
+    witness = min(collusion.honest)
+    collusion.sealed_at(witness, EARLY)
+    checks = verdicts_of(collusion)
+    assert [check.status for check in checks] == [Status.FAIL] * (len(collusion.honest) - 1)
+    assert all(witness in check.reason for check in checks)
+
+
+def test_witness_who_sealed_later_proves_nothing(collusion: Collusion, honest: Address) -> None:
+    path = call_withheld(collusion, honest, witnesses=1)
+    collusion.times[path] = None
+    collusion.sealed_at(min(collusion.honest), LATE + 50)
+    assert {check.status for check in verdicts_of(collusion)} == {Status.NOT_CHECKABLE}
+
+
+def test_without_receipts_and_times_nobody_can_say(collusion: Collusion, honest: Address) -> None:
+    path = call_withheld(collusion, honest)
+    collusion.times[path] = None
+    checks = verdicts_of(collusion)
+    assert {check.status for check in checks} == {Status.NOT_CHECKABLE}
+    assert "neither a receipt nor the store says" in checks[0].reason
+
+
+def test_trainer_who_published_too_late_was_rightly_called_withheld(collusion: Collusion, honest: Address) -> None:
+    path = call_withheld(collusion, honest)
+    collusion.times[path] = 2.0**40
+    assert {check.status for check in verdicts_of(collusion)} == {Status.PASS}
+
+
+def test_trainer_who_never_announced_cannot_accuse_by_a_clock_that_it_may_have_set(
+    collusion: Collusion, honest: Address
+) -> None:
+    call_withheld(collusion, honest)
+    place = next(n for n in range(4) if collusion.args("OpeningsPublished", 1, n)["trainer"] == honest)
+    collusion.drop("OpeningsPublished", 1, place)
+    assert {check.status for check in verdicts_of(collusion)} == {Status.NOT_CHECKABLE}
+
+
+def test_what_is_not_there_now_was_withheld(collusion: Collusion, honest: Address) -> None:
+    collusion.changed[call_withheld(collusion, honest)] = None
+    assert {check.status for check in verdicts_of(collusion)} == {Status.PASS}
+
+
+def test_receipt_of_somebody_who_did_not_read_is_seen(collusion: Collusion) -> None:
+    def forge(document: dict[str, list[dict[str, list[dict[str, str]]]]]) -> None:
+        document["findings"][0]["reads"][1]["receipt"] = "0x" + "11" * 32
+
+    collusion.lie_as_one(forge)
+    assert {check.name for check in collusion.audit(offline=True, models=False)} == {"receipt"}
+
+
+def test_receipt_of_another_verifier_is_seen(collusion: Collusion) -> None:
+    theirs = [f.reads[0].receipt for f in max(collusion.honest.items())[1].findings]
+
+    def copy(document: dict[str, list[dict[str, list[dict[str, str]]]]]) -> None:
+        document["findings"][0]["reads"][0]["receipt"] = "0x" + theirs[0].hex()
+
+    collusion.lie_as_one(copy)
+    assert {check.name for check in collusion.audit(offline=True, models=False)} == {"receipt"}
+
+
+def test_verifier_who_shows_no_receipt_for_an_opening_is_seen(collusion: Collusion) -> None:
+    collusion.lie_as_one(lambda document: document["findings"][0]["reads"].pop())
+    assert {check.name for check in collusion.audit(offline=True, models=False)} == {"reads"}
