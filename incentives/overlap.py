@@ -2,8 +2,8 @@
 
 Every trainer opens the batches of its first and last step to every verifier. Honest trainers of the same few rows come
 to nearly the same delta, and that is no copy: each computed its own, step by step. So where opened rows are common,
-data explain the likeness. Rows count as common if they hold nearly the same words, so that whoever has learnt a trainer's
-rows gains nothing by changing a letter of each.
+data explain the likeness. Rows count as common if they hold nearly the same words, so that whoever has learnt a
+trainer's rows gains nothing by changing a letter of each.
 """
 
 from __future__ import annotations

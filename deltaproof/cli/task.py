@@ -99,12 +99,15 @@ def create(
     from deltaproof.sponsor.drafts import complete_draft
     from deltaproof.sponsor.life import create_task
     from deltaproof.tuning.training.optimizers import constants_root, constants_table
+    from incentives.economics import economics
 
     draft = check_draft(spec)
     problems = [*draft.problems, *_funding_problems(draft.tables, rpc, contract, key, fund, token)]
     if problems:
         raise SpecError.of(str(spec), problems)
     prepared = complete_draft(draft, HomeSecret.of(home), lambda line: typer.echo(line, err=True), speed=speed)
+    for warning in economics(prepared.spec).warnings:
+        typer.echo(f"warning: {warning}", err=True)
     with open_gateway(rpc, contract, key) as gateway:
         params = task_params(
             prepared.spec,

@@ -33,7 +33,9 @@ contract Books is Handler {
         require(!honestUnpaid, HonestWorkNotPaid(unpaidReason));
         for (uint256 i = 0; i < HONEST_PEOPLE; ++i) {
             vm.assertEq(registry.stakeOf(trainers[i], Role.Trainer).total, 10_000 * UNIT, "P4 honest trainer's stake");
-            vm.assertEq(registry.stakeOf(verifiers[i], Role.Verifier).total, 30_000 * UNIT, "P4 honest verifier's stake");
+            vm.assertEq(
+                registry.stakeOf(verifiers[i], Role.Verifier).total, 30_000 * UNIT, "P4 honest verifier's stake"
+            );
         }
         vm.assertTrue(attackersHold() <= int256(attackersBegan), "P25 attackers won stake");
     }
@@ -67,8 +69,8 @@ contract Books is Handler {
             checkAccount(registry.stakeOf(verifiers[i], Role.Verifier));
         }
         checkAccount(registry.stakeOf(outsider, Role.Challenger));
-        owed += registry.creditOf(outsider) + registry.creditOf(address(fees))
-        + registry.creditOf(address(jury)) + registry.creditOf(address(this));
+        owed += registry.creditOf(outsider) + registry.creditOf(address(fees)) + registry.creditOf(address(jury))
+        + registry.creditOf(address(this));
         vm.assertEq(token.balanceOf(address(registry)), owed, "P5 registry solvency");
     }
 
@@ -187,7 +189,7 @@ contract Books is Handler {
         for (uint256 c = jury.caseCount(); c > 0; --c) {
             while (jury.caseOf(c).phase != IJury.CasePhase.Closed) {
                 if (jury.caseOf(c).phase == IJury.CasePhase.Draw) {
-                    jury.drawSeats(c);
+                    if (jury.drawSeats(c)) continue;
                     vm.roll(vm.getBlockNumber() + 2);
                     jury.drawSeats(c);
                 } else {
@@ -259,7 +261,9 @@ contract Books is Handler {
     }
 
     function leaveRegistry() private {
-        for (uint256 c = jury.caseCount(); c > 0; --c) jury.burnJurorPay(c);
+        for (uint256 c = jury.caseCount(); c > 0; --c) {
+            jury.burnJurorPay(c);
+        }
         for (uint256 i = 0; i < TRAINERS; ++i) {
             leave_(trainers[i], Role.Trainer);
         }

@@ -85,6 +85,7 @@ EXCEPTIONS = {
     "incentives.history:_LEAST_RELATIVE_ERROR": "a report over settled rounds; pay does not follow it",
     "incentives.history:_STEPS": "a report over settled rounds",
     "incentives.history:_TOLERANCE": "a report over settled rounds",
+    "incentives.payouts:_NOBODY": "range of a uint256",
     "incentives.payouts:_INT64_MAX": "range of an int64",
     "incentives.payouts:_INT64_MIN": "range of an int64",
     "incentives.payouts:_UINT128_MAX": "range of a uint128",

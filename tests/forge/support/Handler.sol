@@ -60,7 +60,9 @@ contract Handler is World {
             p.rewards.floorBps = uint16(500 * i);
             vm.prank(sponsor);
             ids.push(terms.createTask(p, validationCommitments(1_001), uint96(1_000 * UNIT)));
-            for (uint256 j = i; j < TRAINERS; ++j) enrolTrainer(ids[i], trainers[j]);
+            for (uint256 j = i; j < TRAINERS; ++j) {
+                enrolTrainer(ids[i], trainers[j]);
+            }
             for (uint256 j = i < HONEST_TASKS ? 0 : HONEST_PEOPLE; j < VERIFIERS; ++j) {
                 enrolVerifier(ids[i], verifiers[j], uint96((j < HONEST_PEOPLE ? 300 : 250) * UNIT));
             }
@@ -86,7 +88,9 @@ contract Handler is World {
             sum += int256(uint256(registry.stakeOf(trainers[i], Role.Trainer).total) + registry.creditOf(trainers[i]));
         }
         for (uint256 i = HONEST_PEOPLE; i < VERIFIERS; ++i) {
-            sum += int256(uint256(registry.stakeOf(verifiers[i], Role.Verifier).total) + registry.creditOf(verifiers[i]));
+            sum += int256(
+                uint256(registry.stakeOf(verifiers[i], Role.Verifier).total) + registry.creditOf(verifiers[i])
+            );
         }
     }
 
@@ -133,11 +137,20 @@ contract Handler is World {
 
     /// @dev Time passes only after everybody honest has done what it can.
     function rest(uint256 time) internal {
-        for (uint256 t = 0; t < HONEST_TASKS; ++t) _honestAct(ids[t]);
+        for (uint256 t = 0; t < HONEST_TASKS; ++t) {
+            Phase before;
+            // What they do may end the phase; then the next one is theirs to act in, too.
+            do {
+                before = phaseOf(ids[t]);
+                _honestAct(ids[t]);
+            } while (phaseOf(ids[t]) != before);
+        }
         _honestAnswers();
         for (uint256 c = jury.caseCount(); c > 0; --c) {
             if (jury.caseOf(c).phase == IJury.CasePhase.Closed) continue;
-            for (uint256 i = 0; i < HONEST_PEOPLE; ++i) _vote(c, i, kindOf[jury.caseOf(c).settlement] != HONEST);
+            for (uint256 i = 0; i < HONEST_PEOPLE; ++i) {
+                _vote(c, i, kindOf[jury.caseOf(c).settlement] != HONEST);
+            }
         }
         sleep(time);
     }
@@ -147,12 +160,17 @@ contract Handler is World {
         if (due) return;
         if (phase == Phase.Opening && !tasks.roundOf(id, round).validationRevealed) revealValidation(id);
         for (uint256 i = 0; i < HONEST_PEOPLE && phaseOf(id) == phase; ++i) {
-            if (phase == Phase.Commit) _commitOne(id, round, trainers[i]);
-            else if (phase == Phase.Reveal) _revealOne(id, round, trainers[i]);
-            else if (phase == Phase.Opening) _openOne(id, round, trainers[i]);
-            else if (phase == Phase.AttestCommit) _attest(id, round, verifiers[i], HONEST);
-            else if (phase == Phase.AttestReveal) _show(id, round, verifiers[i]);
-            else if (phase == Phase.Settle && i == 0 && tasks.roundOf(id, round).late) {
+            if (phase == Phase.Commit) {
+                _commitOne(id, round, trainers[i]);
+            } else if (phase == Phase.Reveal) {
+                _revealOne(id, round, trainers[i]);
+            } else if (phase == Phase.Opening) {
+                _openOne(id, round, trainers[i]);
+            } else if (phase == Phase.AttestCommit) {
+                _attest(id, round, verifiers[i], HONEST);
+            } else if (phase == Phase.AttestReveal) {
+                _show(id, round, verifiers[i]);
+            } else if (phase == Phase.Settle && i == 0 && tasks.roundOf(id, round).late) {
                 _sign(id, round, HONEST, HONEST_MASK & quorumMask(id, round));
             }
         }
@@ -281,7 +299,9 @@ contract Handler is World {
             return false;
         }
         delete settled[id][round];
-        for (uint256 i = 0; i < leaves.length; ++i) settled[id][round].push(leaves[i]);
+        for (uint256 i = 0; i < leaves.length; ++i) {
+            settled[id][round].push(leaves[i]);
+        }
         postedKind[id][round] = kind;
         kindOf[digest] = kind;
         digests.push(digest);
@@ -565,7 +585,7 @@ contract Handler is World {
     function _continueCase(uint256 c, uint256 seed) private {
         IJury.CasePhase phase = jury.caseOf(c).phase;
         if (phase == IJury.CasePhase.Draw) {
-            jury.drawSeats(c);
+            if (jury.drawSeats(c)) return;
             vm.roll(vm.getBlockNumber() + 2);
             jury.drawSeats(c);
             return;
@@ -574,7 +594,9 @@ contract Handler is World {
             vm.prank(outsider);
             return jury.appeal(c, bytes32(seed));
         }
-        for (uint256 i = HONEST_PEOPLE; i < VERIFIERS; ++i) _vote(c, i, seed >> i & 1 == 0);
+        for (uint256 i = HONEST_PEOPLE; i < VERIFIERS; ++i) {
+            _vote(c, i, seed >> i & 1 == 0);
+        }
         rest(7_200);
         if (jury.caseOf(c).phase == phase) jury.advanceCase(c);
     }
@@ -600,6 +622,8 @@ contract Handler is World {
         uint256 count = jury.caseCount();
         if (count == 0) return;
         uint256 c = 1 + seed % count;
-        jury.settleVote(c, uint8(seed / 64 % 4), verifiers[seed / 256 % VERIFIERS], absentees[jury.caseOf(c).settlement]);
+        jury.settleVote(
+            c, uint8(seed / 64 % 4), verifiers[seed / 256 % VERIFIERS], absentees[jury.caseOf(c).settlement]
+        );
     }
 }
