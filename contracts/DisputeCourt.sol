@@ -93,9 +93,9 @@ contract DisputeCourt is IDisputeCourt, ModuleSet {
         bool shown = StateOpening.inTranscript(
             demand.root, opening.record, demand.step, terms.steps, opening.recordProof
         )
-            && StateOpening.inRecord(
-                opening.record, demand.component, terms.parameters, demand.chunk, opening.chunkData, opening.chunkProof
-            );
+        && StateOpening.inRecord(
+            opening.record, demand.component, terms.parameters, demand.chunk, opening.chunkData, opening.chunkProof
+        );
         require(shown, WrongAnswer(demandId));
         emit OpeningAnswered(demandId, opening);
         _close(demand);
@@ -296,9 +296,7 @@ contract DisputeCourt is IDisputeCourt, ModuleSet {
     }
 
     function _postedDigest(uint64 taskId, uint32 round) private view returns (bytes32) {
-        return TASKS.settlementDigest(
-            taskId, round, TASKS.attemptsOf(taskId, round), TASKS.settlementOf(taskId, round)
-        );
+        return TASKS.settlementDigest(taskId, round, TASKS.attemptsOf(taskId, round), TASKS.settlementOf(taskId, round));
     }
 
     /// @dev Whether the settlement in dispute is still the posted one; it may have been voided meanwhile.

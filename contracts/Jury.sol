@@ -121,8 +121,9 @@ contract Jury is JuryStore {
         );
         require(block.timestamp >= case_.deadline, StillOpen(case_.deadline));
         Level storage level = _levels[caseId][case_.level];
-        if (phase == CasePhase.Appeal) _conclude(caseId, case_);
-        else if (phase == CasePhase.Seal && level.sealed_ != 0) {
+        if (phase == CasePhase.Appeal) {
+            _conclude(caseId, case_);
+        } else if (phase == CasePhase.Seal && level.sealed_ != 0) {
             _begin(caseId, case_, CasePhase.Show, _params.voteSeconds);
         } else {
             _decide(caseId, case_, level);
@@ -236,9 +237,7 @@ contract Jury is JuryStore {
     }
 
     function _postedDigest(uint64 taskId, uint32 round) private view returns (bytes32) {
-        return TASKS.settlementDigest(
-            taskId, round, TASKS.attemptsOf(taskId, round), TASKS.settlementOf(taskId, round)
-        );
+        return TASKS.settlementDigest(taskId, round, TASKS.attemptsOf(taskId, round), TASKS.settlementOf(taskId, round));
     }
 
     /// @dev Whether the settlement in dispute is still the posted one; a proof may have voided it meanwhile.

@@ -234,8 +234,6 @@ contract SettlementProver is ISettlementProver, ModuleSet {
     }
 
     function _postedDigest(uint64 taskId, uint32 round) private view returns (bytes32) {
-        return TASKS.settlementDigest(
-            taskId, round, TASKS.attemptsOf(taskId, round), TASKS.settlementOf(taskId, round)
-        );
+        return TASKS.settlementDigest(taskId, round, TASKS.attemptsOf(taskId, round), TASKS.settlementOf(taskId, round));
     }
 }

@@ -117,9 +117,7 @@ contract TrainerPool is TrainerBatches {
         _requireActive(taskId, round, msg.sender, trainer);
         Progress memory progress = _progress[taskId];
         bool batched = progress.batches != 0 && _isSet(_marks[taskId][round].batched, trainer.index);
-        require(
-            !batched && _commitments[taskId][round][msg.sender] == 0, AlreadyCommitted(taskId, round, msg.sender)
-        );
+        require(!batched && _commitments[taskId][round][msg.sender] == 0, AlreadyCommitted(taskId, round, msg.sender));
         _commitments[taskId][round][msg.sender] = commitment;
         ++progress.committed;
         ++progress.direct;
@@ -175,13 +173,9 @@ contract TrainerPool is TrainerBatches {
     }
 
     /// @inheritdoc ITrainerPool
-    function slash(
-        uint64 taskId,
-        uint32 round,
-        uint32 index,
-        SettlementLeaf calldata leaf,
-        bytes32[] calldata proof
-    ) external {
+    function slash(uint64 taskId, uint32 round, uint32 index, SettlementLeaf calldata leaf, bytes32[] calldata proof)
+        external
+    {
         require(TASKS.endedAt(taskId, round) != 0, NotPunishable(taskId, round, leaf.trainer));
         Settlement memory settlement = TASKS.settlementOf(taskId, round);
         bytes32 hash = LeafTree.hash(leaf);

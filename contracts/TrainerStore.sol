@@ -123,7 +123,11 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
     }
 
     /// @inheritdoc ITrainerPool
-    function faultOf(uint64 taskId, uint32 round, address trainer) external view returns (Fault fault, uint64 blockNumber) {
+    function faultOf(uint64 taskId, uint32 round, address trainer)
+        external
+        view
+        returns (Fault fault, uint64 blockNumber)
+    {
         Record storage record = _records[taskId][round][trainer];
         return (record.fault, record.faultBlock);
     }
@@ -185,19 +189,13 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
         returns (bool)
     {
         bytes32 leaf = LeafTree.hashBatchEntry(ref.index, account, commitment);
-        return LeafTree.containsCounted(
-            _batchRoots[taskId][round][ref.batchId], leaf, ref.position, ref.count, ref.proof
-        );
+        return
+            LeafTree.containsCounted(_batchRoots[taskId][round][ref.batchId], leaf, ref.position, ref.count, ref.proof);
     }
 
     function _view(Trainer storage trainer) private view returns (Enrolment memory) {
         return Enrolment(
-            trainer.index,
-            trainer.activeFrom,
-            trainer.activeUntil,
-            trainer.stake,
-            trainer.dataRows,
-            trainer.dataRoot
+            trainer.index, trainer.activeFrom, trainer.activeUntil, trainer.stake, trainer.dataRows, trainer.dataRoot
         );
     }
 }

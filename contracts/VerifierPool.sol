@@ -73,8 +73,7 @@ contract VerifierPool is VerifierQuorum {
     function chargeAbsence(uint64 taskId, uint32 round, address verifier) external {
         require(inQuorum(taskId, round, verifier), NotInQuorum(taskId, round, verifier));
         Attestation storage attestation = _attestations[taskId][round][verifier];
-        bool silent =
-            attestation.state == AttestationState.None || attestation.state == AttestationState.Committed;
+        bool silent = attestation.state == AttestationState.None || attestation.state == AttestationState.Committed;
         require(silent && _attestingIsOver(taskId, round), NotAbsent(taskId, round, verifier));
         attestation.state = AttestationState.Absent;
         (uint8 misses, uint256 bps) = _countMiss(taskId, verifier);

@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {CommitmentRef, Component, G1Point, RevealData, ScoreLeaf, ScorePair, Settlement, SettlementLeaf} from "./Types.sol";
+import {
+    CommitmentRef,
+    Component,
+    G1Point,
+    RevealData,
+    ScoreLeaf,
+    ScorePair,
+    Settlement,
+    SettlementLeaf
+} from "./Types.sol";
 
 /// @title Demands that need an answer, and verifiers' faults
 /// @notice Demands: show an opening, a score, a settlement's leaf. Bonds come from the challenger's `Challenger` stake. What

@@ -102,9 +102,7 @@ interface IJury {
     event SeatsDrawn(uint256 indexed caseId, uint8 indexed level, bytes32 seed, uint96 unit);
     event CasePhaseStarted(uint256 indexed caseId, uint8 indexed level, CasePhase phase, uint64 deadline);
     /// @param locked stake token
-    event VoteSealed(
-        uint256 indexed caseId, uint8 indexed level, address indexed juror, uint96 votes, uint96 locked
-    );
+    event VoteSealed(uint256 indexed caseId, uint8 indexed level, address indexed juror, uint96 votes, uint96 locked);
     event VoteShown(uint256 indexed caseId, uint8 indexed level, address indexed juror, bool overturn, uint96 votes);
     event LevelDecided(
         uint256 indexed caseId, uint8 indexed level, bool overturned, uint96 upholding, uint96 overturning

@@ -182,13 +182,8 @@ interface ITrainerPool {
     /// @notice Slash a trainer whom a final settlement rejects or calls withheld. The prover's share goes to the pot of
     /// the round's agreeing verifiers.
     /// @param index position of the leaf in the settlement's tree
-    function slash(
-        uint64 taskId,
-        uint32 round,
-        uint32 index,
-        SettlementLeaf calldata leaf,
-        bytes32[] calldata proof
-    ) external;
+    function slash(uint64 taskId, uint32 round, uint32 index, SettlementLeaf calldata leaf, bytes32[] calldata proof)
+        external;
 
     // Modules only.
 

@@ -54,8 +54,6 @@ interface IVerifierPool {
         Excluded
     }
 
-
-
     /// @param state how far it came
     /// @param struckAttempt settlement attempt of the round (from 1) for which it was struck from the fees, 0 for none
     /// @param weight the verifier's stake at the commitment, stake token

@@ -19,8 +19,9 @@ library Commitments {
     );
     bytes32 internal constant POSSESSION_TYPEHASH =
         keccak256("ProofOfPossession(uint256 chainId,address registry,address owner)");
-    bytes32 internal constant VOTE_TYPEHASH =
-        keccak256("Vote(uint256 chainId,address jury,uint256 voteId,uint8 level,address member,bool overturn,bytes32 salt)");
+    bytes32 internal constant VOTE_TYPEHASH = keccak256(
+        "Vote(uint256 chainId,address jury,uint256 voteId,uint8 level,address member,bool overturn,bytes32 salt)"
+    );
 
     /// @dev BLS domains: a signature for one purpose never verifies for another.
     bytes32 internal constant SETTLEMENT_DOMAIN = keccak256("deltaproof/settlement/v1");

@@ -97,7 +97,11 @@ library PayoutRule {
     }
 
     /// @notice The leaf's payout before topping up.
-    function capped(Plan memory made, bool accepted, uint256 quota, uint256 key) internal pure returns (uint256 payout) {
+    function capped(Plan memory made, bool accepted, uint256 quota, uint256 key)
+        internal
+        pure
+        returns (uint256 payout)
+    {
         payout = quota + (key >= made.threshold ? 1 : 0) + (accepted ? made.floorEach : 0);
         if (payout > made.cap) payout = made.cap;
     }

@@ -33,7 +33,7 @@ class Observed:
     """A reporter that passes everything on, and keeps log, status and metrics of it."""
 
     def __init__(self, report: Reporter, role: str, home: Path) -> None:
-        """Logs go to `home/logs`, the status to `home/status.json`."""
+        """Logs go to `home/logs`, the status to `home/status-ROLE.json`."""
         self._report, self.role, self.home = report, role, home
         self._lock = threading.Lock()
         self._errors: deque[dict[str, object]] = deque(maxlen=KEPT_ERRORS)
@@ -97,9 +97,9 @@ class Observed:
 
     def save(self) -> None:
         """Write the status file, whole or not at all; a disk that refuses is told in the log only."""
-        path = self.home / "status.json"
+        path = self.home / f"status-{self.role}.json"
         try:
-            partial = path.with_suffix(f".{self.role}.part")
+            partial = path.with_suffix(".part")
             partial.write_text(json.dumps(self.status()))
             partial.replace(path)
         except OSError as error:

@@ -14,7 +14,7 @@ from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 from deltaproof.store import ArtifactStore
 
-__all__ = ["Payment", "claim_all", "claim_base", "claim_fees", "claim_reward"]
+__all__ = ["Payment", "claim_all", "claim_base", "claim_fees", "claim_reward", "expire_rounds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +76,15 @@ def claim_all(gateway: Gateway, store: ArtifactStore, task_id: TaskId, payee: Ad
             parts = (Payment(round_, "fee", fees.fee), Payment(round_, "slash reward", fees.slash_reward))
             paid += [part for part in parts if part.amount]
     return paid
+
+
+def expire_rounds(gateway: Gateway, task_id: TaskId) -> list[RoundIndex]:
+    """Expire every settled round whose time to claim is over and that still holds money; returns those rounds."""
+    now, expired = gateway.connection.timestamp(), []
+    for number in range(1, gateway.tasks.phase(task_id).round + 1):
+        round_ = RoundIndex(number)
+        pot = gateway.vault.pot(task_id, round_)
+        if pot.expires_at and pot.expires_at < now and (pot.remaining or pot.fees):
+            gateway.vault.expire(task_id, round_)
+            expired.append(round_)
+    return expired

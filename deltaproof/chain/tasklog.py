@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -40,6 +41,8 @@ FOLLOWED = (
 E = TypeVar("E", bound=RoundEvent)
 
 
+ATTEMPTS, PAUSE_SECONDS = 5, 0.3
+"""Of several nodes behind one URL another may answer next time."""
 OVERLAP_BLOCKS = 16
 """Blocks at the end that are read again each time: a node that lagged may have left logs of them out."""
 
@@ -72,24 +75,33 @@ class TaskLog:
                 return
             if head.number < self._read_to.number or self._hash_of(self._read_to.number) != self._read_to.hash:
                 self._events, self._first = [], None
-        if self._first is None:
+        if self._first is None or self._read_to is None:
             self._first = log_start(self._gateway, self._task_id, round_, self._cache)
             start, self._from_round = self._first, round_
         else:
-            assert self._read_to is not None
             start = max(self._first, self._read_to.number + 1 - OVERLAP_BLOCKS)
         self._read_to = None
-        fresh = list(self._reader.read(start, head.number, FOLLOWED))
+        for attempt in range(ATTEMPTS):
+            self._read(start, head.number)
+            missing = self._missing(round_)
+            if not missing:
+                self._read_to = head
+                return
+            if attempt + 1 < ATTEMPTS:
+                time.sleep(PAUSE_SECONDS)
+        self._first = None
+        raise BlockUnknown(f"the node leaves out {missing} events of round {round_} that the contracts count")
+
+    def _read(self, start: int, last: int) -> None:
+        fresh = list(self._reader.read(start, last, FOLLOWED))
         self._events = [kept for kept in self._events if kept[0] < start]
         for logged in fresh:
             event = logged.event
             if isinstance(event, TaskEvent) and isinstance(event, RoundEvent) and event.task_id == self._task_id:
                 self._events.append((logged.block_number, event))
-        self._require_complete(round_)
-        self._read_to = head
 
-    def _require_complete(self, round_: RoundIndex) -> None:
-        """The contracts count what happened in the running round: fewer events than that are not all of them."""
+    def _missing(self, round_: RoundIndex) -> int:
+        """How many events of the running round are missing: the contracts count them."""
         trainers, verifiers = self._gateway.trainers, self._gateway.verifiers
         missing = 0
         if trainers.address in self._contracts:
@@ -101,9 +113,7 @@ class TaskLog:
             attested = verifiers.progress(self._task_id)
             if attested.round == round_:
                 missing += max(0, attested.revealed - len(self.of(AttestationRevealed, round_)))
-        if missing:
-            self._first = None
-            raise BlockUnknown(f"the node leaves out {missing} events of round {round_} that the contracts count")
+        return missing
 
     def of(self, kind: type[E], round_: RoundIndex) -> list[E]:
         """The round's events of a kind, in chain order, as of the last `refresh`."""

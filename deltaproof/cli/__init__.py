@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from deltaproof import __version__
-from deltaproof.cli import audit, chain, control, demo, methods, roles, task
+from deltaproof.cli import agent, audit, chain, control, demo, methods, roles, stake, task
 from deltaproof.cli.common import problem_records
 from deltaproof.errors import DeltaproofError, SpecError
 
@@ -41,6 +41,9 @@ app.add_typer(control.app, name="control")
 app.add_typer(roles.sponsor_app, name="sponsor")
 app.add_typer(roles.trainer_app, name="trainer")
 app.add_typer(roles.verifier_app, name="verifier")
+app.add_typer(agent.app, name="agent")
+app.add_typer(stake.app, name="stake")
+app.add_typer(stake.bond_app, name="bond")
 app.command("claim")(roles.claim)
 app.command("index")(audit.index)
 app.command("history")(audit.history)

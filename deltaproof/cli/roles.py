@@ -26,6 +26,7 @@ from deltaproof.cli.common import (
 from deltaproof.cli.connect import open_gateway, parse_address, parse_depth
 from deltaproof.cli.living import Settings, live
 from deltaproof.cli.reporting import reporter
+from deltaproof.errors import UsageError
 from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.store import open_store
 
@@ -171,7 +172,8 @@ def claim(
     contract: ContractOption,
     store: StoreOption,
     key: KeyOption,
-    task: TaskOption,
+    task: Annotated[int | None, typer.Option("--task", envvar="DELTAPROOF_TASK", help="Number of the task.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Of every task on this contract.")] = False,
     payee: Annotated[
         str | None, typer.Option(help="Whose pay to claim; by default the key's own. The money goes to the payee.")
     ] = None,
@@ -185,7 +187,10 @@ def claim(
 
     with open_gateway(rpc, contract, key) as gateway:
         whom = parse_address(payee, "--payee") if payee else gateway.account
-        claimed = claim_all(gateway, open_store(store), TaskId(task), whom)
-    text = "\n".join(f"round {c.round}: {c.amount} ({c.kind})" for c in claimed) or "nothing to claim"
-    rounds = [{"round": c.round, "kind": c.kind, "amount": str(c.amount)} for c in claimed]
+        if task is None and not every:
+            raise UsageError("say which task: --task N, or --all")
+        tasks = range(1, gateway.terms.task_count() + 1) if every or task is None else [task]
+        claimed = [(number, c) for number in tasks for c in claim_all(gateway, open_store(store), TaskId(number), whom)]
+    text = "\n".join(f"task {t}, round {c.round}: {c.amount} ({c.kind})" for t, c in claimed) or "nothing to claim"
+    rounds = [{"task": t, "round": c.round, "kind": c.kind, "amount": str(c.amount)} for t, c in claimed]
     show_result({"payee": whom, "claimed": rounds}, as_json=as_json, text=text)

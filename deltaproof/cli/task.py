@@ -177,6 +177,39 @@ def results(
     show_result(result, as_json=as_json, text="\n".join(lines))
 
 
+@app.command("fund")
+def fund_task(
+    amount: Annotated[int, typer.Argument(help="Reward tokens to add, smallest units.", min=1)],
+    rpc: RpcOption,
+    contract: ContractOption,
+    key: KeyOption,
+    task: TaskOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Add money to a task. Anyone may; what is not earned goes back to the sponsor."""
+    with open_gateway(rpc, contract, key) as gateway:
+        token = gateway.token(gateway.vault.account(TaskId(task)).token)
+        if token.allowance(gateway.account, gateway.vault.address) < amount:
+            token.approve(gateway.vault.address, TokenAmount(amount))
+        gateway.vault.fund(TaskId(task), TokenAmount(amount))
+        balance = gateway.vault.account(TaskId(task)).balance
+    text = f"task {task} has {balance}"
+    show_result({"task": task, "funded": str(amount), "balance": str(balance)}, as_json=as_json, text=text)
+
+
+@app.command("expire")
+def expire(
+    rpc: RpcOption, contract: ContractOption, key: KeyOption, task: TaskOption, as_json: JsonOption = False
+) -> None:
+    """Return what nobody claimed in time: rewards and fees to the task, slash rewards to nobody. Anyone may."""
+    from deltaproof.chain.claims import expire_rounds
+
+    with open_gateway(rpc, contract, key) as gateway:
+        rounds = expire_rounds(gateway, TaskId(task))
+    text = f"rounds {', '.join(map(str, rounds))} have expired" if rounds else "nothing has expired"
+    show_result({"task": task, "rounds": rounds}, as_json=as_json, text=text)
+
+
 @app.command("cancel")
 def cancel(
     rpc: RpcOption, contract: ContractOption, key: KeyOption, task: TaskOption, as_json: JsonOption = False

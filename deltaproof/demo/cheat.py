@@ -5,6 +5,7 @@ It exists so that anyone can watch a network refuse it. On a real task it costs 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -62,16 +63,20 @@ def cheat(
         Trainer(gateway, open_store(store), TaskId(task), rows, home, SkipHalf(), reporter(as_json), top_up=True).live()
 
 
-class SkipHalf:
-    """Trains every other step and makes the rest up.
+Forged = list[tuple[StepRecord, State, Vector]]
+"""Record, state before and gradient of every step; at the end the final record with its state."""
 
-    A skipped step gets the gradient of the step before, shrunk and jittered, with a proper optimiser update, the proper
-    rows and a plausible loss. Everything that can be checked without recomputing the gradient holds.
-    """
+
+class Forger(ABC):
+    """Commits and opens what it made up, with all hashes right. `forge` must tell the same lie every time."""
+
+    @abstractmethod
+    def forge(self, work: RoundWork, progress: Progress) -> Forged:
+        """The whole round."""
 
     def train(self, work: RoundWork, progress: Progress) -> TrainedRound:
-        """See `Conduct`: half of the steps are trained, the others made up."""
-        forged = self._forge(work, progress)
+        """See `Conduct`: what is made up, with all hashes right."""
+        forged = self.forge(work, progress)
         records = [record for record, _, _ in forged]
         theta = forged[-1][1]["theta"].numpy()
         root = merkle.root([record.digest for record in records])
@@ -79,8 +84,7 @@ class SkipHalf:
 
     def open(self, work: RoundWork, steps: Iterable[int]) -> Iterator[StepOpening]:
         """See `Conduct`: the same lies again."""
-        # The same lie every time: it derives from the round.
-        forged = self._forge(work, lambda _: None)
+        forged = self.forge(work, lambda _: None)
         tree = merkle.levels([record.digest for record, _, _ in forged])
         for step in sorted(set(steps)):
             record, state, gradient = forged[step]
@@ -95,12 +99,20 @@ class SkipHalf:
                 error_root=work.context.error_root,
             )
 
-    def _forge(self, work: RoundWork, progress: Progress) -> list[tuple[StepRecord, State, Vector]]:
-        """Record, state before and gradient of every step, and the final record with its state."""
+
+class SkipHalf(Forger):
+    """Trains every other step and makes the rest up.
+
+    A skipped step gets the gradient of the step before, shrunk and jittered, with a proper optimiser update, the proper
+    rows and a plausible loss. Everything that can be checked without recomputing the gradient holds.
+    """
+
+    def forge(self, work: RoundWork, progress: Progress) -> Forged:
+        """See `Forger`."""
         bench, context = work.bench, work.context
         draw = np.random.default_rng(int.from_bytes(context.key[:8], "big"))
         state = start_state(bench, work.start)
-        forged: list[tuple[StepRecord, State, Vector]] = []
+        forged: Forged = []
         for step in range(bench.spec.training.steps):
             rows = batch_rows(bench, context, work.shard, step)
             if step % 2 == 0:

@@ -9,7 +9,7 @@ import pytest
 
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.session import open_index
-from deltaproof.chain.local_node import start_node
+from deltaproof.chain.local_node import Node, start_node
 from tests.auditor.colluding import Collusion
 from tests.auditor.leaning import Lean
 from tests.worlds.roles import RoleWorld, build_world
@@ -40,22 +40,22 @@ def index(world: RoleWorld) -> Index:
     return open_index(world.rpc, world.contract)[0]
 
 
+def play_contested(node: Node, folder: Path) -> RoleWorld:
+    """A round in its dispute window: bounded arithmetic, three honest trainers, and one that leans inside the bound."""
+    training = 'numeric = "bounded"\ndrift_sigmas = 3.0'
+    world = build_world(node, folder, rounds=1, training=training, steps=10, cheat=Lean())
+    world.open_round()
+    world.work()
+    world.attest()
+    world.post()
+    return world
+
+
 @pytest.fixture(scope="session")
 def contested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
-    """A round in its dispute window: bounded arithmetic, three honest trainers, and one that leans inside the bound."""
+    """See `play_contested`; tests work on copies."""
     with start_node("anvil", accounts=12) as node:
-        built = build_world(
-            node,
-            tmp_path_factory.mktemp("contested"),
-            rounds=1,
-            training='numeric = "bounded"\ndrift_sigmas = 3.0',
-            steps=10,
-            cheat=Lean(),
-        )
-        built.open_round()
-        built.work()
-        built.attest()
-        built.post()
+        built = play_contested(node, tmp_path_factory.mktemp("contested"))
         yield built
         built.close()
 

@@ -25,7 +25,7 @@ from deltaproof.sponsor.life import Sponsor
 from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import LocalBackend
 from tests.chain.rpc_proxy import RpcProxy
-from tests.worlds.roles import DRAFT, FUND, LORA, _create_task, _rows, silent
+from tests.worlds.roles import FUND, TaskDraft, fund_task, shard_rows
 from trainer.conduct import Honest
 from trainer.life import Trainer
 from verifier.life import Verifier
@@ -176,10 +176,8 @@ def chaos_world(
     money = own.token(own.registry.token())
     for key in node.private_keys[1 : 2 + trainers + verifiers]:
         money.mint(Address(load_account(key).address), TokenAmount(10 * FUND))
-    with _short_phases(seconds):
-        first = gateway(1, deployment)
-        tables = {"method": LORA, "codec": "", "training": "", "steps": "6", "federation": "", "floor_bps": "1000"}
-        task = _create_task(first, ArtifactStore(LocalBackend(store_folder)), folder, rounds, None, tables, ())
+    draft = TaskDraft(rounds=rounds, phase_seconds=seconds, window_seconds=1)
+    task = fund_task(gateway(1, deployment), ArtifactStore(LocalBackend(store_folder)), folder, draft)
     closers.pop()()
     roles: list[Lived] = []
 
@@ -201,7 +199,7 @@ def chaos_world(
         return Sponsor(g, s, task, h, r, trainers=trainers, verifiers=verifiers, poll_seconds=0.1)
 
     def trainer(n: int, g: Gateway, s: ArtifactStore, h: Path, r: Any) -> Agent:
-        return Trainer(g, s, task, _rows(20, seed=n), h, Honest(), r, poll_seconds=0.1)
+        return Trainer(g, s, task, shard_rows(20, seed=n), h, Honest(), r, poll_seconds=0.1)
 
     def verifier(g: Gateway, s: ArtifactStore, h: Path, r: Any) -> Agent:
         return Verifier(g, s, task, h, r, poll_seconds=0.1)
@@ -217,18 +215,3 @@ def chaos_world(
     finally:
         for close in reversed(closers):
             close()
-
-
-@contextmanager
-def _short_phases(seconds: int) -> Iterator[None]:
-    import tests.worlds.roles as drafts
-
-    before = DRAFT
-    drafts.DRAFT = before.replace("= 600\n", f"= {seconds}\n").replace("window = 10", "window = 1")
-    try:
-        yield
-    finally:
-        drafts.DRAFT = before
-
-
-__all__ = ["ChaosWorld", "Lived", "chaos_world", "silent"]

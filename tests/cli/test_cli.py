@@ -49,7 +49,7 @@ def draft(tmp_path: Path) -> Path:
     rows = [canonical_row({"text": f"row {i}", "label": i % 2}) for i in range(8)]
     write_shard(tmp_path / "rows.jsonl", rows)
     path = tmp_path / "task.toml"
-    path.write_text(DRAFT.format(model=model, zeros="0" * 64))
+    path.write_text(DRAFT.format(model=model))
     return path
 
 
@@ -74,7 +74,8 @@ def read_options(deployed: list[str]) -> list[str]:
     "command",
     [
         (), ("chain", "up"), ("deploy",), ("faucet",), ("task", "create"), ("task", "show"), ("task", "results"),
-        ("sponsor", "run"), ("trainer", "run"), ("verifier", "run"), ("claim",), ("history",), ("audit",), ("demo",),
+        ("sponsor", "run"), ("trainer", "run"), ("verifier", "run"), ("claim",),
+        ("stake", "leave"), ("bond", "clear"), ("agent", "status"), ("history",), ("audit",), ("demo",),
     ],
 )  # fmt: skip
 def test_help_of_every_command_explains_its_options(run: Run, command: tuple[str, ...]) -> None:

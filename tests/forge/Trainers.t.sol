@@ -342,7 +342,8 @@ contract TrainersTest is World {
         list = new ITrainerPool.BatchReveal[](to - from);
         for (uint256 i = from; i < to; ++i) {
             RevealData memory d = workOf(id, trainers[i]);
-            list[i - from] = ITrainerPool.BatchReveal(uint32(i + 1), trainers[i], d.deltaDigest, d.transcriptRoot, d.salt);
+            list[i - from] =
+                ITrainerPool.BatchReveal(uint32(i + 1), trainers[i], d.deltaDigest, d.transcriptRoot, d.salt);
         }
     }
 

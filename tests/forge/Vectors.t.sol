@@ -164,7 +164,10 @@ contract VectorsTest {
     }
 
     /// @dev The leaf stands at its position among its number and nowhere else.
-    function checkProof(bytes32 root, bytes32 leaf, uint256 index, uint256 count, bytes32[] memory proof) internal view {
+    function checkProof(bytes32 root, bytes32 leaf, uint256 index, uint256 count, bytes32[] memory proof)
+        internal
+        view
+    {
         for (uint256 i = 0; i < count + 2; ++i) {
             vm.assertEq(this.contains(root, leaf, i, count, proof), i == index, "position");
         }

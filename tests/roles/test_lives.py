@@ -19,7 +19,7 @@ from tests.worlds.market import DRAFT, PATIENCE, Market
 @pytest.fixture
 def market(tmp_path: Path) -> Iterator[Market]:
     model = minimal_model(tmp_path / "model", "bert")
-    text = DRAFT.format(model=model, zeros="0" * 64).replace("= 60\n", "= 600\n")
+    text = DRAFT.format(model=model).replace("= 60\n", "= 600\n")
     (tmp_path / "task.toml").write_text(text.replace("steps = 4", "steps = 60"))
     for name in ("rows", "ann", "ben"):
         rows = [canonical_row({"text": f"{name} {i}", "label": i % 2}) for i in range(12)]

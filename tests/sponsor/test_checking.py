@@ -16,51 +16,8 @@ from deltaproof.protocol.evidence.rows import canonical_row, write_shard
 from deltaproof.sponsor.checking import check_draft
 from deltaproof.sponsor.drafts import prepare_task
 from deltaproof.tuning.base_models.presets import minimal_model
+from tests.worlds.market import DRAFT
 
-DRAFT = """
-[task]
-name = "tiny"
-[model]
-kind = "sequence-classification"
-source = "path:{model}"
-num_labels = 2
-max_tokens = 16
-[method]
-name = "lora"
-[method.options]
-r = 2
-[optimizer]
-name = "sgd"
-learning_rate = 0.1
-[training]
-steps = 4
-batch_size = 2
-[codec]
-byte_limit = 1_000_000
-[validation]
-rows = 4
-[rewards]
-rounds = 1
-budget_per_round = 1000
-verifier_fee_bps = 1_000
-[verification]
-samples = 1
-commit_bond = 1
-slash_bps = 5_000
-min_trainer_stake = 10
-min_verifier_stake = 10
-[phases]
-commit = 60
-reveal = 60
-opening = 60
-attest_commit = 60
-attest_reveal = 60
-settle = 60
-window = 1
-[sponsor]
-validation = "rows.jsonl"
-test = "rows.jsonl"
-"""
 ROWS = [canonical_row({"text": f"row {i}", "label": i % 2}) for i in range(8)]
 
 

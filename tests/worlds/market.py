@@ -15,7 +15,6 @@ __all__ = ["DRAFT", "PATIENCE", "Market"]
 PATIENCE = 120.0
 """Seconds that anything may take by default."""
 DRAFT = """
-start_digest = "0x{zeros}"
 [task]
 name = "tiny"
 [model]
@@ -59,7 +58,7 @@ window = 1
 validation = "rows.jsonl"
 test = "rows.jsonl"
 """
-"""A task of one round; to be filled with the folder of a model and the digest of zeros."""
+"""A task of one round; to be filled with the folder of a model."""
 _PEOPLE = 6
 _FUNDS = ("100000", "1100")
 """What each of them gets, and what the task is funded with."""

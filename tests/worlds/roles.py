@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +72,13 @@ slash_bps = 5_000
 min_trainer_stake = "100"
 min_verifier_stake = "100"
 [phases]
-commit = 600
-reveal = 600
-opening = 600
-attest_commit = 600
-attest_reveal = 600
-settle = 600
-window = 10
+commit = {phase_seconds}
+reveal = {phase_seconds}
+opening = {phase_seconds}
+attest_commit = {phase_seconds}
+attest_reveal = {phase_seconds}
+settle = {phase_seconds}
+window = {window_seconds}
 [sponsor]
 validation = "validation.jsonl"
 test = "test.jsonl"
@@ -95,6 +95,24 @@ lora_alpha = 4
 """
 FUND = 10**9
 WORDS = {0: ("bad", "poor", "awful", "sad"), 1: ("good", "fine", "great", "glad")}
+
+
+@dataclass(frozen=True)
+class TaskDraft:
+    """What differs between the tasks of tests: TOML of some tables, numbers, the full model, the named shards."""
+
+    rounds: int = 2
+    method: str = LORA
+    codec: str = ""
+    """Keys of the spec's table, as is `training`."""
+    training: str = ""
+    steps: int = 6
+    federation: str = ""
+    floor_bps: int = 1_000
+    phase_seconds: int = 600
+    window_seconds: int = 10
+    model: Path | None = None
+    named: tuple[tuple[bytes, ...], ...] = ()
 
 
 def silent(_event: str, _message: str, **_fields: object) -> None:
@@ -245,24 +263,13 @@ def build_world(
         money.mint(Address(load_account(node.private_keys[number]).address), TokenAmount(10 * FUND))
 
     store = open_store(str(folder / "store"))
-    data = [_rows(20, seed=n, flipped=shards is None and n == honest - 1) for n in shards or range(honest + 1)]
+    data = [shard_rows(20, seed=n, flipped=shards is None and n == honest - 1) for n in shards or range(honest + 1)]
     sponsor_gateway = gateway(1, deployment)
-    task = _create_task(
-        sponsor_gateway,
-        store,
-        folder,
-        rounds,
-        model,
-        {
-            "method": method,
-            "codec": codec,
-            "training": training,
-            "steps": str(steps),
-            "federation": federation,
-            "floor_bps": str(floor_bps),
-        },
-        dict.fromkeys(data) if shards else (),
-    )
+    draft = TaskDraft(
+        rounds=rounds, method=method, codec=codec, training=training, steps=steps, federation=federation,
+        floor_bps=floor_bps, model=model, named=tuple(dict.fromkeys(data)) if shards else (),
+    )  # fmt: skip
+    task = fund_task(sponsor_gateway, store, folder, draft)
     sponsor = Sponsor(
         sponsor_gateway, store, task, folder / "sponsor", silent, trainers=honest + 1, verifiers=verifiers
     )
@@ -281,31 +288,28 @@ def build_world(
     return RoleWorld(node, sponsor_gateway, store, folder / "store", task, sponsor, trainers, judges, senders)
 
 
-def _create_task(
-    gateway: Gateway,
-    store: ArtifactStore,
-    folder: Path,
-    rounds: int,
-    model: Path | None,
-    tables: dict[str, str],
-    named: Iterable[tuple[bytes, ...]],
-) -> TaskId:
-    model = model or minimal_model(folder / "model", "bert")
-    write_shard(folder / "validation.jsonl", _rows(12 * rounds, seed=100))
-    write_shard(folder / "test.jsonl", _rows(12, seed=101))
-    files = []
-    for number, rows in enumerate(named):
-        files.append(f"shard-{number}.jsonl")
-        write_shard(folder / files[-1], rows)
-    shards = f"shards = {json.dumps(files)}" if files else ""
-    draft = folder / "draft.toml"
-    place = f'source = "path:{model}"'
-    if tables["federation"]:
-        write_shard(folder / "public.jsonl", _rows(6, seed=102))
-        tables = {**tables, "federation": f"[federation]\n{place}\n{tables['federation']}"}
-    source, public = ("", 'public = "public.jsonl"') if tables["federation"] else (place, "")
-    draft.write_text(DRAFT.format(rounds=rounds, source=source, public=public, shards=shards, **tables))
-    prepared = prepare_task(draft, HomeSecret.of(folder / "sponsor"))
+def fund_task(gateway: Gateway, store: ArtifactStore, folder: Path, draft: TaskDraft) -> TaskId:
+    """A funded task of a tiny model; its files, and the sponsor's home, lie in the folder."""
+    model = draft.model or minimal_model(folder / "model", "bert")
+    write_shard(folder / "validation.jsonl", shard_rows(12 * draft.rounds, seed=100))
+    write_shard(folder / "test.jsonl", shard_rows(12, seed=101))
+    files = [f"shard-{number}.jsonl" for number in range(len(draft.named))]
+    for file, rows in zip(files, draft.named, strict=True):
+        write_shard(folder / file, rows)
+    source, public, federation = f'source = "path:{model}"', "", ""
+    if draft.federation:
+        write_shard(folder / "public.jsonl", shard_rows(6, seed=102))
+        federation = f"[federation]\n{source}\n{draft.federation}"
+        source, public = "", 'public = "public.jsonl"'
+    keys = {
+        **{field.name: getattr(draft, field.name) for field in fields(draft)},
+        "source": source,
+        "public": public,
+        "federation": federation,
+        "shards": f"shards = {json.dumps(files)}" if files else "",
+    }
+    (folder / "draft.toml").write_text(DRAFT.format(**keys))
+    prepared = prepare_task(folder / "draft.toml", HomeSecret.of(folder / "sponsor"))
     params = task_params(
         prepared.spec,
         token=gateway.registry.token(),
@@ -315,11 +319,14 @@ def _create_task(
     return create_task(gateway, store, prepared, params, TokenAmount(FUND), folder / "sponsor")[0]
 
 
-def _rows(count: int, *, seed: int, flipped: bool = False) -> tuple[bytes, ...]:
+def shard_rows(count: int, *, seed: int, flipped: bool = False) -> tuple[bytes, ...]:
+    """Rows whose words tell their label, or, `flipped`, the other one. Each once: judges refuse a row twice."""
     draw = random.Random(seed)
-    rows = []
-    for position in range(count):
-        label = position % 2
+    rows: list[bytes] = []
+    while len(rows) < count:
+        label = len(rows) % 2
         text = " ".join(draw.choice(WORDS[label]) for _ in range(3))
-        rows.append(canonical_row({"text": text, "label": 1 - label if flipped else label}))
+        row = canonical_row({"text": text, "label": 1 - label if flipped else label})
+        if row not in rows:
+            rows.append(row)
     return tuple(rows)

@@ -61,7 +61,8 @@ def _expected_reads(finding: TrainerFinding) -> list[int]:
     unread = failure is not None and failure.step == DELTA and failure.check in ("reveal", "data", "delta", "judging")
     if unread or finding.verdict not in JUDGED:
         return []
-    return [DELTA, *(check.step for check in finding.checks if check.step != DELTA and check.check != "opening")]
+    made = (check.step for check in finding.checks if check.step != DELTA and check.check != "opening")
+    return [DELTA, *dict.fromkeys(made)]
 
 
 def check_withheld(case: RoundCase) -> Iterator[Check]:

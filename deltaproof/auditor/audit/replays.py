@@ -1,7 +1,7 @@
 """Judging again: fresh steps, every settled rejection, and with `--full` everything that a verifier replayed.
 
-A verdict is judged by what its verifier judged it by. In bounded mode that is all of the verifier's steps together:
-the drift test looks at a trainer's samples as a whole, so a rejection by drift is judged on the same samples.
+A verdict is judged by what its verifier judged it by: its own steps, in their order. The drift test and the search for
+repeated rows look at a trainer's samples as a whole, so no step alone shows what they found.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from deltaproof.replaying.judging import enrolment_problem, judge_submission, pr
 __all__ = ["Replay", "check_replays", "planned_replays", "run_replay"]
 
 DRIFT = "drift"
-WHOLE = (DRIFT, "judging")
-"""Checks that a verifier made on all its steps together."""
+TOGETHER = (DRIFT, "rows", "judging")
+"""Checks that depend on what a verifier saw before, or on all of its steps."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def _rejections(case: RoundCase) -> Iterator[Replay | Check]:
             failure = finding.failure() if finding and finding.verdict is leaf.verdict else None
             if failure is not None:
                 replay = _claimed(case, verifier, leaf.trainer, leaf.verdict, failure)
-                # The same step is one reason, whoever gives it; a drift is each verifier's own.
-                same = (failure.step, verifier if failure.check in WHOLE else failure.check)
+                # The same step is one reason, whoever gives it; what several steps show is each verifier's own.
+                same = (failure.step, verifier if failure.check in TOGETHER else failure.check)
                 claims.setdefault(same, replay)
         yield from claims.values()
         if not claims:
@@ -84,11 +84,10 @@ def _rejections(case: RoundCase) -> Iterator[Replay | Check]:
 
 
 def _claimed(case: RoundCase, verifier: Address, trainer: Address, verdict: Verdict, failure: CheckRecord) -> Replay:
-    if failure.check in WHOLE:
-        steps = drawn_steps(case, trainer).get(verifier, ())
-    else:
-        steps = () if failure.step == WHOLE_SUBMISSION else (failure.step,)
-    subject = attested_in(case, verifier).of(participant=trainer, step=steps[0] if len(steps) == 1 else None)
+    # A judge stops at the first check that fails, so all of the verifier's steps cost no more than those up to it.
+    steps = drawn_steps(case, trainer).get(verifier, ())
+    step = failure.step if failure.step != WHOLE_SUBMISSION else None
+    subject = attested_in(case, verifier).of(participant=trainer, step=step)
     return Replay("rejection", trainer, steps, verdict, subject, failure)
 
 

@@ -8,10 +8,9 @@ from typing import Literal
 
 from web3.types import BlockData
 
-from deltaproof.errors import ChainUnavailable
 from deltaproof.protocol.types import Digest32
 
-__all__ = ["LOCAL_CHAINS", "BlockRef", "Depth", "HeadFollower", "default_depth"]
+__all__ = ["LAG_SECONDS", "LOCAL_CHAINS", "BlockRef", "Depth", "HeadFollower", "default_depth"]
 
 Depth = int | Literal["finalized"]
 """Blocks on top of the one that is believed, or the chain's own word for it."""
@@ -49,9 +48,9 @@ class HeadFollower:
             self._highest, self._lower_since = block, None
 
     def accept(self, block: BlockRef) -> BlockRef:
-        """`block`, unless it lies before one that was seen.
+        """`block`, or the highest that was seen while a lower one may come from a node that lags.
 
-        Raises ChainUnavailable for a lower block until LAG_SECONDS have passed: then the chain went back.
+        After LAG_SECONDS the chain itself went back, and the lower block counts.
         """
         if self._highest is None or block.number >= self._highest.number:
             self.saw(block)
@@ -59,7 +58,7 @@ class HeadFollower:
         now = time.monotonic()
         self._lower_since = self._lower_since or now
         if now - self._lower_since < LAG_SECONDS:
-            raise ChainUnavailable(f"the node is at block {block.number}, {self._highest.number} was seen already")
+            return self._highest
         self._highest, self._lower_since = block, None
         return block
 

@@ -85,10 +85,7 @@ class Connection:
         return int(self.block()["timestamp"])
 
     def head(self, depth: Depth = 0) -> BlockRef:
-        """The newest block that has `depth` blocks on top, never one before a block that was seen already.
-
-        Raises ChainUnavailable while the node lags behind what was seen.
-        """
+        """The newest block that has `depth` blocks on top, never one before a block that was seen already."""
         if depth == "finalized":
             with self.translated("finalized block"):
                 return self._heads.accept(BlockRef.of(self.web3.eth.get_block("finalized")))

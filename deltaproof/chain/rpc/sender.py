@@ -26,7 +26,7 @@ from hexbytes import HexBytes
 from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCError
 from web3.types import BlockIdentifier, LogReceipt, TxParams, TxReceipt
 
-from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
+from deltaproof.chain.rpc.blocks import LAG_SECONDS, LOCAL_CHAINS
 from deltaproof.chain.rpc.connection import TRANSPORT_ERRORS, Connection, rpc_message
 from deltaproof.chain.rpc.fees import Fees, bumped, current_fees
 from deltaproof.chain.rpc.journal import Pending, TransactionJournal, default_state_folder
@@ -200,6 +200,7 @@ class TransactionSender:
         """Poll until one form of it is mined and confirmed; broadcast again or raise the fee on the way."""
         started = time.monotonic()
         raised, poll = started, FIRST_POLL_SECONDS
+        gap_since: float | None = None
         silence: Exception | None = None
         while True:
             try:
@@ -207,8 +208,12 @@ class TransactionSender:
                 if receipt is not None and self._is_confirmed(receipt):
                     return self._concluded(pending, receipt)
                 if receipt is None:
-                    # The nonce is used, or the node has lost it, or it waits at too low a fee.
-                    if self._nonce("latest") > pending.nonce:
+                    # The nonce is used, or out of reach, or the node has lost it, or it waits at too low a fee.
+                    mined = self._nonce("latest")
+                    gap_since = (gap_since or time.monotonic()) if mined < pending.nonce else None
+                    if gap_since is not None and time.monotonic() - gap_since >= LAG_SECONDS:
+                        raise self._stranded(pending, mined)
+                    if mined > pending.nonce:
                         self._expect_own_receipt(pending)
                     elif not self._is_known(pending):
                         self._broadcast(pending, first=False)
@@ -225,6 +230,18 @@ class TransactionSender:
                 ) from silence
             time.sleep(poll)
             poll = min(2 * poll, LAST_POLL_SECONDS)
+
+    def _stranded(self, pending: Pending, mined: int) -> TransactionError:
+        """An earlier transaction of ours is gone with its block, so this one can never be mined before it is sent anew.
+
+        What it was for may have changed with the block: whoever sent it looks again and decides anew.
+        """
+        self._journal.clear()
+        self._next_nonce = mined
+        return TransactionError(
+            f"{pending.label}: a reorganisation took an earlier transaction of {self.address} (nonce {mined}) away; "
+            "what is still wanted is sent again"
+        )
 
     def _receipt(self, pending: Pending) -> TxReceipt | None:
         # Any form may be the one that was mined, also an older one with a lower fee.

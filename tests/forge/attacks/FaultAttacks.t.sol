@@ -120,15 +120,21 @@ contract FaultAttacksTest is World {
         id = startTask(longWindow(), 5, 4); // trainers 2, 3, 4 belong to the attacker
         SettlementLeaf[] memory leaves = playToWindow(id, 5, 4);
         uint256[3] memory demands;
-        for (uint256 i = 2; i < 5; ++i) demands[i - 2] = demand(trainers[i]);
+        for (uint256 i = 2; i < 5; ++i) {
+            demands[i - 2] = demand(trainers[i]);
+        }
         sleep(3_600);
-        for (uint256 i = 0; i < 3; ++i) court.closeDemand(demands[i]);
+        for (uint256 i = 0; i < 3; ++i) {
+            court.closeDemand(demands[i]);
+        }
         finish();
         assertOutcome(id, 1, Outcome.Settled);
         claim(id, 1, leaves, 0);
         claim(id, 1, leaves, 1);
         uint256 cost;
-        for (uint256 i = 2; i < 5; ++i) cost += lost(trainers[i], Role.Trainer);
+        for (uint256 i = 2; i < 5; ++i) {
+            cost += lost(trainers[i], Role.Trainer);
+        }
         vm.assertTrue(registry.creditOf(outsider) < cost, "three stakes burned for nothing");
     }
 

@@ -28,7 +28,9 @@ contract JuryAttacksTest is World {
 
     /// @dev Jurors with 100,000 in all beside four verifiers with 10,000 each, after the time that stake has to lie.
     function settledAmongMany() internal returns (SettlementLeaf[] memory leaves) {
-        for (uint256 i = 0; i < 10; ++i) addJuror(i, 10_000);
+        for (uint256 i = 0; i < 10; ++i) {
+            addJuror(i, 10_000);
+        }
         sleep(2 days);
         id = startTask(3, 4);
         leaves = playToWindow(id, 3, 4);
@@ -58,7 +60,9 @@ contract JuryAttacksTest is World {
     /// @dev Jurors `from` to `to` vote against the settlement, all others of `jurors` for it.
     function voteAll(uint256 c, uint256 from, uint256 to) internal {
         uint8 level = jury.caseOf(c).level;
-        for (uint256 i = 0; i < jurors.length; ++i) vote(c, jurors[i], from <= i && i < to);
+        for (uint256 i = 0; i < jurors.length; ++i) {
+            vote(c, jurors[i], from <= i && i < to);
+        }
         sleep(7_200);
         jury.advanceCase(c);
         for (uint256 i = 0; i < jurors.length; ++i) {
@@ -81,7 +85,9 @@ contract JuryAttacksTest is World {
     }
 
     function test_B1_cheapIdentities_cannotOutvoteMoreStake() public {
-        for (uint256 i = 0; i < 11; ++i) addJuror(i, 100);
+        for (uint256 i = 0; i < 11; ++i) {
+            addJuror(i, 100);
+        }
         sleep(2 days);
         id = startTask(3, 4);
         SettlementLeaf[] memory leaves = playToWindow(id, 3, 4);
@@ -172,7 +178,9 @@ contract JuryAttacksTest is World {
     }
 
     function lockedBelow(uint256 c, address juror) internal view returns (uint96 locked) {
-        for (uint8 level = 0; level < 3; ++level) locked += jury.voteOf(c, level, juror).locked;
+        for (uint8 level = 0; level < 3; ++level) {
+            locked += jury.voteOf(c, level, juror).locked;
+        }
     }
 
     function test_absentJurors_payALittle_alsoWhenTheyUnbond() public {
@@ -278,7 +286,9 @@ contract JuryAttacksTest is World {
         uint256 snapshot = vm.snapshotState();
         jury.drawSeats(c);
         uint96[] memory seats = new uint96[](10);
-        for (uint256 i = 0; i < 10; ++i) seats[i] = jury.seatsOf(c, 0, jurors[i]);
+        for (uint256 i = 0; i < 10; ++i) {
+            seats[i] = jury.seatsOf(c, 0, jurors[i]);
+        }
         vm.revertToState(snapshot);
         for (uint256 i = 0; i < 5; ++i) {
             vm.prank(jurors[i]);
@@ -287,12 +297,16 @@ contract JuryAttacksTest is World {
         address late = addJuror(77, 500_000);
         sleep(1);
         jury.drawSeats(c);
-        for (uint256 i = 0; i < 10; ++i) vm.assertEq(jury.seatsOf(c, 0, jurors[i]), seats[i]);
+        for (uint256 i = 0; i < 10; ++i) {
+            vm.assertEq(jury.seatsOf(c, 0, jurors[i]), seats[i]);
+        }
         vm.assertEq(jury.seatsOf(c, 0, late), 0);
     }
 
     function test_A19_stakeOfToday_hasNoVoteToday() public {
-        for (uint256 i = 0; i < 10; ++i) addJuror(i, 10_000);
+        for (uint256 i = 0; i < 10; ++i) {
+            addJuror(i, 10_000);
+        }
         sleep(2 days);
         id = startTask(3, 4);
         playToWindow(id, 3, 4);
@@ -309,8 +323,12 @@ contract JuryAttacksTest is World {
         address[] memory small = new address[](10);
         uint256 sum;
         uint256 splitSum;
-        for (uint256 i = 0; i < 10; ++i) small[i] = vm.addr(0xa000 + i);
-        for (uint256 i = 0; i < 10; ++i) equip(small[i], Role.Verifier, uint96(1_000 * UNIT));
+        for (uint256 i = 0; i < 10; ++i) {
+            small[i] = vm.addr(0xa000 + i);
+        }
+        for (uint256 i = 0; i < 10; ++i) {
+            equip(small[i], Role.Verifier, uint96(1_000 * UNIT));
+        }
         sleep(2 days);
         uint256 runs = 40;
         for (uint256 r = 0; r < runs; ++r) {
@@ -319,7 +337,9 @@ contract JuryAttacksTest is World {
             playToWindow(id, 1, 4);
             uint256 c = open();
             sum += jury.seatsOf(c, 0, jurors[0]);
-            for (uint256 i = 0; i < 10; ++i) splitSum += jury.seatsOf(c, 0, small[i]);
+            for (uint256 i = 0; i < 10; ++i) {
+                splitSum += jury.seatsOf(c, 0, small[i]);
+            }
         }
         // 21 seats over 150,000 staked: 10,000 have 1.4 on average, in one piece or in ten.
         vm.assertTrue(sum >= runs && sum < runs * 9 / 5, "one piece");
@@ -337,7 +357,9 @@ contract JuryAttacksTest is World {
         vm.expectPartialRevert(IJury.WrongCasePhase.selector);
         jury.appeal(c, "early");
         address juror;
-        for (uint256 i = 0; i < 10; ++i) if (jury.seatsOf(c, 0, jurors[i]) != 0) juror = jurors[i];
+        for (uint256 i = 0; i < 10; ++i) {
+            if (jury.seatsOf(c, 0, jurors[i]) != 0) juror = jurors[i];
+        }
         vote(c, juror, true);
         vm.prank(juror);
         vm.expectPartialRevert(IJury.WrongCasePhase.selector);

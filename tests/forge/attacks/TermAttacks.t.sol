@@ -52,7 +52,9 @@ contract TermAttacksTest is World {
         playToOpening(id, 3);
         expirePhase(id);
         SettlementLeaf[] memory leaves = honestLeaves(id, 3);
-        for (uint256 i = 0; i < 3; ++i) leaves[i].scoreNanos = -5;
+        for (uint256 i = 0; i < 3; ++i) {
+            leaves[i].scoreNanos = -5;
+        }
         leaves = paid(id, leaves);
         attestAll(id, 2, leaves);
         settle(id, leaves, 2, 3);
@@ -103,8 +105,7 @@ contract TermAttacksTest is World {
         for (uint32 i = 0; i < 4; ++i) {
             if (i == 1) continue;
             RevealData memory d = workOf(id, trainers[i]);
-            entries[next++] =
-                ITrainerPool.BatchReveal(i + 1, trainers[i], d.deltaDigest, d.transcriptRoot, d.salt);
+            entries[next++] = ITrainerPool.BatchReveal(i + 1, trainers[i], d.deltaDigest, d.transcriptRoot, d.salt);
         }
         trainerPool.revealBatch(id, 1, entries);
         vm.assertEq(trainerPool.progressOf(id).revealed, 3);

@@ -42,9 +42,13 @@ contract VerifierAttacksTest is World {
         leaves = honestLeaves(id, 3);
         bytes32 digest = settlementFor(id, leaves).verdictsDigest; // public: who committed is known
         commitRaw(verifiers[0], digest, root);
-        for (uint256 i = 1; i < 4; ++i) commitAttestation(id, verifiers[i], leaves);
+        for (uint256 i = 1; i < 4; ++i) {
+            commitAttestation(id, verifiers[i], leaves);
+        }
         revealRaw(verifiers[0], digest, root);
-        for (uint256 i = 1; i < 4; ++i) revealAttestation(id, verifiers[i], leaves);
+        for (uint256 i = 1; i < 4; ++i) {
+            revealAttestation(id, verifiers[i], leaves);
+        }
         settle(id, leaves, 4, 14); // the three honest ones sign
     }
 
@@ -73,7 +77,9 @@ contract VerifierAttacksTest is World {
     function test_A5_garbageAnsweredLate_isComparedAndStruck() public {
         id = startTask(3, 4);
         ScoreLeaf[] memory garbage = new ScoreLeaf[](3);
-        for (uint256 i = 0; i < 3; ++i) garbage[i] = ScoreLeaf(trainers[i], Verdict.Accepted, -777_777_777);
+        for (uint256 i = 0; i < 3; ++i) {
+            garbage[i] = ScoreLeaf(trainers[i], Verdict.Accepted, -777_777_777);
+        }
         SettlementLeaf[] memory leaves = roundWithLazy(LeafTree.rootInPlace(scoreHashes(garbage)));
         vm.prank(outsider);
         uint256 d = court.demandScore(id, verifiers[0], trainers[1]); // in the first second of the window
@@ -99,12 +105,7 @@ contract VerifierAttacksTest is World {
         uint256 d = court.demandScore(id, verifiers[0], trainers[1]);
         uint256 near = grid + uint256(int256((leaves[1].scoreNanos + 999) / 2_000)) + 31;
         ScorePair memory pair = ScorePair(
-            verifiers[0],
-            1,
-            all[near],
-            proofOf(scoreHashes(all), near),
-            leaves[1],
-            proofOf(hashes(leaves), 1)
+            verifiers[0], 1, all[near], proofOf(scoreHashes(all), near), leaves[1], proofOf(hashes(leaves), 1)
         );
         vm.expectPartialRevert(IVerifierPool.InvalidProof.selector);
         court.answerScore(d, pair);
@@ -199,11 +200,17 @@ contract VerifierAttacksTest is World {
 
     function blockedRound(uint32 round) internal {
         playToOpening(id, 3);
-        for (uint256 i = 0; i < 3; ++i) publish(id, trainers[i]);
+        for (uint256 i = 0; i < 3; ++i) {
+            publish(id, trainers[i]);
+        }
         SettlementLeaf[] memory leaves = honestLeaves(id, 3);
-        for (uint256 i = 0; i < 3; ++i) commitAttestation(id, verifiers[i], leaves);
+        for (uint256 i = 0; i < 3; ++i) {
+            commitAttestation(id, verifiers[i], leaves);
+        }
         if (phaseOf(id) == Phase.AttestCommit) expirePhase(id);
-        for (uint256 i = 0; i < 3; ++i) revealAttestation(id, verifiers[i], leaves);
+        for (uint256 i = 0; i < 3; ++i) {
+            revealAttestation(id, verifiers[i], leaves);
+        }
         Settlement memory s = settlementFor(id, leaves);
         if (verifierPool.inQuorum(id, round, verifiers[3])) {
             QuorumProof memory proof = quorumProof(id, s, 4, 7);
@@ -221,8 +228,12 @@ contract VerifierAttacksTest is World {
 
     function sponsorsBlock() internal {
         id = createTask(defaultParams());
-        for (uint256 i = 0; i < 3; ++i) enrolTrainer(id, trainers[i]);
-        for (uint256 i = 0; i < 3; ++i) enrolVerifier(id, verifiers[i], uint96(200 * UNIT));
+        for (uint256 i = 0; i < 3; ++i) {
+            enrolTrainer(id, trainers[i]);
+        }
+        for (uint256 i = 0; i < 3; ++i) {
+            enrolVerifier(id, verifiers[i], uint96(200 * UNIT));
+        }
         enrolVerifier(id, verifiers[3], uint96(310 * UNIT)); // the sponsor's, 34 %
     }
 
@@ -262,14 +273,18 @@ contract VerifierAttacksTest is World {
     function test_A9c_noVerifierActs_workIsPaidTheBase() public {
         id = startTask(3, 4);
         playToOpening(id, 3);
-        for (uint256 i = 0; i < 3; ++i) publish(id, trainers[i]);
+        for (uint256 i = 0; i < 3; ++i) {
+            publish(id, trainers[i]);
+        }
         expirePhase(id);
         assertOutcome(id, 1, Outcome.NoAttestations);
         for (uint256 i = 0; i < 3; ++i) {
             vault.claimBase(id, 1, trainers[i]);
             vm.assertEq(token.balanceOf(trainers[i]), BUDGET / 15);
         }
-        for (uint256 i = 0; i < 4; ++i) verifierPool.chargeAbsence(id, 1, verifiers[i]);
+        for (uint256 i = 0; i < 4; ++i) {
+            verifierPool.chargeAbsence(id, 1, verifiers[i]);
+        }
         vm.assertEq(verifierPool.checkpointOf(id, verifierPool.versionOf(id)).members, 0);
     }
 
@@ -277,10 +292,16 @@ contract VerifierAttacksTest is World {
         TaskParams memory p = defaultParams();
         p.phases.activation = 1 days;
         id = createTask(p);
-        for (uint256 i = 0; i < 2; ++i) enrolTrainer(id, trainers[i]);
-        for (uint256 i = 0; i < 3; ++i) enrolVerifier(id, verifiers[i], uint96(200 * UNIT));
+        for (uint256 i = 0; i < 2; ++i) {
+            enrolTrainer(id, trainers[i]);
+        }
+        for (uint256 i = 0; i < 3; ++i) {
+            enrolVerifier(id, verifiers[i], uint96(200 * UNIT));
+        }
         sleep(1 days);
-        for (uint256 i = 0; i < 3; ++i) verifierPool.activate(id, verifiers[i]);
+        for (uint256 i = 0; i < 3; ++i) {
+            verifierPool.activate(id, verifiers[i]);
+        }
         enrolVerifier(id, verifiers[3], uint96(1_300 * UNIT));
         vm.expectPartialRevert(IVerifierPool.NotActiveYet.selector);
         verifierPool.activate(id, verifiers[3]);
@@ -312,9 +333,13 @@ contract VerifierAttacksTest is World {
         SettlementLeaf[] memory leaves = honestLeaves(id, 3);
         leaves[1].verdict = uint8(Verdict.Rejected);
         leaves = paid(id, leaves);
-        for (uint256 i = 0; i < 3; ++i) commitAttestation(id, verifiers[i], leaves);
+        for (uint256 i = 0; i < 3; ++i) {
+            commitAttestation(id, verifiers[i], leaves);
+        }
         expirePhase(id);
-        for (uint256 i = 0; i < 3; ++i) revealAttestation(id, verifiers[i], leaves);
+        for (uint256 i = 0; i < 3; ++i) {
+            revealAttestation(id, verifiers[i], leaves);
+        }
         expirePhase(id);
         settle(id, leaves, 4, 7);
         finalize(id);
@@ -362,8 +387,12 @@ contract VerifierAttacksTest is World {
         SettlementLeaf[] memory leaves = honestLeaves(id, 2);
         SettlementLeaf[] memory sloppy = honestLeaves(id, 2);
         sloppy[1].scoreNanos += 5_000;
-        for (uint256 i = 0; i < 4; ++i) commitAttestation(id, verifiers[i], i == 0 ? sloppy : leaves);
-        for (uint256 i = 0; i < 4; ++i) revealAttestation(id, verifiers[i], i == 0 ? sloppy : leaves);
+        for (uint256 i = 0; i < 4; ++i) {
+            commitAttestation(id, verifiers[i], i == 0 ? sloppy : leaves);
+        }
+        for (uint256 i = 0; i < 4; ++i) {
+            revealAttestation(id, verifiers[i], i == 0 ? sloppy : leaves);
+        }
         settle(id, leaves, 4, 15);
         verifierPool.contestAttestation(id, pairOf(verifiers[0], scoreLeaves(sloppy), leaves, 1));
         equivocate(1, leaves);
@@ -398,7 +427,9 @@ contract VerifierAttacksTest is World {
     function test_D2_unrevealedAccepted_isProvable() public {
         id = startTask(3, 2);
         openRound(id);
-        for (uint256 i = 0; i < 3; ++i) commit(id, trainers[i]);
+        for (uint256 i = 0; i < 3; ++i) {
+            commit(id, trainers[i]);
+        }
         reveal(id, trainers[0]);
         reveal(id, trainers[1]); // trainers[2] reveals nothing
         expirePhase(id);
@@ -418,7 +449,9 @@ contract VerifierAttacksTest is World {
     function test_D2b_unrevealedAccepted_isNotPaid() public {
         id = startTask(3, 2);
         openRound(id);
-        for (uint256 i = 0; i < 3; ++i) commit(id, trainers[i]);
+        for (uint256 i = 0; i < 3; ++i) {
+            commit(id, trainers[i]);
+        }
         reveal(id, trainers[0]);
         reveal(id, trainers[1]);
         expirePhase(id);

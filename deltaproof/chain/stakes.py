@@ -1,0 +1,92 @@
+"""A person's stake: what it is bound to, how to leave a task, and how to get it back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deltaproof.chain.abi.enums import Role
+from deltaproof.chain.abi.structs import StakeAccount
+from deltaproof.chain.contracts.gateway import Gateway
+from deltaproof.chain.participation import attempt
+from deltaproof.errors import ContractRevert, UsageError
+from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
+
+__all__ = ["StakeStep", "clear_bond", "leave_task", "stakes_of", "take_out"]
+
+FOREVER = 2**32 - 1
+"""`active_until` of who has not resigned."""
+
+
+@dataclass(frozen=True, slots=True)
+class StakeStep:
+    """One thing that was done, or that has to wait."""
+
+    done: bool
+    message: str
+
+
+def stakes_of(gateway: Gateway, account: Address) -> dict[Role, StakeAccount]:
+    """Stake by role."""
+    return {role: gateway.registry.stake_of(account, role) for role in Role}
+
+
+def clear_bond(gateway: Gateway, task_id: TaskId, trainer: Address) -> RoundIndex | None:
+    """Settle the bond of the first commitment that was never revealed.
+
+    Returns its round; None if no bond is outstanding. Raises UsageError while the commitment can still be revealed.
+    """
+    missed = _unrevealed(gateway, task_id, trainer)
+    if missed is None:
+        return None
+    try:
+        return missed if attempt(gateway.trainers.forfeit_bond, task_id, missed, trainer) is not None else None
+    except ContractRevert as revert:
+        if revert.name == "RevealStillOpen":
+            raise UsageError(
+                f"round {missed} can still be revealed: start the trainer, it reveals by itself"
+            ) from revert
+        raise
+
+
+def _unrevealed(gateway: Gateway, task_id: TaskId, trainer: Address) -> RoundIndex | None:
+    for number in range(1, gateway.tasks.phase(task_id).round + 1):
+        work = gateway.trainers.work(task_id, RoundIndex(number), trainer)
+        if work.committed and not work.revealed and not work.forfeited:
+            return RoundIndex(number)
+    return None
+
+
+def leave_task(gateway: Gateway, task_id: TaskId, role: Role) -> list[StakeStep]:
+    """Do what of leaving can be done now: resign, then, when the stake is no longer slashable, unlock it."""
+    pool = gateway.trainers if role == Role.TRAINER else gateway.verifiers
+    enrolment = pool.enrolment(task_id, gateway.account)
+    if enrolment.index == 0:
+        raise UsageError(f"{gateway.account} does not take part in task {task_id} as a {role.name.lower()}")
+    steps = []
+    if enrolment.active_until == FOREVER and not gateway.tasks.is_ended(task_id):
+        pool.resign(task_id)
+        steps.append(StakeStep(True, f"resigned from task {task_id}: the running round is the last"))
+    if enrolment.stake == 0:
+        return [*steps, StakeStep(True, "the task holds no stake of yours any more")]
+    try:
+        pool.release(task_id, gateway.account)
+        steps.append(StakeStep(True, f"unlocked {enrolment.stake}"))
+    except ContractRevert as revert:
+        steps.append(StakeStep(False, f"the stake stays locked while it can be slashed ({revert}); come back later"))
+    return steps
+
+
+def take_out(gateway: Gateway, role: Role) -> list[StakeStep]:
+    """Start to take out all free stake, or pay out what has finished unbonding."""
+    account = gateway.registry.stake_of(gateway.account, role)
+    steps = []
+    if account.unbonding and account.withdrawable_at <= gateway.connection.timestamp():
+        gateway.registry.withdraw(role)
+        steps.append(StakeStep(True, f"paid out {account.unbonding}"))
+    elif account.unbonding:
+        steps.append(StakeStep(False, f"{account.unbonding} can be withdrawn from {account.withdrawable_at} on"))
+    if account.free and not account.unbonding:
+        gateway.registry.request_unbond(role, TokenAmount(account.free))
+        seconds = 0 if role == Role.CHALLENGER else gateway.registry.unbonding_seconds()
+        steps.append(StakeStep(True, f"{account.free} can be withdrawn in {seconds} s: run this again then"))
+    return steps or [StakeStep(False, f"nothing is free; {account.locked} is locked in tasks")]

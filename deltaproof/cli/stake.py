@@ -1,0 +1,127 @@
+"""`deltaproof stake` and `deltaproof bond`: money at risk, and how to get it back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deltaproof.chain.abi.enums import Role
+from deltaproof.chain.money import Money
+from deltaproof.chain.participation import lock_stake
+from deltaproof.chain.stakes import StakeStep, clear_bond, leave_task, stakes_of, take_out
+from deltaproof.cli.common import ContractOption, JsonOption, KeyOption, RpcOption, TaskOption, show_result
+from deltaproof.cli.connect import open_gateway, parse_address, read_only_gateway
+from deltaproof.errors import UsageError
+from deltaproof.protocol.types import TaskId, TokenAmount
+
+__all__ = ["app", "bond_app"]
+
+app = typer.Typer(no_args_is_help=True, help="Your stake: look at it, add to it, leave a task, take it out.")
+bond_app = typer.Typer(no_args_is_help=True, help="Commit bonds.")
+
+RoleOption = Annotated[str, typer.Option("--role", help="`trainer`, `verifier` or `challenger`.", metavar="ROLE")]
+
+
+@bond_app.callback()
+def bond() -> None:
+    """Commit bonds."""
+
+
+@app.command("show")
+def show(
+    rpc: RpcOption,
+    contract: ContractOption,
+    account: Annotated[str, typer.Argument(help="Whose stake.")],
+    as_json: JsonOption = False,
+) -> None:
+    """What an account has staked, by role: free, locked in tasks, on its way out."""
+    gateway = read_only_gateway(rpc, contract)
+    whom = parse_address(account, "ACCOUNT")
+    money = Money(gateway.token(gateway.registry.token()))
+    found = stakes_of(gateway, whom)
+    lines = [
+        f"{role.name.lower():<11} {money.text(s.total)}: {money.text(s.free)} free, {money.text(s.locked)} locked, "
+        f"{money.text(s.unbonding)} on its way out"
+        for role, s in found.items()
+    ]
+    result = {
+        role.name.lower(): {
+            "total": str(s.total), "free": str(s.free), "locked": str(s.locked), "unbonding": str(s.unbonding),
+            "withdrawable_at": s.withdrawable_at,
+        }
+        for role, s in found.items()
+    }  # fmt: skip
+    show_result({"account": whom, **result}, as_json=as_json, text="\n".join(lines))
+
+
+@app.command("deposit")
+def deposit(
+    amount: Annotated[int, typer.Argument(help="Stake tokens to add, smallest units.", min=1)],
+    role: RoleOption,
+    rpc: RpcOption,
+    contract: ContractOption,
+    key: KeyOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Add stake. Agents do it by themselves when they join; a challenger's bonds come from here."""
+    with open_gateway(rpc, contract, key) as gateway:
+        which = _role(role)
+        free = gateway.registry.stake_of(gateway.account, which).free
+        lock_stake(gateway, which, TokenAmount(free + amount))
+    show_result({"deposited": str(amount), "role": role}, as_json=as_json, text=f"deposited {amount} as {role}")
+
+
+@app.command("leave")
+def leave(
+    task: TaskOption,
+    role: RoleOption,
+    rpc: RpcOption,
+    contract: ContractOption,
+    key: KeyOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Leave a task: resign now, and unlock the stake once it cannot be slashed any more (run it again then)."""
+    with open_gateway(rpc, contract, key) as gateway:
+        _tell(leave_task(gateway, TaskId(task), _role(role)), as_json)
+
+
+@app.command("withdraw")
+def withdraw(
+    role: RoleOption, rpc: RpcOption, contract: ContractOption, key: KeyOption, as_json: JsonOption = False
+) -> None:
+    """Take out free stake: the first call starts the wait, one after it pays out."""
+    with open_gateway(rpc, contract, key) as gateway:
+        _tell(take_out(gateway, _role(role)), as_json)
+
+
+@bond_app.command("clear")
+def clear(
+    task: TaskOption,
+    rpc: RpcOption,
+    contract: ContractOption,
+    key: KeyOption,
+    trainer: Annotated[str | None, typer.Option(help="Whose bond; by default the key's own.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Settle the bond of a commitment that was never revealed, so that the trainer can commit again.
+
+    The bond is lost either way. A running trainer does this by itself before its next commitment.
+    """
+    with open_gateway(rpc, contract, key) as gateway:
+        whom = parse_address(trainer, "--trainer") if trainer else gateway.account
+        round_ = clear_bond(gateway, TaskId(task), whom)
+    text = f"the bond of round {round_} is settled" if round_ else "no bond is outstanding"
+    show_result({"trainer": whom, "round": round_}, as_json=as_json, text=text)
+
+
+def _role(name: str) -> Role:
+    try:
+        return Role[name.upper()]
+    except KeyError as error:
+        raise UsageError(f"--role is trainer, verifier or challenger, not {name!r}") from error
+
+
+def _tell(steps: list[StakeStep], as_json: bool) -> None:
+    told = [{"done": step.done, "message": step.message} for step in steps]
+    show_result({"steps": told}, as_json=as_json, text="\n".join(step.message for step in steps))

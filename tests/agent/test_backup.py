@@ -1,0 +1,47 @@
+"""A home that moves to another machine, and files that are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deltaproof.agent.backup import backup_home, restore_home
+from deltaproof.errors import UsageError
+from deltaproof.protocol.commit.secrets import HomeSecret
+
+
+def test_home_comes_back_whole_without_logs(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    secret = HomeSecret.of(home).derive("x")
+    (home / "task-1").mkdir()
+    (home / "task-1" / "attestation-1-ab").write_bytes(b"document")
+    (home / "logs").mkdir()
+    (home / "logs" / "trainer.jsonl").write_text("{}")
+    backup_home(home, tmp_path / "backup", "a password")
+    assert b"document" not in (tmp_path / "backup").read_bytes()
+    assert (tmp_path / "backup").stat().st_mode & 0o077 == 0
+    restore_home(tmp_path / "backup", tmp_path / "other", "a password")
+    assert HomeSecret.of(tmp_path / "other").derive("x") == secret
+    assert (tmp_path / "other" / "task-1" / "attestation-1-ab").read_bytes() == b"document"
+    assert not (tmp_path / "other" / "logs").exists()
+
+
+def test_restore_refuses_what_could_do_harm(tmp_path: Path) -> None:
+    home, backup = tmp_path / "home", tmp_path / "backup"
+    HomeSecret.of(home)
+    backup_home(home, backup, "a password")
+    with pytest.raises(UsageError, match="not empty"):
+        restore_home(backup, home, "a password")
+    with pytest.raises(UsageError, match="wrong password"):
+        restore_home(backup, tmp_path / "new", "another")
+    altered = bytearray(backup.read_bytes())
+    altered[-1] ^= 1
+    (tmp_path / "altered").write_bytes(altered)
+    with pytest.raises(UsageError, match="altered"):
+        restore_home(tmp_path / "altered", tmp_path / "new", "a password")
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(UsageError, match="no backup"):
+        restore_home(tmp_path / "text", tmp_path / "new", "a password")
+    with pytest.raises(UsageError, match="cannot write"):
+        backup_home(home, backup, "a password")

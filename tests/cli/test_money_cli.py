@@ -1,0 +1,59 @@
+"""Money at risk as a person minds it: stake, bonds, funds, and the way out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from eth_account import Account
+
+from deltaproof.chain.local_node import Node
+from tests.cli.test_cli import Run, deployed, draft, node, read_options, run  # noqa: F401 (fixtures)
+
+
+def test_stake_goes_in_and_comes_out_again(run: Run, node: Node, deployed: list[str]) -> None:  # noqa: F811
+    chain, key = deployed[:4], deployed[6:8]
+    account = Account.from_key(node.private_keys[0]).address
+    code, _, err = run("stake", "deposit", "500", "--role", "challenger", *chain, *key, "--json")
+    assert code == 0, err
+    code, out, _ = run("stake", "show", account, *chain, "--json")
+    assert json.loads(out)["challenger"]["free"] == "500"
+    code, out, _ = run("stake", "withdraw", "--role", "challenger", *chain, *key, "--json")
+    assert code == 0
+    assert "can be withdrawn in" in json.loads(out)["steps"][0]["message"]
+    code, out, _ = run("stake", "withdraw", "--role", "challenger", *chain, *key, "--json")
+    assert json.loads(out)["steps"][0]["message"] == "paid out 500", (
+        "a challenger's stake needs no delay: disputes lock what backs them"
+    )
+    code, out, _ = run("stake", "show", account, *chain, "--json")
+    assert json.loads(out)["challenger"]["total"] == "0"
+    code, out, err = run("stake", "withdraw", "--role", "owner", *chain, *key)
+    assert code == 1
+    assert "--role is trainer, verifier or challenger" in err
+
+
+def test_task_takes_more_money_and_who_never_joined_has_nothing_to_leave(
+    run: Run,  # noqa: F811
+    deployed: list[str],  # noqa: F811
+    draft: Path,  # noqa: F811
+) -> None:
+    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--json")
+    assert code == 0, err
+    task = ["--task", str(json.loads(out)["task"])]
+    chain, key = deployed[:4], deployed[6:8]
+    code, out, err = run("task", "fund", "50", *chain, *key, *task, "--json")
+    assert code == 0, err
+    assert json.loads(out)["balance"] == "1150"
+    code, out, _ = run("task", "expire", *chain, *key, *task)
+    assert (code, out.strip()) == (0, "nothing has expired")
+    code, out, _ = run("bond", "clear", *chain, *key, *task, "--json")
+    assert (code, json.loads(out)["round"]) == (0, None)
+    code, _, err = run("stake", "leave", "--role", "trainer", *chain, *key, *task)
+    assert code == 1
+    assert "does not take part" in err
+    code, out, _ = run("claim", *deployed[:8], "--all", "--json")
+    assert json.loads(out)["claimed"] == []
+    code, _, err = run("claim", *deployed[:8])
+    assert "--task N, or --all" in err
+    code, _, err = run("agent", "status", "--home", str(draft.parent))
+    assert "no role has run" in err
