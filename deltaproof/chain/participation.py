@@ -27,7 +27,7 @@ from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount, 
 from deltaproof.store import ArtifactStore
 
 __all__ = [
-    "TaskTerms",
+    "KnownTask",
     "attempt",
     "known_faults",
     "lock_stake",
@@ -50,14 +50,14 @@ LOST_RACES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class TaskTerms:
+class KnownTask:
     """A task on chain and the spec it registers."""
 
     view: TaskView
     spec: TaskSpec
 
 
-def read_task(gateway: Gateway, store: ArtifactStore, task_id: TaskId) -> TaskTerms:
+def read_task(gateway: Gateway, store: ArtifactStore, task_id: TaskId) -> KnownTask:
     """The task and its spec, whoever made them.
 
     Raises TaskRefused if there is no such task, ArtifactError if its spec cannot be had, SpecError with every reason if
@@ -69,7 +69,7 @@ def read_task(gateway: Gateway, store: ArtifactStore, task_id: TaskId) -> TaskTe
     view = gateway.task(task_id)
     data = store.get_blob(view.params.spec_hash, TaskSpec.MAX_BYTES)
     try:
-        return TaskTerms(view, TaskSpec.from_document(data))
+        return KnownTask(view, TaskSpec.from_document(data))
     except EncodingError as error:
         raise SpecError(f"task {task_id} is not to be trusted, do not take part: {error}") from error
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deltaproof.chain import Gateway
-from deltaproof.chain.participation import TaskTerms, read_task
+from deltaproof.chain.participation import KnownTask, read_task
 from deltaproof.cli.common import (
     ContractOption,
     HomeOption,
@@ -247,7 +247,7 @@ def headline(task_id: TaskId, spec: TaskSpec) -> list[str]:
     return [f"task {task_id}: {spec.task.name}", *(f"  {line}" for line in spec.task.description.splitlines())]
 
 
-def _described(gateway: Gateway, task_id: TaskId, terms: TaskTerms) -> dict[str, Any]:
+def _described(gateway: Gateway, task_id: TaskId, terms: KnownTask) -> dict[str, Any]:
     phase = gateway.tasks.phase(task_id)
     account = gateway.vault.account(task_id)
     return {

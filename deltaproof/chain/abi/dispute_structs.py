@@ -13,7 +13,6 @@ __all__ = [
     "Ballot",
     "Case",
     "CasePhase",
-    "Check",
     "ChunkOpening",
     "CourtParams",
     "Demand",
@@ -21,6 +20,7 @@ __all__ = [
     "JuryParams",
     "Level",
     "RecordOpening",
+    "SettlementCheck",
     "StepEvidence",
     "VectorChunk",
     "Vote",
@@ -141,7 +141,7 @@ class Vote:
 
 
 @dataclass(frozen=True)
-class Check:
+class SettlementCheck:
     """Where a check of all leaves of a settlement stands."""
 
     owner: Address

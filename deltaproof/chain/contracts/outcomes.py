@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deltaproof.chain.abi.dispute_structs import Case, Check, JuryParams, Level, Vote
+from deltaproof.chain.abi.dispute_structs import Case, JuryParams, Level, SettlementCheck, Vote
 from deltaproof.chain.contracts.client import ContractClient
 from deltaproof.chain.events.disputes import CaseOpened, CheckOpened
 from deltaproof.chain.rpc.sender import Receipt
@@ -19,9 +19,9 @@ class SettlementProver(ContractClient):
 
     INTERFACE = "ISettlementProver"
 
-    def check(self, check_id: int) -> Check:
+    def check(self, check_id: int) -> SettlementCheck:
         """Where a check of all leaves stands."""
-        return self._read(Check, "checkOf", check_id)
+        return self._read(SettlementCheck, "checkOf", check_id)
 
     def prove_wrong_leaf(self, task_id: TaskId, index: int, leaf: SettlementLeaf, proof: Sequence[Digest32]) -> Receipt:
         """One leaf of the posted settlement breaks a rule by itself."""
