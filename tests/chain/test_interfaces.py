@@ -38,6 +38,7 @@ CLIENTS = {
     )
 }
 OTHER_NAME_IN_PYTHON = {
+    "ISettlementProver.Check": dispute_structs.SettlementCheck,
     "IVerifierPool.Attestation": structs.AttestationStatus,
     "ITrainerPool.Enrolment": structs.TrainerEnrolment,
     "ITrainerPool.Progress": structs.TrainerProgress,
