@@ -1,9 +1,9 @@
 """Whether two trainers' data have rows in common, from what both had to open: evidence about alike deltas.
 
-Every trainer opens the batches of its first and last step to every verifier. Honest trainers of the same few rows come
-to nearly the same delta, and that is no copy: each computed its own, step by step. So where opened rows are common,
-data explain the likeness. Rows count as common if they hold nearly the same words, so that whoever has learnt a
-trainer's rows gains nothing by changing a letter of each.
+Every trainer opens the batches of its first and last step to every verifier. Honest trainers of the same few rows
+come to nearly the same delta, and that is no copy: each computed its own, step by step. So where opened rows are
+common, data explain the likeness. Rows count as common if they hold nearly the same words, so that whoever has learnt
+a trainer's rows gains nothing by changing a letter of each.
 """
 
 from __future__ import annotations

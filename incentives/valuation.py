@@ -106,8 +106,8 @@ def value_round(
         seed: from the round's challenge seed; decides which coalitions are drawn when not all fit the budget.
         workers: processes that evaluate coalitions. The result has the same bits for any number.
 
-    Raises ValueError for weights or ranks that make no sense, ScoringError for a scoring rule that does not, RowError
-    or EncodingError for rows or adapters that do not fit the task.
+    Raises ValueError for weights or ranks that make no sense, ScoringError for a scoring rule that does not,
+    EncodingError for adapters that do not fit the task. Rows that do not fit it count for nobody.
     """
     spec = bench.spec
     evaluator = Evaluator(bench, validation_rows)

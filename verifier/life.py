@@ -323,7 +323,7 @@ class Verifier(Agent):
             return None
         commitment = self.spec.validation.commitments[case.round - 1]
         rows, _salt = self.store.get_validation(commitment)
-        return [row.encode() for row in rows.rows]
+        return rows.scored(self.spec.validation.rows)
 
     def _sealed_fields(self, attestation: Attestation) -> dict[str, Digest32]:
         leaves = attestation.leaves()

@@ -19,6 +19,7 @@ from deltaproof.chain import Gateway
 from deltaproof.chain.abi.structs import PhaseView
 from deltaproof.chain.rpc.blocks import BlockRef, Depth, default_depth
 from deltaproof.chain.rpc.connection import View
+from deltaproof.errors import InsufficientFunds
 from deltaproof.protocol.types import TaskId
 from deltaproof.reporting import Reporter
 
@@ -109,7 +110,8 @@ class Agent(ABC):
     def live(self) -> None:
         """Do every duty until nothing is left to do."""
         self.heavy = OnThread(self._awake.set)
-        insist(self.join, "joining", self.account, self.report, HOPELESS)
+        # Nothing is at stake before it has joined: who cannot pay the stake is told, and need not be waited for.
+        insist(self.join, "joining", self.account, self.report, (*HOPELESS, InsufficientFunds))
         while not self._cycle():
             self._awake.wait(self._pause())
             self._awake.clear()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from deltaproof.auditor.index.follower import Follower, Synced
-from deltaproof.auditor.index.follower import Progress as FollowProgress
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.auditor.index.schema import open_database
@@ -17,19 +16,13 @@ MEMORY = "sqlite://"
 """A database that lives as long as the command."""
 
 
-def opened_follower(
-    rpc: Rpc, tasks: Address, database: str = MEMORY, *, first_block: int | None = None, range_blocks: int | None = None
-) -> tuple[Follower, Engine]:
+def opened_follower(rpc: Rpc, tasks: Address, database: str = MEMORY) -> tuple[Follower, Engine]:
     """A follower on its database. Raises IndexUnusable or ChainError."""
     engine = open_database(database)
-    options = {} if range_blocks is None else {"range_blocks": range_blocks}
-    return Follower(engine, rpc, tasks, first_block=first_block, **options), engine
+    return Follower(engine, rpc, tasks), engine
 
 
-def open_index(
-    rpc: Rpc, tasks: Address, database: str = MEMORY, progress: FollowProgress | None = None
-) -> tuple[Index, Synced]:
+def open_index(rpc: Rpc, tasks: Address, database: str = MEMORY) -> tuple[Index, Synced]:
     """An index brought up to the head of the chain. Raises IndexUnusable or ChainError."""
     follower, engine = opened_follower(rpc, tasks, database)
-    synced = follower.sync(progress)
-    return Index(engine), synced
+    return Index(engine), follower.sync()

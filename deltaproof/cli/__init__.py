@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from deltaproof import __version__
-from deltaproof.cli import agent, audit, chain, control, demo, methods, roles, stake, task
+from deltaproof.cli import agent, audit, chain, control, demo, history, methods, roles, stake, task
 from deltaproof.cli.common import problem_records
 from deltaproof.errors import DeltaproofError, SpecError
 
@@ -45,13 +45,13 @@ app.add_typer(agent.app, name="agent")
 app.add_typer(stake.app, name="stake")
 app.add_typer(stake.bond_app, name="bond")
 app.command("claim")(roles.claim)
-app.command("index")(audit.index)
-app.command("history")(audit.history)
+app.command("index")(history.index)
+app.command("history")(history.history)
 app.command("audit")(audit.audit)
-app.command("explain")(audit.explain)
-app.command("export")(audit.export)
+app.command("explain")(history.explain)
+app.command("export")(history.export)
 app.command("report")(audit.report)
-app.command("serve")(audit.serve)
+app.command("serve")(history.serve)
 app.command("demo")(demo.demo)
 
 

@@ -15,8 +15,13 @@ from deltaproof.chain.rpc.endpoints import Endpoints
 from deltaproof.cli.connect import open_gateway, parse_depth
 from deltaproof.errors import UsageError
 from deltaproof.reporting import Reporter
+from deltaproof.tuning.errors import CodecError, MethodError, NarrowingError
 
 __all__ = ["Settings", "live"]
+
+
+_UNFIT = (*HOPELESS, MethodError, CodecError, NarrowingError)
+"""What keeps a role from a task for good: besides what no waiting mends, terms that no machine can compute."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ def live(settings: Settings, report: Reporter, make: Callable[[Gateway, Reporter
         provider = gateway.connection.web3.provider
         assert isinstance(provider, Endpoints)
         provider.counter = observed.counted_call
-        agent = insist(lambda: make(gateway, observed), "starting", gateway.account, observed, HOPELESS)
+        agent = insist(lambda: make(gateway, observed), "starting", gateway.account, observed, _UNFIT)
         agent.looked = observed.looked
         if settings.witness:
             agent.witness = Witness(settings.witness, gateway.connection, observed)

@@ -39,8 +39,8 @@ class ConsoleReporter:
         "waiting": "dim",
     }
 
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False)
+    def __init__(self) -> None:
+        self._console = Console(highlight=False)
 
     def __call__(self, event: str, message: str, **fields: object) -> None:
         self._console.print(message, style=self.STYLES.get(event), markup=False)

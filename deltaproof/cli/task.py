@@ -98,6 +98,7 @@ def create(
     from deltaproof.sponsor.checking import check_draft
     from deltaproof.sponsor.drafts import complete_draft
     from deltaproof.sponsor.life import create_task
+    from deltaproof.sponsor.quorum import quorum_meaning
     from deltaproof.tuning.training.optimizers import constants_root, constants_table
     from incentives.economics import economics
 
@@ -116,18 +117,22 @@ def create(
             constants_root=constants_root(constants_table(prepared.spec.optimizer, prepared.spec.training.steps)),
         )
         task_id, receipt = create_task(gateway, open_store(store), prepared, params, TokenAmount(fund), home)
+    quorum = quorum_meaning(prepared.spec.verification.quorum_bps, prepared.spec.verification.min_verifiers)
     result = {
         "task": task_id,
         "spec_hash": hex_of(prepared.spec.digest()),
         "start_digest": hex_of(prepared.spec.start_digest),
         "parameters": len(prepared.start),
         "transaction": hex_of(receipt.transaction_hash),
+        "verifiers_away": quorum.away,
+        "verifiers_lying": quorum.lying,
     }
     text = "\n".join(
         [
             f"task {task_id}: {prepared.spec.task.name}",
             f"  spec {result['spec_hash']}",
             f"  {len(prepared.start)} trainable values, {prepared.spec.rewards.rounds} rounds, funded with {fund}",
+            f"  {quorum}",
             f"keep it going: deltaproof sponsor run --task {task_id} --home {home}",
         ]
     )

@@ -41,9 +41,9 @@ class PreparedTask:
     """What a rehearsal found out, such as how long a round takes here."""
 
 
-def prepare_task(path: Path, secret: HomeSecret, progress: Progress = lambda _: None) -> PreparedTask:
+def prepare_task(path: Path, secret: HomeSecret) -> PreparedTask:
     """Check and complete the draft at `path`. Raises SpecError with every problem, each with its key."""
-    return complete_draft(check_draft(path), secret, progress)
+    return complete_draft(check_draft(path), secret)
 
 
 def complete_draft(

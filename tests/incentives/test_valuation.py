@@ -190,3 +190,10 @@ def test_value_round_under_dropout_takes_means_over_those_who_tuned(source: str,
     included = [contributions[i] for i in valuation.included]
     again, _ = aggregate_thetas(bench, [c.theta for c in included], None, masks_of([c.tuned for c in included]))
     assert np.array_equal(valuation.next_start, again)
+
+
+def test_value_round_without_a_usable_row_scores_nobody_and_goes_on(source: str) -> None:
+    bench = make_bench(source)
+    valuation = value_round(bench, bench.start, make_contributions(bench, 3), [b"no row", b"{}"], SEED)
+    assert [(value.score_nanos, value.stderr_nanos) for value in valuation.values] == [(0, 0)] * 3
+    assert np.array_equal(valuation.next_start, bench.start)

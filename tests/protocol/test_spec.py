@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deltaproof.errors import ArtifactAltered, EncodingError, SpecError
-from deltaproof.protocol.terms.spec import TaskSpec, load_spec, parse_spec, read_toml
+from deltaproof.protocol.terms.spec import TaskSpec, load_spec, parse_spec, read_toml, spec_problems
 from deltaproof.store import open_store
 
 DIGEST = "0x" + "ab" * 32
@@ -230,3 +230,41 @@ def test_stored_spec_with_an_unknown_key_is_refused(tables: dict[str, Any]) -> N
     data = parse_spec(tables).to_document().replace(b'"steps":12', b'"steps":12,"tricks":1')
     with pytest.raises(EncodingError, match="tricks"):
         TaskSpec.from_document(data)
+
+
+ODD = st.one_of(
+    st.none(), st.booleans(), st.text(max_size=20), st.integers(-(2**70), 2**70),
+    st.sampled_from([0, -1, 2**31, 2**63, 2**256, 1e308, 1e-320, float("nan"), float("inf"), [], {}, [[]], "0x"]),
+    st.dictionaries(st.text(max_size=5), st.integers(), max_size=2), st.lists(st.text(max_size=3), max_size=3),
+)  # fmt: skip
+PLACES = [
+    (section, key)
+    for section, table in parse_spec(tomllib.loads(TOML)).to_json_value().items()
+    for key in (table if isinstance(table, dict) else [""])
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(PLACES), ODD), min_size=1, max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_odd_values_are_refused_with_reasons_or_accepted_but_never_crash(changes: list[Any]) -> None:
+    tables: dict[str, Any] = tomllib.loads(TOML)
+    for (section, key), value in changes:
+        if key and isinstance(tables.get(section, {}), dict):
+            tables.setdefault(section, {})[key] = value
+        else:
+            tables[section] = value
+    if problems := spec_problems(tables):
+        assert all(problem.key and problem.what and problem.remedy for problem in problems)
+        return
+    spec = parse_spec(tables)
+    assert TaskSpec.from_document(spec.to_document()) == spec
+
+
+def test_stored_spec_that_breaks_rules_is_refused_with_every_reason(tables: dict[str, Any]) -> None:
+    """Whoever reads a stranger's task is told why to keep away, in a person's words."""
+    data = parse_spec(tables).to_document()
+    data = data.replace(b'"accumulation":1', b'"accumulation":3').replace(b'"warmup_steps":0', b'"warmup_steps":99')
+    with pytest.raises(EncodingError) as caught:
+        TaskSpec.from_document(data)
+    assert "has 2 problems" in str(caught.value)
+    assert "training.accumulation: batch_size 8 is not a multiple" in str(caught.value)

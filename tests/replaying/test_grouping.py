@@ -17,7 +17,7 @@ from deltaproof.replaying.grouping import grouped_gradient, groups_of
 from deltaproof.tuning.base_models.presets import Architecture
 from deltaproof.tuning.errors import RowError
 from deltaproof.tuning.training.workbench import Workbench
-from tests.replaying.test_replay import recommitted, with_next_state
+from tests.replaying.forging import recommitted, with_next_state
 from tests.tuning.rehearsal import minimal_spec, rehearse, some_rows
 
 BATCH_OF_16: dict[str, dict[str, Any]] = {"training": {"batch_size": 16}, "model": {"max_tokens": 64}}

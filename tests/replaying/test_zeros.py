@@ -16,7 +16,7 @@ from deltaproof.replaying.comparison import compare_bounded, compare_exact
 from deltaproof.replaying.condition import rounded_at_random
 from deltaproof.replaying.drift import DriftSample, judge_drift
 from deltaproof.tuning.training.workbench import RowNorms
-from tests.replaying.test_replay import recommitted, with_next_state
+from tests.replaying.forging import recommitted, with_next_state
 from tests.tuning.rehearsal import Rehearsal, minimal_spec, rehearse
 
 TRAINING = TrainingSection(steps=1000, batch_size=1, numeric="bounded")

@@ -97,7 +97,7 @@ def test_every_key_of_the_spec_has_a_heading_of_its_own() -> None:
 def test_key_shows_type_bounds_and_default() -> None:
     page = spec_pages()["spec/verification.md"]
     assert "## verification.quorum_bps {#" in page
-    assert "*whole number, above 5,000, at most 10,000; default `6667`*" in page
+    assert "*whole number, above 5,000, at most 10,000; default `6600`*" in page
     assert "*whole number in smallest units of the token, as an integer or a decimal string; required*" in page
 
 

@@ -147,7 +147,7 @@ def test_wrong_draft_names_the_key(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ([("[sponsor]", "[aggregation]\nrank = 3\n[sponsor]")], "three deltas cannot become one"),
+        ([("[sponsor]", "[aggregation]\nrank = 3\n[sponsor]")], "aggregation.rank is 3, but lora has pairs of rank 2"),
         ([("learning_rate = 0.1", "learning_rate = 100.0"), ("lora", "full"), ("r = 2", "")], None),
         ([("max_tokens = 16", "max_tokens = 64"), ("lora", "prompt"), ("r = 2", "")], "a row of 64 tokens"),
         ([("byte_limit = 1_000_000", "byte_limit = 100")], "byte_limit is 100"),

@@ -223,3 +223,21 @@ def test_float32_differs_from_float64_by_rounding(tmp_path: Path) -> None:
         results = Evaluator(bench, make_rows(bench)).evaluate_means(make_thetas(bench, 3), np.eye(3))
         losses.append(results.losses.mean(axis=1))
     assert 0 < np.abs(losses[0] - losses[1]).max() < 1e-6
+
+
+UNUSABLE = (b'{"label":0}', b'{"label":7,"text":"x"}', b'{"label":0,"text":1}', b"no row at all", b"[]", b"")
+
+
+def test_row_that_the_model_cannot_use_counts_for_nobody(tmp_path: Path) -> None:
+    """A sponsor who hides one among the validation rows must not end every verifier after people trained."""
+    bench = make_bench(tmp_path, "bert")
+    rows, (theta,) = make_rows(bench), make_thetas(bench, 1)
+    mixed = [row for pair in zip(rows, [*UNUSABLE, b"x", b"x"], strict=True) for row in pair]
+    assert Evaluator(bench, mixed).evaluate(theta) == Evaluator(bench, rows).evaluate(theta)
+
+
+def test_set_without_a_usable_row_is_worth_nothing_to_anybody(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, "bert")
+    results = Evaluator(bench, UNUSABLE).evaluate_means(make_thetas(bench, 2), np.eye(2))
+    assert results.counts.sum() == 0
+    assert results.mean(0) == results.mean(1)

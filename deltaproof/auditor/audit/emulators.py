@@ -40,7 +40,7 @@ def derivation_checks(store: ArtifactStore, spec: TaskSpec, subject: Subject) ->
     for emulator in federation.emulators:
         try:
             fetch_emulators(store, spec)
-            problem = check_derivation(full, federation, emulator, rows)
+            problem = check_derivation(full, emulator, rows)
         except DeltaproofError as error:
             yield subject.unchecked("emulator", f"{emulator.name} needs the full model: {error}")
             return

@@ -21,7 +21,7 @@ from deltaproof.errors import ArtifactError, DeltaproofError
 from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.outcome.attestation import Attestation, EmulatorScore, GameRecord
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.rules import AUDIT_ERROR_SHARE, AUDIT_ROUNDING, NANOS
+from deltaproof.protocol.rules import AUDIT_ERROR_SHARE, AUDIT_ROUNDING, MAX_VALIDATION_ROWS, NANOS
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator
@@ -259,7 +259,8 @@ def _validation_rows(case: RoundCase) -> list[bytes]:
     if case.artifacts is None:
         raise AssertionError("evaluating needs a store")
     commitment = case.facts.task.validation_commitments[case.facts.number - 1]
-    return [row.encode() for row in case.artifacts.validation(commitment)[0].rows]
+    count = case.spec.validation.rows if case.spec is not None else MAX_VALIDATION_ROWS
+    return case.artifacts.validation(commitment)[0].scored(count)
 
 
 def rescored(case: RoundCase, spec: TaskSpec, accepted: tuple[Address, ...], seed: Digest32) -> RoundScores:

@@ -114,7 +114,7 @@ class TransactionSender:
         """Give the key's lock back."""
         self._journal.close()
 
-    def send(self, label: str, to: Address | None, data: bytes, value_wei: int = 0) -> Receipt:
+    def send(self, label: str, to: Address | None, data: bytes) -> Receipt:
         """Send one transaction (`to` None: create a contract) and wait until it is mined.
 
         Raises ContractRevert or InsufficientFunds before anything is sent, TransactionPending if it takes too long,
@@ -123,9 +123,9 @@ class TransactionSender:
         with self._mutex:
             self.finish_pending()
             try:
-                return self._sent(label, to, data, value_wei)
+                return self._sent(label, to, data)
             except _FailedForNow:
-                return self._sent(label, to, data, value_wei)
+                return self._sent(label, to, data)
 
     def finish_pending(self) -> Receipt | None:
         """Wait for what an earlier run of this key left in flight, if anything."""
@@ -143,16 +143,16 @@ class TransactionSender:
                     raise
                 return None  # it was mined and failed: whoever sent it is gone, and the chain's state tells the rest
 
-    def _sent(self, label: str, to: Address | None, data: bytes, value_wei: int) -> Receipt:
-        transaction = self._prepare(label, to, data, value_wei)
+    def _sent(self, label: str, to: Address | None, data: bytes) -> Receipt:
+        transaction = self._prepare(label, to, data)
         pending = self._signed(Pending(label, transaction, ()))
         # Written down first: a process killed right after the broadcast would not know what it had sent.
         self._journal.write(pending)
         self._broadcast(pending, first=True)
         return self._mined(pending)
 
-    def _prepare(self, label: str, to: Address | None, data: bytes, value_wei: int) -> dict[str, object]:
-        call: dict[str, object] = {"from": self.address, "data": hex_of(data), "value": value_wei}
+    def _prepare(self, label: str, to: Address | None, data: bytes) -> dict[str, object]:
+        call: dict[str, object] = {"from": self.address, "data": hex_of(data), "value": 0}
         if to is not None:
             call["to"] = to
         with self.connection.translated(label):
@@ -160,7 +160,7 @@ class TransactionSender:
         fees = self._capped(current_fees(self.connection))
         # What is not used comes back, so room costs nothing but a balance that reaches.
         gas = max(int(estimate * self.policy.gas_margin), estimate + self.policy.gas_room)
-        needed, balance = gas * fees.max_wei + value_wei, self.connection.balance(self.address)
+        needed, balance = gas * fees.max_wei, self.connection.balance(self.address)
         if balance < needed:
             raise InsufficientFunds(
                 f"{label}: account {self.address} has {balance} wei and may need {needed}; send it native currency"

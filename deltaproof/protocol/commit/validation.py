@@ -22,6 +22,10 @@ class ValidationSet(Document, kind="validation", max_bytes=MAX_VALIDATION_BYTES)
 
     rows: Annotated[tuple[str, ...], Field(min_length=1)]
 
+    def scored(self, count: int) -> list[bytes]:
+        """The rows that a round is scored on: the first `count`, as many as the task says a set has."""
+        return [row.encode() for row in self.rows[:count]]
+
 
 def seal_validation(rows: ValidationSet, salt: Digest32) -> tuple[Digest32, bytes]:
     """The commitment that goes into the task, and the artifact that opens it: salt, then the document."""

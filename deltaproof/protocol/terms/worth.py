@@ -108,8 +108,9 @@ class VerificationSection(Record):
 
     samples: Annotated[int, Field(ge=0, le=MAX_SAMPLES)]
     """Drawn steps per verifier and trainer, besides the first and the last; all steps between if there are fewer."""
-    quorum_bps: Annotated[int, Field(gt=BPS // 2, le=BPS)] = 6_667
-    """Share of the enrolled verifier stake that must sign a settlement, basis points."""
+    quorum_bps: Annotated[int, Field(gt=BPS // 2, le=BPS)] = 6_600
+    """Share of the enrolled verifier stake that must sign a settlement, basis points. A hair below two thirds, so that
+    one of three equal verifiers may be away."""
     commit_bond: AmountField
     """Part of a trainer's stake that a commitment without a reveal costs, smallest units of the stake token."""
     slash_bps: BasisPoints

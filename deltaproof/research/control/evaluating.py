@@ -151,12 +151,16 @@ class Interval:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def mean_interval(values: Sequence[float], seed: int = 0, draws: int = 10_000) -> Interval:
+_DRAWS = 10_000
+"""Of the bootstrap."""
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
     """Percentile bootstrap over the values; of paired differences, a paired interval. Raises ValueError for none."""
     if not values:
         raise ValueError("no values, no mean")
     sample = np.asarray(values, dtype=np.float64)
-    generator = np.random.Generator(np.random.PCG64(seed))
-    means = sample[generator.integers(len(sample), size=(draws, len(sample)))].mean(axis=1)
+    generator = np.random.Generator(np.random.PCG64(0))
+    means = sample[generator.integers(len(sample), size=(_DRAWS, len(sample)))].mean(axis=1)
     low, high = np.quantile(means, (0.025, 0.975))
     return Interval(float(sample.mean()), float(low), float(high))

@@ -26,8 +26,8 @@ _SPECIAL = ("<pad>", "<eos>", "<unk>")
 _SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
 
 
-def minimal_model(folder: Path, architecture: Architecture, seed: bytes = bytes(32), layers: int = 2) -> Path:
-    """Write a tiny model with weights from `seed` and, for text, a byte tokeniser; returns `folder`."""
+def minimal_model(folder: Path, architecture: Architecture, layers: int = 2) -> Path:
+    """Write a tiny model with drawn weights, always the same, and, for text, a byte tokeniser; returns `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     sizes: dict[str, Any] = {**_SIZES, "num_hidden_layers": layers}
     vocabulary: dict[str, Any] = {
@@ -36,7 +36,7 @@ def minimal_model(folder: Path, architecture: Architecture, seed: bytes = bytes(
         "bos_token_id": None,
         "eos_token_id": 1,
     }
-    with quiet(), SeededFills(seed):
+    with quiet(), SeededFills(bytes(32)):
         match architecture:
             case "bert":
                 config = transformers.BertConfig(**sizes, **vocabulary, max_position_embeddings=64)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,11 +25,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.rules import LOSS_CAP, PASS_TOKENS
 from deltaproof.tuning.base_models.batches import make_batch
 from deltaproof.tuning.base_models.loss import logits_of
 from deltaproof.tuning.combining.prefix import PrefixCache
+from deltaproof.tuning.errors import RowError
 from deltaproof.tuning.methods.low_rank import low_rank_pairs, mergeable_pairs, merging, tensors_of, write_mixture
 from deltaproof.tuning.numerics.linalg import Array
 from deltaproof.tuning.numerics.precision import computing_in
@@ -84,13 +86,11 @@ class Evaluator:
         batch_rows: int | None = None,
         tokens_per_pass: int = PASS_TOKENS,
         cache_bytes: int = _CACHE_BYTES,
-        threads: int = 1,
     ) -> None:
         """`rows` are canonical validation rows; at most `batch_rows` (by default the spec's) share a pass.
 
-        `threads` are those of torch while it evaluates here. One, so that several processes give the same bits as one.
-
-        Raises RowError or EncodingError for a bad row, ValueError for none.
+        A row that the task's model cannot use counts for nobody: whoever hid it among the validation rows must not be
+        able to leave a round without scores. Raises ValueError for no row.
         """
         if not rows:
             raise ValueError("a validation set has at least one row")
@@ -100,9 +100,10 @@ class Evaluator:
         paired = {name for pair in self._pairs for name in (pair.a, pair.b)}
         self._others = tuple(name for name in bench.layout.names if name not in paired)
         self._size = len(rows)
-        self._threads = threads
         with self._evaluating():
-            self._prefix = PrefixCache(bench.model, self._touched(), lambda: self._logits(self._chunks[0]), cache_bytes)
+            # Without a usable row there is no pass, and nothing to remember.
+            probe = (lambda: self._logits(self._chunks[0])) if self._chunks else (lambda: None)
+            self._prefix = PrefixCache(bench.model, self._touched(), probe, cache_bytes)
 
     @property
     def mixes_exactly(self) -> bool:
@@ -165,7 +166,7 @@ class Evaluator:
     def _evaluating(self) -> Iterator[None]:
         training, threads = self.bench.model.training, torch.get_num_threads()
         self.bench.model.eval()
-        torch.set_num_threads(self._threads)
+        torch.set_num_threads(1)  # so that several processes give the same bits as one
         try:
             with torch.inference_mode(), computing_in(self.bench.precision):
                 yield
@@ -204,9 +205,12 @@ def _chunks(bench: Workbench, rows: Sequence[bytes], batch_rows: int, tokens_per
         )
         return batch.parts[0]
 
-    lengths = [max(t.shape[1] if t.ndim == 2 else 1 for t in inputs_of([i]).values()) for i in range(len(rows))]
+    lengths: dict[int, int] = {}
+    for i in range(len(rows)):
+        with suppress(RowError, EncodingError):
+            lengths[i] = max(t.shape[1] if t.ndim == 2 else 1 for t in inputs_of([i]).values())
     groups: list[list[int]] = []
-    for i in sorted(range(len(rows)), key=lambda i: (lengths[i], i)):
+    for i in sorted(lengths, key=lambda i: (lengths[i], i)):
         full = groups and (len(groups[-1]) == batch_rows or (len(groups[-1]) + 1) * lengths[i] > tokens_per_pass)
         if not groups or full:
             groups.append([])

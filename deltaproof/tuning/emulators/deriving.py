@@ -17,7 +17,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from deltaproof.protocol.terms.federation import EmulatorSection, FederationSection, Fidelity, Recipe
+from deltaproof.protocol.terms.federation import EmulatorSection, Fidelity, Recipe
 from deltaproof.protocol.terms.spec import ModelSection
 from deltaproof.protocol.types import Digest32
 from deltaproof.tuning.base_models.layers import layer_list, layer_of
@@ -131,9 +131,7 @@ def derive(full: FullModel, recipe: Recipe, rows: Sequence[bytes], progress: Pro
     return Emulator(data, layers, recipe, weights_digest(folder), fidelity, ratio)
 
 
-def check_derivation(
-    full: FullModel, federation: FederationSection, named: EmulatorSection, rows: Sequence[bytes]
-) -> str | None:
+def check_derivation(full: FullModel, named: EmulatorSection, rows: Sequence[bytes]) -> str | None:
     """Derive the emulator that a task names again; why it is not what the recipe gives, or None."""
     again = derive(full, named.recipe, rows)
     if again.layers != named.layers:

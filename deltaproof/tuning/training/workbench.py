@@ -24,8 +24,9 @@ from deltaproof.tuning.base_models.layers import hidden
 from deltaproof.tuning.base_models.loading import load_base
 from deltaproof.tuning.base_models.loss import loss_sum
 from deltaproof.tuning.codecs import DeltaCodec, create_codec
-from deltaproof.tuning.errors import CodecError, ModelError, RowError
+from deltaproof.tuning.errors import CodecError, MethodError, ModelError, RowError
 from deltaproof.tuning.methods import Method, create_method
+from deltaproof.tuning.methods.low_rank import tensors_of
 from deltaproof.tuning.numerics.precision import Precision, assert_wide, computing_in
 from deltaproof.tuning.numerics.products import LowRankPair
 from deltaproof.tuning.numerics.randomness import CounterDropout
@@ -99,6 +100,7 @@ class Workbench:
         if checkpointing:
             layers_to_checkpoint(model, method)  # or a reason why not
         _check_partial(bench)
+        _check_rank(bench)
         bench.load(start)
         if precision == "float64":
             assert_wide(lambda: bench.gradient(_probe_rows(bench), bytes(32), parts=1))
@@ -244,6 +246,18 @@ def _check_partial(bench: Workbench) -> None:
             f"federated dropout does not go with {bench.spec.method.name}, whose aggregated values are not those that "
             f"are trained"
         )
+
+
+def _check_rank(bench: Workbench) -> None:
+    """Raises MethodError for a rank that no aggregate of this method has: verifiers would find out after a round."""
+    wanted = bench.spec.aggregation.rank
+    if not wanted:
+        return
+    tensors = bench.method.unfold(tensors_of(bench.layout, bench.start))
+    least = min((tensors[pair.a].shape[0] for pair in bench.pairs), default=0)
+    if wanted > least:
+        has = f"has pairs of rank {least}" if least else "has no low-rank pairs"
+        raise MethodError(f"aggregation.rank is {wanted}, but {bench.spec.method.name} {has}; 0 keeps the method's")
 
 
 def _tuned_layers(base: nn.Module, spec: TaskSpec) -> AbstractContextManager[None]:

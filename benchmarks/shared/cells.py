@@ -1,0 +1,26 @@
+"""Cells of a benchmark that are kept on disk, so that an interrupted run goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+__all__ = ["cell"]
+
+
+def cell(folder: Path, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `compute` gives, from the folder if it was computed before; remove the folder to start anew."""
+    path = folder / f"{''.join(c if c.isalnum() else '-' for c in name)}.json"
+    if path.is_file():
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return found
+    print(f"{name} ...", file=sys.stderr, flush=True)
+    found = compute()
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(found), "utf-8")
+    partial.replace(path)
+    return found

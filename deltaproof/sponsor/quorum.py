@@ -1,0 +1,36 @@
+"""What a quorum means in people: how many verifiers may be away, and how many may lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deltaproof.protocol.rules import BPS
+
+__all__ = ["QuorumMeaning", "quorum_meaning"]
+
+SHOWN_VERIFIERS = 3
+"""Where a task asks for fewer: nobody sees much in one or two."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumMeaning:
+    """Of `verifiers` with equal stakes."""
+
+    verifiers: int
+    away: int
+    """May be away without a round being lost."""
+    lying: int
+    """May lie together without signing a wrong settlement."""
+
+    def __str__(self) -> str:
+        return (
+            f"of {self.verifiers} verifiers with equal stakes {self.away} may be away, and {self.lying} may lie: "
+            f"{self.lying + 1} together could sign a wrong settlement, {self.away + 1} could keep every round unpaid"
+        )
+
+
+def quorum_meaning(quorum_bps: int, min_verifiers: int) -> QuorumMeaning:
+    """For as many verifiers as the task needs, three at least."""
+    verifiers = max(SHOWN_VERIFIERS, min_verifiers)
+    needed = -(-verifiers * quorum_bps // BPS)
+    return QuorumMeaning(verifiers, verifiers - needed, needed - 1)
