@@ -116,7 +116,8 @@ class Verifier(Agent):
 
     def advance(self, moment: Moment) -> None:
         """Move the task on when its time is up and it is this verifier's turn."""
-        if self._my_turn(moment.view.round, moment.view.phase):
+        waits_for_a_seed = moment.view.phase in (Phase.DRAW, Phase.CHALLENGE)
+        if (moment.overdue or waits_for_a_seed) and self._my_turn(moment.view.round, moment.view.phase):
             move_on(self.gateway, self.task_id, moment.view, overdue=moment.overdue)
 
     def join(self) -> None:

@@ -23,7 +23,7 @@ PUBLIC_ROWS = 96
 OWNER = next(p for p in FEDPEAT.trainers if p.owner)
 CHEAT = next(p for p in FEDPEAT.trainers if not p.honest)
 HONEST = [p for p in FEDPEAT.trainers if p.honest and not p.owner]
-UNSEEN = {"coalition values", "next adapter"}
+UNSEEN = {"coalition players", "coalition values", "losses", "next adapter", "emulator"}
 """Checks that need the full model."""
 
 

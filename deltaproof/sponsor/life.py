@@ -12,9 +12,11 @@ from deltaproof.agent.loop import IDLE_POLL_SECONDS, Agent, Duty, Moment
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import TaskParams
+from deltaproof.chain.contracts.pools import PAGE
 from deltaproof.chain.money import Money
 from deltaproof.chain.participation import attempt, move_on, read_task
 from deltaproof.chain.rpc.blocks import Depth
+from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.errors import EncodingError, InsufficientFunds, UsageError
 from deltaproof.protocol.commit.validation import ValidationSet, open_validation, seal_validation
@@ -116,6 +118,17 @@ class Sponsor(Agent):
 
     def join(self) -> None:
         """A sponsor takes part since it created the task."""
+
+    def views(self) -> list[View]:
+        """What every block is asked: see `Agent.views`; between rounds also who takes part."""
+        asked = super().views()
+        if self._known is None or self._known.view.phase == Phase.IDLE:
+            for pool, what in ((self.gateway.trainers, "trainer"), (self.gateway.verifiers, "verifier")):
+                asked.append(pool.view(f"{what}Count", self.task_id))
+                asked.append(pool.view(f"{what}sOf", self.task_id, 0, PAGE))
+        elif last := self._known.view.round:
+            asked.append(self.gateway.tasks.view("roundOf", self.task_id, last))
+        return asked
 
     def duties(self) -> Sequence[Duty]:
         """What a sponsor minds."""

@@ -19,13 +19,14 @@ from deltaproof.chain import Deployment, DeployParams, Gateway, TransactionSende
 from deltaproof.chain.abi.enums import Outcome, Role
 from deltaproof.chain.local_node import Node
 from deltaproof.chain.participation import settled_leaves
+from deltaproof.protocol.evidence.rows import canonical_row
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 from deltaproof.sponsor.life import Sponsor
 from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import LocalBackend
 from tests.chain.rpc_proxy import RpcProxy
-from tests.worlds.roles import FUND, TaskDraft, fund_task, shard_rows
+from tests.worlds.roles import FUND, TaskDraft, fund_task
 from trainer.conduct import Honest
 from trainer.life import Trainer
 from verifier.life import Verifier
@@ -147,6 +148,14 @@ class ChaosWorld:
         return Counter(event for role in self.roles for event, _ in role.events)
 
 
+def distinct_rows(seed: int) -> tuple[bytes, ...]:
+    """Twenty rows, none twice: a shard that holds a row twice is rejected."""
+    words = {0: ("bad", "poor", "awful", "sad"), 1: ("good", "fine", "great", "glad")}
+    return tuple(
+        canonical_row({"text": f"{words[i % 2][i // 2 % 4]} number {i} of {seed}", "label": i % 2}) for i in range(20)
+    )
+
+
 @contextmanager
 def chaos_world(
     node: Node,
@@ -199,7 +208,7 @@ def chaos_world(
         return Sponsor(g, s, task, h, r, trainers=trainers, verifiers=verifiers, poll_seconds=0.1)
 
     def trainer(n: int, g: Gateway, s: ArtifactStore, h: Path, r: Any) -> Agent:
-        return Trainer(g, s, task, shard_rows(20, seed=n), h, Honest(), r, poll_seconds=0.1)
+        return Trainer(g, s, task, distinct_rows(n), h, Honest(), r, poll_seconds=0.1)
 
     def verifier(g: Gateway, s: ArtifactStore, h: Path, r: Any) -> Agent:
         return Verifier(g, s, task, h, r, poll_seconds=0.1)

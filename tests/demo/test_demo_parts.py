@@ -135,10 +135,10 @@ def test_one_round_in_which_chance_paid_keeps_every_promise_that_is_asked_of_it(
 
 # The demo of a model that stays with its owner.
 
-NOT_SEEN = [{"name": "coalition values"}, {"name": "next adapter"}]
+NOT_SEEN = [{"name": name} for name in ("coalition players", "coalition values", "losses", "next adapter", "emulator")]
 AUDITS: dict[str, dict[str, Any]] = {
     "audit": {"passed": 900, "failed": 0, "notCheckable": 0},
-    "outside": {"passed": 800, "failed": 0, "notCheckable": 2, "unchecked": NOT_SEEN},
+    "outside": {"passed": 800, "failed": 0, "notCheckable": 5, "unchecked": NOT_SEEN},
 }
 
 

@@ -26,7 +26,7 @@ from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.protocol.outcome.settlement import SettlementLeaf
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
 
-__all__ = ["ClaimableFees", "TrainerPool", "VerifierFees", "VerifierPool"]
+__all__ = ["PAGE", "ClaimableFees", "TrainerPool", "VerifierFees", "VerifierPool"]
 
 PAGE = 200
 

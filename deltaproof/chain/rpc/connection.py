@@ -53,6 +53,8 @@ class _Pin(threading.local):
 
     block: BlockRef | None = None
     answers: dict[View, bytes] = {}  # noqa: RUF012 - replaced, never changed, before use
+    kept: tuple[bytes, dict[View, bytes]] = (b"", {})
+    """Of the block that was read at last."""
 
 
 class Connection:
@@ -107,11 +109,13 @@ class Connection:
 
         A node that does not have the block says so (BlockUnknown) instead of answering from another.
         """
-        before = (self._pin.block, self._pin.answers)
-        self._pin.block, self._pin.answers = block, {}
+        before, kept = (self._pin.block, self._pin.answers), self._pin.kept
+        # What was answered at a block stays true of it.
+        self._pin.block, self._pin.answers = block, kept[1] if kept[0] == block.hash else {}
         try:
             yield
         finally:
+            self._pin.kept = (self._pin.block.hash, self._pin.answers)
             self._pin.block, self._pin.answers = before
 
     @property
