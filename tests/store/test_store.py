@@ -31,7 +31,7 @@ from deltaproof.protocol.outcome.settlement import SettlementLeaf, SettlementPro
 from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, TokenAmount, address, digest32
 from deltaproof.protocol.wire.encoding import canonical_json, encode_document, sha256
 from deltaproof.store import ArtifactStore, open_store
-from deltaproof.store.backend import LocalBackend, RemoteBackend
+from deltaproof.store.backend import LocalBackend, Mirrors, RemoteBackend
 
 DIGEST = digest32("ab" * 32)
 VERIFIER = address("0x" + "12" * 20)
@@ -314,3 +314,42 @@ def test_local_backend_follows_paths_below_its_root(tmp_path: Path) -> None:
     assert backend.exists("a/b")
     assert not backend.exists("a")
     assert backend.read("a/b", 1) == b"1"
+
+
+def test_folder_where_an_artifact_should_be_is_an_altered_artifact_not_an_outage(
+    local: tuple[ArtifactStore, Path],
+) -> None:
+    """A trainer who puts a folder there must not stop its judges, who wait for a store that is away."""
+    _, folder = local
+    digest = sha256(b"what was promised")
+    (folder / "blobs" / digest.hex()).mkdir(parents=True)
+    path = next(folder.rglob(digest.hex()))
+    with pytest.raises(ArtifactAltered, match="a folder stands where"):
+        LocalBackend(folder).read(str(path.relative_to(folder)), 100)
+
+
+class _Away:
+    """A place that does not answer."""
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        raise StoreUnavailable(path, "away")
+
+    def write(self, path: str, data: bytes) -> None:
+        raise StoreUnavailable(path, "away")
+
+    def exists(self, path: str) -> bool:
+        raise StoreUnavailable(path, "away")
+
+
+def test_mirrors_take_over_for_each_other_and_a_lie_of_one_is_passed_over(tmp_path: Path) -> None:
+    first, second = LocalBackend(tmp_path / "one"), LocalBackend(tmp_path / "two")
+    digest = ArtifactStore(Mirrors([_Away(), first, second])).put_blob(b"a delta")
+    assert ArtifactStore(first).get_blob(digest, 100) == ArtifactStore(second).get_blob(digest, 100) == b"a delta"
+    path = next((tmp_path / "one").rglob(digest.hex()))
+    path.write_bytes(b"garbage")
+    assert ArtifactStore(Mirrors([first, second])).get_blob(digest, 100) == b"a delta"
+    with pytest.raises(StoreUnavailable):  # what one lacks, the one that is away may have
+        Mirrors([_Away(), LocalBackend(tmp_path / "three")]).read("blobs/x", 100)
+    with pytest.raises(StoreUnavailable):
+        Mirrors([_Away()]).write("blobs/x", b"")
+    assert isinstance(open_store(f"{tmp_path / 'one'}, {tmp_path / 'two'}")._backend, Mirrors)

@@ -200,6 +200,7 @@ class RoleWorld:
         self.gateway.tasks.finalize(self.task)
         for trainer in self.trainers:
             trainer.collect(round_)
+            trainer.mind_stake()
         for verifier in self.verifiers:
             verifier.close_rounds(round_)
 
