@@ -38,7 +38,7 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Digest32
 from deltaproof.replaying.drift import judge_drift, noise_steps
 from deltaproof.replaying.replay import Judge, ReplayContext
-from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
+from deltaproof.tuning.base_models.presets import Architecture, complete_spec, minimal_model
 from deltaproof.tuning.methods import METHODS
 from deltaproof.tuning.training.recording import open_steps, train_round
 from deltaproof.tuning.training.workbench import Workbench
@@ -56,6 +56,8 @@ class Regime:
     label: int | None = None
     rows: int = 600
     sections: Mapping[str, Mapping[str, Any]] | None = None
+    language: bool = False
+    """A causal language model in place of a classifier."""
 
 
 def regimes(real: bool) -> Iterator[tuple[str, Regime]]:
@@ -63,6 +65,10 @@ def regimes(real: bool) -> Iterator[tuple[str, Regime]]:
     yield "late training", Regime(long, sections={"optimizer": ADAMW})
     yield "one label, learnt", Regime(long, 1, 200, {"optimizer": {**ADAMW, "learning_rate": 1e-2}})
     yield "eight rows, learnt", Regime(long, None, 8, {"optimizer": {**ADAMW, "learning_rate": 1e-2}})
+    fast = {**ADAMW, "learning_rate": 1e-2}
+    yield "language, late training", Regime(long, sections={"optimizer": ADAMW}, language=True)
+    yield "language, eight rows, learnt", Regime(long, None, 8, {"optimizer": fast}, language=True)
+    yield "language, accumulation", Regime(brief, sections={"training": {"accumulation": 4}}, language=True)
     yield "diverging: learning rate 1", Regime(brief, sections={"optimizer": {**ADAMW, "learning_rate": 1.0}})
     yield "tiny steps: learning rate 1e-9", Regime(brief, sections={"optimizer": {**ADAMW, "learning_rate": 1e-9}})
     yield "words tuned", Regime(long, sections={"method": WORDS, "optimizer": ADAMW})
@@ -106,13 +112,16 @@ def spec_of(regime: Regime, real: bool, work: Path) -> TaskSpec:
     sections = dict(regime.sections or {})
     training = {"steps": regime.steps, "batch_size": 8, "numeric": "bounded", **sections.pop("training", {})}
     if real:
-        return task("MiniLM-L6", optimizer="adamw", numeric="bounded", steps=regime.steps, batch=8, tokens=32, rank=4,
+        model = "SmolLM2-135M" if regime.language else "MiniLM-L6"
+        return task(model, optimizer="adamw", numeric="bounded", steps=regime.steps, batch=8, tokens=32, rank=4,
                     training=training, **sections)  # fmt: skip
-    folder = work / "bert"
+    architecture: Architecture = "llama" if regime.language else "bert"
+    folder = work / architecture
     if not (folder / "config.json").is_file():
-        minimal_model(folder, "bert")
+        minimal_model(folder, architecture)
     source, shape = f"path:{folder}", {"max_tokens": 16}
-    return complete_spec(source, "sequence-classification", {"training": training, "model": shape, **sections})
+    kind = "causal-lm" if regime.language else "sequence-classification"
+    return complete_spec(source, kind, {"training": training, "model": shape, **sections})
 
 
 def shard_of(regime: Regime, spec: TaskSpec) -> Shard:
@@ -185,7 +194,7 @@ def markdown(rows: list[dict[str, Any]], profile: str, real: bool) -> str:
     total, alarms = sum(row["replays"] for row in done), sum(len(row["refused"]) for row in done)
     leaning = sum(bool(row["leaning"]) for row in done)
     low, high = wilson(alarms, total)
-    model = "MiniLM-L6" if real else "a 2-layer BERT with random weights"
+    model = "MiniLM-L6 and SmolLM2-135M" if real else "a 2-layer BERT and a 2-layer LLaMA with random weights"
     cells = [
         (r["regime"], f"{r['first']:.2g}", f"{r['least']:.2g}", r["replays"], len(r["refused"]), f"{r['worst']:.3f}",
          f"{r['drift']:.3f}", "alarm" if r["leaning"] else "")
