@@ -184,8 +184,7 @@ class Endpoints(JSONBaseProvider):
                         raise EndpointFailed(f"{shown_url(endpoint.url)} answers {method} too slowly")
                 return response.status_code, b"".join(parts)
         except (requests.RequestException, OSError) as error:
-            reason = type(error).__name__
-            raise EndpointFailed(f"{shown_url(endpoint.url)} gives no answer to {method} ({reason})") from error
+            raise EndpointFailed(f"{shown_url(endpoint.url)} gives no answer to {method} ({_cause(error)})") from error
 
     def _rest(self, endpoint: _Endpoint, trouble: str) -> None:
         with self._lock:
@@ -211,6 +210,16 @@ def shown_url(url: str) -> str:
         return f"{parts.scheme}://{parts.hostname}{port}"
 
     return ", ".join(map(shown, split_urls(url)))
+
+
+def _cause(error: BaseException) -> str:
+    """What the operating system said (`Connection refused`), or the kind of error: its own words may hold the URL."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        inner = inner.__cause__ or inner.__context__
+    return type(error).__name__
 
 
 def _missing_block(answer: RPCResponse) -> str:
