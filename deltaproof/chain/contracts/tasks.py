@@ -115,7 +115,7 @@ class TaskManager(ContractClient):
 
     def would_advance(self, task_id: TaskId) -> bool:
         """Whether `advance` would move the task on in the block that is looked at."""
-        return self._read(bool, "advance", task_id)
+        return self._simulated(bool, "advance", task_id)
 
     def open_disputes(self, task_id: TaskId) -> int:
         """Disputes over the current round that are not closed."""
