@@ -15,5 +15,5 @@ step forge fmt --check
 step forge test
 step python scripts/contract_tests.py
 [ -z "$failed" ] || echo "$failed"
-step pytest
+step pytest -n 2 --dist loadfile
 [ -z "$failed" ]

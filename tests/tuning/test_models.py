@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,6 +159,36 @@ def test_wide_restores_the_default_dtype() -> None:
     with wide():
         assert torch.zeros(1).dtype == torch.float64
         assert torch.ones(2, dtype=torch.float32).float().half().to(torch.bfloat16).dtype == torch.float64
+    assert torch.get_default_dtype() == before
+
+
+def test_threads_that_compute_at_once_leave_the_default_dtype_alone() -> None:
+    """The first to enter leaves first: without a lock the second would restore what the first had set."""
+    before = torch.get_default_dtype()
+    inside, leave = threading.Event(), threading.Event()
+    seen: list[torch.dtype] = []
+
+    def first() -> None:
+        with wide():
+            inside.set()
+            leave.wait(10)
+
+    def second() -> None:
+        inside.wait(10)
+        with computing_in("float32"):
+            seen.append(torch.zeros(1).dtype)
+        with wide():
+            seen.append(torch.zeros(1).dtype)
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    for thread in threads:
+        thread.start()
+    inside.wait(10)
+    time.sleep(0.1)
+    leave.set()
+    for thread in threads:
+        thread.join(10)
+    assert seen == [torch.float32, torch.float64]
     assert torch.get_default_dtype() == before
 
 

@@ -7,8 +7,9 @@ probe under the dispatcher, below Python, and refuses a model in which any opera
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
 import torch
@@ -34,21 +35,29 @@ def dtype_of(precision: Precision) -> torch.dtype:
     return {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
 
 
+_COMPUTING = threading.RLock()
+"""torch's default dtype is the process's, not the thread's: two threads that set it would leave each other's behind."""
+
+
 def computing_in(precision: Precision) -> AbstractContextManager[object]:
-    """Context for everything that a model computes: construction, forward and backward."""
-    return wide() if precision == "float64" else nullcontext()
+    """Context for everything that a model computes: construction, forward and backward.
+
+    One thread of a process computes at a time; others wait for it here.
+    """
+    return wide() if precision == "float64" else _COMPUTING
 
 
 @contextmanager
 def wide() -> Iterator[None]:
     """`Wide`, with float64 as the dtype that new tensors get by default."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with Wide():
-            yield
-    finally:
-        torch.set_default_dtype(before)
+    with _COMPUTING:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        try:
+            with Wide():
+                yield
+        finally:
+            torch.set_default_dtype(before)
 
 
 class Wide(TorchFunctionMode):

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from deltaproof.tuning.base_models.layers import layer_list
 from deltaproof.tuning.errors import MethodError, ModelError
 from deltaproof.tuning.methods.base import Method
-from deltaproof.tuning.numerics.precision import Precision, computing_in
+from deltaproof.tuning.numerics.precision import Precision, Wide
 from deltaproof.tuning.numerics.randomness import CounterDropout
 
 __all__ = ["checkpointed", "layers_to_checkpoint"]
@@ -67,9 +67,13 @@ def _checkpointing(
 
 @contextmanager
 def _second_pass(precision: Precision, dropout: CounterDropout | None, first_call: int) -> Iterator[None]:
-    """Function modes belong to a thread, and a device's backward pass has its own: they are entered again."""
+    """Function modes belong to a thread, and a device's backward pass has its own: they are entered again.
+
+    Not `computing_in`: whoever asked for the backward pass is in it and waits.
+    """
     with ExitStack() as stack:
-        stack.enter_context(computing_in(precision))
+        if precision == "float64":
+            stack.enter_context(Wide())
         if dropout is not None:
             stack.enter_context(dropout.repeating(first_call))
         yield
