@@ -3,24 +3,13 @@ pragma solidity 0.8.37;
 
 import {ModuleSet} from "./ModuleSet.sol";
 import {IFaultProver} from "./interfaces/IFaultProver.sol";
-import {
-    Component,
-    Fault,
-    Modules,
-    Phase,
-    Settlement,
-    SettlementLeaf,
-    TrainingTerms,
-    Verdict
-} from "./interfaces/Types.sol";
+import {Component, Fault, Modules, TrainingTerms} from "./interfaces/Types.sol";
 import {Float32} from "./libraries/Float32.sol";
 import {OptimizerStep} from "./libraries/OptimizerStep.sol";
 import {OrderedMerkle} from "./libraries/OrderedMerkle.sol";
-import {PayoutRule} from "./libraries/PayoutRule.sol";
-import {SettlementTree} from "./libraries/SettlementTree.sol";
 import {StateOpening} from "./libraries/StateOpening.sol";
 
-/// @title Faults that the chain can check by itself
+/// @title Faults of trainers that the chain can check by itself
 /// @notice See `IFaultProver`. Every proof starts from bytes under the transcript root that the trainer itself committed,
 /// so an honest trainer has nothing to fear from any input.
 contract FaultProver is IFaultProver, ModuleSet {
@@ -28,6 +17,7 @@ contract FaultProver is IFaultProver, ModuleSet {
     using StateOpening for bytes;
 
     uint64 private constant FLOAT64_EXPONENT = 0x7ff0000000000000;
+    uint256 private constant MAGNITUDE = 0x7fffffff;
 
     constructor(Modules memory set) ModuleSet(set, set.faults) {}
 
@@ -40,16 +30,16 @@ contract FaultProver is IFaultProver, ModuleSet {
         VectorChunk calldata chunk,
         uint32 element
     ) external {
-        (uint32 round, TrainingTerms memory terms) = _checkWork(work);
+        TrainingTerms memory terms = _checkWork(work);
         _checkRecord(work, terms, record);
         uint256 value = _checkedValue(record, chunk, terms, element);
         require(!value.isFinite(), NoFault());
-        _punish(work, round, Fault.NonFiniteValue, record.step);
+        _punish(work, Fault.NonFiniteValue, record.step);
     }
 
     /// @inheritdoc IFaultProver
     function proveWrongUpdate(Work calldata work, StepEvidence calldata evidence) external {
-        (uint32 round, TrainingTerms memory terms) = _checkWork(work);
+        TrainingTerms memory terms = _checkWork(work);
         _checkRecord(work, terms, evidence.before);
         _checkRecord(work, terms, evidence.afterwards);
         uint32 step = evidence.before.step;
@@ -69,7 +59,7 @@ contract FaultProver is IFaultProver, ModuleSet {
         bool same =
             _same(computed.theta, committed.theta) && _same(computed.m, committed.m) && _same(computed.v, committed.v);
         require(!same, NoFault());
-        _punish(work, round, Fault.WrongUpdate, step);
+        _punish(work, Fault.WrongUpdate, step);
     }
 
     /// @inheritdoc IFaultProver
@@ -79,12 +69,12 @@ contract FaultProver is IFaultProver, ModuleSet {
         bytes32 theta,
         bytes32[2] calldata siblings
     ) external {
-        (uint32 round, TrainingTerms memory terms) = _checkWork(work);
+        TrainingTerms memory terms = _checkWork(work);
         _checkRecord(work, terms, record);
         require(record.step == 0, OutOfRange(record.step, 1));
         _checkTheta(record, theta, siblings);
-        require(theta != TASKS.roundOf(work.taskId, round).startDigest, NoFault());
-        _punish(work, round, Fault.WrongStart, 0);
+        require(theta != TASKS.roundOf(work.taskId, work.round).startDigest, NoFault());
+        _punish(work, Fault.WrongStart, 0);
     }
 
     /// @inheritdoc IFaultProver
@@ -94,13 +84,14 @@ contract FaultProver is IFaultProver, ModuleSet {
         VectorChunk calldata chunk,
         uint32 element
     ) external {
-        (uint32 round, TrainingTerms memory terms) = _checkWork(work);
+        TrainingTerms memory terms = _checkWork(work);
         _checkRecord(work, terms, record);
         require(record.step == 0, OutOfRange(record.step, 1));
         bool moment = chunk.component == Component.FirstMoment || chunk.component == Component.SecondMoment;
         require(moment, WrongChunk(chunk.component, chunk.chunk));
-        require(_checkedValue(record, chunk, terms, element) != 0, NoFault());
-        _punish(work, round, Fault.WrongStart, 0);
+        // Attack: call a minus zero warm. All bits but the sign have to be zero, no more.
+        require(_checkedValue(record, chunk, terms, element) & MAGNITUDE != 0, NoFault());
+        _punish(work, Fault.WrongStart, 0);
     }
 
     /// @inheritdoc IFaultProver
@@ -110,18 +101,18 @@ contract FaultProver is IFaultProver, ModuleSet {
         bytes32 theta,
         bytes32[2] calldata siblings
     ) external {
-        (uint32 round, TrainingTerms memory terms) = _checkWork(work);
+        TrainingTerms memory terms = _checkWork(work);
         require(terms.float32Delta, NoFault());
         _checkRecord(work, terms, record);
         require(record.step == terms.steps, OutOfRange(record.step, terms.steps));
         _checkTheta(record, theta, siblings);
         require(theta != work.data.deltaDigest, NoFault());
-        _punish(work, round, Fault.WrongDelta, record.step);
+        _punish(work, Fault.WrongDelta, record.step);
     }
 
     /// @inheritdoc IFaultProver
     function proveMalformedRecord(Work calldata work, RecordOpening calldata record) external {
-        (uint32 round, TrainingTerms memory terms) = _checkWork(work);
+        TrainingTerms memory terms = _checkWork(work);
         _checkRecord(work, terms, record);
         bytes calldata data = record.record;
         bool last = record.step == terms.steps;
@@ -133,87 +124,19 @@ contract FaultProver is IFaultProver, ModuleSet {
                 && data.lossOf() == 0;
         }
         require(!wellFormed, NoFault());
-        _punish(work, round, Fault.MalformedRecord, record.step);
-    }
-
-    // Faults of a settlement.
-
-    /// @inheritdoc IFaultProver
-    function proveWrongSettlement(uint64 taskId, SettlementLeaf[] calldata leaves) external {
-        (uint32 round,) = _checkWindow(taskId);
-        Settlement memory settlement = TASKS.settlementOf(taskId, round);
-        bytes32[] memory hashes = new bytes32[](leaves.length);
-        for (uint256 i = 0; i < leaves.length; ++i) {
-            hashes[i] = SettlementTree.hash(leaves[i]);
-        }
-        require(leaves.length == settlement.leafCount, WrongLength(settlement.leafCount, leaves.length));
-        bytes32 root = SettlementTree.rootInPlace(hashes);
-        require(root == settlement.leavesRoot, InvalidOpening(settlement.leavesRoot, 0));
-        bytes32 reason = _brokenRule(taskId, round, settlement, leaves);
-        require(reason != 0, NoFault());
-        emit SettlementFaultProven(taskId, round, reason, msg.sender);
-        TASKS.voidSettlement(taskId, true);
-    }
-
-    /// @inheritdoc IFaultProver
-    function proveAcceptedFault(uint64 taskId, SettlementLeaf calldata leaf, bytes32[] calldata proof) external {
-        (uint32 round,) = _checkWindow(taskId);
-        bytes32 root = TASKS.settlementOf(taskId, round).leavesRoot;
-        require(SettlementTree.contains(root, SettlementTree.hash(leaf), proof), InvalidOpening(root, 0));
-        bool contradiction =
-            leaf.verdict == uint8(Verdict.Accepted) && TRAINERS.faultOf(taskId, round, leaf.trainer) != Fault.None;
-        require(contradiction, NoFault());
-        emit SettlementFaultProven(taskId, round, "accepted fault", msg.sender);
-        TASKS.voidSettlement(taskId, false);
-    }
-
-    /// @dev The first rule that the leaves break, zero if none.
-    function _brokenRule(uint64 taskId, uint32 round, Settlement memory settlement, SettlementLeaf[] calldata leaves)
-        private
-        view
-        returns (bytes32)
-    {
-        PayoutRule.Terms memory terms = TASKS.payoutTermsOf(taskId, settlement.improvementNanos);
-        uint256 total;
-        bytes memory verdicts = new bytes(21 * leaves.length);
-        for (uint256 i = 0; i < leaves.length; ++i) {
-            SettlementLeaf calldata leaf = leaves[i];
-            if (i != 0 && leaf.trainer <= leaves[i - 1].trainer) return "leaf order";
-            if (leaf.verdict == 0 || leaf.verdict > uint8(type(Verdict).max)) return "verdict code";
-            if (leaf.discountBps > PayoutRule.BPS) return "discount";
-            if (!TRAINERS.hasCommitted(taskId, round, leaf.trainer)) return "no commitment";
-            total += leaf.payout;
-            bytes21 packed = bytes21(abi.encodePacked(leaf.trainer, leaf.verdict));
-            assembly ("memory-safe") {
-                mstore(add(add(verdicts, 0x20), mul(i, 21)), packed)
-            }
-        }
-        if (total != settlement.totalPayout) return "total";
-        if (keccak256(verdicts) != settlement.verdictsDigest) return "verdicts digest";
-        uint256[] memory payouts = PayoutRule.compute(terms, leaves);
-        for (uint256 i = 0; i < leaves.length; ++i) {
-            if (leaves[i].payout != payouts[i]) return "payout";
-        }
-        return 0;
+        _punish(work, Fault.MalformedRecord, record.step);
     }
 
     // What every proof needs.
 
-    /// @dev The trainer committed this work in the running round, and its fault still counts for the settlement.
-    function _checkWork(Work calldata work) private view returns (uint32 round, TrainingTerms memory terms) {
-        Phase phase;
-        (round, phase,) = TASKS.currentPhase(work.taskId);
-        require(phase >= Phase.Opening, ProofsNotAccepted(work.taskId, round));
+    /// @dev The trainer committed this work, and the round is not past punishment.
+    function _checkWork(Work calldata work) private view returns (TrainingTerms memory terms) {
+        require(TASKS.isPunishable(work.taskId, work.round), ProofsNotAccepted(work.taskId, work.round));
         require(
-            TRAINERS.isCommitted(work.taskId, round, work.trainer, work.data, work.ref), NotCommittedWork(work.trainer)
+            TRAINERS.isCommitted(work.taskId, work.round, work.trainer, work.data, work.ref),
+            NotCommittedWork(work.trainer)
         );
-        terms = TASKS.trainingTerms(work.taskId);
-    }
-
-    function _checkWindow(uint64 taskId) private view returns (uint32 round, Phase phase) {
-        uint64 deadline;
-        (round, phase, deadline) = TASKS.currentPhase(taskId);
-        require(phase == Phase.Window && block.timestamp < deadline, ProofsNotAccepted(taskId, round));
+        terms = TERMS.trainingTerms(work.taskId);
     }
 
     function _checkRecord(Work calldata work, TrainingTerms memory terms, RecordOpening calldata record) private pure {
@@ -266,7 +189,7 @@ contract FaultProver is IFaultProver, ModuleSet {
     {
         bytes calldata row = evidence.constants;
         require(row.length == OptimizerStep.ROW_BYTES, WrongLength(OptimizerStep.ROW_BYTES, row.length));
-        bytes32 root = TASKS.constantsRootOf(taskId);
+        bytes32 root = TERMS.constantsRootOf(taskId);
         require(
             OrderedMerkle.contains(root, OrderedMerkle.leaf(row), step, steps, evidence.constantsProof),
             InvalidOpening(root, step)
@@ -296,8 +219,8 @@ contract FaultProver is IFaultProver, ModuleSet {
         return computed == committed || (computed.isNaN() && committed.isNaN());
     }
 
-    function _punish(Work calldata work, uint32 round, Fault fault, uint32 step) private {
-        emit FaultProven(work.taskId, round, work.trainer, fault, step, msg.sender);
-        TRAINERS.punish(work.taskId, round, work.trainer, fault, msg.sender);
+    function _punish(Work calldata work, Fault fault, uint32 step) private {
+        emit FaultProven(work.taskId, work.round, work.trainer, fault, step, msg.sender);
+        TRAINERS.punish(work.taskId, work.round, work.trainer, fault, msg.sender);
     }
 }

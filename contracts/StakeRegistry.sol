@@ -9,6 +9,7 @@ import {G1Point, G2Point, Modules, Role} from "./interfaces/Types.sol";
 import {BN254} from "./libraries/BN254.sol";
 import {Commitments} from "./libraries/Commitments.sol";
 import {ExactTransfer} from "./libraries/ExactTransfer.sol";
+import {StakeHistory} from "./libraries/StakeHistory.sol";
 
 /// @title Stakes and BLS keys
 /// @notice See `IStakeRegistry`.
@@ -19,6 +20,7 @@ contract StakeRegistry is IStakeRegistry, ModuleSet {
     using BN254 for G1Point;
     using ExactTransfer for IERC20;
     using SafeERC20 for IERC20;
+    using StakeHistory for StakeHistory.Trace;
 
     /// @notice Where slashed stake goes for good.
     address public constant BURN_ADDRESS = 0x000000000000000000000000000000000000dEaD;
@@ -27,8 +29,6 @@ contract StakeRegistry is IStakeRegistry, ModuleSet {
     IERC20 private immutable _token;
     /// @inheritdoc IStakeRegistry
     uint64 public immutable unbondingSeconds;
-    /// @inheritdoc IStakeRegistry
-    uint96 public immutable minCommitteeStake;
 
     struct Key {
         G1Point g1;
@@ -39,22 +39,19 @@ contract StakeRegistry is IStakeRegistry, ModuleSet {
     mapping(address account => Key) private _keys;
     mapping(bytes32 keyHash => address owner) private _keyOwners;
     mapping(address account => uint96) private _credits;
-    address[] private _active;
-    /// @dev Position in `_active`, from 1.
-    mapping(address account => uint256) private _activeIndex;
+    mapping(address account => StakeHistory.Trace) private _history;
+    StakeHistory.Trace private _totalHistory;
 
-    constructor(Modules memory set, address token_, uint64 unbondingSeconds_, uint96 minCommitteeStake_)
-        ModuleSet(set, set.registry)
-    {
-        require(token_ != address(0) && minCommitteeStake_ != 0, ZeroAmount());
+    constructor(Modules memory set, address token_, uint64 unbondingSeconds_) ModuleSet(set, set.registry) {
+        require(token_ != address(0), ZeroAmount());
         _token = IERC20(token_);
         unbondingSeconds = unbondingSeconds_;
-        minCommitteeStake = minCommitteeStake_;
     }
 
     modifier onlyModules() {
         require(
-            msg.sender == address(TRAINERS) || msg.sender == address(VERIFIERS) || msg.sender == address(COURT),
+            msg.sender == address(TRAINERS) || msg.sender == address(VERIFIERS) || msg.sender == address(COURT)
+                || msg.sender == address(JURY),
             NotModule(msg.sender)
         );
         _;
@@ -82,7 +79,7 @@ contract StakeRegistry is IStakeRegistry, ModuleSet {
         uint64 withdrawableAt = uint64(block.timestamp) + (role == Role.Challenger ? 0 : unbondingSeconds);
         stake.unbonding += amount;
         stake.withdrawableAt = withdrawableAt;
-        _refreshActivity(msg.sender);
+        if (role == Role.Verifier) _remember(msg.sender);
         emit UnbondingStarted(msg.sender, role, amount, withdrawableAt);
     }
 
@@ -125,9 +122,24 @@ contract StakeRegistry is IStakeRegistry, ModuleSet {
         reward = beneficiary == address(0) ? 0 : uint96(uint256(amount) * rewardBps / BPS);
         uint96 burned = amount - reward;
         _credits[beneficiary] += reward;
-        if (role == Role.Verifier) _refreshActivity(account);
+        if (role == Role.Verifier) _remember(account);
         emit StakeSlashed(account, role, beneficiary, amount, reward, burned);
         if (burned != 0) _token.safeTransfer(BURN_ADDRESS, burned);
+    }
+
+    /// @inheritdoc IStakeRegistry
+    function fine(address account, Role role, uint96 amount) external returns (uint96 taken) {
+        require(msg.sender == address(JURY), NotModule(msg.sender));
+        StakeAccount storage stake = _stakes[account][role];
+        // INVARIANT: what a module holds is never touched. Attack: start to unbond when a vote goes wrong; that is reached.
+        uint96 loose = stake.total - stake.locked;
+        taken = amount < loose ? amount : loose;
+        if (taken == 0) return 0;
+        stake.total -= taken;
+        if (stake.unbonding > loose - taken) stake.unbonding = loose - taken;
+        if (role == Role.Verifier) _remember(account);
+        emit StakeFined(account, role, taken);
+        _token.safeTransfer(BURN_ADDRESS, taken);
     }
 
     // Credits: rewards of slashes.
@@ -161,7 +173,8 @@ contract StakeRegistry is IStakeRegistry, ModuleSet {
     function registerKey(G1Point calldata keyG1, G2Point calldata keyG2, G1Point calldata possession) external {
         require(_keys[msg.sender].g1.isZero(), KeyAlreadyRegistered(msg.sender));
         require(keyG1.x < BN254.P && keyG1.y < BN254.P && !keyG1.isZero(), InvalidKey());
-        bytes32 keyHash = keccak256(abi.encode(keyG1));
+        // Attack: a key and its negative, which cancel in a sum of keys. Both have the same x, and only one is taken.
+        bytes32 keyHash = keccak256(abi.encode(keyG1.x));
         require(_keyOwners[keyHash] == address(0), KeyAlreadyUsed(keyHash, _keyOwners[keyHash]));
         // Attack: a rogue key, the attacker's own minus the sum of the others, would sign for all. Nobody knows its secret,
         // so nobody can sign the owner's address with it. EIP-197 refuses points outside the curve or the subgroup.
@@ -171,7 +184,6 @@ contract StakeRegistry is IStakeRegistry, ModuleSet {
         );
         _keys[msg.sender] = Key(keyG1, keyG2);
         _keyOwners[keyHash] = msg.sender;
-        _refreshActivity(msg.sender);
         emit KeyRegistered(msg.sender, keyG1, keyG2);
     }
 
@@ -218,14 +230,31 @@ contract StakeRegistry is IStakeRegistry, ModuleSet {
     }
 
     /// @inheritdoc IStakeRegistry
-    function activeVerifierCount() external view returns (uint256) {
-        return _active.length;
+    function isSignedWith(
+        bytes32 domain,
+        bytes32 message,
+        G1Point calldata keyG1,
+        G2Point calldata keyG2,
+        G1Point calldata signature
+    ) external view returns (bool) {
+        return BN254.verifies(domain, message, keyG1, keyG2, signature);
     }
 
     /// @inheritdoc IStakeRegistry
-    function activeVerifierAt(uint256 index) external view returns (address) {
-        require(index < _active.length, IndexOutOfRange(index, _active.length));
-        return _active[index];
+    function hashToPoint(bytes32 message) external view returns (G1Point memory) {
+        return BN254.hashToPoint(Commitments.SETTLEMENT_DOMAIN, message);
+    }
+
+    /// @inheritdoc IStakeRegistry
+    function verifierStakeAt(address account, uint64 moment) external view returns (uint96) {
+        require(moment < block.timestamp, NotPast(moment));
+        return _history[account].valueAt(moment);
+    }
+
+    /// @inheritdoc IStakeRegistry
+    function totalVerifierStakeAt(uint64 moment) external view returns (uint96) {
+        require(moment < block.timestamp, NotPast(moment));
+        return _totalHistory.valueAt(moment);
     }
 
     /// @inheritdoc IStakeRegistry
@@ -237,7 +266,7 @@ contract StakeRegistry is IStakeRegistry, ModuleSet {
         require(amount != 0, ZeroAmount());
         _token.take(msg.sender, amount);
         _stakes[account][role].total += amount;
-        if (role == Role.Verifier) _refreshActivity(account);
+        if (role == Role.Verifier) _remember(account);
         emit StakeDeposited(account, role, msg.sender, amount);
     }
 
@@ -253,23 +282,16 @@ contract StakeRegistry is IStakeRegistry, ModuleSet {
         _credits[msg.sender] = credit - amount;
     }
 
-    /// @dev Keep the list that committees are drawn from: a key, and enough stake that is not on its way out.
-    function _refreshActivity(address account) private {
+    /// @dev Write down the verifier stake that is not on its way out, and the sum of all.
+    function _remember(address account) private {
         StakeAccount storage stake = _stakes[account][Role.Verifier];
-        bool active = stake.total - stake.unbonding >= minCommitteeStake && !_keys[account].g1.isZero();
-        uint256 index = _activeIndex[account];
-        if (active == (index != 0)) return;
-        if (active) {
-            _active.push(account);
-            _activeIndex[account] = _active.length;
-        } else {
-            address last = _active[_active.length - 1];
-            _active[index - 1] = last;
-            _activeIndex[last] = index;
-            _activeIndex[account] = 0;
-            _active.pop();
-        }
-        emit VerifierActivity(account, active);
+        uint96 current = stake.total - stake.unbonding;
+        uint96 before = _history[account].latest();
+        if (current == before) return;
+        uint96 total = _totalHistory.latest() + current - before;
+        _history[account].push(current);
+        _totalHistory.push(total);
+        emit VerifierStakeChanged(account, current, total);
     }
 
     function _free(StakeAccount storage stake) private view returns (uint96) {

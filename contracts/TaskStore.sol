@@ -3,23 +3,11 @@ pragma solidity 0.8.37;
 
 import {ModuleSet} from "./ModuleSet.sol";
 import {ITaskManager} from "./interfaces/ITaskManager.sol";
-import {
-    Outcome,
-    Phase,
-    PhaseSeconds,
-    QuorumTerms,
-    RewardTerms,
-    RoundView,
-    Settlement,
-    StakeTerms,
-    TaskParams,
-    TaskView,
-    TrainingTerms
-} from "./interfaces/Types.sol";
+import {Outcome, Phase, RewardTerms, RoundView, Settlement, TaskState} from "./interfaces/Types.sol";
 import {Commitments} from "./libraries/Commitments.sol";
 import {PayoutRule} from "./libraries/PayoutRule.sol";
 
-/// @title What is stored of tasks and rounds, and every view on it
+/// @title What is stored of rounds, and every view on it
 abstract contract TaskStore is ITaskManager, ModuleSet {
     /// @dev The running round, in one storage slot.
     struct Cursor {
@@ -30,6 +18,7 @@ abstract contract TaskStore is ITaskManager, ModuleSet {
         uint8 attempts;
         bool cancelled;
         bool validationRevealed;
+        bool late;
     }
 
     struct Round {
@@ -38,6 +27,7 @@ abstract contract TaskStore is ITaskManager, ModuleSet {
         bool validationRevealed;
         uint32 verifierSetVersion;
         uint64 endedAt;
+        uint64 attestingBlock;
         bytes32 startDigest;
         bytes32 orderSeed;
         bytes32 challengeSeed;
@@ -48,11 +38,8 @@ abstract contract TaskStore is ITaskManager, ModuleSet {
 
     struct Task {
         Cursor cursor;
-        address sponsor;
         bytes32 adapterDigest;
         uint256 seedRequest;
-        TaskParams params;
-        bytes32[] validationCommitments;
         mapping(uint32 round => Round) rounds;
     }
 
@@ -61,50 +48,33 @@ abstract contract TaskStore is ITaskManager, ModuleSet {
         uint64 taskId;
         uint32 round;
         bool culpable;
+        address prover;
         bytes32 nonSignersHash;
     }
-
-    /// @inheritdoc ITaskManager
-    uint64 public taskCount;
-    /// @inheritdoc ITaskManager
-    bool public newTasksPaused;
-    /// @inheritdoc ITaskManager
-    address public immutable guardian;
 
     mapping(uint64 taskId => Task) internal _tasks;
     mapping(bytes32 settlementDigest => Voided) internal _voided;
 
-    constructor(address guardian_) {
-        guardian = guardian_;
-    }
-
     /// @inheritdoc ITaskManager
-    function setNewTasksPaused(bool paused) external {
-        require(msg.sender == guardian, NotGuardian(msg.sender));
-        newTasksPaused = paused;
-        emit NewTasksPaused(paused);
-    }
-
-    /// @inheritdoc ITaskManager
-    function taskOf(uint64 taskId) external view returns (TaskView memory) {
-        Task storage task = _task(taskId);
-        return TaskView(task.sponsor, task.cursor.cancelled, task.cursor.round, task.adapterDigest, task.params);
-    }
-
-    /// @inheritdoc ITaskManager
-    function validationCommitmentsOf(uint64 taskId) external view returns (bytes32[] memory) {
-        return _task(taskId).validationCommitments;
+    function taskOf(uint64 taskId) external view returns (TaskState memory) {
+        Task storage task = _tasks[taskId];
+        bytes32 adapter = task.adapterDigest;
+        if (adapter == 0) adapter = TERMS.startDigestOf(taskId);
+        return TaskState(task.cursor.cancelled, task.cursor.round, adapter);
     }
 
     /// @inheritdoc ITaskManager
     function roundOf(uint64 taskId, uint32 round) external view returns (RoundView memory) {
         Round storage r = _round(taskId, round);
+        Cursor storage cursor = _tasks[taskId].cursor;
         return RoundView(
             r.outcome,
             r.attempts,
+            cursor.late && cursor.round == round,
             r.validationRevealed,
             r.verifierSetVersion,
             r.endedAt,
+            r.attestingBlock,
             r.startDigest,
             r.orderSeed,
             r.challengeSeed,
@@ -115,7 +85,7 @@ abstract contract TaskStore is ITaskManager, ModuleSet {
 
     /// @inheritdoc ITaskManager
     function phaseOf(uint64 taskId) external view returns (uint32 round, Phase phase, uint64 deadline, bool due) {
-        Task storage task = _task(taskId);
+        Task storage task = _tasks[taskId];
         (round, phase, deadline) = (task.cursor.round, task.cursor.phase, task.cursor.deadline);
         if (phase == Phase.Draw || phase == Phase.Challenge) (, due) = BEACON.seedOf(task.seedRequest);
         else due = phase != Phase.Idle && block.timestamp >= deadline;
@@ -123,70 +93,53 @@ abstract contract TaskStore is ITaskManager, ModuleSet {
 
     /// @inheritdoc ITaskManager
     function currentPhase(uint64 taskId) external view returns (uint32 round, Phase phase, uint64 deadline) {
-        Cursor storage cursor = _task(taskId).cursor;
+        Cursor storage cursor = _tasks[taskId].cursor;
         return (cursor.round, cursor.phase, cursor.deadline);
     }
 
     /// @inheritdoc ITaskManager
     function seedRequestOf(uint64 taskId) external view returns (uint256 id) {
-        return _task(taskId).seedRequest;
+        return _tasks[taskId].seedRequest;
     }
 
     /// @inheritdoc ITaskManager
     function openDisputes(uint64 taskId) external view returns (uint32) {
-        return _task(taskId).cursor.disputes;
-    }
-
-    /// @inheritdoc ITaskManager
-    function sponsorOf(uint64 taskId) external view returns (address) {
-        return _task(taskId).sponsor;
-    }
-
-    /// @inheritdoc ITaskManager
-    function rewardTerms(uint64 taskId) external view returns (RewardTerms memory) {
-        return _task(taskId).params.rewards;
-    }
-
-    /// @inheritdoc ITaskManager
-    function stakeTerms(uint64 taskId) external view returns (StakeTerms memory) {
-        return _task(taskId).params.stakes;
-    }
-
-    /// @inheritdoc ITaskManager
-    function quorumTerms(uint64 taskId) external view returns (QuorumTerms memory) {
-        return _task(taskId).params.quorum;
-    }
-
-    /// @inheritdoc ITaskManager
-    function trainingTerms(uint64 taskId) external view returns (TrainingTerms memory) {
-        return _task(taskId).params.training;
-    }
-
-    /// @inheritdoc ITaskManager
-    function phaseSeconds(uint64 taskId) external view returns (PhaseSeconds memory) {
-        return _task(taskId).params.phases;
-    }
-
-    /// @inheritdoc ITaskManager
-    function constantsRootOf(uint64 taskId) external view returns (bytes32) {
-        return _task(taskId).params.constantsRoot;
+        return _tasks[taskId].cursor.disputes;
     }
 
     /// @inheritdoc ITaskManager
     function attemptsOf(uint64 taskId, uint32 round) external view returns (uint8) {
-        return _task(taskId).rounds[round].attempts;
+        return _tasks[taskId].rounds[round].attempts;
     }
 
     /// @inheritdoc ITaskManager
     function isEnded(uint64 taskId) external view returns (bool) {
-        Task storage task = _task(taskId);
-        if (task.cursor.phase != Phase.Idle) return false;
-        return task.cursor.cancelled || task.cursor.round == task.params.training.rounds;
+        Cursor storage cursor = _tasks[taskId].cursor;
+        if (cursor.phase != Phase.Idle) return false;
+        return cursor.cancelled || cursor.round == TERMS.trainingTerms(taskId).rounds;
     }
 
     /// @inheritdoc ITaskManager
     function endedAt(uint64 taskId, uint32 round) external view returns (uint64) {
-        return _task(taskId).rounds[round].endedAt;
+        return _tasks[taskId].rounds[round].endedAt;
+    }
+
+    /// @inheritdoc ITaskManager
+    function isSettled(uint64 taskId, uint32 round) external view returns (bool) {
+        return _tasks[taskId].rounds[round].outcome == Outcome.Settled;
+    }
+
+    /// @inheritdoc ITaskManager
+    function attestingBlock(uint64 taskId, uint32 round) external view returns (uint64) {
+        return _tasks[taskId].rounds[round].attestingBlock;
+    }
+
+    /// @inheritdoc ITaskManager
+    function isPunishable(uint64 taskId, uint32 round) external view returns (bool) {
+        Task storage task = _tasks[taskId];
+        uint64 ended = task.rounds[round].endedAt;
+        if (ended != 0) return block.timestamp < ended + TERMS.phaseSeconds(taskId).slash;
+        return round != 0 && round == task.cursor.round && task.cursor.phase >= Phase.Opening;
     }
 
     /// @inheritdoc ITaskManager
@@ -196,45 +149,56 @@ abstract contract TaskStore is ITaskManager, ModuleSet {
     }
 
     /// @inheritdoc ITaskManager
+    function isPosted(uint64 taskId, uint32 round, bytes32 verdictsDigest) external view returns (bool) {
+        return _tasks[taskId].rounds[round].settlement.verdictsDigest == verdictsDigest;
+    }
+
+    /// @inheritdoc ITaskManager
+    function nonSignersHashOf(uint64 taskId, uint32 round) external view returns (bytes32) {
+        return _tasks[taskId].rounds[round].nonSignersHash;
+    }
+
+    /// @inheritdoc ITaskManager
     function voidedSettlement(bytes32 digest)
         external
         view
-        returns (uint64 taskId, uint32 round, bool culpable, bytes32 nonSignersHash)
+        returns (uint64 taskId, uint32 round, bool culpable, bytes32 nonSignersHash, address prover)
     {
         Voided storage voided = _voided[digest];
-        return (voided.taskId, voided.round, voided.culpable, voided.nonSignersHash);
+        return (voided.taskId, voided.round, voided.culpable, voided.nonSignersHash, voided.prover);
     }
 
     /// @inheritdoc ITaskManager
     function payoutTermsOf(uint64 taskId, int64 improvementNanos) external view returns (PayoutRule.Terms memory) {
-        return _payoutTerms(_task(taskId), improvementNanos);
+        return _payoutTerms(taskId, improvementNanos);
     }
 
     /// @inheritdoc ITaskManager
-    function settlementDigest(uint64 taskId, uint32 round, Settlement memory settlement) public view returns (bytes32) {
-        return Commitments.settlement(address(this), taskId, round, settlement);
-    }
-
-    function _task(uint64 taskId) internal view returns (Task storage task) {
-        task = _tasks[taskId];
-        require(task.sponsor != address(0), UnknownTask(taskId));
+    function settlementDigest(uint64 taskId, uint32 round, uint8 attempt, Settlement memory settlement)
+        public
+        view
+        returns (bytes32)
+    {
+        return Commitments.settlement(address(this), taskId, round, attempt, settlement);
     }
 
     function _round(uint64 taskId, uint32 round) internal view returns (Round storage) {
-        Task storage task = _task(taskId);
+        Task storage task = _tasks[taskId];
         require(round != 0 && round <= task.cursor.round, UnknownRound(taskId, round));
         return task.rounds[round];
     }
 
     /// @dev Terms of the running round under an improvement that a settlement states.
-    function _payoutTerms(Task storage task, int64 improvementNanos) internal view returns (PayoutRule.Terms memory) {
+    function _payoutTerms(uint64 taskId, int64 improvementNanos) internal view returns (PayoutRule.Terms memory) {
+        RewardTerms memory rewards = TERMS.rewardTerms(taskId);
         return PayoutRule.Terms({
-            budget: task.params.rewards.budgetPerRound,
+            budget: rewards.budgetPerRound,
             improvementNanos: improvementNanos,
-            targetNanos: task.params.rewards.targetNanos,
-            floorBps: task.params.rewards.floorBps,
-            capBps: task.params.rewards.capBps,
-            scored: task.cursor.validationRevealed
+            targetNanos: rewards.targetNanos,
+            floorBps: rewards.floorBps,
+            capBps: rewards.capBps,
+            baseBps: rewards.baseBps,
+            scored: _tasks[taskId].cursor.validationRevealed
         });
     }
 }

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {TrainerStore} from "./TrainerStore.sol";
 import {ITrainerPool} from "./interfaces/ITrainerPool.sol";
 import {CommitmentRef, Phase, RevealData} from "./interfaces/Types.sol";
-import {SettlementTree} from "./libraries/SettlementTree.sol";
+import {LeafTree} from "./libraries/LeafTree.sol";
 
 /// @title Commitments and reveals that a relayer brings for many trainers
 /// @notice Per batch one root, per 256 trainers one bitmap word: no storage of its own for any trainer.
@@ -22,15 +22,13 @@ abstract contract TrainerBatches is TrainerStore {
 
     /// @inheritdoc ITrainerPool
     function commitBatch(uint64 taskId, SignedCommit[] calldata commits) external returns (uint32 batchId) {
-        uint256 count = commits.length;
-        require(count != 0 && count <= MAX_BATCH, InvalidBatch(count));
+        require(commits.length != 0 && commits.length <= MAX_BATCH, InvalidBatch(commits.length));
         uint32 round = _openRound(taskId, Phase.Commit);
-        address[] memory trainers = new address[](count);
-        bytes32[] memory commitments = new bytes32[](count);
-        bytes32[] memory nodes = new bytes32[](count);
-        _recover(taskId, round, commits, trainers, commitments, nodes);
-        _mark(taskId, round, trainers);
-        bytes32 root = SettlementTree.rootInPlace(nodes);
+        (address[] memory trainers, bytes32[] memory commitments) = _recover(taskId, round, commits);
+        bytes32[] memory nodes = _admit(taskId, round, trainers, commitments);
+        uint256 count = nodes.length;
+        if (count == 0) return 0;
+        bytes32 root = LeafTree.counted(LeafTree.rootInPlace(nodes), count);
         Progress memory progress = _progress[taskId];
         batchId = ++progress.batches;
         progress.committed += uint32(count);
@@ -43,26 +41,35 @@ abstract contract TrainerBatches is TrainerStore {
     /// @inheritdoc ITrainerPool
     function revealBatch(uint64 taskId, uint32 batchId, BatchReveal[] calldata entries) external {
         uint32 round = _openRound(taskId, Phase.Reveal);
-        uint256 count = entries.length;
-        bytes32[] memory nodes = new bytes32[](count);
-        uint256 resolved = _batchResolved[taskId][round][batchId];
+        bytes32 expected = _batchRoots[taskId][round][batchId];
+        require(expected != 0, UnknownBatch(taskId, round, batchId));
         uint32 added;
-        for (uint256 i = 0; i < count; ++i) {
+        bytes32[] memory nodes = new bytes32[](entries.length);
+        mapping(uint256 => uint256) storage words = _marks[taskId][round].revealed;
+        uint256 word = type(uint256).max;
+        uint256 bits;
+        for (uint256 i = 0; i < entries.length; ++i) {
             BatchReveal calldata entry = entries[i];
             bytes32 commitment = entry.transcriptRoot;
             if (entry.salt != 0 || entry.deltaDigest != 0) {
                 RevealData memory data = RevealData(entry.deltaDigest, entry.transcriptRoot, entry.salt);
                 commitment = commitmentHash(taskId, round, entry.trainer, data);
-                if (resolved & (1 << i) == 0) ++added;
-                resolved |= 1 << i;
+                // The batch is in order of indices, so every word is read and written once.
+                if (entry.index >> 8 != word) {
+                    if (word != type(uint256).max) words[word] = bits;
+                    word = entry.index >> 8;
+                    bits = words[word];
+                }
+                uint256 bit = 1 << (entry.index & 0xff);
+                if (bits & bit == 0) ++added;
+                bits |= bit;
             }
-            nodes[i] = SettlementTree.hashBatchEntry(i, entry.trainer, commitment);
+            nodes[i] = LeafTree.hashBatchEntry(entry.index, entry.trainer, commitment);
         }
-        bytes32 expected = _batchRoots[taskId][round][batchId];
-        require(expected != 0, UnknownBatch(taskId, round, batchId));
-        bytes32 actual = SettlementTree.rootInPlace(nodes);
+        if (word != type(uint256).max) words[word] = bits;
+        // INVARIANT: nothing of this is kept unless every index and commitment is what the batch committed to.
+        bytes32 actual = LeafTree.counted(LeafTree.rootInPlace(nodes), entries.length);
         require(actual == expected, BatchRootMismatch(expected, actual));
-        _batchResolved[taskId][round][batchId] = resolved;
         emit BatchRevealed(taskId, round, batchId, entries);
         _countRevealed(taskId, added);
     }
@@ -74,20 +81,11 @@ abstract contract TrainerBatches is TrainerStore {
         uint32 round = _openRound(taskId, Phase.Reveal);
         bytes32 commitment = commitmentHash(taskId, round, account, data);
         require(_isInBatch(taskId, round, account, commitment, ref), NotCommitted(taskId, round, account));
-        uint256 bit = 1 << ref.position;
-        require(_batchResolved[taskId][round][ref.batchId] & bit == 0, AlreadyRevealed(taskId, round, account));
-        _batchResolved[taskId][round][ref.batchId] |= bit;
+        mapping(uint256 => uint256) storage revealed = _marks[taskId][round].revealed;
+        require(!_isSet(revealed, ref.index), AlreadyRevealed(taskId, round, account));
+        _set(revealed, ref.index);
         emit Revealed(taskId, round, account, data.deltaDigest, data.transcriptRoot);
         _countRevealed(taskId, 1);
-    }
-
-    /// @inheritdoc ITrainerPool
-    function openingsPublishedFromBatch(uint64 taskId, bytes32 commitment, CommitmentRef calldata ref) external {
-        uint32 round = _openRound(taskId, Phase.Opening);
-        bool revealed = _isInBatch(taskId, round, msg.sender, commitment, ref)
-            && _batchResolved[taskId][round][ref.batchId] & (1 << ref.position) != 0;
-        require(revealed, NotRevealed(taskId, round, msg.sender));
-        _countOpened(taskId, round);
     }
 
     /// @notice EIP-712 domain separator of this contract: name `deltaproof`, version `1`.
@@ -102,25 +100,14 @@ abstract contract TrainerBatches is TrainerStore {
         if (progress.revealed == progress.committed) TASKS.completePhase(taskId, Phase.Reveal);
     }
 
-    function _countOpened(uint64 taskId, uint32 round) internal {
-        Trainer storage trainer = _trainers[taskId][msg.sender];
-        require(trainer.openedRound != round, AlreadyOpened(taskId, round, msg.sender));
-        trainer.openedRound = round;
-        emit OpeningsPublished(taskId, round, msg.sender);
-        Progress memory progress = _progress[taskId];
-        _progress[taskId].opened = ++progress.opened;
-        if (progress.opened == progress.revealed) TASKS.completePhase(taskId, Phase.Opening);
-    }
-
     /// @dev Whoever signed, in call data order. Malleable signatures do no harm: a trainer counts once per round.
-    function _recover(
-        uint64 taskId,
-        uint32 round,
-        SignedCommit[] calldata commits,
-        address[] memory trainers,
-        bytes32[] memory commitments,
-        bytes32[] memory nodes
-    ) private view {
+    function _recover(uint64 taskId, uint32 round, SignedCommit[] calldata commits)
+        private
+        view
+        returns (address[] memory trainers, bytes32[] memory commitments)
+    {
+        trainers = new address[](commits.length);
+        commitments = new bytes32[](commits.length);
         bytes32 domain = domainSeparator();
         for (uint256 i = 0; i < commits.length; ++i) {
             SignedCommit calldata signed = commits[i];
@@ -137,7 +124,6 @@ abstract contract TrainerBatches is TrainerStore {
             require(signer != address(0), InvalidSignature(i));
             trainers[i] = signer;
             commitments[i] = commitment;
-            nodes[i] = SettlementTree.hashBatchEntry(i, signer, commitment);
         }
     }
 
@@ -162,37 +148,52 @@ abstract contract TrainerBatches is TrainerStore {
         }
     }
 
-    /// @dev Record who committed, one bitmap word at a time; the ascending order makes every trainer appear once.
-    function _mark(uint64 taskId, uint32 round, address[] memory trainers) private {
-        mapping(address => Trainer) storage enrolled = _trainers[taskId];
-        mapping(uint256 => uint256) storage words = _batched[taskId][round];
-        uint256 word = type(uint256).max;
-        uint256 bits;
+    /// @dev Record who committed; the ascending order makes every trainer appear once. Attack:
+    /// one trainer of a relayed batch commits directly just before it, to break it for all. It is left out, and both lists
+    /// are shortened in place to those who are in.
+    /// @return nodes leaves of the batch's tree
+    function _admit(uint64 taskId, uint32 round, address[] memory trainers, bytes32[] memory commitments)
+        private
+        returns (bytes32[] memory nodes)
+    {
+        nodes = new bytes32[](trainers.length);
+        // A direct commitment is only looked for where there is one: a look costs 2,100 gas.
+        bool direct = _progress[taskId].direct != 0;
         uint32 previous;
+        uint256 count;
         for (uint256 i = 0; i < trainers.length; ++i) {
             address account = trainers[i];
-            Trainer storage trainer = enrolled[account];
-            uint256 slot;
-            assembly ("memory-safe") {
-                slot := sload(trainer.slot)
-            }
-            // The first slot of `Trainer`, read once: index, activeFrom, activeUntil, stake, committedRound.
-            uint32 index = uint32(slot);
-            uint32 activeFrom = uint32(slot >> 32);
-            require(
-                activeFrom != 0 && activeFrom <= round && round <= uint32(slot >> 64), NotActive(taskId, round, account)
-            );
-            require(index > previous, BatchNotSorted(previous, index));
-            previous = index;
-            if (index >> 8 != word) {
-                if (word != type(uint256).max) words[word] = bits;
-                word = index >> 8;
-                bits = words[word];
-            }
-            uint256 bit = 1 << (index & 0xff);
-            require(bits & bit == 0 && uint32(slot >> 192) != round, AlreadyCommitted(taskId, round, account));
-            bits |= bit;
+            (uint32 index, bool active) = _standing(taskId, round, account);
+            require(index > previous || index == 0, BatchNotSorted(previous, index));
+            if (index != 0) previous = index;
+            if (!active || (direct && _commitments[taskId][round][account] != 0)) continue;
+            if (!_markBatched(taskId, round, index)) continue;
+            (trainers[count], commitments[count]) = (account, commitments[i]);
+            nodes[count++] = LeafTree.hashBatchEntry(index, account, commitments[i]);
         }
-        words[word] = bits;
+        assembly ("memory-safe") {
+            mstore(trainers, count)
+            mstore(commitments, count)
+            mstore(nodes, count)
+        }
+    }
+
+    /// @return added false if it was in a batch before
+    function _markBatched(uint64 taskId, uint32 round, uint32 index) private returns (bool added) {
+        mapping(uint256 => uint256) storage words = _marks[taskId][round].batched;
+        added = !_isSet(words, index);
+        if (added) _set(words, index);
+    }
+
+    /// @dev The first slot of `Trainer`, read once.
+    function _standing(uint64 taskId, uint32 round, address account) private view returns (uint32 index, bool active) {
+        Trainer storage trainer = _trainers[taskId][account];
+        uint256 slot;
+        assembly ("memory-safe") {
+            slot := sload(trainer.slot)
+        }
+        index = uint32(slot);
+        uint32 activeFrom = uint32(slot >> 32);
+        active = activeFrom != 0 && activeFrom <= round && round <= uint32(slot >> 64);
     }
 }

@@ -6,7 +6,6 @@ import {TrainerBatches} from "./TrainerBatches.sol";
 import {TrainerStore} from "./TrainerStore.sol";
 import {ITrainerPool} from "./interfaces/ITrainerPool.sol";
 import {
-    CommitmentRef,
     Fault,
     Modules,
     Phase,
@@ -17,13 +16,15 @@ import {
     StakeTerms,
     Verdict
 } from "./interfaces/Types.sol";
-import {SettlementTree} from "./libraries/SettlementTree.sol";
+import {LeafTree} from "./libraries/LeafTree.sol";
 
 /// @title The trainers of every task: enrolment, commitments, reveals, penalties
 /// @notice See `ITrainerPool`.
 /// @dev INVARIANT: the registry holds exactly `stake` of every enrolment locked for it.
 contract TrainerPool is TrainerBatches {
     uint256 private constant BPS = 10_000;
+    /// @dev Attack: a shard of 2^32-1 rows, whose order every verifier would have to shuffle.
+    uint32 private constant MAX_ROWS = 1 << 22;
 
     constructor(Modules memory set) ModuleSet(set, set.trainers) {}
 
@@ -31,16 +32,14 @@ contract TrainerPool is TrainerBatches {
 
     /// @inheritdoc ITrainerPool
     function enrol(uint64 taskId, bytes32 dataRoot, uint32 dataRows) external {
-        require(dataRoot != 0 && dataRows != 0, InvalidShard(dataRoot, dataRows));
+        require(dataRoot != 0 && dataRows != 0 && dataRows <= MAX_ROWS, InvalidShard(dataRoot, dataRows));
         Trainer storage trainer = _trainers[taskId][msg.sender];
         require(trainer.activeFrom == 0, AlreadyEnrolled(taskId, msg.sender));
-        uint96 stake = TASKS.stakeTerms(taskId).trainerStake;
+        uint96 stake = TERMS.stakeTerms(taskId).trainerStake;
         (uint32 round,,) = TASKS.currentPhase(taskId);
         if (trainer.index == 0) {
             _lists[taskId].push(msg.sender);
             trainer.index = uint32(_lists[taskId].length);
-            // Written once here, so that every commitment overwrites a slot that is not zero.
-            trainer.commitment = bytes32(uint256(1));
         }
         trainer.activeFrom = round + 1;
         trainer.activeUntil = type(uint32).max;
@@ -56,7 +55,7 @@ contract TrainerPool is TrainerBatches {
     /// @inheritdoc ITrainerPool
     function topUp(uint64 taskId) external {
         Trainer storage trainer = _enrolled(taskId, msg.sender);
-        uint96 wanted = TASKS.stakeTerms(taskId).trainerStake;
+        uint96 wanted = TERMS.stakeTerms(taskId).trainerStake;
         uint96 missing = wanted - trainer.stake;
         bool stopped = trainer.activeUntil != type(uint32).max;
         require(missing != 0 || stopped, AlreadyEnrolled(taskId, msg.sender));
@@ -88,9 +87,12 @@ contract TrainerPool is TrainerBatches {
             free = 0;
         } else if (last != type(uint32).max) {
             uint64 ended = TASKS.endedAt(taskId, last);
-            if (ended != 0) free = ended + TASKS.phaseSeconds(taskId).slash;
+            if (ended != 0) free = ended + TERMS.phaseSeconds(taskId).slash;
         }
         require(block.timestamp >= free, StillBound(taskId, account, free));
+        // Attack: let the time to answer pass and take the stake out before somebody closes the demand.
+        uint32 open = COURT.openDemandsOn(taskId, account);
+        require(open == 0, DemandsOpen(taskId, account, open));
         uint96 stake = trainer.stake;
         trainer.stake = 0;
         trainer.activeFrom = 0;
@@ -104,7 +106,7 @@ contract TrainerPool is TrainerBatches {
     function openRound(uint64 taskId, uint32 round) external returns (uint32 trainers) {
         require(msg.sender == address(TASKS), NotModule(msg.sender));
         trainers = _members[taskId];
-        _progress[taskId] = Progress(round, trainers, 0, 0, 0, 0);
+        _progress[taskId] = Progress(round, trainers, 0, 0, 0, 0, 0);
     }
 
     /// @inheritdoc ITrainerPool
@@ -113,19 +115,13 @@ contract TrainerPool is TrainerBatches {
         uint32 round = _openRound(taskId, Phase.Commit);
         Trainer storage trainer = _trainers[taskId][msg.sender];
         _requireActive(taskId, round, msg.sender, trainer);
-        require(trainer.committedRound != round, AlreadyCommitted(taskId, round, msg.sender));
-        // Attack: overwrite an unrevealed commitment to save its bond.
-        require(
-            trainer.committedRound == trainer.revealedRound || _forfeited[taskId][trainer.committedRound][msg.sender],
-            BondOutstanding(taskId, trainer.committedRound, msg.sender)
-        );
         Progress memory progress = _progress[taskId];
-        if (progress.batches != 0) {
-            require(!_inSomeBatch(taskId, round, trainer.index), AlreadyCommitted(taskId, round, msg.sender));
-        }
-        trainer.committedRound = round;
-        trainer.commitment = commitment;
-        _progress[taskId].committed = ++progress.committed;
+        bool batched = progress.batches != 0 && _isSet(_marks[taskId][round].batched, trainer.index);
+        require(!batched && _commitments[taskId][round][msg.sender] == 0, AlreadyCommitted(taskId, round, msg.sender));
+        _commitments[taskId][round][msg.sender] = commitment;
+        ++progress.committed;
+        ++progress.direct;
+        _progress[taskId] = progress;
         emit Committed(taskId, round, msg.sender, commitment);
         if (progress.committed == progress.expected) TASKS.completePhase(taskId, Phase.Commit);
     }
@@ -133,12 +129,14 @@ contract TrainerPool is TrainerBatches {
     /// @inheritdoc ITrainerPool
     function reveal(uint64 taskId, bytes32 deltaDigest, bytes32 transcriptRoot, bytes32 salt) external {
         uint32 round = _openRound(taskId, Phase.Reveal);
-        Trainer storage trainer = _trainers[taskId][msg.sender];
-        require(trainer.committedRound == round, NotCommitted(taskId, round, msg.sender));
-        require(trainer.revealedRound != round, AlreadyRevealed(taskId, round, msg.sender));
-        bytes32 revealed = commitmentHash(taskId, round, msg.sender, RevealData(deltaDigest, transcriptRoot, salt));
-        require(revealed == trainer.commitment, CommitmentMismatch(trainer.commitment, revealed));
-        trainer.revealedRound = round;
+        bytes32 committed = _commitments[taskId][round][msg.sender];
+        require(committed != 0, NotCommitted(taskId, round, msg.sender));
+        uint32 index = _trainers[taskId][msg.sender].index;
+        mapping(uint256 => uint256) storage revealed = _marks[taskId][round].revealed;
+        require(!_isSet(revealed, index), AlreadyRevealed(taskId, round, msg.sender));
+        bytes32 shown = commitmentHash(taskId, round, msg.sender, RevealData(deltaDigest, transcriptRoot, salt));
+        require(shown == committed, CommitmentMismatch(committed, shown));
+        _set(revealed, index);
         emit Revealed(taskId, round, msg.sender, deltaDigest, transcriptRoot);
         _countRevealed(taskId, 1);
     }
@@ -146,8 +144,15 @@ contract TrainerPool is TrainerBatches {
     /// @inheritdoc ITrainerPool
     function openingsPublished(uint64 taskId) external {
         uint32 round = _openRound(taskId, Phase.Opening);
-        require(_trainers[taskId][msg.sender].revealedRound == round, NotRevealed(taskId, round, msg.sender));
-        _countOpened(taskId, round);
+        uint32 index = _trainers[taskId][msg.sender].index;
+        Marks storage marks = _marks[taskId][round];
+        require(_isSet(marks.revealed, index), NotRevealed(taskId, round, msg.sender));
+        require(!_isSet(marks.opened, index), AlreadyOpened(taskId, round, msg.sender));
+        _set(marks.opened, index);
+        emit OpeningsPublished(taskId, round, msg.sender);
+        Progress memory progress = _progress[taskId];
+        _progress[taskId].opened = ++progress.opened;
+        if (progress.opened == progress.revealed) TASKS.completePhase(taskId, Phase.Opening);
     }
 
     // Penalties.
@@ -156,53 +161,47 @@ contract TrainerPool is TrainerBatches {
     function forfeitBond(uint64 taskId, uint32 round, address account) external {
         _requireRevealsClosed(taskId, round);
         Trainer storage trainer = _enrolled(taskId, account);
-        require(round != 0 && trainer.committedRound == round, NotCommitted(taskId, round, account));
-        require(trainer.revealedRound != round, AlreadyRevealed(taskId, round, account));
-        require(!_forfeited[taskId][round][account], AlreadyPenalised(taskId, round, account));
-        _forfeited[taskId][round][account] = true;
-        _forfeit(taskId, round, account, trainer);
+        require(hasCommitted(taskId, round, account), NotCommitted(taskId, round, account));
+        Marks storage marks = _marks[taskId][round];
+        require(!_isSet(marks.revealed, trainer.index), AlreadyRevealed(taskId, round, account));
+        require(!_isSet(marks.forfeited, trainer.index), AlreadyPenalised(taskId, round, account));
+        _set(marks.forfeited, trainer.index);
+        uint96 bond = TERMS.stakeTerms(taskId).commitBond;
+        if (bond > trainer.stake) bond = trainer.stake;
+        emit BondForfeited(taskId, round, account, bond);
+        _take(taskId, account, trainer, bond, address(0), 0);
     }
 
     /// @inheritdoc ITrainerPool
-    function forfeitBatchedBond(
-        uint64 taskId,
-        uint32 round,
-        address account,
-        bytes32 commitment,
-        CommitmentRef calldata ref
-    ) external {
-        _requireRevealsClosed(taskId, round);
-        Trainer storage trainer = _enrolled(taskId, account);
-        require(_isInBatch(taskId, round, account, commitment, ref), NotCommitted(taskId, round, account));
-        uint256 bit = 1 << ref.position;
-        // Revealed or already forfeited.
-        require(_batchResolved[taskId][round][ref.batchId] & bit == 0, AlreadyRevealed(taskId, round, account));
-        _batchResolved[taskId][round][ref.batchId] |= bit;
-        _forfeit(taskId, round, account, trainer);
-    }
-
-    /// @inheritdoc ITrainerPool
-    function slash(uint64 taskId, uint32 round, SettlementLeaf calldata leaf, bytes32[] calldata proof) external {
+    function slash(uint64 taskId, uint32 round, uint32 index, SettlementLeaf calldata leaf, bytes32[] calldata proof)
+        external
+    {
         require(TASKS.endedAt(taskId, round) != 0, NotPunishable(taskId, round, leaf.trainer));
         Settlement memory settlement = TASKS.settlementOf(taskId, round);
-        bytes32 hash = SettlementTree.hash(leaf);
-        require(SettlementTree.contains(settlement.leavesRoot, hash, proof), InvalidProof(settlement.leavesRoot, hash));
+        bytes32 hash = LeafTree.hash(leaf);
+        bytes32 root = settlement.leavesRoot;
+        require(LeafTree.contains(root, hash, index, settlement.leafCount, proof), InvalidProof(root, hash));
         require(
             leaf.verdict == uint8(Verdict.Rejected) || leaf.verdict == uint8(Verdict.Withheld),
             NotPunishable(taskId, round, leaf.trainer)
         );
+        // Attack: a quorum hides leaves of people who had no part in the round, and slashes them.
+        require(hasCommitted(taskId, round, leaf.trainer), NotCommitted(taskId, round, leaf.trainer));
         // The share of those who found the fault: the verifiers who agreed. Nobody agreed: everything is burned.
-        bool shared = VERIFIERS.feePotOf(taskId, round).weight != 0;
-        address beneficiary = shared ? address(VERIFIERS) : address(0);
+        bool shared = FEES.feePotOf(taskId, round).weight != 0;
+        address beneficiary = shared ? address(FEES) : address(0);
         uint96 reward = _slash(taskId, round, leaf.trainer, Fault.None, beneficiary);
-        if (reward != 0) VERIFIERS.addSlashRewards(taskId, round, reward);
+        if (reward != 0) FEES.addSlashRewards(taskId, round, reward);
     }
 
     /// @inheritdoc ITrainerPool
     function punish(uint64 taskId, uint32 round, address account, Fault fault, address prover) external {
         require(msg.sender == address(COURT) || msg.sender == address(FAULTS), NotModule(msg.sender));
-        if (_faults[taskId][round][account] == Fault.None) _faults[taskId][round][account] = fault;
-        if (_penalised[taskId][round][account] || _trainers[taskId][account].stake == 0) return;
+        Record storage record = _records[taskId][round][account];
+        if (record.fault == Fault.None) (record.fault, record.faultBlock) = (fault, uint64(block.number));
+        // INVARIANT: a fault touches its trainer's claim and stake and nothing of anybody else; the settlement stands.
+        VAULT.block_(taskId, round, account);
+        if (record.slashed || _trainers[taskId][account].stake == 0) return;
         _slash(taskId, round, account, fault, prover);
     }
 
@@ -212,23 +211,17 @@ contract TrainerPool is TrainerBatches {
         require(closed, RevealStillOpen(taskId, round));
     }
 
-    function _forfeit(uint64 taskId, uint32 round, address account, Trainer storage trainer) private {
-        uint96 bond = TASKS.stakeTerms(taskId).commitBond;
-        if (bond > trainer.stake) bond = trainer.stake;
-        emit BondForfeited(taskId, round, account, bond);
-        _take(taskId, account, trainer, bond, address(0), 0);
-    }
-
     /// @dev INVARIANT: at most one slash per trainer and round, however many ways the fault can be shown.
     function _slash(uint64 taskId, uint32 round, address account, Fault fault, address beneficiary)
         private
         returns (uint96 reward)
     {
-        require(!_penalised[taskId][round][account], AlreadyPenalised(taskId, round, account));
+        Record storage record = _records[taskId][round][account];
+        require(!record.slashed, AlreadyPenalised(taskId, round, account));
         Trainer storage trainer = _trainers[taskId][account];
         require(trainer.stake != 0, NothingAtStake(taskId, account));
-        _penalised[taskId][round][account] = true;
-        StakeTerms memory terms = TASKS.stakeTerms(taskId);
+        record.slashed = true;
+        StakeTerms memory terms = TERMS.stakeTerms(taskId);
         uint96 amount = uint96(uint256(trainer.stake) * terms.slashBps / BPS);
         emit TrainerSlashed(taskId, round, account, fault, amount, beneficiary);
         return _take(taskId, account, trainer, amount, beneficiary, terms.proverBps);

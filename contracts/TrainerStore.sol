@@ -6,23 +6,33 @@ import {ITrainerPool} from "./interfaces/ITrainerPool.sol";
 import {CommitmentRef, Fault, Phase, RevealData} from "./interfaces/Types.sol";
 import {ITaskManager} from "./interfaces/ITaskManager.sol";
 import {Commitments} from "./libraries/Commitments.sol";
-import {SettlementTree} from "./libraries/SettlementTree.sol";
+import {LeafTree} from "./libraries/LeafTree.sol";
 
 /// @title What is stored of trainers, and the views on it
 abstract contract TrainerStore is ITrainerPool, ModuleSet {
-    /// @dev One slot for the state that a commitment reads and writes, one for the commitment; the rest is written at
-    /// enrolment.
+    /// @dev All that a commitment reads is in the first slot. `TrainerBatches._admit` reads it whole.
     struct Trainer {
         uint32 index;
         uint32 activeFrom;
         uint32 activeUntil;
         uint96 stake;
-        uint32 committedRound;
-        uint32 revealedRound;
-        bytes32 commitment;
-        bytes32 dataRoot;
         uint32 dataRows;
-        uint32 openedRound;
+        bytes32 dataRoot;
+    }
+
+    /// @dev What was established about a trainer's round.
+    struct Record {
+        Fault fault;
+        uint64 faultBlock;
+        bool slashed;
+    }
+
+    /// @dev One bit per trainer, by its index in the task.
+    struct Marks {
+        mapping(uint256 word => uint256) batched;
+        mapping(uint256 word => uint256) revealed;
+        mapping(uint256 word => uint256) opened;
+        mapping(uint256 word => uint256) forfeited;
     }
 
     mapping(uint64 taskId => mapping(address trainer => Trainer)) internal _trainers;
@@ -30,15 +40,12 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
     /// @dev Trainers who may commit in the next round.
     mapping(uint64 taskId => uint32) internal _members;
     mapping(uint64 taskId => Progress) internal _progress;
-    mapping(uint64 taskId => mapping(uint32 round => mapping(address trainer => bool))) internal _penalised;
-    mapping(uint64 taskId => mapping(uint32 round => mapping(address trainer => Fault))) internal _faults;
-    /// @dev Bond of a direct commitment burned. The commitment itself stays on record: the round's settlement has its leaf.
-    mapping(uint64 taskId => mapping(uint32 round => mapping(address trainer => bool))) internal _forfeited;
-    /// @dev One bit per trainer index: committed through a batch.
-    mapping(uint64 taskId => mapping(uint32 round => mapping(uint256 word => uint256))) internal _batched;
+    /// @dev Direct commitments. Kept for every round: a fault can be shown as long as the stake can be slashed.
+    mapping(uint64 taskId => mapping(uint32 round => mapping(address trainer => bytes32))) internal _commitments;
+    mapping(uint64 taskId => mapping(uint32 round => mapping(address trainer => Record))) internal _records;
+    mapping(uint64 taskId => mapping(uint32 round => Marks)) internal _marks;
+    /// @dev Root of each batch with its count.
     mapping(uint64 taskId => mapping(uint32 round => mapping(uint32 batchId => bytes32))) internal _batchRoots;
-    /// @dev One bit per position of a batch: revealed in time, or its bond forfeited afterwards.
-    mapping(uint64 taskId => mapping(uint32 round => mapping(uint32 batchId => uint256))) internal _batchResolved;
 
     /// @inheritdoc ITrainerPool
     function enrolmentOf(uint64 taskId, address trainer) external view returns (Enrolment memory) {
@@ -52,8 +59,7 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
 
     /// @inheritdoc ITrainerPool
     function commitmentOf(uint64 taskId, uint32 round, address trainer) external view returns (bytes32) {
-        Trainer storage stored = _trainers[taskId][trainer];
-        return stored.committedRound == round ? stored.commitment : bytes32(0);
+        return _commitments[taskId][round][trainer];
     }
 
     /// @inheritdoc ITrainerPool
@@ -84,20 +90,46 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
     }
 
     /// @inheritdoc ITrainerPool
-    function hasCommitted(uint64 taskId, uint32 round, address trainer) external view returns (bool) {
-        Trainer storage stored = _trainers[taskId][trainer];
-        if (round == 0 || stored.index == 0) return false;
-        return stored.committedRound == round || _inSomeBatch(taskId, round, stored.index);
+    function workOf(uint64 taskId, uint32 round, address account) external view returns (Work memory) {
+        Record storage record = _records[taskId][round][account];
+        uint32 index = _trainers[taskId][account].index;
+        Marks storage marks = _marks[taskId][round];
+        return Work(
+            hasCommitted(taskId, round, account),
+            _isSet(marks.revealed, index),
+            _isSet(marks.opened, index),
+            _isSet(marks.forfeited, index),
+            record.slashed,
+            record.fault,
+            record.faultBlock,
+            _commitments[taskId][round][account]
+        );
     }
 
     /// @inheritdoc ITrainerPool
-    function isForfeited(uint64 taskId, uint32 round, address trainer) external view returns (bool) {
-        return _forfeited[taskId][round][trainer];
+    function hasCommitted(uint64 taskId, uint32 round, address trainer) public view returns (bool) {
+        return _commitments[taskId][round][trainer] != 0
+            || _isSet(_marks[taskId][round].batched, _trainers[taskId][trainer].index);
     }
 
     /// @inheritdoc ITrainerPool
-    function faultOf(uint64 taskId, uint32 round, address trainer) external view returns (Fault) {
-        return _faults[taskId][round][trainer];
+    function hasRevealed(uint64 taskId, uint32 round, address trainer) external view returns (bool) {
+        return _isSet(_marks[taskId][round].revealed, _trainers[taskId][trainer].index);
+    }
+
+    /// @inheritdoc ITrainerPool
+    function hasOpened(uint64 taskId, uint32 round, address trainer) external view returns (bool) {
+        return _isSet(_marks[taskId][round].opened, _trainers[taskId][trainer].index);
+    }
+
+    /// @inheritdoc ITrainerPool
+    function faultOf(uint64 taskId, uint32 round, address trainer)
+        external
+        view
+        returns (Fault fault, uint64 blockNumber)
+    {
+        Record storage record = _records[taskId][round][trainer];
+        return (record.fault, record.faultBlock);
     }
 
     /// @inheritdoc ITrainerPool
@@ -108,9 +140,8 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
         RevealData calldata data,
         CommitmentRef calldata ref
     ) external view returns (bool) {
-        Trainer storage trainer = _trainers[taskId][account];
         bytes32 commitment = commitmentHash(taskId, round, account, data);
-        if (ref.batchId == 0) return trainer.committedRound == round && trainer.commitment == commitment;
+        if (ref.batchId == 0) return _commitments[taskId][round][account] == commitment;
         return _isInBatch(taskId, round, account, commitment, ref);
     }
 
@@ -143,8 +174,13 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
         require(block.timestamp < deadline, ITaskManager.PhaseClosed(taskId, phase, deadline));
     }
 
-    function _inSomeBatch(uint64 taskId, uint32 round, uint32 index) internal view returns (bool) {
-        return _batched[taskId][round][index >> 8] & (1 << (index & 0xff)) != 0;
+    /// @dev INVARIANT: index 0, of those who never enrolled, is never set.
+    function _isSet(mapping(uint256 => uint256) storage words, uint32 index) internal view returns (bool) {
+        return words[index >> 8] & (1 << (index & 0xff)) != 0;
+    }
+
+    function _set(mapping(uint256 => uint256) storage words, uint32 index) internal {
+        words[index >> 8] |= 1 << (index & 0xff);
     }
 
     function _isInBatch(uint64 taskId, uint32 round, address account, bytes32 commitment, CommitmentRef calldata ref)
@@ -152,24 +188,14 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
         view
         returns (bool)
     {
-        bytes32 root = _batchRoots[taskId][round][ref.batchId];
-        if (root == 0) return false;
+        bytes32 leaf = LeafTree.hashBatchEntry(ref.index, account, commitment);
         return
-            SettlementTree.contains(root, SettlementTree.hashBatchEntry(ref.position, account, commitment), ref.proof);
+            LeafTree.containsCounted(_batchRoots[taskId][round][ref.batchId], leaf, ref.position, ref.count, ref.proof);
     }
 
     function _view(Trainer storage trainer) private view returns (Enrolment memory) {
         return Enrolment(
-            trainer.index,
-            trainer.activeFrom,
-            trainer.activeUntil,
-            trainer.stake,
-            trainer.committedRound,
-            trainer.revealedRound,
-            trainer.openedRound,
-            trainer.dataRows,
-            trainer.dataRoot,
-            trainer.commitment
+            trainer.index, trainer.activeFrom, trainer.activeUntil, trainer.stake, trainer.dataRows, trainer.dataRoot
         );
     }
 }

@@ -5,19 +5,18 @@ import {ModuleSet} from "./ModuleSet.sol";
 import {VerifierQuorum} from "./VerifierQuorum.sol";
 import {ITaskManager} from "./interfaces/ITaskManager.sol";
 import {IVerifierPool} from "./interfaces/IVerifierPool.sol";
-import {Modules, Phase, Role, ScoreLeaf, Settlement, SettlementLeaf, StakeTerms} from "./interfaces/Types.sol";
+import {Modules, Outcome, Phase, Role, ScorePair, Settlement, StakeTerms} from "./interfaces/Types.sol";
 import {Commitments} from "./libraries/Commitments.sol";
-import {SettlementTree} from "./libraries/SettlementTree.sol";
+import {LeafTree} from "./libraries/LeafTree.sol";
 
-/// @title The verifiers of every task: attestations, fees, penalties
-/// @notice See `IVerifierPool`; enrolment and quorum are in `VerifierQuorum`.
+/// @title The verifiers of every task: attestations and penalties
+/// @notice See `IVerifierPool`; enrolment and quorum are in `VerifierQuorum`, fees in `VerifierFees`.
 contract VerifierPool is VerifierQuorum {
     mapping(uint64 taskId => mapping(uint32 round => mapping(address verifier => Attestation))) private _attestations;
     /// @dev Stake behind each verdicts digest among the revealed attestations.
     mapping(uint64 taskId => mapping(uint32 round => mapping(bytes32 verdictsDigest => uint96))) private _agreeing;
     /// @dev Stake that attested the posted verdicts but was struck, by settlement attempt.
     mapping(uint64 taskId => mapping(uint32 round => mapping(uint8 attempt => uint96))) private _struck;
-    mapping(uint64 taskId => mapping(uint32 round => FeePot)) private _pots;
     mapping(uint64 taskId => mapping(uint32 round => mapping(address verifier => bool))) private _penalised;
 
     constructor(Modules memory set) ModuleSet(set, set.verifiers) {}
@@ -56,6 +55,7 @@ contract VerifierPool is VerifierQuorum {
         attestation.digest = verdictsDigest;
         attestation.scoresRoot = scoresRoot;
         _agreeing[taskId][round][verdictsDigest] += attestation.weight;
+        _clearMisses(taskId, msg.sender);
         emit AttestationRevealed(taskId, round, msg.sender, verdictsDigest, scoresRoot, artifactDigest);
         Progress storage progress = _progress[taskId];
         uint32 count = ++progress.revealed;
@@ -63,86 +63,45 @@ contract VerifierPool is VerifierQuorum {
     }
 
     /// @inheritdoc IVerifierPool
-    function contestAttestation(
-        uint64 taskId,
-        address verifier,
-        ScoreLeaf calldata attested,
-        bytes32[] calldata attestedProof,
-        SettlementLeaf calldata settled,
-        bytes32[] calldata settledProof
-    ) external {
+    function contestAttestation(uint64 taskId, ScorePair calldata pair) external {
         uint32 round = _openRound(taskId, Phase.Window);
+        require(_contradicts(taskId, round, pair), NoContradiction(pair.attested.trainer));
+        _strike(taskId, round, pair.verifier);
+    }
+
+    /// @inheritdoc IVerifierPool
+    function chargeAbsence(uint64 taskId, uint32 round, address verifier) external {
+        require(inQuorum(taskId, round, verifier), NotInQuorum(taskId, round, verifier));
         Attestation storage attestation = _attestations[taskId][round][verifier];
-        require(attestation.state == AttestationState.Revealed, NotRevealed(taskId, round, verifier));
-        bytes32 leaf = SettlementTree.hash(attested);
-        bytes32 root = attestation.scoresRoot;
-        require(SettlementTree.contains(root, leaf, attestedProof), InvalidProof(root, leaf));
-        leaf = SettlementTree.hash(settled);
-        root = TASKS.settlementOf(taskId, round).leavesRoot;
-        require(SettlementTree.contains(root, leaf, settledProof), InvalidProof(root, leaf));
-        uint64 tolerance = TASKS.quorumTerms(taskId).scoreToleranceNanos;
-        require(_contradict(attested, settled, tolerance), NoContradiction(attested.trainer));
-        _strike(taskId, round, verifier, attestation);
-    }
-
-    // Fees.
-
-    /// @inheritdoc IVerifierPool
-    // A reward token may call back from `payFee`: the round at hand is booked as paid by then, the next ones are untouched.
-    // slither-disable-next-line reentrancy-no-eth
-    function claimFees(uint64 taskId, uint32[] calldata rounds, address verifier) external {
-        for (uint256 i = 0; i < rounds.length; ++i) {
-            uint32 round = rounds[i];
-            (uint96 fee, uint96 slashReward) = claimableFees(taskId, round, verifier);
-            require(fee != 0 || slashReward != 0, NothingToClaim(taskId, round, verifier));
-            Attestation storage attestation = _attestations[taskId][round][verifier];
-            attestation.state = AttestationState.Paid;
-            attestation.slashRewardPaid += slashReward;
-            _pots[taskId][round].slashRewardsPaid += slashReward;
-            if (slashReward != 0) REGISTRY.transferCredit(verifier, slashReward);
-            fee = VAULT.payFee(taskId, round, verifier, fee);
-            emit FeesClaimed(taskId, round, verifier, fee, slashReward);
-        }
-    }
-
-    /// @inheritdoc IVerifierPool
-    function expireSlashRewards(uint64 taskId, uint32 round) external {
-        FeePot storage pot = _pots[taskId][round];
-        uint64 expiresAt = VAULT.potOf(taskId, round).expiresAt;
-        require(expiresAt != 0 && block.timestamp >= expiresAt, RoundNotFinal(taskId, round));
-        uint96 rest = pot.slashRewards - pot.slashRewardsPaid;
-        // INVARIANT: with nothing left to share, no later claim on this pot can succeed.
-        pot.slashRewards = 0;
-        pot.slashRewardsPaid = 0;
-        emit SlashRewardsBurned(taskId, round, rest);
-        if (rest != 0) REGISTRY.burnCredit(rest);
+        bool silent = attestation.state == AttestationState.None || attestation.state == AttestationState.Committed;
+        require(silent && _attestingIsOver(taskId, round), NotAbsent(taskId, round, verifier));
+        attestation.state = AttestationState.Absent;
+        (uint8 misses, uint256 bps) = _countMiss(taskId, verifier);
+        uint96 amount = _takeStake(taskId, verifier, bps);
+        emit AbsenceCharged(taskId, round, verifier, misses, amount);
+        uint16 proverBps = TERMS.stakeTerms(taskId).proverBps;
+        if (amount != 0) REGISTRY.slash(verifier, Role.Verifier, amount, msg.sender, proverBps);
     }
 
     // Modules.
 
     /// @inheritdoc IVerifierPool
-    function fixFees(uint64 taskId, uint32 round, bytes32 verdictsDigest, uint96 fee) external returns (uint96 weight) {
-        require(msg.sender == address(TASKS), NotModule(msg.sender));
-        uint8 attempt = TASKS.attemptsOf(taskId, round) + 1;
-        weight = _agreeing[taskId][round][verdictsDigest] - _struck[taskId][round][attempt];
-        if (weight == 0) fee = 0;
-        _pots[taskId][round] = FeePot(fee, weight, 0, 0);
-        emit FeesFixed(taskId, round, fee, weight);
-    }
-
-    /// @inheritdoc IVerifierPool
-    function addSlashRewards(uint64 taskId, uint32 round, uint96 amount) external {
-        require(msg.sender == address(TRAINERS), NotModule(msg.sender));
-        _pots[taskId][round].slashRewards += amount;
-        emit SlashRewardsAdded(taskId, round, amount);
+    function compareScore(uint64 taskId, uint32 round, ScorePair calldata pair)
+        external
+        returns (bool decided, bool struck)
+    {
+        require(msg.sender == address(COURT), NotModule(msg.sender));
+        if (!_stands(taskId, round)) return (false, false);
+        // Attack: answer a demand with garbage when nobody may contest any more. The answer itself is compared.
+        struck = _contradicts(taskId, round, pair);
+        if (struck) _strike(taskId, round, pair.verifier);
+        return (true, struck);
     }
 
     /// @inheritdoc IVerifierPool
     function disqualify(uint64 taskId, uint32 round, address verifier) external {
         require(msg.sender == address(COURT), NotModule(msg.sender));
-        (uint32 current, Phase phase,) = TASKS.currentPhase(taskId);
-        if (current != round || phase != Phase.Window) return;
-        _strike(taskId, round, verifier, _attestations[taskId][round][verifier]);
+        if (_stands(taskId, round)) _strike(taskId, round, verifier);
     }
 
     /// @inheritdoc IVerifierPool
@@ -152,7 +111,8 @@ contract VerifierPool is VerifierQuorum {
         // INVARIANT: at most one slash per verifier and round.
         require(!_penalised[taskId][round][verifier], AlreadyPenalised(taskId, round, verifier));
         _penalised[taskId][round][verifier] = true;
-        StakeTerms memory terms = TASKS.stakeTerms(taskId);
+        _exclude(taskId, round, verifier);
+        StakeTerms memory terms = TERMS.stakeTerms(taskId);
         uint96 amount = _takeStake(taskId, verifier, terms.slashBps);
         emit VerifierSlashed(taskId, round, verifier, amount, prover);
         if (amount != 0) return REGISTRY.slash(verifier, Role.Verifier, amount, prover, terms.proverBps);
@@ -167,33 +127,10 @@ contract VerifierPool is VerifierQuorum {
 
     /// @inheritdoc IVerifierPool
     function agreeingWeight(uint64 taskId, uint32 round, bytes32 verdictsDigest) external view returns (uint96) {
-        return _agreeing[taskId][round][verdictsDigest];
-    }
-
-    /// @inheritdoc IVerifierPool
-    function feePotOf(uint64 taskId, uint32 round) external view returns (FeePot memory) {
-        return _pots[taskId][round];
-    }
-
-    /// @inheritdoc IVerifierPool
-    function claimableFees(uint64 taskId, uint32 round, address verifier)
-        public
-        view
-        returns (uint96 fee, uint96 slashReward)
-    {
-        FeePot memory pot = _pots[taskId][round];
-        if (pot.weight == 0) return (0, 0);
-        Attestation memory attestation = _attestations[taskId][round][verifier];
-        bool paid = attestation.state == AttestationState.Paid;
-        if (!paid) {
-            bool agrees = attestation.state == AttestationState.Revealed
-                && attestation.digest == TASKS.settlementOf(taskId, round).verdictsDigest
-                && attestation.struckAttempt != TASKS.attemptsOf(taskId, round) + 1;
-            if (!agrees) return (0, 0);
-            fee = uint96(uint256(pot.fee) * attestation.weight / pot.weight);
-        }
-        uint96 due = uint96(uint256(pot.slashRewards) * attestation.weight / pot.weight);
-        if (due > attestation.slashRewardPaid) slashReward = due - attestation.slashRewardPaid;
+        uint8 attempt = TASKS.attemptsOf(taskId, round) + 1;
+        uint96 weight = _agreeing[taskId][round][verdictsDigest];
+        if (!TASKS.isPosted(taskId, round, verdictsDigest)) return weight;
+        return weight - _struck[taskId][round][attempt];
     }
 
     /// @inheritdoc IVerifierPool
@@ -212,9 +149,10 @@ contract VerifierPool is VerifierQuorum {
     }
 
     /// @dev Strike a verifier from the fees of the settlement that is posted now. A later attempt counts it again.
-    function _strike(uint64 taskId, uint32 round, address verifier, Attestation storage attestation) private {
+    function _strike(uint64 taskId, uint32 round, address verifier) private {
+        Attestation storage attestation = _attestations[taskId][round][verifier];
         uint8 attempt = TASKS.attemptsOf(taskId, round) + 1;
-        if (attestation.struckAttempt == attempt) return;
+        if (attestation.state != AttestationState.Revealed || attestation.struckAttempt == attempt) return;
         attestation.struckAttempt = attempt;
         if (attestation.digest == TASKS.settlementOf(taskId, round).verdictsDigest) {
             _struck[taskId][round][attempt] += attestation.weight;
@@ -222,15 +160,55 @@ contract VerifierPool is VerifierQuorum {
         emit AttestationDisqualified(taskId, round, verifier);
     }
 
-    function _contradict(ScoreLeaf calldata a, SettlementLeaf calldata b, uint64 tolerance)
-        private
-        pure
-        returns (bool)
-    {
-        if (a.trainer != b.trainer) return false;
-        if (uint8(a.verdict) != b.verdict) return true;
-        int256 difference = int256(a.scoreNanos) - b.scoreNanos;
+    /// @dev Attack: equivocate and keep the fee. Whoever is punished has no part in it, in no attempt.
+    function _exclude(uint64 taskId, uint32 round, address verifier) private {
+        Attestation storage attestation = _attestations[taskId][round][verifier];
+        AttestationState state = attestation.state;
+        attestation.state = AttestationState.Excluded;
+        if (state != AttestationState.Revealed || TASKS.endedAt(taskId, round) != 0) return;
+        _agreeing[taskId][round][attestation.digest] -= attestation.weight;
+        uint8 attempt = TASKS.attemptsOf(taskId, round) + 1;
+        bool struck = attestation.struckAttempt == attempt
+            && attestation.digest == TASKS.settlementOf(taskId, round).verdictsDigest;
+        if (struck) _struck[taskId][round][attempt] -= attestation.weight;
+    }
+
+    /// @dev Both leaves stand where the trainer stands among those who committed.
+    function _contradicts(uint64 taskId, uint32 round, ScorePair calldata pair) private view returns (bool) {
+        Attestation storage attestation = _attestations[taskId][round][pair.verifier];
+        require(attestation.state == AttestationState.Revealed, NotRevealed(taskId, round, pair.verifier));
+        Settlement memory settlement = TASKS.settlementOf(taskId, round);
+        // Attack: many leaves per trainer under one root, one for every settlement. A position has one leaf.
+        _checkLeaf(
+            attestation.scoresRoot, LeafTree.hash(pair.attested), pair.index, settlement.leafCount, pair.attestedProof
+        );
+        _checkLeaf(
+            settlement.leavesRoot, LeafTree.hash(pair.settled), pair.index, settlement.leafCount, pair.settledProof
+        );
+        bool same =
+            pair.attested.trainer == pair.settled.trainer && uint8(pair.attested.verdict) == pair.settled.verdict;
+        if (!same) return true;
+        int256 difference = int256(pair.attested.scoreNanos) - pair.settled.scoreNanos;
+        uint64 tolerance = TERMS.quorumTerms(taskId).scoreToleranceNanos;
         return uint256(difference < 0 ? -difference : difference) > tolerance;
+    }
+
+    function _checkLeaf(bytes32 root, bytes32 leaf, uint32 index, uint32 count, bytes32[] calldata proof) private pure {
+        require(LeafTree.contains(root, leaf, index, count, proof), InvalidProof(root, leaf));
+    }
+
+    /// @dev Whether a settlement of the round is posted and not yet final.
+    function _stands(uint64 taskId, uint32 round) private view returns (bool) {
+        (uint32 current, Phase phase,) = TASKS.currentPhase(taskId);
+        return current == round && phase == Phase.Window;
+    }
+
+    function _attestingIsOver(uint64 taskId, uint32 round) private view returns (bool) {
+        if (!TASKS.isPunishable(taskId, round)) return false;
+        (uint32 current, Phase phase,) = TASKS.currentPhase(taskId);
+        if (round == current && phase != Phase.Idle) return phase > Phase.AttestReveal;
+        Outcome outcome = TASKS.roundOf(taskId, round).outcome;
+        return outcome == Outcome.Settled || outcome == Outcome.NoQuorum || outcome == Outcome.NoAttestations;
     }
 
     function _openRound(uint64 taskId, Phase required) private view returns (uint32 round) {

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {ModuleSet} from "./ModuleSet.sol";
 import {IStakeRegistry} from "./interfaces/IStakeRegistry.sol";
 import {IVerifierPool} from "./interfaces/IVerifierPool.sol";
-import {G1Point, QuorumProof, Role} from "./interfaces/Types.sol";
+import {G1Point, QuorumProof, Role, StakeTerms} from "./interfaces/Types.sol";
 import {BN254} from "./libraries/BN254.sol";
 import {Commitments} from "./libraries/Commitments.sol";
 
@@ -16,11 +16,16 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
 
     uint256 internal constant BPS = 10_000;
 
-    /// @dev `weight` is the stake at enrolment, fixed; `stake` what is left of it.
+    /// @dev `weight` is the stake when it became active, fixed; `stake` what is left of it. `priorFrom` to `priorUntil`:
+    /// rounds before the verifier stopped and came back, for which it can still be punished.
     struct Verifier {
         uint32 index;
         uint32 activeFrom;
         uint32 activeUntil;
+        uint32 priorFrom;
+        uint32 priorUntil;
+        uint64 activeAt;
+        uint8 misses;
         uint96 weight;
         uint96 stake;
     }
@@ -41,52 +46,61 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
     /// @inheritdoc IVerifierPool
     function enrol(uint64 taskId, uint96 stake) external {
         Verifier storage verifier = _verifiers[taskId][msg.sender];
-        require(verifier.activeFrom == 0, AlreadyEnrolled(taskId, msg.sender));
-        uint96 minimum = TASKS.stakeTerms(taskId).verifierStake;
-        require(stake >= minimum, StakeTooLow(stake, minimum));
-        G1Point memory key = REGISTRY.keyG1Of(msg.sender);
-        require(!key.isZero(), IStakeRegistry.NoKey(msg.sender));
-        (uint32 round,,) = TASKS.currentPhase(taskId);
+        require(verifier.activeAt == 0, AlreadyEnrolled(taskId, msg.sender));
+        require(!REGISTRY.keyG1Of(msg.sender).isZero(), IStakeRegistry.NoKey(msg.sender));
         if (verifier.index == 0) {
             _lists[taskId].push(msg.sender);
             verifier.index = uint32(_lists[taskId].length);
         }
-        verifier.activeFrom = round + 1;
-        verifier.activeUntil = type(uint32).max;
-        verifier.weight = stake;
-        verifier.stake = stake;
-        emit VerifierEnrolled(taskId, msg.sender, verifier.index, round + 1, stake);
-        (Checkpoint storage set, uint32 version) = _changeable(taskId);
-        set.key = set.key.add(key);
-        set.weight += stake;
-        ++set.members;
-        emit VerifierSetChanged(taskId, version, set.key, set.weight, set.members);
+        _wait(taskId, verifier, stake);
         REGISTRY.lock(msg.sender, Role.Verifier, stake);
+    }
+
+    /// @inheritdoc IVerifierPool
+    function activate(uint64 taskId, address account) external {
+        Verifier storage verifier = _enrolled(taskId, account);
+        require(verifier.activeFrom == 0, AlreadyEnrolled(taskId, account));
+        // Attack: lock stake in the transaction that opens a round, settle it alone, and leave.
+        require(block.timestamp >= verifier.activeAt, NotActiveYet(taskId, account, verifier.activeAt));
+        _join(taskId, account, verifier);
+    }
+
+    /// @inheritdoc IVerifierPool
+    function rejoin(uint64 taskId, uint96 added) external {
+        Verifier storage verifier = _enrolled(taskId, msg.sender);
+        uint32 last = verifier.activeUntil;
+        bool stopped = verifier.activeFrom != 0 && last != type(uint32).max;
+        // INVARIANT: the weight that a round's quorum counts with does not change while it runs; and rounds for which the
+        // verifier can still be punished stay on record.
+        require(stopped && _isOver(taskId, last), NotStopped(taskId, msg.sender));
+        uint64 free = _freeAt(taskId, verifier.priorUntil);
+        require(block.timestamp >= free, StillBound(taskId, msg.sender, free));
+        (verifier.priorFrom, verifier.priorUntil) = (verifier.activeFrom, last);
+        verifier.activeFrom = 0;
+        _wait(taskId, verifier, verifier.stake + added);
+        if (added != 0) REGISTRY.lock(msg.sender, Role.Verifier, added);
     }
 
     /// @inheritdoc IVerifierPool
     function resign(uint64 taskId) external {
         Verifier storage verifier = _enrolled(taskId, msg.sender);
-        require(verifier.activeUntil == type(uint32).max, NotInQuorum(taskId, verifier.activeUntil, msg.sender));
+        bool active = verifier.activeFrom != 0 && verifier.activeUntil == type(uint32).max;
+        require(active, NotInQuorum(taskId, verifier.activeUntil, msg.sender));
         _stop(taskId, msg.sender, verifier);
     }
 
     /// @inheritdoc IVerifierPool
     function release(uint64 taskId, address account) external {
         Verifier storage verifier = _enrolled(taskId, account);
-        uint32 last = verifier.activeUntil;
+        uint32 last = verifier.activeFrom == 0 ? verifier.priorUntil : verifier.activeUntil;
         // INVARIANT: stake stays until every round it voted in is over and an equivocation could be shown.
-        uint64 free = type(uint64).max;
-        if (last == 0) {
-            free = 0;
-        } else if (last != type(uint32).max) {
-            uint64 ended = TASKS.endedAt(taskId, last);
-            if (ended != 0) free = ended + TASKS.phaseSeconds(taskId).slash;
-        }
+        uint64 free = _freeAt(taskId, last);
         require(block.timestamp >= free, StillBound(taskId, account, free));
         uint96 stake = verifier.stake;
         verifier.stake = 0;
         verifier.activeFrom = 0;
+        verifier.activeAt = 0;
+        (verifier.priorFrom, verifier.priorUntil) = (0, 0);
         emit VerifierReleased(taskId, account, stake);
         REGISTRY.unlock(account, Role.Verifier, stake);
     }
@@ -127,8 +141,10 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
             uint256(signedWeight) * BPS >= uint256(total) * quorumBps && signedWeight != 0,
             QuorumNotReached(signedWeight, total, quorumBps)
         );
+        // Attack: members whose keys add up to nothing "sign" with the empty signature.
+        require(!key.isZero(), EmptyKey());
         require(
-            BN254.verifies(Commitments.SETTLEMENT_DOMAIN, message, key, proof.signersKey, proof.signature),
+            REGISTRY.isSignedWith(Commitments.SETTLEMENT_DOMAIN, message, key, proof.signersKey, proof.signature),
             InvalidQuorumSignature(message)
         );
     }
@@ -170,7 +186,8 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
     /// @inheritdoc IVerifierPool
     function inQuorum(uint64 taskId, uint32 round, address account) public view returns (bool) {
         Verifier storage verifier = _verifiers[taskId][account];
-        return verifier.activeFrom != 0 && verifier.activeFrom <= round && round <= verifier.activeUntil;
+        bool now_ = verifier.activeFrom != 0 && verifier.activeFrom <= round && round <= verifier.activeUntil;
+        return now_ || (verifier.priorFrom != 0 && verifier.priorFrom <= round && round <= verifier.priorUntil);
     }
 
     /// @inheritdoc IVerifierPool
@@ -188,23 +205,74 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
         return _checkpoints[taskId][TASKS.roundOf(taskId, round).verifierSetVersion];
     }
 
-    /// @inheritdoc IVerifierPool
-    function hashToPoint(bytes32 message) external view returns (G1Point memory) {
-        return BN254.hashToPoint(Commitments.SETTLEMENT_DOMAIN, message);
-    }
-
     function _requireInQuorum(uint64 taskId, uint32 round, address account) internal view returns (uint96 weight) {
         require(inQuorum(taskId, round, account), NotInQuorum(taskId, round, account));
         return _verifiers[taskId][account].weight;
     }
 
     /// @dev A slashed verifier leaves the quorum of later rounds.
-    function _takeStake(uint64 taskId, address account, uint16 bps) internal returns (uint96 amount) {
+    function _takeStake(uint64 taskId, address account, uint256 bps) internal returns (uint96 amount) {
         Verifier storage verifier = _verifiers[taskId][account];
         require(verifier.stake != 0, NothingAtStake(taskId, account));
         amount = uint96(uint256(verifier.stake) * bps / BPS);
         verifier.stake -= amount;
-        if (verifier.activeUntil == type(uint32).max) _stop(taskId, account, verifier);
+        bool active = verifier.activeFrom != 0 && verifier.activeUntil == type(uint32).max;
+        if (active) _stop(taskId, account, verifier);
+    }
+
+    /// @dev One more round missed; what it costs doubles with each in a row, up to `slashBps`.
+    function _countMiss(uint64 taskId, address account) internal returns (uint8 misses, uint256 bps) {
+        Verifier storage verifier = _verifiers[taskId][account];
+        misses = verifier.misses;
+        StakeTerms memory terms = TERMS.stakeTerms(taskId);
+        bps = misses >= 14 ? terms.slashBps : uint256(terms.absenceBps) << misses;
+        if (bps > terms.slashBps) bps = terms.slashBps;
+        if (misses < type(uint8).max) verifier.misses = ++misses;
+    }
+
+    function _clearMisses(uint64 taskId, address account) internal {
+        Verifier storage verifier = _verifiers[taskId][account];
+        if (verifier.misses != 0) verifier.misses = 0;
+    }
+
+    /// @dev Locked, but without weight before `activeAt`.
+    function _wait(uint64 taskId, Verifier storage verifier, uint96 stake) private {
+        uint96 minimum = TERMS.stakeTerms(taskId).verifierStake;
+        require(stake >= minimum, StakeTooLow(stake, minimum));
+        uint32 activation = TERMS.phaseSeconds(taskId).activation;
+        uint64 activeAt = uint64(block.timestamp) + activation;
+        verifier.activeAt = activeAt;
+        verifier.stake = stake;
+        emit VerifierEnrolled(taskId, msg.sender, verifier.index, stake, activeAt);
+        if (activation == 0) _join(taskId, msg.sender, verifier);
+    }
+
+    function _join(uint64 taskId, address account, Verifier storage verifier) private {
+        // A slash while it waited may have taken too much.
+        uint96 weight = verifier.stake;
+        uint96 minimum = TERMS.stakeTerms(taskId).verifierStake;
+        require(weight >= minimum, StakeTooLow(weight, minimum));
+        (uint32 round,,) = TASKS.currentPhase(taskId);
+        verifier.activeFrom = round + 1;
+        verifier.activeUntil = type(uint32).max;
+        verifier.weight = weight;
+        emit VerifierActivated(taskId, account, round + 1, weight);
+        (Checkpoint storage set, uint32 version) = _changeable(taskId);
+        set.key = set.key.add(REGISTRY.keyG1Of(account));
+        set.weight += weight;
+        ++set.members;
+        emit VerifierSetChanged(taskId, version, set.key, set.weight, set.members);
+    }
+
+    function _isOver(uint64 taskId, uint32 round) private view returns (bool) {
+        return round == 0 || TASKS.endedAt(taskId, round) != 0;
+    }
+
+    /// @dev When nothing can be punished any more for rounds up to `last`.
+    function _freeAt(uint64 taskId, uint32 last) private view returns (uint64) {
+        if (last == 0) return 0;
+        uint64 ended = last == type(uint32).max ? 0 : TASKS.endedAt(taskId, last);
+        return ended == 0 ? type(uint64).max : ended + TERMS.phaseSeconds(taskId).slash;
     }
 
     function _stop(uint64 taskId, address account, Verifier storage verifier) private {
@@ -220,7 +288,7 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
 
     function _enrolled(uint64 taskId, address account) private view returns (Verifier storage verifier) {
         verifier = _verifiers[taskId][account];
-        require(verifier.activeFrom != 0, NotEnrolled(taskId, account));
+        require(verifier.activeAt != 0, NotEnrolled(taskId, account));
     }
 
     /// @dev The version that the next round will refer to: a copy if a round refers to the newest one already.
@@ -237,6 +305,16 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
 
     function _view(uint64 taskId, address account) private view returns (Enrolment memory) {
         Verifier storage verifier = _verifiers[taskId][account];
-        return Enrolment(verifier.index, verifier.activeFrom, verifier.activeUntil, verifier.stake);
+        return Enrolment(
+            verifier.index,
+            verifier.activeFrom,
+            verifier.activeUntil,
+            verifier.stake,
+            verifier.weight,
+            verifier.priorFrom,
+            verifier.priorUntil,
+            verifier.activeAt,
+            verifier.misses
+        );
     }
 }

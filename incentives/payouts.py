@@ -4,12 +4,13 @@ Amounts are in the reward token's smallest unit, scores and improvements in nano
 Both sides are held together by tests/vectors/payouts.json.
 
 Properties (tests/incentives/test_payouts.py):
-  1. sum(payouts) + returned == budget, and sum(payouts) <= released <= budget.
+  1. sum(payouts) + returned == budget, and sum(payouts) <= max(released, base) <= budget.
   2. Without a cap that binds, the payouts add up to `released` exactly as soon as somebody has weight.
   3. A payout never falls when the trainer's own score rises: the rise shrinks everybody else's quota, so nobody whose
      remainder was smaller can overtake.
   4. A payout never rises when somebody else's score rises, by more than the one unit that rounding may move.
-  5. Order matters only among equal remainders (ties go to the lower index).
+  5. Accepted work is paid at least the base in all, but for units that do not divide, whatever the scores and caps.
+  6. Order matters only among equal remainders (ties go to the lower index).
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from deltaproof.protocol.rules import BPS
 __all__ = ["PayoutEntry", "PayoutError", "PayoutLine", "PayoutTerms", "Payouts", "compute_payouts"]
 
 _UINT128_MAX = 2**128 - 1
+_NOBODY = 2**256 - 1
+"""Threshold that no remainder reaches."""
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
@@ -33,7 +36,8 @@ class PayoutTerms:
     """What the task and the round fix.
 
     `improvement_nanos` is the held-out improvement of the whole aggregate; `target_nanos` the one that releases the
-    full budget (0: always released). `scored` is false when the sponsor did not reveal its validation set.
+    full budget (0: always released). `scored` is false when the sponsor did not reveal its validation set. `base_bps`
+    of the budget is the least that accepted work is paid in all.
     """
 
     budget: int
@@ -42,6 +46,7 @@ class PayoutTerms:
     floor_bps: int
     cap_bps: int
     scored: bool = True
+    base_bps: int = 0
 
     def __post_init__(self) -> None:
         _within("budget", self.budget, 0, _UINT128_MAX)
@@ -49,6 +54,12 @@ class PayoutTerms:
         _within("target_nanos", self.target_nanos, 0, _INT64_MAX)
         _within("floor_bps", self.floor_bps, 0, BPS)
         _within("cap_bps", self.cap_bps, 0, BPS)
+        _within("base_bps", self.base_bps, 0, BPS)
+
+    @property
+    def base(self) -> int:
+        """The least that a round's accepted work is paid in all."""
+        return self.budget * self.base_bps // BPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +77,14 @@ class PayoutEntry:
 
 @dataclass(frozen=True, slots=True)
 class PayoutLine:
-    """How one payout came about: `payout = min(floor + quotient + unit, cap)`."""
+    """How one payout came about: `payout = min(floor + quotient + unit, cap) + top_up`."""
 
     weight: int
     floor: int
     quotient: int
     remainder: int
     unit: int
+    top_up: int
     payout: int
 
 
@@ -86,6 +98,10 @@ class Payouts:
     total_weight: int
     cap: int
     returned: int
+    top_up: int
+    """What every accepted trainer gets beyond its share, because scores pay less than the base."""
+    threshold: int
+    """Remainders with their reversed index (`contracts/libraries/PayoutRule.sol`, `share`) from here on got a unit."""
     lines: tuple[PayoutLine, ...]
 
     @property
@@ -118,14 +134,27 @@ def compute_payouts(terms: PayoutTerms, entries: Sequence[PayoutEntry]) -> Payou
     quotas = [divmod(pool * weight, total_weight) if total_weight else (0, 0) for weight in weights]
     units = _largest_remainder_units(pool, total_weight, quotas)
 
+    before = [
+        min((floor_each if entry.accepted else 0) + quotient + unit, cap)
+        for entry, (quotient, _), unit in zip(entries, quotas, units, strict=True)
+    ]
+    top_up = max(terms.base - sum(before), 0) // accepted if accepted else 0
     lines = []
-    for entry, weight, (quotient, remainder), unit in zip(entries, weights, quotas, units, strict=True):
-        floor = floor_each if entry.accepted else 0
-        payout = min(floor + quotient + unit, cap)
-        lines.append(PayoutLine(weight, floor, quotient, remainder, unit, payout))
-    # INVARIANT: quotients and units add up to the pool, floors to the rest, and caps only take away.
+    for entry, weight, (quotient, remainder), unit, amount in zip(entries, weights, quotas, units, before, strict=True):
+        floor, extra = (floor_each, top_up) if entry.accepted else (0, 0)
+        lines.append(PayoutLine(weight, floor, quotient, remainder, unit, extra, amount + extra))
+    # INVARIANT: quotients and units add up to the pool, floors to the rest, caps only take away, and topping up
+    # stops at the base.
     paid = sum(line.payout for line in lines)
-    return Payouts(released, floor_each, pool, total_weight, cap, terms.budget - paid, tuple(lines))
+    served = [_key(line.remainder, index) for index, line in enumerate(lines) if line.unit]
+    threshold = min(served, default=_NOBODY)
+    returned = terms.budget - paid
+    return Payouts(released, floor_each, pool, total_weight, cap, returned, top_up, threshold, tuple(lines))
+
+
+def _key(remainder: int, index: int) -> int:
+    """Remainder and reversed index in one number: all different, larger means served earlier."""
+    return remainder << 32 | (2**32 - 1 - index)
 
 
 def _released(terms: PayoutTerms) -> int:

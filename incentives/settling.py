@@ -7,7 +7,7 @@ same settlement, signs it if it is within tolerance of what it found itself, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from eth_utils.crypto import keccak
@@ -68,13 +68,16 @@ def compose_settlement(
     revealed: Sequence[RevealedAttestation],
     *,
     scored: bool,
+    faulty: Collection[Address] = (),
 ) -> SettlementProposal:
-    """The settlement that follows from the revealed attestations.
+    """The settlement that follows from the revealed attestations and from the faults that the chain knew before them.
 
     Args:
         trainers: all who committed in the round, by the chain, sorted by address.
         revealed: in any order. An attestation that does not cover exactly these trainers has no say.
         scored: whether the sponsor revealed the round's validation set.
+        faulty: trainers whose fault was established before verifiers could attest. They are rejected, whoever attested
+            what: a contract's proof is no matter of opinion.
 
     Raises NothingToSettle if no usable attestation was revealed.
     """
@@ -83,7 +86,12 @@ def compose_settlement(
         raise NothingToSettle("no usable attestation was revealed: there is nothing to settle")
     ordered = sorted(usable, key=lambda r: _lot(challenge_seed, r.attestation.verifier))
 
-    findings = [_settled_finding(ordered, index) for index in range(len(trainers))]
+    findings = [
+        TrainerFinding(trainer=trainer, verdict=Verdict.REJECTED)
+        if trainer in faulty
+        else _settled_finding(ordered, index)
+        for index, trainer in enumerate(trainers)
+    ]
     voted = verdicts_digest([finding.leaf() for finding in findings])
     agreeing = [r for r in ordered if verdicts_digest(r.attestation.leaves()) == voted] or ordered
     # The next adapter is one that somebody computed, never a mixture: the lot says whose.
@@ -107,6 +115,7 @@ def payouts_of(spec: TaskSpec, leaves: Sequence[SettlementLeaf], improvement_nan
         floor_bps=rewards.floor_bps,
         cap_bps=rewards.cap_bps,
         scored=scored,
+        base_bps=rewards.base_bps,
     )
     entries = [PayoutEntry(x.verdict == Verdict.ACCEPTED, x.score_nanos, x.discount_bps) for x in leaves]
     return compute_payouts(terms, entries)

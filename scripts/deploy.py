@@ -18,7 +18,10 @@ from deltaproof.chain import DeployParams
 from deltaproof.chain.abi.codec import encode
 from deltaproof.protocol.types import Address
 
-ORDER = ("registry", "beacon", "tasks", "trainers", "verifiers", "vault", "court", "faults")
+ORDER = (
+    "registry", "beacon", "terms", "tasks", "trainers", "verifiers", "vault", "fees", "court", "jury", "faults",
+    "settlements",
+)  # fmt: skip
 """Contracts by their name in `Modules`, in the order of deployment: nonce after nonce of one account."""
 
 
@@ -29,12 +32,16 @@ class DeployedContracts:
     token: Any
     registry: Any
     beacon: Any
+    terms: Any
     tasks: Any
     trainers: Any
     verifiers: Any
     vault: Any
+    fees: Any
     court: Any
+    jury: Any
     faults: Any
+    settlements: Any
 
     def addresses(self) -> dict[str, str]:
         return {name: getattr(self, name).address for name in ("token", *ORDER)}
@@ -60,16 +67,18 @@ def deploy(deployer: Any, token: Any = None, params: DeployParams | None = None)
         token = project.DemoToken.deploy(sender)
     modules = tuple(deployer.get_deployment_address(deployer.nonce + i) for i in range(len(ORDER)))
     made = (
-        project.StakeRegistry.deploy(
-            modules, token.address, params.unbonding_seconds, params.min_committee_stake, sender
-        ),
+        project.StakeRegistry.deploy(modules, token.address, params.unbonding_seconds, sender),
         project.BlockhashBeacon.deploy(params.beacon_delay_blocks, sender),
-        project.TaskManager.deploy(modules, params.guardian, sender),
+        project.TaskTerms.deploy(modules, params.guardian, sender),
+        project.TaskManager.deploy(modules, sender),
         project.TrainerPool.deploy(modules, sender),
         project.VerifierPool.deploy(modules, sender),
         project.RewardVault.deploy(modules, sender),
+        project.VerifierFees.deploy(modules, sender),
         project.DisputeCourt.deploy(modules, encode(params.court), sender),
+        project.Jury.deploy(modules, encode(params.jury), sender),
         project.FaultProver.deploy(modules, sender),
+        project.SettlementProver.deploy(modules, sender),
     )
     for contract, address in zip(made, modules, strict=True):
         if contract.address != address:

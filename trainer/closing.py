@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Outcome
-from deltaproof.chain.claims import claim_reward
+from deltaproof.chain.claims import claim_base, claim_reward
 from deltaproof.chain.money import Money
 from deltaproof.chain.participation import settled_leaves
 from deltaproof.errors import ChainError
@@ -28,6 +28,8 @@ def settle_accounts(
         return False
     if view.outcome != Outcome.SETTLED:
         report("ended", f"round {round_}: ended without a settlement ({view.outcome.name.lower()})")
+        if base := claim_base(gateway, task_id, round_, gateway.account):
+            report("paid", f"round {round_}: paid the base of {money.text(base)}", round=round_, payout=str(base))
         return True
     proposal = settled_leaves(store, task_id, round_, view.settlement, gateway.verifiers.enrolments(task_id))
     if proposal is None:
@@ -38,8 +40,13 @@ def settle_accounts(
     leaf = next((leaf for leaf in proposal.leaves if leaf.trainer == gateway.account), None)
     if leaf is None:
         return True
-    verdict = leaf.verdict.name.lower()
-    if leaf.verdict != Verdict.ACCEPTED:
+    verdict, closure = leaf.verdict.name.lower(), gateway.vault.closure(task_id, round_, gateway.account)
+    if closure.blocked:
+        report("blocked", f"round {round_}: not paid, a fault of this work was shown on chain", round=round_)
+    elif closure.holds:
+        report("held", f"round {round_}: the pay waits for {closure.holds} demanded openings", round=round_)
+        return False
+    elif leaf.verdict != Verdict.ACCEPTED:
         report("refused", f"round {round_}: {verdict}", round=round_, verdict=verdict)
     elif not leaf.payout:
         report("unpaid", f"round {round_}: accepted, worth nothing", round=round_)

@@ -159,13 +159,14 @@ class Trainer(Agent):
 
     def reveal(self, round_: RoundIndex) -> None:
         """Publish the delta and open the commitment."""
-        enrolment = self._enrolment()
-        if enrolment.committed_round != round_ or enrolment.revealed_round == round_:
+        on_chain = self.gateway.trainers.work(self.task_id, round_, self.account)
+        if not on_chain.committed or on_chain.revealed:
             return
         done = self._work_of(round_)
         if done is None:
             return
-        if enrolment.commitment != self._commitment(round_, done):
+        # A batch's commitment is not kept by itself; it was made here, in the same order.
+        if on_chain.commitment not in (ZERO_DIGEST, self._commitment(round_, done)):
             # Revealing work for another order would be judged as wrong work: the bond is less than the stake.
             self._tell_once("stranded", round_, f"round {round_}: not revealed: a reorganisation changed the batch "
                             "order after the commitment; the bond is lost, the stake is not")  # fmt: skip
@@ -175,9 +176,10 @@ class Trainer(Agent):
             self.report("revealed", f"round {round_}: revealed", round=round_)
 
     def opening(self, round_: RoundIndex) -> None:
-        """Publish the steps that the challenge drew, and those of another challenge if a reorganisation drew again."""
-        enrolment, seed = self._enrolment(), self.gateway.tasks.round(self.task_id, round_).challenge_seed
-        if enrolment.revealed_round != round_ or seed == ZERO_DIGEST:
+        """Publish the steps that the challenge drew."""
+        on_chain = self.gateway.trainers.work(self.task_id, round_, self.account)
+        seed = self.gateway.tasks.round(self.task_id, round_).challenge_seed
+        if not on_chain.revealed or seed == ZERO_DIGEST:
             return
         done = self._work_of(round_)
         if done is None:
@@ -192,7 +194,7 @@ class Trainer(Agent):
                 return
             self._published[round_] = seed
             self.report("published", f"round {round_}: steps {', '.join(map(str, steps))} are in the store")
-        if enrolment.opened_round != round_ and attempt(self.gateway.trainers.openings_published, self.task_id):
+        if not on_chain.opened and attempt(self.gateway.trainers.openings_published, self.task_id):
             self.report("opened", f"round {round_}: opened what the challenge drew", round=round_)
 
     def collect(self, last_round: RoundIndex) -> None:
@@ -290,10 +292,12 @@ class Trainer(Agent):
         return sorted({step for steps in drawn.values() for step in steps})
 
     def _settle_bond(self, round_: RoundIndex) -> None:
-        """Give up the bond of an earlier commitment that was never revealed: until then nothing can be committed."""
-        enrolment = self._enrolment()
-        missed = enrolment.committed_round
-        if missed in (0, enrolment.revealed_round) or missed >= round_:
+        """Give up the bond of the last commitment that was never revealed, before others are paid for taking it."""
+        if round_ == 1:
+            return
+        missed = RoundIndex(round_ - 1)
+        work = self.gateway.trainers.work(self.task_id, missed, self.account)
+        if not work.committed or work.revealed or work.forfeited:
             return
         if attempt(self.gateway.trainers.forfeit_bond, self.task_id, missed, self.account) is not None:
             self.report("forfeited", f"round {missed}: gave up the bond of a commitment that was not revealed in time")

@@ -1,9 +1,9 @@
-"""What is left to do when a round has ended: slash the rejected, take unrevealed bonds, claim fees."""
+"""What is left to do when a round has ended: slash, charge the absent, take unrevealed bonds, claim fees."""
 
 from __future__ import annotations
 
 from deltaproof.chain import Gateway
-from deltaproof.chain.abi.enums import Outcome
+from deltaproof.chain.abi.enums import AttestationState, Outcome
 from deltaproof.chain.abi.structs import RoundView
 from deltaproof.chain.claims import claim_fees
 from deltaproof.chain.contracts.pools import ClaimableFees
@@ -17,11 +17,16 @@ from deltaproof.store import ArtifactStore
 
 __all__ = ["close_round"]
 
+ATTESTED = (Outcome.SETTLED, Outcome.NO_QUORUM, Outcome.NO_ATTESTATIONS)
+"""How rounds end in which verifiers had the time to attest."""
+
 
 def close_round(
     gateway: Gateway, store: ArtifactStore, task_id: TaskId, round_: RoundIndex, view: RoundView, report: Reporter
 ) -> None:
     """Apply the penalties of an ended round and claim the caller's fees. What others were faster at is left alone."""
+    if view.outcome in ATTESTED:
+        _charge_absences(gateway, task_id, round_, report)
     if view.outcome != Outcome.SETTLED:
         report("ended", f"round {round_}: ended without a settlement ({view.outcome.name.lower()})")
         return
@@ -31,8 +36,19 @@ def close_round(
         report("paid", message, round=round_, fee=str(paid.fee), slash_reward=str(paid.slash_reward))
 
 
+def _charge_absences(gateway: Gateway, task_id: TaskId, round_: RoundIndex, report: Reporter) -> None:
+    """Whoever belonged to the quorum and attested nothing pays for it and leaves the next rounds to the others."""
+    for verifier in quorum_members(gateway, task_id, round_):
+        state = gateway.verifiers.attestation(task_id, round_, verifier).state
+        if verifier == gateway.account or state not in (AttestationState.NONE, AttestationState.COMMITTED):
+            continue
+        if attempt(gateway.verifiers.charge_absence, task_id, round_, verifier) is not None:
+            message = f"round {round_}: {verifier[:8]} attested nothing and was charged for it"
+            report("absent", message, round=round_, verifier=verifier)
+
+
 def _fees_text(gateway: Gateway, task_id: TaskId, paid: ClaimableFees) -> str:
-    reward, stake = gateway.tasks.task(task_id).params.token, gateway.registry.token()
+    reward, stake = gateway.task(task_id).params.token, gateway.registry.token()
     parts = [Money(gateway.token(reward)).text(paid.fee)] if paid.fee else []
     if paid.slash_reward:
         parts.append(f"{Money(gateway.token(stake)).text(paid.slash_reward)} of a slash")
@@ -52,7 +68,7 @@ def _penalise(
         short, verdict = leaf.trainer[:8], leaf.verdict.name.lower()
         match leaf.verdict:
             case Verdict.REJECTED | Verdict.WITHHELD:
-                if attempt(gateway.trainers.slash, task_id, round_, leaf, tree.proof(index)) is not None:
+                if attempt(gateway.trainers.slash, task_id, round_, index, leaf, tree.proof(index)) is not None:
                     report(
                         "slashed", f"round {round_}: slashed {short} ({verdict})", round=round_, trainer=leaf.trainer
                     )

@@ -8,7 +8,7 @@ from hashlib import sha256
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.structs import RoundView
 from deltaproof.chain.memory import memory_root
-from deltaproof.chain.participation import quorum_members
+from deltaproof.chain.participation import known_faults, quorum_members
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -32,6 +32,8 @@ class RoundToJudge:
     commit_order: tuple[Address, ...]
     submissions: tuple[Submission, ...]
     """Of everybody who committed, in the order of settlement leaves."""
+    faulty: frozenset[Address]
+    """Whose fault a contract had established before verifiers could attest."""
 
     @property
     def drawn(self) -> DrawnRound:
@@ -84,4 +86,5 @@ def read_case(
         members=quorum_members(gateway, task_id, round_),
         commit_order=tuple(log.committed(round_)),
         submissions=tuple(submissions),
+        faulty=known_faults(gateway, task_id, round_, [submission.trainer for submission in submissions]),
     )

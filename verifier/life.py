@@ -29,7 +29,7 @@ from deltaproof.protocol.outcome.reads import withheld_from
 from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.replaying.judges import Judges
-from deltaproof.replaying.judging import Judgement, Submission, judge_submission
+from deltaproof.replaying.judging import Judgement, Submission, judge_submission, proven_faulty
 from deltaproof.replaying.replay import StepVerdict
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
@@ -82,8 +82,9 @@ class Verifier(Agent):
         self.money = Money(gateway.token(self.params.token))
         self.look = SecondLook()
         self._waiting = (RoundIndex(0), Phase.IDLE, time.monotonic())
-        self._signed: dict[RoundIndex, SettlementProposal] = {}
-        self._objected: set[RoundIndex] = set()
+        self._signed: dict[tuple[RoundIndex, int], SettlementProposal] = {}
+        """By round and attempt."""
+        self._objected: set[tuple[RoundIndex, int]] = set()
         self._closed: set[RoundIndex] = set()
 
     def duties(self) -> Sequence[Duty]:
@@ -96,6 +97,7 @@ class Verifier(Agent):
         return [
             Duty("round", self.play, at_stake),
             Duty("claims", lambda moment: self.close_rounds(moment.view.round)),
+            Duty("standing", lambda moment: self.keep_standing()),
             Duty("advance", self.advance),
         ]
 
@@ -129,6 +131,18 @@ class Verifier(Agent):
             lock_stake(self.gateway, Role.VERIFIER, self.stake)
             self.gateway.verifiers.enrol(self.task_id, self.stake)
             self.report("joined", "registered a BLS key, staked and enrolled")
+
+    def keep_standing(self) -> None:
+        """Bring waiting stake into the quorum; come back after an absence or a slash that stopped this verifier."""
+        enrolment = self.gateway.verifiers.enrolment(self.task_id, self.account)
+        if enrolment.active_at and not enrolment.active_from:
+            if enrolment.active_at <= self.gateway.connection.block()["timestamp"]:
+                attempt(self.gateway.verifiers.activate, self.task_id, self.account)
+        elif enrolment.active_at and enrolment.active_until in self._closed:
+            missing = TokenAmount(max(self.params.stakes.verifier_stake - enrolment.stake, 0))
+            lock_stake(self.gateway, Role.VERIFIER, missing)
+            if attempt(self.gateway.verifiers.rejoin, self.task_id, missing) is not None:
+                self.report("rejoined", "came back into the quorum after being stopped")
 
     def attest_commit(self, round_: RoundIndex) -> None:
         """Replay, score, and seal what was found."""
@@ -166,12 +180,15 @@ class Verifier(Agent):
 
     def settle(self, round_: RoundIndex) -> None:
         """Sign the settlement that follows from the revealed attestations; post it when a quorum has signed."""
-        if round_ not in self._signed and not self._sign(round_):
+        view = self.gateway.tasks.round(self.task_id, round_)
+        place = (round_, view.attempts)
+        if place not in self._signed and not self._sign(*place):
             return
-        settlement = self._signed[round_].settlement
-        digest = settlement.signing_digest(self.gateway.domain(self.task_id, round_))
+        settlement = self._signed[place].settlement
+        digest = settlement.signing_digest(self.gateway.domain(self.task_id, round_), view.attempts)
         # A full quorum costs the least gas; the others get a moment to sign.
-        proof = self.quorum.proof(round_, digest, all_signers=not self._my_turn(round_, Phase.SETTLE, late=True))
+        patient = not self._my_turn(round_, Phase.SETTLE, late=True)
+        proof = self.quorum.proof(round_, digest, all_signers=patient, late=view.late)
         if proof is None or attempt(self.gateway.tasks.settle, self.task_id, settlement, proof) is None:
             return
         paid = self.money.text(settlement.total_payout)
@@ -212,7 +229,7 @@ class Verifier(Agent):
 
     def _attest(self, case: RoundToJudge, key: Digest32, *, may_give_up: bool) -> Attestation | None:
         """Judge and score; the document is on disk before this returns. None while what is missing may still come."""
-        judgements = self.look.judged(key, case.submissions, lambda submission: self._judge(case, submission))
+        judgements = self.look.judged(key, case.submissions, lambda submission: self._found(case, submission))
         if self.look.missing(judgements) and not may_give_up:
             return None
         self.report("scoring", f"round {case.round}: scoring", round=case.round)
@@ -240,9 +257,9 @@ class Verifier(Agent):
         earliest = withheld_from(phase.deadline, self.spec.phases.attest_commit)
         return phase.round != round_ or self.gateway.connection.timestamp() >= earliest
 
-    def _sign(self, round_: RoundIndex) -> bool:
+    def _sign(self, round_: RoundIndex, attempts: int) -> bool:
         own = self._own_attestation(round_)
-        if own is None or round_ in self._objected:
+        if own is None or (round_, attempts) in self._objected:
             return False
         try:
             proposal = self.quorum.compose(round_)
@@ -250,14 +267,17 @@ class Verifier(Agent):
             self.report("waiting", f"round {round_}: not signed yet: {error}", round=round_)
             return False
         if objections := self.quorum.objections(own, proposal, self.scoring_bench.layout.size):
-            self._objected.add(round_)
+            self._objected.add((round_, attempts))
             for objection in objections:
                 self.report("disagreed", f"round {round_}: not signed: {objection}", round=round_)
             return False
-        digest = self.quorum.sign(round_, proposal)
-        self._signed[round_] = proposal
+        digest = self.quorum.sign(round_, attempts, proposal)
+        self._signed[round_, attempts] = proposal
         self.report("signed", f"round {round_}: signed the settlement", round=round_, settlement=digest)
         return True
+
+    def _found(self, case: RoundToJudge, submission: Submission) -> Judgement:
+        return proven_faulty(submission) if submission.trainer in case.faulty else self._judge(case, submission)
 
     def _judge(self, case: RoundToJudge, submission: Submission) -> Judgement:
         """One trainer's verdict. Raises only what is nobody's fault: see `judge_submission`."""
@@ -348,7 +368,7 @@ class Verifier(Agent):
 
     def _in_quorum(self, round_: RoundIndex) -> bool:
         enrolment = self.gateway.verifiers.enrolment(self.task_id, self.account)
-        return round_ > 0 and enrolment.active_from <= round_ <= enrolment.active_until
+        return round_ > 0 and enrolment.in_quorum(round_)
 
     def _my_turn(self, round_: RoundIndex, phase: Phase, *, late: bool = False) -> bool:
         """Whether it is this verifier's turn to do what anybody may do: each waits longer than the one before it."""

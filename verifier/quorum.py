@@ -1,7 +1,7 @@
 """How verifiers come to one settlement: compose it, compare it with one's own findings, sign it, gather signatures.
 
-The settlement follows from the revealed attestations (`incentives.settling`). A verifier signs that one or none, so it
-never signs two in a round.
+The settlement follows from the revealed attestations and the faults known before them (`incentives.settling`). A
+verifier signs that one or none, so it never signs two in one attempt.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.structs import G1Point, G2Point, QuorumProof
 from deltaproof.chain.events.participants import AttestationRevealed
-from deltaproof.chain.participation import quorum_members
+from deltaproof.chain.participation import known_faults, quorum_members
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.errors import (
     ArtifactAltered,
@@ -30,7 +30,7 @@ from deltaproof.protocol.commit.bls import (
 )
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
-from deltaproof.protocol.rules import BPS
+from deltaproof.protocol.rules import BPS, MAJORITY_BPS
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
 from deltaproof.reporting import Reporter
@@ -71,7 +71,14 @@ class QuorumDesk:
             if (attestation := self._revealed_attestation(event)) is not None
         ]
         trainers = self.log.sorted_trainers(round_)
-        return compose_settlement(self.spec, view.challenge_seed, trainers, revealed, scored=view.validation_revealed)
+        return compose_settlement(
+            self.spec,
+            view.challenge_seed,
+            trainers,
+            revealed,
+            scored=view.validation_revealed,
+            faulty=known_faults(self.gateway, self.task_id, round_, trainers),
+        )
 
     def objections(self, own: Attestation, proposal: SettlementProposal, size: int) -> list[str]:
         """Why this verifier does not sign, if it does not. `size` is the number of trainable values."""
@@ -88,21 +95,27 @@ class QuorumDesk:
             found.append("the next starting adapter is not the aggregate of the accepted deltas")
         return found
 
-    def sign(self, round_: RoundIndex, proposal: SettlementProposal) -> Digest32:
+    def sign(self, round_: RoundIndex, attempt: int, proposal: SettlementProposal) -> Digest32:
         """Publish the leaves and this verifier's signature; returns the digest that was signed."""
         self.store.put_proposal(self.task_id, round_, self.gateway.account, proposal)
-        digest = proposal.settlement.signing_digest(self.gateway.domain(self.task_id, round_))
+        digest = proposal.settlement.signing_digest(self.gateway.domain(self.task_id, round_), attempt)
         signature = self.key.sign(SETTLEMENT_DOMAIN, digest)
         self.store.put_signature(digest, self.gateway.account, signature)
         self._verified[digest, self.gateway.account] = signature
         return digest
 
-    def proof(self, round_: RoundIndex, digest: Digest32, *, all_signers: bool) -> QuorumProof | None:
-        """The signatures under a settlement, once enough stake (or, with `all_signers`, everybody) has signed."""
+    def proof(
+        self, round_: RoundIndex, digest: Digest32, *, all_signers: bool, late: bool = False
+    ) -> QuorumProof | None:
+        """The signatures under a settlement, once enough stake (or, with `all_signers`, everybody) has signed.
+
+        `late`: the settle phase passed once already, and a majority is enough.
+        """
+        needed_bps = MAJORITY_BPS if late else self.spec.verification.quorum_bps
         stakes = quorum_members(self.gateway, self.task_id, round_)
         signatures = {v: s for v in stakes if (s := self._valid_signature(v, digest)) is not None}
         signed, total = sum(stakes[verifier] for verifier in signatures), sum(stakes.values())
-        if signed * BPS < total * self.spec.verification.quorum_bps:
+        if signed * BPS < total * needed_bps:
             return None
         if all_signers and len(signatures) < len(stakes):
             return None

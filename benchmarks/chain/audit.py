@@ -112,7 +112,7 @@ class PlayedHistory:
                 constants_root=constants_root(constants_table(self.spec.optimizer, self.spec.training.steps)),
             )
             commitments = self.spec.validation.commitments
-            self.task, _ = self.gateway.tasks.create_task(params, commitments, TokenAmount(2 * 10**6 * self.rounds))
+            self.task, _ = self.gateway.terms.create_task(params, commitments, TokenAmount(2 * 10**6 * self.rounds))
         self._enrol(deployment)
         self.rpc.call("evm_setAutomine", False)
 
@@ -127,12 +127,16 @@ class PlayedHistory:
         self.send(
             [
                 *((t, "trainers", "reveal", (self.task, *encode(work_of(domain, t)))) for t in self.trainers),
-                (anyone, "tasks", "revealValidation", (self.task, *validation_sets(round_)[0][-1])),
             ]
         )
         self.send([])
         self.send([(anyone, "tasks", "advance", (self.task,))])
-        self.send([(t, "trainers", "openingsPublished", (self.task,)) for t in self.trainers])
+        self.send(
+            [
+                (anyone, "tasks", "revealValidation", (self.task, *validation_sets(round_)[0][-1])),
+                *((t, "trainers", "openingsPublished", (self.task,)) for t in self.trainers),
+            ]
+        )
         self._attest_and_settle(round_, domain)
 
     def _attest_and_settle(self, round_: RoundIndex, domain: RoundDomain) -> None:
@@ -150,7 +154,7 @@ class PlayedHistory:
         self.send([(v, "verifiers", "commitAttestation", (self.task, sealed[v])) for v in self.verifiers])
         shown = {v: attestation_of(domain, leaves, v).values() for v in self.verifiers}
         self.send([(v, "verifiers", "revealAttestation", (self.task, *shown[v])) for v in self.verifiers])
-        signature = self.everybody.sign(SETTLEMENT_DOMAIN, settlement.signing_digest(domain))
+        signature = self.everybody.sign(SETTLEMENT_DOMAIN, settlement.signing_digest(domain, attempt=0))
         proof = QuorumProof((), self.signers_key, G1Point.of(signature.point))
         self.send([(self.trainers[0], "tasks", "settle", (self.task, encode(settlement), encode(proof)))])
         self.rpc.call("evm_increaseTime", 61)
@@ -158,11 +162,11 @@ class PlayedHistory:
         self.send([(self.trainers[0], "tasks", "finalize", (self.task,))])
         tree = leaves_tree(leaves)
         claims = [
-            (x.trainer, "vault", "claim", (self.task, round_, encode(x), tree.proof(i)))
+            (x.trainer, "vault", "claim", (self.task, round_, i, len(leaves), encode(x), tree.proof(i)))
             for i, x in enumerate(leaves)
             if x.payout
         ]
-        fees = [(v, "verifiers", "claimFees", (self.task, [round_], v)) for v in self.verifiers]
+        fees = [(v, "fees", "claimFees", (self.task, [round_], v)) for v in self.verifiers]
         self.send([*claims, *fees])
 
     def send(self, calls: list[tuple[Address, str, str, tuple[Any, ...]]]) -> None:

@@ -1,48 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {CommitmentRef, Component, G1Point, RevealData, ScoreLeaf, Settlement, SettlementLeaf} from "./Types.sol";
+import {
+    CommitmentRef,
+    Component,
+    G1Point,
+    RevealData,
+    ScoreLeaf,
+    ScorePair,
+    Settlement,
+    SettlementLeaf
+} from "./Types.sol";
 
-/// @title Disputes that need an answer, a vote, or both
-/// @notice Demands (show an opening, show a score) and re-votes by a committee drawn from all active verifiers. Bonds
-/// come from the challenger's `Challenger` stake. A round is not final while a dispute over it is open. What a contract
-/// can decide at once is in `IFaultProver`.
+/// @title Demands that need an answer, and verifiers' faults
+/// @notice Demands: show an opening, a score, a settlement's leaf. Bonds come from the challenger's `Challenger` stake. What
+/// a contract can decide at once is in `IFaultProver` and `ISettlementProver`, what it cannot decide in `IJury`.
 interface IDisputeCourt {
     /// @param demandBond bond of a demand, stake token
-    /// @param revoteBond bond of a re-vote, stake token
-    /// @param winnerBps of the loser's bond or slash, to the winner; the rest is burned; at most 9,000
-    /// @param committeeBps of the loser's bond, to the committee's majority
-    /// @param committeeSize members drawn for a re-vote; all active verifiers if there are fewer
-    /// @param answerSeconds time to answer a demand
-    /// @param voteSeconds time to commit votes, and again to reveal them
+    /// @param winnerBps of the bond of a needless demand, to the respondent; the rest is burned; at most 9,000
+    /// @param answerSeconds time to answer a demand; a day at least, except on test chains
     struct CourtParams {
         uint96 demandBond;
-        uint96 revoteBond;
         uint16 winnerBps;
-        uint16 committeeBps;
-        uint8 committeeSize;
         uint32 answerSeconds;
-        uint32 voteSeconds;
     }
 
     enum DemandKind {
         None,
         Opening,
-        Score
+        Score,
+        Leaf
     }
 
     /// @param kind what is asked for
     /// @param taskId task of the round in dispute
     /// @param round round in dispute
-    /// @param respondent who has to answer: a trainer (opening) or a verifier (score)
+    /// @param respondent who has to answer: a trainer (opening), a verifier (score), nobody in particular (leaf)
     /// @param challenger who asked and posted the bond
     /// @param deadline end of the time to answer, seconds since the epoch
-    /// @param subject trainer whose score is asked for (score demands)
+    /// @param subject trainer whose score or leaf is asked for
     /// @param step record that is asked for (opening demands)
     /// @param component vector that is asked for (opening demands)
     /// @param chunk index of its 1 KiB chunk (opening demands)
-    /// @param transcriptRoot what the answer must lie under (opening demands)
+    /// @param held whether the respondent's claim waits for the answer (opening demands)
     /// @param closed whether it was answered or timed out
+    /// @param root what the answer must lie under: a transcript (opening), or the digest of the settlement (leaf)
     struct Demand {
         DemandKind kind;
         uint64 taskId;
@@ -54,40 +56,9 @@ interface IDisputeCourt {
         uint32 step;
         Component component;
         uint32 chunk;
-        bytes32 transcriptRoot;
+        bool held;
         bool closed;
-    }
-
-    enum RevotePhase {
-        None,
-        Draw,
-        Commit,
-        Reveal,
-        Upheld,
-        Overturned,
-        Undecided
-    }
-
-    /// @param phase where the vote stands or how it ended
-    /// @param members committee size
-    /// @param committed sealed votes
-    /// @param upholding revealed votes for the settlement
-    /// @param overturning revealed votes against it
-    /// @param seedRequest beacon request that draws the committee
-    /// @param settlement digest of the settlement in dispute
-    struct Revote {
-        RevotePhase phase;
-        uint64 taskId;
-        uint32 round;
-        address challenger;
-        uint64 deadline;
-        uint8 members;
-        uint8 committed;
-        uint8 upholding;
-        uint8 overturning;
-        uint256 seedRequest;
-        bytes32 settlement;
-        bytes32 evidenceDigest;
+        bytes32 root;
     }
 
     /// @notice A record of a transcript with its place in the tree, and one chunk of one of its vectors.
@@ -104,25 +75,23 @@ interface IDisputeCourt {
 
     event DemandOpened(uint256 indexed demandId, uint64 indexed taskId, uint32 indexed round, Demand demand);
     event OpeningAnswered(uint256 indexed demandId, ChunkOpening opening);
-    event ScoreAnswered(uint256 indexed demandId, ScoreLeaf leaf);
+    /// @param struck whether the answer contradicts the settlement, so that the verifier earns no fee
+    event ScoreAnswered(uint256 indexed demandId, ScoreLeaf leaf, bool struck);
+    event LeafAnswered(uint256 indexed demandId, SettlementLeaf leaf);
+    /// @param respondent who had to answer; zero: nobody in particular
     event DemandUnanswered(uint256 indexed demandId, address respondent);
-    event RevoteOpened(
-        uint256 indexed revoteId,
+    /// @param attempt settlements of the round that were voided before both
+    /// @param first digest that the verifier signed
+    /// @param second digest with other verdicts that it signed as well
+    event EquivocationProven(
         uint64 indexed taskId,
         uint32 indexed round,
-        address challenger,
-        bytes32 settlement,
-        bytes32 evidenceDigest
+        address indexed verifier,
+        uint8 attempt,
+        bytes32 first,
+        bytes32 second
     );
-    event CommitteeDrawn(uint256 indexed revoteId, address[] members, uint64 commitDeadline);
-    event VoteCommitted(uint256 indexed revoteId, address indexed member, bytes32 commitment);
-    event RevotePhaseStarted(uint256 indexed revoteId, RevotePhase phase, uint64 deadline);
-    event VoteRevealed(uint256 indexed revoteId, address indexed member, bool overturn);
-    event RevoteClosed(uint256 indexed revoteId, RevotePhase result, uint8 upholding, uint8 overturning);
-    event CommitteePaid(uint256 indexed revoteId, address indexed member, uint96 amount);
-    event EquivocationProven(
-        uint64 indexed taskId, uint32 indexed round, address indexed verifier, bytes32 first, bytes32 second
-    );
+    /// @param settlement digest of the voided settlement
     event SignerSlashed(uint64 indexed taskId, uint32 indexed round, address indexed verifier, bytes32 settlement);
 
     error InvalidCourtParameter(bytes32 field, uint256 value);
@@ -136,24 +105,17 @@ interface IDisputeCourt {
     error AnswerTooLate(uint64 deadline);
     error AnswerStillPossible(uint64 deadline);
     error WrongAnswer(uint256 demandId);
-    error RevoteAlreadyOpen(uint256 revoteId);
-    error NoCommitteeAvailable();
-    error WrongRevotePhase(uint256 revoteId, RevotePhase current);
-    error VoteStillOpen(uint64 deadline);
-    error VoteClosed(uint64 deadline);
-    error NotCommitteeMember(uint256 revoteId, address account);
-    error AlreadyVoted(uint256 revoteId, address account);
-    error VoteMismatch(bytes32 committed, bytes32 revealed);
-    error NotPayable(uint256 revoteId, address account);
     error NoEquivocation();
     error InvalidSignature(address verifier);
     error NotCulpable(bytes32 settlement);
     error NotASigner(address verifier);
 
-    /// @notice Demand that a trainer shows one chunk of its committed work on chain. From the opening phase to the end
-    /// of the dispute window; one open demand per trainer.
+    /// @notice Demand that a trainer shows one chunk of its committed work on chain, from the opening phase on and as long
+    /// as the answer is due while the stake is slashable. The trainer's claim on the round waits for the answer; nothing of
+    /// anybody else does.
     function demandOpening(
         uint64 taskId,
+        uint32 round,
         address trainer,
         RevealData calldata data,
         CommitmentRef calldata ref,
@@ -166,36 +128,29 @@ interface IDisputeCourt {
     /// goes to the trainer.
     function answerOpening(uint256 demandId, ChunkOpening calldata opening) external;
 
-    /// @notice Demand that a verifier shows its attested score of one trainer. During the dispute window.
+    /// @notice Demand that a verifier shows its attested score of one trainer. During the dispute window; the round waits.
     function demandScore(uint64 taskId, address verifier, address trainer) external returns (uint256 demandId);
 
-    /// @notice Answer with a leaf that lies under the attested scores root.
-    function answerScore(uint256 demandId, ScoreLeaf calldata leaf, bytes32[] calldata proof) external;
+    /// @notice Answer with the leaves of the attestation and of the settlement at the trainer's position. If they contradict,
+    /// the verifier is struck from the fees and the bond goes back.
+    function answerScore(uint256 demandId, ScorePair calldata pair) external;
 
-    /// @notice Close a demand that nobody answered in time: a trainer is slashed, a verifier's attestation disqualified.
+    /// @notice Demand that somebody shows a trainer's leaf of the posted settlement. During the dispute window; the round
+    /// waits. Without an answer the settlement is void, and nobody is slashed for it.
+    function demandLeaf(uint64 taskId, address trainer) external returns (uint256 demandId);
+
+    /// @notice Answer with the trainer's leaf. Anyone may answer, and gets most of the bond.
+    function answerLeaf(uint256 demandId, uint32 index, SettlementLeaf calldata leaf, bytes32[] calldata proof) external;
+
+    /// @notice Close a demand that nobody answered in time.
     function closeDemand(uint256 demandId) external;
 
-    /// @notice Ask a larger committee whether the posted settlement is right.
-    /// @param evidenceDigest SHA-256 of the evidence in the artifact store
-    function openRevote(uint64 taskId, bytes32 evidenceDigest) external returns (uint256 revoteId);
-
-    /// @notice Draw the committee once the beacon has decided; returns false before that. Anyone may call.
-    function drawCommittee(uint256 revoteId) external returns (bool drawn);
-
-    /// @param commitment `voteHash(revoteId, caller, overturn, salt)`
-    function commitVote(uint256 revoteId, bytes32 commitment) external;
-    function revealVote(uint256 revoteId, bool overturn, bytes32 salt) external;
-
-    /// @notice Move on from an expired voting phase, or close the vote. Anyone may call.
-    function advanceRevote(uint256 revoteId) external;
-
-    /// @notice Pay a member of the majority its part of the loser's bond. Anyone may call.
-    function claimCommitteePay(uint256 revoteId, address member) external;
-
-    /// @notice Slash a verifier who signed two settlements of one round with different verdicts.
+    /// @notice Slash a verifier who signed two settlements of one attempt with different verdicts.
+    /// @param attempt settlements of the round that were voided before both
     function proveEquivocation(
         uint64 taskId,
         uint32 round,
+        uint8 attempt,
         address verifier,
         Settlement calldata first,
         G1Point calldata firstSignature,
@@ -203,17 +158,13 @@ interface IDisputeCourt {
         G1Point calldata secondSignature
     ) external;
 
-    /// @notice Slash a signer of a settlement that was voided as culpable.
+    /// @notice Slash a signer of a settlement that was voided as culpable. The prover's part goes to who proved it.
     /// @param nonSigners the list that was posted with the settlement
     function slashSigner(bytes32 settlementDigest, address verifier, address[] calldata nonSigners) external;
 
     function params() external view returns (CourtParams memory);
     function demandCount() external view returns (uint256);
     function demandOf(uint256 demandId) external view returns (Demand memory);
-    function revoteCount() external view returns (uint256);
-    function revoteOf(uint256 revoteId) external view returns (Revote memory);
-    function committeeOf(uint256 revoteId) external view returns (address[] memory);
-    function voteHash(uint256 revoteId, address member, bool overturn, bytes32 salt) external view returns (bytes32);
-    /// @notice Longest time that a dispute can keep a round from ending, seconds, beacon delays aside.
-    function maxDisputeSeconds() external view returns (uint64);
+    /// @notice Openings of the task that the trainer has been asked for and has not shown.
+    function openDemandsOn(uint64 taskId, address trainer) external view returns (uint32);
 }

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {CommitmentRef, Component, Fault, RevealData, SettlementLeaf} from "./Types.sol";
+import {CommitmentRef, Component, Fault, RevealData} from "./Types.sol";
 
-/// @title Faults that the chain can check by itself
+/// @title Faults of trainers that the chain can check by itself
 /// @notice Every function takes the offending bytes, checks them against what was committed, and acts at once: no bond,
-/// no vote. A trainer loses stake and is marked; a settlement is voided. The caller gets the prover's share.
+/// no vote. The trainer loses stake and its claim on the round; the settlement and everybody else's pay stay as they are.
+/// From the opening phase on and as long as the stake is slashable. The caller gets the prover's share.
 interface IFaultProver {
-    /// @notice The work that a trainer committed in the current round.
+    /// @notice The work that a trainer committed in a round.
     struct Work {
         uint64 taskId;
+        uint32 round;
         address trainer;
         RevealData data;
         CommitmentRef ref;
@@ -51,12 +53,11 @@ interface IFaultProver {
         bytes32[] constantsProof;
     }
 
+    /// @param step record that shows it
+    /// @param prover who gets the prover's part of the slash
     event FaultProven(
         uint64 indexed taskId, uint32 indexed round, address indexed trainer, Fault fault, uint32 step, address prover
     );
-    /// @param reason short name of the rule that the settlement breaks
-    event SettlementFaultProven(uint64 indexed taskId, uint32 indexed round, bytes32 reason, address prover);
-
     error ProofsNotAccepted(uint64 taskId, uint32 round);
     error NotCommittedWork(address trainer);
     error InvalidOpening(bytes32 root, uint256 index);
@@ -87,7 +88,7 @@ interface IFaultProver {
         bytes32[2] calldata siblings
     ) external;
 
-    /// @notice A moment of record 0 is not zero.
+    /// @notice A moment of record 0 is neither zero nor minus zero.
     function proveWarmStart(
         Work calldata work,
         RecordOpening calldata record,
@@ -106,12 +107,4 @@ interface IFaultProver {
     /// @notice A record has another step number than its place, a clip scale outside (0, 1], a loss that is not finite,
     /// or is the last one and has a gradient.
     function proveMalformedRecord(Work calldata work, RecordOpening calldata record) external;
-
-    /// @notice The posted settlement breaks the payout rule, its own total, its verdicts digest, or the order of leaves.
-    /// @param leaves all leaves of the posted settlement, in order
-    function proveWrongSettlement(uint64 taskId, SettlementLeaf[] calldata leaves) external;
-
-    /// @notice The posted settlement accepts a trainer whose fault was proven in this round. Its signers need not have
-    /// known: the settlement is void, nobody is slashed for it.
-    function proveAcceptedFault(uint64 taskId, SettlementLeaf calldata leaf, bytes32[] calldata proof) external;
 }

@@ -16,33 +16,64 @@ interface IRewardVault {
         uint96 reserved;
     }
 
-    /// @param root settlement tree of the round
+    /// @param root settlement tree of the round with the number of its leaves (`LeafTree.counted`); zero without one
     /// @param remaining not yet claimed by trainers
     /// @param fees not yet claimed by verifiers
     /// @param expiresAt when unclaimed money may go back to the task, seconds since the epoch
+    /// @param baseEach due to everyone who revealed and opened in a round that ended without a settlement
     struct RoundPot {
         bytes32 root;
         uint96 remaining;
         uint96 fees;
         uint64 expiresAt;
+        uint96 baseEach;
     }
 
+    /// @notice Why a trainer's claim on a round is closed.
+    /// @param holds demands that it has not answered
+    /// @param blocked whether a fault of it was established
+    /// @param returned whether the blocked pay went back to the task
+    struct Closure {
+        uint32 holds;
+        bool blocked;
+        bool returned;
+    }
+
+    /// @param index position of the leaf in the settlement's tree
+    /// @param count leaves of that tree
     struct Claim {
         uint64 taskId;
         uint32 round;
+        uint32 index;
+        uint32 count;
         SettlementLeaf leaf;
         bytes32[] proof;
     }
 
+    /// @param amount reward token, as in every event here
     event TaskFunded(uint64 indexed taskId, address indexed payer, uint96 amount);
     event RoundReserved(uint64 indexed taskId, uint32 indexed round, uint96 amount);
+    /// @param root settlement tree with its count
+    /// @param payouts for trainers
+    /// @param fees for verifiers
+    /// @param expiresAt seconds since the epoch
     event RoundAllocated(
         uint64 indexed taskId, uint32 indexed round, bytes32 root, uint96 payouts, uint96 fees, uint64 expiresAt
     );
-    event RoundReturned(uint64 indexed taskId, uint32 indexed round, uint96 amount);
+    /// @notice A round ended without a settlement; those who revealed and opened get `each`.
+    /// @param each reward token, for every trainer who opened; may be 0
+    /// @param amount all of it together
+    /// @param returned what went back to the task's balance
+    event BaseAllocated(uint64 indexed taskId, uint32 indexed round, uint96 each, uint96 amount, uint96 returned);
     event Claimed(uint64 indexed taskId, uint32 indexed round, address indexed trainer, uint128 amount);
     event FeePaid(uint64 indexed taskId, uint32 indexed round, address indexed verifier, uint96 amount);
     event RoundExpired(uint64 indexed taskId, uint32 indexed round, uint96 amount);
+    /// @notice The trainer cannot claim while somebody waits for its answer.
+    event ClaimHeld(uint64 indexed taskId, uint32 indexed round, address indexed trainer, uint32 holds);
+    event ClaimResumed(uint64 indexed taskId, uint32 indexed round, address indexed trainer, uint32 holds);
+    /// @notice A fault was established: the trainer is not paid for this round.
+    event ClaimBlocked(uint64 indexed taskId, uint32 indexed round, address indexed trainer);
+    event BlockedPayReturned(uint64 indexed taskId, uint32 indexed round, address indexed trainer, uint96 amount);
     event SponsorWithdrew(uint64 indexed taskId, address indexed sponsor, uint96 amount);
 
     error NotModule(address caller);
@@ -50,6 +81,11 @@ interface IRewardVault {
     error ZeroAmount();
     error InsufficientBalance(uint64 taskId, uint96 balance, uint96 needed);
     error AlreadyClaimed(uint64 taskId, uint32 round, address trainer);
+    /// @param holds demands that the trainer has not answered
+    /// @param blocked whether a fault of it was established
+    error ClaimIsClosed(uint64 taskId, uint32 round, address trainer, uint32 holds, bool blocked);
+    /// @notice The leaf's trainer did not commit and reveal in the round, or did not publish its openings in time.
+    error NotEntitled(uint64 taskId, uint32 round, address trainer);
     error InvalidProof(bytes32 root, bytes32 leaf);
     /// @notice The leaves promise more than the settlement's total; the tree was wrong.
     error PotExhausted(uint64 taskId, uint32 round, uint96 remaining, uint128 asked);
@@ -58,12 +94,37 @@ interface IRewardVault {
     /// @notice The sponsor's money is bound until the task is cancelled or its last round has ended.
     error TaskStillRunning(uint64 taskId);
     error MixedClaims(address token, address payee);
+    /// @notice The trainer's pay of the round is not blocked, or went back already.
+    error NotBlocked(uint64 taskId, uint32 round, address trainer);
 
     /// @notice Add money to a task. Anyone may.
     function fund(uint64 taskId, uint96 amount) external;
 
     /// @notice Pay one trainer its reward of one round. Anyone may call; the money goes to the leaf's trainer.
-    function claim(uint64 taskId, uint32 round, SettlementLeaf calldata leaf, bytes32[] calldata proof) external;
+    /// @param index position of the leaf in the settlement's tree
+    /// @param count leaves of that tree
+    function claim(
+        uint64 taskId,
+        uint32 round,
+        uint32 index,
+        uint32 count,
+        SettlementLeaf calldata leaf,
+        bytes32[] calldata proof
+    ) external;
+
+    /// @notice Pay one trainer the base of a round that ended without a settlement although it revealed and opened. Anyone
+    /// may call.
+    function claimBase(uint64 taskId, uint32 round, address trainer) external;
+
+    /// @notice Return the pay of a trainer whose fault was established to the task's balance. Anyone may call.
+    function returnBlocked(
+        uint64 taskId,
+        uint32 round,
+        uint32 index,
+        uint32 count,
+        SettlementLeaf calldata leaf,
+        bytes32[] calldata proof
+    ) external;
 
     /// @notice Pay several rewards of one trainer in one token (across rounds and tasks) in one transfer.
     function claimBatch(Claim[] calldata claims) external;
@@ -83,9 +144,16 @@ interface IRewardVault {
     /// @notice Set money aside for the round that begins.
     function reserve(uint64 taskId, uint32 round, uint96 amount) external;
     /// @notice Turn the reserve into the pots of a settled round; the rest goes back to the balance.
+    /// @param root the settlement's tree with its count (`LeafTree.counted`)
     function allocate(uint64 taskId, uint32 round, bytes32 root, uint96 payouts, uint96 fees, uint64 expiresAt) external;
-    /// @notice Return the reserve of a round that ended without settlement.
-    function returnReserve(uint64 taskId, uint32 round) external;
+    /// @notice End the reserve of a round without a settlement: `each` for `count` trainers, the rest to the balance.
+    function allocateBase(uint64 taskId, uint32 round, uint96 each, uint32 count, uint64 expiresAt) external;
+    /// @notice Close a trainer's claim until it answers. @return held false if it was paid before
+    function hold(uint64 taskId, uint32 round, address trainer) external returns (bool held);
+    /// @notice One demand fewer.
+    function resume(uint64 taskId, uint32 round, address trainer) external;
+    /// @notice Close a trainer's claim for ever.
+    function block_(uint64 taskId, uint32 round, address trainer) external;
     /// @notice Pay at most what is left of the round's fees. @return paid 0 after the fees expired
     function payFee(uint64 taskId, uint32 round, address verifier, uint96 amount) external returns (uint96 paid);
 
@@ -93,6 +161,8 @@ interface IRewardVault {
 
     function accountOf(uint64 taskId) external view returns (Account memory);
     function potOf(uint64 taskId, uint32 round) external view returns (RoundPot memory);
+    /// @notice Whether the trainer was paid for the round.
     function hasClaimed(uint64 taskId, uint32 round, address trainer) external view returns (bool);
+    function closureOf(uint64 taskId, uint32 round, address trainer) external view returns (Closure memory);
     function leafHash(SettlementLeaf calldata leaf) external pure returns (bytes32);
 }

@@ -4,8 +4,9 @@ pragma solidity 0.8.37;
 import {G1Point, G2Point, Role} from "./Types.sol";
 
 /// @title Stakes and BLS keys
-/// @notice Holds every staked token. Stake is free, locked by a module (a task, a dispute), or unbonding. Only locked
-/// stake can be slashed, only by the module contracts, and only for a fault that they established.
+/// @notice Holds every staked token. Stake is free, locked by a module (a task, a dispute), or unbonding. Locked stake can
+/// be slashed, only by the module that locked it and only for a fault that it established; stake that nobody holds can be
+/// fined by the jury for absence from a vote.
 /// All amounts are in the stake token's smallest unit.
 interface IStakeRegistry {
     /// @param total everything of this role: free, locked and unbonding
@@ -38,8 +39,10 @@ interface IStakeRegistry {
     event CreditMoved(address indexed from, address indexed to, uint96 amount);
     event CreditWithdrawn(address indexed account, uint96 amount);
     event KeyRegistered(address indexed account, G1Point keyG1, G2Point keyG2);
-    /// @notice The account entered or left the set that dispute committees are drawn from.
-    event VerifierActivity(address indexed account, bool active);
+    /// @notice An account's verifier stake that is not on its way out, from now on; it weighs in the jury's votes.
+    event VerifierStakeChanged(address indexed account, uint96 stake, uint96 total);
+    /// @param amount what the account lost of its stake that no module holds, burned
+    event StakeFined(address indexed account, Role indexed role, uint96 amount);
 
     error NotModule(address caller);
     error ZeroAmount();
@@ -54,16 +57,14 @@ interface IStakeRegistry {
     /// @notice The proof does not show that the account knows the key's secret, or G1 and G2 parts differ.
     error InvalidProofOfPossession(address account);
     error NoKey(address account);
-    error IndexOutOfRange(uint256 index, uint256 length);
+    /// @param moment the time asked for, which is not over yet, seconds since the epoch
+    error NotPast(uint64 moment);
 
     /// @notice ERC-20 that everyone stakes.
     function token() external view returns (address);
 
     /// @notice Delay between the request and the withdrawal of trainer and verifier stake, seconds.
     function unbondingSeconds() external view returns (uint64);
-
-    /// @notice Free plus locked verifier stake from which an account with a key may be drawn into committees.
-    function minCommitteeStake() external view returns (uint96);
 
     /// @notice Stake `amount` for oneself.
     function deposit(Role role, uint96 amount) external;
@@ -104,10 +105,24 @@ interface IStakeRegistry {
         view
         returns (bool);
 
-    /// @notice Number of accounts that committees are drawn from.
-    function activeVerifierCount() external view returns (uint256);
+    /// @notice Whether `signature` over `message` in `domain` verifies under a key whose parts in G1 and G2 are one key.
+    function isSignedWith(
+        bytes32 domain,
+        bytes32 message,
+        G1Point calldata keyG1,
+        G2Point calldata keyG2,
+        G1Point calldata signature
+    ) external view returns (bool);
 
-    function activeVerifierAt(uint256 index) external view returns (address);
+    /// @notice Where `message` lands in G1 in the settlement domain.
+    function hashToPoint(bytes32 message) external view returns (G1Point memory);
+
+    /// @notice The account's verifier stake at the end of a past second, stake on its way out left aside.
+    /// @param moment seconds since the epoch, before now
+    function verifierStakeAt(address account, uint64 moment) external view returns (uint96);
+
+    /// @notice The same of all accounts together.
+    function totalVerifierStakeAt(uint64 moment) external view returns (uint96);
 
     /// @notice Slash rewards waiting for the account.
     function creditOf(address account) external view returns (uint96);
@@ -134,4 +149,8 @@ interface IStakeRegistry {
     function slash(address account, Role role, uint96 amount, address beneficiary, uint16 rewardBps)
         external
         returns (uint96 reward);
+
+    /// @notice Burn stake that no module holds, also what is on its way out. Jury only, for absence from a vote.
+    /// @return taken at most `amount`: what there was
+    function fine(address account, Role role, uint96 amount) external returns (uint96 taken);
 }

@@ -1,32 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {
-    Outcome,
-    Phase,
-    PhaseSeconds,
-    QuorumProof,
-    QuorumTerms,
-    RewardTerms,
-    RoundView,
-    Settlement,
-    StakeTerms,
-    TaskParams,
-    TaskView,
-    TrainingTerms
-} from "./Types.sol";
+import {Modules, Outcome, Phase, QuorumProof, RoundView, Settlement, TaskState} from "./Types.sol";
 import {PayoutRule} from "../libraries/PayoutRule.sol";
 
 /// @title Tasks, rounds and their phases
 /// @notice The state machine of docs/protocol.md, section 4. Trainers act through `ITrainerPool`, verifiers through
 /// `IVerifierPool`; both report here when everyone who may act has acted. Nothing here loops over participants.
 interface ITaskManager {
-    event TaskCreated(
-        uint64 indexed taskId, address indexed sponsor, TaskParams params, bytes32[] validationCommitments
-    );
+    /// @param round last round that was opened; if it runs it still ends by the rules
     event TaskCancelled(uint64 indexed taskId, uint32 round);
-    event NewTasksPaused(bool paused);
     /// @notice A round began: who takes part is fixed from here on.
+    /// @param startDigest component root of the adapter it starts from
+    /// @param trainers number of trainers who may commit
+    /// @param verifiers number of verifiers who form the quorum
+    /// @param verifierSetVersion checkpoint of the verifier set
+    /// @param orderRequest beacon request that decides the batch orders
     event RoundOpened(
         uint64 indexed taskId,
         uint32 indexed round,
@@ -36,19 +25,31 @@ interface ITaskManager {
         uint32 verifierSetVersion,
         uint256 orderRequest
     );
+    /// @param orderSeed what the batch orders derive from
     event OrderSeedDrawn(uint64 indexed taskId, uint32 indexed round, bytes32 orderSeed);
+    /// @param challengeSeed what the samples derive from
     event ChallengeSeedDrawn(uint64 indexed taskId, uint32 indexed round, bytes32 challengeSeed);
     /// @param deadline end of the phase, seconds since the epoch; 0 for phases that end with a beacon's seed
     event PhaseStarted(uint64 indexed taskId, uint32 indexed round, Phase indexed phase, uint64 deadline);
+    /// @param digest of the round's validation set
+    /// @param salt that opens its commitment
     event ValidationRevealed(uint64 indexed taskId, uint32 indexed round, bytes32 digest, bytes32 salt);
     /// @notice The final held-out test set, after the last round.
     event HeldOutRevealed(uint64 indexed taskId, bytes32 digest, bytes32 salt);
+    /// @notice From here on a majority of the verifiers' stake settles the round.
+    /// @param attempt settlements that were voided before
+    event QuorumLowered(uint64 indexed taskId, uint32 indexed round, uint8 attempt);
+    /// @param digest what the quorum signed
+    /// @param nonSigners verifiers of the snapshot who did not sign, by ascending address
     event SettlementPosted(
         uint64 indexed taskId, uint32 indexed round, bytes32 indexed digest, Settlement settlement, address[] nonSigners
     );
     /// @param culpable whether its signers may be slashed for it
     event SettlementVoided(uint64 indexed taskId, uint32 indexed round, bytes32 indexed digest, bool culpable);
-    /// @notice Pay and start digest of a round are final. `unearned` went back to the task's balance.
+    /// @notice Pay and start digest of a round are final.
+    /// @param nextStartDigest component root of the adapter that the next round starts from
+    /// @param paid set aside for trainers and verifiers, reward token
+    /// @param unearned went back to the task's balance, reward token
     event RoundEnded(
         uint64 indexed taskId,
         uint32 indexed round,
@@ -60,40 +61,31 @@ interface ITaskManager {
 
     error NotModule(address caller);
     error NotSponsor(uint64 taskId, address caller);
-    error NotGuardian(address caller);
-    error NewTasksArePaused();
-    error UnknownTask(uint64 taskId);
     error UnknownRound(uint64 taskId, uint32 round);
-    /// @notice A parameter is outside its range; `field` names it.
-    error InvalidParameter(bytes32 field, uint256 value);
     error TaskIsCancelled(uint64 taskId);
+    /// @param rounds number of rounds that the task has
     error NoRoundLeft(uint64 taskId, uint32 rounds);
+    /// @param until when rounds can be opened again, seconds since the epoch
+    error NewRoundsArePaused(uint64 until);
+    /// @param trainers how many may commit
+    /// @param verifiers how many form the quorum
     error TooFewEnrolled(uint64 taskId, uint32 trainers, uint32 verifiers);
     error WrongPhase(uint64 taskId, Phase current, Phase required);
+    /// @param deadline when the phase ended, seconds since the epoch
     error PhaseClosed(uint64 taskId, Phase phase, uint64 deadline);
+    /// @param deadline when the phase ends, seconds since the epoch
     error NotDue(uint64 taskId, Phase phase, uint64 deadline);
+    /// @param count disputes that are not closed
     error DisputesOpen(uint64 taskId, uint32 count);
     error AlreadyRevealed(uint64 taskId, uint32 round);
-    error ValidationMismatch(uint64 taskId, bytes32 expected, bytes32 actual);
+    /// @param expected number of trainers who committed
     error LeafCountMismatch(uint32 expected, uint32 actual);
-    error PayoutOverBudget(uint128 released, uint128 totalPayout);
-    error SettlementIsVoid(bytes32 digest);
+    /// @param allowed most that the round can pay, reward token
+    error PayoutOverBudget(uint128 allowed, uint128 totalPayout);
     error NotSettled(uint64 taskId, uint32 round);
-
-    /// @notice Create a task and fund it from the caller, who becomes its sponsor.
-    /// @param params everything that the task fixes
-    /// @param validationCommitments `keccak256(abi.encode(digest, salt))` of each round's validation set, then of the
-    /// final held-out test set: `rounds + 1` values
-    /// @param funding reward tokens to move from the caller to the vault (which the caller approved), may be 0
-    function createTask(TaskParams calldata params, bytes32[] calldata validationCommitments, uint96 funding)
-        external
-        returns (uint64 taskId);
 
     /// @notice End the task: at once between rounds, else after the running round. Sponsor only.
     function cancelTask(uint64 taskId) external;
-
-    /// @notice Stop or allow the creation of new tasks; nothing else can be stopped. Guardian only.
-    function setNewTasksPaused(bool paused) external;
 
     /// @notice Fix who takes part in the next round, set its budget aside and ask the beacon for the order seed.
     /// Anyone may call while no round runs.
@@ -103,7 +95,8 @@ interface ITaskManager {
     /// yet it does nothing and returns false instead of reverting.
     function advance(uint64 taskId) external returns (bool moved);
 
-    /// @notice Open the round's validation set. Anyone who knows it may, but the salt makes that the sponsor.
+    /// @notice Open the round's validation set, in the opening phase: nobody can choose any more whether to reveal. Anyone
+    /// who knows it may, but the salt makes that the sponsor.
     function revealValidation(uint64 taskId, bytes32 digest, bytes32 salt) external;
 
     /// @notice Open the final held-out test set after the last round.
@@ -124,15 +117,15 @@ interface ITaskManager {
     function countDispute(uint64 taskId, bool opened) external;
 
     /// @notice Void the current settlement; back to `Settle` or, after too many attempts, the end of the round.
-    function voidSettlement(uint64 taskId, bool culpable) external;
+    /// @param culpable whether its signers may be slashed for it
+    /// @param prover who gets the prover's part of those slashes
+    function voidSettlement(uint64 taskId, bool culpable, address prover) external;
 
     // Views.
 
-    function taskCount() external view returns (uint64);
-    function newTasksPaused() external view returns (bool);
-    function guardian() external view returns (address);
-    function taskOf(uint64 taskId) external view returns (TaskView memory);
-    function validationCommitmentsOf(uint64 taskId) external view returns (bytes32[] memory);
+    /// @notice The contracts of this deployment; all of them have the hash of this set as `modulesHash`.
+    function modules() external view returns (Modules memory);
+    function taskOf(uint64 taskId) external view returns (TaskState memory);
     function roundOf(uint64 taskId, uint32 round) external view returns (RoundView memory);
 
     /// @notice The stored phase and whether `advance` (or `finalize`) would move it on now.
@@ -151,16 +144,17 @@ interface ITaskManager {
     /// @notice Disputes over the current round that are not closed.
     function openDisputes(uint64 taskId) external view returns (uint32);
 
-    function sponsorOf(uint64 taskId) external view returns (address);
-    function rewardTerms(uint64 taskId) external view returns (RewardTerms memory);
-    function stakeTerms(uint64 taskId) external view returns (StakeTerms memory);
-    function quorumTerms(uint64 taskId) external view returns (QuorumTerms memory);
-    function trainingTerms(uint64 taskId) external view returns (TrainingTerms memory);
-    function phaseSeconds(uint64 taskId) external view returns (PhaseSeconds memory);
-    function constantsRootOf(uint64 taskId) external view returns (bytes32);
-
     /// @notice Settlements of the round that were voided.
     function attemptsOf(uint64 taskId, uint32 round) external view returns (uint8);
+
+    /// @notice Whether the round ended with a settlement.
+    function isSettled(uint64 taskId, uint32 round) external view returns (bool);
+
+    /// @notice Block in which the round's verifiers could begin to attest, 0 before.
+    function attestingBlock(uint64 taskId, uint32 round) external view returns (uint64);
+
+    /// @notice Whether the round, running or over, is still within the time in which its faults are punished.
+    function isPunishable(uint64 taskId, uint32 round) external view returns (bool);
 
     /// @notice Whether no round runs and none will: cancelled, or all rounds done.
     function isEnded(uint64 taskId) external view returns (bool);
@@ -171,15 +165,26 @@ interface ITaskManager {
     /// @notice The settlement that stands (posted or final). Reverts with `NotSettled` if there is none.
     function settlementOf(uint64 taskId, uint32 round) external view returns (Settlement memory);
 
+    /// @notice Whether the settlement that stands (posted or final) has these verdicts.
+    function isPosted(uint64 taskId, uint32 round, bytes32 verdictsDigest) external view returns (bool);
+
+    /// @notice Hash of the posted settlement's list of non-signers, zero if everyone signed.
+    function nonSignersHashOf(uint64 taskId, uint32 round) external view returns (bytes32);
+
     /// @notice Signers of a voided settlement may be slashed if `culpable`.
     function voidedSettlement(bytes32 digest)
         external
         view
-        returns (uint64 taskId, uint32 round, bool culpable, bytes32 nonSignersHash);
+        returns (uint64 taskId, uint32 round, bool culpable, bytes32 nonSignersHash, address prover);
 
     /// @notice Inputs of the payout rule for the running round, given the improvement that a settlement states.
     function payoutTermsOf(uint64 taskId, int64 improvementNanos) external view returns (PayoutRule.Terms memory);
 
-    /// @notice What verifiers sign: `keccak256(abi.encode(SETTLEMENT_TYPEHASH, chainId, this, taskId, round, ...))`.
-    function settlementDigest(uint64 taskId, uint32 round, Settlement memory settlement) external view returns (bytes32);
+    /// @notice What verifiers sign:
+    /// `keccak256(abi.encode(SETTLEMENT_TYPEHASH, chainId, this, taskId, round, attempt, ...))`.
+    /// @param attempt settlements of the round that were voided before this one
+    function settlementDigest(uint64 taskId, uint32 round, uint8 attempt, Settlement memory settlement)
+        external
+        view
+        returns (bytes32);
 }

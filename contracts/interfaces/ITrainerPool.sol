@@ -9,26 +9,37 @@ interface ITrainerPool {
     /// @param activeFrom first round they may commit in
     /// @param activeUntil last round they may commit in
     /// @param stake what the registry holds locked for this task, stake token
-    /// @param committedRound last round with a direct commitment
-    /// @param revealedRound last round whose direct commitment was revealed
-    /// @param openedRound last round whose openings they announced
     /// @param dataRows rows of their shard
     /// @param dataRoot ordered tree over their salted rows
-    /// @param commitment last direct commitment
     struct Enrolment {
         uint32 index;
         uint32 activeFrom;
         uint32 activeUntil;
         uint96 stake;
-        uint32 committedRound;
-        uint32 revealedRound;
-        uint32 openedRound;
         uint32 dataRows;
         bytes32 dataRoot;
+    }
+
+    /// @notice What a trainer did in a round.
+    /// @param committed directly or in a batch
+    /// @param opened whether it announced its openings
+    /// @param forfeited whether its commit bond was burned
+    /// @param slashed whether it lost stake for the round
+    /// @param fault first fault that was established, if any
+    /// @param faultBlock block in which it was, 0 without a fault
+    /// @param commitment the direct commitment, zero if none (or if it was batched)
+    struct Work {
+        bool committed;
+        bool revealed;
+        bool opened;
+        bool forfeited;
+        bool slashed;
+        Fault fault;
+        uint64 faultBlock;
         bytes32 commitment;
     }
 
-    /// @notice Who acted in the current round, batches included.
+    /// @notice Who acted in the current round. `direct`: commitments that came by themselves; the others count batches, too.
     struct Progress {
         uint32 round;
         uint32 expected;
@@ -36,6 +47,7 @@ interface ITrainerPool {
         uint32 revealed;
         uint32 opened;
         uint32 batches;
+        uint32 direct;
     }
 
     /// @notice A commitment that its trainer signed for a relayer (EIP-712, compact signature of EIP-2098).
@@ -45,9 +57,10 @@ interface ITrainerPool {
         bytes32 vs;
     }
 
-    /// @notice One position of a batch at its reveal. Not revealed: `salt` and `deltaDigest` are zero and
+    /// @notice One position of a batch at its reveal. `index`: the trainer's index in the task. Not revealed: `salt` and `deltaDigest` are zero and
     /// `transcriptRoot` holds the bare commitment.
     struct BatchReveal {
+        uint32 index;
         address trainer;
         bytes32 deltaDigest;
         bytes32 transcriptRoot;
@@ -93,12 +106,11 @@ interface ITrainerPool {
     error NotModule(address caller);
     error AlreadyEnrolled(uint64 taskId, address trainer);
     error NotEnrolled(uint64 taskId, address trainer);
+    /// @notice A shard has a root, and 1 to 4,194,304 rows.
     error InvalidShard(bytes32 dataRoot, uint32 dataRows);
     error NotActive(uint64 taskId, uint32 round, address trainer);
     error ZeroCommitment();
     error AlreadyCommitted(uint64 taskId, uint32 round, address trainer);
-    /// @notice The bond of an earlier, unrevealed commitment must be settled first (`forfeitBond`).
-    error BondOutstanding(uint64 taskId, uint32 round, address trainer);
     error NotCommitted(uint64 taskId, uint32 round, address trainer);
     error CommitmentMismatch(bytes32 committed, bytes32 revealed);
     error AlreadyRevealed(uint64 taskId, uint32 round, address trainer);
@@ -109,19 +121,23 @@ interface ITrainerPool {
     error BatchNotSorted(uint32 previousIndex, uint32 index);
     error UnknownBatch(uint64 taskId, uint32 round, uint32 batchId);
     error BatchRootMismatch(bytes32 expected, bytes32 actual);
+    /// @param position of the signature in the batch, from 0
     error InvalidSignature(uint256 position);
     error RevealStillOpen(uint64 taskId, uint32 round);
     error AlreadyPenalised(uint64 taskId, uint32 round, address trainer);
     error NothingAtStake(uint64 taskId, address trainer);
     error NotPunishable(uint64 taskId, uint32 round, address trainer);
     error InvalidProof(bytes32 root, bytes32 leaf);
+    /// @param until when the stake can be released, seconds since the epoch; 2^64-1: not known yet
     error StillBound(uint64 taskId, address trainer, uint64 until);
+    /// @param open demands that the trainer has not answered
+    error DemandsOpen(uint64 taskId, address trainer, uint32 open);
 
     // Trainers.
 
     /// @notice Join a task from its next round on, with a fixed shard; locks the task's `trainerStake`.
     /// @param dataRoot ordered tree over the salted rows
-    /// @param dataRows number of rows, at least 1
+    /// @param dataRows number of rows, 1 to 4,194,304
     function enrol(uint64 taskId, bytes32 dataRoot, uint32 dataRows) external;
 
     /// @notice Fill the locked stake up to `trainerStake` after a penalty; active again from the next round on.
@@ -138,7 +154,9 @@ interface ITrainerPool {
     /// @param commitment `commitmentHash(taskId, round, caller, reveal)`
     function commit(uint64 taskId, bytes32 commitment) external;
 
-    /// @notice Bring many trainers' signed commitments in one transaction. Anyone may relay.
+    /// @notice Bring many trainers' signed commitments in one transaction. Anyone may relay. Who committed already or may
+    /// not is left out.
+    /// @return batchId number of the batch in the round, from 1; 0 if nobody was left
     function commitBatch(uint64 taskId, SignedCommit[] calldata commits) external returns (uint32 batchId);
 
     /// @notice Reveal the caller's direct commitment.
@@ -152,37 +170,28 @@ interface ITrainerPool {
     function revealFromBatch(uint64 taskId, address trainer, RevealData calldata data, CommitmentRef calldata ref)
         external;
 
-    /// @notice Announce that the openings of the caller's round are in the store.
+    /// @notice Announce that the openings of the caller's round are in the store. In a round that ends without a settlement
+    /// whoever did so is paid the base.
     function openingsPublished(uint64 taskId) external;
-
-    /// @notice The same for the caller's batched commitment.
-    function openingsPublishedFromBatch(uint64 taskId, bytes32 commitment, CommitmentRef calldata ref) external;
 
     // Penalties; anyone may call.
 
-    /// @notice Burn the bond of a direct commitment of `round` that was not revealed in time.
+    /// @notice Burn the bond of a commitment of `round` that was not revealed in time.
     function forfeitBond(uint64 taskId, uint32 round, address trainer) external;
-
-    /// @notice The same for a batched commitment.
-    function forfeitBatchedBond(
-        uint64 taskId,
-        uint32 round,
-        address trainer,
-        bytes32 commitment,
-        CommitmentRef calldata ref
-    ) external;
 
     /// @notice Slash a trainer whom a final settlement rejects or calls withheld. The prover's share goes to the pot of
     /// the round's agreeing verifiers.
-    function slash(uint64 taskId, uint32 round, SettlementLeaf calldata leaf, bytes32[] calldata proof) external;
+    /// @param index position of the leaf in the settlement's tree
+    function slash(uint64 taskId, uint32 round, uint32 index, SettlementLeaf calldata leaf, bytes32[] calldata proof)
+        external;
 
     // Modules only.
 
     /// @notice Fix the participants of a round. @return trainers number of trainers who may commit
     function openRound(uint64 taskId, uint32 round) external returns (uint32 trainers);
 
-    /// @notice Record a proven fault of the current round and slash for it, unless the trainer was slashed for the round
-    /// before or has nothing left.
+    /// @notice Record a proven fault of a round that is still punishable, close the trainer's claim on it, and slash for it
+    /// unless the trainer was slashed for the round before or has nothing left.
     function punish(uint64 taskId, uint32 round, address trainer, Fault fault, address prover) external;
 
     // Views.
@@ -198,16 +207,24 @@ interface ITrainerPool {
         external
         view
         returns (address[] memory trainers, Enrolment[] memory enrolments);
+    /// @notice What the trainer did in the round, and what was established about it.
+    function workOf(uint64 taskId, uint32 round, address trainer) external view returns (Work memory);
     function hasCommitted(uint64 taskId, uint32 round, address trainer) external view returns (bool);
-    /// @notice Whether the bond of the trainer's direct commitment of the round was burned.
-    function isForfeited(uint64 taskId, uint32 round, address trainer) external view returns (bool);
-    function faultOf(uint64 taskId, uint32 round, address trainer) external view returns (Fault);
+    /// @notice Whether the trainer revealed in the round; then it committed, too.
+    function hasRevealed(uint64 taskId, uint32 round, address trainer) external view returns (bool);
+    /// @notice Whether the trainer announced its openings in the round; then it revealed, too.
+    function hasOpened(uint64 taskId, uint32 round, address trainer) external view returns (bool);
+    /// @return fault the first that was established, `None` if none
+    /// @return blockNumber block in which it was, 0 without a fault
+    function faultOf(uint64 taskId, uint32 round, address trainer)
+        external
+        view
+        returns (Fault fault, uint64 blockNumber);
     function commitmentHash(uint64 taskId, uint32 round, address trainer, RevealData memory data)
         external
         view
         returns (bytes32);
-    /// @notice Whether the trainer committed to exactly this work in the given round; direct commitments are kept until
-    /// the next one.
+    /// @notice Whether the trainer committed to exactly this work in the given round.
     function isCommitted(
         uint64 taskId,
         uint32 round,

@@ -1,19 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {G1Point, G2Point, QuorumProof, ScoreLeaf, SettlementLeaf} from "./Types.sol";
+import {G1Point, QuorumProof, ScorePair} from "./Types.sol";
 
 /// @title The verifiers of every task: enrolment, quorum, attestations, fees
 interface IVerifierPool {
     /// @param index position in the task's list of verifiers, from 1; 0: never enrolled
-    /// @param activeFrom first round they belong to the quorum of
+    /// @param activeFrom first round they belong to the quorum of, 0 before their stake is active
     /// @param activeUntil last round they belong to the quorum of
     /// @param stake what the registry holds locked for this task, stake token
+    /// @param weight what counts in the quorum, stake token: the stake when it became active
+    /// @param priorFrom first round of a time in the quorum before the verifier stopped and came back, 0 without one
+    /// @param priorUntil last round of that time
+    /// @param activeAt when the stake may join the quorum (`activate`), seconds since the epoch; 0: not enrolled
+    /// @param misses rounds in a row without an attestation
     struct Enrolment {
         uint32 index;
         uint32 activeFrom;
         uint32 activeUntil;
         uint96 stake;
+        uint96 weight;
+        uint32 priorFrom;
+        uint32 priorUntil;
+        uint64 activeAt;
+        uint8 misses;
     }
 
     /// @notice A version of a task's verifier set.
@@ -35,46 +45,45 @@ interface IVerifierPool {
         uint32 version;
     }
 
+    /// @notice `Absent`: charged for a round without attestation. `Excluded`: punished for what it signed, earns nothing.
     enum AttestationState {
         None,
         Committed,
         Revealed,
-        Paid
+        Absent,
+        Excluded
     }
 
     /// @param state how far it came
     /// @param struckAttempt settlement attempt of the round (from 1) for which it was struck from the fees, 0 for none
     /// @param weight the verifier's stake at the commitment, stake token
     /// @param digest the sealed commitment, after the reveal the verdicts digest
-    /// @param scoresRoot settlement-form tree over the `ScoreLeaf`s
-    /// @param slashRewardPaid part of the round's slash pot already paid, stake token
+    /// @param scoresRoot ordered tree over the `ScoreLeaf`s
     struct Attestation {
         AttestationState state;
         uint8 struckAttempt;
         uint96 weight;
-        uint96 slashRewardPaid;
         bytes32 digest;
         bytes32 scoresRoot;
     }
 
-    /// @notice What a settled round owes to the verifiers who agreed with it.
-    /// @param fee reward token
-    /// @param slashRewards everything credited so far, stake token
-    /// @param slashRewardsPaid part of it that was paid or burned
-    /// @param weight stake of those who agreed
-    struct FeePot {
-        uint96 fee;
-        uint96 weight;
-        uint96 slashRewards;
-        uint96 slashRewardsPaid;
-    }
-
+    /// @param activeAt when the stake may join the quorum, seconds since the epoch
     event VerifierEnrolled(
-        uint64 indexed taskId, address indexed verifier, uint32 index, uint32 activeFrom, uint96 stake
+        uint64 indexed taskId, address indexed verifier, uint32 index, uint96 stake, uint64 activeAt
     );
+    /// @param activeFrom first round that the stake weighs in
+    event VerifierActivated(uint64 indexed taskId, address indexed verifier, uint32 activeFrom, uint96 weight);
+    /// @param activeUntil last round that the stake weighs in
     event VerifierStopped(uint64 indexed taskId, address indexed verifier, uint32 activeUntil);
     event VerifierReleased(uint64 indexed taskId, address indexed verifier, uint96 stake);
+    /// @param key sum of the members' keys
+    /// @param weight sum of their stakes, stake token
     event VerifierSetChanged(uint64 indexed taskId, uint32 indexed version, G1Point key, uint96 weight, uint32 members);
+    /// @param misses rounds in a row without attestation, this one included
+    /// @param amount what it lost, stake token
+    event AbsenceCharged(
+        uint64 indexed taskId, uint32 indexed round, address indexed verifier, uint8 misses, uint96 amount
+    );
     event AttestationCommitted(
         uint64 indexed taskId, uint32 indexed round, address indexed verifier, bytes32 commitment
     );
@@ -86,13 +95,9 @@ interface IVerifierPool {
         bytes32 scoresRoot,
         bytes32 artifactDigest
     );
+    /// @notice The verifier has no part in the fees of the settlement that stands.
     event AttestationDisqualified(uint64 indexed taskId, uint32 indexed round, address indexed verifier);
-    event SlashRewardsBurned(uint64 indexed taskId, uint32 indexed round, uint96 amount);
-    event FeesFixed(uint64 indexed taskId, uint32 indexed round, uint96 fee, uint96 agreeingWeight);
-    event SlashRewardsAdded(uint64 indexed taskId, uint32 indexed round, uint96 amount);
-    event FeesClaimed(
-        uint64 indexed taskId, uint32 indexed round, address indexed verifier, uint96 fee, uint96 slashReward
-    );
+    /// @param amount stake token
     event VerifierSlashed(
         uint64 indexed taskId, uint32 indexed round, address indexed verifier, uint96 amount, address prover
     );
@@ -102,6 +107,14 @@ interface IVerifierPool {
     error NotEnrolled(uint64 taskId, address verifier);
     error StakeTooLow(uint96 stake, uint96 minimum);
     error NotInQuorum(uint64 taskId, uint32 round, address verifier);
+    /// @param activeAt when the stake may join, seconds since the epoch
+    error NotActiveYet(uint64 taskId, address verifier, uint64 activeAt);
+    /// @notice The verifier is no stopped member whose last round is over.
+    error NotStopped(uint64 taskId, address verifier);
+    /// @notice The verifier attested, or the round had no time to attest in that is over, or is past punishment.
+    error NotAbsent(uint64 taskId, uint32 round, address verifier);
+    /// @notice The signers' keys cancel out, so that no signature would be needed.
+    error EmptyKey();
     error NonSignersNotSorted(address previous, address next);
     error QuorumNotReached(uint96 signed, uint96 total, uint16 quorumBps);
     error InvalidQuorumSignature(bytes32 message);
@@ -112,16 +125,26 @@ interface IVerifierPool {
     error InvalidProof(bytes32 root, bytes32 leaf);
     /// @notice The two leaves are of different trainers, or agree within the task's tolerance.
     error NoContradiction(address trainer);
-    error NothingToClaim(uint64 taskId, uint32 round, address verifier);
     error StillBound(uint64 taskId, address verifier, uint64 until);
     error AlreadyPenalised(uint64 taskId, uint32 round, address verifier);
     error NothingAtStake(uint64 taskId, address verifier);
-    error RoundNotFinal(uint64 taskId, uint32 round);
 
     // Verifiers.
 
-    /// @notice Join a task's quorum from its next round on; locks `stake`, which is also the voting weight. Needs a key.
+    /// @notice Lock `stake`, which becomes the voting weight: after the task's `activation` seconds `activate` brings it
+    /// into the quorum of the next round (at once where that time is 0). Needs a key.
     function enrol(uint64 taskId, uint96 stake) external;
+
+    /// @notice Bring a verifier whose stake has waited into the quorum from the next round on. Anyone may call.
+    function activate(uint64 taskId, address verifier) external;
+
+    /// @notice Come back after being stopped by an absence, a slash or a resignation; waits like newly locked stake.
+    /// @param added stake to lock on top of what is left, stake token
+    function rejoin(uint64 taskId, uint96 added) external;
+
+    /// @notice Charge a verifier of a round's quorum for not attesting in it, and stop it. Anyone may call; the caller gets
+    /// the prover's part.
+    function chargeAbsence(uint64 taskId, uint32 round, address verifier) external;
 
     /// @notice Take no part in later rounds.
     function resign(uint64 taskId) external;
@@ -147,34 +170,19 @@ interface IVerifierPool {
 
     /// @notice Show during the dispute window that a verifier's revealed score or verdict of a trainer contradicts the
     /// settlement: the verifier earns nothing in this round. Anyone may call.
-    function contestAttestation(
-        uint64 taskId,
-        address verifier,
-        ScoreLeaf calldata attested,
-        bytes32[] calldata attestedProof,
-        SettlementLeaf calldata settled,
-        bytes32[] calldata settledProof
-    ) external;
-
-    /// @notice Burn the slash rewards of a round that nobody claimed before its rewards expired, rounding dust included.
-    /// Anyone may call.
-    function expireSlashRewards(uint64 taskId, uint32 round) external;
-
-    /// @notice Pay a verifier its part of the fees and slash rewards of finished rounds. Anyone may call.
-    function claimFees(uint64 taskId, uint32[] calldata rounds, address verifier) external;
+    function contestAttestation(uint64 taskId, ScorePair calldata pair) external;
 
     // Modules only.
 
     /// @notice Fix the quorum of a round.
     function openRound(uint64 taskId, uint32 round) external returns (uint32 verifiers, uint32 version);
 
-    /// @notice Fix the fee pot of a settled round. @return agreeingWeight stake that shares it; 0: nobody agreed
-    function fixFees(uint64 taskId, uint32 round, bytes32 verdictsDigest, uint96 fee)
+    /// @notice Compare a verifier's attested score with the settled one, and strike it if they contradict.
+    /// @return decided false if no settlement stands now
+    /// @return struck whether they contradict
+    function compareScore(uint64 taskId, uint32 round, ScorePair calldata pair)
         external
-        returns (uint96 agreeingWeight);
-
-    /// @notice The slash of a rejected trainer credited this contract with `amount` for the verifiers of a round.
-    function addSlashRewards(uint64 taskId, uint32 round, uint96 amount) external;
+        returns (bool decided, bool struck);
 
     /// @notice Strike a verifier's revealed attestation from the fees of the settlement that stands in the current round. Does
     /// nothing if there is none or it was struck before.
@@ -208,14 +216,8 @@ interface IVerifierPool {
     /// @notice The set that forms the quorum of a round.
     function quorumOf(uint64 taskId, uint32 round) external view returns (Checkpoint memory);
     function attestationOf(uint64 taskId, uint32 round, address verifier) external view returns (Attestation memory);
-    /// @notice Stake whose revealed attestations of the round carry this verdicts digest.
+    /// @notice Stake whose revealed attestations of the round carry this verdicts digest, less what was struck or excluded.
     function agreeingWeight(uint64 taskId, uint32 round, bytes32 verdictsDigest) external view returns (uint96);
-    function feePotOf(uint64 taskId, uint32 round) external view returns (FeePot memory);
-    /// @notice What `claimFees` would pay now.
-    function claimableFees(uint64 taskId, uint32 round, address verifier)
-        external
-        view
-        returns (uint96 fee, uint96 slashReward);
     function attestationHash(
         uint64 taskId,
         uint32 round,
@@ -225,6 +227,4 @@ interface IVerifierPool {
         bytes32 artifactDigest,
         bytes32 salt
     ) external view returns (bytes32);
-    /// @notice Where `message` lands in G1 in the settlement domain.
-    function hashToPoint(bytes32 message) external view returns (G1Point memory);
 }

@@ -25,7 +25,8 @@ enum Phase {
     Window
 }
 
-/// @notice How a round ended. Only `Settled` rounds pay.
+/// @notice How a round ended. `Settled` rounds pay by their settlement; rounds that ended without one although trainers
+/// had revealed (`NoAttestations`, `NoQuorum`) pay the task's base to those who also published their openings.
 enum Outcome {
     Running,
     Settled,
@@ -87,13 +88,16 @@ struct G2Point {
 /// @param verifierFeeBps verifiers' fee for a settled round, on top of the budget, basis points of the budget
 /// @param targetNanos improvement that releases the whole budget; 0 releases it always
 /// @param floorBps of the released budget, to every accepted trainer before scores count
-/// @param capBps of the released budget, the most that one trainer gets
+/// @param capBps of the released budget, the most that one trainer gets before the base tops it up
+/// @param baseBps of the budget, the least that a round's work costs the sponsor: scores that pay less are topped up in
+/// equal parts, and a round without quorum pays it to those who revealed and opened
 struct RewardTerms {
     uint96 budgetPerRound;
     uint16 verifierFeeBps;
     uint64 targetNanos;
     uint16 floorBps;
     uint16 capBps;
+    uint16 baseBps;
 }
 
 /// @param trainerStake stake that a trainer locks to be enrolled, stake token
@@ -101,15 +105,19 @@ struct RewardTerms {
 /// @param verifierStake least stake that a verifier locks to be enrolled, stake token; more weighs more
 /// @param slashBps of the locked stake, lost for a rejected or withheld round or a proven fault
 /// @param proverBps of a slash, to whoever proved the fault; the rest is burned; at most 5,000
+/// @param absenceBps of a verifier's locked stake, lost for a round without attestation; doubles with every round missed
+/// in a row, up to `slashBps`
 struct StakeTerms {
     uint96 trainerStake;
     uint96 commitBond;
     uint96 verifierStake;
     uint16 slashBps;
     uint16 proverBps;
+    uint16 absenceBps;
 }
 
-/// @param quorumBps of the verifiers' stake at the round's snapshot that must sign, 5,001 to 10,000
+/// @param quorumBps of the verifiers' stake at the round's snapshot that must sign, 5,001 to 10,000; once the settle phase
+/// has passed without a settlement, more than half of that stake is enough
 /// @param minTrainers enrolled trainers without whom no round opens, at least 1
 /// @param minVerifiers enrolled verifiers without whom no round opens, at least 1
 /// @param scoreToleranceNanos largest difference of a score between two verifiers that still agree
@@ -136,7 +144,8 @@ struct TrainingTerms {
 }
 
 /// @notice Longest duration of each phase, seconds. `slash`: how long after a round its stakes stay slashable at least.
-/// `claim`: how long after a round rewards can be claimed.
+/// `claim`: how long after a round rewards can be claimed. `activation`: how long a verifier's stake is locked before it
+/// weighs in a quorum.
 struct PhaseSeconds {
     uint32 commit;
     uint32 reveal;
@@ -147,6 +156,7 @@ struct PhaseSeconds {
     uint32 window;
     uint32 slash;
     uint32 claim;
+    uint32 activation;
 }
 
 /// @notice Everything that a task fixes for ever.
@@ -166,24 +176,21 @@ struct TaskParams {
     PhaseSeconds phases;
 }
 
-/// @notice A task as it stands.
-/// @param sponsor who created it and gets unearned money back
+/// @notice A task as it stands; what it fixed for ever is in `ITaskTerms`.
 /// @param cancelled whether the sponsor cancelled it; a running round still ends by the rules
 /// @param round last round that was opened, 0 before the first
 /// @param adapterDigest component root of the adapter that the next round starts from
-struct TaskView {
-    address sponsor;
+struct TaskState {
     bool cancelled;
     uint32 round;
     bytes32 adapterDigest;
-    TaskParams params;
 }
 
 /// @notice The outcome of a round that the quorum signs.
-/// @param leavesRoot root over the `SettlementLeaf`s in order of their trainers' addresses, OpenZeppelin form
+/// @param leavesRoot ordered tree over the `SettlementLeaf`s by their trainers' addresses (`LeafTree`)
 /// @param leafCount number of leaves: every trainer who committed has one
 /// @param totalPayout sum of the leaves' payouts, reward token
-/// @param verdictsDigest `keccak256(trainer_0 ‖ verdict_0 ‖ trainer_1 ‖ ...)`, leaves in order
+/// @param verdictsDigest d_n of the chain `d_i = keccak256(d_{i-1} ‖ trainer_i ‖ verdict_i)`, d_0 = 0, leaves in order
 /// @param nextStartDigest component root of the adapter that the next round starts from
 /// @param improvementNanos held-out loss improvement of that adapter over the round's start
 /// @param artifactDigest SHA-256 digest of the evidence in the artifact store
@@ -208,28 +215,45 @@ struct SettlementLeaf {
     uint128 payout;
 }
 
-/// @notice One trainer's part of a verifier's attestation; leaf of `scoresRoot`.
+/// @notice One trainer's part of a verifier's attestation; leaf of `scoresRoot`, an ordered tree (`LeafTree`) that has the
+/// trainer at the position that its settlement leaf has.
 struct ScoreLeaf {
     address trainer;
     Verdict verdict;
     int64 scoreNanos;
 }
 
+/// @notice What a verifier attested about a trainer beside what was settled about it.
+/// @param index position of both leaves: the trainer's among those who committed
+struct ScorePair {
+    address verifier;
+    uint32 index;
+    ScoreLeaf attested;
+    bytes32[] attestedProof;
+    SettlementLeaf settled;
+    bytes32[] settledProof;
+}
+
 /// @notice A round as it stands or ended.
 /// @param outcome how it ended
 /// @param attempts settlements of this round that were voided
+/// @param late whether the settle phase passed once without a settlement, so that a majority settles
 /// @param validationRevealed whether the sponsor revealed the validation set in time; otherwise the round is unscored
 /// @param verifierSetVersion checkpoint of the verifier set whose members form the quorum
 /// @param endedAt when it ended, seconds since the epoch, 0 while it runs
+/// @param attestingBlock block in which verifiers could begin to attest: faults shown in earlier blocks belong into their
+/// verdicts and the settlement, later ones only block the trainer's own claim; 0 before
 /// @param startDigest component root of the adapter it starts from
 /// @param orderSeed what the batch orders derive from
 /// @param challengeSeed what the samples derive from
 struct RoundView {
     Outcome outcome;
     uint8 attempts;
+    bool late;
     bool validationRevealed;
     uint32 verifierSetVersion;
     uint64 endedAt;
+    uint64 attestingBlock;
     bytes32 startDigest;
     bytes32 orderSeed;
     bytes32 challengeSeed;
@@ -254,10 +278,15 @@ struct RevealData {
     bytes32 salt;
 }
 
-/// @notice Where a commitment was made. Direct: `batchId` 0 and an empty proof. Batched: position in the batch's tree.
+/// @notice Where a commitment was made. Direct: `batchId` 0 and the rest empty.
+/// @param index the trainer's index in the task, part of the batch's leaf
+/// @param position place of the leaf in the batch's tree
+/// @param count leaves of the batch's tree
 struct CommitmentRef {
     uint32 batchId;
-    uint8 position;
+    uint32 index;
+    uint16 position;
+    uint16 count;
     bytes32[] proof;
 }
 
@@ -265,10 +294,14 @@ struct CommitmentRef {
 struct Modules {
     address registry;
     address beacon;
+    address terms;
     address tasks;
     address trainers;
     address verifiers;
     address vault;
+    address fees;
     address court;
+    address jury;
     address faults;
+    address settlements;
 }

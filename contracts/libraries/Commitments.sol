@@ -15,12 +15,13 @@ library Commitments {
         "Attestation(uint256 chainId,address tasks,uint64 taskId,uint32 round,address verifier,bytes32 verdictsDigest,bytes32 scoresRoot,bytes32 artifactDigest,bytes32 salt)"
     );
     bytes32 internal constant SETTLEMENT_TYPEHASH = keccak256(
-        "Settlement(uint256 chainId,address tasks,uint64 taskId,uint32 round,bytes32 leavesRoot,uint32 leafCount,uint128 totalPayout,bytes32 verdictsDigest,bytes32 nextStartDigest,int64 improvementNanos,bytes32 artifactDigest)"
+        "Settlement(uint256 chainId,address tasks,uint64 taskId,uint32 round,uint8 attempt,bytes32 leavesRoot,uint32 leafCount,uint128 totalPayout,bytes32 verdictsDigest,bytes32 nextStartDigest,int64 improvementNanos,bytes32 artifactDigest)"
     );
     bytes32 internal constant POSSESSION_TYPEHASH =
         keccak256("ProofOfPossession(uint256 chainId,address registry,address owner)");
-    bytes32 internal constant VOTE_TYPEHASH =
-        keccak256("Vote(uint256 chainId,address court,uint256 revoteId,address member,bool overturn,bytes32 salt)");
+    bytes32 internal constant VOTE_TYPEHASH = keccak256(
+        "Vote(uint256 chainId,address jury,uint256 voteId,uint8 level,address member,bool overturn,bytes32 salt)"
+    );
 
     /// @dev BLS domains: a signature for one purpose never verifies for another.
     bytes32 internal constant SETTLEMENT_DOMAIN = keccak256("deltaproof/settlement/v1");
@@ -72,23 +73,25 @@ library Commitments {
         );
     }
 
-    function settlement(address tasks, uint64 taskId, uint32 round, Settlement memory value)
+    /// @dev Attack: an honest verifier signs again after a settlement was voided, and both signatures are shown as an
+    /// equivocation. The attempt is part of what is signed.
+    function settlement(address tasks, uint64 taskId, uint32 round, uint8 attempt, Settlement memory value)
         internal
         view
         returns (bytes32)
     {
-        return keccak256(abi.encode(SETTLEMENT_TYPEHASH, block.chainid, tasks, taskId, round, value));
+        return keccak256(abi.encode(SETTLEMENT_TYPEHASH, block.chainid, tasks, taskId, round, attempt, value));
     }
 
     function possession(address registry, address owner) internal view returns (bytes32) {
         return keccak256(abi.encode(POSSESSION_TYPEHASH, block.chainid, registry, owner));
     }
 
-    function vote(address court, uint256 revoteId, address member, bool overturn, bytes32 salt)
+    function vote(address jury, uint256 voteId, uint8 level, address member, bool overturn, bytes32 salt)
         internal
         view
         returns (bytes32)
     {
-        return keccak256(abi.encode(VOTE_TYPEHASH, block.chainid, court, revoteId, member, overturn, salt));
+        return keccak256(abi.encode(VOTE_TYPEHASH, block.chainid, jury, voteId, level, member, overturn, salt));
     }
 }

@@ -3,9 +3,10 @@ pragma solidity 0.8.37;
 
 import {SettlementLeaf, Verdict} from "../interfaces/Types.sol";
 
-/// @title The payout rule of docs/protocol.md, section 5, in integers
+/// @title The payout rule of docs/protocol.md, section 5, in integers, leaf by leaf
 /// @notice Python twin: incentives/payouts.py; shared vectors: tests/vectors/payouts.json. Amounts in the reward token's
-/// smallest unit.
+/// smallest unit. Nothing here sorts or loops: who checks a settlement brings the two numbers that depend on all leaves
+/// (`Plan.threshold`, `Plan.topUp`) and `SettlementProver` sees in one pass whether they are right.
 library PayoutRule {
     uint256 internal constant BPS = 10_000;
     uint8 private constant ACCEPTED = uint8(Verdict.Accepted);
@@ -13,6 +14,7 @@ library PayoutRule {
     /// @param budget most that the round can pay
     /// @param improvementNanos held-out improvement of the aggregate
     /// @param targetNanos improvement that releases the whole budget; 0: always released
+    /// @param baseBps of the budget, the least that accepted work is paid in all
     /// @param scored whether the validation set was revealed
     struct Terms {
         uint256 budget;
@@ -20,7 +22,23 @@ library PayoutRule {
         uint64 targetNanos;
         uint16 floorBps;
         uint16 capBps;
+        uint16 baseBps;
         bool scored;
+    }
+
+    /// @param floorEach paid to every accepted trainer before scores count
+    /// @param pool shared by weight
+    /// @param cap most for one trainer before topping up
+    /// @param weight sum of all weights
+    /// @param threshold remainders (see `share`) from here on get one of the units that division leaves; 2^256-1: none
+    /// @param topUp paid to every accepted trainer if scores pay less than the base in all
+    struct Plan {
+        uint256 floorEach;
+        uint256 pool;
+        uint256 cap;
+        uint256 weight;
+        uint256 threshold;
+        uint256 topUp;
     }
 
     /// @notice Part of the budget that the round's improvement earns.
@@ -32,95 +50,65 @@ library PayoutRule {
         return terms.budget * improvement / terms.targetNanos;
     }
 
-    /// @notice Payouts by the rule, in leaf order; the payouts that the leaves carry are not looked at.
-    /// @dev Linear in the number of leaves on average (selection, no sorting).
-    function compute(Terms memory terms, SettlementLeaf[] calldata leaves)
-        internal
-        pure
-        returns (uint256[] memory payouts)
-    {
-        uint256 count = leaves.length;
-        payouts = new uint256[](count);
-        uint256[] memory weights = new uint256[](count);
-        uint256 accepted;
-        uint256 totalWeight;
-        for (uint256 i = 0; i < count; ++i) {
-            if (leaves[i].verdict != ACCEPTED) continue;
-            ++accepted;
-            totalWeight += weights[i] = _weight(leaves[i], terms.scored);
-        }
-        uint256 budget = released(terms);
-        // The rule itself rounds the floor down before it multiplies; what is left goes into the pool.
-        // slither-disable-next-line divide-before-multiply
-        uint256 floorEach = budget * terms.floorBps / BPS;
-        if (accepted * floorEach > budget) floorEach = budget / accepted;
-        uint256 pool = budget - accepted * floorEach;
-        if (totalWeight != 0) _shares(pool, weights, totalWeight, payouts);
-        uint256 cap = budget * terms.capBps / BPS;
-        for (uint256 i = 0; i < count; ++i) {
-            if (leaves[i].verdict == ACCEPTED) payouts[i] += floorEach;
-            if (payouts[i] > cap) payouts[i] = cap;
-        }
+    /// @notice The least that a round's accepted work is paid in all.
+    function base(uint256 budget, uint16 baseBps) internal pure returns (uint256) {
+        return budget * baseBps / BPS;
     }
 
-    function _weight(SettlementLeaf calldata leaf, bool scored) private pure returns (uint256) {
+    /// @notice The most that a settlement under these terms may pay.
+    function most(Terms memory terms) internal pure returns (uint256) {
+        uint256 earned = released(terms);
+        uint256 least = base(terms.budget, terms.baseBps);
+        return earned > least ? earned : least;
+    }
+
+    function isAccepted(SettlementLeaf calldata leaf) internal pure returns (bool) {
+        return leaf.verdict == ACCEPTED;
+    }
+
+    /// @notice What the leaf's score counts for.
+    function weightOf(SettlementLeaf calldata leaf, bool scored) internal pure returns (uint256) {
+        if (!isAccepted(leaf)) return 0;
         if (!scored) return 1;
         // INVARIANT: a negative score is clamped before anything multiplies it, so two negatives never make a pay.
         if (leaf.scoreNanos <= 0) return 0;
         return uint256(uint64(leaf.scoreNanos)) * (BPS - leaf.discountBps);
     }
 
-    /// @dev Hamilton's method: integer quotas, then one unit each to the largest remainders, ties to the lower index.
-    function _shares(uint256 pool, uint256[] memory weights, uint256 totalWeight, uint256[] memory shares)
-        private
+    /// @notice What follows from the number of accepted and the sum of weights; threshold and top-up are the caller's.
+    function plan(Terms memory terms, uint256 accepted, uint256 weight) internal pure returns (Plan memory made) {
+        uint256 budget = released(terms);
+        // The rule itself rounds the floor down before it multiplies; what is left goes into the pool.
+        // slither-disable-next-line divide-before-multiply
+        made.floorEach = budget * terms.floorBps / BPS;
+        if (accepted * made.floorEach > budget) made.floorEach = budget / accepted;
+        made.pool = budget - accepted * made.floorEach;
+        made.cap = budget * terms.capBps / BPS;
+        made.weight = weight;
+    }
+
+    /// @notice Hamilton's method: integer quotas, then one unit each to the largest remainders, ties to the lower index.
+    /// @return quota the integer part of the leaf's share of the pool
+    /// @return key remainder and reversed index in one number: all different, larger means served earlier
+    function share(Plan memory made, uint256 weight, uint256 index) internal pure returns (uint256 quota, uint256 key) {
+        if (made.weight == 0) return (0, 0);
+        uint256 product = made.pool * weight;
+        return (product / made.weight, (product % made.weight) << 32 | (type(uint32).max - index));
+    }
+
+    /// @notice The leaf's payout before topping up.
+    function capped(Plan memory made, bool accepted, uint256 quota, uint256 key)
+        internal
         pure
+        returns (uint256 payout)
     {
-        uint256 count = weights.length;
-        uint256 left = pool;
-        // Remainder and reversed index in one number: all different, larger means served earlier.
-        uint256[] memory keys = new uint256[](count);
-        for (uint256 i = 0; i < count; ++i) {
-            uint256 product = pool * weights[i];
-            shares[i] = product / totalWeight;
-            left -= shares[i];
-            keys[i] = (product % totalWeight) << 32 | (type(uint32).max - i);
-        }
-        if (left == 0) return;
-        // INVARIANT: fewer units are left than there are positive weights, hence than entries.
-        uint256 threshold = _largest(_copy(keys), left);
-        for (uint256 i = 0; i < count; ++i) {
-            if (keys[i] >= threshold) ++shares[i];
-        }
+        payout = quota + (key >= made.threshold ? 1 : 0) + (accepted ? made.floorEach : 0);
+        if (payout > made.cap) payout = made.cap;
     }
 
-    /// @dev The `rank`-th largest of different numbers (quickselect, reorders the array).
-    function _largest(uint256[] memory values, uint256 rank) private pure returns (uint256) {
-        uint256 low = 0;
-        uint256 high = values.length - 1;
-        uint256 target = rank - 1;
-        while (low < high) {
-            uint256 pivot = values[(low + high) / 2];
-            uint256 i = low;
-            uint256 j = high;
-            while (true) {
-                while (values[i] > pivot) ++i;
-                while (values[j] < pivot) --j;
-                if (i >= j) break;
-                (values[i], values[j]) = (values[j], values[i]);
-                ++i;
-                --j;
-            }
-            // Hoare: everything up to j is at least the pivot, everything behind it at most.
-            if (target <= j) high = j;
-            else low = j + 1;
-        }
-        return values[target];
-    }
-
-    function _copy(uint256[] memory values) private pure returns (uint256[] memory copy) {
-        copy = new uint256[](values.length);
-        for (uint256 i = 0; i < values.length; ++i) {
-            copy[i] = values[i];
-        }
+    /// @notice What each accepted trainer gets on top, where all payouts before it add up to `paid`.
+    function topUp(Terms memory terms, uint256 accepted, uint256 paid) internal pure returns (uint256) {
+        uint256 least = base(terms.budget, terms.baseBps);
+        return accepted == 0 || paid >= least ? 0 : (least - paid) / accepted;
     }
 }

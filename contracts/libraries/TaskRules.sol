@@ -1,20 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ITaskManager} from "../interfaces/ITaskManager.sol";
+import {ITaskTerms} from "../interfaces/ITaskTerms.sol";
 import {PhaseSeconds, TaskParams} from "../interfaces/Types.sol";
 
 /// @title Ranges of a task's parameters
+/// @dev Attack: a term that looks harmless and makes one side's duty impossible or its risk nothing (a claim period of one
+/// second, stakes of zero, a cap of nothing). On test chains seconds are enough; everywhere else what people have to react
+/// to lasts a day at least.
 library TaskRules {
     uint256 private constant BPS = 10_000;
     uint256 private constant MAX_ROUNDS = 1024;
     uint256 private constant MAX_PARAMETERS = 2 ** 30;
     uint256 private constant MAX_PHASE_SECONDS = 90 days;
+    /// @dev Least time for what running agents do, and for what people have to notice.
+    uint256 private constant MIN_PHASE_SECONDS = 10 minutes;
+    uint256 private constant MIN_NOTICE_SECONDS = 1 days;
+    /// @dev Least part of a budget that accepted work is paid, whatever its scores: 5 %.
+    uint256 private constant MIN_BASE_BPS = 500;
     /// @dev INVARIANT: the prover's share of a slash is a minority, so that accusing is never the best business.
     uint256 private constant MAX_PROVER_BPS = 5_000;
 
     /// @notice Reverts with `InvalidParameter(field, value)` for the first value out of range.
-    function check(TaskParams calldata p, bytes32[] calldata validationCommitments) internal view {
+    function check(TaskParams calldata p, bytes32[] calldata validationCommitments, bool testChain) internal view {
         _require(p.token.code.length != 0, "token", uint160(p.token));
         _require(p.specHash != 0, "specHash", 0);
         _require(p.startDigest != 0, "startDigest", 0);
@@ -24,9 +32,13 @@ library TaskRules {
         _within("targetNanos", p.rewards.targetNanos, 0, uint64(type(int64).max));
         _within("floorBps", p.rewards.floorBps, 0, BPS);
         _within("capBps", p.rewards.capBps, 1, BPS);
-        _within("commitBond", p.stakes.commitBond, 0, p.stakes.trainerStake);
+        // Attack: a worthless validation set, so that nobody scores and the work is free.
+        _within("baseBps", p.rewards.baseBps, MIN_BASE_BPS, BPS);
+        _within("trainerStake", p.stakes.trainerStake, 1, type(uint96).max);
+        _within("commitBond", p.stakes.commitBond, 1, p.stakes.trainerStake);
         _within("verifierStake", p.stakes.verifierStake, 1, type(uint96).max);
-        _within("slashBps", p.stakes.slashBps, 0, BPS);
+        _within("slashBps", p.stakes.slashBps, 1, BPS);
+        _within("absenceBps", p.stakes.absenceBps, 1, p.stakes.slashBps);
         _within("proverBps", p.stakes.proverBps, 0, MAX_PROVER_BPS);
         // INVARIANT: two quorums overlap, so nobody can settle a round twice without an equivocation.
         _within("quorumBps", p.quorum.quorumBps, BPS / 2 + 1, BPS);
@@ -35,20 +47,25 @@ library TaskRules {
         _within("rounds", p.training.rounds, 1, MAX_ROUNDS);
         _within("steps", p.training.steps, 1, type(uint32).max - 1);
         _within("parameters", p.training.parameters, 1, MAX_PARAMETERS);
-        _checkPhases(p.phases);
+        _checkPhases(p.phases, testChain);
         _within("validationCommitments", validationCommitments.length, p.training.rounds + 1, p.training.rounds + 1);
     }
 
-    function _checkPhases(PhaseSeconds calldata phases) private pure {
-        _within("commit", phases.commit, 1, MAX_PHASE_SECONDS);
-        _within("reveal", phases.reveal, 1, MAX_PHASE_SECONDS);
-        _within("opening", phases.opening, 1, MAX_PHASE_SECONDS);
-        _within("attestCommit", phases.attestCommit, 1, MAX_PHASE_SECONDS);
-        _within("attestReveal", phases.attestReveal, 1, MAX_PHASE_SECONDS);
-        _within("settle", phases.settle, 1, MAX_PHASE_SECONDS);
-        _within("window", phases.window, 1, MAX_PHASE_SECONDS);
-        _within("slash", phases.slash, 1, MAX_PHASE_SECONDS);
-        _within("claim", phases.claim, 1, type(uint32).max);
+    function _checkPhases(PhaseSeconds calldata phases, bool testChain) private pure {
+        uint256 short = testChain ? 1 : MIN_PHASE_SECONDS;
+        uint256 long = testChain ? 1 : MIN_NOTICE_SECONDS;
+        _within("commit", phases.commit, short, MAX_PHASE_SECONDS);
+        _within("reveal", phases.reveal, short, MAX_PHASE_SECONDS);
+        _within("opening", phases.opening, short, MAX_PHASE_SECONDS);
+        _within("attestCommit", phases.attestCommit, short, MAX_PHASE_SECONDS);
+        _within("attestReveal", phases.attestReveal, short, MAX_PHASE_SECONDS);
+        _within("settle", phases.settle, short, MAX_PHASE_SECONDS);
+        _within("window", phases.window, long, MAX_PHASE_SECONDS);
+        _within("slash", phases.slash, long, MAX_PHASE_SECONDS);
+        // Demands can close a claim while stake is slashable; after that there is time left to collect.
+        _within("claim", phases.claim, phases.slash + long, type(uint32).max);
+        // Attack: stake that comes in the transaction that opens a round, and settles it alone.
+        _within("activation", phases.activation, testChain ? 0 : MIN_NOTICE_SECONDS, MAX_PHASE_SECONDS);
     }
 
     function _within(bytes32 field, uint256 value, uint256 low, uint256 high) private pure {
@@ -56,6 +73,6 @@ library TaskRules {
     }
 
     function _require(bool holds, bytes32 field, uint256 value) private pure {
-        require(holds, ITaskManager.InvalidParameter(field, value));
+        require(holds, ITaskTerms.InvalidParameter(field, value));
     }
 }

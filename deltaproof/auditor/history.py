@@ -246,21 +246,21 @@ class Historian:
             }
 
     def _disputes(self, facts: RoundFacts) -> list[Json]:
-        opened = facts.named("DemandOpened", "RevoteOpened")
+        opened = facts.named("DemandOpened", "CaseOpened")
         if not opened:
             return [_fault(event) for event in facts.named("FaultProven", "SettlementFaultProven")]
         later = self.index.events(
-            names=["RevoteClosed", "OpeningAnswered", "ScoreAnswered", "DemandUnanswered"], contract="court"
+            names=["CaseClosed", "OpeningAnswered", "ScoreAnswered", "LeafAnswered", "DemandUnanswered"]
         )
         found = []
         for event in opened:
-            key = "revote_id" if event.name == "RevoteOpened" else "demand_id"
+            key = "case_id" if event.name == "CaseOpened" else "demand_id"
             number = event.args[key]
             result = next((e for e in later if e.args.get(key) == number), None)
-            by = event.args["challenger"] if key == "revote_id" else event.args["demand"]["challenger"]
+            by = event.args["challenger"] if key == "case_id" else event.args["demand"]["challenger"]
             found.append(
                 {
-                    "kind": "revote" if key == "revote_id" else "demand",
+                    "kind": "case" if key == "case_id" else "demand",
                     "id": number,
                     "by": by,
                     "result": _result(result),
@@ -380,7 +380,8 @@ def _result(event: Event | None) -> str:
     if event is None:
         return "open"
     return {
-        "RevoteClosed": "closed",
+        "CaseClosed": "closed",
+        "LeafAnswered": "answered",
         "OpeningAnswered": "answered",
         "ScoreAnswered": "answered",
         "DemandUnanswered": "unanswered",

@@ -1,4 +1,4 @@
-"""What a settled round pays, claimed: the one way for trainers, verifiers and whoever claims for them."""
+"""What an ended round pays, claimed: the one way for trainers, verifiers and whoever claims for them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 from deltaproof.store import ArtifactStore
 
-__all__ = ["Payment", "claim_all", "claim_fees", "claim_reward", "expire_rounds"]
+__all__ = ["Payment", "claim_all", "claim_base", "claim_fees", "claim_reward", "expire_rounds"]
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """One payment; `kind` is `reward`, `fee` or `slash reward`. Amount in smallest units."""
+    """One payment; `kind` is `reward`, `base`, `fee` or `slash reward`. Amount in smallest units."""
 
     round: RoundIndex
     kind: str
@@ -33,17 +33,28 @@ def claim_reward(
     index = next((i for i, leaf in enumerate(leaves) if leaf.trainer == trainer), None)
     if index is None or not leaves[index].payout or gateway.vault.has_claimed(task_id, round_, trainer):
         return TokenAmount(0)
-    claim = Claim(task_id, round_, leaves[index], leaves_tree(leaves).proof(index))
+    claim = Claim(task_id, round_, index, len(leaves), leaves[index], leaves_tree(leaves).proof(index))
     paid = attempt(gateway.vault.claim, claim) is not None
     return leaves[index].payout if paid else TokenAmount(0)
 
 
+def claim_base(gateway: Gateway, task_id: TaskId, round_: RoundIndex, trainer: Address) -> TokenAmount:
+    """Claim what a round that ended without a settlement owes to a trainer who revealed and opened. 0 if nothing."""
+    each = gateway.vault.pot(task_id, round_).base_each
+    if not each or not gateway.trainers.work(task_id, round_, trainer).opened:
+        return TokenAmount(0)
+    if gateway.vault.has_claimed(task_id, round_, trainer):
+        return TokenAmount(0)
+    paid = attempt(gateway.vault.claim_base, task_id, round_, trainer) is not None
+    return each if paid else TokenAmount(0)
+
+
 def claim_fees(gateway: Gateway, task_id: TaskId, round_: RoundIndex, verifier: Address) -> ClaimableFees | None:
     """Claim a verifier's fee and share of slashes in a settled round; None if none are due any more."""
-    due = gateway.verifiers.claimable_fees(task_id, round_, verifier)
+    due = gateway.fees.claimable(task_id, round_, verifier)
     if not (due.fee or due.slash_reward):
         return None
-    paid = attempt(gateway.verifiers.claim_fees, task_id, [round_], verifier) is not None
+    paid = attempt(gateway.fees.claim, task_id, [round_], verifier) is not None
     return due if paid else None
 
 
@@ -55,6 +66,8 @@ def claim_all(gateway: Gateway, store: ArtifactStore, task_id: TaskId, payee: Ad
         round_ = RoundIndex(number)
         view = gateway.tasks.round(task_id, round_)
         if view.outcome != Outcome.SETTLED:
+            if base := claim_base(gateway, task_id, round_, payee):
+                paid.append(Payment(round_, "base", base))
             continue
         proposal = settled_leaves(store, task_id, round_, view.settlement, verifiers)
         if proposal and (reward := claim_reward(gateway, task_id, round_, proposal.leaves, payee)):

@@ -55,9 +55,9 @@ def first_block(gateway: Gateway, task_id: TaskId, cache: Path | None) -> int:
 
 def _existed(gateway: Gateway, task_id: TaskId, number: int) -> bool:
     """Whether the task existed at a block. Raises ChainError if the node does not know any more."""
-    if not gateway.connection.has_code(gateway.tasks.address, number):
+    if not gateway.connection.has_code(gateway.terms.address, number):
         return False
-    return gateway.tasks.task_count(number) >= task_id
+    return gateway.terms.task_count(number) >= task_id
 
 
 def _first_at_or_after(gateway: Gateway, seconds: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ParamSpec
 
-from deltaproof.chain.abi.enums import Phase, Role
+from deltaproof.chain.abi.enums import Fault, Phase, Role
 from deltaproof.chain.abi.structs import PhaseView, TaskView
 from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
@@ -26,40 +26,50 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.store import ArtifactStore
 
-__all__ = ["TaskTerms", "attempt", "lock_stake", "move_on", "quorum_members", "read_task", "settled_leaves"]
+__all__ = [
+    "KnownTask",
+    "attempt",
+    "known_faults",
+    "lock_stake",
+    "move_on",
+    "quorum_members",
+    "read_task",
+    "settled_leaves",
+]
 
 P = ParamSpec("P")
 
 LOST_RACES = frozenset(
     {
-        "AlreadyClaimed", "AlreadyPenalised", "AlreadyRevealed", "NotDue", "NothingAtStake", "NothingToClaim",
-        "PhaseClosed", "WrongPhase", "DisputesOpen", "NoRoundLeft", "DemandClosed",
+        "AlreadyClaimed", "AlreadyPenalised", "AlreadyRevealed", "ClaimIsClosed", "NotAbsent", "NotActiveYet",
+        "NotDue", "NothingAtStake", "NothingToClaim", "PhaseClosed", "WrongPhase", "DisputesOpen", "NoRoundLeft",
+        "DemandClosed",
     }
 )  # fmt: skip
 """What the contracts say to somebody who does what another has just done."""
 
 
 @dataclass(frozen=True, slots=True)
-class TaskTerms:
+class KnownTask:
     """A task on chain and the spec it registers."""
 
     view: TaskView
     spec: TaskSpec
 
 
-def read_task(gateway: Gateway, store: ArtifactStore, task_id: TaskId) -> TaskTerms:
+def read_task(gateway: Gateway, store: ArtifactStore, task_id: TaskId) -> KnownTask:
     """The task and its spec, whoever made them.
 
     Raises TaskRefused if there is no such task, ArtifactError if its spec cannot be had, SpecError with every reason if
     the spec is not one that anybody should take part in.
     """
-    count = gateway.tasks.task_count()
+    count = gateway.terms.task_count()
     if not 1 <= task_id <= count:
         raise TaskRefused(f"there is no task {task_id}; tasks on this contract: {f'1 to {count}' if count else 'none'}")
-    view = gateway.tasks.task(task_id)
+    view = gateway.task(task_id)
     data = store.get_blob(view.params.spec_hash, TaskSpec.MAX_BYTES)
     try:
-        return TaskTerms(view, TaskSpec.from_document(data))
+        return KnownTask(view, TaskSpec.from_document(data))
     except EncodingError as error:
         raise SpecError(f"task {task_id} is not to be trusted, do not take part: {error}") from error
 
@@ -112,10 +122,23 @@ def move_on(gateway: Gateway, task_id: TaskId, view: PhaseView, *, overdue: bool
 
 
 def quorum_members(gateway: Gateway, task_id: TaskId, round_: RoundIndex) -> dict[Address, TokenAmount]:
-    """The round's verifiers with their stakes, by ascending address."""
+    """The round's verifiers with their weights, by ascending address."""
     enrolled = gateway.verifiers.enrolments(task_id)
-    active = {v: e.stake for v, e in enrolled.items() if e.active_from <= round_ <= e.active_until}
+    active = {v: e.weight for v, e in enrolled.items() if e.in_quorum(round_)}
     return dict(sorted(active.items(), key=lambda item: address_bytes(item[0])))
+
+
+def known_faults(
+    gateway: Gateway, task_id: TaskId, round_: RoundIndex, trainers: Iterable[Address]
+) -> frozenset[Address]:
+    """Who revealed and whose fault was established before verifiers could attest: everybody has to reject them."""
+    began = gateway.tasks.round(task_id, round_).attesting_block
+    work = {trainer: gateway.trainers.work(task_id, round_, trainer) for trainer in trainers}
+    return frozenset(
+        trainer
+        for trainer, done in work.items()
+        if done.revealed and done.fault is not Fault.NONE and (not began or done.fault_block < began)
+    )
 
 
 def settled_leaves(

@@ -31,13 +31,12 @@ def stakes_of(gateway: Gateway, account: Address) -> dict[Role, StakeAccount]:
 
 
 def clear_bond(gateway: Gateway, task_id: TaskId, trainer: Address) -> RoundIndex | None:
-    """Settle the bond of a commitment that was never revealed, so that the trainer can commit again.
+    """Settle the bond of the first commitment that was never revealed.
 
     Returns its round; None if no bond is outstanding. Raises UsageError while the commitment can still be revealed.
     """
-    enrolment = gateway.trainers.enrolment(task_id, trainer)
-    missed = enrolment.committed_round
-    if missed in (0, enrolment.revealed_round):
+    missed = _unrevealed(gateway, task_id, trainer)
+    if missed is None:
         return None
     try:
         return missed if attempt(gateway.trainers.forfeit_bond, task_id, missed, trainer) is not None else None
@@ -47,6 +46,14 @@ def clear_bond(gateway: Gateway, task_id: TaskId, trainer: Address) -> RoundInde
                 f"round {missed} can still be revealed: start the trainer, it reveals by itself"
             ) from revert
         raise
+
+
+def _unrevealed(gateway: Gateway, task_id: TaskId, trainer: Address) -> RoundIndex | None:
+    for number in range(1, gateway.tasks.phase(task_id).round + 1):
+        work = gateway.trainers.work(task_id, RoundIndex(number), trainer)
+        if work.committed and not work.revealed and not work.forfeited:
+            return RoundIndex(number)
+    return None
 
 
 def leave_task(gateway: Gateway, task_id: TaskId, role: Role) -> list[StakeStep]:

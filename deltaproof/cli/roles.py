@@ -189,7 +189,7 @@ def claim(
         whom = parse_address(payee, "--payee") if payee else gateway.account
         if task is None and not every:
             raise UsageError("say which task: --task N, or --all")
-        tasks = range(1, gateway.tasks.task_count() + 1) if every or task is None else [task]
+        tasks = range(1, gateway.terms.task_count() + 1) if every or task is None else [task]
         claimed = [(number, c) for number in tasks for c in claim_all(gateway, open_store(store), TaskId(number), whom)]
     text = "\n".join(f"task {t}, round {c.round}: {c.amount} ({c.kind})" for t, c in claimed) or "nothing to claim"
     rounds = [{"task": t, "round": c.round, "kind": c.kind, "amount": str(c.amount)} for t, c in claimed]

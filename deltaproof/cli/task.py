@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deltaproof.chain import Gateway
-from deltaproof.chain.participation import TaskTerms, read_task
+from deltaproof.chain.participation import KnownTask, read_task
 from deltaproof.cli.common import (
     ContractOption,
     HomeOption,
@@ -100,12 +100,15 @@ def create(
     from deltaproof.sponsor.life import create_task
     from deltaproof.sponsor.quorum import quorum_meaning
     from deltaproof.tuning.training.optimizers import constants_root, constants_table
+    from incentives.economics import economics
 
     draft = check_draft(spec)
     problems = [*draft.problems, *_funding_problems(draft.tables, rpc, contract, key, fund, token)]
     if problems:
         raise SpecError.of(str(spec), problems)
     prepared = complete_draft(draft, HomeSecret.of(home), lambda line: typer.echo(line, err=True), speed=speed)
+    for warning in economics(prepared.spec).warnings:
+        typer.echo(f"warning: {warning}", err=True)
     with open_gateway(rpc, contract, key) as gateway:
         params = task_params(
             prepared.spec,
@@ -249,7 +252,7 @@ def headline(task_id: TaskId, spec: TaskSpec) -> list[str]:
     return [f"task {task_id}: {spec.task.name}", *(f"  {line}" for line in spec.task.description.splitlines())]
 
 
-def _described(gateway: Gateway, task_id: TaskId, terms: TaskTerms) -> dict[str, Any]:
+def _described(gateway: Gateway, task_id: TaskId, terms: KnownTask) -> dict[str, Any]:
     phase = gateway.tasks.phase(task_id)
     account = gateway.vault.account(task_id)
     return {

@@ -209,19 +209,19 @@ def _exact(value: Any) -> Any:
 
 
 def _who(event: Event) -> str | None:
-    for name in ("trainer", "verifier", "challenger", "prover", "member", "respondent"):
+    for name in ("trainer", "verifier", "challenger", "prover", "juror", "respondent"):
         if isinstance(event.args.get(name), str):
             return str(event.args[name])
     return None
 
 
 def _dispute_events(index: Index, facts: RoundFacts) -> list[Event]:
-    """Everything that the court and the fault prover did in a round, in order."""
-    opened = facts.named("DemandOpened", "RevoteOpened")
+    """Everything that court, jury and provers did in a round, in order."""
+    opened = facts.named("DemandOpened", "CaseOpened")
     demands = {event.args["demand_id"] for event in opened if "demand_id" in event.args}
-    revotes = {event.args["revote_id"] for event in opened if "revote_id" in event.args}
-    court: Iterable[Event] = index.events(contract="court") if opened else ()
-    mine = [e for e in court if e.args.get("demand_id") in demands or e.args.get("revote_id") in revotes]
+    cases = {event.args["case_id"] for event in opened if "case_id" in event.args}
+    court: Iterable[Event] = [*index.events(contract="court"), *index.events(contract="jury")] if opened else ()
+    mine = [e for e in court if e.args.get("demand_id") in demands or e.args.get("case_id") in cases]
     mine += facts.named("FaultProven", "SettlementFaultProven", "EquivocationProven", "SignerSlashed")
     return sorted({event.position: event for event in mine}.values(), key=lambda event: event.position)
 

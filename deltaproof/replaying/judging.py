@@ -45,6 +45,7 @@ __all__ = [
     "edge_steps",
     "enrolment_problem",
     "judge_submission",
+    "proven_faulty",
     "replay_context",
     "training_context",
 ]
@@ -280,6 +281,12 @@ def _record(verdict: StepVerdict) -> CheckRecord:
 
 def _finding(submission: Submission, verdict: Verdict, checks: Sequence[CheckRecord]) -> TrainerFinding:
     return TrainerFinding(trainer=submission.trainer, verdict=verdict, checks=tuple(checks))
+
+
+def proven_faulty(submission: Submission) -> Judgement:
+    """The verdict on a trainer whose fault the chain has established: replaying cannot change it."""
+    message = "a contract has established a fault of this work"
+    return _without_adapter(submission, Verdict.REJECTED, "fault", message)
 
 
 def _without_adapter(submission: Submission, verdict: Verdict, check: str, message: str) -> Judgement:

@@ -52,7 +52,7 @@ def create_task(
     _keep(prepared, home)
     if fund and token.allowance(gateway.account, gateway.vault.address) < fund:
         token.approve(gateway.vault.address, fund)
-    return gateway.tasks.create_task(params, prepared.spec.validation.commitments, fund)
+    return gateway.terms.create_task(params, prepared.spec.validation.commitments, fund)
 
 
 def check_funds(gateway: Gateway, token: Address, fund: TokenAmount) -> None:
@@ -134,7 +134,7 @@ class Sponsor(Agent):
         """What a sponsor minds."""
 
         def at_stake(moment: Moment) -> str:
-            return "the scores of this round: it would pay in equal parts" if moment.view.phase == Phase.REVEAL else ""
+            return "the scores of this round: it would pay in equal parts" if moment.view.phase == Phase.OPENING else ""
 
         return [
             Duty("round", self.play, at_stake),
@@ -151,7 +151,7 @@ class Sponsor(Agent):
         match moment.view.phase:
             case Phase.IDLE:
                 self.open_round(RoundIndex(moment.view.round + 1))
-            case Phase.REVEAL:
+            case Phase.OPENING:
                 self.reveal(moment.view.round)
 
     def advance(self, moment: Moment) -> None:
@@ -185,7 +185,7 @@ class Sponsor(Agent):
             self.report("waiting", f"waiting for participants of round {round_}", round=round_)
 
     def reveal(self, round_: RoundIndex) -> None:
-        """Show the round's validation set now that commitments are in."""
+        """Show the round's validation set, now that nobody can choose any more whether to reveal."""
         if self.gateway.tasks.round(self.task_id, round_).validation_revealed:
             return
         rows, salt = kept_validation(self.home, self.spec, round_ - 1)
@@ -212,5 +212,4 @@ class Sponsor(Agent):
         return sum(e.active_from <= round_ <= e.active_until for e in enrolments)
 
     def _active_verifiers(self, round_: RoundIndex) -> int:
-        enrolments = self.gateway.verifiers.enrolments(self.task_id).values()
-        return sum(e.active_from <= round_ <= e.active_until for e in enrolments)
+        return sum(e.in_quorum(round_) for e in self.gateway.verifiers.enrolments(self.task_id).values())

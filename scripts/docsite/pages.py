@@ -34,7 +34,15 @@ ROOT_PAGES = {
 """Page of the site for each file at the repository's root."""
 FOLDERS = ("decisions", "protocol", "results", "tutorials")
 REFERENCE = ("protocol.md", "glossary.md")
-GUIDE = ["verifiable-training.md", "methods.md", "federation.md", "auditor.md", "contracts.md", "threat-model.md"]
+GUIDE = [
+    "verifiable-training.md",
+    "methods.md",
+    "federation.md",
+    "auditor.md",
+    "contracts.md",
+    "economics.md",
+    "threat-model.md",
+]
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
 
 

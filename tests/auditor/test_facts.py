@@ -32,7 +32,7 @@ def test_quorum_verifier_that_left_and_came_back_belongs_to_the_rounds_between(w
             *task.events,
             event(1, "VerifierStopped", active_until=2),
             event(2, "VerifierReleased", stake=0),
-            event(3, "VerifierEnrolled", active_from=5, stake=1),
+            event(3, "VerifierActivated", active_from=5, weight=1),
             event(4, "VerifierStopped", active_until=6),
         ),
     )

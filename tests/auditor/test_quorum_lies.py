@@ -120,6 +120,11 @@ def test_default_audit_sees(collusion: Collusion, what: str) -> None:
     assert {failed.name for failed in collusion.audit(offline=True)} == {check}
 
 
+def test_default_audit_sees_an_adapter_that_its_verifier_never_published(collusion: Collusion) -> None:
+    collusion.lie_as_one(lambda document: document.update(next_start_digest="0x" + "11" * 32))
+    assert "next adapter" in {failed.name for failed in collusion.audit(offline=True)}
+
+
 @pytest.mark.parametrize("what", RESCORED)
 def test_rescoring_audit_sees(collusion: Collusion, what: str) -> None:
     lie, check = RESCORED[what]

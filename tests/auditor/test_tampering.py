@@ -130,7 +130,7 @@ EVENT_LIES: dict[str, tuple[Lie, str]] = {
     "data root altered": (edit("TrainerEnrolled", "data_root", other_digest, None), "opened rows"),
     "rows of a shard altered": (edit("TrainerEnrolled", "data_rows", one_more, None), "batch order"),
     "enrolment missing": (drop("TrainerEnrolled", None), "enrolled"),
-    "verifier's stake altered": (edit("VerifierEnrolled", "stake", one_more, None), "agreeing stake"),
+    "verifier's stake altered": (edit("VerifierActivated", "weight", one_more, None), "agreeing stake"),
     "spec hash altered": (edit("TaskCreated", "params.spec_hash", other_digest, None), "spec"),
     "reward terms altered": (edit("TaskCreated", "params.rewards.floor_bps", one_more, None), "terms: rewards"),
     "stake terms altered": (edit("TaskCreated", "params.stakes.slash_bps", one_more, None), "terms: stakes"),

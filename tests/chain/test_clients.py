@@ -43,10 +43,10 @@ def test_registered_key_reads_back_and_cannot_be_taken(world: GatewayWorld) -> N
 
 def test_invalid_parameter_is_named_in_text(world: GatewayWorld) -> None:
     task_id = world.create_task()
-    params = world.sponsor.tasks.task(task_id).params
+    params = world.sponsor.terms.params(task_id)
     bad = dataclasses.replace(params, quorum=dataclasses.replace(params.quorum, quorum_bps=10_001))
     with pytest.raises(ContractRevert, match=r"InvalidParameter\(field=quorumBps, value=10001\)"):
-        world.sponsor.tasks.create_task(bad, [digest("a")] * 3, TokenAmount(0))
+        world.sponsor.terms.create_task(bad, [digest("a")] * 3, TokenAmount(0))
 
 
 def sample(hint: Any) -> Any:
@@ -74,7 +74,10 @@ def refusal_of(call: Callable[[], object]) -> str | None:
     return None
 
 
-CLIENTS = ("registry", "beacon", "tasks", "trainers", "verifiers", "vault", "court", "faults")
+CLIENTS = (
+    "registry", "beacon", "terms", "tasks", "trainers", "verifiers", "vault", "fees", "court", "jury", "faults",
+    "settlements",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("client_name", CLIENTS)
@@ -118,6 +121,6 @@ def test_every_read_decodes(world: GatewayWorld, client_name: str) -> None:
 
 def test_reading_gateway_has_no_key(world: GatewayWorld) -> None:
     reader = Gateway(world.connection, world.deployment)
-    assert reader.tasks.task_count() >= 0
+    assert reader.terms.task_count() >= 0
     with pytest.raises(SigningKeyError, match="only reads"):
         reader.tasks.open_round(TaskId(1))

@@ -65,7 +65,7 @@ def test_same_contracts_and_gateway_work_on_ganache(tmp_path: Path) -> None:
         with TransactionSender(connection, account, state_folder=tmp_path) as sender:
             deployment = deploy_all(connection, sender, DeployParams(guardian=sender.address))
             gateway = Gateway(connection, deployment, sender)
-            gateway.tasks.set_new_tasks_paused(True)
+            gateway.terms.set_new_tasks_paused(True)
             with pytest.raises(ContractRevert) as caught:
                 gateway.registry.deposit(Role.TRAINER, TokenAmount(0))
             assert caught.value.name == "ZeroAmount"

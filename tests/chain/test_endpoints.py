@@ -94,12 +94,12 @@ def test_many_views_at_one_block_cost_one_call(world: GatewayWorld, proxy: RpcPr
     gateway = type(world.sponsor)(connection, world.deployment)
     with connection.reading_at(connection.head()):
         before = len(proxy.seen)
-        connection.prefetch([gateway.tasks.view("taskCount"), gateway.registry.view("token")])
-        gateway.tasks.task_count()
+        connection.prefetch([gateway.terms.view("taskCount"), gateway.registry.view("token")])
+        gateway.terms.task_count()
         gateway.registry.token()
         assert proxy.seen[before:] == ["eth_call"]
         with pytest.raises(ContractRevert, match="UnknownTask"):
-            gateway.tasks.task(TaskId(10**6))
+            gateway.task(TaskId(10**6))
 
 
 def test_node_that_runs_no_batches_is_asked_one_by_one(world: GatewayWorld, proxy: RpcProxy) -> None:
@@ -111,8 +111,8 @@ def test_node_that_runs_no_batches_is_asked_one_by_one(world: GatewayWorld, prox
         else None
     )
     with connection.reading_at(connection.head()):
-        connection.prefetch([gateway.tasks.view("taskCount"), gateway.registry.view("token")])
-        assert gateway.tasks.task_count() == world.sponsor.tasks.task_count()
+        connection.prefetch([gateway.terms.view("taskCount"), gateway.registry.view("token")])
+        assert gateway.terms.task_count() == world.sponsor.terms.task_count()
 
 
 def test_views_at_one_block_do_not_mix_with_later_blocks(world: GatewayWorld) -> None:
@@ -134,13 +134,13 @@ def test_pool_that_lags_never_answers_from_an_earlier_block(world: GatewayWorld,
         head = patiently(connection.head)
         numbers.append(head.number)
         with connection.reading_at(head):
-            assert gateway.tasks.task_count() == world.sponsor.tasks.task_count()
+            assert gateway.terms.task_count() == world.sponsor.terms.task_count()
     assert numbers == sorted(numbers)
 
 
 def test_block_that_no_node_has_is_said_to_be_unknown(connection: Connection, world: GatewayWorld) -> None:
     with connection.reading_at(BlockRef(1, Digest32(b"\x11" * 32), 0)), pytest.raises(BlockUnknown):
-        type(world.sponsor)(connection, world.deployment).tasks.task_count()
+        type(world.sponsor)(connection, world.deployment).terms.task_count()
 
 
 def test_head_below_one_seen_is_a_lagging_node_and_later_a_chain_that_went_back(

@@ -14,7 +14,7 @@ import pytest
 from deltaproof.chain.abi import dispute_structs, enums, structs
 from deltaproof.chain.abi.codec import field_names
 from deltaproof.chain.abi.compiled import compiled
-from deltaproof.chain.contracts import disputes, pools, registry, tasks, vault
+from deltaproof.chain.contracts import disputes, outcomes, pools, registry, tasks, vault
 from deltaproof.chain.events.reader import EVENT_TYPES, INTERFACES
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, Verdict
 from deltaproof.protocol.types import Address, Digest32
@@ -25,18 +25,24 @@ CLIENTS = {
     for client in (
         disputes.DisputeCourt,
         disputes.FaultProver,
+        outcomes.Jury,
+        outcomes.SettlementProver,
         pools.TrainerPool,
+        pools.VerifierFees,
         pools.VerifierPool,
         registry.StakeRegistry,
         tasks.Beacon,
         tasks.TaskManager,
+        tasks.TaskTerms,
         vault.RewardVault,
     )
 }
 OTHER_NAME_IN_PYTHON = {
+    "ISettlementProver.Check": dispute_structs.SettlementCheck,
     "IVerifierPool.Attestation": structs.AttestationStatus,
     "ITrainerPool.Enrolment": structs.TrainerEnrolment,
     "ITrainerPool.Progress": structs.TrainerProgress,
+    "ITrainerPool.Work": structs.TrainerWork,
     "IVerifierPool.Enrolment": structs.VerifierEnrolment,
     "IVerifierPool.Progress": structs.VerifierProgress,
     "IRewardVault.Claim": vault.Claim,
@@ -46,11 +52,22 @@ OTHER_NAME_IN_PYTHON = {
 NOT_MIRRORED = {"PayoutRule.Terms"}
 CALLED_BY_CONTRACTS_ONLY = {
     "IBeacon": {"request"},
-    "IRewardVault": {"open", "prepare", "reserve", "allocate", "returnReserve", "payFee"},
-    "IStakeRegistry": {"lock", "unlock", "slash", "transferCredit", "burnCredit"},
+    "IRewardVault": {
+        "open",
+        "prepare",
+        "reserve",
+        "allocate",
+        "allocateBase",
+        "payFee",
+        "hold",
+        "resume",
+        "block_",
+    },
+    "IStakeRegistry": {"lock", "unlock", "slash", "fine", "transferCredit", "burnCredit"},
     "ITaskManager": {"completePhase", "countDispute", "voidSettlement"},
     "ITrainerPool": {"openRound", "punish"},
-    "IVerifierPool": {"openRound", "fixFees", "addSlashRewards", "disqualify", "punish"},
+    "IVerifierPool": {"openRound", "compareScore", "disqualify", "punish"},
+    "IVerifierFees": {"fixFees", "addSlashRewards"},
 }
 
 

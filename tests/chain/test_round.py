@@ -48,7 +48,7 @@ def test_whole_round_pays_the_honest_and_slashes_the_cheat(world: GatewayWorld) 
     settle_by_quorum(play, leaves)
     claim_everything(play, leaves)
     slash = next(i for i, leaf in enumerate(leaves) if leaf.trainer == cheat)
-    world.sponsor.trainers.slash(play.task, FIRST, leaves[slash], leaves_tree(leaves).proof(slash))
+    world.sponsor.trainers.slash(play.task, FIRST, slash, leaves[slash], leaves_tree(leaves).proof(slash))
     assert world.sponsor.trainers.enrolment(play.task, cheat).stake == world.terms.trainer_stake // 2
     check_events(play, first_block, cheat)
 
@@ -85,7 +85,7 @@ def settle_by_quorum(play: Play, leaves: list[SettlementLeaf]) -> None:
     play.finalize()
     ended = tasks.round(play.task, FIRST)
     assert (ended.outcome, ended.settlement) == (Outcome.SETTLED, settlement)
-    assert tasks.task(play.task).adapter_digest == settlement.next_start_digest
+    assert tasks.state(play.task).adapter_digest == settlement.next_start_digest
 
 
 def claim_everything(play: Play, leaves: list[SettlementLeaf]) -> None:
@@ -94,7 +94,7 @@ def claim_everything(play: Play, leaves: list[SettlementLeaf]) -> None:
     for i, leaf in enumerate(leaves):
         if not leaf.payout:
             continue
-        claim = Claim(play.task, FIRST, leaf, leaves_tree(leaves).proof(i))
+        claim = Claim(play.task, FIRST, i, len(leaves), leaf, leaves_tree(leaves).proof(i))
         before = token.balance_of(leaf.trainer)
         vault.claim(claim)
         assert token.balance_of(leaf.trainer) - before == leaf.payout
@@ -102,8 +102,8 @@ def claim_everything(play: Play, leaves: list[SettlementLeaf]) -> None:
             vault.claim(claim)
         assert again.value.name == "AlreadyClaimed"
     for verifier in play.world.verifiers:
-        assert verifier.verifiers.claimable_fees(play.task, FIRST, verifier.account).fee == play.world.terms.fee // 3
-        verifier.verifiers.claim_fees(play.task, [FIRST], verifier.account)
+        assert verifier.fees.claimable(play.task, FIRST, verifier.account).fee == play.world.terms.fee // 3
+        verifier.fees.claim(play.task, [FIRST], verifier.account)
     assert (vault.pot(play.task, FIRST).remaining, vault.pot(play.task, FIRST).fees) == (0, 0)
 
 

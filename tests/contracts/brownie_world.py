@@ -35,7 +35,7 @@ from tests.worlds.simulated import (
     work_of,
 )
 
-DIRECT = (0, 0, [])
+DIRECT = (0, 0, 0, 0, [])
 """`CommitmentRef` of a direct commitment."""
 
 
@@ -58,7 +58,7 @@ class BrownieWorld:
         funding = terms.funding if funding is None else funding
         sets, commitments = validation_sets(terms.rounds + 1)
         params = encode(terms.params(Address(self.contracts.token.address)))
-        tx = self.contracts.tasks.createTask(params, commitments, funding, {"from": self.sponsor})
+        tx = self.contracts.terms.createTask(params, commitments, funding, {"from": self.sponsor})
         return BrownieTask(self, tx.events["TaskCreated"]["taskId"], terms, sets)
 
     def start_task(
@@ -166,7 +166,7 @@ class BrownieTask:
     ) -> list[SettlementLeaf]:
         """Leaves with payouts by the rule; everyone accepted with scores 1,000, 2,000, ... unless said otherwise."""
         acting = [name(trainer) for trainer in (self.trainers if trainers is None else trainers)]
-        scored = bool(self.contracts.tasks.roundOf(self.id, self.round)[2])
+        scored = bool(self.contracts.tasks.roundOf(self.id, self.round)[3])
         return leaves_of(acting, self.terms.payouts(improvement_nanos, scored=scored), verdicts, scores)
 
     def settlement(self, leaves: Sequence[SettlementLeaf], improvement_nanos: int = 10**9) -> Settlement:
@@ -200,14 +200,14 @@ class BrownieTask:
             self.commit(trainer)
         if self.phase is Phase.COMMIT:
             self.expire()
-        if validation:
-            self.reveal_validation()
         for trainer in acting:
             self.reveal(trainer)
         if self.phase is Phase.REVEAL:
             self.expire()
         self.draw()
         assert self.phase is Phase.OPENING
+        if validation:
+            self.reveal_validation()
 
     def play_to_settle(
         self, leaves_of: Any = None, trainers: Sequence[Any] | None = None, validation: bool = True
@@ -217,6 +217,8 @@ class BrownieTask:
         self.play_to_opening(acting, validation)
         for trainer in acting:
             self.publish_openings(trainer)
+        if self.phase is Phase.OPENING:
+            self.expire()
         leaves = leaves_of() if leaves_of else self.leaves(trainers=acting)
         for verifier in self.verifiers:
             self.commit_attestation(verifier, leaves)
@@ -240,6 +242,8 @@ class BrownieTask:
         return self.contracts.vault.claim(
             self.id,
             round_,
+            index,
+            len(leaves),
             leaves[index].fields(),
             list(leaves_tree(leaves).proof(index)),
             {"from": self.world.outsider},

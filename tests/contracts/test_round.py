@@ -14,6 +14,7 @@ from deltaproof.protocol.commit.bls import aggregate_keys, aggregate_signatures
 from deltaproof.protocol.commit.commitments import batch_tree
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict, leaves_tree
 from deltaproof.protocol.types import Address
+from deltaproof.protocol.wire.leaftree import counted_root
 from tests.contracts.brownie_world import DIRECT, BrownieTask, BrownieWorld
 from tests.worlds.simulated import UNIT, Terms, digest, seal_work
 
@@ -35,10 +36,10 @@ def test_round_all_honest_pays_by_the_rule(world: BrownieWorld) -> None:
     fees = 0
     for verifier in task.verifiers:
         before = token.balanceOf(verifier)
-        world.contracts.verifiers.claimFees(task.id, [1], verifier, {"from": world.outsider})
+        world.contracts.fees.claimFees(task.id, [1], verifier, {"from": world.outsider})
         fees += token.balanceOf(verifier) - before
     assert task.terms.fee - 3 < fees <= task.terms.fee
-    assert world.contracts.tasks.taskOf(task.id)[3] == "0x" + digest("adapter after", task.id, 1).hex()
+    assert world.contracts.tasks.taskOf(task.id)[2] == "0x" + digest("adapter after", task.id, 1).hex()
 
 
 def test_task_two_rounds_next_starts_from_the_settled_adapter(world: BrownieWorld) -> None:
@@ -46,7 +47,7 @@ def test_task_two_rounds_next_starts_from_the_settled_adapter(world: BrownieWorl
     for number in (1, 2):
         task.play_round()
         assert task.outcome(number) is Outcome.SETTLED
-    started_from = world.contracts.tasks.roundOf(task.id, 2)[5]
+    started_from = world.contracts.tasks.roundOf(task.id, 2)[7]
     assert started_from == "0x" + digest("adapter after", task.id, 1).hex()
     with brownie.reverts():
         world.contracts.tasks.openRound(task.id, {"from": world.outsider})
@@ -65,7 +66,7 @@ def test_settle_one_absent_quorum_of_stake_decides(world: BrownieWorld) -> None:
 def test_settle_forged_signature_refused(world: BrownieWorld) -> None:
     task = world.start_task(verifiers=3)
     settlement = task.settlement(task.play_to_settle())
-    message = settlement.signing_digest(task.domain)
+    message = settlement.signing_digest(task.domain, attempt=0)
     signature = aggregate_signatures([world.sign(v, message) for v in task.verifiers[:2]])
     everyone = aggregate_keys([world.keys[Address(str(v))].public_key() for v in task.verifiers])
     with brownie.reverts():  # two sign, all three are claimed
@@ -121,10 +122,10 @@ def test_slash_rejected_trainer_half_of_the_locked_stake(world: BrownieWorld) ->
     index = next(i for i, leaf in enumerate(leaves) if leaf.trainer == str(cheat))
     assert leaves[index].payout == 0
     proof = list(leaves_tree(leaves).proof(index))
-    world.contracts.trainers.slash(task.id, 1, leaves[index].fields(), proof, {"from": world.outsider})
+    world.contracts.trainers.slash(task.id, 1, index, leaves[index].fields(), proof, {"from": world.outsider})
     assert world.contracts.registry.stakeOf(cheat, Role.TRAINER)[0] == 950 * UNIT
     verifier = task.verifiers[0]
-    world.contracts.verifiers.claimFees(task.id, [1], verifier, {"from": world.outsider})
+    world.contracts.fees.claimFees(task.id, [1], verifier, {"from": world.outsider})
     assert world.contracts.registry.creditOf(verifier) == 10 * UNIT // 3
 
 
@@ -155,13 +156,13 @@ def test_batch_signed_by_trainers_brought_by_a_relayer(world: BrownieWorld) -> N
     signed = [signed_commit(task, person) for person in people]
     pool.commitBatch(task.id, signed, {"from": world.outsider})
     assert task.phase is Phase.REVEAL
-    sealed = [(Address(p.address), commitment(task, p.address)) for p in people]
-    assert pool.batchRootOf(task.id, 1, 1) == "0x" + batch_tree(sealed).root.hex()
-    task.reveal_validation()
-    entries = [(p.address, *encode(task.work(p.address))) for p in people]
+    sealed = [(i + 1, Address(p.address), commitment(task, p.address)) for i, p in enumerate(people)]
+    root = counted_root(batch_tree(sealed).root, len(sealed))
+    assert pool.batchRootOf(task.id, 1, 1) == "0x" + root.hex()
+    entries = [(i + 1, p.address, *encode(task.work(p.address))) for i, p in enumerate(people)]
     pool.revealBatch(task.id, 1, entries, {"from": world.outsider})
     assert task.phase is Phase.CHALLENGE
-    ref = (1, 2, list(batch_tree(sealed).proof(2)))
+    ref = (1, 3, 2, 3, list(batch_tree(sealed).proof(2)))
     data = encode(task.work(people[2].address))
     assert pool.isCommitted(task.id, 1, people[2].address, data, ref)
     assert not pool.isCommitted(task.id, 1, people[2].address, data, DIRECT)

@@ -27,7 +27,7 @@ contract FaultsTest is World, Transcript {
     }
 
     function work(uint64 id) internal view returns (IFaultProver.Work memory) {
-        return IFaultProver.Work(id, trainers[0], workOf(id, trainers[0]), direct());
+        return IFaultProver.Work(id, 1, trainers[0], workOf(id, trainers[0]), direct());
     }
 
     /// @dev Commit what the vectors are now; the round is in its opening phase.
@@ -47,8 +47,12 @@ contract FaultsTest is World, Transcript {
         playToOpening(id, 2);
     }
 
+    function faultOf(uint64 id) internal view returns (Fault fault) {
+        (fault,) = trainerPool.faultOf(id, 1, trainers[0]);
+    }
+
     function assertPunished(uint64 id, Fault fault) internal view {
-        vm.assertEq(uint256(trainerPool.faultOf(id, 1, trainers[0])), uint256(fault), "fault");
+        vm.assertEq(uint256(faultOf(id)), uint256(fault), "fault");
         vm.assertEq(registry.stakeOf(trainers[0], Role.Trainer).total, 9_950 * UNIT, "half of the locked stake");
         vm.assertEq(registry.creditOf(address(this)), 10 * UNIT, "the prover's fifth");
     }
@@ -292,25 +296,28 @@ contract FaultsTest is World, Transcript {
         uint64 id = play();
         RevealData memory data = workOf(id, trainers[0]);
         vm.startPrank(outsider);
-        uint256 demand = court.demandOpening(id, trainers[0], data, direct(), 1, Component.FirstMoment, 1);
+        uint256 demand = court.demandOpening(id, 1, trainers[0], data, direct(), 1, Component.FirstMoment, 1);
         vm.expectPartialRevert(IDisputeCourt.DemandAlreadyOpen.selector);
-        court.demandOpening(id, trainers[0], data, direct(), 1, Component.Theta, 0);
+        court.demandOpening(id, 1, trainers[0], data, direct(), 1, Component.FirstMoment, 1);
         vm.stopPrank();
-        vm.assertEq(tasks.openDisputes(id), 1);
+        vm.assertEq(tasks.openDisputes(id), 0, "the round does not wait");
+        vm.assertEq(court.openDemandsOn(id, trainers[0]), 1);
+        vm.assertEq(vault.closureOf(id, 1, trainers[0]).holds, 1);
         vm.assertEq(court.demandOf(demand).chunk, 1);
         IDisputeCourt.ChunkOpening memory wrong = answer(1, Component.FirstMoment, 0);
         vm.expectPartialRevert(IDisputeCourt.WrongAnswer.selector);
         court.answerOpening(demand, wrong);
-        ScoreLeaf memory leaf;
+        ScorePair memory pair;
         vm.expectPartialRevert(IDisputeCourt.WrongAnswer.selector);
-        court.answerScore(demand, leaf, new bytes32[](0));
+        court.answerScore(demand, pair);
         vm.expectPartialRevert(IDisputeCourt.AnswerStillPossible.selector);
         court.closeDemand(demand);
         court.answerOpening(demand, answer(1, Component.FirstMoment, 1));
         vm.assertEq(registry.creditOf(trainers[0]), 5 * UNIT);
         vm.assertEq(registry.stakeOf(outsider, Role.Challenger).total, 9_990 * UNIT);
         vm.assertEq(registry.stakeOf(outsider, Role.Challenger).locked, 0);
-        vm.assertEq(tasks.openDisputes(id), 0);
+        vm.assertEq(court.openDemandsOn(id, trainers[0]), 0);
+        vm.assertEq(vault.closureOf(id, 1, trainers[0]).holds, 0);
         vm.expectPartialRevert(IDisputeCourt.DemandClosed.selector);
         court.closeDemand(demand);
         vm.expectPartialRevert(IDisputeCourt.UnknownDemand.selector);
@@ -321,13 +328,13 @@ contract FaultsTest is World, Transcript {
         uint64 id = play();
         RevealData memory data = workOf(id, trainers[0]);
         vm.prank(outsider);
-        uint256 demand = court.demandOpening(id, trainers[0], data, direct(), 2, Component.Theta, 0);
+        uint256 demand = court.demandOpening(id, 1, trainers[0], data, direct(), 2, Component.Theta, 0);
         sleep(3_600);
         IDisputeCourt.ChunkOpening memory late = answer(2, Component.Theta, 0);
         vm.expectPartialRevert(IDisputeCourt.AnswerTooLate.selector);
         court.answerOpening(demand, late);
         court.closeDemand(demand);
-        vm.assertEq(uint256(trainerPool.faultOf(id, 1, trainers[0])), uint256(Fault.OpeningWithheld));
+        vm.assertEq(uint256(faultOf(id)), uint256(Fault.OpeningWithheld));
         vm.assertEq(registry.creditOf(outsider), 10 * UNIT);
         vm.assertEq(registry.stakeOf(outsider, Role.Challenger).total, 10_000 * UNIT);
     }
@@ -337,199 +344,29 @@ contract FaultsTest is World, Transcript {
         RevealData memory data = workOf(id, trainers[0]);
         vm.startPrank(outsider);
         vm.expectPartialRevert(IDisputeCourt.OutOfRange.selector);
-        court.demandOpening(id, trainers[0], data, direct(), STEPS, Component.Gradient, 0);
+        court.demandOpening(id, 1, trainers[0], data, direct(), STEPS, Component.Gradient, 0);
         vm.expectPartialRevert(IDisputeCourt.OutOfRange.selector);
-        court.demandOpening(id, trainers[0], data, direct(), STEPS + 1, Component.Theta, 0);
+        court.demandOpening(id, 1, trainers[0], data, direct(), STEPS + 1, Component.Theta, 0);
         vm.expectPartialRevert(IDisputeCourt.OutOfRange.selector);
-        court.demandOpening(id, trainers[0], data, direct(), 0, Component.ErrorMemory, 0);
+        court.demandOpening(id, 1, trainers[0], data, direct(), 0, Component.ErrorMemory, 0);
         vm.expectPartialRevert(IDisputeCourt.OutOfRange.selector);
-        court.demandOpening(id, trainers[0], data, direct(), 0, Component.Theta, 2);
+        court.demandOpening(id, 1, trainers[0], data, direct(), 0, Component.Theta, 2);
         data.salt = 0;
         vm.expectPartialRevert(IDisputeCourt.NotCommittedWork.selector);
-        court.demandOpening(id, trainers[0], data, direct(), 0, Component.Theta, 0);
+        court.demandOpening(id, 1, trainers[0], data, direct(), 0, Component.Theta, 0);
         data = workOf(id, trainers[0]);
-        sleep(PHASE);
         vm.expectPartialRevert(IDisputeCourt.DisputesNotAccepted.selector);
-        court.demandOpening(id, trainers[0], data, direct(), 0, Component.Theta, 0);
+        court.demandOpening(id, 2, trainers[0], data, direct(), 0, Component.Theta, 0);
         vm.stopPrank();
     }
 
-    function test_round_waitsForOpenDemand() public {
+    function test_round_doesNotWaitForADemand() public {
         uint64 id = play();
         expirePhase(id);
         RevealData memory data = workOf(id, trainers[0]);
         vm.prank(outsider);
-        uint256 demand = court.demandOpening(id, trainers[0], data, direct(), 0, Component.Theta, 0);
-        sleep(PHASE);
-        vm.expectPartialRevert(ITaskManager.DisputesOpen.selector);
-        tasks.advance(id);
-        sleep(3_600);
-        court.closeDemand(demand);
-        tasks.advance(id);
+        court.demandOpening(id, 1, trainers[0], data, direct(), 0, Component.Theta, 0);
+        expirePhase(id);
         assertOutcome(id, 1, Outcome.NoAttestations);
-    }
-
-    // Settlements.
-
-    function settleLeaves(uint64 id, SettlementLeaf[] memory leaves) internal {
-        expirePhase(id);
-        attestAll(id, 2, leaves);
-        settle(id, leaves, 2, 3);
-    }
-
-    function test_acceptedFault_settlementVoidedWithoutBlame() public {
-        flip(theta, 2, 0);
-        uint64 id = play();
-        SettlementLeaf[] memory leaves = honestLeaves(id, 2);
-        settleLeaves(id, leaves);
-        bytes32[] memory proof = proofOf(hashes(leaves), 0);
-        bytes32[] memory other = proofOf(hashes(leaves), 1);
-        vm.expectRevert(IFaultProver.NoFault.selector);
-        faults.proveAcceptedFault(id, leaves[0], proof);
-        faults.proveWrongUpdate(work(id), evidence(1, 0));
-        vm.expectPartialRevert(IFaultProver.InvalidOpening.selector);
-        faults.proveAcceptedFault(id, leaves[0], other);
-        vm.expectRevert(IFaultProver.NoFault.selector);
-        faults.proveAcceptedFault(id, leaves[1], other);
-        Settlement memory s = settlementFor(id, leaves);
-        bytes32 digest = tasks.settlementDigest(id, 1, s);
-        faults.proveAcceptedFault(id, leaves[0], proof);
-        assertPhase(id, Phase.Settle);
-        QuorumProof memory again = quorumProof(id, s, 2, 3);
-        vm.expectPartialRevert(ITaskManager.SettlementIsVoid.selector);
-        tasks.settle(id, s, again);
-        vm.expectPartialRevert(IDisputeCourt.NotCulpable.selector);
-        court.slashSigner(digest, verifiers[0], new address[](0));
-        leaves[0].verdict = uint8(Verdict.Rejected);
-        leaves = paid(id, leaves);
-        settle(id, leaves, 2, 3);
-        finalize(id);
-        claim(id, 1, leaves, 1);
-    }
-
-    function test_wrongSettlement_payout_voidedAndSignersSlashed() public {
-        uint64 id = startTask(3, 3);
-        playToOpening(id, 3);
-        expirePhase(id);
-        SettlementLeaf[] memory leaves = honestLeaves(id, 3);
-        attestAll(id, 3, leaves);
-        leaves[0].payout += 5;
-        leaves[1].payout -= 5;
-        settle(id, leaves, 3, 7);
-        bytes32 digest = tasks.settlementDigest(id, 1, settlementFor(id, leaves));
-        faults.proveWrongSettlement(id, leaves);
-        assertPhase(id, Phase.Settle);
-        vm.assertEq(tasks.roundOf(id, 1).attempts, 1);
-        court.slashSigner(digest, verifiers[1], new address[](0));
-        vm.assertEq(registry.stakeOf(verifiers[1], Role.Verifier).total, 9_900 * UNIT);
-        vm.assertEq(registry.creditOf(address(this)), 20 * UNIT);
-        vm.expectPartialRevert(IDisputeCourt.NotASigner.selector);
-        court.slashSigner(digest, verifiers[0], new address[](1));
-        vm.assertFalse(verifierPool.inQuorum(id, 2, verifiers[1]));
-        // The quorum of this round is the snapshot, so the others can still settle it with her signature or without.
-        settle(id, honestLeaves(id, 3), 3, 7);
-        finalize(id);
-    }
-
-    function test_wrongSettlement_rules() public {
-        uint64 id = startTask(3, 2);
-        playToOpening(id, 3);
-        expirePhase(id);
-        SettlementLeaf[] memory leaves = honestLeaves(id, 3);
-        attestAll(id, 2, leaves);
-        settle(id, leaves, 2, 3);
-        vm.expectRevert(IFaultProver.NoFault.selector);
-        faults.proveWrongSettlement(id, leaves);
-        SettlementLeaf[] memory fewer = honestLeaves(id, 2);
-        vm.expectPartialRevert(IFaultProver.WrongLength.selector);
-        faults.proveWrongSettlement(id, fewer);
-        leaves[0].stderrNanos = 8;
-        vm.expectPartialRevert(IFaultProver.InvalidOpening.selector);
-        faults.proveWrongSettlement(id, leaves);
-    }
-
-    function broken(SettlementLeaf[] memory leaves, uint64 id) internal {
-        settle(id, leaves, 2, 3);
-        faults.proveWrongSettlement(id, leaves);
-        assertPhase(id, Phase.Settle);
-    }
-
-    function toSettle3() internal returns (uint64 id) {
-        id = startTask(3, 2);
-        playToOpening(id, 3);
-        expirePhase(id);
-        attestAll(id, 2, honestLeaves(id, 3));
-    }
-
-    function test_wrongSettlement_orderAndVerdictCode_voidedUntilRoundEnds() public {
-        uint64 id = toSettle3();
-        SettlementLeaf[] memory leaves = honestLeaves(id, 3);
-        (leaves[0], leaves[1]) = (leaves[1], leaves[0]);
-        broken(leaves, id);
-        leaves = honestLeaves(id, 3);
-        leaves[2].verdict = 9;
-        broken(leaves, id);
-        leaves = honestLeaves(id, 3);
-        leaves[2].trainer = address(type(uint160).max);
-        broken(leaves, id);
-        // The third attempt was the last one.
-        leaves = honestLeaves(id, 3);
-        Settlement memory s = settlementFor(id, leaves);
-        QuorumProof memory proof = quorumProof(id, s, 2, 3);
-        vm.expectPartialRevert(ITaskManager.PhaseClosed.selector);
-        tasks.settle(id, s, proof);
-        tasks.advance(id);
-        assertOutcome(id, 1, Outcome.NoQuorum);
-        vm.assertEq(vault.accountOf(id).reserved, 0);
-    }
-
-    function test_wrongSettlement_discountAndTotals_voided() public {
-        uint64 id = toSettle3();
-        SettlementLeaf[] memory leaves = honestLeaves(id, 3);
-        leaves[1].discountBps = 10_001;
-        broken(leaves, id);
-        leaves = honestLeaves(id, 3);
-        Settlement memory s = settlementFor(id, leaves);
-        s.totalPayout -= 1;
-        tasks.settle(id, s, quorumProof(id, s, 2, 3));
-        faults.proveWrongSettlement(id, leaves);
-        s = settlementFor(id, leaves);
-        s.verdictsDigest = "other";
-        tasks.settle(id, s, quorumProof(id, s, 2, 3));
-        faults.proveWrongSettlement(id, leaves);
-    }
-
-    /// @dev Burning an unrevealed bond must not make the leaf of its trainer look like one without a commitment.
-    function test_wrongSettlement_afterForfeit_honestSettlementStands() public {
-        uint64 id = startTask(3, 2);
-        openRound(id);
-        for (uint256 i = 0; i < 3; ++i) {
-            commit(id, trainers[i]);
-        }
-        revealValidation(id);
-        reveal(id, trainers[0]);
-        reveal(id, trainers[1]);
-        expirePhase(id);
-        draw(id);
-        expirePhase(id);
-        SettlementLeaf[] memory leaves = honestLeaves(id, 3);
-        leaves[2].verdict = uint8(Verdict.Unrevealed);
-        leaves = paid(id, leaves);
-        attestAll(id, 2, leaves);
-        settle(id, leaves, 2, 3);
-        trainerPool.forfeitBond(id, 1, trainers[2]);
-        vm.expectRevert(IFaultProver.NoFault.selector);
-        faults.proveWrongSettlement(id, leaves);
-    }
-
-    function test_wrongSettlement_outsideWindow_notAccepted() public {
-        uint64 id = toSettle3();
-        SettlementLeaf[] memory leaves = honestLeaves(id, 3);
-        vm.expectPartialRevert(IFaultProver.ProofsNotAccepted.selector);
-        faults.proveWrongSettlement(id, leaves);
-        settle(id, leaves, 2, 3);
-        sleep(PHASE);
-        vm.expectPartialRevert(IFaultProver.ProofsNotAccepted.selector);
-        faults.proveWrongSettlement(id, leaves);
     }
 }

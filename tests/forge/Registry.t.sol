@@ -148,7 +148,7 @@ contract RegistryTest is World {
         vm.expectRevert(IStakeRegistry.InvalidKey.selector);
         registry.registerKey(G1Point(key.x + BN254.P, key.y), twin, possession);
         vm.expectPartialRevert(BN254.PrecompileFailed.selector);
-        registry.registerKey(G1Point(1, 3), twin, possession);
+        registry.registerKey(G1Point(4, 3), twin, possession);
         vm.expectPartialRevert(BN254.PrecompileFailed.selector);
         twin.x[0] += 1;
         registry.registerKey(key, twin, possession);
@@ -174,22 +174,39 @@ contract RegistryTest is World {
         vm.assertFalse(registry.isSignedBy(verifiers[1], Commitments.POSSESSION_DOMAIN, "message", signature));
     }
 
-    // The list that committees are drawn from.
+    // What votes are weighed by.
 
-    function test_activeVerifiers_followStakeAndKeys() public {
-        vm.assertEq(registry.activeVerifierCount(), VERIFIERS);
+    function test_verifierStake_isRememberedByTheSecond() public {
+        uint64 start = uint64(vm.getBlockTimestamp());
+        vm.assertEq(registry.totalVerifierStakeAt(start - 1), VERIFIERS * 10_000 * UNIT);
         equip(newcomer, Role.Verifier, uint96(100 * UNIT));
-        vm.assertEq(registry.activeVerifierCount(), VERIFIERS, "no key yet");
-        registerKey(newcomer, 9);
-        vm.assertEq(registry.activeVerifierCount(), VERIFIERS + 1);
+        equip(newcomer, Role.Verifier, uint96(50 * UNIT));
+        vm.expectPartialRevert(IStakeRegistry.NotPast.selector);
+        registry.verifierStakeAt(newcomer, start);
+        sleep(10);
+        vm.assertEq(registry.verifierStakeAt(newcomer, start - 1), 0);
+        vm.assertEq(registry.verifierStakeAt(newcomer, start), 150 * UNIT);
+        vm.prank(newcomer);
+        registry.requestUnbond(Role.Verifier, uint96(120 * UNIT));
+        sleep(10);
+        vm.assertEq(registry.verifierStakeAt(newcomer, start + 9), 150 * UNIT);
+        vm.assertEq(registry.verifierStakeAt(newcomer, start + 10), 30 * UNIT, "on its way out");
+        vm.assertEq(registry.totalVerifierStakeAt(start + 19), VERIFIERS * 10_000 * UNIT + 30 * UNIT);
+    }
+
+    function test_fine_reachesUnbondingButNotWhatIsHeld() public {
+        startTask(1, 1); // holds 200 of verifier 0
         vm.prank(verifiers[0]);
-        registry.requestUnbond(Role.Verifier, uint96(9_901 * UNIT));
-        vm.assertEq(registry.activeVerifierCount(), VERIFIERS);
-        vm.assertEq(registry.activeVerifierAt(0), newcomer, "the last one moved into the hole");
-        vm.expectPartialRevert(IStakeRegistry.IndexOutOfRange.selector);
-        registry.activeVerifierAt(VERIFIERS);
-        equip(verifiers[0], Role.Verifier, uint96(1 * UNIT));
-        vm.assertEq(registry.activeVerifierCount(), VERIFIERS + 1);
+        registry.requestUnbond(Role.Verifier, uint96(9_800 * UNIT));
+        vm.expectPartialRevert(IStakeRegistry.NotModule.selector);
+        registry.fine(verifiers[0], Role.Verifier, 1);
+        vm.startPrank(address(jury));
+        vm.assertEq(registry.fine(verifiers[0], Role.Verifier, uint96(9_000 * UNIT)), 9_000 * UNIT);
+        vm.assertEq(registry.stakeOf(verifiers[0], Role.Verifier).unbonding, 800 * UNIT);
+        vm.assertEq(registry.fine(verifiers[0], Role.Verifier, uint96(9_000 * UNIT)), 800 * UNIT);
+        vm.assertEq(registry.fine(verifiers[0], Role.Verifier, 1), 0);
+        vm.stopPrank();
+        vm.assertEq(registry.stakeOf(verifiers[0], Role.Verifier).total, 200 * UNIT);
     }
 
     // Odd tokens.
@@ -198,7 +215,7 @@ contract RegistryTest is World {
         OddToken odd = new OddToken();
         Modules memory set = moduleSet(vm.getNonce(address(this)));
         StakeRegistry strict =
-            StakeRegistry(vm.deployCode("StakeRegistry.sol", abi.encode(set, address(odd), uint64(1), uint96(1))));
+            StakeRegistry(vm.deployCode("StakeRegistry.sol", abi.encode(set, address(odd), uint64(1))));
         odd.mint(address(this), 1_000);
         odd.approve(address(strict), 1_000);
         odd.setFee(1);

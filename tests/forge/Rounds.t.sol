@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IBeacon} from "../../contracts/interfaces/IBeacon.sol";
 import {IRewardVault} from "../../contracts/interfaces/IRewardVault.sol";
 import {ITaskManager} from "../../contracts/interfaces/ITaskManager.sol";
+import {ITaskTerms} from "../../contracts/interfaces/ITaskTerms.sol";
 import {IVerifierPool} from "../../contracts/interfaces/IVerifierPool.sol";
 import "../../contracts/interfaces/Types.sol";
 import {vm} from "./support/Vm.sol";
@@ -36,7 +37,7 @@ contract RoundsTest is World {
             SettlementLeaf[] memory leaves = playRound(id, 2, 2);
             for (uint256 i = 0; i < 2; ++i) {
                 claim(id, r, leaves, i);
-                verifierPool.claimFees(id, one(r), verifiers[i]);
+                fees.claimFees(id, one(r), verifiers[i]);
             }
         }
         vm.assertTrue(tasks.isEnded(id));
@@ -59,12 +60,15 @@ contract RoundsTest is World {
         vm.assertEq(tasks.endedAt(id, 1), r.endedAt);
         vm.assertEq(tasks.seedRequestOf(id), 0);
         vm.assertEq(tasks.openDisputes(id), 0);
-        vm.assertEq(tasks.validationCommitmentsOf(id).length, 4);
-        vm.assertEq(uint256(tasks.rewardTerms(id).budgetPerRound), BUDGET);
+        vm.assertEq(terms.validationCommitmentsOf(id).length, 4);
+        vm.assertEq(uint256(terms.rewardTerms(id).budgetPerRound), BUDGET);
         expectTaskRevert(ITaskManager.UnknownRound.selector);
         tasks.roundOf(id, 2);
-        expectTaskRevert(ITaskManager.UnknownTask.selector);
+        expectTaskRevert(ITaskTerms.UnknownTask.selector);
         tasks.taskOf(id + 1);
+        vm.assertTrue(tasks.isSettled(id, 1));
+        vm.assertEq(tasks.attestingBlock(id, 1), r.attestingBlock);
+        vm.assertEq(tasks.nonSignersHashOf(id, 1), 0);
     }
 
     // Endings without pay.
@@ -91,7 +95,7 @@ contract RoundsTest is World {
         vm.assertEq(vault.accountOf(id).balance, before);
     }
 
-    function test_advance_nobodyAttests_endsAndReturnsBudget() public {
+    function test_advance_nobodyAttestsNorOpens_returnsBudget() public {
         uint64 id = startTask(2, 2);
         uint96 before = vault.accountOf(id).balance;
         playToOpening(id, 2);
@@ -99,6 +103,25 @@ contract RoundsTest is World {
         expirePhase(id);
         assertOutcome(id, 1, Outcome.NoAttestations);
         vm.assertEq(vault.accountOf(id).balance, before);
+    }
+
+    function test_advance_nobodyAttests_openedTrainersGetTheBase() public {
+        uint64 id = startTask(2, 2);
+        uint96 before = vault.accountOf(id).balance;
+        playToOpening(id, 2);
+        publish(id, trainers[1]);
+        expirePhase(id);
+        expirePhase(id);
+        assertOutcome(id, 1, Outcome.NoAttestations);
+        vm.assertEq(before - vault.accountOf(id).balance, BUDGET / 5);
+        expectTaskRevert(IRewardVault.NotEntitled.selector);
+        vault.claimBase(id, 1, trainers[0]);
+        vault.claimBase(id, 1, trainers[1]);
+        vm.assertEq(token.balanceOf(trainers[1]), BUDGET / 5);
+        expectTaskRevert(IRewardVault.AlreadyClaimed.selector);
+        vault.claimBase(id, 1, trainers[1]);
+        expectTaskRevert(IRewardVault.ZeroAmount.selector);
+        vault.claimBase(id, 2, trainers[1]);
     }
 
     function test_advance_nobodyRevealsAttestation_endsAndReturnsBudget() public {
@@ -117,6 +140,9 @@ contract RoundsTest is World {
         playToOpening(id, 2);
         expirePhase(id);
         attestAll(id, 2, honestLeaves(id, 2));
+        expirePhase(id);
+        assertPhase(id, Phase.Settle);
+        vm.assertTrue(tasks.roundOf(id, 1).late);
         expirePhase(id);
         assertOutcome(id, 1, Outcome.NoQuorum);
         vm.assertEq(vault.accountOf(id).reserved, 0);
@@ -150,9 +176,11 @@ contract RoundsTest is World {
         for (uint256 i = 0; i < 3; ++i) {
             reveal(id, trainers[i]);
         }
-        assertPhase(id, Phase.Reveal);
-        expirePhase(id);
         draw(id);
+        for (uint256 i = 0; i < 3; ++i) {
+            publish(id, trainers[i]);
+        }
+        assertPhase(id, Phase.Opening);
         expirePhase(id);
         SettlementLeaf[] memory leaves = honestLeaves(id, 3);
         vm.assertEq(leaves[0].payout, BUDGET / 3 + 1);
@@ -179,7 +207,7 @@ contract RoundsTest is World {
     function test_openRound_unfunded_reverts() public {
         TaskParams memory p = defaultParams();
         vm.prank(sponsor);
-        uint64 id = tasks.createTask(p, validationCommitments(4), BUDGET);
+        uint64 id = terms.createTask(p, validationCommitments(4), BUDGET);
         enrolTrainer(id, trainers[0]);
         enrolVerifier(id, verifiers[0], p.stakes.verifierStake);
         expectTaskRevert(IRewardVault.InsufficientBalance.selector);
@@ -220,11 +248,11 @@ contract RoundsTest is World {
         for (uint256 i = 0; i < 2; ++i) {
             commit(id, trainers[i]);
         }
-        revealValidation(id);
         for (uint256 i = 0; i < 2; ++i) {
             reveal(id, trainers[i]);
         }
         draw(id);
+        revealValidation(id);
         expirePhase(id);
         SettlementLeaf[] memory leaves = honestLeaves(id, 2);
         attestAll(id, 2, leaves);
@@ -269,7 +297,11 @@ contract RoundsTest is World {
         expectTaskRevert(ITaskManager.WrongPhase.selector);
         tasks.revealValidation(id, validationDigest(0), validationSalt(0));
         commit(id, trainers[0]);
-        expectTaskRevert(ITaskManager.ValidationMismatch.selector);
+        expectTaskRevert(ITaskManager.WrongPhase.selector);
+        tasks.revealValidation(id, validationDigest(0), validationSalt(0));
+        reveal(id, trainers[0]);
+        draw(id);
+        expectTaskRevert(ITaskTerms.ValidationMismatch.selector);
         tasks.revealValidation(id, validationDigest(0), validationSalt(1));
         revealValidation(id);
         expectTaskRevert(ITaskManager.AlreadyRevealed.selector);
@@ -283,9 +315,11 @@ contract RoundsTest is World {
         openRound(id);
         commit(id, trainers[0]);
         reveal(id, trainers[0]);
-        assertPhase(id, Phase.Reveal);
+        draw(id);
+        publish(id, trainers[0]);
+        assertPhase(id, Phase.Opening);
         revealValidation(id);
-        assertPhase(id, Phase.Challenge);
+        assertPhase(id, Phase.AttestCommit);
     }
 
     function test_settle_refusals() public {
@@ -343,10 +377,10 @@ contract RoundsTest is World {
         expectTaskRevert(ITaskManager.NotModule.selector);
         tasks.countDispute(id, true);
         expectTaskRevert(ITaskManager.NotModule.selector);
-        tasks.voidSettlement(id, true);
+        tasks.voidSettlement(id, true, outsider);
         vm.prank(address(court));
         expectTaskRevert(ITaskManager.WrongPhase.selector);
-        tasks.voidSettlement(id, true);
+        tasks.voidSettlement(id, true, outsider);
         vm.prank(address(trainerPool));
         expectTaskRevert(ITaskManager.WrongPhase.selector);
         tasks.completePhase(id, Phase.Commit);
@@ -354,17 +388,17 @@ contract RoundsTest is World {
 
     function test_pause_stopsNewTasksOnly() public {
         uint64 id = startTask(1, 1);
-        expectTaskRevert(ITaskManager.NotGuardian.selector);
-        tasks.setNewTasksPaused(true);
+        expectTaskRevert(ITaskTerms.NotGuardian.selector);
+        terms.setNewTasksPaused(true);
         vm.prank(guardian);
-        tasks.setNewTasksPaused(true);
+        terms.setNewTasksPaused(true);
         TaskParams memory p = defaultParams();
         vm.prank(sponsor);
-        expectTaskRevert(ITaskManager.NewTasksArePaused.selector);
-        tasks.createTask(p, validationCommitments(4), 0);
+        expectTaskRevert(ITaskTerms.NewTasksArePaused.selector);
+        terms.createTask(p, validationCommitments(4), 0);
         playRound(id, 1, 1);
         vm.prank(guardian);
-        tasks.setNewTasksPaused(false);
+        terms.setNewTasksPaused(false);
         createTask(p);
     }
 
@@ -392,6 +426,21 @@ contract RoundsTest is World {
         p.stakes.commitBond = p.stakes.trainerStake + 1;
         expectInvalid(p, 4, "commitBond", p.stakes.commitBond);
         p = defaultParams();
+        p.stakes.trainerStake = p.stakes.commitBond = 0;
+        expectInvalid(p, 4, "trainerStake", 0);
+        p = defaultParams();
+        p.stakes.slashBps = 0;
+        expectInvalid(p, 4, "slashBps", 0);
+        p = defaultParams();
+        p.stakes.absenceBps = 0;
+        expectInvalid(p, 4, "absenceBps", 0);
+        p = defaultParams();
+        p.rewards.baseBps = 499;
+        expectInvalid(p, 4, "baseBps", 499);
+        p = defaultParams();
+        p.phases.claim = p.phases.slash;
+        expectInvalid(p, 4, "claim", p.phases.slash);
+        p = defaultParams();
         p.stakes.proverBps = 5_001;
         expectInvalid(p, 4, "proverBps", 5_001);
         p = defaultParams();
@@ -409,9 +458,9 @@ contract RoundsTest is World {
     }
 
     function expectInvalid(TaskParams memory p, uint256 commitments, bytes32 field, uint256 value) internal {
-        vm.expectRevert(abi.encodeWithSelector(ITaskManager.InvalidParameter.selector, field, value));
+        vm.expectRevert(abi.encodeWithSelector(ITaskTerms.InvalidParameter.selector, field, value));
         vm.prank(sponsor);
-        tasks.createTask(p, validationCommitments(commitments), 0);
+        terms.createTask(p, validationCommitments(commitments), 0);
     }
 
     // Beacon.
@@ -457,8 +506,10 @@ contract RoundsTest is World {
 
     function test_constructor_wrongPlace_reverts() public {
         Modules memory set = tasks.modules();
-        vm.assertEq(keccak256(abi.encode(set)), keccak256(abi.encode(registry.modules())));
+        vm.assertEq(keccak256(abi.encode(set)), registry.modulesHash());
+        vm.assertEq(registry.modulesHash(), jury.modulesHash());
+        vm.assertEq(tasks.VERSION(), 2);
         vm.expectRevert();
-        vm.deployCode("TaskManager.sol", abi.encode(set, guardian));
+        vm.deployCode("TaskManager.sol", abi.encode(set));
     }
 }

@@ -15,22 +15,22 @@ contract VaultTest is World {
         SettlementLeaf[] memory leaves = playToWindow(id, 3, 2);
         bytes32[] memory proof = proofOf(hashes(leaves), 0);
         vm.expectPartialRevert(IRewardVault.InvalidProof.selector);
-        vault.claim(id, 1, leaves[0], proof); // not final
+        vault.claim(id, 1, 0, uint32(leaves.length), leaves[0], proof); // not final
         finalize(id);
         SettlementLeaf memory forged = leaves[0];
         forged.payout += 1;
         vm.expectPartialRevert(IRewardVault.InvalidProof.selector);
-        vault.claim(id, 1, forged, proof);
+        vault.claim(id, 1, 0, 3, forged, proof);
         forged.payout -= 1;
         vm.expectPartialRevert(IRewardVault.InvalidProof.selector);
-        vault.claim(id, 2, leaves[0], proof);
+        vault.claim(id, 2, 0, uint32(leaves.length), leaves[0], proof);
         vm.expectPartialRevert(IRewardVault.InvalidProof.selector);
-        vault.claim(id + 1, 1, leaves[0], proof);
-        vault.claim(id, 1, leaves[0], proof);
+        vault.claim(id + 1, 1, 0, uint32(leaves.length), leaves[0], proof);
+        vault.claim(id, 1, 0, uint32(leaves.length), leaves[0], proof);
         vm.assertTrue(vault.hasClaimed(id, 1, leaves[0].trainer));
         vm.assertFalse(vault.hasClaimed(id, 1, leaves[1].trainer));
         vm.expectPartialRevert(IRewardVault.AlreadyClaimed.selector);
-        vault.claim(id, 1, leaves[0], proof);
+        vault.claim(id, 1, 0, uint32(leaves.length), leaves[0], proof);
     }
 
     function test_claim_zeroPayout_refused() public {
@@ -46,7 +46,7 @@ contract VaultTest is World {
         finalize(id);
         bytes32[] memory proof = proofOf(hashes(leaves), 0);
         vm.expectRevert(IRewardVault.ZeroAmount.selector);
-        vault.claim(id, 1, leaves[0], proof);
+        vault.claim(id, 1, 0, uint32(leaves.length), leaves[0], proof);
     }
 
     /// @dev A quorum signs leaves that add up to more than the total: the pot pays its total and no more.
@@ -65,7 +65,7 @@ contract VaultTest is World {
         claim(id, 1, leaves, 0);
         bytes32[] memory proof = proofOf(hashes(leaves), 1);
         vm.expectPartialRevert(IRewardVault.PotExhausted.selector);
-        vault.claim(id, 1, leaves[1], proof);
+        vault.claim(id, 1, 1, uint32(leaves.length), leaves[1], proof);
     }
 
     function test_claimBatch_acrossRoundsAndTasks_onePayment() public {
@@ -73,20 +73,20 @@ contract VaultTest is World {
         uint64 b = startTask(2, 2);
         IRewardVault.Claim[] memory claims = new IRewardVault.Claim[](3);
         SettlementLeaf[] memory leaves = playRound(a, 2, 2);
-        claims[0] = IRewardVault.Claim(a, 1, leaves[0], proofOf(hashes(leaves), 0));
+        claims[0] = IRewardVault.Claim(a, 1, 0, 2, leaves[0], proofOf(hashes(leaves), 0));
         bytes32[] memory otherProof = proofOf(hashes(leaves), 1);
         SettlementLeaf memory other = leaves[1];
         leaves = playRound(a, 2, 2);
-        claims[1] = IRewardVault.Claim(a, 2, leaves[0], proofOf(hashes(leaves), 0));
+        claims[1] = IRewardVault.Claim(a, 2, 0, 2, leaves[0], proofOf(hashes(leaves), 0));
         leaves = playRound(b, 2, 2);
-        claims[2] = IRewardVault.Claim(b, 1, leaves[0], proofOf(hashes(leaves), 0));
+        claims[2] = IRewardVault.Claim(b, 1, 0, 2, leaves[0], proofOf(hashes(leaves), 0));
         uint256 before = token.balanceOf(trainers[0]);
         vault.claimBatch(claims);
         vm.assertEq(token.balanceOf(trainers[0]) - before, 3 * uint256(leaves[0].payout));
         vm.expectPartialRevert(IRewardVault.AlreadyClaimed.selector);
         vault.claimBatch(claims);
         IRewardVault.Claim[] memory mixed = new IRewardVault.Claim[](2);
-        mixed[0] = IRewardVault.Claim(a, 1, other, otherProof);
+        mixed[0] = IRewardVault.Claim(a, 1, 1, 2, other, otherProof);
         mixed[1] = mixed[0];
         mixed[1].taskId = a;
         vm.expectPartialRevert(IRewardVault.AlreadyClaimed.selector);
@@ -100,8 +100,8 @@ contract VaultTest is World {
         uint64 id = startTask(2, 2);
         SettlementLeaf[] memory leaves = playRound(id, 2, 2);
         IRewardVault.Claim[] memory claims = new IRewardVault.Claim[](2);
-        claims[0] = IRewardVault.Claim(id, 1, leaves[0], proofOf(hashes(leaves), 0));
-        claims[1] = IRewardVault.Claim(id, 1, leaves[1], proofOf(hashes(leaves), 1));
+        claims[0] = IRewardVault.Claim(id, 1, 0, 2, leaves[0], proofOf(hashes(leaves), 0));
+        claims[1] = IRewardVault.Claim(id, 1, 1, 2, leaves[1], proofOf(hashes(leaves), 1));
         vm.expectPartialRevert(IRewardVault.MixedClaims.selector);
         vault.claimBatch(claims);
     }
@@ -122,8 +122,8 @@ contract VaultTest is World {
         vault.expire(id, 1);
         bytes32[] memory proof = proofOf(hashes(leaves), 1);
         vm.expectPartialRevert(IRewardVault.PotExhausted.selector);
-        vault.claim(id, 1, leaves[1], proof);
-        verifierPool.claimFees(id, one(1), verifiers[0]);
+        vault.claim(id, 1, 1, uint32(leaves.length), leaves[1], proof);
+        fees.claimFees(id, one(1), verifiers[0]);
         vm.assertEq(token.balanceOf(verifiers[0]), 0);
     }
 
@@ -150,7 +150,13 @@ contract VaultTest is World {
         vm.expectPartialRevert(selector);
         vault.allocate(1, 1, 0, 0, 0, 0);
         vm.expectPartialRevert(selector);
-        vault.returnReserve(1, 1);
+        vault.allocateBase(1, 1, 0, 0, 0);
+        vm.expectPartialRevert(selector);
+        vault.hold(1, 1, trainers[0]);
+        vm.expectPartialRevert(selector);
+        vault.resume(1, 1, trainers[0]);
+        vm.expectPartialRevert(selector);
+        vault.block_(1, 1, trainers[0]);
         vm.expectPartialRevert(selector);
         vault.payFee(1, 1, verifiers[0], 1);
     }
@@ -184,8 +190,8 @@ contract VaultTest is World {
         (OddToken odd, uint64 id) = oddTask();
         SettlementLeaf[] memory leaves = playRound(id, 2, 2);
         bytes32[] memory proof = proofOf(hashes(leaves), 0);
-        odd.setCallback(address(vault), abi.encodeCall(vault.claim, (id, 1, leaves[0], proof)));
-        vault.claim(id, 1, leaves[0], proof);
+        odd.setCallback(address(vault), abi.encodeCall(vault.claim, (id, 1, 0, 2, leaves[0], proof)));
+        vault.claim(id, 1, 0, uint32(leaves.length), leaves[0], proof);
         vm.assertFalse(odd.callbackSucceeded());
         vm.assertEq(odd.balanceOf(trainers[0]), leaves[0].payout);
     }
@@ -196,8 +202,8 @@ contract VaultTest is World {
         bytes32[] memory proof = proofOf(hashes(leaves), 0);
         odd.setSilentFailure(true);
         vm.expectRevert();
-        vault.claim(id, 1, leaves[0], proof);
+        vault.claim(id, 1, 0, uint32(leaves.length), leaves[0], proof);
         odd.setSilentFailure(false);
-        vault.claim(id, 1, leaves[0], proof);
+        vault.claim(id, 1, 0, uint32(leaves.length), leaves[0], proof);
     }
 }

@@ -8,8 +8,9 @@ import {Float32} from "../../contracts/libraries/Float32.sol";
 import {OptimizerStep} from "../../contracts/libraries/OptimizerStep.sol";
 import {OrderedMerkle} from "../../contracts/libraries/OrderedMerkle.sol";
 import {PayoutRule} from "../../contracts/libraries/PayoutRule.sol";
-import {SettlementTree} from "../../contracts/libraries/SettlementTree.sol";
+import {LeafTree} from "../../contracts/libraries/LeafTree.sol";
 import {StateOpening} from "../../contracts/libraries/StateOpening.sol";
+import {PayoutReference} from "./support/PayoutReference.sol";
 import {vm} from "./support/Vm.sol";
 
 /// @dev The libraries against the JSON vectors that Python shares (tests/vectors).
@@ -106,8 +107,9 @@ contract VectorsTest {
         for (; has("votes", i); ++i) {
             vm.chainId(number(key("votes", i, "chainId")));
             bytes32 made = Commitments.vote(
-                account(key("votes", i, "court")),
-                number(key("votes", i, "revoteId")),
+                account(key("votes", i, "jury")),
+                number(key("votes", i, "caseId")),
+                uint8(number(key("votes", i, "level"))),
                 account(key("votes", i, "member")),
                 vm.parseJsonBool(json, key("votes", i, "overturn")),
                 word(key("votes", i, "salt"))
@@ -131,18 +133,48 @@ contract VectorsTest {
             bytes32[] memory commitments = words(key("batches", i, "commitments"));
             bytes32[] memory nodes = new bytes32[](trainers.length);
             bytes32 root = word(key("batches", i, "root"));
+            uint256[] memory indices = vm.parseJsonUintArray(json, key("batches", i, "indices"));
+            bytes32 named = word(key("batches", i, "countedRoot"));
+            vm.assertEq(LeafTree.counted(root, trainers.length), named);
             for (uint256 j = 0; j < trainers.length; ++j) {
-                nodes[j] = SettlementTree.hashBatchEntry(j, trainers[j], commitments[j]);
+                nodes[j] = LeafTree.hashBatchEntry(indices[j], trainers[j], commitments[j]);
                 bytes32[] memory proof = words(string.concat(key("batches", i, "proofs"), "[", vm.toString(j), "]"));
-                vm.assertTrue(this.contains(root, nodes[j], proof));
+                checkProof(root, nodes[j], j, trainers.length, proof);
+                vm.assertTrue(this.containsCounted(named, nodes[j], j, trainers.length, proof));
             }
-            vm.assertEq(SettlementTree.rootInPlace(nodes), root);
+            vm.assertEq(LeafTree.rootInPlace(nodes), root);
         }
         vm.assertGe(i, 2, "cases");
     }
 
-    function contains(bytes32 root, bytes32 leaf, bytes32[] calldata proof) external pure returns (bool) {
-        return SettlementTree.contains(root, leaf, proof);
+    function contains(bytes32 root, bytes32 leaf, uint256 index, uint256 count, bytes32[] calldata proof)
+        external
+        pure
+        returns (bool)
+    {
+        return LeafTree.contains(root, leaf, index, count, proof);
+    }
+
+    function containsCounted(bytes32 root, bytes32 leaf, uint256 index, uint256 count, bytes32[] calldata proof)
+        external
+        pure
+        returns (bool)
+    {
+        return LeafTree.containsCounted(root, leaf, index, count, proof);
+    }
+
+    /// @dev The leaf stands at its position among its number and nowhere else.
+    function checkProof(bytes32 root, bytes32 leaf, uint256 index, uint256 count, bytes32[] memory proof)
+        internal
+        view
+    {
+        for (uint256 i = 0; i < count + 2; ++i) {
+            vm.assertEq(this.contains(root, leaf, i, count, proof), i == index, "position");
+        }
+        if (count > 1) {
+            vm.assertFalse(this.contains(root, leaf, index, 2 * count, proof), "number");
+            vm.assertFalse(this.contains(root, leaf, index, count, new bytes32[](0)), "too short");
+        }
     }
 
     // Settlements.
@@ -157,6 +189,7 @@ contract VectorsTest {
                 account(key("cases", i, "tasks")),
                 uint64(number(key("cases", i, "taskId"))),
                 uint32(number(key("cases", i, "round"))),
+                uint8(number(key("cases", i, "attempt"))),
                 settlementOf(i)
             );
             vm.assertEq(digest, word(key("cases", i, "signingDigest")));
@@ -168,19 +201,19 @@ contract VectorsTest {
         SettlementLeaf[] memory leaves = leavesOf(i);
         bytes32[] memory nodes = new bytes32[](leaves.length);
         bytes32[] memory scores = new bytes32[](leaves.length);
-        bytes memory verdicts;
+        bytes32 verdicts;
         for (uint256 j = 0; j < leaves.length; ++j) {
             SettlementLeaf memory leaf = leaves[j];
-            nodes[j] = SettlementTree.hash(leaf);
-            scores[j] = SettlementTree.hash(ScoreLeaf(leaf.trainer, Verdict(leaf.verdict), leaf.scoreNanos));
-            verdicts = abi.encodePacked(verdicts, leaf.trainer, leaf.verdict);
-            vm.assertTrue(this.contains(word(key("cases", i, "leavesRoot")), nodes[j], words(nested(i, "proofs", j))));
+            nodes[j] = LeafTree.hash(leaf);
+            scores[j] = LeafTree.hash(ScoreLeaf(leaf.trainer, Verdict(leaf.verdict), leaf.scoreNanos));
+            verdicts = LeafTree.chain(verdicts, leaf.trainer, leaf.verdict);
+            checkProof(word(key("cases", i, "leavesRoot")), nodes[j], j, leaves.length, words(nested(i, "proofs", j)));
             bytes32[] memory scoreProof = words(nested(i, "scoreProofs", j));
-            vm.assertTrue(this.contains(word(key("cases", i, "scoresRoot")), scores[j], scoreProof));
+            checkProof(word(key("cases", i, "scoresRoot")), scores[j], j, leaves.length, scoreProof);
         }
-        vm.assertEq(SettlementTree.rootInPlace(nodes), word(key("cases", i, "leavesRoot")));
-        vm.assertEq(SettlementTree.rootInPlace(scores), word(key("cases", i, "scoresRoot")));
-        vm.assertEq(keccak256(verdicts), word(key("cases", i, "verdictsDigest")));
+        vm.assertEq(LeafTree.rootInPlace(nodes), word(key("cases", i, "leavesRoot")));
+        vm.assertEq(LeafTree.rootInPlace(scores), word(key("cases", i, "scoresRoot")));
+        vm.assertEq(verdicts, word(key("cases", i, "verdictsDigest")));
     }
 
     function nested(uint256 i, string memory field, uint256 j) internal pure returns (string memory) {
@@ -219,6 +252,7 @@ contract VectorsTest {
     // Payouts.
 
     struct PayoutCase {
+        uint16 baseBps;
         uint256 budget;
         uint16 capBps;
         uint256[] discountBps;
@@ -230,21 +264,26 @@ contract VectorsTest {
         int256[] scoreNanos;
         bool scored;
         uint64 targetNanos;
+        uint256 threshold;
+        uint256 topUp;
         uint256[] verdicts;
     }
 
     function test_payouts() public {
         read("payouts");
         string memory fields =
-            "PayoutCase(uint256 budget,uint16 capBps,uint256[] discountBps,uint16 floorBps,int64 improvementNanos,string name,uint256[] payouts,uint256 released,int256[] scoreNanos,bool scored,uint64 targetNanos,uint256[] verdicts)";
+            "PayoutCase(uint16 baseBps,uint256 budget,uint16 capBps,uint256[] discountBps,uint16 floorBps,int64 improvementNanos,string name,uint256[] payouts,uint256 released,int256[] scoreNanos,bool scored,uint64 targetNanos,uint256 threshold,uint256 topUp,uint256[] verdicts)";
         PayoutCase[] memory cases = abi.decode(vm.parseJsonTypeArray(json, ".cases", fields), (PayoutCase[]));
         vm.assertGe(cases.length, 50, "cases");
         for (uint256 i = 0; i < cases.length; ++i) {
             PayoutCase memory c = cases[i];
-            PayoutRule.Terms memory terms =
-                PayoutRule.Terms(c.budget, c.improvementNanos, c.targetNanos, c.floorBps, c.capBps, c.scored);
+            PayoutRule.Terms memory terms = PayoutRule.Terms(
+                c.budget, c.improvementNanos, c.targetNanos, c.floorBps, c.capBps, c.baseBps, c.scored
+            );
             vm.assertEq(PayoutRule.released(terms), c.released, c.name);
-            uint256[] memory payouts = this.payoutsOf(terms, payoutLeaves(c));
+            (uint256[] memory payouts, uint256 threshold, uint256 topUp) = this.solve(terms, payoutLeaves(c));
+            vm.assertEq(threshold, c.threshold, c.name);
+            vm.assertEq(topUp, c.topUp, c.name);
             vm.assertEq(keccak256(abi.encode(payouts)), keccak256(abi.encode(c.payouts)), c.name);
         }
     }
@@ -258,12 +297,20 @@ contract VectorsTest {
         }
     }
 
+    function solve(PayoutRule.Terms memory terms, SettlementLeaf[] calldata leaves)
+        external
+        pure
+        returns (uint256[] memory, uint256, uint256)
+    {
+        return PayoutReference.solve(terms, leaves);
+    }
+
     function payoutsOf(PayoutRule.Terms memory terms, SettlementLeaf[] calldata leaves)
         external
         pure
         returns (uint256[] memory)
     {
-        return PayoutRule.compute(terms, leaves);
+        return PayoutReference.compute(terms, leaves);
     }
 
     function testFuzz_payouts_addUpAndStayWithinTheBudget(
@@ -272,7 +319,7 @@ contract VectorsTest {
         uint16 capBps,
         int64[20] memory scores
     ) public view {
-        PayoutRule.Terms memory terms = PayoutRule.Terms(budget, 0, 0, floorBps % 10_001, capBps % 10_001, true);
+        PayoutRule.Terms memory terms = PayoutRule.Terms(budget, 0, 0, floorBps % 10_001, capBps % 10_001, 0, true);
         SettlementLeaf[] memory leaves = new SettlementLeaf[](20);
         bool anyWeight;
         for (uint256 i = 0; i < 20; ++i) {

@@ -3,11 +3,12 @@ pragma solidity 0.8.37;
 
 import {IStakeRegistry} from "../../contracts/interfaces/IStakeRegistry.sol";
 import {ITaskManager} from "../../contracts/interfaces/ITaskManager.sol";
+import {IVerifierFees} from "../../contracts/interfaces/IVerifierFees.sol";
 import {IVerifierPool} from "../../contracts/interfaces/IVerifierPool.sol";
 import "../../contracts/interfaces/Types.sol";
 import {BN254} from "../../contracts/libraries/BN254.sol";
 import {Commitments} from "../../contracts/libraries/Commitments.sol";
-import {SettlementTree} from "../../contracts/libraries/SettlementTree.sol";
+import {LeafTree} from "../../contracts/libraries/LeafTree.sol";
 import {G2Multiples} from "./support/G2Multiples.sol";
 import {vm} from "./support/Vm.sol";
 import {World} from "./support/World.sol";
@@ -157,7 +158,7 @@ contract VerifiersTest is World {
     }
 
     function test_hashToPoint_isOnTheCurve() public view {
-        G1Point memory p = verifierPool.hashToPoint("message");
+        G1Point memory p = registry.hashToPoint("message");
         G1Point memory again = BN254.hashToPoint(Commitments.SETTLEMENT_DOMAIN, "message");
         vm.assertEq(p.y % 2, 0);
         vm.assertEq(p.x, again.x);
@@ -187,7 +188,7 @@ contract VerifiersTest is World {
         verifierPool.commitAttestation(id, copied.digest);
         expirePhase(id);
         Settlement memory s = settlementFor(id, leaves);
-        bytes32 root = SettlementTree.rootInPlace(scoreHashes(scoreLeaves(leaves)));
+        bytes32 root = LeafTree.rootInPlace(scoreHashes(scoreLeaves(leaves)));
         vm.prank(verifiers[1]);
         vm.expectPartialRevert(IVerifierPool.CommitmentMismatch.selector);
         verifierPool.revealAttestation(id, s.verdictsDigest, root, keccak256("artifact"), attestSalt(verifiers[0]));
@@ -218,18 +219,18 @@ contract VerifiersTest is World {
             revealAttestation(id, verifiers[i], i == 2 ? wrong : leaves);
         }
         settle(id, leaves, 4, 11);
-        vm.expectPartialRevert(IVerifierPool.NothingToClaim.selector);
-        verifierPool.claimFees(id, one(1), verifiers[0]);
+        vm.expectPartialRevert(IVerifierFees.NothingToClaim.selector);
+        fees.claimFees(id, one(1), verifiers[0]);
         finalize(id);
         for (uint256 i = 0; i < 2; ++i) {
-            verifierPool.claimFees(id, one(1), verifiers[i]);
+            fees.claimFees(id, one(1), verifiers[i]);
             vm.assertEq(token.balanceOf(verifiers[i]), BUDGET / 20, "half of the fee each");
-            vm.expectPartialRevert(IVerifierPool.NothingToClaim.selector);
-            verifierPool.claimFees(id, one(1), verifiers[i]);
+            vm.expectPartialRevert(IVerifierFees.NothingToClaim.selector);
+            fees.claimFees(id, one(1), verifiers[i]);
         }
         for (uint256 i = 2; i < 4; ++i) {
-            vm.expectPartialRevert(IVerifierPool.NothingToClaim.selector);
-            verifierPool.claimFees(id, one(1), verifiers[i]);
+            vm.expectPartialRevert(IVerifierFees.NothingToClaim.selector);
+            fees.claimFees(id, one(1), verifiers[i]);
         }
         vm.assertEq(vault.potOf(id, 1).fees, 0);
     }
@@ -245,7 +246,7 @@ contract VerifiersTest is World {
         settle(id, honestLeaves(id, 2), 1, 1);
         finalize(id);
         vm.assertEq(before - vault.accountOf(id).balance, BUDGET);
-        vm.assertEq(verifierPool.feePotOf(id, 1).weight, 0);
+        vm.assertEq(fees.feePotOf(id, 1).weight, 0);
     }
 
     function test_contest_contradiction_losesTheFee() public {
@@ -262,24 +263,27 @@ contract VerifiersTest is World {
             revealAttestation(id, verifiers[i], i == 2 ? sloppy : leaves);
         }
         settle(id, leaves, 3, 7);
-        ScoreLeaf[] memory scores = scoreLeaves(sloppy);
-        bytes32[] memory proof = proofOf(scoreHashes(scores), 1);
-        bytes32[] memory settledProof = proofOf(hashes(leaves), 1);
-        bytes32[] memory zeroProof = proofOf(hashes(leaves), 0);
+        ScorePair memory pair = pairOf(verifiers[2], scoreLeaves(sloppy), leaves, 1);
+        pair.verifier = verifiers[0];
         vm.expectPartialRevert(IVerifierPool.InvalidProof.selector);
-        verifierPool.contestAttestation(id, verifiers[0], scores[1], proof, leaves[1], settledProof);
+        verifierPool.contestAttestation(id, pair);
+        pair.verifier = verifiers[2];
+        pair.index = 0;
         vm.expectPartialRevert(IVerifierPool.InvalidProof.selector);
-        verifierPool.contestAttestation(id, verifiers[2], scores[1], proof, leaves[1], zeroProof);
+        verifierPool.contestAttestation(id, pair);
+        ScorePair memory agreeing = pairOf(verifiers[2], scoreLeaves(sloppy), leaves, 0);
         vm.expectPartialRevert(IVerifierPool.NoContradiction.selector);
-        verifierPool.contestAttestation(id, verifiers[2], scores[1], proof, leaves[0], zeroProof);
-        verifierPool.contestAttestation(id, verifiers[2], scores[1], proof, leaves[1], settledProof);
-        verifierPool.contestAttestation(id, verifiers[2], scores[1], proof, leaves[1], settledProof);
+        verifierPool.contestAttestation(id, agreeing);
+        pair.index = 1;
+        verifierPool.contestAttestation(id, pair);
+        verifierPool.contestAttestation(id, pair);
+        pair.verifier = verifiers[3];
         vm.expectPartialRevert(IVerifierPool.NotRevealed.selector);
-        verifierPool.contestAttestation(id, verifiers[3], scores[1], proof, leaves[1], settledProof);
+        verifierPool.contestAttestation(id, pair);
         finalize(id);
-        vm.expectPartialRevert(IVerifierPool.NothingToClaim.selector);
-        verifierPool.claimFees(id, one(1), verifiers[2]);
-        verifierPool.claimFees(id, one(1), verifiers[0]);
+        vm.expectPartialRevert(IVerifierFees.NothingToClaim.selector);
+        fees.claimFees(id, one(1), verifiers[2]);
+        fees.claimFees(id, one(1), verifiers[0]);
         vm.assertEq(token.balanceOf(verifiers[0]), BUDGET / 20);
     }
 
@@ -292,11 +296,9 @@ contract VerifiersTest is World {
         near[0].scoreNanos -= 1_000;
         attestAll(id, 1, near);
         settle(id, leaves, 1, 1);
-        ScoreLeaf[] memory scores = scoreLeaves(near);
-        bytes32[] memory proof = proofOf(scoreHashes(scores), 0);
-        bytes32[] memory settledProof = proofOf(hashes(leaves), 0);
+        ScorePair memory pair = pairOf(verifiers[0], scoreLeaves(near), leaves, 0);
         vm.expectPartialRevert(IVerifierPool.NoContradiction.selector);
-        verifierPool.contestAttestation(id, verifiers[0], scores[0], proof, leaves[0], settledProof);
+        verifierPool.contestAttestation(id, pair);
     }
 
     function test_contest_verdictInLeaf_counts() public {
@@ -307,7 +309,7 @@ contract VerifiersTest is World {
         // The verdicts digest agrees, the leaf under the scores root does not.
         ScoreLeaf[] memory scores = scoreLeaves(leaves);
         scores[0].verdict = Verdict.Withheld;
-        bytes32 root = SettlementTree.rootInPlace(scoreHashes(scores));
+        bytes32 root = LeafTree.rootInPlace(scoreHashes(scores));
         bytes32 digest = settlementFor(id, leaves).verdictsDigest;
         bytes32 sealed_ = verifierPool.attestationHash(id, 1, verifiers[0], digest, root, 0, 0);
         vm.prank(verifiers[0]);
@@ -315,10 +317,9 @@ contract VerifiersTest is World {
         vm.prank(verifiers[0]);
         verifierPool.revealAttestation(id, digest, root, 0, 0);
         settle(id, leaves, 1, 1);
-        bytes32[] memory none = new bytes32[](0);
-        verifierPool.contestAttestation(id, verifiers[0], scores[0], none, leaves[0], none);
+        verifierPool.contestAttestation(id, pairOf(verifiers[0], scores, leaves, 0));
         finalize(id);
-        vm.assertEq(verifierPool.feePotOf(id, 1).fee, 0);
+        vm.assertEq(fees.feePotOf(id, 1).fee, 0);
     }
 
     function test_expireSlashRewards_burnsTheRest() public {
@@ -331,17 +332,19 @@ contract VerifiersTest is World {
         attestAll(id, 3, leaves);
         settle(id, leaves, 3, 7);
         finalize(id);
-        trainerPool.slash(id, 1, leaves[1], proofOf(hashes(leaves), 1));
-        verifierPool.claimFees(id, one(1), verifiers[0]);
-        vm.expectPartialRevert(IVerifierPool.RoundNotFinal.selector);
-        verifierPool.expireSlashRewards(id, 1);
+        slash(id, 1, leaves, 1);
+        fees.claimFees(id, one(1), verifiers[0]);
+        vm.expectPartialRevert(IVerifierFees.RoundNotFinal.selector);
+        fees.expireSlashRewards(id, 1);
         sleep(86_400);
         vault.expire(id, 1);
-        verifierPool.expireSlashRewards(id, 1);
-        vm.assertEq(registry.creditOf(address(verifierPool)), 0);
-        verifierPool.expireSlashRewards(id, 1);
+        fees.expireSlashRewards(id, 1);
+        vm.assertEq(registry.creditOf(address(fees)), 0);
+        fees.expireSlashRewards(id, 1);
+        vm.expectPartialRevert(IVerifierFees.NothingToClaim.selector);
+        fees.claimSlashReward(id, 1, verifiers[1]);
         uint256 before = token.balanceOf(verifiers[1]);
-        verifierPool.claimFees(id, one(1), verifiers[1]); // nothing is left to pay
+        fees.claimFees(id, one(1), verifiers[1]); // nothing is left to pay
         vm.assertEq(token.balanceOf(verifiers[1]), before);
     }
 
@@ -349,10 +352,13 @@ contract VerifiersTest is World {
         uint64 id = startTask(1, 1);
         vm.expectPartialRevert(IVerifierPool.NotModule.selector);
         verifierPool.openRound(id, 1);
+        vm.expectPartialRevert(IVerifierFees.NotModule.selector);
+        fees.fixFees(id, 1, 0, 0);
+        vm.expectPartialRevert(IVerifierFees.NotModule.selector);
+        fees.addSlashRewards(id, 1, 1);
+        ScorePair memory pair;
         vm.expectPartialRevert(IVerifierPool.NotModule.selector);
-        verifierPool.fixFees(id, 1, 0, 0);
-        vm.expectPartialRevert(IVerifierPool.NotModule.selector);
-        verifierPool.addSlashRewards(id, 1, 1);
+        verifierPool.compareScore(id, 1, pair);
         vm.expectPartialRevert(IVerifierPool.NotModule.selector);
         verifierPool.disqualify(id, 1, verifiers[0]);
         vm.expectPartialRevert(IVerifierPool.NotModule.selector);

@@ -223,12 +223,14 @@ def test_settling_vector_follows_from_the_rule_as_written(case: dict[str, Any]) 
     assert settled["next_start_digest"] == source["next_start_digest"]
     assert settled["artifact_digest"] == digest
     assert settled["improvement_nanos"] == median([(d["improvement_nanos"], stake) for d, stake, _ in agreeing])
-    packed = b"".join(bytes.fromhex(leaf["trainer"][2:]) + bytes([leaf["verdict"]]) for leaf in leaves)
-    assert settled["verdicts_digest"] == "0x" + keccak(packed).hex()
+    chained = bytes(32)
+    for leaf in leaves:
+        chained = keccak(chained + bytes.fromhex(leaf["trainer"][2:]) + bytes([leaf["verdict"]]))
+    assert settled["verdicts_digest"] == "0x" + chained.hex()
     paid = compute_payouts(
         PayoutTerms(
             int(case["budget"]), settled["improvement_nanos"], int(case["targetNanos"]),
-            case["floorBps"], case["capBps"], case["scored"],
+            case["floorBps"], case["capBps"], case["scored"], case["baseBps"],
         ),
         [PayoutEntry(leaf["verdict"] == 1, leaf["score_nanos"], leaf["discount_bps"]) for leaf in leaves],
     )  # fmt: skip

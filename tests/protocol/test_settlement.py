@@ -43,12 +43,15 @@ def test_every_leaf_is_proved_and_no_other(leaves: list[Digest32], data: st.Data
     tree = LeafTree(leaves)
     index = data.draw(st.integers(0, len(leaves) - 1))
     proof = tree.proof(index)
-    assert verify_proof(tree.root, leaves[index], proof)
+    count = len(tree)
+    places = range(-1, count + 2)
+    assert [i for i in places if verify_proof(tree.root, leaves[index], i, count, proof)] == [index]
     other = data.draw(digests.filter(lambda digest: digest not in leaves))
-    assert not verify_proof(tree.root, other, proof)
+    assert not verify_proof(tree.root, other, index, count, proof)
+    assert not verify_proof(tree.root, leaves[index], index, 2 * count, proof)
     if proof:
-        assert not verify_proof(tree.root, leaves[index], proof[:-1])
-        assert not verify_proof(tree.root, leaves[index], (*proof, ZERO_DIGEST))
+        assert not verify_proof(tree.root, leaves[index], index, count, proof[:-1])
+        assert not verify_proof(tree.root, leaves[index], index, count, (*proof, ZERO_DIGEST))
 
 
 def test_inner_node_is_no_leaf() -> None:
@@ -56,9 +59,11 @@ def test_inner_node_is_no_leaf() -> None:
     values = [(i,) for i in range(4)]
     leaves = [double_hash(("uint256",), value) for value in values]
     tree = LeafTree(leaves)
-    pair = b"".join(sorted(leaves[:2]))
-    assert verify_proof(tree.root, Digest32(keccak(pair)), tree.proof(0)[1:])  # the node itself, of course
-    assert not verify_proof(tree.root, Digest32(keccak(keccak(pair))), tree.proof(0)[1:])
+    pair = b"".join(leaves[:2])
+    # The node itself stands in a tree of half as many leaves, but nowhere in one of four.
+    assert verify_proof(tree.root, Digest32(keccak(pair)), 0, 2, tree.proof(0)[1:])
+    assert not any(verify_proof(tree.root, Digest32(keccak(pair)), i, 4, tree.proof(0)[1:]) for i in range(4))
+    assert not verify_proof(tree.root, Digest32(keccak(keccak(pair))), 0, 2, tree.proof(0)[1:])
 
 
 def test_tree_without_leaves_and_with_one() -> None:
@@ -70,7 +75,7 @@ def test_tree_without_leaves_and_with_one() -> None:
 
 
 def test_proof_longer_than_any_tree_is_refused() -> None:
-    assert not verify_proof(DIGEST, DIGEST, [DIGEST] * 65)
+    assert not verify_proof(DIGEST, DIGEST, 0, 1, [DIGEST] * 65)
 
 
 def test_leaves_must_be_sorted_and_unique() -> None:
@@ -121,7 +126,7 @@ def test_sealed_values_are_bound_to_everything_that_they_name() -> None:
     ]
     other = digest32("cd" * 32)
     settlement = build_settlement([leaf(1, 5)], DIGEST, 1, DIGEST)
-    sealed = [settlement.signing_digest(domain) for domain in domains]
+    sealed = [settlement.signing_digest(domain, attempt) for domain in domains for attempt in (0, 1)]
     for domain in domains:
         for account in accounts:
             sealed += [commitment_hash(domain, account, DIGEST, *rest) for rest in ((DIGEST, DIGEST), (other, DIGEST))]
@@ -132,10 +137,11 @@ def test_sealed_values_are_bound_to_everything_that_they_name() -> None:
                 for last in (DIGEST, other)
             ]
     sealed += [
-        vote_hash(chain, court, revote, accounts[0], overturn=overturn, salt=DIGEST)
+        vote_hash(chain, jury, case, level, accounts[0], overturn=overturn, salt=DIGEST)
         for chain in (1, 2)
-        for court in accounts
-        for revote in (1, 2)
+        for jury in accounts
+        for case in (1, 2)
+        for level in (0, 1)
         for overturn in (True, False)
     ]
     sealed += [validation_commitment(DIGEST, other), validation_commitment(other, DIGEST)]

@@ -34,7 +34,8 @@ def test_settlement_proofs_verify_only_in_their_place() -> None:
         leaves = [double_hash(LEAF_TYPES, leaf_values(leaf)) for leaf in case["leaves"]]
         for i, proof in enumerate(case["proofs"]):
             siblings = [digest32(sibling) for sibling in proof]
-            assert [verify_proof(root, leaf, siblings) for leaf in leaves] == [j == i for j in range(len(leaves))]
+            held = [verify_proof(root, leaf, i, len(leaves), siblings) for leaf in leaves]
+            assert held == [j == i for j in range(len(leaves))]
 
 
 def test_bls_aggregates_verify_and_others_do_not() -> None:

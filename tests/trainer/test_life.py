@@ -126,14 +126,14 @@ def test_round_goes_on_after_a_restart_in_every_phase(world: RoleWorld) -> None:
     second.reveal(FIRST)
     assert conduct.trained == [0]
     cheat.reveal(FIRST)
-    world.sponsor.reveal(FIRST)
 
     third, conduct, _ = again(trainer)
     world.until(Phase.OPENING)
+    world.sponsor.reveal(FIRST)
     third.opening(FIRST)
     assert conduct.trained == [0]
-    enrolment = world.gateway.trainers.enrolment(world.task, trainer.account)
-    assert (enrolment.committed_round, enrolment.revealed_round, enrolment.opened_round) == (1, 1, 1)
+    work = world.gateway.trainers.work(world.task, FIRST, trainer.account)
+    assert (work.committed, work.revealed, work.opened) == (True, True, True)
     cheat.opening(FIRST)
     world.until(Phase.ATTEST_COMMIT)
     world.attest()
@@ -174,8 +174,8 @@ def test_missed_phases_are_left_alone_and_the_late_are_told(world: RoleWorld) ->
     world.gateway.tasks.advance(world.task)
     late.reveal(FIRST)
     late.opening(FIRST)
-    enrolment = world.gateway.trainers.enrolment(world.task, trainer.account)
-    assert (enrolment.committed_round, enrolment.revealed_round, enrolment.opened_round) == (0, 0, 0)
+    work = world.gateway.trainers.work(world.task, FIRST, trainer.account)
+    assert (work.committed, work.revealed, work.opened) == (False, False, False)
     assert conduct.trained == [trainer.spec.training.steps]
 
 
@@ -185,7 +185,7 @@ def test_task_that_pays_by_other_terms_than_its_spec_is_refused(world: RoleWorld
     token.mint(sponsor.account, TokenAmount(FUND))
     token.approve(sponsor.vault.address, TokenAmount(FUND))
     cheaper = replace(trainer.params, rewards=replace(trainer.params.rewards, floor_bps=0))
-    task, _ = sponsor.tasks.create_task(cheaper, trainer.spec.validation.commitments, TokenAmount(FUND))
+    task, _ = sponsor.terms.create_task(cheaper, trainer.spec.validation.commitments, TokenAmount(FUND))
     with pytest.raises(DeltaproofError, match="does not follow from its own spec"):
         Trainer(trainer.gateway, trainer.store, task, trainer.shard.rows, trainer.home, Honest(), Heard())
 

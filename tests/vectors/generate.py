@@ -32,6 +32,7 @@ from deltaproof.protocol.outcome.settlement import (
     verdicts_digest,
 )
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount, address, address_bytes, hex_of
+from deltaproof.protocol.wire.leaftree import counted_root
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -91,13 +92,14 @@ def commitments() -> dict[str, object]:
                 "commitment": hex_of(attestation_hash(domain, verifier, **sealed)),
             }
         )
-        court, revote = account("court", i), 7 + i
-        vote = vote_hash(domain.chain_id, court, revote, verifier, overturn=bool(i), salt=salt)
+        jury, case_id, level = account("jury", i), 7 + i, 3 * i
+        vote = vote_hash(domain.chain_id, jury, case_id, level, verifier, overturn=bool(i), salt=salt)
         vote_cases.append(
             {
                 "chainId": str(domain.chain_id),
-                "court": court,
-                "revoteId": str(revote),
+                "jury": jury,
+                "caseId": str(case_id),
+                "level": level,
                 "member": verifier,
                 "overturn": bool(i),
                 "salt": hex_of(salt),
@@ -114,13 +116,15 @@ def commitments() -> dict[str, object]:
     ]
     batches = []
     for size in (1, 2, 3, 5, 8):
-        entries = [(account("batch", size, i), digest("batch", size, i)) for i in range(size)]
+        entries = [(3 * i + 1, account("batch", size, i), digest("batch", size, i)) for i in range(size)]
         tree = batch_tree(entries)
         batches.append(
             {
-                "trainers": [trainer for trainer, _ in entries],
-                "commitments": [hex_of(commitment) for _, commitment in entries],
+                "indices": [index for index, _, _ in entries],
+                "trainers": [trainer for _, trainer, _ in entries],
+                "commitments": [hex_of(commitment) for _, _, commitment in entries],
                 "root": hex_of(tree.root),
+                "countedRoot": hex_of(counted_root(tree.root, size)),
                 "proofs": [[hex_of(sibling) for sibling in tree.proof(i)] for i in range(size)],
             }
         )
@@ -175,7 +179,7 @@ def settlement() -> dict[str, object]:
     for name, leaves in [(f"{n} trainers", settlement_leaves(n)) for n in (0, 1, 2, 3, 5, 8, 13)] + [
         ("extremes", extremes)
     ]:
-        domain = DOMAINS[len(leaves) % 2]
+        domain, attempt = DOMAINS[len(leaves) % 2], len(leaves) % 3
         made = build_settlement(leaves, digest("next", name), -12_345_678 * len(leaves), digest("evidence", name))
         tree, scores = leaves_tree(leaves), scores_tree(leaves)
         cases.append(
@@ -203,7 +207,8 @@ def settlement() -> dict[str, object]:
                 "nextStartDigest": hex_of(made.next_start_digest),
                 "improvementNanos": str(made.improvement_nanos),
                 "artifactDigest": hex_of(made.artifact_digest),
-                "signingDigest": hex_of(made.signing_digest(domain)),
+                "attempt": attempt,
+                "signingDigest": hex_of(made.signing_digest(domain, attempt)),
             }
         )
     return {"cases": cases}

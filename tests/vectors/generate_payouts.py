@@ -44,6 +44,7 @@ def case(name: str, terms: PayoutTerms, leaves: list[Leaf]) -> dict[str, object]
         "targetNanos": str(terms.target_nanos),
         "floorBps": terms.floor_bps,
         "capBps": terms.cap_bps,
+        "baseBps": terms.base_bps,
         "scored": terms.scored,
         "verdicts": [verdict for verdict, _, _ in leaves],
         "scoreNanos": [str(score) for _, score, _ in leaves],
@@ -53,6 +54,8 @@ def case(name: str, terms: PayoutTerms, leaves: list[Leaf]) -> dict[str, object]
         "pool": str(result.pool),
         "totalWeight": str(result.total_weight),
         "cap": str(result.cap),
+        "topUp": str(result.top_up),
+        "threshold": str(result.threshold),
         "payouts": [str(amount) for amount in result.amounts],
         "totalPayout": str(result.total),
     }
@@ -147,6 +150,15 @@ def chosen_cases() -> Iterator[dict[str, object]]:
     )
 
 
+def base_cases() -> Iterator[dict[str, object]]:
+    for base_bps in (500, 2_000, 10_000):
+        worthless = PayoutTerms(10**6 + 1, -5, 10**9, 0, 10_000, base_bps=base_bps)
+        yield case(f"base {base_bps}: no improvement", worthless, [(1, -1, 0), (2, 9, 0), (1, 0, 0), (1, 7, 0)])
+        half = PayoutTerms(10**6 + 1, 3 * 10**8, 10**9, 100, 5_000, base_bps=base_bps)
+        yield case(f"base {base_bps}: cap and target bind", half, [(1, 5, 0), (1, 1, 0), (4, 0, 0)])
+        yield case(f"base {base_bps}: nobody accepted", half, [(2, 5, 0), (3, 1, 0)])
+
+
 def drawn_cases() -> Iterator[dict[str, object]]:
     for number in range(60):
         draw = Draw(f"payouts/{number}")
@@ -161,6 +173,7 @@ def drawn_cases() -> Iterator[dict[str, object]]:
             floor_bps=(0, draw.below(200), draw.below(10_001))[draw.below(3)],
             cap_bps=(10_000, draw.below(10_001))[draw.below(2)],
             scored=draw.below(8) > 0,
+            base_bps=(0, draw.below(10_001))[draw.below(2)],
         )
         leaves = [
             (
@@ -174,7 +187,7 @@ def drawn_cases() -> Iterator[dict[str, object]]:
 
 
 def main() -> None:
-    cases = [*chosen_cases(), *drawn_cases()]
+    cases = [*chosen_cases(), *base_cases(), *drawn_cases()]
     lines = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in cases)
     path = Path(__file__).with_name("payouts.json")
     path.write_text(f'{{"rule":"docs/protocol.md section 5","cases":[\n{lines}\n]}}\n', encoding="utf-8")

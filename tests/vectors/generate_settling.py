@@ -312,6 +312,7 @@ def rendered(case: Case) -> dict[str, object]:
         "targetNanos": str(rewards.target_nanos),
         "floorBps": rewards.floor_bps,
         "capBps": rewards.cap_bps,
+        "baseBps": rewards.base_bps,
         "toleranceNanos": case.tolerance,
         "scored": case.scored,
         "challengeSeed": hex_of(SEED),

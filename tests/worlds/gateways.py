@@ -69,11 +69,11 @@ class GatewayWorld:
         token.approve(sponsor.vault.address, funding)
         params = self.terms.params(token.address)
         _, commitments = validation_sets(self.terms.rounds + 1)
-        task_id, _ = sponsor.tasks.create_task(params, commitments, funding)
-        view = sponsor.tasks.task(task_id)
+        task_id, _ = sponsor.terms.create_task(params, commitments, funding)
+        view = sponsor.task(task_id)
         assert view.params == params
         assert view.sponsor == sponsor.account
-        assert sponsor.tasks.validation_commitments(task_id) == tuple(commitments)
+        assert sponsor.terms.validation_commitments(task_id) == tuple(commitments)
         assert sponsor.vault.account(task_id).balance == funding
         return task_id
 
@@ -127,14 +127,18 @@ class Play:
             trainer.trainers.commit(self.task, seal_work(self.domain, trainer.account))
 
     def reveal(self) -> None:
-        """Everybody's work, and the validation set."""
+        """Everybody's work."""
         domain = self.domain
         for trainer in self.world.trainers:
             trainer.trainers.reveal(self.task, work_of(domain, trainer.account))
+
+    def show_validation(self) -> None:
         sets, _ = validation_sets(self.world.terms.rounds + 1)
         self.world.sponsor.tasks.reveal_validation(self.task, *sets[self.round - 1])
 
     def publish(self) -> None:
+        """What the challenge drew, and the validation set."""
+        self.show_validation()
         for trainer in self.world.trainers:
             trainer.trainers.openings_published(self.task)
 
@@ -158,7 +162,8 @@ class Play:
     def settle(self, settlement: Settlement, signers: Collection[Address] | None = None) -> Receipt:
         """Post it under the signatures of `signers`, by default all."""
         tasks = self.world.sponsor.tasks
-        assert settlement.signing_digest(self.domain) == tasks.settlement_digest(self.task, self.round, settlement)
+        signed = settlement.signing_digest(self.domain, attempt=0)
+        assert signed == tasks.settlement_digest(self.task, self.round, 0, settlement)
         signers = self.world.keys.keys() if signers is None else signers
         return tasks.settle(self.task, settlement, quorum_proof(self.domain, settlement, self.world.keys, signers))
 

@@ -168,8 +168,8 @@ class RoleWorld:
         self.until(Phase.REVEAL)
         for trainer in self.trainers:
             trainer.reveal(round_)
-        self.sponsor.reveal(round_)
         self.until(Phase.OPENING)
+        self.sponsor.reveal(round_)
         for trainer in self.trainers:
             trainer.opening(round_)
         self.until(Phase.ATTEST_COMMIT)

@@ -73,11 +73,13 @@ class Terms:
     target_nanos: int = 0
     floor_bps: int = 0
     cap_bps: int = 10_000
+    base_bps: int = 2_000
     trainer_stake: int = 100 * UNIT
     commit_bond: int = 10 * UNIT
     verifier_stake: int = 200 * UNIT
     slash_bps: int = 5_000
     prover_bps: int = 2_000
+    absence_bps: int = 100
     quorum_bps: int = 6_667
     min_trainers: int = 1
     min_verifiers: int = 1
@@ -93,6 +95,7 @@ class Terms:
     window_seconds: int = 600
     slash_seconds: int = 3_600
     claim_seconds: int = 86_400
+    activation_seconds: int = 0
 
     def params(self, token: Address) -> TaskParams:
         """As the contract takes them."""
@@ -103,23 +106,44 @@ class Terms:
             start_digest=digest("start adapter"),
             constants_root=digest("constants"),
             rewards=RewardTerms(
-                TokenAmount(self.budget), self.fee_bps, self.target_nanos, self.floor_bps, self.cap_bps
+                TokenAmount(self.budget),
+                self.fee_bps,
+                self.target_nanos,
+                self.floor_bps,
+                self.cap_bps,
+                self.base_bps,
             ),
             stakes=StakeTerms(
-                TokenAmount(self.trainer_stake), bond, TokenAmount(self.verifier_stake), self.slash_bps, self.prover_bps
+                TokenAmount(self.trainer_stake),
+                bond,
+                TokenAmount(self.verifier_stake),
+                self.slash_bps,
+                self.prover_bps,
+                self.absence_bps,
             ),
             quorum=QuorumTerms(self.quorum_bps, self.min_trainers, self.min_verifiers, self.tolerance_nanos),
             training=TrainingTerms(
                 self.rounds, self.steps, self.parameters, self.optimizer, self.float32_delta, self.samples
             ),
             phases=PhaseSeconds(
-                phase, phase, phase, phase, phase, phase, self.window_seconds, self.slash_seconds, self.claim_seconds
+                phase,
+                phase,
+                phase,
+                phase,
+                phase,
+                phase,
+                self.window_seconds,
+                self.slash_seconds,
+                self.claim_seconds,
+                self.activation_seconds,
             ),
         )
 
     def payouts(self, improvement_nanos: int, *, scored: bool = True) -> PayoutTerms:
         """What decides a round's payouts."""
-        return PayoutTerms(self.budget, improvement_nanos, self.target_nanos, self.floor_bps, self.cap_bps, scored)
+        return PayoutTerms(
+            self.budget, improvement_nanos, self.target_nanos, self.floor_bps, self.cap_bps, scored, self.base_bps
+        )
 
     @property
     def fee(self) -> int:
@@ -204,7 +228,7 @@ def quorum_proof(
     domain: RoundDomain, settlement: Settlement, keys: Mapping[Address, SecretKey], signers: Collection[Address]
 ) -> QuorumProof:
     """Signatures of `signers` under a settlement; `keys` are those of all the round's verifiers."""
-    message = settlement.signing_digest(domain)
+    message = settlement.signing_digest(domain, attempt=0)
     signed = [keys[signer] for signer in sorted(signers, key=address_bytes)]
     return QuorumProof(
         non_signers=tuple(sorted(set(keys) - set(signers), key=address_bytes)),

@@ -24,7 +24,7 @@ NEXT = {
     Phase.OPENING: {Phase.ATTEST_COMMIT},
     Phase.ATTEST_COMMIT: {Phase.ATTEST_REVEAL},
     Phase.ATTEST_REVEAL: {Phase.SETTLE},
-    Phase.SETTLE: {Phase.WINDOW},
+    Phase.SETTLE: {Phase.WINDOW, Phase.SETTLE},  # a second time with a lower quorum
     Phase.WINDOW: {Phase.SETTLE},  # after a voided settlement
 }
 ACTS_IN = {
@@ -32,7 +32,7 @@ ACTS_IN = {
     "BatchCommitted": Phase.COMMIT,
     "Revealed": Phase.REVEAL,
     "BatchRevealed": Phase.REVEAL,
-    "ValidationRevealed": Phase.REVEAL,
+    "ValidationRevealed": Phase.OPENING,
     "OpeningsPublished": Phase.OPENING,
     "AttestationCommitted": Phase.ATTEST_COMMIT,
     "AttestationRevealed": Phase.ATTEST_REVEAL,

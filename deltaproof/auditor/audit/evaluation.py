@@ -17,7 +17,7 @@ from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.audit.deltas import adapter_of, opened_by, tuned_by
 from deltaproof.auditor.audit.valuation import attested_in
 from deltaproof.auditor.facts.sharing import players_of, shard_in
-from deltaproof.errors import ArtifactError, DeltaproofError
+from deltaproof.errors import ArtifactError, DeltaproofError, StoreUnavailable
 from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.outcome.attestation import Attestation, EmulatorScore, GameRecord
 from deltaproof.protocol.outcome.settlement import Verdict
@@ -63,8 +63,14 @@ def _same(case: RoundCase, about: Subject, expected: Vector, digest: Digest32, s
     """The bits, or an aggregate that other machines' rounding explains. Raises ArtifactError."""
     if component_root(expected) == digest or case.artifacts is None:
         return about.equal("next adapter", component_root(expected), digest)
-    close = same_adapter(expected, case.artifacts.tensors(digest, size))
     reason = "not the aggregate of the accepted deltas"
+    try:
+        close = same_adapter(expected, case.artifacts.tensors(digest, size))
+    except StoreUnavailable:
+        raise
+    except ArtifactError as error:
+        # Whoever attests an adapter has to publish it, so that others can tell rounding from a lie.
+        return about.failed("next adapter", f"{reason} to the last bit, and cannot be compared: {error}")
     return about.that("next adapter", close, reason, expected=component_root(expected), actual=digest)
 
 

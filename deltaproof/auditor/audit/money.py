@@ -12,6 +12,7 @@ from deltaproof.chain.abi.enums import Fault, Outcome
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
 from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.types import Address
+from deltaproof.protocol.wire.leaftree import counted_root
 
 __all__ = ["agreeing", "check_money", "check_slashes", "verifier_fee"]
 
@@ -44,16 +45,19 @@ def verifier_fee(case: RoundCase) -> int:
 
 
 def agreeing(case: RoundCase) -> dict[Address, AttestationFacts]:
-    """Verifiers who share the fee: revealed the settled verdicts, and were not struck."""
-    posted = case.facts.standing
+    """Verifiers who share the fee: revealed the settled verdicts, neither struck nor punished before it was fixed."""
+    posted, fixed = case.facts.standing, case.facts.first("FeesFixed")
     if posted is None:
         return {}
+    punished = [e for e in case.facts.named("VerifierSlashed") if fixed is None or e.position < fixed.position]
+    excluded = {event.args["verifier"] for event in punished}
     return {
         verifier: attested
         for verifier, attested in case.facts.attestations.items()
         if attested.revealed is not None
         and attested.verdicts == posted.settlement.verdicts_digest
         and not _struck(attested, posted.event)
+        and verifier not in excluded
     }
 
 
@@ -63,7 +67,7 @@ def _struck(attested: AttestationFacts, posted: Event) -> bool:
 
 
 def _claims_before_end(case: RoundCase) -> Iterator[Check]:
-    allocated = case.facts.first("RoundAllocated")
+    allocated = case.facts.first("RoundAllocated") or case.facts.first("BaseAllocated")
     for event in case.facts.named("Claimed", "FeesClaimed", "FeePaid"):
         if allocated is None or event.position < allocated.position:
             who = event.args.get("trainer") or event.args["verifier"]
@@ -76,7 +80,8 @@ def _allocation(case: RoundCase, ended: Event, reserved: int) -> Iterator[Check]
         yield case.subject.of(ended).failed("allocation", "the round ended as settled without settlement or allocation")
         return
     subject, args = case.subject.of(allocated), allocated.args
-    yield subject.equal("allocation root", posted.settlement.leaves_root, args["root"])
+    root = counted_root(posted.settlement.leaves_root, posted.settlement.leaf_count)
+    yield subject.equal("allocation root", root, args["root"])
     yield subject.equal("allocation", posted.settlement.total_payout, args["payouts"])
     fee = verifier_fee(case) if agreeing(case) else 0
     yield subject.equal("fee allocation", fee, args["fees"])
@@ -88,15 +93,33 @@ def _allocation(case: RoundCase, ended: Event, reserved: int) -> Iterator[Check]
 
 
 def _returned(case: RoundCase, ended: Event, reserved: int) -> Iterator[Check]:
+    """A round without a settlement pays its base to those who opened, if verifiers had the time to judge them."""
     subject = case.subject.of(ended)
-    returned = case.facts.first("RoundReturned")
-    amount = returned.args["amount"] if returned else 0
-    yield case.subject.of(returned or ended).equal("returned reserve", reserved, amount)
-    yield subject.equal("paid", 0, ended.args["paid"])
-    yield subject.equal("unearned", reserved, ended.args["unearned"])
+    each, opened = _base(case)
+    base = case.facts.first("BaseAllocated")
+    args = base.args if base else {"each": 0, "amount": 0, "returned": 0}
+    based = case.subject.of(base or ended)
+    yield based.equal("base", (each, each * opened), (args["each"], args["amount"]))
+    yield based.equal("returned reserve", reserved - each * opened, args["returned"])
+    yield subject.equal("paid", each * opened, ended.args["paid"])
+    yield subject.equal("unearned", reserved - each * opened, ended.args["unearned"])
     yield subject.equal("next adapter on chain", case.facts.start_digest, ended.args["next_start_digest"])
     for event in case.facts.named("RoundAllocated"):
         yield case.subject.of(event).failed("allocation", "a round without settlement allocated money")
+    entitled = {event.args["trainer"] for event in case.facts.named("OpeningsPublished")}
+    for event in case.facts.named("Claimed"):
+        claimed = case.subject.of(event, participant=event.args["trainer"])
+        yield claimed.that("claim", event.args["trainer"] in entitled, "paid the base without published openings")
+        yield claimed.equal("claim", each, event.args["amount"])
+
+
+def _base(case: RoundCase) -> tuple[int, int]:
+    """What each trainer who opened is owed, and how many there are."""
+    rewards = case.facts.task.params.rewards
+    opened = len(case.facts.named("OpeningsPublished"))
+    if opened == 0 or case.facts.outcome not in (Outcome.NO_QUORUM, Outcome.NO_ATTESTATIONS):
+        return 0, 0
+    return rewards.budget_per_round * rewards.base_bps // BPS // opened, opened
 
 
 def _fees(case: RoundCase) -> Iterator[Check]:

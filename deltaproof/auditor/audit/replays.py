@@ -20,7 +20,7 @@ from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import AUDIT_DRIFT_SHARE
 from deltaproof.protocol.types import Address
-from deltaproof.replaying.judging import enrolment_problem, judge_submission
+from deltaproof.replaying.judging import enrolment_problem, judge_submission, proven_faulty
 
 __all__ = ["Replay", "check_replays", "planned_replays", "run_replay"]
 
@@ -138,7 +138,12 @@ def run_replay(case: RoundCase, replay: Replay) -> Check:
         problem = enrolment_problem(case.spec, submission)
         return replay.subject.that(replay.name, problem is not None, "rejected for its data, which fits the task")
     try:
-        found = judge_submission(case.task.judges, case.artifacts.store, round_, submission, replay.steps).finding
+        # A fault that a contract established before verifiers could attest is no matter of replaying.
+        found = (
+            proven_faulty(submission)
+            if replay.trainer in case.facts.faulty
+            else judge_submission(case.task.judges, case.artifacts.store, round_, submission, replay.steps)
+        ).finding
     except StoreUnavailable as error:
         return replay.subject.unchecked(replay.name, str(error))
     return _outcome(replay, found)

@@ -49,12 +49,12 @@ def _validation(case: RoundCase) -> Iterator[Check]:
     opened = validation_commitment(Digest32(event.args["digest"]), Digest32(event.args["salt"]))
     committed = case.facts.task.validation_commitments[case.facts.number - 1]
     yield case.subject.of(event).equal("validation commitment", committed, opened)
-    commit_phase_over = case.facts.phase_start(Phase.REVEAL)
-    if commit_phase_over is not None:
+    reveals_over = case.facts.phase_start(Phase.CHALLENGE)
+    if reveals_over is not None:
         yield case.subject.of(event).that(
-            "validation after commitments",
-            event.position > commit_phase_over.position,
-            "the validation set was shown while trainers could still commit",
+            "validation after reveals",
+            event.position > reveals_over.position,
+            "the validation set was shown while trainers could still choose whether to reveal",
         )
 
 

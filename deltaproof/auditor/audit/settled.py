@@ -19,7 +19,7 @@ from deltaproof.protocol.outcome.settlement import (
     leaves_tree,
     verdicts_digest,
 )
-from deltaproof.protocol.rules import BPS
+from deltaproof.protocol.rules import BPS, MAJORITY_BPS
 from deltaproof.protocol.types import Address
 from incentives.payouts import PayoutEntry, PayoutTerms, compute_payouts
 from incentives.settling import NothingToSettle, RevealedAttestation, compose_settlement
@@ -71,7 +71,12 @@ def _composed(case: RoundCase) -> tuple[SettlementProposal | None, str]:
     weighed = [RevealedAttestation(usable[v], case.facts.attestations[v].stake) for v in revealed if v in usable]
     try:
         proposal = compose_settlement(
-            case.spec, case.facts.challenge_seed, case.facts.trainers, weighed, scored=case.facts.scored
+            case.spec,
+            case.facts.challenge_seed,
+            case.facts.trainers,
+            weighed,
+            scored=case.facts.scored,
+            faulty=case.facts.faulty,
         )
     except NothingToSettle as error:
         return None, str(error)
@@ -116,6 +121,7 @@ def _payouts(
         floor_bps=terms.floor_bps,
         cap_bps=terms.cap_bps,
         scored=case.facts.scored,
+        base_bps=terms.base_bps,
     )
     entries = [PayoutEntry(x.verdict is Verdict.ACCEPTED, x.score_nanos, x.discount_bps) for x in leaves]
     for leaf, amount in zip(leaves, compute_payouts(rule, entries).amounts, strict=True):
@@ -126,14 +132,15 @@ def check_quorum(case: RoundCase) -> Iterator[Check]:
     """Who signed a posted settlement, and how much stake they have."""
     for posted in case.facts.settlements:
         subject = case.subject.of(posted.event)
-        yield subject.equal("settlement digest", posted.settlement.signing_digest(case.facts.domain), posted.digest)
+        digest = posted.settlement.signing_digest(case.facts.domain, posted.attempt)
+        yield subject.equal("settlement digest", digest, posted.digest)
         quorum = case.facts.task.quorum_of(case.facts.number)
         strangers = [verifier for verifier in posted.non_signers if verifier not in quorum]
         yield subject.that("non-signers", not strangers, f"{', '.join(strangers)} never belonged to the quorum")
-        stakes = {v: case.facts.task.verifier_stake(v, case.facts.opened.position) for v in quorum}
+        stakes = {v: case.facts.task.verifier_weight(v, case.facts.opened.position) for v in quorum}
         total = sum(stakes.values())
         signed = sum(stake for verifier, stake in stakes.items() if verifier not in posted.non_signers)
-        needed = case.facts.task.params.quorum.quorum_bps
+        needed = MAJORITY_BPS if posted.late else case.facts.task.params.quorum.quorum_bps
         yield subject.that(
             "quorum stake",
             signed * BPS >= needed * total,
@@ -178,7 +185,7 @@ def quorum_signature(case: RoundCase, posted: PostedSettlement, keys: QuorumKeys
         return subject.failed(name, "the event names another settlement or other signers than the transaction")
     quorum = case.facts.task.quorum_of(case.facts.number)
     signers = tuple(verifier for verifier in quorum if verifier not in posted.non_signers)
-    digest = posted.settlement.signing_digest(case.facts.domain)
+    digest = posted.settlement.signing_digest(case.facts.domain, posted.attempt)
     try:
         return signature_equation(subject, keys.sum(signers), digest, Signature.from_wire(proof.signature.wire))
     except CryptoError as error:

@@ -48,6 +48,8 @@ class StakeBook:
                 self.total[who] -= args["amount"]
                 self.locked[who] -= args["amount"]
                 self.credit[args["beneficiary"]] += args["reward"]
+            case "StakeFined":
+                self.total[who] -= args["amount"]
             case "CreditMoved":
                 self.credit[args["from"]] -= args["amount"]
                 if args["to"] != BURN_ADDRESS:

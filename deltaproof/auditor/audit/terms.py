@@ -152,8 +152,8 @@ def check_escrow(case: TaskCase, view: ChainView | None) -> Iterator[Check]:
 
 
 MONEY = (
-    "TaskFunded", "RoundReserved", "RoundAllocated", "RoundReturned", "Claimed", "FeePaid", "RoundExpired",
-    "SponsorWithdrew",
+    "TaskFunded", "RoundReserved", "RoundAllocated", "BaseAllocated", "Claimed", "FeePaid", "RoundExpired",
+    "BlockedPayReturned", "SponsorWithdrew",
 )  # fmt: skip
 
 
@@ -174,8 +174,10 @@ def _fold_money(events: list[Event]) -> dict[str, int]:
             case "RoundAllocated":
                 kept = args["payouts"] + args["fees"]
                 balance, reserved, pots = balance + reserved - kept, 0, pots + kept
-            case "RoundReturned":
-                balance, reserved = balance + args["amount"], 0
+            case "BaseAllocated":
+                balance, reserved, pots = balance + args["returned"], 0, pots + args["amount"]
+            case "BlockedPayReturned":
+                balance, pots = balance + args["amount"], pots - args["amount"]
             case "Claimed" | "FeePaid":
                 pots -= args["amount"]
             case "RoundExpired":

@@ -39,7 +39,7 @@ __all__ = [
 TASK_EVENTS = (
     "TaskCreated", "TaskCancelled", "TaskFunded", "SponsorWithdrew", "HeldOutRevealed",
     "TrainerEnrolled", "StakeToppedUp", "TrainerStopped", "TrainerReleased", "TrainerSlashed", "BondForfeited",
-    "VerifierEnrolled", "VerifierStopped", "VerifierReleased", "VerifierSlashed",
+    "VerifierActivated", "VerifierStopped", "VerifierReleased", "VerifierSlashed",
     "RoundOpened", "RoundEnded",
 )  # fmt: skip
 
@@ -112,13 +112,16 @@ class AttestationFacts:
 
 @dataclass(frozen=True)
 class PostedSettlement:
-    """A settlement as posted; `voided` if a dispute undid it."""
+    """A settlement as posted; `voided` if a dispute undid it. `attempt` counts those voided before it."""
 
     settlement: Settlement
     digest: Digest32
     non_signers: tuple[Address, ...]
     event: Event
     voided: Event | None
+    attempt: int
+    late: bool
+    """Whether a majority was enough, because the settle phase had passed once."""
     opened: tuple[Settlement, QuorumProof] | None
     """Arguments of the call that posted it; None if no calldata shows it."""
 
@@ -175,26 +178,17 @@ class TaskFacts:
                         stake = 0
         return TokenAmount(stake)
 
-    def verifier_stake(self, verifier: Address, before: tuple[int, int]) -> TokenAmount:
-        """Stake that a verifier had locked for the task."""
-        stake = 0
-        for event in self._about(("VerifierEnrolled", "VerifierSlashed", "VerifierReleased"), "verifier", verifier):
-            if event.position < before:
-                match event.name:
-                    case "VerifierEnrolled":
-                        stake = event.args["stake"]
-                    case "VerifierSlashed":
-                        stake -= event.args["amount"]
-                    case _:
-                        stake = 0
-        return TokenAmount(stake)
+    def verifier_weight(self, verifier: Address, before: tuple[int, int]) -> TokenAmount:
+        """What a verifier weighed in the quorum: its stake when it became active, whatever was slashed since."""
+        active = [e for e in self._about("VerifierActivated", "verifier", verifier) if e.position < before]
+        return TokenAmount(active[-1].args["weight"] if active else 0)
 
     def quorum_of(self, round_: int) -> list[Address]:
         """Verifiers of a round's snapshot, by ascending address."""
         members: set[Address] = set()
-        for event in self.named("VerifierEnrolled", "VerifierStopped"):
+        for event in self.named("VerifierActivated", "VerifierStopped"):
             verifier = event.args["verifier"]
-            if event.name == "VerifierEnrolled" and event.args["active_from"] <= round_:
+            if event.name == "VerifierActivated" and event.args["active_from"] <= round_:
                 members.add(verifier)
             elif event.name == "VerifierStopped" and event.args["active_until"] < round_:
                 members.discard(verifier)
@@ -265,6 +259,13 @@ class RoundFacts:
     @property
     def outcome(self) -> Outcome:
         return Outcome(self.ended.args["outcome"]) if self.ended else Outcome.RUNNING
+
+    @property
+    def faulty(self) -> frozenset[Address]:
+        """Who revealed and whose fault was established in a block before verifiers could attest."""
+        began = self.phase_start(Phase.ATTEST_COMMIT)
+        slashed = [e for e in self.named("ClaimBlocked") if began is None or e.block < began.block]
+        return frozenset(e.args["trainer"] for e in slashed if e.args["trainer"] in self.reveals)
 
     def phase_start(self, phase: Phase) -> Event | None:
         return next((event for event in self.named("PhaseStarted") if event.args["phase"] == phase), None)
@@ -353,7 +354,7 @@ def _attestations(index: Index, task: TaskFacts, events: Iterable[Event]) -> Ite
         yield AttestationFacts(
             verifier=verifier,
             commitment=_digest(committed, "commitment"),
-            stake=task.verifier_stake(verifier, committed.position),
+            stake=task.verifier_weight(verifier, committed.position),
             committed=committed,
             revealed=revealed,
             disqualified=named.get("AttestationDisqualified"),
@@ -372,12 +373,17 @@ def _settlements(index: Index, events: Iterable[Event]) -> Iterable[PostedSettle
         if event.name == "SettlementPosted":
             later = (e for e in all_events if e.name == "SettlementVoided" and e.position > event.position)
             voided = next((e for e in later if e.args["digest"] == event.args["digest"]), None)
+            before = [e for e in all_events if e.position < event.position]
+            attempt = sum(e.name == "SettlementVoided" for e in before)
+            lowered = {e.args["attempt"] for e in before if e.name == "QuorumLowered"}
             yield PostedSettlement(
                 settlement=decode(Settlement, event.args["settlement"]),
                 digest=_digest(event, "digest"),
                 non_signers=event.args["non_signers"],
                 event=event,
                 voided=voided,
+                attempt=attempt,
+                late=attempt in lowered,
                 opened=_settle_call(index, event),
             )
 

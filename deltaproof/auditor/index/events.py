@@ -27,14 +27,18 @@ __all__ = ["INTERFACES", "Event", "EventType", "event_type", "event_types", "nam
 INTERFACES: Mapping[str, str] = {
     "registry": "IStakeRegistry",
     "beacon": "IBeacon",
+    "terms": "ITaskTerms",
     "tasks": "ITaskManager",
     "trainers": "ITrainerPool",
     "verifiers": "IVerifierPool",
     "vault": "IRewardVault",
+    "fees": "IVerifierFees",
     "court": "IDisputeCourt",
+    "jury": "IJury",
     "faults": "IFaultProver",
+    "settlements": "ISettlementProver",
 }
-"""Interface of each contract of a deployment, by its name in `Modules`."""
+"""Interface of each contract of a deployment, by its name in `Modules` and in that order."""
 
 AbiEntry = Mapping[str, Any]
 

@@ -135,7 +135,8 @@ class Follower:
         answer = bytes.fromhex(self._rpc.call("eth_call", call, "latest")[2:])
         if len(answer) != 32 * len(INTERFACES):
             raise DeploymentError(f"there is no TaskManager of deltaproof at {tasks}")
-        contracts = {n: address(a) for n, a in zip(INTERFACES, abi_decode(["address"] * 8, answer), strict=True)}
+        named = abi_decode(["address"] * len(INTERFACES), answer)
+        contracts = {name: address(a) for name, a in zip(INTERFACES, named, strict=True)}
         if contracts["tasks"] != tasks:
             raise DeploymentError(f"{tasks} says that the TaskManager is {contracts['tasks']}")
         return contracts

@@ -1,4 +1,4 @@
-"""Structs of `IDisputeCourt.sol` and `IFaultProver.sol`: what disputes are about and what proves a fault."""
+"""Structs of demands, votes and proofs: `IDisputeCourt`, `IJury`, `IFaultProver`, `ISettlementProver`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from deltaproof.chain.abi.structs import CommitmentRef, RevealData
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
 
 __all__ = [
+    "Ballot",
+    "Case",
+    "CasePhase",
     "ChunkOpening",
     "CourtParams",
     "Demand",
     "DemandKind",
+    "JuryParams",
+    "Level",
     "RecordOpening",
-    "Revote",
-    "RevotePhase",
+    "SettlementCheck",
     "StepEvidence",
     "VectorChunk",
+    "Vote",
     "Work",
 ]
 
@@ -29,31 +34,51 @@ class DemandKind(IntEnum):
     NONE = 0
     OPENING = 1
     SCORE = 2
+    LEAF = 3
 
 
-class RevotePhase(IntEnum):
-    """Where a re-vote stands or how it ended."""
+class CasePhase(IntEnum):
+    """Where a vote about a settlement stands."""
 
     NONE = 0
     DRAW = 1
-    COMMIT = 2
-    REVEAL = 3
-    UPHELD = 4
-    OVERTURNED = 5
-    UNDECIDED = 6
+    SEAL = 2
+    SHOW = 3
+    APPEAL = 4
+    CLOSED = 5
+
+
+class Ballot(IntEnum):
+    """How far a juror's vote came."""
+
+    NONE = 0
+    SEALED = 1
+    UPHOLD = 2
+    OVERTURN = 3
+    SETTLED = 4
 
 
 @dataclass(frozen=True)
 class CourtParams:
-    """Bonds, shares and times of all disputes."""
+    """Bond, share and time of all demands."""
 
     demand_bond: TokenAmount
-    revote_bond: TokenAmount
     winner_bps: int
-    committee_bps: int
-    committee_size: int
     answer_seconds: int
+
+
+@dataclass(frozen=True)
+class JuryParams:
+    """Bonds, seats, prices and times of all votes."""
+
+    bond: TokenAmount
+    seats: int
+    juror_bps: int
+    absence_bps: int
+    wrong_vote_bps: int
     vote_seconds: int
+    appeal_seconds: int
+    activation_seconds: int
 
 
 @dataclass(frozen=True)
@@ -70,26 +95,67 @@ class Demand:
     step: int
     component: Component
     chunk: int
-    transcript_root: Digest32
+    held: bool
     closed: bool
+    root: Digest32
 
 
 @dataclass(frozen=True)
-class Revote:
-    """A larger committee's vote on a settlement."""
+class Case:
+    """A vote about whether a settlement is right."""
 
-    phase: RevotePhase
+    phase: CasePhase
+    level: int
+    overturned: bool
     task_id: TaskId
     round: RoundIndex
-    challenger: Address
     deadline: int
-    members: int
-    committed: int
+    opened_at: int
+    electorate: TokenAmount
+    quorum_weight: TokenAmount
+    settlement: Digest32
+
+
+@dataclass(frozen=True)
+class Level:
+    """One of a case's votes; each asks twice the stake of the one before."""
+
+    appellant: Address
+    overturns: bool
+    unit: TokenAmount
+    sealed_: int
     upholding: int
     overturning: int
     seed_request: int
+    seed: Digest32
+
+
+@dataclass(frozen=True)
+class Vote:
+    """A juror's vote at one level."""
+
+    ballot: Ballot
+    votes: int
+    locked: TokenAmount
+    commitment: Digest32
+
+
+@dataclass(frozen=True)
+class SettlementCheck:
+    """Where a check of all leaves of a settlement stands."""
+
+    owner: Address
+    reviewing: bool
+    differs: bool
+    count: int
+    accepted: int
+    task_id: TaskId
+    round: RoundIndex
     settlement: Digest32
-    evidence_digest: Digest32
+    total: int
+    weight: int
+    verdicts: Digest32
+    chain: Digest32
 
 
 @dataclass(frozen=True)
@@ -104,9 +170,10 @@ class ChunkOpening:
 
 @dataclass(frozen=True)
 class Work:
-    """The work that a trainer committed in the current round."""
+    """The work that a trainer committed in a round."""
 
     task_id: TaskId
+    round: RoundIndex
     trainer: Address
     data: RevealData
     ref: CommitmentRef

@@ -39,7 +39,7 @@ class Phase(IntEnum):
 
 
 class Outcome(IntEnum):
-    """How a round ended. Only settled rounds pay."""
+    """How a round ended. Without attestations or quorum, whoever revealed and opened is paid the base."""
 
     RUNNING = 0
     SETTLED = 1
@@ -85,4 +85,7 @@ class AttestationState(IntEnum):
     NONE = 0
     COMMITTED = 1
     REVEALED = 2
-    PAID = 3
+    ABSENT = 3
+    """Charged for a round without attestation."""
+    EXCLUDED = 4
+    """Punished for what it signed; earns nothing."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deltaproof.chain.abi.enums import AttestationState, Optimizer, Outcome, Phase
+from deltaproof.chain.abi.enums import AttestationState, Fault, Optimizer, Outcome, Phase
 from deltaproof.protocol.commit.bls import G1Wire, G2Wire
-from deltaproof.protocol.outcome.settlement import Settlement, Verdict
+from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, Verdict
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TokenAmount
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "AttestationStatus",
     "BatchReveal",
     "Checkpoint",
+    "Closure",
     "CommitmentRef",
     "FeePot",
     "G1Point",
@@ -33,13 +34,16 @@ __all__ = [
     "RoundPot",
     "RoundView",
     "ScoreLeaf",
+    "ScorePair",
     "SignedCommit",
     "StakeAccount",
     "StakeTerms",
     "TaskParams",
+    "TaskState",
     "TaskView",
     "TrainerEnrolment",
     "TrainerProgress",
+    "TrainerWork",
     "TrainingTerms",
     "VerifierEnrolment",
     "VerifierProgress",
@@ -89,6 +93,7 @@ class RewardTerms:
     target_nanos: int
     floor_bps: int
     cap_bps: int
+    base_bps: int
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,7 @@ class StakeTerms:
     verifier_stake: TokenAmount
     slash_bps: int
     prover_bps: int
+    absence_bps: int
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,7 @@ class PhaseSeconds:
     window: int
     slash: int
     claim: int
+    activation: int
 
 
 @dataclass(frozen=True)
@@ -147,8 +154,17 @@ class TaskParams:
 
 
 @dataclass(frozen=True)
+class TaskState:
+    """What changes of a task; `round` is the last that was opened, 0 before the first."""
+
+    cancelled: bool
+    round: RoundIndex
+    adapter_digest: Digest32
+
+
+@dataclass(frozen=True)
 class TaskView:
-    """A task as it stands; `round` is the last that was opened, 0 before the first."""
+    """A task as it stands: what it fixed (`TaskTerms`) and where it is (`TaskManager`)."""
 
     sponsor: Address
     cancelled: bool
@@ -163,9 +179,13 @@ class RoundView:
 
     outcome: Outcome
     attempts: int
+    late: bool
+    """Whether a majority settles, because the settle phase passed once without a settlement."""
     validation_revealed: bool
     verifier_set_version: int
     ended_at: int
+    attesting_block: int
+    """Block in which verifiers could begin to attest, 0 before; faults of earlier ones belong into the verdicts."""
     start_digest: Digest32
     order_seed: Digest32
     challenge_seed: Digest32
@@ -206,7 +226,9 @@ class CommitmentRef:
     """Where a commitment was made; the default is a direct one."""
 
     batch_id: int = 0
+    index: int = 0
     position: int = 0
+    count: int = 0
     proof: tuple[Digest32, ...] = ()
 
 
@@ -220,17 +242,33 @@ class ScoreLeaf:
 
 
 @dataclass(frozen=True)
+class ScorePair:
+    """What a verifier attested about a trainer beside what was settled; `index` is the position of both leaves."""
+
+    verifier: Address
+    index: int
+    attested: ScoreLeaf
+    attested_proof: tuple[Digest32, ...]
+    settled: SettlementLeaf
+    settled_proof: tuple[Digest32, ...]
+
+
+@dataclass(frozen=True)
 class Modules:
     """The contracts of one deployment."""
 
     registry: Address
     beacon: Address
+    terms: Address
     tasks: Address
     trainers: Address
     verifiers: Address
     vault: Address
+    fees: Address
     court: Address
+    jury: Address
     faults: Address
+    settlements: Address
 
 
 @dataclass(frozen=True)
@@ -256,12 +294,24 @@ class TrainerEnrolment:
     active_from: RoundIndex
     active_until: RoundIndex
     stake: TokenAmount
-    committed_round: RoundIndex
-    revealed_round: RoundIndex
-    opened_round: RoundIndex
     data_rows: int
     data_root: Digest32
+
+
+@dataclass(frozen=True)
+class TrainerWork:
+    """What a trainer did in a round, and what was established about it."""
+
+    committed: bool
+    revealed: bool
+    opened: bool
+    forfeited: bool
+    slashed: bool
+    fault: Fault
+    fault_block: int
+    """Block in which it was established, 0 without a fault."""
     commitment: Digest32
+    """The direct commitment, zero if there is none."""
 
 
 @dataclass(frozen=True)
@@ -274,6 +324,7 @@ class TrainerProgress:
     revealed: int
     opened: int
     batches: int
+    direct: int
 
 
 @dataclass(frozen=True)
@@ -287,11 +338,12 @@ class SignedCommit:
 
 @dataclass(frozen=True)
 class BatchReveal:
-    """One position of a batch at its reveal.
+    """One position of a batch at its reveal; `index` is the trainer's in the task.
 
     Not revealed: salt and delta digest are zero, `transcript_root` is the bare commitment.
     """
 
+    index: int
     trainer: Address
     delta_digest: Digest32
     transcript_root: Digest32
@@ -306,6 +358,19 @@ class VerifierEnrolment:
     active_from: RoundIndex
     active_until: RoundIndex
     stake: TokenAmount
+    weight: TokenAmount
+    """What counts in the quorum: the stake when it became active."""
+    prior_from: RoundIndex
+    prior_until: RoundIndex
+    active_at: int
+    """When the stake may join the quorum, seconds since the epoch; 0: not enrolled."""
+    misses: int
+    """Rounds in a row without an attestation."""
+
+    def in_quorum(self, round_index: RoundIndex) -> bool:
+        """Whether the verifier belongs to the quorum of a round."""
+        now = 0 < self.active_from <= round_index <= self.active_until
+        return now or 0 < self.prior_from <= round_index <= self.prior_until
 
 
 @dataclass(frozen=True)
@@ -336,7 +401,6 @@ class AttestationStatus:
     struck_attempt: int
     """Settlement attempt of the round (from 1) for which it was struck from the fees, 0 for none."""
     weight: TokenAmount
-    slash_reward_paid: TokenAmount
     digest: Digest32
     scores_root: Digest32
 
@@ -368,3 +432,17 @@ class RoundPot:
     remaining: TokenAmount
     fees: TokenAmount
     expires_at: int
+    base_each: TokenAmount
+    """Due to everyone who revealed and opened in a round that ended without a settlement."""
+
+
+@dataclass(frozen=True)
+class Closure:
+    """Why a trainer's claim on a round is closed."""
+
+    holds: int
+    """Demands that it has not answered."""
+    blocked: bool
+    """Whether a fault of it was established."""
+    returned: bool
+    """Whether the blocked pay went back to the task."""

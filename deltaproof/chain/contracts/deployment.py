@@ -7,23 +7,26 @@ exists; each constructor refuses another place than its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
+from eth_abi.abi import encode as abi_encode
+from eth_utils.crypto import keccak
 from pydantic import BaseModel, ConfigDict, ValidationError
 from web3.types import Nonce
 from web3.utils import get_create_address
 
 from deltaproof.chain.abi.codec import encode
 from deltaproof.chain.abi.compiled import compiled
-from deltaproof.chain.abi.dispute_structs import CourtParams
+from deltaproof.chain.abi.dispute_structs import CourtParams, JuryParams
 from deltaproof.chain.abi.structs import Modules
 from deltaproof.chain.contracts.client import ContractClient
+from deltaproof.chain.contracts.tasks import TaskManager
 from deltaproof.chain.rpc.connection import Connection
 from deltaproof.chain.rpc.sender import Receipt, TransactionSender
-from deltaproof.errors import DeploymentError, WrongChain
-from deltaproof.protocol.types import Address, AddressField, TokenAmount, address
+from deltaproof.errors import ChainError, DeploymentError, WrongChain
+from deltaproof.protocol.types import Address, AddressField, Digest32, TokenAmount, address
 from deltaproof.protocol.wire.encoding import canonical_json
 
 __all__ = ["DeployParams", "Deployment", "deploy_all"]
@@ -31,15 +34,16 @@ __all__ = ["DeployParams", "Deployment", "deploy_all"]
 MAX_FILE_BYTES = 64 * 1024
 
 
-DEFAULT_COMMITTEE_STAKE = TokenAmount(100 * 10**18)
-DEFAULT_COURT = CourtParams(
-    demand_bond=TokenAmount(10 * 10**18),
-    revote_bond=TokenAmount(100 * 10**18),
-    winner_bps=5_000,
-    committee_bps=4_000,
-    committee_size=9,
-    answer_seconds=3_600,
+DEFAULT_COURT = CourtParams(demand_bond=TokenAmount(10 * 10**18), winner_bps=5_000, answer_seconds=86_400)
+DEFAULT_JURY = JuryParams(
+    bond=TokenAmount(100 * 10**18),
+    seats=21,
+    juror_bps=4_000,
+    absence_bps=5,
+    wrong_vote_bps=500,
     vote_seconds=6 * 3_600,
+    appeal_seconds=6 * 3_600,
+    activation_seconds=86_400,
 )
 
 
@@ -48,23 +52,22 @@ class DeployParams:
     """What a deployment fixes for ever."""
 
     guardian: Address
-    """May stop the creation of new tasks, nothing else."""
+    """May stop new tasks, and new rounds for a week at a time; nothing else."""
     stake_token: Address | None = None
     """ERC-20 that everyone stakes; None deploys the demo token, which anyone may mint."""
     unbonding_seconds: int = 7 * 86_400
-    min_committee_stake: TokenAmount = DEFAULT_COMMITTEE_STAKE
-    """Free plus locked verifier stake from which an account may be drawn into dispute committees."""
     beacon_delay_blocks: int = 1
     """Blocks between the request of a seed and the block whose hash decides it."""
     court: CourtParams = DEFAULT_COURT
+    jury: JuryParams = DEFAULT_JURY
 
 
 class _ModuleSet(ContractClient):
     INTERFACE = "ModuleSet"
 
-    def modules(self) -> Modules:
-        """The whole set, as the contract at this address knows it."""
-        return self._read(Modules, "modules")
+    def modules_hash(self) -> Digest32:
+        """Hash of the whole set, as the contract at this address knows it."""
+        return self._read(Digest32, "modulesHash")
 
 
 class _File(BaseModel):
@@ -73,12 +76,16 @@ class _File(BaseModel):
     block: int
     registry: AddressField
     beacon: AddressField
+    terms: AddressField
     tasks: AddressField
     trainers: AddressField
     verifiers: AddressField
     vault: AddressField
+    fees: AddressField
     court: AddressField
+    jury: AddressField
     faults: AddressField
+    settlements: AddressField
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,11 @@ class Deployment:
         """The deployment that the TaskManager at this address belongs to, as it says itself. Raises DeploymentError."""
         if not connection.has_code(tasks):
             raise DeploymentError(f"there is no contract at {tasks} on chain {connection.chain_id}")
-        deployment = cls(connection.chain_id, 0, _ModuleSet(connection, tasks).modules())
+        try:
+            modules = TaskManager(connection, tasks).modules()
+        except ChainError as error:
+            raise DeploymentError(f"{tasks} is not the TaskManager of a deployment: {error}") from error
+        deployment = cls(connection.chain_id, 0, modules)
         deployment.check(connection)
         if deployment.modules.tasks != tasks:
             raise DeploymentError(f"{tasks} is not the TaskManager of its deployment, {deployment.modules.tasks} is")
@@ -133,11 +144,12 @@ class Deployment:
             raise WrongChain(
                 f"the deployment is on chain {self.chain_id}, {connection.url} serves {connection.chain_id}"
             )
+        expected = Digest32(keccak(abi_encode(("address",) * len(fields(Modules)), astuple(self.modules))))
         for field in fields(Modules):
             place = getattr(self.modules, field.name)
             if not connection.has_code(place):
                 raise DeploymentError(f"there is no {field.name} contract at {place} on chain {self.chain_id}")
-            if field.name != "beacon" and _ModuleSet(connection, place).modules() != self.modules:
+            if field.name != "beacon" and _ModuleSet(connection, place).modules_hash() != expected:
                 raise DeploymentError(f"the {field.name} contract at {place} belongs to another deployment")
 
 
@@ -148,14 +160,18 @@ def deploy_all(connection: Connection, sender: TransactionSender, params: Deploy
         token = _created(_deploy(sender, "DemoToken", ()))
     modules = _predicted(connection, sender.address)
     plan: tuple[tuple[str, Sequence[Any]], ...] = (
-        ("StakeRegistry", (modules, token, params.unbonding_seconds, params.min_committee_stake)),
+        ("StakeRegistry", (modules, token, params.unbonding_seconds)),
         ("BlockhashBeacon", (params.beacon_delay_blocks,)),
-        ("TaskManager", (modules, params.guardian)),
+        ("TaskTerms", (modules, params.guardian)),
+        ("TaskManager", (modules,)),
         ("TrainerPool", (modules,)),
         ("VerifierPool", (modules,)),
         ("RewardVault", (modules,)),
+        ("VerifierFees", (modules,)),
         ("DisputeCourt", (modules, params.court)),
+        ("Jury", (modules, params.jury)),
         ("FaultProver", (modules,)),
+        ("SettlementProver", (modules,)),
     )
     receipts = [_deploy(sender, name, arguments) for name, arguments in plan]
     deployment = Deployment(connection.chain_id, receipts[0].block_number, modules)

@@ -1,4 +1,4 @@
-"""Disputes that need an answer or a vote (`IDisputeCourt`), and faults the chain checks itself (`IFaultProver`)."""
+"""Demands, and what verifiers (`IDisputeCourt`) and trainers (`IFaultProver`) did wrong."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from deltaproof.chain.abi.dispute_structs import (
     CourtParams,
     Demand,
     RecordOpening,
-    Revote,
     StepEvidence,
     VectorChunk,
     Work,
 )
 from deltaproof.chain.abi.enums import Component
-from deltaproof.chain.abi.structs import G1Point, ScoreLeaf
+from deltaproof.chain.abi.structs import G1Point, ScorePair
 from deltaproof.chain.contracts.client import ContractClient
-from deltaproof.chain.events.disputes import DemandOpened, RevoteOpened
+from deltaproof.chain.events.disputes import DemandOpened
 from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.protocol.commit.bls import Signature
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf
@@ -43,22 +42,14 @@ class DisputeCourt(ContractClient):
         """A demand as it stands."""
         return self._read(Demand, "demandOf", demand_id)
 
-    def revote_count(self) -> int:
-        """Number of re-votes; ids run from 1."""
-        return self._read(int, "revoteCount")
-
-    def revote(self, revote_id: int) -> Revote:
-        """A re-vote as it stands."""
-        return self._read(Revote, "revoteOf", revote_id)
-
-    def committee(self, revote_id: int) -> tuple[Address, ...]:
-        """The members drawn for a re-vote."""
-        return self._read_list(Address, "committeeOf", revote_id)
+    def open_demands_on(self, task_id: TaskId, trainer: Address) -> int:
+        """Openings that a trainer has been asked for and has not shown."""
+        return self._read(int, "openDemandsOn", task_id, trainer)
 
     def demand_opening(self, work: Work, step: int, component: Component, chunk: int) -> tuple[int, Receipt]:
         """Demand that a trainer shows one chunk of its committed work; returns the demand's id."""
         place = (step, component, chunk)
-        receipt = self._write("demandOpening", work.task_id, work.trainer, work.data, work.ref, *place)
+        receipt = self._write("demandOpening", work.task_id, work.round, work.trainer, work.data, work.ref, *place)
         return self._emitted(receipt, DemandOpened).demand_id, receipt
 
     def answer_opening(self, demand_id: int, opening: ChunkOpening) -> Receipt:
@@ -70,51 +61,36 @@ class DisputeCourt(ContractClient):
         receipt = self._write("demandScore", task_id, verifier, trainer)
         return self._emitted(receipt, DemandOpened).demand_id, receipt
 
-    def answer_score(self, demand_id: int, leaf: ScoreLeaf, proof: Sequence[Digest32]) -> Receipt:
-        """Show the score."""
-        return self._write("answerScore", demand_id, leaf, list(proof))
+    def answer_score(self, demand_id: int, pair: ScorePair) -> Receipt:
+        """Show the score beside the settled one."""
+        return self._write("answerScore", demand_id, pair)
+
+    def demand_leaf(self, task_id: TaskId, trainer: Address) -> tuple[int, Receipt]:
+        """Demand that somebody shows a trainer's leaf of the posted settlement; returns the demand's id."""
+        receipt = self._write("demandLeaf", task_id, trainer)
+        return self._emitted(receipt, DemandOpened).demand_id, receipt
+
+    def answer_leaf(self, demand_id: int, index: int, leaf: SettlementLeaf, proof: Sequence[Digest32]) -> Receipt:
+        """Show the leaf."""
+        return self._write("answerLeaf", demand_id, index, leaf, list(proof))
 
     def close_demand(self, demand_id: int) -> Receipt:
         """Close a demand that nobody answered in time."""
         return self._write("closeDemand", demand_id)
 
-    def open_revote(self, task_id: TaskId, evidence_digest: Digest32) -> tuple[int, Receipt]:
-        """Ask a larger committee whether the posted settlement is right; returns the re-vote's id."""
-        receipt = self._write("openRevote", task_id, evidence_digest)
-        return self._emitted(receipt, RevoteOpened).revote_id, receipt
-
-    def draw_committee(self, revote_id: int) -> Receipt:
-        """Draw the committee once the beacon has decided; does nothing before that."""
-        return self._write("drawCommittee", revote_id)
-
-    def commit_vote(self, revote_id: int, commitment: Digest32) -> Receipt:
-        """Seal a vote (`deltaproof.protocol.commit.commitments.vote_hash`)."""
-        return self._write("commitVote", revote_id, commitment)
-
-    def reveal_vote(self, revote_id: int, *, overturn: bool, salt: Digest32) -> Receipt:
-        """Open a sealed vote."""
-        return self._write("revealVote", revote_id, overturn, salt)
-
-    def advance_revote(self, revote_id: int) -> Receipt:
-        """Move on from an expired voting phase, or close the vote."""
-        return self._write("advanceRevote", revote_id)
-
-    def claim_committee_pay(self, revote_id: int, member: Address) -> Receipt:
-        """Pay a member of the majority its part of the loser's bond."""
-        return self._write("claimCommitteePay", revote_id, member)
-
     def prove_equivocation(
         self,
         task_id: TaskId,
         round_index: RoundIndex,
+        attempt: int,
         verifier: Address,
         *,
         first: tuple[Settlement, Signature],
         second: tuple[Settlement, Signature],
     ) -> Receipt:
-        """Slash a verifier who signed two settlements of one round with different verdicts."""
+        """Slash a verifier who signed two settlements of one attempt with different verdicts."""
         signed = (first[0], G1Point.of(first[1].point), second[0], G1Point.of(second[1].point))
-        return self._write("proveEquivocation", task_id, round_index, verifier, *signed)
+        return self._write("proveEquivocation", task_id, round_index, attempt, verifier, *signed)
 
     def slash_signer(self, settlement_digest: Digest32, verifier: Address, non_signers: Sequence[Address]) -> Receipt:
         """Slash a signer of a settlement that was voided as culpable."""
@@ -141,7 +117,7 @@ class FaultProver(ContractClient):
         return self._write("proveWrongStart", work, record, theta, siblings)
 
     def prove_warm_start(self, work: Work, record: RecordOpening, chunk: VectorChunk, element: int) -> Receipt:
-        """A moment of record 0 is not zero."""
+        """A moment of record 0 is neither zero nor minus zero."""
         return self._write("proveWarmStart", work, record, chunk, element)
 
     def prove_wrong_delta(
@@ -153,11 +129,3 @@ class FaultProver(ContractClient):
     def prove_malformed_record(self, work: Work, record: RecordOpening) -> Receipt:
         """A record breaks the rules that a record can break by itself."""
         return self._write("proveMalformedRecord", work, record)
-
-    def prove_wrong_settlement(self, task_id: TaskId, leaves: Sequence[SettlementLeaf]) -> Receipt:
-        """The posted settlement breaks the payout rule, its total, its verdicts digest, or the order of leaves."""
-        return self._write("proveWrongSettlement", task_id, list(leaves))
-
-    def prove_accepted_fault(self, task_id: TaskId, leaf: SettlementLeaf, proof: Sequence[Digest32]) -> Receipt:
-        """The posted settlement accepts a trainer whose fault was proven in this round."""
-        return self._write("proveAcceptedFault", task_id, leaf, list(proof))

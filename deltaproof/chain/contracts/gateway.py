@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import astuple
 
+from deltaproof.chain.abi.structs import TaskView
 from deltaproof.chain.contracts.deployment import Deployment
 from deltaproof.chain.contracts.disputes import DisputeCourt, FaultProver
-from deltaproof.chain.contracts.pools import TrainerPool, VerifierPool
+from deltaproof.chain.contracts.outcomes import Jury, SettlementProver
+from deltaproof.chain.contracts.pools import TrainerPool, VerifierFees, VerifierPool
 from deltaproof.chain.contracts.registry import StakeRegistry, Token
-from deltaproof.chain.contracts.tasks import Beacon, TaskManager
+from deltaproof.chain.contracts.tasks import Beacon, TaskManager, TaskTerms
 from deltaproof.chain.contracts.vault import RewardVault
 from deltaproof.chain.events import LogReader
 from deltaproof.chain.rpc.connection import Connection
@@ -31,12 +33,16 @@ class Gateway:
         self.sender = sender
         self.registry = StakeRegistry(connection, modules.registry, sender)
         self.beacon = Beacon(connection, modules.beacon, sender)
+        self.terms = TaskTerms(connection, modules.terms, sender)
         self.tasks = TaskManager(connection, modules.tasks, sender)
         self.trainers = TrainerPool(connection, modules.trainers, sender)
         self.verifiers = VerifierPool(connection, modules.verifiers, sender)
         self.vault = RewardVault(connection, modules.vault, sender)
+        self.fees = VerifierFees(connection, modules.fees, sender)
         self.court = DisputeCourt(connection, modules.court, sender)
+        self.jury = Jury(connection, modules.jury, sender)
         self.faults = FaultProver(connection, modules.faults, sender)
+        self.settlements = SettlementProver(connection, modules.settlements, sender)
         self.events = LogReader(connection, astuple(modules))
 
     @property
@@ -49,6 +55,12 @@ class Gateway:
     def token(self, place: Address) -> Token:
         """An ERC-20, e.g. `gateway.token(gateway.registry.token())`."""
         return Token(self.connection, place, self.sender)
+
+    def task(self, task_id: TaskId) -> TaskView:
+        """A task as it stands: what it fixed, and where it is."""
+        state = self.tasks.state(task_id)
+        sponsor, params = self.terms.sponsor(task_id), self.terms.params(task_id)
+        return TaskView(sponsor, state.cancelled, state.round, state.adapter_digest, params)
 
     def domain(self, task_id: TaskId, round_index: RoundIndex) -> RoundDomain:
         """What sealed and signed values of a round are bound to."""

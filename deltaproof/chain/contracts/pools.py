@@ -1,11 +1,10 @@
-"""Who takes part in a task and what they did: `ITrainerPool` and `IVerifierPool`."""
+"""Who takes part in a task, what they did, and verifiers' fees: `ITrainerPool`, `IVerifierPool`, `IVerifierFees`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deltaproof.chain.abi.enums import Fault
 from deltaproof.chain.abi.structs import (
     AttestationStatus,
     BatchReveal,
@@ -13,10 +12,11 @@ from deltaproof.chain.abi.structs import (
     CommitmentRef,
     FeePot,
     RevealData,
-    ScoreLeaf,
+    ScorePair,
     SignedCommit,
     TrainerEnrolment,
     TrainerProgress,
+    TrainerWork,
     VerifierEnrolment,
     VerifierProgress,
 )
@@ -26,7 +26,7 @@ from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.protocol.outcome.settlement import SettlementLeaf
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
 
-__all__ = ["PAGE", "ClaimableFees", "TrainerPool", "VerifierPool"]
+__all__ = ["PAGE", "ClaimableFees", "TrainerPool", "VerifierFees", "VerifierPool"]
 
 PAGE = 200
 
@@ -80,9 +80,9 @@ class TrainerPool(ContractClient):
         """Whether the trainer committed in that round, directly or in a batch."""
         return self._read(bool, "hasCommitted", task_id, round_index, trainer)
 
-    def fault(self, task_id: TaskId, round_index: RoundIndex, trainer: Address) -> Fault:
-        """The fault that a contract established in that round."""
-        return self._read(Fault, "faultOf", task_id, round_index, trainer)
+    def work(self, task_id: TaskId, round_index: RoundIndex, trainer: Address) -> TrainerWork:
+        """What the trainer did in that round, and what was established about it."""
+        return self._read(TrainerWork, "workOf", task_id, round_index, trainer)
 
     def commitment_hash(self, task_id: TaskId, round_index: RoundIndex, trainer: Address, data: RevealData) -> Digest32:
         """The commitment to a round's work, as the contract computes it."""
@@ -129,25 +129,15 @@ class TrainerPool(ContractClient):
         """Announce that the openings of the caller's round are in the store."""
         return self._write("openingsPublished", task_id)
 
-    def openings_published_from_batch(self, task_id: TaskId, commitment: Digest32, ref: CommitmentRef) -> Receipt:
-        """The same for the caller's batched commitment."""
-        return self._write("openingsPublishedFromBatch", task_id, commitment, ref)
-
     def forfeit_bond(self, task_id: TaskId, round_index: RoundIndex, trainer: Address) -> Receipt:
-        """Burn the bond of a direct commitment that was not revealed in time."""
+        """Burn the bond of a commitment that was not revealed in time."""
         return self._write("forfeitBond", task_id, round_index, trainer)
 
-    def forfeit_batched_bond(
-        self, task_id: TaskId, round_index: RoundIndex, trainer: Address, commitment: Digest32, ref: CommitmentRef
-    ) -> Receipt:
-        """The same for a batched commitment."""
-        return self._write("forfeitBatchedBond", task_id, round_index, trainer, commitment, ref)
-
     def slash(
-        self, task_id: TaskId, round_index: RoundIndex, leaf: SettlementLeaf, proof: Sequence[Digest32]
+        self, task_id: TaskId, round_index: RoundIndex, index: int, leaf: SettlementLeaf, proof: Sequence[Digest32]
     ) -> Receipt:
-        """Slash a trainer whom a final settlement rejects or calls withheld."""
-        return self._write("slash", task_id, round_index, leaf, list(proof))
+        """Slash a trainer whom a final settlement rejects or calls withheld; `index` is the leaf's position."""
+        return self._write("slash", task_id, round_index, index, leaf, list(proof))
 
 
 class VerifierPool(ContractClient):
@@ -187,17 +177,21 @@ class VerifierPool(ContractClient):
         """Stake whose revealed attestations carry this verdicts digest."""
         return self._read(TokenAmount, "agreeingWeight", task_id, round_index, verdicts_digest)
 
-    def fee_pot(self, task_id: TaskId, round_index: RoundIndex) -> FeePot:
-        """What a settled round owes to those who agreed with it."""
-        return self._read(FeePot, "feePotOf", task_id, round_index)
-
-    def claimable_fees(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> ClaimableFees:
-        """What `claim_fees` would pay now."""
-        return self._read(ClaimableFees, "claimableFees", task_id, round_index, verifier)
-
     def enrol(self, task_id: TaskId, stake: TokenAmount) -> Receipt:
-        """Join the quorum from the next round on; locks `stake`, which is also the voting weight."""
+        """Lock `stake`, the voting weight; `activate` brings it into the quorum when it has waited long enough."""
         return self._write("enrol", task_id, stake)
+
+    def activate(self, task_id: TaskId, verifier: Address) -> Receipt:
+        """Bring a verifier whose stake has waited into the quorum from the next round on."""
+        return self._write("activate", task_id, verifier)
+
+    def rejoin(self, task_id: TaskId, added: TokenAmount) -> Receipt:
+        """Come back after being stopped, with `added` stake on top of what is left."""
+        return self._write("rejoin", task_id, added)
+
+    def charge_absence(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> Receipt:
+        """Charge a verifier for not attesting in a round, and stop it."""
+        return self._write("chargeAbsence", task_id, round_index, verifier)
 
     def resign(self, task_id: TaskId) -> Receipt:
         """Take no part in later rounds."""
@@ -223,23 +217,31 @@ class VerifierPool(ContractClient):
         """Open the sealed attestation."""
         return self._write("revealAttestation", task_id, verdicts_digest, scores_root, artifact_digest, salt)
 
-    def contest_attestation(
-        self,
-        task_id: TaskId,
-        verifier: Address,
-        *,
-        attested: ScoreLeaf,
-        attested_proof: Sequence[Digest32],
-        settled: SettlementLeaf,
-        settled_proof: Sequence[Digest32],
-    ) -> Receipt:
+    def contest_attestation(self, task_id: TaskId, pair: ScorePair) -> Receipt:
         """Show that a verifier's revealed score or verdict contradicts the settlement."""
-        proofs = (attested, list(attested_proof), settled, list(settled_proof))
-        return self._write("contestAttestation", task_id, verifier, *proofs)
+        return self._write("contestAttestation", task_id, pair)
 
-    def claim_fees(self, task_id: TaskId, rounds: Sequence[RoundIndex], verifier: Address) -> Receipt:
+
+class VerifierFees(ContractClient):
+    """`IVerifierFees`: what settled rounds owe to the verifiers who agreed with them."""
+
+    INTERFACE = "IVerifierFees"
+
+    def pot(self, task_id: TaskId, round_index: RoundIndex) -> FeePot:
+        """What a settled round owes to those who agreed with it."""
+        return self._read(FeePot, "feePotOf", task_id, round_index)
+
+    def claimable(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> ClaimableFees:
+        """What `claim` would pay now."""
+        return self._read(ClaimableFees, "claimableFees", task_id, round_index, verifier)
+
+    def claim(self, task_id: TaskId, rounds: Sequence[RoundIndex], verifier: Address) -> Receipt:
         """Pay a verifier its part of the fees and slash rewards of finished rounds."""
         return self._write("claimFees", task_id, list(rounds), verifier)
+
+    def claim_slash_reward(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> Receipt:
+        """Pay the slash rewards alone, in case the reward token refuses the verifier."""
+        return self._write("claimSlashReward", task_id, round_index, verifier)
 
     def expire_slash_rewards(self, task_id: TaskId, round_index: RoundIndex) -> Receipt:
         """Burn the slash rewards of a round that nobody claimed in time."""

@@ -46,10 +46,13 @@ class StakeRegistry(ContractClient):
         """Slash rewards waiting for the account, stake token."""
         return self._read(TokenAmount, "creditOf", account)
 
-    def active_verifiers(self) -> tuple[Address, ...]:
-        """Accounts that dispute committees are drawn from."""
-        count = self._read(int, "activeVerifierCount")
-        return tuple(self._read(Address, "activeVerifierAt", index) for index in range(count))
+    def verifier_stake_at(self, account: Address, moment: int) -> TokenAmount:
+        """Verifier stake at the end of a past second, what is on its way out left aside; votes are weighed by it."""
+        return self._read(TokenAmount, "verifierStakeAt", account, moment)
+
+    def total_verifier_stake_at(self, moment: int) -> TokenAmount:
+        """The same of all accounts together."""
+        return self._read(TokenAmount, "totalVerifierStakeAt", moment)
 
     def deposit(self, role: Role, amount: TokenAmount) -> Receipt:
         """Stake tokens that the caller approved for this contract."""

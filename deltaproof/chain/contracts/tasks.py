@@ -1,4 +1,4 @@
-"""Tasks, rounds and their phases: `ITaskManager`, and the beacon whose seeds its phases wait for."""
+"""Tasks (`ITaskTerms`), rounds and their phases (`ITaskManager`), and the beacon whose seeds its phases wait for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from deltaproof.chain.abi.enums import Optimizer
 from deltaproof.chain.abi.structs import (
+    Modules,
     PhaseSeconds,
     PhaseView,
     QuorumProof,
@@ -14,7 +15,7 @@ from deltaproof.chain.abi.structs import (
     RoundView,
     StakeTerms,
     TaskParams,
-    TaskView,
+    TaskState,
     TrainingTerms,
 )
 from deltaproof.chain.contracts.client import ContractClient
@@ -24,7 +25,7 @@ from deltaproof.protocol.outcome.settlement import Settlement
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
 
-__all__ = ["Beacon", "TaskManager", "task_params"]
+__all__ = ["Beacon", "TaskManager", "TaskTerms", "task_params"]
 
 OPTIMIZERS = {
     "sgd": Optimizer.SGD,
@@ -48,6 +49,7 @@ def task_params(spec: TaskSpec, *, token: Address, parameters: int, constants_ro
             target_nanos=rewards.target_nanos,
             floor_bps=rewards.floor_bps,
             cap_bps=rewards.cap_bps,
+            base_bps=rewards.base_bps,
         ),
         stakes=StakeTerms(
             trainer_stake=stakes.min_trainer_stake,
@@ -55,6 +57,7 @@ def task_params(spec: TaskSpec, *, token: Address, parameters: int, constants_ro
             verifier_stake=stakes.min_verifier_stake,
             slash_bps=stakes.slash_bps,
             prover_bps=stakes.prover_bps,
+            absence_bps=stakes.absence_bps,
         ),
         quorum=QuorumTerms(
             quorum_bps=stakes.quorum_bps,
@@ -80,8 +83,62 @@ def task_params(spec: TaskSpec, *, token: Address, parameters: int, constants_ro
             window=phases.window,
             slash=phases.slash,
             claim=phases.claim,
+            activation=phases.activation,
         ),
     )
+
+
+class TaskTerms(ContractClient):
+    """`ITaskTerms`: what tasks fix for ever, and what can be paused."""
+
+    INTERFACE = "ITaskTerms"
+
+    def task_count(self, block: int | None = None) -> int:
+        """Number of tasks, now or at the block of that number; ids run from 1."""
+        return self._read(int, "taskCount", block=block)
+
+    def sponsor(self, task_id: TaskId) -> Address:
+        """Who created the task."""
+        return self._read(Address, "sponsorOf", task_id)
+
+    def params(self, task_id: TaskId) -> TaskParams:
+        """Everything that the task fixed."""
+        return self._read(TaskParams, "paramsOf", task_id)
+
+    def validation_commitments(self, task_id: TaskId) -> tuple[Digest32, ...]:
+        """One per round, then the final test set's."""
+        return self._read_list(Digest32, "validationCommitmentsOf", task_id)
+
+    def is_test_chain(self) -> bool:
+        """Whether times may be seconds here."""
+        return self._read(bool, "isTestChain")
+
+    def create_task(
+        self, params: TaskParams, validation_commitments: Sequence[Digest32], funding: TokenAmount
+    ) -> tuple[TaskId, Receipt]:
+        """Create a task and fund it from the caller, who approved the vault for `funding` reward tokens."""
+        receipt = self._write("createTask", params, list(validation_commitments), funding)
+        return self._emitted(receipt, TaskCreated).task_id, receipt
+
+    def set_new_tasks_paused(self, paused: bool) -> Receipt:
+        """Stop or allow the creation of new tasks. Guardian only."""
+        return self._write("setNewTasksPaused", paused)
+
+    def pause_new_rounds(self) -> Receipt:
+        """Stop new rounds for a week, at most every five weeks. Guardian only."""
+        return self._write("pauseNewRounds")
+
+    def resume_new_rounds(self) -> Receipt:
+        """Let rounds be opened again. Guardian only."""
+        return self._write("resumeNewRounds")
+
+    def propose_guardian(self, successor: Address) -> Receipt:
+        """Propose who may take the office after two days; the zero address to give it up. Guardian only."""
+        return self._write("proposeGuardian", successor)
+
+    def accept_guardian(self) -> Receipt:
+        """Take the office. Only the one proposed."""
+        return self._write("acceptGuardian")
 
 
 class TaskManager(ContractClient):
@@ -89,17 +146,13 @@ class TaskManager(ContractClient):
 
     INTERFACE = "ITaskManager"
 
-    def task_count(self, block: int | None = None) -> int:
-        """Number of tasks, now or at the block of that number; ids run from 1."""
-        return self._read(int, "taskCount", block=block)
+    def modules(self) -> Modules:
+        """The contracts of this deployment."""
+        return self._read(Modules, "modules")
 
-    def task(self, task_id: TaskId) -> TaskView:
-        """A task as it stands."""
-        return self._read(TaskView, "taskOf", task_id)
-
-    def validation_commitments(self, task_id: TaskId) -> tuple[Digest32, ...]:
-        """One per round, then the final test set's."""
-        return self._read_list(Digest32, "validationCommitmentsOf", task_id)
+    def state(self, task_id: TaskId) -> TaskState:
+        """What changes of a task."""
+        return self._read(TaskState, "taskOf", task_id)
 
     def round(self, task_id: TaskId, round_index: RoundIndex) -> RoundView:
         """A round as it stands or ended."""
@@ -125,24 +178,15 @@ class TaskManager(ContractClient):
         """Beacon request that the current phase waits for, 0 if none."""
         return self._read(int, "seedRequestOf", task_id)
 
-    def settlement_digest(self, task_id: TaskId, round_index: RoundIndex, settlement: Settlement) -> Digest32:
-        """What verifiers sign, as the contract computes it."""
-        return self._read(Digest32, "settlementDigest", task_id, round_index, settlement)
-
-    def create_task(
-        self, params: TaskParams, validation_commitments: Sequence[Digest32], funding: TokenAmount
-    ) -> tuple[TaskId, Receipt]:
-        """Create a task and fund it from the caller, who approved the vault for `funding` reward tokens."""
-        receipt = self._write("createTask", params, list(validation_commitments), funding)
-        return self._emitted(receipt, TaskCreated).task_id, receipt
+    def settlement_digest(
+        self, task_id: TaskId, round_index: RoundIndex, attempt: int, settlement: Settlement
+    ) -> Digest32:
+        """What verifiers sign, as the contract computes it; `attempt` counts settlements voided before."""
+        return self._read(Digest32, "settlementDigest", task_id, round_index, attempt, settlement)
 
     def cancel_task(self, task_id: TaskId) -> Receipt:
         """End the task: at once between rounds, else after the running round. Sponsor only."""
         return self._write("cancelTask", task_id)
-
-    def set_new_tasks_paused(self, paused: bool) -> Receipt:
-        """Stop or allow the creation of new tasks; nothing else can be stopped. Guardian only."""
-        return self._write("setNewTasksPaused", paused)
 
     def open_round(self, task_id: TaskId) -> Receipt:
         """Begin the next round."""
@@ -153,7 +197,7 @@ class TaskManager(ContractClient):
         return self._write("advance", task_id)
 
     def reveal_validation(self, task_id: TaskId, digest: Digest32, salt: Digest32) -> Receipt:
-        """Open the round's validation set."""
+        """Open the round's validation set, in the opening phase."""
         return self._write("revealValidation", task_id, digest, salt)
 
     def reveal_held_out(self, task_id: TaskId, digest: Digest32, salt: Digest32) -> Receipt:

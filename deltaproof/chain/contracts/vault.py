@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deltaproof.chain.abi.structs import Account, RoundPot
+from deltaproof.chain.abi.structs import Account, Closure, RoundPot
 from deltaproof.chain.contracts.client import ContractClient
 from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.protocol.outcome.settlement import SettlementLeaf
@@ -16,10 +16,12 @@ __all__ = ["Claim", "RewardVault"]
 
 @dataclass(frozen=True)
 class Claim:
-    """One reward: `proof` shows the leaf under the settlement's leaves root."""
+    """One reward: `proof` shows the leaf at position `index` of the `count` leaves of the settlement."""
 
     task_id: TaskId
     round: RoundIndex
+    index: int
+    count: int
     leaf: SettlementLeaf
     proof: tuple[Digest32, ...]
 
@@ -41,13 +43,27 @@ class RewardVault(ContractClient):
         """Whether the reward was paid."""
         return self._read(bool, "hasClaimed", task_id, round_index, trainer)
 
+    def closure(self, task_id: TaskId, round_index: RoundIndex, trainer: Address) -> Closure:
+        """Why a trainer's claim is closed, if it is."""
+        return self._read(Closure, "closureOf", task_id, round_index, trainer)
+
     def fund(self, task_id: TaskId, amount: TokenAmount) -> Receipt:
         """Add reward tokens that the caller approved for this contract."""
         return self._write("fund", task_id, amount)
 
     def claim(self, claim: Claim) -> Receipt:
         """Pay one reward to the leaf's trainer; anyone may submit."""
-        return self._write("claim", claim.task_id, claim.round, claim.leaf, list(claim.proof))
+        place = (claim.task_id, claim.round, claim.index, claim.count)
+        return self._write("claim", *place, claim.leaf, list(claim.proof))
+
+    def claim_base(self, task_id: TaskId, round_index: RoundIndex, trainer: Address) -> Receipt:
+        """Pay a trainer who revealed and opened in a round that ended without a settlement; anyone may submit."""
+        return self._write("claimBase", task_id, round_index, trainer)
+
+    def return_blocked(self, claim: Claim) -> Receipt:
+        """Return the pay of a trainer whose fault was established to the task's balance."""
+        place = (claim.task_id, claim.round, claim.index, claim.count)
+        return self._write("returnBlocked", *place, claim.leaf, list(claim.proof))
 
     def claim_batch(self, claims: Sequence[Claim]) -> Receipt:
         """Pay several rewards of one trainer in one token in one transfer."""

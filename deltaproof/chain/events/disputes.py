@@ -1,31 +1,38 @@
-"""Events of disputes and proven faults (`IDisputeCourt`, `IFaultProver`)."""
+"""Events of demands, votes and proven faults (`IDisputeCourt`, `IJury`, `IFaultProver`, `ISettlementProver`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deltaproof.chain.abi.dispute_structs import ChunkOpening, Demand, RevotePhase
+from deltaproof.chain.abi.dispute_structs import CasePhase, ChunkOpening, Demand
 from deltaproof.chain.abi.enums import Fault
 from deltaproof.chain.abi.structs import ScoreLeaf
 from deltaproof.chain.events.base import ContractEvent, RoundEvent
+from deltaproof.protocol.outcome.settlement import SettlementLeaf
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
 
 __all__ = [
-    "CommitteeDrawn",
-    "CommitteePaid",
+    "Appealed",
+    "CaseClosed",
+    "CaseOpened",
+    "CasePhaseStarted",
+    "CheckContinued",
+    "CheckOpened",
     "DemandOpened",
     "DemandUnanswered",
     "EquivocationProven",
     "FaultProven",
+    "JurorPayBurned",
+    "LeafAnswered",
+    "LevelDecided",
     "OpeningAnswered",
-    "RevoteClosed",
-    "RevoteOpened",
-    "RevotePhaseStarted",
     "ScoreAnswered",
+    "SeatsDrawn",
     "SettlementFaultProven",
     "SignerSlashed",
-    "VoteCommitted",
-    "VoteRevealed",
+    "VoteSealed",
+    "VoteSettled",
+    "VoteShown",
 ]
 
 
@@ -47,6 +54,7 @@ class OpeningAnswered(ContractEvent):
 class ScoreAnswered(ContractEvent):
     demand_id: int
     leaf: ScoreLeaf
+    struck: bool
 
 
 @dataclass(frozen=True)
@@ -56,61 +64,113 @@ class DemandUnanswered(ContractEvent):
 
 
 @dataclass(frozen=True)
-class RevoteOpened(ContractEvent):
-    revote_id: int
+class LeafAnswered(ContractEvent):
+    demand_id: int
+    leaf: SettlementLeaf
+
+
+@dataclass(frozen=True)
+class CaseOpened(ContractEvent):
+    case_id: int
     task_id: TaskId
     round: RoundIndex
     challenger: Address
     settlement: Digest32
-    evidence_digest: Digest32
+    evidence: Digest32
 
 
 @dataclass(frozen=True)
-class CommitteeDrawn(ContractEvent):
-    revote_id: int
-    members: tuple[Address, ...]
-    commit_deadline: int
+class SeatsDrawn(ContractEvent):
+    case_id: int
+    level: int
+    seed: Digest32
+    unit: TokenAmount
 
 
 @dataclass(frozen=True)
-class VoteCommitted(ContractEvent):
-    revote_id: int
-    member: Address
-    commitment: Digest32
-
-
-@dataclass(frozen=True)
-class RevotePhaseStarted(ContractEvent):
-    revote_id: int
-    phase: RevotePhase
+class CasePhaseStarted(ContractEvent):
+    case_id: int
+    level: int
+    phase: CasePhase
     deadline: int
 
 
 @dataclass(frozen=True)
-class VoteRevealed(ContractEvent):
-    revote_id: int
-    member: Address
-    overturn: bool
+class VoteSealed(ContractEvent):
+    case_id: int
+    level: int
+    juror: Address
+    votes: int
+    locked: TokenAmount
 
 
 @dataclass(frozen=True)
-class RevoteClosed(ContractEvent):
-    revote_id: int
-    result: RevotePhase
+class VoteShown(ContractEvent):
+    case_id: int
+    level: int
+    juror: Address
+    overturn: bool
+    votes: int
+
+
+@dataclass(frozen=True)
+class LevelDecided(ContractEvent):
+    case_id: int
+    level: int
+    overturned: bool
     upholding: int
     overturning: int
 
 
 @dataclass(frozen=True)
-class CommitteePaid(ContractEvent):
-    revote_id: int
-    member: Address
+class Appealed(ContractEvent):
+    case_id: int
+    level: int
+    appellant: Address
+    evidence: Digest32
+
+
+@dataclass(frozen=True)
+class CaseClosed(ContractEvent):
+    case_id: int
+    overturned: bool
+    level: int
+
+
+@dataclass(frozen=True)
+class VoteSettled(ContractEvent):
+    case_id: int
+    level: int
+    juror: Address
+    fine: TokenAmount
+    pay: TokenAmount
+
+
+@dataclass(frozen=True)
+class JurorPayBurned(ContractEvent):
+    case_id: int
     amount: TokenAmount
+
+
+@dataclass(frozen=True)
+class CheckOpened(ContractEvent):
+    check_id: int
+    task_id: TaskId
+    round: RoundIndex
+    owner: Address
+
+
+@dataclass(frozen=True)
+class CheckContinued(ContractEvent):
+    check_id: int
+    reviewing: bool
+    count: int
 
 
 @dataclass(frozen=True)
 class EquivocationProven(RoundEvent):
     verifier: Address
+    attempt: int
     first: Digest32
     second: Digest32
 

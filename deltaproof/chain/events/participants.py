@@ -1,4 +1,4 @@
-"""Events of trainers, verifiers and stakes (`ITrainerPool`, `IVerifierPool`, `IStakeRegistry`)."""
+"""Events of trainers, verifiers, their fees and stakes (`ITrainerPool`, `IVerifierPool` and others)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from deltaproof.chain.events.base import ContractEvent, RoundEvent, TaskEvent
 from deltaproof.protocol.types import Address, Digest32, TokenAmount
 
 __all__ = [
+    "AbsenceCharged",
     "AttestationCommitted",
     "AttestationDisqualified",
     "AttestationRevealed",
@@ -27,6 +28,7 @@ __all__ = [
     "SlashRewardsAdded",
     "SlashRewardsBurned",
     "StakeDeposited",
+    "StakeFined",
     "StakeLocked",
     "StakeSlashed",
     "StakeToppedUp",
@@ -37,11 +39,12 @@ __all__ = [
     "TrainerSlashed",
     "TrainerStopped",
     "UnbondingStarted",
-    "VerifierActivity",
+    "VerifierActivated",
     "VerifierEnrolled",
     "VerifierReleased",
     "VerifierSetChanged",
     "VerifierSlashed",
+    "VerifierStakeChanged",
     "VerifierStopped",
 ]
 
@@ -125,8 +128,15 @@ class TrainerSlashed(RoundEvent):
 class VerifierEnrolled(TaskEvent):
     verifier: Address
     index: int
-    active_from: int
     stake: TokenAmount
+    active_at: int
+
+
+@dataclass(frozen=True)
+class VerifierActivated(TaskEvent):
+    verifier: Address
+    active_from: int
+    weight: TokenAmount
 
 
 @dataclass(frozen=True)
@@ -147,6 +157,13 @@ class VerifierSetChanged(TaskEvent):
     key: G1Point
     weight: TokenAmount
     members: int
+
+
+@dataclass(frozen=True)
+class AbsenceCharged(RoundEvent):
+    verifier: Address
+    misses: int
+    amount: TokenAmount
 
 
 @dataclass(frozen=True)
@@ -266,6 +283,14 @@ class KeyRegistered(ContractEvent):
 
 
 @dataclass(frozen=True)
-class VerifierActivity(ContractEvent):
+class VerifierStakeChanged(ContractEvent):
     account: Address
-    active: bool
+    stake: TokenAmount
+    total: TokenAmount
+
+
+@dataclass(frozen=True)
+class StakeFined(ContractEvent):
+    account: Address
+    role: Role
+    amount: TokenAmount

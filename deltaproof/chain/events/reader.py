@@ -28,14 +28,18 @@ from deltaproof.protocol.types import Address, Digest32, address
 __all__ = ["EVENT_TYPES", "INTERFACES", "LogReader"]
 
 INTERFACES = (
+    "ITaskTerms",
     "ITaskManager",
     "ITrainerPool",
     "IVerifierPool",
+    "IVerifierFees",
     "IRewardVault",
     "IStakeRegistry",
     "IBeacon",
     "IDisputeCourt",
+    "IJury",
     "IFaultProver",
+    "ISettlementProver",
 )
 EVENT_TYPES: dict[str, type[ContractEvent]] = {
     name: getattr(module, name) for module in (disputes, participants, rounds) for name in module.__all__

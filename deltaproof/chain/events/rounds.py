@@ -1,4 +1,4 @@
-"""Events of tasks, rounds, their money and their seeds (`ITaskManager`, `IRewardVault`, `IBeacon`)."""
+"""Events of tasks, rounds, their money and their seeds (`ITaskTerms`, `ITaskManager`, `IRewardVault`, `IBeacon`)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,27 @@ from deltaproof.protocol.outcome.settlement import Settlement
 from deltaproof.protocol.types import Address, Digest32, TokenAmount
 
 __all__ = [
+    "BaseAllocated",
+    "BlockedPayReturned",
     "ChallengeSeedDrawn",
+    "ClaimBlocked",
+    "ClaimHeld",
+    "ClaimResumed",
     "Claimed",
     "FeePaid",
+    "GuardianChanged",
+    "GuardianProposed",
     "HeldOutRevealed",
+    "NewRoundsPaused",
     "NewTasksPaused",
     "OrderSeedDrawn",
     "PhaseStarted",
+    "QuorumLowered",
     "RoundAllocated",
     "RoundEnded",
     "RoundExpired",
     "RoundOpened",
     "RoundReserved",
-    "RoundReturned",
     "SeedFixed",
     "SeedRearmed",
     "SeedRequested",
@@ -52,6 +60,22 @@ class TaskCancelled(RoundEvent):
 @dataclass(frozen=True)
 class NewTasksPaused(ContractEvent):
     paused: bool
+
+
+@dataclass(frozen=True)
+class NewRoundsPaused(ContractEvent):
+    until: int
+
+
+@dataclass(frozen=True)
+class GuardianProposed(ContractEvent):
+    guardian: Address
+    from_: int
+
+
+@dataclass(frozen=True)
+class GuardianChanged(ContractEvent):
+    guardian: Address
 
 
 @dataclass(frozen=True)
@@ -89,6 +113,11 @@ class ValidationRevealed(RoundEvent):
 class HeldOutRevealed(TaskEvent):
     digest: Digest32
     salt: Digest32
+
+
+@dataclass(frozen=True)
+class QuorumLowered(RoundEvent):
+    attempt: int
 
 
 @dataclass(frozen=True)
@@ -132,7 +161,32 @@ class RoundAllocated(RoundEvent):
 
 
 @dataclass(frozen=True)
-class RoundReturned(RoundEvent):
+class BaseAllocated(RoundEvent):
+    each: TokenAmount
+    amount: TokenAmount
+    returned: TokenAmount
+
+
+@dataclass(frozen=True)
+class ClaimHeld(RoundEvent):
+    trainer: Address
+    holds: int
+
+
+@dataclass(frozen=True)
+class ClaimResumed(RoundEvent):
+    trainer: Address
+    holds: int
+
+
+@dataclass(frozen=True)
+class ClaimBlocked(RoundEvent):
+    trainer: Address
+
+
+@dataclass(frozen=True)
+class BlockedPayReturned(RoundEvent):
+    trainer: Address
     amount: TokenAmount
 
 

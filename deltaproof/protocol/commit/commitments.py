@@ -38,10 +38,11 @@ ATTESTATION_TYPE = (
     "bytes32 verdictsDigest,bytes32 scoresRoot,bytes32 artifactDigest,bytes32 salt)"
 )
 SETTLEMENT_TYPE = (
-    "Settlement(uint256 chainId,address tasks,uint64 taskId,uint32 round,bytes32 leavesRoot,uint32 leafCount,"
-    "uint128 totalPayout,bytes32 verdictsDigest,bytes32 nextStartDigest,int64 improvementNanos,bytes32 artifactDigest)"
+    "Settlement(uint256 chainId,address tasks,uint64 taskId,uint32 round,uint8 attempt,bytes32 leavesRoot,"
+    "uint32 leafCount,uint128 totalPayout,bytes32 verdictsDigest,bytes32 nextStartDigest,int64 improvementNanos,"
+    "bytes32 artifactDigest)"
 )
-VOTE_TYPE = "Vote(uint256 chainId,address court,uint256 revoteId,address member,bool overturn,bytes32 salt)"
+VOTE_TYPE = "Vote(uint256 chainId,address jury,uint256 voteId,uint8 level,address member,bool overturn,bytes32 salt)"
 
 
 def typehash(type_string: str) -> Digest32:
@@ -94,15 +95,15 @@ def validation_commitment(digest: Digest32, salt: Digest32) -> Digest32:
 
 
 def vote_hash(
-    chain_id: int, court: Address, revote_id: int, member: Address, *, overturn: bool, salt: Digest32
+    chain_id: int, jury: Address, case_id: int, level: int, member: Address, *, overturn: bool, salt: Digest32
 ) -> Digest32:
-    """What a committee member commits in a re-vote."""
-    types = ("bytes32", "uint256", "address", "uint256", "address", "bool", "bytes32")
-    values = (typehash(VOTE_TYPE), chain_id, court, revote_id, member, overturn, salt)
+    """What a juror seals about a settlement."""
+    types = ("bytes32", "uint256", "address", "uint256", "uint8", "address", "bool", "bytes32")
+    values = (typehash(VOTE_TYPE), chain_id, jury, case_id, level, member, overturn, salt)
     return Digest32(keccak(abi_encode(types, values)))
 
 
-def batch_tree(entries: Sequence[tuple[Address, Digest32]]) -> LeafTree:
-    """The tree over a relayed batch of (trainer, commitment): leaves are (position, trainer, commitment)."""
+def batch_tree(entries: Sequence[tuple[int, Address, Digest32]]) -> LeafTree:
+    """The tree over a relayed batch of (the trainer's index in the task, trainer, commitment)."""
     types = ("uint256", "address", "bytes32")
-    return LeafTree([double_hash(types, (position, *entry)) for position, entry in enumerate(entries)])
+    return LeafTree([double_hash(types, entry) for entry in entries])

@@ -12,7 +12,15 @@ from pydantic import Field, model_validator
 
 from deltaproof.protocol.commit.commitments import SETTLEMENT_TYPE, RoundDomain
 from deltaproof.protocol.rules import BPS, MAX_LEAVES, MAX_PROPOSAL_BYTES
-from deltaproof.protocol.types import AddressField, AmountField, Digest32, DigestField, TokenAmount, address_bytes
+from deltaproof.protocol.types import (
+    ZERO_DIGEST,
+    AddressField,
+    AmountField,
+    Digest32,
+    DigestField,
+    TokenAmount,
+    address_bytes,
+)
 from deltaproof.protocol.wire.documents import Document, Record
 from deltaproof.protocol.wire.leaftree import LeafTree, double_hash
 
@@ -89,10 +97,10 @@ class Settlement(Record):
             self.artifact_digest,
         )
 
-    def signing_digest(self, domain: RoundDomain) -> Digest32:
-        """The 32 bytes that verifiers sign."""
-        types = ("bytes32", "uint32", "uint128", "bytes32", "bytes32", "int64", "bytes32")
-        return domain.sealed(SETTLEMENT_TYPE, types, self.fields())
+    def signing_digest(self, domain: RoundDomain, attempt: int) -> Digest32:
+        """The 32 bytes that verifiers sign; `attempt` counts the settlements of the round that were voided before."""
+        types = ("uint8", "bytes32", "uint32", "uint128", "bytes32", "bytes32", "int64", "bytes32")
+        return domain.sealed(SETTLEMENT_TYPE, types, (attempt, *self.fields()))
 
 
 class SettlementProposal(Document, kind="proposal", max_bytes=MAX_PROPOSAL_BYTES):
@@ -137,8 +145,11 @@ def leaves_tree(leaves: Sequence[SettlementLeaf]) -> LeafTree:
 
 
 def verdicts_digest(leaves: Sequence[SettlementLeaf]) -> Digest32:
-    """`keccak256(abi.encodePacked(trainer_0, verdict_0, trainer_1, ...))`, leaves in order."""
-    return Digest32(keccak(b"".join(address_bytes(leaf.trainer) + bytes([leaf.verdict]) for leaf in leaves)))
+    """The chain `d_i = keccak256(d_{i-1} ‖ trainer_i ‖ verdict_i)` from zero, leaves in order."""
+    digest = ZERO_DIGEST
+    for leaf in leaves:
+        digest = Digest32(keccak(digest + address_bytes(leaf.trainer) + bytes([leaf.verdict])))
+    return digest
 
 
 def scores_tree(leaves: Sequence[SettlementLeaf]) -> LeafTree:

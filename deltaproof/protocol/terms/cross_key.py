@@ -199,6 +199,24 @@ def bond_is_part_of_the_stake(t: TaskTables) -> Iterator[Finding]:
         yield "commit_bond is part of the trainer's stake and cannot exceed min_trainer_stake", "lower it"
 
 
+@_rule("verification.commit_bond")
+def something_is_at_stake(t: TaskTables) -> Iterator[Finding]:
+    if t.verification.commit_bond == 0:
+        yield "must lie above 0: a commitment that costs nothing is a free look at the others'", "choose a bond"
+
+
+@_rule("verification.slash_bps", "verification.absence_bps")
+def absence_costs_less_than_a_fault(t: TaskTables) -> Iterator[Finding]:
+    if not 1 <= t.verification.absence_bps <= t.verification.slash_bps:
+        yield "must be at least absence_bps", "raise it, or lower absence_bps"
+
+
+@_rule("phases.claim", "phases.slash")
+def claims_outlast_disputes(t: TaskTables) -> Iterator[Finding]:
+    if t.phases.claim <= t.phases.slash:
+        yield "must be longer than slash: demands can hold a claim that long", "raise it, or lower slash"
+
+
 @_rule("verification.min_trainer_stake")
 def trainer_stake_fits_the_contract(t: TaskTables) -> Iterator[Finding]:
     if t.verification.min_trainer_stake > MAX_STAKE:

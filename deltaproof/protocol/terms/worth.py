@@ -16,6 +16,7 @@ from deltaproof.protocol.rules import (
     MAX_ROUNDS,
     MAX_SAMPLES,
     MAX_VALIDATION_ROWS,
+    MIN_BASE_BPS,
     MIN_VALIDATION_ROWS,
 )
 from deltaproof.protocol.terms._fields import BasisPoints, Count, Positive, Seconds
@@ -97,7 +98,9 @@ class RewardsSection(Record):
     floor_bps: BasisPoints = 0
     """Of the released budget, to every accepted trainer before scores count, basis points."""
     cap_bps: Annotated[int, Field(ge=1, le=BPS)] = BPS
-    """Of the released budget, the most that one trainer gets, basis points."""
+    """Of the released budget, the most that one trainer gets before the base tops it up, basis points."""
+    base_bps: Annotated[int, Field(ge=MIN_BASE_BPS, le=BPS)] = 2_000
+    """Least that accepted work is paid, and what a round without a settlement pays, basis points of the budget."""
 
 
 class VerificationSection(Record):
@@ -114,6 +117,8 @@ class VerificationSection(Record):
     """Of the locked stake, lost for a rejected or withheld round or a proven fault, basis points."""
     prover_bps: Annotated[int, Field(ge=0, le=MAX_PROVER_BPS)] = 2_000
     """Of a slash, to whoever proved the fault, basis points; the rest is burned."""
+    absence_bps: Annotated[int, Field(ge=1, le=BPS)] = 100
+    """Of a verifier's stake, lost for a round without attestation, basis points; doubles with each round in a row."""
     min_trainer_stake: AmountField
     """Stake that a trainer locks, smallest units of the stake token; at most 2^96-1."""
     min_verifier_stake: AmountField
@@ -133,9 +138,9 @@ class PhasesSection(Record):
     commit: Seconds
     """For training and committing, seconds."""
     reveal: Seconds
-    """For revealing deltas and the validation set, seconds."""
+    """For revealing deltas, seconds."""
     opening: Seconds
-    """For publishing the drawn steps, seconds."""
+    """For publishing the drawn steps and showing the validation set, seconds."""
     attest_commit: Seconds
     """For replaying, scoring and sealing what was found, seconds."""
     attest_reveal: Seconds
@@ -147,4 +152,6 @@ class PhasesSection(Record):
     slash: Seconds = 86_400
     """How long after a round its stakes stay slashable at least, seconds."""
     claim: Positive = 2_592_000
-    """How long after a round rewards can be claimed, seconds."""
+    """How long after a round rewards can be claimed, seconds; longer than `slash`."""
+    activation: Count = 0
+    """How long a verifier's stake lies before it weighs in a quorum, seconds; a day at least, but on test chains."""

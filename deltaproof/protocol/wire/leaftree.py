@@ -1,7 +1,8 @@
-"""Merkle tree in OpenZeppelin's form, over leaves that a contract pays on (`MerkleProof.sol`).
+"""Ordered Merkle tree of Keccak-256 over leaves that a contract pays on. Twin: `contracts/libraries/LeafTree.sol`.
 
-Leaves are hashed twice, so that no inner node (64 bytes) can pass for a leaf; pairs are hashed in sorted order, so that
-a proof needs no directions. Pairs are joined level by level in leaf order; an odd last node moves up unchanged.
+Leaves are hashed twice, so that no inner node (64 bytes) can pass for a leaf. Pairs are joined in order, level by
+level; an odd last node moves up unchanged. A proof is checked for a position among a known number of leaves, so a tree
+over n leaves answers for n positions and nothing else.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from eth_utils.crypto import keccak
 from deltaproof.protocol.rules import MAX_LEAF_PROOF
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32
 
-__all__ = ["LeafTree", "double_hash", "verify_proof"]
+__all__ = ["LeafTree", "counted_root", "double_hash", "verify_proof"]
 
 
 def double_hash(types: Sequence[str], values: Sequence[object]) -> Digest32:
@@ -31,6 +32,10 @@ class LeafTree:
             level = self._levels[-1]
             joined = [_pair(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
             self._levels.append(joined + level[len(joined) * 2 :])
+
+    def __len__(self) -> int:
+        """Number of leaves."""
+        return len(self._levels[0])
 
     @property
     def root(self) -> Digest32:
@@ -50,15 +55,26 @@ class LeafTree:
         return tuple(siblings)
 
 
-def verify_proof(root: Digest32, leaf: Digest32, proof: Sequence[Digest32]) -> bool:
-    """Whether the leaf belongs to the tree of this root."""
-    if len(proof) > MAX_LEAF_PROOF:
+def verify_proof(root: Digest32, leaf: Digest32, index: int, count: int, proof: Sequence[Digest32]) -> bool:
+    """Whether `leaf` is leaf `index` of the tree over `count` leaves with this root."""
+    if not 0 <= index < count or len(proof) > MAX_LEAF_PROOF:
         return False
-    node = leaf
-    for sibling in proof:
-        node = _pair(node, sibling)
-    return node == root
+    node, last, siblings = leaf, count - 1, iter(proof)
+    while last:
+        # The last node of a level with an odd number of nodes has no sibling.
+        if index & 1 or index < last:
+            sibling = next(siblings, None)
+            if sibling is None:
+                return False
+            node = _pair(sibling, node) if index & 1 else _pair(node, sibling)
+        index, last = index >> 1, last >> 1
+    return next(siblings, None) is None and node == root
 
 
-def _pair(a: Digest32, b: Digest32) -> Digest32:
-    return Digest32(keccak(a + b if a < b else b + a))
+def counted_root(root: Digest32, count: int) -> Digest32:
+    """A root together with the number of its leaves: `keccak256(abi.encode(count, root))`."""
+    return Digest32(keccak(abi_encode(("uint256", "bytes32"), (count, root))))
+
+
+def _pair(left: Digest32, right: Digest32) -> Digest32:
+    return Digest32(keccak(left + right))

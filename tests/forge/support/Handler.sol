@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IDisputeCourt} from "../../../contracts/interfaces/IDisputeCourt.sol";
+import {IJury} from "../../../contracts/interfaces/IJury.sol";
 import {ITrainerPool} from "../../../contracts/interfaces/ITrainerPool.sol";
 import {IVerifierPool} from "../../../contracts/interfaces/IVerifierPool.sol";
 import "../../../contracts/interfaces/Types.sol";
@@ -11,12 +12,16 @@ import {G2Multiples} from "./G2Multiples.sol";
 import {World} from "./World.sol";
 import {vm} from "./Vm.sol";
 
-/// @dev Random lives of several tasks, participants and attackers. Every function is one fuzzed call; what it does depends
-/// on the state, so that most calls are possible and rounds really end. `settled` remembers what was signed.
+/// @dev Random lives of several tasks beside honest scripts. In tasks 0 and 1 the first trainers and verifiers are honest: they
+/// do their part before any time passes. Everybody else, with 45 % of the weight there and all of it in task 2, does what a
+/// fuzzed call says: lies, stays away, leaves, opens disputes, votes at random. `settled` remembers what was signed.
 contract Handler is World {
     using BN254 for G1Point;
 
     uint256 internal constant TASKS = 3;
+    uint256 internal constant HONEST_PEOPLE = 2;
+    uint256 internal constant HONEST_TASKS = 2;
+    uint256 internal constant HONEST_MASK = 3;
     /// @dev How a settlement's leaves are made.
     uint256 internal constant HONEST = 0;
     uint256 internal constant REJECTS_FIRST = 1;
@@ -29,14 +34,19 @@ contract Handler is World {
     /// @dev Every settlement posted, for slashes after it was voided.
     bytes32[] internal digests;
     mapping(bytes32 digest => address[]) internal absentees;
+    mapping(bytes32 digest => uint256) internal kindOf;
+    /// @dev What attackers took out of the registry, less what they put in later.
+    int256 internal drawn;
+    uint256 public attackersBegan;
     uint256 public minted;
     uint256 public roundsSettled;
     uint256 public roundsUnpaid;
     uint256 public claims;
     uint256 public slashes;
     uint256 public disputes;
-    bool public stakeLostWithoutFault;
     bool public attackSucceeded;
+    bool public honestUnpaid;
+    bytes public unpaidReason;
 
     constructor() {
         deploy();
@@ -49,21 +59,39 @@ contract Handler is World {
             p.rewards.capBps = uint16(10_000 - 3_000 * i);
             p.rewards.floorBps = uint16(500 * i);
             vm.prank(sponsor);
-            ids.push(tasks.createTask(p, validationCommitments(1_001), uint96(1_000 * UNIT)));
+            ids.push(terms.createTask(p, validationCommitments(1_001), uint96(1_000 * UNIT)));
             for (uint256 j = i; j < TRAINERS; ++j) {
                 enrolTrainer(ids[i], trainers[j]);
             }
-            for (uint256 j = 0; j < VERIFIERS; ++j) {
-                enrolVerifier(ids[i], verifiers[j], uint96((200 + 50 * j) * UNIT));
+            for (uint256 j = i < HONEST_TASKS ? 0 : HONEST_PEOPLE; j < VERIFIERS; ++j) {
+                enrolVerifier(ids[i], verifiers[j], uint96((j < HONEST_PEOPLE ? 300 : 250) * UNIT));
             }
         }
+        // Votes are right where most stake is honest: 60,000 of 80,000.
+        for (uint256 j = 0; j < HONEST_PEOPLE; ++j) {
+            token.mint(address(this), 20_000 * UNIT);
+            token.approve(address(registry), 20_000 * UNIT);
+            registry.depositFor(verifiers[j], Role.Verifier, uint96(20_000 * UNIT));
+        }
+        minted = token.totalSupply();
+        sleep(1 days + 1);
+        attackersBegan = uint256(attackersHold());
     }
 
-    /// @dev Stake may only shrink in functions that prove or vote a fault, or pay it out.
-    modifier losesNoStake() {
-        uint256 before = totalStake();
-        _;
-        if (totalStake() < before) stakeLostWithoutFault = true;
+    // What the books must say.
+
+    /// @dev Everything that attackers have in the registry or took out of it.
+    function attackersHold() public view returns (int256 sum) {
+        sum = drawn + int256(uint256(registry.stakeOf(outsider, Role.Challenger).total));
+        sum += int256(uint256(registry.creditOf(outsider)) + registry.creditOf(address(this)));
+        for (uint256 i = HONEST_PEOPLE; i < TRAINERS; ++i) {
+            sum += int256(uint256(registry.stakeOf(trainers[i], Role.Trainer).total) + registry.creditOf(trainers[i]));
+        }
+        for (uint256 i = HONEST_PEOPLE; i < VERIFIERS; ++i) {
+            sum += int256(
+                uint256(registry.stakeOf(verifiers[i], Role.Verifier).total) + registry.creditOf(verifiers[i])
+            );
+        }
     }
 
     function totalStake() public view returns (uint256 sum) {
@@ -78,14 +106,14 @@ contract Handler is World {
 
     // The natural course of a task.
 
-    function play(uint256 seed) public losesNoStake {
+    function play(uint256 seed) public {
         _play(ids[seed % TASKS], seed / TASKS);
     }
 
-    function playMore(uint256 seed) external losesNoStake {
+    function playMore(uint256 seed) external {
         for (uint256 i = 0; i < 6; ++i) {
-            uint256 drawn = uint256(keccak256(abi.encode(seed, i)));
-            _play(ids[seed % TASKS], drawn);
+            uint256 next = uint256(keccak256(abi.encode(seed, i)));
+            _play(ids[seed % TASKS], next);
         }
     }
 
@@ -104,7 +132,59 @@ contract Handler is World {
         else if (phase == Phase.AttestCommit) _attestSome(id, round, seed);
         else if (phase == Phase.AttestReveal) _showSome(id, round, seed);
         else if (phase == Phase.Settle) _post(id, round, seed);
-        else sleep(PHASE / 3);
+        else rest(PHASE / 3);
+    }
+
+    /// @dev Time passes only after everybody honest has done what it can.
+    function rest(uint256 time) internal {
+        for (uint256 t = 0; t < HONEST_TASKS; ++t) {
+            Phase before;
+            // What they do may end the phase; then the next one is theirs to act in, too.
+            do {
+                before = phaseOf(ids[t]);
+                _honestAct(ids[t]);
+            } while (phaseOf(ids[t]) != before);
+        }
+        _honestAnswers();
+        for (uint256 c = jury.caseCount(); c > 0; --c) {
+            if (jury.caseOf(c).phase == IJury.CasePhase.Closed) continue;
+            for (uint256 i = 0; i < HONEST_PEOPLE; ++i) {
+                _vote(c, i, kindOf[jury.caseOf(c).settlement] != HONEST);
+            }
+        }
+        sleep(time);
+    }
+
+    function _honestAct(uint64 id) private {
+        (uint32 round, Phase phase,, bool due) = tasks.phaseOf(id);
+        if (due) return;
+        if (phase == Phase.Opening && !tasks.roundOf(id, round).validationRevealed) revealValidation(id);
+        for (uint256 i = 0; i < HONEST_PEOPLE && phaseOf(id) == phase; ++i) {
+            if (phase == Phase.Commit) {
+                _commitOne(id, round, trainers[i]);
+            } else if (phase == Phase.Reveal) {
+                _revealOne(id, round, trainers[i]);
+            } else if (phase == Phase.Opening) {
+                _openOne(id, round, trainers[i]);
+            } else if (phase == Phase.AttestCommit) {
+                _attest(id, round, verifiers[i], HONEST);
+            } else if (phase == Phase.AttestReveal) {
+                _show(id, round, verifiers[i]);
+            } else if (phase == Phase.Settle && i == 0 && tasks.roundOf(id, round).late) {
+                _sign(id, round, HONEST, HONEST_MASK & quorumMask(id, round));
+            }
+        }
+    }
+
+    /// @dev Whatever is asked of a settlement's leaves and of honest attestations is answered.
+    function _honestAnswers() private {
+        for (uint256 d = court.demandCount(); d > 0; --d) {
+            IDisputeCourt.Demand memory demand = court.demandOf(d);
+            if (demand.closed) continue;
+            if (demand.kind == IDisputeCourt.DemandKind.Leaf) _answerLeaf(d, demand);
+            if (demand.kind != IDisputeCourt.DemandKind.Score) continue;
+            if (demand.respondent == verifiers[0] || demand.respondent == verifiers[1]) _answerScore(d, demand);
+        }
     }
 
     function _open(uint64 id) private {
@@ -118,71 +198,115 @@ contract Handler is World {
         uint32 round = roundOf(id);
         tasks.advance(id);
         if (phaseOf(id) != Phase.Idle) return;
-        if (tasks.roundOf(id, round).outcome == Outcome.Settled) ++roundsSettled;
+        bool paidOut = tasks.roundOf(id, round).outcome == Outcome.Settled;
+        if (paidOut) ++roundsSettled;
         else ++roundsUnpaid;
+        if (id == ids[TASKS - 1]) return;
+        // A round with honest work and an honest majority pays, whatever the others did.
+        if (!paidOut) (honestUnpaid, unpaidReason) = (true, abi.encode(tasks.roundOf(id, round).outcome));
+        else _collectHonest(id, round);
+    }
+
+    function _collectHonest(uint64 id, uint32 round) private {
+        SettlementLeaf[] memory leaves = settled[id][round];
+        for (uint256 i = 0; i < leaves.length; ++i) {
+            if (leaves[i].trainer != trainers[0] && leaves[i].trainer != trainers[1]) continue;
+            try this.claimOut(id, round, i) {}
+            catch (bytes memory reason) {
+                (honestUnpaid, unpaidReason) = (true, reason);
+            }
+        }
+        for (uint256 i = 0; i < HONEST_PEOPLE; ++i) {
+            try fees.claimFees(id, one(round), verifiers[i]) {}
+            catch (bytes memory reason) {
+                (honestUnpaid, unpaidReason) = (true, reason);
+            }
+        }
+    }
+
+    function claimOut(uint64 id, uint32 round, uint256 i) external {
+        claim(id, round, settled[id][round], i);
     }
 
     function _commitSome(uint64 id, uint32 round, uint256 seed) private {
-        address trainer = trainers[seed % TRAINERS];
+        if (!_commitOne(id, round, trainers[seed % TRAINERS])) rest(PHASE / 5);
+    }
+
+    function _commitOne(uint64 id, uint32 round, address trainer) private returns (bool may) {
         ITrainerPool.Enrolment memory e = trainerPool.enrolmentOf(id, trainer);
-        bool may = e.activeFrom != 0 && e.activeFrom <= round && round <= e.activeUntil && e.committedRound != round
-            && (e.committedRound == e.revealedRound || trainerPool.isForfeited(id, e.committedRound, trainer));
+        may = e.activeFrom != 0 && e.activeFrom <= round && round <= e.activeUntil
+            && !trainerPool.hasCommitted(id, round, trainer);
         if (may) commit(id, trainer);
-        else sleep(PHASE / 5);
     }
 
     function _revealSome(uint64 id, uint32 round, uint256 seed) private {
-        if (seed % 7 == 0 && !tasks.roundOf(id, round).validationRevealed) return revealValidation(id);
-        address trainer = trainers[seed % TRAINERS];
-        ITrainerPool.Enrolment memory e = trainerPool.enrolmentOf(id, trainer);
-        if (e.committedRound == round && e.revealedRound != round) reveal(id, trainer);
-        else sleep(PHASE / 8);
+        if (!_revealOne(id, round, trainers[seed % TRAINERS])) rest(PHASE / 8);
+    }
+
+    function _revealOne(uint64 id, uint32 round, address trainer) private returns (bool may) {
+        may = trainerPool.hasCommitted(id, round, trainer) && !trainerPool.hasRevealed(id, round, trainer);
+        if (may) reveal(id, trainer);
     }
 
     function _openSome(uint64 id, uint32 round, uint256 seed) private {
-        address trainer = trainers[seed % TRAINERS];
-        ITrainerPool.Enrolment memory e = trainerPool.enrolmentOf(id, trainer);
-        if (e.revealedRound == round && e.openedRound != round) publish(id, trainer);
-        else sleep(PHASE / 5);
+        if (!_openOne(id, round, trainers[seed % TRAINERS])) rest(PHASE / 5);
+    }
+
+    function _openOne(uint64 id, uint32 round, address trainer) private returns (bool may) {
+        may = trainerPool.hasRevealed(id, round, trainer) && !trainerPool.hasOpened(id, round, trainer);
+        if (may) publish(id, trainer);
     }
 
     function _attestSome(uint64 id, uint32 round, uint256 seed) private {
-        address verifier = verifiers[seed % VERIFIERS];
+        uint256 i = HONEST_PEOPLE + seed % (VERIFIERS - HONEST_PEOPLE);
+        if (!_attest(id, round, verifiers[i], seed / 16 % 6 == 0 ? REJECTS_FIRST : HONEST)) rest(PHASE / 5);
+    }
+
+    function _attest(uint64 id, uint32 round, address verifier, uint256 kind) private returns (bool may) {
         IVerifierPool.Attestation memory a = verifierPool.attestationOf(id, round, verifier);
-        bool may = verifierPool.inQuorum(id, round, verifier) && a.state == IVerifierPool.AttestationState.None;
-        if (!may) return sleep(PHASE / 5);
-        attestedKind[verifier][id][round] = seed / 16 % 6 == 0 ? REJECTS_FIRST : HONEST;
-        commitAttestation(id, verifier, leavesFor(id, round, attestedKind[verifier][id][round]));
+        may = verifierPool.inQuorum(id, round, verifier) && a.state == IVerifierPool.AttestationState.None;
+        if (!may) return false;
+        attestedKind[verifier][id][round] = kind;
+        commitAttestation(id, verifier, leavesFor(id, round, kind));
     }
 
     function _showSome(uint64 id, uint32 round, uint256 seed) private {
-        address verifier = verifiers[seed % VERIFIERS];
+        if (!_show(id, round, verifiers[seed % VERIFIERS])) rest(PHASE / 5);
+    }
+
+    function _show(uint64 id, uint32 round, address verifier) private returns (bool may) {
         IVerifierPool.Attestation memory a = verifierPool.attestationOf(id, round, verifier);
-        if (a.state != IVerifierPool.AttestationState.Committed) return sleep(PHASE / 5);
-        revealAttestation(id, verifier, leavesFor(id, round, attestedKind[verifier][id][round]));
+        may = a.state == IVerifierPool.AttestationState.Committed;
+        if (may) revealAttestation(id, verifier, leavesFor(id, round, attestedKind[verifier][id][round]));
     }
 
     function _post(uint64 id, uint32 round, uint256 seed) private {
         uint256 kind = seed % 8 == 0 ? WRONG_PAYOUTS : seed % 8 == 1 ? REJECTS_FIRST : HONEST;
+        uint256 signers = quorumMask(id, round);
+        // Honest verifiers sign what they found, and nothing else.
+        if (kind != HONEST) signers &= ~HONEST_MASK;
+        if (seed / 8 % 3 == 0) signers &= (seed >> 40) | HONEST_MASK;
+        if (signers == 0 || !_sign(id, round, kind, signers)) rest(PHASE / 5); // too few signed
+    }
+
+    function _sign(uint64 id, uint32 round, uint256 kind, uint256 signers) private returns (bool) {
         SettlementLeaf[] memory leaves = leavesFor(id, round, kind);
         Settlement memory s = settlementFor(id, leaves);
-        s.artifactDigest = bytes32(seed);
-        bytes32 digest = tasks.settlementDigest(id, round, s);
-        uint256 everyone = quorumMask(id, round);
-        uint256 signers = seed / 8 % 3 == 0 ? everyone & (seed >> 40) : everyone;
-        if (signers == 0) return;
-        QuorumProof memory proof = proofFor(digest, everyone, signers);
+        bytes32 digest = digestOf(id, s);
+        QuorumProof memory proof = proofFor(digest, quorumMask(id, round), signers);
         try tasks.settle(id, s, proof) {}
         catch {
-            return sleep(PHASE / 5); // too few signed
+            return false;
         }
         delete settled[id][round];
         for (uint256 i = 0; i < leaves.length; ++i) {
             settled[id][round].push(leaves[i]);
         }
         postedKind[id][round] = kind;
+        kindOf[digest] = kind;
         digests.push(digest);
         absentees[digest] = proof.nonSigners;
+        return true;
     }
 
     /// @dev Leaves of everyone who committed.
@@ -195,11 +319,14 @@ contract Handler is World {
         count = 0;
         for (uint256 i = 0; i < TRAINERS; ++i) {
             if (!trainerPool.hasCommitted(id, round, trainers[i])) continue;
-            bool revealed = trainerPool.enrolmentOf(id, trainers[i]).revealedRound == round;
-            Verdict verdict = revealed ? Verdict.Accepted : Verdict.Unrevealed;
+            (Fault fault, uint64 since) = trainerPool.faultOf(id, round, trainers[i]);
+            Verdict verdict = Verdict.Accepted;
+            if (!trainerPool.hasRevealed(id, round, trainers[i])) verdict = Verdict.Unrevealed;
+            // Proven before verifiers judged: a settlement that accepts it is wrong.
+            else if (fault != Fault.None && since < tasks.attestingBlock(id, round)) verdict = Verdict.Rejected;
             if (kind == REJECTS_FIRST && count == 0) verdict = Verdict.Rejected;
             leaves[count++] =
-                SettlementLeaf(trainers[i], uint8(verdict), int64(int256(1_000 * i)) - 500, 7, uint16(100 * i), 0);
+                SettlementLeaf(trainers[i], uint8(verdict), 2_500 - int64(int256(1_000 * i)), 7, uint16(100 * i), 0);
         }
         leaves = paid(id, leaves);
         if (kind != WRONG_PAYOUTS) return leaves;
@@ -243,10 +370,10 @@ contract Handler is World {
 
     // Coming and going.
 
-    function comeAndGo(uint256 seed) external losesNoStake {
+    function comeAndGo(uint256 seed) external {
         uint64 id = ids[seed % TASKS];
-        if (seed / 3 % 2 == 0) _trainerMoves(id, trainers[seed / 6 % TRAINERS]);
-        else _verifierMoves(id, verifiers[seed / 6 % VERIFIERS], uint96((200 + seed / 64 % 300) * UNIT));
+        if (seed / 3 % 2 == 0) _trainerMoves(id, trainers[HONEST_PEOPLE + seed / 6 % (TRAINERS - HONEST_PEOPLE)]);
+        else _verifierMoves(id, verifiers[HONEST_PEOPLE + seed / 6 % (VERIFIERS - HONEST_PEOPLE)], seed / 64);
     }
 
     function _trainerMoves(uint64 id, address trainer) private {
@@ -262,10 +389,14 @@ contract Handler is World {
         trainerPool.resign(id);
     }
 
-    function _verifierMoves(uint64 id, address verifier, uint96 stake) private {
+    function _verifierMoves(uint64 id, address verifier, uint256 seed) private {
         IVerifierPool.Enrolment memory e = verifierPool.enrolmentOf(id, verifier);
-        if (e.activeFrom == 0) return enrolVerifier(id, verifier, stake);
-        if (e.activeUntil != type(uint32).max) return verifierPool.release(id, verifier);
+        if (e.activeFrom == 0) return enrolVerifier(id, verifier, uint96(250 * UNIT));
+        if (e.activeUntil != type(uint32).max) {
+            if (seed % 2 == 0) return verifierPool.release(id, verifier);
+            vm.prank(verifier);
+            return verifierPool.rejoin(id, uint96(250 * UNIT) - e.stake);
+        }
         if (verifierPool.checkpointOf(id, verifierPool.versionOf(id)).members < 2) return;
         vm.prank(verifier);
         verifierPool.resign(id);
@@ -273,7 +404,7 @@ contract Handler is World {
 
     // Money.
 
-    function claimSome(uint256 seed) external losesNoStake {
+    function claimSome(uint256 seed) external {
         uint64 id = ids[seed % TASKS];
         uint32 current = roundOf(id);
         if (current == 0) return;
@@ -283,12 +414,12 @@ contract Handler is World {
         if (leaves.length == 0) return;
         uint256 i = seed / 64 % leaves.length;
         bool claimed = vault.hasClaimed(id, round, leaves[i].trainer);
-        try vault.claim(id, round, leaves[i], proofOf(hashes(leaves), i)) {
+        try this.claimOut(id, round, i) {
             if (claimed || !paidRound) attackSucceeded = true;
             ++claims;
         } catch {}
         address verifier = verifiers[seed / 64 % VERIFIERS];
-        try verifierPool.claimFees(id, one(round), verifier) {} catch {}
+        try fees.claimFees(id, one(round), verifier) {} catch {}
     }
 
     function moveMoney(uint256 seed) external {
@@ -301,26 +432,31 @@ contract Handler is World {
         } else if (what == 1 && round > 0) {
             vault.expire(id, uint32(1 + seed / 64 % round));
         } else if (what == 2 && round > 0) {
-            verifierPool.expireSlashRewards(id, uint32(1 + seed / 64 % round));
+            fees.expireSlashRewards(id, uint32(1 + seed / 64 % round));
         } else if (what == 3) {
-            address account = seed % 2 == 0 ? trainers[seed / 64 % TRAINERS] : verifiers[seed / 64 % VERIFIERS];
-            Role role = seed % 2 == 0 ? Role.Trainer : Role.Verifier;
+            bool trainer = seed % 2 == 0;
+            address account = trainer
+                ? trainers[HONEST_PEOPLE + seed / 64 % (TRAINERS - HONEST_PEOPLE)]
+                : verifiers[HONEST_PEOPLE + seed / 64 % (VERIFIERS - HONEST_PEOPLE)];
+            Role role = trainer ? Role.Trainer : Role.Verifier;
             bool ask = registry.stakeOf(account, role).unbonding == 0;
             // One prank per call: an open one would outlive a revert.
             vm.prank(account);
             if (ask) registry.requestUnbond(role, uint96(10 * UNIT));
-            else registry.withdraw(role);
+            else drawn += int256(uint256(registry.withdraw(role)));
         } else if (what == 4) {
-            vm.prank(seed % 2 == 0 ? outsider : verifiers[seed / 64 % VERIFIERS]);
-            registry.withdrawCredit();
+            vm.prank(seed % 2 == 0 ? outsider : verifiers[HONEST_PEOPLE + seed / 64 % (VERIFIERS - HONEST_PEOPLE)]);
+            drawn += int256(uint256(registry.withdrawCredit()));
         } else {
+            uint96 amount = uint96(1 + seed % UNIT);
             vm.prank(outsider);
-            registry.deposit(Role.Challenger, uint96(1 + seed % UNIT));
+            registry.deposit(Role.Challenger, amount);
+            drawn -= int256(uint256(amount));
         }
     }
 
-    function wait(uint256 seed) external losesNoStake {
-        sleep(seed % 8 == 0 ? 2 days : seed % 900);
+    function wait(uint256 seed) external {
+        rest(seed % 8 == 0 ? 2 days : seed % 900);
         vm.roll(vm.getBlockNumber() + seed % 300);
     }
 
@@ -332,15 +468,16 @@ contract Handler is World {
         if (current == 0) return;
         uint256 before = totalStake();
         address trainer = trainers[seed / 3 % TRAINERS];
-        uint32 committed = trainerPool.enrolmentOf(id, trainer).committedRound;
         if (seed % 2 == 0) {
-            trainerPool.forfeitBond(id, committed, trainer);
+            trainerPool.forfeitBond(id, uint32(1 + seed / 64 % current), trainer);
+        } else if (seed % 3 == 0) {
+            verifierPool.chargeAbsence(id, uint32(1 + seed / 64 % current), verifiers[seed / 3 % VERIFIERS]);
         } else {
             uint32 round = uint32(1 + seed / 64 % current);
             SettlementLeaf[] memory leaves = settled[id][round];
             if (leaves.length == 0) return;
             uint256 i = seed / 512 % leaves.length;
-            trainerPool.slash(id, round, leaves[i], proofOf(hashes(leaves), i));
+            slash(id, round, leaves, i);
             if (leaves[i].verdict != uint8(Verdict.Rejected)) attackSucceeded = true;
         }
         if (totalStake() < before) ++slashes;
@@ -352,15 +489,16 @@ contract Handler is World {
             id = ids[(seed + i) % TASKS];
         }
         uint32 round = roundOf(id);
-        uint256 what = seed / 3 % 5;
+        uint256 what = seed / 3 % 7;
         SettlementLeaf[] memory leaves = settled[id][round];
         if (what == 0) {
             address trainer = committedTrainer(id, round, seed / 64);
+            if (trainer == trainers[0] || trainer == trainers[1]) return; // they would answer: Faults.t.sol
             RevealData memory data = workOf(id, trainer);
             vm.prank(outsider);
-            court.demandOpening(id, trainer, data, direct(), 0, Component.Theta, 0);
+            court.demandOpening(id, 1, trainer, data, direct(), 0, Component.Theta, 0);
         } else if (what == 4) {
-            return _equivocate(id, round, seed / 64 % VERIFIERS);
+            return _equivocate(id, round, HONEST_PEOPLE + seed / 64 % (VERIFIERS - HONEST_PEOPLE));
         } else if (phaseOf(id) != Phase.Window) {
             return;
         } else if (what == 1) {
@@ -368,9 +506,16 @@ contract Handler is World {
             court.demandScore(id, verifiers[seed / 64 % VERIFIERS], leaves[0].trainer);
         } else if (what == 2) {
             vm.prank(outsider);
-            court.openRevote(id, bytes32(seed));
+            jury.openCase(id, bytes32(seed));
+        } else if (what == 5) {
+            vm.prank(outsider);
+            court.demandLeaf(id, leaves[seed / 64 % leaves.length].trainer);
+        } else if (what == 6) {
+            uint256 leaf = seed / 64 % leaves.length;
+            address verifier = verifiers[seed % VERIFIERS];
+            verifierPool.contestAttestation(id, pairOf(verifier, _attested(id, round, verifier), leaves, leaf));
         } else {
-            faults.proveWrongSettlement(id, leaves);
+            checkSettlement(id, leaves);
             if (postedKind[id][round] != WRONG_PAYOUTS) attackSucceeded = true;
         }
         ++disputes;
@@ -389,11 +534,11 @@ contract Handler is World {
         a.verdictsDigest = "one";
         b.verdictsDigest = "other";
         bytes32 domain = Commitments.SETTLEMENT_DOMAIN;
-        G1Point memory first = blsSign(1 << i, domain, tasks.settlementDigest(id, round, a));
-        G1Point memory second = blsSign(1 << i, domain, tasks.settlementDigest(id, round, b));
+        G1Point memory first = blsSign(1 << i, domain, tasks.settlementDigest(id, round, 0, a));
+        G1Point memory second = blsSign(1 << i, domain, tasks.settlementDigest(id, round, 0, b));
         // Only now and then, or nobody is left to verify.
         if (uint256(keccak256(abi.encode(id, round, i))) % 4 != 0) return;
-        court.proveEquivocation(id, round, verifiers[i], a, first, b, second);
+        court.proveEquivocation(id, round, 0, verifiers[i], a, first, b, second);
         ++slashes;
     }
 
@@ -402,12 +547,12 @@ contract Handler is World {
             IDisputeCourt.Demand memory demand = court.demandOf(d);
             if (demand.closed) continue;
             if (demand.kind == IDisputeCourt.DemandKind.Score && seed % 3 != 0) return _answerScore(d, demand);
-            sleep(3_600);
-            return court.closeDemand(d);
+            rest(3_600);
+            if (!court.demandOf(d).closed) court.closeDemand(d);
+            return;
         }
-        for (uint256 r = court.revoteCount(); r > 0; --r) {
-            IDisputeCourt.RevotePhase phase = court.revoteOf(r).phase;
-            if (phase < IDisputeCourt.RevotePhase.Upheld) return _vote(r, phase, seed);
+        for (uint256 c = jury.caseCount(); c > 0; --c) {
+            if (jury.caseOf(c).phase != IJury.CasePhase.Closed) return _continueCase(c, seed);
         }
         if (digests.length != 0) {
             bytes32 digest = digests[seed % digests.length];
@@ -416,44 +561,69 @@ contract Handler is World {
         }
     }
 
-    function _answerScore(uint256 id, IDisputeCourt.Demand memory demand) private {
-        SettlementLeaf[] memory leaves =
-            leavesFor(demand.taskId, demand.round, attestedKind[demand.respondent][demand.taskId][demand.round]);
-        ScoreLeaf[] memory scores = scoreLeaves(leaves);
-        for (uint256 i = 0; i < scores.length; ++i) {
-            if (scores[i].trainer != demand.subject) continue;
-            court.answerScore(id, scores[i], proofOf(scoreHashes(scores), i));
+    function _attested(uint64 id, uint32 round, address verifier) private view returns (ScoreLeaf[] memory) {
+        return scoreLeaves(leavesFor(id, round, attestedKind[verifier][id][round]));
+    }
+
+    function _answerScore(uint256 d, IDisputeCourt.Demand memory demand) private {
+        SettlementLeaf[] memory leaves = settled[demand.taskId][demand.round];
+        for (uint256 i = 0; i < leaves.length; ++i) {
+            if (leaves[i].trainer != demand.subject) continue;
+            ScoreLeaf[] memory scores = _attested(demand.taskId, demand.round, demand.respondent);
+            court.answerScore(d, pairOf(demand.respondent, scores, leaves, i));
         }
     }
 
-    function _vote(uint256 r, IDisputeCourt.RevotePhase phase, uint256 seed) private {
-        if (phase == IDisputeCourt.RevotePhase.Draw) {
+    function _answerLeaf(uint256 d, IDisputeCourt.Demand memory demand) private {
+        SettlementLeaf[] memory leaves = settled[demand.taskId][demand.round];
+        for (uint256 i = 0; i < leaves.length; ++i) {
+            if (leaves[i].trainer != demand.subject) continue;
+            court.answerLeaf(d, uint32(i), leaves[i], proofOf(hashes(leaves), i));
+        }
+    }
+
+    function _continueCase(uint256 c, uint256 seed) private {
+        IJury.CasePhase phase = jury.caseOf(c).phase;
+        if (phase == IJury.CasePhase.Draw) {
+            if (jury.drawSeats(c)) return;
             vm.roll(vm.getBlockNumber() + 2);
-            court.drawCommittee(r);
+            jury.drawSeats(c);
             return;
         }
-        address[] memory committee = court.committeeOf(r);
-        for (uint256 i = 0; i < committee.length; ++i) {
-            bool overturn = uint256(keccak256(abi.encode(r, committee[i]))) % 2 == 0;
-            bytes32 vote = court.voteHash(r, committee[i], overturn, "salt");
-            vm.prank(committee[i]);
-            if (phase == IDisputeCourt.RevotePhase.Commit) {
-                try court.commitVote(r, vote) {} catch {}
-            } else {
-                try court.revealVote(r, overturn, "salt") {} catch {}
-            }
-            if (seed % 5 == i) break;
+        if (phase == IJury.CasePhase.Appeal && seed % 3 == 0) {
+            vm.prank(outsider);
+            return jury.appeal(c, bytes32(seed));
         }
-        if (court.revoteOf(r).phase == phase) {
-            sleep(7_200);
-            court.advanceRevote(r);
+        for (uint256 i = HONEST_PEOPLE; i < VERIFIERS; ++i) {
+            _vote(c, i, seed >> i & 1 == 0);
+        }
+        rest(7_200);
+        if (jury.caseOf(c).phase == phase) jury.advanceCase(c);
+    }
+
+    /// @dev Verifier i's next step in an open case. A party to the settlement is refused.
+    function _vote(uint256 c, uint256 i, bool overturn) private {
+        IJury.Case memory case_ = jury.caseOf(c);
+        IJury.Ballot ballot = jury.voteOf(c, case_.level, verifiers[i]).ballot;
+        bytes32 salt = bytes32(uint256(overturn ? 1 : 2));
+        bytes32 sealed_ = jury.voteHash(c, case_.level, verifiers[i], overturn, salt);
+        if (case_.phase == IJury.CasePhase.Seal && ballot == IJury.Ballot.None) {
+            if (jury.seatsOf(c, case_.level, verifiers[i]) == 0) return;
+            address[] memory absent = absentees[case_.settlement];
+            vm.prank(verifiers[i]);
+            try jury.sealVote(c, sealed_, absent) {} catch {}
+        } else if (case_.phase == IJury.CasePhase.Show && ballot == IJury.Ballot.Sealed) {
+            vm.prank(verifiers[i]);
+            try jury.showVote(c, overturn, salt) {} catch {}
         }
     }
 
-    function collectCommitteePay(uint256 seed) external losesNoStake {
-        uint256 count = court.revoteCount();
+    function settleSome(uint256 seed) external {
+        uint256 count = jury.caseCount();
         if (count == 0) return;
-        address[] memory committee = court.committeeOf(1 + seed % count);
-        if (committee.length != 0) court.claimCommitteePay(1 + seed % count, committee[seed / 64 % committee.length]);
+        uint256 c = 1 + seed % count;
+        jury.settleVote(
+            c, uint8(seed / 64 % 4), verifiers[seed / 256 % VERIFIERS], absentees[jury.caseOf(c).settlement]
+        );
     }
 }

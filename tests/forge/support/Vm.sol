@@ -53,6 +53,8 @@ interface Vm {
     function assertFalse(bool condition, string calldata reason) external pure;
     function assertLe(uint256 left, uint256 right, string calldata reason) external pure;
     function assertGe(uint256 left, uint256 right, string calldata reason) external pure;
+    function snapshotState() external returns (uint256);
+    function revertToState(uint256 snapshot) external returns (bool);
     function setArbitraryStorage(address target) external;
     function chainId(uint256 id) external;
     function getBlockNumber() external view returns (uint256);

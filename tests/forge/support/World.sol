@@ -5,18 +5,24 @@ import {BlockhashBeacon} from "../../../contracts/BlockhashBeacon.sol";
 import {DemoToken} from "../../../contracts/DemoToken.sol";
 import {DisputeCourt} from "../../../contracts/DisputeCourt.sol";
 import {FaultProver} from "../../../contracts/FaultProver.sol";
+import {Jury} from "../../../contracts/Jury.sol";
 import {RewardVault} from "../../../contracts/RewardVault.sol";
+import {SettlementProver} from "../../../contracts/SettlementProver.sol";
 import {StakeRegistry} from "../../../contracts/StakeRegistry.sol";
 import {TaskManager} from "../../../contracts/TaskManager.sol";
+import {TaskTerms} from "../../../contracts/TaskTerms.sol";
 import {TrainerPool} from "../../../contracts/TrainerPool.sol";
+import {VerifierFees} from "../../../contracts/VerifierFees.sol";
 import {VerifierPool} from "../../../contracts/VerifierPool.sol";
 import {IDisputeCourt} from "../../../contracts/interfaces/IDisputeCourt.sol";
+import {IJury} from "../../../contracts/interfaces/IJury.sol";
 import "../../../contracts/interfaces/Types.sol";
 import {BN254} from "../../../contracts/libraries/BN254.sol";
 import {Commitments} from "../../../contracts/libraries/Commitments.sol";
 import {PayoutRule} from "../../../contracts/libraries/PayoutRule.sol";
-import {SettlementTree} from "../../../contracts/libraries/SettlementTree.sol";
+import {LeafTree} from "../../../contracts/libraries/LeafTree.sol";
 import {G2Multiples} from "./G2Multiples.sol";
+import {PayoutReference} from "./PayoutReference.sol";
 import {vm} from "./Vm.sol";
 
 /// @dev A deployment with participants, and a round played step by step. Verifier i has the BLS secret 2^i.
@@ -32,12 +38,16 @@ contract World {
     DemoToken internal token;
     StakeRegistry internal registry;
     BlockhashBeacon internal beacon;
+    TaskTerms internal terms;
     TaskManager internal tasks;
     TrainerPool internal trainerPool;
     VerifierPool internal verifierPool;
     RewardVault internal vault;
+    VerifierFees internal fees;
     DisputeCourt internal court;
+    Jury internal jury;
     FaultProver internal faults;
+    SettlementProver internal settlements;
 
     address internal sponsor = vm.addr(0x5001);
     address internal outsider = vm.addr(0x5002);
@@ -56,16 +66,20 @@ contract World {
         token = DemoToken(vm.deployCode("DemoToken.sol"));
         Modules memory set = moduleSet(vm.getNonce(address(this)));
         bytes memory modules = abi.encode(set);
-        bytes memory stakes = abi.encode(set, address(token), uint64(7 days), uint96(100 * UNIT));
+        bytes memory stakes = abi.encode(set, address(token), uint64(7 days));
         // By name, so that no test carries the code of the contracts, which would be compiled into each.
         registry = StakeRegistry(vm.deployCode("StakeRegistry.sol", stakes));
         beacon = BlockhashBeacon(vm.deployCode("BlockhashBeacon.sol", abi.encode(uint32(1))));
-        tasks = TaskManager(vm.deployCode("TaskManager.sol", abi.encode(set, guardian)));
+        terms = TaskTerms(vm.deployCode("TaskTerms.sol", abi.encode(set, guardian)));
+        tasks = TaskManager(vm.deployCode("TaskManager.sol", modules));
         trainerPool = TrainerPool(vm.deployCode("TrainerPool.sol", modules));
         verifierPool = VerifierPool(vm.deployCode("VerifierPool.sol", modules));
         vault = RewardVault(vm.deployCode("RewardVault.sol", modules));
+        fees = VerifierFees(vm.deployCode("VerifierFees.sol", modules));
         court = DisputeCourt(vm.deployCode("DisputeCourt.sol", abi.encode(set, courtParams())));
+        jury = Jury(vm.deployCode("Jury.sol", abi.encode(set, juryParams())));
         faults = FaultProver(vm.deployCode("FaultProver.sol", modules));
+        settlements = SettlementProver(vm.deployCode("SettlementProver.sol", modules));
     }
 
     function moduleSet(uint256 nonce) internal view returns (Modules memory) {
@@ -77,7 +91,11 @@ contract World {
             created(nonce + 4),
             created(nonce + 5),
             created(nonce + 6),
-            created(nonce + 7)
+            created(nonce + 7),
+            created(nonce + 8),
+            created(nonce + 9),
+            created(nonce + 10),
+            created(nonce + 11)
         );
     }
 
@@ -86,7 +104,11 @@ contract World {
     }
 
     function courtParams() internal pure virtual returns (IDisputeCourt.CourtParams memory) {
-        return IDisputeCourt.CourtParams(uint96(10 * UNIT), uint96(100 * UNIT), 5_000, 4_000, 3, 3_600, 7_200);
+        return IDisputeCourt.CourtParams(uint96(10 * UNIT), 5_000, 3_600);
+    }
+
+    function juryParams() internal pure virtual returns (IJury.JuryParams memory) {
+        return IJury.JuryParams(uint96(100 * UNIT), 3, 4_000, 10, 500, 7_200, 3_600, 1 days);
     }
 
     function people() internal {
@@ -105,6 +127,8 @@ contract World {
             registerKey(verifier, 1 << i);
         }
         equip(outsider, Role.Challenger, uint96(10_000 * UNIT));
+        // Stake that has lain for as long as a vote wants.
+        sleep(2 days);
         token.mint(sponsor, 1_000_000 * UNIT);
         vm.prank(sponsor);
         token.approve(address(vault), type(uint256).max);
@@ -146,11 +170,11 @@ contract World {
         p.specHash = keccak256("spec");
         p.startDigest = keccak256("start");
         p.constantsRoot = keccak256("constants");
-        p.rewards = RewardTerms(BUDGET, 1_000, 0, 0, 10_000);
-        p.stakes = StakeTerms(uint96(100 * UNIT), uint96(10 * UNIT), uint96(200 * UNIT), 5_000, 2_000);
+        p.rewards = RewardTerms(BUDGET, 1_000, 0, 0, 10_000, 2_000);
+        p.stakes = StakeTerms(uint96(100 * UNIT), uint96(10 * UNIT), uint96(200 * UNIT), 5_000, 2_000, 100);
         p.quorum = QuorumTerms(6_667, 1, 1, 1_000);
         p.training = TrainingTerms(3, 4, 600, Optimizer.Adam, true, 2);
-        p.phases = PhaseSeconds(PHASE, PHASE, PHASE, PHASE, PHASE, PHASE, PHASE, 3_600, 86_400);
+        p.phases = PhaseSeconds(PHASE, PHASE, PHASE, PHASE, PHASE, PHASE, PHASE, 3_600, 86_400, 0);
     }
 
     function validationCommitments(uint256 count) internal pure returns (bytes32[] memory list) {
@@ -172,7 +196,7 @@ contract World {
         uint96 fee = uint96(uint256(p.rewards.budgetPerRound) * p.rewards.verifierFeeBps / 10_000);
         bytes32[] memory commitments = validationCommitments(p.training.rounds + 1);
         vm.prank(sponsor);
-        return tasks.createTask(p, commitments, uint96(p.training.rounds) * (p.rewards.budgetPerRound + fee));
+        return terms.createTask(p, commitments, uint96(p.training.rounds) * (p.rewards.budgetPerRound + fee));
     }
 
     /// @dev Default task with the first trainers and verifiers enrolled.
@@ -294,32 +318,35 @@ contract World {
         return leaves;
     }
 
-    function computePayouts(PayoutRule.Terms memory terms, SettlementLeaf[] calldata leaves)
+    function computePayouts(PayoutRule.Terms memory payoutTerms, SettlementLeaf[] calldata leaves)
         external
         pure
         returns (uint256[] memory)
     {
-        return PayoutRule.compute(terms, leaves);
+        return PayoutReference.compute(payoutTerms, leaves);
     }
 
     function settlementFor(uint64 id, SettlementLeaf[] memory leaves) internal view returns (Settlement memory s) {
-        bytes memory verdicts;
         for (uint256 i = 0; i < leaves.length; ++i) {
             s.totalPayout += leaves[i].payout;
-            verdicts = abi.encodePacked(verdicts, leaves[i].trainer, leaves[i].verdict);
+            s.verdictsDigest = LeafTree.chain(s.verdictsDigest, leaves[i].trainer, leaves[i].verdict);
         }
-        s.leavesRoot = SettlementTree.rootInPlace(hashes(leaves));
+        s.leavesRoot = LeafTree.rootInPlace(hashes(leaves));
         s.leafCount = uint32(leaves.length);
-        s.verdictsDigest = keccak256(verdicts);
         s.nextStartDigest = keccak256(abi.encode("next", id, roundOf(id)));
         s.improvementNanos = 1e9;
         s.artifactDigest = keccak256("evidence");
     }
 
+    /// @dev What verifiers sign in the running attempt of the current round.
+    function digestOf(uint64 id, Settlement memory s) internal view returns (bytes32) {
+        return tasks.settlementDigest(id, roundOf(id), tasks.attemptsOf(id, roundOf(id)), s);
+    }
+
     function hashes(SettlementLeaf[] memory leaves) internal pure returns (bytes32[] memory nodes) {
         nodes = new bytes32[](leaves.length);
         for (uint256 i = 0; i < leaves.length; ++i) {
-            nodes[i] = SettlementTree.hash(leaves[i]);
+            nodes[i] = LeafTree.hash(leaves[i]);
         }
     }
 
@@ -333,11 +360,11 @@ contract World {
     function scoreHashes(ScoreLeaf[] memory scores) internal pure returns (bytes32[] memory nodes) {
         nodes = new bytes32[](scores.length);
         for (uint256 i = 0; i < scores.length; ++i) {
-            nodes[i] = SettlementTree.hash(scores[i]);
+            nodes[i] = LeafTree.hash(scores[i]);
         }
     }
 
-    /// @dev Siblings of node `index`; the tree of `SettlementTree.rootInPlace`.
+    /// @dev Siblings of node `index`; the tree of `LeafTree.rootInPlace`.
     function proofOf(bytes32[] memory nodes, uint256 index) internal pure returns (bytes32[] memory proof) {
         bytes32[] memory found = new bytes32[](64);
         uint256 length;
@@ -346,8 +373,7 @@ contract World {
             if (index ^ 1 < count) found[length++] = nodes[index ^ 1];
             uint256 pairs = count / 2;
             for (uint256 i = 0; i < pairs; ++i) {
-                (bytes32 a, bytes32 b) = (nodes[2 * i], nodes[2 * i + 1]);
-                nodes[i] = a < b ? keccak256(abi.encode(a, b)) : keccak256(abi.encode(b, a));
+                nodes[i] = keccak256(abi.encode(nodes[2 * i], nodes[2 * i + 1]));
             }
             if (count % 2 == 1) nodes[pairs] = nodes[count - 1];
             count -= pairs;
@@ -365,7 +391,7 @@ contract World {
 
     function commitAttestation(uint64 id, address verifier, SettlementLeaf[] memory leaves) internal {
         Settlement memory s = settlementFor(id, leaves);
-        bytes32 root = SettlementTree.rootInPlace(scoreHashes(scoreLeaves(leaves)));
+        bytes32 root = LeafTree.rootInPlace(scoreHashes(scoreLeaves(leaves)));
         bytes32 sealed_ = verifierPool.attestationHash(
             id, roundOf(id), verifier, s.verdictsDigest, root, keccak256("artifact"), attestSalt(verifier)
         );
@@ -375,7 +401,7 @@ contract World {
 
     function revealAttestation(uint64 id, address verifier, SettlementLeaf[] memory leaves) internal {
         Settlement memory s = settlementFor(id, leaves);
-        bytes32 root = SettlementTree.rootInPlace(scoreHashes(scoreLeaves(leaves)));
+        bytes32 root = LeafTree.rootInPlace(scoreHashes(scoreLeaves(leaves)));
         vm.prank(verifier);
         verifierPool.revealAttestation(id, s.verdictsDigest, root, keccak256("artifact"), attestSalt(verifier));
     }
@@ -386,7 +412,7 @@ contract World {
         view
         returns (QuorumProof memory proof)
     {
-        bytes32 message = tasks.settlementDigest(id, roundOf(id), s);
+        bytes32 message = digestOf(id, s);
         proof.signature = blsSign(signers, Commitments.SETTLEMENT_DOMAIN, message);
         proof.signersKey = G2Multiples.times(signers);
         uint256 absent;
@@ -417,12 +443,12 @@ contract World {
             commit(id, trainers[i]);
         }
         if (phaseOf(id) == Phase.Commit) expirePhase(id);
-        revealValidation(id);
         for (uint256 i = 0; i < t; ++i) {
             reveal(id, trainers[i]);
         }
         draw(id);
         assertPhase(id, Phase.Opening);
+        revealValidation(id);
     }
 
     function attestAll(uint64 id, uint256 v, SettlementLeaf[] memory leaves) internal {
@@ -465,11 +491,51 @@ contract World {
     }
 
     function claim(uint64 id, uint32 round, SettlementLeaf[] memory leaves, uint256 index) internal {
-        vault.claim(id, round, leaves[index], proofOf(hashes(leaves), index));
+        vault.claim(id, round, uint32(index), uint32(leaves.length), leaves[index], proofOf(hashes(leaves), index));
+    }
+
+    /// @dev Slash by the leaf at `index` of a final settlement.
+    function slash(uint64 id, uint32 round, SettlementLeaf[] memory leaves, uint256 index) internal {
+        trainerPool.slash(id, round, uint32(index), leaves[index], proofOf(hashes(leaves), index));
+    }
+
+    /// @dev Both leaves of a trainer at `index`, as the verifier attested and as it was settled.
+    function pairOf(address verifier, ScoreLeaf[] memory scores, SettlementLeaf[] memory leaves, uint256 index)
+        internal
+        pure
+        returns (ScorePair memory)
+    {
+        return ScorePair(
+            verifier,
+            uint32(index),
+            scores[index],
+            proofOf(scoreHashes(scores), index),
+            leaves[index],
+            proofOf(hashes(leaves), index)
+        );
+    }
+
+    function solvePayouts(PayoutRule.Terms memory payoutTerms, SettlementLeaf[] calldata leaves)
+        external
+        pure
+        returns (uint256[] memory payouts, uint256 threshold, uint256 topUp)
+    {
+        return PayoutReference.solve(payoutTerms, leaves);
+    }
+
+    /// @dev Both passes over all leaves in one part each, as `address(this)`.
+    function checkSettlement(uint64 id, SettlementLeaf[] memory leaves) internal {
+        Settlement memory s = tasks.settlementOf(id, roundOf(id));
+        uint256 check = settlements.openCheck(id);
+        settlements.feedLeaves(check, leaves);
+        if (phaseOf(id) != Phase.Window) return;
+        PayoutRule.Terms memory t = tasks.payoutTermsOf(id, s.improvementNanos);
+        (, uint256 threshold, uint256 topUp) = this.solvePayouts(t, leaves);
+        settlements.reviewLeaves(check, leaves, threshold, topUp);
     }
 
     function direct() internal pure returns (CommitmentRef memory) {
-        return CommitmentRef(0, 0, new bytes32[](0));
+        return CommitmentRef(0, 0, 0, 0, new bytes32[](0));
     }
 
     function one(uint32 round) internal pure returns (uint32[] memory rounds) {

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {JuryStore} from "./JuryStore.sol";
+import {ModuleSet} from "./ModuleSet.sol";
+import {IJury} from "./interfaces/IJury.sol";
+import {Modules, Phase, Role} from "./interfaces/Types.sol";
+
+/// @title Votes on what no contract can decide
+/// @notice See `IJury`. Only contracts of this deployment are called, and none of them calls back.
+/// @dev INVARIANT: the electorate is fixed before the seed is asked for. INVARIANT: below the last level a vote takes
+/// nobody's stake but bonds and the small price of absence.
+contract Jury is JuryStore {
+    /// @dev A case in which less than a quarter of the drawn stake spoke costs its losers a tenth of their bonds.
+    uint256 private constant TURNOUT_DIVISOR = 4;
+    uint96 private constant SILENT_DIVISOR = 10;
+    uint64 private constant COLLECT_SECONDS = 30 days;
+
+    constructor(Modules memory set, JuryParams memory params_) ModuleSet(set, set.jury) JuryStore(params_) {}
+
+    /// @inheritdoc IJury
+    // slither-disable-next-line reentrancy-no-eth
+    function openCase(uint64 taskId, bytes32 evidence) external returns (uint256 caseId) {
+        (uint32 round, Phase phase, uint64 deadline) = TASKS.currentPhase(taskId);
+        require(phase == Phase.Window && block.timestamp < deadline, CasesNotAccepted(taskId, round));
+        bytes32 settlement = _postedDigest(taskId, round);
+        require(_caseOn[settlement] == 0, CaseAlreadyOpen(_caseOn[settlement]));
+        uint64 openedAt = uint64(block.timestamp);
+        uint96 electorate = _electorateAt(openedAt);
+        require(electorate != 0, NoElectorate());
+        caseId = ++caseCount;
+        _caseOn[settlement] = caseId;
+        _nonSignersHash[caseId] = TASKS.nonSignersHashOf(taskId, round);
+        _cases[caseId] = Case({
+            phase: CasePhase.Draw,
+            level: 0,
+            overturned: false,
+            taskId: taskId,
+            round: round,
+            deadline: 0,
+            openedAt: openedAt,
+            electorate: electorate,
+            quorumWeight: VERIFIERS.quorumOf(taskId, round).weight,
+            settlement: settlement
+        });
+        emit CaseOpened(caseId, taskId, round, msg.sender, settlement, evidence);
+        TASKS.countDispute(taskId, true);
+        _beginLevel(caseId, 0, true);
+    }
+
+    /// @inheritdoc IJury
+    // slither-disable-next-line reentrancy-no-eth
+    function drawSeats(uint256 caseId) external returns (bool drawn) {
+        Case storage case_ = _inPhase(caseId, CasePhase.Draw);
+        uint8 number = case_.level;
+        Level storage level = _levels[caseId][number];
+        if (!BEACON.fulfil(level.seedRequest)) return false;
+        (bytes32 seed,) = BEACON.seedOf(level.seedRequest);
+        uint256 seats = uint256(_params.seats) << number;
+        uint96 unit = uint96(case_.electorate / seats);
+        // A small electorate votes as a whole at once; `unit` 1 says so.
+        if (number == LAST_LEVEL || unit == 0) unit = 1;
+        (level.seed, level.unit) = (seed, unit);
+        emit SeatsDrawn(caseId, number, seed, unit);
+        _begin(caseId, case_, CasePhase.Seal, _params.voteSeconds);
+        return true;
+    }
+
+    /// @inheritdoc IJury
+    function sealVote(uint256 caseId, bytes32 commitment, address[] calldata nonSigners) external {
+        Case storage case_ = _inOpenPhase(caseId, CasePhase.Seal);
+        uint8 number = case_.level;
+        Vote storage vote = _votes[caseId][number][msg.sender];
+        require(vote.ballot == Ballot.None, AlreadyVoted(caseId, msg.sender));
+        uint96 votes = seatsOf(caseId, number, msg.sender);
+        require(votes != 0 && !_isParty(caseId, msg.sender, nonSigners), NoSeat(caseId, msg.sender));
+        Level storage level = _levels[caseId][number];
+        // Attack: vote wrong for nothing. What everybody's vote may take is locked before the vote counts.
+        uint96 locked = _part(votes, level.unit, _params.wrongVoteBps);
+        _votes[caseId][number][msg.sender] = Vote(Ballot.Sealed, votes, locked, commitment);
+        level.sealed_ += votes;
+        emit VoteSealed(caseId, number, msg.sender, votes, locked);
+        REGISTRY.lock(msg.sender, Role.Verifier, locked);
+    }
+
+    /// @inheritdoc IJury
+    function showVote(uint256 caseId, bool overturn, bytes32 salt) external {
+        Case storage case_ = _inOpenPhase(caseId, CasePhase.Show);
+        uint8 number = case_.level;
+        Vote storage vote = _votes[caseId][number][msg.sender];
+        require(vote.ballot == Ballot.Sealed, NoSeat(caseId, msg.sender));
+        bytes32 shown = voteHash(caseId, number, msg.sender, overturn, salt);
+        require(shown == vote.commitment, VoteMismatch(vote.commitment, shown));
+        vote.ballot = overturn ? Ballot.Overturn : Ballot.Uphold;
+        Level storage level = _levels[caseId][number];
+        if (overturn) level.overturning += vote.votes;
+        else level.upholding += vote.votes;
+        emit VoteShown(caseId, number, msg.sender, overturn, vote.votes);
+        if (level.upholding + level.overturning == level.sealed_) _decide(caseId, case_, level);
+    }
+
+    /// @inheritdoc IJury
+    // slither-disable-next-line reentrancy-no-eth
+    function appeal(uint256 caseId, bytes32 evidence) external {
+        Case storage case_ = _inOpenPhase(caseId, CasePhase.Appeal);
+        require(!_isLast(caseId, case_), LastLevel(caseId));
+        uint8 number = ++case_.level;
+        case_.phase = CasePhase.Draw;
+        case_.deadline = 0;
+        emit Appealed(caseId, number, msg.sender, evidence);
+        _beginLevel(caseId, number, !case_.overturned);
+    }
+
+    /// @inheritdoc IJury
+    function advanceCase(uint256 caseId) external {
+        Case storage case_ = _cases[caseId];
+        CasePhase phase = case_.phase;
+        require(
+            phase == CasePhase.Seal || phase == CasePhase.Show || phase == CasePhase.Appeal,
+            WrongCasePhase(caseId, phase)
+        );
+        require(block.timestamp >= case_.deadline, StillOpen(case_.deadline));
+        Level storage level = _levels[caseId][case_.level];
+        if (phase == CasePhase.Appeal) {
+            _conclude(caseId, case_);
+        } else if (phase == CasePhase.Seal && level.sealed_ != 0) {
+            _begin(caseId, case_, CasePhase.Show, _params.voteSeconds);
+        } else {
+            _decide(caseId, case_, level);
+        }
+    }
+
+    /// @inheritdoc IJury
+    function settleVote(uint256 caseId, uint8 number, address juror, address[] calldata nonSigners) external {
+        Case storage case_ = _inPhase(caseId, CasePhase.Closed);
+        Vote memory vote = _votes[caseId][number][juror];
+        if (vote.ballot == Ballot.None) vote.votes = seatsOf(caseId, number, juror);
+        bool due = number <= case_.level && vote.ballot != Ballot.Settled && vote.votes != 0;
+        require(due && !_isParty(caseId, juror, nonSigners), NothingToSettle(caseId, number, juror));
+        _votes[caseId][number][juror].ballot = Ballot.Settled;
+        bool shown = vote.ballot == Ballot.Uphold || vote.ballot == Ballot.Overturn;
+        bool right = shown && (vote.ballot == Ballot.Overturn) == case_.overturned;
+        uint96 fine;
+        // Nobody is slashed by a part of the stake: a vote is wrong only if everybody's vote says so.
+        if (shown) fine = right || !_isLast(caseId, case_) ? 0 : vote.locked;
+        else fine = _part(vote.votes, _levels[caseId][number].unit, _params.absenceBps);
+        fine = _takeFine(juror, fine, vote.locked);
+        uint96 pay = right && number == case_.level ? _payFor(caseId, case_, vote.votes) : 0;
+        emit VoteSettled(caseId, number, juror, fine, pay);
+        if (pay != 0) REGISTRY.transferCredit(juror, pay);
+    }
+
+    /// @inheritdoc IJury
+    function burnJurorPay(uint256 caseId) external {
+        Case storage case_ = _inPhase(caseId, CasePhase.Closed);
+        require(block.timestamp >= case_.deadline + COLLECT_SECONDS, StillOpen(case_.deadline + COLLECT_SECONDS));
+        uint96 rest = _pot[caseId] - _paid[caseId];
+        // INVARIANT: with nothing left to share, no later claim on this pot pays.
+        (_pot[caseId], _paid[caseId]) = (0, 0);
+        emit JurorPayBurned(caseId, rest);
+        if (rest != 0) REGISTRY.burnCredit(rest);
+    }
+
+    /// @dev The locked part pays first; who never voted has nothing locked, and pays from what no module holds.
+    function _takeFine(address juror, uint96 fine, uint96 locked) private returns (uint96) {
+        if (locked == 0) return fine == 0 ? 0 : REGISTRY.fine(juror, Role.Verifier, fine);
+        if (fine > locked) fine = locked;
+        if (fine != 0) REGISTRY.slash(juror, Role.Verifier, fine, address(0), 0);
+        if (locked != fine) REGISTRY.unlock(juror, Role.Verifier, locked - fine);
+        return fine;
+    }
+
+    function _payFor(uint256 caseId, Case storage case_, uint96 votes) private returns (uint96 pay) {
+        Level storage level = _levels[caseId][case_.level];
+        pay = uint96(uint256(_pot[caseId]) * votes / (case_.overturned ? level.overturning : level.upholding));
+        _paid[caseId] += pay;
+    }
+
+    function _beginLevel(uint256 caseId, uint8 number, bool overturns) private {
+        Level storage level = _levels[caseId][number];
+        level.appellant = msg.sender;
+        level.overturns = overturns;
+        emit CasePhaseStarted(caseId, number, CasePhase.Draw, 0);
+        REGISTRY.lock(msg.sender, Role.Challenger, _bond(number));
+        level.seedRequest = BEACON.request();
+    }
+
+    function _begin(uint256 caseId, Case storage case_, CasePhase phase, uint32 length) private {
+        case_.phase = phase;
+        case_.deadline = uint64(block.timestamp) + length;
+        emit CasePhaseStarted(caseId, case_.level, phase, case_.deadline);
+    }
+
+    /// @dev Attack: cheap identities outvote those who have more at stake. Against a settlement counts only more than half of
+    /// all drawn stake, silent and excluded stake included, that is also more than the quorum has at stake.
+    function _decide(uint256 caseId, Case storage case_, Level storage level) private {
+        uint256 against = uint256(level.overturning) * level.unit;
+        bool overturned = 2 * against > case_.electorate && against > case_.quorumWeight;
+        case_.overturned = overturned;
+        emit LevelDecided(caseId, case_.level, overturned, level.upholding, level.overturning);
+        if (_isLast(caseId, case_)) _conclude(caseId, case_);
+        else _begin(caseId, case_, CasePhase.Appeal, _params.appealSeconds);
+    }
+
+    function _conclude(uint256 caseId, Case storage case_) private {
+        bool overturned = case_.overturned;
+        case_.phase = CasePhase.Closed;
+        case_.deadline = uint64(block.timestamp);
+        emit CaseClosed(caseId, overturned, case_.level);
+        TASKS.countDispute(case_.taskId, false);
+        _settleBonds(caseId, case_);
+        if (overturned && _stands(case_)) {
+            TASKS.voidSettlement(case_.taskId, _isLast(caseId, case_), _levels[caseId][0].appellant);
+        }
+    }
+
+    /// @dev Whoever asked for what came out gets its bond back. The others' pay the jurors who said so, and are burned.
+    function _settleBonds(uint256 caseId, Case storage case_) private {
+        Level storage last = _levels[caseId][case_.level];
+        uint256 spoken = (uint256(last.upholding) + last.overturning) * last.unit;
+        bool silent = TURNOUT_DIVISOR * spoken < case_.electorate;
+        uint96 winning = case_.overturned ? last.overturning : last.upholding;
+        address payee = winning == 0 ? address(0) : address(this);
+        for (uint8 number = 0; number <= case_.level; ++number) {
+            Level storage level = _levels[caseId][number];
+            uint96 bond = _bond(number);
+            uint96 lost = level.overturns == case_.overturned ? 0 : silent ? bond / SILENT_DIVISOR : bond;
+            if (lost != 0) {
+                _pot[caseId] += REGISTRY.slash(level.appellant, Role.Challenger, lost, payee, _params.jurorBps);
+            }
+            if (lost != bond) REGISTRY.unlock(level.appellant, Role.Challenger, bond - lost);
+        }
+    }
+
+    function _isLast(uint256 caseId, Case storage case_) private view returns (bool) {
+        return _levels[caseId][case_.level].unit == 1;
+    }
+
+    function _postedDigest(uint64 taskId, uint32 round) private view returns (bytes32) {
+        return TASKS.settlementDigest(taskId, round, TASKS.attemptsOf(taskId, round), TASKS.settlementOf(taskId, round));
+    }
+
+    /// @dev Whether the settlement in dispute is still the posted one; a proof may have voided it meanwhile.
+    function _stands(Case storage case_) private view returns (bool) {
+        (uint32 round, Phase phase,) = TASKS.currentPhase(case_.taskId);
+        return round == case_.round && phase == Phase.Window && _postedDigest(case_.taskId, round) == case_.settlement;
+    }
+}

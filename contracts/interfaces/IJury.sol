@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @title Votes on what no contract can decide: whether a posted settlement is right
+/// @notice One case per settlement. Jurors are the verifiers of the whole registry, by the stake that they held when the
+/// case was opened and `activationSeconds` before. Level 0 draws a part of that stake, every appeal draws twice as much for
+/// twice the bond, and the last level asks everybody. A settlement falls if more than half of the drawn stake, and more
+/// stake than its quorum has, votes against it; silence upholds. Only the last level makes anybody slashable.
+interface IJury {
+    /// @param bond of whoever opens a case, stake token; doubles with every appeal
+    /// @param seats parts that level 0 divides the drawn stake into, at least 3
+    /// @param jurorBps of a lost bond, to the jurors who voted with the outcome; the rest is burned; at most 9,000
+    /// @param absenceBps of a juror's drawn stake, lost for not showing a vote
+    /// @param wrongVoteBps of a juror's drawn stake, lost for a vote that everybody's vote overturned; locked by voting
+    /// @param voteSeconds time to seal votes, and again to show them
+    /// @param appealSeconds time to appeal against the outcome of a level
+    /// @param activationSeconds how long stake has to lie before it has a vote
+    struct JuryParams {
+        uint96 bond;
+        uint16 seats;
+        uint16 jurorBps;
+        uint16 absenceBps;
+        uint16 wrongVoteBps;
+        uint32 voteSeconds;
+        uint32 appealSeconds;
+        uint32 activationSeconds;
+    }
+
+    enum CasePhase {
+        None,
+        Draw,
+        Seal,
+        Show,
+        Appeal,
+        Closed
+    }
+
+    enum Ballot {
+        None,
+        Sealed,
+        Uphold,
+        Overturn,
+        Settled
+    }
+
+    /// @param level votes that were held before, less one; from 0
+    /// @param overturned outcome of the last level that was decided
+    /// @param deadline end of the phase, seconds since the epoch; 0 while a seed is awaited
+    /// @param openedAt when the case was opened, which fixes the electorate, seconds since the epoch
+    /// @param electorate all stake with a vote, stake token
+    /// @param quorumWeight stake of the quorum that settled, stake token
+    /// @param settlement digest of the settlement in dispute
+    struct Case {
+        CasePhase phase;
+        uint8 level;
+        bool overturned;
+        uint64 taskId;
+        uint32 round;
+        uint64 deadline;
+        uint64 openedAt;
+        uint96 electorate;
+        uint96 quorumWeight;
+        bytes32 settlement;
+    }
+
+    /// @param appellant who posted the bond
+    /// @param overturns whether it asks for the settlement to fall
+    /// @param unit stake that one vote stands for, stake token; 1 at the last level
+    /// @param upholding votes shown for the settlement
+    /// @param overturning votes shown against it
+    /// @param seedRequest beacon request that draws the seats
+    struct Level {
+        address appellant;
+        bool overturns;
+        uint96 unit;
+        uint96 sealed_;
+        uint96 upholding;
+        uint96 overturning;
+        uint256 seedRequest;
+        bytes32 seed;
+    }
+
+    /// @param votes of the juror at that level
+    /// @param locked stake token, what a vote puts at risk
+    struct Vote {
+        Ballot ballot;
+        uint96 votes;
+        uint96 locked;
+        bytes32 commitment;
+    }
+
+    /// @param evidence SHA-256 of what the artifact store holds about it
+    event CaseOpened(
+        uint256 indexed caseId,
+        uint64 indexed taskId,
+        uint32 indexed round,
+        address challenger,
+        bytes32 settlement,
+        bytes32 evidence
+    );
+    /// @param unit stake that one vote stands for
+    event SeatsDrawn(uint256 indexed caseId, uint8 indexed level, bytes32 seed, uint96 unit);
+    event CasePhaseStarted(uint256 indexed caseId, uint8 indexed level, CasePhase phase, uint64 deadline);
+    /// @param locked stake token
+    event VoteSealed(uint256 indexed caseId, uint8 indexed level, address indexed juror, uint96 votes, uint96 locked);
+    event VoteShown(uint256 indexed caseId, uint8 indexed level, address indexed juror, bool overturn, uint96 votes);
+    event LevelDecided(
+        uint256 indexed caseId, uint8 indexed level, bool overturned, uint96 upholding, uint96 overturning
+    );
+    event Appealed(uint256 indexed caseId, uint8 indexed level, address indexed appellant, bytes32 evidence);
+    event CaseClosed(uint256 indexed caseId, bool overturned, uint8 level);
+    /// @param fine stake token, what the juror lost
+    /// @param pay stake token, its part of the lost bonds
+    event VoteSettled(uint256 indexed caseId, uint8 indexed level, address indexed juror, uint96 fine, uint96 pay);
+    /// @param amount stake token
+    event JurorPayBurned(uint256 indexed caseId, uint96 amount);
+
+    error InvalidJuryParameter(bytes32 field, uint256 value);
+    error CasesNotAccepted(uint64 taskId, uint32 round);
+    error CaseAlreadyOpen(uint256 caseId);
+    error NoElectorate();
+    error WrongCasePhase(uint256 caseId, CasePhase current);
+    error StillOpen(uint64 deadline);
+    error TooLate(uint64 deadline);
+    /// @notice Every stake has voted: there is nobody to appeal to.
+    error LastLevel(uint256 caseId);
+    /// @notice The account has no seat at this level, or signed the settlement.
+    error NoSeat(uint256 caseId, address account);
+    error AlreadyVoted(uint256 caseId, address account);
+    error VoteMismatch(bytes32 committed, bytes32 shown);
+    error NothingToSettle(uint256 caseId, uint8 level, address account);
+
+    /// @notice Ask whether the posted settlement is right. During its dispute window; the round waits for the outcome.
+    /// @param evidence SHA-256 of the evidence in the artifact store
+    function openCase(uint64 taskId, bytes32 evidence) external returns (uint256 caseId);
+
+    /// @notice Draw the seats once the beacon has decided; returns false before that. Anyone may call.
+    function drawSeats(uint256 caseId) external returns (bool drawn);
+
+    /// @notice Seal a vote; locks what it puts at risk from the juror's free verifier stake.
+    /// @param commitment `voteHash(caseId, level, caller, overturn, salt)`
+    /// @param nonSigners the list that was posted with the settlement; only looked at for members of its quorum
+    function sealVote(uint256 caseId, bytes32 commitment, address[] calldata nonSigners) external;
+
+    function showVote(uint256 caseId, bool overturn, bytes32 salt) external;
+
+    /// @notice Ask twice the stake about the outcome of a level, whichever it was. Anyone may, for twice the bond.
+    function appeal(uint256 caseId, bytes32 evidence) external;
+
+    /// @notice Move on from a phase that is over, or close the case. Anyone may call.
+    function advanceCase(uint256 caseId) external;
+
+    /// @notice After the case: unlock, pay or fine a juror for one level. Anyone may call.
+    /// @param nonSigners the list that was posted with the settlement; only looked at for members of its quorum
+    function settleVote(uint256 caseId, uint8 level, address juror, address[] calldata nonSigners) external;
+
+    /// @notice Burn what jurors have not collected 30 days after the case. Anyone may call.
+    function burnJurorPay(uint256 caseId) external;
+
+    function params() external view returns (JuryParams memory);
+    function caseCount() external view returns (uint256);
+    function caseOf(uint256 caseId) external view returns (Case memory);
+    function levelOf(uint256 caseId, uint8 level) external view returns (Level memory);
+    function voteOf(uint256 caseId, uint8 level, address juror) external view returns (Vote memory);
+    /// @notice Votes that the account has at a level whose seats are drawn, its part in the settlement aside.
+    function seatsOf(uint256 caseId, uint8 level, address account) external view returns (uint96);
+    function voteHash(uint256 caseId, uint8 level, address juror, bool overturn, bytes32 salt)
+        external
+        view
+        returns (bytes32);
+    /// @notice Longest time that a case can keep a round from ending, seconds, beacon delays aside.
+    function maxCaseSeconds() external view returns (uint64);
+}
