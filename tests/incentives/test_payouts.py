@@ -21,7 +21,7 @@ scores = st.one_of(st.integers(-5, 20), st.integers(-(2**63), 2**63 - 1))
 bps = st.one_of(st.sampled_from([0, 1, 5_000, 9_999, 10_000]), st.integers(0, BPS))
 entries_of_any_kind = st.builds(PayoutEntry, st.booleans(), scores, bps)
 terms_of_any_kind = st.builds(
-    PayoutTerms, amounts, scores, st.one_of(st.integers(0, 20), st.integers(0, 2**63 - 1)), bps, bps, st.booleans()
+    PayoutTerms, amounts, scores, st.one_of(st.integers(0, 20), st.integers(0, 2**63 - 1)), bps, bps, st.booleans(), bps
 )
 
 
@@ -50,12 +50,16 @@ def rational_payouts(terms: PayoutTerms, entries: list[PayoutEntry]) -> list[int
             shares[winner] += 1
             lacking[winner] = Fraction(-1)
     cap = floor(Fraction(released * terms.cap_bps, BPS))
-    return [min(share + (each if entries[i].accepted else 0), cap) for i, share in enumerate(shares)]
+    paid = [min(share + (each if entries[i].accepted else 0), cap) for i, share in enumerate(shares)]
+    missing = floor(Fraction(terms.budget * terms.base_bps, BPS)) - sum(paid)
+    for i in accepted if missing > 0 else ():
+        paid[i] += floor(Fraction(missing, len(accepted)))
+    return paid
 
 
 def read_case(case: dict[str, Any]) -> tuple[PayoutTerms, list[PayoutEntry]]:
     numbers = (int(case["budget"]), int(case["improvementNanos"]), int(case["targetNanos"]))
-    terms = PayoutTerms(*numbers, case["floorBps"], case["capBps"], case["scored"])
+    terms = PayoutTerms(*numbers, case["floorBps"], case["capBps"], case["scored"], case["baseBps"])
     columns = zip(case["verdicts"], case["scoreNanos"], case["discountBps"], strict=True)
     return terms, [PayoutEntry(verdict == 1, int(score), discount) for verdict, score, discount in columns]
 
@@ -66,10 +70,10 @@ def test_compute_payouts_shared_vector_agrees(case: dict[str, Any]) -> None:
     result = compute_payouts(terms, entries)
     assert [str(amount) for amount in result.amounts] == case["payouts"]
     assert str(result.total) == case["totalPayout"]
-    stages = (result.released, result.floor_each, result.pool, result.total_weight, result.cap)
-    assert [str(stage) for stage in stages] == [
-        case[key] for key in ("released", "floorEach", "pool", "totalWeight", "cap")
-    ]
+    stages = (result.released, result.floor_each, result.pool, result.total_weight, result.cap, result.top_up)
+    names = ("released", "floorEach", "pool", "totalWeight", "cap", "topUp")
+    assert [str(stage) for stage in stages] == [case[name] for name in names]
+    assert str(result.threshold) == case["threshold"]
     assert list(result.amounts) == rational_payouts(terms, entries)
 
 
@@ -99,12 +103,14 @@ def test_compute_payouts_agrees_with_rational_oracle(terms: PayoutTerms, entries
 @given(terms_of_any_kind, st.lists(entries_of_any_kind, max_size=40))
 def test_compute_payouts_never_over_budget_and_exact(terms: PayoutTerms, entries: list[PayoutEntry]) -> None:
     result = compute_payouts(terms, entries)
-    assert 0 <= result.total <= result.released <= terms.budget
+    assert 0 <= result.total <= max(result.released, terms.base) <= terms.budget
     assert result.total + result.returned == terms.budget
-    assert all(0 <= amount <= result.cap for amount in result.amounts)
+    assert all(0 <= line.payout - line.top_up <= result.cap for line in result.lines)
     assert all(line.payout == 0 for line, entry in zip(result.lines, entries, strict=True) if not entry.accepted)
     if result.total_weight and max(line.floor + line.quotient + line.unit for line in result.lines) <= result.cap:
-        assert result.total == result.released
+        assert result.total - sum(line.top_up for line in result.lines) == result.released
+    if accepted := sum(entry.accepted for entry in entries):
+        assert result.total > terms.base - accepted
 
 
 @given(terms_of_any_kind, st.lists(entries_of_any_kind, min_size=1, max_size=20), st.data())
@@ -142,7 +148,7 @@ def test_compute_payouts_worthless_newcomer_takes_floor_at_most(
 ) -> None:
     result = compute_payouts(terms, [*entries, PayoutEntry(accepted, score)])
     if terms.scored:
-        assert result.amounts[-1] <= (result.floor_each if accepted else 0)
+        assert result.amounts[-1] <= (result.floor_each + result.top_up if accepted else 0)
 
 
 @pytest.mark.parametrize("parts", [2, 3, 10])
@@ -169,6 +175,7 @@ def test_compute_payouts_split_score_earns_the_same_without_floor(parts: int) ->
         ("target_nanos", -1),
         ("floor_bps", 10_001),
         ("cap_bps", -1),
+        ("base_bps", 10_001),
     ],
 )
 def test_payout_terms_out_of_range_refused(field: str, value: int) -> None:
