@@ -85,10 +85,10 @@ contract SettlementProver is ISettlementProver, ModuleSet {
             check.chain = keccak256(abi.encode(check.chain, hash));
             check.verdicts = LeafTree.chain(check.verdicts, leaf.trainer, leaf.verdict);
             check.total += leaf.payout;
-            if (!PayoutRule.isAccepted(leaf)) continue;
-            ++check.accepted;
             // A discount out of range is a fault of that leaf alone (`proveWrongLeaf`).
             require(leaf.discountBps <= PayoutRule.BPS, NoFault());
+            if (!PayoutRule.earns(leaf)) continue;
+            ++check.earning;
             check.weight += PayoutRule.weightOf(leaf, scored);
         }
         emit CheckContinued(checkId, false, check.count);
@@ -117,19 +117,19 @@ contract SettlementProver is ISettlementProver, ModuleSet {
         if (check.count == 0) (review.threshold, review.topUp) = (threshold, topUp);
         require(review.threshold == threshold && review.topUp == topUp, WrongPlan(threshold, topUp));
         PayoutRule.Terms memory terms = TASKS.payoutTermsOf(check.taskId, settlement.improvementNanos);
-        PayoutRule.Plan memory plan = PayoutRule.plan(terms, check.accepted, check.weight);
+        PayoutRule.Plan memory plan = PayoutRule.plan(terms, check.earning, check.weight);
         plan.threshold = threshold;
         for (uint256 i = 0; i < leaves.length; ++i) {
             SettlementLeaf calldata leaf = leaves[i];
             review.chain = keccak256(abi.encode(review.chain, LeafTree.hashCalldata(leaf)));
-            bool accepted = PayoutRule.isAccepted(leaf);
+            bool earning = PayoutRule.earns(leaf);
             uint256 weight = PayoutRule.weightOf(leaf, terms.scored);
             (uint256 quota, uint256 key) = PayoutRule.share(plan, weight, check.count++);
-            uint256 payout = PayoutRule.capped(plan, accepted, quota, key);
+            uint256 payout = PayoutRule.capped(plan, earning, quota, key);
             review.quotas += quota;
             if (key >= threshold) ++review.served;
             review.paid += payout;
-            if (accepted) payout += topUp;
+            if (earning) payout += topUp;
             if (leaf.payout != payout) check.differs = true;
         }
         emit CheckContinued(checkId, true, check.count);
@@ -142,7 +142,7 @@ contract SettlementProver is ISettlementProver, ModuleSet {
         // INVARIANT: keys are all different, so just one set of leaves is served under a threshold that serves as many as
         // there are units left; whoever brings it cannot choose among them.
         bool planned = review.served == (check.weight == 0 ? 0 : plan.pool - review.quotas)
-            && topUp == PayoutRule.topUp(terms, check.accepted, review.paid);
+            && topUp == PayoutRule.topUp(terms, check.earning, review.paid);
         require(planned, WrongPlan(threshold, topUp));
         require(check.differs, NoFault());
         _void(check.taskId, check.round, "payout", true);

@@ -74,6 +74,11 @@ class PayoutEntry:
         _within("score_nanos", self.score_nanos, _INT64_MIN, _INT64_MAX)
         _within("discount_bps", self.discount_bps, 0, BPS)
 
+    @property
+    def earns(self) -> bool:
+        """Whether it has a part in floor, shares and base: not a copy, nor a server that the task does not pay."""
+        return self.accepted and self.discount_bps < BPS
+
 
 @dataclass(frozen=True, slots=True)
 class PayoutLine:
@@ -99,7 +104,7 @@ class Payouts:
     cap: int
     returned: int
     top_up: int
-    """What every accepted trainer gets beyond its share, because scores pay less than the base."""
+    """What everybody who earns gets beyond its share, because scores pay less than the base."""
     threshold: int
     """Remainders with their reversed index (`contracts/libraries/PayoutRule.sol`, `share`) from here on got a unit."""
     lines: tuple[PayoutLine, ...]
@@ -122,11 +127,11 @@ def compute_payouts(terms: PayoutTerms, entries: Sequence[PayoutEntry]) -> Payou
         entries: one per settlement leaf, in leaf order (sorted by address).
     """
     released = _released(terms)
-    accepted = sum(entry.accepted for entry in entries)
+    earning = sum(entry.earns for entry in entries)
     floor_each = released * terms.floor_bps // BPS
-    if accepted * floor_each > released:
-        floor_each = released // accepted
-    pool = released - accepted * floor_each
+    if earning * floor_each > released:
+        floor_each = released // earning
+    pool = released - earning * floor_each
     cap = released * terms.cap_bps // BPS
 
     weights = [_weight(entry, terms.scored) for entry in entries]
@@ -135,13 +140,13 @@ def compute_payouts(terms: PayoutTerms, entries: Sequence[PayoutEntry]) -> Payou
     units = _largest_remainder_units(pool, total_weight, quotas)
 
     before = [
-        min((floor_each if entry.accepted else 0) + quotient + unit, cap)
+        min((floor_each if entry.earns else 0) + quotient + unit, cap)
         for entry, (quotient, _), unit in zip(entries, quotas, units, strict=True)
     ]
-    top_up = max(terms.base - sum(before), 0) // accepted if accepted else 0
+    top_up = max(terms.base - sum(before), 0) // earning if earning else 0
     lines = []
     for entry, weight, (quotient, remainder), unit, amount in zip(entries, weights, quotas, units, before, strict=True):
-        floor, extra = (floor_each, top_up) if entry.accepted else (0, 0)
+        floor, extra = (floor_each, top_up) if entry.earns else (0, 0)
         lines.append(PayoutLine(weight, floor, quotient, remainder, unit, extra, amount + extra))
     # INVARIANT: quotients and units add up to the pool, floors to the rest, caps only take away, and topping up
     # stops at the base.
@@ -164,7 +169,7 @@ def _released(terms: PayoutTerms) -> int:
 
 
 def _weight(entry: PayoutEntry, scored: bool) -> int:
-    if not entry.accepted:
+    if not entry.earns:
         return 0
     # INVARIANT: a negative score is clamped before anything multiplies it, so two negatives never make a pay.
     return max(entry.score_nanos, 0) * (BPS - entry.discount_bps) if scored else 1

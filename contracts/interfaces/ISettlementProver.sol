@@ -14,7 +14,7 @@ interface ISettlementProver {
     /// @param owner who feeds it
     /// @param reviewing whether the second pass has begun
     /// @param count leaves so far in this pass
-    /// @param accepted accepted leaves
+    /// @param earning leaves that earn so far
     /// @param settlement digest of the settlement under check
     /// @param total sum of payouts, reward token
     /// @param weight sum of weights
@@ -25,7 +25,7 @@ interface ISettlementProver {
         bool reviewing;
         bool differs;
         uint32 count;
-        uint32 accepted;
+        uint32 earning;
         uint64 taskId;
         uint32 round;
         bytes32 settlement;

@@ -26,12 +26,12 @@ library PayoutRule {
         bool scored;
     }
 
-    /// @param floorEach paid to every accepted trainer before scores count
+    /// @param floorEach paid to everybody who earns before scores count
     /// @param pool shared by weight
     /// @param cap most for one trainer before topping up
     /// @param weight sum of all weights
     /// @param threshold remainders (see `share`) from here on get one of the units that division leaves; 2^256-1: none
-    /// @param topUp paid to every accepted trainer if scores pay less than the base in all
+    /// @param topUp paid to everybody who earns if scores pay less than the base in all
     struct Plan {
         uint256 floorEach;
         uint256 pool;
@@ -66,23 +66,29 @@ library PayoutRule {
         return leaf.verdict == ACCEPTED;
     }
 
+    /// @notice Whether a leaf has a part in floor, shares and base: accepted, and not discounted whole (a copy, or a
+    /// server that the task does not pay).
+    function earns(SettlementLeaf calldata leaf) internal pure returns (bool) {
+        return isAccepted(leaf) && leaf.discountBps < BPS;
+    }
+
     /// @notice What the leaf's score counts for.
     function weightOf(SettlementLeaf calldata leaf, bool scored) internal pure returns (uint256) {
-        if (!isAccepted(leaf)) return 0;
+        if (!earns(leaf)) return 0;
         if (!scored) return 1;
         // INVARIANT: a negative score is clamped before anything multiplies it, so two negatives never make a pay.
         if (leaf.scoreNanos <= 0) return 0;
         return uint256(uint64(leaf.scoreNanos)) * (BPS - leaf.discountBps);
     }
 
-    /// @notice What follows from the number of accepted and the sum of weights; threshold and top-up are the caller's.
-    function plan(Terms memory terms, uint256 accepted, uint256 weight) internal pure returns (Plan memory made) {
+    /// @notice What follows from the number of those who earn and the sum of weights; threshold and top-up are the caller's.
+    function plan(Terms memory terms, uint256 earning, uint256 weight) internal pure returns (Plan memory made) {
         uint256 budget = released(terms);
         // The rule itself rounds the floor down before it multiplies; what is left goes into the pool.
         // slither-disable-next-line divide-before-multiply
         made.floorEach = budget * terms.floorBps / BPS;
-        if (accepted * made.floorEach > budget) made.floorEach = budget / accepted;
-        made.pool = budget - accepted * made.floorEach;
+        if (earning * made.floorEach > budget) made.floorEach = budget / earning;
+        made.pool = budget - earning * made.floorEach;
         made.cap = budget * terms.capBps / BPS;
         made.weight = weight;
     }
@@ -97,18 +103,14 @@ library PayoutRule {
     }
 
     /// @notice The leaf's payout before topping up.
-    function capped(Plan memory made, bool accepted, uint256 quota, uint256 key)
-        internal
-        pure
-        returns (uint256 payout)
-    {
-        payout = quota + (key >= made.threshold ? 1 : 0) + (accepted ? made.floorEach : 0);
+    function capped(Plan memory made, bool earning, uint256 quota, uint256 key) internal pure returns (uint256 payout) {
+        payout = quota + (key >= made.threshold ? 1 : 0) + (earning ? made.floorEach : 0);
         if (payout > made.cap) payout = made.cap;
     }
 
-    /// @notice What each accepted trainer gets on top, where all payouts before it add up to `paid`.
-    function topUp(Terms memory terms, uint256 accepted, uint256 paid) internal pure returns (uint256) {
+    /// @notice What everybody who earns gets on top, where all payouts before it add up to `paid`.
+    function topUp(Terms memory terms, uint256 earning, uint256 paid) internal pure returns (uint256) {
         uint256 least = base(terms.budget, terms.baseBps);
-        return accepted == 0 || paid >= least ? 0 : (least - paid) / accepted;
+        return earning == 0 || paid >= least ? 0 : (least - paid) / earning;
     }
 }

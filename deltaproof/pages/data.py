@@ -151,6 +151,8 @@ class PageData:
                     "stderrNanos": str(leaf.stderr_nanos),
                     "discountBps": str(leaf.discount_bps),
                     "payout": str(leaf.payout),
+                    "index": place,
+                    "count": len(leaves),
                     "proof": [hex_of(node) for node in tree.proof(place)],
                     "root": hex_of(posted.settlement.leaves_root),
                 }

@@ -57,7 +57,7 @@ def demand(world: ChaosWorld, trainer: str, step: int, component: Component, chu
     shown = next(event for event in log.of(Revealed, FIRST) if event.trainer == agent.account)
     salt = agent._reveal_data(FIRST, agent._done[FIRST]).salt  # anybody reads it from the reveal's calldata
     data = RevealData(shown.delta_digest, shown.transcript_root, salt)
-    work = Work(world.task, agent.account, data, CommitmentRef())
+    work = Work(world.task, FIRST, agent.account, data, CommitmentRef())
     return gateway.court.demand_opening(work, step, component, chunk)[0]
 
 

@@ -46,7 +46,7 @@ def test_start_on_a_long_chain_takes_few_calls_and_reads_no_old_logs(tmp_path: P
             gateway = type(world.gateway)(connect(proxy.url), world.gateway.deployment)
             found = first_block(gateway, world.task, tmp_path / "cache")
             assert 400 < found <= created
-            assert world.gateway.tasks.task_count(found) >= world.task > world.gateway.tasks.task_count(found - 1)
+            assert world.gateway.terms.task_count(found) >= world.task > world.gateway.terms.task_count(found - 1)
             assert len(proxy.seen) < 50
             proxy.seen.clear()
             assert first_block(gateway, world.task, tmp_path / "cache") == found

@@ -31,13 +31,13 @@ def rational_payouts(terms: PayoutTerms, entries: list[PayoutEntry]) -> list[int
     if terms.scored and terms.target_nanos > 0:
         progress = min(max(Fraction(terms.improvement_nanos, terms.target_nanos), Fraction(0)), Fraction(1))
         released = floor(terms.budget * progress)
-    accepted = [i for i, entry in enumerate(entries) if entry.accepted]
+    earning = [i for i, entry in enumerate(entries) if entry.accepted and entry.discount_bps < BPS]
     each = floor(Fraction(released * terms.floor_bps, BPS))
-    if each * len(accepted) > released:
-        each = floor(Fraction(released, len(accepted)))
-    pool = released - each * len(accepted)
+    if each * len(earning) > released:
+        each = floor(Fraction(released, len(earning)))
+    pool = released - each * len(earning)
     weights = [Fraction(0)] * len(entries)
-    for i in accepted:
+    for i in earning:
         kept = 1 - Fraction(entries[i].discount_bps, BPS)
         weights[i] = max(entries[i].score_nanos, 0) * kept if terms.scored else Fraction(1)
     shares = [0] * len(entries)
@@ -50,10 +50,10 @@ def rational_payouts(terms: PayoutTerms, entries: list[PayoutEntry]) -> list[int
             shares[winner] += 1
             lacking[winner] = Fraction(-1)
     cap = floor(Fraction(released * terms.cap_bps, BPS))
-    paid = [min(share + (each if entries[i].accepted else 0), cap) for i, share in enumerate(shares)]
+    paid = [min(share + (each if i in earning else 0), cap) for i, share in enumerate(shares)]
     missing = floor(Fraction(terms.budget * terms.base_bps, BPS)) - sum(paid)
-    for i in accepted if missing > 0 else ():
-        paid[i] += floor(Fraction(missing, len(accepted)))
+    for i in earning if missing > 0 else ():
+        paid[i] += floor(Fraction(missing, len(earning)))
     return paid
 
 
@@ -106,11 +106,11 @@ def test_compute_payouts_never_over_budget_and_exact(terms: PayoutTerms, entries
     assert 0 <= result.total <= max(result.released, terms.base) <= terms.budget
     assert result.total + result.returned == terms.budget
     assert all(0 <= line.payout - line.top_up <= result.cap for line in result.lines)
-    assert all(line.payout == 0 for line, entry in zip(result.lines, entries, strict=True) if not entry.accepted)
+    assert all(line.payout == 0 for line, entry in zip(result.lines, entries, strict=True) if not entry.earns)
     if result.total_weight and max(line.floor + line.quotient + line.unit for line in result.lines) <= result.cap:
         assert result.total - sum(line.top_up for line in result.lines) == result.released
-    if accepted := sum(entry.accepted for entry in entries):
-        assert result.total > terms.base - accepted
+    if earning := sum(entry.earns for entry in entries):
+        assert result.total > terms.base - earning
 
 
 @given(terms_of_any_kind, st.lists(entries_of_any_kind, min_size=1, max_size=20), st.data())

@@ -21,11 +21,12 @@ from deltaproof.auditor.audit.case import AuditOptions
 from deltaproof.auditor.auditing import AuditSource, run_audit
 from deltaproof.auditor.session import open_index
 from deltaproof.chain.abi.enums import Role
-from deltaproof.chain.abi.structs import ScoreLeaf
+from deltaproof.chain.abi.structs import ScoreLeaf, ScorePair
 from deltaproof.chain.local_node import start_node
+from deltaproof.chain.participation import settled_leaves
 from deltaproof.pages.data import PageData, by_round
 from deltaproof.pages.render import render
-from deltaproof.protocol.outcome.settlement import scores_tree
+from deltaproof.protocol.outcome.settlement import leaves_tree, scores_tree
 from deltaproof.protocol.types import RoundIndex, TokenAmount
 from tests.worlds.roles import RoleWorld, build_world
 
@@ -55,9 +56,19 @@ def dispute_a_score(world: RoleWorld) -> None:
     attestation = verifier._own_attestation(RoundIndex(1))
     assert attestation is not None
     demand, _ = challenger.court.demand_score(world.task, verifier.account, attestation.findings[0].trainer)
-    leaves = attestation.leaves()
-    leaf = ScoreLeaf(leaves[0].trainer, leaves[0].verdict, leaves[0].score_nanos)
-    verifier.gateway.court.answer_score(demand, leaf, scores_tree(leaves).proof(0))
+    attested = attestation.leaves()
+    leaf = ScoreLeaf(attested[0].trainer, attested[0].verdict, attested[0].score_nanos)
+    proposal = settled_leaves(
+        world.store,
+        world.task,
+        RoundIndex(1),
+        world.gateway.tasks.round(world.task, RoundIndex(1)).settlement,
+        [v.account for v in world.verifiers],
+    )
+    assert proposal is not None
+    settled = proposal.leaves
+    shown = (leaf, scores_tree(attested).proof(0), settled[0], leaves_tree(settled).proof(0))
+    verifier.gateway.court.answer_score(demand, ScorePair(verifier.account, 0, *shown))
 
 
 @pytest.fixture(scope="module")

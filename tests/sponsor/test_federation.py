@@ -188,7 +188,7 @@ def test_unpaid_server_is_verified_and_scored_and_others_share_the_pool(served: 
     assert server.score_nanos > 0
     assert server.stderr_nanos > 0
     assert other.discount_bps == 0
-    assert other.payout == (1_000_003 if other.score_nanos > 0 else 0)
+    assert other.payout == (1_000_003 if other.score_nanos > 0 else 200_000)  # the base
 
 
 def test_unpaid_server_takes_part_in_the_next_adapter(served: RoleWorld) -> None:

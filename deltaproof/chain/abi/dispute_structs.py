@@ -148,7 +148,7 @@ class SettlementCheck:
     reviewing: bool
     differs: bool
     count: int
-    accepted: int
+    earning: int
     task_id: TaskId
     round: RoundIndex
     settlement: Digest32

@@ -104,16 +104,21 @@ const Verify = (() => {
     return fromHex(BigInt.asUintN(256, BigInt(value)).toString(16).padStart(64, "0"));
   };
   const encode = (values) => join(...values.map(word));
-  const less = (a, b) => { for (let i = 0; i < 32; i++) if (a[i] !== b[i]) return a[i] < b[i]; return false; };
 
-  /** Settlement leaf to root: OpenZeppelin's tree, leaves hashed twice, pairs sorted. */
+  /** Settlement leaf to root: leaves hashed twice, pairs in order; an odd last node moves up (contracts/libraries/LeafTree.sol). */
   const leaf = (claim) => {
     const fields = [claim.trainer, claim.verdict, claim.scoreNanos, claim.stderrNanos, claim.discountBps, claim.payout];
     let node = keccak256(keccak256(encode(fields)));
-    for (const text of claim.proof) {
-      const sibling = fromHex(text);
-      node = keccak256(less(node, sibling) ? join(node, sibling) : join(sibling, node));
+    let index = claim.index, last = claim.count - 1;
+    if (!(0 <= index && index <= last && last < 2 ** 32)) throw new Error("no leaf " + index + " among " + claim.count);
+    const siblings = claim.proof.map(fromHex);
+    for (; last; index >>>= 1, last >>>= 1) {
+      if (!(index & 1) && index === last) continue;
+      if (!siblings.length) throw new Error("the proof is too short");
+      const sibling = siblings.shift();
+      node = keccak256(index & 1 ? join(sibling, node) : join(node, sibling));
     }
+    if (siblings.length) throw new Error("the proof is too long");
     return {computed: toHex(node), expected: claim.root.toLowerCase()};
   };
   /** What a trainer sealed before anybody saw its work. */

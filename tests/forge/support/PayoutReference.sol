@@ -23,18 +23,18 @@ library PayoutReference {
         pure
         returns (uint256[] memory payouts, uint256 threshold, uint256 topUp)
     {
-        uint256 accepted;
+        uint256 earning;
         uint256 weight;
         for (uint256 i = 0; i < leaves.length; ++i) {
-            if (PayoutRule.isAccepted(leaves[i])) ++accepted;
+            if (PayoutRule.earns(leaves[i])) ++earning;
             weight += PayoutRule.weightOf(leaves[i], terms.scored);
         }
-        PayoutRule.Plan memory plan = PayoutRule.plan(terms, accepted, weight);
+        PayoutRule.Plan memory plan = PayoutRule.plan(terms, earning, weight);
         plan.threshold = threshold = _threshold(plan, leaves, terms.scored);
         payouts = new uint256[](leaves.length);
-        topUp = PayoutRule.topUp(terms, accepted, _beforeToppingUp(plan, terms.scored, leaves, payouts));
+        topUp = PayoutRule.topUp(terms, earning, _beforeToppingUp(plan, terms.scored, leaves, payouts));
         for (uint256 i = 0; i < leaves.length; ++i) {
-            if (PayoutRule.isAccepted(leaves[i])) payouts[i] += topUp;
+            if (PayoutRule.earns(leaves[i])) payouts[i] += topUp;
         }
     }
 
@@ -46,7 +46,7 @@ library PayoutReference {
     ) private pure returns (uint256 paid) {
         for (uint256 i = 0; i < leaves.length; ++i) {
             (uint256 quota, uint256 key) = PayoutRule.share(plan, PayoutRule.weightOf(leaves[i], scored), i);
-            payouts[i] = PayoutRule.capped(plan, PayoutRule.isAccepted(leaves[i]), quota, key);
+            payouts[i] = PayoutRule.capped(plan, PayoutRule.earns(leaves[i]), quota, key);
             paid += payouts[i];
         }
     }
