@@ -1,7 +1,8 @@
 """Deploy all contracts: ``brownie run deploy --network <name>`` (accounts[0] pays and becomes guardian).
 
 Settings come from the environment: ``DELTAPROOF_TOKEN`` (address of the ERC-20 to stake; a ``DemoToken`` is deployed
-without it) and ``DELTAPROOF_UNBONDING_SECONDS``; all else is as `DeployParams` says. The addresses are printed as JSON.
+without it), ``DELTAPROOF_UNBONDING_SECONDS`` and ``DELTAPROOF_BEACON`` (``drand`` for evmnet of the League of Entropy,
+else hashes of blocks); all else is as `DeployParams` says. The addresses are printed as JSON.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from brownie import accounts
 
 from deltaproof.chain import DeployParams
 from deltaproof.chain.abi.codec import encode
+from deltaproof.chain.contracts.deployment import evmnet_terms
 from deltaproof.protocol.types import Address
 
 ORDER = (
@@ -52,10 +54,18 @@ def main() -> None:
     params = DeployParams(
         guardian=Address(accounts[0].address),
         unbonding_seconds=int(os.environ.get("DELTAPROOF_UNBONDING_SECONDS", DeployParams.unbonding_seconds)),
+        drand=evmnet_terms() if os.environ.get("DELTAPROOF_BEACON") == "drand" else None,
     )
     token = os.environ.get("DELTAPROOF_TOKEN")
     deployment = deploy(accounts[0], brownie.interface.IERC20(token) if token else None, params)
     print(json.dumps(deployment.addresses(), indent=2))
+
+
+def deploy_beacon(project: Any, params: DeployParams, sender: dict[str, Any]) -> Any:
+    """Seeds from blocks, or from the rounds of a drand network."""
+    if params.drand is None:
+        return project.BlockhashBeacon.deploy(params.beacon_delay_blocks, sender)
+    return project.DrandBeacon.deploy(encode(params.drand), params.beacon_delay_blocks, sender)
 
 
 def deploy(deployer: Any, token: Any = None, params: DeployParams | None = None) -> DeployedContracts:
@@ -68,7 +78,7 @@ def deploy(deployer: Any, token: Any = None, params: DeployParams | None = None)
     modules = tuple(deployer.get_deployment_address(deployer.nonce + i) for i in range(len(ORDER)))
     made = (
         project.StakeRegistry.deploy(modules, token.address, params.unbonding_seconds, sender),
-        project.BlockhashBeacon.deploy(params.beacon_delay_blocks, sender),
+        deploy_beacon(project, params, sender),
         project.TaskTerms.deploy(modules, params.guardian, sender),
         project.TaskManager.deploy(modules, sender),
         project.TrainerPool.deploy(modules, sender),

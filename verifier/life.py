@@ -118,7 +118,7 @@ class Verifier(Agent):
         """Move the task on when its time is up and it is this verifier's turn."""
         waits_for_a_seed = moment.view.phase in (Phase.DRAW, Phase.CHALLENGE)
         if (moment.overdue or waits_for_a_seed) and self._my_turn(moment.view.round, moment.view.phase):
-            move_on(self.gateway, self.task_id, moment.view, overdue=moment.overdue)
+            move_on(self.gateway, self.task_id, moment.view, overdue=moment.overdue, now=moment.now)
 
     def join(self) -> None:
         """Register the key, stake and enrol, each once."""

@@ -56,6 +56,21 @@ library BN254 {
         require(ok, PrecompileFailed(address(7)));
     }
 
+    /// @notice Whether a point that is not infinity has canonical coordinates and lies on the curve, which is the group.
+    function isOnCurve(G1Point memory a) internal pure returns (bool) {
+        return a.x < P && a.y < P && mulmod(a.y, a.y, P) == _cubic(a.x);
+    }
+
+    /// @notice Whether a point lies in G2; infinity does. EIP-197 checks the subgroup.
+    function isInG2(G2Point memory b) internal view returns (bool ok) {
+        uint256[6] memory input = [0, 0, b.x[0], b.x[1], b.y[0], b.y[1]];
+        uint256[1] memory result;
+        // A point outside costs all the gas that the precompile is given.
+        assembly ("memory-safe") {
+            ok := staticcall(200000, 8, input, 0xc0, result, 0x20)
+        }
+    }
+
     /// @notice Whether e(a1, b1) * e(a2, b2) = 1. Reverts for points outside their group (EIP-197 checks the subgroup).
     function pairingIsOne(G1Point memory a1, G2Point memory b1, G1Point memory a2, G2Point memory b2)
         internal
@@ -98,14 +113,21 @@ library BN254 {
     function hashToPoint(bytes32 domain, bytes32 message) internal view returns (G1Point memory) {
         for (uint256 i = 0; i < 256; ++i) {
             uint256 x = uint256(keccak256(abi.encodePacked(domain, message, uint8(i)))) % P;
-            uint256 square = addmod(mulmod(mulmod(x, x, P), x, P), 3, P);
-            uint256 y = _power(square, SQRT_EXPONENT);
-            if (mulmod(y, y, P) == square) return G1Point(x, y & 1 == 0 ? y : P - y);
+            (bool found, uint256 y) = rootOf(x);
+            if (found) return G1Point(x, y & 1 == 0 ? y : P - y);
         }
         revert NoPointFound(message);
     }
 
-    function _power(uint256 base, uint256 exponent) private view returns (uint256 result) {
+    /// @notice A y with y^2 = x^3 + 3, if there is one.
+    function rootOf(uint256 x) internal view returns (bool found, uint256 y) {
+        uint256 square = _cubic(x);
+        y = power(square, SQRT_EXPONENT);
+        found = mulmod(y, y, P) == square;
+    }
+
+    /// @notice base^exponent mod P (EIP-198).
+    function power(uint256 base, uint256 exponent) internal view returns (uint256 result) {
         bool ok;
         assembly ("memory-safe") {
             let input := mload(0x40)
@@ -119,5 +141,9 @@ library BN254 {
             result := mload(0x00)
         }
         require(ok, PrecompileFailed(address(5)));
+    }
+
+    function _cubic(uint256 x) private pure returns (uint256) {
+        return addmod(mulmod(mulmod(x, x, P), x, P), 3, P);
     }
 }

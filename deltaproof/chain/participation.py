@@ -9,8 +9,8 @@ from typing import ParamSpec
 from deltaproof.chain.abi.enums import Fault, Phase, Role
 from deltaproof.chain.abi.structs import PhaseView, TaskView
 from deltaproof.chain.contracts.gateway import Gateway
-from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
 from deltaproof.chain.rpc.sender import Receipt
+from deltaproof.chain.seeds import bring_seed
 from deltaproof.errors import (
     ArtifactAltered,
     ArtifactMissing,
@@ -101,20 +101,17 @@ def lock_stake(gateway: Gateway, role: Role, needed: TokenAmount) -> None:
     gateway.registry.deposit(role, missing)
 
 
-def move_on(gateway: Gateway, task_id: TaskId, view: PhaseView, *, overdue: bool) -> bool:
+def move_on(gateway: Gateway, task_id: TaskId, view: PhaseView, *, overdue: bool, now: int) -> bool:
     """Push a phase that is over, or one whose seed is decided; whether anything moved.
 
-    `overdue`: the deadline has passed, though maybe only the next block will know it.
+    `overdue`: the deadline has passed, though maybe only the next block will know it. `now`: the chain's clock.
     """
     match view.phase:
         case Phase.IDLE:
             return False
         case Phase.DRAW | Phase.CHALLENGE:
-            # A chain that makes blocks on demand makes none while everybody waits for one.
-            on_demand = gateway.connection.chain_id in LOCAL_CHAINS
-            if not (on_demand or gateway.tasks.would_advance(task_id)):
-                return False
-            return attempt(gateway.tasks.advance, task_id) is not None
+            ready = bring_seed(gateway, gateway.tasks.seed_request(task_id), now)
+            return ready and attempt(gateway.tasks.advance, task_id) is not None
         case Phase.WINDOW:
             return overdue and attempt(gateway.tasks.finalize, task_id) is not None
         case _:

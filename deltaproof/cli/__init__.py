@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from deltaproof import __version__
-from deltaproof.cli import agent, audit, chain, control, demo, history, methods, roles, stake, task
+from deltaproof.cli import agent, audit, beacon, chain, control, demo, history, methods, roles, stake, task
 from deltaproof.cli.common import problem_records
 from deltaproof.errors import DeltaproofError, SpecError
 
@@ -44,6 +44,7 @@ app.add_typer(roles.verifier_app, name="verifier")
 app.add_typer(agent.app, name="agent")
 app.add_typer(stake.app, name="stake")
 app.add_typer(stake.bond_app, name="bond")
+app.add_typer(beacon.app, name="beacon")
 app.command("claim")(roles.claim)
 app.command("index")(history.index)
 app.command("history")(history.history)

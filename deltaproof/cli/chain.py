@@ -10,10 +10,15 @@ from typing import Annotated, Literal
 import typer
 
 from deltaproof.chain import DeployParams, TransactionSender, connect, deploy_all, load_account
+from deltaproof.chain.abi.structs import BeaconNetwork
+from deltaproof.chain.contracts.deployment import DRAND_LEAD_SECONDS, DRAND_PATIENCE_SECONDS
 from deltaproof.chain.local_node import start_node
+from deltaproof.chain.rpc.relays import network_at
 from deltaproof.cli.common import ContractOption, JsonOption, KeyOption, RpcOption, console, show_result
 from deltaproof.cli.connect import open_gateway, parse_address
 from deltaproof.cli.reporting import reporter
+from deltaproof.errors import UsageError
+from deltaproof.protocol.commit.drand import EVMNET
 from deltaproof.protocol.types import TokenAmount, address
 
 __all__ = ["app", "deploy", "faucet"]
@@ -73,18 +78,41 @@ def deploy(
         str | None, typer.Option(help="ERC-20 that is staked; left out, a token with a public faucet is deployed.")
     ] = None,
     unbonding_days: Annotated[float, typer.Option(help="Delay before stake can leave.", min=0.0001)] = 7.0,
+    beacon: Annotated[
+        Literal["blockhash", "drand"], typer.Option(help="Where seeds come from; see docs/beacons.md.")
+    ] = "blockhash",
+    drand_network: Annotated[
+        str,
+        typer.Option(
+            "--drand-network",
+            help="URL of a relay, or a file with its /info: another network than evmnet of the League of Entropy. "
+            "Whoever holds its key knows every seed in advance.",
+            metavar="SOURCE",
+        ),
+    ] = "",
+    drand_lead: Annotated[
+        int, typer.Option(help="Seconds from a request to the round that decides; longer than clocks differ.", min=1)
+    ] = DRAND_LEAD_SECONDS,
+    drand_patience_days: Annotated[
+        float, typer.Option(help="How long a round may stay unpublished before a block decides.", min=0.0001)
+    ] = DRAND_PATIENCE_SECONDS / 86_400,
     as_json: JsonOption = False,
 ) -> None:
     """Deploy all contracts.
 
-    The deployer becomes guardian, who may pause the creation of new tasks and nothing else.
+    The deployer becomes guardian, who may pause new tasks, and new rounds for a week, and nothing else.
     """
+    if drand_network and beacon != "drand":
+        raise UsageError("--drand-network goes with --beacon drand")
+    network = network_at(drand_network) if drand_network else EVMNET
+    terms = BeaconNetwork.of(network, drand_lead, int(drand_patience_days * 86_400))
     connection = connect(rpc)
     account = load_account(key)
     params = DeployParams(
         guardian=address(account.address),
         stake_token=parse_address(token, "--token") if token else None,
         unbonding_seconds=int(unbonding_days * 86_400),
+        drand=terms if beacon == "drand" else None,
     )
     with TransactionSender(connection, account) as sender:
         deployment = deploy_all(connection, sender, params)

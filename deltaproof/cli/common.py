@@ -16,6 +16,7 @@ from deltaproof.errors import Problem
 __all__ = [
     "ConfirmationsOption",
     "ContractOption",
+    "DrandOption",
     "GasPriceOption",
     "HealthOption",
     "HomeOption",
@@ -104,6 +105,16 @@ ConfirmationsOption = Annotated[
 PollOption = Annotated[
     float,
     typer.Option("--poll", envvar="DELTAPROOF_POLL", help="Seconds between looks at a quiet chain.", min=0.01),
+]
+DrandOption = Annotated[
+    str,
+    typer.Option(
+        "--drand",
+        envvar="DELTAPROOF_DRAND",
+        help="Where rounds of drand come from, where the contracts draw seeds from it: relays' URLs, or folders with "
+        "ROUND.json, separated by commas. Default: the network's public relays.",
+        metavar="SOURCES",
+    ),
 ]
 GasPriceOption = Annotated[
     float | None,

@@ -16,20 +16,27 @@ from deltaproof.chain import (
     load_account,
 )
 from deltaproof.chain.rpc.blocks import Depth
+from deltaproof.chain.rpc.relays import Relays
 from deltaproof.errors import DeploymentError, EncodingError, UsageError
 from deltaproof.protocol.types import Address, address
 from deltaproof.reporting import Reporter
 
-__all__ = ["open_gateway", "parse_address", "parse_depth", "read_only_gateway"]
+__all__ = ["open_gateway", "parse_address", "parse_depth", "parse_relays", "read_only_gateway"]
 
 
 @contextmanager
 def open_gateway(
-    rpc: str, contract: str, key: str, *, max_gas_gwei: float | None = None, wait: Reporter | None = None
+    rpc: str,
+    contract: str,
+    key: str,
+    *,
+    max_gas_gwei: float | None = None,
+    wait: Reporter | None = None,
+    drand: str = "",
 ) -> Iterator[Gateway]:
     """The deployment behind a TaskManager address, with a key to act with.
 
-    With `wait`, which is told of it, an outage is waited out.
+    With `wait`, which is told of it, an outage is waited out. `drand`: what `--drand` says.
     """
     account, place = load_account(key), parse_address(contract, "--contract")
 
@@ -44,7 +51,7 @@ def open_gateway(
         connection, deployment = insist(reach, "reaching the chain", account.address, wait, hopeless)
     policy = SenderPolicy(max_fee_wei=None if max_gas_gwei is None else int(max_gas_gwei * 10**9))
     with TransactionSender(connection, account, policy=policy) as sender:
-        yield Gateway(connection, deployment, sender)
+        yield Gateway(connection, deployment, sender, parse_relays(drand))
 
 
 def parse_depth(value: str) -> Depth | None:
@@ -56,6 +63,11 @@ def parse_depth(value: str) -> Depth | None:
     if not value.isdecimal():
         raise UsageError(f"--confirmations is a number of blocks or `finalized`, not {value!r}")
     return int(value)
+
+
+def parse_relays(value: str) -> Relays:
+    """What `--drand` says; empty for the network's public relays."""
+    return Relays([source.strip() for source in value.split(",") if source.strip()])
 
 
 def read_only_gateway(rpc: str, contract: str) -> Gateway:

@@ -37,6 +37,7 @@ class Settings:
     confirmations: str
     max_gas_gwei: float | None
     health_port: int | None
+    drand: str = ""
 
 
 def live(settings: Settings, report: Reporter, make: Callable[[Gateway, Reporter], Agent]) -> None:
@@ -49,7 +50,9 @@ def live(settings: Settings, report: Reporter, make: Callable[[Gateway, Reporter
         except OSError as error:
             raise UsageError(f"--health-port {settings.health_port}: {error.strerror}") from error
     gas = settings.max_gas_gwei
-    with open_gateway(settings.rpc, settings.contract, settings.key, max_gas_gwei=gas, wait=observed) as gateway:
+    with open_gateway(
+        settings.rpc, settings.contract, settings.key, max_gas_gwei=gas, wait=observed, drand=settings.drand
+    ) as gateway:
         provider = gateway.connection.web3.provider
         assert isinstance(provider, Endpoints)
         provider.counter = observed.counted_call

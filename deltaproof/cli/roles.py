@@ -10,6 +10,7 @@ from deltaproof.agent.loop import IDLE_POLL_SECONDS
 from deltaproof.cli.common import (
     ConfirmationsOption,
     ContractOption,
+    DrandOption,
     GasPriceOption,
     HealthOption,
     HomeOption,
@@ -67,6 +68,7 @@ def run_sponsor(
     poll: PollOption = IDLE_POLL_SECONDS,
     max_gas_price: GasPriceOption = None,
     health_port: HealthOption = None,
+    drand: DrandOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Open rounds, show each round's hidden validation set in time, and take back what was not earned.
@@ -76,7 +78,7 @@ def run_sponsor(
     """
     from deltaproof.sponsor.life import Sponsor
 
-    settings = Settings("sponsor", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port)
+    settings = Settings("sponsor", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port, drand)
     live(
         settings,
         reporter(as_json),
@@ -147,6 +149,7 @@ def run_verifier(
     poll: PollOption = IDLE_POLL_SECONDS,
     max_gas_price: GasPriceOption = None,
     health_port: HealthOption = None,
+    drand: DrandOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Verify every round of a task: replay drawn steps, score, attest, sign, settle, claim.
@@ -156,7 +159,7 @@ def run_verifier(
     from verifier.life import Verifier
 
     amount = TokenAmount(stake) if stake is not None else None
-    settings = Settings("verifier", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port)
+    settings = Settings("verifier", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port, drand)
     live(
         settings,
         reporter(as_json),

@@ -156,7 +156,7 @@ class Sponsor(Agent):
 
     def advance(self, moment: Moment) -> None:
         """Move the task on when a phase is over."""
-        move_on(self.gateway, self.task_id, moment.view, overdue=moment.overdue)
+        move_on(self.gateway, self.task_id, moment.view, overdue=moment.overdue, now=moment.now)
 
     def close(self, moment: Moment) -> None:
         """When the task has ended: show the test set, take back the rest."""

@@ -14,7 +14,7 @@ import pytest
 from deltaproof.chain.abi import dispute_structs, enums, structs
 from deltaproof.chain.abi.codec import field_names
 from deltaproof.chain.abi.compiled import compiled
-from deltaproof.chain.contracts import disputes, outcomes, pools, registry, tasks, vault
+from deltaproof.chain.contracts import beacon, disputes, outcomes, pools, registry, tasks, vault
 from deltaproof.chain.events.reader import EVENT_TYPES, INTERFACES
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, Verdict
 from deltaproof.protocol.types import Address, Digest32
@@ -23,6 +23,7 @@ INTERFACE_SOURCES = Path(__file__).resolve().parents[2] / "contracts" / "interfa
 CLIENTS = {
     client.INTERFACE: client
     for client in (
+        beacon.Beacon,
         disputes.DisputeCourt,
         disputes.FaultProver,
         outcomes.Jury,
@@ -31,13 +32,13 @@ CLIENTS = {
         pools.VerifierFees,
         pools.VerifierPool,
         registry.StakeRegistry,
-        tasks.Beacon,
         tasks.TaskManager,
         tasks.TaskTerms,
         vault.RewardVault,
     )
 }
 OTHER_NAME_IN_PYTHON = {
+    "IDrandBeacon.Network": structs.BeaconNetwork,
     "ISettlementProver.Check": dispute_structs.SettlementCheck,
     "IVerifierPool.Attestation": structs.AttestationStatus,
     "ITrainerPool.Enrolment": structs.TrainerEnrolment,
@@ -51,7 +52,7 @@ OTHER_NAME_IN_PYTHON = {
 }
 NOT_MIRRORED = {"PayoutRule.Terms"}
 CALLED_BY_CONTRACTS_ONLY = {
-    "IBeacon": {"request"},
+    "IDrandBeacon": {"request"},
     "IRewardVault": {
         "open",
         "prepare",

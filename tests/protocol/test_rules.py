@@ -63,6 +63,8 @@ EXCEPTIONS = {
     "deltaproof.protocol.outcome.reads:DELTA": "a place, not a measure",
     "deltaproof.protocol.commit.bls:CURVE_ORDER": "the curve's, by EIP-196",
     "deltaproof.protocol.commit.bls:FIELD_MODULUS": "the curve's, by EIP-196",
+    "deltaproof.protocol.commit.drand:FIELD_BYTES": "drand's, by RFC 9380",
+    "deltaproof.protocol.commit.drand:KECCAK_BLOCK_BYTES": "the hash's, by RFC 9380",
     "deltaproof.protocol.commit.secrets:SECRET_BYTES": "width of a hash",
     "deltaproof.protocol.commit.validation:SALT_BYTES": "width of a hash",
     "deltaproof.protocol.draws.order:_WORDS": "words of 64 bits",

@@ -7,26 +7,48 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from deltaproof.chain.drand_node import DrandNode, serving
 from deltaproof.demo.processes import Supervisor, Worker
+from deltaproof.protocol.commit.bls import SecretKey
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
 from deltaproof.tuning.base_models.presets import minimal_model
 from tests.worlds.market import DRAFT, PATIENCE, Market
 
 
-@pytest.fixture
-def market(tmp_path: Path) -> Iterator[Market]:
-    model = minimal_model(tmp_path / "model", "bert")
+def files(folder: Path, steps: int) -> None:
+    """A task's spec, its model and everybody's rows."""
+    model = minimal_model(folder / "model", "bert")
     text = DRAFT.format(model=model).replace("= 60\n", "= 600\n")
-    (tmp_path / "task.toml").write_text(text.replace("steps = 4", "steps = 60"))
+    (folder / "task.toml").write_text(text.replace("steps = 4", f"steps = {steps}"))
     for name in ("rows", "ann", "ben"):
         rows = [canonical_row({"text": f"{name} {i}", "label": i % 2}) for i in range(12)]
-        write_shard(tmp_path / f"{name}.jsonl", rows)
-    environment = {"DELTAPROOF_STORE": str(tmp_path / "store"), "OMP_NUM_THREADS": "1"}
-    with Supervisor(tmp_path / "logs", environment) as commands:
+        write_shard(folder / f"{name}.jsonl", rows)
+
+
+def supervised(folder: Path, **environment: str) -> Supervisor:
+    settings = {"DELTAPROOF_STORE": str(folder / "store"), "OMP_NUM_THREADS": "1", **environment}
+    return Supervisor(folder / "logs", settings)
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Iterator[Market]:
+    files(tmp_path, steps=60)
+    with supervised(tmp_path) as commands:
         yield Market.open(commands, tmp_path)
+
+
+def settled_round(market: Market) -> dict[str, Any]:
+    """The one round of the market's task, as `history` tells it."""
+    shown: Any = market.commands.run(
+        "history", ["history", "--task", market.task], timeout=PATIENCE, environment=market.environment
+    )
+    (round_,) = shown["tasks"][0]["history"]
+    assert round_["outcome"] == "settled"
+    return dict(round_)
 
 
 def test_roles_killed_at_bad_moments_continue_and_are_paid(market: Market) -> None:
@@ -48,11 +70,7 @@ def test_roles_killed_at_bad_moments_continue_and_are_paid(market: Market) -> No
 
     for worker in (vera, ann, ben, sponsor):
         assert market.ended(worker) == 0, worker.tail(20)
-    shown = market.commands.run(
-        "history", ["history", "--task", market.task], timeout=PATIENCE, environment=market.environment
-    )
-    (round_,) = shown["tasks"][0]["history"]  # type: ignore[index]
-    assert round_["outcome"] == "settled"
+    round_ = settled_round(market)
     assert [leaf["verdict"] for leaf in round_["trainers"]] == ["accepted", "accepted"]
     assert round_["verifiers"][0]["fee"] == 100
     assert all(leaf["claimed"] for leaf in round_["trainers"] if leaf["payout"])
@@ -82,3 +100,19 @@ def _alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_seeds_of_a_round_come_from_drand_although_a_relay_is_down(tmp_path: Path) -> None:
+    """The sponsor and the verifier fetch each round that a seed waits for and publish it; nobody else is needed."""
+    files(tmp_path, steps=4)
+    node = DrandNode(SecretKey(0xD0), int(time.time()), 1)
+    with serving(node) as url, supervised(tmp_path, DELTAPROOF_DRAND=f"http://127.0.0.1:9,{url}") as commands:
+        deploying = ("--beacon", "drand", "--drand-network", url, "--drand-lead", "3")
+        market = Market.open(commands, tmp_path, deploying=deploying)
+        vera, ann = market.role("vera", 4, "verifier"), market.trainer("ann", 2)
+        sponsor = market.role("sponsor", 0, "sponsor")
+        for worker in (vera, ann, sponsor):
+            assert market.ended(worker) == 0, worker.tail(20)
+        assert settled_round(market)["trainers"][0]["verdict"] == "accepted"
+        shown: Any = commands.run("beacon", ["beacon", "show"], timeout=PATIENCE, environment=market.environment)
+        assert (shown["beacon"], shown["missing"]) == ("drand", [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,8 +76,10 @@ class Market:
     patience: float = PATIENCE
 
     @classmethod
-    def open(cls, commands: Supervisor, folder: Path, *, patience: float = PATIENCE) -> Market:
-        """Start the chain, deploy, and create the task of `task.toml` in the folder."""
+    def open(
+        cls, commands: Supervisor, folder: Path, *, patience: float = PATIENCE, deploying: Sequence[str] = ()
+    ) -> Market:
+        """Start the chain, deploy, and create the task of `task.toml` in the folder. `deploying`: more for `deploy`."""
         keys = development_keys(10)
         chain = commands.start("chain", ["chain", "up"])
         url = str(commands.wait_for(chain, "ready", patience).fields["rpc_url"])
@@ -86,7 +89,7 @@ class Market:
             return commands.run(arguments[0], list(arguments), timeout=patience, environment=settings)
 
         each, funding = _FUNDS
-        settings["DELTAPROOF_CONTRACT"] = str(run("deploy")["tasks"])
+        settings["DELTAPROOF_CONTRACT"] = str(run("deploy", *deploying)["tasks"])
         run("faucet", *(str(Account.from_key(key).address) for key in keys[:_PEOPLE]), "--amount", each)
         home = str(folder / "homes" / "sponsor")
         task = run("task", "create", str(folder / "task.toml"), "--fund", funding, "--home", home)

@@ -22,8 +22,10 @@ from deltaproof.chain import (
     load_account,
 )
 from deltaproof.chain.abi.enums import Phase
+from deltaproof.chain.abi.structs import BeaconNetwork
 from deltaproof.chain.contracts.tasks import task_params
 from deltaproof.chain.local_node import Node
+from deltaproof.chain.seeds import bring_seed
 from deltaproof.demo.cheat import SkipHalf
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
@@ -209,10 +211,21 @@ class RoleWorld:
             view = self.gateway.tasks.phase(self.task)
             if view.phase is phase:
                 return
-            if view.phase not in (Phase.DRAW, Phase.CHALLENGE):
+            if view.phase in (Phase.DRAW, Phase.CHALLENGE):
+                self.bring_seed()
+            else:
                 self.skip_time(601)
             self.gateway.tasks.advance(self.task)
         raise AssertionError(f"never came to {phase.name}, stuck in {view.phase.name}")
+
+    def bring_seed(self) -> None:
+        """As a role does: from blocks at once, from drand when its round has come."""
+        request = self.gateway.tasks.seed_request(self.task)
+        for _ in range(10):
+            if bring_seed(self.gateway, request, self.gateway.connection.timestamp()):
+                return
+            self.skip_time(2)
+        raise AssertionError("the round of drand never came")
 
     def close(self) -> None:
         for sender in self.senders:
@@ -236,6 +249,7 @@ def build_world(
     cheat: Conduct | None = None,
     shards: Sequence[int] | None = None,
     deployment: Deployment | None = None,
+    drand: BeaconNetwork | None = None,
 ) -> RoleWorld:
     """Deploy, fund a task, and enrol `honest` trainers, one cheat and the verifiers.
 
@@ -243,7 +257,7 @@ def build_world(
     codec and training, the tables of a federation whose full model `model` is. `cheat` is what the last trainer does.
     With `shards` the task names the shards that may be trained on, and each trainer, the cheat last, takes the one of
     its number; else all have data of their own. With a `deployment` the same people meet again on it, in the same
-    `folder`.
+    `folder`. `drand`: a network whose rounds are seeds.
     """
     torch.set_num_threads(1)
     connection = connect(node.rpc_url)
@@ -256,7 +270,7 @@ def build_world(
 
     deployer = TransactionSender(connection, load_account(node.private_keys[0]), state_folder=folder / "state")
     senders.append(deployer)
-    deployment = deployment or deploy_all(connection, deployer, DeployParams(guardian=deployer.address))
+    deployment = deployment or deploy_all(connection, deployer, DeployParams(deployer.address, drand=drand))
     token = Gateway(connection, deployment, deployer)
     money = token.token(token.registry.token())
     count = 1 + honest + 1 + verifiers

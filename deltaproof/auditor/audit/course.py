@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from eth_abi.abi import encode as abi_encode
-from eth_utils.crypto import keccak
-
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check
+from deltaproof.auditor.audit.seeds import check_decided_after, check_seed
 from deltaproof.auditor.index.events import Event
 from deltaproof.chain.abi.enums import Outcome, Phase
-from deltaproof.protocol.types import Digest32
 
-__all__ = ["check_course", "ended_beyond", "seed_of"]
+__all__ = ["check_course", "ended_beyond"]
 
 NEXT = {
     Phase.DRAW: {Phase.COMMIT},
@@ -62,7 +59,7 @@ def check_course(case: RoundCase) -> Iterator[Check]:
     yield from _acts_within_phases(case)
     yield from _acts_once(case)
     yield from _participants(case)
-    yield _seed(case, "order seed", "OrderSeedDrawn", "order_seed", case.facts.opened.args["order_request"])
+    yield from _order(case)
     yield from _challenge(case)
 
 
@@ -172,6 +169,14 @@ def ended_beyond(events: tuple[Event, ...], phase: Phase) -> bool:
     return any(event.name == "PhaseStarted" and event.args["phase"] > phase for event in events)
 
 
+def _order(case: RoundCase) -> Iterator[Check]:
+    drawn = case.facts.first("OrderSeedDrawn")
+    if drawn is None:
+        yield case.subject.unchecked("order seed", "the seed was not drawn")
+        return
+    yield from check_seed(case, "order seed", drawn, drawn.args["order_seed"], case.facts.opened.args["order_request"])
+
+
 def _challenge(case: RoundCase) -> Iterator[Check]:
     started = case.facts.phase_start(Phase.CHALLENGE)
     if started is None:
@@ -184,17 +189,9 @@ def _challenge(case: RoundCase) -> Iterator[Check]:
     if request is None:
         yield case.subject.of(started).failed("challenge seed", "the challenge phase began without asking the beacon")
         return
-    yield _seed(case, "challenge seed", "ChallengeSeedDrawn", "challenge_seed", request)
-    seed = case.index.seed(request)
-    if seed is not None:
-        reveals = [reveal.event.block for reveal in case.facts.reveals.values()]
-        yield case.subject.of(drawn).that(
-            "challenge after reveals",
-            seed.target > max(reveals, default=-1),
-            "the block that decides the samples was not later than the last reveal",
-            expected=f"a block after {max(reveals, default=-1)}",
-            actual=seed.target,
-        )
+    yield from check_seed(case, "challenge seed", drawn, drawn.args["challenge_seed"], request)
+    reveals = [reveal.event.block for reveal in case.facts.reveals.values()]
+    yield from check_decided_after(case, "challenge after reveals", drawn, request, max(reveals, default=-1))
 
 
 def _request_in(case: RoundCase, started: Event) -> int | None:
@@ -202,21 +199,3 @@ def _request_in(case: RoundCase, started: Event) -> int | None:
     asked = case.index.events(names=["SeedRequested"], blocks=[started.block])
     mine = [e.args["id"] for e in asked if e.transaction == started.transaction and e.position < started.position]
     return mine[-1] if mine else None
-
-
-def _seed(case: RoundCase, name: str, event_name: str, argument: str, request: int) -> Check:
-    """A seed is `keccak256(abi.encode(blockhash(target), beacon, request))`, as `BlockhashBeacon` says."""
-    drawn = case.facts.first(event_name)
-    if drawn is None:
-        return case.subject.unchecked(name, "the seed was not drawn")
-    seed = case.index.seed(request)
-    if seed is None:
-        return case.subject.of(drawn).failed(name, f"the beacon never fixed its request {request}")
-    beacon = case.index.deployment.contracts["beacon"]
-    expected = seed_of(Digest32(seed.target_hash), beacon, request)
-    return case.subject.of(drawn).equal(name, expected, drawn.args[argument], f"from the hash of block {seed.target}")
-
-
-def seed_of(block_hash: Digest32, beacon: str, request: int) -> Digest32:
-    """The seed of a request that the block with this hash decides."""
-    return Digest32(keccak(abi_encode(("bytes32", "address", "uint256"), (block_hash, beacon, request))))

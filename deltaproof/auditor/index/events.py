@@ -26,7 +26,7 @@ __all__ = ["INTERFACES", "Event", "EventType", "event_type", "event_types", "nam
 
 INTERFACES: Mapping[str, str] = {
     "registry": "IStakeRegistry",
-    "beacon": "IBeacon",
+    "beacon": "IDrandBeacon",
     "terms": "ITaskTerms",
     "tasks": "ITaskManager",
     "trainers": "ITrainerPool",

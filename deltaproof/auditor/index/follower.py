@@ -21,7 +21,7 @@ from deltaproof.auditor.index import schema
 from deltaproof.auditor.index.events import INTERFACES, EventType, event_types
 from deltaproof.auditor.index.rpc import AnswerTooLarge, Rpc
 from deltaproof.auditor.index.schema import IndexUnusable
-from deltaproof.errors import ChainError, ChainReorganised, DeploymentError
+from deltaproof.errors import ChainError, ChainReorganised, ChainUnavailable, DeploymentError
 from deltaproof.protocol.types import Address, address
 
 __all__ = ["OPENED_BY_CALLDATA", "Follower", "IndexedDeployment", "Progress", "Synced", "read_deployment"]
@@ -29,6 +29,9 @@ __all__ = ["OPENED_BY_CALLDATA", "Follower", "IndexedDeployment", "Progress", "S
 RANGE_BLOCKS = 5_000
 MAX_LOGS = 20_000
 MAX_RESTARTS = 8
+NETWORK_WORDS = 9
+AIMED = ("SeedRequested", "SeedRearmed")
+"""What says which block or round decides a seed."""
 OPENED_BY_CALLDATA = frozenset({"Revealed", "AttestationRevealed", "SettlementPosted", "KeyRegistered"})
 """Events whose transaction carries what they leave out: salts, quorum proofs, proofs of possession."""
 
@@ -45,6 +48,9 @@ class IndexedDeployment:
     contracts: Mapping[str, Address]
     """By name in `Modules`."""
     first_block: int
+    drand: Mapping[str, Any] | None = None
+    """The beacon's drand network as `DrandBeacon.network` says it, with the key's coordinates as text; None where
+    blocks decide."""
 
     def to_text(self) -> str:
         return json.dumps({**self.__dict__, "contracts": dict(self.contracts)}, sort_keys=True)
@@ -120,10 +126,12 @@ class Follower:
                     f"(genesis {known.genesis}); {self._rpc.url} serves chain {here[0]} (genesis {here[1]})"
                 )
             return known
+        contracts = self._modules(tasks)
         found = IndexedDeployment(
             chain_id=here[0],
             genesis=here[1],
-            contracts=self._modules(tasks),
+            contracts=contracts,
+            drand=self._drand_network(contracts["beacon"]),
             first_block=self._deployed_at(tasks) if first_block is None else first_block,
         )
         with self._engine.begin() as db:
@@ -140,6 +148,22 @@ class Follower:
         if contracts["tasks"] != tasks:
             raise DeploymentError(f"{tasks} says that the TaskManager is {contracts['tasks']}")
         return contracts
+
+    def _drand_network(self, beacon: Address) -> dict[str, Any] | None:
+        """What a `DrandBeacon` says of its network; None for a beacon that knows of none."""
+        call = {"to": beacon, "data": "0x" + keccak(text="network()")[:4].hex()}
+        try:
+            answer = bytes.fromhex(self._rpc.call("eth_call", call, "latest")[2:])
+        except ChainUnavailable:
+            raise
+        except ChainError:
+            return None
+        if len(answer) != 32 * NETWORK_WORDS:
+            return None
+        words = [int.from_bytes(answer[i : i + 32], "big") for i in range(0, len(answer), 32)]
+        names = ("genesis", "period", "lead_seconds", "patience_seconds")
+        times = dict(zip(names, words[4:8], strict=True))
+        return {"public_key": [str(word) for word in words[:4]], **times, "chain_hash": answer[-32:].hex()}
 
     def _deployed_at(self, tasks: Address) -> int:
         """First block with code at the address; 0 if the node does not keep old state."""
@@ -306,15 +330,23 @@ class Follower:
         if not fixed:
             return {}
         targets = self._earlier_targets()
-        targets |= {args["id"]: args["target_block"] for name, _, args in decoded if name != "SeedFixed"}
-        return {request: (block, targets[request]) for request, block in fixed.items() if request in targets}
+        targets |= {args["id"]: self._block_in(name, args) for name, _, args in decoded if name in AIMED}
+        decided = {request: (block, targets.get(request)) for request, block in fixed.items()}
+        return {request: (block, target) for request, (block, target) in decided.items() if target is not None}
 
-    def _earlier_targets(self) -> dict[int, int]:
+    def _earlier_targets(self) -> dict[int, int | None]:
         table = schema.events
-        query = select(table.c.arguments).where(table.c.name.in_(("SeedRequested", "SeedRearmed")))
+        query = select(table.c.name, table.c.arguments).where(table.c.name.in_(AIMED))
         with self._engine.connect() as db:
-            rows = db.execute(query.order_by(table.c.block, table.c.log_index)).scalars().all()
-        return {args["id"]: args["target_block"] for args in map(json.loads, rows)}
+            rows = db.execute(query.order_by(table.c.block, table.c.log_index)).all()
+        decoded = ((row.name, json.loads(row.arguments)) for row in rows)
+        return {args["id"]: self._block_in(name, args) for name, args in decoded}
+
+    def _block_in(self, name: str, args: Mapping[str, int]) -> int | None:
+        """The block that decides after this event; None where a round of drand does."""
+        if name == "SeedRearmed":
+            return args["target_block"]
+        return args["target"] if self.deployment.drand is None else None
 
     def _add_transactions(self, rows: _Range, hashes: Sequence[str]) -> None:
         for given, answer in zip(

@@ -59,6 +59,7 @@ class Index:
             raise IndexUnusable("this index is empty; run `deltaproof index` first")
         self.deployment: IndexedDeployment = found
         self._transactions: dict[str, Transaction | None] = {}
+        self._latest: dict[tuple[tuple[str, ...], int], Event] = {}
 
     def events(
         self,
@@ -149,6 +150,31 @@ class Index:
         with self.engine.connect() as db:
             row = db.execute(select(table).where(table.c.request == request)).first()
         return Seed(row.request, row.target, bytes.fromhex(row.target_hash[2:])) if row else None
+
+    def drand_round(self, request: int) -> int | None:
+        """The round of drand that decides a request; None where a block does, or the request was never made."""
+        if self.deployment.drand is None:
+            return None
+        aimed = self._beacon_events(("SeedRequested", "SeedRearmed"), "id", request)
+        return aimed.args["target"] if aimed is not None and aimed.name == "SeedRequested" else None
+
+    def drand_signature(self, drand_round: int) -> tuple[int, int] | None:
+        """The published signature of a round, a point of G1, not checked."""
+        published = self._beacon_events(("SignaturePublished",), "drand_round", drand_round)
+        return None if published is None else (published.args["signature"]["x"], published.args["signature"]["y"])
+
+    def request_event(self, request: int) -> Event | None:
+        """Where a seed was asked for."""
+        return self._beacon_events(("SeedRequested",), "id", request)
+
+    def _beacon_events(self, names: tuple[str, ...], key: str, value: int) -> Event | None:
+        """The last of the beacon's events of that kind with that argument."""
+        known = self._latest.get((names, value))
+        if known is None:
+            # A long-lived index grows: what is not known may have come since.
+            self._latest |= {(names, event.args[key]): event for event in self.events(names=names, contract="beacon")}
+            known = self._latest.get((names, value))
+        return known
 
     def tasks(self) -> list[int]:
         """Numbers of all tasks."""

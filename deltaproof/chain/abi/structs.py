@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from deltaproof.chain.abi.enums import AttestationState, Fault, Optimizer, Outcome, Phase
 from deltaproof.protocol.commit.bls import G1Wire, G2Wire
+from deltaproof.protocol.commit.drand import DrandNetwork
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, Verdict
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TokenAmount
 
@@ -18,10 +19,12 @@ __all__ = [
     "Account",
     "AttestationStatus",
     "BatchReveal",
+    "BeaconNetwork",
     "Checkpoint",
     "Closure",
     "CommitmentRef",
     "FeePot",
+    "FixedSeed",
     "G1Point",
     "G2Point",
     "Modules",
@@ -84,6 +87,39 @@ class G2Point:
     def wire(self) -> G2Wire:
         """The wire form of `deltaproof.protocol.commit.bls`."""
         return (*self.x, *self.y)
+
+
+@dataclass(frozen=True)
+class BeaconNetwork:
+    """The drand network of a beacon, and how requests relate to its rounds; times in seconds."""
+
+    public_key: G2Point
+    genesis: int
+    period: int
+    lead_seconds: int
+    """A request is decided by the first round that comes at least so much later."""
+    patience_seconds: int
+    """So long after its round's time a request that nobody served falls back to a block."""
+    chain_hash: Digest32
+
+    @classmethod
+    def of(cls, network: DrandNetwork, lead_seconds: int, patience_seconds: int) -> BeaconNetwork:
+        """The terms of a beacon on that network."""
+        key = G2Point.of(network.public_key)
+        return cls(key, network.genesis, network.period, lead_seconds, patience_seconds, network.chain_hash)
+
+    @property
+    def drand(self) -> DrandNetwork:
+        """The network alone."""
+        return DrandNetwork(self.public_key.wire, self.genesis, self.period, self.chain_hash)
+
+
+@dataclass(frozen=True)
+class FixedSeed:
+    """A beacon's answer; `seed` is zero before it is fixed."""
+
+    seed: Digest32
+    fixed: bool
 
 
 @dataclass(frozen=True)

@@ -20,16 +20,17 @@ from web3.utils import get_create_address
 from deltaproof.chain.abi.codec import encode
 from deltaproof.chain.abi.compiled import compiled
 from deltaproof.chain.abi.dispute_structs import CourtParams, JuryParams
-from deltaproof.chain.abi.structs import Modules
+from deltaproof.chain.abi.structs import BeaconNetwork, Modules
 from deltaproof.chain.contracts.client import ContractClient
 from deltaproof.chain.contracts.tasks import TaskManager
 from deltaproof.chain.rpc.connection import Connection
 from deltaproof.chain.rpc.sender import Receipt, TransactionSender
 from deltaproof.errors import ChainError, DeploymentError, WrongChain
+from deltaproof.protocol.commit.drand import EVMNET
 from deltaproof.protocol.types import Address, AddressField, Digest32, TokenAmount, address
 from deltaproof.protocol.wire.encoding import canonical_json
 
-__all__ = ["DeployParams", "Deployment", "deploy_all"]
+__all__ = ["DRAND_LEAD_SECONDS", "DRAND_PATIENCE_SECONDS", "DeployParams", "Deployment", "deploy_all", "evmnet_terms"]
 
 MAX_FILE_BYTES = 64 * 1024
 
@@ -47,6 +48,15 @@ DEFAULT_JURY = JuryParams(
 )
 
 
+DRAND_LEAD_SECONDS = 30
+DRAND_PATIENCE_SECONDS = 3 * 86_400
+
+
+def evmnet_terms() -> BeaconNetwork:
+    """A beacon on drand's evmnet, with the usual lead and patience."""
+    return BeaconNetwork.of(EVMNET, DRAND_LEAD_SECONDS, DRAND_PATIENCE_SECONDS)
+
+
 @dataclass(frozen=True)
 class DeployParams:
     """What a deployment fixes for ever."""
@@ -58,6 +68,8 @@ class DeployParams:
     unbonding_seconds: int = 7 * 86_400
     beacon_delay_blocks: int = 1
     """Blocks between the request of a seed and the block whose hash decides it."""
+    drand: BeaconNetwork | None = None
+    """The drand network whose rounds decide seeds; None for the hashes of blocks."""
     court: CourtParams = DEFAULT_COURT
     jury: JuryParams = DEFAULT_JURY
 
@@ -161,7 +173,7 @@ def deploy_all(connection: Connection, sender: TransactionSender, params: Deploy
     modules = _predicted(connection, sender.address)
     plan: tuple[tuple[str, Sequence[Any]], ...] = (
         ("StakeRegistry", (modules, token, params.unbonding_seconds)),
-        ("BlockhashBeacon", (params.beacon_delay_blocks,)),
+        _beacon(params),
         ("TaskTerms", (modules, params.guardian)),
         ("TaskManager", (modules,)),
         ("TrainerPool", (modules,)),
@@ -177,6 +189,12 @@ def deploy_all(connection: Connection, sender: TransactionSender, params: Deploy
     deployment = Deployment(connection.chain_id, receipts[0].block_number, modules)
     deployment.check(connection)
     return deployment
+
+
+def _beacon(params: DeployParams) -> tuple[str, Sequence[Any]]:
+    if params.drand is None:
+        return "BlockhashBeacon", (params.beacon_delay_blocks,)
+    return "DrandBeacon", (params.drand, params.beacon_delay_blocks)
 
 
 def _deploy(sender: TransactionSender, name: str, arguments: Sequence[Any]) -> Receipt:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import astuple
 
 from deltaproof.chain.abi.structs import TaskView
+from deltaproof.chain.contracts.beacon import Beacon
 from deltaproof.chain.contracts.deployment import Deployment
 from deltaproof.chain.contracts.disputes import DisputeCourt, FaultProver
 from deltaproof.chain.contracts.outcomes import Jury, SettlementProver
 from deltaproof.chain.contracts.pools import TrainerPool, VerifierFees, VerifierPool
 from deltaproof.chain.contracts.registry import StakeRegistry, Token
-from deltaproof.chain.contracts.tasks import Beacon, TaskManager, TaskTerms
+from deltaproof.chain.contracts.tasks import TaskManager, TaskTerms
 from deltaproof.chain.contracts.vault import RewardVault
 from deltaproof.chain.events import LogReader
 from deltaproof.chain.rpc.connection import Connection
+from deltaproof.chain.rpc.relays import Relays
 from deltaproof.chain.rpc.sender import TransactionSender
 from deltaproof.errors import SigningKeyError
 from deltaproof.protocol.commit.commitments import RoundDomain
@@ -25,12 +27,22 @@ __all__ = ["Gateway"]
 class Gateway:
     """The contracts of one deployment. Writes need `sender`."""
 
-    def __init__(self, connection: Connection, deployment: Deployment, sender: TransactionSender | None = None) -> None:
-        """`deployment.check(connection)` says whether the addresses are what they claim to be."""
+    def __init__(
+        self,
+        connection: Connection,
+        deployment: Deployment,
+        sender: TransactionSender | None = None,
+        relays: Relays | None = None,
+    ) -> None:
+        """`deployment.check(connection)` says whether the addresses are what they claim to be.
+
+        `relays`: where rounds of drand come from, by default the network's public relays.
+        """
         modules = deployment.modules
         self.connection = connection
         self.deployment = deployment
         self.sender = sender
+        self.relays = relays or Relays()
         self.registry = StakeRegistry(connection, modules.registry, sender)
         self.beacon = Beacon(connection, modules.beacon, sender)
         self.terms = TaskTerms(connection, modules.terms, sender)

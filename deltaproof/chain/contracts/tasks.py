@@ -1,4 +1,4 @@
-"""Tasks (`ITaskTerms`), rounds and their phases (`ITaskManager`), and the beacon whose seeds its phases wait for."""
+"""Tasks (`ITaskTerms`), and rounds with their phases (`ITaskManager`)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from deltaproof.protocol.outcome.settlement import Settlement
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
 
-__all__ = ["Beacon", "TaskManager", "TaskTerms", "task_params"]
+__all__ = ["TaskManager", "TaskTerms", "task_params"]
 
 OPTIMIZERS = {
     "sgd": Optimizer.SGD,
@@ -211,13 +211,3 @@ class TaskManager(ContractClient):
     def finalize(self, task_id: TaskId) -> Receipt:
         """End a settled round after its dispute window."""
         return self._write("finalize", task_id)
-
-
-class Beacon(ContractClient):
-    """`IBeacon`."""
-
-    INTERFACE = "IBeacon"
-
-    def fulfil(self, request: int) -> Receipt:
-        """Fix the seed if it is decided; does nothing before that."""
-        return self._write("fulfil", request)

@@ -35,7 +35,7 @@ INTERFACES = (
     "IVerifierFees",
     "IRewardVault",
     "IStakeRegistry",
-    "IBeacon",
+    "IDrandBeacon",
     "IDisputeCourt",
     "IJury",
     "IFaultProver",

@@ -1,11 +1,12 @@
-"""Events of tasks, rounds, their money and their seeds (`ITaskTerms`, `ITaskManager`, `IRewardVault`, `IBeacon`)."""
+"""Events of tasks, rounds, their money and their seeds (`ITaskTerms`, `ITaskManager`, `IRewardVault`,
+`IDrandBeacon`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from deltaproof.chain.abi.enums import Outcome, Phase
-from deltaproof.chain.abi.structs import TaskParams
+from deltaproof.chain.abi.structs import G1Point, TaskParams
 from deltaproof.chain.events.base import ContractEvent, RoundEvent, TaskEvent
 from deltaproof.protocol.outcome.settlement import Settlement
 from deltaproof.protocol.types import Address, Digest32, TokenAmount
@@ -37,6 +38,7 @@ __all__ = [
     "SeedRequested",
     "SettlementPosted",
     "SettlementVoided",
+    "SignaturePublished",
     "SponsorWithdrew",
     "TaskCancelled",
     "TaskCreated",
@@ -216,7 +218,7 @@ class SponsorWithdrew(TaskEvent):
 @dataclass(frozen=True)
 class SeedRequested(ContractEvent):
     id: int
-    target_block: int
+    target: int
 
 
 @dataclass(frozen=True)
@@ -229,3 +231,9 @@ class SeedRearmed(ContractEvent):
 class SeedFixed(ContractEvent):
     id: int
     seed: Digest32
+
+
+@dataclass(frozen=True)
+class SignaturePublished(ContractEvent):
+    drand_round: int
+    signature: G1Point

@@ -32,6 +32,7 @@ from deltaproof.protocol.rules import HASH_TO_CURVE_TRIES
 from deltaproof.protocol.types import Address, Digest32
 
 __all__ = [
+    "FIELD_MODULUS",
     "POP_DOMAIN",
     "SETTLEMENT_DOMAIN",
     "G1Wire",
@@ -41,9 +42,12 @@ __all__ = [
     "Signature",
     "aggregate_keys",
     "aggregate_signatures",
+    "checked_g2",
     "hash_to_g1",
     "pop_message",
+    "sum_of_points",
     "verify",
+    "verify_point",
     "verify_possession",
 ]
 
@@ -138,7 +142,11 @@ class SecretKey:
 
     def sign(self, domain: Digest32, message: Digest32) -> Signature:
         """Deterministic signature over a 32-byte message."""
-        return Signature(_g1_to_wire(_multiplied(_g1(hash_to_g1(domain, message)), self.scalar)))
+        return self.sign_point(hash_to_g1(domain, message))
+
+    def sign_point(self, hashed: G1Wire) -> Signature:
+        """Deterministic signature over a message that was hashed to a point already."""
+        return Signature(_g1_to_wire(_multiplied(_g1(hashed), self.scalar)))
 
     def prove_possession(self, chain_id: int, registry: Address, owner: Address) -> Signature:
         """Signature that registers this key for `owner`, and for nobody else."""
@@ -147,8 +155,22 @@ class SecretKey:
 
 def verify(key: PublicKey, domain: Digest32, message: Digest32, signature: Signature) -> bool:
     """Whether e(signature, G2) = e(H(message), key). Takes about a second."""
-    hashed = _negated(_g1(hash_to_g1(domain, message)))
-    return _pairing_product_is_one([(_g1(signature.point), G2), (hashed, _g2(key.g2))])
+    return verify_point(key.g2, hash_to_g1(domain, message), signature)
+
+
+def verify_point(key: G2Wire, hashed: G1Wire, signature: Signature) -> bool:
+    """Whether e(signature, G2) = e(hashed, key), for a key that was checked. Takes about a second."""
+    return _pairing_product_is_one([(_g1(signature.point), G2), (_negated(_g1(hashed)), _g2(key))])
+
+
+def checked_g2(point: Sequence[int]) -> G2Wire:
+    """Untrusted coordinates as a key of G2. Raises CryptoError."""
+    return _g2_to_wire(_g2_from_wire(point))
+
+
+def sum_of_points(first: G1Wire, second: G1Wire) -> G1Wire:
+    """The sum of two points of the curve that are no negatives of each other."""
+    return _g1_to_wire(cast(G1Point, bn.add(_g1(first), _g1(second))))
 
 
 def verify_possession(key: PublicKey, chain_id: int, registry: Address, owner: Address, signature: Signature) -> bool:
