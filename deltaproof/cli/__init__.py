@@ -1,4 +1,4 @@
-"""The command `deltaproof`: one module for each group of commands."""
+"""The command `deltaproof`: one module for each group of commands, listed in `deltaproof.cli.commands`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from deltaproof import __version__
-from deltaproof.cli import agent, audit, beacon, chain, control, demo, history, methods, roles, stake, task
+from deltaproof.cli.commands import Program
 from deltaproof.cli.common import problem_records
 from deltaproof.errors import DeltaproofError, SpecError
 
@@ -21,6 +21,7 @@ __all__ = ["app", "main", "run_app"]
 
 app = typer.Typer(
     name="deltaproof",
+    cls=Program,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -32,28 +33,6 @@ score each delta, the contract pays, and anyone **audits**.
 Try it: `deltaproof demo`. On your own: `deltaproof chain up`, `deltaproof deploy`, `deltaproof task create`, then
 `deltaproof trainer run` and `deltaproof verifier run` with a key each.""",
 )
-app.add_typer(chain.app, name="chain")
-app.command("deploy")(chain.deploy)
-app.command("faucet")(chain.faucet)
-app.add_typer(task.app, name="task")
-app.add_typer(methods.app, name="methods")
-app.add_typer(control.app, name="control")
-app.add_typer(roles.sponsor_app, name="sponsor")
-app.add_typer(roles.trainer_app, name="trainer")
-app.add_typer(roles.verifier_app, name="verifier")
-app.add_typer(agent.app, name="agent")
-app.add_typer(stake.app, name="stake")
-app.add_typer(stake.bond_app, name="bond")
-app.add_typer(beacon.app, name="beacon")
-app.command("claim")(roles.claim)
-app.command("index")(history.index)
-app.command("history")(history.history)
-app.command("audit")(audit.audit)
-app.command("explain")(history.explain)
-app.command("export")(history.export)
-app.command("report")(audit.report)
-app.command("serve")(history.serve)
-app.command("demo")(demo.demo)
 
 
 def _show_version(asked: bool) -> None:
