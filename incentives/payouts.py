@@ -116,6 +116,7 @@ class Payouts:
 
     @property
     def total(self) -> int:
+        """All payouts together, smallest units of the reward token."""
         return sum(self.amounts)
 
 

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -126,12 +126,13 @@ def unread_keys(product: Mapping[str, str]) -> list[str]:
 
 
 def spec_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Dotted names of the keys that hold a value."""
+    """Dotted names of the keys that a sponsor can choose a value of; one with a single value refuses every other."""
     for name, field in model.model_fields.items():
         kinds = (field.annotation, *get_args(field.annotation))
         table = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
         if table is None:
-            yield f"{prefix}{name}"
+            if len(get_args(field.annotation)) != 1 or get_origin(field.annotation) is not Literal:
+                yield f"{prefix}{name}"
         else:
             yield from spec_keys(table, f"{prefix}{name}.")
 

@@ -12,6 +12,7 @@ from importlib import import_module
 import pytest
 
 from scripts.docsite.api_names import Module, modules
+from scripts.house import undocumented
 
 MODULES = modules()
 PUBLIC = {name: module for name, module in MODULES.items() if not module.is_private and not name.endswith("__main__")}
@@ -58,6 +59,10 @@ def test_all_names_what_is_there_sorted_and_once(name: str) -> None:
 def test_every_public_class_and_function_is_in_all() -> None:
     missing = {name: defined(module) - set(module.exported) for name, module in PUBLIC.items()}
     assert {name: names for name, names in missing.items() if names} == {}
+
+
+def test_every_public_name_is_explained() -> None:
+    assert undocumented(MODULES) == []
 
 
 def test_whatever_another_module_imports_is_in_all() -> None:

@@ -71,6 +71,7 @@ COMMANDS: Mapping[str, Place] = {
         "Serve the pages live: tasks, rounds with every check, participants, disputes. `/health` and `/metrics`, too.",
     ),
 }
+"""Every command and group by its name, in the order of the help."""
 
 
 class Program(TyperGroup):

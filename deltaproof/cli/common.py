@@ -134,6 +134,7 @@ HealthOption = Annotated[
 ]
 
 console = Console(highlight=False)
+"""Where commands print for people."""
 
 
 def show_result(result: Mapping[str, object], *, as_json: bool, text: str) -> None:

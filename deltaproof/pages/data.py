@@ -67,6 +67,7 @@ class PageData:
 
     @property
     def historian(self) -> Historian:
+        """Tells what happened, from the same index and store."""
         return Historian(self.index, self.store)
 
     def overview(self) -> Json:

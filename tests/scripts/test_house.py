@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from deltaproof.protocol.terms.spec import TaskSpec
+from scripts.docsite.api_names import TOPS
 from scripts.house import (
     CONSTANTS_PAGE,
     functions,
     homeless_rules,
     longest,
+    python_files,
     spec_keys,
     undocumented_in,
     unread_keys,
@@ -47,7 +49,13 @@ def test_longest_come_first() -> None:
 def test_keys_that_nothing_reads_are_found() -> None:
     keys = set(spec_keys(TaskSpec))
     assert {"verification.quorum_bps", "federation.server.paid"} <= keys
+    assert "data.visibility" not in keys, "it has one value, and every other is refused"
     assert set(unread_keys({"a.py": "x = spec.training.accumulation"})) == keys - {"training.accumulation"}
+
+
+def test_every_key_of_the_spec_has_a_reader() -> None:
+    product = {path: text for path, text in python_files().items() if path.partition("/")[0] in TOPS}
+    assert unread_keys(product) == []
 
 
 def test_every_rule_has_a_home() -> None:

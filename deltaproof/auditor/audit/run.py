@@ -42,6 +42,7 @@ from deltaproof.store import ArtifactStore
 __all__ = ["Audit", "Pool", "Progress", "one_process"]
 
 Progress = Callable[[str], None]
+"""Told what the audit is at, a line for a person."""
 RoundCheck = Callable[[RoundCase], Iterator[Check]]
 Pool = Callable[["Audit", int, Sequence[int], Progress], Iterator[Check | Equation]]
 """Something that runs `Audit.check_rounds`, here or in other processes, and keeps the order of rounds."""

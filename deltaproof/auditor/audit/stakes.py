@@ -27,6 +27,7 @@ class StakeBook:
 
     @classmethod
     def of(cls, events: Sequence[Event]) -> StakeBook:
+        """The book after these events, which come in the chain's order."""
         book = cls()
         for event in events:
             book._apply(event)

@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 WHOLE_SUBMISSION = -1
+"""In the place of a step: the check is of the submission as a whole."""
 
 
 def check_deltas(case: RoundCase) -> Iterator[Check]:

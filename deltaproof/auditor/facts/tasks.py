@@ -42,6 +42,7 @@ TASK_EVENTS = (
     "VerifierActivated", "VerifierStopped", "VerifierReleased", "VerifierSlashed",
     "RoundOpened", "RoundEnded",
 )  # fmt: skip
+"""Events that a task keeps over its rounds; the others belong to a round alone."""
 
 
 class UnknownSubject(DeltaproofError):
@@ -97,10 +98,12 @@ class AttestationFacts:
 
     @property
     def verdicts(self) -> Digest32:
+        """Digest of its verdicts, as revealed."""
         return _digest(self._opened, "verdicts_digest")
 
     @property
     def scores(self) -> Digest32:
+        """Root of the tree over its scores, as revealed."""
         return _digest(self._opened, "scores_root")
 
     @property
@@ -213,6 +216,7 @@ class RoundFacts:
     settlements: tuple[PostedSettlement, ...] = field(repr=False)
 
     def named(self, *names: str) -> list[Event]:
+        """Events of the round with one of these names, in the chain's order."""
         return [event for event in self.events if event.name in names]
 
     def first(self, name: str) -> Event | None:
@@ -221,19 +225,23 @@ class RoundFacts:
 
     @property
     def opened(self) -> Event:
+        """The event that began the round."""
         return self.named("RoundOpened")[0]
 
     @property
     def start_digest(self) -> Digest32:
+        """Component root of the adapter that the round starts from."""
         return _digest(self.opened, "start_digest")
 
     @property
     def order_seed(self) -> Digest32 | None:
+        """What the batch orders derive from, once it is drawn."""
         event = self.first("OrderSeedDrawn")
         return _digest(event, "order_seed") if event else None
 
     @property
     def challenge_seed(self) -> Digest32 | None:
+        """What the samples derive from, once it is drawn."""
         event = self.first("ChallengeSeedDrawn")
         return _digest(event, "challenge_seed") if event else None
 
@@ -254,10 +262,12 @@ class RoundFacts:
 
     @property
     def ended(self) -> Event | None:
+        """The event that made the round final, once there is one."""
         return self.first("RoundEnded")
 
     @property
     def outcome(self) -> Outcome:
+        """How the round ended; `RUNNING` until then."""
         return Outcome(self.ended.args["outcome"]) if self.ended else Outcome.RUNNING
 
     @property
@@ -268,6 +278,7 @@ class RoundFacts:
         return frozenset(e.args["trainer"] for e in slashed if e.args["trainer"] in self.reveals)
 
     def phase_start(self, phase: Phase) -> Event | None:
+        """When this phase first began, if it did."""
         return next((event for event in self.named("PhaseStarted") if event.args["phase"] == phase), None)
 
 

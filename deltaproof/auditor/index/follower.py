@@ -53,10 +53,12 @@ class IndexedDeployment:
     blocks decide."""
 
     def to_text(self) -> str:
+        """As the index keeps it: JSON with sorted keys."""
         return json.dumps({**self.__dict__, "contracts": dict(self.contracts)}, sort_keys=True)
 
     @classmethod
     def from_text(cls, text: str) -> IndexedDeployment:
+        """From what `to_text` gave. Only for text of one's own database."""
         return cls(**json.loads(text))
 
 

@@ -124,6 +124,13 @@ class FixedSeed:
 
 @dataclass(frozen=True)
 class RewardTerms:
+    """What a round pays: amounts in the reward token, `bps` basis points, `target_nanos` nano-nats.
+
+    `target_nanos` is the improvement that releases the whole budget (0: always), `floor_bps` the part of the released
+    budget for every accepted trainer before scores count, `cap_bps` the most that one trainer gets of it, `base_bps` of
+    the budget the least that a round's work costs the sponsor.
+    """
+
     budget_per_round: TokenAmount
     verifier_fee_bps: int
     target_nanos: int
@@ -134,6 +141,13 @@ class RewardTerms:
 
 @dataclass(frozen=True)
 class StakeTerms:
+    """What participants risk: amounts in the stake token, `bps` basis points.
+
+    `commit_bond` is the part of a trainer's stake that a commitment without reveal costs, `slash_bps` what a rejected
+    or withheld round costs of the locked stake, `prover_bps` the prover's part of a slash, `absence_bps` what a round
+    without attestation costs a verifier; it doubles with every round missed in a row.
+    """
+
     trainer_stake: TokenAmount
     commit_bond: TokenAmount
     verifier_stake: TokenAmount
@@ -144,6 +158,11 @@ class StakeTerms:
 
 @dataclass(frozen=True)
 class QuorumTerms:
+    """Who must sign and take part: basis points of the verifiers' stake, and numbers of enrolled participants.
+
+    `score_tolerance_nanos` is the largest difference of a score, in nano-nats, between verifiers who still agree.
+    """
+
     quorum_bps: int
     min_trainers: int
     min_verifiers: int
@@ -152,6 +171,12 @@ class QuorumTerms:
 
 @dataclass(frozen=True)
 class TrainingTerms:
+    """The work of a task: rounds, steps a round, trainable float32 values, and each verifier's samples a trainer.
+
+    `float32_delta`: the delta's digest is the component root of the final adapter. Samples do not count the first and
+    the last step.
+    """
+
     rounds: int
     steps: int
     parameters: int
@@ -162,6 +187,12 @@ class TrainingTerms:
 
 @dataclass(frozen=True)
 class PhaseSeconds:
+    """Longest duration of each phase, seconds.
+
+    `slash` is how long after a round its stakes stay slashable at least, `claim` how long its rewards can be claimed,
+    `activation` how long a verifier's stake is locked before it weighs in a quorum.
+    """
+
     commit: int
     reveal: int
     opening: int

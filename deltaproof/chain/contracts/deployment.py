@@ -49,7 +49,9 @@ DEFAULT_JURY = JuryParams(
 
 
 DRAND_LEAD_SECONDS = 30
+"""How long after a request the round of drand is that decides it, seconds: nobody knows it yet."""
 DRAND_PATIENCE_SECONDS = 3 * 86_400
+"""How long the beacon waits for that round's signature before a block decides instead, seconds."""
 
 
 def evmnet_terms() -> BeaconNetwork:

@@ -29,6 +29,7 @@ from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, Tok
 __all__ = ["PAGE", "ClaimableFees", "TrainerPool", "VerifierFees", "VerifierPool"]
 
 PAGE = 200
+"""Most participants to ask for in one call: a node's answer stays small."""
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,11 @@ INTERFACES = (
     "IFaultProver",
     "ISettlementProver",
 )
+"""Interfaces of the contracts whose events are read."""
 EVENT_TYPES: dict[str, type[ContractEvent]] = {
     name: getattr(module, name) for module in (disputes, participants, rounds) for name in module.__all__
 }
+"""Every event of theirs by its Solidity name."""
 FIRST_RANGE_BLOCKS = 2_000
 LONGEST_RANGE_BLOCKS = 1_000_000
 SILENCES = 2

@@ -65,6 +65,7 @@ POP_DOMAIN = Digest32(keccak(text="deltaproof/possession/v1"))
 POP_TYPE = "ProofOfPossession(uint256 chainId,address registry,address owner)"
 
 FIELD_MODULUS: int = bn.field_modulus
+"""The prime of BN254's base field; coordinates are below it (EIP-196)."""
 CURVE_ORDER: int = bn.curve_order
 G1 = bn.G1
 G2 = bn.G2

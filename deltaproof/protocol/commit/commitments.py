@@ -33,16 +33,20 @@ COMMITMENT_TYPE = (
     "Commitment(uint256 chainId,address tasks,uint64 taskId,uint32 round,address trainer,"
     "bytes32 deltaDigest,bytes32 transcriptRoot,bytes32 salt)"
 )
+"""What a trainer seals of a round, as an EIP-712 type."""
 ATTESTATION_TYPE = (
     "Attestation(uint256 chainId,address tasks,uint64 taskId,uint32 round,address verifier,"
     "bytes32 verdictsDigest,bytes32 scoresRoot,bytes32 artifactDigest,bytes32 salt)"
 )
+"""What a verifier seals of a round, as an EIP-712 type."""
 SETTLEMENT_TYPE = (
     "Settlement(uint256 chainId,address tasks,uint64 taskId,uint32 round,uint8 attempt,bytes32 leavesRoot,"
     "uint32 leafCount,uint128 totalPayout,bytes32 verdictsDigest,bytes32 nextStartDigest,int64 improvementNanos,"
     "bytes32 artifactDigest)"
 )
+"""What a quorum signs, as an EIP-712 type; `attempt` keeps signatures of a voided settlement from counting again."""
 VOTE_TYPE = "Vote(uint256 chainId,address jury,uint256 voteId,uint8 level,address member,bool overturn,bytes32 salt)"
+"""What a juror seals of a case, as an EIP-712 type."""
 
 
 def typehash(type_string: str) -> Digest32:

@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 SCHEME = "bls-bn254-unchained-on-g1"
+"""The name of evmnet's signature scheme, as a drand node gives it in `schemeID`."""
 DOMAIN = b"BLS_SIG_BN254G1_XMD:KECCAK-256_SVDW_RO_NUL_"
 KECCAK_BLOCK_BYTES = 136
 FIELD_BYTES = 48

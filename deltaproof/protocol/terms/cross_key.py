@@ -30,6 +30,7 @@ class Rule:
 
 
 RULES: list[Rule] = []
+"""Every rule of this module, in the order in which problems are told."""
 
 
 def broken_rules(tables: TaskTables, unusable: Iterable[str] = ()) -> list[Problem]:
