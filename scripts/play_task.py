@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-DRAFT = """
+WORK = """
 [task]
 name = "from a wheel"
 [model]
@@ -26,7 +26,8 @@ learning_rate = 0.1
 [training]
 steps = 4
 batch_size = 2
-[codec]
+"""
+TERMS = """[codec]
 byte_limit = 1_000_000
 [validation]
 rows = 8
@@ -52,6 +53,7 @@ window = 1
 validation = "rows.jsonl"
 test = "rows.jsonl"
 """
+"""What a draft says of money, people and time; the tests' small tasks and a benchmark begin with it, too."""
 SECONDS = 180.0
 
 
@@ -81,7 +83,7 @@ def play(folder: Path, forbidden: str | None) -> None:
     from deltaproof.protocol.evidence.rows import canonical_row, write_shard
     from deltaproof.tuning.base_models.presets import minimal_model
 
-    (folder / "task.toml").write_text(DRAFT.format(model=minimal_model(folder / "model", "bert")))
+    (folder / "task.toml").write_text((WORK + TERMS).format(model=minimal_model(folder / "model", "bert")))
     rows = [canonical_row({"text": f"row {i}", "label": i % 2}) for i in range(16)]
     write_shard(folder / "rows.jsonl", rows)
     keys = development_keys(3)

@@ -22,6 +22,7 @@ from pathlib import Path
 from benchmarks.shared.places import ASSETS, FIGURES, PAGES
 from deltaproof.demo.processes import Supervisor, Worker
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
+from scripts.play_task import TERMS
 from tests.worlds.market import Market
 
 PATIENCE = 1800.0
@@ -50,32 +51,8 @@ steps = {steps}
 batch_size = {batch}
 accumulation = {accumulation}
 numeric = "bounded"
-[codec]
-byte_limit = 1_000_000
-[validation]
-rows = 8
-[rewards]
-rounds = 1
-budget_per_round = 1000
-verifier_fee_bps = 1_000
-[verification]
-samples = 1
-commit_bond = 1
-slash_bps = 5_000
-min_trainer_stake = 10
-min_verifier_stake = 10
-[phases]
-commit = 3600
-reveal = 600
-opening = 600
-attest_commit = 3600
-attest_reveal = 600
-settle = 600
-window = 1
-[sponsor]
-validation = "rows.jsonl"
-test = "rows.jsonl"
 """
+SLOW = TERMS.replace("= 300\n", "= 600\n").replace("commit = 600", "commit = 3600")
 
 
 @dataclass(frozen=True)
@@ -105,7 +82,7 @@ def measure(accumulation: int, steps: int, batch: int, tokens: int) -> Iterator[
     """Two trainers of one task, one after the other, the second with checkpointing; it is killed once."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        text = TASK.format(tokens=tokens, steps=steps, batch=batch, accumulation=accumulation)
+        text = (TASK + SLOW).format(tokens=tokens, steps=steps, batch=batch, accumulation=accumulation)
         (folder / "task.toml").write_text(text)
         for shard, rows in (("rows", texts(0, 8)), ("ann", texts(8, 48)), ("ben", texts(56, 48))):
             write_shard(folder / f"{shard}.jsonl", rows)

@@ -10,55 +10,13 @@ from eth_account import Account
 
 from deltaproof.chain.local_node import development_keys
 from deltaproof.demo.processes import Supervisor, Worker, WorkerEvent
+from scripts.play_task import TERMS, WORK
 
 __all__ = ["DRAFT", "PATIENCE", "Market"]
 
 PATIENCE = 120.0
 """Seconds that anything may take by default."""
-DRAFT = """
-[task]
-name = "tiny"
-[model]
-kind = "sequence-classification"
-source = "path:{model}"
-num_labels = 2
-max_tokens = 16
-[method]
-name = "lora"
-[method.options]
-r = 2
-[optimizer]
-name = "sgd"
-learning_rate = 0.1
-[training]
-steps = 4
-batch_size = 2
-[codec]
-byte_limit = 1_000_000
-[validation]
-rows = 4
-[rewards]
-rounds = 1
-budget_per_round = 1000
-verifier_fee_bps = 1_000
-[verification]
-samples = 1
-commit_bond = 1
-slash_bps = 5_000
-min_trainer_stake = 10
-min_verifier_stake = 10
-[phases]
-commit = 60
-reveal = 60
-opening = 60
-attest_commit = 60
-attest_reveal = 60
-settle = 60
-window = 1
-[sponsor]
-validation = "rows.jsonl"
-test = "rows.jsonl"
-"""
+DRAFT = (WORK + TERMS).replace("rows = 8", "rows = 4").replace("= 300\n", "= 60\n").replace("from a wheel", "tiny")
 """A task of one round; to be filled with the folder of a model."""
 _PEOPLE = 6
 _FUNDS = ("100000", "1100")
