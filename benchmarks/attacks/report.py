@@ -26,7 +26,8 @@ def markdown(outcomes: Sequence[AttackOutcome], notes: Sequence[str]) -> str:
         "samples do not overlap: stake prices what is left, see the last column.",
         "## Others",
         "\n".join(f"- {note}" for note in notes),
-        "What a push is worth that the drift test does not see is measured by `benchmarks/attacks/steering.py`.",
+        "What a push is worth that the drift test does not see is measured by "
+        "`python -m benchmarks.attacks.steering` ([steering](steering.md)).",
         f"Machine: {machine_facts()}",
     ]
     return "\n\n".join(sections)

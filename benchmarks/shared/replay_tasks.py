@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,9 @@ def wilson(hits: int, trials: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def machine_facts() -> dict[str, object]:
-    """What the figures were measured on."""
+    """What the figures were measured on, and when."""
     return {
+        "day": date.today().isoformat(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
