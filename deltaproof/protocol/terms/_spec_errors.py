@@ -27,10 +27,9 @@ def explain(root: type[BaseModel], details: ErrorDetails) -> Problem:
         case "literal_error":
             allowed = str(details.get("ctx", {}).get("expected", ""))
             choices = [choice.strip("' ") for choice in allowed.replace(" or ", ",").split(",")]
+            near = _near(str(details["input"]), choices)
             return Problem(
-                key,
-                f"{details['input']!r} is not one of {', '.join(choices)}",
-                _suggest(str(details["input"]), choices),
+                key, f"{details['input']!r} is not one of {', '.join(choices)}", near or "choose one of these"
             )
         case "model_type" | "model_attributes_type":
             return Problem(key, f"expected a table [{key}], got {_short(details['input'])}", "write its keys below it")
@@ -77,8 +76,12 @@ def _purpose(root: type[BaseModel], location: list[int | str]) -> str:
 
 
 def _suggest(word: str, known: list[str]) -> str:
+    return _near(word, known) or f"known here: {', '.join(known)}"
+
+
+def _near(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def _short(value: object) -> str:
