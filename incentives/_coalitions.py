@@ -1,13 +1,11 @@
-"""Losses of coalitions' aggregated adapters, evaluated here or in other processes, recorded row by row.
+"""Losses of coalitions' aggregated adapters, evaluated here or by workers, recorded row by row.
 
 Legend: N players, E coalitions, V validation rows, P values of an adapter.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from types import TracebackType
 from typing import Any
 
@@ -20,6 +18,8 @@ from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.aggregation import Array, mixture_weights
 from deltaproof.tuning.combining.evaluation import Evaluator, RowResults
 from deltaproof.tuning.combining.mixing import aggregate_thetas
+from deltaproof.tuning.numerics.machine import HERE, Machine
+from deltaproof.tuning.numerics.workers import Workers
 from deltaproof.tuning.training.workbench import Workbench
 from incentives.semivalues import Game
 
@@ -71,30 +71,27 @@ class CoalitionLosses:
 class RecordedGame:
     """v(S) = starting loss - loss of S in whole nano-nats, kept with the row losses as an estimator asks for them.
 
-    A `Mapper` of `incentives.semivalues`: what it evaluates is `losses`, here or in `workers` processes, never the game
-    that it is handed. `coalitions` bool [E, N], `values_nanos` [E] and `row_losses` [E, V] are in order of evaluation;
+    A `Mapper` of `incentives.semivalues`: what it evaluates is `losses`, here or by workers, never the game that it is
+    handed. `coalitions` bool [E, N], `values_nanos` [E] and `row_losses` [E, V] are in order of evaluation;
     `start` [1, V] holds the starting adapter's results.
     """
 
-    def __init__(self, losses: Callable[[Bools], RowResults], start: RowResults, workers: int = 1) -> None:
-        self._losses, self.start, self._workers = losses, start, workers
+    def __init__(self, losses: Callable[[Bools], RowResults], start: RowResults, machine: Machine = HERE) -> None:
+        self._losses, self.start = losses, start
+        inline = machine.backend == "inline"
+        self._pool: Workers[Bools, RowResults] | None = None if inline else Workers(machine, _same, losses)
         self._coalitions: list[Bools] = []
         self._rows: list[Array] = []
         self.values_nanos: list[int] = []
 
     def __enter__(self) -> RecordedGame:
-        self._pool: ProcessPoolExecutor | None = None
-        if self._workers > 1:
-            # `spawn`, because a forked process that has used torch threads can hang.
-            spawn = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._workers, spawn, initializer=_install, initargs=(self._losses,))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.close()
 
     @property
     def coalitions(self) -> Bools:
@@ -107,7 +104,7 @@ class RecordedGame:
     def map(self, game: Game, batches: list[Bools], /) -> Iterator[Array]:
         """v of the coalitions of each batch, in nats."""
         occupied = [batch[batch.any(axis=1)] for batch in batches]
-        answers = self._pool.map(_installed_losses, occupied) if self._pool else map(self._losses, occupied)
+        answers = (found for _, found in self._pool.map(occupied)) if self._pool else map(self._losses, occupied)
         base = self.start.mean(0).loss
         for batch, answer in zip(batches, answers, strict=True):
             losses = np.repeat(self.start.losses, len(batch), axis=0)
@@ -120,16 +117,10 @@ class RecordedGame:
             yield np.array(values) / NANOS
 
 
-_installed: list[Callable[[Bools], RowResults]] = []
-
-
 def _load(spec: Any, device: Any, precision: Any, rows: Any, *members: Any) -> CoalitionLosses:
     return CoalitionLosses(Evaluator(Workbench.from_spec(spec, device, precision), rows), rows, *members)
 
 
-def _install(losses: Callable[[Bools], RowResults]) -> None:
-    _installed[:] = [losses]
-
-
-def _installed_losses(coalitions: Bools) -> RowResults:
-    return _installed[0](coalitions)
+def _same(losses: Callable[[Bools], RowResults]) -> Callable[[Bools], RowResults]:
+    """What travels to a worker has loaded its model there."""
+    return losses

@@ -17,6 +17,7 @@ from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import SAME_ADAPTER
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.tuning.combining.evaluation import Evaluator
+from deltaproof.tuning.numerics.machine import HERE, Machine
 from deltaproof.tuning.training.workbench import Workbench
 from incentives.unions import Contribution, aggregate_contributions
 from incentives.valuation import RoundValuation, value_round
@@ -54,6 +55,8 @@ def score_round(
     validation_rows: Sequence[bytes] | None,
     seed: Digest32,
     emulators: Mapping[str, Workbench] | None = None,
+    *,
+    machine: Machine = HERE,
 ) -> RoundScores:
     """Score the accepted deltas, in leaf order; without validation rows (an unscored round) only aggregate them.
 
@@ -63,7 +66,7 @@ def score_round(
         return RoundScores({}, None, 0, start)
     if validation_rows is None:
         return RoundScores({}, None, 0, aggregate_contributions(bench, list(accepted.values()))[0])
-    valuation = value_round(bench, start, list(accepted.values()), validation_rows, seed)
+    valuation = value_round(bench, start, list(accepted.values()), validation_rows, seed, machine=machine)
     findings = {
         trainer: TrainerFinding(
             trainer=trainer,

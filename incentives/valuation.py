@@ -31,6 +31,7 @@ from deltaproof.protocol.terms.spec import ScoringSection
 from deltaproof.tuning.combining.aggregation import Array
 from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator
 from deltaproof.tuning.combining.mixing import masks_of, members_of
+from deltaproof.tuning.numerics.machine import HERE, Machine
 from deltaproof.tuning.training.workbench import Workbench
 from incentives._coalitions import Bools, CoalitionLosses, RecordedGame, nanos
 from incentives.overlap import have_common_rows
@@ -94,7 +95,7 @@ def value_round(
     validation_rows: Sequence[bytes],
     seed: bytes,
     *,
-    workers: int = 1,
+    machine: Machine = HERE,
 ) -> RoundValuation:
     """Value a round's accepted contributions by the task's rules.
 
@@ -104,7 +105,7 @@ def value_round(
         contributions: in leaf order; may be none.
         validation_rows: canonical rows of the round's revealed validation set.
         seed: from the round's challenge seed; decides which coalitions are drawn when not all fit the budget.
-        workers: processes that evaluate coalitions. The result has the same bits for any number.
+        machine: workers that evaluate coalitions, if it has some. The result has the same bits for any number.
 
     Raises ValueError for weights or ranks that make no sense, ScoringError for a scoring rule that does not,
     EncodingError for adapters that do not fit the task. Rows that do not fit it count for nobody.
@@ -117,7 +118,7 @@ def value_round(
     weights = row_weights(spec, [player.rows for player in players])
     tuned = masks_of([player.tuned for player in players])
     losses = CoalitionLosses(evaluator, validation_rows, [player.theta for player in players], weights, tuned)
-    with RecordedGame(losses, start_rows, workers) as game:
+    with RecordedGame(losses, start_rows, machine) as game:
         scored, method = score_players(game, len(players), spec.scoring, seed, weights)
     values = shared_out(scored, groups, originals)
 

@@ -61,6 +61,7 @@ class Trainer(Agent):
         *,
         top_up: bool = False,
         checkpointing: bool = False,
+        device: str = "cpu",
         poll_seconds: float = IDLE_POLL_SECONDS,
         depth: Depth | None = None,
     ) -> None:
@@ -76,7 +77,7 @@ class Trainer(Agent):
         fetch_emulators(store, self.spec, self.account)
         self.workshop = Workshop(
             self.spec, self.account, self.shard, store, home / f"task-{task_id}", conduct, report,
-            checkpointing=checkpointing,
+            checkpointing=checkpointing, device=device,
         )  # fmt: skip
         self._check_terms()
         check_rows(self.workshop.bench, rows)

@@ -55,11 +55,12 @@ class Workshop:
         report: Reporter,
         *,
         checkpointing: bool,
+        device: str = "cpu",
     ) -> None:
         """`folder` keeps the transcripts, and what a codec carries from round to round."""
         self.spec, self.account, self.shard, self.store = spec, account, shard, store
         self.folder, self.conduct, self.report = folder, conduct, report
-        self.bench = Workbench.from_spec(as_held_by(spec, account), checkpointing=checkpointing)
+        self.bench = Workbench.from_spec(as_held_by(spec, account), device, checkpointing=checkpointing)
         self._memories = open_store(str(folder / "memory"))
 
     def context(self, task_id: TaskId, round_: RoundIndex, view: RoundView, error_root: Digest32) -> RoundContext:

@@ -34,6 +34,7 @@ from deltaproof.replaying.replay import StepVerdict
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.emulators.fetching import fetch_emulators
+from deltaproof.tuning.numerics.machine import HERE, Machine
 from deltaproof.tuning.training.federation import scoring_bench
 from incentives.scoring import RoundScores, score_round
 from incentives.settling import NothingToSettle
@@ -63,6 +64,7 @@ class Verifier(Agent):
         stake: TokenAmount | None = None,
         poll_seconds: float = IDLE_POLL_SECONDS,
         depth: Depth | None = None,
+        machine: Machine = HERE,
     ) -> None:
         """`stake` is locked for the task and weighs in its quorum; by default the task's minimum."""
         super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
@@ -74,8 +76,8 @@ class Verifier(Agent):
         self.stake = stake or self.params.stakes.verifier_stake
         report("loading", "loading the model")
         fetch_emulators(store, self.spec)
-        self.judges = Judges(self.spec)
-        self.scoring_bench = scoring_bench(self.spec)
+        self.judges = Judges(self.spec, machine)
+        self.scoring_bench = scoring_bench(self.spec, machine.device)
         followed = [gateway.tasks.address, gateway.trainers.address, gateway.verifiers.address]
         self.log = TaskLog(gateway, followed, task_id, home / f"task-{task_id}")
         self.quorum = QuorumDesk(gateway, store, task_id, self.spec, self.log, self.key, report)
@@ -313,7 +315,9 @@ class Verifier(Agent):
         }
         rows = self._validation_rows(case)
         seed = case.view.challenge_seed
-        return score_round(self.scoring_bench, start, accepted, rows, seed, self.judges.emulators())
+        return score_round(
+            self.scoring_bench, start, accepted, rows, seed, self.judges.emulators(), machine=self.judges.machine
+        )
 
     def _validation_rows(self, case: RoundToJudge) -> list[bytes] | None:
         """The round's validation rows; None if the round is unscored.

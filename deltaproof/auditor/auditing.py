@@ -16,6 +16,7 @@ from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.protocol.types import hex_of
 from deltaproof.store import ArtifactStore
+from deltaproof.tuning.numerics.machine import HERE, Machine
 
 __all__ = ["AuditSource", "run_audit"]
 
@@ -44,9 +45,10 @@ def run_audit(
     rounds: Sequence[int] | None = None,
     progress: Callable[[str], None] = lambda _: None,
     pool: Pool = one_process,
+    machine: Machine = HERE,
 ) -> AuditReport:
     """Audit tasks (None: all) and rounds (None: all). Raises UnknownSubject, or ChainError while it reads the chain."""
-    audit = Audit(source.index, source.store, source.rpc, options, source.witness, whole=source.only is None)
+    audit = Audit(source.index, source.store, source.rpc, options, source.witness, machine, source.only is None)
     if source.only is not None:
         tasks, rounds = [source.only[0]], [source.only[1]]
     wanted = source.index.tasks() if tasks is None else list(tasks)

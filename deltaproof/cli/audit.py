@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, show_result
+from deltaproof.cli.common import (
+    BackendOption,
+    ContractOption,
+    DeviceOption,
+    JsonOption,
+    RayOption,
+    RpcOption,
+    StoreOption,
+    console,
+    show_result,
+)
 from deltaproof.cli.connect import parse_address
 from deltaproof.cli.history import IndexOption, MaybeTask, RoundsOption, round_numbers
 from deltaproof.errors import UsageError
@@ -52,7 +62,16 @@ def audit(
     full: Annotated[
         bool, typer.Option("--full", help="Also train every step again that a verifier did, and rescore.")
     ] = False,
-    workers: Annotated[int, typer.Option(help="Processes that audit rounds at the same time.", min=1)] = 1,
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="Processes that audit rounds at the same time; with --backend, workers that replay within a round.",
+            min=1,
+        ),
+    ] = 1,
+    device: DeviceOption = None,
+    backend: BackendOption = None,
+    ray_address: RayOption = None,
     draw: Annotated[
         str | None, typer.Option(help="Seed of the drawn steps (64 hex digits), to repeat an audit.", metavar="HEX")
     ] = None,
@@ -80,11 +99,16 @@ def audit(
     from deltaproof.auditor.auditing import run_audit
     from deltaproof.chain import load_account
     from deltaproof.protocol.types import digest32
+    from deltaproof.tuning.numerics.machine import machine_of
 
-    if workers > 1 and database == "sqlite://":
+    here, rounds_at_once = (workers, 1) if backend else (1, workers)
+    within = machine_of(device=device, workers=here, backend=backend, ray_address=ray_address)
+    if rounds_at_once > 1 and database == "sqlite://":
         raise UsageError("--workers needs an --index that other processes can open")
     source = _source(rpc, contract, store, bundle, database, witness)
-    pool: Pool = ProcessPool(Origin(database, store, rpc), workers) if workers > 1 and bundle is None else one_process
+    pool: Pool = one_process
+    if rounds_at_once > 1 and bundle is None:
+        pool = ProcessPool(Origin(database, store, rpc), rounds_at_once, within.device)
     journal = AuditJournal(report.with_name(report.name + ".partial"), pool, 4 * workers) if report else None
     options = AuditOptions(
         replays=replay,
@@ -96,7 +120,7 @@ def audit(
     started = time.monotonic()
     tasks = [task] if task is not None else None
     with progress_console.status("auditing") as status:
-        done = run_audit(source, options, tasks, round_numbers(rounds), status.update, journal or pool)
+        done = run_audit(source, options, tasks, round_numbers(rounds), status.update, journal or pool, within)
     seconds = time.monotonic() - started
     document = done.signed(signer)
     if report:

@@ -48,6 +48,12 @@ COMMANDS: Mapping[str, Place] = {
     "claim": Place(
         "roles", "claim", "Claim everything that a trainer or verifier has earned in a task and not claimed yet."
     ),
+    "doctor": Place("machine", "doctor", "What was found on this machine, and whether it can meet a task's deadlines."),
+    "calibrate": Place(
+        "machine",
+        "calibrate",
+        "Measure how far two honest machines differ, and print the bounds that a spec needs for it.",
+    ),
     "index": Place(
         "history", "index", "Read the contracts' events into a database; again at any time, from where it stopped."
     ),

@@ -14,20 +14,25 @@ from rich.console import Console
 from deltaproof.errors import Problem
 
 __all__ = [
+    "BackendOption",
     "ConfirmationsOption",
     "ContractOption",
+    "DeviceOption",
     "DrandOption",
     "GasPriceOption",
     "HealthOption",
     "HomeOption",
     "JsonOption",
     "KeyOption",
+    "MachineOption",
     "PollOption",
+    "RayOption",
     "RowsOption",
     "RpcOption",
     "StoreOption",
     "TaskOption",
     "WitnessOption",
+    "WorkersOption",
     "console",
     "problem_records",
     "show_result",
@@ -130,6 +135,52 @@ HealthOption = Annotated[
         help="Serve /health and Prometheus /metrics on this port of 127.0.0.1.",
         min=1,
         max=65_535,
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        envvar="DELTAPROOF_DEVICE",
+        help="What models compute on: cpu, cuda, cuda:N, or auto for a GPU if there is one. Default: cpu.",
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        envvar="DELTAPROOF_WORKERS",
+        help="Replays and coalition values beside each other; each worker holds the model once more. Default: 1.",
+        min=1,
+        max=1024,
+    ),
+]
+BackendOption = Annotated[
+    str | None,
+    typer.Option(
+        "--backend",
+        envvar="DELTAPROOF_BACKEND",
+        help="Where workers are: processes here, or actors of a Ray cluster. Default with several: processes.",
+        metavar="inline|processes|ray",
+    ),
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        envvar="DELTAPROOF_RAY_ADDRESS",
+        help="Address of the Ray cluster. Default: the one that this machine belongs to.",
+        metavar="ADDRESS",
+    ),
+]
+MachineOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--machine",
+        envvar="DELTAPROOF_MACHINE",
+        help="TOML file with device, workers, backend and ray_address; options go before it.",
+        exists=True,
+        dir_okay=False,
     ),
 ]
 

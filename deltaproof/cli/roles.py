@@ -8,20 +8,25 @@ import typer
 
 from deltaproof.agent.loop import IDLE_POLL_SECONDS
 from deltaproof.cli.common import (
+    BackendOption,
     ConfirmationsOption,
     ContractOption,
+    DeviceOption,
     DrandOption,
     GasPriceOption,
     HealthOption,
     HomeOption,
     JsonOption,
     KeyOption,
+    MachineOption,
     PollOption,
+    RayOption,
     RowsOption,
     RpcOption,
     StoreOption,
     TaskOption,
     WitnessOption,
+    WorkersOption,
     show_result,
 )
 from deltaproof.cli.connect import open_gateway, parse_address, parse_depth
@@ -106,6 +111,8 @@ def run_trainer(
             help="Compute layers twice instead of keeping what they computed: less memory, same result.",
         ),
     ] = False,
+    device: DeviceOption = None,
+    machine: MachineOption = None,
     witness: WitnessOption = "",
     confirmations: ConfirmationsOption = "",
     poll: PollOption = IDLE_POLL_SECONDS,
@@ -118,9 +125,11 @@ def run_trainer(
     Stakes what the task asks for. Stop it at any time; the same command goes on from its `--home`.
     """
     from deltaproof.protocol.evidence.rows import distinct_rows, read_shard
+    from deltaproof.tuning.numerics.machine import machine_of
     from trainer.conduct import Honest
     from trainer.life import Trainer
 
+    chosen = machine_of(machine, device=device).device
     rows = distinct_rows(read_shard(data))
     settings = Settings("trainer", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port)
     live(
@@ -128,7 +137,8 @@ def run_trainer(
         reporter(as_json),
         lambda gateway, report: Trainer(
             gateway, open_store(store), TaskId(task), rows, home, Honest(), report,
-            top_up=top_up, checkpointing=checkpointing, poll_seconds=poll, depth=parse_depth(confirmations),
+            top_up=top_up, checkpointing=checkpointing, device=chosen,
+            poll_seconds=poll, depth=parse_depth(confirmations),
         ),
     )  # fmt: skip
 
@@ -144,6 +154,11 @@ def run_verifier(
     stake: Annotated[
         int | None, typer.Option(help="Stake to lock, smallest units; more weighs more. Default: the minimum.")
     ] = None,
+    device: DeviceOption = None,
+    workers: WorkersOption = None,
+    backend: BackendOption = None,
+    ray_address: RayOption = None,
+    machine: MachineOption = None,
     witness: WitnessOption = "",
     confirmations: ConfirmationsOption = "",
     poll: PollOption = IDLE_POLL_SECONDS,
@@ -156,8 +171,10 @@ def run_verifier(
 
     The BLS key is derived from the secret in `--home`; keep that folder.
     """
+    from deltaproof.tuning.numerics.machine import machine_of
     from verifier.life import Verifier
 
+    runs_on = machine_of(machine, device=device, workers=workers, backend=backend, ray_address=ray_address)
     amount = TokenAmount(stake) if stake is not None else None
     settings = Settings("verifier", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port, drand)
     live(
@@ -165,7 +182,7 @@ def run_verifier(
         reporter(as_json),
         lambda gateway, report: Verifier(
             gateway, open_store(store), TaskId(task), home, report,
-            stake=amount, poll_seconds=poll, depth=parse_depth(confirmations),
+            stake=amount, poll_seconds=poll, depth=parse_depth(confirmations), machine=runs_on,
         ),
     )  # fmt: skip
 

@@ -58,13 +58,19 @@ class Calibration:
         return TIE_NOISE / self.tie_noise if self.tie_noise else math.inf
 
 
-def calibrate(spec: TaskSpec, rows: Sequence[bytes], steps: int, device: str = "cpu") -> Calibration:
+def calibrate(
+    spec: TaskSpec, rows: Sequence[bytes], steps: int, device: str = "cpu", judge_device: str | None = None
+) -> Calibration:
     """Measure over the first `steps` steps of training on `rows` (canonical), in the spec's numeric mode.
+
+    The trainer computes on `device`, the verifier on `judge_device`, by default the same.
 
     Raises what `Judge.from_spec` raises.
     """
-    judge = Judge.from_spec(spec, device)
+    judge = Judge.from_spec(spec, judge_device or device)
     trainer = judge.mirror or judge.reference
+    if judge_device not in (None, device):
+        trainer = Workbench.from_spec(spec, device)
     total = tensor = tie = 0.0
     worst, ties = "", 0
     for batch, committed in _training(trainer, rows, steps):

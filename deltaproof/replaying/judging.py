@@ -6,7 +6,7 @@ A pure function of chain facts and artifacts, used by verifiers for their own sa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -32,6 +32,7 @@ from deltaproof.protocol.types import (
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.replaying.drift import DriftSample, judge_drift, noise_steps
 from deltaproof.replaying.judges import Judges
+from deltaproof.replaying.pool import ReplayJob
 from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.codecs import Mask
@@ -162,7 +163,7 @@ def _judged(
     context = replay_context(round_, submission, submission.transcript_root, submission.delta_digest, delta)
     read = {DELTA: delta.content}
     opened: set[bytes] = set()
-    verdict, checks = _replay(judge, store, context, steps, read, progress, opened)
+    verdict, checks = _replay(judges, judge, store, context, steps, read, progress, opened)
     finding = _finding(submission, verdict, checks)
     if verdict is not Verdict.ACCEPTED:
         return Judgement(finding, submission, read=read)
@@ -170,6 +171,7 @@ def _judged(
 
 
 def _replay(
+    judges: Judges,
     judge: Judge,
     store: ArtifactStore,
     context: ReplayContext,
@@ -189,15 +191,22 @@ def _replay(
     samples: list[DriftSample] = []
     thorough = noise_steps(steps)
     seen: dict[bytes, int] = {}
-    for step in steps:
-        try:
-            opening = store.get_opening(root, StepIndex(step), limits)
-        except UNUSABLE as error:
-            message = str(error)[:MAX_MESSAGE]
-            checks.append(CheckRecord(step=step, check="opening", passed=False, measured=0.0, message=message))
-            return Verdict.WITHHELD, checks
+    missing: list[CheckRecord] = []
+
+    def jobs() -> Iterator[ReplayJob]:
+        """Workers ask for openings ahead of the verdicts; one that is missing counts when its turn comes."""
+        for step in steps:
+            try:
+                opening = store.get_opening(root, StepIndex(step), limits)
+            except UNUSABLE as error:
+                message = str(error)[:MAX_MESSAGE]
+                missing.append(CheckRecord(step=step, check="opening", passed=False, measured=0.0, message=message))
+                return
+            yield ReplayJob(context, step, opening, step in thorough)
+
+    for job, verdict in judges.judged(judge, jobs()):
+        step, opening = job.step, job.opening
         read[step] = sha256(serialize_opening(opening))
-        verdict = judge.judge_step(opening, step, context, thorough=step in thorough)
         progress(verdict)
         checks.append(_record(verdict))
         if not verdict.accepted:
@@ -209,6 +218,8 @@ def _replay(
             opened |= {row.row for row in opening.rows}
         if verdict.drift is not None:
             samples.append(verdict.drift)
+    if missing:
+        return Verdict.WITHHELD, [*checks, *missing]
     if samples:
         checks.append(_drift_check(samples, spec.training, layout))
     passed = all(check.passed for check in checks)

@@ -16,11 +16,11 @@ import numpy as np
 from deltaproof.errors import DeltaproofError, Problem
 from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard, canonical_row
 from deltaproof.protocol.evidence.state import Vector, component_root
-from deltaproof.protocol.terms.estimators import estimator_for
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.combining.mixing import aggregate_thetas, masks_of
 from deltaproof.tuning.training.recording import batch_rows
+from deltaproof.tuning.training.speed import Speed
 from deltaproof.tuning.training.step import DrawnRound, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 
@@ -61,12 +61,8 @@ class Rehearsal:
 
     def needed(self, spec: TaskSpec) -> tuple[float, float]:
         """Seconds of a trainer's round, and of a verifier's with the fewest trainers that open one."""
-        players = spec.verification.min_trainers
-        replayed = min(spec.training.steps, spec.verification.samples + 2)
-        _, budget = estimator_for(spec.scoring.method, spec.scoring.index, spec.scoring.budget, players)
-        coalitions = min(budget, 2 ** min(players, 32))
-        attesting = players * replayed * REPLAY_FACTOR * self.step_seconds + coalitions * self.evaluation_seconds
-        return spec.training.steps * self.step_seconds, attesting
+        speed = Speed(self.step_seconds, REPLAY_FACTOR * self.step_seconds, self.evaluation_seconds)
+        return speed.training(spec), speed.verifying(spec, spec.verification.min_trainers)
 
 
 def rehearse(spec: TaskSpec, bench: Workbench, start: Vector, rows: Sequence[bytes], speed: float = 1.0) -> Rehearsal:

@@ -76,6 +76,7 @@ def read_options(deployed: list[str]) -> list[str]:
         (), ("chain", "up"), ("deploy",), ("faucet",), ("task", "create"), ("task", "show"), ("task", "results"),
         ("sponsor", "run"), ("trainer", "run"), ("verifier", "run"), ("claim",),
         ("stake", "leave"), ("bond", "clear"), ("agent", "status"), ("history",), ("audit",), ("demo",),
+        ("doctor",), ("calibrate",),
     ],
 )  # fmt: skip
 def test_help_of_every_command_explains_its_options(run: Run, command: tuple[str, ...]) -> None:
@@ -112,6 +113,44 @@ def test_task_create_and_show_print_json_for_scripts(run: Run, deployed: list[st
     assert shown["balance"] == "1100"
     assert shown["spec_hash"] == created["spec_hash"]
     assert shown["adapter"] == created["start_digest"]
+
+
+def test_doctor_measures_a_task_and_fails_if_a_phase_is_too_short(run: Run, deployed: list[str], draft: Path) -> None:
+    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--json")
+    assert code == 0, err
+    task = ["--task", str(json.loads(out)["task"]), *read_options(deployed), "--json"]
+    code, out, err = run("doctor", *task, "--device", "auto")
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["machine"]["devices"][0] == "cpu"
+    assert {"step", "replay", "evaluation", "load"} == told["seconds"].keys()
+    assert all(seconds > 0 for seconds in told["seconds"].values())
+    work = told["phases"]["attest_commit"]["work"]
+    code, out, _ = run("doctor", *task, "--trainers", "1000000")
+    assert code == 1
+    many = json.loads(out)["phases"]["attest_commit"]
+    assert many["work"] > max(many["phase"], 1000 * work)
+
+
+def test_calibrate_prints_what_a_spec_needs(run: Run, draft: Path) -> None:
+    draft.write_text(draft.read_text().replace("[training]", '[training]\nnumeric = "bounded"'))
+    code, out, err = run("calibrate", str(draft), "--steps", "3", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert (found["device"], found["judge_device"], found["steps"]) == ("cpu", "cpu", 3)
+    assert 0 < found["total"] < found["bound_total"] < 1e-3
+    assert 0 < found["tensor"] < found["bound_tensor"] < 1e-2
+
+
+@pytest.mark.parametrize("command", ["doctor", "trainer run", "verifier run", "audit"])
+def test_device_that_is_not_here_is_named(run: Run, command: str, draft: Path, deployed: list[str]) -> None:
+    needed = {
+        "doctor": [], "audit": read_options(deployed)[:6], "verifier run": [*deployed, "--task", "1"],
+        "trainer run": [*deployed, "--task", "1", "--data", str(draft.parent / "rows.jsonl")],
+    }  # fmt: skip
+    code, _, err = run(*command.split(), *needed[command], "--device", "cuda:77")
+    assert code == 1
+    assert "deltaproof doctor" in err
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,13 @@ from deltaproof.tuning.combining.aggregation import aggregate
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.combining.mixing import aggregate_thetas, masks_of
 from deltaproof.tuning.methods.low_rank import low_rank_pairs, tensors_of, vector_of
+from deltaproof.tuning.numerics.machine import HERE, Machine
 from incentives.semivalues import GameError
 from incentives.unions import Contribution
 from incentives.valuation import RoundValuation, scores_from_table, value_round
 from tests.incentives.tiny_rounds import ROWS, SEED, make_bench, make_contributions
+
+TWO = Machine(workers=2, backend="processes")
 
 
 def shapley_by_hand(values: dict[frozenset[int], float], players: int) -> list[float]:
@@ -92,7 +95,7 @@ def test_value_round_copy_costs_its_victim_nothing(source: str) -> None:
 def test_value_round_same_bits_in_other_processes(source: str) -> None:
     bench = make_bench(source)
     contributions = make_contributions(bench, 3)
-    here, there = (value_round(bench, bench.start, contributions, ROWS, SEED, workers=n) for n in (1, 2))
+    here, there = (value_round(bench, bench.start, contributions, ROWS, SEED, machine=m) for m in (HERE, TWO))
     assert here.values == there.values
     assert here.values_nanos == there.values_nanos
     assert np.array_equal(here.coalitions, there.coalitions)
@@ -168,8 +171,8 @@ def test_value_round_theta_of_other_shape_refused(source: str) -> None:
         value_round(bench, bench.start, [Contribution(wrong, 1, 0)], ROWS, SEED)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_value_round_under_dropout_takes_means_over_those_who_tuned(source: str, workers: int) -> None:
+@pytest.mark.parametrize("machine", [HERE, TWO], ids=["here", "two workers"])
+def test_value_round_under_dropout_takes_means_over_those_who_tuned(source: str, machine: Machine) -> None:
     codec = {"name": "dropout", "options": {"fraction": 0.5}}
     bench = make_bench(source, codec=codec, optimizer={"name": "adam", "weight_decay": 0.0})
     contributions = []
@@ -178,7 +181,7 @@ def test_value_round_under_dropout_takes_means_over_those_who_tuned(source: str,
         assert mask is not None
         theta = np.where(mask, contribution.theta, bench.start)
         contributions.append(Contribution(theta, contribution.rows, contribution.order, mask))
-    valuation = value_round(bench, bench.start, contributions, ROWS, SEED, workers=workers)
+    valuation = value_round(bench, bench.start, contributions, ROWS, SEED, machine=machine)
     assert len(valuation.coalitions) == 8
     evaluator = Evaluator(bench, ROWS)
     for chosen, value in table_of(valuation).items():

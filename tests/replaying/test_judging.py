@@ -15,6 +15,7 @@ from deltaproof.protocol.types import Digest32, address
 from deltaproof.replaying.judges import Judges
 from deltaproof.replaying.judging import Judgement, Submission, judge_submission
 from deltaproof.store import ArtifactStore, open_store
+from deltaproof.tuning.numerics.machine import Machine
 from deltaproof.tuning.training.recording import open_steps, train_round
 from deltaproof.tuning.training.step import DrawnRound
 from tests.tuning.rehearsal import Rehearsal, context_for, minimal_spec, rehearse
@@ -166,3 +167,30 @@ def test_shard_that_repeats_its_rows_is_rejected(rehearsal: Rehearsal, tmp_path:
     assert failure is not None
     assert failure.check == "rows"
     assert "the same row" in failure.message
+
+
+def test_workers_find_what_one_process_finds(
+    rehearsal: Rehearsal, store: ArtifactStore, submission: Submission, tmp_path: Path
+) -> None:
+    """Also what was read: openings that workers asked for ahead of a failed step do not count."""
+    two = Judges(rehearsal.spec, Machine(workers=2, backend="processes"))
+    one = Judges(rehearsal.spec)
+
+    def both(submitted: Submission) -> Judgement:
+        here, there = (judge_submission(j, store, rehearsal.context, submitted, STEPS) for j in (one, two))
+        assert here.finding == there.finding
+        assert here.read == there.read
+        assert here.opened == there.opened
+        return there
+
+    try:
+        assert both(submission).finding.verdict is Verdict.ACCEPTED
+        other = store.put_tensors(rehearsal.trained.theta * 2)
+        assert both(replace(submission, delta_digest=other)).finding.verdict is Verdict.REJECTED
+        openings = tmp_path / "store" / "openings" / rehearsal.trained.transcript_root.hex()
+        (openings / "2").write_bytes(b"")
+        withheld = both(submission)
+        assert withheld.finding.verdict is Verdict.WITHHELD
+        assert 5 not in withheld.read
+    finally:
+        two.close()

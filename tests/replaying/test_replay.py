@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.evidence.transcript import serialize_opening
 from deltaproof.protocol.types import Digest32
-from deltaproof.replaying.pool import ReplayJob, replay_many
+from deltaproof.replaying.pool import ReplayJob, ReplayPool
 from deltaproof.replaying.replay import Judge, ReplayContext
+from deltaproof.tuning.numerics.machine import HERE, Machine
 from deltaproof.tuning.training.recording import open_steps, train_round
 from deltaproof.tuning.training.workbench import Workbench
-from tests.replaying.forging import flipped
 from tests.tuning.rehearsal import Rehearsal, context_for, minimal_spec, rehearse, some_rows
 
 
@@ -35,13 +37,18 @@ def test_honest_steps_are_accepted(bert_folder: Path, tmp_path: Path, name: str,
 
 
 def test_pool_gives_the_same_verdicts_in_the_same_order(exact_round: Rehearsal) -> None:
-    openings = {step: serialize_opening(o) for step, o in enumerate(exact_round.openings(range(6)))}
-    openings[4] = flipped(openings[4], 12_345)
+    openings = list(exact_round.openings(range(6)))
+    openings[4] = replace(openings[4], gradient=openings[4].gradient * np.float32(1.5))
     jobs = [ReplayJob(exact_round.replay_context, step, openings[step]) for step in (5, 0, 4, 1)]
-    inline = list(replay_many(exact_round.spec, jobs))
+    judge, spec = exact_round.judge(), exact_round.spec
+    inline = [verdict for _, verdict in ReplayPool(spec, HERE).judged(judge, jobs)]
     assert [verdict.step for verdict in inline] == [5, 0, 4, 1]
     assert [verdict.accepted for verdict in inline] == [True, True, False, True]
-    assert list(replay_many(exact_round.spec, jobs, workers=2, backend="processes")) == inline
+    pool = ReplayPool(spec, Machine(workers=2, backend="processes"))
+    found = list(pool.judged(judge, jobs))
+    pool.close()
+    assert [job.step for job, _ in found] == [5, 0, 4, 1]
+    assert [verdict for _, verdict in found] == inline
 
 
 def test_honest_steps_on_learnt_data_are_accepted(bert_folder: Path, tmp_path: Path) -> None:

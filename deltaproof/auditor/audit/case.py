@@ -20,6 +20,7 @@ from deltaproof.protocol.outcome.settlement import SettlementLeaf
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32
 from deltaproof.store import ArtifactStore
+from deltaproof.tuning.numerics.machine import HERE, Machine
 
 if TYPE_CHECKING:
     from deltaproof.replaying.judges import Judges
@@ -89,6 +90,8 @@ class TaskCase:
     facts: TaskFacts
     artifacts: Artifacts | None
     options: AuditOptions
+    machine: Machine = HERE
+    """What replays and coalition values run on; outcomes do not depend on it."""
 
     @property
     def subject(self) -> Subject:
@@ -113,29 +116,29 @@ class TaskCase:
         if self.spec is None or self.artifacts is None:
             raise ValueError("no spec, no model")
         fetch_emulators(self.artifacts.store, self.spec)
-        return _judges(self.spec.to_document())
+        return _judges(self.spec.to_document(), self.machine)
 
     @cached_property
     def scoring_bench(self) -> Workbench:
         """The model that coalitions are evaluated on. Raises TuningError."""
         if self.spec is None:
             raise ValueError("no spec, no model")
-        return _bench(self.spec.to_document())
+        return _bench(self.spec.to_document(), self.machine.device)
 
 
 @lru_cache(maxsize=4)
-def _judges(spec: bytes) -> Judges:
+def _judges(spec: bytes, machine: Machine) -> Judges:
     """A model is loaded once per process, however many audits it serves."""
     from deltaproof.replaying.judges import Judges
 
-    return Judges(TaskSpec.from_document(spec))
+    return Judges(TaskSpec.from_document(spec), machine)
 
 
 @lru_cache(maxsize=4)
-def _bench(spec: bytes) -> Workbench:
+def _bench(spec: bytes, device: str) -> Workbench:
     from deltaproof.tuning.training.federation import scoring_bench
 
-    return scoring_bench(TaskSpec.from_document(spec))
+    return scoring_bench(TaskSpec.from_document(spec), device)
 
 
 @dataclass(frozen=True)

@@ -273,7 +273,7 @@ def rescored(case: RoundCase, spec: TaskSpec, accepted: tuple[Address, ...], see
     """What a verifier who accepts these trainers, in leaf order, scores. Raises ArtifactError or TuningError."""
     deltas = {trainer: _contribution(case, spec, trainer) for trainer in accepted}
     rows = _validation_rows(case) if case.facts.scored else None
-    return score_round(case.task.scoring_bench, _start(case), deltas, rows, seed)
+    return score_round(case.task.scoring_bench, _start(case), deltas, rows, seed, machine=case.task.machine)
 
 
 def _contribution(case: RoundCase, spec: TaskSpec, trainer: Address) -> Contribution:

@@ -16,6 +16,7 @@ from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.auditor.index.schema import open_database
 from deltaproof.store import open_store
+from deltaproof.tuning.numerics.machine import Machine
 
 __all__ = ["Origin", "ProcessPool"]
 
@@ -37,6 +38,7 @@ class ProcessPool:
 
     origin: Origin
     workers: int
+    device: str = "cpu"
 
     def __call__(
         self, audit: Audit, task_id: int, numbers: Sequence[int], progress: Progress
@@ -44,7 +46,9 @@ class ProcessPool:
         parts = [numbers[start : start + ROUNDS_AT_ONCE] for start in range(0, len(numbers), ROUNDS_AT_ONCE)]
         # `spawn`, because a forked process that has used torch threads can hang.
         spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self.workers, spawn, initializer=_open, initargs=(self.origin, audit.options)) as pool:
+        with ProcessPoolExecutor(
+            self.workers, spawn, initializer=_open, initargs=(self.origin, audit.options, self.device)
+        ) as pool:
             jobs = [pool.submit(_check, task_id, tuple(part)) for part in parts]
             for done, job in enumerate(jobs):
                 progress(f"task {task_id}: {done * ROUNDS_AT_ONCE} of {len(numbers)} rounds")
@@ -54,11 +58,11 @@ class ProcessPool:
 _audits: list[Audit] = []
 
 
-def _open(origin: Origin, options: AuditOptions) -> None:
+def _open(origin: Origin, options: AuditOptions, device: str) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     store = open_store(origin.store) if origin.store else None
     rpc = Rpc(origin.rpc) if origin.rpc else None
-    _audits[:] = [Audit(Index(open_database(origin.database)), store, rpc, options)]
+    _audits[:] = [Audit(Index(open_database(origin.database)), store, rpc, options, machine=Machine(device))]
 
 
 def _check(task_id: int, numbers: tuple[int, ...]) -> list[Check | Equation]:

@@ -38,6 +38,7 @@ from deltaproof.auditor.facts.tasks import RoundFacts, load_round, load_task
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.store import ArtifactStore
+from deltaproof.tuning.numerics.machine import HERE, Machine
 
 __all__ = ["Audit", "Pool", "Progress", "one_process"]
 
@@ -100,6 +101,8 @@ class Audit:
     rpc: Rpc | None
     options: AuditOptions
     witness: Rpc | None = None
+    machine: Machine = HERE
+    """What replays and coalition values run on."""
     whole: bool = True
     """False for a bundle: nothing can be said of all blocks, balances and stakes."""
 
@@ -146,7 +149,7 @@ class Audit:
     def task_case(self, task_id: int) -> TaskCase:
         """Raises UnknownSubject."""
         artifacts = Artifacts(self.store) if self.store else None
-        return TaskCase(self.index, load_task(self.index, task_id), artifacts, self.options)
+        return TaskCase(self.index, load_task(self.index, task_id), artifacts, self.options, self.machine)
 
     def check_rounds(self, task_id: int, numbers: Sequence[int], progress: Progress) -> Iterator[Check | Equation]:
         """Every check of some rounds; BLS equations are left to be checked together."""

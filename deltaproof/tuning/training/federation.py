@@ -27,10 +27,10 @@ def plugged(spec: TaskSpec) -> TaskSpec:
     return _with_model(spec, spec.federation.source, spec.federation.weights_digest)
 
 
-def scoring_bench(spec: TaskSpec) -> Workbench:
+def scoring_bench(spec: TaskSpec, device: str = "cpu") -> Workbench:
     """What values are measured on, in float32. Raises ModelError if the full model is not here."""
     try:
-        return Workbench.from_spec(plugged(spec), precision="float32")
+        return Workbench.from_spec(plugged(spec), device, precision="float32")
     except ModelError as error:
         if spec.federation is None:
             raise

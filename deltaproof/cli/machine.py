@@ -1,0 +1,156 @@
+"""`deltaproof doctor`, `calibrate`: what this machine is, what it can do for a task, and bounds for its rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deltaproof.cli.common import DeviceOption, JsonOption, MachineOption, WorkersOption, show_result
+from deltaproof.cli.connect import read_only_gateway
+from deltaproof.errors import UsageError
+
+if TYPE_CHECKING:
+    from deltaproof.protocol.terms.spec import TaskSpec
+    from deltaproof.replaying.doctor import Measured
+
+__all__ = ["calibrate", "doctor"]
+
+DraftArgument = Annotated[Path, typer.Argument(help="Task spec, TOML.", exists=True, dir_okay=False)]
+ROWS = 32
+
+
+def doctor(
+    task: Annotated[int | None, typer.Option(envvar="DELTAPROOF_TASK", help="A task to measure.", min=0)] = None,
+    rpc: Annotated[str, typer.Option(envvar="DELTAPROOF_RPC", help="JSON-RPC URL of its chain.")] = "",
+    contract: Annotated[str, typer.Option(envvar="DELTAPROOF_CONTRACT", help="Address of its TaskManager.")] = "",
+    store: Annotated[str, typer.Option(envvar="DELTAPROOF_STORE", help="Its artifact store.")] = "",
+    data: Annotated[
+        Path | None, typer.Option(help="Your rows, JSON Lines; without, rows as long as the task allows.", exists=True)
+    ] = None,
+    trainers: Annotated[
+        int | None, typer.Option(help="Trainers to plan for; by default those enrolled, or the fewest.", min=1)
+    ] = None,
+    device: DeviceOption = None,
+    workers: WorkersOption = None,
+    machine: MachineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What was found on this machine, and whether it can meet a task's deadlines. Needs no key; nothing is staked.
+
+    Without `--task`, devices, memory, threads, and the versions that decide bits. With one, a training step, a replay
+    and an evaluation are measured, and set against the phases. Exit code 1 if a phase is too short for this machine.
+    """
+    from deltaproof.replaying.doctor import longest_rows, machine_facts, measure
+    from deltaproof.tuning.numerics.machine import machine_of
+
+    chosen = machine_of(machine, device=device, workers=workers)
+    facts = machine_facts()
+    lines = [f"{name.replace('_', ' ')}: {_words(value)}" for name, value in facts.items() if value is not None]
+    if task is None:
+        show_result({"machine": facts}, as_json=as_json, text="\n".join(lines))
+        return
+    if not (rpc and contract and store):
+        raise UsageError("--task needs --rpc, --contract and --store as well")
+    spec, enrolled = _spec_of(rpc, contract, store, task)
+    rows = _rows(spec, data) if data else longest_rows(spec, ROWS)
+    players = trainers or max(enrolled, spec.verification.min_trainers)
+    found = measure(spec, rows, chosen.device)
+    margins = found.margins(spec, players, chosen.workers)
+    text = "\n".join([*lines, "", *_told(found, margins, players, chosen.workers)])
+    told = {
+        "machine": facts,
+        "task": task,
+        "device": found.device,
+        "trainers": players,
+        "workers": chosen.workers,
+        "seconds": {"load": found.load_seconds, **vars(found.speed)},
+        "peak_mib": found.peak_mib,
+        "phases": {phase: {"work": work, "phase": limit} for phase, (work, limit) in margins.items()},
+    }
+    show_result(told, as_json=as_json, text=text)
+    if any(work > limit for work, limit in margins.values()):
+        raise typer.Exit(1)
+
+
+def calibrate(
+    spec: DraftArgument,
+    steps: Annotated[int, typer.Option(help="Training steps to measure over.", min=1)] = 20,
+    device: DeviceOption = None,
+    judge_device: Annotated[
+        str | None, typer.Option(help="What verifiers compute on, if not the same: cpu, cuda, cuda:N.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how far two honest machines differ, and print the bounds that a spec needs for it.
+
+    Trains the spec's first steps on its validation rows, on `--device` as a trainer and on `--judge-device` as a
+    verifier. Run it for each pair of devices that a task allows, and take the largest.
+    """
+    from deltaproof.protocol.commit.secrets import HomeSecret
+    from deltaproof.replaying.calibration import calibrate as measured
+    from deltaproof.sponsor.checking import check_draft
+    from deltaproof.sponsor.drafts import complete_draft
+    from deltaproof.tuning.numerics.machine import pick_device
+
+    draft = check_draft(spec).usable()
+    prepared = complete_draft(draft, HomeSecret(bytes(32)))
+    here = pick_device(device or "cpu")
+    there = pick_device(judge_device) if judge_device else here
+    found = measured(prepared.spec, draft.files.validation, steps, here, there)
+    exact = prepared.spec.training.numeric == "exact"
+    lines = [f"{found.steps} steps in {found.precision}, trainer on {here}, verifier on {there}"]
+    if exact:
+        lines.append("training.numeric = exact needs no bounds")
+    else:
+        lines += [
+            f"largest difference: {found.total:.2g} of the whole gradient, {found.tensor:.2g} of {found.worst_tensor}",
+            f"bound_total = {found.bound_total:.0e}",
+            f"bound_tensor = {found.bound_tensor:.0e}",
+        ]
+    lines.append(
+        f"near ties: {found.near_ties} of {found.values} values; margin of the tie noise {found.tie_margin:.3g}"
+    )
+    told = {**vars(found), "device": here, "judge_device": there}
+    told |= {} if exact else {"bound_total": found.bound_total, "bound_tensor": found.bound_tensor}
+    show_result(told, as_json=as_json, text="\n".join(lines))
+
+
+def _spec_of(rpc: str, contract: str, store: str, task: int) -> tuple[TaskSpec, int]:
+    """The task's spec, and how many trainers have enrolled."""
+    from deltaproof.chain.participation import read_task
+    from deltaproof.protocol.types import TaskId
+    from deltaproof.store import open_store
+
+    gateway = read_only_gateway(rpc, contract)
+    known = read_task(gateway, open_store(store), TaskId(task))
+    return known.spec, len(gateway.trainers.enrolments(TaskId(task)))
+
+
+def _rows(spec: TaskSpec, path: Path) -> Sequence[bytes]:
+    from deltaproof.protocol.evidence.rows import read_shard
+
+    rows = read_shard(path)
+    if not rows:
+        raise UsageError(f"--data {path}: no rows")
+    return rows
+
+
+def _told(found: Measured, margins: object, players: int, workers: int) -> list[str]:
+    assert isinstance(margins, dict)
+    lines = [
+        f"on {found.device}: loading {found.load_seconds:.1f} s, peak memory {found.peak_mib} MiB",
+        f"a step in {found.precision}: {found.speed.step:.3f} s; a replay: {found.speed.replay:.3f} s; "
+        f"a coalition: {found.speed.evaluation:.3f} s",
+    ]
+    names = {"commit": "training a round", "attest_commit": f"verifying {players} trainers with {workers} workers"}
+    for phase, (work, limit) in margins.items():
+        verdict = f"{limit / work:.1f} times what it needs" if work <= limit else "TOO SHORT on this machine"
+        lines.append(f"{names[phase]}: {work:.1f} s; phases.{phase} is {limit} s, {verdict}")
+    return lines
+
+
+def _words(value: object) -> str:
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)

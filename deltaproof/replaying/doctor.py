@@ -1,0 +1,128 @@
+"""What a machine is, and how long the work of a task takes on it, before anything is staked on that."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy
+import torch
+import transformers
+
+from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard, canonical_row
+from deltaproof.protocol.evidence.state import component_root
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.replaying.replay import Judge
+from deltaproof.tuning.base_models.loading import row_reader
+from deltaproof.tuning.combining.evaluation import Evaluator
+from deltaproof.tuning.training.recording import batch_rows
+from deltaproof.tuning.training.speed import Speed
+from deltaproof.tuning.training.step import DrawnRound, run_step, start_state
+from deltaproof.tuning.training.workbench import Workbench
+
+__all__ = ["Measured", "longest_rows", "machine_facts", "measure"]
+
+MIB = 2**20
+
+
+def machine_facts() -> dict[str, object]:
+    """Devices, memory, threads and the versions that decide bits, as JSON values."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "devices": ["cpu", *(_cuda(index) for index in range(torch.cuda.device_count()))],
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_mib": pages // MIB,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "blas": "mkl" if torch.backends.mkl.is_available() else "other",  # type: ignore[no-untyped-call]
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "numpy": numpy.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _cuda(index: int) -> str:
+    found = torch.cuda.get_device_properties(index)
+    return f"cuda:{index} {found.name}, {found.total_memory // MIB} MiB"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one step, replay and evaluation took, seconds, and the most memory that this process held, MiB."""
+
+    device: str
+    precision: str
+    speed: Speed
+    load_seconds: float
+    peak_mib: int
+
+    def margins(self, spec: TaskSpec, trainers: int, workers: int) -> Mapping[str, tuple[float, int]]:
+        """Seconds of the work and of the phase that it has to fit, by phase."""
+        return {
+            "commit": (self.speed.training(spec), spec.phases.commit),
+            "attest_commit": (self.speed.verifying(spec, trainers, workers), spec.phases.attest_commit),
+        }
+
+
+def longest_rows(spec: TaskSpec, count: int) -> list[bytes]:
+    """Rows as long as the task allows, which take longest, or images."""
+    labelled = spec.model.kind != "causal-lm"
+    contents: list[dict[str, object]]
+    if spec.model.kind == "image-classification":
+        config = row_reader(spec.model).config
+        contents = [{"pixels": [i % 256] * (config.num_channels * config.image_size**2)} for i in range(count)]
+    else:
+        contents = [{"text": f"{'a ' * spec.model.max_tokens}{i}"} for i in range(count)]
+    return [canonical_row({**content, **({"label": 0} if labelled else {})}) for content in contents]
+
+
+def measure(spec: TaskSpec, rows: Sequence[bytes], device: str = "cpu") -> Measured:
+    """Take a training step, replay its gradient as a verifier does, and evaluate an adapter on `rows`, canonical.
+
+    Each is done twice and timed once, so that nothing is loaded or compiled meanwhile. Raises what loading raises.
+    """
+    began = time.perf_counter()
+    judge = Judge.from_spec(spec, device)
+    trainer = judge.mirror or judge.reference
+    scoring = Workbench.from_spec(spec, device, precision="float32")
+    loaded = time.perf_counter() - began
+    shard = Shard(tuple(rows) * -(-spec.training.batch_size // len(rows)), PUBLIC_SALTS)
+    start = trainer.initial_state()
+    seed = sha256(b"deltaproof/doctor").digest()
+    context = DrawnRound(0, 1, seed, component_root(start)).with_shard(bytes(20), shard)
+    batch = batch_rows(trainer, context, shard, 0)
+
+    def step() -> None:
+        run_step(trainer, context, start_state(trainer, start), 0, batch).next_state["theta"].cpu()
+
+    def replay() -> None:
+        content = [row for _, row in batch]
+        for bench in filter(None, (judge.mirror, judge.reference)):
+            bench.gradient(content, context.dropout_key(0))[0].cpu()
+
+    sample = rows[: min(len(rows), spec.validation.rows, spec.scoring.batch_size)]
+    evaluator = Evaluator(scoring, sample)
+    evaluation = _timed(lambda: evaluator.evaluate(start)) * spec.validation.rows / len(sample)
+    speed = Speed(_timed(step), _timed(replay), evaluation)
+    return Measured(device, trainer.precision, speed, loaded, _peak_mib())
+
+
+def _timed(work: object) -> float:
+    assert callable(work)
+    work()
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _peak_mib() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // MIB if sys.platform == "darwin" else peak // 1024
