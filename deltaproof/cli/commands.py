@@ -48,7 +48,11 @@ COMMANDS: Mapping[str, Place] = {
     "claim": Place(
         "roles", "claim", "Claim everything that a trainer or verifier has earned in a task and not claimed yet."
     ),
-    "doctor": Place("machine", "doctor", "What was found on this machine, and whether it can meet a task's deadlines."),
+    "doctor": Place(
+        "machine",
+        "doctor",
+        "What was found on this machine, and whether it can meet a task's deadlines. Needs no key; nothing is staked.",
+    ),
     "calibrate": Place(
         "machine",
         "calibrate",
