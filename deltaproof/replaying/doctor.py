@@ -28,8 +28,6 @@ from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["Measured", "longest_rows", "machine_facts", "measure"]
 
-MIB = 2**20
-
 
 def machine_facts() -> dict[str, object]:
     """Devices, memory, threads and the versions that decide bits, as JSON values."""
@@ -38,7 +36,7 @@ def machine_facts() -> dict[str, object]:
         "devices": ["cpu", *(_cuda(index) for index in range(torch.cuda.device_count()))],
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "memory_mib": pages // MIB,
+        "memory_mib": pages >> 20,
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "blas": "mkl" if torch.backends.mkl.is_available() else "other",  # type: ignore[no-untyped-call]
         "python": platform.python_version(),
@@ -51,7 +49,7 @@ def machine_facts() -> dict[str, object]:
 
 def _cuda(index: int) -> str:
     found = torch.cuda.get_device_properties(index)
-    return f"cuda:{index} {found.name}, {found.total_memory // MIB} MiB"
+    return f"cuda:{index} {found.name}, {found.total_memory >> 20} MiB"
 
 
 @dataclass(frozen=True)
@@ -125,4 +123,4 @@ def _timed(work: object) -> float:
 
 def _peak_mib() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // MIB if sys.platform == "darwin" else peak // 1024
+    return peak >> 20 if sys.platform == "darwin" else peak >> 10

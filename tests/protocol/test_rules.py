@@ -61,6 +61,8 @@ EXCEPTIONS = {
     "deltaproof.auditor.audit.signatures:WEIGHT_BYTES": "how surely many signatures are checked at once, 2^-128",
     "deltaproof.auditor.audit.training:WHOLE_SUBMISSION": "a place, not a measure",
     "deltaproof.protocol.outcome.reads:DELTA": "a place, not a measure",
+    "deltaproof.tuning.numerics.workers:LOST_NODE_SECONDS": "patience with a cluster",
+    "deltaproof.tuning.numerics.workers:TRIES": "patience with workers that die",
     "deltaproof.protocol.commit.bls:CURVE_ORDER": "the curve's, by EIP-196",
     "deltaproof.protocol.commit.bls:FIELD_MODULUS": "the curve's, by EIP-196",
     "deltaproof.protocol.commit.drand:FIELD_BYTES": "drand's, by RFC 9380",

@@ -31,12 +31,12 @@ HERE = Machine()
 """This process, on its CPU."""
 
 
-class _File(BaseModel):
+class _MachineFile(BaseModel):
     """A machine file, TOML: what command-line options do not say."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     device: str | None = None
-    workers: Annotated[int, Field(ge=1, le=1024)] | None = None
+    workers: Annotated[int, Field(ge=1)] | None = None
     backend: Backend | None = None
     ray_address: str | None = None
 
@@ -53,7 +53,7 @@ def machine_of(
 
     Raises UsageError for a file that is none, and for a device that is not here.
     """
-    said = _read(file) if file is not None else _File()
+    said = _read(file) if file is not None else _MachineFile()
     count = workers or said.workers or 1
     chosen = _backend(backend) or said.backend or ("processes" if count > 1 else "inline")
     if chosen == "inline" and count > 1:
@@ -89,9 +89,9 @@ def pick_device(asked: str) -> str:
     return asked
 
 
-def _read(path: Path) -> _File:
+def _read(path: Path) -> _MachineFile:
     try:
-        return _File.model_validate(tomllib.loads(path.read_text()))
+        return _MachineFile.model_validate(tomllib.loads(path.read_text()))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"machine file {path}: {error}") from error
     except ValidationError as error:
