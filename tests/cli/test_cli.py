@@ -73,7 +73,8 @@ def read_options(deployed: list[str]) -> list[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        (), ("chain", "up"), ("deploy",), ("faucet",), ("task", "create"), ("task", "show"), ("task", "results"),
+        (), ("chain", "up"), ("deploy",), ("faucet",), ("task", "create"), ("task", "show"), ("task", "list"),
+        ("task", "results"),
         ("sponsor", "run"), ("trainer", "run"), ("verifier", "run"), ("claim",),
         ("stake", "leave"), ("bond", "clear"), ("agent", "status"), ("history",), ("audit",), ("demo",),
         ("doctor",), ("calibrate",),
@@ -113,6 +114,28 @@ def test_task_create_and_show_print_json_for_scripts(run: Run, deployed: list[st
     assert shown["balance"] == "1100"
     assert shown["spec_hash"] == created["spec_hash"]
     assert shown["adapter"] == created["start_digest"]
+
+
+def test_task_list_shows_what_one_can_take_part_in(run: Run, deployed: list[str], draft: Path) -> None:
+    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--json")
+    assert code == 0, err
+    number = json.loads(out)["task"]
+    code, out, err = run("task", "create", str(draft), *deployed, "--json")
+    assert code == 0, err
+    unfunded = json.loads(out)["task"]
+    where = read_options(deployed)
+    code, out, _ = run("task", "list", *where)
+    assert code == 0
+    assert "tiny" in out
+    assert f"{unfunded} tasks, {unfunded - number} not shown" in out
+    listed = {task["task"]: task for task in json.loads(run("task", "list", *where, "--all", "--json")[1])["tasks"]}
+    assert (listed[number]["open"], listed[unfunded]["open"]) == (True, False)
+    assert listed[number]["budget_per_round"] == "1000"
+    assert json.loads(run("task", "list", *where, "--method", "adalora", "--json")[1])["tasks"] == []
+    code, out, _ = run("task", "list", *where[:4], "--store", str(draft.parent / "empty"), "--all", "--json")
+    assert code == 0
+    assert {task["name"] for task in json.loads(out)["tasks"]} == {None}
+    assert all(task["problem"] for task in json.loads(out)["tasks"])
 
 
 def test_doctor_measures_a_task_and_fails_if_a_phase_is_too_short(run: Run, deployed: list[str], draft: Path) -> None:

@@ -1,0 +1,183 @@
+"""`deltaproof task list`: what there is to take part in, in a table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from deltaproof.chain import Gateway
+from deltaproof.chain.abi.enums import Phase
+from deltaproof.chain.abi.structs import PhaseView, TaskView
+from deltaproof.chain.money import Money
+from deltaproof.chain.participation import read_task
+from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, show_result
+from deltaproof.cli.connect import read_only_gateway
+from deltaproof.errors import DeltaproofError
+from deltaproof.protocol.rules import BPS
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Address, TaskId
+from deltaproof.store import ArtifactStore, open_store
+
+__all__ = ["list_tasks"]
+
+NAME_WIDTH = 24
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A task as it stands. `spec` is None, and `problem` says why, if nobody should take part in it."""
+
+    number: TaskId
+    view: TaskView
+    phase: PhaseView
+    ended: bool
+    balance: int
+    money: Money
+    people: tuple[int, int]
+    spec: TaskSpec | None
+    problem: str | None
+
+    @property
+    def pays(self) -> bool:
+        """Whether another round can open and be paid."""
+        rewards = self.view.params.rewards
+        cost = rewards.budget_per_round * (BPS + rewards.verifier_fee_bps) // BPS
+        return not self.ended and self.spec is not None and (self.phase.phase != Phase.IDLE or self.balance >= cost)
+
+
+def list_tasks(
+    rpc: RpcOption,
+    contract: ContractOption,
+    store: StoreOption,
+    every: Annotated[bool, typer.Option("--all", help="Also tasks that have ended, or have no money left.")] = False,
+    kind: Annotated[str, typer.Option(help="Only models of this kind, such as causal-lm.")] = "",
+    method: Annotated[str, typer.Option(help="Only this tuning method, such as lora.")] = "",
+    limit: Annotated[int, typer.Option(help="So many of the newest tasks are looked at.", min=1, max=10_000)] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """Tasks of a contract that you can take part in, those that pay most a round first.
+
+    `deltaproof doctor --task N` says whether this machine keeps up with one, `deltaproof task show` tells its terms.
+    """
+    gateway, artifacts = read_only_gateway(rpc, contract), open_store(store)
+    count = gateway.terms.task_count()
+    found = [_looked_at(gateway, artifacts, TaskId(n)) for n in range(max(1, count - limit + 1), count + 1)]
+    shown = [
+        task
+        for task in found
+        if (every or task.pays)
+        and (not kind or (task.spec is not None and task.spec.model.kind == kind))
+        and (not method or (task.spec is not None and task.spec.method.name == method))
+    ]
+    shown.sort(key=lambda task: (-task.view.params.rewards.budget_per_round, task.number))
+    if as_json:
+        show_result({"tasks": [_record(task) for task in shown], "of": count}, as_json=True, text="")
+        return
+    if shown:
+        console.print(_table(shown))
+    hidden = len(found) - len(shown)
+    looked = f"{len(found)} of {count} tasks looked at" if len(found) < count else f"{count} tasks"
+    console.print(f"{looked}{f', {hidden} not shown (--all shows every one)' if hidden and not every else ''}")
+
+
+def _looked_at(gateway: Gateway, store: ArtifactStore, number: TaskId) -> _Listed:
+    spec, problem = None, None
+    try:
+        spec = read_task(gateway, store, number).spec
+    except DeltaproofError as error:
+        problem = str(error).splitlines()[0]
+    account = gateway.vault.account(number)
+    view = gateway.task(number)
+    people = (len(gateway.trainers.enrolments(number)), len(gateway.verifiers.enrolments(number)))
+    return _Listed(
+        number,
+        view,
+        gateway.tasks.phase(number),
+        gateway.tasks.is_ended(number),
+        account.balance,
+        _money(gateway, view.params.token),
+        people,
+        spec,
+        problem,
+    )
+
+
+@lru_cache(maxsize=64)
+def _money(gateway: Gateway, token: Address) -> Money:
+    return Money(gateway.token(token))
+
+
+def _table(tasks: list[_Listed]) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("task", justify="right")
+    table.add_column("name")
+    table.add_column("tunes")
+    table.add_column("a round", justify="right")
+    table.add_column("rounds", justify="right")
+    table.add_column("now")
+    table.add_column("people", justify="right")
+    for task in tasks:
+        table.add_row(*map(escape, _cells(task)))
+    return table
+
+
+def _cells(task: _Listed) -> Iterator[str]:
+    spec, rewards = task.spec, task.view.params.rewards
+    yield str(task.number)
+    yield spec.task.name[:NAME_WIDTH] if spec else "not to be trusted"
+    yield f"{spec.method.name}, {spec.model.source.rpartition(':')[2].rpartition('/')[2]}" if spec else "–"
+    yield task.money.text(rewards.budget_per_round)
+    yield f"{task.view.round}/{task.view.params.training.rounds}"
+    yield _now(task)
+    yield f"{task.people[0]} + {task.people[1]}"
+
+
+def _now(task: _Listed) -> str:
+    if task.ended:
+        return "cancelled" if task.view.cancelled else "ended"
+    name = task.phase.phase.name.lower().replace("_", " ")
+    left = int(task.phase.deadline - time.time())
+    return f"{name}, {_span(left)} left" if task.phase.deadline and left > 0 else name
+
+
+def _span(seconds: int) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _record(task: _Listed) -> dict[str, Any]:
+    spec, rewards = task.spec, task.view.params.rewards
+    return {
+        "task": task.number,
+        "name": spec.task.name if spec else None,
+        "sponsor": task.view.sponsor,
+        "kind": spec.model.kind if spec else None,
+        "model": spec.model.source if spec else None,
+        "method": spec.method.name if spec else None,
+        "token": task.view.params.token,
+        "budget_per_round": str(rewards.budget_per_round),
+        "balance": str(task.balance),
+        "round": task.view.round,
+        "rounds": task.view.params.training.rounds,
+        "phase": task.phase.phase.name.lower(),
+        "deadline": task.phase.deadline,
+        "ended": task.ended,
+        "open": task.pays,
+        "trainers": task.people[0],
+        "verifiers": task.people[1],
+        "stake": {
+            "trainer": str(task.view.params.stakes.trainer_stake),
+            "verifier": str(task.view.params.stakes.verifier_stake),
+        },
+        "problem": task.problem,
+    }
