@@ -21,6 +21,7 @@ from deltaproof.cli.common import (
     show_result,
 )
 from deltaproof.cli.connect import open_gateway, parse_address, read_only_gateway
+from deltaproof.cli.task_init import init
 from deltaproof.cli.task_list import list_tasks
 from deltaproof.errors import DeltaproofError, InsufficientFunds, Problem, SigningKeyError, SpecError
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "headline"]
 
 app = typer.Typer(no_args_is_help=True, help="Fund tasks and look at them.")
+app.command("init")(init)
 app.command("list")(list_tasks)
 
 

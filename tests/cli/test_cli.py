@@ -73,8 +73,8 @@ def read_options(deployed: list[str]) -> list[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        (), ("chain", "up"), ("deploy",), ("faucet",), ("task", "create"), ("task", "show"), ("task", "list"),
-        ("task", "results"),
+        (), ("chain", "up"), ("deploy",), ("faucet",), ("task", "create"), ("task", "init"), ("task", "show"),
+        ("task", "list"), ("task", "results"),
         ("sponsor", "run"), ("trainer", "run"), ("verifier", "run"), ("claim",),
         ("stake", "leave"), ("bond", "clear"), ("agent", "status"), ("history",), ("audit",), ("demo",),
         ("doctor",), ("calibrate",),
@@ -114,6 +114,25 @@ def test_task_create_and_show_print_json_for_scripts(run: Run, deployed: list[st
     assert shown["balance"] == "1100"
     assert shown["spec_hash"] == created["spec_hash"]
     assert shown["adapter"] == created["start_digest"]
+
+
+def test_task_init_writes_a_draft_that_passes_the_check(run: Run, tmp_path: Path) -> None:
+    model = f"path:{minimal_model(tmp_path / 'model', 'bert')}"
+    write_shard(tmp_path / "held.jsonl", [canonical_row({"text": f"row {i}", "label": i % 3}) for i in range(60)])
+    begin = ("task", "init", "--model", model, "--data", str(tmp_path / "held.jsonl"), "--out", str(tmp_path / "new"))
+    code, out, err = run(*begin, "--rounds", "2", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert (told["kind"], told["validation_rows"], told["test_rows"]) == ("sequence-classification", 25, 10)
+    code, out, err = run("task", "check", told["draft"], "--speed", "1000", "--json")
+    assert code == 0, err
+    assert "num_labels = 3" in Path(told["draft"]).read_text()
+    code, _, err = run(*begin)
+    assert code == 1
+    assert "is there already" in err
+    code, _, err = run(*begin[:-1], str(tmp_path / "other"), "--rounds", "20")
+    assert code == 1
+    assert "192 at least" in err
 
 
 def test_task_list_shows_what_one_can_take_part_in(run: Run, deployed: list[str], draft: Path) -> None:

@@ -46,6 +46,7 @@ __all__ = [
     "emulator_folder",
     "load_base",
     "model_layers",
+    "read_tokenizer",
     "resolve_source",
     "row_reader",
     "weights_digest",
@@ -186,14 +187,20 @@ def load_base(
 
 def row_reader(section: ModelSection) -> RowReader:
     """Configuration and tokeniser of a task's model. Raises ModelError."""
-    folder = resolve_source(section.source)
-    config = _config(folder, section.source)
+    config = _config(resolve_source(section.source), section.source)
+    tokenizer = None if section.kind == "image-classification" else read_tokenizer(section.source)[0]
+    return RowReader(tokenizer, config)
+
+
+def read_tokenizer(source: str) -> tuple[Any, int]:
+    """Tokeniser of a model, and the most tokens that the model takes. Raises ModelError."""
+    folder = resolve_source(source)
     try:
         with quiet():
-            tokenizer = None if section.kind == "image-classification" else _load_tokenizer(folder)
+            tokenizer = _load_tokenizer(folder)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"base model {section.source} has no tokeniser that can be read: {error}") from error
-    return RowReader(tokenizer, config)
+        raise ModelError(f"base model {source} has no tokeniser that can be read: {error}") from error
+    return tokenizer, _positions(_config(folder, source))
 
 
 def model_layers(source: str) -> int:

@@ -1,0 +1,59 @@
+"""`deltaproof task init`: a first draft from a model and held-out rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deltaproof.cli.common import JsonOption, show_result
+from deltaproof.protocol.types import TokenAmount
+
+__all__ = ["init"]
+
+TOKEN = 10**18
+
+
+def init(
+    model: Annotated[
+        str, typer.Option(help="Base model: path:FOLDER, package:NAME/FOLDER or hub:ORG/NAME@COMMIT.", metavar="SOURCE")
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(help="Held-out rows, JSON Lines; they stay hidden, and no trainer may have them.", exists=True),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the draft and its files.")] = Path(),
+    name: Annotated[str, typer.Option(help="What the task is called.")] = "my task",
+    method: Annotated[str, typer.Option(help="Tuning method; `deltaproof methods` compares them.")] = "lora",
+    rounds: Annotated[int, typer.Option(help="Rounds of training.", min=1)] = 3,
+    budget: Annotated[int, typer.Option(help="Pay of a round, smallest units of the reward token.", min=1)] = 100
+    * TOKEN,
+    stake: Annotated[
+        int, typer.Option(help="What a trainer or verifier locks at least, smallest units of the stake token.", min=1)
+    ] = 100 * TOKEN,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a draft of a task that works, with a comment at every choice.
+
+    What the rows say decides the kind of model, the labels and the tokens. The rows are cut into a hidden set for each
+    round and a test set.
+    """
+    from deltaproof.sponsor.beginning import begin
+
+    made = begin(
+        out, name=name, source=model, data=data, method=method, rounds=rounds,
+        budget=TokenAmount(budget), stake=TokenAmount(stake),
+    )  # fmt: skip
+    text = (
+        f"{made.draft}: {made.kind}, {made.rounds} rounds with {made.validation_rows} hidden rows each, "
+        f"{made.test_rows} rows for the test\nlook through it, then: deltaproof task check {made.draft}"
+    )
+    told = {
+        "draft": str(made.draft),
+        "kind": made.kind,
+        "rounds": made.rounds,
+        "validation_rows": made.validation_rows,
+        "test_rows": made.test_rows,
+    }
+    show_result(told, as_json=as_json, text=text)

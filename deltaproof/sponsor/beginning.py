@@ -1,0 +1,182 @@
+"""A first draft of a task, made from a model and held-out rows, for a sponsor to change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltaproof.errors import UsageError
+from deltaproof.protocol.evidence.rows import distinct_rows, parse_row, read_shard, write_shard
+from deltaproof.protocol.types import TokenAmount
+
+__all__ = ["Beginning", "begin"]
+
+MOST_VALIDATION_ROWS = 128
+"""A set for a round; more make smaller standard errors and cost every verifier time."""
+LEAST_ROWS = 8
+CONSIDERED_ROWS = 512
+"""As many rows decide how many tokens a row may have."""
+KINDS = {"pixels": "image-classification", "label": "sequence-classification"}
+"""By the field that tells them; rows without any are a language model's."""
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What was written, and how the held-out rows were cut."""
+
+    draft: Path
+    kind: str
+    validation_rows: int
+    rounds: int
+    test_rows: int
+
+
+def begin(
+    folder: Path,
+    *,
+    name: str,
+    source: str,
+    data: Path,
+    method: str,
+    rounds: int,
+    budget: TokenAmount,
+    stake: TokenAmount,
+) -> Beginning:
+    """Write `task.toml`, `validation.jsonl` and `test.jsonl` into `folder`, which may not hold any of them yet.
+
+    `data` are held-out rows, of which no trainer may have any; the last sixth, at least, becomes the test set. `budget`
+    is a round's, in smallest units, `stake` what each trainer and verifier locks. Raises UsageError, or ModelError.
+    """
+    from deltaproof.sponsor.recommend import CANDIDATES
+
+    if method not in CANDIDATES or method == "sensitivity":
+        raise UsageError(f"--method {method}: say one of {', '.join(sorted(set(CANDIDATES) - {'sensitivity'}))}")
+    paths = [folder / file for file in ("task.toml", "validation.jsonl", "test.jsonl")]
+    if there := [path for path in paths if path.exists()]:
+        raise UsageError(f"{there[0]} is there already; choose another folder with --out, or move it away")
+    rows = distinct_rows(read_shard(data))
+    size = min(MOST_VALIDATION_ROWS, len(rows) * 5 // 6 // rounds)
+    if size < LEAST_ROWS:
+        least = -(-LEAST_ROWS * rounds * 6 // 5)
+        raise UsageError(f"{data} has {len(rows)} different rows; {rounds} rounds and a test set need {least} at least")
+    fields = parse_row(rows[0])
+    kind = next((kind for field, kind in KINDS.items() if field in fields), "causal-lm")
+    options, rate = CANDIDATES[method]
+    text = DRAFT.format(
+        name=json.dumps(name),
+        kind=kind,
+        source=json.dumps(source),
+        shape=_shape(kind, source, rows),
+        method=method,
+        options="".join(f"{key} = {json.dumps(value)}\n" for key, value in options.items()),
+        rate=rate,
+        rows=size,
+        rounds=rounds,
+        budget=budget,
+        bond=stake // 10 or 1,
+        stake=stake,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_shard(paths[1], rows[: size * rounds])
+    write_shard(paths[2], rows[size * rounds :])
+    paths[0].write_text(text)
+    return Beginning(paths[0], kind, size, rounds, len(rows) - size * rounds)
+
+
+def _shape(kind: str, source: str, rows: Sequence[bytes]) -> str:
+    """Keys of [model] that follow from the rows."""
+    read = [parse_row(row) for row in rows]
+    lines = []
+    if kind != "causal-lm":
+        labels = [row["label"] for row in read if isinstance(row.get("label"), int)]
+        if len(labels) < len(read):
+            raise UsageError("some rows have no whole number as `label`")
+        lines.append(f"num_labels = {max(2, *(int(str(label)) + 1 for label in labels))}")
+    if kind != "image-classification":
+        lines.append(f"max_tokens = {_tokens(source, [' '.join(_texts(row)) for row in read[:CONSIDERED_ROWS]])}")
+    return "\n".join(lines)
+
+
+def _texts(row: dict[str, object]) -> list[str]:
+    return [value for key in ("prompt", "completion", "text") if isinstance(value := row.get(key), str)]
+
+
+def _tokens(source: str, texts: Sequence[str]) -> int:
+    """Tokens that hold nineteen of twenty rows, as a power of two that the model takes."""
+    from deltaproof.tuning.base_models.loading import read_tokenizer
+
+    tokenizer, most = read_tokenizer(source)
+    lengths = sorted(len(tokenizer(text)["input_ids"]) for text in texts)
+    wanted = lengths[len(lengths) * 19 // 20]
+    return min(1 << max(wanted - 1, 1).bit_length(), most)
+
+
+DRAFT = """\
+# A task for deltaproof. Change what you like, then: deltaproof task check task.toml
+# What a program can compute (digests, starting adapter, seals of the hidden rows) is left out.
+
+[task]
+name = {name}
+description = ""
+
+[model]
+kind = "{kind}"
+source = {source}
+{shape}
+
+[method]
+name = "{method}"
+
+[method.options]
+{options}
+[optimizer]
+name = "adam"
+learning_rate = {rate}
+schedule = "linear"
+
+[training]
+steps = 50                  # of each trainer in each round
+batch_size = 8
+numeric = "exact"           # "bounded" costs trainers half as much, and leaves a cheat the bound
+
+[data]
+min_rows = 64               # a trainer's
+
+[codec]
+byte_limit = 64_000_000     # largest delta
+
+[scoring]
+index = "shapley"
+budget = 64                 # coalitions that every verifier evaluates
+
+[validation]
+rows = {rows}               # a round's hidden set
+
+[rewards]
+rounds = {rounds}
+budget_per_round = "{budget}"   # smallest units of the reward token
+verifier_fee_bps = 1_000        # 10 % on top, to the verifiers
+
+[verification]
+samples = 4                 # steps that each verifier replays of each trainer, besides the first and the last
+commit_bond = "{bond}"      # smallest units of the stake token; lost for a commitment without a reveal
+slash_bps = 5_000           # of the stake, for a fault
+min_trainer_stake = "{stake}"
+min_verifier_stake = "{stake}"
+min_verifiers = 3
+
+[phases]                    # seconds at most; a phase ends early when all have acted
+commit = 3600
+reveal = 1800
+opening = 1800
+attest_commit = 3600
+attest_reveal = 1800
+settle = 1800
+window = 3600
+
+[sponsor]                   # never leaves this machine
+validation = "validation.jsonl"
+test = "test.jsonl"
+"""
