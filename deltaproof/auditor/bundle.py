@@ -17,8 +17,9 @@ from typing import Any
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from deltaproof.auditor.facts.loading import TASK_EVENTS, load_round, load_task
 from deltaproof.auditor.facts.receipts import fetch_proofs
-from deltaproof.auditor.facts.tasks import TASK_EVENTS, RoundFacts, load_round, load_task
+from deltaproof.auditor.facts.tasks import RoundFacts
 from deltaproof.auditor.index import schema
 from deltaproof.auditor.index.events import Event
 from deltaproof.auditor.index.follower import read_deployment

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from deltaproof.auditor.facts.leaves import find_leaves, read_attestations
+from deltaproof.auditor.facts.loading import load_round, load_task
 from deltaproof.auditor.facts.sharing import players_of
-from deltaproof.auditor.facts.tasks import RoundFacts, UnknownSubject, load_round, load_task
+from deltaproof.auditor.facts.tasks import RoundFacts, UnknownSubject
 from deltaproof.auditor.index.reader import Index
 from deltaproof.errors import ArtifactError
 from deltaproof.protocol.outcome.attestation import Attestation, GameRecord

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from deltaproof.auditor.facts.leaves import find_leaves
-from deltaproof.auditor.facts.tasks import RoundFacts, TaskFacts, load_round, load_task
+from deltaproof.auditor.facts.loading import load_round, load_task
+from deltaproof.auditor.facts.tasks import RoundFacts, TaskFacts
 from deltaproof.auditor.index.events import Event
 from deltaproof.auditor.index.reader import Index
 from deltaproof.chain.abi.enums import Outcome

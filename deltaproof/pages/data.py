@@ -10,7 +10,8 @@ from deltaproof.auditor.audit.case import Artifacts, AuditOptions, TaskCase
 from deltaproof.auditor.audit.check import Check
 from deltaproof.auditor.audit.run import Audit
 from deltaproof.auditor.facts.leaves import find_leaves
-from deltaproof.auditor.facts.tasks import RoundFacts, load_round, load_task
+from deltaproof.auditor.facts.loading import load_round, load_task
+from deltaproof.auditor.facts.tasks import RoundFacts
 from deltaproof.auditor.history import Historian
 from deltaproof.auditor.index.events import Event
 from deltaproof.auditor.index.reader import Index

@@ -20,7 +20,8 @@ from deltaproof.auditor.audit.case import AuditOptions, RoundCase
 from deltaproof.auditor.audit.evaluation import rescored
 from deltaproof.auditor.audit.run import Audit
 from deltaproof.auditor.facts.leaves import read_attestations
-from deltaproof.auditor.facts.tasks import RoundFacts, load_round, load_task
+from deltaproof.auditor.facts.loading import load_round, load_task
+from deltaproof.auditor.facts.tasks import RoundFacts
 from deltaproof.auditor.index import schema
 from deltaproof.auditor.index.events import INTERFACES
 from deltaproof.auditor.index.reader import Index

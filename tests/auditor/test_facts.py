@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from deltaproof.auditor.facts.tasks import load_task
+from deltaproof.auditor.facts.loading import load_task
 from deltaproof.auditor.index.events import Event
 from deltaproof.auditor.index.reader import Index
 from deltaproof.chain.participation import quorum_members

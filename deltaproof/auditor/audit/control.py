@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from deltaproof.auditor.audit.case import TaskCase
 from deltaproof.auditor.audit.check import Check, Subject
-from deltaproof.auditor.facts.tasks import UnknownSubject, load_round, load_task
+from deltaproof.auditor.facts.loading import load_round, load_task
+from deltaproof.auditor.facts.tasks import UnknownSubject
 from deltaproof.chain.abi.enums import Outcome
 from deltaproof.errors import ArtifactError, DeltaproofError
 from deltaproof.protocol.evidence.state import component_root

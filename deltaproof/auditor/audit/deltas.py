@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.facts.leaves import find_leaves
-from deltaproof.auditor.facts.tasks import load_round
+from deltaproof.auditor.facts.loading import load_round
 from deltaproof.chain.abi.enums import Outcome
 from deltaproof.chain.memory import memory_after
 from deltaproof.errors import ArtifactError

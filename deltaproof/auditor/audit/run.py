@@ -34,7 +34,8 @@ from deltaproof.auditor.audit.terms import (
 )
 from deltaproof.auditor.facts.chainview import RpcView
 from deltaproof.auditor.facts.leaves import find_leaves, read_attestations
-from deltaproof.auditor.facts.tasks import RoundFacts, load_round, load_task
+from deltaproof.auditor.facts.loading import load_round, load_task
+from deltaproof.auditor.facts.tasks import RoundFacts
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.store import ArtifactStore

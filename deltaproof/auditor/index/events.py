@@ -20,7 +20,7 @@ from eth_utils.crypto import keccak
 
 from deltaproof.chain.abi.compiled import compiled
 from deltaproof.errors import ChainError
-from deltaproof.protocol.types import Address, address
+from deltaproof.protocol.types import Address, Digest32, address
 
 __all__ = ["INTERFACES", "Event", "EventType", "event_type", "event_types", "named_type", "snake"]
 
@@ -59,6 +59,10 @@ class Event:
     def position(self) -> tuple[int, int]:
         """Order on the chain."""
         return (self.block, self.log_index)
+
+    def digest(self, name: str) -> Digest32:
+        """An argument that is a digest."""
+        return Digest32(self.args[name])
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from deltaproof.auditor.audit.run import Audit
 from deltaproof.auditor.audit.sealed import check_attestation_documents, check_validation_set
 from deltaproof.auditor.audit.terms import check_spec, check_terms
 from deltaproof.auditor.audit.training import check_deltas, check_openings, published_steps
-from deltaproof.auditor.facts.tasks import load_round
+from deltaproof.auditor.facts.loading import load_round
 from deltaproof.auditor.index.reader import Index
 from deltaproof.protocol.commit.validation import ValidationSet, open_validation
 from deltaproof.protocol.evidence.rows import OpenedRow

@@ -13,7 +13,7 @@ from deltaproof.auditor.audit.check import Check
 from deltaproof.auditor.audit.run import Audit
 from deltaproof.auditor.audit.settled import QuorumKeys, quorum_signature
 from deltaproof.auditor.audit.terms import check_spec, check_terms
-from deltaproof.auditor.facts.tasks import load_round
+from deltaproof.auditor.facts.loading import load_round
 from deltaproof.auditor.index.reader import Index
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, SettlementProposal, build_settlement

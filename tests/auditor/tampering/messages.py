@@ -20,8 +20,8 @@ from deltaproof.auditor.audit.signatures import Equation, check_equations
 from deltaproof.auditor.audit.stakes import check_stakes
 from deltaproof.auditor.audit.terms import check_escrow, check_round_state, check_task_state
 from deltaproof.auditor.facts.chainview import ChainView, Question, RpcView
+from deltaproof.auditor.facts.loading import load_round
 from deltaproof.auditor.facts.receipts import BlockProof, fetch_proofs
-from deltaproof.auditor.facts.tasks import load_round
 from deltaproof.auditor.index.calldata import decode_call
 from deltaproof.auditor.index.events import INTERFACES, Event, EventType, event_types, snake
 from deltaproof.auditor.index.reader import Index
