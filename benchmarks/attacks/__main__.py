@@ -6,7 +6,7 @@ Each attacker commits to a consistent transcript. All its steps are judged once;
 protocol's own sampler and a fresh challenge seed each time, and a trial counts as caught if a sampled step is refused
 or, in bounded mode, the drift test over the samples objects. Beside the measured rate stands the promised one, computed
 from the number of refused steps. Rows of chance are judged together: each promise must lie in an exact interval so
-wide that all rows hold at once with 95 %. Results: docs/results/attacks.{json,md} (the short profile only prints).
+wide that all rows hold at once with 95 %. Results: docs/results/attacks.md (the short profile only prints).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python -m benchmarks.replay.cost [--profile full|short] [--device cpu|cuda]
 
 The three trainers take turns step by step, so that whatever else the machine does hits them alike; times are medians of
-processor time on CPU (one thread) and of wall time on a GPU. Results: docs/results/replay_cost.{json,md}.
+processor time on CPU (one thread) and of wall time on a GPU. Results: docs/results/replay_cost.md.
 """
 
 from __future__ import annotations

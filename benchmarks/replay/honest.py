@@ -3,7 +3,7 @@
     python -m benchmarks.replay.honest [--profile full|short] [--work DIR]
 
 Each configuration runs in a process of its own; `--work` keeps transcripts and verdicts, so that an interrupted run
-goes on where it stopped. Results: docs/results/honest_replays.{json,md} (the short profile only prints).
+goes on where it stopped. Results: docs/results/honest_replays.md (the short profile only prints).
 """
 
 from __future__ import annotations

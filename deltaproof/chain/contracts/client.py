@@ -81,8 +81,12 @@ class ContractClient:
 
     def _emitted(self, receipt: Receipt, kind: type[E]) -> E:
         """The one event of that kind that a transaction of ours must have caused here."""
-        reader = LogReader(self.connection, [self.address])
-        found = [entry.event for entry in reader.decoded(receipt.logs) if isinstance(entry.event, kind)]
+        found = self._events(receipt, kind)
         if len(found) != 1:
             raise ChainError(f"{receipt.label}: expected one event {kind.__name__}, found {len(found)}")
         return found[0]
+
+    def _events(self, receipt: Receipt, kind: type[E]) -> list[E]:
+        """All events of that kind that a transaction of ours caused here."""
+        reader = LogReader(self.connection, [self.address])
+        return [entry.event for entry in reader.decoded(receipt.logs) if isinstance(entry.event, kind)]

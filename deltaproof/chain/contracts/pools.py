@@ -110,9 +110,10 @@ class TrainerPool(ContractClient):
         return self._write("commit", task_id, commitment)
 
     def commit_batch(self, task_id: TaskId, commits: Sequence[SignedCommit]) -> tuple[int, Receipt]:
-        """Bring signed commitments of several trainers; returns the batch id."""
+        """Bring signed commitments of several trainers; returns the batch id, 0 if none of them counts."""
         receipt = self._write("commitBatch", task_id, list(commits))
-        return self._emitted(receipt, BatchCommitted).batch_id, receipt
+        batches = self._events(receipt, BatchCommitted)
+        return batches[0].batch_id if batches else 0, receipt
 
     def reveal(self, task_id: TaskId, data: RevealData) -> Receipt:
         """Reveal the caller's direct commitment."""
