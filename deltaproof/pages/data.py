@@ -9,6 +9,7 @@ from typing import Any
 from deltaproof.auditor.audit.case import Artifacts, AuditOptions, TaskCase
 from deltaproof.auditor.audit.check import Check
 from deltaproof.auditor.audit.run import Audit
+from deltaproof.auditor.facts.chainview import Question, RpcView
 from deltaproof.auditor.facts.leaves import find_leaves
 from deltaproof.auditor.facts.loading import load_round, load_task
 from deltaproof.auditor.facts.tasks import RoundFacts
@@ -16,7 +17,7 @@ from deltaproof.auditor.history import Historian
 from deltaproof.auditor.index.events import Event
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Rpc
-from deltaproof.errors import ArtifactError
+from deltaproof.errors import ArtifactError, ChainError
 from deltaproof.protocol.commit.commitments import COMMITMENT_TYPE, typehash
 from deltaproof.protocol.evidence.transcript import OpeningLimits
 from deltaproof.protocol.outcome.settlement import leaves_tree
@@ -28,6 +29,8 @@ __all__ = ["PageData", "by_round"]
 Json = dict[str, Any]
 SHOWN_ACCOUNTS = 5_000
 LARGEST_EXACT = 2**53 - 1
+MOST_SYMBOL, MOST_DECIMALS = 12, 36
+"""What a token says of itself is nobody's word but its own."""
 
 
 @dataclass
@@ -85,7 +88,26 @@ class PageData:
             "tasks": tasks,
             "accounts": accounts[:SHOWN_ACCOUNTS],
             "accountsInAll": len(accounts),
+            **self._tokens({str(task["token"]) for task in tasks}),
         }
+
+    def _tokens(self, rewards: set[str]) -> Json:
+        """The stake token's address, and how each token writes its amounts, as far as an endpoint says it."""
+        if self.rpc is None:
+            return {"stakeToken": None, "tokens": {}}
+        view = RpcView(self.rpc, self.index.deployment, self.index.head().number)
+        try:
+            stake = str(view.ask([Question("registry", "token")])[0])
+        except ChainError:
+            return {"stakeToken": None, "tokens": {}}
+        found = {}
+        for token in sorted(rewards | {stake}):
+            try:
+                symbol, decimals = view.ask([Question(token, "symbol"), Question(token, "decimals")])
+            except ChainError:  # a token need not say; its amounts stay in smallest units
+                continue
+            found[token] = {"symbol": str(symbol)[:MOST_SYMBOL], "decimals": min(int(decimals), MOST_DECIMALS)}
+        return {"stakeToken": stake, "tokens": found}
 
     def task(self, number: int) -> Json:
         """A task with one entry per round."""

@@ -145,6 +145,18 @@ def test_report_every_page_shows_its_content(page: Page, report: tuple[Path, dic
     assert "cannot be shown" in page.inner_text("main")
 
 
+def test_amounts_are_in_tokens_and_exact_in_the_title(page: Page, world: RoleWorld) -> None:
+    budget = world.gateway.task(world.task).params.rewards.budget_per_round
+    go(page, "#/")
+    assert "< 0.0001 DEMO" in page.inner_text("main")
+    assert page.locator(f"span[title='{budget} smallest units']").count() == 1
+    shown = page.evaluate(
+        """() => [["330000000000000000000", 18], ["1500000000000000000", 18], ["12345678", 6], ["7", 0], ["0", 18]]
+            .map(([units, decimals]) => Money.text(units, {symbol: "T", decimals}))"""
+    )
+    assert shown == ["330.00 T", "1.50 T", "12.3456 T", "7 T", "0.00 T"]
+
+
 def test_task_charts_drawn_with_text_alternatives(page: Page) -> None:
     go(page, "#/task/1")
     charts = page.locator("svg[role=img]")

@@ -62,18 +62,22 @@ def token_balance(token: Address, holder: Address) -> Question:
     return Question(token, "balanceOf", (holder,))
 
 
-_BALANCE_OF: dict[str, Any] = {
-    "type": "function",
-    "name": "balanceOf",
-    "inputs": [{"name": "account", "type": "address"}],
-    "outputs": [{"name": "", "type": "uint256"}],
-    "stateMutability": "view",
+def _token_view(name: str, output: str, *inputs: str) -> dict[str, Any]:
+    types = [{"name": "", "type": kind} for kind in inputs]
+    return {"type": "function", "name": name, "inputs": types, "outputs": [{"name": "", "type": output}]}
+
+
+_TOKEN_VIEWS = {
+    "balanceOf": _token_view("balanceOf", "uint256", "address"),
+    "decimals": _token_view("decimals", "uint8"),
+    "symbol": _token_view("symbol", "string"),
 }
+"""Of ERC-20 and its extension for metadata."""
 
 
 def _function(question: Question) -> dict[str, Any]:
     if question.contract not in INTERFACES:
-        return _BALANCE_OF
+        return _TOKEN_VIEWS[question.function]
     for entry in compiled(INTERFACES[question.contract]).abi:
         if entry["type"] == "function" and entry["name"] == question.function:
             return entry

@@ -65,7 +65,7 @@ const Charts = (() => {
   /** Bars stacked per round: series of [name, values]. */
   const stacked = (title, labels, series) => {
     const totals = labels.map((_, at) => series.reduce((sum, [, values]) => sum + values[at], 0));
-    const {node, x, y, slot} = frame(title, 0, Math.max(1, ...totals) * 1.05, labels);
+    const {node, x, y, slot} = frame(title, 0, (Math.max(0, ...totals) || 1) * 1.05, labels);
     labels.forEach((label, at) => {
       let below = 0;
       series.forEach(([name, values], index) => {

@@ -1,3 +1,14 @@
+// Amounts of a token: up to four digits behind the point, at least two, rounded down.
+const Money = (() => {
+  const text = (value, {symbol, decimals}) => {
+    const units = BigInt(value), one = 10n ** BigInt(decimals), digits = Math.min(decimals, 4);
+    const part = (units % one).toString().padStart(decimals, "0").slice(0, digits).replace(/0+$/, "").padEnd(Math.min(2, digits), "0");
+    if (units && units < one && !Number(part)) return `< 0.${"1".padStart(digits, "0")} ${symbol}`;
+    return (units / one).toLocaleString("en") + (part ? "." + part : "") + " " + symbol;
+  };
+  return {text};
+})();
+
 // Pages by address: #/ , #/task/1 , #/round/1/2 , #/account/0x... , #/accounts , #/dispute/1/2
 (() => {
   const embedded = JSON.parse(document.getElementById("data").textContent || "null");
@@ -36,6 +47,14 @@
   const status = (value) => make("span", {class: value || ""}, value ? value.replace("_", " ") : "?");
   const nats = (nanos) => nanos === null || nanos === undefined ? "?" : (nanos / 1e9).toFixed(6);
   const number = (value) => value === null || value === undefined ? "–" : typeof value === "number" && !Number.isInteger(value) ? value.toFixed(4) : String(value);
+  // Amounts in tokens, with the exact number of smallest units in the title.
+  let tokens = {}, stakeToken = null;
+  const money = (value, token) => {
+    const known = token && tokens[token];
+    if (value === null || value === undefined || !known || !/^\d+$/.test(String(value))) return number(value);
+    return make("span", {title: value + " smallest units"}, Money.text(value, known));
+  };
+  const tokenOf = async (id) => { const task = (await load("overview")).tasks.find((one) => String(one.task) === String(id)); return task ? task.token : null; };
   const time = (seconds) => seconds ? new Date(seconds * 1000).toISOString().replace("T", " ").slice(0, 19) + " UTC" : "–";
   const facts = (pairs) => make("dl", {class: "facts"}, pairs.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
   const table = (caption, columns, rows) => {
@@ -51,7 +70,7 @@
       return [
         make("h1", {}, "Tasks"),
         table("Tasks", [["task"], ["name"], ["sponsor"], ["rounds", N], ["budget per round", N]], data.tasks.map((task) => [
-          link("#/task/" + task.task, "task " + task.task), task.name || "–", account(task.sponsor), `${task.ended} of ${task.rounds}`, number(task.budgetPerRound)])),
+          link("#/task/" + task.task, "task " + task.task), task.name || "–", account(task.sponsor), `${task.ended} of ${task.rounds}`, money(task.budgetPerRound, task.token)])),
         make("h2", {}, "Contracts"),
         table("Contracts", [["contract"], ["address"]], Object.entries(data.contracts).map(([name, place]) => [name, hash(place)])),
       ];
@@ -67,38 +86,38 @@
       const of = (round, trainer) => round.trainers.find((t) => t.trainer === trainer);
       const points = rounds.flatMap((round, at) => round.trainers.filter((t) => t.scoreNanos !== null && t.verdict === "accepted").map((t) => [at, t.scoreNanos / 1e9, t.stderrNanos / 1e9, names.indexOf(t.trainer)]));
       const curve = (start, end) => rounds.length ? [rounds[0][start], ...rounds.map((round) => round[end])] : [];
-      const steps = ["start", ...labels];
+      const steps = ["start", ...labels], known = tokens[task.token], unit = known ? 10 ** known.decimals : 1;
       const charts = [
         Charts.lines("Held-out loss after each round, nats", steps, [["loss", curve("startLoss", "endLoss")]]),
         Charts.lines("Held-out accuracy after each round", steps, [["accuracy", curve("startAccuracy", "endAccuracy")]]),
-        Charts.stacked("Pay per trainer and round, token units", labels, names.map((name) => [short(name), rounds.map((round) => Number((of(round, name) || {}).payout || 0))])),
+        Charts.stacked(`Pay per trainer and round, ${known ? known.symbol : "smallest units"}`, labels, names.map((name) => [short(name), rounds.map((round) => Number((of(round, name) || {}).payout || 0) / unit)])),
         Charts.intervals("Contribution ± 2 standard errors, nats of held-out loss", labels, points, names.map(short)),
       ];
       return [
         make("h1", {}, `Task ${task.task}: ${task.name || "unnamed"}`),
-        facts([["sponsor", account(task.sponsor)], ["spec", hash(task.specHash)], ["rounds", `${rounds.length} of ${task.rounds}`], ["budget per round", number(task.budgetPerRound)], ["paid so far", String(rounds.reduce((sum, round) => sum + BigInt(round.totalPayout), 0n))]]),
+        facts([["sponsor", account(task.sponsor)], ["spec", hash(task.specHash)], ["rounds", `${rounds.length} of ${task.rounds}`], ["budget per round", money(task.budgetPerRound, task.token)], ["paid so far", money(String(rounds.reduce((sum, round) => sum + BigInt(round.totalPayout), 0n)), task.token)]]),
         make("div", {class: "charts"}, charts),
         make("h2", {}, "Rounds"),
         table("Rounds", [["round"], ["outcome"], ["improvement", N], ["loss", N], ["accuracy", N], ["paid", N], ["accepted", N], ["ended"]], rounds.map((round) => [
-          link(`#/round/${id}/${round.round}`, "round " + round.round), status(round.outcome), nats(round.improvementNanos), number(round.endLoss), number(round.endAccuracy), number(round.totalPayout),
+          link(`#/round/${id}/${round.round}`, "round " + round.round), status(round.outcome), nats(round.improvementNanos), number(round.endLoss), number(round.endAccuracy), money(round.totalPayout, task.token),
           `${round.trainers.filter((t) => t.verdict === "accepted").length} of ${round.trainers.length}`, time(round.endedAt)])),
       ];
     },
     async round(id, index) {
-      const round = await load(`round/${id}/${index}`);
+      const round = await load(`round/${id}/${index}`), token = await tokenOf(id);
       const counts = (wanted) => round.checks.filter((check) => check.status === wanted).length;
       return [
         make("p", {}, link("#/task/" + id, "← task " + id)),
         make("h1", {}, `Round ${index} of task ${id}`),
-        facts([["outcome", status(round.outcome)], ["improvement", nats(round.improvementNanos) + " nats"], ["paid", number(round.totalPayout)], ["start adapter", hash(round.startDigest)], ["next adapter", hash(round.nextStartDigest)], ["settlement", hash(round.settlementTransaction)]]),
+        facts([["outcome", status(round.outcome)], ["improvement", nats(round.improvementNanos) + " nats"], ["paid", money(round.totalPayout, token)], ["start adapter", hash(round.startDigest)], ["next adapter", hash(round.nextStartDigest)], ["settlement", hash(round.settlementTransaction)]]),
         make("h2", {}, "Trainers"),
         table("Trainers", [["trainer"], ["verdict"], ["score", N], ["± se", N], ["payout", N], ["claimed", N], ["delta"], ["transcript"], ["commitment"]], round.trainers.map((t) => [
-          account(t.trainer), status(t.verdict), nats(t.scoreNanos), nats(t.stderrNanos), number(t.payout), number(t.claimed), hash(t.deltaDigest), hash(t.transcriptRoot), hash(t.commitment)])),
+          account(t.trainer), status(t.verdict), nats(t.scoreNanos), nats(t.stderrNanos), money(t.payout, token), money(t.claimed, token), hash(t.deltaDigest), hash(t.transcriptRoot), hash(t.commitment)])),
         make("h2", {}, "Verifiers"),
         table("Verifiers", [["verifier"], ["attested"], ["agreed"], ["signed"], ["fee", N], ["slash reward", N]], round.verifiers.map((v) => [
-          account(v.verifier), v.attested ? "yes" : "no", v.agreed ? "yes" : "no", v.signed ? "yes" : "no", number(v.fee), number(v.slashReward)])),
+          account(v.verifier), v.attested ? "yes" : "no", v.agreed ? "yes" : "no", v.signed ? "yes" : "no", money(v.fee, token), money(v.slashReward, stakeToken)])),
         round.slashes.length ? make("h2", {}, "Slashes") : null,
-        round.slashes.length ? table("Slashes", [["account"], ["role"], ["amount", N], ["reason"], ["transaction"]], round.slashes.map((s) => [account(s.account), s.role, number(s.amount), s.reason, hash(s.transaction)])) : null,
+        round.slashes.length ? table("Slashes", [["account"], ["role"], ["amount", N], ["reason"], ["transaction"]], round.slashes.map((s) => [account(s.account), s.role, money(s.amount, stakeToken), s.reason, hash(s.transaction)])) : null,
         round.disputes.length ? make("p", {}, link(`#/dispute/${id}/${index}`, `${round.disputes.length} disputes and proven faults`)) : null,
         make("h2", {}, "Check it here"),
         make("p", {}, "Your browser recomputes commitments, settlement leaves and transcript records from the values below. Change any of them and see it fail."),
@@ -120,14 +139,16 @@
       ];
     },
     async account(who) {
-      const data = await load("account/" + who);
+      const data = await load("account/" + who), paid = [];
+      for (const r of data.rounds) paid.push(await tokenOf(r.task));
+      const same = paid.every((token) => token === paid[0]) ? paid[0] : null; // sums of several tokens mean nothing in one
       return [
         make("h1", {}, make("span", {class: "hash"}, data.account)),
-        facts([["rounds", String(data.rounds.length)], ["earned", number(data.totals.payout)], ["claimed", number(data.totals.claimed)], ["fees", number(data.totals.fees)], ["slashed", number(data.totals.slashed)]]),
+        facts([["rounds", String(data.rounds.length)], ["earned", money(data.totals.payout, same)], ["claimed", money(data.totals.claimed, same)], ["fees", money(data.totals.fees, same)], ["slashed", money(data.totals.slashed, stakeToken)]]),
         make("h2", {}, "Rounds"),
-        table("Rounds", [["task"], ["round"], ["verdict"], ["score", N], ["± se", N], ["payout", N], ["claimed", N], ["fees", N], ["slashed", N]], data.rounds.map((r) => [
+        table("Rounds", [["task"], ["round"], ["verdict"], ["score", N], ["± se", N], ["payout", N], ["claimed", N], ["fees", N], ["slashed", N]], data.rounds.map((r, at) => [
           link("#/task/" + r.task, String(r.task)), link(`#/round/${r.task}/${r.round}`, String(r.round)), r.verdict ? status(r.verdict) : "–", r.scoreNanos === null ? "–" : nats(r.scoreNanos), r.stderrNanos === null ? "–" : nats(r.stderrNanos),
-          number(r.payout), number(r.claimed), number(r.fees), number(r.slashed)])),
+          money(r.payout, paid[at]), money(r.claimed, paid[at]), money(r.fees, paid[at]), money(r.slashed, stakeToken)])),
       ];
     },
   };
@@ -177,6 +198,7 @@
     const [, page, ...args] = (location.hash || "#/").split("/");
     const build = pages[page || "overview"];
     try {
+      ({tokens, stakeToken} = await load("overview"));
       const nodes = build ? await build(...args.map(decodeURIComponent)) : [make("h1", {}, "No such page")];
       main.replaceChildren(...nodes.flat().filter(Boolean));
       document.title = "deltaproof: " + (main.querySelector("h1") || main).textContent;
