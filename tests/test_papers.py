@@ -67,3 +67,21 @@ def test_make_help_names_every_target() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split())  # type: ignore[index]
     assert targets - {"help"} == set(re.findall(r'@echo "make (\w+) ', makefile))
+
+
+def announced_pages() -> set[str]:
+    """Pages of results that a benchmark says it writes."""
+    sources = [path.read_text(encoding="utf-8") for path in (REPOSITORY / "benchmarks").rglob("*.py")]
+    written = {f"{name}.md" for text in sources for name in re.findall(r'write_results\(\s*"(\w+)"', text)}
+    return written | {name for text in sources for name in re.findall(r'(?:PAGES / "|docs/results/)(\w+\.md)', text)}
+
+
+UNMEASURED = {"replay_scaling.md": "it compares times, so it wants a machine that does nothing else"}
+"""Pages that a benchmark can write and nobody has made yet, with the reason."""
+
+
+def test_every_announced_page_of_results_exists() -> None:
+    announced = announced_pages()
+    assert {"attacks.md", "edge.md", "steering.md"} <= announced
+    missing = {page for page in announced if not (REPOSITORY / "docs" / "results" / page).is_file()}
+    assert missing == set(UNMEASURED)

@@ -136,17 +136,19 @@ def markdown(facts: dict[str, Any]) -> str:
         (
             p["model"], p["mode"], p["trainer"], p["verifier"], p["replays"], p["false_alarms"], p["near_ties"],
             f"{p['worst']:.3f}", "" if p["drift"] is None else ("fine" if p["drift"]["accepted"] else "ALARM"),
-            f"{p['seconds_per_step']:.3f}", f"{p['seconds_per_replay']:.3f}", p["transcript"][:8],
+            p["transcript"][:8],
+            *(() if facts["unmeasured"] else (f"{p['seconds_per_step']:.3f}", f"{p['seconds_per_replay']:.3f}")),
         )
         for p in facts["pairs"]
     ]  # fmt: skip
     header = (
         "model", "mode", "trained on", "verified on", "replays", "false alarms", "near ties", "worst / bound", "drift",
-        "s a step", "s a replay", "transcript",
+        "transcript", *(() if facts["unmeasured"] else ("s a step", "s a replay")),
     )  # fmt: skip
     if facts["unmeasured"]:
-        told = "**This machine has no GPU.** The table is of the CPU alone. Unmeasured:\n\n" + "\n".join(
-            f"- {what}" for what in facts["unmeasured"]
+        told = (
+            "**This machine has no GPU.** The table is of the CPU alone; what that costs is in "
+            "[replay cost](replay_cost.md). Unmeasured:\n\n" + "\n".join(f"- {what}" for what in facts["unmeasured"])
         )
     else:
         told = (

@@ -3,7 +3,7 @@
     python -m benchmarks.replay.scaling [--replays N] [--device D]
 
 Real model and rows; every arrangement judges the same openings, and has to find the same verdicts. Writes
-docs/results/replay_scaling.{json,md}. Workers compute with one thread each, as the single process does.
+docs/results/replay_scaling.md. Workers compute with one thread each, as the single process does.
 """
 
 from __future__ import annotations
