@@ -6,17 +6,53 @@ sponsor whose reward token is worth something else multiplies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 
-from deltaproof.protocol.rules import BPS
+from deltaproof.protocol.rules import BPS, MAJORITY_BPS
 from deltaproof.protocol.terms.spec import TaskSpec
 
-__all__ = ["Economics", "economics", "unseen"]
+__all__ = ["COALITIONS", "Assumptions", "Attack", "Economics", "economics", "unseen"]
 
-NEVER_REPLAYED = Fraction(1)
-"""Chance that a wrong step stays unseen if nobody honest verifies."""
+COALITIONS = (0, 10, 20, 30, 40, 49)
+"""Per cent of the verifiers' stake that is corrupt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assumptions:
+    """What terms alone do not say. docs/economics.md gives the reasons."""
+
+    faults: Fraction = Fraction(1, 10)
+    """How often some trainer of a round is not to be accepted."""
+    demands: Fraction = Fraction(1, 2)
+    """How often somebody demands a score of a verifier that guessed."""
+    work: Fraction = Fraction(1, 20)
+    """What computing a step costs, as a part of what the step is paid."""
+    demand_bond: int = 10 * 10**18
+    """Of the deployment's court, smallest unit."""
+    case_bond: int = 100 * 10**18
+    """Of the deployment's jury, smallest unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """What somebody wins by an attack in one round, less what it loses, expected, smallest unit."""
+
+    who: str
+    does: str
+    nets: tuple[int, ...]
+    """With as much of the verifiers' stake on its side as `COALITIONS` says; once where it does not matter."""
+    key: str = ""
+    """The term that decides about it."""
+    own: bool = False
+    """Whether only the sponsor could, so that the terms are a promise to others and no risk to it."""
+
+    @property
+    def pays(self) -> bool:
+        """Whether anybody else than the sponsor has a reason to."""
+        return not self.own and max(self.nets) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,51 +62,25 @@ class Economics:
     fee: int
     """What a verifier of the smallest set earns in a settled round."""
     missed: Fraction
-    """Chance that one wrong step is replayed by no honest verifier."""
-    trainer_stake: int
-    """Least stake that makes one wrong step a loss even if it would win a whole round's budget."""
-    quorum_at_stake: int
-    """What the smallest quorum that signs a provably wrong settlement loses."""
-    blocked_round: int
-    """What a round pays less, at most, if no quorum comes and only the base is paid."""
-    absence: int
-    """What a blocking part of the smallest set pays for the first round it stays away from; doubles in a row."""
-    warnings: tuple[str, ...]
-    """Where the terms leave somebody a reason to cheat."""
+    """Chance that one wrong step is replayed by no honest verifier, with 49 % of the smallest set corrupt."""
+    attacks: tuple[Attack, ...]
+    better: Mapping[str, int]
+    """Values of keys under which none of the attacks pays; empty if none does."""
+
+    @property
+    def risks(self) -> tuple[Attack, ...]:
+        """Attacks that pay."""
+        return tuple(attack for attack in self.attacks if attack.pays)
 
 
-def economics(spec: TaskSpec, honest: int | None = None) -> Economics:
-    """Numbers of a spec whose smallest verifier set has `honest` honest members; by default as many as have to sign.
-
-    Raises ValueError if there are not so many.
-    """
-    rewards, terms = spec.rewards, spec.verification
-    verifiers = terms.min_verifiers
-    signers = -(-verifiers * terms.quorum_bps // BPS)
-    honest = signers if honest is None else honest
-    if not 0 <= honest <= verifiers:
-        raise ValueError(f"honest is {honest}, not between 0 and {verifiers}")
-    missed = unseen(spec.training.steps, terms.samples, honest)
-    pool = rewards.budget_per_round
-    slashed = terms.min_trainer_stake * terms.slash_bps // BPS
-    needed = ceil(missed / (1 - missed) * pool * BPS / terms.slash_bps) if missed < 1 and terms.slash_bps else 0
-    at_stake = signers * (terms.min_verifier_stake * terms.slash_bps // BPS)
-    blocking = verifiers - signers + 1
-    absence = blocking * (terms.min_verifier_stake * terms.absence_bps // BPS)
-    fee = pool * rewards.verifier_fee_bps // BPS // verifiers
-    warnings = []
-    if fee == 0:
-        warnings.append("rewards.verifier_fee_bps: verifiers earn nothing, so only who has another reason will check")
-    if (1 - missed) * slashed < missed * pool:
-        warnings.append(
-            f"verification.min_trainer_stake: one wrong step stays unseen with {float(missed):.0%} and may win {pool}; "
-            f"what it risks is worth less ({needed} would do, or more verification.samples)"
-        )
-    if at_stake < pool:
-        warnings.append(
-            f"verification.min_verifier_stake: {signers} verifiers decide over {pool} and lose {at_stake} if they lie"
-        )
-    return Economics(fee, missed, needed, at_stake, pool - pool * rewards.base_bps // BPS, absence, tuple(warnings))
+def economics(spec: TaskSpec, assumed: Assumptions | None = None) -> Economics:
+    """Numbers of a spec for the smallest set of verifiers that its terms allow, all with the least stake."""
+    terms, assumed = _Terms.of(spec), assumed or Assumptions()
+    attacks = _attacks(terms, assumed)
+    better: dict[str, int] = {}
+    if any(attack.pays for attack in attacks):
+        better = _better(terms, assumed)
+    return Economics(terms.fee, _missed(terms)[-1], attacks, better)
 
 
 def unseen(steps: int, samples: int, honest: int) -> Fraction:
@@ -80,6 +90,123 @@ def unseen(steps: int, samples: int, honest: int) -> Fraction:
     are replayed once (docs/protocol/rounds.md, Samples).
     """
     if honest == 0:
-        return NEVER_REPLAYED
+        return Fraction(1)
     between = max(steps - 2, 0)
     return Fraction(0) if between == 0 else 1 - Fraction(min(honest * min(samples, between), between), between)
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """The terms that matter, and what follows from them."""
+
+    budget: int
+    fee_bps: int
+    base_bps: int
+    steps: int
+    samples: int
+    verifiers: int
+    slash_bps: int
+    absence_bps: int
+    trainer_stake: int
+    verifier_stake: int
+    bond: int
+
+    @classmethod
+    def of(cls, spec: TaskSpec) -> _Terms:
+        rewards, terms = spec.rewards, spec.verification
+        return cls(
+            rewards.budget_per_round, rewards.verifier_fee_bps, rewards.base_bps, spec.training.steps, terms.samples,
+            terms.min_verifiers, terms.slash_bps, terms.absence_bps, terms.min_trainer_stake,
+            terms.min_verifier_stake, terms.commit_bond,
+        )  # fmt: skip
+
+    @property
+    def fee(self) -> int:
+        return self.budget * self.fee_bps // BPS // self.verifiers
+
+    @property
+    def signers(self) -> int:
+        """The fewest that settle: whoever waits for the second settle phase needs a majority only."""
+        return -(-self.verifiers * MAJORITY_BPS // BPS)
+
+    def corrupt(self, percent: int) -> int:
+        """Verifiers of equal stake that a coalition of that size has."""
+        return self.verifiers * percent // 100
+
+
+def _missed(terms: _Terms) -> list[Fraction]:
+    """By coalition: its members replay nothing."""
+    honest = (terms.verifiers - terms.corrupt(percent) for percent in COALITIONS)
+    return [unseen(terms.steps, terms.samples, count) for count in honest]
+
+
+def _attacks(terms: _Terms, assumed: Assumptions) -> tuple[Attack, ...]:
+    slash, budget = Fraction(terms.slash_bps, BPS), terms.budget
+    forged = tuple(ceil(u * budget - (1 - u) * slash * terms.trainer_stake) for u in _missed(terms))
+    stalled = tuple(-(terms.verifier_stake * terms.absence_bps // BPS) * terms.corrupt(p) for p in COALITIONS)
+    attested = tuple(-terms.fee * terms.corrupt(p) for p in COALITIONS)
+    lied = budget - terms.signers * (terms.verifier_stake * terms.slash_bps // BPS)
+    kept = budget - budget * terms.base_bps // BPS
+    lazy = _cost_of_checking(terms, assumed) - _worth_of_checking(terms, assumed)
+    return (
+        Attack(
+            "trainer", "makes up the one step that it needs, and wins the whole round", forged,
+            "verification.min_trainer_stake",
+        ),
+        Attack("trainer", "commits and never reveals", (-terms.bond,), "verification.commit_bond"),
+        Attack("verifier", "attests without looking", (ceil(lazy),), "rewards.verifier_fee_bps"),
+        Attack("coalition", "attests what is false, below the quorum", attested, "rewards.verifier_fee_bps"),
+        Attack("stallers", "stay away, so that no quorum comes", stalled, "verification.absence_bps"),
+        Attack("griefer", "demands what an honest trainer or verifier answers", (-assumed.demand_bond,)),
+        Attack("griefer", "opens a case about an honest settlement", (-assumed.case_bond,)),
+        Attack(
+            "briber", "buys a quorum that signs what can be proven wrong", (lied,), "verification.min_verifier_stake"
+        ),
+        Attack(
+            "sponsor", "hides behind a worthless validation set, and pays the base", (kept,), "rewards.base_bps", True
+        ),
+        Attack("sponsor", "keeps everybody else's majority away as well, and pays the base", (kept,), "", True),
+    )  # fmt: skip
+
+
+def _cost_of_checking(terms: _Terms, assumed: Assumptions) -> Fraction:
+    """Every trainer's first, last and drawn steps, at what a step costs to compute; trainers share the budget."""
+    replayed = min(terms.steps, terms.samples + 2)
+    return assumed.work * terms.budget * Fraction(replayed, terms.steps)
+
+
+def _worth_of_checking(terms: _Terms, assumed: Assumptions) -> Fraction:
+    """What a guess of `all accepted` loses of the fee: docs/contracts.md, Checking pays."""
+    return terms.fee * (1 - (1 - assumed.faults) * (1 - assumed.demands))
+
+
+def _better(terms: _Terms, assumed: Assumptions) -> dict[str, int]:
+    """The least changes that leave no attack of anybody else worth it, of the keys that have to change."""
+    changed: dict[str, int] = {}
+    slash_bps = terms.slash_bps or BPS // 2
+    if slash_bps != terms.slash_bps:
+        changed["verification.slash_bps"] = slash_bps
+    honest = terms.verifiers - terms.corrupt(COALITIONS[-1])
+    samples = terms.samples
+    if unseen(terms.steps, samples, honest) == 1:
+        samples = ceil(Fraction(max(terms.steps - 2, 0), 2 * honest))
+        changed["verification.samples"] = samples
+    missed = unseen(terms.steps, samples, honest)
+    stake = ceil(missed / (1 - missed) * terms.budget * BPS / slash_bps) if missed else 0
+    if stake > terms.trainer_stake:
+        changed["verification.min_trainer_stake"] = stake
+    # Each signer's part is rounded down by the contract.
+    stake = ceil(Fraction(-(-terms.budget // terms.signers) * BPS, slash_bps))
+    if stake > terms.verifier_stake:
+        changed["verification.min_verifier_stake"] = stake
+    fee_bps = _fee_bps(replace(terms, samples=samples), assumed)
+    if fee_bps > terms.fee_bps:
+        changed["rewards.verifier_fee_bps"] = fee_bps
+    return changed
+
+
+def _fee_bps(terms: _Terms, assumed: Assumptions) -> int:
+    for bps in range(terms.fee_bps, BPS + 1):
+        if _worth_of_checking(replace(terms, fee_bps=bps), assumed) >= _cost_of_checking(terms, assumed):
+            return bps
+    return BPS

@@ -97,7 +97,7 @@ def play(folder: Path, forbidden: str | None) -> None:
         settings = {"DELTAPROOF_RPC": url, "DELTAPROOF_KEY": keys[0], "DELTAPROOF_HOME": str(folder / "sponsor")}
         settings["DELTAPROOF_CONTRACT"] = str(run("deploy")["tasks"])
         run("faucet", *(str(Account.from_key(key).address) for key in keys), "--amount", "100000")
-        task = str(run("task", "create", "task.toml", "--fund", "1100")["task"])
+        task = str(run("task", "create", "task.toml", "--fund", "1100", "--accept-risk")["task"])
         workers = [
             commands.start(
                 role,

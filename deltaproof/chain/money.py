@@ -7,9 +7,15 @@ from decimal import Decimal
 from deltaproof.chain.contracts.registry import Token
 from deltaproof.errors import ChainError
 
-__all__ = ["Money"]
+__all__ = ["Money", "in_units"]
 
 SHOWN_DIGITS = 2
+
+
+def in_units(amount: int, decimals: int, digits: int = SHOWN_DIGITS) -> str:
+    """An amount of a token with so many decimals, with at most `digits` of them; rounded towards zero."""
+    shown = Decimal(amount).scaleb(-decimals)
+    return f"{shown.quantize(Decimal(1).scaleb(-min(digits, decimals)), rounding='ROUND_DOWN'):f}"
 
 
 class Money:
@@ -23,7 +29,4 @@ class Money:
 
     def text(self, amount: int) -> str:
         """For example `25.92 DEMO`; rounded down, never up."""
-        shown = Decimal(amount).scaleb(-self._decimals)
-        digits = min(SHOWN_DIGITS, self._decimals)
-        whole = shown.quantize(Decimal(1).scaleb(-digits), rounding="ROUND_DOWN")
-        return f"{whole:f} {self._symbol}"
+        return f"{in_units(amount, self._decimals)} {self._symbol}"

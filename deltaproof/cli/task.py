@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deltaproof.chain import Gateway
+from deltaproof.chain.money import Money, in_units
 from deltaproof.chain.participation import KnownTask, read_task
 from deltaproof.cli.common import (
     ContractOption,
@@ -46,30 +47,51 @@ SpeedOption = Annotated[
 ]
 
 
+AcceptOption = Annotated[
+    bool,
+    typer.Option("--accept-risk", help="Take terms under which somebody gains by cheating; the table says who."),
+]
+
+
 @app.command("check")
 def check(
     spec: Annotated[Path, typer.Argument(help="Task spec, TOML.", exists=True, dir_okay=False)],
     speed: SpeedOption = 1.0,
+    decimals: Annotated[
+        int, typer.Option(help="Decimals of the token, for the table of what cheating is worth.", min=0, max=36)
+    ] = 18,
+    accept_risk: AcceptOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Everything that is wrong with a spec, at once; needs neither a key nor a chain.
 
     Checks keys and what they demand of one another, the files of `[sponsor]` and their rows, method, codec and model.
-    If nothing is wrong, plays one step of the task in small and says whether the phases are long enough for the work.
-    Exit code 1 if there is a problem. Emulators of a `[federation]` are not made here, only their recipes are checked.
+    If nothing is wrong, plays one step of the task in small, says whether the phases are long enough for the work, and
+    prints what every kind of attack would win or lose in a round under these terms. Exit code 1 if there is a problem,
+    or if an attack pays. Emulators of a `[federation]` are not made here, only their recipes are checked.
     """
     from deltaproof.protocol.commit.secrets import HomeSecret
     from deltaproof.sponsor.checking import check_draft
     from deltaproof.sponsor.drafts import complete_draft
+    from deltaproof.sponsor.risks import economics_record, economics_table, risk_problems
+    from incentives.economics import economics
 
     draft = check_draft(spec).usable()
+    result: dict[str, Any] = {"spec": str(spec), "problems": []}
+    table: list[str] = []
     if "federation" in draft.tables:
         notes: tuple[str, ...] = ("recipes are well-formed; `deltaproof task create` makes the emulators",)
     else:
         unsaid = HomeSecret(bytes(32))  # salts nothing that is ever published
-        notes = complete_draft(draft, unsaid, lambda line: typer.echo(line, err=True), speed=speed).notes
-    text = "\n".join([f"{spec} has no problem", *(f"  {note}" for note in notes)])
-    show_result({"spec": str(spec), "problems": [], "notes": list(notes)}, as_json=as_json, text=text)
+        prepared = complete_draft(draft, unsaid, lambda line: typer.echo(line, err=True), speed=speed)
+        notes, found = prepared.notes, economics(prepared.spec)
+        table = economics_table(found, lambda amount: in_units(amount, decimals))
+        if found.risks and not accept_risk:
+            typer.echo("\n".join(table), err=True)
+            raise SpecError.of(str(spec), risk_problems(found, lambda amount: in_units(amount, decimals)))
+        result["economics"] = economics_record(found)
+    text = "\n".join([f"{spec} has no problem", *(f"  {line}" for line in (*notes, *table))])
+    show_result({**result, "notes": list(notes)}, as_json=as_json, text=text)
 
 
 @app.command("create")
@@ -85,9 +107,13 @@ def create(
         str | None, typer.Option(help="ERC-20 that rewards are paid in; by default the stake token.")
     ] = None,
     speed: SpeedOption = 1.0,
+    accept_risk: AcceptOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Complete a spec, publish it, and fund the task.
+
+    Prints what every kind of attack would win or lose in a round under these terms, and refuses terms under which one
+    pays.
 
     All problems are told at once, before a model is loaded: those of the spec as `deltaproof task check` finds them,
     and those of the key, the chain and the funds.
@@ -103,6 +129,7 @@ def create(
     from deltaproof.sponsor.drafts import complete_draft
     from deltaproof.sponsor.life import create_task
     from deltaproof.sponsor.quorum import quorum_meaning
+    from deltaproof.sponsor.risks import economics_record, economics_table, risk_problems
     from deltaproof.tuning.training.optimizers import constants_root, constants_table
     from incentives.economics import economics
 
@@ -111,9 +138,12 @@ def create(
     if problems:
         raise SpecError.of(str(spec), problems)
     prepared = complete_draft(draft, HomeSecret.of(home), lambda line: typer.echo(line, err=True), speed=speed)
-    for warning in economics(prepared.spec).warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    found = economics(prepared.spec)
     with open_gateway(rpc, contract, key) as gateway:
+        money = Money(gateway.token(parse_address(token, "--token") if token else gateway.registry.token()))
+        typer.echo("\n".join(economics_table(found, money.text)), err=True)
+        if found.risks and not accept_risk:
+            raise SpecError.of(str(spec), risk_problems(found, money.text))
         params = task_params(
             prepared.spec,
             token=parse_address(token, "--token") if token else gateway.registry.token(),
@@ -130,6 +160,7 @@ def create(
         "transaction": hex_of(receipt.transaction_hash),
         "verifiers_away": quorum.away,
         "verifiers_lying": quorum.lying,
+        "economics": economics_record(found),
     }
     text = "\n".join(
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -105,7 +106,7 @@ def test_completion_offers_commands_and_options(
 
 
 def test_task_create_and_show_print_json_for_scripts(run: Run, deployed: list[str], draft: Path) -> None:
-    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--json")
+    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk", "--json")
     assert code == 0, err
     created = json.loads(out)
     code, out, _ = run("task", "show", *read_options(deployed), "--task", str(created["task"]), "--json")
@@ -158,7 +159,7 @@ def test_task_list_shows_what_one_can_take_part_in(run: Run, deployed: list[str]
 
 
 def test_doctor_measures_a_task_and_fails_if_a_phase_is_too_short(run: Run, deployed: list[str], draft: Path) -> None:
-    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--json")
+    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk", "--json")
     assert code == 0, err
     task = ["--task", str(json.loads(out)["task"]), *read_options(deployed), "--json"]
     code, out, err = run("doctor", *task, "--device", "auto")
@@ -193,6 +194,29 @@ def test_device_that_is_not_here_is_named(run: Run, command: str, draft: Path, d
     code, _, err = run(*command.split(), *needed[command], "--device", "cuda:77")
     assert code == 1
     assert "deltaproof doctor" in err
+
+
+def test_task_create_terms_that_pay_a_cheat_are_refused_with_better_ones(
+    run: Run, deployed: list[str], draft: Path
+) -> None:
+    command = ["task", "create", str(draft), *deployed, "--fund", "1100", "--json"]
+    code, out, err = run(*command)
+    assert code == 1
+    problems = json.loads(out)["problems"]
+    assert "verification.min_verifier_stake" in {problem["key"] for problem in problems}
+    assert all("or pass --accept-risk" in problem["remedy"] for problem in problems)
+    assert "buys a quorum" in err, "the table comes first"
+    better = dict(part.split(" = ") for part in problems[0]["remedy"].removeprefix("better: ").split("; ")[:-1])
+    text = draft.read_text()
+    for key, value in better.items():
+        name = key.partition(".")[2]
+        text = re.sub(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
+    draft.write_text(text)
+    code, out, err = run(*command)
+    assert code == 0, err
+    told = json.loads(out)["economics"]
+    assert not any(attack["pays"] for attack in told["attacks"])
+    assert told["better"] == {}
 
 
 @pytest.mark.parametrize(
@@ -243,7 +267,7 @@ def test_deploy_unfunded_key_says_what_it_needs(run: Run, node: Node) -> None:
 def test_trainer_without_stake_tokens_says_how_much_is_missing(
     run: Run, node: Node, deployed: list[str], draft: Path
 ) -> None:
-    assert run("task", "create", str(draft), *deployed, "--fund", "1100")[0] == 0
+    assert run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk")[0] == 0
     poor = [*deployed]
     poor[poor.index("--key") + 1] = node.private_keys[5]
     code, _, err = run("trainer", "run", *poor, "--task", "1", "--data", str(draft.parent / "rows.jsonl"))
@@ -281,7 +305,7 @@ def test_task_that_does_not_exist_is_named(run: Run, deployed: list[str]) -> Non
 def test_missing_and_altered_artifacts_are_told_apart(
     run: Run, deployed: list[str], draft: Path, tmp_path: Path
 ) -> None:
-    assert run("task", "create", str(draft), *deployed, "--fund", "1100")[0] == 0
+    assert run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk")[0] == 0
     show = ["task", "show", *read_options(deployed), "--task", "1"]
     (spec,) = (tmp_path / "store" / "blob").iterdir()
     original = spec.read_bytes()

@@ -37,7 +37,7 @@ def test_task_takes_more_money_and_who_never_joined_has_nothing_to_leave(
     deployed: list[str],  # noqa: F811
     draft: Path,  # noqa: F811
 ) -> None:
-    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--json")
+    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk", "--json")
     assert code == 0, err
     task = ["--task", str(json.loads(out)["task"])]
     chain, key = deployed[:4], deployed[6:8]

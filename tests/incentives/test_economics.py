@@ -1,23 +1,55 @@
-"""What terms are worth: against counting, and against the payout rule."""
+"""What terms are worth: against counting, and that the better terms which are proposed leave no attack worth it."""
 
 from __future__ import annotations
 
 import tomllib
 from fractions import Fraction
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.terms.spec import TaskSpec, parse_spec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
-from incentives.economics import economics, unseen
+from incentives.economics import COALITIONS, Assumptions, Attack, Economics, economics, unseen
 from tests.protocol.test_spec import TOML
+
+UNIT = 10**18
 
 
 def changed(**sections: dict[str, object]) -> TaskSpec:
     spec = parse_spec(tomllib.loads(TOML))
     updates = {name: getattr(spec, name).model_copy(update=values) for name, values in sections.items()}
     return spec.model_copy(update=updates)
+
+
+def terms(**values: Any) -> TaskSpec:
+    """Terms that nobody can cheat: a budget of 1,000, three verifiers. `values` are keys without their section."""
+    sections: dict[str, dict[str, object]] = {
+        "rewards": {"budget_per_round": 1_000 * UNIT, "verifier_fee_bps": 3_000, "base_bps": 2_000},
+        "verification": {
+            "samples": 4, "quorum_bps": 6_600, "slash_bps": 5_000, "absence_bps": 100, "min_verifiers": 3,
+            "min_trainer_stake": 1_000 * UNIT, "min_verifier_stake": 1_000 * UNIT, "commit_bond": 10 * UNIT,
+        },
+        "training": {"steps": 12},
+    }  # fmt: skip
+    for name, value in values.items():
+        next(part for part in sections.values() if name in part)[name] = value
+    return changed(**sections)
+
+
+def better(spec: TaskSpec, found: Economics) -> TaskSpec:
+    for key, value in found.better.items():
+        section, name = key.split(".")
+        spec = spec.model_copy(update={section: getattr(spec, section).model_copy(update={name: value})})
+    return spec
+
+
+def attack(spec: TaskSpec, who: str, says: str = "") -> Attack:
+    (found,) = [a for a in economics(spec).attacks if a.who == who and says in a.does]
+    return found
 
 
 @pytest.mark.parametrize(("steps", "samples", "honest"), [(10, 2, 1), (10, 2, 3), (10, 2, 4), (10, 3, 9), (2, 1, 1)])
@@ -39,28 +71,98 @@ def test_unseen_is_what_the_draw_leaves_out(steps: int, samples: int, honest: in
 
 def test_nobody_honest_sees_nothing() -> None:
     assert unseen(10, 2, 0) == 1
-    with pytest.raises(ValueError, match="not between"):
-        economics(changed(), honest=99)
 
 
-def test_stake_that_deters_is_where_the_warning_ends() -> None:
-    spec = changed(verification={"slash_bps": 5_000}, training={"steps": 100})
-    needed = economics(spec, honest=1).trainer_stake
-    assert needed > 0
-    for stake, warned in ((needed - 2, True), (needed + 2, False)):
-        tried = changed(verification={"slash_bps": 5_000, "min_trainer_stake": stake}, training={"steps": 100})
-        assert any("min_trainer_stake" in line for line in economics(tried, honest=1).warnings) is warned
+def test_good_terms_leave_nobody_a_reason() -> None:
+    found = economics(terms())
+    assert found.risks == ()
+    assert found.better == {}
+    assert {a.who for a in found.attacks} >= {"trainer", "verifier", "stallers", "griefer", "briber", "coalition"}
 
 
-def test_quorum_that_decides_over_more_than_it_loses_is_named() -> None:
-    budget = 1_000_000
-    for stake, warned in ((1, True), (10 * budget, False)):
-        tried = changed(
-            rewards={"budget_per_round": budget}, verification={"min_verifier_stake": stake, "slash_bps": 5_000}
-        )
-        assert any("min_verifier_stake" in line for line in economics(tried).warnings) is warned
+def test_forged_step_pays_more_the_more_verifiers_look_away() -> None:
+    """Ten verifiers, samples of one of eight steps between: counted by hand for each size of the coalition."""
+    spec = terms(steps=10, samples=1, min_verifiers=10, min_trainer_stake=2_000 * UNIT)
+    nets = attack(spec, "trainer", "makes up").nets
+    for percent, net in zip(COALITIONS, nets, strict=True):
+        seen = Fraction(min(8, 10 - 10 * percent // 100), 8)
+        assert net == (1 - seen) * 1_000 * UNIT - seen * 1_000 * UNIT
+    assert list(nets) == sorted(nets)
+    assert nets[0] < 0 < attack(terms(steps=100, samples=1), "trainer", "makes up").nets[0]
 
 
-def test_free_checking_is_named() -> None:
-    assert any("verifier_fee_bps" in line for line in economics(changed(rewards={"verifier_fee_bps": 0})).warnings)
-    assert economics(changed(rewards={"verifier_fee_bps": 1_000, "budget_per_round": 10**9})).fee > 0
+def test_stallers_below_a_half_only_lose() -> None:
+    nets = attack(terms(min_verifiers=10), "stallers").nets
+    assert nets[0] == 0
+    assert [-net // (10 * UNIT) for net in nets[1:]] == [1, 2, 3, 4, 4], "one per cent of each one's stake"
+
+
+@pytest.mark.parametrize(
+    ("term", "value", "who", "fixed_by"),
+    [
+        ("min_trainer_stake", UNIT, "trainer", "verification.min_trainer_stake"),
+        ("slash_bps", 0, "trainer", "verification.slash_bps"),
+        ("samples", 0, "trainer", "verification.samples"),
+        ("min_verifier_stake", UNIT, "briber", "verification.min_verifier_stake"),
+        ("verifier_fee_bps", 0, "verifier", "rewards.verifier_fee_bps"),
+    ],
+)
+def test_term_under_which_somebody_cheats_is_named_and_mended(term: str, value: int, who: str, fixed_by: str) -> None:
+    spec = terms(**{term: value})
+    found = economics(spec)
+    assert who in {a.who for a in found.risks}
+    assert fixed_by in found.better
+    assert economics(better(spec, found)).risks == ()
+
+
+def test_stake_that_is_proposed_is_the_least_that_deters() -> None:
+    spec = terms(min_trainer_stake=1)
+    needed = economics(spec).better["verification.min_trainer_stake"]
+    assert economics(terms(min_trainer_stake=needed)).risks == ()
+    assert economics(terms(min_trainer_stake=needed - 4)).risks != ()
+
+
+def test_sponsors_own_power_is_shown_and_refused_to_nobody() -> None:
+    own = [a for a in economics(terms()).attacks if a.own]
+    assert {a.nets for a in own} == {(800 * UNIT,)}
+    assert not any(a.pays for a in own)
+
+
+def test_bonds_of_the_deployment_are_what_griefers_lose() -> None:
+    found = economics(terms(), Assumptions(demand_bond=7, case_bond=9))
+    assert [a.nets for a in found.attacks if a.who == "griefer"] == [(-7,), (-9,)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    budget=st.integers(10**6, 10**24),
+    fee=st.integers(0, 10_000),
+    steps=st.integers(2, 2_000),
+    samples=st.integers(0, 40),
+    verifiers=st.integers(1, 40),
+    quorum=st.integers(5_001, 10_000),
+    slash=st.integers(0, 10_000),
+    trainer=st.integers(1, 10**24),
+    verifier=st.integers(1, 10**24),
+)
+def test_better_terms_leave_no_attack_worth_it(
+    budget: int,
+    fee: int,
+    steps: int,
+    samples: int,
+    verifiers: int,
+    quorum: int,
+    slash: int,
+    trainer: int,
+    verifier: int,
+) -> None:
+    spec = terms(
+        budget_per_round=budget, verifier_fee_bps=fee, steps=steps, samples=samples, min_verifiers=verifiers,
+        quorum_bps=quorum, slash_bps=slash, min_trainer_stake=trainer, min_verifier_stake=verifier,
+    )  # fmt: skip
+    found = economics(spec)
+    mended = better(spec, found)
+    assert bool(found.risks) == bool(found.better)
+    left = {a.who for a in economics(mended).risks}
+    # Where even a fee of the whole budget pays for no checking, more verifiers than the task can pay are asked for.
+    assert left <= ({"verifier"} if mended.rewards.verifier_fee_bps == 10_000 else set())

@@ -178,7 +178,7 @@ def called(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 def test_task_check_needs_no_key_and_ends_with_1_if_there_is_a_problem(
     write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert called(monkeypatch, "task", "check", str(write()), "--json") == 0
+    assert called(monkeypatch, "task", "check", str(write()), "--accept-risk", "--json") == 0
     assert json.loads(capsys.readouterr().out)["problems"] == []
     draft = write(("steps = 4", "steps = 0"), ("r = 2", "rr = 2"))
     assert called(monkeypatch, "task", "check", str(draft), "--json") == 1

@@ -50,7 +50,7 @@ class Market:
         settings["DELTAPROOF_CONTRACT"] = str(run("deploy", *deploying)["tasks"])
         run("faucet", *(str(Account.from_key(key).address) for key in keys[:_PEOPLE]), "--amount", each)
         home = str(folder / "homes" / "sponsor")
-        task = run("task", "create", str(folder / "task.toml"), "--fund", funding, "--home", home)
+        task = run("task", "create", str(folder / "task.toml"), "--fund", funding, "--home", home, "--accept-risk")
         return cls(commands, folder, str(task["task"]), settings, patience)
 
     def role(self, name: str, number: int, role: str, *arguments: str) -> Worker:

@@ -1,0 +1,57 @@
+"""A draft's economics as its sponsor reads them: a table in tokens, and what has to change before somebody cheats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deltaproof.errors import Problem
+from incentives.economics import COALITIONS, Attack, Economics
+
+__all__ = ["economics_record", "economics_table", "risk_problems"]
+
+Text = Callable[[int], str]
+"""An amount as people read it."""
+
+
+def economics_table(found: Economics, text: Text) -> list[str]:
+    """What each kind of attack wins, less what it loses, by the corrupt part of the verifiers' stake."""
+    columns = ["", *(f"{percent} %" for percent in COALITIONS)]
+    rows = [columns, *([_name(attack), *map(text, attack.nets)] for attack in found.attacks)]
+    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(columns))]
+    lines = ["won in a round, less what is lost, by who attacks with so much of the verifiers' stake on its side:"]
+    for name, *cells in rows:
+        padded = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=False))
+        lines.append("  " + "  ".join([name.ljust(widths[0]), *padded]))
+    return [*lines, "  * the sponsor's own power, which the terms show to everybody; assumptions: docs/economics.md"]
+
+
+def risk_problems(found: Economics, text: Text) -> list[Problem]:
+    """One for each attack that pays, with the values that end it."""
+    remedy = "; ".join(f"{key} = {value}" for key, value in found.better.items())
+    return [
+        Problem(
+            attack.key,
+            f"a {attack.who} that {attack.does} gains up to {text(max(attack.nets))} a round",
+            (f"better: {remedy}" if remedy else "change the terms") + "; or pass --accept-risk",
+        )
+        for attack in found.risks
+    ]
+
+
+def economics_record(found: Economics) -> dict[str, object]:
+    """The same for a script; amounts in smallest units, as text."""
+    return {
+        "verifier_stake_percent": list(COALITIONS),
+        "attacks": [
+            {
+                "who": attack.who, "does": attack.does, "nets": [str(net) for net in attack.nets],
+                "pays": attack.pays, "own": attack.own, "key": attack.key,
+            }
+            for attack in found.attacks
+        ],
+        "better": {key: str(value) for key, value in found.better.items()},
+    }  # fmt: skip
+
+
+def _name(attack: Attack) -> str:
+    return f"{attack.who}{' *' if attack.own else ''}: {attack.does}"
