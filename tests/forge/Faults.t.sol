@@ -209,6 +209,38 @@ contract FaultsTest is World, Transcript {
         assertPunished(id, Fault.WrongStart);
     }
 
+    /// @dev The audit's C5: an optimiser that writes -0.0 into a cold moment did nothing wrong.
+    function test_C5_momentOfMinusZero_isNoFault() public {
+        bytes memory data = second[0];
+        put(data, 299, 1 << 31);
+        second[0] = data;
+        uint64 id = play();
+        IFaultProver.Work memory w = work(id);
+        IFaultProver.RecordOpening memory r = openRecord(0);
+        IFaultProver.VectorChunk memory chunk = openChunk(0, Component.SecondMoment, 1);
+        vm.expectRevert(IFaultProver.NoFault.selector);
+        faults.proveWarmStart(w, r, chunk, 299);
+    }
+
+    /// @dev The audit's C2: as long as stake is locked for a round, its faults cost it, however the round ended.
+    function test_C2_faultAfterTheRound_isPunishedUntilTheStakeIsFree() public {
+        flip(theta, 2, 299);
+        uint64 id = play();
+        expirePhase(id);
+        expirePhase(id);
+        assertOutcome(id, 1, Outcome.NoAttestations);
+        IFaultProver.Work memory w = work(id);
+        IFaultProver.StepEvidence memory e = evidence(1, 299);
+        uint256 ended = vm.snapshotState();
+        sleep(defaultParams().phases.slash);
+        vm.expectPartialRevert(IFaultProver.ProofsNotAccepted.selector);
+        faults.proveWrongUpdate(w, e);
+        vm.revertToState(ended);
+        sleep(defaultParams().phases.slash - 1);
+        faults.proveWrongUpdate(w, e);
+        assertPunished(id, Fault.WrongUpdate);
+    }
+
     function test_wrongDelta_slashed() public {
         deltaDigest = keccak256("backdoored adapter");
         uint64 id = play();
