@@ -38,6 +38,11 @@ contract Books is Handler {
             );
         }
         vm.assertTrue(attackersHold() <= int256(attackersBegan), "P25 attackers won stake");
+        for (uint256 c = jury.caseCount(); c > 0; --c) {
+            IJury.Case memory case_ = jury.caseOf(c);
+            bool lost = case_.phase == IJury.CasePhase.Closed && case_.overturned && kindOf[case_.settlement] == HONEST;
+            vm.assertFalse(lost, "P23 a minority overturned an honest settlement");
+        }
     }
 
     /// @dev P1: the vault owns what its books owe; a reserve exists only while a round runs. P3: no pot over its total.

@@ -174,6 +174,11 @@ contract VectorsTest {
         if (count > 1) {
             vm.assertFalse(this.contains(root, leaf, index, 2 * count, proof), "number");
             vm.assertFalse(this.contains(root, leaf, index, count, new bytes32[](0)), "too short");
+            bytes32[] memory longer = new bytes32[](proof.length + 1);
+            for (uint256 i = 0; i < proof.length; ++i) {
+                longer[i] = proof[i];
+            }
+            vm.assertFalse(this.contains(root, leaf, index, count, longer), "too long");
         }
     }
 

@@ -31,6 +31,8 @@ contract Handler is World {
     mapping(uint64 id => mapping(uint32 round => SettlementLeaf[])) internal settled;
     mapping(uint64 id => mapping(uint32 round => uint256)) internal postedKind;
     mapping(address verifier => mapping(uint64 id => mapping(uint32 round => uint256))) internal attestedKind;
+    /// @dev Ghost books: who was paid for which round, whatever the vault remembers.
+    mapping(uint64 id => mapping(uint32 round => mapping(address trainer => bool))) internal paidOut;
     /// @dev Every settlement posted, for slashes after it was voided.
     bytes32[] internal digests;
     mapping(bytes32 digest => address[]) internal absentees;
@@ -198,12 +200,14 @@ contract Handler is World {
         uint32 round = roundOf(id);
         tasks.advance(id);
         if (phaseOf(id) != Phase.Idle) return;
-        bool paidOut = tasks.roundOf(id, round).outcome == Outcome.Settled;
-        if (paidOut) ++roundsSettled;
+        bool settledNow = tasks.roundOf(id, round).outcome == Outcome.Settled;
+        if (settledNow) ++roundsSettled;
         else ++roundsUnpaid;
         if (id == ids[TASKS - 1]) return;
         // A round with honest work and an honest majority pays, whatever the others did.
-        if (!paidOut) (honestUnpaid, unpaidReason) = (true, abi.encode(tasks.roundOf(id, round).outcome));
+        if (!settledNow) (honestUnpaid, unpaidReason) = (true, abi.encode(tasks.roundOf(id, round).outcome));
+        // And it pays what honest verifiers found: a coalition below the quorum settles nothing of its own.
+        else if (postedKind[id][round] != HONEST) attackSucceeded = true;
         else _collectHonest(id, round);
     }
 
@@ -225,7 +229,11 @@ contract Handler is World {
     }
 
     function claimOut(uint64 id, uint32 round, uint256 i) external {
+        address trainer = settled[id][round][i].trainer;
+        (Fault fault,) = trainerPool.faultOf(id, round, trainer);
         claim(id, round, settled[id][round], i);
+        if (paidOut[id][round][trainer] || fault != Fault.None) attackSucceeded = true;
+        paidOut[id][round][trainer] = true;
     }
 
     function _commitSome(uint64 id, uint32 round, uint256 seed) private {
@@ -462,10 +470,18 @@ contract Handler is World {
 
     // Faults, disputes, penalties.
 
+    /// @dev P19: whatever costs somebody something cannot be done twice.
     function penalise(uint256 seed) external {
+        if (!this.penaliseOnce(seed)) return;
+        try this.penaliseOnce(seed) {
+            attackSucceeded = true;
+        } catch {}
+    }
+
+    function penaliseOnce(uint256 seed) external returns (bool acted) {
         uint64 id = ids[seed % TASKS];
         uint32 current = roundOf(id);
-        if (current == 0) return;
+        if (current == 0) return false;
         uint256 before = totalStake();
         address trainer = trainers[seed / 3 % TRAINERS];
         if (seed % 2 == 0) {
@@ -473,14 +489,27 @@ contract Handler is World {
         } else if (seed % 3 == 0) {
             verifierPool.chargeAbsence(id, uint32(1 + seed / 64 % current), verifiers[seed / 3 % VERIFIERS]);
         } else {
-            uint32 round = uint32(1 + seed / 64 % current);
+            (uint32 round, uint256 i) = punishable(id, seed / 64, current);
             SettlementLeaf[] memory leaves = settled[id][round];
-            if (leaves.length == 0) return;
-            uint256 i = seed / 512 % leaves.length;
+            if (leaves.length == 0) return false;
             slash(id, round, leaves, i);
             if (leaves[i].verdict != uint8(Verdict.Rejected)) attackSucceeded = true;
         }
         if (totalStake() < before) ++slashes;
+        return true;
+    }
+
+    /// @dev Somebody whom a final settlement rejected, if anybody was; else anybody.
+    function punishable(uint64 id, uint256 seed, uint32 current) internal view returns (uint32 round, uint256 i) {
+        for (uint256 k = 0; k < current; ++k) {
+            round = uint32(1 + (seed + k) % current);
+            if (tasks.roundOf(id, round).outcome != Outcome.Settled) continue;
+            SettlementLeaf[] storage leaves = settled[id][round];
+            for (i = 0; i < leaves.length; ++i) {
+                if (leaves[i].verdict == uint8(Verdict.Rejected)) return (round, i);
+            }
+        }
+        i = 0;
     }
 
     function dispute(uint256 seed) external {

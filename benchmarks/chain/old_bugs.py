@@ -1,0 +1,286 @@
+"""Bugs of earlier contracts, each as a change that puts it back, and the tests that have to notice.
+
+Rows are those of the first audit's proofs of concept (A1 to D4); docs/threat-model.md says what each attack was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["INVARIANTS", "OLD_BUGS", "OldBug"]
+
+
+@dataclass(frozen=True)
+class OldBug:
+    """`before`, which stands once in `file` below contracts/, becomes `after`; `tests` is forge's --match-test."""
+
+    row: str
+    what: str
+    file: str
+    before: str
+    after: str
+    tests: str
+
+
+OLD_BUGS = (
+    OldBug(
+        "A1", "a signature does not name the attempt, so signing again is an equivocation",
+        "libraries/Commitments.sol", "round, attempt, value)", "round, uint8(0), value)", "test_A1b",
+    ),
+    OldBug(
+        "A1c", "a fault shown after attesting makes honest settlements wrong",
+        "SettlementProver.sol", "if (fault != Fault.None && shownIn < TASKS.attestingBlock(taskId, round)) return",
+        "if (fault != Fault.None && shownIn != 0) return", "test_A1",
+    ),
+    OldBug(
+        "A2", "an unanswered demand on a trainer voids the settlement",
+        "DisputeCourt.sol", "bool hidden = demand.kind == DemandKind.Leaf && _stands(demand);",
+        "bool hidden = demand.kind == DemandKind.Leaf ? _stands(demand) : demand.kind == DemandKind.Opening;",
+        "test_A[12]_|test_A13",
+    ),
+    OldBug(
+        "A3", "a demand that was answered keeps the claim closed",
+        "RewardVault.sol", "if (holds == 0 && !closure.blocked) _mark(taskId, round, trainer, false);", "",
+        "test_A3",
+    ),
+    OldBug(
+        "A4", "verifiers who stay silent share the fee", "DisputeCourt.sol",
+        "VERIFIERS.disqualify(demand.taskId, demand.round, demand.respondent);", "", "test_A4",
+    ),
+    OldBug(
+        "A5", "an answer is not compared with what was settled", "VerifierPool.sol",
+        "struck = _contradicts(taskId, round, pair);", "_contradicts(taskId, round, pair);", "test_A5",
+    ),
+    OldBug(
+        "A6", "a leaf of an attestation may stand anywhere", "VerifierPool.sol",
+        "pair.attested.trainer == pair.settled.trainer && uint8", "uint8", "test_A6",
+    ),
+    OldBug(
+        "A6b", "a path may be longer than the tree is deep", "libraries/LeafTree.sol",
+        "fits := eq(at_, end)", "fits := iszero(gt(at_, end))", "test_A6|test_settlements",
+    ),
+    OldBug(
+        "A7", "a fault shown after the window does not block the pay", "TrainerPool.sol",
+        "VAULT.block_(taskId, round, account);", "", "test_A7|test_A1",
+    ),
+    OldBug(
+        "A7b", "stake leaves while a demand on it is open", "TrainerPool.sol",
+        "require(open == 0, DemandsOpen(taskId, account, open));", "", "test_A7b",
+    ),
+    OldBug(
+        "A7c", "a demand is accepted whose answer is due after the stake is free", "DisputeCourt.sol",
+        "return block.timestamp + _params.answerSeconds <= ended", "return block.timestamp <= ended", "test_A7c",
+    ),
+    OldBug(
+        "A8", "a hidden leaf slashes who never committed", "TrainerPool.sol",
+        "require(hasCommitted(taskId, round, leaf.trainer), NotCommitted(taskId, round, leaf.trainer));", "",
+        "test_A8",
+    ),
+    OldBug(
+        "A8b", "a tree has more leaves than the round had trainers", "libraries/LeafTree.sol",
+        "if (index >= count) return (leaf, false);", "", "test_A8b|test_settlements|test_batches",
+    ),
+    OldBug(
+        "A8c", "a settlement stands although nobody shows a leaf", "DisputeCourt.sol",
+        "if (hidden) TASKS.voidSettlement(demand.taskId, false, demand.challenger);", "hidden;", "test_A8c",
+    ),
+    OldBug(
+        "A9", "a blocking third that stays away ends the round", "TaskManager.sol",
+        "task.cursor.late ? MAJORITY_BPS : TERMS", "TERMS", "test_A9",
+    ),
+    OldBug(
+        "A9b", "absence costs the same each time", "VerifierQuorum.sol",
+        "uint256(terms.absenceBps) << misses", "uint256(terms.absenceBps)", "test_A9b",
+    ),
+    OldBug(
+        "A9c", "a round without a settlement pays nobody", "TaskManager.sol",
+        "outcome == Outcome.NoQuorum || outcome == Outcome.NoAttestations ? TRAINERS.progressOf(taskId).opened : 0",
+        "outcome == Outcome.Settled ? TRAINERS.progressOf(taskId).opened : 0", "test_A9c|test_A17|test_advance",
+    ),
+    OldBug(
+        "A10", "stake that has just come weighs in the quorum", "VerifierQuorum.sol",
+        "require(block.timestamp >= verifier.activeAt, NotActiveYet(taskId, account, verifier.activeAt));", "",
+        "test_A10",
+    ),
+    OldBug(
+        "A11", "a sponsor gives a second to claim", "libraries/TaskRules.sol",
+        '_within("claim", phases.claim, phases.slash + long', '_within("claim", phases.claim, 1', "test_A11",
+    ),
+    OldBug(
+        "A12", "a worthless validation set makes accepted work free", "libraries/PayoutRule.sol",
+        "return earning == 0 || paid >= least ? 0 : (least - paid) / earning;", "return earning * least * paid * 0;",
+        "test_A12|test_payouts",
+    ),
+    OldBug(
+        "A13", "a friend's demand is a shield against all others", "DisputeCourt.sol",
+        "                demand.step,\n", "                uint256(0),\n", "test_A13",
+    ),
+    OldBug(
+        "A14", "an appeal needs more than a bond", "Jury.sol", "require(!_isLast(caseId, case_), LastLevel(caseId));",
+        "require(case_.level == LAST_LEVEL + 1, LastLevel(caseId));", "test_A14",
+    ),
+    OldBug(
+        "A15", "a key enters without a proof that its owner knows its secret", "StakeRegistry.sol",
+        "BN254.verifies(Commitments.POSSESSION_DOMAIN, possessionDigest(msg.sender), keyG1, keyG2, possession)",
+        "possession.x != 0 || keyG2.x[0] != 0", "test_registerKey|test_A15",
+    ),
+    OldBug(
+        "A15b", "a key and its negative are both taken", "StakeRegistry.sol",
+        "bytes32 keyHash = keccak256(abi.encode(keyG1.x));", "bytes32 keyHash = keccak256(abi.encode(keyG1));",
+        "test_A15",
+    ),
+    OldBug(
+        "A16", "one direct commit reverts a relayed batch", "TrainerBatches.sol",
+        "added = !_isSet(words, index);", "added = true;", "test_A16|atch",
+    ),
+    OldBug(
+        "A17", "whoever is rejected in a settlement keeps its stake", "TrainerPool.sol",
+        "leaf.verdict == uint8(Verdict.Rejected) || leaf.verdict == uint8(Verdict.Withheld)",
+        "leaf.verdict == uint8(Verdict.Withheld)", "test_A17|test_slash",
+    ),
+    OldBug(
+        "A18", "coming and going after the request moves seats", "JuryStore.sol",
+        "uint96 weight = _weightOf(account, _cases[caseId].openedAt);",
+        "uint96 weight = REGISTRY.verifierStakeAt(account, uint64(block.timestamp) - 1);", "test_A18",
+    ),
+    OldBug(
+        "A19", "stake of today votes today", "JuryStore.sol",
+        "uint96 earlier = REGISTRY.verifierStakeAt(account, openedAt - 1 - _params.activationSeconds);",
+        "uint96 earlier = recent;", "test_A19",
+    ),
+    OldBug(
+        "B1", "identities vote, not stake", "JuryStore.sol",
+        "return uint96((uint256(weight) + lot) / drawn.unit);", "return weight + uint96(lot) == 0 ? 0 : 1;",
+        "test_B1|test_seats",
+    ),
+    OldBug(
+        "B1b", "more than half of those who spoke overturn", "Jury.sol",
+        "2 * against > case_.electorate && against > case_.quorumWeight",
+        "level.overturning > level.upholding && against != 0", "test_B1|test_smallCommittee",
+    ),
+    OldBug(
+        "B1c", "a wrong vote costs nothing", "Jury.sol", "fine = right || !_isLast(caseId, case_) ? 0 : vote.locked;",
+        "fine = right || !_isLast(caseId, case_) ? 0 : 0;", "test_everybody_overturns",
+    ),
+    OldBug(
+        "B1d", "a small committee slashes", "Jury.sol",
+        "TASKS.voidSettlement(case_.taskId, _isLast(caseId, case_), _levels[caseId][0].appellant);",
+        "TASKS.voidSettlement(case_.taskId, true, _levels[caseId][0].appellant);", "test_smallCommittee",
+    ),
+    OldBug(
+        "C2", "nothing is provable after the round", "TaskStore.sol",
+        "if (ended != 0) return block.timestamp < ended + TERMS.phaseSeconds(taskId).slash;",
+        "if (ended != 0) return false;", "test_C2|test_A7",
+    ),
+    OldBug(
+        "C3", "showing its own fault keeps nearly all of the slash", "libraries/TaskRules.sol",
+        '_within("proverBps", p.stakes.proverBps, 0, MAX_PROVER_BPS)',
+        '_within("proverBps", p.stakes.proverBps, 0, BPS)',
+        "test_createTask",
+    ),
+    OldBug(
+        "C5", "a moment of minus zero is a fault", "FaultProver.sol", "& MAGNITUDE != 0", "!= 0",
+        "test_C5|test_warmStart",
+    ),
+    OldBug(
+        "C6", "an equivocator keeps its fee", "VerifierPool.sol", "_exclude(taskId, round, verifier);", "", "test_C6",
+    ),
+    OldBug(
+        "C10", "a reward token that refuses a verifier keeps its stake rewards, too", "VerifierFees.sol",
+        "        require(slashReward != 0, NothingToClaim(taskId, round, verifier));",
+        "        require(slashReward != 0, NothingToClaim(taskId, round, verifier));\n"
+        "        VAULT.payFee(taskId, round, verifier, 1);", "test_C10",
+    ),
+    OldBug(
+        "C11", "a task without stakes makes every attack free", "libraries/TaskRules.sol",
+        '_within("trainerStake", p.stakes.trainerStake, 1,', '_within("trainerStake", p.stakes.trainerStake, 0,',
+        "test_C11|test_createTask",
+    ),
+    OldBug(
+        "D1", "a settlement may accept who was at fault before anybody attested", "SettlementProver.sol",
+        'return ("accepted fault", false);', "return (0, false);", "test_D1",
+    ),
+    OldBug(
+        "D2", "a leaf accepts and pays who never revealed", "RewardVault.sol",
+        "require(TRAINERS.hasRevealed(taskId, round, leaf.trainer), NotEntitled(taskId, round, leaf.trainer));", "",
+        "test_D2b|test_A8",
+    ),
+    OldBug(
+        "D2b", "accepting who never revealed is no fault", "SettlementProver.sol",
+        'if (!revealed) return ("reveal", true);', "", "test_D2",
+    ),
+    OldBug(
+        "D3", "signers judge their own settlement", "JuryStore.sol",
+        "if (listHash != _nonSignersHash[caseId]) return true;", "if (listHash != 0) return false;", "test_D3",
+    ),
+    OldBug(
+        "D4", "delaying a round with a case costs nothing", "Jury.sol",
+        "uint96 lost = level.overturns == case_.overturned ? 0 : silent ? bond / SILENT_DIVISOR : bond;",
+        "uint96 lost = level.overturns == case_.overturned || silent ? 0 : bond - bond;", "test_D4",
+    ),
+    OldBug(
+        "rows", "a shard of 2^32-1 rows ends every verifier", "TrainerPool.sol", "&& dataRows <= MAX_ROWS, ", ", ",
+        "test_dataRows",
+    ),
+    OldBug(
+        "validation", "the validation set is shown while trainers still choose what to reveal", "TaskManager.sol",
+        "_requireOpenPhase(taskId, task, Phase.Opening);", "_requireOpenPhase(taskId, task, Phase.Reveal);",
+        "test_validationSet",
+    ),
+    OldBug(
+        "drand", "whoever keeps a signature back chooses between it and the block", "DrandBeacon.sol",
+        "            delete _rounds[id];\n", "", "test_fulfil",
+    ),
+    OldBug(
+        "drand key", "under the key at infinity everything is signed", "DrandBeacon.sol",
+        "require(key.x[0] | key.x[1] | key.y[0] | key.y[1] != 0 && BN254.isInG2(key), InvalidPublicKey());",
+        "require(BN254.isInG2(key), InvalidPublicKey());", "test_deploy_keyAtInfinity",
+    ),
+)  # fmt: skip
+"""Each is noticed by tests that name the attack."""
+
+INVARIANTS = (
+    OldBug(
+        "slash once", "a trainer is slashed as often as somebody proves it", "TrainerPool.sol",
+        "record.slashed = true;", "", "handler|invariant",
+    ),
+    OldBug(
+        "claim once", "a leaf is paid again and again", "RewardVault.sol", "words[round >> 8] = word | bit;", "",
+        "handler|invariant",
+    ),
+    OldBug(
+        "vote locks", "a vote's stake is free while it is at risk", "Jury.sol",
+        "REGISTRY.lock(msg.sender, Role.Verifier, locked);", "", "handler|invariant",
+    ),
+    OldBug(
+        "stake twice", "a slash is taken from the registry but not from the enrolment", "VerifierQuorum.sol",
+        "verifier.stake -= amount;", "", "handler|invariant",
+    ),
+    OldBug(
+        "reserve", "what a round did not pay is not given back", "RewardVault.sol",
+        "account.balance += account.reserved - payouts - fees;", "", "handler|invariant",
+    ),
+    OldBug(
+        "quorum sums", "who leaves stays in the sum of keys", "VerifierQuorum.sol",
+        "set.key = set.key.add(REGISTRY.keyG1Of(account).negate());", "", "handler|invariant",
+    ),
+    OldBug(
+        "dispute count", "a closed dispute is counted on", "DisputeCourt.sol",
+        "if (demand.kind != DemandKind.Opening) return TASKS.countDispute(demand.taskId, false);",
+        "if (demand.kind != DemandKind.Opening) return;", "handler|invariant",
+    ),
+    OldBug(
+        "A9, in play", "a blocking third ends honest rounds unpaid", "TaskManager.sol",
+        "task.cursor.late ? MAJORITY_BPS : TERMS", "TERMS", "handler|invariant",
+    ),
+    OldBug(
+        "A7, in play", "a proven fault does not block the pay", "TrainerPool.sol",
+        "VAULT.block_(taskId, round, account);", "", "handler|invariant",
+    ),
+    OldBug(
+        "B1, in play", "a minority that speaks slashes honest signers", "Jury.sol",
+        "2 * against > case_.electorate && against > case_.quorumWeight",
+        "level.overturning > level.upholding && against != 0", "handler|invariant",
+    ),
+)  # fmt: skip
+"""Each is noticed by the stateful fuzz test, which knows no attack by name."""
