@@ -86,6 +86,7 @@ EXCEPTIONS = {
     "deltaproof.tuning.training.recording:CHECKPOINT_EVERY": "how often a trainer saves",
     "deltaproof.tuning.training.transcript_writer:ALWAYS_KEPT_STEPS": "which states a trainer keeps",
     "deltaproof.tuning.training.transcript_writer:_MAX_HEADER": "a trainer's own file",
+    "incentives.economics:COALITIONS": "columns of a table; pay does not follow it",
     "incentives.history:_LEAST_RELATIVE_ERROR": "a report over settled rounds; pay does not follow it",
     "incentives.history:_STEPS": "a report over settled rounds",
     "incentives.history:_TOLERANCE": "a report over settled rounds",
