@@ -34,8 +34,10 @@ MAY_IMPORT = {
     "deltaproof.replaying": TUNING,
     "incentives": TUNING,
     "deltaproof.agent": VOCABULARY | {"deltaproof.store", "deltaproof.chain"},
-    "trainer": AGENT,
-    "verifier": AGENT | {"deltaproof.replaying", "incentives"},
+    # What roles do about each other's faults; the chain decides what they prove.
+    "deltaproof.disputing": AGENT | {"deltaproof.replaying", "incentives"},
+    "trainer": AGENT | {"deltaproof.disputing"},
+    "verifier": AGENT | {"deltaproof.replaying", "deltaproof.disputing", "incentives"},
     "deltaproof.sponsor": AGENT | {"incentives"},
     # Read-only, and independent of those it audits: it applies the rules a verifier judges and scores by, but has no
     # part in anybody's working life.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deltaproof.agent.loop import IDLE_POLL_SECONDS, Agent, Duty, Moment
 from deltaproof.chain import Gateway
-from deltaproof.chain.abi.dispute_structs import ChunkOpening, Demand
+from deltaproof.chain.abi.dispute_structs import Demand, DemandKind
 from deltaproof.chain.abi.enums import Phase, Role
 from deltaproof.chain.abi.structs import RevealData, TrainerEnrolment
 from deltaproof.chain.contracts.tasks import task_params
@@ -26,7 +26,10 @@ from deltaproof.chain.participation import (
 )
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
+from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.chain.tasklog import TaskLog
+from deltaproof.disputing.demands import DemandDesk
+from deltaproof.disputing.desk import SettlementDesk
 from deltaproof.errors import ChainError, TaskRefused
 from deltaproof.protocol.commit.commitments import commitment_hash
 from deltaproof.protocol.commit.secrets import HomeSecret
@@ -37,7 +40,6 @@ from deltaproof.store import ArtifactStore
 from deltaproof.tuning.emulators.fetching import fetch_emulators
 from deltaproof.tuning.training.optimizers import constants_root
 from deltaproof.tuning.training.step import RoundContext
-from trainer.answers import AnswerDesk
 from trainer.closing import settle_accounts
 from trainer.conduct import Conduct
 from trainer.data import check_rows, enrolled_shard
@@ -84,7 +86,9 @@ class Trainer(Agent):
         self.money = Money(gateway.token(self.params.token))
         self.stake_money = Money(gateway.token(gateway.registry.token()))
         self.log = TaskLog(gateway, [gateway.trainers.address], task_id, home / f"task-{task_id}")
-        self.desk = AnswerDesk(gateway, task_id, report)
+        self.desk = DemandDesk(gateway, task_id, report, self._asks_me, self._answer)
+        posted = TaskLog(gateway, [gateway.tasks.address], task_id, home / f"task-{task_id}")
+        self.settlements = SettlementDesk(gateway, store, task_id, self.params, posted, report)
         self._done: dict[RoundIndex, Done] = {}
         self._published: dict[RoundIndex, Digest32] = {}
         """The challenge seed whose steps are in the store, by round."""
@@ -106,19 +110,20 @@ class Trainer(Agent):
         return [
             Duty("answers", self.answer_demands, demanded),
             Duty("round", self.play, at_stake),
+            Duty("settlement", self.mind_settlement),
             Duty("claims", lambda moment: self.collect(moment.view.round)),
             Duty("stake", lambda moment: self.mind_stake()),
         ]
 
     def answer_demands(self, moment: Moment) -> None:
         """Show on chain what anybody demands of the committed work, also between two steps of training."""
+        self.desk.mind(moment.now)
 
-        def answer(demand: Demand) -> ChunkOpening:
-            context = self.context(demand.round)
-            place = (demand.step, demand.component, demand.chunk)
-            return self.heavy.urgent(lambda: self.workshop.chunk(context, *place))
-
-        self.desk.mind(moment.now, answer)
+    def mind_settlement(self, moment: Moment) -> None:
+        """Prove a wrong settlement, which is paid out of this trainer's part; demand the own leaf of a hidden one."""
+        self.settlements.mind(moment)
+        if moment.view.round and self.gateway.trainers.work(self.task_id, moment.view.round, self.account).revealed:
+            self.settlements.demand_hidden(moment, self.account)
 
     def play(self, moment: Moment) -> None:
         """What the phase asks for."""
@@ -244,6 +249,15 @@ class Trainer(Agent):
         return asked
 
     # Below: how the phases do it.
+
+    def _asks_me(self, demand: Demand) -> bool:
+        return demand.kind is DemandKind.OPENING and demand.respondent == self.account
+
+    def _answer(self, number: int, demand: Demand) -> Receipt | None:
+        context = self.context(demand.round)
+        place = (demand.step, demand.component, demand.chunk)
+        opening = self.heavy.urgent(lambda: self.workshop.chunk(context, *place))
+        return attempt(self.gateway.court.answer_opening, number, opening)
 
     def context(self, round_: RoundIndex) -> RoundContext:
         """The round as training knows it, from one block."""

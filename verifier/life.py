@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from deltaproof.agent.loop import IDLE_POLL_SECONDS, Agent, Duty, Moment
@@ -28,20 +27,14 @@ from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.reads import withheld_from
 from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
-from deltaproof.replaying.judges import Judges
-from deltaproof.replaying.judging import Judgement, Submission, judge_submission, proven_faulty
-from deltaproof.replaying.replay import StepVerdict
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
-from deltaproof.tuning.emulators.fetching import fetch_emulators
 from deltaproof.tuning.numerics.machine import HERE, Machine
-from deltaproof.tuning.training.federation import scoring_bench
-from incentives.scoring import RoundScores, score_round
 from incentives.settling import NothingToSettle
-from incentives.unions import Contribution, named_root
 from verifier.closing import close_round
+from verifier.disputes import VerifierDisputes
+from verifier.examining import Examiner
 from verifier.facts import RoundToJudge, case_key, read_case
-from verifier.looking import SecondLook
 from verifier.quorum import QuorumDesk
 
 __all__ = ["Verifier"]
@@ -75,14 +68,15 @@ class Verifier(Agent):
         self.params, self.spec = terms.view.params, terms.spec
         self.stake = stake or self.params.stakes.verifier_stake
         report("loading", "loading the model")
-        fetch_emulators(store, self.spec)
-        self.judges = Judges(self.spec, machine)
-        self.scoring_bench = scoring_bench(self.spec, machine.device)
+        self.examiner = Examiner(self.spec, store, self.account, report, machine)
         followed = [gateway.tasks.address, gateway.trainers.address, gateway.verifiers.address]
         self.log = TaskLog(gateway, followed, task_id, home / f"task-{task_id}")
         self.quorum = QuorumDesk(gateway, store, task_id, self.spec, self.log, self.key, report)
         self.money = Money(gateway.token(self.params.token))
-        self.look = SecondLook()
+        self.disputes = VerifierDisputes(
+            gateway, store, task_id, self.params, self.log, self.secret, report,
+            attested=self._own_attestation, examiner=self.examiner, heavy=lambda: self.heavy,
+        )  # fmt: skip
         self._waiting = (RoundIndex(0), Phase.IDLE, time.monotonic())
         self._signed: dict[tuple[RoundIndex, int], SettlementProposal] = {}
         """By round and attempt."""
@@ -96,8 +90,16 @@ class Verifier(Agent):
             attesting = (Phase.ATTEST_COMMIT, Phase.ATTEST_REVEAL, Phase.SETTLE)
             return "this round's fee" if moment.view.phase in attesting else ""
 
+        def demanded(moment: Moment) -> str:
+            left = [deadline - moment.now for deadline in self.disputes.deadlines]
+            return f"this round's fee unless a demand is answered within {min(left)} s" if left else ""
+
         return [
+            Duty("answers", self.disputes.answer_demands, demanded),
             Duty("round", self.play, at_stake),
+            Duty("works", self.disputes.works.mind),
+            Duty("settlement", self.disputes.mind_settlement),
+            Duty("votes", self.disputes.vote),
             Duty("claims", lambda moment: self.close_rounds(moment.view.round)),
             Duty("standing", lambda moment: self.keep_standing()),
             Duty("advance", self.advance),
@@ -222,6 +224,7 @@ class Verifier(Agent):
         """What every block is asked: see `Agent.views`."""
         verifiers = self.gateway.verifiers
         asked = [*super().views(), verifiers.view("enrolmentOf", self.task_id, self.account)]
+        asked += [self.gateway.court.view("demandCount"), self.gateway.jury.view("caseCount")]
         if self._known is not None and (last := self._known.view.round):
             asked.append(self.gateway.tasks.view("roundOf", self.task_id, last))
             asked.append(verifiers.view("attestationOf", self.task_id, last, self.account))
@@ -231,21 +234,12 @@ class Verifier(Agent):
 
     def _attest(self, case: RoundToJudge, key: Digest32, *, may_give_up: bool) -> Attestation | None:
         """Judge and score; the document is on disk before this returns. None while what is missing may still come."""
-        judgements = self.look.judged(key, case.submissions, lambda submission: self._found(case, submission))
-        if self.look.missing(judgements) and not may_give_up:
-            return None
-        self.report("scoring", f"round {case.round}: scoring", round=case.round)
-        scores = self._score(case, judgements)
-        findings = (judgement.attested_by(self.account, self.task_id, case.round) for judgement in judgements)
-        attestation = Attestation(
-            task=self.task_id,
-            round=case.round,
-            verifier=self.account,
-            findings=tuple(scores.scored(finding) for finding in findings),
-            game=scores.game,
-            improvement_nanos=scores.improvement_nanos,
-            next_start_digest=self.store.put_tensors(scores.next_start),
+        examiner = self.examiner
+        attestation = examiner.examine(
+            case, key, examiner.drawn_for_me, may_give_up=may_give_up, between_steps=self.heavy.between_steps
         )
+        if attestation is None:
+            return None
         path = self._path(case.round, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
@@ -268,7 +262,7 @@ class Verifier(Agent):
         except NothingToSettle as error:
             self.report("waiting", f"round {round_}: not signed yet: {error}", round=round_)
             return False
-        if objections := self.quorum.objections(own, proposal, self.scoring_bench.layout.size):
+        if objections := self.quorum.objections(own, proposal, self.examiner.scoring_bench.layout.size):
             self._objected.add((round_, attempts))
             for objection in objections:
                 self.report("disagreed", f"round {round_}: not signed: {objection}", round=round_)
@@ -277,58 +271,6 @@ class Verifier(Agent):
         self._signed[round_, attempts] = proposal
         self.report("signed", f"round {round_}: signed the settlement", round=round_, settlement=digest)
         return True
-
-    def _found(self, case: RoundToJudge, submission: Submission) -> Judgement:
-        return proven_faulty(submission) if submission.trainer in case.faulty else self._judge(case, submission)
-
-    def _judge(self, case: RoundToJudge, submission: Submission) -> Judgement:
-        """One trainer's verdict. Raises only what is nobody's fault: see `judge_submission`."""
-        short = submission.trainer[:8]
-
-        def progress(verdict: StepVerdict) -> None:
-            self.report("replayed", f"round {case.round}: replayed {short} {verdict.message}", round=case.round)
-            self.heavy.between_steps()
-
-        steps = case.drawn_for(submission.trainer, self.spec)[self.account]
-        judgement = judge_submission(self.judges, self.store, case.drawn, submission, steps, progress)
-        if failure := judgement.finding.failure():
-            verdict = judgement.finding.verdict.name.lower()
-            message = f"round {case.round}: {short} {verdict}: {failure.message}"
-            self.report("caught", message, round=case.round, trainer=submission.trainer, check=failure.check)
-        return judgement
-
-    def _score(self, case: RoundToJudge, judgements: list[Judgement]) -> RoundScores:
-        """Score the accepted deltas on the validation set, if the sponsor showed it."""
-        start = self.store.get_tensors(case.view.start_digest, self.scoring_bench.layout.size)
-        order = {trainer: i for i, trainer in enumerate(case.commit_order)}
-        accepted = {
-            s.trainer: Contribution(
-                j.theta,
-                s.data_rows,
-                order[s.trainer],
-                j.tuned,
-                named_root(self.spec, s.data_root),
-                partial(frozenset, j.opened),
-            )
-            for j in judgements
-            if j.theta is not None and (s := j.submission)
-        }
-        rows = self._validation_rows(case)
-        seed = case.view.challenge_seed
-        return score_round(
-            self.scoring_bench, start, accepted, rows, seed, self.judges.emulators(), machine=self.judges.machine
-        )
-
-    def _validation_rows(self, case: RoundToJudge) -> list[bytes] | None:
-        """The round's validation rows; None if the round is unscored.
-
-        Raises StoreUnavailable or ArtifactError: what the sponsor opened on chain has to be in the store.
-        """
-        if not case.view.validation_revealed:
-            return None
-        commitment = self.spec.validation.commitments[case.round - 1]
-        rows, _salt = self.store.get_validation(commitment)
-        return rows.scored(self.spec.validation.rows)
 
     def _sealed_fields(self, attestation: Attestation) -> dict[str, Digest32]:
         leaves = attestation.leaves()

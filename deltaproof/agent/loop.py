@@ -20,7 +20,7 @@ from deltaproof.chain.abi.structs import PhaseView
 from deltaproof.chain.rpc.blocks import BlockRef, Depth, default_depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.errors import InsufficientFunds
-from deltaproof.protocol.types import TaskId
+from deltaproof.protocol.types import TaskId, address
 from deltaproof.reporting import Reporter
 
 __all__ = ["IDLE_POLL_SECONDS", "Agent", "Duty", "Moment"]
@@ -28,6 +28,7 @@ __all__ = ["IDLE_POLL_SECONDS", "Agent", "Duty", "Moment"]
 IDLE_POLL_SECONDS = 2.5
 """Pause between looks at the chain when nothing happens: with one more call for each new block, fewer than 60 a
 minute."""
+NOBODY = address("0x" + 40 * "0")
 QUICK_POLL_SECONDS = 0.5
 QUICK_FOR_SECONDS = 15.0
 """How long after the last change the loop looks more often."""
@@ -77,7 +78,8 @@ class Agent(ABC):
     ) -> None:
         """`depth`: blocks on top of the one that is acted on; by default none on development chains, else two."""
         self.gateway, self.task_id, self.report = gateway, task_id, report
-        self.account = gateway.account
+        self.account = gateway.account if gateway.sender is not None else NOBODY
+        """The zero address where there is no key: then nothing is sent."""
         self.poll_seconds = poll_seconds
         self.depth = default_depth(gateway.connection.chain_id) if depth is None else depth
         self.heavy: Heavy = AtOnce()

@@ -13,7 +13,7 @@ from deltaproof.protocol.commit.bls import Signature
 from deltaproof.protocol.commit.validation import ValidationSet, open_validation, seal_validation
 from deltaproof.protocol.evidence.state import Vector, check_vector, component_root
 from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening, parse_opening, serialize_opening
-from deltaproof.protocol.outcome.settlement import SettlementProposal
+from deltaproof.protocol.outcome.settlement import PostedLeaves, SettlementProposal
 from deltaproof.protocol.rules import MAX_VALIDATION_BYTES
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, StepIndex, TaskId, hex_of
 from deltaproof.protocol.wire import merkle
@@ -165,6 +165,12 @@ class ArtifactStore:
         path = _proposal_path(task_id, round_index, verifier)
         data = self._backend.read(path, _document_limit(SettlementProposal))
         return _decoded(path, SettlementProposal, data)
+
+    def get_posted_leaves(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> PostedLeaves:
+        """The same file without the promise that settlement and leaves agree."""
+        path = _proposal_path(task_id, round_index, verifier)
+        data = self._backend.read(path, _document_limit(PostedLeaves))
+        return _decoded(path, PostedLeaves, data)
 
     def put_signature(self, settlement_digest: Digest32, verifier: Address, signature: Signature) -> None:
         """Publish a verifier's signature over a settlement."""

@@ -76,7 +76,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
         world = build_world(node, folder, rounds=2, honest=2, verifiers=1, model=full, federation=tables, floor_bps=0)
         world.play(1)
         verifier, robbed = world.verifiers[0], world.trainers[1].account
-        honest = verifier._score
+        honest = verifier.examiner._score
 
         def lying(*args: Any) -> RoundScores:
             scores = honest(*args)
@@ -86,7 +86,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
             game = scores.game.model_copy(update={"emulators": tuple(flattered)})
             return replace(scores, findings={**scores.findings, robbed: finding}, game=game)
 
-        patch.setattr(verifier, "_score", lying)
+        patch.setattr(verifier.examiner, "_score", lying)
         world.play(1)
         yield world
         world.close()

@@ -43,7 +43,7 @@ def test_missed_reveal_then_a_later_commit_stops_nobody(world: RoleWorld, monkey
     for trainer in world.trainers[1:]:
         trainer.opening(FIRST)
     world.until(Phase.ATTEST_COMMIT)
-    judges = type(verifier.judges)
+    judges = type(verifier.examiner.judges)
     of = judges.of
 
     def raising(self: object, trainer: str) -> object:

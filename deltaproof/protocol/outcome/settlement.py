@@ -25,6 +25,7 @@ from deltaproof.protocol.wire.documents import Document, Record
 from deltaproof.protocol.wire.leaftree import LeafTree, double_hash
 
 __all__ = [
+    "PostedLeaves",
     "Settlement",
     "SettlementLeaf",
     "SettlementProposal",
@@ -115,6 +116,21 @@ class SettlementProposal(Document, kind="proposal", max_bytes=MAX_PROPOSAL_BYTES
         if s != build_settlement(self.leaves, s.next_start_digest, s.improvement_nanos, s.artifact_digest):
             raise ValueError("the settlement does not follow from its leaves")
         return self
+
+
+class PostedLeaves(Document, kind="proposal", max_bytes=MAX_PROPOSAL_BYTES):
+    """A published proposal as it stands, whether or not its settlement follows from its leaves.
+
+    What claims and signatures rest on is a `SettlementProposal`; this is for whoever looks for what is wrong with one.
+    """
+
+    settlement: Settlement
+    leaves: Annotated[tuple[SettlementLeaf, ...], Field(max_length=MAX_LEAVES)]
+
+    def belongs_to(self, posted: Settlement) -> bool:
+        """Whether these are the leaves that a posted settlement commits to."""
+        fits = len(self.leaves) == posted.leaf_count
+        return fits and leaves_tree(self.leaves).root == posted.leaves_root
 
 
 def build_settlement(

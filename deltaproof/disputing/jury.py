@@ -1,0 +1,152 @@
+"""A juror's part in votes about settlements: draw seats, seal, show, move on, settle; each when it is due.
+
+What to vote is asked of whoever did the work (`Opinion`). Which vote was sealed need not be remembered: its salt is
+derived from the home's secret, so the commitment on chain tells it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from deltaproof.chain import Gateway
+from deltaproof.chain.abi.dispute_structs import Ballot, Case, CasePhase, Vote
+from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
+from deltaproof.chain.tasklog import TaskLog
+from deltaproof.disputing.signers import posted_non_signers
+from deltaproof.errors import ContractRevert
+from deltaproof.protocol.commit.commitments import vote_hash
+from deltaproof.protocol.types import Address, Digest32
+from deltaproof.reporting import Reporter
+
+__all__ = ["JuryDesk", "Opinion", "case_non_signers"]
+
+OVERTAKEN = frozenset({"WrongCasePhase", "TooLate", "AlreadyVoted", "StillOpen", "NothingToSettle"})
+"""What the jury says when somebody else has moved a case on."""
+
+Salt = Callable[[int, int], Digest32]
+"""The secret salt of this juror's vote in a case at a level."""
+
+
+class Opinion(Protocol):
+    """Whether a settlement is wrong by one's own computation; None while that is being found out."""
+
+    def __call__(self, case: Case) -> bool | None: ...
+
+
+class JuryDesk:
+    """Minds every open case of the deployment in which this account has seats or had them."""
+
+    def __init__(self, gateway: Gateway, salt: Salt, opinion: Opinion, report: Reporter) -> None:
+        self.gateway, self.report = gateway, report
+        self._salt, self._opinion = salt, opinion
+        self._looked_to = 0
+        self._minded: set[int] = set()
+        self._non_signers: dict[int, tuple[Address, ...]] = {}
+
+    def mind(self, now: int) -> None:
+        """Do what each case waits for; `now` is the chain's time. Raises the first error after all were tried."""
+        count = self.gateway.jury.case_count()
+        if count < self._looked_to:
+            self._looked_to, self._minded = 0, set()
+        for number in range(self._looked_to + 1, count + 1):
+            self._minded.add(number)
+        self._looked_to = count
+        errors: list[Exception] = []
+        for number in sorted(self._minded):
+            try:
+                self._mind_case(number, self.gateway.jury.case(number), now)
+            except ContractRevert as revert:
+                if revert.name not in OVERTAKEN:
+                    errors.append(revert)
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    @property
+    def open_cases(self) -> tuple[int, ...]:
+        """Cases that are still looked after."""
+        return tuple(sorted(self._minded))
+
+    def _mind_case(self, number: int, case: Case, now: int) -> None:
+        jury, level = self.gateway.jury, case.level
+        over = 0 < case.deadline <= now
+        match case.phase:
+            case CasePhase.DRAW:
+                if self.gateway.connection.chain_id in LOCAL_CHAINS or jury.would_draw(number):
+                    jury.draw_seats(number)
+            case CasePhase.SEAL if not over:
+                self._seal(number, case)
+            case CasePhase.SHOW if not over:
+                self._show(number, level)
+            case CasePhase.SEAL | CasePhase.SHOW | CasePhase.APPEAL if over:
+                jury.advance_case(number)
+            case CasePhase.CLOSED:
+                self._settle(number, case)
+                self._minded.discard(number)
+            case _:
+                pass
+
+    def _seal(self, number: int, case: Case) -> None:
+        jury, me = self.gateway.jury, self.gateway.account
+        if jury.vote(number, case.level, me).ballot is not Ballot.NONE or not jury.seats(number, case.level, me):
+            return
+        non_signers = self._list_of(number, case)
+        if self._is_party(case, non_signers):
+            return
+        overturn = self._opinion(case)
+        if overturn is None:
+            return
+        sealed = self._commitment(number, case.level, overturn=overturn)
+        jury.seal_vote(number, sealed, non_signers)
+        what = "wrong" if overturn else "right"
+        self.report("voted", f"case {number}, level {case.level}: sealed that the settlement is {what}", case=number)
+
+    def _show(self, number: int, level: int) -> None:
+        vote = self.gateway.jury.vote(number, level, self.gateway.account)
+        if vote.ballot is not Ballot.SEALED:
+            return
+        overturn = self._sealed_choice(number, level, vote)
+        if overturn is None:
+            self.report("lost-vote", f"case {number}: the sealed vote was made from another home and cannot be shown")
+            return
+        self.gateway.jury.show_vote(number, overturn=overturn, salt=self._salt(number, level))
+        self.report("shown", f"case {number}, level {level}: showed the vote", case=number)
+
+    def _settle(self, number: int, case: Case) -> None:
+        jury, me = self.gateway.jury, self.gateway.account
+        what = "void" if case.overturned else "upheld"
+        self.report("decided", f"case {number}: the settlement of task {case.task_id} is {what}", case=number)
+        for level in range(case.level + 1):
+            ballot = jury.vote(number, level, me).ballot
+            if ballot in (Ballot.NONE, Ballot.SETTLED):
+                continue
+            jury.settle_vote(number, level, me, self._list_of(number, case))
+
+    def _sealed_choice(self, number: int, level: int, vote: Vote) -> bool | None:
+        for overturn in (True, False):
+            if self._commitment(number, level, overturn=overturn) == vote.commitment:
+                return overturn
+        return None
+
+    def _commitment(self, number: int, level: int, *, overturn: bool) -> Digest32:
+        gateway, salt = self.gateway, self._salt(number, level)
+        chain_id, place = gateway.connection.chain_id, gateway.jury.address
+        return vote_hash(chain_id, place, number, level, gateway.account, overturn=overturn, salt=salt)
+
+    def _list_of(self, number: int, case: Case) -> tuple[Address, ...]:
+        if number not in self._non_signers:
+            self._non_signers[number] = case_non_signers(self.gateway, case)
+        return self._non_signers[number]
+
+    def _is_party(self, case: Case, non_signers: tuple[Address, ...]) -> bool:
+        member = self.gateway.verifiers.in_quorum(case.task_id, case.round, self.gateway.account)
+        return member and self.gateway.account not in non_signers
+
+
+def case_non_signers(gateway: Gateway, case: Case) -> tuple[Address, ...]:
+    """Who of the quorum did not sign the settlement in dispute. Raises what `TaskLog.refresh` raises."""
+    log = TaskLog(gateway, [gateway.tasks.address], case.task_id)
+    log.refresh(case.round)
+    return posted_non_signers(log, case.round, case.settlement) or ()

@@ -1,0 +1,122 @@
+"""Looks at everybody's published openings once they are due, and tells or proves the faults that a contract can see."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltaproof.agent.loop import Moment
+from deltaproof.chain import Gateway
+from deltaproof.chain.abi.enums import Fault, Phase
+from deltaproof.chain.abi.structs import RoundView, TaskParams
+from deltaproof.chain.participation import attempt, quorum_members, read_task
+from deltaproof.chain.tasklog import TaskLog
+from deltaproof.disputing.committed import committed_work
+from deltaproof.disputing.works import WORK_SLOTS, TrainerFault, find_work_fault
+from deltaproof.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge
+from deltaproof.protocol.draws.samples import draw_samples
+from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, StepIndex, TaskId
+from deltaproof.reporting import Reporter
+from deltaproof.store import ArtifactStore
+from deltaproof.tuning.training.optimizers import constants_root, constants_table
+
+__all__ = ["WorkDesk"]
+
+PUBLISHED = (Phase.ATTEST_COMMIT, Phase.ATTEST_REVEAL, Phase.SETTLE, Phase.WINDOW)
+"""Phases in which the drawn openings are in the store, if they ever will be."""
+UNUSABLE = (ArtifactMissing, ArtifactAltered, ArtifactTooLarge)
+
+
+class WorkDesk:
+    """Checks every trainer's openings of the running round once in each of the phases after the opening."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        store: ArtifactStore,
+        task_id: TaskId,
+        params: TaskParams,
+        log: TaskLog,
+        report: Reporter,
+        *,
+        prove: bool = True,
+    ) -> None:
+        """`log` follows the trainer pool. Without `prove` faults are only told."""
+        self.gateway, self.store, self.task_id, self.params = gateway, store, task_id, params
+        self.log, self.report, self.prove = log, report, prove
+        self._spec: TaskSpec | None = None
+        self._table: NDArray[np.float32] | None = None
+        self._seen: set[tuple[Digest32, Phase, Address]] = set()
+
+    def mind(self, moment: Moment) -> None:
+        """Look at what is new. Raises ChainError, StoreUnavailable, SpecError if the task's spec is no use."""
+        round_, phase = moment.view.round, moment.view.phase
+        if phase not in PUBLISHED:
+            return
+        view = self.gateway.tasks.round(self.task_id, round_)
+        self.log.refresh(round_)
+        for trainer, revealed in self.log.reveals(round_).items():
+            place = (view.challenge_seed, phase, trainer)
+            if place in self._seen or trainer == self._myself:
+                continue
+            work = self.gateway.trainers.work(self.task_id, round_, trainer)
+            if work.fault is Fault.NONE:
+                found = self.look(round_, view, trainer, revealed.transcript_root, revealed.delta_digest)
+                if found is not None:
+                    self._act(round_, trainer, found)
+            self._seen.add(place)
+
+    def look(
+        self, round_: RoundIndex, view: RoundView, trainer: Address, root: Digest32, delta: Digest32
+    ) -> TrainerFault | None:
+        """The first fault in what one trainer published; None if there is none that a contract can see."""
+        spec, table = self._terms()
+        terms = self.params.training
+        drawn = draw_samples(
+            view.challenge_seed, self.task_id, round_, trainer, quorum_members(self.gateway, self.task_id, round_),
+            steps=terms.steps, extra=terms.samples,
+        )  # fmt: skip
+        rows = self.gateway.trainers.enrolment(self.task_id, trainer).data_rows
+        limits = OpeningLimits(
+            terms.parameters, WORK_SLOTS[terms.optimizer], terms.steps, spec.training.batch_size,
+            min(rows, spec.data.max_rows), spec.data.max_row_bytes,
+        )  # fmt: skip
+        openings = self._openings(root, sorted({step for steps in drawn.values() for step in steps}), limits)
+        final = None
+        if terms.float32_delta:
+            try:
+                final = self.store.get_tensors(delta, terms.parameters)
+            except UNUSABLE:
+                final = None
+        return find_work_fault(openings, terms, table, view.start_digest, delta, final)
+
+    def _openings(self, root: Digest32, steps: list[int], limits: OpeningLimits) -> dict[int, StepOpening]:
+        found: dict[int, StepOpening] = {}
+        for step in steps:
+            try:
+                found[step] = self.store.get_opening(root, StepIndex(step), limits)
+            except UNUSABLE:
+                continue  # withheld: for verifiers to say, or for a demand
+        return found
+
+    def _act(self, round_: RoundIndex, trainer: Address, found: TrainerFault) -> None:
+        self.report("work-fault", f"round {round_}: {trainer}: {found.message}", round=round_, trainer=trainer)
+        work = committed_work(self.gateway, self.task_id, round_, trainer) if self.prove else None
+        if work is not None and attempt(found.prove, self.gateway.faults, work) is not None:
+            text = f"round {round_}: proved a fault of {trainer} ({found.kind.name.lower()})"
+            self.report("proved", text, round=round_, trainer=trainer)
+
+    def _terms(self) -> tuple[TaskSpec, NDArray[np.float32]]:
+        if self._spec is None or self._table is None:
+            self._spec = read_task(self.gateway, self.store, self.task_id).spec
+            self._table = constants_table(self._spec.optimizer, self.params.training.steps)
+            if constants_root(self._table) != self.params.constants_root:
+                # Evidence made of other constants would prove nothing.
+                self.report("odd-terms", "the constants of the task's spec are not those on chain")
+        return self._spec, self._table
+
+    @property
+    def _myself(self) -> Address | None:
+        return self.gateway.account if self.gateway.sender is not None else None

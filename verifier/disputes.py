@@ -1,0 +1,147 @@
+"""A verifier's part in disputes: answer for its scores, prove wrong settlements, vote in cases, object with a bond."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from deltaproof.agent.heavy import Heavy
+from deltaproof.agent.loop import Moment
+from deltaproof.chain import Gateway
+from deltaproof.chain.abi.dispute_structs import Case, Demand, DemandKind
+from deltaproof.chain.abi.enums import Phase
+from deltaproof.chain.abi.structs import TaskParams
+from deltaproof.chain.participation import attempt, read_task, settled_leaves
+from deltaproof.chain.rpc.sender import Receipt
+from deltaproof.chain.tasklog import TaskLog
+from deltaproof.disputing.demands import DemandDesk, score_pair
+from deltaproof.disputing.desk import SettlementDesk
+from deltaproof.disputing.jury import JuryDesk
+from deltaproof.disputing.workdesk import WorkDesk
+from deltaproof.protocol.commit.secrets import HomeSecret
+from deltaproof.protocol.outcome.attestation import Attestation
+from deltaproof.protocol.outcome.settlement import SettlementProposal
+from deltaproof.protocol.types import Digest32, RoundIndex, TaskId
+from deltaproof.reporting import Reporter
+from deltaproof.store import ArtifactStore
+from verifier.examining import Examiner
+from verifier.facts import case_key, read_case
+
+__all__ = ["VerifierDisputes"]
+
+BUSY = (Phase.ATTEST_COMMIT, Phase.ATTEST_REVEAL)
+"""Phases in which the own round comes before somebody else's case."""
+
+
+class VerifierDisputes:
+    """Everything of a verifier's life that is a dispute."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        store: ArtifactStore,
+        task_id: TaskId,
+        params: TaskParams,
+        log: TaskLog,
+        secret: HomeSecret,
+        report: Reporter,
+        *,
+        attested: Callable[[RoundIndex], Attestation | None],
+        examiner: Examiner,
+        heavy: Callable[[], Heavy],
+    ) -> None:
+        """`attested` finds what this verifier sealed in a round; `heavy` is where long work is done."""
+        self.gateway, self.store, self.task_id, self.report = gateway, store, task_id, report
+        self._log, self._attested, self._heavy = log, attested, heavy
+        self._examiners = {task_id: examiner}
+        self._opinions: dict[Digest32, bool] = {}
+        self.settlements = SettlementDesk(gateway, store, task_id, params, log, report)
+        self.works = WorkDesk(gateway, store, task_id, params, log, report)
+        self.demands = DemandDesk(gateway, task_id, report, self._concerns, self._answer)
+
+        def salt(case: int, level: int) -> Digest32:
+            return secret.derive("vote salt", case.to_bytes(8, "big"), level.to_bytes(1, "big"))
+
+        self.jury = JuryDesk(gateway, salt, self._opinion, report)
+        self._now = Phase.IDLE
+
+    @property
+    def deadlines(self) -> Sequence[int]:
+        """Of demands on this verifier; see `DemandDesk`."""
+        return self.demands.deadlines
+
+    def answer_demands(self, moment: Moment) -> None:
+        """Show demanded scores and leaves; close the demands that others did not answer."""
+        self.demands.mind(moment.now)
+
+    def mind_settlement(self, moment: Moment) -> None:
+        """Prove a wrong settlement and slash who signed it; ask for leaves that nobody shows."""
+        self.settlements.mind(moment)
+        if moment.view.phase is Phase.WINDOW and (committed := self._log.sorted_trainers(moment.view.round)):
+            self.settlements.demand_hidden(moment, committed[0])
+
+    def vote(self, moment: Moment) -> None:
+        """Do what every open case waits for."""
+        self._now = moment.view.phase
+        self.jury.mind(moment.now)
+
+    def _concerns(self, demand: Demand) -> bool:
+        return demand.kind in (DemandKind.SCORE, DemandKind.LEAF)
+
+    def _answer(self, number: int, demand: Demand) -> Receipt | None:
+        if demand.kind is DemandKind.LEAF:
+            return self.settlements.answer_leaf(number, demand)
+        if demand.respondent != self.gateway.account:
+            return None
+        view = self.gateway.tasks.round(self.task_id, demand.round)
+        own, leaves = self._attested(demand.round), self.settlements.leaves(demand.round, view)
+        if own is None or leaves is None:
+            return None
+        pair = score_pair(own, leaves, demand.subject)
+        return None if pair is None else attempt(self.gateway.court.answer_score, number, pair)
+
+    def _opinion(self, case: Case) -> bool | None:
+        """Whether the settlement in dispute contradicts what this verifier computes itself; None while it computes."""
+        known = self._opinions.get(case.settlement)
+        if known is not None:
+            return known
+        own = self._attested(case.round) if case.task_id == self.task_id else None
+        if own is None:
+            own = self._computed(case)
+        if own is None:
+            return None
+        proposal = self._proposal(case)
+        if proposal is None:
+            return None
+        self._opinions[case.settlement] = self._examiners[case.task_id].contradicts(own, proposal)
+        return self._opinions[case.settlement]
+
+    def _computed(self, case: Case) -> Attestation | None:
+        """The round in dispute, judged and scored anew from everything that its trainers had to publish."""
+        key, heavy = ("vote", case.settlement), self._heavy()
+        if self._now in BUSY or heavy.running(key):
+            return None
+        followed = [self.gateway.tasks.address, self.gateway.trainers.address, self.gateway.verifiers.address]
+        log = TaskLog(self.gateway, followed, case.task_id)
+        log.refresh(case.round)
+        known = self._examiners.get(case.task_id)
+        spec = known.spec if known else read_task(self.gateway, self.store, case.task_id).spec
+        to_judge = read_case(self.gateway, self.store, log, spec, case.task_id, case.round)
+        name = case_key(case.task_id, case.round, to_judge.view)
+
+        def compute() -> Attestation | None:
+            examiner = self._examiners.get(case.task_id)
+            if examiner is None:
+                machine = self._examiners[self.task_id].judges.machine
+                examiner = Examiner(spec, self.store, self.gateway.account, self.report, machine)
+                self._examiners[case.task_id] = examiner
+            return examiner.examine(
+                to_judge, name, examiner.drawn_for_all, may_give_up=True, between_steps=heavy.between_steps
+            )
+
+        return heavy.result(key, compute)
+
+    def _proposal(self, case: Case) -> SettlementProposal | None:
+        """The settlement in dispute with its leaves, as long as it is the posted one."""
+        posted = self.gateway.tasks.round(case.task_id, case.round).settlement
+        verifiers = self.gateway.verifiers.enrolments(case.task_id)
+        return settled_leaves(self.store, case.task_id, case.round, posted, verifiers)

@@ -1,0 +1,140 @@
+"""What a verifier finds in a round: every trainer judged, every accepted delta scored, in one document.
+
+A pure function of the case and the store: the same for a member of the quorum and for a juror who looks at it later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from deltaproof.protocol.outcome.attestation import Attestation
+from deltaproof.protocol.outcome.settlement import SettlementProposal
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Address, Digest32
+from deltaproof.replaying.judges import Judges
+from deltaproof.replaying.judging import Judgement, Submission, judge_submission, proven_faulty
+from deltaproof.replaying.replay import StepVerdict
+from deltaproof.reporting import Reporter
+from deltaproof.store import ArtifactStore
+from deltaproof.tuning.emulators.fetching import fetch_emulators
+from deltaproof.tuning.numerics.machine import HERE, Machine
+from deltaproof.tuning.training.federation import scoring_bench
+from incentives.scoring import RoundScores, score_round
+from incentives.settling import disagreements
+from incentives.unions import Contribution, named_root
+from verifier.facts import RoundToJudge
+from verifier.looking import SecondLook
+
+__all__ = ["Examiner"]
+
+
+class Examiner:
+    """Judges and scores the rounds of one task's spec."""
+
+    def __init__(
+        self, spec: TaskSpec, store: ArtifactStore, account: Address, report: Reporter, machine: Machine = HERE
+    ) -> None:
+        """Loads the models for `machine`. Raises ArtifactError, ModelError."""
+        self.spec, self.store, self.account, self.report = spec, store, account, report
+        fetch_emulators(store, spec)
+        self.judges = Judges(spec, machine)
+        self.scoring_bench = scoring_bench(spec, machine.device)
+        self.look = SecondLook()
+
+    def drawn_for_me(self, case: RoundToJudge, submission: Submission) -> Sequence[int]:
+        """The steps that the challenge drew for this account, a member of the quorum."""
+        return case.drawn_for(submission.trainer, self.spec)[self.account]
+
+    def drawn_for_all(self, case: RoundToJudge, submission: Submission) -> Sequence[int]:
+        """The steps that it drew for anybody: all that a trainer had to publish, for who is no member."""
+        return sorted({step for steps in case.drawn_for(submission.trainer, self.spec).values() for step in steps})
+
+    def examine(
+        self,
+        case: RoundToJudge,
+        key: Digest32,
+        steps: Callable[[RoundToJudge, Submission], Sequence[int]],
+        *,
+        may_give_up: bool,
+        between_steps: Callable[[], None] = lambda: None,
+    ) -> Attestation | None:
+        """Judge and score; None while what is missing may still come and `may_give_up` is not set.
+
+        Raises what is nobody's fault: see `judge_submission`.
+        """
+
+        def found(submission: Submission) -> Judgement:
+            if submission.trainer in case.faulty:
+                return proven_faulty(submission)
+            return self._judge(case, submission, steps(case, submission), between_steps)
+
+        judgements = self.look.judged(key, case.submissions, found)
+        if self.look.missing(judgements) and not may_give_up:
+            return None
+        self.report("scoring", f"round {case.round}: scoring", round=case.round)
+        scores = self._score(case, judgements)
+        findings = (judgement.attested_by(self.account, case.task_id, case.round) for judgement in judgements)
+        return Attestation(
+            task=case.task_id,
+            round=case.round,
+            verifier=self.account,
+            findings=tuple(scores.scored(finding) for finding in findings),
+            game=scores.game,
+            improvement_nanos=scores.improvement_nanos,
+            next_start_digest=self.store.put_tensors(scores.next_start),
+        )
+
+    def contradicts(self, own: Attestation, proposal: SettlementProposal) -> bool:
+        """Whether a settlement is further from one's own findings than the task tolerates."""
+        return bool(disagreements(self.spec, own, proposal))
+
+    def _judge(
+        self, case: RoundToJudge, submission: Submission, steps: Sequence[int], between_steps: Callable[[], None]
+    ) -> Judgement:
+        """One trainer's verdict. Raises only what is nobody's fault: see `judge_submission`."""
+        short = submission.trainer[:8]
+
+        def progress(verdict: StepVerdict) -> None:
+            self.report("replayed", f"round {case.round}: replayed {short} {verdict.message}", round=case.round)
+            between_steps()
+
+        judgement = judge_submission(self.judges, self.store, case.drawn, submission, steps, progress)
+        if failure := judgement.finding.failure():
+            verdict = judgement.finding.verdict.name.lower()
+            message = f"round {case.round}: {short} {verdict}: {failure.message}"
+            self.report("caught", message, round=case.round, trainer=submission.trainer, check=failure.check)
+        return judgement
+
+    def _score(self, case: RoundToJudge, judgements: list[Judgement]) -> RoundScores:
+        """Score the accepted deltas on the validation set, if the sponsor showed it."""
+        start = self.store.get_tensors(case.view.start_digest, self.scoring_bench.layout.size)
+        order = {trainer: i for i, trainer in enumerate(case.commit_order)}
+        accepted = {
+            s.trainer: Contribution(
+                j.theta,
+                s.data_rows,
+                order[s.trainer],
+                j.tuned,
+                named_root(self.spec, s.data_root),
+                partial(frozenset, j.opened),
+            )
+            for j in judgements
+            if j.theta is not None and (s := j.submission)
+        }
+        rows = self._validation_rows(case)
+        seed = case.view.challenge_seed
+        return score_round(
+            self.scoring_bench, start, accepted, rows, seed, self.judges.emulators(), machine=self.judges.machine
+        )
+
+    def _validation_rows(self, case: RoundToJudge) -> list[bytes] | None:
+        """The round's validation rows; None if the round is unscored.
+
+        Raises StoreUnavailable or ArtifactError: what the sponsor opened on chain has to be in the store.
+        """
+        if not case.view.validation_revealed:
+            return None
+        commitment = self.spec.validation.commitments[case.round - 1]
+        rows, _salt = self.store.get_validation(commitment)
+        return rows.scored(self.spec.validation.rows)
