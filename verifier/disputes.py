@@ -15,7 +15,7 @@ from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.demands import DemandDesk, score_pair
 from deltaproof.disputing.desk import SettlementDesk
-from deltaproof.disputing.jury import JuryDesk
+from deltaproof.disputing.jury import JuryDesk, vote_salt
 from deltaproof.disputing.workdesk import WorkDesk
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
@@ -57,11 +57,7 @@ class VerifierDisputes:
         self.settlements = SettlementDesk(gateway, store, task_id, params, log, report)
         self.works = WorkDesk(gateway, store, task_id, params, log, report)
         self.demands = DemandDesk(gateway, task_id, report, self._concerns, self._answer)
-
-        def salt(case: int, level: int) -> Digest32:
-            return secret.derive("vote salt", case.to_bytes(8, "big"), level.to_bytes(1, "big"))
-
-        self.jury = JuryDesk(gateway, salt, self._opinion, report)
+        self.jury = JuryDesk(gateway, vote_salt(secret), self._opinion, report)
         self._now = Phase.IDLE
 
     @property

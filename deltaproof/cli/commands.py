@@ -45,6 +45,10 @@ COMMANDS: Mapping[str, Place] = {
     "stake": Place("stake", "app", "Your stake: look at it, add to it, leave a task, take it out."),
     "bond": Place("stake", "bond_app", "Commit bonds."),
     "beacon": Place("beacon", "app", "Where seeds come from, and bringing rounds of drand to the chain."),
+    "dispute": Place("dispute", "app", "Demand, answer, prove, vote: what to do about somebody else's fault."),
+    "watch": Place(
+        "watch", "watch", "Recheck a task as it goes on; tell every fault, and with a key prove it and earn."
+    ),
     "claim": Place(
         "roles", "claim", "Claim everything that a trainer or verifier has earned in a task and not claimed yet."
     ),

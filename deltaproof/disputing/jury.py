@@ -16,10 +16,11 @@ from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.signers import posted_non_signers
 from deltaproof.errors import ContractRevert
 from deltaproof.protocol.commit.commitments import vote_hash
+from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.reporting import Reporter
 
-__all__ = ["JuryDesk", "Opinion", "case_non_signers"]
+__all__ = ["JuryDesk", "Opinion", "case_non_signers", "vote_salt"]
 
 OVERTAKEN = frozenset({"WrongCasePhase", "TooLate", "AlreadyVoted", "StillOpen", "NothingToSettle"})
 """What the jury says when somebody else has moved a case on."""
@@ -63,6 +64,10 @@ class JuryDesk:
                 errors.append(error)
         if errors:
             raise errors[0]
+
+    def mind_one(self, number: int, now: int) -> None:
+        """Do what one case waits for. Raises ContractRevert, also where somebody else was faster."""
+        self._mind_case(number, self.gateway.jury.case(number), now)
 
     @property
     def open_cases(self) -> tuple[int, ...]:
@@ -150,3 +155,8 @@ def case_non_signers(gateway: Gateway, case: Case) -> tuple[Address, ...]:
     log = TaskLog(gateway, [gateway.tasks.address], case.task_id)
     log.refresh(case.round)
     return posted_non_signers(log, case.round, case.settlement) or ()
+
+
+def vote_salt(secret: HomeSecret) -> Salt:
+    """The salts of the votes that are cast from one home, by agent or by hand."""
+    return lambda case, level: secret.derive("vote salt", case.to_bytes(8, "big"), level.to_bytes(1, "big"))

@@ -58,6 +58,10 @@ class Watcher(Agent):
         """Whether the task has ended."""
         return moment.ended
 
+    def look(self) -> bool:
+        """Do every duty once; whether the task has ended. What fails is reported, and tried again at the next look."""
+        return self._cycle()
+
     def mind_settlement(self, moment: Moment) -> None:
         """Check the posted settlement and its signers; with a bond ask for leaves that nobody shows."""
         self.settlements.mind(moment)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +43,14 @@ class TrainerFault:
     kind: Fault
     step: int
     message: str
-    prove: Callable[[FaultProver, Work], Receipt]
+    proof: Callable[..., Receipt]
+    """The method of `FaultProver`."""
+    evidence: tuple[Any, ...] = ()
+    """Its arguments after the work."""
+
+    def prove(self, prover: FaultProver, work: Work) -> Receipt:
+        """Send the proof; `work` is what the trainer committed. Raises ContractRevert, e.g. if somebody was faster."""
+        return self.proof(prover, work, *self.evidence)
 
 
 def find_work_fault(
@@ -86,7 +94,7 @@ def _malformed(opening: StepOpening, terms: TrainingTerms) -> TrainerFault | Non
             shown = _record(record, proof)
             return TrainerFault(
                 Fault.MALFORMED_RECORD, record.step, f"record {record.step} breaks the rules of records",
-                lambda prover, work, shown=shown: prover.prove_malformed_record(work, shown),
+                FaultProver.prove_malformed_record, (shown,),
             )  # fmt: skip
     return None
 
@@ -100,9 +108,7 @@ def _wrong_start(opening: StepOpening, start_digest: Digest32, terms: TrainingTe
         theta, (first, second) = Digest32(roots.theta), roots.siblings("theta")
         return TrainerFault(
             Fault.WRONG_START, 0, "record 0 does not start from the round's adapter",
-            lambda prover, work: prover.prove_wrong_start(
-                work, shown, theta, (Digest32(first), Digest32(second))
-            ),
+            FaultProver.prove_wrong_start, (shown, theta, (Digest32(first), Digest32(second))),
         )  # fmt: skip
     for slot in WORK_SLOTS[terms.optimizer][1:]:
         warm = np.flatnonzero(opening.state[slot])
@@ -111,7 +117,7 @@ def _wrong_start(opening: StepOpening, start_digest: Digest32, terms: TrainingTe
             chunk = _chunk(opening.state[slot], element, slot, roots)
             return TrainerFault(
                 Fault.WRONG_START, 0, f"record 0 has a moment that is not zero (value {element})",
-                lambda prover, work, chunk=chunk, at=element: prover.prove_warm_start(work, shown, chunk, at),
+                FaultProver.prove_warm_start, (shown, chunk, element),
             )  # fmt: skip
     return None
 
@@ -153,7 +159,7 @@ def _wrong_update(
     )
     return TrainerFault(
         Fault.WRONG_UPDATE, step, f"step {step} changes value {element} otherwise than the optimiser does",
-        lambda prover, work: prover.prove_wrong_update(work, evidence),
+        FaultProver.prove_wrong_update, (evidence,),
     )  # fmt: skip
 
 
@@ -169,9 +175,7 @@ def _wrong_delta(
     shown, (first, second) = _record(opening.after, opening.after_proof), roots.siblings("theta")
     return TrainerFault(
         Fault.WRONG_DELTA, terms.steps, "the revealed adapter is not the one of the last record",
-        lambda prover, work: prover.prove_wrong_delta(
-            work, shown, Digest32(roots.theta), (Digest32(first), Digest32(second))
-        ),
+        FaultProver.prove_wrong_delta, (shown, Digest32(roots.theta), (Digest32(first), Digest32(second))),
     )  # fmt: skip
 
 
