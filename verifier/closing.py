@@ -7,6 +7,7 @@ from deltaproof.chain.abi.enums import AttestationState, Outcome
 from deltaproof.chain.abi.structs import RoundView
 from deltaproof.chain.claims import claim_fees
 from deltaproof.chain.contracts.pools import ClaimableFees
+from deltaproof.chain.contracts.vault import Claim
 from deltaproof.chain.money import Money
 from deltaproof.chain.participation import attempt, quorum_members, settled_leaves
 from deltaproof.errors import ContractRevert
@@ -72,6 +73,12 @@ def _penalise(
                     report(
                         "slashed", f"round {round_}: slashed {short} ({verdict})", round=round_, trainer=leaf.trainer
                     )
+            case Verdict.ACCEPTED if leaf.payout:
+                closure = gateway.vault.closure(task_id, round_, leaf.trainer)
+                if closure.blocked and not closure.returned:
+                    claim = Claim(task_id, round_, index, len(proposal.leaves), leaf, tree.proof(index))
+                    if attempt(gateway.vault.return_blocked, claim) is not None:
+                        report("returned", f"round {round_}: the blocked pay of {short} went back to the task")
             case Verdict.UNREVEALED:
                 if _forfeit(gateway, task_id, round_, leaf.trainer):
                     message = f"round {round_}: {short} lost the commit bond"

@@ -10,6 +10,7 @@ from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Case, Demand, DemandKind
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import TaskParams
+from deltaproof.chain.events.participants import AttestationRevealed
 from deltaproof.chain.participation import attempt, read_task, settled_leaves
 from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.chain.tasklog import TaskLog
@@ -17,9 +18,10 @@ from deltaproof.disputing.demands import DemandDesk, score_pair
 from deltaproof.disputing.desk import SettlementDesk
 from deltaproof.disputing.jury import JuryDesk, vote_salt
 from deltaproof.disputing.workdesk import WorkDesk
+from deltaproof.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
-from deltaproof.protocol.outcome.settlement import SettlementProposal
+from deltaproof.protocol.outcome.settlement import SettlementLeaf, SettlementProposal, scores_tree, verdicts_digest
 from deltaproof.protocol.types import Digest32, RoundIndex, TaskId
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
@@ -53,6 +55,8 @@ class VerifierDisputes:
         self.gateway, self.store, self.task_id, self.report = gateway, store, task_id, report
         self._log, self._attested, self._heavy = log, attested, heavy
         self._examiners = {task_id: examiner}
+        self._tolerance = params.quorum.score_tolerance_nanos
+        self._contested: set[tuple[RoundIndex, int]] = set()
         self._opinions: dict[Digest32, bool] = {}
         self.settlements = SettlementDesk(gateway, store, task_id, params, log, report)
         self.works = WorkDesk(gateway, store, task_id, params, log, report)
@@ -74,6 +78,42 @@ class VerifierDisputes:
         self.settlements.mind(moment)
         if moment.view.phase is Phase.WINDOW and (committed := self._log.sorted_trainers(moment.view.round)):
             self.settlements.demand_hidden(moment, committed[0])
+
+    def contest(self, moment: Moment) -> None:
+        """Strike attestations that contradict the settlement from the fee, which the others then share."""
+        round_ = moment.view.round
+        if moment.view.phase is not Phase.WINDOW or moment.overdue:
+            return
+        view = self.gateway.tasks.round(self.task_id, round_)
+        own, place = self._attested(round_), (round_, view.attempts)
+        if own is None or place in self._contested:
+            return
+        leaves = self.settlements.leaves(round_, view)
+        if leaves is None or verdicts_digest(own.leaves()) != view.settlement.verdicts_digest:
+            return  # who disagrees has no part in the fee anyway
+        self._log.refresh(round_)
+        for event in self._log.of(AttestationRevealed, round_):
+            if event.verifier != self.gateway.account:
+                self._contest(round_, event, leaves)
+        self._contested.add(place)
+
+    def _contest(self, round_: RoundIndex, event: AttestationRevealed, leaves: Sequence[SettlementLeaf]) -> None:
+        try:
+            theirs = self.store.get_attestation(Attestation, event.artifact_digest)
+        except (ArtifactMissing, ArtifactAltered, ArtifactTooLarge):
+            return  # what nobody can see can be demanded: `deltaproof dispute demand --score-by`
+        if scores_tree(theirs.leaves()).root != event.scores_root or event.verdicts_digest != self._settled(round_):
+            return
+        for attested, settled in zip(theirs.leaves(), leaves, strict=True):
+            if abs(attested.score_nanos - settled.score_nanos) <= self._tolerance:
+                continue
+            pair = score_pair(theirs, leaves, settled.trainer)
+            if pair and attempt(self.gateway.verifiers.contest_attestation, self.task_id, pair) is not None:
+                self.report("contested", f"round {round_}: {event.verifier} attested another score; it has no fee")
+            return
+
+    def _settled(self, round_: RoundIndex) -> Digest32:
+        return self.gateway.tasks.round(self.task_id, round_).settlement.verdicts_digest
 
     def vote(self, moment: Moment) -> None:
         """Do what every open case waits for."""

@@ -99,6 +99,7 @@ class Verifier(Agent):
             Duty("round", self.play, at_stake),
             Duty("works", self.disputes.works.mind),
             Duty("settlement", self.disputes.mind_settlement),
+            Duty("contest", self.disputes.contest),
             Duty("votes", self.disputes.vote),
             Duty("claims", lambda moment: self.close_rounds(moment.view.round)),
             Duty("standing", lambda moment: self.keep_standing()),

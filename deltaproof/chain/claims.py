@@ -14,7 +14,7 @@ from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 from deltaproof.store import ArtifactStore
 
-__all__ = ["Payment", "claim_all", "claim_base", "claim_fees", "claim_reward", "expire_rounds"]
+__all__ = ["Payment", "claim_all", "claim_base", "claim_credit", "claim_fees", "claim_reward", "expire_rounds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,14 @@ def claim_base(gateway: Gateway, task_id: TaskId, round_: RoundIndex, trainer: A
         return TokenAmount(0)
     paid = attempt(gateway.vault.claim_base, task_id, round_, trainer) is not None
     return each if paid else TokenAmount(0)
+
+
+def claim_credit(gateway: Gateway) -> TokenAmount:
+    """Pay out what the account earned with proofs, answers and votes, stake token; 0 if nothing."""
+    credit = gateway.registry.credit_of(gateway.account)
+    if credit:
+        gateway.registry.withdraw_credit()
+    return credit
 
 
 def claim_fees(gateway: Gateway, task_id: TaskId, round_: RoundIndex, verifier: Address) -> ClaimableFees | None:
@@ -86,5 +94,7 @@ def expire_rounds(gateway: Gateway, task_id: TaskId) -> list[RoundIndex]:
         pot = gateway.vault.pot(task_id, round_)
         if pot.expires_at and pot.expires_at < now and (pot.remaining or pot.fees):
             gateway.vault.expire(task_id, round_)
+            if gateway.fees.pot(task_id, round_).slash_rewards > gateway.fees.pot(task_id, round_).slash_rewards_paid:
+                attempt(gateway.fees.expire_slash_rewards, task_id, round_)
             expired.append(round_)
     return expired

@@ -49,6 +49,11 @@ COMMANDS: Mapping[str, Place] = {
     "watch": Place(
         "watch", "watch", "Recheck a task as it goes on; tell every fault, and with a key prove it and earn."
     ),
+    "guardian": Place(
+        "guardian",
+        "app",
+        "The guardian's office: refuse new tasks or, for seven days, new rounds; hand it over.",
+    ),
     "claim": Place(
         "roles", "claim", "Claim everything that a trainer or verifier has earned in a task and not claimed yet."
     ),

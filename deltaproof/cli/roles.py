@@ -203,7 +203,7 @@ def claim(
 
     Anybody may pay the gas for somebody else.
     """
-    from deltaproof.chain.claims import claim_all
+    from deltaproof.chain.claims import claim_all, claim_credit
 
     with open_gateway(rpc, contract, key) as gateway:
         whom = parse_address(payee, "--payee") if payee else gateway.account
@@ -211,6 +211,9 @@ def claim(
             raise UsageError("say which task: --task N, or --all")
         tasks = range(1, gateway.terms.task_count() + 1) if every or task is None else [task]
         claimed = [(number, c) for number in tasks for c in claim_all(gateway, open_store(store), TaskId(number), whom)]
-    text = "\n".join(f"task {t}, round {c.round}: {c.amount} ({c.kind})" for t, c in claimed) or "nothing to claim"
+        credit = claim_credit(gateway) if whom == gateway.account else TokenAmount(0)
+    earned = f"\n{credit} for proofs and answers (stake token)" if credit else ""
+    text = "\n".join(f"task {t}, round {c.round}: {c.amount} ({c.kind})" for t, c in claimed) + earned
     rounds = [{"task": t, "round": c.round, "kind": c.kind, "amount": str(c.amount)} for t, c in claimed]
-    show_result({"payee": whom, "claimed": rounds}, as_json=as_json, text=text)
+    result = {"payee": whom, "claimed": rounds, "credit": str(credit)}
+    show_result(result, as_json=as_json, text=text.strip() or "nothing to claim")

@@ -250,6 +250,7 @@ def build_world(
     shards: Sequence[int] | None = None,
     deployment: Deployment | None = None,
     drand: BeaconNetwork | None = None,
+    window_seconds: int = 10,
 ) -> RoleWorld:
     """Deploy, fund a task, and enrol `honest` trainers, one cheat and the verifiers.
 
@@ -282,7 +283,8 @@ def build_world(
     sponsor_gateway = gateway(1, deployment)
     draft = TaskDraft(
         rounds=rounds, method=method, codec=codec, training=training, steps=steps, federation=federation,
-        floor_bps=floor_bps, model=model, named=tuple(dict.fromkeys(data)) if shards else (),
+        window_seconds=window_seconds, floor_bps=floor_bps, model=model,
+        named=tuple(dict.fromkeys(data)) if shards else (),
     )  # fmt: skip
     task = fund_task(sponsor_gateway, store, folder, draft)
     sponsor = Sponsor(

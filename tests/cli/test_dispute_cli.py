@@ -1,0 +1,47 @@
+"""`deltaproof dispute` and `watch` as people call them: dry runs send nothing, errors say what to do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.cli.test_cli import Run, deployed, draft, node, read_options, run  # noqa: F401 (fixtures)
+
+
+def test_disputes_are_listed_and_their_prices_told_before_anything_is_sent(
+    run: Run,  # noqa: F811
+    deployed: list[str],  # noqa: F811
+    draft: Path,  # noqa: F811
+) -> None:
+    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--json")
+    assert code == 0, err
+    task = ["--task", str(json.loads(out)["task"])]
+    chain, key = deployed[:4], deployed[6:8]
+    code, out, _ = run("dispute", "list", *chain)
+    assert (code, out.strip()) == (0, "nothing is in dispute")
+    somebody = "0x" + 40 * "1"
+    code, out, err = run("dispute", "demand", *chain, *key, *task, "--trainer", somebody, "--leaf", "--dry-run")
+    assert code == 0, err
+    assert "bond 10.00 DEMO" in out
+    code, out, err = run("dispute", "revote", *chain, *key, *task, "--dry-run", "--json")
+    assert code == 0, err
+    assert json.loads(out) == {"bond": str(100 * 10**18), "level": 0}
+    code, _, err = run("dispute", "demand", *chain, *key, *task, "--trainer", somebody)
+    assert code == 1
+    assert "--step N, --score-by VERIFIER, or --leaf" in err
+    code, _, err = run("dispute", "show", "case", "7", *chain)
+    assert code == 1
+    assert "there is no case 7" in err
+    code, _, err = run("dispute", "revote", *chain, *key)
+    assert "either --task N, for a new case, or --appeal CASE" in err
+    code, out, err = run("dispute", "prove", *deployed[:8], *task, "--json")
+    assert code == 0, err
+    assert json.loads(out.splitlines()[-1]) == {"credit": "0"}
+
+
+def test_watch_needs_no_key_and_tells_of_a_task_that_is_not_there(run: Run, deployed: list[str]) -> None:  # noqa: F811
+    code, _, err = run("watch", *deployed[:6], "--task", "999", "--once")
+    assert code == 1
+    assert "there is no task 999" in err
+    code, _, err = run("watch", *deployed[:6], "--once")
+    assert code == 0, err

@@ -1,0 +1,155 @@
+"""Verifiers' own code among liars: a lying quorum is voted down by agents, a score that is demanded is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from deltaproof.chain import Gateway, TransactionSender, load_account
+from deltaproof.chain.abi.dispute_structs import Ballot, CasePhase
+from deltaproof.chain.abi.enums import AttestationState, Phase, Role
+from deltaproof.chain.local_node import start_node
+from deltaproof.chain.participation import lock_stake
+from deltaproof.protocol.outcome.settlement import SettlementProposal, Verdict, build_settlement
+from deltaproof.protocol.types import ZERO_DIGEST, RoundIndex, TokenAmount
+from incentives.settling import payouts_of
+from tests.disputing.conftest import Heard, moment
+from tests.worlds.roles import FUND, RoleWorld, build_world
+from verifier.life import Verifier
+
+FIRST = RoundIndex(1)
+DAY = 86_400
+
+
+class Court:
+    """A played round, a juror with more stake than the quorum, and a challenger."""
+
+    def __init__(self, world: RoleWorld, juror: Verifier, challenger: Gateway) -> None:
+        self.world, self.juror, self.challenger = world, juror, challenger
+
+    def bring(self, bond: int) -> None:
+        """Let the challenger have a bond."""
+        token = self.challenger.token(self.challenger.registry.token())
+        token.mint(self.challenger.account, TokenAmount(bond))
+        lock_stake(self.challenger, Role.CHALLENGER, TokenAmount(bond))
+
+    def decide(self, number: int) -> bool:
+        """Play a case with agents alone; whether the settlement fell."""
+        people = [self.juror, *self.world.verifiers]
+        for _ in range(12):
+            before = self.challenger.jury.case(number)
+            for person in people:
+                person.disputes.vote(moment(person.gateway, self.world.task))
+            case = self.challenger.jury.case(number)
+            if case.phase is CasePhase.CLOSED:
+                return case.overturned
+            if case == before:  # everybody waits for the time to pass
+                self.world.skip_time(DAY // 4 + 1)
+        raise AssertionError(f"case {number} stays in {self.challenger.jury.case(number)}")
+
+
+@pytest.fixture(scope="module")
+def court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
+    folder = tmp_path_factory.mktemp("court")
+    with start_node("anvil", accounts=12) as node:
+        world = build_world(node, folder, rounds=2, honest=1, verifiers=3, window_seconds=3_600)
+        deployment = world.gateway.deployment
+
+        def gateway(number: int) -> Gateway:
+            account = load_account(node.private_keys[number])
+            sender = TransactionSender(world.gateway.connection, account, state_folder=folder / "state")
+            world.senders.append(sender)
+            return Gateway(world.gateway.connection, deployment, sender)
+
+        own = gateway(10)
+        own.token(own.registry.token()).mint(own.account, TokenAmount(10 * FUND))
+        juror = Verifier(own, world.store, world.task, folder / "juror", Heard(), poll_seconds=0.01)
+        lock_stake(own, Role.VERIFIER, TokenAmount(FUND))
+        world.skip_time(2 * DAY)  # what has not lain for a day has no vote
+        yield Court(world, juror, gateway(11))
+        world.close()
+
+
+def test_lying_quorum_is_voted_down_by_jurors_who_did_the_work_and_the_honest_settlement_stands(court: Court) -> None:
+    """Payouts and rules are all right; only the cheat's verdict is bought, which no contract can see."""
+    world = court.world
+    world.open_round()
+    world.work()
+    world.attest()
+    wrong = bought(world)
+    post(world, wrong)
+    court.bring(court.challenger.jury.params().bond)
+    number, _ = court.challenger.jury.open_case(world.task, ZERO_DIGEST)
+    assert court.decide(number)
+    assert world.gateway.tasks.phase(world.task).phase is Phase.SETTLE
+    ballots = {court.challenger.jury.vote(number, 0, v.account).ballot for v in world.verifiers}
+    assert ballots == {Ballot.NONE}, "who signed has no say"
+    # In the next attempt the verifiers sign what they found, and that is no equivocation.
+    world.post()
+    settled = world.gateway.tasks.round(world.task, FIRST)
+    assert (settled.attempts, settled.settlement != wrong.settlement) == (1, True)
+    stakes = [v.gateway.verifiers.enrolment(world.task, v.account).stake for v in world.verifiers]
+    for verifier in world.verifiers:
+        verifier.disputes.mind_settlement(moment(verifier.gateway, world.task))
+    assert [v.gateway.verifiers.enrolment(world.task, v.account).stake for v in world.verifiers] == stakes
+    # Whoever asks again, about the right one, is refused and loses the bond.
+    court.bring(court.challenger.jury.params().bond)
+    number, _ = court.challenger.jury.open_case(world.task, ZERO_DIGEST)
+    assert not court.decide(number)
+    assert world.gateway.tasks.phase(world.task).phase is Phase.WINDOW
+    world.gateway.tasks.finalize(world.task)
+    for verifier in world.verifiers:
+        verifier.close_rounds(FIRST)
+
+
+def test_demanded_score_is_shown_and_a_silent_verifier_loses_its_fee_only(court: Court) -> None:
+    world = court.world
+    round_ = world.open_round()
+    world.work()
+    world.attest()
+    world.post()
+    court.bring(2 * court.challenger.court.params().demand_bond)
+    honest, silent, closer = world.verifiers
+    subject = world.trainers[0].account
+    for verifier in (honest, silent):
+        court.challenger.court.demand_score(world.task, verifier.account, subject)
+    before = honest.gateway.registry.credit_of(honest.account)
+    honest.disputes.answer_demands(moment(honest.gateway, world.task))
+    assert honest.gateway.registry.credit_of(honest.account) > before, "the answer is paid out of the bond"
+    world.skip_time(DAY + 1)
+    closer.disputes.answer_demands(moment(closer.gateway, world.task))
+    world.gateway.tasks.finalize(world.task)
+    fees = {v.account: v.gateway.fees.claimable(world.task, round_, v.account).fee for v in world.verifiers}
+    assert fees[silent.account] == 0
+    assert fees[honest.account] == fees[closer.account] > 0
+    state = world.gateway.verifiers.attestation(world.task, round_, honest.account).state
+    assert state is AttestationState.REVEALED
+
+
+def bought(world: RoleWorld) -> SettlementProposal:
+    """The honest settlement with the cheat accepted, paid by the rule."""
+    verifier = world.verifiers[0]
+    honest = verifier.quorum.compose(FIRST)
+    assert {leaf.verdict for leaf in honest.leaves} == {Verdict.ACCEPTED, Verdict.REJECTED}
+    leaves = tuple(
+        leaf.model_copy(update={"verdict": Verdict.ACCEPTED, "score_nanos": 10**8})
+        if leaf.verdict is Verdict.REJECTED
+        else leaf
+        for leaf in honest.leaves
+    )
+    s = honest.settlement
+    amounts = payouts_of(verifier.spec, leaves, s.improvement_nanos, scored=True).amounts
+    paid = tuple(
+        leaf.model_copy(update={"payout": TokenAmount(amount)}) for leaf, amount in zip(leaves, amounts, strict=True)
+    )
+    settlement = build_settlement(paid, s.next_start_digest, s.improvement_nanos, s.artifact_digest)
+    return SettlementProposal(settlement=settlement, leaves=paid)
+
+
+def post(world: RoleWorld, proposal: SettlementProposal) -> None:
+    for verifier in world.verifiers:
+        digest = verifier.quorum.sign(FIRST, 0, proposal)
+    proof = world.verifiers[0].quorum.proof(FIRST, digest, all_signers=True)
+    assert proof is not None
+    world.gateway.tasks.settle(world.task, proposal.settlement, proof)
