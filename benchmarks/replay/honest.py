@@ -57,7 +57,12 @@ class ReplayProfile:
 
     sizes: dict[str, Size]
     optimizers: tuple[str, ...]
-    machines: tuple[str, ...]
+    trainers: tuple[str, ...]
+    verifiers: tuple[str, ...]
+
+    def machines(self, phase: str) -> tuple[str, ...]:
+        """Those that run the phase `train` or `judge`."""
+        return self.trainers if phase == "train" else self.verifiers
 
 
 PROFILES = {
@@ -70,11 +75,13 @@ PROFILES = {
         },
         ("adamw", "momentum"),
         tuple(MACHINES),
+        tuple(MACHINES),
     ),
     "short": ReplayProfile(
         {"MiniLM-L6, batch 8": Size("MiniLM-L6", steps=3, batch=8, tokens=16)},
         ("adamw",),
-        ("default, 1 thread", "SSE4.2"),
+        ("SSE4.2",),
+        ("default, 1 thread",),
     ),
 }
 
@@ -92,7 +99,8 @@ def main() -> None:
         (train_all if options.worker == "train" else judge_all)(options.profile, options.machine, work)
         return
     started = time.perf_counter()
-    for phase, machine in product(("train", "judge"), PROFILES[options.profile].machines):
+    turns = [(phase, machine) for phase in ("train", "judge") for machine in PROFILES[options.profile].machines(phase)]
+    for phase, machine in turns:
         arguments = ["--profile", options.profile, "--work", str(options.work), "--worker", phase, "--machine", machine]
         subprocess.run(
             [sys.executable, "-m", "benchmarks.replay.honest", *arguments],
@@ -140,8 +148,8 @@ def train_all(profile: str, machine: str, work: Path) -> None:
 def judge_all(profile: str, machine: str, work: Path) -> None:
     for model, optimizer, mode, spec in cases(profile):
         steps, case = spec.training.steps, (model, optimizer, mode)
-        machines = PROFILES[profile].machines
-        wanted = [trainer for trainer in machines if not verdict_file(work, case, trainer, machine).is_file()]
+        trainers = PROFILES[profile].trainers
+        wanted = [trainer for trainer in trainers if not verdict_file(work, case, trainer, machine).is_file()]
         if not wanted:
             continue
         judge = Judge.from_spec(spec)
@@ -184,7 +192,7 @@ def report(profile: str, work: Path, seconds: float) -> None:
     results = [
         json.loads(verdict_file(work, (model, optimizer, mode), trainer, verifier).read_text("utf-8"))
         for model, optimizer, mode, _ in cases(profile)
-        for trainer, verifier in product(PROFILES[profile].machines, repeat=2)
+        for trainer, verifier in product(PROFILES[profile].trainers, PROFILES[profile].verifiers)
     ]
     rows, total, alarms, drift_alarms, drift_tests = [], 0, 0, 0, 0
     for model, mode, optimizer in product(PROFILES[profile].sizes, MODES, PROFILES[profile].optimizers):
@@ -208,13 +216,13 @@ def report(profile: str, work: Path, seconds: float) -> None:
         for verdict in refused[:5]:
             print("FALSE ALARM", model, mode, optimizer, verdict)
     low, high = wilson(alarms, total)
-    machines = PROFILES[profile].machines
+    trainers, verifiers = PROFILES[profile].trainers, PROFILES[profile].verifiers
     text = "\n".join(
         [
             "# Honest replays",
             "",
-            f"{total:,} replays of honest steps, every pair of {len(machines)} machine configurations as "
-            f"trainer and verifier ({'; '.join(machines)}), LoRA r=2 on real review sentences. "
+            f"{total:,} replays of honest steps, trained as on {'; '.join(trainers)}, judged as on "
+            f"{'; '.join(verifiers)}, each with each. LoRA r=2 on real review sentences. "
             f"**False alarms: {alarms}** (95 % interval of the rate: {low:.3%} to {high:.3%}); "
             f"drift tests: {drift_tests}, false alarms {drift_alarms}. Made by `python -m benchmarks.replay.honest`.",
             "",

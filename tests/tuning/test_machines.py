@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from deltaproof.protocol.evidence.transcript import serialize_opening
+from deltaproof.tuning.base_models.presets import Architecture
 from tests.tuning.rehearsal import Rehearsal, minimal_spec, rehearse
 
 MACHINES = {
@@ -22,6 +23,9 @@ MACHINES = {
     "SSE4.2": {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "ONEDNN_MAX_CPU_ISA": "SSE41"},
     "compatible MKL": {"MKL_CBWR": "COMPATIBLE"},
 }
+
+PAIRS: tuple[tuple[Architecture, str], ...] = (("bert", "adamw"), ("llama", "sgd"))
+"""Every architecture and every optimiser once; `benchmarks.replay.honest` runs longer rounds on real models."""
 
 PROGRAM = """
 import json, sys
@@ -40,17 +44,16 @@ print(json.dumps(roots))
 @pytest.fixture(scope="module")
 def rounds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Rehearsal]]:
     folder, made = tmp_path_factory.mktemp("machines"), {}
-    for architecture in ("bert", "llama"):
-        for optimizer in ("sgd", "adamw"):
-            spec = minimal_spec(
-                folder / architecture,
-                architecture,  # type: ignore[arg-type]
-                optimizer={"name": optimizer, "clip_norm": 0.5},
-                training={"steps": 12, "batch_size": 8, "dropout": True},
-            )
-            name = f"{architecture}-{optimizer}"
-            (folder / f"{name}.spec").write_bytes(spec.to_document())
-            made[name] = rehearse(spec, folder / "here" / name)
+    for architecture, optimizer in PAIRS:
+        spec = minimal_spec(
+            folder / architecture,
+            architecture,
+            optimizer={"name": optimizer, "clip_norm": 0.5},
+            training={"steps": 4, "batch_size": 8, "dropout": True},
+        )
+        name = f"{architecture}-{optimizer}"
+        (folder / f"{name}.spec").write_bytes(spec.to_document())
+        made[name] = rehearse(spec, folder / "here" / name)
     return folder, made
 
 
