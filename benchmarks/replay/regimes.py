@@ -112,9 +112,11 @@ def spec_of(regime: Regime, real: bool, work: Path) -> TaskSpec:
     sections = dict(regime.sections or {})
     training = {"steps": regime.steps, "batch_size": 8, "numeric": "bounded", **sections.pop("training", {})}
     if real:
-        model = "SmolLM2-135M" if regime.language else "MiniLM-L6"
-        return task(model, optimizer="adamw", numeric="bounded", steps=regime.steps, batch=8, tokens=32, rank=4,
+        model, tuned = "SmolLM2-135M" if regime.language else "MiniLM-L6", sections.pop("optimizer", {})
+        spec = task(model, optimizer="adamw", numeric="bounded", steps=regime.steps, batch=8, tokens=32, rank=4,
                     training=training, **sections)  # fmt: skip
+        optimizer = {**spec.optimizer.model_dump(), **tuned}
+        return TaskSpec.model_validate({**spec.model_dump(), "optimizer": optimizer})
     architecture: Architecture = "llama" if regime.language else "bert"
     folder = work / architecture
     if not (folder / "config.json").is_file():
@@ -131,8 +133,13 @@ def shard_of(regime: Regime, spec: TaskSpec) -> Shard:
     return Shard(tuple(dict.fromkeys(rows))[: regime.rows], Digest32(bytes(32)))
 
 
+def folder_of(work: Path, name: str) -> Path:
+    """Where the round of a regime is kept."""
+    return work / "rounds" / name.replace(" ", "-").replace(":", "")
+
+
 def train(name: str, regime: Regime, real: bool, work: Path) -> None:
-    folder = work / "rounds" / name.replace(" ", "-").replace(":", "")
+    folder = folder_of(work, name)
 
     def recorded() -> dict[str, Any]:
         bench = Workbench.from_spec(spec_of(regime, real, work))
@@ -147,7 +154,7 @@ def train(name: str, regime: Regime, real: bool, work: Path) -> None:
 
 
 def judge(name: str, regime: Regime, real: bool, work: Path) -> dict[str, Any]:
-    folder = work / "rounds" / name.replace(" ", "-").replace(":", "")
+    folder = folder_of(work, name)
     trained = cell(folder / "trained", name, lambda: {"skipped": "never trained"})
 
     def judged() -> dict[str, Any]:

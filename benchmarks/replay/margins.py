@@ -1,0 +1,146 @@
+"""How far honest differences lie from what rounding explains: what ROUNDING_MARGIN rests on.
+
+    python -m benchmarks.replay.margins [--profile full|short] [--steps N] [--work DIR]
+
+The honest rounds of `benchmarks.replay.regimes`, trained as on another machine. Every measured step gives two shares,
+the largest of the whole gradient and of every tensor: of the bounds without the last try, and of what one rounding of
+every operation does (the last try without its margin). Only steps beyond the bounds ever need the margin. Each step is
+kept in `--work`, so an interrupted run goes on; the page counts what is there. Results: docs/results/margins.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.replay.regimes import TRAINER, VERIFIER, Regime, folder_of, regimes, shard_of, spec_of
+from benchmarks.shared.cells import cell
+from benchmarks.shared.replay_tasks import MACHINES, machine_facts, round_context, table, write_results
+from deltaproof.protocol.evidence.transcript import StepOpening, parse_opening
+from deltaproof.protocol.rules import ROUNDING_MARGIN
+from deltaproof.replaying.comparison import compare_bounded, norms_of
+from deltaproof.replaying.gradient_check import Recomputation
+from deltaproof.replaying.replay import Judge
+from deltaproof.tuning.training.step import RoundContext
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", choices=("full", "short"), default="full")
+    parser.add_argument("--steps", type=int, default=40, help="measured steps of a round, evenly spread")
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/honest_regimes"), help="that of benchmarks.replay.regimes"
+    )
+    parser.add_argument("--report", action="store_true", help="the page of what was measured so far, and no more")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    real, work = options.profile == "full", options.work / options.profile
+    if options.worker:
+        for name, regime in regimes(real):
+            measure(name, regime, real, work, options.steps)
+        return
+    if not options.report:
+        shared = ["--profile", options.profile, "--work", str(options.work), "--worker"]
+        run(["benchmarks.replay.regimes", *shared, "train"], TRAINER)
+        run(["benchmarks.replay.margins", *shared, "--steps", str(options.steps)], VERIFIER)
+    rows = [row for name, regime in regimes(real) if (row := summary(name, regime, work))]
+    document = {"machine": machine_facts(), "profile": options.profile, "rows": rows}
+    write_results("margins", document, markdown(rows, options.profile))
+
+
+def run(arguments: list[str], machine: str) -> None:
+    subprocess.run([sys.executable, "-m", *arguments], env={**os.environ, **MACHINES[machine]}, check=True)
+
+
+def measure(name: str, regime: Regime, real: bool, work: Path, count: int) -> None:
+    """Both shares of `count` steps; nothing for a regime that was never trained."""
+    folder = folder_of(work, name)
+    steps = np.unique(np.linspace(0, regime.steps - 1, count).astype(int)).tolist()
+    files = {step: folder / f"{step}.opening" for step in steps}
+    missing = [step for step in steps if not (folder / "margins" / f"{step}.json").is_file()]
+    if not missing or not all(file.is_file() for file in files.values()):
+        return
+    judge = Judge.from_spec(spec_of(regime, real, work))
+    context = round_context(judge.reference, shard_of(regime, judge.spec))
+    limits = context.opening_limits(judge.spec, judge.reference.layout.size)
+    for step in missing:
+        opening = parse_opening(files[step].read_bytes(), limits)
+        cell(folder / "margins", str(step), lambda opening=opening: shares(judge, context, opening))  # type: ignore[misc]
+
+
+def shares(judge: Judge, context: RoundContext, opening: StepOpening) -> dict[str, Any]:
+    """The largest difference of a step, in bounds and in roundings, and the tensors where they are."""
+    bench, training = judge.reference, judge.spec.training
+    state = {slot: torch.from_numpy(np.array(values)) for slot, values in opening.state.items()}
+    rows, key = [row.row for row in opening.rows], context.dropout_key(opening.before.step)
+    again = Recomputation(bench, judge.mirror, state, rows, key, context.key)
+    exact = again.reference.values
+    bounded = compare_bounded(opening.gradient, exact, bench.layout, training, again.row_norms)
+    difference = norms_of(opening.gradient.astype(np.float64) - exact, bench.layout)
+    rounding = again.rounding
+    pairs = {name: (difference.tensors[name], rounding.tensors[name]) for name in bench.layout.slices}
+    pairs["the whole gradient"] = (difference.whole, rounding.whole)
+    roundings = {name: found / drawn if drawn else 0.0 for name, (found, drawn) in pairs.items()}
+    where = max(roundings, key=roundings.__getitem__)
+    return {
+        "bounds": bounded.magnitude / bounded.bound, "tensor": bounded.tensor,
+        "roundings": roundings[where], "rounding_tensor": where,
+    }  # fmt: skip
+
+
+def summary(name: str, regime: Regime, work: Path) -> dict[str, Any] | None:
+    """Quantiles over the measured steps of a regime."""
+    folder = folder_of(work, name) / "margins"
+    steps = [step for step in range(regime.steps) if (folder / f"{step}.json").is_file()]
+    if not steps:
+        return None
+    found = [cell(folder, str(step), dict) for step in steps]
+    roundings = np.array([step["roundings"] for step in found])
+    beyond = [step["roundings"] for step in found if step["bounds"] > 1.0]
+    worst = max(found, key=lambda step: step["roundings"])
+    return {
+        "regime": name, "steps": len(found), "median": float(np.median(roundings)),
+        "p95": float(np.quantile(roundings, 0.95)), "largest": float(roundings.max()),
+        "tensor": worst["rounding_tensor"],
+        "bounds": max(step["bounds"] for step in found), "beyond": len(beyond), "needed": max(beyond, default=0.0),
+    }  # fmt: skip
+
+
+def markdown(rows: list[dict[str, Any]], profile: str) -> str:
+    total, beyond = sum(row["steps"] for row in rows), sum(row["beyond"] for row in rows)
+    needed = max((row["needed"] for row in rows), default=0.0)
+    cells = [
+        (r["regime"], r["steps"], f"{r['median']:.2f}", f"{r['p95']:.2f}", f"{r['largest']:.2f}", f"`{r['tensor']}`",
+         f"{r['bounds']:.3f}", r["beyond"], f"{r['needed']:.2f}" if r["beyond"] else "")
+        for r in rows
+    ]  # fmt: skip
+    command = f"python -m benchmarks.replay.margins{'' if profile == 'full' else ' --profile ' + profile}"
+    most = f"there the largest difference was {needed:.2f} roundings. " if beyond else ""
+    return "\n\n".join(
+        [
+            "# What the margin of rounding rests on",
+            f"{total:,} honest steps in {len(rows)} regimes, bounded mode, trained as on {TRAINER}, measured as on "
+            f"{VERIFIER}. A *rounding* is what one random rounding of every operation does to the whole gradient or to "
+            "a tensor. A step that is beyond the bounds of its spec is honest up to "
+            f"`ROUNDING_MARGIN` = {ROUNDING_MARGIN:g} of them. {beyond} steps were beyond; {most}"
+            f"Made by `{command}`.",
+            table(
+                ("regime", "steps", "roundings: median", "95 %", "largest", "where", "largest / bound",
+                 "beyond the bound", "margin they need"),
+                cells,
+            ),
+            f"Machine: {machine_facts()}",
+        ]
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
