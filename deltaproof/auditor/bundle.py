@@ -1,20 +1,22 @@
 """One round as one file: chain facts with their proofs and every artifact, to be audited offline.
 
-A bundle is a zip file: `bundle.json` (which round of which deployment), `index.json` (rows of the index), `blocks.json`
-(headers and receipts that prove the rows), and `store/` with the artifacts under their usual paths. Nothing in it is
-believed: an audit checks artifacts against digests, digests against events, events against receipts, receipts against
-headers. What a file alone cannot show is that the blocks belong to the chain; any endpoint can (`--witness`).
+A bundle is a zip file: `bundle.json` (which round of which deployment), `blocks.json` (headers and receipts),
+`transactions.json` (calldata that opens what events leave out), and `store/` with the artifacts under their paths.
+Nothing in it is believed. Events, their order and their times are read from receipts and headers, whose hashes prove
+them, and not from what an index says. An audit checks artifacts against digests and digests against events.
+
+What a file alone cannot show is that its blocks are the chain's and all of them; any endpoint can (`--witness`).
 """
 
 from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from deltaproof.auditor.facts.loading import TASK_EVENTS, load_round, load_task
@@ -22,8 +24,9 @@ from deltaproof.auditor.facts.receipts import fetch_proofs
 from deltaproof.auditor.facts.tasks import RoundFacts
 from deltaproof.auditor.index import schema
 from deltaproof.auditor.index.events import Event
-from deltaproof.auditor.index.follower import read_deployment
+from deltaproof.auditor.index.follower import IndexedDeployment
 from deltaproof.auditor.index.reader import Index
+from deltaproof.auditor.index.rows import RowReader, read_headers
 from deltaproof.auditor.index.rpc import Call, Rpc
 from deltaproof.auditor.index.schema import open_database
 from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, ChainError, DeltaproofError, StoreUnavailable
@@ -32,10 +35,15 @@ from deltaproof.store.backend import Backend
 
 __all__ = ["Bundle", "BundleError", "BundleNode", "export_round"]
 
-FORMAT = "deltaproof-bundle/1"
+FORMAT = "deltaproof-bundle/2"
+ANSWERS = ("SeedRearmed", "SeedFixed", "OpeningAnswered", "ScoreAnswered", "LeafAnswered", "DemandUnanswered")
+"""Events that name neither task nor round, only what they answer."""
 MAX_JSON_BYTES = 512 * 1024 * 1024
 MAX_ARTIFACT_BYTES = 8 * 1024 * 1024 * 1024
-TABLES = (schema.deployment, schema.blocks, schema.seeds, schema.transactions, schema.events, schema.mentions)
+
+
+UNREADABLE = (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError, SQLAlchemyError)
+"""What reading a file of somebody else's making may raise."""
 
 
 class BundleError(DeltaproofError):
@@ -50,16 +58,25 @@ def export_round(index: Index, backend: Backend, rpc: Rpc, task: int, round_: in
     """
     facts = load_task(index, task)
     rounds = load_round(index, facts, round_)
-    blocks = _blocks(index, facts.id, rounds)
-    proofs = fetch_proofs(rpc, sorted(blocks))
+    blocks = sorted(_blocks(index, facts.id, rounds))
+    proofs = fetch_proofs(rpc, blocks)
+    deciding = read_headers(rpc, sorted(index.deciding_blocks(blocks) - set(blocks)))
+    proved = [{"header": proof.header, "receipts": proof.receipts} for proof in proofs]
     head = index.head()
-    described = {"format": FORMAT, "task": task, "round": round_, "block": head.number, "blockHash": head.hash}
+    described = {
+        "format": FORMAT,
+        "task": task,
+        "round": round_,
+        "block": head.number,
+        "blockHash": head.hash,
+        "deployment": json.loads(index.deployment.to_text()),
+    }
     partial = path.with_name(path.name + ".partial")
     written = 0
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bundle.json", json.dumps(described))
-        archive.writestr("index.json", json.dumps(_rows(index.engine, blocks)))
-        archive.writestr("blocks.json", json.dumps([{"header": p.header, "receipts": p.receipts} for p in proofs]))
+        archive.writestr("blocks.json", json.dumps([*proved, *({"header": h, "receipts": None} for h in deciding)]))
+        archive.writestr("transactions.json", json.dumps(index.calldata(blocks)))
         for artifact in _artifacts(backend, rounds):
             archive.writestr(f"store/{artifact}", backend.read(artifact, MAX_ARTIFACT_BYTES))
             written += 1
@@ -75,13 +92,14 @@ class Bundle:
         try:
             self._archive = zipfile.ZipFile(path)
             self.about = self._json("bundle.json")
-            rows, blocks = self._json("index.json"), self._json("blocks.json")
             if self.about.get("format") != FORMAT:
                 raise BundleError(f"{path} is no bundle of a format that is known here")
             self.task, self.round = int(self.about["task"]), int(self.about["round"])
-            self.index = Index(_database(rows, self.about))
-            self.node = BundleNode(blocks)
-        except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, SQLAlchemyError) as error:
+            self.node = BundleNode(self._json("blocks.json"), self._json("transactions.json"))
+            self.index = Index(_database(self.node, self.about))
+        except BundleError:
+            raise
+        except (*UNREADABLE, DeltaproofError) as error:
             raise BundleError(f"{path} cannot be read as a bundle: {error}") from error
         self.store = ArtifactStore(_Members(self._archive))
 
@@ -92,21 +110,43 @@ class Bundle:
 
 
 class BundleNode(Rpc):
-    """Answers from the blocks of a bundle."""
+    """Answers from the blocks and transactions of a bundle. Raises KeyError, TypeError or ValueError for no blocks."""
 
-    def __init__(self, blocks: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, blocks: Sequence[dict[str, Any]], transactions: Sequence[dict[str, Any]]) -> None:
         self.url = "the bundle"
         self._blocks = {int(block["header"]["number"], 16): block for block in blocks}
+        self._transactions = {str(transaction["hash"]): transaction for transaction in transactions}
 
     def batch(self, calls: Sequence[Call]) -> list[Any]:
         """See `Rpc`."""
         return [self._answer(method, params) for method, params in calls]
 
     def _answer(self, method: str, params: list[Any]) -> Any:
+        if method == "eth_getTransactionByHash":
+            return self._transactions.get(params[0])
         if method not in ("eth_getBlockByNumber", "eth_getBlockReceipts"):
             raise ChainError(f"{method} cannot be answered offline")
         block = self._blocks.get(int(params[0], 16), {"header": None, "receipts": None})
         return block["header" if method == "eth_getBlockByNumber" else "receipts"]
+
+    def logs(self, contracts: Collection[str]) -> list[dict[str, Any]]:
+        """Every log of these contracts, numbered by its place among the receipts and under its header's hash.
+
+        What a receipt says of itself besides (block, index, time) is under no hash, and is not read.
+        """
+        wanted, found = {contract.lower() for contract in contracts}, []
+        for number, block in sorted(self._blocks.items()):
+            sent = ((receipt["transactionHash"], log) for receipt in block["receipts"] or () for log in receipt["logs"])
+            for position, (transaction, log) in enumerate(sent):
+                if log["address"].lower() in wanted:
+                    place = {
+                        "blockNumber": hex(number),
+                        "blockHash": block["header"]["hash"],
+                        "logIndex": hex(position),
+                    }
+                    said = {name: log[name] for name in ("address", "topics", "data")}
+                    found.append({**said, **place, "transactionHash": transaction})
+        return found
 
 
 class _Members(Backend):
@@ -145,30 +185,27 @@ def _blocks(index: Index, task: int, facts: RoundFacts) -> set[int]:
     events: list[Event] = [*facts.events, *index.events(task=task, names=TASK_EVENTS)]
     quorum = facts.task.quorum_of(facts.number)
     events += [facts.task.keys[verifier] for verifier in quorum if verifier in facts.task.keys]
-    return {event.block for event in events}
+    blocks = {event.block for event in events}
+    asked = index.events(names=("SeedRequested", "DemandOpened"), blocks=blocks)
+    requests, rounds = {_request(event) for event in asked}, {event.args.get("target") for event in asked}
+    answers = [event for event in index.events(names=ANSWERS) if _request(event) in requests]
+    answers += [e for e in index.events(names=("SignaturePublished",)) if e.args["drand_round"] in rounds]
+    return blocks | {event.block for event in answers}
 
 
-def _rows(engine: Engine, blocks: set[int]) -> dict[str, list[list[Any]]]:
-    """Rows of the index that belong to the blocks, by table."""
-    rows: dict[str, list[list[Any]]] = {}
-    with engine.connect() as db:
-        for table in TABLES:
-            column = table.c.number if table is schema.blocks else table.c.get("block")
-            kept = (row for row in db.execute(select(table)) if column is None or row._mapping[column] in blocks)
-            rows[table.name] = [list(row) for row in kept]
-    return rows
+def _request(event: Event) -> tuple[str, int]:
+    return event.contract, event.args["id" if event.contract == "beacon" else "demand_id"]
 
 
-def _database(rows: dict[str, list[list[Any]]], about: dict[str, Any]) -> Engine:
+def _database(node: BundleNode, about: dict[str, Any]) -> Engine:
+    deployment = IndexedDeployment.from_text(json.dumps(about["deployment"]))
     engine = open_database("sqlite://")
+    reader = RowReader(node, deployment.contracts, by_rounds=deployment.drand is not None)
+    rows = reader.rows(node.logs(deployment.contracts.values()))
     with engine.begin() as db:
-        for table in TABLES:
-            if values := rows[table.name]:
-                names = [column.name for column in table.columns]
-                db.execute(insert(table), [dict(zip(names, row, strict=True)) for row in values])
+        db.execute(insert(schema.deployment).values(key="deployment", value=deployment.to_text()))
+        rows.insert(db)
         db.execute(insert(schema.checkpoints).values(number=about["block"], hash=about["blockHash"]))
-    if read_deployment(engine) is None:
-        raise ValueError("it names no deployment")
     return engine
 
 

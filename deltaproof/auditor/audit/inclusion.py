@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from deltaproof.auditor.audit.check import Check, Subject
-from deltaproof.auditor.facts.receipts import BlockProof, fetch_proofs, header_hash, may_log
+from deltaproof.auditor.facts.receipts import BlockProof, fetch_proofs, header_problem, may_log
 from deltaproof.auditor.index.events import Event, event_type, event_types
-from deltaproof.auditor.index.reader import Index
+from deltaproof.auditor.index.reader import Index, IndexedBlock
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.errors import ChainError
 
@@ -33,8 +33,8 @@ def check_inclusion(index: Index, rpc: Rpc | None, events: Sequence[Event], subj
     for event in index.events(blocks=numbers):
         indexed[event.block].append(event)
     for number, proof in zip(numbers, proofs, strict=True):
-        hash_there = known[number].hash if number in known else None
-        yield from _compare(index, proof, hash_there, number, indexed[number], subject)
+        told = known.get(number, IndexedBlock(number, "unknown", 0))
+        yield from _compare(index, proof, told, indexed[number], subject)
 
 
 def check_headers(index: Index, rpc: Rpc | None, subject: Subject, *, all_blocks: bool = False) -> Iterator[Check]:
@@ -52,28 +52,35 @@ def check_headers(index: Index, rpc: Rpc | None, subject: Subject, *, all_blocks
     parent: str | None = None
     for start in range(first, head.number + 1, HEADERS_AT_ONCE):
         numbers = range(start, min(start + HEADERS_AT_ONCE, head.number + 1))
-        for header in rpc.batch([("eth_getBlockByNumber", [hex(number), False]) for number in numbers]):
-            number = int(header["number"], 16)
-            if (computed := header_hash(header)) != header["hash"]:
-                yield subject.equal("block proof", computed, header["hash"], f"header of block {number}")
+        headers = rpc.batch([("eth_getBlockByNumber", [hex(number), False]) for number in numbers])
+        for number, header in zip(numbers, headers, strict=True):
+            if problem := header_problem(header, number):
+                yield subject.failed("block proof", problem)
+                return
             if parent is not None and header["parentHash"] != parent:
                 yield subject.equal("chain of blocks", parent, header["parentHash"], f"parent of block {number}")
             parent = header["hash"]
             if number not in known and any(may_log(header["logsBloom"], contract) for contract in contracts):
-                yield from _compare(index, fetch_proofs(rpc, [number])[0], parent, number, [], subject)
+                told = IndexedBlock(number, parent, int(header["timestamp"], 16))
+                yield from _compare(index, fetch_proofs(rpc, [number])[0], told, [], subject)
     yield subject.equal("chain of blocks", parent, head.hash, f"blocks {first} to {head.number}")
 
 
 def _compare(
-    index: Index, proof: BlockProof, indexed_hash: str | None, number: int, events: Sequence[Event], subject: Subject
+    index: Index, proof: BlockProof, told: IndexedBlock, events: Sequence[Event], subject: Subject
 ) -> Iterator[Check]:
-    """One block: its hash, its receipts, and the events that the index has of it."""
-    if indexed_hash != proof.claimed_hash:
-        yield subject.equal("block hash", proof.claimed_hash, indexed_hash, f"block {number}")
+    """One block: its hash, time and receipts, and the events that the index has of it."""
+    number = told.number
+    if told.hash != proof.claimed_hash:
+        yield subject.equal("block hash", proof.claimed_hash, told.hash, f"block {number}")
         return
     if problem := proof.problem():
         yield subject.failed("block proof", f"block {number}: {problem}")
         return
+    # Times decide who was late and numbers who was first, so neither is the index's word.
+    header = (int(proof.header["number"], 16), int(proof.header["timestamp"], 16))
+    if header != (number, told.timestamp):
+        yield subject.equal("block time", header, (number, told.timestamp), "number and time of a block")
     names = {account.lower(): name for name, account in index.deployment.contracts.items()}
     proved = {}
     for position, account, topics, data in proof.logs_of(frozenset(names)):

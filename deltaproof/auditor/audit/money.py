@@ -85,6 +85,8 @@ def _allocation(case: RoundCase, ended: Event, reserved: int) -> Iterator[Check]
     yield subject.equal("allocation", posted.settlement.total_payout, args["payouts"])
     fee = verifier_fee(case) if agreeing(case) else 0
     yield subject.equal("fee allocation", fee, args["fees"])
+    until = case.index.blocks([allocated.block])[allocated.block].timestamp + case.facts.task.params.phases.claim
+    yield subject.equal("claimable until", until, args["expires_at"])
     paid = args["payouts"] + args["fees"]
     subject = case.subject.of(ended)
     yield subject.equal("paid", paid, ended.args["paid"])

@@ -24,14 +24,8 @@ from deltaproof.auditor.audit.settled import (
 )
 from deltaproof.auditor.audit.signatures import Equation, check_equations
 from deltaproof.auditor.audit.stakes import check_stakes
-from deltaproof.auditor.audit.terms import (
-    check_adapter_chain,
-    check_escrow,
-    check_round_state,
-    check_spec,
-    check_task_state,
-    check_terms,
-)
+from deltaproof.auditor.audit.state import check_round_state, check_task_state
+from deltaproof.auditor.audit.terms import check_adapter_chain, check_escrow, check_spec, check_terms
 from deltaproof.auditor.facts.chainview import RpcView
 from deltaproof.auditor.facts.leaves import find_leaves, read_attestations
 from deltaproof.auditor.facts.loading import load_round, load_task
@@ -120,6 +114,7 @@ class Audit:
             yield from self._task(task, rounds, progress, pool)
         if self.whole:
             progress("stakes")
+            yield from check_inclusion(self.index, self.rpc, self.index.beyond_tasks(), Subject(0))
             yield from check_stakes(self.index, self._view(), Subject(0))
 
     def _task(self, task_id: int, wanted: Sequence[int] | None, progress: Progress, pool: Pool) -> Iterator[Check]:

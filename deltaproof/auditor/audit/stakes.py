@@ -23,6 +23,8 @@ class StakeBook:
 
     total: dict[tuple[Address, int], int] = field(default_factory=lambda: defaultdict(int))
     locked: dict[tuple[Address, int], int] = field(default_factory=lambda: defaultdict(int))
+    leaving: dict[tuple[Address, int], tuple[int, int]] = field(default_factory=lambda: defaultdict(lambda: (0, 0)))
+    """Stake on its way out, and from when on it may leave, seconds since the epoch."""
     credit: dict[Address, int] = field(default_factory=lambda: defaultdict(int))
 
     @classmethod
@@ -39,8 +41,11 @@ class StakeBook:
         match event.name:
             case "StakeDeposited":
                 self.total[who] += args["amount"]
+            case "UnbondingStarted":
+                self.leaving[who] = (self.leaving[who][0] + args["amount"], args["withdrawable_at"])
             case "StakeWithdrawn":
                 self.total[who] -= args["amount"]
+                self.leaving[who] = (0, 0)
             case "StakeLocked":
                 self.locked[who] += args["amount"]
             case "StakeUnlocked":
@@ -51,6 +56,8 @@ class StakeBook:
                 self.credit[args["beneficiary"]] += args["reward"]
             case "StakeFined":
                 self.total[who] -= args["amount"]
+                leaving, when = self.leaving[who]
+                self.leaving[who] = (min(leaving, self.total[who] - self.locked[who]), when)
             case "CreditMoved":
                 self.credit[args["from"]] -= args["amount"]
                 if args["to"] != BURN_ADDRESS:
@@ -85,6 +92,8 @@ def check_stakes(index: Index, view: ChainView | None, subject: Subject) -> Iter
         name = f"stake as {Role(role).name.lower()}"
         yield about.equal(name, stored["total"], book.total[account, role])
         yield about.equal(f"locked {name}", stored["locked"], book.locked[account, role])
+        leaving = (stored["unbonding"], stored["withdrawable_at"])
+        yield about.equal(f"leaving {name}", leaving, book.leaving[account, role])
     for account, credit in zip(creditors, credits_, strict=True):
         yield subject.of(participant=account).equal("slash credit", credit, book.credit[account])
     owed = sum(book.total.values()) + sum(book.credit.values())

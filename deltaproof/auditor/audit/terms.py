@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from deltaproof.auditor.audit.case import TaskCase
 from deltaproof.auditor.audit.check import Check
 from deltaproof.auditor.facts.chainview import ChainView, Question, token_balance
-from deltaproof.auditor.facts.tasks import RoundFacts
 from deltaproof.auditor.index.events import Event
-from deltaproof.chain.abi.enums import Outcome
 from deltaproof.chain.contracts.tasks import task_params
 from deltaproof.errors import ArtifactError, ChainError, DeltaproofError
+from deltaproof.protocol.types import ZERO_DIGEST
 
-__all__ = ["check_adapter_chain", "check_escrow", "check_round_state", "check_spec", "check_task_state", "check_terms"]
+__all__ = ["check_adapter_chain", "check_escrow", "check_spec", "check_terms"]
 
 
 def check_spec(case: TaskCase) -> Iterator[Check]:
@@ -76,54 +76,6 @@ def check_adapter_chain(case: TaskCase) -> Iterator[Check]:
             yield case.subject.of(event, round=number).failed("rounds", "a round ended that was never opened")
 
 
-def check_task_state(case: TaskCase, view: ChainView | None) -> Iterator[Check]:
-    """How many rounds the contract opened, and which adapter it stands at."""
-    if view is None:
-        yield case.subject.unchecked("task state", "no RPC endpoint to ask")
-        return
-    try:
-        task = view.ask([Question("tasks", "taskOf", (case.facts.id,))])[0]
-    except ChainError as error:
-        yield case.subject.unchecked("task state", f"the endpoint keeps no state of that block: {error}")
-        return
-    yield case.subject.equal("rounds opened", task["round"], max(case.facts.rounds, default=0))
-    last = case.facts.named("RoundEnded")
-    adapter = last[-1].args["next_start_digest"] if last else case.facts.params.start_digest
-    subject = case.subject.of(last[-1] if last else case.facts.created)
-    yield subject.equal("current adapter", task["adapter_digest"], adapter)
-
-
-def check_round_state(case: TaskCase, view: ChainView | None, rounds: Sequence[RoundFacts]) -> Iterator[Check]:
-    """What the contract stores of every round is what its events say: a hidden or altered event shows here."""
-    if view is None:
-        yield case.subject.unchecked("round state", "no RPC endpoint to ask")
-        return
-    try:
-        stored = view.ask([Question("tasks", "roundOf", (case.facts.id, facts.number)) for facts in rounds])
-    except ChainError as error:
-        yield case.subject.unchecked("round state", f"the endpoint keeps no state of that block: {error}")
-        return
-    for facts, state in zip(rounds, stored, strict=True):
-        yield from _one_round(case, facts, state)
-
-
-def _one_round(case: TaskCase, facts: RoundFacts, state: dict[str, object]) -> Iterator[Check]:
-    subject = case.subject.of(facts.opened, round=facts.number)
-    posted = facts.standing
-    settlement = state["settlement"]
-    stored_root = settlement["leaves_root"] if isinstance(settlement, dict) else None
-    values = {
-        "outcome": (Outcome(state["outcome"]), facts.outcome),  # type: ignore[arg-type]
-        "start adapter": (state["start_digest"], facts.start_digest),
-        "order seed": (state["order_seed"], facts.order_seed or bytes(32)),
-        "challenge seed": (state["challenge_seed"], facts.challenge_seed or bytes(32)),
-        "validation reveal": (state["validation_revealed"], facts.scored),
-        "settlement root": (stored_root, posted.settlement.leaves_root if posted else bytes(32)),
-    }
-    for name, (expected, actual) in values.items():
-        yield subject.equal(f"state: {name}", expected, actual)
-
-
 def check_escrow(case: TaskCase, view: ChainView | None) -> Iterator[Check]:
     """Everything ever paid in is paid out, still reserved, still claimable, or still the task's: to the last unit."""
     sums = _sums(case)
@@ -142,13 +94,37 @@ def check_escrow(case: TaskCase, view: ChainView | None) -> Iterator[Check]:
     except ChainError as error:
         yield subject.unchecked("escrow state", f"the endpoint keeps no state of that block: {error}")
         return
+    yield subject.equal("escrow token", account["token"], token)
     yield subject.equal("escrow balance", account["balance"], sums["balance"])
     yield subject.equal("escrow reserve", account["reserved"], sums["reserved"])
     yield subject.equal("escrow pots", sum(pot["remaining"] + pot["fees"] for pot in pots), sums["pots"])
+    yield from _pots(case, pots)
     owed = _owed_in_token(case)
     yield subject.that(
         "escrow tokens", held >= owed, "the vault holds less than it owes", expected=f"at least {owed}", actual=held
     )
+
+
+def _pots(case: TaskCase, pots: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
+    """What each ended round's pot pays by, and until when."""
+    allocated = {
+        event.args["round"]: event
+        for event in case.index.events(task=case.facts.id, names=("RoundAllocated", "BaseAllocated"), contract="vault")
+    }
+    for number, pot in zip(case.facts.rounds, pots, strict=True):
+        event = allocated.get(number)
+        args = event.args if event and (event.name == "RoundAllocated" or event.args["amount"]) else {}
+        told = (args.get("root", ZERO_DIGEST), args.get("each", 0), _claimable_until(case, event) if args else 0)
+        kept = (pot["root"], pot["base_each"], pot["expires_at"])
+        yield case.subject.of(event, round=number).equal("escrow pot", kept, told)
+
+
+def _claimable_until(case: TaskCase, allocated: Event | None) -> int:
+    """Pay can be claimed for the task's time after its round ended, seconds since the epoch."""
+    if allocated is None:
+        return 0
+    ended = case.index.blocks([allocated.block])[allocated.block].timestamp
+    return ended + case.facts.params.phases.claim
 
 
 MONEY = (

@@ -16,8 +16,8 @@ from deltaproof.auditor.facts.tasks import (
 )
 from deltaproof.auditor.index.calldata import call_behind
 from deltaproof.auditor.index.events import Event
-from deltaproof.auditor.index.follower import OPENED_BY_CALLDATA
 from deltaproof.auditor.index.reader import Index
+from deltaproof.auditor.index.rows import OPENED_BY_CALLDATA
 from deltaproof.chain.abi.codec import decode
 from deltaproof.chain.abi.structs import QuorumProof, RevealData, TaskParams
 from deltaproof.protocol.commit.commitments import RoundDomain

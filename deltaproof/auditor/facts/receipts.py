@@ -17,7 +17,7 @@ from eth_utils.crypto import keccak
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.errors import ChainError, EncodingError
 
-__all__ = ["BlockProof", "fetch_proofs", "header_hash", "may_log", "receipts_root"]
+__all__ = ["BlockProof", "fetch_proofs", "header_hash", "header_problem", "may_log", "receipts_root"]
 
 _HASHES = ("parentHash", "sha3Uncles", "miner", "stateRoot", "transactionsRoot", "receiptsRoot", "logsBloom")
 _NUMBERS = ("difficulty", "number", "gasLimit", "gasUsed", "timestamp")
@@ -58,11 +58,14 @@ class BlockProof:
         return None
 
     def logs_of(self, contracts: frozenset[str]) -> list[tuple[int, str, tuple[str, ...], str]]:
-        """(log index, lower-case address, topics, data) of every log of these contracts (lower case)."""
+        """(log index, lower-case address, topics, data) of every log of these contracts (lower case).
+
+        A log's index is its place among all logs of the block: the index that the endpoint names is under no hash.
+        """
         logs = [log for receipt in self.receipts for log in receipt["logs"]]
         return [
-            (int(log["logIndex"], 16), log["address"].lower(), tuple(log["topics"]), log["data"])
-            for log in logs
+            (position, log["address"].lower(), tuple(log["topics"]), log["data"])
+            for position, log in enumerate(logs)
             if log["address"].lower() in contracts
         ]
 
@@ -91,6 +94,19 @@ def header_hash(header: Mapping[str, Any]) -> str:
         raise EncodingError(f"header fields {', '.join(later)} belong to no fork")
     fields += [_number(header[name]) if _LATER[name] else _bytes(header[name]) for name in later]
     return "0x" + keccak(_rlp(fields)).hex()
+
+
+def header_problem(header: Mapping[str, Any] | None, number: int) -> str | None:
+    """Why this is not the header of the block of that number; None if it is, as far as it can say so itself."""
+    if header is None:
+        return f"the endpoint has no block {number}"
+    try:
+        computed, own = header_hash(header), int(header["number"], 16)
+        if (computed, own) != (header["hash"], number):
+            return f"block {number}: the header is of block {own}, hashes to {computed} and names {header['hash']}"
+    except (KeyError, TypeError, ValueError, EncodingError) as error:
+        return f"block {number}: malformed header: {error}"
+    return None
 
 
 def may_log(bloom: str, address: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from eth_abi.abi import decode as abi_decode
@@ -18,22 +18,19 @@ from sqlalchemy import Connection, Engine, delete, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from deltaproof.auditor.index import schema
-from deltaproof.auditor.index.events import INTERFACES, EventType, event_types
+from deltaproof.auditor.index.events import INTERFACES
+from deltaproof.auditor.index.rows import AIMED, IndexRows, RowReader, deciding_block, read_headers
 from deltaproof.auditor.index.rpc import AnswerTooLarge, Rpc
 from deltaproof.auditor.index.schema import IndexUnusable
 from deltaproof.errors import ChainError, ChainReorganised, ChainUnavailable, DeploymentError
 from deltaproof.protocol.types import Address, address
 
-__all__ = ["OPENED_BY_CALLDATA", "Follower", "IndexedDeployment", "Progress", "Synced", "read_deployment"]
+__all__ = ["Follower", "IndexedDeployment", "Progress", "Synced", "read_deployment"]
 
 RANGE_BLOCKS = 5_000
 MAX_LOGS = 20_000
 MAX_RESTARTS = 8
 NETWORK_WORDS = 9
-AIMED = ("SeedRequested", "SeedRearmed")
-"""What says which block or round decides a seed."""
-OPENED_BY_CALLDATA = frozenset({"Revealed", "AttestationRevealed", "SettlementPosted", "KeyRegistered"})
-"""Events whose transaction carries what they leave out: salts, quorum proofs, proofs of possession."""
 
 Progress = Callable[[int, int, int], None]
 """Called with (blocks done, blocks in all, events written)."""
@@ -73,17 +70,6 @@ class Synced:
     """Fork point, if the chain had been reorganised."""
 
 
-@dataclass
-class _Range:
-    """Rows of one range of blocks, before they are written."""
-
-    events: list[dict[str, Any]] = field(default_factory=list)
-    mentions: list[dict[str, Any]] = field(default_factory=list)
-    blocks: list[dict[str, Any]] = field(default_factory=list)
-    seeds: list[dict[str, Any]] = field(default_factory=list)
-    transactions: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
 class Follower:
     """Keeps one database in step with one deployment."""
 
@@ -101,7 +87,8 @@ class Follower:
         self._engine, self._rpc = engine, rpc
         self._range_blocks, self._confirmations = range_blocks, confirmations
         self.deployment = self._claim_database(tasks, first_block)
-        self._names = {account.lower(): name for name, account in self.deployment.contracts.items()}
+        by_rounds = self.deployment.drand is not None
+        self._reader = RowReader(rpc, self.deployment.contracts, self._earlier_targets, by_rounds=by_rounds)
 
     def sync(self, progress: Progress | None = None) -> Synced:
         """Bring the database up to the head of the chain. Raises ChainError, ChainReorganised or IndexUnusable."""
@@ -247,94 +234,21 @@ class Follower:
                 progress(end - first + 1, head - first + 1, done.events)
             start, size = end + 1, min(self._range_blocks, size * 2)
 
-    def _read_range(self, start: int, end: int, previous: str | None) -> tuple[_Range, str]:
+    def _read_range(self, start: int, end: int, previous: str | None) -> tuple[IndexRows, str]:
         first, last = self._blocks([start, end])
         if previous is not None and first["parentHash"] != previous:
             raise ChainReorganised(f"block {start} does not follow the block that was read before")
-        query = {"address": list(self._names), "fromBlock": hex(start), "toBlock": hex(end)}
+        query = {"address": list(self.deployment.contracts.values()), "fromBlock": hex(start), "toBlock": hex(end)}
         logs = self._rpc.call("eth_getLogs", query)
         if len(logs) > MAX_LOGS and end > start:
             raise AnswerTooLarge(f"{len(logs)} logs in blocks {start} to {end}")
-        rows = self._rows(logs)
+        rows = self._reader.rows(logs)
         if self._blocks([end])[0]["hash"] != last["hash"]:
             raise ChainReorganised(f"block {end} changed while it was read")
         return rows, last["hash"]
 
     def _blocks(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
-        answers = self._rpc.batch([("eth_getBlockByNumber", [hex(number), False]) for number in numbers])
-        for number, block in zip(numbers, answers, strict=True):
-            if block is None:
-                raise ChainReorganised(f"block {number} is gone")
-        return answers
-
-    def _rows(self, logs: Sequence[Mapping[str, Any]]) -> _Range:
-        rows = _Range()
-        hashes: dict[int, str] = {}
-        wanted: dict[str, None] = {}
-        for log in logs:
-            if log.get("removed"):
-                raise ChainReorganised("a log was removed while it was read")
-            kind = self._event_type(log)
-            if kind is None:
-                continue
-            number = int(log["blockNumber"], 16)
-            if hashes.setdefault(number, log["blockHash"]) != log["blockHash"]:
-                raise ChainReorganised(f"logs of two blocks {number}")
-            self._add_event(rows, kind, number, log)
-            if kind.name in OPENED_BY_CALLDATA:
-                wanted[log["transactionHash"]] = None
-        self._add_blocks(rows, hashes)
-        self._add_transactions(rows, list(wanted))
-        return rows
-
-    def _event_type(self, log: Mapping[str, Any]) -> EventType | None:
-        name = self._names.get(log["address"].lower())
-        if name is None:
-            raise ChainError(f"the node answered with a log of {log['address']}, which nobody asked for")
-        if not log["topics"]:
-            return None
-        return event_types().get((name, bytes.fromhex(log["topics"][0][2:])))
-
-    def _add_event(self, rows: _Range, kind: EventType, number: int, log: Mapping[str, Any]) -> None:
-        topics = [bytes.fromhex(topic[2:]) for topic in log["topics"]]
-        args = kind.decode(topics, bytes.fromhex(log["data"][2:]))
-        position = {"block": number, "log_index": int(log["logIndex"], 16)}
-        rows.events.append(
-            {
-                **position,
-                "transaction": log["transactionHash"],
-                "contract": kind.contract,
-                "name": kind.name,
-                "task": args.get("task_id"),
-                "round": args.get("round"),
-                "arguments": kind.dump(args),
-            }
-        )
-        rows.mentions += [{"account": account, **position} for account in kind.subjects(args)]
-
-    def _add_blocks(self, rows: _Range, hashes: Mapping[int, str]) -> None:
-        targets = self._deciding_blocks(rows.events)
-        numbers = sorted({*hashes, *(target for _, target in targets.values())})
-        headers = dict(zip(numbers, self._blocks(numbers), strict=True))
-        for number, block_hash in hashes.items():
-            if headers[number]["hash"] != block_hash:
-                raise ChainReorganised(f"block {number} changed while it was read")
-            timestamp = int(headers[number]["timestamp"], 16)
-            rows.blocks.append({"number": number, "hash": block_hash, "timestamp": timestamp})
-        for request, (block, target) in targets.items():
-            row = {"request": request, "block": block, "target": target, "target_hash": headers[target]["hash"]}
-            rows.seeds.append(row)
-
-    def _deciding_blocks(self, events: Sequence[Mapping[str, Any]]) -> dict[int, tuple[int, int]]:
-        """Request: (block where its seed was fixed, block whose hash decided it)."""
-        decoded = [(e["name"], e["block"], json.loads(e["arguments"])) for e in events if e["contract"] == "beacon"]
-        fixed = {args["id"]: block for name, block, args in decoded if name == "SeedFixed"}
-        if not fixed:
-            return {}
-        targets = self._earlier_targets()
-        targets |= {args["id"]: self._block_in(name, args) for name, _, args in decoded if name in AIMED}
-        decided = {request: (block, targets.get(request)) for request, block in fixed.items()}
-        return {request: (block, target) for request, (block, target) in decided.items() if target is not None}
+        return read_headers(self._rpc, numbers)
 
     def _earlier_targets(self) -> dict[int, int | None]:
         table = schema.events
@@ -342,46 +256,19 @@ class Follower:
         with self._engine.connect() as db:
             rows = db.execute(query.order_by(table.c.block, table.c.log_index)).all()
         decoded = ((row.name, json.loads(row.arguments)) for row in rows)
-        return {args["id"]: self._block_in(name, args) for name, args in decoded}
+        by_rounds = self.deployment.drand is not None
+        return {args["id"]: deciding_block(name, args, by_rounds=by_rounds) for name, args in decoded}
 
-    def _block_in(self, name: str, args: Mapping[str, int]) -> int | None:
-        """The block that decides after this event; None where a round of drand does."""
-        if name == "SeedRearmed":
-            return args["target_block"]
-        return args["target"] if self.deployment.drand is None else None
-
-    def _add_transactions(self, rows: _Range, hashes: Sequence[str]) -> None:
-        for given, answer in zip(
-            hashes, self._rpc.batch([("eth_getTransactionByHash", [h]) for h in hashes]), strict=True
-        ):
-            if answer is None or answer["blockNumber"] is None:
-                raise ChainReorganised(f"transaction {given} is gone")
-            rows.transactions[given] = {
-                "hash": given,
-                "block": int(answer["blockNumber"], 16),
-                "sender": address(answer["from"]),
-                "recipient": address(answer["to"]) if answer["to"] else "",
-                "input": answer["input"],
-            }
-
-    def _write(self, rows: _Range, end: int, end_hash: str) -> None:
+    def _write(self, rows: IndexRows, end: int, end_hash: str) -> None:
         try:
             with self._engine.begin() as db:
-                self._insert(db, schema.events, rows.events)
-                self._insert(db, schema.mentions, rows.mentions)
-                self._insert(db, schema.blocks, rows.blocks)
-                self._insert(db, schema.seeds, rows.seeds)
-                self._insert(db, schema.transactions, list(rows.transactions.values()))
+                rows.insert(db)
                 db.execute(insert(schema.checkpoints).values(number=end, hash=end_hash))
         except SQLAlchemyError as error:
             message = str(error).splitlines()[0]
             raise IndexUnusable(
                 f"cannot write the index (is another `deltaproof index` writing it?): {message}"
             ) from error
-
-    def _insert(self, db: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-        if rows:
-            db.execute(insert(table), list(rows))
 
 
 def read_deployment(engine: Engine) -> IndexedDeployment | None:

@@ -176,6 +176,40 @@ class Index:
             known = self._latest.get((names, value))
         return known
 
+    def deciding_blocks(self, blocks: Iterable[int]) -> set[int]:
+        """Blocks whose hashes decided the seeds that were fixed in these blocks."""
+        table = schema.seeds
+        with self.engine.connect() as db:
+            rows = [
+                row
+                for part in _parts(sorted(set(blocks)))
+                for row in db.execute(select(table.c.target).where(table.c.block.in_(part))).scalars()
+            ]
+        return set(rows)
+
+    def calldata(self, blocks: Iterable[int]) -> list[dict[str, str]]:
+        """The kept transactions of these blocks, as an endpoint answers."""
+        table = schema.transactions
+        with self.engine.connect() as db:
+            rows = [
+                row
+                for part in _parts(sorted(set(blocks)))
+                for row in db.execute(select(table).where(table.c.block.in_(part)).order_by(table.c.hash))
+            ]
+        return [
+            {"hash": r.hash, "blockNumber": hex(r.block), "from": r.sender, "to": r.recipient, "input": r.input}
+            for r in rows
+        ]
+
+    def beyond_tasks(self) -> list[Event]:
+        """Events in blocks that hold none of any task: stakes, keys, seeds, votes."""
+        table = schema.events
+        of_tasks = select(table.c.block).where(table.c.task.is_not(None))
+        query = select(table.c.block).where(table.c.block.not_in(of_tasks)).distinct()
+        with self.engine.connect() as db:
+            blocks = list(db.execute(query).scalars())
+        return [event for part in _parts(sorted(blocks)) for event in self.events(blocks=[int(n) for n in part])]
+
     def tasks(self) -> list[int]:
         """Numbers of all tasks."""
         return [event.args["task_id"] for event in self.events(names=["TaskCreated"])]
