@@ -28,8 +28,8 @@ from deltaproof.auditor.session import open_index
 from deltaproof.chain.local_node import start_node
 from tests.auditor.colluding import Collusion
 from tests.auditor.conftest import play_contested
-from tests.auditor.tampering.everything import every_kind
-from tests.auditor.tampering.kinds import Kind, Level
+from tests.auditor.tampering.everything import every_lie
+from tests.auditor.tampering.kinds import Kind, Level, Lie
 from tests.worlds.roles import RoleWorld, build_world
 
 MEANING = {
@@ -48,21 +48,21 @@ def main() -> int:
     torch.set_num_threads(1)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
-        kinds = list(told(run(Path(name))))
+        kinds = run(Path(name))
     text = page(kinds, time.perf_counter() - started)
     if only_print:
         print(text)
     else:
         figures = {"machine": machine_facts(), "kinds": [kind.to_json() for kind in kinds]}
         write_results("tampering", figures, text)
-    empty = [kind for kind in kinds if not kind.settled]
+    empty = [kind for kind in kinds if not kind.outcome.settled]
     for kind in empty:
-        print(f"neither found nor explained: {kind}", file=sys.stderr)
+        print(f"neither found nor explained: {kind.cell}", file=sys.stderr)
     return 1 if empty else 0
 
 
-def run(folder: Path) -> Iterator[Kind]:
-    """All kinds, one after the other."""
+def run(folder: Path) -> list[Kind]:
+    """All lies told, one after the other."""
     with whole_history(folder / "whole") as (world, index), contested_round(folder / "contested") as (contested, path):
         places = iter(range(10**9))
 
@@ -71,7 +71,7 @@ def run(folder: Path) -> Iterator[Kind]:
             place.mkdir(parents=True)
             return Collusion(contested, path, place)
 
-        yield from every_kind(fresh, world, index)
+        return list(told(every_lie(fresh, world, index, folder)))
 
 
 @contextmanager
@@ -94,17 +94,17 @@ def contested_round(folder: Path) -> Iterator[tuple[RoleWorld, Path]]:
         world.close()
 
 
-def told(kinds: Iterator[Kind]) -> Iterator[Kind]:
-    for number, kind in enumerate(kinds, 1):
+def told(lies: Iterator[Lie]) -> Iterator[Kind]:
+    for number, lie in enumerate(lies, 1):
         if number % 20 == 0:
-            print(f"{number} lies told, last about {kind.target} {kind.field}", file=sys.stderr, flush=True)
-        yield kind
+            print(f"{number} lies told, next about {lie.cell.target} {lie.cell.field}", file=sys.stderr, flush=True)
+        yield Kind(lie.cell, lie.tell())
 
 
 def page(kinds: Sequence[Kind], seconds: float) -> str:
     """The page in Markdown."""
-    found = [kind for kind in kinds if kind.found]
-    targets = list(dict.fromkeys(kind.target for kind in kinds))
+    found = [kind for kind in kinds if kind.outcome.found]
+    targets = list(dict.fromkeys(kind.cell.target for kind in kinds))
     lines = [
         "# Lies that an audit finds",
         "",
@@ -118,22 +118,24 @@ def page(kinds: Sequence[Kind], seconds: float) -> str:
         "| least audit that finds it | lies | what it looks at |",
         "|---|---|---|",
     ]
-    levels = Counter(kind.level for kind in kinds)
+    levels = Counter(kind.outcome.level for kind in kinds)
     lines += [f"| {level} | {levels[level]} | {MEANING[level]} |" for level in Level if level in MEANING]
     lines += [f"| none | {levels[Level.NONE]} | see the rows |", ""]
     lines += ["| liar | lies | found |", "|---|---|---|"]
-    liars = Counter(kind.liar for kind in kinds)
-    lines += [f"| {liar} | {n} | {sum(k.liar == liar for k in found)} |" for liar, n in liars.items()]
+    liars = Counter(kind.cell.liar for kind in kinds)
+    lines += [f"| {liar} | {n} | {sum(k.cell.liar == liar for k in found)} |" for liar, n in liars.items()]
     for target in targets:
         lines += ["", f"## {target[0].upper()}{target[1:]}", "| field | liar | lie | least audit | checks that fail |"]
-        lines += ["|---|---|---|---|---|", *(row(kind) for kind in kinds if kind.target == target)]
+        lines += ["|---|---|---|---|---|", *(row(kind) for kind in kinds if kind.cell.target == target)]
     return "\n".join(lines) + "\n"
 
 
 def row(kind: Kind) -> str:
-    checks = ", ".join(f"`{name}`" for name in kind.found)
-    cells = (f"`{kind.field}`" if kind.field else "whole", kind.liar, kind.lie, str(kind.level), checks or kind.why)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    cell, outcome = kind.cell, kind.outcome
+    checks = ", ".join(f"`{name}`" for name in outcome.found)
+    field = f"`{cell.field}`" if cell.field else "whole"
+    cells = (field, cell.liar, cell.lie, str(outcome.level), checks or outcome.why)
+    return "| " + " | ".join(text.replace("|", "\\|") for text in cells) + " |"
 
 
 if __name__ == "__main__":

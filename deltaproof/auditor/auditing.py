@@ -55,4 +55,5 @@ def run_audit(
     checks: list[Check] = list(audit.run(wanted, rounds, progress, pool))
     described: dict[str, Any] = {**asdict(options), "draw_seed": hex_of(options.draw_seed)}
     described |= {"tasks": wanted, "rounds": None if rounds is None else list(rounds)}
+    described |= {"bundle": source.only is not None, "witness": source.witness is not None}
     return AuditReport(Historian(source.index).chain(), described, checks)

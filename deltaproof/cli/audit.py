@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -165,7 +165,7 @@ def report(
 
 
 def _show(
-    document: Mapping[str, object],
+    document: Mapping[str, Any],
     failures: Sequence[Check],
     unchecked: Sequence[Check],
     seconds: float,
@@ -185,6 +185,8 @@ def _show(
         console.print(f"not checkable: {check}", style="yellow", markup=False)
     for check in failures:
         console.print(f"FAIL: {check}", style="bold red", markup=False)
+    for blind in document["blindTo"]:
+        console.print(f"this audit does not see: {blind}", style="dim", markup=False)
     counts = f"{document['passed']} checks passed, {len(failures)} failed, {len(unchecked)} not checkable"
     console.print(f"{counts}, in {seconds:.1f} s", style="bold red" if failures else "bold green")
 

@@ -5,26 +5,14 @@ from __future__ import annotations
 import pytest
 
 from deltaproof.auditor.audit.check import Check, Status
-from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import Address
 from tests.auditor.colluding import Collusion
-
-EARLY, LATE = 10, 500
-"""Seconds after the start of a phase of 600."""
+from tests.auditor.tampering.quorums import EARLY, LATE, call_withheld
 
 
 @pytest.fixture
 def honest(collusion: Collusion) -> Address:
     return collusion.world.trainers[0].account
-
-
-def call_withheld(collusion: Collusion, trainer: Address, *, witnesses: int = 0, sealed: int = LATE) -> str:
-    """Verifiers say that the trainer's first opening is not in the store; the path where it lies all the time."""
-    liars = sorted(collusion.honest)[witnesses:]
-    collusion.rejudge(trainer, Verdict.WITHHELD, {"step": 0, "check": "opening"}, liars=liars)
-    for verifier in liars:
-        collusion.sealed_at(verifier, sealed)
-    return f"openings/{collusion.facts().reveals[trainer].transcript_root.hex()}/0"
 
 
 def verdicts_of(collusion: Collusion) -> list[Check]:

@@ -8,13 +8,15 @@ from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.facts.receipts import BlockProof, fetch_proofs, header_problem, may_log
 from deltaproof.auditor.index.events import Event, event_type, event_types
 from deltaproof.auditor.index.reader import Index, IndexedBlock
+from deltaproof.auditor.index.rows import RowReader
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.errors import ChainError
 
-__all__ = ["check_headers", "check_inclusion", "check_witness"]
+__all__ = ["check_headers", "check_inclusion", "check_left_out", "check_witness"]
 
 MAX_HEADERS = 50_000
 HEADERS_AT_ONCE = 200
+LOGS_AT_ONCE = 5_000
 
 
 def check_inclusion(index: Index, rpc: Rpc | None, events: Sequence[Event], subject: Subject) -> Iterator[Check]:
@@ -132,3 +134,22 @@ def check_witness(index: Index, witness: Rpc, subject: Subject, *, every_block: 
     for mine, theirs in zip(known, blocks, strict=True):
         found = theirs["hash"] if theirs else None
         yield subject.equal("second endpoint", found, mine.hash, f"block {mine.number} at {witness.url}")
+
+
+def check_left_out(index: Index, witness: Rpc, task: int, round_: int) -> Iterator[Check]:
+    """A second endpoint knows no event of a bundle's round that the bundle leaves out, up to the bundle's head."""
+    subject, known = Subject(task, round_), index.block_numbers()
+    contracts, head = list(index.deployment.contracts.values()), index.head().number
+    left_out: dict[int, str] = {}
+    try:
+        for start in range(min(known, default=head), head + 1, LOGS_AT_ONCE):
+            blocks = {"fromBlock": hex(start), "toBlock": hex(min(start + LOGS_AT_ONCE - 1, head))}
+            logs = witness.call("eth_getLogs", {"address": contracts, **blocks})
+            for row in RowReader(witness, index.deployment.contracts).decoded(logs):
+                if (row["task"], row["round"]) == (task, round_) and row["block"] not in known:
+                    left_out.setdefault(row["block"], row["name"])
+    except ChainError as error:
+        yield subject.unchecked("whole round", str(error))
+        return
+    told = ", ".join(f"block {number} with {name}" for number, name in sorted(left_out.items()))
+    yield subject.that("whole round", not left_out, f"the bundle leaves out {told}")

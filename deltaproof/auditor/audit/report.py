@@ -12,6 +12,7 @@ from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
 
 from deltaproof.auditor.audit.check import Check, Status, count
+from deltaproof.auditor.audit.depth import blind_to
 from deltaproof.errors import CryptoError, EncodingError
 from deltaproof.protocol.types import Address, Digest32, address
 from deltaproof.protocol.wire.encoding import document_digest, parse_json
@@ -41,6 +42,7 @@ class AuditReport:
         return {
             "chain": dict(self.chain),
             "options": dict(self.options),
+            "blindTo": blind_to(self.options),
             "passed": totals[Status.PASS],
             "failed": totals[Status.FAIL],
             "notCheckable": totals[Status.NOT_CHECKABLE],

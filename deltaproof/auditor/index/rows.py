@@ -83,6 +83,14 @@ class RowReader:
         self._add_transactions(rows, list(wanted))
         return rows
 
+    def decoded(self, logs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Rows of the events alone. Raises ChainError."""
+        rows = IndexRows()
+        for log in logs:
+            if (kind := self._event_type(log)) is not None:
+                self._add_event(rows, kind, int(log["blockNumber"], 16), log)
+        return rows.events
+
     def _event_type(self, log: Mapping[str, Any]) -> EventType | None:
         name = self._names.get(log["address"].lower())
         if name is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from deltaproof.auditor.audit.case import AuditOptions, RoundCase, TaskCase
 from deltaproof.auditor.audit.check import Check
+from deltaproof.auditor.audit.deltas import context_of
 from deltaproof.auditor.audit.run import Audit
 from deltaproof.auditor.audit.sealed import check_attestation_documents, check_validation_set
 from deltaproof.auditor.audit.terms import check_spec, check_terms
@@ -24,15 +26,15 @@ from deltaproof.protocol.evidence.rows import OpenedRow
 from deltaproof.protocol.evidence.transcript import StepOpening, StepRecord, serialize_opening
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Digest32, StepIndex, hex_of
-from deltaproof.protocol.wire.encoding import canonical_json, sha256
+from deltaproof.protocol.wire.encoding import canonical_json
 from deltaproof.store import ArtifactStore
 from tests.auditor.colluding import Collusion
 from tests.auditor.forgery import Overlay
 from tests.auditor.tampering.attestations import round_checks
 from tests.auditor.tampering.fields import change_at, changed, model_paths, plain_paths
-from tests.auditor.tampering.kinds import Kind, Level
+from tests.auditor.tampering.kinds import Cell, Level, Lie, Outcome
 
-__all__ = ["file_kinds", "opening_kinds", "spec_kinds", "terms_kinds", "validation_kinds"]
+__all__ = ["file_lies", "opening_lies", "spec_lies", "terms_lies", "validation_lies"]
 
 Fresh = Callable[[], Collusion]
 
@@ -40,9 +42,7 @@ NO_TERM = (
     "no term of the contracts. Its digest is: participants read the registered spec, and what they do is judged by it"
 )
 ABSENT = "not in this task's spec; the digest is over every byte"
-WHY_TERMS = {
-    "params.token": "chosen on chain; a spec names no token",
-}
+WHY_TOKEN = "chosen on chain; a spec names no token"
 INERT = "nobody needs it: the audit composes the settlement from the attestations, and calldata holds the signature"
 
 
@@ -57,88 +57,108 @@ def _case(forgery: Collusion) -> RoundCase:
     return audit.round_case(task, load_round(task.index, task.facts, forgery.round))
 
 
-def spec_kinds(fresh: Fresh) -> Iterator[Kind]:
+def spec_lies(fresh: Fresh) -> Iterator[Lie]:
     """Each field of the spec, altered in the store, and registered otherwise by the sponsor."""
+    for path in model_paths(TaskSpec):
+        yield Lie(Cell("spec", path, "store", "altered"), partial(_spec_altered, fresh, path))
+        yield Lie(Cell("spec", path, "sponsor", "registered otherwise"), partial(_registered, fresh, path))
+
+
+def _spec_altered(fresh: Fresh, path: str) -> Outcome:
     forgery = fresh()
     spec = forgery.world.verifiers[0].spec
-    path_there = f"blob/{spec.digest().hex()}"
-    for path in model_paths(TaskSpec):
-        value = spec.to_json_value()
-        if not change_at(value, path):
-            yield Kind("spec", path, "store", "altered", Level.NONE, why=ABSENT)
-            continue
-        data = spec.to_document()
-        forgery.changed = {path_there: data[: data.index(b"\x00") + 1] + canonical_json(value)}
-        yield Kind.of("spec", path, "store", "altered", check_spec(_task(forgery)), Level.EVENTS)
-        yield _registered(fresh(), path, value)
+    value, data = spec.to_json_value(), spec.to_document()
+    if not change_at(value, path):
+        return Outcome(Level.NONE, why=ABSENT)
+    forgery.changed = {f"blob/{spec.digest().hex()}": data[: data.index(b"\x00") + 1] + canonical_json(value)}
+    return Outcome.of(check_spec(_task(forgery)), Level.EVENTS)
 
 
-def _registered(forgery: Collusion, path: str, value: dict[str, Any]) -> Kind:
+def _registered(fresh: Fresh, path: str) -> Outcome:
     """The sponsor registers a spec that says otherwise than the terms that the contract keeps."""
+    forgery = fresh()
+    value = forgery.world.verifiers[0].spec.to_json_value()
+    if not change_at(value, path):
+        return Outcome(Level.NONE, why=ABSENT)
     try:
         spec = TaskSpec.model_validate_json(json.dumps(value))
     except ValidationError:
-        return Kind("spec", path, "sponsor", "registered otherwise", Level.EVENTS, ("spec",), "no reader accepts it")
+        return Outcome(Level.EVENTS, ("spec",), "no reader accepts it")
     forgery.changed[f"blob/{spec.digest().hex()}"] = spec.to_document()
     forgery.edit("TaskCreated", "params.spec_hash", hex_of(spec.digest()), None)
     task = _task(forgery)
-    checks = [*check_spec(task), *check_terms(task)]
-    return Kind.of("spec", path, "sponsor", "registered otherwise", checks, Level.EVENTS, NO_TERM)
+    return Outcome.of([*check_spec(task), *check_terms(task)], Level.EVENTS, NO_TERM)
 
 
-def terms_kinds(fresh: Fresh) -> Iterator[Kind]:
+def terms_lies(fresh: Fresh) -> Iterator[Lie]:
     """Each term that the contract keeps, against the spec."""
     created = {"params": fresh().args("TaskCreated", None)["params"]}
     for path in plain_paths(created):
-        forgery = fresh()
-        other = (lambda _: 0) if path.endswith("optimizer") else changed  # a number that names no optimiser is no term
-        forgery.edit("TaskCreated", path, other, None)
-        task = _task(forgery)
-        checks = [*check_spec(task), *check_terms(task)]
-        why = WHY_TERMS.get(path, "")
-        yield Kind.of("terms on chain", path, "sponsor", "other than the spec's", checks, Level.EVENTS, why)
+        yield Lie(Cell("terms on chain", path, "sponsor", "other than the spec's"), partial(_other_term, fresh, path))
 
 
-def validation_kinds(fresh: Fresh) -> Iterator[Kind]:
+def _other_term(fresh: Fresh, path: str) -> Outcome:
+    forgery = fresh()
+    other = (lambda _: 0) if path.endswith("optimizer") else changed  # a number that names no optimiser is no term
+    forgery.edit("TaskCreated", path, other, None)
+    task = _task(forgery)
+    why = WHY_TOKEN if path == "params.token" else ""
+    return Outcome.of([*check_spec(task), *check_terms(task)], Level.EVENTS, why)
+
+
+ROWS: dict[tuple[str, str], Callable[[ValidationSet, Digest32], tuple[ValidationSet, Digest32]]] = {
+    ("rows[]", "altered"): lambda v, salt: (
+        ValidationSet(rows=(v.rows[0].replace("label", "lable"), *v.rows[1:])),
+        salt,
+    ),
+    ("rows[]", "left out"): lambda v, salt: (ValidationSet(rows=v.rows[:-1]), salt),
+    ("rows[]", "twice"): lambda v, salt: (ValidationSet(rows=(*v.rows, v.rows[-1])), salt),
+    ("rows[]", "in another order"): lambda v, salt: (ValidationSet(rows=v.rows[::-1]), salt),
+    ("salt", "altered"): lambda v, salt: (v, Digest32(changed(salt))),
+}
+
+
+def validation_lies(fresh: Fresh) -> Iterator[Lie]:
     """The validation set's rows and salt."""
+    for field, how in ROWS:
+        tell = partial(_other_validation, fresh, (field, how))
+        yield Lie(Cell("validation set", field, "store", how), tell)
+
+
+def _other_validation(fresh: Fresh, lie: tuple[str, str]) -> Outcome:
     forgery = fresh()
     place = forgery.path_of("validation")
     rows, salt, _ = open_validation((forgery.world.store_folder / place).read_bytes())
-    lies = {
-        "rows[] altered": (ValidationSet(rows=(rows.rows[0].replace("label", "lable"), *rows.rows[1:])), salt),
-        "rows[] left out": (ValidationSet(rows=rows.rows[:-1]), salt),
-        "rows[] twice": (ValidationSet(rows=(*rows.rows, rows.rows[-1])), salt),
-        "rows[] in another order": (ValidationSet(rows=rows.rows[::-1]), salt),
-        "salt altered": (rows, Digest32(changed(salt))),
-    }
-    for lie, (told, with_salt) in lies.items():
-        field, _, how = lie.partition(" ")
-        forgery.changed = {place: with_salt + told.to_document()}
-        yield Kind.of("validation set", field, "store", how, check_validation_set(_case(forgery)), Level.EVENTS)
+    told, with_salt = ROWS[lie](rows, salt)
+    forgery.changed = {place: with_salt + told.to_document()}
+    return Outcome.of(check_validation_set(_case(forgery)), Level.EVENTS)
 
 
-def opening_kinds(fresh: Fresh) -> Iterator[Kind]:
+def opening_lies(fresh: Fresh) -> Iterator[Lie]:
     """Each field of an opening: records, proofs, tensors, rows."""
     forgery = fresh()
-    case = _case(forgery)
-    _, reveal, step = next(published_steps(case))
-    place = f"openings/{reveal.transcript_root.hex()}/{step}"
-    honest = _opening(case, reveal.transcript_root, step)
+    place, honest = _an_opening(_case(forgery))
     for field, altered in _altered_openings(honest):
-        forgery.changed = {place: serialize_opening(altered)}
-        yield Kind.of("opening", field, "trainer or store", "altered", check_openings(_case(forgery)), Level.EVENTS)
+        tell = partial(_other_opening, fresh, place, altered)
+        yield Lie(Cell("opening", field, "trainer or store", "altered"), tell)
 
 
-def _opening(case: RoundCase, root: Digest32, step: int) -> StepOpening:
-    from deltaproof.auditor.audit.deltas import context_of
+def _other_opening(fresh: Fresh, place: str, altered: StepOpening) -> Outcome:
+    forgery = fresh()
+    forgery.changed = {place: serialize_opening(altered)}
+    return Outcome.of(check_openings(_case(forgery)), Level.EVENTS)
 
-    trainer = next(t for t, reveal in case.facts.reveals.items() if reveal.transcript_root == root)
+
+def _an_opening(case: RoundCase) -> tuple[str, StepOpening]:
+    """A published opening, and where it is."""
+    trainer, reveal, step = next(published_steps(case))
     context = context_of(case, trainer)
     assert context is not None
     assert case.spec is not None
     assert case.artifacts is not None
     limits = context.opening_limits(case.spec, case.facts.task.params.training.parameters)
-    return case.artifacts.store.get_opening(root, StepIndex(step), limits)
+    opening = case.artifacts.store.get_opening(reveal.transcript_root, StepIndex(step), limits)
+    return f"openings/{reveal.transcript_root.hex()}/{step}", opening
 
 
 def _altered_openings(honest: StepOpening) -> Iterator[tuple[str, StepOpening]]:
@@ -187,24 +207,31 @@ DAMAGES: dict[str, Callable[[bytes, bytes], bytes | None]] = {
 }
 
 
-def file_kinds(fresh: Fresh) -> Iterator[Kind]:
+def file_lies(fresh: Fresh) -> Iterator[Lie]:
     """Whole files: every folder of the store, every kind of damage."""
     forgery = fresh()
     for target, (place, check, other) in _files(forgery).items():
-        root = forgery.world.store_folder
-        for lie, damage in DAMAGES.items():
-            forgery.changed = {place: damage((root / place).read_bytes(), (root / other).read_bytes())}
-            yield Kind.of(f"{target} file", "", "store", lie, check(forgery), Level.EVENTS)
+        for how in DAMAGES:
+            tell = partial(_damaged, fresh, place, other, how, check)
+            yield Lie(Cell(f"{target} file", "", "store", how), tell)
     for folder in ("proposals", "signatures"):
-        for lie, damage in DAMAGES.items():
-            damaged = {
-                str(path.relative_to(root)): damage(path.read_bytes(), b"x" * 64)
-                for path in (root / folder).rglob("*")
-                if path.is_file()
-            }
-            forgery.changed = damaged
-            checks = round_checks(forgery, models=False)
-            yield Kind.of(f"{folder} file", "", "store", lie, checks, Level.EVENTS, INERT)
+        for how in DAMAGES:
+            yield Lie(Cell(f"{folder} file", "", "store", how), partial(_damaged_folder, fresh, folder, how))
+
+
+def _damaged(fresh: Fresh, place: str, other: str, how: str, check: Callable[[Collusion], list[Check]]) -> Outcome:
+    forgery = fresh()
+    root = forgery.world.store_folder
+    forgery.changed = {place: DAMAGES[how]((root / place).read_bytes(), (root / other).read_bytes())}
+    return Outcome.of(check(forgery), Level.EVENTS)
+
+
+def _damaged_folder(fresh: Fresh, folder: str, how: str) -> Outcome:
+    forgery = fresh()
+    root = forgery.world.store_folder
+    files = (path for path in (root / folder).rglob("*") if path.is_file())
+    forgery.changed = {str(path.relative_to(root)): DAMAGES[how](path.read_bytes(), b"x" * 64) for path in files}
+    return Outcome.of(round_checks(forgery, models=False), Level.EVENTS, INERT)
 
 
 def _files(forgery: Collusion) -> dict[str, tuple[str, Callable[[Collusion], list[Check]], str]]:
@@ -237,7 +264,3 @@ def _files(forgery: Collusion) -> dict[str, tuple[str, Callable[[Collusion], lis
             f"validation/{validation}", of_round(check_validation_set), f"tensors/{start}",
         ),
     }  # fmt: skip
-
-
-def digest_of(data: bytes) -> str:
-    return sha256(data).hex()

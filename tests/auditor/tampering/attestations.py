@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,9 +23,9 @@ from incentives.settling import NothingToSettle
 from tests.auditor.colluding import Change, Collusion
 from tests.auditor.forgery import Overlay
 from tests.auditor.tampering.fields import change_at, changed, model_paths
-from tests.auditor.tampering.kinds import Kind, Level, failures
+from tests.auditor.tampering.kinds import Cell, Level, Lie, Outcome, failures
 
-__all__ = ["attestation_kinds", "round_checks", "settlement_kinds"]
+__all__ = ["DEPTHS", "attestation_lies", "least_audit", "round_checks", "settlement_lies"]
 
 Fresh = Callable[[], Collusion]
 
@@ -71,85 +72,94 @@ def round_checks(forgery: Collusion, **options: Any) -> list[Check]:
     return [*checks, *(item for item in signed if isinstance(item, Check))]
 
 
-def attestation_kinds(fresh: Fresh, liars: Sequence[str] = ("one verifier", "quorum")) -> Iterator[Kind]:
+def attestation_lies(fresh: Fresh) -> Iterator[Lie]:
     """Each field of an attestation, by one verifier and by all."""
-    for liar in liars:
+    for liar in ("one verifier", "quorum"):
         for path in model_paths(Attestation):
             lies = LISTS if path.endswith("[]") else {"altered": FAR.get(path, changed)}
             if path in WITHIN:
                 lies = {**lies, "within rounding": WITHIN[path]}
-            for lie, change in lies.items():
-                yield _told(fresh(), path, liar, lie, change)
-        yield _gone(fresh(), liar)
+            for how, change in lies.items():
+                tell = partial(_told, fresh, path, liar, how, change)
+                yield Lie(Cell("attestation", path, liar, how), tell)
+        yield Lie(Cell("attestation", "game", liar, "left out"), partial(_gone, fresh, liar))
 
 
-def _told(forgery: Collusion, path: str, liar: str, lie: str, change: Callable[[Any], Any]) -> Kind:
+def _told(fresh: Fresh, path: str, liar: str, how: str, change: Callable[[Any], Any]) -> Outcome:
     told: list[bool] = []
 
     def alter(document: dict[str, Any]) -> None:
         told.append(change_at(document, path, change))
 
-    return _outcome(forgery, "attestation", path, liar, lie, alter, lambda: any(told))
+    why = ROUNDED if how == "within rounding" else WHY.get(path, "")
+    return _outcome(fresh(), liar, alter, lambda: any(told), why)
 
 
-def _gone(forgery: Collusion, liar: str) -> Kind:
+def _gone(fresh: Fresh, liar: str) -> Outcome:
     """The whole game left out."""
 
     def drop(document: dict[str, Any]) -> None:
         document["game"] = None
 
-    return _outcome(forgery, "attestation", "game", liar, "left out", drop, lambda: True)
+    return _outcome(fresh(), liar, drop, lambda: True, "")
 
 
-def _outcome(
-    forgery: Collusion, target: str, path: str, liar: str, lie: str, alter: Change, told: Callable[[], bool]
-) -> Kind:
+def _outcome(forgery: Collusion, liar: str, alter: Change, told: Callable[[], bool], why: str) -> Outcome:
     try:
         if liar == "quorum":
             forgery.lie_together(alter)
         else:
             forgery.lie_as_one(alter)
     except ValidationError:
-        return Kind(target, path, liar, lie, Level.EVENTS, ("attestation document",), "no reader accepts it")
+        return Outcome(Level.EVENTS, ("attestation document",), "no reader accepts it")
     except NothingToSettle:
         pass  # the settlement on chain stays; nothing follows from these documents
     if not told():
-        return Kind(target, path, liar, lie, Level.NONE, why=WHY.get(path, ""))
-    why = ROUNDED if lie == "within rounding" else WHY.get(path, "")
+        return Outcome(Level.NONE, why=why)
+    return least_audit(forgery, why)
+
+
+def least_audit(forgery: Collusion, why: str = "") -> Outcome:
+    """The least audit of a forged round that finds something, and what. `why`: what the table says if none does."""
     if why and not failures(round_checks(forgery, **dict(DEPTHS)[Level.FULL])):
-        return Kind(target, path, liar, lie, Level.NONE, why=why)
+        return Outcome(Level.NONE, why=why)
     for level, options in DEPTHS:
         if found := failures(round_checks(forgery, **options)):
-            return Kind(target, path, liar, lie, level, found)
-    return Kind(target, path, liar, lie, Level.NONE, why=why)
+            return Outcome(level, found)
+    return Outcome(Level.NONE, why=why)
 
 
-def settlement_kinds(fresh: Fresh) -> Iterator[Kind]:
+def settlement_lies(fresh: Fresh) -> Iterator[Lie]:
     """Each field of the settlement and of a leaf, signed by a quorum whose attestations say otherwise."""
     for path in model_paths(Settlement):
-        forgery = fresh()
-        proposal = _proposal(forgery)
-        value = proposal.settlement.model_dump(mode="json")
-        change_at(value, path)
-        settlement = Settlement.model_validate(value, strict=False)
-        forged = SettlementProposal.model_construct(settlement=settlement, leaves=proposal.leaves)
-        forgery.settle(forged)
-        yield Kind.of("settlement", path, "quorum", "altered", round_checks(forgery, models=False), Level.EVENTS)
+        yield Lie(Cell("settlement", path, "quorum", "altered"), partial(_other_settlement, fresh, path))
     for path in model_paths(SettlementLeaf):
-        forgery = fresh()
-        proposal = _proposal(forgery)
-        leaves = [leaf.model_dump(mode="json") for leaf in proposal.leaves]
-        change_at(leaves[0], path)
-        try:
-            altered = [SettlementLeaf.model_validate(leaf, strict=False) for leaf in leaves]
-            told = proposal.settlement
-            settlement = build_settlement(altered, told.next_start_digest, told.improvement_nanos, told.artifact_digest)
-        except ValueError as error:
-            why = f"no reader accepts it: {error}"
-            yield Kind("settlement leaf", path, "quorum", "altered", Level.EVENTS, ("leaves",), why)
-            continue
-        forgery.settle(SettlementProposal.model_construct(settlement=settlement, leaves=tuple(altered)))
-        yield Kind.of("settlement leaf", path, "quorum", "altered", round_checks(forgery, models=False), Level.EVENTS)
+        yield Lie(Cell("settlement leaf", path, "quorum", "altered"), partial(_other_leaf, fresh, path))
+
+
+def _other_settlement(fresh: Fresh, path: str) -> Outcome:
+    forgery = fresh()
+    proposal = _proposal(forgery)
+    value = proposal.settlement.model_dump(mode="json")
+    change_at(value, path)
+    settlement = Settlement.model_validate(value, strict=False)
+    forgery.settle(SettlementProposal.model_construct(settlement=settlement, leaves=proposal.leaves))
+    return Outcome.of(round_checks(forgery, models=False), Level.EVENTS)
+
+
+def _other_leaf(fresh: Fresh, path: str) -> Outcome:
+    forgery = fresh()
+    proposal = _proposal(forgery)
+    leaves = [leaf.model_dump(mode="json") for leaf in proposal.leaves]
+    change_at(leaves[0], path)
+    try:
+        altered = [SettlementLeaf.model_validate(leaf, strict=False) for leaf in leaves]
+        told = proposal.settlement
+        settlement = build_settlement(altered, told.next_start_digest, told.improvement_nanos, told.artifact_digest)
+    except ValueError as error:
+        return Outcome(Level.EVENTS, ("leaves",), f"no reader accepts it: {error}")
+    forgery.settle(SettlementProposal.model_construct(settlement=settlement, leaves=tuple(altered)))
+    return Outcome.of(round_checks(forgery, models=False), Level.EVENTS)
 
 
 def _proposal(forgery: Collusion) -> SettlementProposal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from eth_abi.abi import encode as abi_encode
@@ -12,13 +13,14 @@ from eth_utils.crypto import keccak
 
 from deltaproof.auditor.audit.case import AuditOptions
 from deltaproof.auditor.audit.check import Check, Subject
-from deltaproof.auditor.audit.inclusion import _differences
+from deltaproof.auditor.audit.inclusion import _compare, _differences
 from deltaproof.auditor.audit.run import Audit
 from deltaproof.auditor.audit.sealed import check_seals
 from deltaproof.auditor.audit.settled import QuorumKeys, key_possessions, quorum_signature
 from deltaproof.auditor.audit.signatures import Equation, check_equations
 from deltaproof.auditor.audit.stakes import check_stakes
-from deltaproof.auditor.audit.terms import check_escrow, check_round_state, check_task_state
+from deltaproof.auditor.audit.state import check_round_state, check_task_state
+from deltaproof.auditor.audit.terms import check_escrow
 from deltaproof.auditor.facts.chainview import ChainView, Question, RpcView
 from deltaproof.auditor.facts.loading import load_round
 from deltaproof.auditor.facts.receipts import BlockProof, fetch_proofs
@@ -26,12 +28,13 @@ from deltaproof.auditor.index.calldata import decode_call
 from deltaproof.auditor.index.events import INTERFACES, Event, EventType, event_types, snake
 from deltaproof.auditor.index.reader import Index
 from deltaproof.chain.abi.compiled import compiled
+from deltaproof.errors import ChainError
 from tests.auditor.colluding import Collusion
 from tests.auditor.tampering.fields import abi_paths, change_at, changed, plain_paths
-from tests.auditor.tampering.kinds import Kind, Level
+from tests.auditor.tampering.kinds import Cell, Level, Lie, Outcome
 from tests.worlds.roles import RoleWorld
 
-__all__ = ["block_kinds", "call_kinds", "event_kinds", "state_kinds"]
+__all__ = ["block_lies", "call_lies", "event_lies", "state_lies"]
 
 NODE = "node"
 IN_BLOCK = ("events in block",)
@@ -51,26 +54,33 @@ WHY_CALL = {
 }
 
 
-def event_kinds() -> Iterator[Kind]:
+def event_lies() -> Iterator[Lie]:
     """Each argument of each event of each contract, against the log that the block proves."""
     for kind in event_types().values():
-        args = {snake(item["name"]): _sample(item) for item in kind.inputs}
-        event, target = _event(kind, args), f"event {kind.name}"
-        proved = {0: (kind.contract, kind.name, kind.dump(args))}
+        target = f"event {kind.name}"
         for path in abi_paths(kind.inputs, snake):
-            lied = copy.deepcopy(args)
-            change_at(lied, path)
-            yield _compared(target, path, "altered", proved, {0: _event(kind, lied)})
-        yield _compared(target, "", "left out", proved, {})
-        yield _compared(target, "", "invented", {}, {0: event})
-        yield _compared(target, "", "twice", proved, {0: event, 1: event})
+            yield Lie(Cell(target, path, NODE, "altered"), partial(_event_altered, kind, path))
+        for how in ("left out", "invented", "twice"):
+            yield Lie(Cell(target, "", NODE, how), partial(_event_moved, kind, how))
 
 
-def _compared(
-    target: str, path: str, lie: str, proved: Mapping[int, tuple[str, str, str]], indexed: Mapping[int, Event]
-) -> Kind:
-    found = IN_BLOCK if list(_differences(dict(proved), dict(indexed))) else ()
-    return Kind(target, path, NODE, lie, Level.EVENTS if found else Level.NONE, found)
+def _event_altered(kind: EventType, path: str) -> Outcome:
+    args = {snake(item["name"]): _sample(item) for item in kind.inputs}
+    lied = copy.deepcopy(args)
+    change_at(lied, path)
+    return _compared({0: (kind.contract, kind.name, kind.dump(args))}, {0: _event(kind, lied)})
+
+
+def _event_moved(kind: EventType, how: str) -> Outcome:
+    args = {snake(item["name"]): _sample(item) for item in kind.inputs}
+    event, proved = _event(kind, args), {0: (kind.contract, kind.name, kind.dump(args))}
+    if how == "invented":
+        return _compared({}, {0: event})
+    return _compared(proved, {0: event, 1: event} if how == "twice" else {})
+
+
+def _compared(proved: Mapping[int, tuple[str, str, str]], indexed: Mapping[int, Event]) -> Outcome:
+    return Outcome.named(IN_BLOCK if list(_differences(dict(proved), dict(indexed))) else (), Level.EVENTS)
 
 
 def _event(kind: EventType, args: Mapping[str, Any]) -> Event:
@@ -91,27 +101,33 @@ def _sample(item: Mapping[str, Any]) -> Any:
     return kind == "bool" or 1
 
 
-def call_kinds(fresh: Callable[[], Collusion]) -> Iterator[Kind]:
+def call_lies(fresh: Callable[[], Collusion]) -> Iterator[Lie]:
     """Each argument of the calls that open what events leave out."""
     for function, event in OPENING_CALLS.items():
         contract = next(kind.contract for kind in event_types().values() if kind.name == event)
         entry = next(e for e in compiled(INTERFACES[contract]).abi if e["type"] == "function" and e["name"] == function)
         for path in abi_paths(entry["inputs"], snake):
-            forgery = fresh()
-            round_ = None if event == "KeyRegistered" else forgery.round
+            tell = partial(_other_call, fresh, contract, event, entry, path)
+            yield Lie(Cell(f"call {function}", path, NODE, "altered"), tell)
 
-            def lie(data: bytes, contract: str = contract, entry: Any = entry, path: str = path) -> bytes:
-                call = decode_call(contract, data)
-                assert call is not None
-                args = copy.deepcopy(call[1])
-                change_at(args, path, _other_part)
-                return _call(entry, args)
 
-            forgery.calldata(event, lie, round_)
-            why = next((text for start, text in WHY_CALL.items() if path.startswith(start)), "")
-            if path.endswith("[]"):
-                why = why or "everybody signed: the list is empty"
-            yield Kind.of(f"call {function}", path, NODE, "altered", _opened(forgery), Level.EVENTS, why)
+def _other_call(
+    fresh: Callable[[], Collusion], contract: str, event: str, entry: Mapping[str, Any], path: str
+) -> Outcome:
+    forgery = fresh()
+
+    def lie(data: bytes) -> bytes:
+        call = decode_call(contract, data)
+        assert call is not None
+        args = copy.deepcopy(call[1])
+        change_at(args, path, _other_part)
+        return _call(entry, args)
+
+    forgery.calldata(event, lie, None if event == "KeyRegistered" else forgery.round)
+    why = next((text for start, text in WHY_CALL.items() if path.startswith(start)), "")
+    if path.endswith("[]"):
+        why = why or "everybody signed: the list is empty"
+    return Outcome.of(_opened(forgery), Level.EVENTS, why)
 
 
 def _other_part(value: Any) -> Any:
@@ -143,90 +159,133 @@ def _ordered(item: Mapping[str, Any], value: Any) -> Any:
     return value
 
 
-NOT_HASHED = "not under the block's hash, and never read"
+WHY_BLOCK = {
+    "header.totalDifficulty": "under no hash, and never read",
+    "header.size": "under no hash, and never read",
+    "header.uncles": "never read; `sha3Uncles` is under the hash",
+    "header.transactions": "never read; `transactionsRoot` is under the hash, and calldata has rows of its own",
+    "header.withdrawals": "never read; `withdrawalsRoot` is under the hash",
+    "receipt.receipts[].transactionHash": "only says where to look; calldata has to open what the event says",
+}
+WHY_RECEIPT = "under no hash, and never read: a log's block and place follow from the header and its order"
 
 
-def block_kinds(world: RoleWorld, index: Index) -> Iterator[Kind]:
+def block_lies(world: RoleWorld, index: Index) -> Iterator[Lie]:
     """Each field of a block's header, of its receipts and of their logs."""
     number = max(index.block_numbers())
     proof = fetch_proofs(world.rpc, [number])[0]
     for target, part in (("header", dict(proof.header)), ("receipt", {"receipts": list(proof.receipts)})):
         for path in plain_paths(part):
-            lied = copy.deepcopy(part)
-            if not change_at(lied, path, _other_word):
-                yield Kind(target, path, NODE, "altered", Level.NONE, why="empty in this block")
-                continue
-            forged = (
-                BlockProof(lied, proof.receipts) if target == "header" else BlockProof(proof.header, lied["receipts"])
-            )
-            found = ("block proof",) if forged.problem() else ()
-            yield Kind(target, path, NODE, "altered", Level.EVENTS if found else Level.NONE, found, NOT_HASHED)
-    yield Kind.of("header", "", NODE, "another block", [_other_block(index, proof)], Level.EVENTS)
+            yield Lie(Cell(target, path, NODE, "altered"), partial(_other_block, index, proof, target, path))
+    yield Lie(Cell("header", "", NODE, "another block"), partial(_another_block, world, index, number))
+    for how in ("left out", "in another order"):
+        yield Lie(Cell("receipt", "receipts[]", NODE, how), partial(_other_receipts, index, proof, how))
+
+
+def _other_block(index: Index, proof: BlockProof, target: str, path: str) -> Outcome:
+    lied = copy.deepcopy(dict(proof.header) if target == "header" else {"receipts": list(proof.receipts)})
+    if not change_at(lied, path, _other_word):
+        return Outcome(Level.NONE, why="empty in this block")
+    forged = BlockProof(lied, proof.receipts) if target == "header" else BlockProof(proof.header, lied["receipts"])
+    why = WHY_BLOCK.get(f"{target}.{path}", WHY_RECEIPT if target == "receipt" else "")
+    return Outcome.of(_included(index, proof, forged), Level.EVENTS, why)
+
+
+def _other_receipts(index: Index, proof: BlockProof, how: str) -> Outcome:
+    receipts = list(proof.receipts)[:-1] if how == "left out" else [*proof.receipts, *proof.receipts][::-1]
+    return Outcome.of(_included(index, proof, BlockProof(proof.header, receipts)), Level.EVENTS)
+
+
+def _another_block(world: RoleWorld, index: Index, number: int) -> Outcome:
+    """A whole other block, true in itself: its hash is not the one that everybody knows."""
+    proof, other = fetch_proofs(world.rpc, [number, number - 1])
+    return Outcome.of(_included(index, proof, other), Level.EVENTS)
+
+
+def _included(index: Index, proof: BlockProof, forged: BlockProof) -> list[Check]:
+    """The index against a block as the node gives it."""
+    number = int(str(proof.header["number"]), 16)
+    told = index.blocks([number])[number]
+    return list(_compare(index, forged, told, index.events(blocks=[number]), Subject(0)))
 
 
 def _other_word(value: Any) -> Any:
+    if value == "0x":
+        return "0x01"
     if isinstance(value, str) and value.startswith("0x"):
         return value[:-1] + ("1" if value[-1] != "1" else "2")
     return value[:-1] if isinstance(value, list) else not value
 
 
-def _other_block(index: Index, proof: BlockProof) -> Check:
-    """A whole other block, true in itself: its hash is not the one that everybody knows."""
-    known = index.blocks([int(proof.header["number"], 16)])
-    other = "0x" + "12" * 32
-    return Subject(0).equal("block hash", other, next(iter(known.values())).hash)
-
-
 class _LyingView:
     """Answers of the contracts with one value altered."""
 
-    def __init__(self, view: ChainView) -> None:
-        self._view = view
+    def __init__(self, view: ChainView, lie: StateLie | None) -> None:
+        self._view, self._lie = view, lie
         self.asked: list[tuple[Question, Any]] = []
-        self.lie: tuple[int, str] | None = None
 
     def ask(self, questions: Sequence[Question]) -> list[Any]:
         answers = copy.deepcopy(self._view.ask(questions))
         for place, question in enumerate(questions):
-            number = len(self.asked)
-            self.asked.append((question, answers[place]))
-            if self.lie and self.lie[0] == number:
+            if self._lie and self._lie[0] == len(self.asked):
                 wrapped = {"answer": answers[place]}
-                change_at(wrapped, self.lie[1])
+                change_at(wrapped, self._lie[1], self._lie[2])
                 answers[place] = wrapped["answer"]
+            self.asked.append((question, answers[place]))
         return answers
 
 
-WHY_STATE = "not compared: it follows from events, which the blocks prove"
+StateLie = tuple[int, str, Callable[[Any], Any]]
+"""Which answer, which part of it, and what it becomes."""
+WHY_STATE = {
+    ("balanceOf", "more"): "anybody may send a contract more than it owes; less than it owes is the lie that pays",
+    ("token", "altered"): "fixed when the registry was made, and no event names it; compare with a second endpoint",
+}
 
 
-def state_kinds(world: RoleWorld, index: Index) -> Iterator[Kind]:
+def state_lies(world: RoleWorld, index: Index) -> Iterator[Lie]:
     """Each value of each answer about task, rounds, escrow and stakes."""
-    audit = Audit(index, None, world.rpc, AuditOptions(replays=0))
-    task = audit.task_case(world.task)
-    rounds = [load_round(index, task.facts, number) for number in task.facts.rounds]
-    kept: dict[str, Any] = {}
+    states = _States(world, index)
+    seen: set[tuple[str, str]] = set()
+    for number, (question, answer) in enumerate(states.checks(None)[1]):
+        for path in plain_paths({"answer": answer}):
+            if (question.function, path) not in seen:
+                seen.add((question.function, path))
+                changes = {"more": changed, "less": _less} if question.function == "balanceOf" else {"altered": changed}
+                for how, change in changes.items():
+                    tell = partial(states.told, (number, path, change), (question.function, how))
+                    yield Lie(Cell(f"state {question.function}", path, NODE, how), tell)
 
-    def checks(lie: tuple[int, str] | None) -> tuple[list[Check], list[tuple[Question, Any]]]:
-        view = _LyingView(_Remembered(RpcView(world.rpc, index.deployment, index.head().number), kept))
-        view.lie = lie
+
+def _less(value: int) -> int:
+    return value - 1
+
+
+class _States:
+    """What the contracts of a whole history say, asked once."""
+
+    def __init__(self, world: RoleWorld, index: Index) -> None:
+        self._world, self._index = world, index
+        self._task = Audit(index, None, world.rpc, AuditOptions(replays=0)).task_case(world.task)
+        self._rounds = [load_round(index, self._task.facts, number) for number in self._task.facts.rounds]
+        self._kept: dict[str, Any] = {}
+
+    def told(self, lie: StateLie, name: tuple[str, str]) -> Outcome:
+        try:
+            return Outcome.of(self.checks(lie)[0], Level.EVENTS, WHY_STATE.get(name, ""))
+        except ChainError:
+            return Outcome(Level.EVENTS, ("malformed answer",), "no reader accepts it")
+
+    def checks(self, lie: StateLie | None) -> tuple[list[Check], list[tuple[Question, Any]]]:
+        now = RpcView(self._world.rpc, self._index.deployment, self._index.head().number)
+        view = _LyingView(_Remembered(now, self._kept), lie)
         made = [
-            *check_escrow(task, view),
-            *check_task_state(task, view),
-            *check_round_state(task, view, rounds),
-            *check_stakes(index, view, Subject(0)),
+            *check_escrow(self._task, view),
+            *check_task_state(self._task, view),
+            *check_round_state(self._task, view, self._rounds),
+            *check_stakes(self._index, view, Subject(0)),
         ]
         return made, view.asked
-
-    _, asked = checks(None)
-    seen: set[str] = set()
-    for number, (question, answer) in enumerate(asked):
-        for path in plain_paths({"answer": answer}):
-            name = f"{question.function} {path.removeprefix('answer').removeprefix('.')}".strip()
-            if name not in seen:
-                seen.add(name)
-                made, _ = checks((number, path))
-                yield Kind.of(f"state {question.function}", path, NODE, "altered", made, Level.EVENTS, WHY_STATE)
 
 
 class _Remembered:
