@@ -34,8 +34,9 @@ from tests.worlds.roles import RoleWorld, build_world
 
 MEANING = {
     Level.EVENTS: "events, calldata, artifacts and the blocks' proofs; no model is loaded",
-    Level.DEFAULT: "the same, the adapters before and after each round evaluated, deltas compared and aggregated, "
-    "rejections judged again (and one drawn step of each round replayed, which is not counted here)",
+    Level.WITNESS: "a bundle against an endpoint that its maker does not run",
+    Level.DEFAULT: "the events and artifacts, the adapters before and after each round evaluated, deltas compared and "
+    "aggregated, rejections judged again (and one drawn step of each round replayed, which is not counted here)",
     Level.RESCORE: "every coalition evaluated again",
     Level.FULL: "every step of every verifier replayed as well",
 }
@@ -111,8 +112,8 @@ def page(kinds: Sequence[Kind], seconds: float) -> str:
         f"{len(kinds)} kinds of lies about {len(targets)} kinds of messages: {len(found)} are found, "
         f"{len(kinds) - len(found)} are not, each for the reason in its row. The rows follow from the fields of the "
         "models and of the contracts' ABI, so a new field is a new row; a test fails for one that is neither found nor "
-        "explained (`tests/auditor/test_tamper_table.py`). A quorum's lies are sealed, composed and signed with the "
-        "verifiers' own keys, so only the lie itself can show them. "
+        "explained (`tests/auditor/test_tamper_table.py`), and tells a sample again. A quorum's lies "
+        "are sealed, composed and signed with the verifiers' own keys, so only the lie itself can show them. "
         f"Made by `python -m benchmarks.attacks.tampering` in {seconds / 60:.0f} minutes.",
         "",
         "| least audit that finds it | lies | what it looks at |",

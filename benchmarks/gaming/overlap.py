@@ -1,6 +1,6 @@
 """Honest trainers of common rows, a thief of rows, and a delta handed on: who is called a copy, and by what evidence?
 
-    python -m benchmarks.gaming.overlap [--profile full|short] [--work DIR]
+    python -m benchmarks.gaming.overlap [--profile full|short|long] [--work DIR]
 
 Two trainers hold the same rows, or half of them, in orders of their own, and train a round on MiniLM. Measured are the
 similarity of their deltas, whether likeness alone calls one a copy, and whether the rows that both open say otherwise.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -32,9 +33,12 @@ from incentives.valuation import find_players, who_plays
 PROFILES: dict[str, tuple[tuple[int, ...], tuple[float, ...], int]] = {
     "full": ((8, 16, 32, 64, 100, 200), (1e-3, 3e-3, 1e-2), 60),
     "short": ((8, 16, 32, 200), (3e-3,), 12),
+    "long": ((16, 32, 64, 200), (3e-3,), 60),
 }
 """Rows of a shard, learning rates, steps of the round."""
 SHARED = {"the same rows": 1.0, "half of the rows": 0.5, "no row": 0.0}
+ORDERS = 200
+"""Trainers whose batch orders say how often two of them open no common row."""
 
 
 def main() -> None:
@@ -49,6 +53,7 @@ def main() -> None:
         cell(work, f"{size} rows, {shared}, {rate}", partial(pair, size, share, rate, steps))
         | {"rows": size, "shared": shared, "rate": rate}
         for size, rate, (shared, share) in product(sizes, rates, SHARED.items())
+        if options.profile != "long" or share == 1.0
     ]
     document = {
         "machine": machine_facts(), "profile": options.profile, "rows": rows, "seconds": time.perf_counter() - started,
@@ -75,7 +80,22 @@ def pair(size: int, share: float, rate: float, steps: int) -> dict[str, Any]:
         "alike": alone[1] is not None,
         "copy": originals[1] is not None,
         "common": len(made[0].opened() & made[1].opened()),
+        "apart": apart(bench, shards),
     }
+
+
+def apart(bench: Workbench, shards: Sequence[tuple[bytes, ...]]) -> float:
+    """The share of pairs of trainers, one of each shard, whose first and last steps open no common row."""
+    opened = [[_opened(bench, rows, number) for number in range(ORDERS)] for rows in shards]
+    pairs = [not (first & second) for first in opened[0] for second in opened[1]]
+    return sum(pairs) / len(pairs)
+
+
+def _opened(bench: Workbench, rows: tuple[bytes, ...], number: int) -> frozenset[bytes]:
+    shard = Shard(rows, Digest32(bytes(32)))
+    context = round_context(bench, shard, trainer=number.to_bytes(20, "big"))
+    last = bench.spec.training.steps - 1
+    return frozenset(rows[i] for step in (0, last) for i in context.batch(bench.spec, step))
 
 
 def contribution(bench: Workbench, rows: tuple[bytes, ...], number: int) -> Contribution:
@@ -101,14 +121,17 @@ def markdown(rows: list[dict[str, Any]], profile: str, steps: int) -> str:
             f"{robbed}. Made by `python -m benchmarks.gaming.overlap"
             f"{'' if profile == 'full' else ' --profile ' + profile}`.",
             table(
-                ("rows of each", "they share", "learning rate", "similarity", "opened in common", "copy by likeness",
-                 "copy by evidence"),
+                ("rows of each", "they share", "learning rate", "similarity", "opened in common",
+                 "orders that open none in common", "copy by likeness", "copy by evidence"),
                 [
-                    (r["rows"], r["shared"], r["rate"], f"{r['similarity']:.3f}", r["common"],
+                    (r["rows"], r["shared"], r["rate"], f"{r['similarity']:.3f}", r["common"], f"{r['apart']:.1%}",
                      "yes" if r["alike"] else "no", "yes" if r["copy"] else "no")
                     for r in rows
                 ],
             ),
+            "Whoever knows a trainer's rows can enrol them, train on them and commit first. It takes the owner's part "
+            "only where both hold: the deltas are alike, and the two orders open no common row. The first takes few "
+            "rows seen often, the second many rows seen seldom.",
             f"Machine: {machine_facts()}",
         ]
     )  # fmt: skip

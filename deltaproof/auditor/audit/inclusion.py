@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.facts.receipts import BlockProof, fetch_proofs, header_problem, may_log
 from deltaproof.auditor.index.events import Event, event_type, event_types
+from deltaproof.auditor.index.follower import deployment_at
 from deltaproof.auditor.index.reader import Index, IndexedBlock
 from deltaproof.auditor.index.rows import RowReader
 from deltaproof.auditor.index.rpc import Rpc
-from deltaproof.errors import ChainError
+from deltaproof.errors import ChainError, DeploymentError
 
-__all__ = ["check_headers", "check_inclusion", "check_left_out", "check_witness"]
+__all__ = ["check_bundle", "check_headers", "check_inclusion", "check_witness"]
 
 MAX_HEADERS = 50_000
 HEADERS_AT_ONCE = 200
@@ -136,20 +137,43 @@ def check_witness(index: Index, witness: Rpc, subject: Subject, *, every_block: 
         yield subject.equal("second endpoint", found, mine.hash, f"block {mine.number} at {witness.url}")
 
 
-def check_left_out(index: Index, witness: Rpc, task: int, round_: int) -> Iterator[Check]:
-    """A second endpoint knows no event of a bundle's round that the bundle leaves out, up to the bundle's head."""
-    subject, known = Subject(task, round_), index.block_numbers()
-    contracts, head = list(index.deployment.contracts.values()), index.head().number
-    left_out: dict[int, str] = {}
+def check_bundle(index: Index, witness: Rpc, task: int, round_: int) -> Iterator[Check]:
+    """A second endpoint knows a bundle's deployment, its calldata, and no event of the round that it leaves out."""
+    subject, told = Subject(task, round_), index.deployment
     try:
-        for start in range(min(known, default=head), head + 1, LOGS_AT_ONCE):
-            blocks = {"fromBlock": hex(start), "toBlock": hex(min(start + LOGS_AT_ONCE - 1, head))}
-            logs = witness.call("eth_getLogs", {"address": contracts, **blocks})
-            for row in RowReader(witness, index.deployment.contracts).decoded(logs):
-                if (row["task"], row["round"]) == (task, round_) and row["block"] not in known:
-                    left_out.setdefault(row["block"], row["name"])
+        known = deployment_at(witness, told.contracts["tasks"], told.first_block)
+        yield subject.equal("deployment", known.to_text(), told.to_text())
+        if known != told:
+            return
+        yield from _calldata(index, witness, subject)
+        left_out = _left_out(index, witness, task, round_)
+    except DeploymentError as error:
+        yield subject.failed("deployment", str(error))
+        return
     except ChainError as error:
         yield subject.unchecked("whole round", str(error))
         return
-    told = ", ".join(f"block {number} with {name}" for number, name in sorted(left_out.items()))
-    yield subject.that("whole round", not left_out, f"the bundle leaves out {told}")
+    names = ", ".join(f"block {number} with {name}" for number, name in sorted(left_out.items()))
+    yield subject.that("whole round", not left_out, f"the bundle leaves out {names}")
+
+
+def _calldata(index: Index, witness: Rpc, subject: Subject) -> Iterator[Check]:
+    """What was called, and with what, is under no hash of a bundle."""
+    for told in index.calldata(index.block_numbers()):
+        known = witness.call("eth_getTransactionByHash", told["hash"]) or {}
+        expected = (str(known.get("to") or "").lower(), known.get("input"))
+        about = subject.of(transaction=told["hash"])
+        yield about.equal("calldata", expected, (told["to"].lower(), told["input"]))
+
+
+def _left_out(index: Index, witness: Rpc, task: int, round_: int) -> dict[int, str]:
+    """Blocks with events of the round, up to the bundle's head, that it does not hold, and what is in them."""
+    known, contracts, head = index.block_numbers(), index.deployment.contracts, index.head().number
+    missing: dict[int, str] = {}
+    for start in range(min(known, default=head), head + 1, LOGS_AT_ONCE):
+        blocks = {"fromBlock": hex(start), "toBlock": hex(min(start + LOGS_AT_ONCE - 1, head))}
+        logs = witness.call("eth_getLogs", {"address": list(contracts.values()), **blocks})
+        for row in RowReader(witness, contracts).decoded(logs):
+            if (row["task"], row["round"]) == (task, round_) and row["block"] not in known:
+                missing.setdefault(row["block"], row["name"])
+    return missing

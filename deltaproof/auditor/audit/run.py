@@ -12,7 +12,7 @@ from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.audit.control import check_control
 from deltaproof.auditor.audit.course import check_course
 from deltaproof.auditor.audit.emulators import check_emulators
-from deltaproof.auditor.audit.inclusion import check_headers, check_inclusion, check_left_out, check_witness
+from deltaproof.auditor.audit.inclusion import check_bundle, check_headers, check_inclusion, check_witness
 from deltaproof.auditor.audit.money import check_money, check_slashes
 from deltaproof.auditor.audit.sealed import check_attestation_documents, check_seals, check_validation_set
 from deltaproof.auditor.audit.settled import (
@@ -109,7 +109,7 @@ class Audit:
         if self.witness is not None:
             yield from check_witness(self.index, self.witness, Subject(0), every_block=not self.whole)
             for task, round_ in () if self.whole else itertools.product(tasks, rounds or ()):
-                yield from check_left_out(self.index, self.witness, task, round_)
+                yield from check_bundle(self.index, self.witness, task, round_)
         if self.whole:
             progress("chain of blocks")
             yield from check_headers(self.index, self.rpc, Subject(0), all_blocks=self.options.official_replays)

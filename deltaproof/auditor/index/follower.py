@@ -25,7 +25,7 @@ from deltaproof.auditor.index.schema import IndexUnusable
 from deltaproof.errors import ChainError, ChainReorganised, ChainUnavailable, DeploymentError
 from deltaproof.protocol.types import Address, address
 
-__all__ = ["Follower", "IndexedDeployment", "Progress", "Synced", "read_deployment"]
+__all__ = ["Follower", "IndexedDeployment", "Progress", "Synced", "deployment_at", "read_deployment"]
 
 RANGE_BLOCKS = 5_000
 MAX_LOGS = 20_000
@@ -115,44 +115,10 @@ class Follower:
                     f"(genesis {known.genesis}); {self._rpc.url} serves chain {here[0]} (genesis {here[1]})"
                 )
             return known
-        contracts = self._modules(tasks)
-        found = IndexedDeployment(
-            chain_id=here[0],
-            genesis=here[1],
-            contracts=contracts,
-            drand=self._drand_network(contracts["beacon"]),
-            first_block=self._deployed_at(tasks) if first_block is None else first_block,
-        )
+        found = deployment_at(self._rpc, tasks, self._deployed_at(tasks) if first_block is None else first_block)
         with self._engine.begin() as db:
             db.execute(insert(schema.deployment).values(key="deployment", value=found.to_text()))
         return found
-
-    def _modules(self, tasks: Address) -> dict[str, Address]:
-        call = {"to": tasks, "data": "0x" + keccak(text="modules()")[:4].hex()}
-        answer = bytes.fromhex(self._rpc.call("eth_call", call, "latest")[2:])
-        if len(answer) != 32 * len(INTERFACES):
-            raise DeploymentError(f"there is no TaskManager of deltaproof at {tasks}")
-        named = abi_decode(["address"] * len(INTERFACES), answer)
-        contracts = {name: address(a) for name, a in zip(INTERFACES, named, strict=True)}
-        if contracts["tasks"] != tasks:
-            raise DeploymentError(f"{tasks} says that the TaskManager is {contracts['tasks']}")
-        return contracts
-
-    def _drand_network(self, beacon: Address) -> dict[str, Any] | None:
-        """What a `DrandBeacon` says of its network; None for a beacon that knows of none."""
-        call = {"to": beacon, "data": "0x" + keccak(text="network()")[:4].hex()}
-        try:
-            answer = bytes.fromhex(self._rpc.call("eth_call", call, "latest")[2:])
-        except ChainUnavailable:
-            raise
-        except ChainError:
-            return None
-        if len(answer) != 32 * NETWORK_WORDS:
-            return None
-        words = [int.from_bytes(answer[i : i + 32], "big") for i in range(0, len(answer), 32)]
-        names = ("genesis", "period", "lead_seconds", "patience_seconds")
-        times = dict(zip(names, words[4:8], strict=True))
-        return {"public_key": [str(word) for word in words[:4]], **times, "chain_hash": answer[-32:].hex()}
 
     def _deployed_at(self, tasks: Address) -> int:
         """First block with code at the address; 0 if the node does not keep old state."""
@@ -276,3 +242,40 @@ def read_deployment(engine: Engine) -> IndexedDeployment | None:
     with engine.connect() as db:
         row = db.execute(select(schema.deployment.c.value).where(schema.deployment.c.key == "deployment")).first()
     return IndexedDeployment.from_text(row.value) if row else None
+
+
+def deployment_at(rpc: Rpc, tasks: Address, first_block: int) -> IndexedDeployment:
+    """The deployment that an endpoint knows at this address. Raises ChainError or DeploymentError."""
+    chain_id, genesis = rpc.batch([("eth_chainId", []), ("eth_getBlockByNumber", ["0x0", False])])
+    contracts = _modules(rpc, tasks)
+    drand = _drand_network(rpc, contracts["beacon"])
+    return IndexedDeployment(int(chain_id, 16), genesis["hash"], contracts, first_block, drand)
+
+
+def _modules(rpc: Rpc, tasks: Address) -> dict[str, Address]:
+    call = {"to": tasks, "data": "0x" + keccak(text="modules()")[:4].hex()}
+    answer = bytes.fromhex(rpc.call("eth_call", call, "latest")[2:])
+    if len(answer) != 32 * len(INTERFACES):
+        raise DeploymentError(f"there is no TaskManager of deltaproof at {tasks}")
+    named = abi_decode(["address"] * len(INTERFACES), answer)
+    contracts = {name: address(a) for name, a in zip(INTERFACES, named, strict=True)}
+    if contracts["tasks"] != tasks:
+        raise DeploymentError(f"{tasks} says that the TaskManager is {contracts['tasks']}")
+    return contracts
+
+
+def _drand_network(rpc: Rpc, beacon: Address) -> dict[str, Any] | None:
+    """What a `DrandBeacon` says of its network; None for a beacon that knows of none."""
+    call = {"to": beacon, "data": "0x" + keccak(text="network()")[:4].hex()}
+    try:
+        answer = bytes.fromhex(rpc.call("eth_call", call, "latest")[2:])
+    except ChainUnavailable:
+        raise
+    except ChainError:
+        return None
+    if len(answer) != 32 * NETWORK_WORDS:
+        return None
+    words = [int.from_bytes(answer[i : i + 32], "big") for i in range(0, len(answer), 32)]
+    names = ("genesis", "period", "lead_seconds", "patience_seconds")
+    times = dict(zip(names, words[4:8], strict=True))
+    return {"public_key": [str(word) for word in words[:4]], **times, "chain_hash": answer[-32:].hex()}

@@ -16,6 +16,7 @@ class Level(StrEnum):
     """The least audit that finds a lie."""
 
     EVENTS = "without a model"
+    WITNESS = "--witness"
     DEFAULT = "default"
     RESCORE = "--rescore"
     FULL = "--full"

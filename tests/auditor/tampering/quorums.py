@@ -122,8 +122,8 @@ def _first_is_worth_more(members: list[int], value: int, tolerance: int) -> int:
     return value + tolerance // 2 if 0 in members else value
 
 
-def _only_the_first(members: list[int], value: int, tolerance: int) -> int:
-    return 10**8 if 0 in members else 0
+def _doubled(members: list[int], value: int, tolerance: int) -> int:
+    return 2 * value
 
 
 # How the game is written down.
@@ -341,6 +341,6 @@ QUORUM_LIES: dict[str, QuorumLie] = {
     "an honest trainer rejected for its data": QuorumLie(_rejected(-1, "data"), D, "rejection"),
     "an honest trainer rejected by a gradient": QuorumLie(_rejected(0, "gradient"), D, "rejection"),
     "values off by half a tolerance": QuorumLie(_values(_first_is_worth_more), R, "coalition values"),
-    "values of the quorum's choice": QuorumLie(_values(_only_the_first), R, "coalition values"),
+    "all values doubled": QuorumLie(_values(_doubled), R, "coalition values"),
     "a cheat who leans, accepted": QuorumLie(_cheat_accepted, F, "official replays"),
 }
