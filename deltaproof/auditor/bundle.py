@@ -26,7 +26,7 @@ from deltaproof.auditor.index import schema
 from deltaproof.auditor.index.events import Event
 from deltaproof.auditor.index.follower import IndexedDeployment
 from deltaproof.auditor.index.reader import Index
-from deltaproof.auditor.index.rows import RowReader, read_headers
+from deltaproof.auditor.index.rows import IndexRowReader, read_headers
 from deltaproof.auditor.index.rpc import Call, Rpc
 from deltaproof.auditor.index.schema import open_database
 from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, ChainError, DeltaproofError, StoreUnavailable
@@ -200,7 +200,7 @@ def _request(event: Event) -> tuple[str, int]:
 def _database(node: BundleNode, about: dict[str, Any]) -> Engine:
     deployment = IndexedDeployment.from_text(json.dumps(about["deployment"]))
     engine = open_database("sqlite://")
-    reader = RowReader(node, deployment.contracts, by_rounds=deployment.drand is not None)
+    reader = IndexRowReader(node, deployment.contracts, by_rounds=deployment.drand is not None)
     rows = reader.rows(node.logs(deployment.contracts.values()))
     with engine.begin() as db:
         db.execute(insert(schema.deployment).values(key="deployment", value=deployment.to_text()))

@@ -55,6 +55,7 @@ DECIDES_NOTHING = {
 # Numbers in deciding modules that decide nothing. A number that is not here belongs into the rules.
 EXCEPTIONS = {
     "deltaproof.auditor.audit.inclusion:HEADERS_AT_ONCE": "how many headers one request asks for",
+    "deltaproof.auditor.audit.inclusion:LOGS_AT_ONCE": "how many blocks of logs one request asks for",
     "deltaproof.auditor.audit.inclusion:MAX_HEADERS": "how many headers a machine holds at once",
     "deltaproof.auditor.audit.parallel:ROUNDS_AT_ONCE": "work handed to a process at once",
     "deltaproof.auditor.audit.report:MAX_BYTES": "largest report that is read",

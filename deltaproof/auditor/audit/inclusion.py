@@ -9,7 +9,7 @@ from deltaproof.auditor.facts.receipts import BlockProof, fetch_proofs, header_p
 from deltaproof.auditor.index.events import Event, event_type, event_types
 from deltaproof.auditor.index.follower import deployment_at
 from deltaproof.auditor.index.reader import Index, IndexedBlock
-from deltaproof.auditor.index.rows import RowReader
+from deltaproof.auditor.index.rows import IndexRowReader
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.errors import ChainError, DeploymentError
 
@@ -173,7 +173,7 @@ def _left_out(index: Index, witness: Rpc, task: int, round_: int) -> dict[int, s
     for start in range(min(known, default=head), head + 1, LOGS_AT_ONCE):
         blocks = {"fromBlock": hex(start), "toBlock": hex(min(start + LOGS_AT_ONCE - 1, head))}
         logs = witness.call("eth_getLogs", {"address": list(contracts.values()), **blocks})
-        for row in RowReader(witness, contracts).decoded(logs):
+        for row in IndexRowReader(witness, contracts).decoded(logs):
             if (row["task"], row["round"]) == (task, round_) and row["block"] not in known:
                 missing.setdefault(row["block"], row["name"])
     return missing

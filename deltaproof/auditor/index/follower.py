@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from deltaproof.auditor.index import schema
 from deltaproof.auditor.index.events import INTERFACES
-from deltaproof.auditor.index.rows import AIMED, IndexRows, RowReader, deciding_block, read_headers
+from deltaproof.auditor.index.rows import AIMED, IndexRowReader, IndexRows, deciding_block, read_headers
 from deltaproof.auditor.index.rpc import AnswerTooLarge, Rpc
 from deltaproof.auditor.index.schema import IndexUnusable
 from deltaproof.errors import ChainError, ChainReorganised, ChainUnavailable, DeploymentError
@@ -88,7 +88,7 @@ class Follower:
         self._range_blocks, self._confirmations = range_blocks, confirmations
         self.deployment = self._claim_database(tasks, first_block)
         by_rounds = self.deployment.drand is not None
-        self._reader = RowReader(rpc, self.deployment.contracts, self._earlier_targets, by_rounds=by_rounds)
+        self._reader = IndexRowReader(rpc, self.deployment.contracts, self._earlier_targets, by_rounds=by_rounds)
 
     def sync(self, progress: Progress | None = None) -> Synced:
         """Bring the database up to the head of the chain. Raises ChainError, ChainReorganised or IndexUnusable."""

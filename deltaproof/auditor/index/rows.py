@@ -15,7 +15,7 @@ from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.errors import ChainError, ChainReorganised
 from deltaproof.protocol.types import Address, address
 
-__all__ = ["AIMED", "OPENED_BY_CALLDATA", "IndexRows", "RowReader", "deciding_block", "read_headers"]
+__all__ = ["AIMED", "OPENED_BY_CALLDATA", "IndexRowReader", "IndexRows", "deciding_block", "read_headers"]
 
 AIMED = ("SeedRequested", "SeedRearmed")
 """What says which block or round decides a seed."""
@@ -48,7 +48,7 @@ class IndexRows:
 
 
 @dataclass
-class RowReader:
+class IndexRowReader:
     """Turns logs of a deployment's contracts into rows, and asks an endpoint for what logs leave out."""
 
     rpc: Rpc
