@@ -31,7 +31,7 @@ def init(
     * TOKEN,
     stake: Annotated[
         int, typer.Option(help="What a trainer or verifier locks at least, smallest units of the stake token.", min=1)
-    ] = 100 * TOKEN,
+    ] = 200 * TOKEN,
     as_json: JsonOption = False,
 ) -> None:
     """Write a draft of a task that works, with a comment at every choice.

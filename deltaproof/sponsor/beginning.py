@@ -160,7 +160,7 @@ budget_per_round = "{budget}"   # smallest units of the reward token
 verifier_fee_bps = 1_000        # 10 % on top, to the verifiers
 
 [verification]
-samples = 4                 # steps that each verifier replays of each trainer, besides the first and the last
+samples = 12                # steps that each verifier replays of each trainer, besides the first and the last
 commit_bond = "{bond}"      # smallest units of the stake token; lost for a commitment without a reveal
 slash_bps = 5_000           # of the stake, for a fault
 min_trainer_stake = "{stake}"

@@ -137,10 +137,10 @@ def test_task_init_writes_a_draft_that_passes_the_check(run: Run, tmp_path: Path
 
 
 def test_task_list_shows_what_one_can_take_part_in(run: Run, deployed: list[str], draft: Path) -> None:
-    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--json")
+    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk", "--json")
     assert code == 0, err
     number = json.loads(out)["task"]
-    code, out, err = run("task", "create", str(draft), *deployed, "--json")
+    code, out, err = run("task", "create", str(draft), *deployed, "--accept-risk", "--json")
     assert code == 0, err
     unfunded = json.loads(out)["task"]
     where = read_options(deployed)
