@@ -35,7 +35,7 @@ from deltaproof.tuning.training.step import RoundContext
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=("full", "short"), default="full")
-    parser.add_argument("--steps", type=int, default=40, help="measured steps of a round, evenly spread")
+    parser.add_argument("--steps", type=int, default=8, help="measured steps of a round, evenly spread")
     parser.add_argument(
         "--work", type=Path, default=Path("runs/honest_regimes"), help="that of benchmarks.replay.regimes"
     )
