@@ -241,6 +241,9 @@ def _bug_lines(bugs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _library_lines(libraries: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    if not libraries:
+        yield "The libraries' mutants were not tried in this run: `--only libraries` does."
+        return
     killed = sum(score["killed"] for score in libraries.values())
     tried = sum(score["tried"] for score in libraries.values())
     yield "## Mutants of the core libraries"
