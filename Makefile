@@ -14,7 +14,7 @@ export NPM_CONFIG_UPDATE_NOTIFIER := false
 # npm trusts the certificates that the system trusts, as pip and git do.
 export NODE_USE_SYSTEM_CA := 1
 
-.PHONY: help setup demo test lint contracts docs wheel slither house lock clean
+.PHONY: help setup demo test lint contracts docs wheel slither gas house lock clean
 
 help:
 	@echo "make setup      install everything into .venv and node_modules, lay out the data, compile the contracts"
@@ -25,6 +25,7 @@ help:
 	@echo "make docs       build the documentation site into build/site and check every link of it"
 	@echo "make wheel      compile the contracts and build the wheel into build/wheel"
 	@echo "make slither    static analysis of the contracts; fails on findings of high impact"
+	@echo "make gas        write the gas snapshot of the normal path anew (snapshots/), which the tests compare with"
 	@echo "make house      files per folder, longest files and functions, what lacks words or a reader"
 	@echo "make lock       write the lock files anew from what is installed"
 	@echo "make clean      remove what set-up made, except downloads of your pip and npm caches"
@@ -98,6 +99,10 @@ slither: $(STAMPS)/node
 		slither $$contract --solc scripts/solc/solc-v0.8.37 --filter-paths node_modules --fail-high \
 			--solc-remaps @openzeppelin/contracts=node_modules/@openzeppelin/contracts || exit 1; \
 	done
+
+gas: $(STAMPS)/node
+	@FORGE_SNAPSHOT_CHECK=false FORGE_SNAPSHOT_EMIT=true forge test --match-contract GasTest
+	@git diff --stat snapshots
 
 lock: $(STAMPS)/docs
 	@sed 's/==.*//; /^#/d' requirements-docs.lock > build/docs-names
