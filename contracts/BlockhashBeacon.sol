@@ -19,6 +19,7 @@ contract BlockhashBeacon is IBeacon {
     uint256 public requestCount;
     mapping(uint256 id => Request) private _requests;
 
+    /// @notice A delay, in blocks, is out of range.
     error InvalidDelay(uint32 delayBlocks);
 
     constructor(uint32 delayBlocks_) {

@@ -18,8 +18,9 @@ import {TaskRules} from "./libraries/TaskRules.sol";
 /// @notice See `ITaskTerms`.
 /// @dev INVARIANT: nothing here changes a task after its creation.
 contract TaskTerms is ITaskTerms, ModuleSet {
-    /// @notice How long new rounds stay stopped, and how long the guardian has to wait before it can stop them again.
+    /// @notice How long new rounds stay stopped.
     uint64 public constant PAUSE_SECONDS = 7 days;
+    /// @notice How long the guardian has to wait after a stop before the next one.
     uint64 public constant PAUSE_GAP_SECONDS = 28 days;
     /// @notice Time-lock of a change of guardian.
     uint64 public constant HANDOVER_SECONDS = 2 days;

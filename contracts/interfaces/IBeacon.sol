@@ -5,6 +5,7 @@ pragma solidity 0.8.37;
 /// @notice Implemented by `BlockhashBeacon` (the hash of a later block) and `DrandBeacon` (a later round of drand).
 /// A seed is `keccak256(abi.encode(entropy, beacon, id))`, where entropy is that block's hash or that round's randomness.
 interface IBeacon {
+    /// @notice A seed was asked for; `target` decides it.
     /// @param id the request
     /// @param target what decides: the number of a block, or of a round of drand
     event SeedRequested(uint256 indexed id, uint256 target);
@@ -12,6 +13,7 @@ interface IBeacon {
     /// @param id the request
     /// @param targetBlock the block whose hash decides from now on, whatever decided before
     event SeedRearmed(uint256 indexed id, uint256 targetBlock);
+    /// @notice A seed is decided and never changes.
     /// @param id the request
     /// @param seed the seed, which never changes again
     event SeedFixed(uint256 indexed id, bytes32 seed);
@@ -31,6 +33,7 @@ interface IBeacon {
     /// @notice Number of requests so far.
     function requestCount() external view returns (uint256);
 
+    /// @notice The seed of a request, and whether it can be decided now.
     /// @return seed the seed, zero before it is fixed
     /// @return fixed_ whether it is fixed
     function seedOf(uint256 id) external view returns (bytes32 seed, bool fixed_);

@@ -73,13 +73,21 @@ interface IDisputeCourt {
         bytes32[] chunkProof;
     }
 
+    /// @notice Something was demanded; the demand's bond is in the stake token's smallest unit, its deadline a Unix
+    /// time in seconds.
     event DemandOpened(uint256 indexed demandId, uint64 indexed taskId, uint32 indexed round, Demand demand);
+    /// @notice The demanded opening was shown.
     event OpeningAnswered(uint256 indexed demandId, ChunkOpening opening);
+    /// @notice The demanded score was shown, in nano-nats.
     /// @param struck whether the answer contradicts the settlement, so that the verifier earns no fee
     event ScoreAnswered(uint256 indexed demandId, ScoreLeaf leaf, bool struck);
+    /// @notice The demanded leaf of a settlement was shown; its payout is in the reward token's smallest unit, its
+    /// score in nano-nats.
     event LeafAnswered(uint256 indexed demandId, SettlementLeaf leaf);
+    /// @notice No answer came in time.
     /// @param respondent who had to answer; zero: nobody in particular
     event DemandUnanswered(uint256 indexed demandId, address respondent);
+    /// @notice A verifier signed two settlements of one attempt that give different verdicts.
     /// @param attempt settlements of the round that were voided before both
     /// @param first digest that the verifier signed
     /// @param second digest with other verdicts that it signed as well
@@ -91,23 +99,39 @@ interface IDisputeCourt {
         bytes32 first,
         bytes32 second
     );
+    /// @notice A signer of a wrong settlement lost stake.
     /// @param settlement digest of the voided settlement
     event SignerSlashed(uint64 indexed taskId, uint32 indexed round, address indexed verifier, bytes32 settlement);
 
+    /// @notice A parameter of the deployment is out of range.
     error InvalidCourtParameter(bytes32 field, uint256 value);
+    /// @notice The round takes no demands of this kind now.
     error DisputesNotAccepted(uint64 taskId, uint32 round);
+    /// @notice The work shown is not what the trainer committed to.
     error NotCommittedWork(address trainer);
+    /// @notice The verifier revealed no attestation in the round.
     error NotAttested(address verifier);
+    /// @notice An index is beyond what there is.
     error OutOfRange(uint256 index, uint256 length);
+    /// @notice The same thing is demanded already.
     error DemandAlreadyOpen(uint256 demandId);
+    /// @notice No demand has this number.
     error UnknownDemand(uint256 demandId);
+    /// @notice The demand was answered or closed before.
     error DemandClosed(uint256 demandId);
+    /// @notice The time to answer ended at this Unix time in seconds.
     error AnswerTooLate(uint64 deadline);
+    /// @notice The respondent may still answer, until this Unix time in seconds.
     error AnswerStillPossible(uint64 deadline);
+    /// @notice The answer is not of the kind that the demand asks for.
     error WrongAnswer(uint256 demandId);
+    /// @notice The two settlements give the same verdicts, so signing both is no fault.
     error NoEquivocation();
+    /// @notice The signature is not this verifier's.
     error InvalidSignature(address verifier);
+    /// @notice The settlement was not voided, or voided by something that its signers could not know.
     error NotCulpable(bytes32 settlement);
+    /// @notice The verifier did not sign the settlement.
     error NotASigner(address verifier);
 
     /// @notice Demand that a trainer shows one chunk of its committed work on chain, from the opening phase on and as long
@@ -162,8 +186,11 @@ interface IDisputeCourt {
     /// @param nonSigners the list that was posted with the settlement
     function slashSigner(bytes32 settlementDigest, address verifier, address[] calldata nonSigners) external;
 
+    /// @notice What the deployment fixed; amounts in the stake token's smallest unit, times in seconds.
     function params() external view returns (CourtParams memory);
+    /// @notice How many demands were made; the last one's number.
     function demandCount() external view returns (uint256);
+    /// @notice A demand by its number.
     function demandOf(uint256 demandId) external view returns (Demand memory);
     /// @notice Openings of the task that the trainer has been asked for and has not shown.
     function openDemandsOn(uint64 taskId, address trainer) external view returns (uint32);

@@ -53,17 +53,25 @@ interface IFaultProver {
         bytes32[] constantsProof;
     }
 
+    /// @notice A trainer's fault is established.
     /// @param step record that shows it
     /// @param prover who gets the prover's part of the slash
     event FaultProven(
         uint64 indexed taskId, uint32 indexed round, address indexed trainer, Fault fault, uint32 step, address prover
     );
+    /// @notice The trainer cannot be punished for this round now.
     error ProofsNotAccepted(uint64 taskId, uint32 round);
+    /// @notice The work shown is not what the trainer committed to.
     error NotCommittedWork(address trainer);
+    /// @notice The path from the opened part does not lead to the root.
     error InvalidOpening(bytes32 root, uint256 index);
+    /// @notice An index is beyond what there is.
     error OutOfRange(uint256 index, uint256 length);
+    /// @notice A list has another length than the rule needs.
     error WrongLength(uint256 expected, uint256 actual);
+    /// @notice The proof opens another chunk than the one it is about.
     error WrongChunk(Component component, uint32 chunk);
+    /// @notice What is shown is in order.
     error NoFault();
 
     /// @notice A committed value is NaN or infinite.

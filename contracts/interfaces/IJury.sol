@@ -89,6 +89,7 @@ interface IJury {
         bytes32 commitment;
     }
 
+    /// @notice A settlement is before a jury.
     /// @param evidence SHA-256 of what the artifact store holds about it
     event CaseOpened(
         uint256 indexed caseId,
@@ -98,36 +99,55 @@ interface IJury {
         bytes32 settlement,
         bytes32 evidence
     );
+    /// @notice A level's seats were drawn; a seat stands for `unit` of weight, in the stake token's smallest unit.
     /// @param unit stake that one vote stands for
     event SeatsDrawn(uint256 indexed caseId, uint8 indexed level, bytes32 seed, uint96 unit);
+    /// @notice A level's phase began and ends at `deadline`, Unix time in seconds.
     event CasePhaseStarted(uint256 indexed caseId, uint8 indexed level, CasePhase phase, uint64 deadline);
+    /// @notice A vote was sealed; its weight and what is locked with it are in the stake token's smallest unit.
     /// @param locked stake token
     event VoteSealed(uint256 indexed caseId, uint8 indexed level, address indexed juror, uint96 votes, uint96 locked);
+    /// @notice A sealed vote was shown; its weight is in the stake token's smallest unit.
     event VoteShown(uint256 indexed caseId, uint8 indexed level, address indexed juror, bool overturn, uint96 votes);
+    /// @notice A level decided; what stands for and against is weight in the stake token's smallest unit.
     event LevelDecided(
         uint256 indexed caseId, uint8 indexed level, bool overturned, uint96 upholding, uint96 overturning
     );
+    /// @notice The case goes to the next level, at twice the seats and bond.
     event Appealed(uint256 indexed caseId, uint8 indexed level, address indexed appellant, bytes32 evidence);
+    /// @notice The case is decided for good.
     event CaseClosed(uint256 indexed caseId, bool overturned, uint8 level);
+    /// @notice A vote was paid or fined, in the stake token's smallest unit.
     /// @param fine stake token, what the juror lost
     /// @param pay stake token, its part of the lost bonds
     event VoteSettled(uint256 indexed caseId, uint8 indexed level, address indexed juror, uint96 fine, uint96 pay);
+    /// @notice Pay that no juror earned was burned, in the stake token's smallest unit.
     /// @param amount stake token
     event JurorPayBurned(uint256 indexed caseId, uint96 amount);
 
+    /// @notice A parameter of the deployment is out of range.
     error InvalidJuryParameter(bytes32 field, uint256 value);
+    /// @notice The round has no settlement that a case could be about now.
     error CasesNotAccepted(uint64 taskId, uint32 round);
+    /// @notice The settlement is before a jury already.
     error CaseAlreadyOpen(uint256 caseId);
+    /// @notice No stake is old enough to vote.
     error NoElectorate();
+    /// @notice The case is in another phase.
     error WrongCasePhase(uint256 caseId, CasePhase current);
+    /// @notice The level ends at this Unix time in seconds.
     error StillOpen(uint64 deadline);
+    /// @notice The level ended at this Unix time in seconds.
     error TooLate(uint64 deadline);
     /// @notice Every stake has voted: there is nobody to appeal to.
     error LastLevel(uint256 caseId);
     /// @notice The account has no seat at this level, or signed the settlement.
     error NoSeat(uint256 caseId, address account);
+    /// @notice The voter sealed a vote at this level before.
     error AlreadyVoted(uint256 caseId, address account);
+    /// @notice The vote shown is not the one that was sealed.
     error VoteMismatch(bytes32 committed, bytes32 shown);
+    /// @notice The vote is settled, or there was none.
     error NothingToSettle(uint256 caseId, uint8 level, address account);
 
     /// @notice Ask whether the posted settlement is right. During its dispute window; the round waits for the outcome.
@@ -142,6 +162,7 @@ interface IJury {
     /// @param nonSigners the list that was posted with the settlement; only looked at for members of its quorum
     function sealVote(uint256 caseId, bytes32 commitment, address[] calldata nonSigners) external;
 
+    /// @notice Show a sealed vote, in the level's second phase.
     function showVote(uint256 caseId, bool overturn, bytes32 salt) external;
 
     /// @notice Ask twice the stake about the outcome of a level, whichever it was. Anyone may, for twice the bond.
@@ -157,13 +178,19 @@ interface IJury {
     /// @notice Burn what jurors have not collected 30 days after the case. Anyone may call.
     function burnJurorPay(uint256 caseId) external;
 
+    /// @notice What the deployment fixed; amounts in the stake token's smallest unit, times in seconds.
     function params() external view returns (JuryParams memory);
+    /// @notice How many cases were opened; the last one's number.
     function caseCount() external view returns (uint256);
+    /// @notice A case by its number.
     function caseOf(uint256 caseId) external view returns (Case memory);
+    /// @notice A level of a case.
     function levelOf(uint256 caseId, uint8 level) external view returns (Level memory);
+    /// @notice A vote by case, level and voter.
     function voteOf(uint256 caseId, uint8 level, address juror) external view returns (Vote memory);
     /// @notice Votes that the account has at a level whose seats are drawn, its part in the settlement aside.
     function seatsOf(uint256 caseId, uint8 level, address account) external view returns (uint96);
+    /// @notice What a voter seals.
     function voteHash(uint256 caseId, uint8 level, address juror, bool overturn, bytes32 salt)
         external
         view

@@ -50,9 +50,12 @@ interface IRewardVault {
         bytes32[] proof;
     }
 
+    /// @notice Somebody paid into the task's account, in the reward token's smallest unit.
     /// @param amount reward token, as in every event here
     event TaskFunded(uint64 indexed taskId, address indexed payer, uint96 amount);
+    /// @notice A round that opened reserved its budget and fee, in the reward token's smallest unit.
     event RoundReserved(uint64 indexed taskId, uint32 indexed round, uint96 amount);
+    /// @notice A settled round's reserve became pots for trainers and verifiers, in the reward token's smallest unit.
     /// @param root settlement tree with its count
     /// @param payouts for trainers
     /// @param fees for verifiers
@@ -65,34 +68,50 @@ interface IRewardVault {
     /// @param amount all of it together
     /// @param returned what went back to the task's balance
     event BaseAllocated(uint64 indexed taskId, uint32 indexed round, uint96 each, uint96 amount, uint96 returned);
+    /// @notice A trainer was paid, in the reward token's smallest unit.
     event Claimed(uint64 indexed taskId, uint32 indexed round, address indexed trainer, uint128 amount);
+    /// @notice A verifier was paid its part of the fee, in the reward token's smallest unit.
     event FeePaid(uint64 indexed taskId, uint32 indexed round, address indexed verifier, uint96 amount);
+    /// @notice What nobody claimed went back to the task's account, in the reward token's smallest unit.
     event RoundExpired(uint64 indexed taskId, uint32 indexed round, uint96 amount);
     /// @notice The trainer cannot claim while somebody waits for its answer.
     event ClaimHeld(uint64 indexed taskId, uint32 indexed round, address indexed trainer, uint32 holds);
+    /// @notice A demand on the trainer was answered; so many still hold its pay.
     event ClaimResumed(uint64 indexed taskId, uint32 indexed round, address indexed trainer, uint32 holds);
     /// @notice A fault was established: the trainer is not paid for this round.
     event ClaimBlocked(uint64 indexed taskId, uint32 indexed round, address indexed trainer);
+    /// @notice Blocked pay went back to the task's account, in the reward token's smallest unit.
     event BlockedPayReturned(uint64 indexed taskId, uint32 indexed round, address indexed trainer, uint96 amount);
+    /// @notice The sponsor took what was left, in the reward token's smallest unit.
     event SponsorWithdrew(uint64 indexed taskId, address indexed sponsor, uint96 amount);
 
+    /// @notice Only another contract of the deployment may call this.
     error NotModule(address caller);
+    /// @notice No task has this number.
     error UnknownTask(uint64 taskId);
+    /// @notice There is nothing to move.
     error ZeroAmount();
+    /// @notice The task's account holds less than the round needs, in the reward token's smallest unit.
     error InsufficientBalance(uint64 taskId, uint96 balance, uint96 needed);
+    /// @notice The trainer was paid for this round before.
     error AlreadyClaimed(uint64 taskId, uint32 round, address trainer);
+    /// @notice The trainer's pay is held by demands or blocked by a fault.
     /// @param holds demands that the trainer has not answered
     /// @param blocked whether a fault of it was established
     error ClaimIsClosed(uint64 taskId, uint32 round, address trainer, uint32 holds, bool blocked);
     /// @notice The leaf's trainer did not commit and reveal in the round, or did not publish its openings in time.
     error NotEntitled(uint64 taskId, uint32 round, address trainer);
+    /// @notice The leaf has no place in the round's settlement.
     error InvalidProof(bytes32 root, bytes32 leaf);
-    /// @notice The leaves promise more than the settlement's total; the tree was wrong.
+    /// @notice The leaves promise more than the settlement's total (the reward token's smallest unit); the tree was wrong.
     error PotExhausted(uint64 taskId, uint32 round, uint96 remaining, uint128 asked);
+    /// @notice The round can be claimed until this Unix time in seconds; 0: it has no pot.
     error NotExpired(uint64 taskId, uint32 round, uint64 expiresAt);
+    /// @notice Only the task's sponsor may call this.
     error NotSponsor(uint64 taskId, address caller);
     /// @notice The sponsor's money is bound until the task is cancelled or its last round has ended.
     error TaskStillRunning(uint64 taskId);
+    /// @notice A batch of claims is for one payee and one token.
     error MixedClaims(address token, address payee);
     /// @notice The trainer's pay of the round is not blocked, or went back already.
     error NotBlocked(uint64 taskId, uint32 round, address trainer);
@@ -159,10 +178,14 @@ interface IRewardVault {
 
     // Views.
 
+    /// @notice A task's account, in the reward token's smallest unit.
     function accountOf(uint64 taskId) external view returns (Account memory);
+    /// @notice A round's pots, in the reward token's smallest unit.
     function potOf(uint64 taskId, uint32 round) external view returns (RoundPot memory);
     /// @notice Whether the trainer was paid for the round.
     function hasClaimed(uint64 taskId, uint32 round, address trainer) external view returns (bool);
+    /// @notice What keeps a trainer's pay of a round closed.
     function closureOf(uint64 taskId, uint32 round, address trainer) external view returns (Closure memory);
+    /// @notice The hash of a settlement's leaf in its tree.
     function leafHash(SettlementLeaf calldata leaf) external pure returns (bytes32);
 }

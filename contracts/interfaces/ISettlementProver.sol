@@ -35,15 +35,22 @@ interface ISettlementProver {
         bytes32 chain;
     }
 
+    /// @notice A check of all leaves began.
     event CheckOpened(uint256 indexed checkId, uint64 indexed taskId, uint32 indexed round, address owner);
+    /// @notice A pass of a check went on.
     /// @param count leaves seen in this pass
     event CheckContinued(uint256 indexed checkId, bool reviewing, uint32 count);
+    /// @notice A settlement was shown to be wrong and is void.
     /// @param reason short name of the rule that the settlement breaks
     event SettlementFaultProven(uint64 indexed taskId, uint32 indexed round, bytes32 reason, address prover);
 
+    /// @notice No settlement of the task is in its dispute window.
     error ProofsNotAccepted(uint64 taskId, uint32 round);
+    /// @notice The leaf, or all of them, do not lead to the settlement's root.
     error InvalidOpening(bytes32 root, uint256 index);
+    /// @notice More leaves came than the settlement has.
     error WrongLength(uint256 expected, uint256 actual);
+    /// @notice Somebody else opened this check.
     error NotYourCheck(uint256 checkId, address caller);
     /// @notice The check is in its other pass, or the settlement that it was about no longer stands.
     error WrongPass(uint256 checkId);
@@ -51,6 +58,7 @@ interface ISettlementProver {
     error OtherLeaves(uint256 checkId);
     /// @notice The threshold does not give away exactly the units that division leaves, or the top-up is not what follows.
     error WrongPlan(uint256 threshold, uint256 topUp);
+    /// @notice What is shown is in order.
     error NoFault();
 
     /// @notice One leaf breaks a rule by itself: a verdict code or discount out of range, a trainer who did not commit, an
@@ -80,6 +88,8 @@ interface ISettlementProver {
     /// @param topUp what every accepted trainer gets beyond its share, reward token; the same in every call
     function reviewLeaves(uint256 checkId, SettlementLeaf[] calldata leaves, uint256 threshold, uint256 topUp) external;
 
+    /// @notice How many checks were opened; the last one's number.
     function checkCount() external view returns (uint256);
+    /// @notice A check by its number.
     function checkOf(uint256 checkId) external view returns (Check memory);
 }

@@ -20,11 +20,17 @@ interface IStakeRegistry {
         uint64 withdrawableAt;
     }
 
+    /// @notice Stake came in, in the stake token's smallest unit.
     event StakeDeposited(address indexed account, Role indexed role, address indexed payer, uint96 amount);
+    /// @notice Stake (the stake token's smallest unit) can leave from a Unix time in seconds on.
     event UnbondingStarted(address indexed account, Role indexed role, uint96 amount, uint64 withdrawableAt);
+    /// @notice Stake left, in the stake token's smallest unit.
     event StakeWithdrawn(address indexed account, Role indexed role, uint96 amount);
+    /// @notice Stake vouches for a task or a dispute, in the stake token's smallest unit.
     event StakeLocked(address indexed account, Role indexed role, uint96 amount);
+    /// @notice Stake is free again, in the stake token's smallest unit.
     event StakeUnlocked(address indexed account, Role indexed role, uint96 amount);
+    /// @notice Locked stake was slashed, in the stake token's smallest unit.
     /// @param amount what the account lost
     /// @param reward part of it credited to `beneficiary`
     /// @param burned part of it sent to the burn address
@@ -36,27 +42,44 @@ interface IStakeRegistry {
         uint96 reward,
         uint96 burned
     );
+    /// @notice Credit changed hands, in the stake token's smallest unit.
     event CreditMoved(address indexed from, address indexed to, uint96 amount);
+    /// @notice Credit was paid out, in the stake token's smallest unit.
     event CreditWithdrawn(address indexed account, uint96 amount);
+    /// @notice An account has a BLS key now.
     event KeyRegistered(address indexed account, G1Point keyG1, G2Point keyG2);
     /// @notice An account's verifier stake that is not on its way out, from now on; it weighs in the jury's votes.
+    /// @dev Both in the stake token's smallest unit.
     event VerifierStakeChanged(address indexed account, uint96 stake, uint96 total);
+    /// @notice Locked stake was taken as a fine, in the stake token's smallest unit.
     /// @param amount what the account lost of its stake that no module holds, burned
     event StakeFined(address indexed account, Role indexed role, uint96 amount);
 
+    /// @notice Only another contract of the deployment may call this.
     error NotModule(address caller);
+    /// @notice There is nothing to move, or an address is zero.
     error ZeroAmount();
+    /// @notice The account has less stake that is neither locked nor unbonding, in the stake token's smallest unit.
     error InsufficientFreeStake(address account, Role role, uint96 free, uint96 needed);
+    /// @notice The account has less locked stake, in the stake token's smallest unit.
     error InsufficientLockedStake(address account, Role role, uint96 locked, uint96 needed);
+    /// @notice Nothing is unbonding.
     error NothingToWithdraw(address account, Role role);
+    /// @notice The stake leaves at the first of these Unix times in seconds; the second is now.
     error StillUnbonding(uint64 withdrawableAt, uint64 currentTime);
+    /// @notice The account has less credit, in the stake token's smallest unit.
     error InsufficientCredit(address account, uint96 credit, uint96 needed);
+    /// @notice The account has a key.
     error KeyAlreadyRegistered(address account);
+    /// @notice Another account has this key.
     error KeyAlreadyUsed(bytes32 keyHash, address owner);
+    /// @notice The two parts of the key are not one, or its possession is not proven.
     error InvalidKey();
     /// @notice The proof does not show that the account knows the key's secret, or G1 and G2 parts differ.
     error InvalidProofOfPossession(address account);
+    /// @notice The account has no key.
     error NoKey(address account);
+    /// @notice The past only can be asked for, by Unix time in seconds.
     /// @param moment the time asked for, which is not over yet, seconds since the epoch
     error NotPast(uint64 moment);
 
@@ -89,8 +112,10 @@ interface IStakeRegistry {
     /// `keccak256(abi.encode(POSSESSION_TYPEHASH, chainId, registry, owner))`.
     function possessionDigest(address owner) external view returns (bytes32);
 
+    /// @notice An account's stake in a role, in the stake token's smallest unit.
     function stakeOf(address account, Role role) external view returns (StakeAccount memory);
 
+    /// @notice Stake that is neither locked nor unbonding, in the stake token's smallest unit.
     function freeStakeOf(address account, Role role) external view returns (uint96);
 
     /// @notice The account's key; both points are zero without one.

@@ -8,6 +8,7 @@ import {PayoutRule} from "../libraries/PayoutRule.sol";
 /// @notice The state machine of docs/protocol.md, section 4. Trainers act through `ITrainerPool`, verifiers through
 /// `IVerifierPool`; both report here when everyone who may act has acted. Nothing here loops over participants.
 interface ITaskManager {
+    /// @notice The sponsor cancelled the task.
     /// @param round last round that was opened; if it runs it still ends by the rules
     event TaskCancelled(uint64 indexed taskId, uint32 round);
     /// @notice A round began: who takes part is fixed from here on.
@@ -25,12 +26,16 @@ interface ITaskManager {
         uint32 verifierSetVersion,
         uint256 orderRequest
     );
+    /// @notice The seed that orders the rows is decided.
     /// @param orderSeed what the batch orders derive from
     event OrderSeedDrawn(uint64 indexed taskId, uint32 indexed round, bytes32 orderSeed);
+    /// @notice The seed that samples the steps to be replayed is decided.
     /// @param challengeSeed what the samples derive from
     event ChallengeSeedDrawn(uint64 indexed taskId, uint32 indexed round, bytes32 challengeSeed);
+    /// @notice A phase began and ends at `deadline`, Unix time in seconds.
     /// @param deadline end of the phase, seconds since the epoch; 0 for phases that end with a beacon's seed
     event PhaseStarted(uint64 indexed taskId, uint32 indexed round, Phase indexed phase, uint64 deadline);
+    /// @notice The round's validation set is known.
     /// @param digest of the round's validation set
     /// @param salt that opens its commitment
     event ValidationRevealed(uint64 indexed taskId, uint32 indexed round, bytes32 digest, bytes32 salt);
@@ -39,11 +44,14 @@ interface ITaskManager {
     /// @notice From here on a majority of the verifiers' stake settles the round.
     /// @param attempt settlements that were voided before
     event QuorumLowered(uint64 indexed taskId, uint32 indexed round, uint8 attempt);
+    /// @notice A quorum's settlement stands unless disputed; payouts are in the reward token's smallest unit, scores
+    /// in nano-nats.
     /// @param digest what the quorum signed
     /// @param nonSigners verifiers of the snapshot who did not sign, by ascending address
     event SettlementPosted(
         uint64 indexed taskId, uint32 indexed round, bytes32 indexed digest, Settlement settlement, address[] nonSigners
     );
+    /// @notice A settlement was voided.
     /// @param culpable whether its signers may be slashed for it
     event SettlementVoided(uint64 indexed taskId, uint32 indexed round, bytes32 indexed digest, bool culpable);
     /// @notice Pay and start digest of a round are final.
@@ -59,29 +67,44 @@ interface ITaskManager {
         uint128 unearned
     );
 
+    /// @notice Only another contract of the deployment may call this.
     error NotModule(address caller);
+    /// @notice Only the task's sponsor may call this.
     error NotSponsor(uint64 taskId, address caller);
+    /// @notice The task has no such round.
     error UnknownRound(uint64 taskId, uint32 round);
+    /// @notice The sponsor cancelled the task: no round opens any more.
     error TaskIsCancelled(uint64 taskId);
+    /// @notice All rounds of the task were played.
     /// @param rounds number of rounds that the task has
     error NoRoundLeft(uint64 taskId, uint32 rounds);
+    /// @notice The guardian stopped new rounds until this Unix time in seconds.
     /// @param until when rounds can be opened again, seconds since the epoch
     error NewRoundsArePaused(uint64 until);
+    /// @notice Fewer trainers or verifiers are enrolled than the task asks for.
     /// @param trainers how many may commit
     /// @param verifiers how many form the quorum
     error TooFewEnrolled(uint64 taskId, uint32 trainers, uint32 verifiers);
+    /// @notice The task is in another phase than the call needs.
     error WrongPhase(uint64 taskId, Phase current, Phase required);
+    /// @notice The phase ended at this Unix time in seconds.
     /// @param deadline when the phase ended, seconds since the epoch
     error PhaseClosed(uint64 taskId, Phase phase, uint64 deadline);
+    /// @notice The phase is not over before this Unix time in seconds.
     /// @param deadline when the phase ends, seconds since the epoch
     error NotDue(uint64 taskId, Phase phase, uint64 deadline);
+    /// @notice The round waits for disputes over its settlement.
     /// @param count disputes that are not closed
     error DisputesOpen(uint64 taskId, uint32 count);
+    /// @notice The round's validation set was shown before.
     error AlreadyRevealed(uint64 taskId, uint32 round);
+    /// @notice A settlement has one leaf for everybody who committed.
     /// @param expected number of trainers who committed
     error LeafCountMismatch(uint32 expected, uint32 actual);
+    /// @notice The settlement pays more than the round released, in the reward token's smallest unit.
     /// @param allowed most that the round can pay, reward token
     error PayoutOverBudget(uint128 allowed, uint128 totalPayout);
+    /// @notice The round has no settlement.
     error NotSettled(uint64 taskId, uint32 round);
 
     /// @notice End the task: at once between rounds, else after the running round. Sponsor only.
@@ -125,7 +148,9 @@ interface ITaskManager {
 
     /// @notice The contracts of this deployment; all of them have the hash of this set as `modulesHash`.
     function modules() external view returns (Modules memory);
+    /// @notice Where a task stands.
     function taskOf(uint64 taskId) external view returns (TaskState memory);
+    /// @notice A round by its number, from 1 on.
     function roundOf(uint64 taskId, uint32 round) external view returns (RoundView memory);
 
     /// @notice The stored phase and whether `advance` (or `finalize`) would move it on now.

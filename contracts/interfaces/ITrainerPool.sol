@@ -67,6 +67,7 @@ interface ITrainerPool {
         bytes32 salt;
     }
 
+    /// @notice A trainer takes part from a round on, with so much stake in the stake token's smallest unit.
     event TrainerEnrolled(
         uint64 indexed taskId,
         address indexed trainer,
@@ -76,11 +77,15 @@ interface ITrainerPool {
         uint32 dataRows,
         uint96 stake
     );
+    /// @notice A trainer has all its stake (the stake token's smallest unit) again and takes part from a round on.
     event StakeToppedUp(uint64 indexed taskId, address indexed trainer, uint96 stake, uint32 activeFrom);
     /// @notice The trainer left, or its stake fell below the task's minimum.
     event TrainerStopped(uint64 indexed taskId, address indexed trainer, uint32 activeUntil);
+    /// @notice A trainer left and its stake is free, in the stake token's smallest unit.
     event TrainerReleased(uint64 indexed taskId, address indexed trainer, uint96 stake);
+    /// @notice A trainer sealed its work.
     event Committed(uint64 indexed taskId, uint32 indexed round, address indexed trainer, bytes32 commitment);
+    /// @notice The commitments of several trainers came in one transaction.
     event BatchCommitted(
         uint64 indexed taskId,
         uint32 indexed round,
@@ -89,6 +94,7 @@ interface ITrainerPool {
         address[] trainers,
         bytes32[] commitments
     );
+    /// @notice A trainer showed what it had sealed.
     event Revealed(
         uint64 indexed taskId,
         uint32 indexed round,
@@ -96,40 +102,66 @@ interface ITrainerPool {
         bytes32 deltaDigest,
         bytes32 transcriptRoot
     );
+    /// @notice The work of trainers of a batch was revealed.
     event BatchRevealed(uint64 indexed taskId, uint32 indexed round, uint32 batchId, BatchReveal[] entries);
+    /// @notice A trainer announced that its sampled steps are in the store.
     event OpeningsPublished(uint64 indexed taskId, uint32 indexed round, address indexed trainer);
+    /// @notice A trainer lost its commit bond, in the stake token's smallest unit.
     event BondForfeited(uint64 indexed taskId, uint32 indexed round, address indexed trainer, uint96 amount);
+    /// @notice A trainer lost stake for a round, in the stake token's smallest unit.
     event TrainerSlashed(
         uint64 indexed taskId, uint32 indexed round, address indexed trainer, Fault fault, uint96 amount, address prover
     );
 
+    /// @notice Only another contract of the deployment may call this.
     error NotModule(address caller);
+    /// @notice The trainer is enrolled and has all its stake.
     error AlreadyEnrolled(uint64 taskId, address trainer);
+    /// @notice The account is not enrolled.
     error NotEnrolled(uint64 taskId, address trainer);
     /// @notice A shard has a root, and 1 to 4,194,304 rows.
     error InvalidShard(bytes32 dataRoot, uint32 dataRows);
+    /// @notice The trainer takes no part in this round.
     error NotActive(uint64 taskId, uint32 round, address trainer);
+    /// @notice A commitment is not zero.
     error ZeroCommitment();
+    /// @notice The trainer committed in this round before.
     error AlreadyCommitted(uint64 taskId, uint32 round, address trainer);
+    /// @notice The trainer did not commit in this round.
     error NotCommitted(uint64 taskId, uint32 round, address trainer);
+    /// @notice The work shown is not what was committed.
     error CommitmentMismatch(bytes32 committed, bytes32 revealed);
+    /// @notice The trainer revealed in this round.
     error AlreadyRevealed(uint64 taskId, uint32 round, address trainer);
+    /// @notice The trainer did not reveal in this round.
     error NotRevealed(uint64 taskId, uint32 round, address trainer);
+    /// @notice The trainer announced its openings before.
     error AlreadyOpened(uint64 taskId, uint32 round, address trainer);
     /// @notice Batches hold 1 to 256 commitments in ascending order of the trainers' index.
     error InvalidBatch(uint256 length);
+    /// @notice The trainers of a batch stand in ascending order of their indices.
     error BatchNotSorted(uint32 previousIndex, uint32 index);
+    /// @notice The round has no such batch.
     error UnknownBatch(uint64 taskId, uint32 round, uint32 batchId);
+    /// @notice What is shown is not what the batch committed to.
     error BatchRootMismatch(bytes32 expected, bytes32 actual);
+    /// @notice Nobody signed the entry at this position.
     /// @param position of the signature in the batch, from 0
     error InvalidSignature(uint256 position);
+    /// @notice The trainer may still reveal.
     error RevealStillOpen(uint64 taskId, uint32 round);
+    /// @notice The trainer lost stake or bond for this round before.
     error AlreadyPenalised(uint64 taskId, uint32 round, address trainer);
+    /// @notice The trainer's stake for this task is gone.
     error NothingAtStake(uint64 taskId, address trainer);
+    /// @notice The round is not over, or the leaf's verdict costs no stake.
     error NotPunishable(uint64 taskId, uint32 round, address trainer);
+    /// @notice The leaf has no place in the round's settlement.
     error InvalidProof(bytes32 root, bytes32 leaf);
+    /// @notice The stake vouches for a round until this Unix time in seconds; 2^64-1: for the running one.
     /// @param until when the stake can be released, seconds since the epoch; 2^64-1: not known yet
     error StillBound(uint64 taskId, address trainer, uint64 until);
+    /// @notice Demands on the trainer are open.
     /// @param open demands that the trainer has not answered
     error DemandsOpen(uint64 taskId, address trainer, uint32 open);
 
@@ -196,11 +228,15 @@ interface ITrainerPool {
 
     // Views.
 
+    /// @notice A trainer's enrolment; its stake is in the stake token's smallest unit.
     function enrolmentOf(uint64 taskId, address trainer) external view returns (Enrolment memory);
+    /// @notice How far the running round is.
     function progressOf(uint64 taskId) external view returns (Progress memory);
     /// @notice The trainer's direct commitment of the round, zero if none (or if it was batched).
     function commitmentOf(uint64 taskId, uint32 round, address trainer) external view returns (bytes32);
+    /// @notice Root of a batch with its count; zero if there is none.
     function batchRootOf(uint64 taskId, uint32 round, uint32 batchId) external view returns (bytes32);
+    /// @notice How many trainers ever enrolled in the task.
     function trainerCount(uint64 taskId) external view returns (uint256);
     /// @notice Trainers who ever enrolled, in order of enrolment, `limit` of them from `offset` on.
     function trainersOf(uint64 taskId, uint256 offset, uint256 limit)
@@ -209,17 +245,20 @@ interface ITrainerPool {
         returns (address[] memory trainers, Enrolment[] memory enrolments);
     /// @notice What the trainer did in the round, and what was established about it.
     function workOf(uint64 taskId, uint32 round, address trainer) external view returns (Work memory);
+    /// @notice Whether the trainer committed in the round.
     function hasCommitted(uint64 taskId, uint32 round, address trainer) external view returns (bool);
     /// @notice Whether the trainer revealed in the round; then it committed, too.
     function hasRevealed(uint64 taskId, uint32 round, address trainer) external view returns (bool);
     /// @notice Whether the trainer announced its openings in the round; then it revealed, too.
     function hasOpened(uint64 taskId, uint32 round, address trainer) external view returns (bool);
+    /// @notice The first fault shown of a trainer's round, and the block in which it was.
     /// @return fault the first that was established, `None` if none
     /// @return blockNumber block in which it was, 0 without a fault
     function faultOf(uint64 taskId, uint32 round, address trainer)
         external
         view
         returns (Fault fault, uint64 blockNumber);
+    /// @notice What a trainer commits to.
     function commitmentHash(uint64 taskId, uint32 round, address trainer, RevealData memory data)
         external
         view

@@ -16,21 +16,30 @@ interface IVerifierFees {
         uint96 slashRewardsPaid;
     }
 
+    /// @notice A settled round's fee (the reward token's smallest unit) is for so much weight (the stake token's)
+    /// that agreed.
     /// @param fee reward token
     /// @param agreeingWeight stake that shares it
     event FeesFixed(uint64 indexed taskId, uint32 indexed round, uint96 fee, uint96 agreeingWeight);
+    /// @notice A slash is shared among the verifiers who agreed, in the stake token's smallest unit.
     /// @param amount stake token
     event SlashRewardsAdded(uint64 indexed taskId, uint32 indexed round, uint96 amount);
+    /// @notice Parts of slashes that nobody claimed were burned, in the stake token's smallest unit.
     /// @param amount stake token
     event SlashRewardsBurned(uint64 indexed taskId, uint32 indexed round, uint96 amount);
+    /// @notice A verifier was paid its fee (the reward token's smallest unit) and its part of slashes (the stake
+    /// token's).
     /// @param fee reward token
     /// @param slashReward stake token
     event FeesClaimed(
         uint64 indexed taskId, uint32 indexed round, address indexed verifier, uint96 fee, uint96 slashReward
     );
 
+    /// @notice Only another contract of the deployment may call this.
     error NotModule(address caller);
+    /// @notice The verifier is owed nothing for this round.
     error NothingToClaim(uint64 taskId, uint32 round, address verifier);
+    /// @notice The round's rewards can still be claimed.
     error RoundNotFinal(uint64 taskId, uint32 round);
 
     /// @notice Pay a verifier its part of the fees and slash rewards of finished rounds. Anyone may call.
@@ -55,6 +64,7 @@ interface IVerifierFees {
 
     // Views.
 
+    /// @notice What a round owes to its verifiers.
     function feePotOf(uint64 taskId, uint32 round) external view returns (FeePot memory);
     /// @notice What `claimFees` would pay now.
     function claimableFees(uint64 taskId, uint32 round, address verifier)

@@ -67,26 +67,35 @@ interface IVerifierPool {
         bytes32 scoresRoot;
     }
 
+    /// @notice A verifier enrolled; its stake (the stake token's smallest unit) counts from a Unix time in seconds
+    /// on.
     /// @param activeAt when the stake may join the quorum, seconds since the epoch
     event VerifierEnrolled(
         uint64 indexed taskId, address indexed verifier, uint32 index, uint96 stake, uint64 activeAt
     );
+    /// @notice A verifier's stake counts as weight (the stake token's smallest unit) from a round on.
     /// @param activeFrom first round that the stake weighs in
     event VerifierActivated(uint64 indexed taskId, address indexed verifier, uint32 activeFrom, uint96 weight);
+    /// @notice A verifier takes no part after a round.
     /// @param activeUntil last round that the stake weighs in
     event VerifierStopped(uint64 indexed taskId, address indexed verifier, uint32 activeUntil);
+    /// @notice A verifier left and its stake is free, in the stake token's smallest unit.
     event VerifierReleased(uint64 indexed taskId, address indexed verifier, uint96 stake);
+    /// @notice The next quorum changed; its weight is in the stake token's smallest unit.
     /// @param key sum of the members' keys
     /// @param weight sum of their stakes, stake token
     event VerifierSetChanged(uint64 indexed taskId, uint32 indexed version, G1Point key, uint96 weight, uint32 members);
+    /// @notice A verifier paid for an attestation that did not come, in the stake token's smallest unit.
     /// @param misses rounds in a row without attestation, this one included
     /// @param amount what it lost, stake token
     event AbsenceCharged(
         uint64 indexed taskId, uint32 indexed round, address indexed verifier, uint8 misses, uint96 amount
     );
+    /// @notice A verifier sealed what it found.
     event AttestationCommitted(
         uint64 indexed taskId, uint32 indexed round, address indexed verifier, bytes32 commitment
     );
+    /// @notice A verifier showed what it found.
     event AttestationRevealed(
         uint64 indexed taskId,
         uint32 indexed round,
@@ -97,16 +106,23 @@ interface IVerifierPool {
     );
     /// @notice The verifier has no part in the fees of the settlement that stands.
     event AttestationDisqualified(uint64 indexed taskId, uint32 indexed round, address indexed verifier);
+    /// @notice A verifier lost stake for a round, in the stake token's smallest unit.
     /// @param amount stake token
     event VerifierSlashed(
         uint64 indexed taskId, uint32 indexed round, address indexed verifier, uint96 amount, address prover
     );
 
+    /// @notice Only another contract of the deployment may call this.
     error NotModule(address caller);
+    /// @notice The account is enrolled.
     error AlreadyEnrolled(uint64 taskId, address verifier);
+    /// @notice The account is not enrolled, or has left.
     error NotEnrolled(uint64 taskId, address verifier);
+    /// @notice The task asks for more stake, in the stake token's smallest unit.
     error StakeTooLow(uint96 stake, uint96 minimum);
+    /// @notice The verifier is not in the round's quorum.
     error NotInQuorum(uint64 taskId, uint32 round, address verifier);
+    /// @notice The verifier's stake counts from this Unix time in seconds on.
     /// @param activeAt when the stake may join, seconds since the epoch
     error NotActiveYet(uint64 taskId, address verifier, uint64 activeAt);
     /// @notice The verifier is no stopped member whose last round is over.
@@ -115,18 +131,29 @@ interface IVerifierPool {
     error NotAbsent(uint64 taskId, uint32 round, address verifier);
     /// @notice The signers' keys cancel out, so that no signature would be needed.
     error EmptyKey();
+    /// @notice Non-signers stand in ascending order of their addresses.
     error NonSignersNotSorted(address previous, address next);
+    /// @notice Too little weight signed, in the stake token's smallest unit.
     error QuorumNotReached(uint96 signed, uint96 total, uint16 quorumBps);
+    /// @notice The signature is not that of everybody but the non-signers.
     error InvalidQuorumSignature(bytes32 message);
+    /// @notice The verifier committed in this round before.
     error AlreadyCommitted(uint64 taskId, uint32 round, address verifier);
+    /// @notice The verifier has no sealed attestation in this round.
     error NotCommitted(uint64 taskId, uint32 round, address verifier);
+    /// @notice The attestation shown is not what was committed.
     error CommitmentMismatch(bytes32 committed, bytes32 revealed);
+    /// @notice The verifier revealed no attestation in this round.
     error NotRevealed(uint64 taskId, uint32 round, address verifier);
+    /// @notice The leaf has no place under the root.
     error InvalidProof(bytes32 root, bytes32 leaf);
     /// @notice The two leaves are of different trainers, or agree within the task's tolerance.
     error NoContradiction(address trainer);
+    /// @notice The stake vouches for a round until this Unix time in seconds; 2^64-1: for the running one.
     error StillBound(uint64 taskId, address verifier, uint64 until);
+    /// @notice The verifier was slashed for this round before.
     error AlreadyPenalised(uint64 taskId, uint32 round, address verifier);
+    /// @notice The verifier's stake for this task is gone.
     error NothingAtStake(uint64 taskId, address verifier);
 
     // Verifiers.
@@ -201,8 +228,11 @@ interface IVerifierPool {
         view
         returns (uint96 signedWeight);
 
+    /// @notice A verifier's enrolment; its stake is in the stake token's smallest unit.
     function enrolmentOf(uint64 taskId, address verifier) external view returns (Enrolment memory);
+    /// @notice How far the running round is.
     function progressOf(uint64 taskId) external view returns (Progress memory);
+    /// @notice How many verifiers ever enrolled in the task.
     function verifierCount(uint64 taskId) external view returns (uint256);
     /// @notice Verifiers who ever enrolled, in order of enrolment, `limit` of them from `offset` on.
     function verifiersOf(uint64 taskId, uint256 offset, uint256 limit)
@@ -211,13 +241,17 @@ interface IVerifierPool {
         returns (address[] memory verifiers, Enrolment[] memory enrolments);
     /// @notice Whether the verifier belongs to the quorum of a round (current or last).
     function inQuorum(uint64 taskId, uint32 round, address verifier) external view returns (bool);
+    /// @notice The newest version of the task's quorum.
     function versionOf(uint64 taskId) external view returns (uint32);
+    /// @notice A version of the task's quorum: the sum of its keys and weights.
     function checkpointOf(uint64 taskId, uint32 version) external view returns (Checkpoint memory);
     /// @notice The set that forms the quorum of a round.
     function quorumOf(uint64 taskId, uint32 round) external view returns (Checkpoint memory);
+    /// @notice A verifier's attestation of a round.
     function attestationOf(uint64 taskId, uint32 round, address verifier) external view returns (Attestation memory);
     /// @notice Stake whose revealed attestations of the round carry this verdicts digest, less what was struck or excluded.
     function agreeingWeight(uint64 taskId, uint32 round, bytes32 verdictsDigest) external view returns (uint96);
+    /// @notice What a verifier commits to.
     function attestationHash(
         uint64 taskId,
         uint32 round,

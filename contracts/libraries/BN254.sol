@@ -15,6 +15,7 @@ library BN254 {
 
     /// @notice A precompile refused its input (a point that is not on the curve or not in the subgroup).
     error PrecompileFailed(address precompile);
+    /// @notice No counter leads from the message to a point; this never happens.
     error NoPointFound(bytes32 message);
 
     function generator() internal pure returns (G1Point memory) {

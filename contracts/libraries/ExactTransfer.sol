@@ -9,6 +9,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 /// @dev Attack: a token that calls back. Anything that the callback moves in or out of the same contract changes the
 /// difference that is checked here, so the outer call reverts.
 library ExactTransfer {
+    /// @notice The token moved another amount than it was asked to, in its smallest unit.
     error InexactTransfer(uint256 expected, uint256 received);
 
     function take(IERC20 token, address payer, uint256 amount) internal {

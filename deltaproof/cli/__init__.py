@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deltaproof import __version__
+from deltaproof import CONTRACTS_VERSION, __version__
 from deltaproof.cli.commands import Program
 from deltaproof.cli.common import problem_records
 from deltaproof.errors import DeltaproofError, SpecError
@@ -37,7 +37,7 @@ Try it: `deltaproof demo`. On your own: `deltaproof chain up`, `deltaproof deplo
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"deltaproof {__version__}")
+        typer.echo(f"deltaproof {__version__} (contracts of version {CONTRACTS_VERSION})")
         raise typer.Exit
 
 

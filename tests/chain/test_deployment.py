@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from deltaproof import CONTRACTS_VERSION
 from deltaproof.chain import Deployment, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_account
 from deltaproof.chain.abi.enums import Role
+from deltaproof.chain.contracts.deployment import _ModuleSet
 from deltaproof.chain.events.rounds import NewTasksPaused
 from deltaproof.chain.local_node import start_node
 from deltaproof.errors import ContractRevert, DeploymentError, WrongChain
@@ -56,6 +58,23 @@ def test_deployment_that_does_not_fit_is_refused(world: GatewayWorld) -> None:
         Deployment.at(world.connection, address("0x" + "77" * 20))
     with pytest.raises(DeploymentError, match="is not the TaskManager"):
         Deployment.at(world.connection, modules.registry)
+
+
+def test_deployment_of_another_version_is_refused_and_says_which(
+    world: GatewayWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _ModuleSet(world.connection, world.deployment.modules.fees).version() == CONTRACTS_VERSION
+    monkeypatch.setattr("deltaproof.chain.contracts.deployment.CONTRACTS_VERSION", 3)
+    for refuse in (
+        lambda: world.deployment.check(world.connection),
+        lambda: Deployment.at(world.connection, world.deployment.modules.tasks),
+    ):
+        with pytest.raises(DeploymentError, match="is of version 2; this deltaproof speaks to contracts of version 3"):
+            refuse()
+    # A contract without a version, as those of version 1: the token here.
+    token = Gateway(world.connection, world.deployment).registry.token()
+    with pytest.raises(DeploymentError, match="is of version 1, or none"):
+        Deployment.at(world.connection, token)
 
 
 def test_same_contracts_and_gateway_work_on_ganache(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
-from deltaproof import __version__
+from deltaproof import CONTRACTS_VERSION, __version__
 from deltaproof.chain.local_node import Node, start_node
 from deltaproof.cli import main
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
@@ -89,7 +89,7 @@ def test_help_of_every_command_explains_its_options(run: Run, command: tuple[str
 
 
 def test_version_is_that_of_the_package(run: Run) -> None:
-    assert run("--version") == (0, f"deltaproof {__version__}\n", "")
+    assert run("--version") == (0, f"deltaproof {__version__} (contracts of version {CONTRACTS_VERSION})\n", "")
 
 
 @pytest.mark.parametrize(

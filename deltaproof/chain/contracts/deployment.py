@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from web3.types import Nonce
 from web3.utils import get_create_address
 
+from deltaproof import CONTRACTS_VERSION
 from deltaproof.chain.abi.codec import encode
 from deltaproof.chain.abi.compiled import compiled
 from deltaproof.chain.abi.dispute_structs import CourtParams, JuryParams
@@ -25,7 +26,7 @@ from deltaproof.chain.contracts.client import ContractClient
 from deltaproof.chain.contracts.tasks import TaskManager
 from deltaproof.chain.rpc.connection import Connection
 from deltaproof.chain.rpc.sender import Receipt, TransactionSender
-from deltaproof.errors import ChainError, DeploymentError, WrongChain
+from deltaproof.errors import ChainError, ContractRevert, DeploymentError, WrongChain
 from deltaproof.protocol.commit.drand import EVMNET
 from deltaproof.protocol.types import Address, AddressField, Digest32, TokenAmount, address
 from deltaproof.protocol.wire.encoding import canonical_json
@@ -83,6 +84,22 @@ class _ModuleSet(ContractClient):
         """Hash of the whole set, as the contract at this address knows it."""
         return self._read(Digest32, "modulesHash")
 
+    def version(self) -> int:
+        """Version of the contracts' surface and encodings."""
+        return self._read(int, "VERSION")
+
+    def require_version(self) -> None:
+        """Whether this package speaks to the contract. Raises DeploymentError."""
+        try:
+            version = f"of version {self.version()}"
+        except ContractRevert:
+            version = "of version 1, or none of deltaproof's"
+        if version != f"of version {CONTRACTS_VERSION}":
+            raise DeploymentError(
+                f"the contract at {self.address} is {version}; this deltaproof speaks to contracts of version "
+                f"{CONTRACTS_VERSION}: take the release that made the deployment, or make one with `deltaproof deploy`"
+            )
+
 
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -133,6 +150,7 @@ class Deployment:
         """The deployment that the TaskManager at this address belongs to, as it says itself. Raises DeploymentError."""
         if not connection.has_code(tasks):
             raise DeploymentError(f"there is no contract at {tasks} on chain {connection.chain_id}")
+        _ModuleSet(connection, tasks).require_version()
         try:
             modules = TaskManager(connection, tasks).modules()
         except ChainError as error:
@@ -163,7 +181,11 @@ class Deployment:
             place = getattr(self.modules, field.name)
             if not connection.has_code(place):
                 raise DeploymentError(f"there is no {field.name} contract at {place} on chain {self.chain_id}")
-            if field.name != "beacon" and _ModuleSet(connection, place).modules_hash() != expected:
+            if field.name == "beacon":
+                continue
+            contract = _ModuleSet(connection, place)
+            contract.require_version()
+            if contract.modules_hash() != expected:
                 raise DeploymentError(f"the {field.name} contract at {place} belongs to another deployment")
 
 
