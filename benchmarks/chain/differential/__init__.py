@@ -1,0 +1,1 @@
+"""Python and Solidity compute the same: payouts and optimiser steps, at random."""
