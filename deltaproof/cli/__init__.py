@@ -12,10 +12,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deltaproof import CONTRACTS_VERSION, __version__
+from deltaproof import __version__
 from deltaproof.cli.commands import Program
 from deltaproof.cli.common import problem_records
 from deltaproof.errors import DeltaproofError, SpecError
+from deltaproof.protocol.rules import CONTRACTS_VERSION
 
 __all__ = ["app", "main", "run_app"]
 

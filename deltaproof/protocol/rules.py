@@ -10,7 +10,8 @@ replays, scores or audits a task has to use the same one.
 BPS = 10_000
 NANOS = 1_000_000_000
 
-# What a document, a row or a tree may hold.
+# What a document, a row or a tree may hold; and the version of the contracts, which fixes all encodings.
+CONTRACTS_VERSION = 2
 CHUNK_VALUES = 256
 CHUNK_BYTES = 4 * CHUNK_VALUES
 OPTIMIZER_CONSTANTS = 16

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from deltaproof import CONTRACTS_VERSION
 from deltaproof.chain import Deployment, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_account
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.contracts.deployment import _ModuleSet
 from deltaproof.chain.events.rounds import NewTasksPaused
 from deltaproof.chain.local_node import start_node
 from deltaproof.errors import ContractRevert, DeploymentError, WrongChain
+from deltaproof.protocol.rules import CONTRACTS_VERSION
 from deltaproof.protocol.types import TokenAmount, address
 from tests.worlds.gateways import GatewayWorld
 

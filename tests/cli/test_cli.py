@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
-from deltaproof import CONTRACTS_VERSION, __version__
+from deltaproof import __version__
 from deltaproof.chain.local_node import Node, start_node
 from deltaproof.cli import main
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
+from deltaproof.protocol.rules import CONTRACTS_VERSION
 from deltaproof.tuning.base_models.presets import minimal_model
 from tests.worlds.market import DRAFT
 

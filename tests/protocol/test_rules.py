@@ -176,6 +176,7 @@ def test_constants_page_has_the_value_of_the_contract(name: str, text: str) -> N
 @pytest.mark.parametrize(
     ("contract", "constant", "rule"),
     [
+        ("ModuleSet", "VERSION", rules.CONTRACTS_VERSION),
         ("libraries/TaskRules", "BPS", rules.BPS),
         ("libraries/TaskRules", "MAX_ROUNDS", rules.MAX_ROUNDS),
         ("libraries/TaskRules", "MAX_PARAMETERS", rules.MAX_VALUES),

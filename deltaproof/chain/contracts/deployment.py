@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from web3.types import Nonce
 from web3.utils import get_create_address
 
-from deltaproof import CONTRACTS_VERSION
 from deltaproof.chain.abi.codec import encode
 from deltaproof.chain.abi.compiled import compiled
 from deltaproof.chain.abi.dispute_structs import CourtParams, JuryParams
@@ -28,6 +27,7 @@ from deltaproof.chain.rpc.connection import Connection
 from deltaproof.chain.rpc.sender import Receipt, TransactionSender
 from deltaproof.errors import ChainError, ContractRevert, DeploymentError, WrongChain
 from deltaproof.protocol.commit.drand import EVMNET
+from deltaproof.protocol.rules import CONTRACTS_VERSION
 from deltaproof.protocol.types import Address, AddressField, Digest32, TokenAmount, address
 from deltaproof.protocol.wire.encoding import canonical_json
 
