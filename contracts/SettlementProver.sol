@@ -27,6 +27,8 @@ contract SettlementProver is ISettlementProver, ModuleSet {
     mapping(uint256 checkId => Check) private _checks;
     mapping(uint256 checkId => Review) private _reviews;
     /// @dev Roots of full subtrees of the leaves so far, from the largest on; one per bit of their number.
+    // `_push` writes it through a reference.
+    // slither-disable-next-line uninitialized-state
     mapping(uint256 checkId => bytes32[]) private _peaks;
 
     constructor(Modules memory set) ModuleSet(set, set.settlements) {}
