@@ -22,14 +22,16 @@ contract SettlementProver is ISettlementProver, ModuleSet {
         bytes32 chain;
     }
 
+    /// @dev A check counts its leaves in 32 bits.
+    uint256 private constant MAX_PEAKS = 32;
+
     /// @inheritdoc ISettlementProver
     uint256 public checkCount;
     mapping(uint256 checkId => Check) private _checks;
     mapping(uint256 checkId => Review) private _reviews;
-    /// @dev Roots of full subtrees of the leaves so far, from the largest on; one per bit of their number.
-    // `_push` writes it through a reference.
-    // slither-disable-next-line uninitialized-state
-    mapping(uint256 checkId => bytes32[]) private _peaks;
+    /// @dev Roots of full subtrees of the leaves so far, from the largest on; one per bit of their number. What lies behind
+    /// them is of earlier parts. A part works in memory: storage is written once a part, not once a leaf.
+    mapping(uint256 checkId => bytes32[MAX_PEAKS]) private _peaks;
 
     constructor(Modules memory set) ModuleSet(set, set.settlements) {}
 
@@ -79,11 +81,11 @@ contract SettlementProver is ISettlementProver, ModuleSet {
     function feedLeaves(uint256 checkId, SettlementLeaf[] calldata leaves) external {
         (Check memory check, Settlement memory settlement) = _running(checkId, false);
         bool scored = TASKS.payoutTermsOf(check.taskId, 0).scored;
-        bytes32[] storage peaks = _peaks[checkId];
+        (bytes32[] memory peaks, uint256 height) = _peaksOf(checkId, check.count);
         for (uint256 i = 0; i < leaves.length; ++i) {
             SettlementLeaf calldata leaf = leaves[i];
             bytes32 hash = LeafTree.hashCalldata(leaf);
-            _push(peaks, check.count++, hash);
+            height = _push(peaks, height, check.count++, hash);
             check.chain = keccak256(abi.encode(check.chain, hash));
             check.verdicts = LeafTree.chain(check.verdicts, leaf.trainer, leaf.verdict);
             check.total += leaf.payout;
@@ -96,10 +98,11 @@ contract SettlementProver is ISettlementProver, ModuleSet {
         emit CheckContinued(checkId, false, check.count);
         if (check.count < settlement.leafCount) {
             _checks[checkId] = check;
+            _keepPeaks(checkId, peaks, height);
             return;
         }
         require(check.count == settlement.leafCount, WrongLength(settlement.leafCount, check.count));
-        bytes32 root = _rootOf(peaks, check.count);
+        bytes32 root = _rootOf(peaks, height);
         require(root == settlement.leavesRoot, InvalidOpening(settlement.leavesRoot, 0));
         if (check.total != settlement.totalPayout) return _void(check.taskId, check.round, "total", true);
         if (check.verdicts != settlement.verdictsDigest) {
@@ -184,21 +187,34 @@ contract SettlementProver is ISettlementProver, ModuleSet {
     }
 
     /// @dev Leaf number `index` comes to the full subtrees: as many merge as `index` has trailing ones.
-    function _push(bytes32[] storage peaks, uint256 index, bytes32 node) private {
-        while (index & 1 == 1) {
-            node = keccak256(abi.encodePacked(peaks[peaks.length - 1], node));
-            peaks.pop();
-            index >>= 1;
+    /// @dev Peaks of a range of `count` leaves: one for each bit that is set in it, the widest first.
+    function _peaksOf(uint256 checkId, uint256 count) private view returns (bytes32[] memory peaks, uint256 height) {
+        peaks = new bytes32[](MAX_PEAKS);
+        for (; count > 0; count &= count - 1) {
+            peaks[height] = _peaks[checkId][height];
+            ++height;
         }
-        peaks.push(node);
     }
 
-    /// @dev Subtrees joined from the smallest on: the tree whose odd last nodes move up unchanged.
-    function _rootOf(bytes32[] storage peaks, uint256 count) private view returns (bytes32 root) {
-        if (count == 0) return bytes32(0);
-        uint256 last = peaks.length - 1;
-        root = peaks[last];
-        for (uint256 i = last; i > 0; --i) {
+    function _keepPeaks(uint256 checkId, bytes32[] memory peaks, uint256 height) private {
+        for (uint256 i = 0; i < height; ++i) {
+            _peaks[checkId][i] = peaks[i];
+        }
+    }
+
+    function _push(bytes32[] memory peaks, uint256 height, uint256 index, bytes32 node) private pure returns (uint256) {
+        while (index & 1 == 1) {
+            node = keccak256(abi.encodePacked(peaks[--height], node));
+            index >>= 1;
+        }
+        peaks[height] = node;
+        return height + 1;
+    }
+
+    function _rootOf(bytes32[] memory peaks, uint256 height) private pure returns (bytes32 root) {
+        if (height == 0) return bytes32(0);
+        root = peaks[height - 1];
+        for (uint256 i = height - 1; i > 0; --i) {
             root = keccak256(abi.encodePacked(peaks[i - 1], root));
         }
     }
