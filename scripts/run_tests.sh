@@ -15,5 +15,6 @@ step forge fmt --check
 step forge test
 step python scripts/contract_tests.py
 [ -z "$failed" ] || echo "$failed"
-step pytest -n 2 --dist loadfile
+# In the order of the folders: tests/chaos has few tests that take long, and must not come last.
+step pytest -n 2 --dist loadfile --no-loadscope-reorder
 [ -z "$failed" ]
