@@ -29,6 +29,7 @@ here, the others in the room named in brackets. A test compares this drawing wit
     │       ├── InsufficientFunds    the sender cannot pay for it
     │       └── TransactionPending   not mined within the bound; it may still be
     ├── WorkAbandoned            heavy work was given up because nobody needs it any more [agent.heavy]
+    ├── WorkersLost              worker processes died again and again [tuning.numerics.workers]
     ├── NodeError                a local chain did not start or died [chain.local_node]
     ├── TuningError              a model, method or training run cannot be used as the spec asks [tuning.errors]
     │   ├── ModelError           the base model is missing, altered, or of a kind that is not supported
