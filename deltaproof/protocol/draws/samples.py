@@ -1,9 +1,10 @@
 """Which steps each verifier replays: derived from the challenge seed, the trainer and the round's verifiers.
 
-Nobody knows the seed before reveals are over, so nobody can prepare the sampled steps only. All verifiers of a round
-share one random permutation of a trainer's steps and take their samples from it one after the other, so what they
-cover together is as large as it can be. Each part of a random permutation is a random subset: a verifier that trusts
-none of the others keeps the whole promise by itself, and one's work does not serve another.
+Nobody knows the seed before reveals are over. So nobody can prepare the sampled steps only.
+
+All verifiers of a round share one random permutation of a trainer's steps. They take their samples from it one after the
+other, so that together they cover as many steps as they can. Each verifier's part is a uniformly random subset of the
+steps. So the promise of sampling holds for each verifier alone, whatever the others do.
 """
 
 from __future__ import annotations
