@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Work
-from deltaproof.chain.abi.enums import Fault
+from deltaproof.chain.abi.enums import Fault, Role
 from deltaproof.chain.abi.structs import CommitmentRef, RevealData
+from deltaproof.chain.participation import lock_stake
 from deltaproof.disputing.committed import committed_work
 from deltaproof.disputing.works import TrainerFault, find_work_fault
 from deltaproof.protocol.evidence.state import StateRoots, Vector, component_root
@@ -213,7 +214,11 @@ def finish(play: Play) -> None:
         world.node("evm_increaseTime", 700)
         world.node("evm_mine")
         world.sponsor.tasks.advance(play.task)
+    token = world.sponsor.token(world.sponsor.registry.token())
+    lost = world.sponsor.terms.params(play.task).stakes.trainer_stake
     for trainer in world.trainers:
+        token.mint(trainer.account, lost)
+        lock_stake(trainer, Role.TRAINER, lost)
         trainer.trainers.top_up(play.task)
     for verifier in world.verifiers:
         if verifier.verifiers.enrolment(play.task, verifier.account).misses:
