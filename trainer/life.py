@@ -218,8 +218,10 @@ class Trainer(Agent):
             raise errors[0]
 
     def mind_stake(self) -> None:
-        """With `--top-up`, fill a stake up that a penalty has reduced."""
-        if self.top_up and self._stopped():
+        """Enrol again if a reorganisation took the enrolment; with `--top-up`, fill up what a penalty took."""
+        if self._enrolment().index == 0:
+            self.join()
+        elif self.top_up and self._stopped():
             lock_stake(self.gateway, Role.TRAINER, self._missing_stake())
             if attempt(self.gateway.trainers.top_up, self.task_id) is not None:
                 self.report("topped-up", "filled the slashed stake up")

@@ -140,7 +140,9 @@ class Verifier(Agent):
     def keep_standing(self) -> None:
         """Bring waiting stake into the quorum; come back after an absence or a slash that stopped this verifier."""
         enrolment = self.gateway.verifiers.enrolment(self.task_id, self.account)
-        if enrolment.active_at and not enrolment.active_from:
+        if enrolment.index == 0:  # a reorganisation took it
+            self.join()
+        elif enrolment.active_at and not enrolment.active_from:
             if enrolment.active_at <= self.gateway.connection.block()["timestamp"]:
                 attempt(self.gateway.verifiers.activate, self.task_id, self.account)
         elif enrolment.active_at and enrolment.active_until in self._closed:
