@@ -2,9 +2,9 @@
 
 Nobody knows the seed before reveals are over. So nobody can prepare the sampled steps only.
 
-All verifiers of a round share one random permutation of a trainer's steps. They take their samples from it one after the
-other, so that together they cover as many steps as they can. Each verifier's part is a uniformly random subset of the
-steps. So the promise of sampling holds for each verifier alone, whatever the others do.
+All verifiers of a round share one random permutation of a trainer's steps. They take their samples from it one after
+the other, so that together they cover as many steps as they can. Each verifier's part is a uniformly random subset of
+the steps. So the promise of sampling holds for each verifier alone, whatever the others do.
 """
 
 from __future__ import annotations
