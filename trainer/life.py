@@ -149,6 +149,10 @@ class Trainer(Agent):
                 "go on with the same --data and --home as before"
             )
 
+    def joined(self) -> bool:
+        """See `Agent`."""
+        return self._enrolment().index != 0
+
     def commit(self, round_: RoundIndex) -> None:
         """Train all steps and seal the result."""
         if not self._may_act(round_) or self.gateway.trainers.has_committed(self.task_id, round_, self.account):
@@ -218,10 +222,8 @@ class Trainer(Agent):
             raise errors[0]
 
     def mind_stake(self) -> None:
-        """Enrol again if a reorganisation took the enrolment; with `--top-up`, fill up what a penalty took."""
-        if self._enrolment().index == 0:
-            self.join()
-        elif self.top_up and self._stopped():
+        """With `--top-up`, fill a stake up that a penalty has reduced."""
+        if self.top_up and self._stopped():
             lock_stake(self.gateway, Role.TRAINER, self._missing_stake())
             if attempt(self.gateway.trainers.top_up, self.task_id) is not None:
                 self.report("topped-up", "filled the slashed stake up")

@@ -127,22 +127,25 @@ class Verifier(Agent):
 
     def join(self) -> None:
         """Register the key, stake and enrol, each once."""
+        if self.joined():
+            return
         registry = self.gateway.registry
         if registry.key_of(self.account) is None:
             chain_id = self.gateway.connection.chain_id
             possession = self.key.prove_possession(chain_id, registry.address, self.account)
             registry.register_key(self.key.public_key(), possession)
-        if self.gateway.verifiers.enrolment(self.task_id, self.account).index == 0:
-            lock_stake(self.gateway, Role.VERIFIER, self.stake)
-            self.gateway.verifiers.enrol(self.task_id, self.stake)
-            self.report("joined", "registered a BLS key, staked and enrolled")
+        lock_stake(self.gateway, Role.VERIFIER, self.stake)
+        self.gateway.verifiers.enrol(self.task_id, self.stake)
+        self.report("joined", "registered a BLS key, staked and enrolled")
+
+    def joined(self) -> bool:
+        """See `Agent`."""
+        return self.gateway.verifiers.enrolment(self.task_id, self.account).index != 0
 
     def keep_standing(self) -> None:
         """Bring waiting stake into the quorum; come back after an absence or a slash that stopped this verifier."""
         enrolment = self.gateway.verifiers.enrolment(self.task_id, self.account)
-        if enrolment.index == 0:  # a reorganisation took it
-            self.join()
-        elif enrolment.active_at and not enrolment.active_from:
+        if enrolment.active_at and not enrolment.active_from:
             if enrolment.active_at <= self.gateway.connection.block()["timestamp"]:
                 attempt(self.gateway.verifiers.activate, self.task_id, self.account)
         elif enrolment.active_at and enrolment.active_until in self._closed:

@@ -96,6 +96,10 @@ class Agent(ABC):
     def join(self) -> None:
         """Become a participant, once."""
 
+    def joined(self) -> bool:
+        """Whether it is a participant at the block that is looked at."""
+        return True
+
     @abstractmethod
     def duties(self) -> Sequence[Duty]:
         """What the role minds, the most urgent first."""
@@ -134,7 +138,7 @@ class Agent(ABC):
                 moment = self._moment(block)
                 patience.succeeded()
                 self._tell(moment)
-                for duty in self.duties():
+                for duty in (Duty("joining", self._stay), *self.duties()):
                     self._perform(duty, moment)
                 return self.finished(moment)
         except HOPELESS:
@@ -142,6 +146,12 @@ class Agent(ABC):
         except Exception as error:
             report_delay(self.report, "reading the chain", error, patience.failed(), self._known_stake())
             return False
+
+    def _stay(self, moment: Moment) -> None:
+        """Join again if a reorganisation undid it, which the newest block tells, not an older one that is acted on."""
+        if not self.joined():
+            with self.gateway.connection.reading_at(self.gateway.connection.head()):
+                self.join()
 
     def _perform(self, duty: Duty, moment: Moment) -> None:
         patience = self._patience.setdefault(duty.name, Patience(f"{self.account}/{duty.name}"))

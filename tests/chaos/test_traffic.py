@@ -11,10 +11,13 @@ from deltaproof.agent.loop import IDLE_POLL_SECONDS
 from deltaproof.chain import connect
 from deltaproof.chain.local_node import start_node
 from deltaproof.chain.origin import first_block, log_start
+from deltaproof.chain.rpc.blocks import HeadFollower
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.types import RoundIndex
 from tests.chain.rpc_proxy import RpcProxy
 from tests.chaos.chaos_world import chaos_world
+from trainer.life import Trainer
+from verifier.life import Verifier
 
 FIRST = RoundIndex(1)
 
@@ -34,6 +37,31 @@ def test_idle_roles_make_fewer_than_sixty_calls_a_minute_however_many_take_part(
             role.agent._cycle()
             assert len(role.proxy.seen) <= 2, (role.name, role.proxy.seen)
             assert 2 * 60 / IDLE_POLL_SECONDS < 60
+
+
+def test_enrolment_that_a_reorganisation_takes_is_made_again_and_only_then(tmp_path: Path) -> None:
+    """Looking at blocks behind the newest, a role must not take an enrolment for lost that is only young."""
+    with start_node("anvil", accounts=12) as node, chaos_world(node, tmp_path, trainers=1, verifiers=1) as world:
+        people = [role.agent for role in world.roles if isinstance(role.agent, Trainer | Verifier)]
+        before = world.gateway.connection.block_number()
+        for agent in people:
+            agent.join()
+        joined_in = world.gateway.connection.block_number() - before
+        stakes = world.stakes()
+        for agent in people:
+            agent.depth = joined_in  # whatever it acts on is older than its enrolment
+            agent.gateway.connection._heads = HeadFollower()
+            agent._cycle()
+        assert world.stakes() == stakes
+        assert world.gateway.connection.block_number() == before + joined_in, "nothing was sent"
+        world.raw("anvil_reorg", joined_in, [])
+        assert not any(agent.joined() for agent in people)
+        for agent in people:
+            agent.depth = 0
+            agent.gateway.connection._heads = HeadFollower()
+            agent._cycle()
+            assert agent.joined()
+        assert world.stakes() == stakes
 
 
 def test_start_on_a_long_chain_takes_few_calls_and_reads_no_old_logs(tmp_path: Path) -> None:
