@@ -11,7 +11,7 @@ from typing import Protocol
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Ballot, Case, CasePhase, Vote
-from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
+from deltaproof.chain.seeds import bring_seed
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.signers import posted_non_signers
 from deltaproof.errors import ContractRevert
@@ -50,8 +50,7 @@ class JuryDesk:
         count = self.gateway.jury.case_count()
         if count < self._looked_to:
             self._looked_to, self._minded = 0, set()
-        for number in range(self._looked_to + 1, count + 1):
-            self._minded.add(number)
+        self._minded.update(range(self._looked_to + 1, count + 1))
         self._looked_to = count
         errors: list[Exception] = []
         for number in sorted(self._minded):
@@ -79,7 +78,7 @@ class JuryDesk:
         over = 0 < case.deadline <= now
         match case.phase:
             case CasePhase.DRAW:
-                if self.gateway.connection.chain_id in LOCAL_CHAINS or jury.would_draw(number):
+                if bring_seed(self.gateway, jury.level(number, level).seed_request, now):
                     jury.draw_seats(number)
             case CasePhase.SEAL if not over:
                 self._seal(number, case)

@@ -20,6 +20,9 @@ from deltaproof.store import ArtifactStore
 
 __all__ = ["Watcher"]
 
+GRACE_SECONDS = 30
+"""How long participants, who are there anyway, are left to pay the gas."""
+
 
 class Watcher(Agent):
     """Watches one task. It stakes nothing; what it proves earns it the prover's share of the slash."""
@@ -72,11 +75,8 @@ class Watcher(Agent):
 
     def advance(self, moment: Moment) -> None:
         """Move a phase on that is over and that nobody else moved: after the participants have had their turn."""
-        if moment.view.deadline and moment.now > moment.view.deadline + self.grace_seconds:
+        if moment.view.deadline and moment.now > moment.view.deadline + GRACE_SECONDS:
             move_on(self.gateway, self.task_id, moment.view, overdue=True, now=moment.now)
-
-    grace_seconds = 30
-    """How long participants, who are there anyway, are left to pay the gas."""
 
     def _answer(self, number: int, demand: Demand) -> Receipt | None:
         return self.settlements.answer_leaf(number, demand)

@@ -190,5 +190,3 @@ def test_clients_read_existing_views(interface: str) -> None:
         if entry["type"] == "function" and entry["stateMutability"] in ("view", "pure")
     }
     assert read <= views
-    writes = {entry["name"] for entry in compiled(interface).abi if entry["type"] == "function"} - views
-    assert set(re.findall(r'self\._simulated\([^"]*"(\w+)"', inspect.getsource(CLIENTS[interface]))) <= writes

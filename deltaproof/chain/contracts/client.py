@@ -68,10 +68,6 @@ class ContractClient:
         items: tuple[T, ...] = self._read(hint, function, *arguments)
         return items
 
-    def _simulated(self, kind: type[T], function: str, *arguments: Any) -> T:
-        """What a write would return in the block that is looked at; nothing is sent, and a revert is raised as ever."""
-        return self._read(kind, function, *arguments)
-
     def _write(self, function: str, *arguments: Any) -> Receipt:
         """Send a transaction to the contract."""
         if self._sender is None:

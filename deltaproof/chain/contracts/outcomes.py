@@ -87,10 +87,6 @@ class Jury(ContractClient):
         receipt = self._write("openCase", task_id, evidence)
         return self._emitted(receipt, CaseOpened).case_id, receipt
 
-    def would_draw(self, case_id: int) -> bool:
-        """Whether `drawSeats` would draw them in the block that is looked at."""
-        return self._simulated(bool, "drawSeats", case_id)
-
     def draw_seats(self, case_id: int) -> Receipt:
         """Draw the seats once the beacon has decided; does nothing before that."""
         return self._write("drawSeats", case_id)

@@ -166,10 +166,6 @@ class TaskManager(ContractClient):
         """Whether no round runs and none will."""
         return self._read(bool, "isEnded", task_id)
 
-    def would_advance(self, task_id: TaskId) -> bool:
-        """Whether `advance` would move the task on in the block that is looked at."""
-        return self._simulated(bool, "advance", task_id)
-
     def open_disputes(self, task_id: TaskId) -> int:
         """Disputes over the current round that are not closed."""
         return self._read(int, "openDisputes", task_id)
