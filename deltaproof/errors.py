@@ -61,6 +61,7 @@ from dataclasses import dataclass
 from typing import Self
 
 __all__ = [
+    "UNUSABLE",
     "ArtifactAltered",
     "ArtifactError",
     "ArtifactMissing",
@@ -152,6 +153,10 @@ class ArtifactTooLarge(ArtifactError):
 
 class StoreUnavailable(ArtifactError):
     """The store does not answer, or refuses."""
+
+
+UNUSABLE = (ArtifactMissing, ArtifactAltered, ArtifactTooLarge)
+"""An artifact that is no use: whoever had to publish it answers for that. An outage is nobody's fault."""
 
 
 class SigningKeyError(DeltaproofError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from eth_utils.crypto import keccak
 
@@ -29,6 +30,7 @@ __all__ = [
     "Disagreement",
     "NothingToSettle",
     "RevealedAttestation",
+    "Rewards",
     "compose_settlement",
     "disagreements",
     "payouts_of",
@@ -99,15 +101,29 @@ def compose_settlement(
     improvement = _median(agreeing, lambda a: a.improvement_nanos)
 
     leaves = tuple(finding.leaf() for finding in findings)
-    payouts = payouts_of(spec, leaves, improvement, scored=scored)
+    payouts = payouts_of(spec.rewards, leaves, improvement, scored=scored)
     paid = tuple(f.leaf(amount) for f, amount in zip(findings, payouts.amounts, strict=True))
     settlement = build_settlement(paid, source.next_start_digest, improvement, source.digest())
     return SettlementProposal(settlement=settlement, leaves=paid)
 
 
-def payouts_of(spec: TaskSpec, leaves: Sequence[SettlementLeaf], improvement_nanos: int, *, scored: bool) -> Payouts:
+class Rewards(Protocol):
+    """What a task fixes about its pay: as its spec says it, or as the chain does."""
+
+    @property
+    def budget_per_round(self) -> int: ...
+    @property
+    def target_nanos(self) -> int: ...
+    @property
+    def floor_bps(self) -> int: ...
+    @property
+    def cap_bps(self) -> int: ...
+    @property
+    def base_bps(self) -> int: ...
+
+
+def payouts_of(rewards: Rewards, leaves: Sequence[SettlementLeaf], improvement_nanos: int, *, scored: bool) -> Payouts:
     """The task's payout rule applied to settlement leaves, whatever payouts they carry."""
-    rewards = spec.rewards
     terms = PayoutTerms(
         budget=rewards.budget_per_round,
         improvement_nanos=improvement_nanos,

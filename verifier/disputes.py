@@ -18,7 +18,7 @@ from deltaproof.disputing.demands import DemandDesk, score_pair
 from deltaproof.disputing.desk import SettlementDesk
 from deltaproof.disputing.jury import JuryDesk, vote_salt
 from deltaproof.disputing.workdesk import WorkDesk
-from deltaproof.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge
+from deltaproof.errors import UNUSABLE
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, SettlementProposal, scores_tree, verdicts_digest
@@ -100,7 +100,7 @@ class VerifierDisputes:
     def _contest(self, round_: RoundIndex, event: AttestationRevealed, leaves: Sequence[SettlementLeaf]) -> None:
         try:
             theirs = self.store.get_attestation(Attestation, event.artifact_digest)
-        except (ArtifactMissing, ArtifactAltered, ArtifactTooLarge):
+        except UNUSABLE:
             return  # what nobody can see can be demanded: `deltaproof dispute demand --score-by`
         if scores_tree(theirs.leaves()).root != event.scores_root or event.verdicts_digest != self._settled(round_):
             return

@@ -12,10 +12,9 @@ from deltaproof.chain.events.participants import AttestationRevealed
 from deltaproof.chain.participation import known_faults, quorum_members
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.errors import (
-    ArtifactAltered,
+    UNUSABLE,
     ArtifactError,
     ArtifactMissing,
-    ArtifactTooLarge,
     ChainError,
     StoreUnavailable,
 )
@@ -89,7 +88,7 @@ class QuorumDesk:
         mine = self.store.get_tensors(own.next_start_digest, size)
         try:
             theirs = self.store.get_tensors(settled, size)
-        except (ArtifactMissing, ArtifactAltered, ArtifactTooLarge) as error:
+        except UNUSABLE as error:
             return [*found, f"the next starting adapter cannot be had: {error}"]
         if not same_adapter(mine, theirs):
             found.append("the next starting adapter is not the aggregate of the accepted deltas")

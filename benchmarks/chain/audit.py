@@ -146,7 +146,7 @@ class PlayedHistory:
             SettlementLeaf(trainer=t, verdict=Verdict.ACCEPTED, score_nanos=s, stderr_nanos=1000, payout=TokenAmount(0))
             for t, s in zip(ordered, scores, strict=True)
         ]
-        paid = payouts_of(self.spec, found, 10**6, scored=True).amounts
+        paid = payouts_of(self.spec.rewards, found, 10**6, scored=True).amounts
         leaves = tuple(x.model_copy(update={"payout": TokenAmount(p)}) for x, p in zip(found, paid, strict=True))
         settlement = settlement_of(domain, leaves, 10**6)
         self.leaves[settlement.leaves_root] = leaves

@@ -152,7 +152,7 @@ def _pay(
         return
     place = next(i for i, leaf in enumerate(leaves) if leaf.trainer == trainer)
     leaf = leaves[place]
-    rule = payouts_of(spec, leaves, posted.settlement.improvement_nanos, scored=facts.scored)
+    rule = payouts_of(spec.rewards, leaves, posted.settlement.improvement_nanos, scored=facts.scored)
     line = rule.lines[place]
     numbers["payout"] = {
         "verdict": leaf.verdict.name.lower(),

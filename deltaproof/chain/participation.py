@@ -12,9 +12,7 @@ from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.chain.seeds import bring_seed
 from deltaproof.errors import (
-    ArtifactAltered,
-    ArtifactMissing,
-    ArtifactTooLarge,
+    UNUSABLE,
     ContractRevert,
     EncodingError,
     InsufficientFunds,
@@ -145,7 +143,7 @@ def settled_leaves(
     for verifier in verifiers:
         try:
             proposal = store.get_proposal(task_id, round_, verifier)
-        except (ArtifactMissing, ArtifactAltered, ArtifactTooLarge):
+        except UNUSABLE:
             continue
         if proposal.settlement == settlement:
             return proposal

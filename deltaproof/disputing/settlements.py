@@ -13,11 +13,12 @@ from itertools import pairwise
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Fault
 from deltaproof.chain.abi.structs import RoundView, TaskParams, TrainerWork
-from deltaproof.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge
+from deltaproof.errors import UNUSABLE
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, Verdict, leaves_tree, verdicts_digest
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, address_bytes
 from deltaproof.store import ArtifactStore
-from incentives.payouts import PayoutEntry, Payouts, PayoutTerms, compute_payouts
+from incentives.payouts import Payouts
+from incentives.settling import payouts_of
 
 __all__ = ["SettlementFault", "find_settlement_fault", "posted_leaves", "prove_settlement_fault"]
 
@@ -46,7 +47,7 @@ def posted_leaves(
     for publisher in publishers:
         try:
             found = store.get_posted_leaves(task_id, round_, publisher)
-        except (ArtifactMissing, ArtifactAltered, ArtifactTooLarge):
+        except UNUSABLE:
             continue
         if found.belongs_to(posted):
             return found.leaves
@@ -134,10 +135,4 @@ def _broken_by_itself(leaf: SettlementLeaf, work: TrainerWork, attesting_block: 
 
 
 def _payouts(params: TaskParams, view: RoundView, leaves: Sequence[SettlementLeaf]) -> Payouts:
-    rewards = params.rewards
-    terms = PayoutTerms(
-        rewards.budget_per_round, view.settlement.improvement_nanos, rewards.target_nanos, rewards.floor_bps,
-        rewards.cap_bps, view.validation_revealed, rewards.base_bps,
-    )  # fmt: skip
-    entries = [PayoutEntry(leaf.verdict is Verdict.ACCEPTED, leaf.score_nanos, leaf.discount_bps) for leaf in leaves]
-    return compute_payouts(terms, entries)
+    return payouts_of(params.rewards, leaves, view.settlement.improvement_nanos, scored=view.validation_revealed)

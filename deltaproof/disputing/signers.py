@@ -11,15 +11,13 @@ from deltaproof.chain.abi.enums import AttestationState
 from deltaproof.chain.events.rounds import SettlementPosted, SettlementVoided
 from deltaproof.chain.participation import attempt, quorum_members
 from deltaproof.chain.tasklog import TaskLog
-from deltaproof.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge
+from deltaproof.errors import UNUSABLE
 from deltaproof.protocol.commit.bls import SETTLEMENT_DOMAIN, Signature, verify
 from deltaproof.protocol.outcome.settlement import Settlement
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
 from deltaproof.store import ArtifactStore
 
 __all__ = ["Equivocation", "find_equivocations", "posted_non_signers", "prove_equivocation", "slash_culpable_signers"]
-
-UNUSABLE = (ArtifactMissing, ArtifactAltered, ArtifactTooLarge)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from deltaproof.chain.participation import attempt, quorum_members, read_task
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.committed import committed_work
 from deltaproof.disputing.works import WORK_SLOTS, TrainerFault, find_work_fault
-from deltaproof.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge
+from deltaproof.errors import UNUSABLE
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -26,7 +26,6 @@ __all__ = ["WorkDesk"]
 
 PUBLISHED = (Phase.ATTEST_COMMIT, Phase.ATTEST_REVEAL, Phase.SETTLE, Phase.WINDOW)
 """Phases in which the drawn openings are in the store, if they ever will be."""
-UNUSABLE = (ArtifactMissing, ArtifactAltered, ArtifactTooLarge)
 
 
 class WorkDesk:

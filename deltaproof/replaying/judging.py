@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from deltaproof.errors import ArtifactAltered, ArtifactMissing, ArtifactTooLarge, StoreUnavailable
+from deltaproof.errors import UNUSABLE, StoreUnavailable
 from deltaproof.protocol.evidence.state import Layout, Vector
 from deltaproof.protocol.evidence.transcript import StepOpening, serialize_opening
 from deltaproof.protocol.outcome.attestation import CheckRecord, ReadRecord, TrainerFinding
@@ -55,7 +55,6 @@ SUBMISSION = -1
 """Stands for the step in checks on a whole submission."""
 UNBOUNDED = 1e300
 """Stands for a magnitude that is not finite, which JSON cannot hold."""
-UNUSABLE = (ArtifactMissing, ArtifactAltered, ArtifactTooLarge)
 """What makes an artifact worthless. A store that does not answer at all is no verdict; it is raised."""
 
 

@@ -139,7 +139,7 @@ def bought(world: RoleWorld) -> SettlementProposal:
         for leaf in honest.leaves
     )
     s = honest.settlement
-    amounts = payouts_of(verifier.spec, leaves, s.improvement_nanos, scored=True).amounts
+    amounts = payouts_of(verifier.spec.rewards, leaves, s.improvement_nanos, scored=True).amounts
     paid = tuple(
         leaf.model_copy(update={"payout": TokenAmount(amount)}) for leaf, amount in zip(leaves, amounts, strict=True)
     )

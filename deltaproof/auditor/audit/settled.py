@@ -15,14 +15,12 @@ from deltaproof.protocol.commit.bls import PublicKey, Signature, aggregate_keys
 from deltaproof.protocol.outcome.settlement import (
     SettlementLeaf,
     SettlementProposal,
-    Verdict,
     leaves_tree,
     verdicts_digest,
 )
 from deltaproof.protocol.rules import BPS, MAJORITY_BPS
 from deltaproof.protocol.types import Address
-from incentives.payouts import PayoutEntry, PayoutTerms, compute_payouts
-from incentives.settling import NothingToSettle, RevealedAttestation, compose_settlement
+from incentives.settling import NothingToSettle, RevealedAttestation, compose_settlement, payouts_of
 
 __all__ = [
     "QuorumKeys",
@@ -113,18 +111,9 @@ def _payouts(
     case: RoundCase, subject: Subject, leaves: Sequence[SettlementLeaf], posted: PostedSettlement
 ) -> Iterator[Check]:
     """By the terms on chain, which are checked to be the spec's."""
-    terms = case.facts.task.params.rewards
-    rule = PayoutTerms(
-        budget=terms.budget_per_round,
-        improvement_nanos=posted.settlement.improvement_nanos,
-        target_nanos=terms.target_nanos,
-        floor_bps=terms.floor_bps,
-        cap_bps=terms.cap_bps,
-        scored=case.facts.scored,
-        base_bps=terms.base_bps,
-    )
-    entries = [PayoutEntry(x.verdict is Verdict.ACCEPTED, x.score_nanos, x.discount_bps) for x in leaves]
-    for leaf, amount in zip(leaves, compute_payouts(rule, entries).amounts, strict=True):
+    rewards = case.facts.task.params.rewards
+    due = payouts_of(rewards, leaves, posted.settlement.improvement_nanos, scored=case.facts.scored)
+    for leaf, amount in zip(leaves, due.amounts, strict=True):
         yield subject.of(participant=leaf.trainer).equal("payout", amount, leaf.payout)
 
 
