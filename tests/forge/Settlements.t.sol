@@ -181,16 +181,7 @@ contract SettlementsTest is World {
 
     /// @dev Burning an unrevealed bond must not make the leaf of its trainer look like one without a commitment.
     function test_wrongLeaf_afterForfeit_honestSettlementStands() public {
-        id = startTask(3, 2);
-        openRound(id);
-        for (uint256 i = 0; i < 3; ++i) {
-            commit(id, trainers[i]);
-        }
-        reveal(id, trainers[0]);
-        reveal(id, trainers[1]);
-        expirePhase(id);
-        draw(id);
-        expirePhase(id);
+        id = startTaskWithASilentThird();
         SettlementLeaf[] memory leaves = honestLeaves(id, 3);
         leaves[2].verdict = uint8(Verdict.Unrevealed);
         leaves = paid(id, leaves);

@@ -428,16 +428,7 @@ contract VerifierAttacksTest is World {
     }
 
     function test_D2_unrevealedAccepted_isProvable() public {
-        id = startTask(3, 2);
-        openRound(id);
-        for (uint256 i = 0; i < 3; ++i) {
-            commit(id, trainers[i]);
-        }
-        reveal(id, trainers[0]);
-        reveal(id, trainers[1]); // trainers[2] reveals nothing
-        expirePhase(id);
-        draw(id);
-        expirePhase(id);
+        id = startTaskWithASilentThird();
         SettlementLeaf[] memory leaves = honestLeaves(id, 3); // all accepted
         attestAll(id, 2, leaves);
         settle(id, leaves, 2, 3);
@@ -450,16 +441,7 @@ contract VerifierAttacksTest is World {
 
     /// @dev Even if nobody proves it, nothing is paid for work that was not revealed.
     function test_D2b_unrevealedAccepted_isNotPaid() public {
-        id = startTask(3, 2);
-        openRound(id);
-        for (uint256 i = 0; i < 3; ++i) {
-            commit(id, trainers[i]);
-        }
-        reveal(id, trainers[0]);
-        reveal(id, trainers[1]);
-        expirePhase(id);
-        draw(id);
-        expirePhase(id);
+        id = startTaskWithASilentThird();
         SettlementLeaf[] memory leaves = honestLeaves(id, 3);
         attestAll(id, 2, leaves);
         settle(id, leaves, 2, 3);

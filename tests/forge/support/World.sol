@@ -250,6 +250,20 @@ contract World {
         vm.assertEq(uint256(tasks.roundOf(id, round).outcome), uint256(expected), "outcome");
     }
 
+    /// @dev Three trainers commit, two reveal; verifiers are to attest.
+    function startTaskWithASilentThird() internal returns (uint64 id) {
+        id = startTask(3, 2);
+        openRound(id);
+        for (uint256 i = 0; i < 3; ++i) {
+            commit(id, trainers[i]);
+        }
+        reveal(id, trainers[0]);
+        reveal(id, trainers[1]);
+        expirePhase(id);
+        draw(id);
+        expirePhase(id);
+    }
+
     function openRound(uint64 id) internal {
         tasks.openRound(id);
         draw(id);
