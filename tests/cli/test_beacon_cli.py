@@ -14,12 +14,12 @@ from deltaproof.chain.local_node import Node
 from deltaproof.protocol.commit.bls import SecretKey
 from deltaproof.protocol.commit.drand import EVMNET
 from deltaproof.protocol.types import address
-from tests.cli.test_cli import Run, node, read_options, run  # noqa: F401 (fixtures)
+from tests.cli.conftest import Run
 
 SECRET = SecretKey(0xC11)
 
 
-def test_round_that_a_seed_waits_for_is_published_by_hand(run: Run, node: Node, tmp_path: Path) -> None:  # noqa: F811
+def test_round_that_a_seed_waits_for_is_published_by_hand(run: Run, node: Node, tmp_path: Path) -> None:
     connection = connect(node.rpc_url)
     rpc, key = ["--rpc", node.rpc_url], ["--key", node.private_keys[5]]
     drand = DrandNode(SECRET, connection.timestamp(), 1, clock=connection.timestamp)
@@ -53,7 +53,7 @@ def _request_a_seed(connection: object, key: str, contract: str) -> None:
         Gateway(chain, Deployment.at(chain, address(contract)), sender).beacon._write("request")
 
 
-def test_contracts_with_evmnet_are_deployed_without_a_network(run: Run, node: Node) -> None:  # noqa: F811
+def test_contracts_with_evmnet_are_deployed_without_a_network(run: Run, node: Node) -> None:
     rpc, key = ["--rpc", node.rpc_url], ["--key", node.private_keys[6]]
     code, out, err = run("deploy", *rpc, *key, "--beacon", "drand", "--json")
     assert code == 0, err
@@ -65,7 +65,7 @@ def test_contracts_with_evmnet_are_deployed_without_a_network(run: Run, node: No
 
 
 @pytest.mark.parametrize("command", ["show", "publish"])
-def test_contracts_with_blocks_have_nothing_to_publish(run: Run, node: Node, command: str) -> None:  # noqa: F811
+def test_contracts_with_blocks_have_nothing_to_publish(run: Run, node: Node, command: str) -> None:
     rpc, key = ["--rpc", node.rpc_url], ["--key", node.private_keys[7]]
     _, out, _ = run("deploy", *rpc, *key, "--json")
     contract = ["--contract", json.loads(out)["tasks"]]
@@ -75,7 +75,7 @@ def test_contracts_with_blocks_have_nothing_to_publish(run: Run, node: Node, com
     assert told[command][1] in out + err
 
 
-def test_own_network_needs_the_drand_beacon(run: Run, node: Node) -> None:  # noqa: F811
+def test_own_network_needs_the_drand_beacon(run: Run, node: Node) -> None:
     command = ["--rpc", node.rpc_url, "--key", node.private_keys[7], "--drand-network", "info.json"]
     code, _, err = run("deploy", *command)
     assert code == 1

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.cli.test_cli import Run, deployed, draft, node, read_options, run  # noqa: F401 (fixtures)
+from tests.cli.conftest import Run
 
 
 def test_disputes_are_listed_and_their_prices_told_before_anything_is_sent(
-    run: Run,  # noqa: F811
-    deployed: list[str],  # noqa: F811
-    draft: Path,  # noqa: F811
+    run: Run,
+    deployed: list[str],
+    draft: Path,
 ) -> None:
     code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk", "--json")
     assert code == 0, err
@@ -39,7 +39,7 @@ def test_disputes_are_listed_and_their_prices_told_before_anything_is_sent(
     assert json.loads(out.splitlines()[-1]) == {"credit": "0"}
 
 
-def test_watch_needs_no_key_and_tells_of_a_task_that_is_not_there(run: Run, deployed: list[str]) -> None:  # noqa: F811
+def test_watch_needs_no_key_and_tells_of_a_task_that_is_not_there(run: Run, deployed: list[str]) -> None:
     code, _, err = run("watch", *deployed[:6], "--task", "999", "--once")
     assert code == 1
     assert "there is no task 999" in err

@@ -8,10 +8,10 @@ from pathlib import Path
 from eth_account import Account
 
 from deltaproof.chain.local_node import Node
-from tests.cli.test_cli import Run, deployed, draft, node, read_options, run  # noqa: F401 (fixtures)
+from tests.cli.conftest import Run
 
 
-def test_stake_goes_in_and_comes_out_again(run: Run, node: Node, deployed: list[str]) -> None:  # noqa: F811
+def test_stake_goes_in_and_comes_out_again(run: Run, node: Node, deployed: list[str]) -> None:
     chain, key = deployed[:4], deployed[6:8]
     account = Account.from_key(node.private_keys[0]).address
     code, _, err = run("stake", "deposit", "500", "--role", "challenger", *chain, *key, "--json")
@@ -33,9 +33,9 @@ def test_stake_goes_in_and_comes_out_again(run: Run, node: Node, deployed: list[
 
 
 def test_task_takes_more_money_and_who_never_joined_has_nothing_to_leave(
-    run: Run,  # noqa: F811
-    deployed: list[str],  # noqa: F811
-    draft: Path,  # noqa: F811
+    run: Run,
+    deployed: list[str],
+    draft: Path,
 ) -> None:
     code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk", "--json")
     assert code == 0, err
