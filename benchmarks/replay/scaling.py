@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from benchmarks.shared.replay_tasks import machine_facts, round_context, sentiment_shard, table, task, write_results
-from deltaproof.replaying.pool import ReplayJob, ReplayPool
-from deltaproof.replaying.replay import Judge, ReplayContext
+from deltaproof.replaying.judges import Judges, ReplayJob
+from deltaproof.replaying.replay import ReplayContext
 from deltaproof.tuning.numerics.machine import Machine
 from deltaproof.tuning.training.recording import open_steps, train_round
 from deltaproof.tuning.training.workbench import Workbench
@@ -59,16 +59,15 @@ def measure(replays: int, device: str) -> dict[str, Any]:
         replay = ReplayContext(context, trained.transcript_root, trained.theta_digest)
         openings = open_steps(bench, context, shard, Path(folder), range(replays))
         jobs = [ReplayJob(replay, opening.before.step, opening) for opening in openings]
-    judge = Judge.from_spec(spec, device)
     verdicts = set()
     for name, machine in arrangements(device).items():
-        pool = ReplayPool(spec, machine)
+        judges = Judges(spec, machine)
         began = time.perf_counter()
-        found = [verdict for _, verdict in pool.judged(judge, jobs[: 2 * machine.workers])]  # the model is loaded
+        found = [verdict for _, verdict in judges.judged(jobs[: 2 * machine.workers])]  # the model is loaded
         started = time.perf_counter()
-        found += [verdict for _, verdict in pool.judged(judge, jobs[2 * machine.workers :])]
+        found += [verdict for _, verdict in judges.judged(jobs[2 * machine.workers :])]
         seconds = time.perf_counter() - started
-        pool.close()
+        judges.close()
         verdicts.add(tuple((v.step, v.accepted, v.magnitude) for v in found))
         rows[name] = {"start_seconds": started - began, "replays_a_second": (replays - 2 * machine.workers) / seconds}
     ray.shutdown()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -138,8 +138,7 @@ def _rows(spec: TaskSpec, path: Path) -> Sequence[bytes]:
     return rows
 
 
-def _told(found: Measured, margins: object, players: int, workers: int) -> list[str]:
-    assert isinstance(margins, dict)
+def _told(found: Measured, margins: Mapping[str, tuple[float, int]], players: int, workers: int) -> list[str]:
     lines = [
         f"on {found.device}: loading {found.load_seconds:.1f} s, peak memory {found.peak_mib} MiB",
         f"a step in {found.precision}: {found.speed.step:.3f} s; a replay: {found.speed.replay:.3f} s; "

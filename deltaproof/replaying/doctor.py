@@ -7,7 +7,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -15,10 +15,11 @@ import numpy
 import torch
 import transformers
 
-from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard, canonical_row
+from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
 from deltaproof.protocol.evidence.state import component_root
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.replaying.replay import Judge
+from deltaproof.tuning.base_models.batches import made_up_row
 from deltaproof.tuning.base_models.loading import row_reader
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.training.recording import batch_rows
@@ -72,14 +73,12 @@ class Measured:
 
 def longest_rows(spec: TaskSpec, count: int) -> list[bytes]:
     """Rows as long as the task allows, which take longest, or images."""
-    labelled = spec.model.kind != "causal-lm"
-    contents: list[dict[str, object]]
+    config = row_reader(spec.model).config
     if spec.model.kind == "image-classification":
-        config = row_reader(spec.model).config
-        contents = [{"pixels": [i % 256] * (config.num_channels * config.image_size**2)} for i in range(count)]
-    else:
-        contents = [{"text": f"{'a ' * spec.model.max_tokens}{i}"} for i in range(count)]
-    return [canonical_row({**content, **({"label": 0} if labelled else {})}) for content in contents]
+        return [made_up_row(spec.model, config, "")] * count
+    room = spec.data.max_row_bytes - len(made_up_row(spec.model, config, str(count)))
+    text = ("a " * spec.model.max_tokens)[:room]
+    return [made_up_row(spec.model, config, f"{text}{number}") for number in range(count)]
 
 
 def measure(spec: TaskSpec, rows: Sequence[bytes], device: str = "cpu") -> Measured:
@@ -113,8 +112,7 @@ def measure(spec: TaskSpec, rows: Sequence[bytes], device: str = "cpu") -> Measu
     return Measured(device, trainer.precision, speed, loaded, _peak_mib())
 
 
-def _timed(work: object) -> float:
-    assert callable(work)
+def _timed(work: Callable[[], object]) -> float:
     work()
     began = time.perf_counter()
     work()

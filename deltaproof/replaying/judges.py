@@ -1,45 +1,62 @@
-"""The judge of each trainer: in a task with emulators, one for each emulator that somebody holds."""
+"""The judge of each trainer: in a task with emulators, one for each emulator that somebody holds.
+
+Replays run in this process, in several, or on a Ray cluster, which changes nothing in their verdicts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
+from deltaproof.protocol.evidence.transcript import StepOpening
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Address
-from deltaproof.replaying.pool import ReplayJob, ReplayPool
-from deltaproof.replaying.replay import Judge, StepVerdict
+from deltaproof.protocol.types import Address, address
+from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
 from deltaproof.tuning.numerics.machine import HERE, Machine
+from deltaproof.tuning.numerics.workers import Workers
 from deltaproof.tuning.training.federation import as_held_by, each_emulator
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["Judges"]
+__all__ = ["Judges", "ReplayJob"]
+
+
+@dataclass(frozen=True)
+class ReplayJob:
+    """One opening to judge; see `Judge.judge_step`."""
+
+    context: ReplayContext
+    step: int
+    opening: StepOpening = field(repr=False)
+    thorough: bool = True
 
 
 class Judges:
-    """Judges by trainer: one for each emulator, loaded when it is first needed, with workers if `machine` has some."""
+    """Judges by trainer: one for each emulator, loaded when it is first needed, here and in each worker."""
 
     def __init__(self, spec: TaskSpec, machine: Machine = HERE) -> None:
+        """Workers, if `machine` has some, must find the models where the spec says."""
         self.spec, self.machine = spec, machine
         self._loaded: dict[bytes, Judge] = {}
-        self._pools: dict[bytes, ReplayPool] = {}
+        self._workers: Workers[ReplayJob, StepVerdict] = Workers(machine, _Replayer, spec.to_document(), machine.device)
 
     def of(self, trainer: Address) -> Judge:
         """Raises ModelError, MethodError or NarrowingError, like `Judge.from_spec`."""
         return self._judge(as_held_by(self.spec, trainer))
 
-    def judged(self, judge: Judge, jobs: Iterable[ReplayJob]) -> Iterator[tuple[ReplayJob, StepVerdict]]:
-        """Each job with this judge's verdict, in order, by workers if there are any. Raises WorkersLost."""
-        key = bytes(judge.spec.model.weights_digest)
-        if key not in self._pools:
-            for other in self._pools.values():
-                other.close()  # workers of one model at a time
-            self._pools[key] = ReplayPool(judge.spec, self.machine)
-        return self._pools[key].judged(judge, jobs)
+    def judged(self, jobs: Iterable[ReplayJob]) -> Iterator[tuple[ReplayJob, StepVerdict]]:
+        """Each job with its verdict, in order. Raises what `of` raises, and WorkersLost."""
+        if self.machine.backend != "inline":
+            return self._workers.map(jobs)
+        return ((job, self.judge(job)) for job in jobs)
+
+    def judge(self, job: ReplayJob) -> StepVerdict:
+        """The verdict, in this process."""
+        judge = self.of(address(job.context.round.trainer))
+        return judge.judge_step(job.opening, job.step, job.context, job.thorough)
 
     def close(self) -> None:
         """End the workers."""
-        for pool in self._pools.values():
-            pool.close()
+        self._workers.close()
 
     def emulators(self) -> dict[str, Workbench]:
         """The task's emulators in float64, by name in the spec's order; none without a federation."""
@@ -52,3 +69,13 @@ class Judges:
         if key not in self._loaded:
             self._loaded[key] = Judge.from_spec(spec, self.machine.device)
         return self._loaded[key]
+
+
+class _Replayer:
+    """What a worker holds."""
+
+    def __init__(self, spec: bytes, device: str) -> None:
+        self._judges = Judges(TaskSpec.from_document(spec), Machine(device))
+
+    def __call__(self, job: ReplayJob) -> StepVerdict:
+        return self._judges.judge(job)

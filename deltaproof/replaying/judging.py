@@ -31,8 +31,7 @@ from deltaproof.protocol.types import (
 )
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.replaying.drift import DriftSample, judge_drift, noise_steps
-from deltaproof.replaying.judges import Judges
-from deltaproof.replaying.pool import ReplayJob
+from deltaproof.replaying.judges import Judges, ReplayJob
 from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.codecs import Mask
@@ -203,7 +202,7 @@ def _replay(
                 return
             yield ReplayJob(context, step, opening, step in thorough)
 
-    for job, verdict in judges.judged(judge, jobs()):
+    for job, verdict in judges.judged(jobs()):
         step, opening = job.step, job.opening
         read[step] = sha256(serialize_opening(opening))
         progress(verdict)

@@ -14,9 +14,10 @@ from hashlib import sha256
 import numpy as np
 
 from deltaproof.errors import DeltaproofError, Problem
-from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard, canonical_row
+from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
 from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.tuning.base_models.batches import made_up_row
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.combining.mixing import aggregate_thetas, masks_of
 from deltaproof.tuning.training.recording import batch_rows
@@ -85,11 +86,9 @@ def _longest_row(bench: Workbench) -> Iterator[Problem]:
     section = bench.spec.model
     if section.kind == "image-classification":
         return
-    fields: dict[str, object] = {"text": ("a " * section.max_tokens)[:LONGEST_TEXT]}
-    if section.kind == "sequence-classification":
-        fields["label"] = 0
+    row = made_up_row(section, None, ("a " * section.max_tokens)[:LONGEST_TEXT])
     try:
-        bench.gradient([canonical_row(fields)], bytes(32), parts=1)
+        bench.gradient([row], bytes(32), parts=1)
     except (IndexError, RuntimeError, ValueError, DeltaproofError) as error:  # whatever a model says to too long rows
         what = f"a row of {section.max_tokens} tokens cannot be computed with this method: {error}"
         yield Problem("model.max_tokens", what, "lower it; virtual tokens of the method count as well")

@@ -11,7 +11,7 @@ import pytest
 from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.evidence.transcript import serialize_opening
 from deltaproof.protocol.types import Digest32
-from deltaproof.replaying.pool import ReplayJob, ReplayPool
+from deltaproof.replaying.judges import Judges, ReplayJob
 from deltaproof.replaying.replay import Judge, ReplayContext
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from deltaproof.tuning.training.recording import open_steps, train_round
@@ -40,13 +40,12 @@ def test_pool_gives_the_same_verdicts_in_the_same_order(exact_round: Rehearsal) 
     openings = list(exact_round.openings(range(6)))
     openings[4] = replace(openings[4], gradient=openings[4].gradient * np.float32(1.5))
     jobs = [ReplayJob(exact_round.replay_context, step, openings[step]) for step in (5, 0, 4, 1)]
-    judge, spec = exact_round.judge(), exact_round.spec
-    inline = [verdict for _, verdict in ReplayPool(spec, HERE).judged(judge, jobs)]
+    inline = [verdict for _, verdict in Judges(exact_round.spec, HERE).judged(jobs)]
     assert [verdict.step for verdict in inline] == [5, 0, 4, 1]
     assert [verdict.accepted for verdict in inline] == [True, True, False, True]
-    pool = ReplayPool(spec, Machine(workers=2, backend="processes"))
-    found = list(pool.judged(judge, jobs))
-    pool.close()
+    judges = Judges(exact_round.spec, Machine(workers=2, backend="processes"))
+    found = list(judges.judged(jobs))
+    judges.close()
     assert [job.step for job, _ in found] == [5, 0, 4, 1]
     assert [verdict for _, verdict in found] == inline
 

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from deltaproof.errors import EncodingError
-from deltaproof.protocol.evidence.rows import parse_row
+from deltaproof.protocol.evidence.rows import canonical_row, parse_row
 from deltaproof.protocol.terms.spec import ModelSection
 from deltaproof.tuning.errors import RowError
 
-__all__ = ["IGNORED", "Batch", "make_batch", "unfit_rows"]
+__all__ = ["IGNORED", "Batch", "made_up_row", "make_batch", "unfit_rows"]
 
 IGNORED = -100
 """Label of a token that counts for nothing."""
@@ -36,6 +36,17 @@ class Batch:
 
     parts: tuple[dict[str, Tensor], ...]
     count: int
+
+
+def made_up_row(section: ModelSection, config: Any, text: str) -> bytes:
+    """A canonical row of the form that a model of this kind reads: the text, or a grey image of the model's size."""
+    match section.kind:
+        case "causal-lm":
+            return canonical_row({"text": text})
+        case "sequence-classification":
+            return canonical_row({"text": text, "label": 0})
+        case _:
+            return canonical_row({"pixels": [128] * (config.num_channels * config.image_size**2), "label": 0})
 
 
 def make_batch(

@@ -16,10 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deltaproof.protocol.evidence.rows import canonical_row
 from deltaproof.protocol.evidence.state import Layout, Vector, check_vector
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.tuning.base_models.batches import IGNORED, make_batch
+from deltaproof.tuning.base_models.batches import IGNORED, made_up_row, make_batch
 from deltaproof.tuning.base_models.layers import hidden
 from deltaproof.tuning.base_models.loading import load_base
 from deltaproof.tuning.base_models.loss import loss_sum
@@ -103,7 +102,8 @@ class Workbench:
         _check_rank(bench)
         bench.load(start)
         if precision == "float64":
-            assert_wide(lambda: bench.gradient(_probe_rows(bench), bytes(32), parts=1))
+            probe = made_up_row(spec.model, getattr(bench.model, "config", None), "a probe of several words")
+            assert_wide(lambda: bench.gradient([probe], bytes(32), parts=1))
         return bench
 
     @property
@@ -267,17 +267,6 @@ def _tuned_layers(base: nn.Module, spec: TaskSpec) -> AbstractContextManager[Non
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
-
-
-def _probe_rows(bench: Workbench) -> list[bytes]:
-    match bench.spec.model.kind:
-        case "sequence-classification":
-            return [canonical_row({"text": "probe", "label": 0})]
-        case "causal-lm":
-            return [canonical_row({"text": "a probe of several words"})]
-        case _:
-            config: Any = bench.model.config
-            return [canonical_row({"pixels": [128] * (config.num_channels * config.image_size**2), "label": 0})]
 
 
 def _be_deterministic_on_cuda() -> None:
