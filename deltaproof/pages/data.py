@@ -43,6 +43,8 @@ class PageData:
     checked: dict[tuple[int, int], list[Json]] = field(default_factory=dict)
     """Checks by task and round, from an audit that was made already; other rounds are checked when they are shown."""
     _kept: dict[tuple[int, int, int], list[Json]] = field(default_factory=dict)
+    _written: dict[str, Json] = field(default_factory=dict)
+    """How each token that says so writes its amounts, which never changes."""
 
     def at(self, path: str) -> Json:
         """Raises UnknownSubject, EncodingError, or KeyError for no such path."""
@@ -100,14 +102,10 @@ class PageData:
             stake = str(view.ask([Question("registry", "token")])[0])
         except ChainError:
             return {"stakeToken": None, "tokens": {}}
-        found = {}
-        for token in sorted(rewards | {stake}):
-            try:
-                symbol, decimals = view.ask([Question(token, "symbol"), Question(token, "decimals")])
-            except ChainError:  # a token need not say; its amounts stay in smallest units
-                continue
-            found[token] = {"symbol": str(symbol)[:MOST_SYMBOL], "decimals": min(int(decimals), MOST_DECIMALS)}
-        return {"stakeToken": stake, "tokens": found}
+        for token in sorted((rewards | {stake}) - self._written.keys()):
+            if way := _way_of_writing(view, token):
+                self._written[token] = way
+        return {"stakeToken": stake, "tokens": dict(self._written)}
 
     def task(self, number: int) -> Json:
         """A task with one entry per round."""
@@ -223,6 +221,14 @@ class PageData:
             "siblings": [hex_of(node) for node in opening.before_proof],
             "root": hex_of(root),
         }
+
+
+def _way_of_writing(view: RpcView, token: str) -> Json | None:
+    try:
+        symbol, decimals = view.ask([Question(token, "symbol"), Question(token, "decimals")])
+    except ChainError:  # a token need not say; its amounts stay in smallest units
+        return None
+    return {"symbol": str(symbol)[:MOST_SYMBOL], "decimals": min(int(decimals), MOST_DECIMALS)}
 
 
 def _exact(value: Any) -> Any:

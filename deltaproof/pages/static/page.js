@@ -48,13 +48,12 @@ const Money = (() => {
   const nats = (nanos) => nanos === null || nanos === undefined ? "?" : (nanos / 1e9).toFixed(6);
   const number = (value) => value === null || value === undefined ? "–" : typeof value === "number" && !Number.isInteger(value) ? value.toFixed(4) : String(value);
   // Amounts in tokens, with the exact number of smallest units in the title.
-  let tokens = {}, stakeToken = null;
+  let tokens = {}, stakeToken = null, rewardTokens = {};
   const money = (value, token) => {
     const known = token && tokens[token];
     if (value === null || value === undefined || !known || !/^\d+$/.test(String(value))) return number(value);
     return make("span", {title: value + " smallest units"}, Money.text(value, known));
   };
-  const tokenOf = async (id) => { const task = (await load("overview")).tasks.find((one) => String(one.task) === String(id)); return task ? task.token : null; };
   const time = (seconds) => seconds ? new Date(seconds * 1000).toISOString().replace("T", " ").slice(0, 19) + " UTC" : "–";
   const facts = (pairs) => make("dl", {class: "facts"}, pairs.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
   const table = (caption, columns, rows) => {
@@ -104,7 +103,7 @@ const Money = (() => {
       ];
     },
     async round(id, index) {
-      const round = await load(`round/${id}/${index}`), token = await tokenOf(id);
+      const round = await load(`round/${id}/${index}`), token = rewardTokens[id];
       const counts = (wanted) => round.checks.filter((check) => check.status === wanted).length;
       return [
         make("p", {}, link("#/task/" + id, "← task " + id)),
@@ -139,8 +138,7 @@ const Money = (() => {
       ];
     },
     async account(who) {
-      const data = await load("account/" + who), paid = [];
-      for (const r of data.rounds) paid.push(await tokenOf(r.task));
+      const data = await load("account/" + who), paid = data.rounds.map((r) => rewardTokens[r.task]);
       const same = paid.every((token) => token === paid[0]) ? paid[0] : null; // sums of several tokens mean nothing in one
       return [
         make("h1", {}, make("span", {class: "hash"}, data.account)),
@@ -198,7 +196,9 @@ const Money = (() => {
     const [, page, ...args] = (location.hash || "#/").split("/");
     const build = pages[page || "overview"];
     try {
-      ({tokens, stakeToken} = await load("overview"));
+      const overview = await load("overview");
+      ({tokens, stakeToken} = overview);
+      rewardTokens = Object.fromEntries(overview.tasks.map((one) => [one.task, one.token]));
       const nodes = build ? await build(...args.map(decodeURIComponent)) : [make("h1", {}, "No such page")];
       main.replaceChildren(...nodes.flat().filter(Boolean));
       document.title = "deltaproof: " + (main.querySelector("h1") || main).textContent;
