@@ -29,7 +29,7 @@ PUBLISHED = (Phase.ATTEST_COMMIT, Phase.ATTEST_REVEAL, Phase.SETTLE, Phase.WINDO
 
 
 class WorkDesk:
-    """Checks every trainer's openings of the running round once in each of the phases after the opening."""
+    """Checks every trainer's openings of the running round: once if all are there, else again in each later phase."""
 
     def __init__(
         self,
@@ -48,6 +48,8 @@ class WorkDesk:
         self._spec: TaskSpec | None = None
         self._table: NDArray[np.float32] | None = None
         self._seen: set[tuple[Digest32, Phase, Address]] = set()
+        self._whole: set[tuple[Digest32, Address]] = set()
+        """Whose work of a round was all there, without a fault; what is committed does not change any more."""
 
     def mind(self, moment: Moment) -> None:
         """Look at what is new. Raises ChainError, StoreUnavailable, SpecError if the task's spec is no use."""
@@ -58,19 +60,21 @@ class WorkDesk:
         self.log.refresh(round_)
         for trainer, revealed in self.log.reveals(round_).items():
             place = (view.challenge_seed, phase, trainer)
-            if place in self._seen or trainer == self._myself:
+            if place in self._seen or (view.challenge_seed, trainer) in self._whole or trainer == self._myself:
                 continue
             work = self.gateway.trainers.work(self.task_id, round_, trainer)
             if work.fault is Fault.NONE:
-                found = self.look(round_, view, trainer, revealed.transcript_root, revealed.delta_digest)
+                found, whole = self._look(round_, view, trainer, revealed.transcript_root, revealed.delta_digest)
                 if found is not None:
                     self._act(round_, trainer, found)
+                elif whole:
+                    self._whole.add((view.challenge_seed, trainer))
             self._seen.add(place)
 
-    def look(
+    def _look(
         self, round_: RoundIndex, view: RoundView, trainer: Address, root: Digest32, delta: Digest32
-    ) -> TrainerFault | None:
-        """The first fault in what one trainer published; None if there is none that a contract can see."""
+    ) -> tuple[TrainerFault | None, bool]:
+        """The first fault in what one trainer published that a contract can see, and whether everything was there."""
         spec, table = self._terms()
         terms = self.params.training
         drawn = draw_samples(
@@ -82,14 +86,15 @@ class WorkDesk:
             terms.parameters, WORK_SLOTS[terms.optimizer], terms.steps, spec.training.batch_size,
             min(rows, spec.data.max_rows), spec.data.max_row_bytes,
         )  # fmt: skip
-        openings = self._openings(root, sorted({step for steps in drawn.values() for step in steps}), limits)
-        final = None
+        due = sorted({step for steps in drawn.values() for step in steps})
+        openings = self._openings(root, due, limits)
+        whole, final = len(openings) == len(due), None
         if terms.float32_delta:
             try:
                 final = self.store.get_tensors(delta, terms.parameters)
             except UNUSABLE:
-                final = None
-        return find_work_fault(openings, terms, table, view.start_digest, delta, final)
+                whole = False
+        return find_work_fault(openings, terms, table, view.start_digest, delta, final), whole
 
     def _openings(self, root: Digest32, steps: list[int], limits: OpeningLimits) -> dict[int, StepOpening]:
         found: dict[int, StepOpening] = {}
