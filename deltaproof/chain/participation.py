@@ -32,6 +32,7 @@ __all__ = [
     "move_on",
     "quorum_members",
     "read_task",
+    "require_task",
     "settled_leaves",
 ]
 
@@ -61,15 +62,20 @@ def read_task(gateway: Gateway, store: ArtifactStore, task_id: TaskId) -> KnownT
     Raises TaskRefused if there is no such task, ArtifactError if its spec cannot be had, SpecError with every reason if
     the spec is not one that anybody should take part in.
     """
-    count = gateway.terms.task_count()
-    if not 1 <= task_id <= count:
-        raise TaskRefused(f"there is no task {task_id}; tasks on this contract: {f'1 to {count}' if count else 'none'}")
+    require_task(gateway, task_id)
     view = gateway.task(task_id)
     data = store.get_blob(view.params.spec_hash, TaskSpec.MAX_BYTES)
     try:
         return KnownTask(view, TaskSpec.from_document(data))
     except EncodingError as error:
         raise SpecError(f"task {task_id} is not to be trusted, do not take part: {error}") from error
+
+
+def require_task(gateway: Gateway, task_id: TaskId) -> None:
+    """Raises TaskRefused if there is no such task."""
+    count = gateway.terms.task_count()
+    if not 1 <= task_id <= count:
+        raise TaskRefused(f"there is no task {task_id}; tasks on this contract: {f'1 to {count}' if count else 'none'}")
 
 
 def attempt(action: Callable[P, Receipt], *args: P.args, **kwargs: P.kwargs) -> Receipt | None:

@@ -14,6 +14,7 @@ from deltaproof.chain.money import Money
 from deltaproof.chain.participation import lock_stake
 from deltaproof.cli.common import (
     ContractOption,
+    DrandOption,
     HomeOption,
     JsonOption,
     KeyOption,
@@ -25,6 +26,7 @@ from deltaproof.cli.common import (
 from deltaproof.cli.connect import open_gateway, parse_address, read_only_gateway
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import UsageError
+from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, digest32, hex_of
 from deltaproof.store import open_store
 
@@ -277,6 +279,7 @@ def vote(
     overturn: Annotated[
         bool | None, typer.Option("--overturn/--uphold", help="Your vote: is the settlement wrong, or right?")
     ] = None,
+    drand: DrandOption = "",
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -288,7 +291,7 @@ def vote(
     from deltaproof.disputing.jury import JuryDesk, vote_salt
     from deltaproof.protocol.commit.secrets import HomeSecret
 
-    with open_gateway(rpc, contract, key) as gateway:
+    with open_gateway(rpc, contract, key, drand=drand) as gateway:
         case, now = _case(gateway, number), gateway.connection.timestamp()
         me, jury = gateway.account, gateway.jury
         open_vote = case.phase is CasePhase.SEAL and now < case.deadline
@@ -297,7 +300,7 @@ def vote(
             raise UsageError(f"case {number} waits for your vote: say --overturn or --uphold")
         if dry_run:
             seats, unit = jury.seats(number, case.level, me), jury.level(number, case.level).unit
-            risk = seats * unit * jury.params().wrong_vote_bps // 10_000
+            risk = seats * unit * jury.params().wrong_vote_bps // BPS
             text = f"{_case_line(case)}; your votes: {seats}; at risk with a vote: {risk} (smallest units of stake)"
             show_result({"seats": seats, "at_risk": str(risk)}, as_json=as_json, text=text)
             return

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from deltaproof.agent.loop import IDLE_POLL_SECONDS
+from deltaproof.agent.patience import HOPELESS, insist
 from deltaproof.chain import Gateway
+from deltaproof.chain.participation import require_task
 from deltaproof.cli.common import (
     ConfirmationsOption,
     ContractOption,
@@ -20,7 +22,6 @@ from deltaproof.cli.common import (
 )
 from deltaproof.cli.connect import open_gateway, parse_depth, read_only_gateway
 from deltaproof.cli.reporting import reporter
-from deltaproof.errors import TaskRefused
 from deltaproof.protocol.types import TaskId
 from deltaproof.store import open_store
 
@@ -62,21 +63,21 @@ def _watch(
 ) -> None:
     from deltaproof.disputing.watching import Watcher
 
-    report, opened = reporter(as_json), open_store(store)
+    report, opened, depth = reporter(as_json), open_store(store), parse_depth(confirmations)
     watchers: dict[int, Watcher] = {}
-    while True:
-        count = gateway.terms.task_count()
-        if task is not None and not 1 <= task <= count:
-            raise TaskRefused(
-                f"there is no task {task}; tasks on this contract: {f'1 to {count}' if count else 'none'}"
-            )
-        for number in [task] if task is not None else range(1, count + 1):
+
+    def meet_new_tasks() -> None:
+        if task is not None:
+            require_task(gateway, TaskId(task))
+        for number in [task] if task is not None else range(1, gateway.terms.task_count() + 1):
             if number not in watchers:
-                depth = parse_depth(confirmations)
                 watchers[number] = Watcher(
                     gateway, opened, TaskId(number), report,
                     prove=gateway.sender is not None, poll_seconds=poll, depth=depth,
                 )  # fmt: skip
+
+    while True:
+        insist(meet_new_tasks, "looking for tasks", "watch", report, HOPELESS)
         done = [watcher.look() for watcher in watchers.values()]
         if once or (task is not None and all(done)):
             return

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import Any
 
+from eth_utils.abi import function_signature_to_4byte_selector
+
+from tests.chain.rpc_proxy import RpcProxy
 from tests.cli.conftest import Run
 
 
@@ -45,3 +50,20 @@ def test_watch_needs_no_key_and_tells_of_a_task_that_is_not_there(run: Run, depl
     assert "there is no task 999" in err
     code, _, err = run("watch", *deployed[:6], "--once")
     assert code == 0, err
+
+
+def test_watch_waits_out_a_node_that_does_not_answer(run: Run, deployed: list[str]) -> None:
+    count = function_signature_to_4byte_selector("taskCount()").hex()
+    asked: list[float] = []
+
+    def refused_for_a_while(request: dict[str, Any]) -> str | None:
+        if request["method"] != "eth_call" or count not in request["params"][0]["data"]:
+            return None
+        asked.append(time.monotonic())
+        return "refuse" if asked[-1] - asked[0] < 2 else None
+
+    with RpcProxy(deployed[1]) as proxy:
+        proxy.fault = refused_for_a_while
+        code, out, err = run("watch", "--rpc", proxy.url, *deployed[2:6], "--once", "--json")
+    assert code == 0, err
+    assert "delayed" in [json.loads(line)["event"] for line in out.splitlines()]
