@@ -59,7 +59,8 @@ class Index:
             raise IndexUnusable("this index is empty; run `deltaproof index` first")
         self.deployment: IndexedDeployment = found
         self._transactions: dict[str, Transaction | None] = {}
-        self._latest: dict[tuple[tuple[str, ...], int], Event] = {}
+        self._latest: tuple[str, dict[tuple[str, ...], dict[int, Event]]] = ("", {})
+        """The beacon's last event of some kinds for each argument, as of the head with that hash."""
 
     def events(
         self,
@@ -169,12 +170,13 @@ class Index:
 
     def _beacon_events(self, names: tuple[str, ...], key: str, value: int) -> Event | None:
         """The last of the beacon's events of that kind with that argument."""
-        known = self._latest.get((names, value))
-        if known is None:
-            # A long-lived index grows: what is not known may have come since.
-            self._latest |= {(names, event.args[key]): event for event in self.events(names=names, contract="beacon")}
-            known = self._latest.get((names, value))
-        return known
+        # A long-lived index grows, and a request may be aimed anew.
+        if self._latest[0] != (head := self.head().hash):
+            self._latest = (head, {})
+        known = self._latest[1]
+        if names not in known:
+            known[names] = {event.args[key]: event for event in self.events(names=names, contract="beacon")}
+        return known[names].get(value)
 
     def deciding_blocks(self, blocks: Iterable[int]) -> set[int]:
         """Blocks whose hashes decided the seeds that were fixed in these blocks."""
