@@ -16,7 +16,7 @@ from deltaproof.errors import DeltaproofError
 PRODUCT = ("deltaproof", "incentives", "trainer", "verifier")
 CONTROL_FLOW = {
     "deltaproof.chain.local_node._EndedEarly",
-    "deltaproof.cli._Interrupted",
+    "deltaproof.cli.interrupts._Interrupted",
     "deltaproof.protocol.terms.spec._BrokenRules",
 }
 """Private exceptions that one function hands another of the same module; they never reach a caller."""

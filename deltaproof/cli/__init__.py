@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -15,6 +13,7 @@ from rich.console import Console
 from deltaproof import __version__
 from deltaproof.cli.commands import Program
 from deltaproof.cli.common import problem_records
+from deltaproof.cli.interrupts import interrupted
 from deltaproof.errors import DeltaproofError, SpecError
 from deltaproof.protocol.rules import CONTRACTS_VERSION
 
@@ -51,10 +50,6 @@ def options(
     """What stands before a command's name. The help of the whole program is that of `app`."""
 
 
-class _Interrupted(BaseException):
-    """Ctrl-C or SIGTERM. Not KeyboardInterrupt, which typer would turn into exit code 1."""
-
-
 def main() -> None:
     """The command `deltaproof`."""
     run_app(app, "deltaproof")
@@ -66,18 +61,11 @@ def run_app(program: typer.Typer, name: str) -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
     try:
-        program(prog_name=name)
+        if interrupted(lambda: program(prog_name=name)):
+            _fail("stopped; the same command continues where it was", 130)
     except DeltaproofError as error:
         _fail(str(error), 1, problems=problem_records(error.problems) if isinstance(error, SpecError) else None)
-    except _Interrupted:
-        _fail("stopped; the same command continues where it was", 130)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise _Interrupted
 
 
 def _fail(message: str, code: int, **fields: object) -> None:

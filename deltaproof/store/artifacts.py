@@ -108,10 +108,6 @@ class ArtifactStore:
         path = _opening_path(transcript_root, StepIndex(opening.before.step))
         self._backend.write(path, serialize_opening(opening))
 
-    def has_opening(self, transcript_root: Digest32, step: StepIndex) -> bool:
-        """Whether something lies where the opening belongs."""
-        return self._backend.exists(_opening_path(transcript_root, step))
-
     def get_opening(self, transcript_root: Digest32, step: StepIndex, limits: OpeningLimits) -> StepOpening:
         """The opening of a step: within limits, finite, and its two records proved against the transcript root.
 

@@ -138,7 +138,11 @@ class RemoteBackend:
 
     def exists(self, path: str) -> bool:
         """See `Backend`."""
-        return self._retried(path, "looked up", lambda: bool(self._fs.exists(self._at(path))))
+        # Not the file system's own `exists`: it takes an outage for absence.
+        try:
+            return bool(self._retried(path, "looked up", lambda: self._fs.info(self._at(path)))["type"] == "file")
+        except ArtifactMissing:
+            return False
 
     def published(self, path: str) -> float | None:
         """See `Backend`."""

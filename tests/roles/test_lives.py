@@ -61,7 +61,7 @@ def test_roles_killed_at_bad_moments_continue_and_are_paid(market: Market) -> No
     ann = market.trainer("ann", 2, "--checkpointing")  # the same bits, so that it may go on where it was
     market.wait(ann, "committed")
     kill(ann, signal.SIGINT)
-    assert ann.process.returncode == 130
+    assert ann.process.returncode == 130, ann.tail(20)
     ann = market.trainer("ann", 2)
     market.wait(ann, "revealed")
     market.wait(vera, "attested")
