@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +19,7 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True, help="Look at running roles; back up and restore their homes.")
 
 STALE_SECONDS = 180
+SHOWN_ERRORS = 3
 PASSWORD_VARIABLE = "DELTAPROOF_PASSWORD"
 
 
@@ -32,21 +34,8 @@ def status(home: HomeOption, as_json: JsonOption = False) -> None:
             continue  # half written at this moment, or not ours
     if not found:
         raise UsageError(f"no role has run in {home}")
-    lines: list[str] = []
-    for role in found:
-        age = time.time() - role.get("at", 0)
-        state = "runs" if age < STALE_SECONDS else f"has said nothing for {age:.0f} s: stopped?"
-        lines.append(f"{role['role']} of task {role.get('task', '?')} ({role.get('account', '?')}) {state}")
-        lines.append(
-            f"  round {role.get('round', '?')}, {role.get('phase', '?')}, block {role.get('block', '?')}, "
-            f"{role.get('seconds_left', '?')} s left when it looked"
-        )
-        if role.get("at_stake"):
-            lines.append(f"  at stake: {role['at_stake']}")
-        if role.get("last"):
-            lines.append(f"  last: {role['last']['message']}")
-        lines += [f"  error: {error['message']}" for error in role.get("errors", [])[-3:]]
-    show_result({"roles": found}, as_json=as_json, text="\n".join(lines))
+    text = "\n".join(line for role in found for line in _status_lines(role))
+    show_result({"roles": found}, as_json=as_json, text=text)
 
 
 @app.command("backup")
@@ -73,6 +62,26 @@ def restore(
 
     files = restore_home(backup_file, home, _password())
     show_result({"home": str(home), "files": files}, as_json=as_json, text=f"{home}: {files} files")
+
+
+def _status_lines(role: Mapping[str, Any]) -> list[str]:
+    """One role for people: itself, each of its tasks, its last errors."""
+    age = time.time() - role.get("at", 0)
+    state = "runs" if age < STALE_SECONDS else f"has said nothing for {age:.0f} s: stopped?"
+    if age < STALE_SECONDS and not role.get("healthy", True):
+        state = f"runs, but has not seen the chain for {role.get('seconds_since_chain', 0):.0f} s"
+    lines = [f"{role['role']} ({role.get('account') or 'not connected yet'}) {state}"]
+    for task in role.get("tasks", []):
+        lines.append(
+            f"  task {task['task']}: round {task['round']}, {task['phase']}, block {task['block']}, "
+            f"{task['seconds_left']} s left when it looked"
+        )
+        if task.get("at_stake"):
+            lines.append(f"    at stake: {task['at_stake']}")
+    if last := role.get("last"):
+        lines.append(f"  last: {last['message']}")
+    lines += [f"  error: {error['message']}" for error in role.get("errors", [])[-SHOWN_ERRORS:]]
+    return lines
 
 
 def _password() -> str:
