@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from deltaproof.agent.homes import task_folder
 from deltaproof.agent.loop import IDLE_POLL_SECONDS, Agent, Duty, Moment
+from deltaproof.agent.pruning import Pruner
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Demand, DemandKind
 from deltaproof.chain.abi.enums import Phase, Role
@@ -74,20 +76,22 @@ class Trainer(Agent):
         self.secret = HomeSecret.of(home)
         terms = read_task(gateway, store, task_id)
         self.params, self.spec = terms.view.params, terms.spec
+        folder = task_folder(home, gateway, task_id)
+        self.pruner = Pruner(gateway, task_id, folder, report)
         self.shard = enrolled_shard(rows, self.secret.derive("rows", _number(task_id)), self.spec)
         report("loading", "loading the model")
         fetch_emulators(store, self.spec, self.account)
         self.workshop = Workshop(
-            self.spec, self.account, self.shard, store, home / f"task-{task_id}", conduct, report,
+            self.spec, self.account, self.shard, store, folder, conduct, report,
             checkpointing=checkpointing, device=device,
         )  # fmt: skip
         self._check_terms()
         check_rows(self.workshop.bench, rows)
         self.money = Money(gateway.token(self.params.token))
         self.stake_money = Money(gateway.token(gateway.registry.token()))
-        self.log = TaskLog(gateway, [gateway.trainers.address], task_id, home / f"task-{task_id}")
+        self.log = TaskLog(gateway, [gateway.trainers.address], task_id, folder)
         self.desk = DemandDesk(gateway, task_id, report, self._asks_me, self._answer)
-        posted = TaskLog(gateway, [gateway.tasks.address], task_id, home / f"task-{task_id}")
+        posted = TaskLog(gateway, [gateway.tasks.address], task_id, folder)
         self.settlements = SettlementDesk(gateway, store, task_id, self.params, posted, report)
         self._done: dict[RoundIndex, Done] = {}
         self._published: dict[RoundIndex, Digest32] = {}
@@ -109,6 +113,7 @@ class Trainer(Agent):
 
         return [
             Duty("answers", self.answer_demands, demanded),
+            Duty("pruning", self.pruner.mind),
             Duty("round", self.play, at_stake),
             Duty("settlement", self.mind_settlement),
             Duty("claims", lambda moment: self.collect(moment.view.round)),

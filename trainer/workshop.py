@@ -61,7 +61,6 @@ class Workshop:
         self.spec, self.account, self.shard, self.store = spec, account, shard, store
         self.folder, self.conduct, self.report = folder, conduct, report
         self.bench = Workbench.from_spec(as_held_by(spec, account), device, checkpointing=checkpointing)
-        self._memories = open_store(str(folder / "memory"))
 
     def context(self, task_id: TaskId, round_: RoundIndex, view: RoundView, error_root: Digest32) -> RoundContext:
         """The round as the training step knows it."""
@@ -90,7 +89,7 @@ class Workshop:
         if not self.bench.codec.plain:
             delta = self.bench.codec.encode(work.start, trained.theta, self.memory(context), context.key)
             if delta.memory is not None:
-                self._memories.put_tensors(delta.memory)
+                self._memories(context.round).put_tensors(delta.memory)
         return Done(Digest32(context.order_seed), trained, delta)
 
     def publish(self, done: Done) -> None:
@@ -119,4 +118,8 @@ class Workshop:
         """What earlier deltas lost and this round feeds back. Raises ArtifactError if the home has lost it."""
         if context.error_root == ZERO_DIGEST:
             return None
-        return self._memories.get_tensors(Digest32(context.error_root), self.bench.layout.size)
+        return self._memories(context.round - 1).get_tensors(Digest32(context.error_root), self.bench.layout.size)
+
+    def _memories(self, round_: int) -> ArtifactStore:
+        """What deltas of a round left for the next one; apart by round, so that `Pruner` can tell their age."""
+        return open_store(str(self.folder / f"memory-{round_}"))

@@ -12,7 +12,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from deltaproof.agent.homes import task_folder
 from deltaproof.agent.loop import IDLE_POLL_SECONDS, Agent, Duty, Moment
+from deltaproof.agent.pruning import Pruner
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import AttestationState, Phase, Role
 from deltaproof.chain.money import Money
@@ -66,11 +68,13 @@ class Verifier(Agent):
         self.key = SecretKey.from_seed(self.secret.derive("bls key"))
         terms = read_task(gateway, store, task_id)
         self.params, self.spec = terms.view.params, terms.spec
+        self._folder = task_folder(home, gateway, task_id)
+        self.pruner = Pruner(gateway, task_id, self._folder, report)
         self.stake = stake or self.params.stakes.verifier_stake
         report("loading", "loading the model")
         self.examiner = Examiner(self.spec, store, self.account, report, machine)
         followed = [gateway.tasks.address, gateway.trainers.address, gateway.verifiers.address]
-        self.log = TaskLog(gateway, followed, task_id, home / f"task-{task_id}")
+        self.log = TaskLog(gateway, followed, task_id, self._folder)
         self.quorum = QuorumDesk(gateway, store, task_id, self.spec, self.log, self.key, report)
         self.money = Money(gateway.token(self.params.token))
         self.disputes = VerifierDisputes(
@@ -96,6 +100,7 @@ class Verifier(Agent):
 
         return [
             Duty("answers", self.disputes.answer_demands, demanded),
+            Duty("pruning", self.pruner.mind),
             Duty("round", self.play, at_stake),
             Duty("works", self.disputes.works.mind),
             Duty("settlement", self.disputes.mind_settlement),
@@ -294,7 +299,7 @@ class Verifier(Agent):
     def _own_attestation(self, round_: RoundIndex) -> Attestation | None:
         """Of the documents written for a round, the one that was sealed or revealed on chain."""
         on_chain = self.gateway.verifiers.attestation(self.task_id, round_, self.account)
-        for path in sorted((self.home / f"task-{self.task_id}").glob(f"attestation-{round_}-*")):
+        for path in sorted(self._folder.glob(f"attestation-{round_}-*")):
             kept = self._kept(path)
             if kept is None:
                 continue
@@ -311,7 +316,7 @@ class Verifier(Agent):
         return Attestation.from_document(path.read_bytes()) if path.is_file() and not path.suffix else None
 
     def _path(self, round_: RoundIndex, key: Digest32) -> Path:
-        return self.home / f"task-{self.task_id}" / f"attestation-{round_}-{key.hex()[:16]}"
+        return self._folder / f"attestation-{round_}-{key.hex()[:16]}"
 
     def _salt(self, round_: RoundIndex, digest: Digest32) -> Digest32:
         return self.secret.derive(

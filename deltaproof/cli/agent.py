@@ -1,4 +1,4 @@
-"""`deltaproof agent`: look at a running role, back its home up, move it."""
+"""`deltaproof agent`: look at a running role, remove what its home no longer needs, back it up, move it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
-from deltaproof.cli.common import HomeOption, JsonOption, show_result
+from deltaproof.chain.rpc.blocks import default_depth
+from deltaproof.cli.common import ConfirmationsOption, ContractOption, HomeOption, JsonOption, RpcOption, show_result
+from deltaproof.cli.connect import parse_depth, read_only_gateway
 from deltaproof.errors import UsageError
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Look at running roles; back up and restore their homes.")
+app = typer.Typer(no_args_is_help=True, help="Look at running roles; prune, back up and restore their homes.")
 
 STALE_SECONDS = 180
 SHOWN_ERRORS = 3
@@ -36,6 +38,45 @@ def status(home: HomeOption, as_json: JsonOption = False) -> None:
         raise UsageError(f"no role has run in {home}")
     text = "\n".join(line for role in found for line in _status_lines(role))
     show_result({"roles": found}, as_json=as_json, text=text)
+
+
+@app.command("prune")
+def prune(
+    rpc: RpcOption,
+    contract: ContractOption,
+    home: HomeOption,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be removed, and keep it.")] = False,
+    confirmations: ConfirmationsOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Remove from a home the work of rounds that no demand, vote or appeal can ask for any more.
+
+    Running roles do so by themselves. Kept are the secret, everything of rounds whose stake is still slashable, and
+    what the next round goes on from. Needs no key.
+    """
+    from deltaproof.agent.homes import marked_folders
+    from deltaproof.agent.pruning import MIB, Needless, Pruner
+
+    gateway = read_only_gateway(rpc, contract)
+    depth = parse_depth(confirmations)
+    block = gateway.connection.head(default_depth(gateway.connection.chain_id) if depth is None else depth)
+    found: list[tuple[int, Needless]] = []
+    with gateway.connection.reading_at(block):
+        folders = marked_folders(home, gateway)
+        if not folders:
+            raise UsageError(f"no role has worked in {home} for this --contract; check both")
+        for task, folder in folders.items():
+            pruner = Pruner(gateway, task, folder, lambda event, message, **fields: None)
+            look = pruner.needless if dry_run else pruner.prune
+            found += [(task, work) for work in look(block.timestamp)]
+    total = sum(work.size for _, work in found)
+    lines = [f"task {task}, round {work.round}: {work.path.name}, {work.size / MIB:.1f} MiB" for task, work in found]
+    verb = "would be removed" if dry_run else "removed"
+    removed = [{"task": task, "round": work.round, "path": str(work.path), "bytes": work.size} for task, work in found]
+    show_result(
+        {"removed": removed, "bytes": total, "dry_run": dry_run}, as_json=as_json,
+        text="\n".join([*lines, f"{total / MIB:.1f} MiB {verb}"]) if found else "every file may still be needed",
+    )  # fmt: skip
 
 
 @app.command("backup")

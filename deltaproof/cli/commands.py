@@ -41,7 +41,7 @@ COMMANDS: Mapping[str, Place] = {
     "sponsor": Place("roles", "sponsor_app", "A sponsor's working life."),
     "trainer": Place("roles", "trainer_app", "A trainer's working life."),
     "verifier": Place("roles", "verifier_app", "A verifier's working life."),
-    "agent": Place("agent", "app", "Look at running roles; back up and restore their homes."),
+    "agent": Place("agent", "app", "Look at running roles; prune, back up and restore their homes."),
     "stake": Place("stake", "app", "Your stake: look at it, add to it, leave a task, take it out."),
     "bond": Place("stake", "bond_app", "Commit bonds."),
     "beacon": Place("beacon", "app", "Where seeds come from, and bringing rounds of drand to the chain."),
