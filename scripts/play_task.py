@@ -96,8 +96,8 @@ def play(folder: Path, forbidden: str | None) -> None:
         url = str(commands.wait_for(chain, "ready", SECONDS).fields["rpc_url"])
         settings = {"DELTAPROOF_RPC": url, "DELTAPROOF_KEY": keys[0], "DELTAPROOF_HOME": str(folder / "sponsor")}
         settings["DELTAPROOF_CONTRACT"] = str(run("deploy")["tasks"])
-        run("faucet", *(str(Account.from_key(key).address) for key in keys), "--amount", "100000")
-        task = str(run("task", "create", "task.toml", "--fund", "1100", "--accept-risk")["task"])
+        run("faucet", *(str(Account.from_key(key).address) for key in keys), "--amount", "100000wei")
+        task = str(run("task", "create", "task.toml", "--fund", "1100wei", "--accept-risk")["task"])
         workers = [
             commands.start(
                 role,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Outcome
 from deltaproof.chain.claims import claim_base, claim_reward
-from deltaproof.chain.money import Money
+from deltaproof.chain.contracts.money import Money
 from deltaproof.chain.participation import settled_leaves
 from deltaproof.errors import ChainError
 from deltaproof.protocol.outcome.settlement import Verdict

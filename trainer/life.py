@@ -19,7 +19,6 @@ from deltaproof.chain.abi.enums import Phase, Role
 from deltaproof.chain.abi.structs import RevealData, TrainerEnrolment
 from deltaproof.chain.contracts.tasks import task_params
 from deltaproof.chain.memory import memory_root
-from deltaproof.chain.money import Money
 from deltaproof.chain.participation import (
     attempt,
     lock_stake,
@@ -87,8 +86,8 @@ class Trainer(Agent):
         )  # fmt: skip
         self._check_terms()
         check_rows(self.workshop.bench, rows)
-        self.money = Money(gateway.token(self.params.token))
-        self.stake_money = Money(gateway.token(gateway.registry.token()))
+        self.money = gateway.money(self.params.token)
+        self.stake_money = gateway.money(gateway.registry.token())
         self.log = TaskLog(gateway, [gateway.trainers.address], task_id, folder)
         self.desk = DemandDesk(gateway, task_id, report, self._asks_me, self._answer)
         posted = TaskLog(gateway, [gateway.tasks.address], task_id, folder)

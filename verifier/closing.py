@@ -8,7 +8,6 @@ from deltaproof.chain.abi.structs import RoundView
 from deltaproof.chain.claims import claim_fees
 from deltaproof.chain.contracts.pools import ClaimableFees
 from deltaproof.chain.contracts.vault import Claim
-from deltaproof.chain.money import Money
 from deltaproof.chain.participation import attempt, quorum_members, settled_leaves
 from deltaproof.errors import ContractRevert
 from deltaproof.protocol.outcome.settlement import Verdict, leaves_tree
@@ -50,9 +49,9 @@ def _charge_absences(gateway: Gateway, task_id: TaskId, round_: RoundIndex, repo
 
 def _fees_text(gateway: Gateway, task_id: TaskId, paid: ClaimableFees) -> str:
     reward, stake = gateway.task(task_id).params.token, gateway.registry.token()
-    parts = [Money(gateway.token(reward)).text(paid.fee)] if paid.fee else []
+    parts = [gateway.money(reward).text(paid.fee)] if paid.fee else []
     if paid.slash_reward:
-        parts.append(f"{Money(gateway.token(stake)).text(paid.slash_reward)} of a slash")
+        parts.append(f"{gateway.money(stake).text(paid.slash_reward)} of a slash")
     return " and ".join(parts)
 
 

@@ -17,7 +17,6 @@ from deltaproof.agent.loop import IDLE_POLL_SECONDS, Agent, Duty, Moment
 from deltaproof.agent.pruning import Pruner
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import AttestationState, Phase, Role
-from deltaproof.chain.money import Money
 from deltaproof.chain.participation import attempt, lock_stake, move_on, read_task
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
@@ -76,7 +75,7 @@ class Verifier(Agent):
         followed = [gateway.tasks.address, gateway.trainers.address, gateway.verifiers.address]
         self.log = TaskLog(gateway, followed, task_id, self._folder)
         self.quorum = QuorumDesk(gateway, store, task_id, self.spec, self.log, self.key, report)
-        self.money = Money(gateway.token(self.params.token))
+        self.money = gateway.money(self.params.token)
         self.disputes = VerifierDisputes(
             gateway, store, task_id, self.params, self.log, self.secret, report,
             attested=self._own_attestation, examiner=self.examiner, heavy=lambda: self.heavy,

@@ -11,6 +11,7 @@ from deltaproof.auditor.facts.loading import load_round, load_task
 from deltaproof.auditor.facts.sharing import players_of
 from deltaproof.auditor.facts.tasks import RoundFacts, UnknownSubject
 from deltaproof.auditor.index.reader import Index
+from deltaproof.chain.contracts.money import SMALLEST, UNNAMED, Money
 from deltaproof.errors import ArtifactError
 from deltaproof.protocol.outcome.attestation import Attestation, GameRecord
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree
@@ -31,8 +32,20 @@ class Explanation:
     numbers: dict[str, Any]
 
 
-def explain(index: Index, store: ArtifactStore, task_id: int, round_: int, trainer: Address) -> Explanation:
-    """Raises UnknownSubject if the trainer did not commit in that round, ArtifactError without the task's spec."""
+def explain(
+    index: Index,
+    store: ArtifactStore,
+    task_id: int,
+    round_: int,
+    trainer: Address,
+    *,
+    paid: Money = UNNAMED,
+    staked: Money = UNNAMED,
+) -> Explanation:
+    """Sentences write amounts as `paid` and `staked` say, for the reward and the stake token.
+
+    Raises UnknownSubject if the trainer did not commit in that round, ArtifactError without the task's spec.
+    """
     facts = load_round(index, load_task(index, task_id), round_)
     if trainer not in facts.commitments:
         raise UnknownSubject(f"{trainer} did not commit in round {round_} of task {task_id}")
@@ -44,8 +57,8 @@ def explain(index: Index, store: ArtifactStore, task_id: int, round_: int, train
         *_work(facts, trainer, numbers),
         *_verdicts(facts, documents, trainer, numbers),
         *_value(facts, spec, documents, store, trainer, numbers),
-        *_pay(facts, spec, leaves, trainer, numbers),
-        *_money(facts, trainer, numbers),
+        *_pay(facts, spec, leaves, trainer, numbers, paid),
+        *_money(facts, trainer, numbers, paid, staked),
     ]
     return Explanation(tuple(lines), numbers)
 
@@ -145,6 +158,7 @@ def _pay(
     leaves: Sequence[SettlementLeaf] | None,
     trainer: Address,
     numbers: dict[str, Any],
+    money: Money,
 ) -> Iterator[str]:
     posted = facts.standing
     if posted is None or leaves is None:
@@ -177,21 +191,23 @@ def _pay(
         f"settled as {leaf.verdict.name.lower()} with score {leaf.score_nanos / NANOS:+.9f} ± "
         f"{leaf.stderr_nanos / NANOS:.9f} nats, in transaction {posted.event.transaction}"
     )
-    yield f"the improvement of {posted.settlement.improvement_nanos / NANOS:+.9f} nats released {rule.released}"
-    yield f"of that {line.floor} as floor; {rule.pool} were left for scores"
+    gained = posted.settlement.improvement_nanos / NANOS
+    yield f"the improvement of {gained:+.9f} nats released {money.exact(rule.released)}"
+    yield f"of that {money.exact(line.floor)} as floor; {money.exact(rule.pool)} were left for scores"
     if spec.discount_bps(trainer):
         yield "the trainer owns the model and works without pay, as the task says: others share the pool"
-    yield f"weight {line.weight} of {rule.total_weight} in all: {line.quotient} and {line.unit} for the remainder"
-    capped = f", capped at {rule.cap}" if line.payout == rule.cap else ""
-    yield f"payout {line.payout}{capped}"
+    share = f"{money.exact(line.quotient)} and {line.unit}{SMALLEST} for the remainder"
+    yield f"weight {line.weight} of {rule.total_weight} in all: {share}"
+    capped = f", capped at {money.exact(rule.cap)}" if line.payout == rule.cap else ""
+    yield f"payout {money.exact(line.payout)}{capped}"
 
 
-def _money(facts: RoundFacts, trainer: Address, numbers: dict[str, Any]) -> Iterator[str]:
+def _money(facts: RoundFacts, trainer: Address, numbers: dict[str, Any], paid: Money, staked: Money) -> Iterator[str]:
     claimed = next((e for e in facts.named("Claimed") if e.args["trainer"] == trainer), None)
     numbers["claimed"] = claimed.args["amount"] if claimed else 0
     if claimed:
-        yield f"claimed {claimed.args['amount']} in transaction {claimed.transaction}"
+        yield f"claimed {paid.exact(claimed.args['amount'])} in transaction {claimed.transaction}"
     for event in facts.named("TrainerSlashed", "BondForfeited"):
         if event.args["trainer"] == trainer:
             numbers["slashed"] = numbers.get("slashed", 0) + event.args["amount"]
-            yield f"lost {event.args['amount']} of its stake in transaction {event.transaction}"
+            yield f"lost {staked.exact(event.args['amount'])} of its stake in transaction {event.transaction}"

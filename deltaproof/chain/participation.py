@@ -9,6 +9,7 @@ from typing import ParamSpec
 from deltaproof.chain.abi.enums import Fault, Phase, Role
 from deltaproof.chain.abi.structs import PhaseView, TaskView
 from deltaproof.chain.contracts.gateway import Gateway
+from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
 from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.chain.seeds import bring_seed
 from deltaproof.errors import (
@@ -32,6 +33,7 @@ __all__ = [
     "move_on",
     "quorum_members",
     "read_task",
+    "require_balance",
     "require_task",
     "settled_leaves",
 ]
@@ -88,18 +90,24 @@ def attempt(action: Callable[P, Receipt], *args: P.args, **kwargs: P.kwargs) -> 
         raise
 
 
+def require_balance(gateway: Gateway, token: Address, account: Address, amount: TokenAmount, need: str) -> None:
+    """Raises InsufficientFunds if an account holds less than `amount` of a token; `need` says what for."""
+    balance = gateway.token(token).balance_of(account)
+    if balance < amount:
+        money = gateway.money(token)
+        mint = f" (deltaproof faucet {account} --amount '{money.exact(amount - balance)}')"
+        local = mint if gateway.connection.chain_id in LOCAL_CHAINS else ""
+        raise InsufficientFunds(f"{account} holds {money.exact(balance)} ({token}) and {need}; send it some{local}")
+
+
 def lock_stake(gateway: Gateway, role: Role, needed: TokenAmount) -> None:
     """Deposit what the account's free stake lacks of `needed`. Raises InsufficientFunds saying how much is missing."""
     missing = TokenAmount(needed - gateway.registry.stake_of(gateway.account, role).free)
     if missing <= 0:
         return
     token = gateway.token(gateway.registry.token())
-    balance = token.balance_of(gateway.account)
-    if balance < missing:
-        raise InsufficientFunds(
-            f"{gateway.account} holds {balance} of the stake token {token.address} and has to stake {missing} more; "
-            "send it some (on a local chain: deltaproof faucet)"
-        )
+    need = f"has to stake {gateway.money(token.address).exact(missing)} more"
+    require_balance(gateway, token.address, gateway.account, missing, need)
     if token.allowance(gateway.account, gateway.registry.address) < missing:
         token.approve(gateway.registry.address, missing)
     gateway.registry.deposit(role, missing)

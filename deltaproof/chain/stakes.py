@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from deltaproof.chain.abi.enums import Role
@@ -59,7 +60,7 @@ def _unrevealed(gateway: Gateway, task_id: TaskId, trainer: Address) -> RoundInd
 def leave_task(gateway: Gateway, task_id: TaskId, role: Role) -> list[StakeStep]:
     """Do what of leaving can be done now: resign, then, when the stake is no longer slashable, unlock it."""
     pool = gateway.trainers if role == Role.TRAINER else gateway.verifiers
-    enrolment = pool.enrolment(task_id, gateway.account)
+    enrolment, money = pool.enrolment(task_id, gateway.account), gateway.money(gateway.registry.token())
     if enrolment.index == 0:
         raise UsageError(f"{gateway.account} does not take part in task {task_id} as a {role.name.lower()}")
     steps = []
@@ -70,7 +71,7 @@ def leave_task(gateway: Gateway, task_id: TaskId, role: Role) -> list[StakeStep]
         return [*steps, StakeStep(True, "the task holds no stake of yours any more")]
     try:
         pool.release(task_id, gateway.account)
-        steps.append(StakeStep(True, f"unlocked {enrolment.stake}"))
+        steps.append(StakeStep(True, f"unlocked {money.text(enrolment.stake)}"))
     except ContractRevert as revert:
         steps.append(StakeStep(False, f"the stake stays locked while it can be slashed ({revert}); come back later"))
     return steps
@@ -78,15 +79,18 @@ def leave_task(gateway: Gateway, task_id: TaskId, role: Role) -> list[StakeStep]
 
 def take_out(gateway: Gateway, role: Role) -> list[StakeStep]:
     """Start to take out all free stake, or pay out what has finished unbonding."""
-    account = gateway.registry.stake_of(gateway.account, role)
+    account, money = gateway.registry.stake_of(gateway.account, role), gateway.money(gateway.registry.token())
     steps = []
     if account.unbonding and account.withdrawable_at <= gateway.connection.timestamp():
         gateway.registry.withdraw(role)
-        steps.append(StakeStep(True, f"paid out {account.unbonding}"))
+        steps.append(StakeStep(True, f"paid out {money.text(account.unbonding)}"))
     elif account.unbonding:
-        steps.append(StakeStep(False, f"{account.unbonding} can be withdrawn from {account.withdrawable_at} on"))
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(account.withdrawable_at))
+        steps.append(StakeStep(False, f"{money.text(account.unbonding)} can be withdrawn from {since} on"))
     if account.free and not account.unbonding:
         gateway.registry.request_unbond(role, TokenAmount(account.free))
         seconds = 0 if role == Role.CHALLENGER else gateway.registry.unbonding_seconds()
-        steps.append(StakeStep(True, f"{account.free} can be withdrawn in {seconds} s: run this again then"))
-    return steps or [StakeStep(False, f"nothing is free; {account.locked} is locked in tasks")]
+        steps.append(
+            StakeStep(True, f"{money.text(account.free)} can be withdrawn in {seconds} s: run this again then")
+        )
+    return steps or [StakeStep(False, f"nothing is free; {money.text(account.locked)} is locked in tasks")]

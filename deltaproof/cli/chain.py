@@ -12,14 +12,16 @@ import typer
 from deltaproof.chain import DeployParams, TransactionSender, connect, deploy_all, load_account
 from deltaproof.chain.abi.structs import BeaconNetwork
 from deltaproof.chain.contracts.deployment import DRAND_LEAD_SECONDS, DRAND_PATIENCE_SECONDS
+from deltaproof.chain.contracts.money import Amount
 from deltaproof.chain.local_node import start_node
 from deltaproof.chain.rpc.relays import network_at
+from deltaproof.cli.amounts import AMOUNT, positive
 from deltaproof.cli.common import ContractOption, JsonOption, KeyOption, RpcOption, console, show_result
 from deltaproof.cli.connect import open_gateway, parse_address
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import UsageError
 from deltaproof.protocol.commit.drand import EVMNET
-from deltaproof.protocol.types import TokenAmount, address
+from deltaproof.protocol.types import address
 
 __all__ = ["app", "deploy", "faucet"]
 
@@ -130,13 +132,17 @@ def faucet(
     key: KeyOption,
     contract: ContractOption,
     accounts: Annotated[list[str], typer.Argument(help="Addresses that get tokens.")],
-    amount: Annotated[int, typer.Option(help="Amount for each, smallest units.", min=1)] = 1000 * 10**18,
+    amount: Annotated[str, typer.Option(help="Tokens for each, such as 500 or 0.5.", metavar=AMOUNT)] = "1000",
     as_json: JsonOption = False,
 ) -> None:
     """Mint demo tokens on a local chain. Real tokens have no faucet."""
+    asked, receivers = Amount.read(amount, "--amount"), [parse_address(account, "ACCOUNTS") for account in accounts]
     with open_gateway(rpc, contract, key) as gateway:
         token = gateway.token(gateway.registry.token())
-        for account in accounts:
-            token.mint(parse_address(account, "ACCOUNTS"), TokenAmount(amount))
-    result = {"token": token.address, "amount": str(amount), "accounts": accounts}
-    show_result(result, as_json=as_json, text=f"minted {amount} of {token.address} for each of {len(accounts)}")
+        money = gateway.money(token.address)
+        units = positive(asked, money)
+        for account in receivers:
+            token.mint(account, units)
+    result = {"token": token.address, "amount": str(units), "accounts": receivers}
+    text = f"minted {money.text(units)} for each of {len(receivers)} ({token.address})"
+    show_result(result, as_json=as_json, text=text)

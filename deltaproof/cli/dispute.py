@@ -10,8 +10,8 @@ import typer
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Ballot, Case, CasePhase, Demand, DemandKind
 from deltaproof.chain.abi.enums import Component, Role
-from deltaproof.chain.money import Money
 from deltaproof.chain.participation import lock_stake
+from deltaproof.cli.amounts import YesOption, agreed
 from deltaproof.cli.common import (
     ContractOption,
     DrandOption,
@@ -116,6 +116,7 @@ def demand(
     score_of: Annotated[str | None, typer.Option("--score-by", help="Verifier whose score to ask for.")] = None,
     leaf: Annotated[bool, typer.Option("--leaf", help="Ask for the settled leaf.")] = False,
     dry_run: DryRunOption = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask somebody to show something on chain, for a bond.
@@ -132,13 +133,14 @@ def demand(
     if component.upper() not in Component.__members__:
         raise UsageError(f"--component is one of {', '.join(c.name.lower() for c in Component)}, not {component!r}")
     with open_gateway(rpc, contract, key) as gateway:
-        terms, money = gateway.court.params(), Money(gateway.token(gateway.registry.token()))
+        terms, money = gateway.court.params(), gateway.money(gateway.registry.token())
         whom, task_id = parse_address(trainer, "--trainer"), TaskId(task)
         cost = f"bond {money.text(terms.demand_bond)}, time to answer {terms.answer_seconds} s"
         if dry_run:
             text = f"would demand; {cost}. An answer costs the whole bond; no answer brings it back."
             show_result({"bond": str(terms.demand_bond), "seconds": terms.answer_seconds}, as_json=as_json, text=text)
             return
+        agreed(f"demand, with a {cost}", yes=yes, as_json=as_json, named=False)
         lock_stake(gateway, Role.CHALLENGER, terms.demand_bond)
         if leaf:
             number, _ = gateway.court.demand_leaf(task_id, whom)
@@ -228,7 +230,8 @@ def prove(
     with open_gateway(rpc, contract, key) as gateway:
         Watcher(gateway, open_store(store), TaskId(task), reporter(as_json), prove=not dry_run).look()
         credit = gateway.registry.credit_of(gateway.account)
-    text = f"credit of {gateway.account}: {credit} (smallest units); `deltaproof claim` pays it out"
+        told = gateway.money(gateway.registry.token()).text(credit)
+    text = f"credit of {gateway.account}: {told}; `deltaproof claim` pays it out"
     show_result({"credit": str(credit)}, as_json=as_json, text=text)
 
 
@@ -241,6 +244,7 @@ def revote(
     appeal: Annotated[int | None, typer.Option("--appeal", help="Case whose outcome to appeal against.")] = None,
     evidence: Annotated[str, typer.Option(help="SHA-256 of what the store holds about it.")] = "",
     dry_run: DryRunOption = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask all staked verifiers whether a settlement is right; or ask twice as many about the outcome.
@@ -251,13 +255,17 @@ def revote(
         raise UsageError("say either --task N, for a new case, or --appeal CASE")
     about = digest32(evidence) if evidence else Digest32(ZERO_DIGEST)
     with open_gateway(rpc, contract, key) as gateway:
-        terms, money = gateway.jury.params(), Money(gateway.token(gateway.registry.token()))
+        terms, money = gateway.jury.params(), gateway.money(gateway.registry.token())
         level = 0 if appeal is None else _case(gateway, appeal).level + 1
         bond = TokenAmount(terms.bond << level)
         if dry_run:
             text = f"would ask for a vote of level {level}: bond {money.text(bond)}, lost if the other side wins"
             show_result({"bond": str(bond), "level": level}, as_json=as_json, text=text)
             return
+        risk = (
+            f"ask for a vote of level {level}, with a bond of {money.exact(bond)} that is lost if the other side wins"
+        )
+        agreed(risk, yes=yes, as_json=as_json, named=False)
         lock_stake(gateway, Role.CHALLENGER, bond)
         if appeal is not None:
             gateway.jury.appeal(appeal, about)
@@ -301,7 +309,8 @@ def vote(
         if dry_run:
             seats, unit = jury.seats(number, case.level, me), jury.level(number, case.level).unit
             risk = seats * unit * jury.params().wrong_vote_bps // BPS
-            text = f"{_case_line(case)}; your votes: {seats}; at risk with a vote: {risk} (smallest units of stake)"
+            told = gateway.money(gateway.registry.token()).text(risk)
+            text = f"{_case_line(case)}; your votes: {seats}; at risk with a vote: {told}"
             show_result({"seats": seats, "at_risk": str(risk)}, as_json=as_json, text=text)
             return
         desk = JuryDesk(gateway, vote_salt(HomeSecret.of(home)), lambda _case: overturn, reporter(as_json))

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, show_result
-from deltaproof.cli.connect import parse_address
+from deltaproof.cli.connect import parse_address, read_only_gateway
 from deltaproof.errors import UsageError
 from deltaproof.extras import need
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from deltaproof.auditor.index.follower import Synced
+    from deltaproof.chain import Gateway
 
 __all__ = [
     "IndexOption",
@@ -125,7 +126,8 @@ def history(
 ) -> None:
     """Who contributed what, what it was worth, and what was paid.
 
-    Scores are nano-nats of held-out loss improvement with their standard errors, amounts are in smallest units.
+    Scores are nano-nats of held-out loss improvement with their standard errors. Files and `--json` hold amounts in
+    smallest units.
     """
     from deltaproof.auditor.history import Historian
     from deltaproof.auditor.index.rpc import Rpc
@@ -144,7 +146,7 @@ def history(
     if as_json:
         typer.echo(json.dumps(result))
     elif not csv_file and not parquet:
-        _print_history(result)
+        _print_history(result, read_only_gateway(rpc, contract))
 
 
 def export(
@@ -184,12 +186,16 @@ def explain(
 ) -> None:
     """Why a trainer got what it got in a round, number by number."""
     from deltaproof.auditor.explain import explain as explained
+    from deltaproof.auditor.facts.loading import load_task
     from deltaproof.auditor.index.rpc import Rpc
     from deltaproof.auditor.session import open_index
     from deltaproof.store import open_store
 
     found, _ = open_index(Rpc(rpc), parse_address(contract, "--contract"), database)
-    told = explained(found, open_store(store), task, round_, parse_address(trainer, "TRAINER"))
+    whom, gateway = parse_address(trainer, "TRAINER"), read_only_gateway(rpc, contract)
+    paid = gateway.money(load_task(found, task).params.token)
+    staked = gateway.money(gateway.registry.token())
+    told = explained(found, open_store(store), task, round_, whom, paid=paid, staked=staked)
     show_result(told.numbers, as_json=as_json, text="\n".join(f"- {line}" for line in told.lines))
 
 
@@ -240,16 +246,20 @@ def _show_synced(synced: Synced, counts: Mapping[str, int], seconds: float, *, a
         console.print(f"block {synced.head}: {synced.events} new events, {counts['events']} in all{rolled}")
 
 
-def _print_history(result: dict[str, object]) -> None:
+def _print_history(result: dict[str, object], gateway: Gateway) -> None:
     tasks = result["tasks"]
     if not isinstance(tasks, list) or not tasks:
         console.print("no task on this contract yet")
         return
+    staked = gateway.money(gateway.registry.token())
     for task in tasks:
+        paid = gateway.money(task["token"])
         title = f"task {task['task']}" + (f": {task['name']}" if task["name"] else "")
         table = Table(title=title, title_justify="left")
-        for column in ("round", "trainer", "verdict", "score [mnat]", "± se", "payout", "claimed", "slashed"):
+        for column in ("round", "trainer", "verdict", "score [mnat]", "± se"):
             table.add_column(column, justify="left" if column in ("trainer", "verdict") else "right")
+        for column, money in (("payout", paid), ("claimed", paid), ("slashed", staked)):
+            table.add_column(f"{column} [{money.symbol}]", justify="right")
         for entry in task["history"]:
             slashed = {slash["account"]: slash["amount"] for slash in entry["slashes"]}
             for line in entry["trainers"]:
@@ -259,9 +269,9 @@ def _print_history(result: dict[str, object]) -> None:
                     line["verdict"] or "?",
                     _milli(line["scoreNanos"]),
                     _milli(line["stderrNanos"]),
-                    "?" if line["payout"] is None else str(line["payout"]),
-                    str(line["claimed"]),
-                    str(slashed.get(line["trainer"], 0)),
+                    "?" if line["payout"] is None else paid.number(line["payout"]),
+                    paid.number(line["claimed"]),
+                    staked.number(slashed.get(line["trainer"], 0)),
                 )
             table.add_section()
         console.print(table)

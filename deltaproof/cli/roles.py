@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from deltaproof.agent.loop import IDLE_POLL_SECONDS
+from deltaproof.chain.contracts.money import Amount
+from deltaproof.cli.amounts import AMOUNT, positive
 from deltaproof.cli.common import (
     BackendOption,
     ConfirmationsOption,
@@ -152,7 +154,8 @@ def run_verifier(
     home: HomeOption,
     task: TaskOption,
     stake: Annotated[
-        int | None, typer.Option(help="Stake to lock, smallest units; more weighs more. Default: the minimum.")
+        str | None,
+        typer.Option(help="Stake to lock, in tokens; more weighs more. Default: the minimum.", metavar=AMOUNT),
     ] = None,
     device: DeviceOption = None,
     workers: WorkersOption = None,
@@ -175,14 +178,15 @@ def run_verifier(
     from verifier.life import Verifier
 
     runs_on = machine_of(machine, device=device, workers=workers, backend=backend, ray_address=ray_address)
-    amount = TokenAmount(stake) if stake is not None else None
+    asked = Amount.read(stake, "--stake") if stake is not None else None
     settings = Settings("verifier", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port, drand)
     live(
         settings,
         reporter(as_json),
         lambda gateway, report: Verifier(
             gateway, open_store(store), TaskId(task), home, report,
-            stake=amount, poll_seconds=poll, depth=parse_depth(confirmations), machine=runs_on,
+            stake=positive(asked, gateway.money(gateway.registry.token())) if asked else None,
+            poll_seconds=poll, depth=parse_depth(confirmations), machine=runs_on,
         ),
     )  # fmt: skip
 
@@ -212,8 +216,15 @@ def claim(
         tasks = range(1, gateway.terms.task_count() + 1) if every or task is None else [task]
         claimed = [(number, c) for number in tasks for c in claim_all(gateway, open_store(store), TaskId(number), whom)]
         credit = claim_credit(gateway) if whom == gateway.account else TokenAmount(0)
-    earned = f"\n{credit} for proofs and answers (stake token)" if credit else ""
-    text = "\n".join(f"task {t}, round {c.round}: {c.amount} ({c.kind})" for t, c in claimed) + earned
+        staked = gateway.money(gateway.registry.token())
+        lines = []
+        for number, paid in claimed:
+            token = gateway.vault.account(TaskId(number)).token
+            money = staked if paid.kind == "slash reward" else gateway.money(token)
+            lines.append(f"task {number}, round {paid.round}: {money.text(paid.amount)} ({paid.kind})")
+        if credit:
+            lines.append(f"{staked.text(credit)} for proofs and answers")
+    text = "\n".join(lines)
     rounds = [{"task": t, "round": c.round, "kind": c.kind, "amount": str(c.amount)} for t, c in claimed]
     result = {"payee": whom, "claimed": rounds, "credit": str(credit)}
-    show_result(result, as_json=as_json, text=text.strip() or "nothing to claim")
+    show_result(result, as_json=as_json, text=text or "nothing to claim")

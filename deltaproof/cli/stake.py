@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from deltaproof.chain.abi.enums import Role
-from deltaproof.chain.money import Money
+from deltaproof.chain.contracts.money import Amount
 from deltaproof.chain.participation import lock_stake
 from deltaproof.chain.stakes import StakeStep, clear_bond, leave_task, stakes_of, take_out
+from deltaproof.cli.amounts import AMOUNT, YesOption, agreed, positive
 from deltaproof.cli.common import ContractOption, JsonOption, KeyOption, RpcOption, TaskOption, show_result
 from deltaproof.cli.connect import open_gateway, parse_address, read_only_gateway
 from deltaproof.errors import UsageError
@@ -38,7 +39,7 @@ def show(
     """What an account has staked, by role: free, locked in tasks, on its way out."""
     gateway = read_only_gateway(rpc, contract)
     whom = parse_address(account, "ACCOUNT")
-    money = Money(gateway.token(gateway.registry.token()))
+    money = gateway.money(gateway.registry.token())
     found = stakes_of(gateway, whom)
     lines = [
         f"{role.name.lower():<11} {money.text(s.total)}: {money.text(s.free)} free, {money.text(s.locked)} locked, "
@@ -57,19 +58,24 @@ def show(
 
 @app.command("deposit")
 def deposit(
-    amount: Annotated[int, typer.Argument(help="Stake tokens to add, smallest units.", min=1)],
+    amount: Annotated[str, typer.Argument(help="Stake tokens to add, such as 100 or '1.5 DEMO'.", metavar=AMOUNT)],
     role: RoleOption,
     rpc: RpcOption,
     contract: ContractOption,
     key: KeyOption,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add stake. Agents do it by themselves when they join; a challenger's bonds come from here."""
+    asked, which = Amount.read(amount, "AMOUNT"), _role(role)
     with open_gateway(rpc, contract, key) as gateway:
-        which = _role(role)
+        money = gateway.money(gateway.registry.token())
+        units = positive(asked, money)
+        agreed(f"stake {money.exact(units)} of {gateway.account} as {role}", yes=yes, as_json=as_json)
         free = gateway.registry.stake_of(gateway.account, which).free
-        lock_stake(gateway, which, TokenAmount(free + amount))
-    show_result({"deposited": str(amount), "role": role}, as_json=as_json, text=f"deposited {amount} as {role}")
+        lock_stake(gateway, which, TokenAmount(free + units))
+    text = f"deposited {money.text(units)} as {role}"
+    show_result({"deposited": str(units), "role": role}, as_json=as_json, text=text)
 
 
 @app.command("leave")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deltaproof.chain import Gateway
-from deltaproof.chain.money import Money, in_units
-from deltaproof.chain.participation import KnownTask, read_task
+from deltaproof.chain.contracts.money import Amount, Money
+from deltaproof.chain.participation import KnownTask, read_task, require_balance, require_task
+from deltaproof.cli.amounts import AMOUNT, YesOption, agreed, positive
 from deltaproof.cli.common import (
     ContractOption,
-    HomeOption,
     JsonOption,
     KeyOption,
     RpcOption,
@@ -21,12 +20,13 @@ from deltaproof.cli.common import (
     TaskOption,
     show_result,
 )
-from deltaproof.cli.connect import open_gateway, parse_address, read_only_gateway
+from deltaproof.cli.connect import open_gateway, read_only_gateway
+from deltaproof.cli.task_create import AcceptOption, SpeedOption, create
 from deltaproof.cli.task_init import init
 from deltaproof.cli.task_list import list_tasks
-from deltaproof.errors import DeltaproofError, InsufficientFunds, Problem, SigningKeyError, SpecError
+from deltaproof.errors import SpecError
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import TaskId, TokenAmount, hex_of
+from deltaproof.protocol.types import TaskId, hex_of
 from deltaproof.store import open_store
 
 if TYPE_CHECKING:
@@ -36,21 +36,10 @@ __all__ = ["app", "headline"]
 
 app = typer.Typer(no_args_is_help=True, help="Fund tasks and look at them.")
 app.command("init")(init)
+app.command("create")(create)
 app.command("list")(list_tasks)
 
-
-SpeedOption = Annotated[
-    float,
-    typer.Option(
-        "--speed", help="How many times faster the participants' machines are than this one: for the phases.", min=0.001
-    ),
-]
-
-
-AcceptOption = Annotated[
-    bool,
-    typer.Option("--accept-risk", help="Take terms under which somebody gains by cheating; the table says who."),
-]
+AMOUNTS = ("budget_per_round", "balance", "reserved")
 
 
 @app.command("check")
@@ -58,7 +47,7 @@ def check(
     spec: Annotated[Path, typer.Argument(help="Task spec, TOML.", exists=True, dir_okay=False)],
     speed: SpeedOption = 1.0,
     decimals: Annotated[
-        int, typer.Option(help="Decimals of the token, for the table of what cheating is worth.", min=0, max=36)
+        int, typer.Option(help="Decimals of the tokens; `task create` asks the tokens themselves.", min=0, max=36)
     ] = 18,
     accept_risk: AcceptOption = False,
     as_json: JsonOption = False,
@@ -71,12 +60,14 @@ def check(
     or if an attack pays. Emulators of a `[federation]` are not made here, only their recipes are checked.
     """
     from deltaproof.protocol.commit.secrets import HomeSecret
+    from deltaproof.sponsor.amounts import Tokens, money_lines
     from deltaproof.sponsor.checking import check_draft
     from deltaproof.sponsor.drafts import complete_draft
     from deltaproof.sponsor.risks import economics_record, economics_table, risk_problems
     from incentives.economics import economics
 
-    draft = check_draft(spec).usable()
+    tokens = Tokens(Money("", decimals), Money("", decimals))
+    draft = check_draft(spec, tokens).usable()
     result: dict[str, Any] = {"spec": str(spec), "problems": []}
     table: list[str] = []
     if "federation" in draft.tables:
@@ -85,93 +76,13 @@ def check(
         unsaid = HomeSecret(bytes(32))  # salts nothing that is ever published
         prepared = complete_draft(draft, unsaid, lambda line: typer.echo(line, err=True), speed=speed)
         notes, found = prepared.notes, economics(prepared.spec)
-        table = economics_table(found, lambda amount: in_units(amount, decimals))
+        table = [*money_lines(prepared.spec, tokens), *economics_table(found, tokens)]
         if found.risks and not accept_risk:
             typer.echo("\n".join(table), err=True)
-            raise SpecError.of(str(spec), risk_problems(found, lambda amount: in_units(amount, decimals)))
+            raise SpecError.of(str(spec), risk_problems(found, tokens))
         result["economics"] = economics_record(found)
     text = "\n".join([f"{spec} has no problem", *(f"  {line}" for line in (*notes, *table))])
     show_result({**result, "notes": list(notes)}, as_json=as_json, text=text)
-
-
-@app.command("create")
-def create(
-    spec: Annotated[Path, typer.Argument(help="Task spec, TOML.", exists=True, dir_okay=False)],
-    rpc: RpcOption,
-    contract: ContractOption,
-    store: StoreOption,
-    key: KeyOption,
-    home: HomeOption,
-    fund: Annotated[int, typer.Option(help="Reward tokens to move into the escrow, smallest units.", min=0)] = 0,
-    token: Annotated[
-        str | None, typer.Option(help="ERC-20 that rewards are paid in; by default the stake token.")
-    ] = None,
-    speed: SpeedOption = 1.0,
-    accept_risk: AcceptOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Complete a spec, publish it, and fund the task.
-
-    Prints what every kind of attack would win or lose in a round under these terms, and refuses terms under which one
-    pays.
-
-    All problems are told at once, before a model is loaded: those of the spec as `deltaproof task check` finds them,
-    and those of the key, the chain and the funds.
-
-    Add a table `[sponsor]` with `validation` and `test`, JSON Lines files of hidden rows. They stay in `--home` until
-    `deltaproof sponsor run` shows them, each after the commitments of its round. Digests that the spec leaves out are
-    computed. With a table `[federation]`, emulators of a model that trainers must not hold are made first (minutes for
-    large models): see docs/federation.md.
-    """
-    from deltaproof.chain.contracts.tasks import task_params
-    from deltaproof.protocol.commit.secrets import HomeSecret
-    from deltaproof.sponsor.checking import check_draft
-    from deltaproof.sponsor.drafts import complete_draft
-    from deltaproof.sponsor.life import create_task
-    from deltaproof.sponsor.quorum import quorum_meaning
-    from deltaproof.sponsor.risks import economics_record, economics_table, risk_problems
-    from deltaproof.tuning.training.optimizers import constants_root, constants_table
-    from incentives.economics import economics
-
-    draft = check_draft(spec)
-    problems = [*draft.problems, *_funding_problems(draft.tables, rpc, contract, key, fund, token)]
-    if problems:
-        raise SpecError.of(str(spec), problems)
-    prepared = complete_draft(draft, HomeSecret.of(home), lambda line: typer.echo(line, err=True), speed=speed)
-    found = economics(prepared.spec)
-    with open_gateway(rpc, contract, key) as gateway:
-        money = Money(gateway.token(parse_address(token, "--token") if token else gateway.registry.token()))
-        typer.echo("\n".join(economics_table(found, money.text)), err=True)
-        if found.risks and not accept_risk:
-            raise SpecError.of(str(spec), risk_problems(found, money.text))
-        params = task_params(
-            prepared.spec,
-            token=parse_address(token, "--token") if token else gateway.registry.token(),
-            parameters=len(prepared.start),
-            constants_root=constants_root(constants_table(prepared.spec.optimizer, prepared.spec.training.steps)),
-        )
-        task_id, receipt = create_task(gateway, open_store(store), prepared, params, TokenAmount(fund), home)
-    quorum = quorum_meaning(prepared.spec.verification.quorum_bps, prepared.spec.verification.min_verifiers)
-    result = {
-        "task": task_id,
-        "spec_hash": hex_of(prepared.spec.digest()),
-        "start_digest": hex_of(prepared.spec.start_digest),
-        "parameters": len(prepared.start),
-        "transaction": hex_of(receipt.transaction_hash),
-        "verifiers_away": quorum.away,
-        "verifiers_lying": quorum.lying,
-        "economics": economics_record(found),
-    }
-    text = "\n".join(
-        [
-            f"task {task_id}: {prepared.spec.task.name}",
-            f"  spec {result['spec_hash']}",
-            f"  {len(prepared.start)} trainable values, {prepared.spec.rewards.rounds} rounds, funded with {fund}",
-            f"  {quorum}",
-            f"keep it going: deltaproof sponsor run --task {task_id} --home {home}",
-        ]
-    )
-    show_result(result, as_json=as_json, text=text)
 
 
 @app.command("show")
@@ -179,12 +90,17 @@ def show(
     rpc: RpcOption, contract: ContractOption, store: StoreOption, task: TaskOption, as_json: JsonOption = False
 ) -> None:
     """The task's terms, where it is, who takes part, and what it holds."""
+    from deltaproof.sponsor.amounts import Tokens, money_lines
+
     gateway = read_only_gateway(rpc, contract)
     terms = read_task(gateway, open_store(store), TaskId(task))
     result = _described(gateway, TaskId(task), terms)
+    money = gateway.money(terms.view.params.token)
+    told = {key: money.text(int(v)) if key in AMOUNTS else v for key, v in result.items() if key != "spec"}
     lines = [
         *headline(TaskId(task), terms.spec),
-        *(f"  {k.replace('_', ' ')}: {v}" for k, v in result.items() if k != "spec"),
+        *(f"  {key.replace('_', ' ')}: {value}" for key, value in told.items()),
+        *(f"  {line}" for line in money_lines(terms.spec, Tokens(money, gateway.money(gateway.registry.token())))),
     ]
     show_result(result, as_json=as_json, text="\n".join(lines))
 
@@ -219,22 +135,30 @@ def results(
 
 @app.command("fund")
 def fund_task(
-    amount: Annotated[int, typer.Argument(help="Reward tokens to add, smallest units.", min=1)],
+    amount: Annotated[str, typer.Argument(help="Reward tokens to add, such as 50 or '1.5 DEMO'.", metavar=AMOUNT)],
     rpc: RpcOption,
     contract: ContractOption,
     key: KeyOption,
     task: TaskOption,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add money to a task. Anyone may; what is not earned goes back to the sponsor."""
+    asked, number = Amount.read(amount, "AMOUNT"), TaskId(task)
     with open_gateway(rpc, contract, key) as gateway:
-        token = gateway.token(gateway.vault.account(TaskId(task)).token)
-        if token.allowance(gateway.account, gateway.vault.address) < amount:
-            token.approve(gateway.vault.address, TokenAmount(amount))
-        gateway.vault.fund(TaskId(task), TokenAmount(amount))
-        balance = gateway.vault.account(TaskId(task)).balance
-    text = f"task {task} has {balance}"
-    show_result({"task": task, "funded": str(amount), "balance": str(balance)}, as_json=as_json, text=text)
+        require_task(gateway, number)
+        token = gateway.token(gateway.vault.account(number).token)
+        money = gateway.money(token.address)
+        units = positive(asked, money)
+        told = money.exact(units)
+        require_balance(gateway, token.address, gateway.account, units, f"is to pay {told}")
+        agreed(f"move {told} of {gateway.account} into the escrow of task {task}", yes=yes, as_json=as_json)
+        if token.allowance(gateway.account, gateway.vault.address) < units:
+            token.approve(gateway.vault.address, units)
+        gateway.vault.fund(number, units)
+        balance = gateway.vault.account(number).balance
+    result = {"task": task, "funded": str(units), "balance": str(balance)}
+    show_result(result, as_json=as_json, text=f"task {task} has {money.text(balance)}")
 
 
 @app.command("expire")
@@ -259,27 +183,6 @@ def cancel(
         receipt = gateway.tasks.cancel_task(TaskId(task))
     transaction = hex_of(receipt.transaction_hash)
     show_result({"task": task, "transaction": transaction}, as_json=as_json, text=f"task {task} is cancelled")
-
-
-def _funding_problems(
-    tables: Mapping[str, object], rpc: str, contract: str, key: str, fund: int, token: str | None
-) -> Iterator[Problem]:
-    """What keeps this key from funding the task on this chain."""
-    from deltaproof.sponsor.life import check_funds, cost_of_a_round
-
-    try:
-        with open_gateway(rpc, contract, key) as gateway:
-            paid_in = parse_address(token, "--token") if token else gateway.registry.token()
-            check_funds(gateway, paid_in, TokenAmount(fund))
-    except InsufficientFunds as error:
-        yield Problem("--fund", str(error), "fund less, or send the account more of the token")
-    except SigningKeyError as error:
-        yield Problem("--key", str(error), "pass the key that funds the task")
-    except DeltaproofError as error:
-        yield Problem("--rpc, --contract", str(error), "pass the endpoint of the chain and the TaskManager's address")
-    cost = cost_of_a_round(tables)
-    if fund and cost is not None and fund < cost:
-        yield Problem("--fund", f"{fund} pays for no round", f"a round and its verifiers cost {cost}")
 
 
 def headline(task_id: TaskId, spec: TaskSpec) -> list[str]:

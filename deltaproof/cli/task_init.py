@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
+from deltaproof.chain.contracts.money import Amount
+from deltaproof.cli.amounts import AMOUNT
 from deltaproof.cli.common import JsonOption, show_result
-from deltaproof.protocol.types import TokenAmount
 
 __all__ = ["init"]
-
-TOKEN = 10**18
 
 
 def init(
@@ -27,11 +26,10 @@ def init(
     name: Annotated[str, typer.Option(help="What the task is called.")] = "my task",
     method: Annotated[str, typer.Option(help="Tuning method; `deltaproof methods` compares them.")] = "lora",
     rounds: Annotated[int, typer.Option(help="Rounds of training.", min=1)] = 3,
-    budget: Annotated[int, typer.Option(help="Pay of a round, smallest units of the reward token.", min=1)] = 100
-    * TOKEN,
+    budget: Annotated[str, typer.Option(help="Pay of a round to its trainers, in tokens.", metavar=AMOUNT)] = "100",
     stake: Annotated[
-        int, typer.Option(help="What a trainer or verifier locks at least, smallest units of the stake token.", min=1)
-    ] = 200 * TOKEN,
+        str, typer.Option(help="What a trainer or verifier locks at least, in tokens.", metavar=AMOUNT)
+    ] = "200",
     as_json: JsonOption = False,
 ) -> None:
     """Write a draft of a task that works, with a comment at every choice.
@@ -43,7 +41,7 @@ def init(
 
     made = begin(
         out, name=name, source=model, data=data, method=method, rounds=rounds,
-        budget=TokenAmount(budget), stake=TokenAmount(stake),
+        budget=Amount.read(budget, "--budget"), stake=Amount.read(stake, "--stake"),
     )  # fmt: skip
     text = (
         f"{made.draft}: {made.kind}, {made.rounds} rounds with {made.validation_rows} hidden rows each, "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, Any
 
 import typer
@@ -16,14 +15,14 @@ from rich.table import Table
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import PhaseView, TaskView
-from deltaproof.chain.money import Money
+from deltaproof.chain.contracts.money import Money
 from deltaproof.chain.participation import read_task
 from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, show_result
 from deltaproof.cli.connect import read_only_gateway
 from deltaproof.errors import DeltaproofError
 from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Address, TaskId
+from deltaproof.protocol.types import TaskId
 from deltaproof.store import ArtifactStore, open_store
 
 __all__ = ["list_tasks"]
@@ -103,16 +102,11 @@ def _looked_at(gateway: Gateway, store: ArtifactStore, number: TaskId) -> _Liste
         gateway.tasks.phase(number),
         gateway.tasks.is_ended(number),
         account.balance,
-        _money(gateway, view.params.token),
+        gateway.money(view.params.token),
         people,
         spec,
         problem,
     )
-
-
-@lru_cache(maxsize=64)
-def _money(gateway: Gateway, token: Address) -> Money:
-    return Money(gateway.token(token))
 
 
 def _table(tasks: list[_Listed]) -> Table:

@@ -20,8 +20,9 @@ from deltaproof.errors import UsageError
 
 __all__ = ["DemoOptions", "KeyFile", "RunProgress", "Stage", "claim_folder", "write_keys"]
 
-TOKENS_EACH = 1_000 * 10**18
-FUNDING_A_ROUND = 110 * 10**18
+TOKENS_EACH = 1_000
+FUNDING_A_ROUND = 110
+"""In tokens, as commands take them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Stage:
         create = ("task", "create", str(draft), "--fund", str(funding), "--home", str(home))
         task = self.progress.once("task", lambda: self._run(*create, by=SPONSOR))
         spec = str(task["spec_hash"])[:18]
-        self._console.print(f"task {task['task']} created, spec {spec}..., funded with {funding // 10**18} DEMO")
+        self._console.print(f"task {task['task']} created, spec {spec}..., funded with {funding} DEMO")
         return int(task["task"])
 
     def play(self, task: int, shards: Mapping[str, Path], display: Display) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltaproof.chain.contracts.money import Amount
 from deltaproof.errors import UsageError
 from deltaproof.protocol.evidence.rows import distinct_rows, parse_row, read_shard, write_shard
-from deltaproof.protocol.types import TokenAmount
 
 __all__ = ["Beginning", "begin"]
 
@@ -41,13 +41,13 @@ def begin(
     data: Path,
     method: str,
     rounds: int,
-    budget: TokenAmount,
-    stake: TokenAmount,
+    budget: Amount,
+    stake: Amount,
 ) -> Beginning:
     """Write `task.toml`, `validation.jsonl` and `test.jsonl` into `folder`, which may not hold any of them yet.
 
     `data` are held-out rows, of which no trainer may have any; the last sixth, at least, becomes the test set. `budget`
-    is a round's, in smallest units, `stake` what each trainer and verifier locks. Raises UsageError, or ModelError.
+    is a round's, `stake` what each trainer and verifier locks. Raises UsageError, or ModelError.
     """
     from deltaproof.sponsor.recommend import CANDIDATES
 
@@ -74,9 +74,9 @@ def begin(
         rate=rate,
         rows=size,
         rounds=rounds,
-        budget=budget,
-        bond=stake // 10 or 1,
-        stake=stake,
+        budget=budget.with_unit(),
+        bond=stake.part(10).with_unit(),
+        stake=stake.with_unit(),
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_shard(paths[1], rows[: size * rounds])
@@ -156,12 +156,12 @@ rows = {rows}               # a round's hidden set
 
 [rewards]
 rounds = {rounds}
-budget_per_round = "{budget}"   # smallest units of the reward token
+budget_per_round = "{budget}"   # to trainers; a number without a unit would be smallest units
 verifier_fee_bps = 1_000        # 10 % on top, to the verifiers
 
 [verification]
 samples = 12                # steps that each verifier replays of each trainer, besides the first and the last
-commit_bond = "{bond}"      # smallest units of the stake token; lost for a commitment without a reveal
+commit_bond = "{bond}"      # of the stake; lost for a commitment without a reveal
 slash_bps = 5_000           # of the stake, for a fault
 min_trainer_stake = "{stake}"
 min_verifier_stake = "{stake}"

@@ -26,6 +26,7 @@ from deltaproof.protocol.terms.spec import (
 )
 from deltaproof.protocol.types import ZERO_DIGEST, hex_of
 from deltaproof.protocol.wire.encoding import canonical_json
+from deltaproof.sponsor.amounts import ASSUMED, Tokens, take_amounts
 from deltaproof.sponsor.control import PreparedControl, prepare_control
 from deltaproof.sponsor.files import DraftFiles, Rows, read_files
 
@@ -56,10 +57,14 @@ class CheckedDraft:
         return self
 
 
-def check_draft(path: Path) -> CheckedDraft:
-    """Read a draft and find everything that is wrong with it. Raises SpecError for a file that is no TOML."""
+def check_draft(path: Path, tokens: Tokens = ASSUMED) -> CheckedDraft:
+    """Read a draft and find everything that is wrong with it. Raises SpecError for a file that is no TOML.
+
+    `tokens`: what its amounts are in.
+    """
     tables = read_toml(path)
     files, problems = read_files(tables, path.parent)
+    problems += take_amounts(tables, tokens)
     control, wrong = _decided_control(tables, path.parent)
     problems += wrong
     complete = _with_emulators(tables, problems)

@@ -13,12 +13,11 @@ from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import TaskParams
 from deltaproof.chain.contracts.pools import PAGE
-from deltaproof.chain.money import Money
-from deltaproof.chain.participation import attempt, move_on, read_task
+from deltaproof.chain.participation import attempt, move_on, read_task, require_balance
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.rpc.sender import Receipt
-from deltaproof.errors import EncodingError, InsufficientFunds, UsageError
+from deltaproof.errors import EncodingError, UsageError
 from deltaproof.protocol.commit.validation import ValidationSet, open_validation, seal_validation
 from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.terms.spec import RewardsSection, TaskSpec
@@ -44,7 +43,7 @@ def create_task(
     Raises InsufficientFunds if the caller has less than `fund` of the reward token.
     """
     token = gateway.token(params.token)
-    check_funds(gateway, params.token, fund)
+    check_funds(gateway, params.token, fund, gateway.account)
     store.put_document(prepared.spec)
     store.put_tensors(prepared.start)
     for blob in prepared.blobs:
@@ -55,11 +54,9 @@ def create_task(
     return gateway.terms.create_task(params, prepared.spec.validation.commitments, fund)
 
 
-def check_funds(gateway: Gateway, token: Address, fund: TokenAmount) -> None:
-    """Raises InsufficientFunds if the caller has less than `fund` of the reward token."""
-    balance = gateway.token(token).balance_of(gateway.account)
-    if balance < fund:
-        raise InsufficientFunds(f"{gateway.account} holds {balance} of the reward token {token}, not {fund}")
+def check_funds(gateway: Gateway, token: Address, fund: TokenAmount, account: Address) -> None:
+    """Raises InsufficientFunds if the account has less than `fund` of the reward token."""
+    require_balance(gateway, token, account, fund, f"is to pay {gateway.money(token).exact(fund)}")
 
 
 def cost_of_a_round(tables: Mapping[str, object]) -> int | None:
@@ -204,7 +201,7 @@ class Sponsor(Agent):
         balance = self.gateway.vault.account(self.task_id).balance
         if balance:
             self.gateway.vault.withdraw(self.task_id)
-            text = Money(self.gateway.token(self.gateway.vault.account(self.task_id).token)).text(balance)
+            text = self.gateway.money(self.gateway.vault.account(self.task_id).token).text(balance)
             self.report("withdrawn", f"took back {text} that was not earned", amount=str(balance))
 
     def _active_trainers(self, round_: RoundIndex) -> int:

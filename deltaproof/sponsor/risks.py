@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from deltaproof.errors import Problem
+from deltaproof.sponsor.amounts import Tokens
 from incentives.economics import COALITIONS, Attack, Economics
 
 __all__ = ["economics_record", "economics_table", "risk_problems"]
 
-Text = Callable[[int], str]
-"""An amount as people read it."""
 
-
-def economics_table(found: Economics, text: Text) -> list[str]:
+def economics_table(found: Economics, tokens: Tokens) -> list[str]:
     """What each kind of attack wins, less what it loses, by the corrupt part of the verifiers' stake."""
     columns = ["", *(f"{percent} %" for percent in COALITIONS)]
-    rows = [columns, *([_name(attack), *map(text, attack.nets)] for attack in found.attacks)]
+    rows = [columns, *([_name(attack), *map(tokens.reward.number, attack.nets)] for attack in found.attacks)]
     widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(columns))]
-    lines = ["won in a round, less what is lost, by who attacks with so much of the verifiers' stake on its side:"]
+    unit = f" ({tokens.reward.symbol})" if tokens.reward.symbol else ""
+    lines = [f"won in a round{unit}, less what is lost, by who attacks with so much of the verifiers' stake:"]
     for name, *cells in rows:
         padded = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=False))
         lines.append("  " + "  ".join([name.ljust(widths[0]), *padded]))
     return [*lines, "  * the sponsor's own power, which the terms show to everybody; assumptions: docs/economics.md"]
 
 
-def risk_problems(found: Economics, text: Text) -> list[Problem]:
+def risk_problems(found: Economics, tokens: Tokens) -> list[Problem]:
     """One for each attack that pays, with the values that end it."""
-    remedy = "; ".join(f"{key} = {value}" for key, value in found.better.items())
+    remedy = "; ".join(f"{key} = {tokens.written(key, value)}" for key, value in found.better.items())
     return [
         Problem(
             attack.key,
-            f"a {attack.who} that {attack.does} gains up to {text(max(attack.nets))} a round",
+            f"a {attack.who} that {attack.does} gains up to {tokens.reward.text(max(attack.nets))} a round",
             (f"better: {remedy}" if remedy else "change the terms") + "; or pass --accept-risk",
         )
         for attack in found.risks

@@ -58,7 +58,7 @@ def deployed(node: Node, run: Run, tmp_path: Path) -> list[str]:
     contract = json.loads(out)["tasks"]
     chain = ["--rpc", node.rpc_url, "--contract", contract]
     account = Account.from_key(node.private_keys[0]).address
-    code, out, err = run("faucet", *chain, "--key", node.private_keys[0], account, "--amount", "1000000", "--json")
+    code, out, err = run("faucet", *chain, "--key", node.private_keys[0], account, "--amount", "1000", "--json")
     assert code == 0, err
     return [*chain, "--store", str(tmp_path / "store"), "--key", node.private_keys[0], "--home", str(tmp_path / "home")]
 

@@ -53,7 +53,7 @@ def test_completion_offers_commands_and_options(
 
 
 def test_task_create_and_show_print_json_for_scripts(run: Run, deployed: list[str], draft: Path) -> None:
-    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk", "--json")
+    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100wei", "--accept-risk", "--json")
     assert code == 0, err
     created = json.loads(out)
     code, out, _ = run("task", "show", *read_options(deployed), "--task", str(created["task"]), "--json")
@@ -84,7 +84,7 @@ def test_task_init_writes_a_draft_that_passes_the_check(run: Run, tmp_path: Path
 
 
 def test_task_list_shows_what_one_can_take_part_in(run: Run, deployed: list[str], draft: Path) -> None:
-    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk", "--json")
+    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100wei", "--accept-risk", "--json")
     assert code == 0, err
     number = json.loads(out)["task"]
     code, out, err = run("task", "create", str(draft), *deployed, "--accept-risk", "--json")
@@ -106,7 +106,7 @@ def test_task_list_shows_what_one_can_take_part_in(run: Run, deployed: list[str]
 
 
 def test_doctor_measures_a_task_and_fails_if_a_phase_is_too_short(run: Run, deployed: list[str], draft: Path) -> None:
-    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk", "--json")
+    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100wei", "--accept-risk", "--json")
     assert code == 0, err
     task = ["--task", str(json.loads(out)["task"]), *read_options(deployed), "--json"]
     code, out, err = run("doctor", *task, "--device", "auto")
@@ -146,7 +146,7 @@ def test_device_that_is_not_here_is_named(run: Run, command: str, draft: Path, d
 def test_task_create_terms_that_pay_a_cheat_are_refused_with_better_ones(
     run: Run, deployed: list[str], draft: Path
 ) -> None:
-    command = ["task", "create", str(draft), *deployed, "--fund", "1100", "--json"]
+    command = ["task", "create", str(draft), *deployed, "--fund", "1100wei", "--json"]
     code, out, err = run(*command)
     assert code == 1
     problems = json.loads(out)["problems"]
@@ -199,9 +199,11 @@ def test_task_create_wrong_spec_is_refused_naming_the_key(
 
 
 def test_task_create_more_funding_than_balance_is_refused(run: Run, deployed: list[str], draft: Path) -> None:
-    code, _, err = run("task", "create", str(draft), *deployed, "--fund", str(10**30))
+    code, _, err = run("task", "create", str(draft), *deployed, "--fund", "1000.5")
     assert code == 1
-    assert "of the reward token" in err
+    assert "holds 1000 DEMO" in err
+    assert "is to pay 1000.5 DEMO; send it some (deltaproof faucet" in err
+    assert "--amount '0.5 DEMO'" in err
 
 
 def test_deploy_unfunded_key_says_what_it_needs(run: Run, node: Node) -> None:
@@ -214,12 +216,12 @@ def test_deploy_unfunded_key_says_what_it_needs(run: Run, node: Node) -> None:
 def test_trainer_without_stake_tokens_says_how_much_is_missing(
     run: Run, node: Node, deployed: list[str], draft: Path
 ) -> None:
-    assert run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk")[0] == 0
+    assert run("task", "create", str(draft), *deployed, "--fund", "1100wei", "--accept-risk")[0] == 0
     poor = [*deployed]
     poor[poor.index("--key") + 1] = node.private_keys[5]
     code, _, err = run("trainer", "run", *poor, "--task", "1", "--data", str(draft.parent / "rows.jsonl"))
     assert code == 1
-    assert "has to stake 10 more" in err
+    assert "has to stake 0.00000000000000001 DEMO more; send it some (deltaproof faucet 0x" in err
 
 
 @pytest.mark.parametrize("command", [("task", "show", "--task", "1"), ("history",)])
@@ -252,7 +254,7 @@ def test_task_that_does_not_exist_is_named(run: Run, deployed: list[str]) -> Non
 def test_missing_and_altered_artifacts_are_told_apart(
     run: Run, deployed: list[str], draft: Path, tmp_path: Path
 ) -> None:
-    assert run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk")[0] == 0
+    assert run("task", "create", str(draft), *deployed, "--fund", "1100wei", "--accept-risk")[0] == 0
     show = ["task", "show", *read_options(deployed), "--task", "1"]
     (spec,) = (tmp_path / "store" / "blob").iterdir()
     original = spec.read_bytes()

@@ -18,7 +18,7 @@ def test_disputes_are_listed_and_their_prices_told_before_anything_is_sent(
     deployed: list[str],
     draft: Path,
 ) -> None:
-    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk", "--json")
+    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100wei", "--accept-risk", "--json")
     assert code == 0, err
     task = ["--task", str(json.loads(out)["task"])]
     chain, key = deployed[:4], deployed[6:8]

@@ -14,15 +14,15 @@ from tests.cli.conftest import Run
 def test_stake_goes_in_and_comes_out_again(run: Run, node: Node, deployed: list[str]) -> None:
     chain, key = deployed[:4], deployed[6:8]
     account = Account.from_key(node.private_keys[0]).address
-    code, _, err = run("stake", "deposit", "500", "--role", "challenger", *chain, *key, "--json")
+    code, _, err = run("stake", "deposit", "1.5 demo", "--role", "challenger", *chain, *key, "--json")
     assert code == 0, err
     code, out, _ = run("stake", "show", account, *chain, "--json")
-    assert json.loads(out)["challenger"]["free"] == "500"
+    assert json.loads(out)["challenger"]["free"] == str(15 * 10**17)
     code, out, _ = run("stake", "withdraw", "--role", "challenger", *chain, *key, "--json")
     assert code == 0
     assert "can be withdrawn in" in json.loads(out)["steps"][0]["message"]
     code, out, _ = run("stake", "withdraw", "--role", "challenger", *chain, *key, "--json")
-    assert json.loads(out)["steps"][0]["message"] == "paid out 500", (
+    assert json.loads(out)["steps"][0]["message"] == "paid out 1.50 DEMO", (
         "a challenger's stake needs no delay: disputes lock what backs them"
     )
     code, out, _ = run("stake", "show", account, *chain, "--json")
@@ -37,11 +37,11 @@ def test_task_takes_more_money_and_who_never_joined_has_nothing_to_leave(
     deployed: list[str],
     draft: Path,
 ) -> None:
-    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk", "--json")
+    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100wei", "--accept-risk", "--json")
     assert code == 0, err
     task = ["--task", str(json.loads(out)["task"])]
     chain, key = deployed[:4], deployed[6:8]
-    code, out, err = run("task", "fund", "50", *chain, *key, *task, "--json")
+    code, out, err = run("task", "fund", "50wei", *chain, *key, *task, "--json")
     assert code == 0, err
     assert json.loads(out)["balance"] == "1150"
     code, out, _ = run("task", "expire", *chain, *key, *task)

@@ -28,6 +28,7 @@ from deltaproof.pages.data import PageData, by_round
 from deltaproof.pages.render import render
 from deltaproof.protocol.outcome.settlement import leaves_tree, scores_tree
 from deltaproof.protocol.types import RoundIndex, TokenAmount
+from tests.chain.test_money import SHOWN
 from tests.worlds.roles import RoleWorld, build_world
 
 PHONE = {"width": 360, "height": 740}
@@ -151,10 +152,10 @@ def test_amounts_are_in_tokens_and_exact_in_the_title(page: Page, world: RoleWor
     assert "< 0.0001 DEMO" in page.inner_text("main")
     assert page.locator(f"span[title='{budget} smallest units']").count() == 1
     shown = page.evaluate(
-        """() => [["330000000000000000000", 18], ["1500000000000000000", 18], ["12345678", 6], ["7", 0], ["0", 18]]
-            .map(([units, decimals]) => Money.text(units, {symbol: "T", decimals}))"""
+        "amounts => amounts.map(([units, decimals]) => Money.text(units, {symbol: 'T', decimals}))",
+        [[str(units), decimals] for units, decimals, _ in SHOWN],
     )
-    assert shown == ["330.00 T", "1.50 T", "12.3456 T", "7 T", "0.00 T"]
+    assert shown == [text for *_, text in SHOWN], "as the command line shows them"
 
 
 def test_task_charts_drawn_with_text_alternatives(page: Page) -> None:

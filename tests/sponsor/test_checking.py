@@ -194,11 +194,11 @@ def test_task_create_tells_of_key_and_chain_with_the_rest(
 ) -> None:
     draft = write(("steps = 4", "steps = 0"))
     options = ["--rpc", "http://127.0.0.1:9", "--contract", "0x" + "11" * 20, "--store", str(tmp_path / "store")]
-    options += ["--home", str(tmp_path / "home"), "--fund", "7", "--json"]
+    options += ["--home", str(tmp_path / "home"), "--fund", "7wei", "--json"]
     assert called(monkeypatch, "task", "create", str(draft), *options, "--key", str(tmp_path / "nobody.key")) == 1
     told = json.loads(capsys.readouterr().out)["problems"]
-    assert [problem["key"] for problem in told] == ["training.steps", "--key", "--fund"]
-    assert "a round and its verifiers cost 1100" in told[2]["remedy"]
+    assert [problem["key"] for problem in told] == ["training.steps", "--key", "--rpc, --contract", "--fund"]
+    assert "a round and its verifiers cost 0.0000000000000011" in told[3]["remedy"]
     assert not (tmp_path / "home").exists()
 
 

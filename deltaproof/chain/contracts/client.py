@@ -70,10 +70,19 @@ class ContractClient:
 
     def _write(self, function: str, *arguments: Any) -> Receipt:
         """Send a transaction to the contract."""
+        sender, label, data = self._transaction(function, arguments)
+        return sender.send(label, self.address, data)
+
+    def _rehearse(self, function: str, *arguments: Any) -> int:
+        """Most wei that the transaction could cost; raises what `_write` would raise before anything is sent."""
+        sender, label, data = self._transaction(function, arguments)
+        return sender.rehearse(label, self.address, data)
+
+    def _transaction(self, function: str, arguments: tuple[Any, ...]) -> tuple[TransactionSender, str, bytes]:
         if self._sender is None:
             raise SigningKeyError(f"{function} needs a private key; this connection only reads")
         data = bytes.fromhex(self._contract.encode_abi(function, args=encode(arguments))[2:])
-        return self._sender.send(f"{self.INTERFACE.removeprefix('I')}.{function}", self.address, data)
+        return self._sender, f"{self.INTERFACE.removeprefix('I')}.{function}", data
 
     def _emitted(self, receipt: Receipt, kind: type[E]) -> E:
         """The one event of that kind that a transaction of ours must have caused here."""

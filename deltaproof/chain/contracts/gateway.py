@@ -8,6 +8,7 @@ from deltaproof.chain.abi.structs import TaskView
 from deltaproof.chain.contracts.beacon import Beacon
 from deltaproof.chain.contracts.deployment import Deployment
 from deltaproof.chain.contracts.disputes import DisputeCourt, FaultProver
+from deltaproof.chain.contracts.money import Money
 from deltaproof.chain.contracts.outcomes import Jury, SettlementProver
 from deltaproof.chain.contracts.pools import TrainerPool, VerifierFees, VerifierPool
 from deltaproof.chain.contracts.registry import StakeRegistry, Token
@@ -56,6 +57,7 @@ class Gateway:
         self.faults = FaultProver(connection, modules.faults, sender)
         self.settlements = SettlementProver(connection, modules.settlements, sender)
         self.events = LogReader(connection, astuple(modules))
+        self._money: dict[Address, Money] = {}
 
     @property
     def account(self) -> Address:
@@ -67,6 +69,12 @@ class Gateway:
     def token(self, place: Address) -> Token:
         """An ERC-20, e.g. `gateway.token(gateway.registry.token())`."""
         return Token(self.connection, place, self.sender)
+
+    def money(self, token: Address) -> Money:
+        """How amounts of a token are written and read; asked of it once."""
+        if token not in self._money:
+            self._money[token] = Money.of(self.token(token))
+        return self._money[token]
 
     def task(self, task_id: TaskId) -> TaskView:
         """A task as it stands: what it fixed, and where it is."""

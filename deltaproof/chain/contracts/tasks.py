@@ -120,6 +120,11 @@ class TaskTerms(ContractClient):
         receipt = self._write("createTask", params, list(validation_commitments), funding)
         return self._emitted(receipt, TaskCreated).task_id, receipt
 
+    def rehearse_create(self, params: TaskParams, validation_commitments: Sequence[Digest32]) -> int:
+        """Most wei that creating the task could cost in gas, before it is funded. Raises ContractRevert if the contract
+        refuses its terms."""
+        return self._rehearse("createTask", params, list(validation_commitments), TokenAmount(0))
+
     def set_new_tasks_paused(self, paused: bool) -> Receipt:
         """Stop or allow the creation of new tasks. Guardian only."""
         return self._write("setNewTasksPaused", paused)

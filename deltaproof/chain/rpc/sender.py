@@ -151,6 +151,11 @@ class TransactionSender:
         self._broadcast(pending, first=True)
         return self._mined(pending)
 
+    def rehearse(self, label: str, to: Address | None, data: bytes) -> int:
+        """Most wei that a transaction could cost now; nothing is sent. Raises what `send` raises before it sends."""
+        prepared = self._prepare(label, to, data)
+        return int(str(prepared["gas"])) * Fees.of(prepared).max_wei
+
     def _prepare(self, label: str, to: Address | None, data: bytes) -> dict[str, object]:
         call: dict[str, object] = {"from": self.address, "data": hex_of(data), "value": 0}
         if to is not None:
