@@ -10,6 +10,7 @@ from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 from deltaproof.errors import EncodingError
 
 __all__ = [
+    "MAX_AMOUNT",
     "ZERO_DIGEST",
     "Address",
     "AddressField",
@@ -44,6 +45,7 @@ TokenAmount = NewType("TokenAmount", int)
 ZERO_DIGEST = Digest32(bytes(32))
 """32 zero bytes: no value, or a missing leaf."""
 MAX_AMOUNT = 2**128 - 1
+"""Largest amount that a contract holds, smallest units."""
 
 
 def digest32(value: bytes | str) -> Digest32:

@@ -15,7 +15,7 @@ from deltaproof.errors import Problem, UsageError
 from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.terms.spec import TaskSpec
 
-__all__ = ["ASSUMED", "STAKED", "Tokens", "money_lines", "take_amounts"]
+__all__ = ["ASSUMED", "Tokens", "money_lines", "take_amounts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,9 @@ class Tokens:
 
 
 PAID = "rewards.budget_per_round"
+"""The spec's key in reward tokens."""
 STAKED = ("verification.commit_bond", "verification.min_trainer_stake", "verification.min_verifier_stake")
+"""Its keys in stake tokens."""
 ASSUMED = Tokens(Money("", 18), Money("", 18))
 """While no chain was asked: 18 decimals, as most tokens have, and any symbol."""
 

@@ -16,7 +16,7 @@ from deltaproof.chain.contracts.registry import Token
 from deltaproof.errors import ChainError, ChainUnavailable, UsageError
 from deltaproof.protocol.types import MAX_AMOUNT, TokenAmount
 
-__all__ = ["SMALLEST", "UNNAMED", "Amount", "Money"]
+__all__ = ["SMALLEST", "UNNAMED", "Amount", "Money", "usable_symbol"]
 
 SMALLEST = "wei"
 """The suffix of smallest units, whatever the token calls them; short, and known from Ether."""
