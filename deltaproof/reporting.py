@@ -2,12 +2,72 @@
 
 from __future__ import annotations
 
+import time
+from itertools import pairwise
 from typing import Protocol
 
-__all__ = ["Reporter"]
+__all__ = ["Once", "Pace", "Reporter", "phase_line", "span"]
 
 
 class Reporter(Protocol):
     """Receives what a role does. `event` is a stable name for scripts, `message` a sentence for people."""
 
     def __call__(self, event: str, message: str, **fields: object) -> None: ...
+
+
+class Once:
+    """Passes on what is new: words that equal the last ones of the same event are not said again."""
+
+    def __init__(self, report: Reporter) -> None:
+        self._report = report
+        self._said: dict[str, str] = {}
+
+    def __call__(self, event: str, message: str, **fields: object) -> None:
+        """See `Reporter`."""
+        if self._said.get(event) != message:
+            self._said[event] = message
+            self._report(event, message, **fields)
+
+
+class Pace:
+    """How long the rest of a number of equal pieces takes, by those that were seen."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._first: int | None = None
+
+    def left(self, done: int, of: int) -> str:
+        """For example `, 40 s left`; nothing after the first piece, or the last. Pieces done before do not count."""
+        if self._first is None:
+            self._began, self._first = time.monotonic(), done
+        seen = done - self._first
+        if seen <= 0 or done >= of:
+            return ""
+        return f", {span(int((time.monotonic() - self._began) / seen * (of - done)))} left"
+
+
+def span(seconds: int) -> str:
+    """A length of time in its largest unit, and the next while that matters: `2 d 3 h`, `14 h`, `5 min`, `40 s`."""
+    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+    for (name, size), (below, part) in pairwise(units):
+        if seconds >= size:
+            whole, rest = divmod(seconds, size)
+            return f"{whole} {name} {rest // part} {below}" if whole < 3 and rest >= part else f"{whole} {name}"
+    return f"{max(seconds, 0)} s"
+
+
+def phase_line(task: object, round_: int, phase: str, deadline: int, seconds_left: int) -> str:
+    """Where a task is and until when, for example `task 1, round 2: opening until 10:31:02 UTC, 40 s left`.
+
+    `phase` as the contract names it; `deadline` in seconds since the epoch, 0 for none.
+    """
+    name = phase.lower().replace("_", " ")
+    if name == "idle":
+        return (
+            f"task {task}: between rounds, after round {round_}" if round_ else f"task {task}: before its first round"
+        )
+    if not deadline:
+        return f"task {task}, round {round_}: {name}"
+    form = "%H:%M:%S UTC" if seconds_left < 43_200 else "%Y-%m-%d %H:%M UTC"
+    until = time.strftime(form, time.gmtime(deadline))
+    return f"task {task}, round {round_}: {name} until {until}, {span(seconds_left)} left"

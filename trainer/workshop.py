@@ -14,7 +14,7 @@ from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.evidence.transcript import StepRecord
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, address_bytes
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Pace, Reporter
 from deltaproof.store import ArtifactStore, open_store
 from deltaproof.tuning.codecs import EncodedDelta
 from deltaproof.tuning.training.federation import as_held_by
@@ -77,10 +77,12 @@ class Workshop:
     def train(self, context: RoundContext, between_steps: Callable[[], None]) -> Done:
         """Train all steps, or find what was trained before a restart, and encode what travels."""
         work, round_, steps = self.work(context), context.round, self.spec.training.steps
-        self.report("training", f"round {round_}: training", round=round_)
+        self.report("training", f"round {round_}: training {steps} steps", round=round_)
+        pace = Pace()
 
         def progress(record: StepRecord) -> None:
-            message = f"round {round_}: step {record.step + 1}/{steps}, loss {record.loss:.3f}"
+            done = record.step + 1
+            message = f"round {round_}: step {done}/{steps}, loss {record.loss:.3f}{pace.left(done, steps)}"
             self.report("trained-step", message, round=round_, step=record.step, loss=record.loss)
             between_steps()
 

@@ -28,7 +28,7 @@ from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.reads import withheld_from
 from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Once, Reporter
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from incentives.settling import NothingToSettle
@@ -81,6 +81,7 @@ class Verifier(Agent):
             attested=self._own_attestation, examiner=self.examiner, heavy=lambda: self.heavy,
         )  # fmt: skip
         self._waiting = (RoundIndex(0), Phase.IDLE, time.monotonic())
+        self._once = Once(report)
         self._signed: dict[tuple[RoundIndex, int], SettlementProposal] = {}
         """By round and attempt."""
         self._objected: set[tuple[RoundIndex, int]] = set()
@@ -270,7 +271,7 @@ class Verifier(Agent):
         try:
             proposal = self.quorum.compose(round_)
         except NothingToSettle as error:
-            self.report("waiting", f"round {round_}: not signed yet: {error}", round=round_)
+            self._once("waiting", f"round {round_}: not signed yet: {error}", round=round_)
             return False
         if objections := self.quorum.objections(own, proposal, self.examiner.scoring_bench.layout.size):
             self._objected.add((round_, attempts))

@@ -23,7 +23,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Reporter, phase_line
 
 __all__ = ["MOST_LOG_BYTES", "Observed", "serve_health"]
 
@@ -87,7 +87,9 @@ class Observed:
             changed = any(before.get(key) != moment[key] for key in ("round", "phase", "deadline"))
             self._tasks[task] = {key: value for key, value in moment.items() if key != "account"}
         if changed:
-            self.save()
+            where = {key: moment[key] for key in ("task", "round", "phase", "deadline", "seconds_left")}
+            line = phase_line(task, moment["round"], moment["phase"], moment["deadline"], moment["seconds_left"])
+            self("phase", line, **where)
 
     def _gauge(self, name: str, meaning: str) -> Gauge:
         return Gauge(f"deltaproof_{name}", meaning, ["role", "task"], registry=self.registry)
@@ -120,7 +122,7 @@ class Observed:
         with self._lock:
             if event in TROUBLE:
                 self._errors.append(line)
-            elif event != "trained-step":
+            elif event not in ("phase", "trained-step"):
                 self._last = line
         return line
 

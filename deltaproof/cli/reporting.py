@@ -9,10 +9,17 @@ import time
 from collections.abc import Mapping
 
 from rich.console import Console
+from rich.status import Status
+from rich.text import Text
 
 from deltaproof.reporting import Reporter
 
 __all__ = ["ConsoleReporter", "JsonReporter", "reporter"]
+
+PROGRESS = ("trained-step", "replayed")
+"""Events that say how far a long work is: one line that changes, instead of one each."""
+PROGRESS_SECONDS = 30.0
+"""Where lines cannot change, in a file, one of them in so many seconds."""
 
 
 class JsonReporter:
@@ -29,21 +36,54 @@ class JsonReporter:
 
 
 class ConsoleReporter:
-    """A line for a person, coloured by what it means."""
+    """A line for a person with the time of day, coloured by what it means; the same line twice in a row is said once.
+
+    Progress of long work is a line that changes on a terminal, and a line now and then elsewhere. Safe to share
+    between threads.
+    """
 
     STYLES: Mapping[str, str] = {
         "failed": "bold red",
         "refused": "red",
         "paid": "green",
         "settled": "cyan",
+        "phase": "dim",
         "waiting": "dim",
     }
 
-    def __init__(self) -> None:
-        self._console = Console(highlight=False)
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False)
+        self._lock = threading.Lock()
+        self._last = ("", "")
+        self._status: Status | None = None
+        self._shown_at = float("-inf")
 
     def __call__(self, event: str, message: str, **fields: object) -> None:
-        self._console.print(message, style=self.STYLES.get(event), markup=False)
+        with self._lock:
+            if event in PROGRESS:
+                self._progress(event, message)
+                return
+            if self._status is not None:
+                self._status.stop()
+                self._status = None
+            self._line(event, message)
+
+    def _progress(self, event: str, message: str) -> None:
+        if self._console.is_terminal:
+            if self._status is None:
+                self._status = self._console.status(Text(message), spinner="line")
+                self._status.start()
+            self._status.update(Text(message))
+        elif time.monotonic() - self._shown_at >= PROGRESS_SECONDS:
+            self._shown_at = time.monotonic()
+            self._line(event, message)
+
+    def _line(self, event: str, message: str) -> None:
+        if self._last == (event, message):
+            return
+        self._last = (event, message)
+        clock = Text(time.strftime("%H:%M:%S  "), style="dim")
+        self._console.print(clock + Text(message, style=self.STYLES.get(event, "")), soft_wrap=True)
 
 
 def reporter(as_json: bool) -> Reporter:

@@ -23,6 +23,7 @@ from deltaproof.errors import DeltaproofError
 from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import TaskId
+from deltaproof.reporting import span
 from deltaproof.store import ArtifactStore, open_store
 
 __all__ = ["list_tasks"]
@@ -139,14 +140,7 @@ def _now(task: _Listed) -> str:
         return "cancelled" if task.view.cancelled else "ended"
     name = task.phase.phase.name.lower().replace("_", " ")
     left = int(task.phase.deadline - time.time())
-    return f"{name}, {_span(left)} left" if task.phase.deadline and left > 0 else name
-
-
-def _span(seconds: int) -> str:
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+    return f"{name}, {span(left)} left" if task.phase.deadline and left > 0 else name
 
 
 def _record(task: _Listed) -> dict[str, Any]:

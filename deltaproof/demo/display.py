@@ -49,7 +49,7 @@ class Display:
 
     def show(self, event: WorkerEvent) -> None:
         """Take an event of a process into account."""
-        if event.worker in self._doing:
+        if event.worker in self._doing and event.name != "phase":  # the same of all
             self._doing[event.worker] = event.message
         if event.name in NOTED:
             style = "red" if event.name in {"caught", "slashed", "error", "disagreed"} else ""

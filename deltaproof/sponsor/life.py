@@ -23,7 +23,7 @@ from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.terms.spec import RewardsSection, TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
 from deltaproof.protocol.wire.encoding import canonical_json
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Once, Reporter
 from deltaproof.sponsor.drafts import PreparedTask
 from deltaproof.store import ArtifactStore
 
@@ -110,6 +110,7 @@ class Sponsor(Agent):
         if terms.view.sponsor != gateway.account:
             raise UsageError(f"task {task_id} belongs to {terms.view.sponsor}, not to {gateway.account}")
         self.spec = terms.spec
+        self._once = Once(report)
         self._idle_since: float | None = None
         self._closed = False
 
@@ -179,7 +180,10 @@ class Sponsor(Agent):
             if attempt(self.gateway.tasks.open_round, self.task_id) is not None:
                 self.report("round", f"round {round_} opened", round=round_)
         else:
-            self.report("waiting", f"waiting for participants of round {round_}", round=round_)
+            here = f"{trainers} of {self.trainers} trainers, {verifiers} of {self.verifiers} verifiers"
+            least = f"{needs.min_trainers} and {needs.min_verifiers} are enough after {OPENING_GRACE_SECONDS:.0f} s"
+            line = f"round {round_} waits for participants: {here}{f'; {least}' if round_ > 1 else ''}"
+            self._once("waiting", line, round=round_, trainers=trainers, verifiers=verifiers)
 
     def reveal(self, round_: RoundIndex) -> None:
         """Show the round's validation set, now that nobody can choose any more whether to reveal."""

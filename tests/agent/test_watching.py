@@ -104,6 +104,20 @@ def test_logs_never_take_more_than_they_may(tmp_path: Path, monkeypatch: pytest.
     assert logged(tmp_path)[-1]["message"] == "round 299"
 
 
+def test_phase_is_told_once_with_its_deadline_and_hides_no_last_event(tmp_path: Path) -> None:
+    told = Told()
+    observed = Observed(told, "trainer", tmp_path)
+    observed("committed", "round 2: committed")
+    for left in (30, 29, 28):
+        observed.looked(moment(1, seconds_left=left))
+    observed.looked(moment(1, phase="reveal"))
+    first, second = told.of("phase")
+    assert first.startswith("task 1, round 2: commit until ")
+    assert first.endswith("30 s left")
+    assert "reveal" in second
+    assert observed.status()["last"]["message"] == "round 2: committed"  # type: ignore[index]
+
+
 def test_health_and_metrics_tell_each_task_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     observed = Observed(Told(), "verifier", tmp_path)
     observed.looked(moment(1))
