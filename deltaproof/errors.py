@@ -49,6 +49,7 @@ here, the others in the room named in brackets. A test compares this drawing wit
     ├── UnknownSubject           the chain knows no such task, round or participant [auditor.facts.tasks]
     ├── BundleError              a file is no bundle of a round [auditor.bundle]
     ├── IndexUnusable            the auditor's database is of another version or deployment [auditor.index.schema]
+    ├── RequestRefused           a gateway does not serve a request [gateway.refusals]
     └── CommandError             a command that the demo started failed [demo.processes]
 
 Anything else that is raised is a fault of the program.

@@ -34,6 +34,8 @@ MAY_IMPORT = {
     "deltaproof.replaying": TUNING,
     "incentives": TUNING,
     "deltaproof.agent": VOCABULARY | {"deltaproof.store", "deltaproof.chain"},
+    # A store for strangers: it asks the chain who may write, and has no part in anybody's work.
+    "deltaproof.gateway": VOCABULARY | {"deltaproof.store", "deltaproof.chain"},
     # What roles do about each other's faults; the chain decides what they prove.
     "deltaproof.disputing": AGENT | {"deltaproof.replaying", "incentives"},
     "trainer": AGENT | {"deltaproof.disputing"},

@@ -171,7 +171,12 @@ class VerifierDisputes:
                 examiner = Examiner(spec, self.store, self.gateway.account, self.report, machine)
                 self._examiners[case.task_id] = examiner
             return examiner.examine(
-                to_judge, name, examiner.drawn_for_all, may_give_up=True, between_steps=heavy.between_steps
+                to_judge,
+                name,
+                examiner.drawn_for_all,
+                may_give_up=True,
+                publish=False,
+                between_steps=heavy.between_steps,
             )
 
         return heavy.result(key, compute)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from deltaproof.protocol.evidence.state import component_root
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementProposal
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -57,9 +58,12 @@ class Examiner:
         steps: Callable[[RoundToJudge, Submission], Sequence[int]],
         *,
         may_give_up: bool,
+        publish: bool = True,
         between_steps: Callable[[], None] = lambda: None,
     ) -> Attestation | None:
         """Judge and score; None while what is missing may still come and `may_give_up` is not set.
+
+        `publish`: put the next adapter into the store, as a member of the round's quorum has to.
 
         Raises what is nobody's fault: see `judge_submission`.
         """
@@ -74,6 +78,7 @@ class Examiner:
             return None
         self.report("scoring", f"round {case.round}: scoring", round=case.round)
         scores = self._score(case, judgements)
+        named = self.store.put_tensors if publish else component_root
         findings = (judgement.attested_by(self.account, case.task_id, case.round) for judgement in judgements)
         return Attestation(
             task=case.task_id,
@@ -82,7 +87,7 @@ class Examiner:
             findings=tuple(scores.scored(finding) for finding in findings),
             game=scores.game,
             improvement_nanos=scores.improvement_nanos,
-            next_start_digest=self.store.put_tensors(scores.next_start),
+            next_start_digest=named(scores.next_start),
         )
 
     def contradicts(self, own: Attestation, proposal: SettlementProposal) -> bool:

@@ -18,10 +18,12 @@ from deltaproof.chain import (
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.relays import Relays
 from deltaproof.errors import DeploymentError, EncodingError, UsageError
-from deltaproof.protocol.types import Address, address
+from deltaproof.protocol.types import Address, TaskId, address
 from deltaproof.reporting import Reporter
+from deltaproof.store import ArtifactStore, open_store
+from deltaproof.store.permits import PermitDomain, Writer
 
-__all__ = ["open_gateway", "parse_address", "parse_depth", "parse_relays", "read_only_gateway"]
+__all__ = ["open_gateway", "parse_address", "parse_depth", "parse_relays", "read_only_gateway", "task_store"]
 
 
 @contextmanager
@@ -52,6 +54,16 @@ def open_gateway(
     policy = SenderPolicy(max_fee_wei=None if max_gas_gwei is None else int(max_gas_gwei * 10**9))
     with TransactionSender(connection, account, policy=policy) as sender:
         yield Gateway(connection, deployment, sender, parse_relays(drand))
+
+
+def task_store(url: str, gateway: Gateway, task: int, report: Reporter | None = None) -> ArtifactStore:
+    """The store at a URL, for somebody who writes to it as a participant of a task.
+
+    `report` hears how large artifacts get on. Raises StoreUnavailable.
+    """
+    assert gateway.sender is not None
+    domain = PermitDomain(gateway.connection.chain_id, gateway.deployment.modules.tasks)
+    return open_store(url, Writer(gateway.sender.sign_message, domain, TaskId(task)), report)
 
 
 def parse_depth(value: str) -> Depth | None:

@@ -31,7 +31,7 @@ from deltaproof.cli.common import (
     WorkersOption,
     show_result,
 )
-from deltaproof.cli.connect import open_gateway, parse_address, parse_depth
+from deltaproof.cli.connect import open_gateway, parse_address, parse_depth, task_store
 from deltaproof.cli.living import Settings, live
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import UsageError
@@ -90,7 +90,7 @@ def run_sponsor(
         settings,
         reporter(as_json),
         lambda gateway, report: Sponsor(
-            gateway, open_store(store), TaskId(task), home, report,
+            gateway, task_store(store, gateway, task, report), TaskId(task), home, report,
             trainers=trainers, verifiers=verifiers, poll_seconds=poll, depth=parse_depth(confirmations),
         ),
     )  # fmt: skip
@@ -138,7 +138,7 @@ def run_trainer(
         settings,
         reporter(as_json),
         lambda gateway, report: Trainer(
-            gateway, open_store(store), TaskId(task), rows, home, Honest(), report,
+            gateway, task_store(store, gateway, task, report), TaskId(task), rows, home, Honest(), report,
             top_up=top_up, checkpointing=checkpointing, device=chosen,
             poll_seconds=poll, depth=parse_depth(confirmations),
         ),
@@ -184,7 +184,7 @@ def run_verifier(
         settings,
         reporter(as_json),
         lambda gateway, report: Verifier(
-            gateway, open_store(store), TaskId(task), home, report,
+            gateway, task_store(store, gateway, task, report), TaskId(task), home, report,
             stake=positive(asked, gateway.money(gateway.registry.token())) if asked else None,
             poll_seconds=poll, depth=parse_depth(confirmations), machine=runs_on,
         ),

@@ -21,13 +21,21 @@ from deltaproof.cli.common import (
     StoreOption,
     show_result,
 )
-from deltaproof.cli.connect import open_gateway, parse_address, read_only_gateway
-from deltaproof.errors import DeltaproofError, InsufficientFunds, Problem, SigningKeyError, SpecError
+from deltaproof.cli.connect import open_gateway, parse_address, read_only_gateway, task_store
+from deltaproof.errors import (
+    DeltaproofError,
+    InsufficientFunds,
+    Problem,
+    SigningKeyError,
+    SpecError,
+    StoreUnavailable,
+)
 from deltaproof.protocol.types import Address, address, hex_of
-from deltaproof.store import open_store
+from deltaproof.store import ArtifactStore, open_store
 
 if TYPE_CHECKING:
     from deltaproof.sponsor.amounts import Tokens
+    from deltaproof.sponsor.drafts import PreparedTask
 
 __all__ = ["AcceptOption", "SpeedOption", "create"]
 
@@ -87,6 +95,7 @@ def create(
     from deltaproof.sponsor.amounts import money_lines
     from deltaproof.sponsor.checking import check_draft
     from deltaproof.sponsor.drafts import complete_draft
+    from deltaproof.sponsor.keeping import check_store
     from deltaproof.sponsor.life import create_task
     from deltaproof.sponsor.quorum import quorum_meaning
     from deltaproof.sponsor.risks import economics_record, economics_table, risk_problems
@@ -132,18 +141,32 @@ def create(
             return
         if funding:
             agreed(f"move {money} of {gateway.account} into the escrow of this task", yes=yes, as_json=as_json)
-        task_id, receipt = create_task(gateway, open_store(store), prepared, params, funding, home)
+        check_store(open_store(store), prepared.spec)
+        task_id, receipt = create_task(gateway, prepared, params, funding, home)
+        problem = _published(home, prepared, task_store(store, gateway, task_id))
     text = "\n".join(
         [
             f"task {task_id}: {prepared.spec.task.name}",
             f"  spec {result['spec_hash']}",
             f"  {len(prepared.start)} trainable values, {prepared.spec.rewards.rounds} rounds, funded with {money}",
             f"  {quorum}",
+            *([f"not published yet: {problem}; the next command does it"] if problem else []),
             f"keep it going: deltaproof sponsor run --task {task_id} --home {home}",
         ]
     )
-    done = {"task": task_id, **result, "transaction": hex_of(receipt.transaction_hash)}
+    done = {"task": task_id, **result, "transaction": hex_of(receipt.transaction_hash), "published": not problem}
     show_result(done, as_json=as_json, text=text)
+
+
+def _published(home: Path, prepared: PreparedTask, store: ArtifactStore) -> str:
+    """Publish the task's files; what went wrong, if anything."""
+    from deltaproof.sponsor.keeping import publish_task
+
+    try:
+        publish_task(home, prepared.spec.digest(), len(prepared.start), store)
+    except StoreUnavailable as error:
+        return str(error)
+    return ""
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,13 @@ from deltaproof.cli.common import (
     StoreOption,
     TaskOption,
 )
-from deltaproof.cli.connect import open_gateway
+from deltaproof.cli.connect import open_gateway, task_store
 from deltaproof.cli.reporting import reporter
 from deltaproof.protocol.evidence.rows import distinct_rows, read_shard
 from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.evidence.transcript import StepOpening, StepRecord
 from deltaproof.protocol.types import TaskId
 from deltaproof.protocol.wire import merkle
-from deltaproof.store import open_store
 from deltaproof.tuning.training.optimizers import State, clip_scale
 from deltaproof.tuning.training.recording import Progress, TrainedRound, batch_rows
 from deltaproof.tuning.training.step import apply_update, final_record, run_step, start_state, state_root
@@ -60,7 +59,8 @@ def cheat(
     """Skip half of every round's steps and make them up; fill the slashed stake up and go on."""
     rows = distinct_rows(read_shard(data))
     with open_gateway(rpc, contract, key) as gateway:
-        Trainer(gateway, open_store(store), TaskId(task), rows, home, SkipHalf(), reporter(as_json), top_up=True).live()
+        opened, report = task_store(store, gateway, task), reporter(as_json)
+        Trainer(gateway, opened, TaskId(task), rows, home, SkipHalf(), report, top_up=True).live()
 
 
 Forged = list[tuple[StepRecord, State, Vector]]

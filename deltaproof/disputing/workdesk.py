@@ -12,7 +12,7 @@ from deltaproof.chain.abi.structs import RoundView, TaskParams
 from deltaproof.chain.participation import attempt, quorum_members, read_task
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.committed import committed_work
-from deltaproof.disputing.works import WORK_SLOTS, TrainerFault, find_work_fault
+from deltaproof.disputing.works import TrainerFault, find_work_fault
 from deltaproof.errors import UNUSABLE
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening
@@ -83,7 +83,7 @@ class WorkDesk:
         )  # fmt: skip
         rows = self.gateway.trainers.enrolment(self.task_id, trainer).data_rows
         limits = OpeningLimits(
-            terms.parameters, WORK_SLOTS[terms.optimizer], terms.steps, spec.training.batch_size,
+            terms.parameters, terms.optimizer.slots, terms.steps, spec.training.batch_size,
             min(rows, spec.data.max_rows), spec.data.max_row_bytes,
         )  # fmt: skip
         due = sorted({step for steps in drawn.values() for step in steps})

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from deltaproof.chain.abi.dispute_structs import RecordOpening, StepEvidence, VectorChunk, Work
-from deltaproof.chain.abi.enums import Component, Fault, Optimizer
+from deltaproof.chain.abi.enums import Component, Fault
 from deltaproof.chain.abi.structs import TrainingTerms
 from deltaproof.chain.contracts.disputes import FaultProver
 from deltaproof.chain.rpc.sender import Receipt
@@ -27,10 +27,8 @@ from deltaproof.protocol.types import ZERO_DIGEST, Digest32
 from deltaproof.protocol.wire import merkle
 from deltaproof.tuning.training.optimizers import constants_of, update
 
-__all__ = ["WORK_SLOTS", "TrainerFault", "find_work_fault"]
+__all__ = ["TrainerFault", "find_work_fault"]
 
-WORK_SLOTS = {Optimizer.SGD: ("theta",), Optimizer.MOMENTUM: ("theta", "m"), Optimizer.ADAM: ("theta", "m", "v")}
-"""Components of a state, by optimiser."""
 COMPONENT = {
     "theta": Component.THETA, "m": Component.FIRST_MOMENT, "v": Component.SECOND_MOMENT, "grad": Component.GRADIENT,
 }  # fmt: skip
@@ -110,7 +108,7 @@ def _wrong_start(opening: StepOpening, start_digest: Digest32, terms: TrainingTe
             Fault.WRONG_START, 0, "record 0 does not start from the round's adapter",
             FaultProver.prove_wrong_start, (shown, theta, (Digest32(first), Digest32(second))),
         )  # fmt: skip
-    for slot in WORK_SLOTS[terms.optimizer][1:]:
+    for slot in terms.optimizer.slots[1:]:
         warm = np.flatnonzero(opening.state[slot])
         if warm.size:
             element = int(warm[0])
@@ -129,7 +127,7 @@ def _wrong_update(
     table: NDArray[np.float32],
     final: Vector | None,
 ) -> TrainerFault | None:
-    step, slots = opening.before.step, WORK_SLOTS[terms.optimizer]
+    step, slots = opening.before.step, terms.optimizer.slots
     if _roots(opening.state, opening).root() != opening.before.state_root:
         return None
     if component_root(opening.gradient) != opening.before.grad_root:
@@ -181,7 +179,7 @@ def _wrong_delta(
 
 def _after(opening: StepOpening, terms: TrainingTerms, table: NDArray[np.float32]) -> dict[str, Vector]:
     """The state after the step by the optimiser's rule."""
-    state = {slot: torch.from_numpy(opening.state[slot].copy()) for slot in WORK_SLOTS[terms.optimizer]}
+    state = {slot: torch.from_numpy(opening.state[slot].copy()) for slot in terms.optimizer.slots}
     gradient, constants = torch.from_numpy(opening.gradient.copy()), constants_of(table, opening.before.step)
     after = update(int(terms.optimizer), constants, state, gradient, opening.before.clip_scale)
     return {slot: values.numpy() for slot, values in after.items()}

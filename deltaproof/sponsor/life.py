@@ -13,21 +13,21 @@ from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import TaskParams
 from deltaproof.chain.contracts.pools import PAGE
-from deltaproof.chain.participation import attempt, move_on, read_task, require_balance
+from deltaproof.chain.participation import KnownTask, attempt, move_on, read_task, require_balance
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.rpc.sender import Receipt
-from deltaproof.errors import EncodingError, UsageError
-from deltaproof.protocol.commit.validation import ValidationSet, open_validation, seal_validation
+from deltaproof.errors import ArtifactMissing, EncodingError, UsageError
 from deltaproof.protocol.rules import BPS
-from deltaproof.protocol.terms.spec import RewardsSection, TaskSpec
-from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
+from deltaproof.protocol.terms.spec import RewardsSection
+from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 from deltaproof.protocol.wire.encoding import canonical_json
 from deltaproof.reporting import Once, Reporter
 from deltaproof.sponsor.drafts import PreparedTask
+from deltaproof.sponsor.keeping import keep_task, kept_validation, publish_task
 from deltaproof.store import ArtifactStore
 
-__all__ = ["Sponsor", "check_funds", "cost_of_a_round", "create_task", "kept_validation"]
+__all__ = ["Sponsor", "check_funds", "cost_of_a_round", "create_task"]
 
 PENALTY_SECONDS = 6.0
 """How long a new round waits for the penalties of the last one, so that nobody takes part with a stake it lost."""
@@ -36,19 +36,15 @@ OPENING_GRACE_SECONDS = 20.0
 
 
 def create_task(
-    gateway: Gateway, store: ArtifactStore, prepared: PreparedTask, params: TaskParams, fund: TokenAmount, home: Path
+    gateway: Gateway, prepared: PreparedTask, params: TaskParams, fund: TokenAmount, home: Path
 ) -> tuple[TaskId, Receipt]:
-    """Publish spec and starting adapter, keep the validation sets at home, create and fund the task.
+    """Keep everything at home, create and fund the task. `publish_task` comes next.
 
     Raises InsufficientFunds if the caller has less than `fund` of the reward token.
     """
     token = gateway.token(params.token)
     check_funds(gateway, params.token, fund, gateway.account)
-    store.put_document(prepared.spec)
-    store.put_tensors(prepared.start)
-    for blob in prepared.blobs:
-        store.put_blob(blob)
-    _keep(prepared, home)
+    keep_task(home, prepared)
     if fund and token.allowance(gateway.account, gateway.vault.address) < fund:
         token.approve(gateway.vault.address, fund)
     return gateway.terms.create_task(params, prepared.spec.validation.commitments, fund)
@@ -70,23 +66,6 @@ def cost_of_a_round(tables: Mapping[str, object]) -> int | None:
     return parsed.budget_per_round + parsed.budget_per_round * parsed.verifier_fee_bps // BPS
 
 
-def _keep(prepared: PreparedTask, home: Path) -> None:
-    (home / "validation").mkdir(parents=True, exist_ok=True)
-    for rows, salt in prepared.validation:
-        commitment, data = seal_validation(rows, salt)
-        (home / "validation" / commitment.hex()).write_bytes(data)
-
-
-def kept_validation(home: Path, spec: TaskSpec, index: int) -> tuple[ValidationSet, Digest32]:
-    """Rows and salt of a task's set, by its place among the commitments. Raises UsageError if the home has lost it."""
-    path = home / "validation" / spec.validation.commitments[index].hex()
-    try:
-        rows, salt, _ = open_validation(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path} is missing; run this with the --home that created the task") from error
-    return rows, salt
-
-
 class Sponsor(Agent):
     """The sponsor of one task."""
 
@@ -106,13 +85,23 @@ class Sponsor(Agent):
         """Rounds open once `trainers` and `verifiers` take part, or after a grace with as many as the task needs."""
         super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
         self.store, self.home, self.trainers, self.verifiers = store, home, trainers, verifiers
-        terms = read_task(gateway, store, task_id)
+        terms = self._published_task(task_id)
         if terms.view.sponsor != gateway.account:
             raise UsageError(f"task {task_id} belongs to {terms.view.sponsor}, not to {gateway.account}")
         self.spec = terms.spec
         self._once = Once(report)
         self._idle_since: float | None = None
         self._closed = False
+
+    def _published_task(self, task_id: TaskId) -> KnownTask:
+        """The task; published anew from the home if nothing is in the store."""
+        try:
+            return read_task(self.gateway, self.store, task_id)
+        except ArtifactMissing:
+            params = self.gateway.terms.params(task_id)
+            publish_task(self.home, params.spec_hash, params.training.parameters, self.store)
+            self.report("published", f"task {task_id}: spec and starting adapter published", task=task_id)
+            return read_task(self.gateway, self.store, task_id)
 
     def join(self) -> None:
         """A sponsor takes part since it created the task."""

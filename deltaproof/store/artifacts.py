@@ -6,6 +6,7 @@ digest, commitment or key that the caller already trusts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from deltaproof.errors import ArtifactAltered, CryptoError, EncodingError
@@ -20,19 +21,29 @@ from deltaproof.protocol.wire import merkle
 from deltaproof.protocol.wire.documents import Document
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.protocol.wire.tensorfile import read_header, write_vectors
+from deltaproof.reporting import Reporter
 from deltaproof.store.backend import Backend, copies_of, open_backend
+from deltaproof.store.paths import Kind, addressed_path, opening_path, proposal_path, signature_path
+from deltaproof.store.permits import Writer
 
-__all__ = ["ArtifactStore", "open_store"]
+__all__ = ["MAX_TENSORS_HEADER_BYTES", "SIGNATURE_BYTES", "ArtifactStore", "open_store"]
 
 D = TypeVar("D", bound=Document)
+T = TypeVar("T")
 
 MAX_TENSORS_HEADER_BYTES = 1024
+"""Of a file of tensors."""
 SIGNATURE_BYTES = 64
+"""Of a BLS signature."""
 
 
-def open_store(url: str) -> ArtifactStore:
-    """The store at a folder path, `file://`, `memory://`, `s3://` or other fsspec URL. Raises StoreUnavailable."""
-    return ArtifactStore(open_backend(url))
+def open_store(url: str, writer: Writer | None = None, report: Reporter | None = None) -> ArtifactStore:
+    """The store at a folder path, `file://`, `http://`, `s3://` or other URL: see `open_backend`.
+
+    A gateway takes what `writer` signs, and without one nothing; `report` hears how large artifacts get on. Raises
+    StoreUnavailable.
+    """
+    return ArtifactStore(open_backend(url, writer, report))
 
 
 class ArtifactStore:
@@ -54,11 +65,11 @@ class ArtifactStore:
 
     def put_blob(self, data: bytes) -> Digest32:
         """Store bytes; returns their SHA-256."""
-        return self._put_addressed("blob", data)
+        return self._put_addressed(Kind.BLOB, data)
 
     def get_blob(self, digest: Digest32, max_bytes: int) -> bytes:
         """The bytes with this SHA-256."""
-        return self._get_addressed("blob", digest, max_bytes)
+        return self._get_addressed(Kind.BLOB, digest, max_bytes)
 
     def put_document(self, document: Document) -> Digest32:
         """Store a document; returns `document.digest()`."""
@@ -67,45 +78,44 @@ class ArtifactStore:
     def get_document(self, kind: type[D], digest: Digest32) -> D:
         """The document with this digest, e.g. `get_document(TaskSpec, digest)`."""
         data = self.get_blob(digest, _document_limit(kind))
-        return _decoded(_path("blob", digest), kind, data)
+        return _decoded(addressed_path(Kind.BLOB, digest), kind, data)
 
     def put_attestation(self, attestation: Document) -> Digest32:
         """Store a verifier's attestation; returns its digest."""
-        return self._put_addressed("attestations", attestation.to_document())
+        return self._put_addressed(Kind.ATTESTATION, attestation.to_document())
 
     def get_attestation(self, kind: type[D], digest: Digest32) -> D:
         """The attestation with this digest (`kind` is its class)."""
-        data = self._get_addressed("attestations", digest, _document_limit(kind))
-        return _decoded(_path("attestations", digest), kind, data)
+        data = self._get_addressed(Kind.ATTESTATION, digest, _document_limit(kind))
+        return _decoded(addressed_path(Kind.ATTESTATION, digest), kind, data)
 
     # Adapters and deltas, named by their component root.
 
     def put_tensors(self, values: Vector) -> Digest32:
         """Store a float32 vector, shape (P,); returns its component root."""
         digest = component_root(values)
-        self._backend.write(_path("tensors", digest), write_vectors({"values": values}, {}))
+        self._backend.write(addressed_path(Kind.TENSORS, digest), write_vectors({"values": values}, {}))
         return digest
 
     def get_tensors(self, digest: Digest32, size: int) -> Vector:
         """The vector with this component root: float32, shape (size,), finite."""
-        path = _path("tensors", digest)
-        data = self._backend.read(path, 8 + MAX_TENSORS_HEADER_BYTES + 4 * size)
-        try:
+
+        def values(data: bytes) -> Vector:
             header = read_header(data, MAX_TENSORS_HEADER_BYTES)
             if set(header.tensors) != {"values"} or header.metadata:
                 raise EncodingError("expected one tensor named 'values' and no metadata")
-            values = check_vector(header.float32_vector("values", size), size, "values")
-        except (EncodingError, ValueError) as error:
-            raise ArtifactAltered(path, str(error)) from error
-        if component_root(values) != digest:
-            raise ArtifactAltered(path, f"its component root is {hex_of(component_root(values))}")
-        return values
+            found = check_vector(header.float32_vector("values", size), size, "values")
+            if component_root(found) != digest:
+                raise EncodingError(f"its component root is {hex_of(component_root(found))}")
+            return found
+
+        return self._read(addressed_path(Kind.TENSORS, digest), 8 + MAX_TENSORS_HEADER_BYTES + 4 * size, values)
 
     # Openings of sampled steps, named by transcript and step.
 
     def put_opening(self, transcript_root: Digest32, opening: StepOpening) -> None:
         """Store the opening of step `opening.before.step`."""
-        path = _opening_path(transcript_root, StepIndex(opening.before.step))
+        path = opening_path(transcript_root, StepIndex(opening.before.step))
         self._backend.write(path, serialize_opening(opening))
 
     def get_opening(self, transcript_root: Digest32, step: StepIndex, limits: OpeningLimits) -> StepOpening:
@@ -113,40 +123,38 @@ class ArtifactStore:
 
         Whether tensors and rows belong to the records is what a replay checks.
         """
-        path = _opening_path(transcript_root, step)
-        data = self._backend.read(path, limits.max_bytes)
-        try:
-            opening = parse_opening(data, limits)
-        except (EncodingError, ValueError) as error:
-            raise ArtifactAltered(path, str(error)) from error
-        for record, proof, index in (
-            (opening.before, opening.before_proof, step),
-            (opening.after, opening.after_proof, step + 1),
-        ):
-            belongs = merkle.verify(transcript_root, record.digest, index, limits.steps + 1, proof)
-            if record.step != index or not belongs:
-                raise ArtifactAltered(path, f"record {index} does not belong to the committed transcript")
-        return opening
+
+        def opening(data: bytes) -> StepOpening:
+            found = parse_opening(data, limits)
+            for record, proof, index in (
+                (found.before, found.before_proof, step),
+                (found.after, found.after_proof, step + 1),
+            ):
+                belongs = merkle.verify(transcript_root, record.digest, index, limits.steps + 1, proof)
+                if record.step != index or not belongs:
+                    raise EncodingError(f"record {index} does not belong to the committed transcript")
+            return found
+
+        return self._read(opening_path(transcript_root, step), limits.max_bytes, opening)
 
     # Validation sets, named by the commitment in the task.
 
     def put_validation(self, rows: ValidationSet, salt: Digest32) -> Digest32:
         """Publish a validation set and the salt that opens its commitment; returns the commitment."""
         commitment, data = seal_validation(rows, salt)
-        self._backend.write(_path("validation", commitment), data)
+        self._backend.write(addressed_path(Kind.VALIDATION, commitment), data)
         return commitment
 
     def get_validation(self, commitment: Digest32) -> tuple[ValidationSet, Digest32]:
         """The committed rows and the salt."""
-        path = _path("validation", commitment)
-        data = self._backend.read(path, MAX_VALIDATION_BYTES)
-        try:
+
+        def opened(data: bytes) -> tuple[ValidationSet, Digest32]:
             rows, salt, found = open_validation(data)
-        except EncodingError as error:
-            raise ArtifactAltered(path, str(error)) from error
-        if found != commitment:
-            raise ArtifactAltered(path, f"opens the commitment {hex_of(found)}")
-        return rows, salt
+            if found != commitment:
+                raise EncodingError(f"opens the commitment {hex_of(found)}")
+            return rows, salt
+
+        return self._read(addressed_path(Kind.VALIDATION, commitment), MAX_VALIDATION_BYTES, opened)
 
     # Proposals and signatures, named by who made them; their content proves itself.
 
@@ -154,43 +162,48 @@ class ArtifactStore:
         self, task_id: TaskId, round_index: RoundIndex, verifier: Address, proposal: SettlementProposal
     ) -> None:
         """Publish a verifier's proposed settlement."""
-        self._backend.write(_proposal_path(task_id, round_index, verifier), proposal.to_document())
+        self._backend.write(proposal_path(task_id, round_index, verifier), proposal.to_document())
 
     def get_proposal(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> SettlementProposal:
         """A verifier's proposal; consistent in itself, which is all that this reader can know."""
-        path = _proposal_path(task_id, round_index, verifier)
-        data = self._backend.read(path, _document_limit(SettlementProposal))
-        return _decoded(path, SettlementProposal, data)
+        path = proposal_path(task_id, round_index, verifier)
+        return self._read(path, _document_limit(SettlementProposal), SettlementProposal.from_document)
 
     def get_posted_leaves(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> PostedLeaves:
         """The same file without the promise that settlement and leaves agree."""
-        path = _proposal_path(task_id, round_index, verifier)
-        data = self._backend.read(path, _document_limit(PostedLeaves))
-        return _decoded(path, PostedLeaves, data)
+        path = proposal_path(task_id, round_index, verifier)
+        return self._read(path, _document_limit(PostedLeaves), PostedLeaves.from_document)
 
     def put_signature(self, settlement_digest: Digest32, verifier: Address, signature: Signature) -> None:
         """Publish a verifier's signature over a settlement."""
-        self._backend.write(_signature_path(settlement_digest, verifier), signature.to_bytes())
+        self._backend.write(signature_path(settlement_digest, verifier), signature.to_bytes())
 
     def get_signature(self, settlement_digest: Digest32, verifier: Address) -> Signature:
         """A verifier's signature: a valid point, to be verified against the registered key."""
-        path = _signature_path(settlement_digest, verifier)
-        try:
-            return Signature.from_bytes(self._backend.read(path, SIGNATURE_BYTES))
-        except CryptoError as error:
-            raise ArtifactAltered(path, str(error)) from error
+        return self._read(signature_path(settlement_digest, verifier), SIGNATURE_BYTES, Signature.from_bytes)
 
-    def _put_addressed(self, folder: str, data: bytes) -> Digest32:
+    def _put_addressed(self, kind: Kind, data: bytes) -> Digest32:
         digest = sha256(data)
-        self._backend.write(_path(folder, digest), data)
+        self._backend.write(addressed_path(kind, digest), data)
         return digest
 
-    def _get_addressed(self, folder: str, digest: Digest32, max_bytes: int) -> bytes:
-        path = _path(folder, digest)
+    def _get_addressed(self, kind: Kind, digest: Digest32, max_bytes: int) -> bytes:
+        def same(data: bytes) -> bytes:
+            if sha256(data) != digest:
+                raise EncodingError(f"its SHA-256 is {hex_of(sha256(data))}")
+            return data
+
+        return self._read(addressed_path(kind, digest), max_bytes, same)
+
+    def _read(self, path: str, max_bytes: int, check: Callable[[bytes], T]) -> T:
+        """The artifact from whichever place holds the right bytes, as `check` returns it."""
+        wrong: Exception | None = None
         for data in copies_of(self._backend, path, max_bytes):
-            if sha256(data) == digest:
-                return data
-        raise ArtifactAltered(path, f"its SHA-256 is {hex_of(sha256(data))}")
+            try:
+                return check(data)
+            except (EncodingError, CryptoError, ValueError) as error:
+                wrong = error
+        raise ArtifactAltered(path, str(wrong)) from wrong
 
 
 def _document_limit(kind: type[Document]) -> int:
@@ -203,19 +216,3 @@ def _decoded(path: str, kind: type[D], data: bytes) -> D:
         return kind.from_document(data)
     except EncodingError as error:
         raise ArtifactAltered(path, str(error)) from error
-
-
-def _path(folder: str, digest: Digest32) -> str:
-    return f"{folder}/{digest.hex()}"
-
-
-def _opening_path(transcript_root: Digest32, step: StepIndex) -> str:
-    return f"openings/{transcript_root.hex()}/{step}"
-
-
-def _proposal_path(task_id: TaskId, round_index: RoundIndex, verifier: Address) -> str:
-    return f"proposals/{task_id}/{round_index}/{verifier.lower()}"
-
-
-def _signature_path(settlement_digest: Digest32, verifier: Address) -> str:
-    return f"signatures/{settlement_digest.hex()}/{verifier.lower()}"

@@ -18,6 +18,9 @@ import fsspec
 
 from deltaproof.errors import ArtifactAltered, ArtifactError, ArtifactMissing, ArtifactTooLarge, StoreUnavailable
 from deltaproof.extras import how_to_install
+from deltaproof.reporting import Reporter
+from deltaproof.store.http import HttpBackend
+from deltaproof.store.permits import Writer
 
 __all__ = ["Backend", "LocalBackend", "Mirrors", "RemoteBackend", "copies_of", "open_backend"]
 
@@ -188,20 +191,21 @@ class Mirrors:
         return next(self.copies(path, max_bytes))
 
     def copies(self, path: str, max_bytes: int) -> Iterator[bytes]:
-        """What each place holds, in order. Raises the worst error of all if none holds anything."""
+        """What each place holds, in order; who has what it needs asks no further. Raises the worst error of all if
+        none holds anything, and StoreUnavailable in the end if a place was away."""
         errors: list[ArtifactError] = []
-        found = False
         for place in self._places:
             try:
                 data = place.read(path, max_bytes)
             except ArtifactError as error:
                 errors.append(error)
                 continue
-            found = True
             yield data
-        if not found:
-            # A place that is away may hold what the others lack.
-            raise next((error for error in errors if isinstance(error, StoreUnavailable)), errors[0])
+        # A place that is away may hold what the others lack.
+        if away := next((error for error in errors if isinstance(error, StoreUnavailable)), None):
+            raise away
+        if len(errors) == len(self._places):
+            raise errors[0]
 
     def write(self, path: str, data: bytes) -> None:
         """See `Backend`. Raises StoreUnavailable only if no place took it."""
@@ -246,12 +250,15 @@ def copies_of(backend: Backend, path: str, max_bytes: int) -> Iterator[bytes]:
     return backend.copies(path, max_bytes) if isinstance(backend, Mirrors) else iter([backend.read(path, max_bytes)])
 
 
-def open_backend(url: str) -> Backend:
-    """A backend for a path, `file://`, `memory://`, `s3://` or any other URL that fsspec knows, or for several of them
-    separated by commas."""
+def open_backend(url: str, writer: Writer | None = None, report: Reporter | None = None) -> Backend:
+    """A backend for a path, `file://`, `http(s)://` (a gateway; `writer` signs what is written there), `s3://` or any
+    other URL that fsspec knows, or for several of them separated by commas. `report` hears how large artifacts get
+    on. Raises StoreUnavailable."""
     if "," in url:
-        return Mirrors([open_backend(part.strip()) for part in url.split(",") if part.strip()])
+        return Mirrors([open_backend(part.strip(), writer, report) for part in url.split(",") if part.strip()])
     parts = urlsplit(url)
+    if parts.scheme in ("http", "https"):
+        return HttpBackend(url, writer, report)
     if parts.scheme in ("", "file"):
         path = unquote(parts.path) if parts.scheme else url
         if parts.netloc not in ("", "localhost") or not path:

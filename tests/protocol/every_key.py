@@ -28,7 +28,7 @@ from deltaproof.replaying.comparison import compare_bounded
 from deltaproof.replaying.drift import DriftSample, judge_drift
 from deltaproof.replaying.judging import Submission, enrolment_problem
 from deltaproof.sponsor.checking import check_draft
-from deltaproof.sponsor.life import kept_validation
+from deltaproof.sponsor.keeping import kept_validation
 from deltaproof.tuning.base_models.batches import make_batch
 from deltaproof.tuning.base_models.loading import load_base, row_reader
 from deltaproof.tuning.codecs import create_codec

@@ -42,6 +42,7 @@ DECIDES_NOTHING = {
     "deltaproof.chain": "how a node is asked; what counts is in the contracts",
     "deltaproof.tuning": "what a named method, model or emulator computes: docs/methods.md, docs/federation.md",
     "deltaproof.agent": "when an agent looks and acts; what it may do, the rules and contracts say",
+    "deltaproof.gateway": "what a server of artifacts takes and for how long; what counts is checked by who reads",
     "deltaproof.disputing": "when a fault is looked for and in which parts it is proved; the contracts decide",
     "deltaproof.sponsor": "drafts; what counts is the spec that comes out",
     "deltaproof.auditor": "reading the chain, keeping an index, and saying what was found",

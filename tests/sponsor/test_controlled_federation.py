@@ -24,6 +24,7 @@ from deltaproof.protocol.terms.spec import TaskSpec, parse_spec
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, TaskId, TokenAmount
 from deltaproof.sponsor.control_steps import next_step
 from deltaproof.sponsor.drafts import PreparedTask, prepare_task
+from deltaproof.sponsor.keeping import publish_task
 from deltaproof.sponsor.life import create_task
 from deltaproof.tuning.base_models.presets import minimal_model
 from deltaproof.tuning.control.policy import LearnedPolicy
@@ -98,7 +99,9 @@ def created(world: RoleWorld, folder: Path, prepared: PreparedTask) -> TaskId:
         parameters=len(prepared.start),
         constants_root=constants_root(constants_table(prepared.spec.optimizer, prepared.spec.training.steps)),
     )
-    return create_task(world.gateway, world.store, prepared, params, TokenAmount(FUND), folder / "sponsor")[0]
+    task, _ = create_task(world.gateway, prepared, params, TokenAmount(FUND), folder / "sponsor")
+    publish_task(folder / "sponsor", params.spec_hash, len(prepared.start), world.store)
+    return task
 
 
 def second_draft(world: RoleWorld, folder: Path) -> Path:

@@ -32,12 +32,23 @@ class Market:
     task: str
     environment: dict[str, str]
     patience: float = PATIENCE
+    server: Worker | None = None
+    """The gateway, if everybody shares one."""
 
     @classmethod
     def open(
-        cls, commands: Supervisor, folder: Path, *, patience: float = PATIENCE, deploying: Sequence[str] = ()
+        cls,
+        commands: Supervisor,
+        folder: Path,
+        *,
+        patience: float = PATIENCE,
+        deploying: Sequence[str] = (),
+        gateway: Sequence[str] = (),
     ) -> Market:
-        """Start the chain, deploy, and create the task of `task.toml` in the folder. `deploying`: more for `deploy`."""
+        """Start the chain, deploy, and create the task of `task.toml` in the folder.
+
+        `deploying`: more for `deploy`. `gateway`: the arguments of a `store serve` that everybody shares.
+        """
         keys = development_keys(10)
         chain = commands.start("chain", ["chain", "up"])
         url = str(commands.wait_for(chain, "ready", patience).fields["rpc_url"])
@@ -48,10 +59,14 @@ class Market:
 
         each, funding = _FUNDS
         settings["DELTAPROOF_CONTRACT"] = str(run("deploy", *deploying)["tasks"])
+        server = None
+        if gateway:
+            server = commands.start("gateway", ["store", "serve", "--port", "0", *gateway], settings)
+            settings["DELTAPROOF_STORE"] = str(commands.wait_for(server, "ready", patience).fields["url"])
         run("faucet", *(str(Account.from_key(key).address) for key in keys[:_PEOPLE]), "--amount", each)
         home = str(folder / "homes" / "sponsor")
         task = run("task", "create", str(folder / "task.toml"), "--fund", funding, "--home", home, "--accept-risk")
-        return cls(commands, folder, str(task["task"]), settings, patience)
+        return cls(commands, folder, str(task["task"]), settings, patience, server)
 
     def role(self, name: str, number: int, role: str, *arguments: str) -> Worker:
         """A role's working life with one of the chain's keys (0 is the sponsor's)."""

@@ -31,6 +31,7 @@ from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 from deltaproof.sponsor.drafts import prepare_task
+from deltaproof.sponsor.keeping import publish_task
 from deltaproof.sponsor.life import Sponsor, create_task
 from deltaproof.store import ArtifactStore, open_store
 from deltaproof.tuning.base_models.presets import minimal_model
@@ -333,7 +334,9 @@ def fund_task(gateway: Gateway, store: ArtifactStore, folder: Path, draft: TaskD
         parameters=len(prepared.start),
         constants_root=constants_root(constants_table(prepared.spec.optimizer, prepared.spec.training.steps)),
     )
-    return create_task(gateway, store, prepared, params, TokenAmount(FUND), folder / "sponsor")[0]
+    task, _ = create_task(gateway, prepared, params, TokenAmount(FUND), folder / "sponsor")
+    publish_task(folder / "sponsor", params.spec_hash, len(prepared.start), store)
+    return task
 
 
 def shard_rows(count: int, *, seed: int, flipped: bool = False) -> tuple[bytes, ...]:

@@ -68,6 +68,11 @@ class Optimizer(IntEnum):
     MOMENTUM = 1
     ADAM = 2
 
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Components of the state that it uses."""
+        return ("theta", "m", "v")[: self + 1]
+
 
 class Component(IntEnum):
     """One vector that a record commits to."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
+from eth_account.messages import SignableMessage
 from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
@@ -126,6 +127,10 @@ class TransactionSender:
                 return self._sent(label, to, data)
             except _FailedForNow:
                 return self._sent(label, to, data)
+
+    def sign_message(self, message: SignableMessage) -> bytes:
+        """The key's signature of something that is no transaction: 65 bytes, r, s, v."""
+        return bytes(self._account.sign_message(message).signature)
 
     def finish_pending(self) -> Receipt | None:
         """Wait for what an earlier run of this key left in flight, if anything."""

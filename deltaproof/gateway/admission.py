@@ -1,0 +1,265 @@
+"""Who may write what: the role of an account in a task decides, as the chain tells it at that moment.
+
+| role | may write |
+|---|---|
+| sponsor | the spec, the starting adapter, blobs that the spec names, the committed validation sets |
+| trainer of the running round or the one before | a delta within the codec's limit, adapters and error memories of P values, openings of the transcript that it revealed |
+| verifier of the running round's quorum or the one before | adapters of P values, attestations, its own proposal and signatures |
+"""  # noqa: E501 - a table
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltaproof.chain.abi.structs import TrainerEnrolment, VerifierEnrolment
+from deltaproof.errors import ArtifactError, ArtifactMissing, CryptoError, EncodingError
+from deltaproof.gateway.facts import ChainFacts, TaskNow
+from deltaproof.gateway.refusals import RequestRefused
+from deltaproof.protocol.evidence.transcript import OpeningLimits
+from deltaproof.protocol.outcome.attestation import Attestation
+from deltaproof.protocol.outcome.settlement import PostedLeaves
+from deltaproof.protocol.rules import (
+    MAX_EMULATOR_BYTES,
+    MAX_PROPOSAL_BYTES,
+    MAX_SPEC_BYTES,
+    MAX_VALIDATION_BYTES,
+)
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Address, RoundIndex, hex_of
+from deltaproof.protocol.wire.encoding import canonical_json
+from deltaproof.store import ArtifactStore
+from deltaproof.store.artifacts import MAX_TENSORS_HEADER_BYTES, SIGNATURE_BYTES
+from deltaproof.store.backend import LocalBackend
+from deltaproof.store.paths import ArtifactName, Kind, parse_path
+from deltaproof.store.permits import MAX_PERMIT_SECONDS, PermitDomain, WritePermit
+
+__all__ = ["Doorkeeper", "Grant"]
+
+DOCUMENT_HEADER_BYTES = 128
+"""More than the header of a document, which stands before its content."""
+Check = Callable[[ArtifactStore], object]
+"""Reads the artifact from a store that holds nothing else, as its later readers will. Raises ArtifactError."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Leave to write one artifact."""
+
+    name: ArtifactName
+    permit: WritePermit
+    account: Address
+    role: str
+    round: RoundIndex
+    max_bytes: int
+    quota_bytes: int | None
+    """What the account may write in this round of the task; None where the chain and the spec name each artifact."""
+    version: int
+    """A name with a higher version may be written anew: a voided settlement's proposal gives way to the next."""
+    check: Check | None
+    """None where the SHA-256 is the name."""
+
+    @property
+    def only_bytes(self) -> bool:
+        """Whether no other bytes than these can be right under their name."""
+        return self.check is None or self.quota_bytes is None or self.name.kind is Kind.SIGNATURE
+
+    def refuse_wrong_content(self, file: Path) -> None:
+        """Raises RequestRefused unless the file holds what its name promises."""
+        if self.check is None:
+            return
+        try:
+            self.check(ArtifactStore(_OneFile(self.name.path, file)))
+        except ArtifactError as error:
+            raise RequestRefused(422, "wrong-content", str(error)) from error
+
+
+class _OneFile(LocalBackend):
+    """A store that holds one artifact, in a file of another name."""
+
+    def __init__(self, path: str, file: Path) -> None:
+        super().__init__(file.parent)
+        self._path, self._file = path, file
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """See `Backend`."""
+        if path != self._path:
+            raise ArtifactMissing(path, "not in the store")
+        return super().read(self._file.name, max_bytes)
+
+
+class Doorkeeper:
+    """Decides about every write to one gateway."""
+
+    def __init__(self, facts: ChainFacts, max_artifact_bytes: int) -> None:
+        """`max_artifact_bytes`: the operator's own limit, whatever a task allows."""
+        self.facts, self.max_artifact_bytes = facts, max_artifact_bytes
+        gateway = facts.gateway
+        self.domain = PermitDomain(gateway.connection.chain_id, gateway.deployment.modules.tasks)
+
+    def admit(self, permit: WritePermit, signature: bytes) -> Grant:
+        """Leave to write. Raises RequestRefused that says why not, ChainError if the chain cannot be asked."""
+        try:
+            name = parse_path(permit.path)
+        except EncodingError as error:
+            raise RequestRefused(404, "no-such-name", str(error)) from error
+        if permit.size > self.max_artifact_bytes:
+            raise RequestRefused(413, "too-large", f"this gateway takes {self.max_artifact_bytes} bytes at most")
+        self._check_time(permit)
+        try:
+            account = permit.signer(self.domain, signature)
+        except CryptoError as error:
+            raise RequestRefused(401, "bad-signature", str(error)) from error
+        return self.readmit(name, permit, account)
+
+    def readmit(self, name: ArtifactName, permit: WritePermit, account: Address) -> Grant:
+        """Leave for a permit whose signature is known already. Raises like `admit`."""
+        task = self.facts.task(permit.task)
+        if task.closed:
+            raise RequestRefused(403, "closed", f"task {task.id} is over: claims and slashing have ended")
+        grant = next(self._grants(task, name, permit, account), None)
+        if grant is None:
+            self._refuse(task, name, account)
+            raise AssertionError("unreachable")
+        if permit.size > grant.max_bytes:
+            limit = f"{name.kind.value} of task {task.id} has at most {grant.max_bytes} bytes, not {permit.size}"
+            raise RequestRefused(413, "too-large", limit)
+        if grant.check is None and permit.digest != name.digest:
+            raise RequestRefused(422, "wrong-content", f"{name.path} is the name of bytes with another SHA-256")
+        return grant
+
+    def _check_time(self, permit: WritePermit) -> None:
+        now = int(time.time())
+        if permit.expires <= now:
+            clock = f"the permit expired at {permit.expires}; this gateway's clock says {now}"
+            raise RequestRefused(401, "expired", clock)
+        if permit.expires > now + MAX_PERMIT_SECONDS:
+            raise RequestRefused(401, "expires-too-late", f"a permit holds {MAX_PERMIT_SECONDS} s at most")
+
+    def _refuse(self, task: TaskNow, name: ArtifactName, account: Address) -> None:
+        roles = self._roles(task, account)
+        if not roles:
+            raise RequestRefused(
+                403, "no-role", f"{account} is no sponsor, no trainer and no verifier of task {task.id} at this moment"
+            )
+        who = " and ".join(roles)
+        raise RequestRefused(403, "not-yours", f"{account}, {who} of task {task.id}, has no business with {name.path}")
+
+    def _roles(self, task: TaskNow, account: Address) -> list[str]:
+        found = ["sponsor"] if task.sponsor == account else []
+        found += ["trainer"] if self._trains(task, account) else []
+        return found + (["verifier"] if self._verifies(task, account) else [])
+
+    def _trains(self, task: TaskNow, account: Address) -> TrainerEnrolment | None:
+        enrolment = self.facts.trainer(task.id, account)
+        takes_part = task.round > 0 and enrolment.active_from <= task.round <= enrolment.active_until + 1
+        return enrolment if enrolment.index and takes_part else None
+
+    def _verifies(self, task: TaskNow, account: Address) -> VerifierEnrolment | None:
+        enrolment = self.facts.verifier(task.id, account)
+        rounds = [RoundIndex(number) for number in (task.round, task.round - 1) if number > 0]
+        return enrolment if enrolment.index and any(map(enrolment.in_quorum, rounds)) else None
+
+    def _grants(self, task: TaskNow, name: ArtifactName, permit: WritePermit, account: Address) -> Iterator[Grant]:
+        """What each role of the account allows, best first; usually one or nothing."""
+
+        def grant(role: str, most: int, quota: int | None, check: Check | None, version: int = 0) -> Grant:
+            return Grant(name, permit, account, role, task.round, most, quota, version, check)
+
+        if task.sponsor == account and (allowed := self._of_sponsor(task, name)):
+            yield grant("sponsor", allowed[0], None, allowed[1])
+        if enrolment := self._trains(task, account):
+            spec = self._spec(task)
+            limits = _opening_limits(task, spec, enrolment)
+            if allowed := self._of_trainer(task, spec, limits, name, account):
+                yield grant("trainer", allowed[0], _trainer_quota(task, spec, limits), allowed[1])
+        if self._verifies(task, account):
+            self._spec(task)
+            if allowed := _of_verifier(task, name, account):
+                version = task.attempts if name.kind is Kind.PROPOSAL else 0
+                yield grant("verifier", allowed[0], _verifier_quota(task), allowed[1], version)
+
+    def _of_sponsor(self, task: TaskNow, name: ArtifactName) -> tuple[int, Check | None] | None:
+        size, digest = task.params.training.parameters, name.digest
+        match name.kind:
+            case Kind.BLOB if digest == task.params.spec_hash:
+                return MAX_SPEC_BYTES, None
+            case Kind.BLOB if digest.hex() in canonical_json(self._spec(task).to_json_value()).decode():
+                return MAX_EMULATOR_BYTES, None
+            case Kind.TENSORS if digest == task.params.start_digest:
+                return _tensors_limit(task), lambda store: store.get_tensors(digest, size)
+            case Kind.VALIDATION if digest in task.commitments:
+                return MAX_VALIDATION_BYTES, lambda store: store.get_validation(digest)
+        return None
+
+    def _of_trainer(
+        self, task: TaskNow, spec: TaskSpec, limits: OpeningLimits, name: ArtifactName, account: Address
+    ) -> tuple[int, Check | None] | None:
+        size, digest, step = task.params.training.parameters, name.digest, name.step
+        match name.kind:
+            case Kind.BLOB if not task.params.training.float32_delta:
+                return spec.codec.byte_limit, None
+            case Kind.TENSORS:
+                return _tensors_limit(task), lambda store: store.get_tensors(digest, size)
+            case Kind.OPENING if step < limits.steps and self._revealed(task, account, digest):
+                return limits.max_bytes, lambda store: store.get_opening(digest, step, limits)
+        return None
+
+    def _revealed(self, task: TaskNow, account: Address, root: bytes) -> bool:
+        """Whether the account revealed this transcript in the running round or the one before."""
+        rounds = [RoundIndex(number) for number in (task.round, task.round - 1) if number > 0]
+        return any(self.facts.transcript_root(task.id, round_, account) == root for round_ in rounds)
+
+    def _spec(self, task: TaskNow) -> TaskSpec:
+        try:
+            return self.facts.spec(task)
+        except ArtifactMissing as error:
+            digest = hex_of(task.params.spec_hash)
+            raise RequestRefused(
+                403,
+                "no-spec",
+                f"the spec {digest} of task {task.id} is not here yet: its sponsor has to publish it first",
+            ) from error
+
+
+def _of_verifier(task: TaskNow, name: ArtifactName, account: Address) -> tuple[int, Check | None] | None:
+    size, digest = task.params.training.parameters, name.digest
+    match name.kind:
+        case Kind.TENSORS:
+            return _tensors_limit(task), lambda store: store.get_tensors(digest, size)
+        case Kind.ATTESTATION:
+            return DOCUMENT_HEADER_BYTES + Attestation.MAX_BYTES, None
+        case Kind.PROPOSAL if (name.task, name.account) == (task.id, account) and name.round == task.round:
+            place = (name.task, name.round, account)
+            return DOCUMENT_HEADER_BYTES + PostedLeaves.MAX_BYTES, lambda store: store.get_posted_leaves(*place)
+        case Kind.SIGNATURE if name.account == account:
+            return SIGNATURE_BYTES, lambda store: store.get_signature(digest, account)
+    return None
+
+
+def _opening_limits(task: TaskNow, spec: TaskSpec, enrolment: TrainerEnrolment) -> OpeningLimits:
+    terms = task.params.training
+    rows = min(enrolment.data_rows, spec.data.max_rows)
+    return OpeningLimits(
+        terms.parameters, terms.optimizer.slots, terms.steps, spec.training.batch_size, rows, spec.data.max_row_bytes
+    )
+
+
+def _tensors_limit(task: TaskNow) -> int:
+    return 8 + MAX_TENSORS_HEADER_BYTES + 4 * task.params.training.parameters
+
+
+def _trainer_quota(task: TaskNow, spec: TaskSpec, limits: OpeningLimits) -> int:
+    """A round's delta, adapter and error memory, each twice for a machine that lost its work, and every opening that a
+    challenge can draw."""
+    drawn = min(limits.steps, 2 + task.params.training.samples * max(task.members, 1))
+    return 2 * (spec.codec.byte_limit + 2 * _tensors_limit(task)) + drawn * limits.max_bytes
+
+
+def _verifier_quota(task: TaskNow) -> int:
+    """For each settlement that is tried: adapter, attestation and proposal, each twice for a machine that lost its
+    work."""
+    once = _tensors_limit(task) + Attestation.MAX_BYTES + MAX_PROPOSAL_BYTES + 2 * DOCUMENT_HEADER_BYTES
+    return 2 * (task.attempts + 1) * (once + SIGNATURE_BYTES)

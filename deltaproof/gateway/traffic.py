@@ -1,0 +1,139 @@
+"""Bounds on what strangers may ask of the server: connections, and requests per address and second.
+
+The server library bounds neither how long a connection may stay silent before its first request nor how many one
+address may hold. `GuardedProtocol` does.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from asyncio import BaseTransport, TimerHandle, Transport
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+__all__ = ["ConnectionLimits", "GuardedProtocol", "RequestRate", "guarded", "neighbourhood"]
+
+ADDRESSES = 65_536
+"""Most addresses whose use is remembered."""
+
+
+def neighbourhood(host: str) -> str:
+    """What counts as one address: an IPv4 address, or a whole /64 of IPv6, which one customer gets."""
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return host
+
+
+class RequestRate:
+    """A bucket of tokens for each address: `per_second` flow in, `burst` fit, each request takes one."""
+
+    def __init__(self, per_second: float, burst: int) -> None:
+        self.per_second, self.burst = per_second, burst
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def seconds_to_wait(self, address: str) -> float:
+        """Zero if a request may pass now, which it then has; else how long until one may."""
+        now = time.monotonic()
+        tokens, then = self._buckets.pop(address, (float(self.burst), now))
+        tokens = min(float(self.burst), tokens + (now - then) * self.per_second)
+        passes = tokens >= 1
+        self._buckets[address] = (tokens - passes, now)
+        while len(self._buckets) > ADDRESSES:
+            self._buckets.popitem(last=False)
+        return 0.0 if passes else (1 - tokens) / self.per_second
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """How many connections there may be, and how long one may take to say what it wants."""
+
+    total: int = 1_024
+    per_address: int = 256
+    head_seconds: float = 10.0
+    """From the connection, or from the end of a request's answer, to the end of the next request's head."""
+
+
+class GuardedProtocol(H11Protocol):
+    """HTTP/1.1 on one connection, within `limits`."""
+
+    limits: ClassVar[ConnectionLimits]
+    open: ClassVar[Counter[str]]
+    refused: ClassVar[Counter[str]]
+    """By reason: `total`, `address`, `slow`."""
+
+    _address: str | None = None
+    _deadline: TimerHandle | None = None
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Take the connection, or close it at once."""
+        peer = transport.get_extra_info("peername")
+        address = neighbourhood(str(peer[0])) if peer else "local"
+        reason = self._too_many(address)
+        if reason:
+            self.refused[reason] += 1
+            cast(Transport, transport).abort()
+            return
+        self._address = address
+        self.open[address] += 1
+        super().connection_made(cast(Transport, transport))
+        # For an application whose answer nobody reads.
+        self.app_state = {**self.app_state, "abort": self.transport.abort}
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        self._stop_waiting()
+        if self._address is None:
+            return  # it was closed at once
+        self.open[self._address] -= 1
+        if not self.open[self._address]:
+            del self.open[self._address]
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        if self._address is None:
+            return
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        """An answer has left."""
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self._expect_head()
+
+    def _too_many(self, address: str) -> str:
+        if self.open.total() >= self.limits.total:
+            return "total"
+        return "address" if self.open[address] >= self.limits.per_address else ""
+
+    def _expect_head(self) -> None:
+        self._stop_waiting()
+        self._deadline = self.loop.call_later(self.limits.head_seconds, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        self.refused["slow"] += 1
+        self.transport.abort()
+
+
+def guarded(limits: ConnectionLimits) -> type[GuardedProtocol]:
+    """The protocol of one server, with counters of its own."""
+    counters: dict[str, Any] = {"limits": limits, "open": Counter(), "refused": Counter()}
+    return type("GuardedProtocol", (GuardedProtocol,), counters)

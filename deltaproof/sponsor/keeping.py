@@ -1,0 +1,68 @@
+"""What a sponsor keeps at home: everything of its tasks, to be published at once or in time, and again if need be.
+
+Strangers' stores take a task's files only from the task's sponsor, who is that from the task's creation on. So a task
+is created first and published then; whatever comes between, the home can do it again.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from deltaproof.errors import ArtifactAltered, ArtifactMissing, UsageError
+from deltaproof.protocol.commit.validation import ValidationSet, open_validation, seal_validation
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Digest32
+from deltaproof.protocol.wire.encoding import canonical_json
+from deltaproof.sponsor.drafts import PreparedTask
+from deltaproof.store import ArtifactStore, open_store
+
+__all__ = ["check_store", "keep_task", "kept_validation", "publish_task"]
+
+
+def keep_task(home: Path, prepared: PreparedTask) -> None:
+    """Write everything of a task into the home."""
+    kept = _kept(home)
+    kept.put_document(prepared.spec)
+    kept.put_tensors(prepared.start)
+    for blob in prepared.blobs:
+        kept.put_blob(blob)
+    (home / "validation").mkdir(parents=True, exist_ok=True)
+    for rows, salt in prepared.validation:
+        commitment, data = seal_validation(rows, salt)
+        (home / "validation" / commitment.hex()).write_bytes(data)
+
+
+def check_store(store: ArtifactStore, spec: TaskSpec) -> None:
+    """Raises StoreUnavailable unless the store answers, before a task is funded that needs it."""
+    with suppress(ArtifactMissing, ArtifactAltered):
+        store.get_blob(spec.digest(), TaskSpec.MAX_BYTES)
+
+
+def publish_task(home: Path, spec_hash: Digest32, parameters: int, store: ArtifactStore) -> None:
+    """Publish what everybody needs from the start: the spec, the starting adapter of P values, emulators.
+
+    Raises ArtifactMissing if the home does not hold the task, StoreUnavailable if the store does not take it.
+    """
+    kept = _kept(home)
+    spec = kept.get_document(TaskSpec, spec_hash)
+    named = canonical_json(spec.to_json_value()).decode()
+    store.put_document(spec)
+    store.put_tensors(kept.get_tensors(spec.start_digest, parameters))
+    for file in sorted((home / "published" / "blob").iterdir()):
+        if file.name in named:
+            store.put_blob(file.read_bytes())
+
+
+def kept_validation(home: Path, spec: TaskSpec, index: int) -> tuple[ValidationSet, Digest32]:
+    """Rows and salt of a task's set, by its place among the commitments. Raises UsageError if the home has lost it."""
+    path = home / "validation" / spec.validation.commitments[index].hex()
+    try:
+        rows, salt, _ = open_validation(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} is missing; run this with the --home that created the task") from error
+    return rows, salt
+
+
+def _kept(home: Path) -> ArtifactStore:
+    return open_store(str(home / "published"))

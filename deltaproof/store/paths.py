@@ -1,0 +1,116 @@
+"""What names artifacts have (docs/protocol.md, section 6): who makes a path, and what an untrusted one says."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from deltaproof.errors import EncodingError
+from deltaproof.protocol.types import (
+    ZERO_DIGEST,
+    Address,
+    Digest32,
+    RoundIndex,
+    StepIndex,
+    TaskId,
+    address,
+    digest32,
+)
+
+__all__ = [
+    "PATTERNS",
+    "ArtifactName",
+    "Kind",
+    "addressed_path",
+    "opening_path",
+    "parse_path",
+    "proposal_path",
+    "signature_path",
+]
+
+
+class Kind(StrEnum):
+    """What an artifact is; the first part of its path."""
+
+    BLOB = "blob"
+    TENSORS = "tensors"
+    OPENING = "openings"
+    VALIDATION = "validation"
+    ATTESTATION = "attestations"
+    PROPOSAL = "proposals"
+    SIGNATURE = "signatures"
+
+
+_DIGEST = "[0-9a-f]{64}"
+_NUMBER = "(?:0|[1-9][0-9]{0,8})"
+_ACCOUNT = "0x[0-9a-f]{40}"
+
+PATTERNS: dict[Kind, dict[str, str]] = {
+    Kind.BLOB: {"digest": _DIGEST},
+    Kind.TENSORS: {"digest": _DIGEST},
+    Kind.OPENING: {"digest": _DIGEST, "step": _NUMBER},
+    Kind.VALIDATION: {"digest": _DIGEST},
+    Kind.ATTESTATION: {"digest": _DIGEST},
+    Kind.PROPOSAL: {"task": _NUMBER, "round": _NUMBER, "account": _ACCOUNT},
+    Kind.SIGNATURE: {"digest": _DIGEST, "account": _ACCOUNT},
+}
+"""After the kind, the parts of its path in order, each with the regular expression that it matches as a whole."""
+
+_GRAMMAR = {
+    kind: re.compile("/".join([kind.value, *(f"(?P<{part}>{pattern})" for part, pattern in parts.items())]))
+    for kind, parts in PATTERNS.items()
+}
+_NOBODY = Address("0x" + "0" * 40)
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactName:
+    """What a path says. Parts that its kind does not have are zero."""
+
+    kind: Kind
+    path: str
+    digest: Digest32
+    """SHA-256, component root, transcript root, validation commitment or settlement digest, as the kind says."""
+    step: StepIndex
+    task: TaskId
+    round: RoundIndex
+    account: Address
+
+
+def parse_path(path: str) -> ArtifactName:
+    """What an untrusted path names. Raises EncodingError unless it is the one form that a name has."""
+    kind = next((kind for kind in Kind if path.startswith(f"{kind.value}/")), None)
+    found = _GRAMMAR[kind].fullmatch(path) if kind else None
+    if kind is None or found is None:
+        raise EncodingError(f"{path[:200]!r} is no artifact's path; see docs/protocol/encodings.md, section 6")
+    parts = found.groupdict()
+    return ArtifactName(
+        kind,
+        path,
+        digest32(parts["digest"]) if "digest" in parts else ZERO_DIGEST,
+        StepIndex(int(parts.get("step", 0))),
+        TaskId(int(parts.get("task", 0))),
+        RoundIndex(int(parts.get("round", 0))),
+        address(parts["account"]) if "account" in parts else _NOBODY,
+    )
+
+
+def addressed_path(kind: Kind, digest: Digest32) -> str:
+    """The path of what is named by one digest."""
+    return f"{kind.value}/{digest.hex()}"
+
+
+def opening_path(transcript_root: Digest32, step: StepIndex) -> str:
+    """The path of the opening of a step."""
+    return f"{Kind.OPENING.value}/{transcript_root.hex()}/{step}"
+
+
+def proposal_path(task_id: TaskId, round_index: RoundIndex, verifier: Address) -> str:
+    """The path of a verifier's proposed settlement."""
+    return f"{Kind.PROPOSAL.value}/{task_id}/{round_index}/{verifier.lower()}"
+
+
+def signature_path(settlement_digest: Digest32, verifier: Address) -> str:
+    """The path of a verifier's signature over a settlement."""
+    return f"{Kind.SIGNATURE.value}/{settlement_digest.hex()}/{verifier.lower()}"
