@@ -5,6 +5,7 @@ here, the others in the room named in brackets. A test compares this drawing wit
 
     DeltaproofError
     ├── UsageError               a command was given something it cannot work with
+    ├── OverLimit                something would take more than its owner allows a role to use
     ├── SpecError                a task spec is unreadable or wrong
     ├── EncodingError            bytes are not what the protocol's encoding allows
     ├── CryptoError              a key, point, signature or proof is malformed or does not verify
@@ -77,6 +78,7 @@ __all__ = [
     "DeploymentError",
     "EncodingError",
     "InsufficientFunds",
+    "OverLimit",
     "Problem",
     "SigningKeyError",
     "SpecError",
@@ -86,6 +88,7 @@ __all__ = [
     "TransactionPending",
     "UsageError",
     "WrongChain",
+    "is_out_of_memory",
 ]
 
 
@@ -95,6 +98,10 @@ class DeltaproofError(Exception):
 
 class UsageError(DeltaproofError):
     """A command was given something it cannot work with; the message says what to do."""
+
+
+class OverLimit(DeltaproofError):
+    """Something would take more than its owner allows a role to use; the message says which limit to raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +220,20 @@ class InsufficientFunds(TransactionError):
 
 class TransactionPending(TransactionError):
     """Not mined within the bound; it may still be mined, so it must not be replaced by another."""
+
+
+MEMORY_WORDS = (
+    "can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "bad_alloc",
+    "can't start new thread",
+)  # fmt: skip
+"""What torch, on a CPU or a GPU, and Python say in a RuntimeError where a MemoryError was meant."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was refused, by whichever library: the machine's fault, never that of the data."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in MEMORY_WORDS)
 
 
 def _readable(value: object) -> str:

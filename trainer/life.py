@@ -7,7 +7,7 @@ takes away is done anew beside it, and found again if the old seed comes back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deltaproof.agent.homes import task_folder
@@ -144,6 +144,7 @@ class Trainer(Agent):
         """Stake and enrol the shard, once."""
         enrolment = self._enrolment()
         if enrolment.index == 0:
+            self.disk.require_ever(self.workshop.bytes_of_a_round(), "training a round of this task")
             lock_stake(self.gateway, Role.TRAINER, self.params.stakes.trainer_stake)
             self.gateway.trainers.enrol(self.task_id, self.shard.root, len(self.shard.rows))
             self.report("joined", f"enrolled {len(self.shard.rows)} rows", data_root=self.shard.root)
@@ -282,10 +283,14 @@ class Trainer(Agent):
             return None
         if done is None or done.order_seed != seed:
             context, between = self.context(round_), self.heavy.between_steps
-            done = self.heavy.result(("train", round_, seed), lambda: self.workshop.train(context, between))
+            done = self.heavy.result(("train", round_, seed), lambda: self._trained(context, between))
             if done is not None:
                 self._done = {round_: done}
         return done
+
+    def _trained(self, context: RoundContext, between_steps: Callable[[], None]) -> Done:
+        self.disk.require(self.workshop.missing_bytes(context), f"training round {context.round}")
+        return self.workshop.train(context, between_steps)
 
     def _commitment(self, round_: RoundIndex, done: Done) -> Digest32:
         data = self._reveal_data(round_, done)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltaproof.agent.homes import size_on_disk
 from deltaproof.chain.abi.dispute_structs import ChunkOpening
 from deltaproof.chain.abi.enums import Component
 from deltaproof.chain.abi.structs import RoundView
@@ -18,8 +19,9 @@ from deltaproof.reporting import Pace, Reporter
 from deltaproof.store import ArtifactStore, open_store
 from deltaproof.tuning.codecs import EncodedDelta
 from deltaproof.tuning.training.federation import as_held_by
-from deltaproof.tuning.training.recording import TrainedRound
+from deltaproof.tuning.training.recording import TrainedRound, transcript_folder
 from deltaproof.tuning.training.step import DrawnRound, RoundContext
+from deltaproof.tuning.training.transcript_writer import MAX_HEADER_BYTES, most_transcript_bytes
 from deltaproof.tuning.training.workbench import Workbench
 from trainer.answers import chunk_opening
 from trainer.conduct import Conduct, RoundWork
@@ -70,9 +72,21 @@ class Workshop:
     def work(self, context: RoundContext) -> RoundWork:
         """Everything that the round needs. Raises ArtifactError if the start cannot be had."""
         start = self.store.get_tensors(Digest32(context.start_digest), self.bench.layout.size)
-        # The folder is named by what decides its content; the number is for people.
-        folder = self.folder / f"round-{context.round}-{context.identity(self.spec).hex()[:16]}"
-        return RoundWork(self.bench, context, start, self.shard, folder)
+        return RoundWork(self.bench, context, start, self.shard, self._folder(context))
+
+    def bytes_of_a_round(self) -> int:
+        """How much a round adds to the home, at most."""
+        size = self.bench.layout.size
+        # Whatever is written whole or not at all lies there twice for a moment.
+        carried = 0 if self.bench.codec.plain else 2 * (4 * size + MAX_HEADER_BYTES)
+        return most_transcript_bytes(self.spec.training.steps, len(self.bench.slots), size) + carried
+
+    def missing_bytes(self, context: RoundContext) -> int:
+        """How much training this round still adds, at most; nothing for one that is trained."""
+        folder = self._folder(context)
+        if transcript_folder(self.bench, context, folder).complete:
+            return 0
+        return max(0, self.bytes_of_a_round() - size_on_disk(folder))
 
     def train(self, context: RoundContext, between_steps: Callable[[], None]) -> Done:
         """Train all steps, or find what was trained before a restart, and encode what travels."""
@@ -121,6 +135,10 @@ class Workshop:
         if context.error_root == ZERO_DIGEST:
             return None
         return self._memories(context.round - 1).get_tensors(Digest32(context.error_root), self.bench.layout.size)
+
+    def _folder(self, context: RoundContext) -> Path:
+        # Named by what decides its content; the number is for people.
+        return self.folder / f"round-{context.round}-{context.identity(self.spec).hex()[:16]}"
 
     def _memories(self, round_: int) -> ArtifactStore:
         """What deltas of a round left for the next one; apart by round, so that `Pruner` can tell their age."""

@@ -251,10 +251,11 @@ class Verifier(Agent):
         )
         if attestation is None:
             return None
-        path = self._path(case.round, key)
+        path, document = self._path(case.round, key), attestation.to_document()
+        self.disk.require(2 * len(document), f"the attestation of round {case.round}")
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_bytes(attestation.to_document())
+        partial.write_bytes(document)
         partial.replace(path)
         return attestation
 

@@ -1,4 +1,4 @@
-"""The folder of one task in a participant's home, marked with the contracts that it belongs to.
+"""A participant's home: its folder for each task, marked with the contracts that it belongs to, and its size.
 
 Work of one deployment must never be taken for another's: not trained on, not shown, and above all not removed because
 the other's deadlines are over.
@@ -13,7 +13,10 @@ from deltaproof.errors import EncodingError, UsageError
 from deltaproof.protocol.types import TaskId
 from deltaproof.protocol.wire.encoding import canonical_json, parse_json
 
-__all__ = ["marked_folders", "task_folder"]
+__all__ = ["MIB", "marked_folders", "size_on_disk", "task_folder"]
+
+MIB = 2**20
+"""Bytes."""
 
 MARK = "deployment.json"
 MAX_MARK_BYTES = 4096
@@ -41,6 +44,18 @@ def marked_folders(home: Path, gateway: Gateway) -> dict[TaskId, Path]:
     mark = _mark(gateway)
     numbered = ((path.name.removeprefix("task-"), path) for path in sorted(home.glob("task-*")))
     return {TaskId(int(number)): path for number, path in numbered if number.isdecimal() and _found(path) == mark}
+
+
+def size_on_disk(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; what vanishes meanwhile counts nothing."""
+    total = 0
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        try:
+            if file.is_file() and not file.is_symlink():
+                total += file.stat().st_size
+        except FileNotFoundError:
+            continue
+    return total
 
 
 def _mark(gateway: Gateway) -> dict[str, object]:

@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from deltaproof.agent.heavy import AtOnce, Heavy, OnThread
+from deltaproof.agent.limits import NO_DISK_LIMIT
 from deltaproof.agent.patience import HOPELESS, Patience, insist, report_delay
 from deltaproof.agent.witness import Witness
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.structs import PhaseView
 from deltaproof.chain.rpc.blocks import BlockRef, Depth, default_depth
 from deltaproof.chain.rpc.connection import View
-from deltaproof.errors import InsufficientFunds
+from deltaproof.errors import InsufficientFunds, OverLimit
 from deltaproof.protocol.types import TaskId, address
 from deltaproof.reporting import Reporter
 
@@ -84,6 +85,7 @@ class Agent(ABC):
         self.depth = default_depth(gateway.connection.chain_id) if depth is None else depth
         self.heavy: Heavy = AtOnce()
         self.witness: Witness | None = None
+        self.disk = NO_DISK_LIMIT
         self.looked: Callable[[dict[str, object]], None] = lambda moment: None
         """Told what was seen of the chain; see `Observed.looked`."""
         self._awake = threading.Event()
@@ -117,7 +119,7 @@ class Agent(ABC):
         """Do every duty until nothing is left to do."""
         self.heavy = OnThread(self._awake.set)
         # Nothing is at stake before it has joined: who cannot pay the stake is told, and need not be waited for.
-        insist(self.join, "joining", self.account, self.report, (*HOPELESS, InsufficientFunds))
+        insist(self.join, "joining", self.account, self.report, (*HOPELESS, InsufficientFunds, OverLimit))
         while not self._cycle():
             self._awake.wait(self._pause())
             self._awake.clear()

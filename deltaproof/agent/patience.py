@@ -14,7 +14,16 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import TypeVar
 
-from deltaproof.errors import DeltaproofError, SigningKeyError, SpecError, TaskRefused, UsageError, WrongChain
+from deltaproof.errors import (
+    DeltaproofError,
+    OverLimit,
+    SigningKeyError,
+    SpecError,
+    TaskRefused,
+    UsageError,
+    WrongChain,
+    is_out_of_memory,
+)
 from deltaproof.reporting import Reporter
 
 __all__ = ["HOPELESS", "Patience", "insist", "owner_of", "report_delay"]
@@ -82,11 +91,13 @@ def report_delay(report: Reporter, what: str, error: Exception, pause: float, st
     if owner == "program":
         fields["trace"] = "".join(traceback.format_exception(error))[-4000:]
     told = str(error) if isinstance(error, DeltaproofError) else f"{type(error).__name__}: {error}"
+    if is_out_of_memory(error):
+        told = f"not enough memory ({told}); give it more (--max-memory, if that is set), or fewer --workers"
     report("delayed", f"{what} waits: {told}; again in {pause:.0f} s{stake and f'; {stake}'}", **fields)
 
 
 def owner_of(error: Exception) -> str:
-    """Who an error belongs to: `network`, `machine` (disk, memory) or `program`."""
+    """Who an error belongs to: `operator` (a limit it set), `network`, `machine` (disk, memory) or `program`."""
     if isinstance(error, DeltaproofError):
-        return "network"
-    return "machine" if isinstance(error, (OSError, MemoryError)) else "program"
+        return "operator" if isinstance(error, OverLimit) else "network"
+    return "machine" if isinstance(error, OSError) or is_out_of_memory(error) else "program"

@@ -15,20 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deltaproof.agent.homes import MIB, size_on_disk
 from deltaproof.agent.loop import Moment
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.protocol.types import RoundIndex, TaskId
 from deltaproof.reporting import Reporter
 
-__all__ = ["MIB", "Needless", "Pruner", "size_on_disk"]
+__all__ = ["Needless", "Pruner"]
 
 WORK = re.compile(r"(round|memory|attestation)-(\d{1,10})(-[0-9a-f]{16})?(\.partial)?")
 """What roles keep of a round: a trainer's transcripts and what its codec carries on, a verifier's attestations."""
 CARRIED = "memory"
 """Made in one round and needed in the next."""
-MIB = 2**20
-"""Bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +99,6 @@ class Pruner:
             return None
         slashable = self.gateway.terms.params(self.task_id).phases.slash
         return ended + max(slashable, self.gateway.court.params().answer_seconds)
-
-
-def size_on_disk(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder; what vanishes meanwhile counts nothing."""
-    total = 0
-    for file in path.rglob("*") if path.is_dir() else [path]:
-        try:
-            if file.is_file() and not file.is_symlink():
-                total += file.stat().st_size
-        except FileNotFoundError:
-            continue
-    return total
 
 
 def _remove(path: Path) -> None:

@@ -17,6 +17,7 @@ from deltaproof.errors import (
     ContractRevert,
     EncodingError,
     InsufficientFunds,
+    OverLimit,
     SpecError,
     TaskRefused,
 )
@@ -101,9 +102,15 @@ def require_balance(gateway: Gateway, token: Address, account: Address, amount: 
 
 
 def lock_stake(gateway: Gateway, role: Role, needed: TokenAmount) -> None:
-    """Deposit what the account's free stake lacks of `needed`. Raises InsufficientFunds saying how much is missing."""
-    missing = TokenAmount(needed - gateway.registry.stake_of(gateway.account, role).free)
-    if missing <= 0:
+    """Deposit what the account's free stake lacks of `needed`.
+
+    Raises InsufficientFunds saying how much is missing, OverLimit if more would be staked than `Gateway.max_stake`.
+    """
+    staked = {each: gateway.registry.stake_of(gateway.account, each) for each in Role}
+    missing = TokenAmount(max(needed - staked[role].free, 0))
+    if needed > 0:
+        _keep_to_limit(gateway, sum(stake.total for stake in staked.values()) + missing)
+    if not missing:
         return
     token = gateway.token(gateway.registry.token())
     need = f"has to stake {gateway.money(token.address).exact(missing)} more"
@@ -111,6 +118,17 @@ def lock_stake(gateway: Gateway, role: Role, needed: TokenAmount) -> None:
     if token.allowance(gateway.account, gateway.registry.address) < missing:
         token.approve(gateway.registry.address, missing)
     gateway.registry.deposit(role, missing)
+
+
+def _keep_to_limit(gateway: Gateway, staked: int) -> None:
+    """Free stake counts as well: votes that were missed are fined from it."""
+    most = gateway.max_stake
+    if most is not None and staked > most:
+        money = gateway.money(gateway.registry.token())
+        raise OverLimit(
+            f"{gateway.account} would have {money.exact(staked)} staked in all, and --max-stake allows "
+            f"{money.exact(most)}; raise it, leave another task (deltaproof stake leave), or take free stake out (deltaproof stake withdraw)"
+        )
 
 
 def move_on(gateway: Gateway, task_id: TaskId, view: PhaseView, *, overdue: bool, now: int) -> bool:

@@ -54,8 +54,8 @@ def prune(
     Running roles do so by themselves. Kept are the secret, everything of rounds whose stake is still slashable, and
     what the next round goes on from. Needs no key.
     """
-    from deltaproof.agent.homes import marked_folders
-    from deltaproof.agent.pruning import MIB, Needless, Pruner
+    from deltaproof.agent.homes import MIB, marked_folders
+    from deltaproof.agent.pruning import Needless, Pruner
 
     gateway = read_only_gateway(rpc, contract)
     depth = parse_depth(confirmations)

@@ -25,6 +25,9 @@ __all__ = [
     "JsonOption",
     "KeyOption",
     "MachineOption",
+    "MaxDiskOption",
+    "MaxMemoryOption",
+    "MaxStakeOption",
     "PollOption",
     "RayOption",
     "RowsOption",
@@ -125,6 +128,33 @@ GasPriceOption = Annotated[
     float | None,
     typer.Option(
         "--max-gas-price", envvar="DELTAPROOF_MAX_GAS_PRICE", help="Most gwei per gas ever offered.", min=0.001
+    ),
+]
+MaxStakeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--max-stake",
+        envvar="DELTAPROOF_MAX_STAKE",
+        help="Most stake that the key may have in all, over its tasks and roles. More is never deposited.",
+        metavar="AMOUNT",
+    ),
+]
+MaxDiskOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-disk",
+        envvar="DELTAPROOF_MAX_DISK",
+        help="Most that may lie in the home, GiB; work that might need more waits.",
+        min=0.001,
+    ),
+]
+MaxMemoryOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-memory",
+        envvar="DELTAPROOF_MAX_MEMORY",
+        help="Most memory of all processes of the role together, GiB; the kernel refuses more (Linux).",
+        min=0.001,
     ),
 ]
 HealthOption = Annotated[

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltaproof.agent.limits import NO_LIMITS, DiskLimit, Limits, limit_memory
 from deltaproof.agent.loop import Agent
 from deltaproof.agent.patience import HOPELESS, insist
 from deltaproof.agent.watching import Observed, serve_health
@@ -13,7 +14,7 @@ from deltaproof.agent.witness import Witness
 from deltaproof.chain import Gateway
 from deltaproof.chain.rpc.endpoints import Endpoints
 from deltaproof.cli.connect import open_gateway, parse_depth
-from deltaproof.errors import UsageError
+from deltaproof.errors import UsageError, is_out_of_memory
 from deltaproof.reporting import Reporter
 from deltaproof.tuning.errors import CodecError, MethodError, NarrowingError
 
@@ -38,11 +39,16 @@ class Settings:
     max_gas_gwei: float | None
     health_port: int | None
     drand: str = ""
+    limits: Limits = NO_LIMITS
 
 
 def live(settings: Settings, report: Reporter, make: Callable[[Gateway, Reporter], Agent]) -> None:
     """Make the agent and let it live until nothing is left to do. Raises what no waiting mends."""
     parse_depth(settings.confirmations)
+    limits = settings.limits
+    disk = DiskLimit(settings.home, limits.disk)
+    if limits.memory is not None:
+        limit_memory(limits.memory, limits.processes)
     observed = Observed(report, settings.role, settings.home)
     if settings.health_port is not None:
         try:
@@ -56,8 +62,23 @@ def live(settings: Settings, report: Reporter, make: Callable[[Gateway, Reporter
         provider = gateway.connection.web3.provider
         assert isinstance(provider, Endpoints)
         provider.counter = observed.counted_call
-        agent = insist(lambda: make(gateway, observed), "starting", gateway.account, observed, _UNFIT)
-        agent.looked = observed.looked
+        agent = insist(lambda: _made(make, gateway, observed, limits), "starting", gateway.account, observed, _UNFIT)
+        agent.looked, agent.disk = observed.looked, disk
         if settings.witness:
             agent.witness = Witness(settings.witness, gateway.connection, observed)
         agent.live()
+
+
+def _made(make: Callable[[Gateway, Reporter], Agent], gateway: Gateway, report: Reporter, limits: Limits) -> Agent:
+    """The agent. Raises UsageError where the memory that it is allowed does not even hold what it works with."""
+    if limits.stake is not None:
+        gateway.max_stake = limits.stake.within(gateway.money(gateway.registry.token()))
+    try:
+        return make(gateway, report)
+    except (MemoryError, RuntimeError) as error:
+        if limits.memory is None or not is_out_of_memory(error):
+            raise
+        raise UsageError(
+            f"the task's model does not fit into --max-memory {limits.memory:g}: {error}; raise it, "
+            "use fewer --workers, or take another task (deltaproof doctor --task N measures what one needs)"
+        ) from error

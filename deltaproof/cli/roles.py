@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from deltaproof.agent.limits import Limits
 from deltaproof.agent.loop import IDLE_POLL_SECONDS
 from deltaproof.chain.contracts.money import Amount
 from deltaproof.cli.amounts import AMOUNT, positive
@@ -21,6 +22,9 @@ from deltaproof.cli.common import (
     JsonOption,
     KeyOption,
     MachineOption,
+    MaxDiskOption,
+    MaxMemoryOption,
+    MaxStakeOption,
     PollOption,
     RayOption,
     RowsOption,
@@ -74,6 +78,7 @@ def run_sponsor(
     confirmations: ConfirmationsOption = "",
     poll: PollOption = IDLE_POLL_SECONDS,
     max_gas_price: GasPriceOption = None,
+    max_memory: MaxMemoryOption = None,
     health_port: HealthOption = None,
     drand: DrandOption = "",
     as_json: JsonOption = False,
@@ -85,7 +90,19 @@ def run_sponsor(
     """
     from deltaproof.sponsor.life import Sponsor
 
-    settings = Settings("sponsor", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port, drand)
+    settings = Settings(
+        "sponsor",
+        rpc,
+        contract,
+        key,
+        home,
+        witness,
+        confirmations,
+        max_gas_price,
+        health_port,
+        drand,
+        Limits(memory=max_memory),
+    )
     live(
         settings,
         reporter(as_json),
@@ -119,6 +136,9 @@ def run_trainer(
     confirmations: ConfirmationsOption = "",
     poll: PollOption = IDLE_POLL_SECONDS,
     max_gas_price: GasPriceOption = None,
+    max_stake: MaxStakeOption = None,
+    max_disk: MaxDiskOption = None,
+    max_memory: MaxMemoryOption = None,
     health_port: HealthOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -133,7 +153,10 @@ def run_trainer(
 
     chosen = machine_of(machine, device=device).device
     rows = distinct_rows(read_shard(data))
-    settings = Settings("trainer", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port)
+    limits = Limits(_most_stake(max_stake), max_disk, max_memory)
+    settings = Settings(
+        "trainer", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port, limits=limits
+    )
     live(
         settings,
         reporter(as_json),
@@ -166,6 +189,9 @@ def run_verifier(
     confirmations: ConfirmationsOption = "",
     poll: PollOption = IDLE_POLL_SECONDS,
     max_gas_price: GasPriceOption = None,
+    max_stake: MaxStakeOption = None,
+    max_disk: MaxDiskOption = None,
+    max_memory: MaxMemoryOption = None,
     health_port: HealthOption = None,
     drand: DrandOption = "",
     as_json: JsonOption = False,
@@ -179,7 +205,11 @@ def run_verifier(
 
     runs_on = machine_of(machine, device=device, workers=workers, backend=backend, ray_address=ray_address)
     asked = Amount.read(stake, "--stake") if stake is not None else None
-    settings = Settings("verifier", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port, drand)
+    processes = 1 + runs_on.workers if runs_on.backend == "processes" else 1
+    limits = Limits(_most_stake(max_stake), max_disk, max_memory, processes)
+    settings = Settings(
+        "verifier", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port, drand, limits
+    )
     live(
         settings,
         reporter(as_json),
@@ -228,3 +258,7 @@ def claim(
     rounds = [{"task": t, "round": c.round, "kind": c.kind, "amount": str(c.amount)} for t, c in claimed]
     result = {"payee": whom, "claimed": rounds, "credit": str(credit)}
     show_result(result, as_json=as_json, text=text or "nothing to claim")
+
+
+def _most_stake(written: str | None) -> Amount | None:
+    return Amount.read(written, "--max-stake") if written is not None else None

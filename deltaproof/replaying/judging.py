@@ -9,9 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
-
-from deltaproof.errors import UNUSABLE, StoreUnavailable
+from deltaproof.errors import UNUSABLE, StoreUnavailable, is_out_of_memory
 from deltaproof.protocol.evidence.state import Layout, Vector
 from deltaproof.protocol.evidence.transcript import StepOpening, serialize_opening
 from deltaproof.protocol.outcome.attestation import CheckRecord, ReadRecord, TrainerFinding
@@ -123,17 +121,10 @@ def judge_submission(
     except (StoreUnavailable, OSError, MemoryError, ModelError):
         raise
     except Exception as error:
-        if interrupted or _memory_is_out(error):
+        if interrupted or is_out_of_memory(error):
             raise
         message = f"judging it failed: {type(error).__name__}: {error}"
         return _without_adapter(submission, Verdict.REJECTED, "judging", message)
-
-
-def _memory_is_out(error: Exception) -> bool:
-    """torch says it of a CPU with a plain RuntimeError."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
 
 
 def _judged(

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from deltaproof.agent.homes import marked_folders, task_folder
+from deltaproof.agent.homes import marked_folders, size_on_disk, task_folder
 from deltaproof.agent.loop import Moment
-from deltaproof.agent.pruning import Pruner, size_on_disk
+from deltaproof.agent.pruning import Pruner
 from deltaproof.chain import TransactionSender, deploy_all, load_account
 from deltaproof.chain.abi.dispute_structs import CourtParams, Work
 from deltaproof.chain.abi.enums import Component, Phase, Role

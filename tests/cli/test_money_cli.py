@@ -8,6 +8,7 @@ from pathlib import Path
 from eth_account import Account
 
 from deltaproof.chain.local_node import Node
+from deltaproof.protocol.evidence.rows import canonical_row, write_shard
 from tests.cli.conftest import Run
 
 
@@ -57,3 +58,24 @@ def test_task_takes_more_money_and_who_never_joined_has_nothing_to_leave(
     assert "--task N, or --all" in err
     code, _, err = run("agent", "status", "--home", str(draft.parent))
     assert "no role has run" in err
+
+
+def test_limits_of_a_role_are_refused_before_anything_is_staked(
+    run: Run, node: Node, deployed: list[str], draft: Path, tmp_path: Path
+) -> None:
+    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk", "--json")
+    assert code == 0, err
+    chain, account = deployed[:4], Account.from_key(node.private_keys[0]).address
+    rows = tmp_path / "mine.jsonl"
+    write_shard(rows, [canonical_row({"text": f"mine {i}", "label": i % 2}) for i in range(8)])
+    trainer = ["trainer", "run", *deployed, "--task", str(json.loads(out)["task"]), "--data", str(rows)]
+    for limit, words in [
+        (["--max-stake", "1"], "staked in all, and --max-stake allows 1 (smallest units); raise it"),
+        (["--max-disk", "0.02"], "--max-disk 0.02: logs alone may take 0.024 GiB; give more"),
+        (["--max-memory", "0.05"], "--max-memory 0.05: 1 process needs"),
+    ]:
+        code, out, err = run(*trainer, *limit)
+        assert code == 1, err
+        assert words in err
+        code, out, err = run("stake", "show", account, *chain, "--json")
+        assert json.loads(out)["trainer"]["total"] == "0"

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from deltaproof.demo.cheat import SkipHalf
+from deltaproof.errors import is_out_of_memory
 from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import Digest32, address
@@ -111,6 +113,20 @@ def test_other_data_than_enrolled_is_rejected(
     failure = judgement.finding.failure()
     assert failure is not None
     assert failure.check == "rows"
+
+
+def test_want_of_memory_is_nobodys_fault(
+    judged: Callable[[Submission], Judgement], submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trainer must not lose its stake because the judge's machine is too small."""
+
+    def greedy(*_arguments: object) -> None:
+        torch.empty(10**15)
+
+    monkeypatch.setattr("deltaproof.replaying.judging.fetch_delta", greedy)
+    with pytest.raises(RuntimeError) as refused:
+        judged(submission)
+    assert is_out_of_memory(refused.value)
 
 
 @pytest.mark.parametrize("rows", [0, 3, 2**20 + 1, 2**28], ids=["none", "below a batch", "above the task's", "2^28"])

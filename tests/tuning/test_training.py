@@ -16,7 +16,7 @@ from deltaproof.protocol.evidence.state import Layout, component_root
 from deltaproof.protocol.evidence.transcript import RECORD_BYTES, StepRecord, serialize_opening
 from deltaproof.tuning.errors import DivergenceError, RowError, TranscriptError
 from deltaproof.tuning.training.recording import open_steps, train_round
-from deltaproof.tuning.training.transcript_writer import TranscriptFolder
+from deltaproof.tuning.training.transcript_writer import MAX_HEADER_BYTES, TranscriptFolder, most_transcript_bytes
 from deltaproof.tuning.training.workbench import Workbench
 from tests.tuning.rehearsal import Rehearsal, context_for, minimal_spec, rehearse, some_rows
 
@@ -74,6 +74,25 @@ def test_torn_write_after_the_checkpoint_is_dropped(exact_round: Rehearsal, tmp_
     with (folder / "records.bin").open("ab") as file:
         file.write(b"half a record")
     assert train_round(*arguments).transcript_root == exact_round.trained.transcript_root
+
+
+@pytest.mark.parametrize("steps", [1, 6, 66])
+def test_transcript_never_takes_more_on_disk_than_was_said_before(tmp_path: Path, steps: int) -> None:
+    """At every step, files that are being written included; and not much less, else limits would refuse in vain."""
+    size, slots = 4000, ("theta", "m", "v")
+    writer = TranscriptFolder(tmp_path / "round", bytes(32), steps, slots, size)
+    values = np.zeros(size, dtype=np.float32)
+    state = {slot: torch.from_numpy(values) for slot in slots}
+    writer.begin(values)
+    seen = []
+    for step in range(steps):
+        writer.append(StepRecord(step, bytes(32), bytes(32), bytes(32), 0.5, 1.0), state, values)
+        writer.checkpoint(step + 1, state)
+        seen.append(writer.evidence_bytes())
+    writer.finish(StepRecord(steps, bytes(32), bytes(32), bytes(32), 0.0, 0.0), state)
+    most = most_transcript_bytes(steps, len(slots), size)
+    in_flight = 4 * size * (len(slots) + 1)  # one file lies there twice while it is replaced
+    assert max([*seen, writer.evidence_bytes()]) + in_flight <= most <= 2.5 * max(seen) + 10 * MAX_HEADER_BYTES
 
 
 @pytest.mark.parametrize("keep_every", [1, 4, 6])

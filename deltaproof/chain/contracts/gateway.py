@@ -20,7 +20,7 @@ from deltaproof.chain.rpc.relays import Relays
 from deltaproof.chain.rpc.sender import TransactionSender
 from deltaproof.errors import SigningKeyError
 from deltaproof.protocol.commit.commitments import RoundDomain
-from deltaproof.protocol.types import Address, RoundIndex, TaskId
+from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 
 __all__ = ["Gateway"]
 
@@ -44,6 +44,8 @@ class Gateway:
         self.deployment = deployment
         self.sender = sender
         self.relays = relays or Relays()
+        self.max_stake: TokenAmount | None = None
+        """Most that `lock_stake` lets the account have staked in all its roles; None: no limit of ours."""
         self.registry = StakeRegistry(connection, modules.registry, sender)
         self.beacon = Beacon(connection, modules.beacon, sender)
         self.terms = TaskTerms(connection, modules.terms, sender)

@@ -24,6 +24,7 @@ import transformers
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from deltaproof.errors import is_out_of_memory
 from deltaproof.extras import need
 from deltaproof.protocol.rules import MAX_TOKENS
 from deltaproof.protocol.terms.spec import ModelSection
@@ -172,6 +173,8 @@ def load_base(
             model, missing = (lean.model, lean.lacks) if lean else _whole(auto_class, folder, section)
             tokenizer = None if section.kind == "image-classification" else _load_tokenizer(folder)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            if is_out_of_memory(error):  # nothing is wrong with the model
+                raise
             raise ModelError(f"base model {section.source} does not load as {section.kind}: {error}") from error
     if section.max_tokens > (positions := _positions(model.config)):
         raise ModelError(

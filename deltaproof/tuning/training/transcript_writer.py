@@ -30,9 +30,10 @@ from deltaproof.protocol.wire.tensorfile import read_header, write_vectors
 from deltaproof.tuning.errors import TranscriptError
 from deltaproof.tuning.training.optimizers import State
 
-__all__ = ["TranscriptFolder", "default_keep_every"]
+__all__ = ["MAX_HEADER_BYTES", "TranscriptFolder", "default_keep_every", "most_transcript_bytes"]
 
-_MAX_HEADER = 4096
+MAX_HEADER_BYTES = 4096
+"""Of the description and of each vector file, at most."""
 _GRADIENT = "grad"
 ALWAYS_KEPT_STEPS = 64
 
@@ -40,6 +41,17 @@ ALWAYS_KEPT_STEPS = 64
 def default_keep_every(steps: int) -> int:
     """Keep every state of a short round; of a long one none but start and end, regenerating on challenge."""
     return 1 if steps <= ALWAYS_KEPT_STEPS else steps
+
+
+def most_transcript_bytes(steps: int, slots: int, size: int) -> int:
+    """Bytes that a round's transcript takes on disk at any moment, at most: `slots` vectors of `size` values a state.
+
+    Start, final adapter, a checkpoint and the next one, what is kept, and a kept state that is being written.
+    """
+    every = default_keep_every(steps)
+    kept = -(-steps // every) + 1 if every < steps else 0
+    files, vectors = kept + 5, 2 + 2 * slots + kept * (slots + 1)
+    return 4 * size * vectors + files * MAX_HEADER_BYTES + RECORD_BYTES * (steps + 1)
 
 
 class TranscriptFolder:
@@ -170,7 +182,7 @@ class TranscriptFolder:
     def _read_description(self) -> int:
         path = self.folder / "round.json"
         try:
-            fields = parse_json(path.read_bytes(), max_bytes=_MAX_HEADER)
+            fields = parse_json(path.read_bytes(), max_bytes=MAX_HEADER_BYTES)
         except EncodingError as error:
             raise TranscriptError(f"{path}: {error}") from error
         match fields:
@@ -190,7 +202,7 @@ class TranscriptFolder:
 
     def _read_vectors(self, path: Path, slots: tuple[str, ...]) -> tuple[int, State]:
         try:
-            header = read_header(path.read_bytes(), max_header_bytes=_MAX_HEADER)
+            header = read_header(path.read_bytes(), max_header_bytes=MAX_HEADER_BYTES)
             return int(header.metadata["step"]), {
                 slot: torch.from_numpy(np.asarray(header.float32_vector(slot, self.size))) for slot in slots
             }
