@@ -127,7 +127,8 @@ def _keep_to_limit(gateway: Gateway, staked: int) -> None:
         money = gateway.money(gateway.registry.token())
         raise OverLimit(
             f"{gateway.account} would have {money.exact(staked)} staked in all, and --max-stake allows "
-            f"{money.exact(most)}; raise it, leave another task (deltaproof stake leave), or take free stake out (deltaproof stake withdraw)"
+            f"{money.exact(most)}; raise it, leave another task (deltaproof stake leave), or take free stake out "
+            "(deltaproof stake withdraw)"
         )
 
 

@@ -70,7 +70,7 @@ def test_limits_of_a_role_are_refused_before_anything_is_staked(
     write_shard(rows, [canonical_row({"text": f"mine {i}", "label": i % 2}) for i in range(8)])
     trainer = ["trainer", "run", *deployed, "--task", str(json.loads(out)["task"]), "--data", str(rows)]
     for limit, words in [
-        (["--max-stake", "1"], "staked in all, and --max-stake allows 1 (smallest units); raise it"),
+        (["--max-stake", "1wei"], "staked in all, and --max-stake allows 0.000000000000000001 DEMO; raise it"),
         (["--max-disk", "0.02"], "--max-disk 0.02: logs alone may take 0.024 GiB; give more"),
         (["--max-memory", "0.05"], "--max-memory 0.05: 1 process needs"),
     ]:
