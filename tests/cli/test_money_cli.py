@@ -63,7 +63,7 @@ def test_task_takes_more_money_and_who_never_joined_has_nothing_to_leave(
 def test_limits_of_a_role_are_refused_before_anything_is_staked(
     run: Run, node: Node, deployed: list[str], draft: Path, tmp_path: Path
 ) -> None:
-    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100", "--accept-risk", "--json")
+    code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100wei", "--accept-risk", "--json")
     assert code == 0, err
     chain, account = deployed[:4], Account.from_key(node.private_keys[0]).address
     rows = tmp_path / "mine.jsonl"
