@@ -88,7 +88,7 @@ EXCEPTIONS = {
     "deltaproof.tuning.numerics.randomness:_LANES": "words of 16 bits",
     "deltaproof.tuning.training.recording:CHECKPOINT_EVERY": "how often a trainer saves",
     "deltaproof.tuning.training.transcript_writer:ALWAYS_KEPT_STEPS": "which states a trainer keeps",
-    "deltaproof.tuning.training.transcript_writer:_MAX_HEADER": "a trainer's own file",
+    "deltaproof.tuning.training.transcript_writer:MAX_HEADER_BYTES": "a trainer's own file",
     "incentives.economics:COALITIONS": "columns of a table; pay does not follow it",
     "incentives.history:_LEAST_RELATIVE_ERROR": "a report over settled rounds; pay does not follow it",
     "incentives.history:_STEPS": "a report over settled rounds",
