@@ -10,6 +10,7 @@ import typer
 from deltaproof.chain import Gateway
 from deltaproof.chain.contracts.money import Amount, Money
 from deltaproof.chain.participation import KnownTask, read_task, require_balance, require_task
+from deltaproof.chain.standing import standing_of
 from deltaproof.cli.amounts import AMOUNT, YesOption, agreed, positive
 from deltaproof.cli.common import (
     ContractOption,
@@ -24,6 +25,7 @@ from deltaproof.cli.connect import open_gateway, read_only_gateway
 from deltaproof.cli.task_create import AcceptOption, SpeedOption, create
 from deltaproof.cli.task_init import init
 from deltaproof.cli.task_list import list_tasks
+from deltaproof.cli.task_watch import watch_task
 from deltaproof.errors import SpecError
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import TaskId, hex_of
@@ -38,8 +40,11 @@ app = typer.Typer(no_args_is_help=True, help="Fund tasks and look at them.")
 app.command("init")(init)
 app.command("create")(create)
 app.command("list")(list_tasks)
+app.command("watch")(watch_task)
 
 AMOUNTS = ("budget_per_round", "balance", "reserved")
+STANDING = ("spec", "round", "phase", "deadline", "ended", "task")
+"""What `task show` says in words."""
 
 
 @app.command("check")
@@ -96,9 +101,11 @@ def show(
     terms = read_task(gateway, open_store(store), TaskId(task))
     result = _described(gateway, TaskId(task), terms)
     money = gateway.money(terms.view.params.token)
-    told = {key: money.text(int(v)) if key in AMOUNTS else v for key, v in result.items() if key != "spec"}
+    standing = standing_of(gateway, TaskId(task))
+    told = {key: money.text(int(v)) if key in AMOUNTS else v for key, v in result.items() if key not in STANDING}
     lines = [
         *headline(TaskId(task), terms.spec),
+        *(f"  {line}" for line in (standing.line, standing.counts) if line),
         *(f"  {key.replace('_', ' ')}: {value}" for key, value in told.items()),
         *(f"  {line}" for line in money_lines(terms.spec, Tokens(money, gateway.money(gateway.registry.token())))),
     ]
