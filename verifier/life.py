@@ -334,5 +334,7 @@ class Verifier(Agent):
         if self._waiting[:2] != (round_, phase):
             self._waiting = (round_, phase, now)
         members = sorted(self.gateway.verifiers.enrolments(self.task_id), key=address_bytes)
+        if self.account not in members:  # a reorganisation took the enrolment away: it has no place in the order
+            return False
         rank = (members.index(self.account) - round_) % len(members) + (1 if late else 0)
         return now - self._waiting[2] >= rank * PATIENCE_SECONDS

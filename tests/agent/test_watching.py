@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.reliability.of_machine import read_only
 from deltaproof.agent import watching
 from deltaproof.agent.watching import Observed, serve_health
+from deltaproof.cli.living import Settings, live
+from deltaproof.errors import UsageError
 from tests.cli.conftest import run as run_command
 
 run = run_command
@@ -168,3 +172,27 @@ def test_status_shows_every_role_of_a_home_with_each_task(tmp_path: Path, run: A
     assert (code, "stopped?" in out.splitlines()[0]) == (0, True)
     code, out, _ = run("agent", "status", "--home", str(tmp_path), "--json")
     assert [role["role"] for role in json.loads(out)["roles"]] == ["trainer", "verifier"]
+
+
+def test_busy_health_port_ends_the_command_with_what_to_do(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        settings = Settings("trainer", "http://127.0.0.1:9", "0x", "", tmp_path, "", "", None, port)
+        with pytest.raises(UsageError, match=f"--health-port {port}"):
+            live(settings, Told(), lambda gateway, report: pytest.fail("was made"))
+
+
+def test_read_only_home_leaves_health_and_brings_the_status_file_back(tmp_path: Path) -> None:
+    observed = Observed(Told(), "trainer", tmp_path)
+    observed.looked(moment(1))
+    end = read_only(f"{tmp_path}/")
+    try:
+        observed.looked(moment(1, phase="reveal"))
+        assert observed.status()["tasks"][0]["phase"] == "reveal"  # type: ignore[index]
+        assert json.loads((tmp_path / "status-trainer.json").read_text())["tasks"][0]["phase"] == "commit"
+    finally:
+        end()
+    observed.save()
+    assert json.loads((tmp_path / "status-trainer.json").read_text())["tasks"][0]["phase"] == "reveal"

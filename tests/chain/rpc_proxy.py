@@ -27,8 +27,8 @@ class RawAnswer:
 
 Fault = Callable[[Request], "dict[str, Any] | RawAnswer | str | None"]
 """What to do with a request: None forwards it (as the fault may have changed it), a dict is the error to answer with,
-"drop" forwards it and closes the connection without an answer, "refuse" closes it without forwarding, "hang" says
-nothing until the proxy closes."""
+"drop" forwards it and closes the connection without an answer, "refuse" closes it without forwarding, "cut" closes it
+in the middle of the answer, "hang" says nothing until the proxy closes."""
 Alteration = Callable[[Request, dict[str, Any]], None]
 """Changes the node's answer to a request in place."""
 
@@ -73,7 +73,8 @@ class RpcProxy:
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
-                self.wfile.write(answer)
+                self.wfile.write(answer[: len(answer) // 2] if verdict == "cut" else answer)
+                self.close_connection = self.close_connection or verdict == "cut"
 
             def log_message(self, format: str, *arguments: Any) -> None:
                 pass

@@ -6,7 +6,7 @@ import dataclasses
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -33,18 +33,22 @@ from verifier.life import Verifier
 
 StoreFault = Callable[[str, str], None]
 """Told of each access (`read` or `write`, path) before it happens; raises to refuse it."""
+Make = Callable[[Gateway, ArtifactStore, Path, Any], Agent]
+"""A role, from its gateway, store, home and reporter."""
 PHASE_SECONDS = 40
 
 
 class FaultyBackend(LocalBackend):
-    """A folder whose service fails on request."""
+    """A folder whose service fails, or lies, on request."""
 
     fault: StoreFault = staticmethod(lambda access, path: None)
+    alter: Callable[[str, bytes], bytes] = staticmethod(lambda path, data: data)
+    """What it serves instead of what it holds."""
 
     def read(self, path: str, max_bytes: int) -> bytes:
         """See `Backend`."""
         self.fault("read", path)
-        return super().read(path, max_bytes)
+        return self.alter(path, super().read(path, max_bytes))[: max_bytes + 1]
 
     def write(self, path: str, data: bytes) -> None:
         """See `Backend`."""
@@ -61,8 +65,14 @@ class Lived:
     proxy: RpcProxy
     store: FaultyBackend
     events: list[tuple[str, str]]
+    again: Callable[[Path], Lived]
+    """The same key, on another machine or after a restart: state and home lie in the folder."""
+    folder: Path
+    honest: bool = True
     thread: threading.Thread | None = None
     error: BaseException | None = None
+    traces: list[str] = dataclasses.field(default_factory=list)
+    """Of errors that nobody foresaw."""
 
     def start(self) -> None:
         def run() -> None:
@@ -78,6 +88,19 @@ class Lived:
     @property
     def living(self) -> bool:
         return self.thread is not None and self.thread.is_alive()
+
+    def stop(self) -> None:
+        """Let it end where it looks at the chain next; it takes as long as what it does now."""
+
+        def leave(_moment: dict[str, object]) -> None:
+            raise Stopped
+
+        self.agent.looked = leave
+        self.agent._awake.set()
+
+
+class Stopped(SystemExit):
+    """A role was told to end."""
 
 
 @dataclasses.dataclass
@@ -137,11 +160,11 @@ class ChaosWorld:
 
     def stakes(self) -> dict[str, int]:
         """Total stake of each trainer and verifier."""
-        roles = {Trainer: Role.TRAINER, Verifier: Role.VERIFIER}
         return {
-            role.name: self.gateway.registry.stake_of(role.agent.account, roles[type(role.agent)]).total
+            role.name: self.gateway.registry.stake_of(role.agent.account, kind).total
             for role in self.roles
-            if type(role.agent) in roles
+            for held, kind in ((Trainer, Role.TRAINER), (Verifier, Role.VERIFIER))
+            if isinstance(role.agent, held)
         }
 
     def faults_told(self) -> Counter[str]:
@@ -165,16 +188,18 @@ def chaos_world(
     verifiers: int = 3,
     rounds: int = 1,
     seconds: int = PHASE_SECONDS,
+    poll_seconds: float = 0.1,
+    hostile: Sequence[type[Trainer | Verifier]] = (),
 ) -> Iterator[ChaosWorld]:
-    """Deploy, fund a task and make the roles; nobody has started yet."""
+    """Deploy, fund a task and make the roles; nobody has started yet. `hostile`: what else takes part."""
     quiet = connect(node.rpc_url)
     store_folder = folder / "store"
     closers: list[Callable[[], None]] = []
 
-    def gateway(number: int, deployment: Deployment, url: str = node.rpc_url) -> Gateway:
+    def gateway(number: int, deployment: Deployment, state: Path, url: str = node.rpc_url) -> Gateway:
         connection = connect(url)
         account = load_account(node.private_keys[number])
-        sender = TransactionSender(connection, account, state_folder=folder / "state")
+        sender = TransactionSender(connection, account, state_folder=state)
         closers.append(sender.close)
         return Gateway(connection, deployment, sender)
 
@@ -183,41 +208,47 @@ def chaos_world(
     deployment = deploy_all(quiet, deployer, DeployParams(guardian=deployer.address))
     own = Gateway(quiet, deployment, deployer)
     money = own.token(own.registry.token())
-    for key in node.private_keys[1 : 2 + trainers + verifiers]:
+    for key in node.private_keys[1 : 2 + trainers + verifiers + len(hostile)]:
         money.mint(Address(load_account(key).address), TokenAmount(10 * FUND))
     draft = TaskDraft(rounds=rounds, phase_seconds=seconds, window_seconds=1)
-    task = fund_task(gateway(1, deployment), ArtifactStore(LocalBackend(store_folder)), folder, draft)
+    task = fund_task(gateway(1, deployment, folder / "state"), ArtifactStore(LocalBackend(store_folder)), folder, draft)
     closers.pop()()
-    roles: list[Lived] = []
 
-    def add(name: str, number: int, make: Callable[[Gateway, ArtifactStore, Path, Any], Agent]) -> None:
+    def lived(name: str, number: int, make: Make, place: Path, honest: bool = True) -> Lived:
         proxy = RpcProxy(node.rpc_url)
         proxy.__enter__()
         closers.append(lambda: proxy.__exit__(None, None, None))
         backend = FaultyBackend(store_folder)
         events: list[tuple[str, str]] = []
+        traces: list[str] = []
 
-        def report(event: str, message: str, **_fields: object) -> None:
+        def report(event: str, message: str, **fields: object) -> None:
             events.append((event, message))
+            if fields.get("owner") == "program":
+                traces.append(str(fields["trace"]))
 
-        home = folder / ("sponsor" if number == 1 else name)
-        agent = make(gateway(number, deployment, proxy.url), ArtifactStore(backend), home, report)
-        roles.append(Lived(name, agent, proxy, backend, events))
+        home = place / ("sponsor" if number == 1 else name)
+        agent = make(gateway(number, deployment, place / "state", proxy.url), ArtifactStore(backend), home, report)
+        agent.poll_seconds = poll_seconds
+        again = partial(lived, name, number, make, honest=honest)
+        return Lived(name, agent, proxy, backend, events, again, place, honest, traces=traces)
 
     def sponsor(g: Gateway, s: ArtifactStore, h: Path, r: Any) -> Agent:
-        return Sponsor(g, s, task, h, r, trainers=trainers, verifiers=verifiers, poll_seconds=0.1)
+        return Sponsor(g, s, task, h, r, trainers=trainers, verifiers=verifiers)
 
-    def trainer(n: int, g: Gateway, s: ArtifactStore, h: Path, r: Any) -> Agent:
-        return Trainer(g, s, task, distinct_rows(n), h, Honest(), r, poll_seconds=0.1)
+    def trainer(n: int, kind: type[Trainer], g: Gateway, s: ArtifactStore, h: Path, r: Any) -> Agent:
+        return kind(g, s, task, distinct_rows(n), h, Honest(), r)
 
-    def verifier(g: Gateway, s: ArtifactStore, h: Path, r: Any) -> Agent:
-        return Verifier(g, s, task, h, r, poll_seconds=0.1)
+    def verifier(kind: type[Verifier], g: Gateway, s: ArtifactStore, h: Path, r: Any) -> Agent:
+        return kind(g, s, task, h, r)
 
-    add("sponsor", 1, sponsor)
-    for n in range(trainers):
-        add(f"trainer-{n}", 2 + n, partial(trainer, n))
-    for n in range(verifiers):
-        add(f"verifier-{n}", 2 + trainers + n, verifier)
+    makers: list[tuple[str, Make, bool]] = [("sponsor", sponsor, True)]
+    makers += [(f"trainer-{n}", partial(trainer, n, Trainer), True) for n in range(trainers)]
+    makers += [(f"verifier-{n}", partial(verifier, Verifier), True) for n in range(verifiers)]
+    for n, kind in enumerate(hostile):
+        make = partial(trainer, trainers + n, kind) if issubclass(kind, Trainer) else partial(verifier, kind)
+        makers.append((f"{kind.__name__}-{n}", make, False))
+    roles = [lived(name, 1 + place, make, folder, honest) for place, (name, make, honest) in enumerate(makers)]
     world = ChaosWorld(node, own, task, store_folder, roles, closers)
     try:
         yield world

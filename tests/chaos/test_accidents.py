@@ -1,7 +1,7 @@
 """Accidents of the network around honest roles: everybody is settled and paid, nobody loses stake or bond.
 
 Each test plays one whole round on Anvil with every role on a thread of its own behind a proxy. The schedule of faults
-is fixed. `benchmarks/chain/reliability.py` plays many more of them.
+is fixed. `benchmarks/reliability` plays many more of them.
 """
 
 from __future__ import annotations

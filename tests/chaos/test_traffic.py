@@ -9,6 +9,7 @@ import pytest
 
 from deltaproof.agent.loop import IDLE_POLL_SECONDS
 from deltaproof.chain import connect
+from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.local_node import start_node
 from deltaproof.chain.origin import first_block, log_start
 from deltaproof.chain.rpc.blocks import HeadFollower
@@ -56,6 +57,9 @@ def test_enrolment_that_a_reorganisation_takes_is_made_again_and_only_then(tmp_p
         assert world.gateway.connection.block_number() == before + joined_in, "nothing was sent"
         world.raw("anvil_reorg", joined_in, [])
         assert not any(agent.joined() for agent in people)
+        verifier = people[-1]
+        assert isinstance(verifier, Verifier)
+        assert not verifier._my_turn(FIRST, Phase.DRAW), "who is not enrolled has no place in the order"
         for agent in people:
             agent.depth = 0
             agent.gateway.connection._heads = HeadFollower()

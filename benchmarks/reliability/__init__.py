@@ -1,0 +1,1 @@
+"""Faults of every kind, injected into running roles, and what they cost: `python -m benchmarks.reliability`."""

@@ -1,0 +1,124 @@
+"""The page of results, from the cells that were played."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.attacks.rates import clopper_pearson
+from benchmarks.reliability.kinds import Kind
+
+__all__ = ["page"]
+
+Cell = dict[str, Any]
+LOST = {"slashes": "slashes of honest people", "bonds": "bonds of honest people", "double_payments": "double payments"}
+GIVEN_UP = "processes that gave up"
+
+
+def page(kinds: Sequence[Kind], cells: Sequence[Cell]) -> str:
+    """Markdown."""
+    by_kind = {kind.name: [cell for cell in cells if cell["kind"] == kind.name] for kind in kinds}
+    rows = [_row(kind, found) for kind in kinds if (found := by_kind[kind.name])]
+    return "\n".join([*_opening(cells), *_table(rows), *_totals(cells), *_growth(cells), *_unflattering(cells)]) + "\n"
+
+
+def _opening(cells: Sequence[Cell]) -> list[str]:
+    faults = sum(cell["faults"] for cell in cells)
+    hours = sum(cell["seconds"] for cell in cells) / 3600
+    return [
+        f"""# What accidents and enemies cost honest people
+
+Written by `python -m benchmarks.reliability`. Each cell is a task of two honest trainers and three honest verifiers
+with a tiny model on a private chain. The roles run by themselves while faults of one kind come one after the other,
+each on one role or on all. What, whom and how long is drawn from the cell's seed. When it strikes depends on the
+machine. {faults} faults in {len(cells)} cells, {hours:.1f} hours on two cores that did other work, too.
+
+Losses are read from the chain's events.
+
+- *waits*: lines in which roles said that something failed and that they try again
+- *rounds lost*: rounds that ended without a settlement, by outcome
+- *unpaid*: rounds of honest trainers that were settled without an accepted verdict for them, by what was found instead
+- *slashes*, *bonds*: those of honest trainers and verifiers
+- *absences*: rounds in which an honest verifier was charged because it did not attest
+- *gave up*: honest processes that ended before their task
+"""
+    ]
+
+
+def _row(kind: Kind, cells: Sequence[Cell]) -> list[str]:
+    losses = [cell["losses"] for cell in cells]
+    rounds = sum(cell["rounds"] for cell in cells)
+    lost, unpaid = _summed(losses, "lost"), _summed(losses, "unpaid")
+    return [
+        kind.name, kind.what, str(sum(cell["faults"] for cell in cells)), str(sum(cell["felt"] for cell in cells)),
+        f"{sum(each['settled'] for each in losses)} of {rounds}", _named(lost), _named(unpaid),
+        *(str(sum(each[key] for each in losses)) for key in ("slashes", "bonds", "absences", "double_payments")),
+        str(sum(len(cell["ended"]) for cell in cells)),
+    ]  # fmt: skip
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    head = [
+        "kind", "what happens", "faults", "waits", "rounds settled", "rounds lost", "unpaid", "slashes", "bonds",
+        "absences", "double payments", "gave up",
+    ]  # fmt: skip
+    return [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows]]
+
+
+def _totals(cells: Sequence[Cell]) -> list[str]:
+    faults = sum(cell["faults"] for cell in cells)
+    counts = {LOST[key]: sum(cell["losses"][key] for cell in cells) for key in LOST}
+    counts[GIVEN_UP] = sum(len(cell["ended"]) for cell in cells)
+    lines = ["", "## In all", "", "| | seen | of faults | 95 % interval of the rate |", "|---|---|---|---|"]
+    for what, count in counts.items():
+        low, high = clopper_pearson(min(count, faults), faults, 0.95)
+        lines.append(f"| {what} | {count} | {faults} | {low:.4f} to {high:.4f} |")
+    phases = Counter[str]()
+    for cell in cells:
+        phases.update({name.lower(): count for name, count in cell["phases"].items()})
+    told = ", ".join(f"{name} {count}" for name, count in sorted(phases.items()))
+    return [*lines, "", f"Faults by the phase that they began in, or by what a hostile role did: {told}.", ""]
+
+
+def _growth(cells: Sequence[Cell]) -> list[str]:
+    lines = [
+        "## Memory and disk", "",
+        "Of cells with more than two rounds: after each round, the resident size of the process with all roles, MiB,",
+        "and the homes of all roles together, KiB.", "",
+        "| kind | seed | MiB | KiB |", "|---|---|---|---|",
+    ]  # fmt: skip
+    for cell in cells:
+        if cell["rounds"] > 2:
+            memory, disk = (", ".join(f"{value:.0f}" for value in cell[key]) for key in ("memory_mib", "disk_kib"))
+            lines.append(f"| {cell['kind']} | {cell['seed']} | {memory} | {disk} |")
+    return [*lines, ""]
+
+
+def _unflattering(cells: Sequence[Cell]) -> list[str]:
+    lines = ["## What did not go well", ""]
+    for cell in cells:
+        place = f"{cell['kind']}, seed {cell['seed']}"
+        lines += [f"- {place}: gave up: {_short(text)}" for text in cell["ended"]]
+        lines += [f"- {place}: not done when patience ended: {_short(text)}" for text in cell["stuck"]]
+        lines += [f"- {place}: nobody foresaw: {_short(trace)}" for trace in cell["unforeseen"]]
+        if lost := cell["losses"]["lost"]:
+            lines.append(f"- {place}: rounds lost: {_named(lost)}")
+        if unpaid := cell["losses"]["unpaid"]:
+            lines.append(f"- {place}: honest trainers unpaid: {_named(unpaid)}")
+    return lines if len(lines) > 2 else [*lines, "Nothing was seen."]
+
+
+def _summed(losses: Sequence[dict[str, Any]], key: str) -> dict[str, int]:
+    total = Counter[str]()
+    for each in losses:
+        total.update(each[key])
+    return dict(total)
+
+
+def _named(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "0"
+
+
+def _short(text: str) -> str:
+    return f"`{text.strip().splitlines()[-1][-200:].replace('`', chr(39))}`" if text.strip() else "`nothing said`"
