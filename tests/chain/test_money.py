@@ -57,9 +57,9 @@ def test_amount_is_tokens_unless_its_unit_says_otherwise(text: str, expected: in
         ("330000000000000000000", "330,000,000,000,000,000,000 tokens"), ("330" + "0" * 18, "330000000000000000000wei"),
         ("1000000000000", "add the token's symbol"),
         ("1,000", "is no amount"), ("1_000", "is no amount"), ("1'000", "is no amount"),
-        ("1e18", "another token"), ("-1", "is no amount"),
+        ("1e18", "is no amount"), ("-1", "is no amount"),
         ("", "is no amount"), (".5", "is no amount"), ("5.", "is no amount"), ("٣", "is no amount"),
-        ("1 2", "is no amount"), ("nan", "is no amount"), ("0x10", "another token"), ("1" * 79, "is no amount"),
+        ("1 2", "is no amount"), ("nan", "is no amount"), ("0x10", "is no amount"), ("1" * 79, "is no amount"),
         ("5 USDC", "--fund: USDC is another token than DEMO"), ("1.5wei", "nothing is smaller"),
         ("0.0000000000000000001", "18 digits behind the point"), (f"{MAX_AMOUNT + 1}wei", "2^128-1"),
     ],
@@ -89,7 +89,8 @@ def test_token_that_does_not_say_its_decimals_takes_smallest_units_only() -> Non
     ("said", "name"),
     [
         ("DEMO", "DEMO"), ("\x1b[31mUSDC", "[31mUSDC"), ("A B\n", "AB"), ("", "tokens"), ("wei", "tokens"),
-        ("WEI", "tokens"), ("1INCH", "tokens"), ("A" * 99, "A" * 12), ("\u202eabc", "abc"),
+        ("WEI", "tokens"), ("1INCH", "tokens"), ("-5", "tokens"), ("USD0", "USD0"),
+        ("A" * 99, "A" * 12), ("\u202eabc", "abc"),
     ],
 )  # fmt: skip
 def test_symbol_disturbs_no_terminal_and_is_never_taken_for_smallest_units(said: str, name: str) -> None:

@@ -28,7 +28,11 @@ LEAST_SHOWN, MOST_SHOWN = 2, 4
 LARGEST_PLAIN = 10**12
 """From so many tokens on a number needs a unit: more likely it is meant in smallest units, which
 commands once took."""
-_WRITTEN = re.compile(r"(?P<number>[0-9]{1,78}(\.[0-9]{1,78})?)(\s*(?P<unit>[^\s0-9.,_'+-]\S*))?", re.ASCII)
+_WRITTEN = re.compile(
+    r"(?P<number>[0-9]{1,78}(\.[0-9]{1,78})?)((?P<glued>[^\s0-9.,_'+-][^\s0-9]*)|\s+(?P<apart>[^\s0-9.,_'+-]\S*))?",
+    re.ASCII,
+)
+"""A symbol with digits stands apart, so that `1e18` and `0x10` are no amounts of tokens `e18` and `x10`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class Amount:
         found = _WRITTEN.fullmatch(text.strip())
         if found is None:
             raise UsageError(f"{where}: {text!r} is no amount; write 330, 1.5, '1.5 DEMO', or smallest units as 330wei")
-        number, unit = Fraction(found["number"]), found["unit"] or ""
+        number, unit = Fraction(found["number"]), found["glued"] or found["apart"] or ""
         if unit.lower() == SMALLEST:
             unit = SMALLEST
             if number.denominator != 1:
@@ -159,5 +163,5 @@ def usable_symbol(said: str) -> str:
     """A token's name for itself, without what could disturb a terminal or be taken for smallest units."""
     kept = "".join(character for character in said if character.isprintable() and not character.isspace())
     kept = kept[:MOST_SYMBOL]
-    readable = kept and not kept[0].isdecimal() and kept[0] != "." and kept.lower() != SMALLEST
+    readable = kept and not kept[0].isdecimal() and kept[0] not in ".,_'+-" and kept.lower() != SMALLEST
     return kept if readable else TOKENS
