@@ -19,6 +19,7 @@ here, the others in the room named in brackets. A test compares this drawing wit
     ├── ChainError               something about the chain or a contract on it
     │   ├── ChainUnavailable     no answer from the RPC endpoint
     │   │   ├── BlockUnknown     no node has the block that was asked about: it lags, or the chain was reorganised
+    │   │   ├── SignerUnavailable    a remote signer does not answer, or refuses [chain.rpc.remote_signer]
     │   │   └── EndpointFailed   one of several endpoints gave no proper answer [chain.rpc.endpoints]
     │   ├── TaskRefused          nothing can ever come of taking part in this task like this
     │   ├── WrongChain           the endpoint serves another chain than the one asked for

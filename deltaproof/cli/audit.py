@@ -97,7 +97,7 @@ def audit(
     from deltaproof.auditor.audit.parallel import Origin, ProcessPool
     from deltaproof.auditor.audit.run import Pool, one_process
     from deltaproof.auditor.auditing import run_audit
-    from deltaproof.chain import load_account
+    from deltaproof.chain import load_signer
     from deltaproof.protocol.types import digest32
     from deltaproof.tuning.numerics.machine import machine_of
 
@@ -116,7 +116,7 @@ def audit(
         rescore=rescore or full,
         draw_seed=digest32(draw or secrets.token_hex(SEED_BYTES)),
     )
-    signer = load_account(key) if key else None
+    signer = load_signer(key) if key else None
     started = time.monotonic()
     tasks = [task] if task is not None else None
     with progress_console.status("auditing") as status:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from deltaproof.chain import DeployParams, TransactionSender, connect, deploy_all, load_account
+from deltaproof.chain import DeployParams, TransactionSender, connect, deploy_all, load_signer
 from deltaproof.chain.abi.structs import BeaconNetwork
 from deltaproof.chain.contracts.deployment import DRAND_LEAD_SECONDS, DRAND_PATIENCE_SECONDS
 from deltaproof.chain.contracts.money import Amount
@@ -109,7 +109,7 @@ def deploy(
     network = network_at(drand_network) if drand_network else EVMNET
     terms = BeaconNetwork.of(network, drand_lead, int(drand_patience_days * 86_400))
     connection = connect(rpc)
-    account = load_account(key)
+    account = load_signer(key)
     params = DeployParams(
         guardian=address(account.address),
         stake_token=parse_address(token, "--token") if token else None,

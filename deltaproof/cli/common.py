@@ -75,7 +75,8 @@ KeyOption = Annotated[
         "--key",
         envvar="DELTAPROOF_KEY",
         help="Private key: a file that holds it, an encrypted keystore, or 64 hexadecimal digits "
-        "(prefer the file or the environment: arguments are visible to other users).",
+        "(prefer the file or the environment: arguments are visible to other users); or a remote signer, "
+        "https://HOST:PORT#ADDRESS (web3signer).",
         metavar="KEY",
     ),
 ]

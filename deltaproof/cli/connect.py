@@ -10,10 +10,11 @@ from deltaproof.chain import (
     Connection,
     Deployment,
     Gateway,
+    RemoteSigner,
     SenderPolicy,
     TransactionSender,
     connect,
-    load_account,
+    load_signer,
 )
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.relays import Relays
@@ -40,9 +41,11 @@ def open_gateway(
 
     With `wait`, which is told of it, an outage is waited out. `drand`: what `--drand` says.
     """
-    account, place = load_account(key), parse_address(contract, "--contract")
+    account, place = load_signer(key), parse_address(contract, "--contract")
 
     def reach() -> tuple[Connection, Deployment]:
+        if isinstance(account, RemoteSigner):
+            account.check()
         connection = connect(rpc)
         return connection, Deployment.at(connection, place)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from eth_account import Account
 from eth_account.messages import encode_defunct
-from eth_account.signers.local import LocalAccount
 
 from deltaproof.auditor.audit.check import Check, Status, count
 from deltaproof.auditor.audit.depth import blind_to
+from deltaproof.chain.rpc.remote_signer import Signer
 from deltaproof.errors import CryptoError, EncodingError
 from deltaproof.protocol.types import Address, Digest32, address
 from deltaproof.protocol.wire.encoding import document_digest, parse_json
@@ -53,7 +53,7 @@ class AuditReport:
         """SHA-256 of the report's canonical document."""
         return document_digest(KIND, self.content())
 
-    def signed(self, account: LocalAccount | None) -> dict[str, Any]:
+    def signed(self, account: Signer | None) -> dict[str, Any]:
         """The report with its digest and, with an account, an EIP-191 signature over the digest."""
         digest = self.digest()
         result = {**self.content(), "digest": "0x" + digest.hex()}

@@ -21,7 +21,6 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from eth_account.messages import SignableMessage
-from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCError
@@ -31,6 +30,7 @@ from deltaproof.chain.rpc.blocks import LAG_SECONDS, LOCAL_CHAINS
 from deltaproof.chain.rpc.connection import TRANSPORT_ERRORS, Connection, rpc_message
 from deltaproof.chain.rpc.fees import Fees, bumped, current_fees
 from deltaproof.chain.rpc.journal import Pending, TransactionJournal, default_state_folder
+from deltaproof.chain.rpc.remote_signer import Signer
 from deltaproof.errors import ChainError, ChainUnavailable, InsufficientFunds, TransactionError, TransactionPending
 from deltaproof.protocol.types import Address, Digest32, address, hex_of
 
@@ -88,7 +88,7 @@ class TransactionSender:
     def __init__(
         self,
         connection: Connection,
-        account: LocalAccount,
+        account: Signer,
         *,
         policy: SenderPolicy | None = None,
         state_folder: Path | None = None,
@@ -190,7 +190,7 @@ class TransactionSender:
 
     def _signed(self, pending: Pending) -> Pending:
         fields = {key: value for key, value in pending.transaction.items() if key != "from"}
-        raw = self._account.sign_transaction(cast(Any, fields)).raw_transaction
+        raw = self._account.sign_transaction(fields).raw_transaction
         return Pending(pending.label, pending.transaction, (*pending.raw, raw.hex()))
 
     def _broadcast(self, pending: Pending, *, first: bool) -> None:
