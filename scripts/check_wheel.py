@@ -5,13 +5,15 @@
 The wheel (built first if none is named) goes into a new environment in a temporary folder. That environment sees the
 other packages of INTERPRETER's installation, but not this repository. From an empty folder the installed command then
 deploys the contracts on Anvil, funds a task, trains, verifies, takes the result and audits, each in a process of its
-own. The node comes from this repository, or from ``DELTAPROOF_ANVIL``. Exit status 1 with what failed.
+own, with the settings of deploy/Dockerfile: what the image does, without Docker. The node comes from this repository,
+or from ``DELTAPROOF_ANVIL``. Exit status 1 with what failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,8 +42,9 @@ def main(arguments: list[str]) -> int:
         empty = Path(folder, "empty")
         empty.mkdir()
         play = shutil.copy(REPOSITORY / "scripts" / "play_task.py", Path(folder, "play_task.py"))
+        settings = environment() | image_settings(Path(folder, "state"))
         # -I: neither the current folder nor PYTHONPATH takes part.
-        finished = subprocess.run([python, "-I", play, str(REPOSITORY)], cwd=empty, env=environment(), check=False)
+        finished = subprocess.run([python, "-I", play, str(REPOSITORY)], cwd=empty, env=settings, check=False)
     print(f"{wheel.name}: {'complete' if finished.returncode == 0 else 'BROKEN'}, {time.monotonic() - began:.0f} s")
     return finished.returncode
 
@@ -93,6 +96,15 @@ def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DELTAPROOF_"))}
     anvil = os.environ.get("DELTAPROOF_ANVIL", str(REPOSITORY / "node_modules" / ".bin" / "anvil"))
     return kept | {"DELTAPROOF_ANVIL": anvil, "OMP_NUM_THREADS": "1"}
+
+
+def image_settings(folder: Path) -> dict[str, str]:
+    """The variables that deploy/Dockerfile sets, with `folder` in the place of its volume; PATH aside."""
+    dockerfile = (REPOSITORY / "deploy" / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+    (volume,) = re.findall(r"^VOLUME (\S+)$", dockerfile, flags=re.MULTILINE)
+    (line,) = re.findall(r"^ENV (.+)$", dockerfile, flags=re.MULTILINE)
+    pairs = dict(pair.split("=", 1) for pair in line.split())
+    return {name: value.replace(volume, str(folder)) for name, value in pairs.items() if name != "PATH"}
 
 
 if __name__ == "__main__":
