@@ -21,6 +21,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from deltaproof.errors import ArtifactMissing, ChainError, DeltaproofError, EncodingError, StoreUnavailable
 from deltaproof.gateway.admission import Doorkeeper, Grant
@@ -33,7 +34,7 @@ from deltaproof.gateway.refusals import RequestRefused
 from deltaproof.gateway.retention import Retention
 from deltaproof.gateway.traffic import RequestRate, neighbourhood
 from deltaproof.protocol.types import TaskId, digest32
-from deltaproof.store.paths import Kind, parse_path
+from deltaproof.store.paths import ArtifactName, Kind, parse_path
 from deltaproof.store.permits import PART_BYTES, WritePermit
 
 __all__ = ["GatewayParts", "create_app"]
@@ -138,10 +139,7 @@ def _add_artifacts(app: FastAPI, parts: GatewayParts, kind: Kind) -> None:
     template, documented = f"/{template_of(kind)}", {"parameters": parameters_of(kind)}
 
     async def read(request: Request) -> Response:
-        try:
-            name = parse_path(request.scope["path"][1:])
-        except EncodingError as error:
-            raise RequestRefused(404, "no-such-name", str(error)) from error
+        name = _named(request.scope["path"][1:])
         asked = {key.lower(): value for key, value in request.headers.items()}
         answer = await to_thread.run_sync(parts.shelves.answer, name, asked, limiter=parts.on_store)
         if request.method == "HEAD" or answer.status == 304:
@@ -149,7 +147,7 @@ def _add_artifacts(app: FastAPI, parts: GatewayParts, kind: Kind) -> None:
         return StreamingResponse(_sent(parts, answer), answer.status, answer.headers)
 
     async def write(request: Request, permit: Permit) -> JSONResponse:
-        path = request.scope["path"][1:]
+        path = _named(request.scope["path"][1:]).path
         if permit.size > PART_BYTES:
             raise RequestRefused(413, "in-parts", f"more than {PART_BYTES} bytes travel in parts: POST /uploads/{path}")
         _expect_length(request, permit.size, permit.size)
@@ -160,8 +158,8 @@ def _add_artifacts(app: FastAPI, parts: GatewayParts, kind: Kind) -> None:
         return JSONResponse({"stored": True, "new": new}, status_code=201 if new else 200)
 
     async def begin(request: Request, permit: Permit) -> JSONResponse:
+        path = _named(request.scope["path"][len("/uploads/") :]).path
         _expect_length(request, 0, 0)
-        path = request.scope["path"][len("/uploads/") :]
         grant = await _admitted(parts, path, permit)
         if await to_thread.run_sync(parts.intake.stands, grant, limiter=parts.on_store):
             return JSONResponse({"stored": True, "new": False})
@@ -266,14 +264,24 @@ def _add_errors(app: FastAPI, parts: GatewayParts) -> None:
         return told(422, "malformed", f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
 
     @app.exception_handler(HTTPException)
-    async def unknown(_: Request, error: HTTPException) -> JSONResponse:
+    async def unknown(request: Request, error: HTTPException) -> JSONResponse:
         code = {404: "no-such-name", 405: "no-such-method"}.get(error.status_code, "refused")
         answer = told(error.status_code, code, str(error.detail))
-        answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            here = [route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE]
+            methods = {method for route in here for method in getattr(route, "methods", None) or ()}
+            answer.headers["Allow"] = ", ".join(sorted(methods))
         return answer
 
 
 # How requests are served.
+
+
+def _named(path: str) -> ArtifactName:
+    try:
+        return parse_path(path)
+    except EncodingError as error:
+        raise RequestRefused(404, "no-such-name", str(error)) from error
 
 
 async def _admitted(parts: GatewayParts, path: str, signed: _SignedPermit) -> Grant:

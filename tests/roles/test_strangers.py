@@ -27,7 +27,9 @@ def test_round_over_a_gateway_that_dies_in_between_is_paid_and_audited(tmp_path:
     with Supervisor(tmp_path / "logs", {"OMP_NUM_THREADS": "1"}) as commands:
         market = Market.open(commands, tmp_path, gateway=serving)
         url = market.environment["DELTAPROOF_STORE"]
-        vera, ann = market.role("vera", 4, "verifier"), market.trainer("ann", 2)
+        mirror = tmp_path / "mirror"
+        vera = market.role("vera", 4, "verifier", "--store", f"{url},{mirror}")
+        ann = market.trainer("ann", 2)
         sponsor = market.role("sponsor", 0, "sponsor")
         market.wait(ann, "committed")
         assert market.server is not None
@@ -44,4 +46,5 @@ def test_round_over_a_gateway_that_dies_in_between_is_paid_and_audited(tmp_path:
         )
         metrics = requests.get(f"{url}/metrics", timeout=5).text
     assert (report["failures"], report["unchecked"]) == ([], [])
+    assert {file.parent.name for file in mirror.rglob("*") if file.is_file()} >= {"attestations", "tensors"}
     assert 'deltaproof_gateway_requests_total{kind="openings",method="PUT",status="201"}' in metrics
