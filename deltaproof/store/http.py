@@ -37,8 +37,8 @@ MAX_ANSWER_BYTES = 64 * 1024
 TOLD_FROM_BYTES = 16 * 1024 * 1024
 """Transfers of this size and more are reported as they go on."""
 TOLD_EVERY_SECONDS = 5.0
-COME_BACK = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses that another attempt may mend."""
+COME_BACK = frozenset({403, 408, 425, 429, 500, 502, 503, 504})
+"""Statuses that another attempt may mend. 403, too: the gateway's node may not have seen yet who somebody is."""
 
 
 class _Broken(DeltaproofError):

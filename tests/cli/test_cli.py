@@ -52,6 +52,15 @@ def test_completion_offers_commands_and_options(
     assert (code, out.split()) == (0, [word])
 
 
+def test_task_is_not_created_for_a_store_that_does_not_answer(run: Run, deployed: list[str], draft: Path) -> None:
+    away = [*deployed, "--store", "http://127.0.0.1:9"]
+    code, _, err = run("task", "create", str(draft), *away, "--fund", "1100wei", "--accept-risk", "--json")
+    assert code == 1
+    assert "no answer from http://127.0.0.1:9" in err
+    code, _, err = run("task", "show", *deployed[:6], "--task", "1")
+    assert "there is no task 1" in err
+
+
 def test_task_create_and_show_print_json_for_scripts(run: Run, deployed: list[str], draft: Path) -> None:
     code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100wei", "--accept-risk", "--json")
     assert code == 0, err

@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 import requests
 
+from deltaproof.chain.abi.structs import TrainerEnrolment
 from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, StoreUnavailable
 from deltaproof.gateway.retention import Swept
+from deltaproof.protocol.types import Address, TaskId
 from deltaproof.protocol.wire.encoding import sha256
+from deltaproof.sponsor.life import Sponsor
 from deltaproof.store import ArtifactStore
 from deltaproof.store import http as client_of_gateways
 from deltaproof.store.backend import LocalBackend, Mirrors
@@ -183,6 +186,39 @@ def test_artifacts_go_away_without_an_archive(
     assert served.server.parts.retention.sweep() == Swept(0, 1)
     assert not [file for file in (tmp_path / "store").rglob("*") if file.is_file()]
     assert served.server.parts.ledger.totals() == (0, 0)
+
+
+def test_sponsor_publishes_from_its_home_what_no_store_has(scene: Scene, serve: Serve) -> None:
+    served, world = serve(), scene.world
+    home = world.store_folder.parent / "sponsor"
+    told: list[str] = []
+    store = ArtifactStore(served.client("sponsor"))
+    for _ in range(2):
+        Sponsor(
+            world.gateway, store, scene.task, home, lambda event, *_, **__: told.append(event), trainers=1, verifiers=1
+        )
+    assert told == ["published"]
+    params = world.gateway.terms.params(scene.task)
+    assert len(ArtifactStore(served.client()).get_tensors(params.start_digest, params.training.parameters))
+
+
+def test_writer_whom_the_gateway_s_node_does_not_know_yet_is_tried_again(
+    scene: Scene, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serve()
+    served.publish_spec()
+    facts = served.server.parts.doorkeeper.facts
+    known, asked = facts.trainer, []
+
+    def late(task: TaskId, account: Address) -> TrainerEnrolment:
+        asked.append(account)
+        found = known(task, account)
+        return found if len(asked) > 2 else replace(found, index=0)
+
+    monkeypatch.setattr(facts, "trainer", late)
+    path = next(path for path in scene.files if path.startswith("tensors/") and scene.maker(path) == "ann")
+    served.client("ann").write(path, scene.files[path])
+    assert served.client().read(path, 10**6) == scene.files[path]
 
 
 def test_gateway_says_what_it_serves_how_it_is_and_what_it_did(scene: Scene, serve: Serve) -> None:
