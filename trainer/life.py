@@ -21,6 +21,7 @@ from deltaproof.chain.contracts.tasks import task_params
 from deltaproof.chain.memory import memory_root
 from deltaproof.chain.participation import (
     attempt,
+    lacking_stake,
     lock_stake,
     quorum_members,
     read_task,
@@ -78,6 +79,8 @@ class Trainer(Agent):
         folder = task_folder(home, gateway, task_id)
         self.pruner = Pruner(gateway, task_id, folder, report)
         self.shard = enrolled_shard(rows, self.secret.derive("rows", _number(task_id)), self.spec)
+        if not self.joined():
+            lacking_stake(gateway, Role.TRAINER, self.params.stakes.trainer_stake)  # told before minutes of loading
         report("loading", "loading the model")
         fetch_emulators(store, self.spec, self.account)
         self.workshop = Workshop(

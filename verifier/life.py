@@ -17,7 +17,7 @@ from deltaproof.agent.loop import IDLE_POLL_SECONDS, Agent, Duty, Moment
 from deltaproof.agent.pruning import Pruner
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import AttestationState, Phase, Role
-from deltaproof.chain.participation import attempt, lock_stake, move_on, read_task
+from deltaproof.chain.participation import attempt, lacking_stake, lock_stake, move_on, read_task
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.tasklog import TaskLog
@@ -70,6 +70,8 @@ class Verifier(Agent):
         self._folder = task_folder(home, gateway, task_id)
         self.pruner = Pruner(gateway, task_id, self._folder, report)
         self.stake = stake or self.params.stakes.verifier_stake
+        if not self.joined():
+            lacking_stake(gateway, Role.VERIFIER, self.stake)  # told before minutes of loading
         report("loading", "loading the model")
         self.examiner = Examiner(self.spec, store, self.account, report, machine)
         followed = [gateway.tasks.address, gateway.trainers.address, gateway.verifiers.address]

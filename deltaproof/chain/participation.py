@@ -30,6 +30,7 @@ __all__ = [
     "KnownTask",
     "attempt",
     "known_faults",
+    "lacking_stake",
     "lock_stake",
     "move_on",
     "quorum_members",
@@ -102,22 +103,31 @@ def require_balance(gateway: Gateway, token: Address, account: Address, amount: 
 
 
 def lock_stake(gateway: Gateway, role: Role, needed: TokenAmount) -> None:
-    """Deposit what the account's free stake lacks of `needed`.
+    """Deposit what the account's free stake lacks of `needed`. Raises what `lacking_stake` raises."""
+    missing = lacking_stake(gateway, role, needed)
+    if not missing:
+        return
+    token = gateway.token(gateway.registry.token())
+    if token.allowance(gateway.account, gateway.registry.address) < missing:
+        token.approve(gateway.registry.address, missing)
+    gateway.registry.deposit(role, missing)
 
-    Raises InsufficientFunds saying how much is missing, OverLimit if more would be staked than `Gateway.max_stake`.
+
+def lacking_stake(gateway: Gateway, role: Role, needed: TokenAmount) -> TokenAmount:
+    """What the account's free stake lacks of `needed`, which it can deposit.
+
+    Raises InsufficientFunds saying how much it has too little, OverLimit if more would be staked than
+    `Gateway.max_stake`.
     """
     staked = {each: gateway.registry.stake_of(gateway.account, each) for each in Role}
     missing = TokenAmount(max(needed - staked[role].free, 0))
     if needed > 0:
         _keep_to_limit(gateway, sum(stake.total for stake in staked.values()) + missing)
-    if not missing:
-        return
-    token = gateway.token(gateway.registry.token())
-    need = f"has to stake {gateway.money(token.address).exact(missing)} more"
-    require_balance(gateway, token.address, gateway.account, missing, need)
-    if token.allowance(gateway.account, gateway.registry.address) < missing:
-        token.approve(gateway.registry.address, missing)
-    gateway.registry.deposit(role, missing)
+    if missing:
+        token = gateway.registry.token()
+        need = f"has to stake {gateway.money(token).exact(missing)} more"
+        require_balance(gateway, token, gateway.account, missing, need)
+    return missing
 
 
 def _keep_to_limit(gateway: Gateway, staked: int) -> None:

@@ -14,15 +14,16 @@ from deltaproof.agent.witness import Witness
 from deltaproof.chain import Gateway
 from deltaproof.chain.rpc.endpoints import Endpoints
 from deltaproof.cli.connect import open_gateway, parse_depth
-from deltaproof.errors import UsageError, is_out_of_memory
+from deltaproof.errors import InsufficientFunds, OverLimit, UsageError, is_out_of_memory
 from deltaproof.reporting import Reporter
 from deltaproof.tuning.errors import CodecError, MethodError, NarrowingError
 
 __all__ = ["Settings", "live"]
 
 
-_UNFIT = (*HOPELESS, MethodError, CodecError, NarrowingError)
-"""What keeps a role from a task for good: besides what no waiting mends, terms that no machine can compute."""
+_UNFIT = (*HOPELESS, InsufficientFunds, OverLimit, MethodError, CodecError, NarrowingError)
+"""What keeps a role from a task: besides what no waiting mends, a stake that it cannot pay, and terms that no
+machine can compute."""
 
 
 @dataclass(frozen=True)

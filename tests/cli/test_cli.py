@@ -222,14 +222,17 @@ def test_deploy_unfunded_key_says_what_it_needs(run: Run, node: Node) -> None:
     assert "send it native currency" in err
 
 
-def test_trainer_without_stake_tokens_says_how_much_is_missing(
-    run: Run, node: Node, deployed: list[str], draft: Path
+@pytest.mark.parametrize("role", ["trainer", "verifier"])
+def test_role_without_stake_tokens_says_how_much_is_missing_before_it_loads_the_model(
+    run: Run, node: Node, deployed: list[str], draft: Path, role: str
 ) -> None:
     assert run("task", "create", str(draft), *deployed, "--fund", "1100wei", "--accept-risk")[0] == 0
     poor = [*deployed]
     poor[poor.index("--key") + 1] = node.private_keys[5]
-    code, _, err = run("trainer", "run", *poor, "--task", "1", "--data", str(draft.parent / "rows.jsonl"))
+    data = ["--data", str(draft.parent / "rows.jsonl")] if role == "trainer" else []
+    code, out, err = run(role, "run", *poor, "--task", "1", *data)
     assert code == 1
+    assert "loading the model" not in out
     assert "has to stake 0.00000000000000001 DEMO more; send it some (deltaproof faucet 0x" in err
 
 
