@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account import Account
 
 from deltaproof.chain.drand_node import DrandNode, serving
+from deltaproof.chain.local_node import development_keys
 from deltaproof.demo.processes import Supervisor, Worker
 from deltaproof.protocol.commit.bls import SecretKey
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
 from deltaproof.tuning.base_models.presets import minimal_model
+from tests.chain.signer_server import SignerServer
+from tests.chain.signer_server import serving as serving_keys
 from tests.worlds.market import DRAFT, PATIENCE, Market
 
 
@@ -51,9 +55,16 @@ def settled_round(market: Market) -> dict[str, Any]:
     return dict(round_)
 
 
-def test_roles_killed_at_bad_moments_continue_and_are_paid(market: Market) -> None:
-    vera = market.role("vera", 4, "verifier")
-    ann, ben = market.trainer("ann", 2), market.trainer("ben", 3)
+@pytest.fixture
+def bens_signer() -> Iterator[SignerServer]:
+    """Ben's key stays in a web3signer."""
+    with serving_keys(31337, account=Account.from_key(development_keys(10)[3])) as signer:
+        yield signer
+
+
+def test_roles_killed_at_bad_moments_continue_and_are_paid(market: Market, bens_signer: SignerServer) -> None:
+    vera = market.role("vera", 4, "verifier", "--max-disk", "1", "--max-memory", "4")
+    ann, ben = market.trainer("ann", 2), market.trainer("ben", 3, "--max-disk", "1", key=bens_signer.key)
     sponsor = market.role("sponsor", 0, "sponsor", "--trainers", "2", "--verifiers", "1")
 
     market.wait(ann, "trained-step")
@@ -75,6 +86,7 @@ def test_roles_killed_at_bad_moments_continue_and_are_paid(market: Market) -> No
     assert round_["verifiers"][0]["fee"] == 100
     assert all(leaf["claimed"] for leaf in round_["trainers"] if leaf["payout"])
     assert not round_["slashes"]
+    assert set(bens_signer.asked) == {"eth_accounts", "eth_signTransaction"}
 
 
 def test_interrupted_supervisor_leaves_no_process_behind(tmp_path: Path) -> None:

@@ -68,15 +68,15 @@ class Market:
         task = run("task", "create", str(folder / "task.toml"), "--fund", funding, "--home", home, "--accept-risk")
         return cls(commands, folder, str(task["task"]), settings, patience, server)
 
-    def role(self, name: str, number: int, role: str, *arguments: str) -> Worker:
-        """A role's working life with one of the chain's keys (0 is the sponsor's)."""
+    def role(self, name: str, number: int, role: str, *arguments: str, key: str = "") -> Worker:
+        """A role's working life with one of the chain's keys (0 is the sponsor's); `key`: where it is, if elsewhere."""
         command = [role, "run", "--task", self.task, "--home", str(self.folder / "homes" / name), *arguments]
-        key = {"DELTAPROOF_KEY": development_keys(10)[number]}
-        return self.commands.start(name, command, {**self.environment, **key})
+        own = {"DELTAPROOF_KEY": key or development_keys(10)[number]}
+        return self.commands.start(name, command, {**self.environment, **own})
 
-    def trainer(self, name: str, number: int, *arguments: str) -> Worker:
+    def trainer(self, name: str, number: int, *arguments: str, key: str = "") -> Worker:
         """A trainer of the rows in NAME.jsonl."""
-        return self.role(name, number, "trainer", "--data", str(self.folder / f"{name}.jsonl"), *arguments)
+        return self.role(name, number, "trainer", "--data", str(self.folder / f"{name}.jsonl"), *arguments, key=key)
 
     def wait(self, worker: Worker, event: str) -> WorkerEvent:
         """The next event of that name. Raises CommandError if it does not come."""
