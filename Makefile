@@ -14,7 +14,7 @@ export NPM_CONFIG_UPDATE_NOTIFIER := false
 # npm trusts the certificates that the system trusts, as pip and git do.
 export NODE_USE_SYSTEM_CA := 1
 
-.PHONY: help setup demo test lint contracts docs wheel slither gas house lock clean
+.PHONY: help setup demo test lint contracts docs wheel slither symbolic gas house lock clean
 
 help:
 	@echo "make setup      install everything into .venv and node_modules, lay out the data, compile the contracts"
@@ -25,6 +25,7 @@ help:
 	@echo "make docs       build the documentation site into build/site and check every link of it"
 	@echo "make wheel      compile the contracts and build the wheel into build/wheel"
 	@echo "make slither    static analysis of the contracts; fails on findings of high impact"
+	@echo "make symbolic   prove properties of the contracts for every input at once (halmos; about ten minutes)"
 	@echo "make gas        write the gas snapshot of the normal path anew (snapshots/), which the tests compare with"
 	@echo "make house      files per folder, longest files and functions, what lacks words or a reader"
 	@echo "make lock       write the lock files anew from what is installed"
@@ -100,6 +101,16 @@ slither: $(STAMPS)/node
 		slither $$contract --solc scripts/solc/solc-v0.8.37 --filter-paths node_modules --fail-high \
 			--solc-remaps @openzeppelin/contracts=node_modules/@openzeppelin/contracts || exit 1; \
 	done
+
+# halmos wants other versions of packages than brownie does, so it lives apart.
+$(STAMPS)/symbolic: $(STAMPS)/node requirements-symbolic.lock
+	@"$(PYTHON)" -m venv build/symbolic/venv
+	@build/symbolic/venv/bin/pip install --quiet --requirement requirements-symbolic.lock
+	@touch $@
+
+symbolic: $(STAMPS)/symbolic
+	@FOUNDRY_PROFILE=symbolic PATH="$(CURDIR)/build/symbolic/venv/bin:$(PATH)" halmos --forge-build-out build/symbolic/out \
+		--solver yices --loop 4 --solver-timeout-assertion 300000 < /dev/null
 
 gas: $(STAMPS)/node
 	@FORGE_SNAPSHOT_CHECK=false FORGE_SNAPSHOT_EMIT=true forge test --match-contract GasTest

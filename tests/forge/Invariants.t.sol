@@ -6,6 +6,7 @@ import {IJury} from "../../contracts/interfaces/IJury.sol";
 import {IRewardVault} from "../../contracts/interfaces/IRewardVault.sol";
 import {IStakeRegistry} from "../../contracts/interfaces/IStakeRegistry.sol";
 import {ITrainerPool} from "../../contracts/interfaces/ITrainerPool.sol";
+import {IVerifierFees} from "../../contracts/interfaces/IVerifierFees.sol";
 import {IVerifierPool} from "../../contracts/interfaces/IVerifierPool.sol";
 import "../../contracts/interfaces/Types.sol";
 import {BN254} from "../../contracts/libraries/BN254.sol";
@@ -24,6 +25,7 @@ contract Books is Handler {
         checkLocks();
         checkQuorums();
         checkPeople();
+        checkRewards();
         vm.assertFalse(attackSucceeded, "P2 an attack succeeded");
         vm.assertEq(token.totalSupply(), minted, "P6 money appeared or vanished");
     }
@@ -43,6 +45,60 @@ contract Books is Handler {
             bool lost = case_.phase == IJury.CasePhase.Closed && case_.overturned && kindOf[case_.settlement] == HONEST;
             vm.assertFalse(lost, "P23 a minority overturned an honest settlement");
         }
+    }
+
+    /// @dev P26: honest people hold exactly what settlements owe them, and attackers no more reward money than the
+    /// settlements name for them, or the base of rounds without one.
+    function checkRewards() internal view {
+        uint256[HONEST_PEOPLE] memory pay;
+        uint256[HONEST_PEOPLE] memory fee;
+        uint256 toAttackers;
+        for (uint256 t = 0; t < ids.length; ++t) {
+            uint32 last = roundOf(ids[t]);
+            for (uint32 r = 1; r <= last; ++r) {
+                Outcome outcome = tasks.roundOf(ids[t], r).outcome;
+                if (outcome == Outcome.Settled) toAttackers += owedIn(t, r, pay, fee);
+                else if (outcome >= Outcome.NoAttestations) toAttackers += baseOf(ids[t]);
+            }
+        }
+        int256 held = -drawn + int256(token.balanceOf(outsider)) + int256(token.balanceOf(address(this)));
+        for (uint256 i = 0; i < TRAINERS; ++i) {
+            uint256 balance = token.balanceOf(trainers[i]);
+            if (i < HONEST_PEOPLE) vm.assertEq(balance, pay[i], "P26 honest trainer's pay");
+            else held += int256(balance);
+        }
+        for (uint256 i = 0; i < VERIFIERS; ++i) {
+            uint256 balance = token.balanceOf(verifiers[i]);
+            if (i < HONEST_PEOPLE) vm.assertEq(balance, fee[i], "P26 honest verifier's fee");
+            else held += int256(balance);
+        }
+        vm.assertTrue(held <= int256(toAttackers), "P26 attackers hold more reward money than they were owed");
+    }
+
+    /// @dev What a settled round owes: added up in `pay` and `fee` for honest people, returned for all others.
+    function owedIn(uint256 t, uint32 round, uint256[HONEST_PEOPLE] memory pay, uint256[HONEST_PEOPLE] memory fee)
+        private
+        view
+        returns (uint256 others)
+    {
+        SettlementLeaf[] storage leaves = settled[ids[t]][round];
+        for (uint256 i = 0; i < leaves.length; ++i) {
+            if (leaves[i].trainer == trainers[0]) pay[0] += leaves[i].payout;
+            else if (leaves[i].trainer == trainers[1]) pay[1] += leaves[i].payout;
+            else others += leaves[i].payout;
+        }
+        IVerifierFees.FeePot memory pot = fees.feePotOf(ids[t], round);
+        others += pot.fee;
+        for (uint256 i = 0; t < HONEST_TASKS && i < HONEST_PEOPLE; ++i) {
+            uint256 share = uint256(pot.fee) * verifierPool.enrolmentOf(ids[t], verifiers[i]).weight / pot.weight;
+            fee[i] += share;
+            others -= share;
+        }
+    }
+
+    function baseOf(uint64 id) private view returns (uint256) {
+        RewardTerms memory rewards = terms.rewardTerms(id);
+        return uint256(rewards.budgetPerRound) * rewards.baseBps / 10_000;
     }
 
     /// @dev P1: the vault owns what its books owe; a reserve exists only while a round runs. P3: no pot over its total.
