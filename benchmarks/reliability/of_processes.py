@@ -20,7 +20,7 @@ __all__ = ["PROCESSES", "as_processes"]
 
 PRELOADED = [
     "deltaproof.cli.roles", "deltaproof.cli.living", "deltaproof.sponsor.life", "trainer.life", "verifier.life",
-    "torch", "transformers",
+    "torch", "transformers", "benchmarks.reliability.__main__",
 ]  # fmt: skip
 """Imported once by the process that all commands are forked from: a start takes a second instead of eight."""
 
@@ -159,6 +159,22 @@ def freeze(stage: Stage) -> Undo:
 
 
 PROCESSES = [
-    Kind("SIGKILL", "process", "killed, started again up to 3 s later", kill, lasts=(0.0, 3.0), processes=True),
-    Kind("frozen", "process", "stopped for 1 to 15 s, then goes on", freeze, lasts=(1.0, 15.0), processes=True),
+    Kind(
+        "SIGKILL",
+        "process",
+        "killed, started again up to 3 s later",
+        kill,
+        lasts=(0.0, 3.0),
+        gap=(3.0, 8.0),
+        processes=True,
+    ),
+    Kind(
+        "frozen",
+        "process",
+        "stopped for 1 to 15 s, then goes on",
+        freeze,
+        lasts=(1.0, 15.0),
+        gap=(1.0, 4.0),
+        processes=True,
+    ),
 ]
