@@ -43,6 +43,8 @@ def restart_node(stage: Stage) -> Undo:
         world.node = start_node(
             "anvil", port=port, accounts=len(world.node.private_keys), state_dir=stage.folder / "chain"
         )
+        # What it loads is one state, without those of the blocks before.
+        stage.least_block = world.gateway.connection.block_number()
 
     return end
 

@@ -25,7 +25,7 @@ def any_of(kinds: list[Kind]) -> Kind:
         return kind.begin(stage)
 
     return Kind(
-        "everything", "soak", "drawn from the kinds above, one after the other", begin, rounds_factor=5, at_once=2
+        "everything", "soak", "drawn from the kinds above, one after the other", begin, gap=(0.2, 0.8), rounds_factor=5
     )
 
 
