@@ -25,7 +25,7 @@ def any_of(kinds: list[Kind]) -> Kind:
         return kind.begin(stage)
 
     return Kind(
-        "everything", "soak", "drawn from the kinds above, one after the other", begin, gap=(0.2, 0.8), rounds_factor=5
+        "everything", "soak", "drawn from the kinds above, one after the other", begin, gap=(0.2, 0.8), rounds_factor=3
     )
 
 
@@ -35,7 +35,7 @@ def with_kills() -> Kind:
     drawn = any_of([*around, *(kind for kind in PROCESSES for _ in range(len(around) // 2))])
     assert drawn.begin is not None
     what = "commands that are killed and frozen while node and chain fail"
-    return Kind("everything and SIGKILL", "soak", what, drawn.begin, gap=(2.0, 6.0), processes=True, rounds_factor=4)
+    return Kind("everything and SIGKILL", "soak", what, drawn.begin, gap=(2.0, 6.0), processes=True, rounds_factor=3)
 
 
 MIXTURES = [
