@@ -83,7 +83,16 @@ def _totals(cells: Sequence[Cell]) -> list[str]:
     for cell in cells:
         phases.update({name.lower(): count for name, count in cell["phases"].items()})
     told = ", ".join(f"{name} {count}" for name, count in sorted(phases.items()))
-    return [*lines, "", f"Faults by the phase that they began in, or by what a hostile role did: {told}.", ""]
+    lines += [
+        "",
+        "The interval takes each fault for a trial of its own; those of one cell share a round, so it is too narrow.",
+    ]
+    return [
+        *lines,
+        "",
+        f"Faults by the phase that they began in (idle: joining, and after the last round), or by what a hostile role did: {told}.",
+        "",
+    ]
 
 
 def _growth(cells: Sequence[Cell]) -> list[str]:
