@@ -90,7 +90,7 @@ def _totals(cells: Sequence[Cell]) -> list[str]:
     return [
         *lines,
         "",
-        f"Faults by the phase that they began in (idle: joining, and after the last round), or by what a hostile role did: {told}.",
+        f"Faults by the phase that they began in, or by what a hostile role did: {told}. Idle is before and after rounds.",
         "",
     ]
 
