@@ -90,7 +90,7 @@ def _totals(cells: Sequence[Cell]) -> list[str]:
     return [
         *lines,
         "",
-        f"Faults by the phase that they began in, or by what a hostile role did: {told}. Idle is before and after rounds.",
+        f"Faults by the phase that they began in, or by what a hostile role did: {told}.",
         "",
     ]
 
