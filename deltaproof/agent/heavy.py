@@ -1,7 +1,7 @@
 """Heavy work (training, replaying, scoring) on a thread of its own, so that the loop goes on answering.
 
 The libraries that compute leave the interpreter free while they do. Between two steps of its work the thread does what
-is urgent, and gives up work that a reorganisation made pointless.
+is urgent, gives up work that a reorganisation made pointless, and lets other tasks of the process have their turn.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ import queue
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar, cast
 
+from deltaproof.agent.turns import Rank, Turns
 from deltaproof.errors import DeltaproofError
 
 __all__ = ["AtOnce", "Heavy", "OnThread", "WorkAbandoned"]
 
 T = TypeVar("T")
+_ENDED = object()
+"""The key of no work."""
 
 
 class WorkAbandoned(DeltaproofError):
@@ -62,10 +66,16 @@ class AtOnce:
 
 
 class OnThread:
-    """One thread; `wake` is called when a work has ended."""
+    """One thread; `wake` is called when a work has ended. Threads that share `turns` compute one at a time."""
 
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
+    def __init__(
+        self,
+        wake: Callable[[], None],
+        turns: Turns | None = None,
+        rank: Callable[[], Rank] = lambda: Rank(guards=False, priority=0, deadline=0),
+    ) -> None:
+        """`rank` says where this thread's work stands among the others'."""
+        self._wake, self._turns, self._rank = wake, turns or Turns(), rank
         self._jobs: queue.Queue[tuple[Hashable, Future[Any], Callable[[], Any]]] = queue.Queue()
         self._urgent: queue.Queue[tuple[Future[Any], Callable[[], Any]]] = queue.Queue()
         self._futures: dict[Hashable, Future[Any]] = {}
@@ -99,25 +109,38 @@ class OnThread:
         future: Future[Any] = Future()
         self._urgent.put((future, work))
         self._jobs.put((None, Future(), lambda: None))  # wakes a thread that has nothing to do
+        self._turns.reconsider()  # or that waits for its turn
         return cast(T, future.result())
 
     def between_steps(self) -> None:
         """See `Heavy`."""
+        self._turns.give_way()
         self._serve_urgent()
         if self._running != self._wanted:
             raise WorkAbandoned("other work is wanted now")
 
+    def close(self) -> None:
+        """Give up what runs, and end the thread."""
+        self._wanted = _ENDED
+        self._jobs.put((_ENDED, Future(), lambda: None))
+
     def _work(self) -> None:
         while True:
             key, future, work = self._jobs.get()
-            self._serve_urgent()
-            if key is None or key != self._wanted:
-                self._futures.pop(key, None)
-                continue
-            self._running = key
-            self._complete(future, work)
-            self._running = None
+            if key is _ENDED:
+                return
+            with self._turns.turn(self._ranked):
+                self._serve_urgent()
+                if key is None or key != self._wanted:
+                    self._futures.pop(key, None)
+                    continue
+                self._running = key
+                self._complete(future, work)
+                self._running = None
             self._wake()
+
+    def _ranked(self) -> Rank:
+        return self._rank() if self._urgent.empty() else replace(self._rank(), at_once=True)
 
     def _serve_urgent(self) -> None:
         while True:

@@ -10,21 +10,23 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deltaproof.agent.heavy import AtOnce, Heavy, OnThread
 from deltaproof.agent.limits import NO_DISK_LIMIT
+from deltaproof.agent.lookout import Lookout
 from deltaproof.agent.patience import HOPELESS, Patience, insist, report_delay
-from deltaproof.agent.witness import Witness
+from deltaproof.agent.turns import Rank, Turns
 from deltaproof.chain import Gateway
+from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import PhaseView
-from deltaproof.chain.rpc.blocks import BlockRef, Depth, default_depth
+from deltaproof.chain.rpc.blocks import BlockRef, Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.errors import InsufficientFunds, OverLimit
 from deltaproof.protocol.types import TaskId, address
 from deltaproof.reporting import Reporter
 
-__all__ = ["IDLE_POLL_SECONDS", "Agent", "Duty", "Moment"]
+__all__ = ["IDLE_POLL_SECONDS", "Agent", "Company", "Duty", "Moment"]
 
 IDLE_POLL_SECONDS = 2.5
 """Pause between looks at the chain when nothing happens: with one more call for each new block, fewer than 60 a
@@ -65,6 +67,20 @@ class Duty:
     stake: Callable[[Moment], str] = lambda moment: ""
 
 
+@dataclass(frozen=True)
+class Company:
+    """What a role shares with the others of its account in the same process; alone by default."""
+
+    turns: Turns = field(default_factory=Turns)
+    """Who computes."""
+    joining: threading.RLock = field(default_factory=threading.RLock)
+    """Held while one stakes and enrols: two that read the same free stake would each count on it."""
+    priority: int = 0
+    """Of this task among the others; the higher goes first."""
+    speaks_for: Callable[[TaskId], bool] = lambda task_id: True
+    """Whether votes about that task's settlements are this one's business: one juror has one voice."""
+
+
 class Agent(ABC):
     """A role in one task."""
 
@@ -82,13 +98,14 @@ class Agent(ABC):
         self.account = gateway.account if gateway.sender is not None else NOBODY
         """The zero address where there is no key: then nothing is sent."""
         self.poll_seconds = poll_seconds
-        self.depth = default_depth(gateway.connection.chain_id) if depth is None else depth
+        self.lookout = Lookout(gateway.connection, depth)
         self.heavy: Heavy = AtOnce()
-        self.witness: Witness | None = None
+        self.company = Company()
         self.disk = NO_DISK_LIMIT
         self.looked: Callable[[dict[str, object]], None] = lambda moment: None
         """Told what was seen of the chain; see `Observed.looked`."""
         self._awake = threading.Event()
+        self._asked_to_end = False
         self._patience: dict[str, Patience] = {}
         self._head: tuple[BlockRef, float] | None = None
         self._changed_at = time.monotonic()
@@ -116,14 +133,29 @@ class Agent(ABC):
         return [tasks.view("phaseOf", self.task_id), tasks.view("isEnded", self.task_id)]
 
     def live(self) -> None:
-        """Do every duty until nothing is left to do."""
-        self.heavy = OnThread(self._awake.set)
-        # Nothing is at stake before it has joined: who cannot pay the stake is told, and need not be waited for.
-        insist(self.join, "joining", self.account, self.report, (*HOPELESS, InsufficientFunds, OverLimit))
-        while not self._cycle():
-            self._awake.wait(self._pause())
-            self._awake.clear()
-        self.report("done", "the task has ended")
+        """Do every duty until nothing is left to do, or `end` is called."""
+        self.heavy = heavy = OnThread(self._awake.set, self.company.turns, self._rank)
+        try:
+            # Nothing is at stake before it has joined: who cannot pay the stake is told, and need not be waited for.
+            insist(self._join_alone, "joining", self.account, self.report, (*HOPELESS, InsufficientFunds, OverLimit))
+            with self.lookout.watched(self._awake.set, self.views):
+                while not self._asked_to_end:
+                    if self._cycle():
+                        self.report("done", "the task has ended")
+                        return
+                    self._awake.wait(self._pause())
+                    self._awake.clear()
+        finally:
+            heavy.close()
+
+    def end(self) -> None:
+        """Let `live` return after what it does now."""
+        self._asked_to_end = True
+        self._awake.set()
+
+    def _join_alone(self) -> None:
+        with self.company.joining:
+            self.join()
 
     def _cycle(self) -> bool:
         """Look at the chain once and do what it asks for; whether the role is finished."""
@@ -132,9 +164,7 @@ class Agent(ABC):
             return False
         connection = self.gateway.connection
         try:
-            block = connection.head(self.depth)
-            if self.witness is not None:
-                self.witness.confirm(block)
+            block = self.lookout.head(self._pause())
             with connection.reading_at(block):
                 connection.prefetch(self.views())
                 moment = self._moment(block)
@@ -198,6 +228,12 @@ class Agent(ABC):
     def _pause(self) -> float:
         quick = time.monotonic() - self._changed_at < QUICK_FOR_SECONDS
         return min(self.poll_seconds, QUICK_POLL_SECONDS) if quick else self.poll_seconds
+
+    def _rank(self) -> Rank:
+        """Whose turn it is to compute: what guards a stake or fee goes before training that only earns."""
+        known = self._known
+        guards = known is not None and known.view.phase is not Phase.COMMIT
+        return Rank(guards, self.company.priority, known.view.deadline if known else 0)
 
     def _stake(self, duty: Duty, moment: Moment) -> str:
         lost = duty.stake(moment)

@@ -66,7 +66,7 @@ def live(settings: Settings, report: Reporter, make: Callable[[Gateway, Reporter
         agent = insist(lambda: _made(make, gateway, observed, limits), "starting", gateway.account, observed, _UNFIT)
         agent.looked, agent.disk = observed.looked, disk
         if settings.witness:
-            agent.witness = Witness(settings.witness, gateway.connection, observed)
+            agent.lookout.witness = Witness(settings.witness, gateway.connection, observed)
         agent.live()
 
 

@@ -146,7 +146,7 @@ def test_block_that_no_node_has_is_said_to_be_unknown(connection: Connection, wo
 def test_head_below_one_seen_is_a_lagging_node_and_later_a_chain_that_went_back(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    follower = connection._heads
+    follower = connection._pin.heads
     high, low = BlockRef(9, Digest32(b"9" * 32), 90), BlockRef(7, Digest32(b"7" * 32), 70)
     assert follower.accept(high) == high
     assert follower.accept(low) == high

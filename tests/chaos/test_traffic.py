@@ -50,8 +50,8 @@ def test_enrolment_that_a_reorganisation_takes_is_made_again_and_only_then(tmp_p
         joined_in = world.gateway.connection.block_number() - before
         stakes = world.stakes()
         for agent in people:
-            agent.depth = joined_in  # whatever it acts on is older than its enrolment
-            agent.gateway.connection._heads = HeadFollower()
+            agent.lookout.depth = joined_in  # whatever it acts on is older than its enrolment
+            agent.gateway.connection._pin.heads = HeadFollower()
             agent._cycle()
         assert world.stakes() == stakes
         assert world.gateway.connection.block_number() == before + joined_in, "nothing was sent"
@@ -61,8 +61,8 @@ def test_enrolment_that_a_reorganisation_takes_is_made_again_and_only_then(tmp_p
         assert isinstance(verifier, Verifier)
         assert not verifier._my_turn(FIRST, Phase.DRAW), "who is not enrolled has no place in the order"
         for agent in people:
-            agent.depth = 0
-            agent.gateway.connection._heads = HeadFollower()
+            agent.lookout.depth = 0
+            agent.gateway.connection._pin.heads = HeadFollower()
             agent._cycle()
             assert agent.joined()
         assert world.stakes() == stakes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -48,13 +49,34 @@ MOST_VIEWS = 64
 """Views in one call: far below what nodes let one call do."""
 
 
-class _Pin(threading.local):
-    """The block that a thread reads at, with what it has read there."""
+KEPT_BLOCKS = 8
+"""Blocks whose answers are kept: threads that look at one block ask each question once."""
 
-    block: BlockRef | None = None
-    answers: dict[View, bytes] = {}  # noqa: RUF012 - replaced, never changed, before use
-    kept: tuple[bytes, dict[View, bytes]] = (b"", {})
-    """Of the block that was read at last."""
+
+class _Pin(threading.local):
+    """The block that a thread reads at, with what was read there, and the newest that the thread has seen."""
+
+    def __init__(self) -> None:
+        self.block: BlockRef | None = None
+        self.answers: dict[View, bytes] = {}
+        self.heads = HeadFollower()
+
+
+class _Answers:
+    """What views answered, by block. What was answered at a block stays true of it, so all threads share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blocks: OrderedDict[Digest32, dict[View, bytes]] = OrderedDict()
+
+    def at(self, block: BlockRef) -> dict[View, bytes]:
+        """Of one block; the one that was not asked for the longest time is forgotten."""
+        with self._lock:
+            answers = self._blocks.setdefault(block.hash, {})
+            self._blocks.move_to_end(block.hash)
+            while len(self._blocks) > KEPT_BLOCKS:
+                self._blocks.popitem(last=False)
+            return answers
 
 
 class Connection:
@@ -67,7 +89,8 @@ class Connection:
         self.genesis = genesis
         """Hash of block 0: tells private chains with the same id apart."""
         self._pin = _Pin()
-        self._heads = HeadFollower()
+        self._answers = _Answers()
+        self._deep: tuple[Digest32, int, BlockRef] | None = None
         self._batches = True
 
     # Blocks.
@@ -87,21 +110,32 @@ class Connection:
         return int(self.block()["timestamp"])
 
     def head(self, depth: Depth = 0) -> BlockRef:
-        """The newest block that has `depth` blocks on top, never one before a block that was seen already."""
+        """The newest block that has `depth` blocks on top, never one before a block that this thread has seen."""
+        return self.accepted(self.deep(depth))
+
+    def deep(self, depth: Depth) -> BlockRef:
+        """The newest block that has `depth` blocks on top, as the node says."""
         if depth == "finalized":
             with self.translated("finalized block"):
-                return self._heads.accept(BlockRef.of(self.web3.eth.get_block("finalized")))
+                return BlockRef.of(self.web3.eth.get_block("finalized"))
         latest = BlockRef.of(self.block())
         if depth == 0:
-            return self._heads.accept(latest)
-        return self._heads.accept(BlockRef.of(self.block(max(0, latest.number - depth))))
+            return latest
+        known = self._deep
+        if known is None or known[:2] != (latest.hash, depth):
+            known = self._deep = (latest.hash, depth, BlockRef.of(self.block(max(0, latest.number - depth))))
+        return known[2]
+
+    def accepted(self, block: BlockRef) -> BlockRef:
+        """The block, or the newest that this thread has seen while the block may come from a node that lags."""
+        return self._pin.heads.accept(block)
 
     def saw(self, number: int, digest: Digest32) -> None:
         """A block that certainly exists: this thread, where it reads at one block, goes on at this one."""
         block = BlockRef(number, digest, self._pin.block.timestamp if self._pin.block else 0)
-        self._heads.saw(block)
+        self._pin.heads.saw(block)
         if self._pin.block is not None:
-            self._pin.block, self._pin.answers = block, {}
+            self._pin.block, self._pin.answers = block, self._answers.at(block)
 
     @contextmanager
     def reading_at(self, block: BlockRef) -> Iterator[None]:
@@ -109,13 +143,11 @@ class Connection:
 
         A node that does not have the block says so (BlockUnknown) instead of answering from another.
         """
-        before, kept = (self._pin.block, self._pin.answers), self._pin.kept
-        # What was answered at a block stays true of it.
-        self._pin.block, self._pin.answers = block, kept[1] if kept[0] == block.hash else {}
+        before = self._pin.block, self._pin.answers
+        self._pin.block, self._pin.answers = block, self._answers.at(block)
         try:
             yield
         finally:
-            self._pin.kept = (self._pin.block.hash, self._pin.answers)
             self._pin.block, self._pin.answers = before
 
     @property
