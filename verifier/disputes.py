@@ -50,10 +50,12 @@ class VerifierDisputes:
         attested: Callable[[RoundIndex], Attestation | None],
         examiner: Examiner,
         heavy: Callable[[], Heavy],
+        speaks_for: Callable[[TaskId], bool],
     ) -> None:
-        """`attested` finds what this verifier sealed in a round; `heavy` is where long work is done."""
+        """`attested` finds what this verifier sealed in a round; `heavy` is where long work is done; `speaks_for` says
+        about which tasks' settlements it votes: see `Company`."""
         self.gateway, self.store, self.task_id, self.report = gateway, store, task_id, report
-        self._log, self._attested, self._heavy = log, attested, heavy
+        self._log, self._attested, self._heavy, self._speaks_for = log, attested, heavy, speaks_for
         self._examiners = {task_id: examiner}
         self._tolerance = params.quorum.score_tolerance_nanos
         self._contested: set[tuple[RoundIndex, int]] = set()
@@ -140,6 +142,8 @@ class VerifierDisputes:
         known = self._opinions.get(case.settlement)
         if known is not None:
             return known
+        if not self._speaks_for(case.task_id):
+            return None
         own = self._attested(case.round) if case.task_id == self.task_id else None
         if own is None:
             own = self._computed(case)

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
@@ -34,7 +34,7 @@ MOST_LOG_BYTES = LOG_BYTES * (LOG_FILES + 1)
 KEPT_ERRORS = 10
 STALE_SECONDS = 180.0
 """An agent that has not looked at the chain for so long is not healthy."""
-TROUBLE = ("delayed", "unusable", "disagreed", "stranded", "late", "witness", "disk")
+TROUBLE = ("delayed", "dropped", "unusable", "disagreed", "stranded", "late", "witness", "disk")
 
 
 class Observed:
@@ -43,9 +43,10 @@ class Observed:
     def __init__(self, report: Reporter, role: str, home: Path) -> None:
         """Logs go to `home/logs`, the status to `home/status-ROLE.json`."""
         self._report, self.role, self.home = report, role, home
-        self._lock = threading.Lock()
+        self._lock, self._writing = threading.Lock(), threading.RLock()
         self._errors: deque[dict[str, object]] = deque(maxlen=KEPT_ERRORS)
         self._tasks: dict[object, dict[str, object]] = {}
+        self._others: Sequence[Mapping[str, object]] = ()
         self._last: dict[str, object] | None = None
         self._account: object = None
         self._seen_at = time.monotonic()
@@ -91,6 +92,25 @@ class Observed:
             line = phase_line(task, moment["round"], moment["phase"], moment["deadline"], moment["seconds_left"])
             self("phase", line, **where)
 
+    def saw_chain(self) -> None:
+        """The role looked at the chain, in no task in particular."""
+        with self._lock:
+            self._seen_at = time.monotonic()
+
+    def left(self, task: int) -> None:
+        """The role has nothing to do in a task any more."""
+        with self._lock:
+            if self._tasks.pop(task, None) is None:
+                return
+        for gauge in (self._block, self._round, self._phase, self._left):
+            gauge.remove(self.role, str(task))
+
+    def beside(self, others: Sequence[Mapping[str, object]]) -> None:
+        """Tasks that the role is not at work in: `task`, `state`, `why`."""
+        with self._lock:
+            self._others = others
+        self.save()
+
     def _gauge(self, name: str, meaning: str) -> Gauge:
         return Gauge(f"deltaproof_{name}", meaning, ["role", "task"], registry=self.registry)
 
@@ -99,7 +119,8 @@ class Observed:
         with self._lock:
             silent = time.monotonic() - self._seen_at
             return {
-                "role": self.role, "account": self._account, "tasks": list(self._tasks.values()), "last": self._last,
+                "role": self.role, "account": self._account, "tasks": list(self._tasks.values()),
+                "others": list(self._others), "last": self._last,
                 "healthy": silent < STALE_SECONDS, "seconds_since_chain": round(silent, 1), "at": round(time.time()),
                 "errors": list(self._errors),
             }  # fmt: skip
@@ -107,14 +128,15 @@ class Observed:
     def save(self) -> None:
         """Write the status file, whole or not at all; a disk that refuses is told once."""
         path = self.home / f"status-{self.role}.json"
-        try:
-            partial = path.with_suffix(".part")
-            partial.write_text(json.dumps(self.status()))
-            partial.replace(path)
-        except OSError as error:
-            self._saving.began(error)
-        else:
-            self._saving.over()
+        with self._writing:
+            try:
+                partial = path.with_suffix(".part")
+                partial.write_text(json.dumps(self.status()))
+                partial.replace(path)
+            except OSError as error:
+                self._saving.began(error)
+            else:
+                self._saving.over()
 
     def _noted(self, event: str, message: str, **fields: object) -> dict[str, object]:
         line = {"at": round(time.time(), 2), "event": event, "message": message, **_plain(fields)}

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from deltaproof.chain.rpc.blocks import default_depth
 from deltaproof.cli.common import ConfirmationsOption, ContractOption, HomeOption, JsonOption, RpcOption, show_result
 from deltaproof.cli.connect import parse_depth, read_only_gateway
 from deltaproof.errors import UsageError
+
+if TYPE_CHECKING:
+    from deltaproof.agent.policy import Policy
 
 __all__ = ["app"]
 
@@ -27,7 +30,10 @@ PASSWORD_VARIABLE = "DELTAPROOF_PASSWORD"
 
 @app.command("status")
 def status(home: HomeOption, as_json: JsonOption = False) -> None:
-    """What the roles of a home do, what is at stake until when, and their last errors."""
+    """What the roles of a home do in each of their tasks, what is at stake until when, and their last errors.
+
+    Of a role that follows a policy also the tasks that it is not at work in, and why.
+    """
     found = []
     for path in sorted(home.glob("status-*.json")):
         try:
@@ -79,6 +85,62 @@ def prune(
     )  # fmt: skip
 
 
+@app.command("policy")
+def policy(
+    file: Annotated[Path, typer.Argument(help="The policy, TOML.")],
+    init: Annotated[bool, typer.Option("--init", help="Write a policy with a comment at every choice.")] = False,
+    rpc: Annotated[str, typer.Option(envvar="DELTAPROOF_RPC", help="JSON-RPC URL, to look at tasks.")] = "",
+    contract: Annotated[str, typer.Option(envvar="DELTAPROOF_CONTRACT", help="Address of the TaskManager.")] = "",
+    store: Annotated[str, typer.Option(envvar="DELTAPROOF_STORE", help="Artifact store, for the specs.")] = "",
+    role: Annotated[str, typer.Option(help="Look as a `trainer` or a `verifier`.")] = "trainer",
+    as_json: JsonOption = False,
+) -> None:
+    """Write, or check, the policy that `trainer run --policy` and `verifier run --policy` follow.
+
+    Without a chain it checks the file. With `--rpc`, `--contract` and `--store` it goes through the open tasks and says
+    for each whether it fits, and if not, why. Nothing is staked.
+    """
+    from deltaproof.agent.policy import TEMPLATE, load_policy
+
+    if init:
+        try:
+            with file.open("x") as out:
+                out.write(TEMPLATE)
+        except OSError as error:
+            raise UsageError(f"cannot write {file}: {error.strerror}") from error
+        text = f"wrote {file}: put in a reward token, and what you want of a task; then run this without --init"
+        return show_result({"file": str(file)}, as_json=as_json, text=text)
+    checked = load_policy(file)
+    tasks: list[dict[str, object]] = []
+    lines = [f"{file} is a policy"]
+    if rpc and contract and store:
+        tasks = _looked_through(checked, rpc, contract, store, role)
+        lines += [f"task {t['task']}: " + ("fits" if t["fits"] else str(t["why"])) for t in tasks]
+    show_result({"policy": str(file), "tasks": tasks}, as_json=as_json, text="\n".join(lines))
+
+
+def _looked_through(policy: Policy, rpc: str, contract: str, store: str, role: str) -> list[dict[str, object]]:
+    """Every open task, and whether it fits."""
+    from deltaproof.chain.abi.enums import Role
+    from deltaproof.chain.offers import read_offer
+    from deltaproof.protocol.types import TaskId
+    from deltaproof.store import open_store
+
+    roles = {"trainer": Role.TRAINER, "verifier": Role.VERIFIER}
+    if role not in roles:
+        raise UsageError(f"--role is trainer or verifier, not {role!r}")
+    gateway, opened = read_only_gateway(rpc, contract), open_store(store)
+    limits, found = policy.limits(gateway), list[dict[str, object]]()
+    for number in range(1, gateway.terms.task_count() + 1):
+        offer = read_offer(gateway, opened, TaskId(number))
+        if not offer.ended:
+            stake = offer.least_stake(roles[role])
+            why = "; ".join(policy.objections(offer, roles[role], stake, limits))
+            why = why or ("" if offer.pays else "there is no money for another round")
+            found.append({"task": number, "fits": not why, "why": why})
+    return found
+
+
 @app.command("backup")
 def backup(
     home: HomeOption,
@@ -119,6 +181,7 @@ def _status_lines(role: Mapping[str, Any]) -> list[str]:
         )
         if task.get("at_stake"):
             lines.append(f"    at stake: {task['at_stake']}")
+    lines += [f"  task {other['task']}: {other['state']}: {other['why']}" for other in role.get("others", [])]
     if last := role.get("last"):
         lines.append(f"  last: {last['message']}")
     lines += [f"  error: {error['message']}" for error in role.get("errors", [])[-SHOWN_ERRORS:]]

@@ -14,6 +14,7 @@ from rich.console import Console
 from deltaproof.errors import Problem
 
 __all__ = [
+    "AnyTaskOption",
     "BackendOption",
     "ConfirmationsOption",
     "ContractOption",
@@ -28,6 +29,7 @@ __all__ = [
     "MaxDiskOption",
     "MaxMemoryOption",
     "MaxStakeOption",
+    "PolicyOption",
     "PollOption",
     "RayOption",
     "RowsOption",
@@ -91,6 +93,21 @@ HomeOption = Annotated[
 ]
 RowsOption = Annotated[Path, typer.Option("--data", help="Your rows, JSON Lines.", exists=True, dir_okay=False)]
 TaskOption = Annotated[int, typer.Option("--task", envvar="DELTAPROOF_TASK", help="Number of the task.", min=0)]
+AnyTaskOption = Annotated[
+    int | None,
+    typer.Option("--task", envvar="DELTAPROOF_TASK", help="Number of the one task to take part in.", min=0),
+]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        envvar="DELTAPROOF_POLICY",
+        help="TOML file that says which tasks to take: pay, stakes, models, how many at once.",
+        exists=True,
+        dir_okay=False,
+        metavar="FILE",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text for people.")]
 
 WitnessOption = Annotated[

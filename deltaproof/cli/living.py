@@ -1,26 +1,35 @@
-"""Starts a role and keeps it alive: outages at the start are waited out, and what it does can be seen."""
+"""Starts a role, in one task or in many, and keeps it alive: outages at the start are waited out, and what it does can
+be seen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deltaproof.agent.fleet import Fleet
 from deltaproof.agent.limits import NO_LIMITS, DiskLimit, Limits, limit_memory
+from deltaproof.agent.lookout import Lookout
 from deltaproof.agent.loop import Agent
 from deltaproof.agent.patience import HOPELESS, insist
+from deltaproof.agent.policy import load_policy
 from deltaproof.agent.watching import Observed, serve_health
 from deltaproof.agent.witness import Witness
 from deltaproof.chain import Gateway
+from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.rpc.endpoints import Endpoints
 from deltaproof.cli.connect import open_gateway, parse_depth
 from deltaproof.errors import InsufficientFunds, OverLimit, UsageError, is_out_of_memory
+from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.reporting import Reporter
+from deltaproof.store import ArtifactStore
 from deltaproof.tuning.errors import CodecError, MethodError, NarrowingError
 
-__all__ = ["Settings", "live"]
+__all__ = ["Make", "Settings", "live", "live_by_choice"]
 
-
+Make = Callable[[Gateway, TaskId, Reporter], Agent]
+"""The agent of one task."""
 _UNFIT = (*HOPELESS, InsufficientFunds, OverLimit, MethodError, CodecError, NarrowingError)
 """What keeps a role from a task: besides what no waiting mends, a stake that it cannot pay, and terms that no
 machine can compute."""
@@ -37,14 +46,66 @@ class Settings:
     home: Path
     witness: str
     confirmations: str
+    poll: float
     max_gas_gwei: float | None
     health_port: int | None
+    task: int | None
+    policy: Path | None = None
     drand: str = ""
     limits: Limits = NO_LIMITS
 
 
-def live(settings: Settings, report: Reporter, make: Callable[[Gateway, Reporter], Agent]) -> None:
-    """Make the agent and let it live until nothing is left to do. Raises what no waiting mends."""
+def live(settings: Settings, report: Reporter, make: Make) -> None:
+    """Make the agent of one task and let it live until nothing is left to do. Raises what no waiting mends."""
+    task = settings.task
+    assert task is not None
+    with _seen(settings, report, make) as (gateway, observed, made):
+        agent = insist(lambda: made(TaskId(task), observed), "starting", gateway.account, observed, _UNFIT)
+        agent.lookout.witness = _witness(settings, gateway, observed)
+        agent.live()
+
+
+def live_by_choice(
+    settings: Settings,
+    report: Reporter,
+    make: Make,
+    *,
+    role: Role,
+    store: ArtifactStore,
+    stake: Callable[[Gateway], TokenAmount | None] = lambda gateway: None,
+) -> None:
+    """One task if the settings name one, else every task that fits their policy, until the process is asked to end.
+
+    Raises UsageError if they say neither or both.
+    """
+    if settings.task is not None and settings.policy is not None:
+        raise UsageError("say --task N or --policy FILE, not both (DELTAPROOF_TASK and DELTAPROOF_POLICY count, too)")
+    if settings.task is not None:
+        return live(settings, report, make)
+    if settings.policy is None:
+        raise UsageError(
+            "say which task: --task N; or which tasks fit: --policy FILE "
+            "(`deltaproof agent policy FILE --init` writes one)"
+        )
+    policy, limits = load_policy(settings.policy), settings.limits
+    # The workers of each task are processes of their own.
+    limits = replace(limits, processes=1 + policy.most_tasks * (limits.processes - 1))
+    with _seen(replace(settings, limits=limits), report, make) as (gateway, observed, made):
+        lookout = Lookout(gateway.connection, parse_depth(settings.confirmations))
+        lookout.witness = _witness(settings, gateway, observed)
+        locked = insist(lambda: stake(gateway), "reading the stake token", gateway.account, observed, HOPELESS)
+        Fleet(
+            gateway, store, role, policy, made, observed, lookout,
+            stake=locked, poll_seconds=settings.poll, unfit=_UNFIT,
+        ).live()  # fmt: skip
+
+
+@contextmanager
+def _seen(
+    settings: Settings, report: Reporter, make: Make
+) -> Iterator[tuple[Gateway, Observed, Callable[[TaskId, Reporter], Agent]]]:
+    """The chain behind the settings, somebody who keeps log, status and metrics of what is done on it, and who makes
+    agents within the limits."""
     parse_depth(settings.confirmations)
     limits = settings.limits
     disk = DiskLimit(settings.home, limits.disk)
@@ -63,19 +124,25 @@ def live(settings: Settings, report: Reporter, make: Callable[[Gateway, Reporter
         provider = gateway.connection.web3.provider
         assert isinstance(provider, Endpoints)
         provider.counter = observed.counted_call
-        agent = insist(lambda: _made(make, gateway, observed, limits), "starting", gateway.account, observed, _UNFIT)
-        agent.looked, agent.disk = observed.looked, disk
-        if settings.witness:
-            agent.lookout.witness = Witness(settings.witness, gateway.connection, observed)
-        agent.live()
+        if limits.stake is not None:
+            most = limits.stake
+            gateway.max_stake = insist(
+                lambda: most.within(gateway.money(gateway.registry.token())),
+                "reading the stake token", gateway.account, observed, HOPELESS,
+            )  # fmt: skip
+
+        def made(task: TaskId, told: Reporter) -> Agent:
+            agent = _made(lambda: make(gateway, task, told), limits)
+            agent.looked, agent.disk = observed.looked, disk
+            return agent
+
+        yield gateway, observed, made
 
 
-def _made(make: Callable[[Gateway, Reporter], Agent], gateway: Gateway, report: Reporter, limits: Limits) -> Agent:
+def _made(make: Callable[[], Agent], limits: Limits) -> Agent:
     """The agent. Raises UsageError where the memory that it is allowed does not even hold what it works with."""
-    if limits.stake is not None:
-        gateway.max_stake = limits.stake.within(gateway.money(gateway.registry.token()))
     try:
-        return make(gateway, report)
+        return make()
     except (MemoryError, RuntimeError) as error:
         if limits.memory is None or not is_out_of_memory(error):
             raise
@@ -83,3 +150,7 @@ def _made(make: Callable[[Gateway, Reporter], Agent], gateway: Gateway, report: 
             f"the task's model does not fit into --max-memory {limits.memory:g}: {error}; raise it, "
             "use fewer --workers, or take another task (deltaproof doctor --task N measures what one needs)"
         ) from error
+
+
+def _witness(settings: Settings, gateway: Gateway, report: Reporter) -> Witness | None:
+    return Witness(settings.witness, gateway.connection, report) if settings.witness else None

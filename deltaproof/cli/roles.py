@@ -8,9 +8,12 @@ import typer
 
 from deltaproof.agent.limits import Limits
 from deltaproof.agent.loop import IDLE_POLL_SECONDS
+from deltaproof.chain import Gateway
+from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.contracts.money import Amount
 from deltaproof.cli.amounts import AMOUNT, positive
 from deltaproof.cli.common import (
+    AnyTaskOption,
     BackendOption,
     ConfirmationsOption,
     ContractOption,
@@ -25,6 +28,7 @@ from deltaproof.cli.common import (
     MaxDiskOption,
     MaxMemoryOption,
     MaxStakeOption,
+    PolicyOption,
     PollOption,
     RayOption,
     RowsOption,
@@ -36,7 +40,7 @@ from deltaproof.cli.common import (
     show_result,
 )
 from deltaproof.cli.connect import open_gateway, parse_address, parse_depth, task_store
-from deltaproof.cli.living import Settings, live
+from deltaproof.cli.living import Settings, live, live_by_choice
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import UsageError
 from deltaproof.protocol.types import TaskId, TokenAmount
@@ -98,16 +102,18 @@ def run_sponsor(
         home,
         witness,
         confirmations,
+        poll,
         max_gas_price,
         health_port,
-        drand,
-        Limits(memory=max_memory),
+        task,
+        drand=drand,
+        limits=Limits(memory=max_memory),
     )
     live(
         settings,
         reporter(as_json),
-        lambda gateway, report: Sponsor(
-            gateway, task_store(store, gateway, task, report), TaskId(task), home, report,
+        lambda gateway, number, report: Sponsor(
+            gateway, task_store(store, gateway, number, report), number, home, report,
             trainers=trainers, verifiers=verifiers, poll_seconds=poll, depth=parse_depth(confirmations),
         ),
     )  # fmt: skip
@@ -120,8 +126,9 @@ def run_trainer(
     store: StoreOption,
     key: KeyOption,
     home: HomeOption,
-    task: TaskOption,
     data: RowsOption,
+    task: AnyTaskOption = None,
+    policy: PolicyOption = None,
     top_up: Annotated[bool, typer.Option("--top-up", help="Fill a slashed stake up and go on.")] = False,
     checkpointing: Annotated[
         bool,
@@ -145,6 +152,12 @@ def run_trainer(
     """Train every round of a task: join, train, commit, reveal, answer the challenge, claim.
 
     Stakes what the task asks for. Stop it at any time; the same command goes on from its `--home`.
+
+    With `--policy` instead of `--task` it takes every open task that fits the policy, also tasks that come while it
+    runs, up to the number and the stakes that the policy allows. `deltaproof agent policy FILE --init` writes one.
+    `--data` has to fit a task, else that task is left alone. Tasks compute in turns: first what guards a stake, then
+    the higher priority, then the nearer deadline. A task that cannot go on is dropped and told; the others go on.
+    Stakes of tasks that are over are unlocked for the next. `deltaproof agent status` shows all of them.
     """
     from deltaproof.protocol.evidence.rows import distinct_rows, read_shard
     from deltaproof.tuning.numerics.machine import machine_of
@@ -153,18 +166,20 @@ def run_trainer(
 
     chosen = machine_of(machine, device=device).device
     rows = distinct_rows(read_shard(data))
-    limits = Limits(_most_stake(max_stake), max_disk, max_memory)
     settings = Settings(
-        "trainer", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port, limits=limits
-    )
-    live(
+        "trainer", rpc, contract, key, home, witness, confirmations, poll, max_gas_price, health_port, task, policy,
+        limits=Limits(_most_stake(max_stake), max_disk, max_memory),
+    )  # fmt: skip
+    live_by_choice(
         settings,
         reporter(as_json),
-        lambda gateway, report: Trainer(
-            gateway, task_store(store, gateway, task, report), TaskId(task), rows, home, Honest(), report,
+        lambda gateway, number, report: Trainer(
+            gateway, task_store(store, gateway, number, report), number, rows, home, Honest(), report,
             top_up=top_up, checkpointing=checkpointing, device=chosen,
             poll_seconds=poll, depth=parse_depth(confirmations),
         ),
+        role=Role.TRAINER,
+        store=open_store(store),
     )  # fmt: skip
 
 
@@ -175,10 +190,13 @@ def run_verifier(
     store: StoreOption,
     key: KeyOption,
     home: HomeOption,
-    task: TaskOption,
+    task: AnyTaskOption = None,
+    policy: PolicyOption = None,
     stake: Annotated[
         str | None,
-        typer.Option(help="Stake to lock, in tokens; more weighs more. Default: the minimum.", metavar=AMOUNT),
+        typer.Option(
+            help="Stake to lock in each task, in tokens; more weighs more. Default: the minimum.", metavar=AMOUNT
+        ),
     ] = None,
     device: DeviceOption = None,
     workers: WorkersOption = None,
@@ -199,6 +217,12 @@ def run_verifier(
     """Verify every round of a task: replay drawn steps, score, attest, sign, settle, claim.
 
     The BLS key is derived from the secret in `--home`; keep that folder.
+
+    With `--policy` instead of `--task` it takes every open task that fits the policy, also tasks that come while it
+    runs, up to the number and the stakes that the policy allows. `deltaproof agent policy FILE --init` writes one.
+    Tasks compute in turns: the higher priority first, then the nearer deadline. A task that cannot go on is dropped and
+    told; the others go on. Stakes of tasks that are over are unlocked for the next. `deltaproof agent status` shows all
+    of them.
     """
     from deltaproof.tuning.numerics.machine import machine_of
     from verifier.life import Verifier
@@ -206,18 +230,24 @@ def run_verifier(
     runs_on = machine_of(machine, device=device, workers=workers, backend=backend, ray_address=ray_address)
     asked = Amount.read(stake, "--stake") if stake is not None else None
     processes = 1 + runs_on.workers if runs_on.backend == "processes" else 1
-    limits = Limits(_most_stake(max_stake), max_disk, max_memory, processes)
     settings = Settings(
-        "verifier", rpc, contract, key, home, witness, confirmations, max_gas_price, health_port, drand, limits
-    )
-    live(
+        "verifier", rpc, contract, key, home, witness, confirmations, poll, max_gas_price, health_port, task, policy,
+        drand, Limits(_most_stake(max_stake), max_disk, max_memory, processes),
+    )  # fmt: skip
+
+    def locked(gateway: Gateway) -> TokenAmount | None:
+        return positive(asked, gateway.money(gateway.registry.token())) if asked else None
+
+    live_by_choice(
         settings,
         reporter(as_json),
-        lambda gateway, report: Verifier(
-            gateway, task_store(store, gateway, task, report), TaskId(task), home, report,
-            stake=positive(asked, gateway.money(gateway.registry.token())) if asked else None,
+        lambda gateway, number, report: Verifier(
+            gateway, task_store(store, gateway, number, report), number, home, report, stake=locked(gateway),
             poll_seconds=poll, depth=parse_depth(confirmations), machine=runs_on,
         ),
+        role=Role.VERIFIER,
+        store=open_store(store),
+        stake=locked,
     )  # fmt: skip
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -12,45 +11,17 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from deltaproof.chain import Gateway
-from deltaproof.chain.abi.enums import Phase
-from deltaproof.chain.abi.structs import PhaseView, TaskView
 from deltaproof.chain.contracts.money import Money
-from deltaproof.chain.participation import read_task
+from deltaproof.chain.offers import Offer, read_offer
 from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, show_result
 from deltaproof.cli.connect import read_only_gateway
-from deltaproof.errors import DeltaproofError
-from deltaproof.protocol.rules import BPS
-from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import TaskId
+from deltaproof.protocol.types import Address, TaskId
 from deltaproof.reporting import span
-from deltaproof.store import ArtifactStore, open_store
+from deltaproof.store import open_store
 
 __all__ = ["list_tasks"]
 
 NAME_WIDTH = 24
-
-
-@dataclass(frozen=True)
-class _Listed:
-    """A task as it stands. `spec` is None, and `problem` says why, if nobody should take part in it."""
-
-    number: TaskId
-    view: TaskView
-    phase: PhaseView
-    ended: bool
-    balance: int
-    money: Money
-    people: tuple[int, int]
-    spec: TaskSpec | None
-    problem: str | None
-
-    @property
-    def pays(self) -> bool:
-        """Whether another round can open and be paid."""
-        rewards = self.view.params.rewards
-        cost = rewards.budget_per_round * (BPS + rewards.verifier_fee_bps) // BPS
-        return not self.ended and self.spec is not None and (self.phase.phase != Phase.IDLE or self.balance >= cost)
 
 
 def list_tasks(
@@ -69,7 +40,7 @@ def list_tasks(
     """
     gateway, artifacts = read_only_gateway(rpc, contract), open_store(store)
     count = gateway.terms.task_count()
-    found = [_looked_at(gateway, artifacts, TaskId(n)) for n in range(max(1, count - limit + 1), count + 1)]
+    found = [read_offer(gateway, artifacts, TaskId(n)) for n in range(max(1, count - limit + 1), count + 1)]
     shown = [
         task
         for task in found
@@ -82,35 +53,13 @@ def list_tasks(
         show_result({"tasks": [_record(task) for task in shown], "of": count}, as_json=True, text="")
         return
     if shown:
-        console.print(_table(shown))
+        console.print(_table(shown, {token: gateway.money(token) for token in {t.view.params.token for t in shown}}))
     hidden = len(found) - len(shown)
     looked = f"{len(found)} of {count} tasks looked at" if len(found) < count else f"{count} tasks"
     console.print(f"{looked}{f', {hidden} not shown (--all shows every one)' if hidden and not every else ''}")
 
 
-def _looked_at(gateway: Gateway, store: ArtifactStore, number: TaskId) -> _Listed:
-    spec, problem = None, None
-    try:
-        spec = read_task(gateway, store, number).spec
-    except DeltaproofError as error:
-        problem = str(error).splitlines()[0]
-    account = gateway.vault.account(number)
-    view = gateway.task(number)
-    people = (len(gateway.trainers.enrolments(number)), len(gateway.verifiers.enrolments(number)))
-    return _Listed(
-        number,
-        view,
-        gateway.tasks.phase(number),
-        gateway.tasks.is_ended(number),
-        account.balance,
-        gateway.money(view.params.token),
-        people,
-        spec,
-        problem,
-    )
-
-
-def _table(tasks: list[_Listed]) -> Table:
+def _table(tasks: list[Offer], money: Mapping[Address, Money]) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     table.add_column("task", justify="right")
     table.add_column("name")
@@ -120,22 +69,22 @@ def _table(tasks: list[_Listed]) -> Table:
     table.add_column("now")
     table.add_column("people", justify="right")
     for task in tasks:
-        table.add_row(*map(escape, _cells(task)))
+        table.add_row(*map(escape, _cells(task, money[task.view.params.token])))
     return table
 
 
-def _cells(task: _Listed) -> Iterator[str]:
+def _cells(task: Offer, money: Money) -> Iterator[str]:
     spec, rewards = task.spec, task.view.params.rewards
     yield str(task.number)
     yield spec.task.name[:NAME_WIDTH] if spec else "not to be trusted"
     yield f"{spec.method.name}, {spec.model.source.rpartition(':')[2].rpartition('/')[2]}" if spec else "–"
-    yield task.money.text(rewards.budget_per_round)
+    yield money.text(rewards.budget_per_round)
     yield f"{task.view.round}/{task.view.params.training.rounds}"
     yield _now(task)
-    yield f"{task.people[0]} + {task.people[1]}"
+    yield f"{task.trainers} + {task.verifiers}"
 
 
-def _now(task: _Listed) -> str:
+def _now(task: Offer) -> str:
     if task.ended:
         return "cancelled" if task.view.cancelled else "ended"
     name = task.phase.phase.name.lower().replace("_", " ")
@@ -143,7 +92,7 @@ def _now(task: _Listed) -> str:
     return f"{name}, {span(left)} left" if task.phase.deadline and left > 0 else name
 
 
-def _record(task: _Listed) -> dict[str, Any]:
+def _record(task: Offer) -> dict[str, Any]:
     spec, rewards = task.spec, task.view.params.rewards
     return {
         "task": task.number,
@@ -161,11 +110,11 @@ def _record(task: _Listed) -> dict[str, Any]:
         "deadline": task.phase.deadline,
         "ended": task.ended,
         "open": task.pays,
-        "trainers": task.people[0],
-        "verifiers": task.people[1],
+        "trainers": task.trainers,
+        "verifiers": task.verifiers,
         "stake": {
             "trainer": str(task.view.params.stakes.trainer_stake),
             "verifier": str(task.view.params.stakes.verifier_stake),
         },
-        "problem": task.problem,
+        "problem": str(task.problem).splitlines()[0] if task.problem else None,
     }

@@ -10,7 +10,7 @@ from tests.test_architecture import REPOSITORY, module_of, product_files
 
 PAGE = REPOSITORY / "docs" / "commands.md"
 SPEAKERS = ("trainer", "verifier", "deltaproof.agent", "deltaproof.cli", "deltaproof.disputing", "deltaproof.sponsor")
-SAYS = {"report", "_report", "_once", "self", "_noted"}
+SAYS = {"report", "_report", "_once", "self", "_noted", "observed"}
 """What a reporter is called where it is called."""
 SAYS_WITH_ROUND = {"_tell", "_tell_once"}
 """Methods that report once what they are told, with the round."""

@@ -68,9 +68,24 @@ class Market:
         task = run("task", "create", str(folder / "task.toml"), "--fund", funding, "--home", home, "--accept-risk")
         return cls(commands, folder, str(task["task"]), settings, patience, server)
 
-    def role(self, name: str, number: int, role: str, *arguments: str, key: str = "") -> Worker:
-        """A role's working life with one of the chain's keys (0 is the sponsor's); `key`: where it is, if elsewhere."""
-        command = [role, "run", "--task", self.task, "--home", str(self.folder / "homes" / name), *arguments]
+    def create(self, draft: str, number: int, *arguments: str) -> str:
+        """One more task, of DRAFT.toml, sponsored by another of the keys; returns its number."""
+        home, key = str(self.folder / "homes" / f"sponsor-{number}"), {"DELTAPROOF_KEY": development_keys(10)[number]}
+        command = ["task", "create", str(self.folder / f"{draft}.toml"), "--fund", _FUNDS[1], "--home", home]
+        created = self.commands.run(
+            "task", [*command, "--accept-risk", *arguments], timeout=self.patience, environment=self.environment | key
+        )
+        return str(created["task"])
+
+    def run(self, name: str, *arguments: str) -> dict[str, object]:
+        """A command of the sponsor's, to its end; what it says as JSON."""
+        return self.commands.run(name, list(arguments), timeout=self.patience, environment=self.environment)
+
+    def role(self, name: str, number: int, role: str, *arguments: str, task: str | None = "", key: str = "") -> Worker:
+        """A role's working life with one of the chain's keys (0 is the sponsor's). `task`: the market's by default,
+        None for one that looks for tasks itself; `key`: where it is, if elsewhere."""
+        which = [] if task is None else ["--task", task or self.task]
+        command = [role, "run", *which, "--home", str(self.folder / "homes" / name), *arguments]
         own = {"DELTAPROOF_KEY": key or development_keys(10)[number]}
         return self.commands.start(name, command, {**self.environment, **own})
 

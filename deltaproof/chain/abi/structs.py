@@ -364,6 +364,11 @@ class TrainerEnrolment:
     data_rows: int
     data_root: Digest32
 
+    @property
+    def takes_part(self) -> bool:
+        """Whether the task holds a stake: from enrolment until it is unlocked."""
+        return self.active_from != 0
+
 
 @dataclass(frozen=True)
 class TrainerWork:
@@ -433,6 +438,11 @@ class VerifierEnrolment:
     """When the stake may join the quorum, seconds since the epoch; 0: not enrolled."""
     misses: int
     """Rounds in a row without an attestation."""
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether the task holds a stake: from enrolment until it is unlocked."""
+        return self.active_at != 0
 
     def in_quorum(self, round_index: RoundIndex) -> bool:
         """Whether the verifier belongs to the quorum of a round."""

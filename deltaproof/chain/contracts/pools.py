@@ -61,10 +61,14 @@ class TrainerPool(ContractClient):
         """A trainer's part in a task; `index` 0: never enrolled."""
         return self._read(TrainerEnrolment, "enrolmentOf", task_id, trainer)
 
+    def count(self, task_id: TaskId) -> int:
+        """How many ever enrolled."""
+        return self._read(int, "trainerCount", task_id)
+
     def enrolments(self, task_id: TaskId) -> dict[Address, TrainerEnrolment]:
         """Everybody who ever enrolled, in order of enrolment."""
         found: dict[Address, TrainerEnrolment] = {}
-        for offset in range(0, self._read(int, "trainerCount", task_id), PAGE):
+        for offset in range(0, self.count(task_id), PAGE):
             page = self._read(_TrainerPage, "trainersOf", task_id, offset, PAGE)
             found.update(zip(page.accounts, page.enrolments, strict=True))
         return found
@@ -151,10 +155,14 @@ class VerifierPool(ContractClient):
         """A verifier's part in a task; `index` 0: never enrolled."""
         return self._read(VerifierEnrolment, "enrolmentOf", task_id, verifier)
 
+    def count(self, task_id: TaskId) -> int:
+        """How many ever enrolled."""
+        return self._read(int, "verifierCount", task_id)
+
     def enrolments(self, task_id: TaskId) -> dict[Address, VerifierEnrolment]:
         """Everybody who ever enrolled, in order of enrolment."""
         found: dict[Address, VerifierEnrolment] = {}
-        for offset in range(0, self._read(int, "verifierCount", task_id), PAGE):
+        for offset in range(0, self.count(task_id), PAGE):
             page = self._read(_VerifierPage, "verifiersOf", task_id, offset, PAGE)
             found.update(zip(page.accounts, page.enrolments, strict=True))
         return found

@@ -1,0 +1,246 @@
+"""Which tasks a role takes by itself: a policy, written by a person as TOML. Unknown keys are errors.
+
+A policy decides about joining. What it says later binds no task that was joined: there is a stake in it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, ValidationError
+
+from deltaproof.chain import Gateway
+from deltaproof.chain.abi.enums import Role
+from deltaproof.chain.contracts.money import Amount, Money
+from deltaproof.chain.offers import Offer
+from deltaproof.errors import EncodingError, UsageError
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Address, TaskId, address, hex_of
+from deltaproof.protocol.wire.documents import Record
+
+__all__ = ["TEMPLATE", "Limits", "Policy", "Precedence", "StakeLimits", "WorkLimits", "load_policy"]
+
+MOST_BYTES = 1 << 20
+MOST_TASKS = 64
+
+
+def _amount(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError('write an amount of tokens as text, such as "0.5"')
+    try:
+        return Amount.read(value, "the policy")
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
+def _token(value: str) -> Address:
+    try:
+        found = address(value)
+    except EncodingError as error:
+        raise ValueError(f"{value!r} is no address of a token: {error}") from error
+    if not int(found, 16):
+        raise ValueError("put the address of a reward token here; `deltaproof task list --json` shows them")
+    return found
+
+
+Tokens = Annotated[InstanceOf[Amount], BeforeValidator(_amount)]
+"""An amount as on the command line: `0.5`, `0.5 DEMO`, or `5wei`."""
+TokenKey = Annotated[str, AfterValidator(_token)]
+Patterns = Annotated[tuple[str, ...], Field(min_length=1, max_length=1000)]
+"""Names in which `*` and `?` stand for anything; one that fits is enough."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The amounts of a policy in smallest units of their tokens, and how these are written."""
+
+    least_pay: Mapping[Address, int]
+    """For a training step, by reward token."""
+    most_per_task: int
+    most_in_all: int
+    pay_money: Mapping[Address, Money]
+    stake_money: Money
+
+
+class StakeLimits(Record):
+    """What may be at risk, in tokens of the stake token."""
+
+    most_per_task: Tokens
+    """The stake of one task."""
+    most_in_all: Tokens
+    """The stakes of all tasks together, as they are locked now and would be with one more."""
+
+
+class WorkLimits(Record):
+    """Which work is taken."""
+
+    models: Patterns
+    """Base models: `source` of the spec, its last part, or the digest of the weights as 0x and 64 digits."""
+    methods: Patterns = ("*",)
+    """Tuning methods."""
+    kinds: Patterns = ("*",)
+    """What models predict: `causal-lm`, `sequence-classification`, `image-classification`."""
+    numeric: Annotated[tuple[Literal["exact", "bounded"], ...], Field(min_length=1)] = ("exact", "bounded")
+    """Precision modes: `exact` computes in float64, `bounded` in float32, which is what a GPU is good at."""
+    seconds_per_step: Annotated[float, Field(ge=0.0)] = 0.0
+    """What this machine needs for a step: a task has to give at least so much, which is its `commit` phase, for a
+    verifier its `attest_commit` phase, divided by the steps of a round. `deltaproof doctor --task N` measures."""
+
+
+class Precedence(Record):
+    """Tasks that go before others. All that is said has to fit."""
+
+    priority: Annotated[int, Field(ge=-1000, le=1000)]
+    """The higher is joined first and computes first; 0 is what all others have."""
+    tasks: tuple[int, ...] = ()
+    """Numbers of tasks."""
+    sponsors: tuple[TokenKey, ...] = ()
+    """Who created the task."""
+    models: Patterns = ("*",)
+    """As in `[work]`."""
+    methods: Patterns = ("*",)
+    """As in `[work]`."""
+
+    def fits(self, offer: Offer, spec: TaskSpec) -> bool:
+        """Whether it speaks of this task."""
+        return (
+            (not self.tasks or offer.number in self.tasks)
+            and (not self.sponsors or offer.view.sponsor in self.sponsors)
+            and _named(_model_names(spec), self.models)
+            and _named([spec.method.name], self.methods)
+        )
+
+
+class Policy(Record):
+    """The whole file."""
+
+    most_tasks: Annotated[int, Field(ge=1, le=MOST_TASKS)] = 4
+    """Tasks at once. Each holds its model in memory; they compute in turns."""
+    pay: Annotated[dict[TokenKey, Tokens], Field(min_length=1)]
+    """Reward tokens that are accepted, each with the least pay for a training step, in tokens."""
+    stake: StakeLimits
+    """What may be at risk."""
+    work: WorkLimits
+    """Which work is taken."""
+    precedence: tuple[Precedence, ...] = ()
+    """The first that fits a task says its priority."""
+
+    def limits(self, gateway: Gateway) -> Limits:
+        """Raises UsageError for an amount that its token cannot be paid in, and ChainUnavailable."""
+        pay, stake = (
+            {Address(token): gateway.money(Address(token)) for token in self.pay},
+            gateway.money(gateway.registry.token()),
+        )
+        return Limits(
+            {Address(token): amount.within(pay[Address(token)]) for token, amount in self.pay.items()},
+            self.stake.most_per_task.within(stake), self.stake.most_in_all.within(stake), pay, stake,
+        )  # fmt: skip
+
+    def objections(self, offer: Offer, role: Role, stake: int, limits: Limits) -> list[str]:
+        """Why a task that locks this `stake`, smallest units, is nothing to take part in; empty if it fits."""
+        spec, token, pay = offer.spec, offer.view.params.token, offer.pay_per_step(role)
+        if spec is None:
+            return [f"it is not to be trusted: {offer.problem}"]
+        found = []
+        if token not in limits.least_pay:
+            found.append(f"it pays in {token}, which is not in [pay]")
+        elif pay < (least := limits.least_pay[token]):
+            money = limits.pay_money[token]
+            found.append(f"it pays {money.exact(pay)} a step, less than {money.exact(least)}")
+        if not _named(_model_names(spec), self.work.models):
+            found.append(f"its model is {spec.model.source}")
+        if not _named([spec.method.name], self.work.methods):
+            found.append(f"its method is {spec.method.name}")
+        if not _named([spec.model.kind], self.work.kinds):
+            found.append(f"its model is of the kind {spec.model.kind}")
+        if spec.training.numeric not in self.work.numeric:
+            found.append(f"it is computed in numeric mode {spec.training.numeric}")
+        if (seconds := offer.seconds_per_step(role)) < self.work.seconds_per_step:
+            found.append(f"it gives {seconds:.3g} s for a step, less than {self.work.seconds_per_step:.3g}")
+        if stake > (most := min(limits.most_per_task, limits.most_in_all)):
+            found.append(f"it stakes {limits.stake_money.exact(stake)}, more than {limits.stake_money.exact(most)}")
+        return found
+
+    def priority(self, offer: Offer) -> int:
+        """Of a task among others; 0 where nothing is said."""
+        spec = offer.spec
+        return next((p.priority for p in self.precedence if spec is not None and p.fits(offer, spec)), 0)
+
+    def worth(self, offer: Offer, role: Role, limits: Limits) -> tuple[int, Fraction, TaskId]:
+        """Sorts tasks that fit, what is joined first to the front: by priority, then by how often the least pay."""
+        least, pay = limits.least_pay[offer.view.params.token], offer.pay_per_step(role)
+        return (-self.priority(offer), Fraction(-pay, max(least, 1)), offer.number)
+
+
+def _model_names(spec: TaskSpec) -> list[str]:
+    source = spec.model.source
+    return [source, source.rpartition(":")[2].rpartition("/")[2], hex_of(spec.model.weights_digest)]
+
+
+def _named(names: list[str], patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+
+def load_policy(path: Path) -> Policy:
+    """Raises UsageError naming every key that is wrong."""
+    try:
+        data = path.read_bytes()
+        if len(data) > MOST_BYTES:
+            raise UsageError(f"{path} is too large for a policy")
+        tables = tomllib.loads(data.decode())
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(
+            f"cannot read the policy {path}: {error}; `deltaproof agent policy {path} --init` writes one"
+        ) from error
+    try:
+        return Policy.model_validate(_as_tuples(tables))
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)]
+        raise UsageError(f"policy {path}:\n" + "\n".join(f"- {problem}" for problem in problems)) from error
+
+
+def _as_tuples(value: object) -> object:
+    """TOML's arrays as what frozen records hold."""
+    if isinstance(value, dict):
+        return {key: _as_tuples(inner) for key, inner in value.items()}
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+
+
+TEMPLATE = """\
+# Which tasks `deltaproof trainer run --policy` and `verifier run --policy` take. Amounts are tokens, as text.
+# `deltaproof agent policy FILE` checks this file; with --rpc, --contract and --store it says what it would take.
+
+most_tasks = 4            # at once; each holds its model in memory, they compute in turns
+
+[pay]                     # reward tokens that you accept, each with the least pay for a training step:
+                          # an equal share of the round's budget (trainer) or fee (verifier), divided by its steps.
+                          # Anybody can create a token that is worth nothing: name only what you know.
+"0x0000000000000000000000000000000000000000" = "0.01"
+
+[stake]                   # what may be at risk, tokens of the stake token
+most_per_task = "200"
+most_in_all = "800"
+
+[work]                    # `*` and `?` stand for anything
+models = ["*"]            # source of the spec, its last part, or 0x and the digest of the weights
+methods = ["*"]           # `deltaproof methods` lists them
+kinds = ["*"]             # causal-lm, sequence-classification, image-classification
+numeric = ["exact", "bounded"]    # float64; float32, which a GPU is good at
+seconds_per_step = 0.0    # what your machine needs for a step (`deltaproof doctor --task N`): tasks must give as much
+
+# Tasks that go before others, when more fit than may be taken, and when several want to compute. The first entry that
+# fits a task counts; tasks without one have priority 0. Remove the # to use it.
+# [[precedence]]
+# priority = 10
+# models = ["hub:org/name@*"]
+# methods = ["lora"]
+# sponsors = ["0x..."]
+# tasks = [7]
+"""
+"""A policy with a comment at every choice; the reward token has to be filled in."""

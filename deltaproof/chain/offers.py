@@ -1,0 +1,101 @@
+"""What a task offers to somebody who thinks of taking part: its terms, money, people, and where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deltaproof.chain.abi.enums import Phase, Role
+from deltaproof.chain.abi.structs import PhaseView, TaskView
+from deltaproof.chain.contracts.gateway import Gateway
+from deltaproof.chain.participation import read_task
+from deltaproof.chain.rpc.connection import View
+from deltaproof.errors import DeltaproofError
+from deltaproof.protocol.rules import BPS
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import TaskId, TokenAmount
+from deltaproof.store import ArtifactStore
+
+__all__ = ["Offer", "offer_views", "read_offer"]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A task as it stands. `spec` is None, and `problem` says why, if nobody should take part in it."""
+
+    number: TaskId
+    view: TaskView
+    phase: PhaseView
+    ended: bool
+    balance: TokenAmount
+    trainers: int
+    """Who ever enrolled, as with `verifiers`."""
+    verifiers: int
+    spec: TaskSpec | None
+    problem: DeltaproofError | None
+
+    @property
+    def pays(self) -> bool:
+        """Whether another round can open and be paid."""
+        rewards = self.view.params.rewards
+        cost = rewards.budget_per_round * (BPS + rewards.verifier_fee_bps) // BPS
+        return not self.ended and self.spec is not None and (self.phase.phase != Phase.IDLE or self.balance >= cost)
+
+    def least_stake(self, role: Role) -> TokenAmount:
+        """What a trainer locks, and a verifier at least, smallest units of the stake token."""
+        stakes = self.view.params.stakes
+        return stakes.trainer_stake if role is Role.TRAINER else stakes.verifier_stake
+
+    def pay_per_step(self, role: Role) -> TokenAmount:
+        """What one more participant gets for each training step of a round, smallest units of the reward token.
+
+        An equal share of the round's budget, for verifiers of its fee, among those who enrolled, or the fewest with
+        whom a round can open.
+        """
+        params = self.view.params
+        budget, quorum = params.rewards.budget_per_round, params.quorum
+        if role is Role.TRAINER:
+            pot, among = int(budget), max(self.trainers + 1, quorum.min_trainers)
+        else:
+            pot = budget * params.rewards.verifier_fee_bps // BPS
+            among = max(self.verifiers + 1, quorum.min_verifiers)
+        return TokenAmount(pot // (among * params.training.steps))
+
+    def seconds_per_step(self, role: Role) -> float:
+        """Time that the phase of the heavy work (`commit`, for verifiers `attest_commit`) has for each training step of
+        a round."""
+        phases = self.view.params.phases
+        return (phases.commit if role is Role.TRAINER else phases.attest_commit) / self.view.params.training.steps
+
+
+def offer_views(gateway: Gateway, number: TaskId) -> list[View]:
+    """What `read_offer` asks the contracts, for `Connection.prefetch`."""
+    return [
+        gateway.tasks.view("taskOf", number),
+        gateway.tasks.view("phaseOf", number),
+        gateway.tasks.view("isEnded", number),
+        gateway.terms.view("sponsorOf", number),
+        gateway.terms.view("paramsOf", number),
+        gateway.vault.view("accountOf", number),
+        gateway.trainers.view("trainerCount", number),
+        gateway.verifiers.view("verifierCount", number),
+    ]
+
+
+def read_offer(gateway: Gateway, store: ArtifactStore, number: TaskId) -> Offer:
+    """A task that exists, from chain and store. Raises ChainUnavailable."""
+    spec, problem = None, None
+    try:
+        spec = read_task(gateway, store, number).spec
+    except DeltaproofError as error:
+        problem = error
+    return Offer(
+        number=number,
+        view=gateway.task(number),
+        phase=gateway.tasks.phase(number),
+        ended=gateway.tasks.is_ended(number),
+        balance=gateway.vault.account(number).balance,
+        trainers=gateway.trainers.count(number),
+        verifiers=gateway.verifiers.count(number),
+        spec=spec,
+        problem=problem,
+    )

@@ -1,0 +1,116 @@
+"""One trainer and one verifier process in several tasks at once, by policy, on a real chain."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deltaproof.demo.processes import Supervisor, Worker
+from deltaproof.protocol.evidence.rows import canonical_row, write_shard
+from deltaproof.tuning.base_models.presets import minimal_model
+from tests.worlds.market import DRAFT, PATIENCE, Market
+
+POLICY = """
+most_tasks = 4
+[pay]
+"{token}" = "{least}wei"
+[stake]
+most_per_task = "10wei"
+most_in_all = "20wei"
+[work]
+models = ["model"]
+methods = {methods}
+[[precedence]]
+priority = 1
+tasks = [3]
+"""
+"""Two stakes of ten units; a task that pays `least` units a step. Task 3 is preferred."""
+LEAST = {"trainer": 10, "verifier": 5}
+SPONSORS = (0, 1, 4)
+"""Keys: each sponsors one task, since a key belongs to one process."""
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Iterator[Market]:
+    """Tasks 1 to 3 are alike; task 4 pays too little."""
+    model = minimal_model(tmp_path / "model", "bert")
+    text = DRAFT.format(model=model).replace("= 60\n", "= 600\n").replace("steps = 4", "steps = 12")
+    (tmp_path / "task.toml").write_text(text)
+    (tmp_path / "poor.toml").write_text(text.replace("budget_per_round = 1000", "budget_per_round = 100"))
+    for name in ("rows", "ann"):
+        write_shard(
+            tmp_path / f"{name}.jsonl", [canonical_row({"text": f"{name} {i}", "label": i % 2}) for i in range(12)]
+        )
+    settings = {"DELTAPROOF_STORE": str(tmp_path / "store"), "OMP_NUM_THREADS": "1"}
+    with Supervisor(tmp_path / "logs", settings) as commands:
+        market = Market.open(commands, tmp_path)
+        for number, draft in ((SPONSORS[1], "task"), (SPONSORS[2], "task"), (SPONSORS[0], "poor")):
+            market.create(draft, number)
+        yield market
+
+
+def by_policy(market: Market, name: str, number: int, role: str, *arguments: str) -> Worker:
+    return market.role(name, number, role, "--policy", str(market.folder / f"{role}.toml"), *arguments, task=None)
+
+
+def write_policies(market: Market, methods: str) -> None:
+    listed: Any = market.run("list", "task", "list")
+    token = listed["tasks"][0]["token"]
+    for role, least in LEAST.items():
+        (market.folder / f"{role}.toml").write_text(POLICY.format(token=token, methods=methods, least=least))
+
+
+def test_one_process_a_role_serves_two_tasks_to_pay_and_goes_on_where_it_has_a_stake(market: Market) -> None:
+    write_policies(market, '["lora"]')
+    vera = by_policy(market, "vera", 2, "verifier")
+    ann = by_policy(market, "ann", 3, "trainer", "--data", str(market.folder / "ann.jsonl"))
+    taken = {market.wait(ann, "taken").fields["task"] for _ in range(2)}
+    assert taken == {3, 1}, "the preferred one, then the first; two stakes are as much as it may lock"
+    for task, key in ((1, SPONSORS[0]), (3, SPONSORS[2])):
+        market.role("sponsor" if key == 0 else f"sponsor-{key}", key, "sponsor", task=str(task))
+    market.wait(ann, "committed")
+    os.killpg(ann.process.pid, signal.SIGKILL)
+    ann.process.wait(PATIENCE)
+
+    write_policies(market, '["adalora"]')
+    ann = by_policy(market, "ann", 3, "trainer", "--data", str(market.folder / "ann.jsonl"))
+    assert {market.wait(ann, "resumed").fields["task"] for _ in range(2)} == {3, 1}
+    paid = {market.wait(ann, "paid").fields["task"] for _ in range(2)}
+    assert paid == {1, 3}
+    until_paid(market, vera)
+
+    status: Any = market.run("status", "agent", "status", "--home", str(market.folder / "homes" / "ann"))
+    (role,) = status["roles"]
+    states = {other["task"]: other for other in role["others"]}
+    assert states[1]["state"] == states[3]["state"] == "ended"
+    assert "method is lora" in states[2]["why"]
+    assert "less than" in states[4]["why"]
+    for worker in (ann, vera):
+        os.killpg(worker.process.pid, signal.SIGINT)
+        assert worker.process.wait(PATIENCE) == 130, worker.tail(20)
+    shown: Any = market.run("history", "history")
+    for task in shown["tasks"]:
+        assert len(task["history"]) == (1 if task["task"] in (1, 3) else 0)
+        for round_ in task["history"]:
+            (leaf,) = round_["trainers"]
+            assert (round_["outcome"], leaf["verdict"]) == ("settled", "accepted")
+            assert leaf["claimed"] == leaf["payout"] > 0
+            assert round_["verifiers"][0]["fee"] == 100
+            assert not round_["slashes"]
+
+
+def until_paid(market: Market, worker: Worker) -> None:
+    """Both fees are claimed when no agent is at work any more."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if not json.loads((market.folder / "homes" / "vera" / "status-verifier.json").read_text())["tasks"]:
+            return
+        time.sleep(0.5)
+    raise AssertionError(worker.tail(40))
