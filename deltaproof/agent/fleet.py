@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ from deltaproof.agent.homes import task_folder
 from deltaproof.agent.lookout import Lookout
 from deltaproof.agent.loop import Agent, Company
 from deltaproof.agent.patience import HOPELESS, Patience, insist, owner_of, report_delay
-from deltaproof.agent.policy import Limits, Policy
+from deltaproof.agent.policy import Policy, PolicyAmounts
 from deltaproof.agent.pruning import Pruner
 from deltaproof.agent.turns import Rank, Turns
 from deltaproof.agent.watching import Observed
@@ -27,11 +26,13 @@ from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.abi.structs import TrainerEnrolment, VerifierEnrolment
 from deltaproof.chain.contracts.pools import TrainerPool, VerifierPool
 from deltaproof.chain.offers import Offer, offer_views, read_offer
+from deltaproof.chain.rpc.blocks import LAG_SECONDS
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.stakes import leave_task
 from deltaproof.errors import (
     ChainUnavailable,
     InsufficientFunds,
+    OverLimit,
     SigningKeyError,
     SpecError,
     WrongChain,
@@ -65,6 +66,8 @@ class _Member:
     state: str = "starting"
     """`starting`, `running`; then `ended`, with a stake to unlock, or `dropped`."""
     why: str = ""
+    over_at: float = 0.0
+    """When it ended or was dropped, by the monotonic clock."""
     agent: Agent | None = None
     thread: threading.Thread | None = None
 
@@ -96,14 +99,14 @@ class Fleet:
         self._make, self._own_stake, self._unfit = make, stake, unfit
         self._turns, self._joining, self._awake = Turns(), threading.RLock(), threading.Event()
         self._patience = Patience(f"{gateway.account}/tasks")
-        self._limits: Limits | None = None
+        self._limits: PolicyAmounts | None = None
         self._members: dict[TaskId, _Member] = {}
-        self._waiting: deque[TaskId] = deque()
+        self._waiting: dict[TaskId, None] = {}
         """Tasks that fit, or may fit once their spec can be read, and cannot be joined now."""
         self._reasons: dict[TaskId, tuple[str, str]] = {}
         """Why tasks were not taken: state and reason."""
         self._known = 0
-        self._recheck_at = 0.0
+        self._recheck_at, self._confirm_at = 0.0, time.monotonic() + RECHECK_SECONDS
         self._failure: Exception | None = None
 
     def live(self) -> None:
@@ -133,9 +136,14 @@ class Fleet:
         if not self._patience.ready:
             return
         try:
-            block = self.lookout.head(self.poll_seconds)
-            with self.gateway.connection.reading_at(block):
-                self._consider()
+            with self.gateway.connection.reading_at(self.lookout.head(self.poll_seconds)):
+                count = self.gateway.terms.task_count()
+            now = time.monotonic()
+            if count != self._known or now >= self._recheck_at:
+                # What the account has staked, the newest block knows best: an agent may have joined in it.
+                with self.gateway.connection.reading_at(self.gateway.connection.head()):
+                    self._consider(count, now)
+                self._show()
             self.observed.saw_chain()
             self._patience.succeeded()
         except HOPELESS:
@@ -146,34 +154,31 @@ class Fleet:
     def _questions(self) -> list[View]:
         return [self.gateway.terms.view("taskCount")]
 
-    def _consider(self) -> None:
+    def _consider(self, count: int, now: float) -> None:
         """Meet new tasks, and now and then those again that could not be joined, or not be left, before."""
-        count = self.gateway.terms.task_count()
-        fresh = [TaskId(number) for number in range(self._known + 1, count + 1)]
-        again: list[TaskId] = []
-        if recheck := time.monotonic() >= self._recheck_at:
-            again = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_RECHECKED))]
-        if fresh or again:
-            try:
-                self._meet([task for task in dict.fromkeys((*fresh, *again)) if task <= count])
-            except Exception:
-                self._waiting.extend(again)
-                raise
+        tasks = [TaskId(number) for number in range(self._known + 1, count + 1)]
+        if recheck := now >= self._recheck_at:
+            if now >= self._confirm_at:  # a node that lagged at the start did not know what was staked just before
+                tasks = [TaskId(number) for number in range(1, count + 1)]
+            tasks += list(self._waiting)[:MOST_RECHECKED]
+        self._meet([task for task in dict.fromkeys(tasks) if task <= count and task not in self._members])
         self._known = count  # after a reorganisation maybe less than before: those tasks are met again
         if recheck:
-            self._recheck_at = time.monotonic() + RECHECK_SECONDS
-            self._leave_what_is_over()
-        if fresh or recheck:
-            self._show()
+            if now >= self._confirm_at:
+                self._confirm_at = float("inf")
+            self._recheck_at = now + RECHECK_SECONDS
+            self._leave_what_is_over(now)
 
     def _meet(self, tasks: Sequence[TaskId]) -> None:
         """Go on where there is a stake, then join what fits best."""
         pool, account = self._pool, self.gateway.account
         views = ((self.gateway.tasks.view("isEnded", task), pool.view("enrolmentOf", task, account)) for task in tasks)
         self.gateway.connection.prefetch([view for pair in views for view in pair])
-        enrolled = {task: self._enrolment(task) for task in tasks if task not in self._members}
+        enrolled = {task: self._enrolment(task) for task in tasks}
         mine = [task for task, enrolment in enrolled.items() if enrolment.takes_part]
         open_ = [t for t, e in enrolled.items() if e.index == 0 and not self.gateway.tasks.is_ended(t)]
+        for task in set(tasks).difference(open_):
+            self._waiting.pop(task, None)
         self.gateway.connection.prefetch([v for task in (*mine, *open_) for v in offer_views(self.gateway, task)])
         for task in mine:
             offer = read_offer(self.gateway, self.store, task)
@@ -185,6 +190,7 @@ class Fleet:
             self._join(offer)
 
     def _fits(self, offer: Offer) -> bool:
+        self._waiting.pop(offer.number, None)
         if isinstance(offer.problem, ChainUnavailable):
             raise offer.problem
         if offer.problem is not None and not isinstance(offer.problem, SpecError):
@@ -223,7 +229,7 @@ class Fleet:
         return ""
 
     def _wait(self, task: TaskId, why: str) -> None:
-        self._waiting.append(task)
+        self._waiting[task] = None
         self._explain(task, "waits", why)
 
     def _explain(self, task: TaskId, state: str, why: str) -> None:
@@ -254,7 +260,7 @@ class Fleet:
         except Exception as error:
             self._drop(member, error, report)
         finally:
-            member.agent = None
+            member.agent, member.over_at = None, time.monotonic()
             self.observed.left(member.task)
             self._recheck_at = 0.0
             self._awake.set()
@@ -276,16 +282,19 @@ class Fleet:
 
     def _drop(self, member: _Member, error: Exception, report: Reporter) -> None:
         """The task is over for us; the others go on. What a purse can mend is tried again later."""
-        foreseen = isinstance(error, (*self._unfit, InsufficientFunds))
+        poor = isinstance(error, (InsufficientFunds, OverLimit))
+        foreseen = poor or isinstance(error, self._unfit)
         fields = {} if foreseen else {"trace": "".join(traceback.format_exception(error))[-4000:]}
-        member.state = "short of funds" if isinstance(error, InsufficientFunds) else "dropped"
+        member.state = "short of funds" if poor else "dropped"
         member.why = str(error) if foreseen else f"{type(error).__name__}: {error} (a fault of the {owner_of(error)})"
         report("dropped", f"{member.state}: {member.why}; the other tasks go on", **fields)
 
-    def _leave_what_is_over(self) -> None:
+    def _leave_what_is_over(self, now: float) -> None:
         """Unlock stakes of tasks that are over; forget tasks that hold none. Raises the first error after all."""
         errors: list[Exception] = []
-        for member in [member for member in self._members.values() if not member.works]:
+        for member in list(self._members.values()):
+            if member.works or now - member.over_at < LAG_SECONDS:  # else a lagging node may not know the stake yet
+                continue
             try:
                 self._leave(member)
             except Exception as error:
@@ -309,7 +318,7 @@ class Fleet:
         del self._members[member.task]
         self._reasons[member.task] = (member.state, member.why)
         if member.state == "short of funds":
-            self._waiting.append(member.task)
+            self._waiting[member.task] = None
         elif member.state == "ended":
             self._reasons[member.task] = ("ended", "nothing is left there")
 
@@ -327,7 +336,7 @@ class Fleet:
     # Below: what it reads, and how it tells.
 
     @property
-    def _known_limits(self) -> Limits:
+    def _known_limits(self) -> PolicyAmounts:
         assert self._limits is not None, "nothing is looked at before `live` has read the tokens"
         return self._limits
 

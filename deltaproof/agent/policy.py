@@ -24,7 +24,7 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, TaskId, address, hex_of
 from deltaproof.protocol.wire.documents import Record
 
-__all__ = ["TEMPLATE", "Limits", "Policy", "Precedence", "StakeLimits", "WorkLimits", "load_policy"]
+__all__ = ["TEMPLATE", "Policy", "PolicyAmounts", "Precedence", "StakeLimits", "WorkLimits", "load_policy"]
 
 MOST_BYTES = 1 << 20
 MOST_TASKS = 64
@@ -57,7 +57,7 @@ Patterns = Annotated[tuple[str, ...], Field(min_length=1, max_length=1000)]
 
 
 @dataclass(frozen=True)
-class Limits:
+class PolicyAmounts:
     """The amounts of a policy in smallest units of their tokens, and how these are written."""
 
     least_pay: Mapping[Address, int]
@@ -131,18 +131,18 @@ class Policy(Record):
     precedence: tuple[Precedence, ...] = ()
     """The first that fits a task says its priority."""
 
-    def limits(self, gateway: Gateway) -> Limits:
+    def limits(self, gateway: Gateway) -> PolicyAmounts:
         """Raises UsageError for an amount that its token cannot be paid in, and ChainUnavailable."""
         pay, stake = (
             {Address(token): gateway.money(Address(token)) for token in self.pay},
             gateway.money(gateway.registry.token()),
         )
-        return Limits(
+        return PolicyAmounts(
             {Address(token): amount.within(pay[Address(token)]) for token, amount in self.pay.items()},
             self.stake.most_per_task.within(stake), self.stake.most_in_all.within(stake), pay, stake,
         )  # fmt: skip
 
-    def objections(self, offer: Offer, role: Role, stake: int, limits: Limits) -> list[str]:
+    def objections(self, offer: Offer, role: Role, stake: int, limits: PolicyAmounts) -> list[str]:
         """Why a task that locks this `stake`, smallest units, is nothing to take part in; empty if it fits."""
         spec, token, pay = offer.spec, offer.view.params.token, offer.pay_per_step(role)
         if spec is None:
@@ -172,7 +172,7 @@ class Policy(Record):
         spec = offer.spec
         return next((p.priority for p in self.precedence if spec is not None and p.fits(offer, spec)), 0)
 
-    def worth(self, offer: Offer, role: Role, limits: Limits) -> tuple[int, Fraction, TaskId]:
+    def worth(self, offer: Offer, role: Role, limits: PolicyAmounts) -> tuple[int, Fraction, TaskId]:
         """Sorts tasks that fit, what is joined first to the front: by priority, then by how often the least pay."""
         least, pay = limits.least_pay[offer.view.params.token], offer.pay_per_step(role)
         return (-self.priority(offer), Fraction(-pay, max(least, 1)), offer.number)

@@ -64,7 +64,9 @@ def leave_task(gateway: Gateway, task_id: TaskId, role: Role) -> list[StakeStep]
     if enrolment.index == 0:
         raise UsageError(f"{gateway.account} does not take part in task {task_id} as a {role.name.lower()}")
     steps = []
-    if enrolment.active_until == FOREVER and not gateway.tasks.is_ended(task_id):
+    if (
+        enrolment.active_until == FOREVER
+    ):  # also where the task has ended: the stake vouches for "all rounds" until then
         pool.resign(task_id)
         steps.append(StakeStep(True, f"resigned from task {task_id}: the running round is the last"))
     if enrolment.stake == 0:
