@@ -139,7 +139,7 @@ def greedy(kind):
         return is_out_of_memory(error)
 told["refused"] = {{kind: greedy(kind) for kind in ("torch", "numpy", "python")}}
 try:
-    _made(lambda gateway, report: torch.ones(2**28), None, None, Limits(memory={most}))
+    _made(lambda: torch.ones(2**28), Limits(memory={most}))
 except UsageError as error:
     told["start"] = str(error)
 asked = "import resource; print(resource.getrlimit(resource.RLIMIT_DATA)[0])"

@@ -179,9 +179,9 @@ def test_busy_health_port_ends_the_command_with_what_to_do(tmp_path: Path) -> No
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        settings = Settings("trainer", "http://127.0.0.1:9", "0x", "", tmp_path, "", "", None, port)
+        settings = Settings("trainer", "http://127.0.0.1:9", "0x", "", tmp_path, "", "", 1.0, None, port, 1)
         with pytest.raises(UsageError, match=f"--health-port {port}"):
-            live(settings, Told(), lambda gateway, report: pytest.fail("was made"))
+            live(settings, Told(), lambda gateway, task, report: pytest.fail("was made"))
 
 
 def test_read_only_home_leaves_health_and_brings_the_status_file_back(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def look(role: Lived) -> None:
 def test_nothing_is_done_while_two_nodes_disagree_and_all_once_they_agree(world: ChaosWorld) -> None:
     (sponsor,) = world.of(Sponsor)
     with RpcProxy(world.node.rpc_url) as other:
-        sponsor.agent.witness = Witness(other.url, sponsor.agent.gateway.connection, sponsor.agent.report)
+        sponsor.agent.lookout.witness = Witness(other.url, sponsor.agent.gateway.connection, sponsor.agent.report)
         other.alter = other_blocks
         look(sponsor)
         assert world.phase() == "IDLE"
@@ -58,7 +58,7 @@ def test_witness_that_is_away_is_told_and_not_waited_for(world: ChaosWorld) -> N
     (sponsor,) = world.of(Sponsor)
     with RpcProxy(world.node.rpc_url) as other:
         other.fault = lambda request: "refuse"
-        sponsor.agent.witness = Witness(other.url, sponsor.agent.gateway.connection, sponsor.agent.report)
+        sponsor.agent.lookout.witness = Witness(other.url, sponsor.agent.gateway.connection, sponsor.agent.report)
         assert "the witness does not answer" in dict(sponsor.events)["witness"]
         look(sponsor)
     assert world.phase() == "DRAW"
