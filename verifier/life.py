@@ -81,7 +81,7 @@ class Verifier(Agent):
         self.disputes = VerifierDisputes(
             gateway, store, task_id, self.params, self.log, self.secret, report,
             attested=self._own_attestation, examiner=self.examiner, heavy=lambda: self.heavy,
-            speaks_for=lambda task: self.company.speaks_for(task),
+            speaks_for=lambda task: self.company.speaks_for(task),  # noqa: PLW0108 - the company comes later
         )  # fmt: skip
         self._waiting = (RoundIndex(0), Phase.IDLE, time.monotonic())
         self._once = Once(report)
