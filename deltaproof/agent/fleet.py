@@ -17,7 +17,7 @@ from deltaproof.agent.homes import task_folder
 from deltaproof.agent.lookout import Lookout
 from deltaproof.agent.loop import Agent, Company
 from deltaproof.agent.patience import HOPELESS, Patience, insist, owner_of, report_delay
-from deltaproof.agent.policy import Policy, PolicyAmounts
+from deltaproof.agent.policy import PolicyAmounts, TaskPolicy
 from deltaproof.agent.pruning import Pruner
 from deltaproof.agent.turns import Rank, Turns
 from deltaproof.agent.watching import Observed
@@ -84,7 +84,7 @@ class Fleet:
         gateway: Gateway,
         store: ArtifactStore,
         role: Role,
-        policy: Policy,
+        policy: TaskPolicy,
         make: Make,
         observed: Observed,
         lookout: Lookout,

@@ -24,7 +24,7 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, TaskId, address, hex_of
 from deltaproof.protocol.wire.documents import Record
 
-__all__ = ["TEMPLATE", "Policy", "PolicyAmounts", "Precedence", "StakeLimits", "WorkLimits", "load_policy"]
+__all__ = ["TEMPLATE", "PolicyAmounts", "Precedence", "StakeLimits", "TaskPolicy", "WorkLimits", "load_policy"]
 
 MOST_BYTES = 1 << 20
 MOST_TASKS = 64
@@ -117,7 +117,7 @@ class Precedence(Record):
         )
 
 
-class Policy(Record):
+class TaskPolicy(Record):
     """The whole file."""
 
     most_tasks: Annotated[int, Field(ge=1, le=MOST_TASKS)] = 4
@@ -187,7 +187,7 @@ def _named(names: list[str], patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
-def load_policy(path: Path) -> Policy:
+def load_policy(path: Path) -> TaskPolicy:
     """Raises UsageError naming every key that is wrong."""
     try:
         data = path.read_bytes()
@@ -199,7 +199,7 @@ def load_policy(path: Path) -> Policy:
             f"cannot read the policy {path}: {error}; `deltaproof agent policy {path} --init` writes one"
         ) from error
     try:
-        return Policy.model_validate(_as_tuples(tables))
+        return TaskPolicy.model_validate(_as_tuples(tables))
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)]
         raise UsageError(f"policy {path}:\n" + "\n".join(f"- {problem}" for problem in problems)) from error

@@ -17,7 +17,7 @@ from deltaproof.cli.connect import parse_depth, read_only_gateway
 from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
-    from deltaproof.agent.policy import Policy
+    from deltaproof.agent.policy import TaskPolicy
 
 __all__ = ["app"]
 
@@ -119,7 +119,7 @@ def policy(
     show_result({"policy": str(file), "tasks": tasks}, as_json=as_json, text="\n".join(lines))
 
 
-def _looked_through(policy: Policy, rpc: str, contract: str, store: str, role: str) -> list[dict[str, object]]:
+def _looked_through(policy: TaskPolicy, rpc: str, contract: str, store: str, role: str) -> list[dict[str, object]]:
     """Every open task, and whether it fits."""
     from deltaproof.chain.abi.enums import Role
     from deltaproof.chain.offers import read_offer

@@ -15,7 +15,7 @@ from deltaproof.agent import fleet as fleets
 from deltaproof.agent.fleet import Fleet
 from deltaproof.agent.lookout import Lookout
 from deltaproof.agent.loop import Agent
-from deltaproof.agent.policy import Policy, load_policy
+from deltaproof.agent.policy import TaskPolicy, load_policy
 from deltaproof.agent.watching import Observed
 from deltaproof.chain import Deployment, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_account
 from deltaproof.chain.abi.enums import Role
@@ -161,7 +161,7 @@ def hire(place: Place, proxy: RpcProxy, tmp_path: Path) -> Iterator[Hire]:
         close()
 
 
-def policy(place: Place, folder: Path, *, tasks: int = 8, in_all: int = 10 * STAKE, methods: str = "*") -> Policy:
+def policy(place: Place, folder: Path, *, tasks: int = 8, in_all: int = 10 * STAKE, methods: str = "*") -> TaskPolicy:
     path = folder / "policy.toml"
     path.write_text(
         f'most_tasks = {tasks}\n[pay]\n"{place.sponsor.registry.token()}" = "1wei"\n[stake]\n'

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deltaproof.agent.policy import TEMPLATE, Policy, PolicyAmounts, load_policy
+from deltaproof.agent.policy import TEMPLATE, PolicyAmounts, TaskPolicy, load_policy
 from deltaproof.chain.abi.enums import Phase, Role
 from deltaproof.chain.abi.structs import PhaseView, TaskView
 from deltaproof.chain.contracts.money import Money
@@ -45,7 +45,7 @@ def offer(number: int = 1, **changed: Any) -> Offer:
     return Offer(**fields | changed)
 
 
-def policy(tmp_path: Path, text: str) -> Policy:
+def policy(tmp_path: Path, text: str) -> TaskPolicy:
     path = tmp_path / "policy.toml"
     path.write_text(text)
     return load_policy(path)
