@@ -34,6 +34,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from incentives.rounding import whole_numbers
+
 __all__ = ["History", "SettledScore", "TrainerHistory", "history_values"]
 
 _STEPS = 500
@@ -97,7 +99,7 @@ def history_values(rounds: Sequence[Mapping[str, SettledScore]]) -> History:
         error[in_names] = deviation * n * abs(mean_scale)
     observed = [sum(scores[name].score_nanos for scores in rounds if name in scores) for name in names]
     member = {int(i): number for number, (_, in_names) in enumerate(groups) for i in in_names}
-    whole = _whole_numbers(credits, sum(observed))
+    whole = whole_numbers(credits.tolist(), sum(observed))
     trainers = {
         name: TrainerHistory(int(taken[i]), observed[i], float(quality[i]), whole[i], math.ceil(error[i]), member[i])
         for i, name in enumerate(names)
@@ -158,14 +160,3 @@ def _components(present: NDArray[np.bool_]) -> list[tuple[NDArray[np.intp], NDAr
         parts.append((np.array(sorted(rounds)), np.flatnonzero(trainers)))
         left -= rounds
     return parts
-
-
-def _whole_numbers(credits: NDArray[np.float64], total: int) -> list[int]:
-    """Credits as integers that add up to `total` exactly: rounded down, the rest to the largest fractions."""
-    floors = [math.floor(credit) for credit in credits.tolist()]
-    fractions = [credit - down for credit, down in zip(credits.tolist(), floors, strict=True)]
-    left = total - sum(floors)
-    order = sorted(range(len(floors)), key=lambda i: (-fractions[i], i))
-    for step in range(abs(left)):
-        floors[order[step % len(order)]] += 1 if left > 0 else -1
-    return floors

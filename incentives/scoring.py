@@ -12,17 +12,25 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deltaproof.protocol.evidence.state import Vector
-from deltaproof.protocol.outcome.attestation import CoalitionValue, EmulatorScore, GameRecord, TrainerFinding
+from deltaproof.protocol.outcome.attestation import (
+    CoalitionValue,
+    EmulatorScore,
+    GameRecord,
+    PathRecord,
+    PathShare,
+    TrainerFinding,
+)
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import SAME_ADAPTER
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from deltaproof.tuning.training.workbench import Workbench
+from incentives.path import PathPass
 from incentives.unions import Contribution, aggregate_contributions
 from incentives.valuation import RoundValuation, value_round
 
-__all__ = ["RoundScores", "emulator_scores", "same_adapter", "score_round"]
+__all__ = ["RoundScores", "emulator_scores", "path_pass", "same_adapter", "score_round"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ def score_round(
     if not accepted:
         return RoundScores({}, None, 0, start)
     if validation_rows is None:
-        return RoundScores({}, None, 0, aggregate_contributions(bench, list(accepted.values()))[0])
+        return RoundScores({}, None, 0, aggregate_contributions(bench, start, list(accepted.values()))[0])
     valuation = value_round(bench, start, list(accepted.values()), validation_rows, seed, machine=machine)
     findings = {
         trainer: TrainerFinding(
@@ -98,6 +106,22 @@ def same_adapter(first: Vector, second: Vector) -> bool:
     return bool(difference <= SAME_ADAPTER * np.linalg.norm(first.astype(np.float64)))
 
 
+def path_pass(record: PathRecord) -> PathPass:
+    """A recorded pass as values are computed from it."""
+    return PathPass(
+        tuple(share.player for share in record.shares),
+        tuple(share.units for share in record.shares),
+        tuple(share.slopes_nanos for share in record.shares),
+        record.gain_nanos,
+    )
+
+
+def _path_record(found: PathPass) -> PathRecord:
+    parts = zip(found.members, found.units, found.slopes_nanos, strict=True)
+    shares = tuple(PathShare(player=i, units=units, slopes_nanos=slopes) for i, units, slopes in parts)
+    return PathRecord(gain_nanos=found.gain_nanos, shares=shares)
+
+
 def _game_record(trainers: Sequence[Address], valuation: RoundValuation) -> GameRecord:
     table = zip(valuation.coalitions, valuation.values_nanos, strict=True)
     return GameRecord(
@@ -111,4 +135,5 @@ def _game_record(trainers: Sequence[Address], valuation: RoundValuation) -> Game
             CoalitionValue(members=tuple(int(i) for i in np.flatnonzero(members)), value_nanos=value)
             for members, value in table
         ),
+        passes=tuple(_path_record(found) for found in valuation.passes),
     )

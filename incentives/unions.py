@@ -22,6 +22,7 @@ from deltaproof.protocol.types import Digest32
 from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.mixing import aggregate_thetas, masks_of
 from deltaproof.tuning.training.workbench import Workbench
+from incentives.steps import rows_within_reach, stepped
 
 __all__ = ["Contribution", "aggregate_contributions", "data_unions", "named_root", "row_weights", "share_of", "united"]
 
@@ -88,10 +89,15 @@ def row_weights(spec: TaskSpec, rows: Sequence[int]) -> list[int] | None:
     return list(rows) if spec.aggregation.weights == "rows" else None
 
 
-def aggregate_contributions(bench: Workbench, contributions: Sequence[Contribution]) -> tuple[Vector, float]:
+def aggregate_contributions(
+    bench: Workbench, start: Vector, contributions: Sequence[Contribution]
+) -> tuple[Vector, float]:
     """The adapter that the contributions make by the task's rule, shape (P,), each data root counted once; and the
-    truncation error of the last step. Raises ValueError as `aggregate_thetas` does."""
+    truncation error of the last step. `start` is the round's. Raises ValueError as `aggregate_thetas` does."""
     unions = data_unions([contribution.union for contribution in contributions])
     players = [united(bench, [contributions[i] for i in union]) for union in unions]
+    thetas = [player.theta for player in players]
+    if bench.spec.scoring.index == "aumann_shapley":  # what is paid for is the step that the adapter makes
+        return stepped(bench, start, thetas, [rows_within_reach(bench.spec, player.rows) for player in players])
     weights = row_weights(bench.spec, [player.rows for player in players])
-    return aggregate_thetas(bench, [p.theta for p in players], weights, masks_of([p.tuned for p in players]))
+    return aggregate_thetas(bench, thetas, weights, masks_of([p.tuned for p in players]))

@@ -20,7 +20,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,14 +29,17 @@ from deltaproof.protocol.rules import BORDER_WEIGHT, COPY_DISCOUNT_BPS, NANOS
 from deltaproof.protocol.terms.estimators import estimator_for
 from deltaproof.protocol.terms.spec import ScoringSection
 from deltaproof.tuning.combining.aggregation import Array
-from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator
+from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator, RowResults
 from deltaproof.tuning.combining.mixing import masks_of, members_of
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from deltaproof.tuning.training.workbench import Workbench
 from incentives._coalitions import Bools, CoalitionLosses, RecordedGame, nanos
+from incentives._landscape import RoundLandscape
 from incentives.overlap import have_common_rows
+from incentives.path import PATH_METHOD, PathPass, value_along_path
 from incentives.semivalues import Estimate, Game, GameError, Mapper, estimate
 from incentives.similarity import copies, similarities
+from incentives.steps import rows_within_reach, update_norms
 from incentives.unions import Contribution, aggregate_contributions, data_unions, row_weights, share_of, united
 
 __all__ = [
@@ -66,7 +69,8 @@ class RoundValuation:
     """A round's accepted contributions, valued, in their order.
 
     `players` are unions of those that are no copies, most of them of one; `coalitions` bool [E, N] over players and
-    `values_nanos` [E] are the whole game table in order of evaluation. `included` are the contributions that make
+    `values_nanos` [E] are the whole game table in order of evaluation. Where values are integrals along the round's
+    step there is no table, but `passes`. `included` are the contributions that make
     `next_start`, which `end` evaluates.
     """
 
@@ -75,6 +79,7 @@ class RoundValuation:
     players: tuple[tuple[int, ...], ...]
     coalitions: Bools
     values_nanos: tuple[int, ...]
+    passes: tuple[PathPass, ...]
     method: str
     start: Evaluation
     end: Evaluation
@@ -115,30 +120,81 @@ def value_round(
     start_rows = evaluator.evaluate_means([start], np.ones((1, 1)))
     similarity, originals, groups = find_players(bench, start, contributions)
     players = [united(bench, [contributions[i] for i in group]) for group in groups]
-    weights = row_weights(spec, [player.rows for player in players])
-    tuned = masks_of([player.tuned for player in players])
-    losses = CoalitionLosses(evaluator, validation_rows, [player.theta for player in players], weights, tuned)
-    with RecordedGame(losses, start_rows, machine) as game:
-        scored, method = score_players(game, len(players), spec.scoring, seed, weights)
-    values = shared_out(scored, groups, originals)
+    value = _along_step if spec.scoring.index == "aumann_shapley" else _by_coalitions
+    found = value(evaluator, validation_rows, start_rows, start, players, seed, machine)
+    values = shared_out(found.scored, groups, originals)
 
     everybody = spec.aggregation.include == "accepted"
     wanted = sorted(i for group in groups for i in group if values[i].score_nanos > 0 or everybody)
     chosen = [contributions[i] for i in wanted]
-    next_start, truncation = aggregate_contributions(bench, chosen) if chosen else (start.copy(), 0.0)
+    next_start, truncation = aggregate_contributions(bench, start, chosen) if chosen else (start.copy(), 0.0)
     return RoundValuation(
         values=tuple(values),
         similarity=similarity,
         players=groups,
-        coalitions=game.coalitions,
-        values_nanos=tuple(game.values_nanos),
-        method=method,
+        coalitions=found.coalitions,
+        values_nanos=found.values_nanos,
+        passes=found.passes,
+        method=found.method,
         start=start_rows.mean(0),
         end=evaluator.evaluate(next_start),
         included=tuple(wanted),
         next_start=next_start,
         truncation_error=truncation,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Each player's value, and the record that it follows from."""
+
+    scored: list[TrainerValue]
+    method: str
+    coalitions: Bools = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
+    values_nanos: tuple[int, ...] = ()
+    passes: tuple[PathPass, ...] = ()
+
+
+def _by_coalitions(
+    evaluator: Evaluator,
+    rows: Sequence[bytes],
+    begun: RowResults,
+    _start: Vector,
+    players: Sequence[Contribution],
+    seed: bytes,
+    machine: Machine,
+) -> _Found:
+    spec = evaluator.bench.spec
+    weights = row_weights(spec, [player.rows for player in players])
+    tuned = masks_of([player.tuned for player in players])
+    losses = CoalitionLosses(evaluator, rows, [player.theta for player in players], weights, tuned)
+    with RecordedGame(losses, begun, machine) as game:
+        scored, method = score_players(game, len(players), spec.scoring, seed, weights)
+    return _Found(scored, method, game.coalitions, tuple(game.values_nanos))
+
+
+def _along_step(
+    evaluator: Evaluator,
+    rows: Sequence[bytes],
+    begun: RowResults,
+    start: Vector,
+    players: Sequence[Contribution],
+    _seed: bytes,
+    machine: Machine,
+) -> _Found:
+    bench, thetas = evaluator.bench, [player.theta for player in players]
+    weights = [rows_within_reach(bench.spec, player.rows) for player in players]
+    with RoundLandscape(evaluator, rows, begun, start, thetas, machine) as landscape:
+        valued = value_along_path(
+            landscape,
+            update_norms(bench, start, thetas),
+            weights,
+            landscape.predictions,
+            stay=bench.spec.aggregation.include == "accepted",
+        )
+    pairs = zip(valued.values_nanos, valued.errors, strict=True)
+    scored = [TrainerValue(value, math.ceil(error * NANOS)) for value, error in pairs]
+    return _Found(scored, PATH_METHOD, passes=valued.passes)
 
 
 def find_players(

@@ -15,10 +15,12 @@ from deltaproof.chain.contracts.money import SMALLEST, UNNAMED, Money
 from deltaproof.errors import ArtifactError
 from deltaproof.protocol.outcome.attestation import Attestation, GameRecord
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree
-from deltaproof.protocol.rules import NANOS
+from deltaproof.protocol.rules import NANOS, STEP_UNITS
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, hex_of
 from deltaproof.store import ArtifactStore
+from incentives.path import path_values
+from incentives.scoring import path_pass
 from incentives.settling import payouts_of
 
 __all__ = ["Explanation", "explain"]
@@ -131,7 +133,9 @@ def _value(
             f"{len(union)} accepted trainers enrolled this data root: their deltas are one player, and each is scored "
             f"with 1/{len(union)} of what the player is worth"
         )
-    if union:
+    if union and game.passes:
+        yield from _along_step(game, game.players.index(union[0]), numbers)
+    elif union:
         yield from _marginals(game, game.players.index(union[0]), numbers)
 
 
@@ -150,6 +154,27 @@ def _marginals(game: GameRecord, player: int, numbers: dict[str, Any]) -> Iterat
             f"{len(game.coalitions)} coalitions of {len(game.players)} trainers were evaluated ({game.method}); "
             f"joining them, this delta gained between {worst / NANOS:+.6f} and {best / NANOS:+.6f} nats"
         )
+
+
+def _along_step(game: GameRecord, player: int, numbers: dict[str, Any]) -> Iterator[str]:
+    """What this delta's part of the round's step was worth, pass by pass: the score is the value of its last pass."""
+    numbers["passes"] = []
+    for number, record in enumerate(game.passes, start=1):
+        found = path_pass(record)
+        if player not in found.members:
+            yield f"in pass {number} it had left: its value was not positive, and the others were valued without it"
+            return
+        place = found.members.index(player)
+        value, part = path_values(found)[place], found.units[place] / STEP_UNITS
+        numbers["passes"].append(
+            {"valueNanos": value, "gainNanos": found.gain_nanos, "part": part, "slopesNanos": found.slopes_nanos[place]}
+        )
+        slopes = ", ".join(f"{slope / NANOS:+.6f}" for slope in found.slopes_nanos[place])
+        yield (
+            f"pass {number}: {len(found.members)} of {len(game.players)} deltas made a step that gained "
+            f"{found.gain_nanos / NANOS:+.6f} nats; this one was {part:.2%} of it, by its rows and the cap on norms"
+        )
+        yield f"along its part the loss fell by {slopes} nats per step: {value / NANOS:+.6f} of the gain are its own"
 
 
 def _pay(

@@ -148,7 +148,7 @@ min_rows = 64               # a trainer's
 byte_limit = 64_000_000     # largest delta
 
 [scoring]
-index = "shapley"
+index = "shapley"           # "aumann_shapley" pays rows, not names; it needs aggregation.weights = "rows"
 budget = 64                 # coalitions that every verifier evaluates
 
 [validation]

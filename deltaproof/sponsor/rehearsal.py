@@ -20,6 +20,7 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.tuning.base_models.batches import made_up_row
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.combining.mixing import aggregate_thetas, masks_of
+from deltaproof.tuning.combining.slopes import Slopes
 from deltaproof.tuning.training.recording import batch_rows
 from deltaproof.tuning.training.speed import Speed
 from deltaproof.tuning.training.step import DrawnRound, run_step, start_state
@@ -135,10 +136,13 @@ def _evaluation(bench: Workbench, theta: Vector, rows: Sequence[bytes], found: R
         evaluator = Evaluator(bench, sample)
         watch = _Watch()
         evaluator.evaluate(theta)
-    except DeltaproofError as error:
+        seconds = watch.seconds()
+        if spec.scoring.index == "aumann_shapley":
+            Slopes(bench, sample, theta, [theta], groups=1)(np.array([0.5, 0.5]))
+    except (RuntimeError, DeltaproofError) as error:  # torch's, where something in the model has no gradient
         found.problems.append(Problem("validation", f"the rows cannot be scored: {error}", "mend the file"))
         return
-    found.evaluation_seconds = watch.seconds() * spec.validation.rows / len(sample)
+    found.evaluation_seconds = seconds * spec.validation.rows / len(sample)
 
 
 def _phases(spec: TaskSpec, found: Rehearsal, speed: float) -> Iterator[Problem]:

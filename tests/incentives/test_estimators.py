@@ -12,6 +12,7 @@ from deltaproof.protocol.terms.estimators import (
     SemivalueName,
     estimator_for,
     evaluations_needed,
+    evaluations_spent,
     why_not_estimated,
 )
 from deltaproof.protocol.terms.spec import ScoringSection
@@ -55,6 +56,14 @@ def test_needed_evaluations_pay_for_the_estimator(method: Estimator, index: Semi
     result = estimate(game, n_players=players, budget=max(1, needed), seed=SEED, method=method, index=INDICES[index])
     assert np.isfinite(result.values).all()
     assert np.isfinite(result.standard_errors).all()
+
+
+@pytest.mark.parametrize("method", get_args(Estimator))
+def test_integral_along_the_step_is_estimated_by_nothing(method: Estimator) -> None:
+    assert (why_not_estimated(method, "aumann_shapley") is None) == (method == "auto")
+    assert evaluations_needed(method, "aumann_shapley", 10_000) == 1
+    spent = {evaluations_spent(method, "aumann_shapley", budget, players) for budget in (1, 256) for players in (2, 99)}
+    assert len(spent) == 1
 
 
 @pytest.mark.parametrize("method", ["auto", "exact", "kernelshap", "svarm", "permutation", "antithetic"])

@@ -101,9 +101,9 @@ def test_median_hears_a_shard_once(source: str) -> None:
     bench = make_bench(source, aggregation={"rule": "median", "include": "accepted"})
     honest = [on(i, c) for i, c in enumerate(make_contributions(bench, 3))]
     many = [on(2, honest[2], order=10 + i) for i in range(5)]
-    alone, _ = aggregate_contributions(bench, honest)
-    heard, _ = aggregate_contributions(bench, [*honest, *many])
-    outvoted, _ = aggregate_contributions(bench, [replace(c, union=None) for c in [*honest, *many]])
+    alone, _ = aggregate_contributions(bench, bench.start, honest)
+    heard, _ = aggregate_contributions(bench, bench.start, [*honest, *many])
+    outvoted, _ = aggregate_contributions(bench, bench.start, [replace(c, union=None) for c in [*honest, *many]])
 
     def apart(theta: np.ndarray) -> float:
         return float(np.linalg.norm(theta.astype(np.float64) - alone) / np.linalg.norm(alone - bench.start))

@@ -163,7 +163,7 @@ def contributions(bench: Workbench, count: int) -> list[Contribution]:
 
 def aggregate(spec: TaskSpec) -> object:
     bench = Workbench.from_spec(spec, precision="float32")
-    return aggregate_contributions(bench, contributions(bench, 5))[0].tobytes()
+    return aggregate_contributions(bench, bench.start, contributions(bench, 5))[0].tobytes()
 
 
 def round_value(spec: TaskSpec) -> object:

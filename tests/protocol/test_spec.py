@@ -198,6 +198,22 @@ def test_wrong_value_is_named(tables: dict[str, Any], section: str, key: str, va
     assert message in str(caught.value)
 
 
+def test_pay_for_shares_of_the_step_needs_a_mean_by_rows_and_no_estimator(tables: dict[str, Any]) -> None:
+    tables["scoring"] = {**tables.get("scoring", {}), "index": "aumann_shapley"}
+    tables["aggregation"] = {"weights": "rows"}
+    assert parse_spec(tables).scoring.index == "aumann_shapley"
+    tables["aggregation"] = {"rule": "median"}
+    tables["scoring"]["method"] = "kernelshap"
+    with pytest.raises(SpecError) as caught:
+        parse_spec(tables)
+    for reason in (
+        "aggregation.rule: aumann_shapley pays for shares of a mean; median has none",
+        "aggregation.weights: with aumann_shapley a share of the step follows rows: equal weights would pay for names",
+        "scoring.method: aumann_shapley is an integral over gradients; there are no coalitions for kernelshap",
+    ):
+        assert reason in str(caught.value)
+
+
 def test_every_problem_is_listed_at_once(tables: dict[str, Any]) -> None:
     del tables["codec"]["byte_limit"], tables["phases"]
     tables["optimiser"] = tables.pop("optimizer")

@@ -61,6 +61,9 @@ byte_limit = 1_000_000
 {codec}
 [scoring]
 budget = 16
+{scoring}
+[aggregation]
+{aggregation}
 [validation]
 rows = 12
 [rewards]
@@ -107,8 +110,10 @@ class TaskDraft:
     rounds: int = 2
     method: str = LORA
     codec: str = ""
-    """Keys of the spec's table, as is `training`."""
+    """Keys of the spec's table, as are `training`, `scoring` and `aggregation`."""
     training: str = ""
+    scoring: str = ""
+    aggregation: str = ""
     steps: int = 6
     federation: str = ""
     floor_bps: int = 1_000
@@ -246,6 +251,8 @@ def build_world(
     model: Path | None = None,
     floor_bps: int = 1_000,
     training: str = "",
+    scoring: str = "",
+    aggregation: str = "",
     steps: int = 6,
     cheat: Conduct | None = None,
     shards: Sequence[int] | None = None,
@@ -255,8 +262,9 @@ def build_world(
 ) -> RoleWorld:
     """Deploy, fund a task, and enrol `honest` trainers, one cheat and the verifiers.
 
-    `method`, `codec`, `training` and `federation` are TOML: the spec's tables of the method, keys of its tables of
-    codec and training, the tables of a federation whose full model `model` is. `cheat` is what the last trainer does.
+    `method`, `codec`, `training`, `scoring`, `aggregation` and `federation` are TOML: the spec's tables of the method,
+    keys of its tables of codec, training, scoring and aggregation, the tables of a federation whose full model `model`
+    is. `cheat` is what the last trainer does.
     With `shards` the task names the shards that may be trained on, and each trainer, the cheat last, takes the one of
     its number; else all have data of their own. With a `deployment` the same people meet again on it, in the same
     `folder`. `drand`: a network whose rounds are seeds.
@@ -283,7 +291,8 @@ def build_world(
     data = [shard_rows(20, seed=n, flipped=shards is None and n == honest - 1) for n in shards or range(honest + 1)]
     sponsor_gateway = gateway(1, deployment)
     draft = TaskDraft(
-        rounds=rounds, method=method, codec=codec, training=training, steps=steps, federation=federation,
+        rounds=rounds, method=method, codec=codec, training=training, scoring=scoring,
+        aggregation=aggregation, steps=steps, federation=federation,
         window_seconds=window_seconds, floor_bps=floor_bps, model=model,
         named=tuple(dict.fromkeys(data)) if shards else (),
     )  # fmt: skip

@@ -1,9 +1,9 @@
 """What the deltas are worth on the task's model: who plays, the losses, the coalition values, the next adapter.
 
 The default audit measures the adapter before and after each round, which is two evaluations; `--rescore` evaluates
-every coalition. Numbers are compared up to rounding, not up to the task's tolerance: within the tolerance a quorum
-could agree on values of its choice. Between machines mean losses of float32 models differ by about 1e-8 nats
-(`deltaproof.tuning.combining.evaluation`); a thousand times as much is allowed.
+every coalition, or the slopes along the round's step. Numbers are compared up to rounding, not up to the task's
+tolerance: within the tolerance a quorum could agree on values of its choice. Between machines mean losses of float32
+models differ by about 1e-8 nats (`deltaproof.tuning.combining.evaluation`); a thousand times as much is allowed.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _aggregated(case: RoundCase, spec: TaskSpec, members: Sequence[Address]) -> 
             raise AssertionError("aggregating needs a store")
         return case.artifacts.tensors(case.facts.start_digest, case.facts.task.params.training.parameters)
     contributions = [_contribution(case, spec, member) for member in members]
-    return aggregate_contributions(case.task.scoring_bench, contributions)[0]
+    return aggregate_contributions(case.task.scoring_bench, _start(case), contributions)[0]
 
 
 def _included(case: RoundCase, spec: TaskSpec, source: Attestation) -> list[Address]:
@@ -170,7 +170,7 @@ def _evaluated(name: str, mine: Evaluation, loss: float, accuracy: float, subjec
 
 
 def check_values(case: RoundCase) -> Iterator[Check]:
-    """Evaluate every coalition again on the validation set, and compare with what each verifier recorded."""
+    """Evaluate every coalition, or every slope, again on the validation set; compare with what verifiers recorded."""
     if not case.options.rescore or case.spec is None or case.artifacts is None or case.facts.challenge_seed is None:
         return
     scored: dict[tuple[Address, ...], RoundScores] = {}  # verifiers who accept the same deltas have one game
@@ -187,7 +187,8 @@ def check_values(case: RoundCase) -> Iterator[Check]:
         if again.game is None:
             yield subject.failed("coalition values", "there is nothing to score in this round")
             continue
-        yield _worst_value(document.game, again.game, subject)
+        compared = _worst_slope if case.spec.scoring.index == "aumann_shapley" else _worst_value
+        yield compared(document.game, again.game, subject)
         yield from _findings(document, again, subject)
 
 
@@ -203,6 +204,29 @@ def _worst_value(recorded: GameRecord, again: GameRecord, subject: Subject) -> C
         "coalition values", off <= allowed * NANOS, f"coalition {list(worst)} is off by {off} nano-nats",
         expected=mine.get(worst), actual=theirs.get(worst),
     )  # fmt: skip
+
+
+def _worst_slope(recorded: GameRecord, again: GameRecord, subject: Subject) -> Check:
+    """Of the passes along the step: who was there with which share, the gains, the slopes."""
+    who = [[(share.player, share.units) for share in found.shares] for found in again.passes]
+    if who != (theirs := [[(share.player, share.units) for share in found.shares] for found in recorded.passes]):
+        return subject.equal("slopes", who, theirs, "other players or shares of the step")
+    mine, told = _numbers_of(again), _numbers_of(recorded)
+    worst = max(mine, key=lambda place: abs(mine[place] - told.get(place, 0)), default="")
+    off = abs(mine.get(worst, 0) - told.get(worst, 0))
+    allowed = 2 * AUDIT_ROUNDING * max(1.0, again.start_loss, abs(mine.get(worst, 0)) / NANOS)
+    return subject.that(
+        "slopes", mine.keys() == told.keys() and off <= allowed * NANOS, f"{worst} is off by {off} nano-nats",
+        expected=mine.get(worst), actual=told.get(worst),
+    )  # fmt: skip
+
+
+def _numbers_of(game: GameRecord) -> dict[str, int]:
+    numbers = {f"the gain of pass {p}": found.gain_nanos for p, found in enumerate(game.passes, start=1)}
+    for p, found in enumerate(game.passes, start=1):
+        for share in found.shares:
+            numbers |= {f"pass {p}, player {share.player}, node {q}": s for q, s in enumerate(share.slopes_nanos)}
+    return numbers
 
 
 def _findings(document: Attestation, again: RoundScores, subject: Subject) -> Iterator[Check]:

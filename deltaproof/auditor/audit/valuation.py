@@ -1,8 +1,9 @@
-"""Scores: that they follow from the recorded coalition values and losses. Needs no model; `evaluation` has one."""
+"""Scores: that they follow from recorded coalition values, slopes and losses. No model; `evaluation` has one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,9 @@ from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import COPY_DISCOUNT_BPS, LOSS_CAP, NANOS
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32
-from incentives.semivalues import Estimate, GameError, ScoringError
+from incentives.path import PATH_METHOD, values_of_passes
+from incentives.scoring import path_pass
+from incentives.semivalues import GameError, ScoringError
 from incentives.unions import row_weights, share_of
 from incentives.valuation import scores_from_table
 
@@ -71,14 +74,14 @@ def _scores(
         roots = [shard_in(case.facts, player).root for player in game.players]
         yield subject.that("players", len(set(roots)) == len(roots), "trainers of one named data root play apart")
     unions = players_of(case.facts, spec, document)
-    weights = row_weights(spec, [min(shard_in(case.facts, member).rows for member in union) for union in unions])
+    rows = [min(shard_in(case.facts, member).rows for member in union) for union in unions]
     try:
-        estimate = scores_from_table(*_table(game), spec.scoring, seed, weights)
+        values = _recorded_values(spec, game, seed, rows)
     except (ScoringError, ValueError) as error:
-        yield subject.failed("scores", f"the recorded coalitions are not those of this task's estimator: {error}")
+        yield subject.failed("scores", f"the game record is not one that this task's rule leads to: {error}")
         return
-    yield subject.equal("scoring method", estimate.method, game.method)
-    yield from _shares(spec, findings, unions, estimate, subject)
+    yield subject.equal("scoring method", values.method, game.method)
+    yield from _shares(spec, findings, unions, values, subject)
     players = {member for union in unions for member in union}
     for finding in document.findings:
         if finding.verdict is Verdict.ACCEPTED and finding.trainer not in players:
@@ -90,12 +93,12 @@ def _shares(
     spec: TaskSpec,
     findings: dict[Address, TrainerFinding],
     unions: list[list[Address]],
-    estimate: Estimate,
+    found: _Values,
     subject: Subject,
 ) -> Iterator[Check]:
     """Each player's value as its members' scores. The error on rows needs a model; the estimator's own is a floor."""
-    for union, value, deviation in zip(unions, estimate.values, estimate.standard_errors, strict=True):
-        score = share_of(round(float(value) * NANOS), len(union))
+    for union, value, deviation in zip(unions, found.nanos, found.errors, strict=True):
+        score = share_of(value, len(union))
         least = int(float(deviation) * NANOS / len(union))
         for member in union:
             finding = findings[member]
@@ -105,6 +108,33 @@ def _shares(
                 "standard error", finding.stderr_nanos >= least, f"of {member}: below the estimator's own",
                 expected=f"at least {least}", actual=finding.stderr_nanos,
             )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """What a game record says of each player: whole nano-nats, the estimator's own error in nats, its method."""
+
+    nanos: tuple[int, ...]
+    errors: tuple[float, ...]
+    method: str
+
+
+def _recorded_values(spec: TaskSpec, game: GameRecord, seed: Digest32, rows: Sequence[int]) -> _Values:
+    """`rows` are the players'. Raises ScoringError or ValueError for a record that the task's rule does not lead to."""
+    if spec.scoring.index == "aumann_shapley":
+        if game.coalitions:
+            raise GameError("values along a step evaluate no coalition")
+        values = values_of_passes(
+            [path_pass(found) for found in game.passes],
+            len(game.players),
+            stay=spec.aggregation.include == "accepted",
+        )
+        return _Values(values, (0.0,) * len(values), PATH_METHOD)
+    if game.passes:
+        raise GameError("a semivalue has no passes along a step")
+    estimate = scores_from_table(*_table(game), spec.scoring, seed, row_weights(spec, rows))
+    values = tuple(round(float(value) * NANOS) for value in estimate.values)
+    return _Values(values, tuple(estimate.standard_errors.tolist()), estimate.method)
 
 
 def _table(game: GameRecord) -> tuple[NDArray[np.bool_], list[int]]:

@@ -11,7 +11,16 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
-from deltaproof.protocol.rules import BPS, MAX_ATTESTATION_BYTES, MAX_CHECKS, MAX_COALITIONS, MAX_LEAVES, MAX_MESSAGE
+from deltaproof.protocol.rules import (
+    BPS,
+    MAX_ATTESTATION_BYTES,
+    MAX_CHECKS,
+    MAX_COALITIONS,
+    MAX_LEAVES,
+    MAX_MESSAGE,
+    PATH_NODES,
+    PATH_PASSES,
+)
 from deltaproof.protocol.types import Address, AddressField, DigestField, TokenAmount, address_bytes
 from deltaproof.protocol.wire.documents import Document, Record
 
@@ -21,6 +30,8 @@ __all__ = [
     "CoalitionValue",
     "EmulatorScore",
     "GameRecord",
+    "PathRecord",
+    "PathShare",
     "ReadRecord",
     "TrainerFinding",
 ]
@@ -86,6 +97,26 @@ class CoalitionValue(Record):
     """Improvement of the mean held-out loss over the starting adapter, nano-nats."""
 
 
+class PathShare(Record):
+    """A player's part of a step, and how steeply the loss falls along it at each node of the path."""
+
+    player: UInt32
+    """Index into `GameRecord.players`."""
+    units: UInt32
+    """Its share of the step, in units of 1 / STEP_UNITS."""
+    slopes_nanos: Annotated[tuple[Int64, ...], Field(max_length=len(PATH_NODES))]
+    """Nano-nats, one for each of PATH_NODES."""
+
+
+class PathRecord(Record):
+    """One pass of an Aumann-Shapley value."""
+
+    gain_nanos: Int64
+    """Improvement of the mean held-out loss by the step, nano-nats."""
+    shares: tuple[PathShare, ...]
+    """Of the players who are still there, ascending."""
+
+
 class EmulatorScore(Record):
     """How the next adapter does on an emulator, where `GameRecord.end_loss` says how it does in the full model."""
 
@@ -95,7 +126,7 @@ class EmulatorScore(Record):
 
 
 class GameRecord(Record):
-    """Every coalition that the estimator asked for, in the order of evaluation."""
+    """Every coalition that the estimator asked for, in the order of evaluation; or every pass along the step."""
 
     players: tuple[AddressField, ...]
     start_loss: float
@@ -104,6 +135,8 @@ class GameRecord(Record):
     end_accuracy: float
     method: Annotated[str, Field(max_length=64)]
     coalitions: Annotated[tuple[CoalitionValue, ...], Field(max_length=MAX_COALITIONS)]
+    passes: Annotated[tuple[PathRecord, ...], Field(max_length=PATH_PASSES)] = ()
+    """Of `aumann_shapley`, which evaluates no coalition."""
     emulators: Annotated[tuple[EmulatorScore, ...], Field(max_length=16)] = ()
     """Of a federation: each emulator in the spec's order, on the same rows."""
 

@@ -152,6 +152,19 @@ def estimator_estimates_the_index(t: TaskTables) -> Iterator[Finding]:
         yield reason, 'choose "auto", or another index'
 
 
+@_rule("aggregation.rule", "scoring.index")
+def shares_of_a_step_need_a_mean(t: TaskTables) -> Iterator[Finding]:
+    if t.scoring.index == "aumann_shapley" and t.aggregation.rule != "mean":
+        yield f"aumann_shapley pays for shares of a mean; {t.aggregation.rule} has none", 'set it to "mean"'
+
+
+@_rule("aggregation.weights", "scoring.index")
+def shares_of_a_step_follow_rows(t: TaskTables) -> Iterator[Finding]:
+    if t.scoring.index == "aumann_shapley" and t.aggregation.weights != "rows":
+        what = "with aumann_shapley a share of the step follows rows: equal weights would pay for names"
+        yield what, 'set it to "rows"'
+
+
 @_rule("scoring.budget", "scoring.method", "scoring.index", "data.roots", "verification.min_trainers", "federation")
 def budget_pays_for_the_players(t: TaskTables) -> Iterator[Finding]:
     players = largest_known_game(t)

@@ -20,7 +20,7 @@ from deltaproof.protocol.rules import (
     MIN_VALIDATION_ROWS,
 )
 from deltaproof.protocol.terms._fields import BasisPoints, Count, Positive, Seconds
-from deltaproof.protocol.terms.estimators import Estimator, SemivalueName
+from deltaproof.protocol.terms.estimators import Estimator, IndexName
 from deltaproof.protocol.types import AmountField, DigestField
 from deltaproof.protocol.wire.documents import Record
 
@@ -54,10 +54,11 @@ class AggregationSection(Record):
 
 
 class ScoringSection(Record):
-    """The semivalue, how it is estimated, and what counts as a copy."""
+    """What a delta is worth, how that is found, and what counts as a copy."""
 
-    index: SemivalueName = "shapley"
-    """The semivalue of a player in the round's game."""
+    index: IndexName = "shapley"
+    """What a delta is worth: a semivalue of the round's game, or `aumann_shapley`, which names cannot buy: the integral
+    along the round's step. It needs `aggregation.rule = "mean"` and `aggregation.weights = "rows"`."""
     method: Estimator = "auto"
     """The estimator. Where 2^players coalitions fit the budget, values are exact by any; where the budget does not pay
     for it, `auto` takes its place (docs/protocol.md, section 5)."""

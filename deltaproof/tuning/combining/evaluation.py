@@ -15,8 +15,8 @@ Legend: N members, C coalitions, V validation rows, P values of an adapter.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,14 +30,14 @@ from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.rules import LOSS_CAP, PASS_TOKENS
 from deltaproof.tuning.base_models.batches import make_batch
 from deltaproof.tuning.base_models.loss import logits_of
+from deltaproof.tuning.combining.mixtures import Mixtures, evaluating
 from deltaproof.tuning.combining.prefix import PrefixCache
 from deltaproof.tuning.errors import RowError
-from deltaproof.tuning.methods.low_rank import low_rank_pairs, mergeable_pairs, merging, tensors_of, write_mixture
+from deltaproof.tuning.methods.low_rank import low_rank_pairs, tensors_of
 from deltaproof.tuning.numerics.linalg import Array
-from deltaproof.tuning.numerics.precision import computing_in
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["Evaluation", "Evaluator", "RowResults"]
+__all__ = ["Chunk", "Evaluation", "Evaluator", "RowResults", "chunked", "prediction_losses"]
 
 _CACHE_BYTES = 256 * 2**20
 
@@ -66,7 +66,7 @@ class RowResults:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chunk:
+class Chunk:
     """Rows that share a pass: their places among the validation rows, and the model's inputs."""
 
     rows: tuple[int, ...]
@@ -95,12 +95,12 @@ class Evaluator:
         if not rows:
             raise ValueError("a validation set has at least one row")
         self.bench = bench
-        self._chunks = _chunks(bench, rows, batch_rows or bench.spec.scoring.batch_size, tokens_per_pass)
-        self._pairs = mergeable_pairs(bench.model)
-        paired = {name for pair in self._pairs for name in (pair.a, pair.b)}
-        self._others = tuple(name for name in bench.layout.names if name not in paired)
+        self._chunks = chunked(
+            bench, range(len(rows)), rows, batch_rows or bench.spec.scoring.batch_size, tokens_per_pass
+        )
+        self._mixtures = Mixtures(bench)
         self._size = len(rows)
-        with self._evaluating():
+        with evaluating(self.bench):
             # Without a usable row there is no pass, and nothing to remember.
             probe = (lambda: self._logits(self._chunks[0])) if self._chunks else (lambda: None)
             self._prefix = PrefixCache(bench.model, self._touched(), probe, cache_bytes)
@@ -108,7 +108,7 @@ class Evaluator:
     @property
     def mixes_exactly(self) -> bool:
         """Whether a weighted mean of adapters can be evaluated without refactoring: all products can be merged."""
-        return self.bench.method.adds_up and len(self._pairs) == len(self.bench.pairs)
+        return self.bench.method.adds_up and len(self._mixtures.pairs) == len(self.bench.pairs)
 
     def evaluate(self, theta: Vector) -> Evaluation:
         """Loss of one adapter, shape (P,). Raises EncodingError if it does not fit."""
@@ -131,15 +131,9 @@ class Evaluator:
         members = [tensors_of(self.bench.layout, theta) for theta in thetas]
         losses, hits = np.zeros((len(shares), self._size)), np.zeros((len(shares), self._size))
         counts = np.zeros(self._size, np.int64)
-        with self._evaluating(), merging(self.bench.model, self._pairs) as targets:
-            parameters = dict(self.bench.model.named_parameters())
+        with evaluating(self.bench), self._mixtures.open() as weights:
             for c, row in enumerate(shares):
-                write_mixture(targets, self._pairs, members, row)
-                for name in self._others:
-                    mean = sum(
-                        share * m[name].astype(np.float64) for share, m in zip(row, members, strict=True) if share
-                    )
-                    parameters[name].data.copy_(torch.from_numpy(np.asarray(mean)))
+                self._mixtures.write(weights, members, row)
                 for key, chunk in enumerate(self._chunks):
                     with self._prefix.replaying(key):
                         logits = self._logits(chunk)
@@ -153,50 +147,50 @@ class Evaluator:
     def _shifted(self) -> bool:
         return self.bench.spec.model.kind == "causal-lm"
 
-    def _logits(self, chunk: _Chunk) -> Tensor:
+    def _logits(self, chunk: Chunk) -> Tensor:
         return logits_of(self.bench.model, chunk.inputs, self.bench.spec.model.kind)
 
     def _touched(self) -> list[nn.Module]:
         """Every module that holds a weight which depends on the adapter."""
-        changing = {name.rpartition(".")[0] for name in self._others}
+        changing = {name.rpartition(".")[0] for name in self._mixtures.others}
         changing |= {pair.module for pair in low_rank_pairs(self.bench.model)}
         return [module for name, module in self.bench.model.named_modules() if name in changing]
 
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        training, threads = self.bench.model.training, torch.get_num_threads()
-        self.bench.model.eval()
-        torch.set_num_threads(1)  # so that several processes give the same bits as one
-        try:
-            with torch.inference_mode(), computing_in(self.bench.precision):
-                yield
-        finally:
-            torch.set_num_threads(threads)
-            self.bench.model.train(training)
 
+def prediction_losses(logits: Tensor, labels: Tensor, shifted: bool) -> tuple[Tensor, Tensor]:
+    """Capped loss of each prediction of one row, float64 [n], and whether it is correct, bool [n].
 
-def _row_loss(logits: Tensor, labels: Tensor, shifted: bool) -> tuple[float, float, int]:
-    """Summed loss, number of correct predictions and number of predictions of one row, in float64."""
+    `shifted`: a causal language model, whose logits [T, L] are about the token after.
+    """
     if shifted:
         logits, labels = logits[:-1], labels[1:]
         kept = labels != -100
         logits, labels = logits[kept], labels[kept]
     else:
         logits, labels = logits[None], labels[None]
-    if not len(labels):
-        return 0.0, 0.0, 0
     each = cross_entropy(logits.double(), labels, reduction="none")
-    each = torch.nan_to_num(each, nan=LOSS_CAP, posinf=LOSS_CAP).clamp(max=LOSS_CAP)
-    return math.fsum(each.tolist()), float((logits.argmax(-1) == labels).sum()), len(labels)
+    capped = torch.nan_to_num(each, nan=LOSS_CAP, posinf=LOSS_CAP).clamp(max=LOSS_CAP)
+    return capped, logits.argmax(-1) == labels
 
 
-def _chunks(bench: Workbench, rows: Sequence[bytes], batch_rows: int, tokens_per_pass: int) -> list[_Chunk]:
-    """Rows of similar length together, so that little is padding: a function of the rows and the two limits alone."""
+def _row_loss(logits: Tensor, labels: Tensor, shifted: bool) -> tuple[float, float, int]:
+    """Summed loss, number of correct predictions and number of predictions of one row, in float64."""
+    each, correct = prediction_losses(logits, labels, shifted)
+    return math.fsum(each.tolist()), float(correct.sum()), len(each)
 
-    def inputs_of(chosen: Sequence[int]) -> dict[str, Tensor]:
+
+def chunked(
+    bench: Workbench, chosen: Sequence[int], rows: Sequence[bytes], batch_rows: int, tokens_per_pass: int = PASS_TOKENS
+) -> list[Chunk]:
+    """The chosen rows in passes, those of similar length together, so that little is padding.
+
+    A function of the rows and the two limits alone. A row that the task's model cannot use is in no pass.
+    """
+
+    def inputs_of(places: Sequence[int]) -> dict[str, Tensor]:
         config = getattr(bench.model, "config", None)
         batch = make_batch(
-            [rows[i] for i in chosen],
+            [rows[i] for i in places],
             bench.spec.model,
             tokenizer=bench.tokenizer,
             config=config,
@@ -206,7 +200,7 @@ def _chunks(bench: Workbench, rows: Sequence[bytes], batch_rows: int, tokens_per
         return batch.parts[0]
 
     lengths: dict[int, int] = {}
-    for i in range(len(rows)):
+    for i in chosen:
         with suppress(RowError, EncodingError):
             lengths[i] = max(t.shape[1] if t.ndim == 2 else 1 for t in inputs_of([i]).values())
     groups: list[list[int]] = []
@@ -218,5 +212,5 @@ def _chunks(bench: Workbench, rows: Sequence[bytes], batch_rows: int, tokens_per
     chunks = []
     for group in groups:
         inputs = inputs_of(group)
-        chunks.append(_Chunk(tuple(group), inputs, inputs.pop("labels")))
+        chunks.append(Chunk(tuple(group), inputs, inputs.pop("labels")))
     return chunks

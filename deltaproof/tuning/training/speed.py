@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deltaproof.protocol.terms.estimators import estimator_for
+from deltaproof.protocol.terms.estimators import evaluations_spent
 from deltaproof.protocol.terms.spec import TaskSpec
 
 __all__ = ["Speed"]
@@ -25,6 +25,6 @@ class Speed:
     def verifying(self, spec: TaskSpec, trainers: int, workers: int = 1) -> float:
         """Seconds of a verifier's round with so many trainers, the work shared evenly by its workers."""
         replayed = min(spec.training.steps, spec.verification.samples + 2)
-        _, budget = estimator_for(spec.scoring.method, spec.scoring.index, spec.scoring.budget, trainers)
-        coalitions = min(budget, 1 << min(trainers, 32))
+        scoring = spec.scoring
+        coalitions = evaluations_spent(scoring.method, scoring.index, scoring.budget, trainers)
         return (trainers * replayed * self.replay + coalitions * self.evaluation) / workers

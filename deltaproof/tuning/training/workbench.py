@@ -25,7 +25,7 @@ from deltaproof.tuning.base_models.loss import loss_sum
 from deltaproof.tuning.codecs import DeltaCodec, create_codec
 from deltaproof.tuning.errors import CodecError, MethodError, ModelError, RowError
 from deltaproof.tuning.methods import Method, create_method
-from deltaproof.tuning.methods.low_rank import tensors_of
+from deltaproof.tuning.methods.low_rank import mergeable_pairs, tensors_of
 from deltaproof.tuning.numerics.precision import Precision, assert_wide, computing_in
 from deltaproof.tuning.numerics.products import LowRankPair
 from deltaproof.tuning.numerics.randomness import CounterDropout
@@ -100,6 +100,7 @@ class Workbench:
             layers_to_checkpoint(model, method)  # or a reason why not
         _check_partial(bench)
         _check_rank(bench)
+        _check_step(bench)
         bench.load(start)
         if precision == "float64":
             probe = made_up_row(spec.model, getattr(bench.model, "config", None), "a probe of several words")
@@ -258,6 +259,24 @@ def _check_rank(bench: Workbench) -> None:
     if wanted > least:
         has = f"has pairs of rank {least}" if least else "has no low-rank pairs"
         raise MethodError(f"aggregation.rank is {wanted}, but {bench.spec.method.name} {has}; 0 keeps the method's")
+
+
+def _check_step(bench: Workbench) -> None:
+    """Raises CodecError or MethodError where deltas do not add up to a step whose shares could be paid for."""
+    if bench.spec.scoring.index != "aumann_shapley":
+        return
+    name = bench.spec.method.name
+    if bench.codec.partial:
+        raise CodecError(
+            "aumann_shapley pays for shares of one sum; under federated dropout every value has a mean of its own"
+        )
+    if not bench.method.adds_up:
+        raise MethodError(f"aumann_shapley pays for shares of one sum; what {name} aggregates is not what it trains")
+    if len(mergeable_pairs(bench.model)) != len(bench.pairs):
+        raise MethodError(
+            f"aumann_shapley pays for shares of one sum of products, and those of {name} cannot be merged into this "
+            f"model's weights; choose lora or a method without products, or another scoring.index"
+        )
 
 
 def _tuned_layers(base: nn.Module, spec: TaskSpec) -> AbstractContextManager[None]:

@@ -38,9 +38,16 @@ DEPTHS: tuple[tuple[Level, dict[str, Any]], ...] = (
 FREE_TEXT = "words for people; verdict, step and check are what counts, and they are judged again"
 MEASURED = "a measure differs between machines; what counts is whether the check passed, and --full judges that again"
 NO_EMULATORS = "a task without a federation has none; tests/sponsor/test_federation.py lies about one"
+NO_STEP = "a semivalue has none, and a record with one fails; tests/auditor/test_fair_pay.py lies about a task that has"
 WHY = {
     "findings[].checks[].message": FREE_TEXT,
     "findings[].checks[].measured": MEASURED,
+    "game.passes[]": NO_STEP,
+    "game.passes[].gain_nanos": NO_STEP,
+    "game.passes[].shares[]": NO_STEP,
+    "game.passes[].shares[].player": NO_STEP,
+    "game.passes[].shares[].units": NO_STEP,
+    "game.passes[].shares[].slopes_nanos[]": NO_STEP,
     "game.emulators[]": NO_EMULATORS,
     "game.emulators[].emulator": NO_EMULATORS,
     "game.emulators[].loss": NO_EMULATORS,
