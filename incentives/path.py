@@ -35,7 +35,7 @@ from incentives.rounding import whole_numbers
 from incentives.semivalues import GameError
 from incentives.steps import capped_units
 
-__all__ = ["PATH_METHOD", "PathPass", "Valued", "path_values", "value_along_path", "values_of_passes"]
+__all__ = ["PATH_METHOD", "Landscape", "PathPass", "Valued", "path_values", "value_along_path", "values_of_passes"]
 
 PATH_METHOD = "path"
 """What a game record calls the method."""
