@@ -9,6 +9,7 @@ listen on the usual port nor the user's brownie settings and accounts take part.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import socket
 import subprocess
@@ -33,6 +34,7 @@ def main(arguments: list[str]) -> int:
         settings.parent.mkdir()
         settings.write_text(yaml.safe_dump({"development": networks(free_port()), "live": []}))
         environment = os.environ | {"HOME": home}
+        drop_stale_builds()
         command = [
             REPOSITORY / ".venv/bin/brownie",
             "test",
@@ -42,6 +44,14 @@ def main(arguments: list[str]) -> int:
             *for_brownie,
         ]
         return subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode
+
+
+def drop_stale_builds() -> None:
+    """Brownie cannot load what it once compiled from a file that is gone."""
+    for build in (REPOSITORY / "build/brownie/contracts").glob("*.json"):
+        sources = json.loads(build.read_text()).get("allSourcePaths") or {}
+        if not all((REPOSITORY / source).is_file() for source in sources.values()):
+            build.unlink()
 
 
 def networks(port: int) -> list[dict[str, Any]]:
