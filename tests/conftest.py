@@ -1,10 +1,17 @@
 """For every test: no model hub is asked for anything, and torch keeps to one thread, so that timings do not depend on
-what else the machine does. Set before anything imports torch or transformers."""
+what else the machine does. Set before anything imports torch or transformers. Each process keeps what its keys have in
+flight apart: chains of two tests that start in one second have one genesis and the same keys."""
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+os.environ["DELTAPROOF_STATE"] = tempfile.mkdtemp(prefix="deltaproof-state-")
+atexit.register(shutil.rmtree, os.environ["DELTAPROOF_STATE"], ignore_errors=True)
