@@ -134,11 +134,10 @@ def test_dropout_of_ranks_is_aggregated_by_who_tuned_what_and_the_audit_agrees(n
 
     codec = {"name": "dropout|int8", "options": {"fraction": 0.5}}
     section = method_section("lora", tmp_path / "bert")
-    # Chance decides whose delta of a tiny model helps; here both count.
-    everybody = '\n[aggregation]\ninclude = "accepted"\n'
     world = build_world(
         node, tmp_path, rounds=2, honest=2, verifiers=1, model=tmp_path / "bert",
-        method=_toml("method", section), codec=_toml("codec", codec).removeprefix("[codec]\n") + everybody,
+        method=_toml("method", section), codec=_toml("codec", codec).removeprefix("[codec]\n"),
+        aggregation='include = "accepted"',  # chance decides whose delta of a tiny model helps; here both count
     )  # fmt: skip
     world.play(2)
     bench, first = world.trainers[0].workshop.bench, RoundIndex(1)
