@@ -5,8 +5,7 @@ Legend: N players, E coalitions, V validation rows, P values of an adapter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.aggregation import Array, mixture_weights
 from deltaproof.tuning.combining.evaluation import Evaluator, RowResults
 from deltaproof.tuning.combining.mixing import aggregate_thetas
-from deltaproof.tuning.numerics.machine import HERE, Machine
 from deltaproof.tuning.numerics.workers import Workers
 from deltaproof.tuning.training.workbench import Workbench
 from incentives.semivalues import Game
@@ -71,27 +69,16 @@ class CoalitionLosses:
 class RecordedGame:
     """v(S) = starting loss - loss of S in whole nano-nats, kept with the row losses as an estimator asks for them.
 
-    A `Mapper` of `incentives.semivalues`: what it evaluates is `losses`, here or by workers, never the game that it is
-    handed. `coalitions` bool [E, N], `values_nanos` [E] and `row_losses` [E, V] are in order of evaluation;
-    `start` [1, V] holds the starting adapter's results.
+    A `Mapper` of `incentives.semivalues`: what it evaluates is `losses`, never the game that it is handed.
+    `coalitions` bool [E, N], `values_nanos` [E] and `row_losses` [E, V] are in order of evaluation; `start` [1, V] is
+    what the starting adapter does.
     """
 
-    def __init__(self, losses: Callable[[Bools], RowResults], start: RowResults, machine: Machine = HERE) -> None:
+    def __init__(self, losses: Workers[Bools, RowResults], start: RowResults) -> None:
         self._losses, self.start = losses, start
-        inline = machine.backend == "inline"
-        self._pool: Workers[Bools, RowResults] | None = None if inline else Workers(machine, _same, losses)
         self._coalitions: list[Bools] = []
         self._rows: list[Array] = []
         self.values_nanos: list[int] = []
-
-    def __enter__(self) -> RecordedGame:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._pool is not None:
-            self._pool.close()
 
     @property
     def coalitions(self) -> Bools:
@@ -104,9 +91,8 @@ class RecordedGame:
     def map(self, game: Game, batches: list[Bools], /) -> Iterator[Array]:
         """v of the coalitions of each batch, in nats."""
         occupied = [batch[batch.any(axis=1)] for batch in batches]
-        answers = (found for _, found in self._pool.map(occupied)) if self._pool else map(self._losses, occupied)
         base = self.start.mean(0).loss
-        for batch, answer in zip(batches, answers, strict=True):
+        for batch, (_, answer) in zip(batches, self._losses.map(occupied), strict=True):
             losses = np.repeat(self.start.losses, len(batch), axis=0)
             losses[batch.any(axis=1)] = answer.losses
             means = RowResults(losses, losses, self.start.counts)
@@ -119,8 +105,3 @@ class RecordedGame:
 
 def _load(spec: Any, device: Any, precision: Any, rows: Any, *members: Any) -> CoalitionLosses:
     return CoalitionLosses(Evaluator(Workbench.from_spec(spec, device, precision), rows), rows, *members)
-
-
-def _same(losses: Callable[[Bools], RowResults]) -> Callable[[Bools], RowResults]:
-    """What travels to a worker has loaded its model there."""
-    return losses

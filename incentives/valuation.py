@@ -25,13 +25,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deltaproof.protocol.evidence.state import Vector
-from deltaproof.protocol.rules import BORDER_WEIGHT, COPY_DISCOUNT_BPS, NANOS
+from deltaproof.protocol.rules import BORDER_WEIGHT, COPY_DISCOUNT_BPS, NANOS, PATH_GROUPS
 from deltaproof.protocol.terms.estimators import estimator_for
 from deltaproof.protocol.terms.spec import ScoringSection
 from deltaproof.tuning.combining.aggregation import Array
 from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator, RowResults
 from deltaproof.tuning.combining.mixing import masks_of, members_of
+from deltaproof.tuning.combining.slopes import Slopes
 from deltaproof.tuning.numerics.machine import HERE, Machine
+from deltaproof.tuning.numerics.workers import Workers
 from deltaproof.tuning.training.workbench import Workbench
 from incentives._coalitions import Bools, CoalitionLosses, RecordedGame, nanos
 from incentives._landscape import RoundLandscape
@@ -168,7 +170,8 @@ def _by_coalitions(
     weights = row_weights(spec, [player.rows for player in players])
     tuned = masks_of([player.tuned for player in players])
     losses = CoalitionLosses(evaluator, rows, [player.theta for player in players], weights, tuned)
-    with RecordedGame(losses, begun, machine) as game:
+    with Workers.holding(machine, losses) as workers:
+        game = RecordedGame(workers, begun)
         scored, method = score_players(game, len(players), spec.scoring, seed, weights)
     return _Found(scored, method, game.coalitions, tuple(game.values_nanos))
 
@@ -184,12 +187,13 @@ def _along_step(
 ) -> _Found:
     bench, thetas = evaluator.bench, [player.theta for player in players]
     weights = [rows_within_reach(bench.spec, player.rows) for player in players]
-    with RoundLandscape(evaluator, rows, begun, start, thetas, machine) as landscape:
+    groups = min(len(rows), PATH_GROUPS)
+    with Workers.holding(machine, Slopes(bench, rows, start, thetas, groups)) as workers:
         valued = value_along_path(
-            landscape,
+            RoundLandscape(evaluator, begun, start, thetas, workers),
             update_norms(bench, start, thetas),
             weights,
-            landscape.predictions,
+            [int(begun.counts[group::groups].sum()) for group in range(groups)],
             stay=bench.spec.aggregation.include == "accepted",
         )
     pairs = zip(valued.values_nanos, valued.errors, strict=True)

@@ -30,6 +30,8 @@ from deltaproof.protocol.types import Digest32
 from deltaproof.tuning.combining.aggregation import mixture_weights
 from deltaproof.tuning.combining.evaluation import Evaluator, RowResults
 from deltaproof.tuning.methods.low_rank import tensors_of, vector_of
+from deltaproof.tuning.numerics.machine import HERE
+from deltaproof.tuning.numerics.workers import Workers
 from incentives._coalitions import RecordedGame
 from incentives.payouts import PayoutEntry, PayoutTerms, compute_payouts
 from incentives.similarity import similarities
@@ -191,7 +193,8 @@ def settle(
     everything = world.start_results
     start = RowResults(everything.losses[:, rows], everything.hits[:, rows], everything.counts[rows])
     scoring = world.rounds.spec.scoring.model_copy(update={"budget": EVALUATIONS})
-    with RecordedGame(losses, start) as game:
+    with Workers.holding(HERE, losses) as workers:
+        game = RecordedGame(workers, start)
         scored, _ = score_players(game, len(chosen), scoring, b"gaming", None)
     values = shared_out(scored, groups, originals)
     entries = [PayoutEntry(True, v.score_nanos, v.discount_bps) for v in values]

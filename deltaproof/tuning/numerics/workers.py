@@ -1,6 +1,7 @@
 """Workers that each hold what they compute with, such as a model, and answer jobs in the order of the jobs.
 
-In processes of this machine, or as actors on a Ray cluster. A worker that dies is replaced, and its jobs run again.
+In this process, in others of this machine, or as actors on a Ray cluster. A worker that dies is replaced, and its jobs
+run again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -54,6 +56,11 @@ class Workers(Generic[J, R]):
     def __init__(self, machine: Machine, make: Callable[..., Work[J, R]], *arguments: Any) -> None:
         self._machine, self._make, self._arguments = machine, make, arguments
         self._pool: _Pool | None = None
+
+    @classmethod
+    def holding(cls, machine: Machine, work: Work[J, R]) -> Workers[J, R]:
+        """Workers that answer with `work` itself. It travels once to each, and loads its models where it arrives."""
+        return cls(machine, _itself, work)
 
     def __enter__(self) -> Self:
         return self
@@ -113,12 +120,24 @@ class Workers(Generic[J, R]):
 
     def _started(self) -> _Pool:
         if self._pool is None:
-            kind = _OnRay if self._machine.backend == "ray" else _Processes
-            self._pool = kind(self._machine, self._make, self._arguments)
+            self._pool = _POOLS[self._machine.backend](self._machine, self._make, self._arguments)
         return self._pool
 
 
 _LOST = "worker processes died again and again; give them fewer --workers, or the machine more memory"
+
+
+class _Inline:
+    """No workers: a job is done here when its answer is asked for."""
+
+    def __init__(self, machine: Machine, make: Callable[..., Work[Any, Any]], arguments: tuple[Any, ...]) -> None:
+        self._work = make(*arguments)
+
+    def submit(self, job: Any) -> Callable[[], Any]:
+        return partial(self._work, job)
+
+    def close(self) -> None:
+        """Nothing was started."""
 
 
 class _Processes:
@@ -206,3 +225,10 @@ class _OnRay:
     def close(self) -> None:
         for actor in self._actors:
             self._ray.kill(actor)
+
+
+_POOLS: dict[str, Callable[..., _Pool]] = {"inline": _Inline, "processes": _Processes, "ray": _OnRay}
+
+
+def _itself(work: Work[J, R]) -> Work[J, R]:
+    return work
