@@ -10,7 +10,7 @@ from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.participation import read_task
 from deltaproof.chain.rpc.connection import View
 from deltaproof.errors import DeltaproofError
-from deltaproof.protocol.rules import BPS
+from deltaproof.protocol.terms.costs import round_cost, verifier_fee
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.store import ArtifactStore
@@ -36,8 +36,7 @@ class Offer:
     @property
     def pays(self) -> bool:
         """Whether another round can open and be paid."""
-        rewards = self.view.params.rewards
-        cost = rewards.budget_per_round * (BPS + rewards.verifier_fee_bps) // BPS
+        cost = round_cost(self.view.params.rewards)
         return not self.ended and self.spec is not None and (self.phase.phase != Phase.IDLE or self.balance >= cost)
 
     def least_stake(self, role: Role) -> TokenAmount:
@@ -52,12 +51,11 @@ class Offer:
         whom a round can open.
         """
         params = self.view.params
-        budget, quorum = params.rewards.budget_per_round, params.quorum
+        rewards, quorum = params.rewards, params.quorum
         if role is Role.TRAINER:
-            pot, among = int(budget), max(self.trainers + 1, quorum.min_trainers)
+            pot, among = int(rewards.budget_per_round), max(self.trainers + 1, quorum.min_trainers)
         else:
-            pot = budget * params.rewards.verifier_fee_bps // BPS
-            among = max(self.verifiers + 1, quorum.min_verifiers)
+            pot, among = int(verifier_fee(rewards)), max(self.verifiers + 1, quorum.min_verifiers)
         return TokenAmount(pot // (among * params.training.steps))
 
     def seconds_per_step(self, role: Role) -> float:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deltaproof.chain.abi.enums import Phase
-from deltaproof.chain.abi.structs import PhaseView, RewardTerms
+from deltaproof.chain.abi.structs import PhaseView
 from deltaproof.chain.contracts.gateway import Gateway
-from deltaproof.protocol.rules import BPS
+from deltaproof.protocol.terms.costs import round_cost
 from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.reporting import phase_line
 
-__all__ = ["Standing", "round_cost", "standing_of"]
+__all__ = ["Standing", "standing_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,6 @@ def standing_of(gateway: Gateway, task_id: TaskId) -> Standing:
         gateway.vault.account(task_id).balance,
         round_cost(params.rewards),
     )
-
-
-def round_cost(rewards: RewardTerms) -> TokenAmount:
-    """What a round sets aside: the budget, and the verifiers' fee on top."""
-    return TokenAmount(rewards.budget_per_round + rewards.budget_per_round * rewards.verifier_fee_bps // BPS)
 
 
 def _acted(gateway: Gateway, task_id: TaskId, view: PhaseView) -> tuple[tuple[int, int], str]:

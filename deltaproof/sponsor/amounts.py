@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from deltaproof.chain.contracts.money import Amount, Money
 from deltaproof.errors import Problem, UsageError
-from deltaproof.protocol.rules import BPS
+from deltaproof.protocol.terms.costs import verifier_fee
 from deltaproof.protocol.terms.spec import TaskSpec
 
 __all__ = ["ASSUMED", "Tokens", "money_lines", "take_amounts"]
@@ -69,7 +69,7 @@ def _taken(tables: dict[str, object], key: str, money: Money) -> Iterator[Proble
 def money_lines(spec: TaskSpec, tokens: Tokens) -> Iterator[str]:
     """The terms about money, as people read them."""
     budget, terms = spec.rewards.budget_per_round, spec.verification
-    fee, paid, staked = budget * spec.rewards.verifier_fee_bps // BPS, tokens.reward.text, tokens.stake.text
+    fee, paid, staked = verifier_fee(spec.rewards), tokens.reward.text, tokens.stake.text
     yield (
         f"a round pays up to {paid(budget)} to trainers and {paid(fee)} to verifiers: "
         f"{paid((budget + fee) * spec.rewards.rounds)} for all {spec.rewards.rounds}"

@@ -18,7 +18,7 @@ from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.errors import ArtifactMissing, EncodingError, UsageError
-from deltaproof.protocol.rules import BPS
+from deltaproof.protocol.terms.costs import round_cost
 from deltaproof.protocol.terms.spec import RewardsSection
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 from deltaproof.protocol.wire.encoding import canonical_json
@@ -63,7 +63,7 @@ def cost_of_a_round(tables: Mapping[str, object]) -> int | None:
         parsed = RewardsSection.model_validate_json(canonical_json(rewards))
     except (ValidationError, EncodingError):
         return None
-    return parsed.budget_per_round + parsed.budget_per_round * parsed.verifier_fee_bps // BPS
+    return round_cost(parsed)
 
 
 class Sponsor(Agent):

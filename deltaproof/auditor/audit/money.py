@@ -11,6 +11,7 @@ from deltaproof.auditor.index.events import Event
 from deltaproof.chain.abi.enums import Fault, Outcome
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
 from deltaproof.protocol.rules import BPS
+from deltaproof.protocol.terms.costs import round_cost, verifier_fee
 from deltaproof.protocol.types import Address
 from deltaproof.protocol.wire.leaftree import counted_root
 
@@ -25,7 +26,7 @@ def check_money(case: RoundCase) -> Iterator[Check]:
     if reserved is None:
         yield case.subject.of(case.facts.opened).failed("reserve", "the round opened without money set aside")
         return
-    expected = case.facts.task.params.rewards.budget_per_round + verifier_fee(case)
+    expected = round_cost(case.facts.task.params.rewards)
     yield case.subject.of(reserved).equal("reserve", expected, reserved.args["amount"])
     yield from _claims_before_end(case)
     if case.facts.ended is None:
@@ -36,12 +37,6 @@ def check_money(case: RoundCase) -> Iterator[Check]:
         yield from _claims(case)
     else:
         yield from _returned(case, case.facts.ended, reserved.args["amount"])
-
-
-def verifier_fee(case: RoundCase) -> int:
-    """What a settled round owes to its verifiers, on top of the budget."""
-    rewards = case.facts.task.params.rewards
-    return rewards.budget_per_round * rewards.verifier_fee_bps // BPS
 
 
 def agreeing(case: RoundCase) -> dict[Address, AttestationFacts]:
@@ -83,7 +78,7 @@ def _allocation(case: RoundCase, ended: Event, reserved: int) -> Iterator[Check]
     root = counted_root(posted.settlement.leaves_root, posted.settlement.leaf_count)
     yield subject.equal("allocation root", root, args["root"])
     yield subject.equal("allocation", posted.settlement.total_payout, args["payouts"])
-    fee = verifier_fee(case) if agreeing(case) else 0
+    fee = verifier_fee(case.facts.task.params.rewards) if agreeing(case) else 0
     yield subject.equal("fee allocation", fee, args["fees"])
     until = case.index.blocks([allocated.block])[allocated.block].timestamp + case.facts.task.params.phases.claim
     yield subject.equal("claimable until", until, args["expires_at"])
@@ -132,7 +127,9 @@ def _fees(case: RoundCase) -> Iterator[Check]:
     sharing = agreeing(case)
     weight = sum(attested.stake for attested in sharing.values())
     yield case.subject.of(fixed).equal("agreeing stake", weight, fixed.args["agreeing_weight"])
-    yield case.subject.of(fixed).equal("fees", verifier_fee(case) if weight else 0, fixed.args["fee"])
+    yield case.subject.of(fixed).equal(
+        "fees", verifier_fee(case.facts.task.params.rewards) if weight else 0, fixed.args["fee"]
+    )
     paid_events = {event.args["verifier"]: event for event in case.facts.named("FeePaid")}
     for event in case.facts.named("FeesClaimed"):
         verifier = event.args["verifier"]
