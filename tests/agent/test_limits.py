@@ -35,6 +35,7 @@ def node() -> Iterator[Node]:
 @pytest.fixture(scope="module")
 def world(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
     built = build_world(node, tmp_path_factory.mktemp("limits"), honest=1, verifiers=1, codec='name = "two_bit"')
+    built.open_round()
     yield built
     built.close()
 
@@ -50,7 +51,6 @@ def wanted(trainer: Trainer, round_: RoundIndex) -> int:
 
 def test_round_that_might_not_fit_waits_and_is_trained_when_there_is_room(world: RoleWorld) -> None:
     trainer, told = world.trainers[0], Told()
-    world.open_round()
     filler = trainer.home / "filler"
     filler.write_bytes(bytes(MIB))
     trainer.disk = at_most(trainer.home, wanted(trainer, FIRST) - 1)
