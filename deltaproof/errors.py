@@ -35,6 +35,7 @@ here, the others in the room named in brackets. A test compares this drawing wit
     ├── NodeError                a local chain did not start or died [chain.local_node]
     ├── TuningError              a model, method or training run cannot be used as the spec asks [tuning.errors]
     │   ├── ModelError           the base model is missing, altered, or of a kind that is not supported
+    │   ├── HubError             a hub does not have what is named, does not give it, or is not to be asked
     │   ├── NarrowingError       the model cannot be kept in float64
     │   ├── MethodError          the PEFT method or an option of it is unknown or does not fit the model
     │   ├── CodecError           the codec or an option of it is unknown, or a delta does not fit it

@@ -39,7 +39,7 @@ from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
-from deltaproof.tuning.emulators.fetching import fetch_emulators
+from deltaproof.tuning.emulators.fetching import fetch_models
 from deltaproof.tuning.training.optimizers import constants_root
 from deltaproof.tuning.training.step import RoundContext
 from trainer.closing import settle_accounts
@@ -82,7 +82,7 @@ class Trainer(Agent):
         if not self.joined():
             lacking_stake(gateway, Role.TRAINER, self.params.stakes.trainer_stake)  # told before minutes of loading
         report("loading", "loading the model")
-        fetch_emulators(store, self.spec, self.account)
+        fetch_models(store, self.spec, self.account, report)
         self.workshop = Workshop(
             self.spec, self.account, self.shard, store, folder, conduct, report,
             checkpointing=checkpointing, device=device,

@@ -18,7 +18,7 @@ from deltaproof.replaying.judging import Judgement, Submission, judge_submission
 from deltaproof.replaying.replay import StepVerdict
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
-from deltaproof.tuning.emulators.fetching import fetch_emulators
+from deltaproof.tuning.emulators.fetching import fetch_models
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from deltaproof.tuning.training.federation import scoring_bench
 from incentives.scoring import RoundScores, score_round
@@ -38,7 +38,7 @@ class Examiner:
     ) -> None:
         """Loads the models for `machine`. Raises ArtifactError, ModelError."""
         self.spec, self.store, self.account, self.report = spec, store, account, report
-        fetch_emulators(store, spec)
+        fetch_models(store, spec, report=report)
         self.judges = Judges(spec, machine)
         self.scoring_bench = scoring_bench(spec, machine.device)
         self.look = SecondLook()

@@ -41,6 +41,7 @@ __all__ = [
     "console",
     "problem_records",
     "show_result",
+    "told_on_stderr",
 ]
 
 RpcOption = Annotated[
@@ -243,6 +244,11 @@ def show_result(result: Mapping[str, object], *, as_json: bool, text: str) -> No
         sys.stdout.flush()
     else:
         console.print(text, markup=False, soft_wrap=True)
+
+
+def told_on_stderr(event: str, message: str, **fields: object) -> None:
+    """A `Reporter` for commands whose standard output is their result."""
+    typer.echo(message, err=True)
 
 
 def problem_records(problems: Sequence[Problem]) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deltaproof.cli.common import DeviceOption, JsonOption, MachineOption, WorkersOption, show_result
+from deltaproof.cli.common import DeviceOption, JsonOption, MachineOption, WorkersOption, show_result, told_on_stderr
 from deltaproof.cli.connect import read_only_gateway
 from deltaproof.errors import UsageError
 
@@ -44,6 +44,7 @@ def doctor(
     and an evaluation are measured, and set against the phases. Exit code 1 if a phase is too short for this machine.
     """
     from deltaproof.replaying.doctor import longest_rows, machine_facts, measure
+    from deltaproof.tuning.base_models.loading import resolve_source
     from deltaproof.tuning.numerics.machine import machine_of
 
     chosen = machine_of(machine, device=device, workers=workers)
@@ -55,6 +56,7 @@ def doctor(
     if not (rpc and contract and store):
         raise UsageError("--task needs --rpc, --contract and --store as well")
     spec, enrolled = _spec_of(rpc, contract, store, task)
+    resolve_source(spec.model.source, told_on_stderr)
     rows = _rows(spec, data) if data else longest_rows(spec, ROWS)
     players = trainers or max(enrolled, spec.verification.min_trainers)
     found = measure(spec, rows, chosen.device)

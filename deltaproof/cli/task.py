@@ -20,6 +20,7 @@ from deltaproof.cli.common import (
     StoreOption,
     TaskOption,
     show_result,
+    told_on_stderr,
 )
 from deltaproof.cli.connect import open_gateway, read_only_gateway
 from deltaproof.cli.task_create import AcceptOption, SpeedOption, create
@@ -72,7 +73,7 @@ def check(
     from incentives.economics import economics
 
     tokens = Tokens(Money("", decimals), Money("", decimals))
-    draft = check_draft(spec, tokens).usable()
+    draft = check_draft(spec, tokens, told_on_stderr).usable()
     result: dict[str, Any] = {"spec": str(spec), "problems": []}
     table: list[str] = []
     if "federation" in draft.tables:

@@ -9,7 +9,7 @@ import typer
 
 from deltaproof.chain.contracts.money import Amount
 from deltaproof.cli.amounts import AMOUNT
-from deltaproof.cli.common import JsonOption, show_result
+from deltaproof.cli.common import JsonOption, show_result, told_on_stderr
 
 __all__ = ["init"]
 
@@ -38,7 +38,9 @@ def init(
     round and a test set.
     """
     from deltaproof.sponsor.beginning import begin
+    from deltaproof.tuning.base_models.loading import resolve_source
 
+    resolve_source(model, told_on_stderr)
     made = begin(
         out, name=name, source=model, data=data, method=method, rounds=rounds,
         budget=Amount.read(budget, "--budget"), stake=Amount.read(stake, "--stake"),

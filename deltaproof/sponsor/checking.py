@@ -26,6 +26,7 @@ from deltaproof.protocol.terms.spec import (
 )
 from deltaproof.protocol.types import ZERO_DIGEST, hex_of
 from deltaproof.protocol.wire.encoding import canonical_json
+from deltaproof.reporting import Reporter
 from deltaproof.sponsor.amounts import ASSUMED, Tokens, take_amounts
 from deltaproof.sponsor.control import PreparedControl, prepare_control
 from deltaproof.sponsor.files import DraftFiles, Rows, read_files
@@ -57,10 +58,10 @@ class CheckedDraft:
         return self
 
 
-def check_draft(path: Path, tokens: Tokens = ASSUMED) -> CheckedDraft:
+def check_draft(path: Path, tokens: Tokens = ASSUMED, report: Reporter | None = None) -> CheckedDraft:
     """Read a draft and find everything that is wrong with it. Raises SpecError for a file that is no TOML.
 
-    `tokens`: what its amounts are in.
+    `tokens`: what its amounts are in. `report` hears of the download of a hub's model.
     """
     tables = read_toml(path)
     files, problems = read_files(tables, path.parent)
@@ -77,7 +78,7 @@ def check_draft(path: Path, tokens: Tokens = ASSUMED) -> CheckedDraft:
         problems += _method_problems(complete)
     if not any(key.startswith("codec") for key in broken):
         problems += _codec_problems(complete)
-    problems += _model_problems(tables, complete, files, broken)
+    problems += _model_problems(tables, complete, files, broken, report)
     return CheckedDraft(path, tables, files, control, tuple(problems))
 
 
@@ -200,7 +201,11 @@ def _codec_problems(tables: Mapping[str, object]) -> Iterator[Problem]:
 
 
 def _model_problems(
-    tables: Mapping[str, object], complete: Mapping[str, object], files: DraftFiles, broken: set[str]
+    tables: Mapping[str, object],
+    complete: Mapping[str, object],
+    files: DraftFiles,
+    broken: set[str],
+    report: Reporter | None,
 ) -> Iterator[Problem]:
     """The model's folder, by its configuration and tokeniser; and the rows of all files, by the model."""
     from deltaproof.tuning.base_models.loading import resolve_source, row_reader, weights_digest
@@ -216,7 +221,7 @@ def _model_problems(
     model = {**_table(complete, "model"), "source": source, "weights_digest": _ZERO}
     section = None if any(k.startswith("model.") for k in broken) else _section(ModelSection, model)
     try:
-        folder = resolve_source(source)
+        folder = resolve_source(source, report)
         given = _table(tables, "model").get("weights_digest")
         if federation is None and given is not None and given != (found := hex_of(weights_digest(folder))):
             remedy = "remove the key, or mend the source"

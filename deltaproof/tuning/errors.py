@@ -7,6 +7,7 @@ from deltaproof.errors import DeltaproofError
 __all__ = [
     "CodecError",
     "DivergenceError",
+    "HubError",
     "MethodError",
     "ModelError",
     "NarrowingError",
@@ -22,6 +23,10 @@ class TuningError(DeltaproofError):
 
 class ModelError(TuningError):
     """The base model is missing, altered, or of a kind that is not supported."""
+
+
+class HubError(TuningError):
+    """A hub does not have what is named, does not give it, or is not to be asked."""
 
 
 class NarrowingError(TuningError):

@@ -9,13 +9,22 @@ from collections import defaultdict
 from tests.test_architecture import REPOSITORY, module_of, product_files
 
 PAGE = REPOSITORY / "docs" / "commands.md"
-SPEAKERS = ("trainer", "verifier", "deltaproof.agent", "deltaproof.cli", "deltaproof.disputing", "deltaproof.sponsor")
+SPEAKERS = (
+    "trainer",
+    "verifier",
+    "deltaproof.agent",
+    "deltaproof.cli",
+    "deltaproof.disputing",
+    "deltaproof.sponsor",
+    "deltaproof.tuning.hub",
+)
 SAYS = {"report", "_report", "_once", "self", "_noted", "observed"}
 """What a reporter is called where it is called."""
 SAYS_WITH_ROUND = {"_tell", "_tell_once"}
 """Methods that report once what they are told, with the round."""
 NOT_LITERAL = {
     "delayed": {"owner", "pause_seconds", "trace"},
+    "uploading": {"path", "bytes", "total"},
     "phase": {"task", "round", "phase", "deadline", "seconds_left"},
 }
 """Fields that are put together elsewhere than in the call."""

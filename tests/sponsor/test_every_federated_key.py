@@ -32,7 +32,7 @@ from deltaproof.tuning.control.checks import check_decision
 from deltaproof.tuning.control.devices import device_states
 from deltaproof.tuning.control.observing import features
 from deltaproof.tuning.emulators.deriving import FullModel, derive
-from deltaproof.tuning.emulators.fetching import fetch_emulators
+from deltaproof.tuning.emulators.fetching import fetch_models
 from deltaproof.tuning.training.federation import as_held_by, plugged
 from deltaproof.tuning.training.workbench import Workbench
 from tests.protocol.test_every_key import keys_of
@@ -122,7 +122,7 @@ def tuned(world: World, spec: TaskSpec) -> object:
 
 
 def fetched(world: World, spec: TaskSpec) -> object:
-    return told(lambda: fetch_emulators(_without_cache(world), spec))
+    return told(lambda: fetch_models(_without_cache(world), spec))
 
 
 def _without_cache(world: World) -> ArtifactStore:

@@ -23,7 +23,7 @@ from deltaproof.tuning.base_models.packed import PACKED_FILE, PackedLinear, read
 from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
 from deltaproof.tuning.emulators.compression import compress, compressed_size, decompress
 from deltaproof.tuning.emulators.deriving import Emulator, FullModel, check_derivation, derive
-from deltaproof.tuning.emulators.fetching import fetch_emulators
+from deltaproof.tuning.emulators.fetching import fetch_models
 from deltaproof.tuning.emulators.packing import unpack
 from deltaproof.tuning.errors import MethodError, ModelError
 from deltaproof.tuning.training.federation import as_held_by, check_plug_in, plugged
@@ -142,7 +142,7 @@ def test_fetch_puts_the_named_model_into_the_cache(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
     with pytest.raises(ModelError, match="not here yet"):
         resolve_source(spec.model.source)
-    fetch_emulators(store, spec)
+    fetch_models(store, spec)
     assert weights_digest(resolve_source(spec.model.source)) == emulator.weights_digest
 
 

@@ -111,11 +111,11 @@ class TaskCase:
     @cached_property
     def judges(self) -> Judges:
         """What replays run on. Raises TuningError, or ArtifactError if an emulator is not in the store."""
-        from deltaproof.tuning.emulators.fetching import fetch_emulators
+        from deltaproof.tuning.emulators.fetching import fetch_models
 
         if self.spec is None or self.artifacts is None:
             raise ValueError("no spec, no model")
-        fetch_emulators(self.artifacts.store, self.spec)
+        fetch_models(self.artifacts.store, self.spec)
         return _judges(self.spec.to_document(), self.machine)
 
     @cached_property

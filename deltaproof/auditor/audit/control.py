@@ -95,12 +95,12 @@ def _carried(case: TaskCase, before: TaskSpec, adapter: Digest32, subject: Subje
         yield subject.unchecked(name, "no model was loaded: the adapter's rank was not changed again")
         return
     from deltaproof.tuning.control.carrying import carried
-    from deltaproof.tuning.emulators.fetching import fetch_emulators
+    from deltaproof.tuning.emulators.fetching import fetch_models
     from deltaproof.tuning.training.workbench import Workbench
 
     try:
         for spec in (before, case.spec):
-            fetch_emulators(case.artifacts.store, spec)
+            fetch_models(case.artifacts.store, spec)
         old, new = (Workbench.from_spec(spec, precision="float32") for spec in (before, case.spec))
         theta = carried(case.artifacts.tensors(adapter, old.layout.size), old, new)
     except DeltaproofError as error:

@@ -24,7 +24,7 @@ def check_emulators(case: TaskCase) -> Iterator[Check]:
 def derivation_checks(store: ArtifactStore, spec: TaskSpec, subject: Subject) -> Iterator[Check]:
     """Whether each emulator of a task is what its recipe makes of the full model; nothing without a federation."""
     from deltaproof.tuning.emulators.deriving import FullModel, check_derivation
-    from deltaproof.tuning.emulators.fetching import fetch_emulators
+    from deltaproof.tuning.emulators.fetching import fetch_models
     from deltaproof.tuning.training.federation import plugged
 
     federation = spec.federation
@@ -39,7 +39,7 @@ def derivation_checks(store: ArtifactStore, spec: TaskSpec, subject: Subject) ->
     full = FullModel(plugged(spec).model, federation.first, federation.last)
     for emulator in federation.emulators:
         try:
-            fetch_emulators(store, spec)
+            fetch_models(store, spec)
             problem = check_derivation(full, emulator, rows)
         except DeltaproofError as error:
             yield subject.unchecked("emulator", f"{emulator.name} needs the full model: {error}")

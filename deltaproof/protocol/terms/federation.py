@@ -7,9 +7,10 @@ in as it is. Replays run on the emulator; values are measured on the full model.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from deltaproof.protocol.rules import MAX_EMULATOR_BYTES
 from deltaproof.protocol.terms.control import ControlSection, KnobChoice
@@ -17,6 +18,8 @@ from deltaproof.protocol.types import Address, AddressField, DigestField
 from deltaproof.protocol.wire.documents import Record
 
 __all__ = [
+    "HUB_COMMIT",
+    "MOVING_REFERENCE",
     "Assignment",
     "EmulatorSection",
     "FederationSection",
@@ -26,12 +29,31 @@ __all__ = [
     "ServerSection",
 ]
 
+HUB_COMMIT = re.compile("[0-9a-f]{40}")
+"""A commit of a hub's repository, written in full."""
+MOVING_REFERENCE = (
+    "a branch, a tag or a short hash can come to mean other files, and then nobody could check the work: "
+    "name the commit by its 40 hexadecimal digits"
+)
+"""Why a task names nothing else."""
+
+
+def _at_a_commit(source: str) -> str:
+    kind, _, where = source.partition(":")
+    if kind == "hub" and not HUB_COMMIT.fullmatch(where.partition("@")[2]):
+        raise ValueError(MOVING_REFERENCE)
+    return source
+
+
 ModelSource = Annotated[
     str,
-    StringConstraints(pattern=r"^(package:[\w.\-]+(/[\w.\-]+)*|path:.+|hub:[\w.\-/]+@[\w.\-]+|emulator:[0-9a-f]{64})$"),
+    StringConstraints(
+        pattern=r"^(package:[\w.\-]+(/[\w.\-]+)*|path:.+|hub:[\w.\-]+(/[\w.\-]+)?@[\w.\-/]+|emulator:[0-9a-f]{64})$"
+    ),
+    AfterValidator(_at_a_commit),
 ]
-"""`package:<distribution>/<folder>`, `path:<folder>`, `hub:<org>/<name>@<revision>`, or `emulator:<sha256>`, one in
-the artifact store."""
+"""`package:<distribution>/<folder>`, `path:<folder>`, `hub:<org>/<name>@<commit>` with all 40 digits, or
+`emulator:<sha256>`, one in the artifact store."""
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[\w\-]{1,40}$")]
 _Share = Annotated[float, Field(gt=0.0, le=1.0)]

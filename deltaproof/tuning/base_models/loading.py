@@ -1,6 +1,6 @@
 """Base models: where they lie, the digest that a task names them by, and how they are loaded.
 
-Safetensors only, no remote code, no network unless a task names a hub model that is not in the local cache. A model's
+Safetensors only, no remote code, no network unless a hub model is named that is not in the local cache. A model's
 digest covers canonical tensor content, configuration and tokeniser, so that neither the order inside a file nor its
 metadata matters. GGUF weights in a package are converted once into the cache.
 """
@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -31,11 +31,13 @@ from deltaproof.protocol.terms.spec import ModelSection
 from deltaproof.protocol.types import Digest32, hex_of
 from deltaproof.protocol.wire.encoding import canonical_json
 from deltaproof.protocol.wire.encoding import sha256 as sha256_of
+from deltaproof.reporting import Reporter
 from deltaproof.tuning.base_models.layers import LAYERS_KEY, number_as_in_full_model
 from deltaproof.tuning.base_models.lean import LeanModel, load_lean
 from deltaproof.tuning.base_models.packed import read_packed
 from deltaproof.tuning.base_models.quiet import quiet
-from deltaproof.tuning.errors import ModelError
+from deltaproof.tuning.errors import HubError, ModelError
+from deltaproof.tuning.hub import HubFile, HubPlace, download
 from deltaproof.tuning.numerics.precision import Precision, computing_in, dtype_of
 from deltaproof.tuning.numerics.randomness import normal
 
@@ -75,6 +77,7 @@ _AUTO_CLASSES = {
     "image-classification": "AutoModelForImageClassification",
 }
 _HEAD_STD = 0.02
+_OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx", ".gguf")
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,11 @@ def emulator_folder(sha256_hex: str) -> Path:
     return cache_folder() / "emulators" / sha256_hex
 
 
-def resolve_source(source: str) -> Path:
-    """The folder of a base model. Raises ModelError if it is not there.
+def resolve_source(source: str, report: Reporter | None = None) -> Path:
+    """The folder of a base model; `report` hears of a download. Raises ModelError if it is not there.
 
     `package:<name>/<folder>` is a folder inside an installed Python package, `path:<folder>` a local one,
-    `hub:<org>/<name>@<revision>` a Hugging Face model, taken from the local cache when it is there,
+    `hub:<org>/<name>@<commit>` a Hugging Face model, downloaded once (`deltaproof.tuning.hub`),
     `emulator:<sha256>` an emulator that was expanded from its file (`deltaproof.tuning.emulators`).
     """
     kind, _, where = source.partition(":")
@@ -124,7 +127,7 @@ def resolve_source(source: str) -> Path:
         case "path":
             folder = Path(where).expanduser()
         case "hub":
-            folder = _from_hub(where)
+            folder = _from_hub(where, report)
         case "emulator":
             folder = emulator_folder(where)
             if not folder.is_dir():
@@ -359,13 +362,22 @@ def _converted(gguf: Path) -> Path:
     return target
 
 
-def _from_hub(where: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    name, _, revision = where.partition("@")
-    patterns = ["*.safetensors", "*.json", "*.txt", "tokenizer.model", "spiece.model"]
+def _from_hub(where: str, report: Reporter | None) -> Path:
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise ModelError(f"hub model {name} at {revision} is neither cached nor reachable: {error}") from error
+        return download(HubPlace.parse(where), _model_files, report)
+    except HubError as error:
+        raise ModelError(f"base model {error}") from error
+
+
+def _model_files(files: Sequence[HubFile]) -> list[HubFile]:
+    """What belongs to a model's digest, and nothing else. Raises HubError."""
+    top = [file for file in files if "/" not in file.path]
+    weights = [file for file in top if file.path.endswith(".safetensors")]
+    if not weights:
+        others = [file.path for file in files if file.path.endswith(_OTHER_WEIGHTS)]
+        has = f"its weights are in {others[0]}" if others else "there are no weights in it"
+        raise HubError(f"cannot be used: {has}, and only safetensors are loaded, which run no code")
+    described = {"config.json", "model.safetensors.index.json", *TOKENISER_FILES}
+    if "config.json" not in {file.path for file in top}:
+        raise HubError("cannot be used: it has no config.json")
+    return [*weights, *(file for file in top if file.path in described)]

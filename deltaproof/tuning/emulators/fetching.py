@@ -1,4 +1,4 @@
-"""Emulators of a task from the artifact store into the local cache, checked before they are used."""
+"""Models of a task into the local cache: emulators from the artifact store, others from a hub."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from deltaproof.errors import EncodingError
 from deltaproof.protocol.terms.federation import EmulatorSection
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, digest32, hex_of
+from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
-from deltaproof.tuning.base_models.loading import emulator_folder, weights_digest
+from deltaproof.tuning.base_models.loading import emulator_folder, resolve_source, weights_digest
 from deltaproof.tuning.emulators.packing import expand
 from deltaproof.tuning.errors import ModelError
 
-__all__ = ["fetch_emulators"]
+__all__ = ["fetch_models"]
 
 
-def fetch_emulators(store: ArtifactStore, spec: TaskSpec, trainer: Address | None = None) -> None:
-    """Expand what the trainer works on, or all emulators of the task; nothing for a task without.
+def fetch_models(
+    store: ArtifactStore, spec: TaskSpec, trainer: Address | None = None, report: Reporter | None = None
+) -> None:
+    """Download a hub's model, expand the emulator that the trainer works on, or all emulators of the task.
 
-    Raises ArtifactError if a file is missing or altered, ModelError if it does not expand to what the spec names.
+    `report` hears of a download. Raises ArtifactError if a file is missing or altered, ModelError if an emulator does
+    not expand to what the spec names, or the hub does not give the model. Its digest is checked when it is loaded.
     """
+    if spec.model.source.startswith("hub:"):
+        resolve_source(spec.model.source, report)
     for emulator in _wanted(spec, trainer):
         kind, _, sha256 = emulator.source.partition(":")
         if kind != "emulator" or emulator_folder(sha256).is_dir():
