@@ -4,7 +4,8 @@ The product talks to the chain through web3.py and needs no Solidity tool at run
 settings come from ``brownie-config.yaml``, so that tests, deployments and the product agree on the bytecode.
 
 Each file holds ``contractName``, ``sourcePath``, ``abi``, ``bytecode`` and ``deployedBytecode`` (0x-prefixed hex,
-``0x`` for interfaces and abstract contracts), ``linkReferences`` and ``sourceHash``: the SHA-256 of the compiler's
+``0x`` for interfaces and abstract contracts), ``immutables`` (by name, the byte offsets in ``deployedBytecode`` at
+which a constructor writes the value's 32 bytes), ``linkReferences`` and ``sourceHash``: the SHA-256 of the compiler's
 metadata, which covers the settings and every source the contract was made from.
 
 Nothing is done when sources, settings and compiler are those of the last run.
@@ -71,8 +72,9 @@ def standard_input() -> dict[str, Any]:
             "viaIR": config["solc"].get("viaIR", False),
             "evmVersion": config["evm_version"],
             "outputSelection": {
-                "*": {"*": ["abi", "metadata", "evm.bytecode.object", "evm.bytecode.linkReferences",
-                            "evm.deployedBytecode.object"]}
+                "*": {"": ["ast"],
+                      "*": ["abi", "metadata", "evm.bytecode.object", "evm.bytecode.linkReferences",
+                            "evm.deployedBytecode.object", "evm.deployedBytecode.immutableReferences"]}
             },
         },
     }  # fmt: skip
@@ -100,6 +102,7 @@ def run_compiler(request: dict[str, Any]) -> dict[str, Any]:
 def collect(output: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """One artifact per contract of ours (not of the libraries), by name; two contracts of one name are an error."""
     artifacts: dict[str, dict[str, Any]] = {}
+    variables = immutable_names(output["sources"])
     for source, contracts in output["contracts"].items():
         if not source.startswith("contracts/"):
             continue
@@ -113,9 +116,30 @@ def collect(output: dict[str, Any]) -> dict[str, dict[str, Any]]:
                 "abi": made["abi"],
                 "bytecode": "0x" + made["evm"]["bytecode"]["object"],
                 "deployedBytecode": "0x" + made["evm"]["deployedBytecode"]["object"],
+                "immutables": immutables(made["evm"]["deployedBytecode"].get("immutableReferences", {}), variables),
                 "linkReferences": made["evm"]["bytecode"]["linkReferences"],
             }
     return artifacts
+
+
+def immutable_names(sources: dict[str, Any]) -> dict[str, str]:
+    """Names of immutable variables by the compiler's number for them."""
+    members = [
+        member
+        for source in sources.values()
+        for node in source["ast"]["nodes"]
+        if node["nodeType"] == "ContractDefinition"
+        for member in node["nodes"]
+    ]
+    return {str(member["id"]): member["name"] for member in members if member.get("mutability") == "immutable"}
+
+
+def immutables(references: dict[str, Any], names: dict[str, str]) -> dict[str, list[int]]:
+    """Offsets of each immutable in a contract's code, by name."""
+    found = {names[number]: sorted(place["start"] for place in places) for number, places in references.items()}
+    if len(found) != len(references):
+        raise SystemExit(f"two immutable variables of one contract have one name: {sorted(found)}")
+    return dict(sorted(found.items()))
 
 
 def code_size(artifact: dict[str, Any]) -> int:

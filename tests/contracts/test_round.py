@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import brownie
-from brownie import chain
+from brownie import chain, web3
 from eth_account import Account
 from eth_utils.crypto import keccak
 
 from deltaproof.chain.abi.codec import encode
 from deltaproof.chain.abi.enums import Outcome, Phase, Role
-from deltaproof.chain.abi.structs import G2Point
+from deltaproof.chain.abi.structs import G2Point, Modules
+from deltaproof.chain.contracts.bytecode import CONTRACTS, runtime_problem
 from deltaproof.protocol.commit.bls import aggregate_keys, aggregate_signatures
 from deltaproof.protocol.commit.commitments import batch_tree
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict, leaves_tree
@@ -17,6 +18,13 @@ from deltaproof.protocol.types import Address
 from deltaproof.protocol.wire.leaftree import counted_root
 from tests.contracts.brownie_world import DIRECT, BrownieTask, BrownieWorld
 from tests.worlds.simulated import UNIT, Terms, digest, seal_work
+
+
+def test_what_brownie_deploys_is_the_code_that_commands_accept(world: BrownieWorld) -> None:
+    modules = Modules(**{place: Address(getattr(world.contracts, place).address) for place in CONTRACTS})
+    for place in CONTRACTS:
+        code = bytes(web3.eth.get_code(getattr(modules, place)))
+        assert runtime_problem(place, code, modules) is None
 
 
 def test_round_all_honest_pays_by_the_rule(world: BrownieWorld) -> None:

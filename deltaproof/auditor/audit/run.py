@@ -11,6 +11,7 @@ from deltaproof.auditor.audit.case import Artifacts, AuditOptions, RoundCase, Ta
 from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.audit.control import check_control
 from deltaproof.auditor.audit.course import check_course
+from deltaproof.auditor.audit.deployed import check_deployment
 from deltaproof.auditor.audit.emulators import check_emulators
 from deltaproof.auditor.audit.inclusion import check_bundle, check_headers, check_inclusion, check_witness
 from deltaproof.auditor.audit.money import check_money, check_slashes
@@ -111,6 +112,8 @@ class Audit:
             for task, round_ in () if self.whole else itertools.product(tasks, rounds or ()):
                 yield from check_bundle(self.index, self.witness, task, round_)
         if self.whole:
+            progress("contracts")
+            yield from check_deployment(self.index, self.rpc, Subject(0))
             progress("chain of blocks")
             yield from check_headers(self.index, self.rpc, Subject(0), all_blocks=self.options.official_replays)
         for task in tasks:

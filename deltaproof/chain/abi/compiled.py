@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -18,11 +19,15 @@ __all__ = ["CompiledContract", "compiled", "custom_errors"]
 
 @dataclass(frozen=True)
 class CompiledContract:
-    """One contract's interface and creation code."""
+    """One contract's interface, creation code, and code on chain."""
 
     name: str
     abi: list[dict[str, Any]] = field(repr=False)
     bytecode: bytes = field(repr=False)
+    deployed: bytes = field(repr=False)
+    """With zeros where the constructor writes immutable variables."""
+    immutables: Mapping[str, tuple[int, ...]] = field(repr=False)
+    """Offsets of their values of 32 bytes in `deployed`, by name."""
 
 
 @lru_cache(maxsize=64)
@@ -33,7 +38,13 @@ def compiled(name: str) -> CompiledContract:
         content = json.loads(file.read_text("utf-8"))
     except FileNotFoundError as error:
         raise DeploymentError(f"contract {name} is not compiled; run `make contracts`") from error
-    return CompiledContract(name, content["abi"], bytes.fromhex(content["bytecode"].removeprefix("0x")))
+    return CompiledContract(
+        name,
+        content["abi"],
+        bytes.fromhex(content["bytecode"].removeprefix("0x")),
+        bytes.fromhex(content["deployedBytecode"].removeprefix("0x")),
+        {variable: tuple(offsets) for variable, offsets in content["immutables"].items()},
+    )
 
 
 @lru_cache(maxsize=1)

@@ -7,12 +7,10 @@ exists; each constructor refuses another place than its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
-from eth_abi.abi import encode as abi_encode
-from eth_utils.crypto import keccak
 from pydantic import BaseModel, ConfigDict, ValidationError
 from web3.types import Nonce
 from web3.utils import get_create_address
@@ -21,6 +19,7 @@ from deltaproof.chain.abi.codec import encode
 from deltaproof.chain.abi.compiled import compiled
 from deltaproof.chain.abi.dispute_structs import CourtParams, JuryParams
 from deltaproof.chain.abi.structs import BeaconNetwork, Modules
+from deltaproof.chain.contracts.bytecode import CONTRACTS, runtime_problem
 from deltaproof.chain.contracts.client import ContractClient
 from deltaproof.chain.contracts.tasks import TaskManager
 from deltaproof.chain.rpc.connection import Connection
@@ -28,7 +27,7 @@ from deltaproof.chain.rpc.sender import Receipt, TransactionSender
 from deltaproof.errors import ChainError, ContractRevert, DeploymentError, WrongChain
 from deltaproof.protocol.commit.drand import EVMNET
 from deltaproof.protocol.rules import CONTRACTS_VERSION
-from deltaproof.protocol.types import Address, AddressField, Digest32, TokenAmount, address
+from deltaproof.protocol.types import Address, AddressField, TokenAmount, address
 from deltaproof.protocol.wire.encoding import canonical_json
 
 __all__ = ["DRAND_LEAD_SECONDS", "DRAND_PATIENCE_SECONDS", "DeployParams", "Deployment", "deploy_all", "evmnet_terms"]
@@ -79,10 +78,6 @@ class DeployParams:
 
 class _ModuleSet(ContractClient):
     INTERFACE = "ModuleSet"
-
-    def modules_hash(self) -> Digest32:
-        """Hash of the whole set, as the contract at this address knows it."""
-        return self._read(Digest32, "modulesHash")
 
     def version(self) -> int:
         """Version of the contracts' surface and encodings."""
@@ -171,22 +166,22 @@ class Deployment:
             raise DeploymentError(f"cannot write deployment {path}: {error.strerror}") from error
 
     def check(self, connection: Connection) -> None:
-        """Whether all contracts are there and name each other. Raises WrongChain or DeploymentError."""
+        """Whether this package's contracts are there and name each other. Raises WrongChain or DeploymentError."""
         if connection.chain_id != self.chain_id:
             raise WrongChain(
                 f"the deployment is on chain {self.chain_id}, {connection.url} serves {connection.chain_id}"
             )
-        expected = Digest32(keccak(abi_encode(("address",) * len(fields(Modules)), astuple(self.modules))))
-        for field in fields(Modules):
-            place = getattr(self.modules, field.name)
-            if not connection.has_code(place):
-                raise DeploymentError(f"there is no {field.name} contract at {place} on chain {self.chain_id}")
-            if field.name == "beacon":
-                continue
-            contract = _ModuleSet(connection, place)
-            contract.require_version()
-            if contract.modules_hash() != expected:
-                raise DeploymentError(f"the {field.name} contract at {place} belongs to another deployment")
+        _ModuleSet(connection, self.modules.tasks).require_version()
+        for place in CONTRACTS:
+            at = getattr(self.modules, place)
+            code = connection.code(at)
+            if not code:
+                raise DeploymentError(f"there is no {place} contract at {at} on chain {self.chain_id}")
+            if problem := runtime_problem(place, code, self.modules):
+                raise DeploymentError(
+                    f"the {place} contract at {at} {problem}; stake and pay would be at its mercy. Take the deltaproof "
+                    "that made the deployment, or another deployment"
+                )
 
 
 def deploy_all(connection: Connection, sender: TransactionSender, params: DeployParams) -> Deployment:

@@ -214,8 +214,12 @@ class Connection:
 
     def has_code(self, account: Address, block: int | None = None) -> bool:
         """Whether a contract lives at the address, or did at the block of that number."""
+        return len(self.code(account, block)) > 0
+
+    def code(self, account: Address, block: int | None = None) -> bytes:
+        """The code at the address, or what it was at the block of that number; empty if there is none."""
         with self.translated("eth_getCode"):
-            return len(self.web3.eth.get_code(_checksum(account), "latest" if block is None else block)) > 0
+            return bytes(self.web3.eth.get_code(_checksum(account), "latest" if block is None else block))
 
     def contract(self, account: Address, abi: list[dict[str, Any]]) -> Contract:
         """web3's view of the contract at an address."""
