@@ -55,6 +55,8 @@ DECIDES_NOTHING = {
 }
 # Numbers in deciding modules that decide nothing. A number that is not here belongs into the rules.
 EXCEPTIONS = {
+    "deltaproof.auditor.audit.deployed:BLOCKS_AT_ONCE": "how many blocks one request asks for",
+    "deltaproof.auditor.audit.deployed:SEARCHED_BLOCKS": "how far the search goes; the audit says so",
     "deltaproof.auditor.audit.inclusion:HEADERS_AT_ONCE": "how many headers one request asks for",
     "deltaproof.auditor.audit.inclusion:LOGS_AT_ONCE": "how many blocks of logs one request asks for",
     "deltaproof.auditor.audit.inclusion:MAX_HEADERS": "how many headers a machine holds at once",
