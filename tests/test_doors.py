@@ -17,14 +17,11 @@ NO_DOOR: dict[str, str] = {
     "IDrandBeacon.request": "the task manager and the jury ask for seeds themselves",
     "IFaultProver.proveNonFinite": "an opening with such a value is unreadable: withheld, and slashed for it",
     "IJury.burnJurorPay": "burns what jurors left lying for a month; nobody gains by it",
-    "IRewardVault.claimBatch": "saves gas for many rounds at once; `deltaproof claim` claims one by one",
     "IStakeRegistry.burnCredit": "for modules of the deployment",
-    "IStakeRegistry.depositFor": "for contracts that stake for others; a person stakes for itself",
     "IStakeRegistry.transferCredit": "for modules of the deployment",
     "ITrainerPool.commitBatch": "for relayers, of which we run none yet; every trainer can commit by itself",
     "ITrainerPool.revealBatch": "as commitBatch",
     "ITrainerPool.revealFromBatch": "as commitBatch",
-    "IVerifierFees.claimSlashReward": "for a reward token that refuses a verifier; `claimFees` pays both",
 }
 CLIENTS = "deltaproof.chain.contracts"
 

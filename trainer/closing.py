@@ -1,57 +1,103 @@
-"""What an ended round brought a trainer: claimed, refused, or worth nothing."""
+"""What ended rounds brought a trainer: claimed, refused, or worth nothing."""
 
 from __future__ import annotations
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Outcome
-from deltaproof.chain.claims import claim_base, claim_reward
+from deltaproof.chain.claims import claim_base, claim_rewards, reward_due
 from deltaproof.chain.contracts.money import Money
+from deltaproof.chain.contracts.vault import Claim
 from deltaproof.chain.participation import settled_leaves
 from deltaproof.errors import ChainError
-from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.types import RoundIndex, TaskId
+from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
+from deltaproof.protocol.types import RoundIndex, TaskId, TokenAmount
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
 
-__all__ = ["settle_accounts"]
+__all__ = ["Accounts"]
 
 
-def settle_accounts(
-    gateway: Gateway, store: ArtifactStore, task_id: TaskId, round_: RoundIndex, money: Money, report: Reporter
-) -> bool:
-    """Claim one ended round; True when nothing more can come of it.
+class Accounts:
+    """The pay of one trainer in one task. `closed`: rounds of which nothing more can come."""
 
-    Raises ChainError while nobody has published the leaves of a settlement whose money can still be claimed.
-    """
-    view = gateway.tasks.round(task_id, round_)
-    if not view.ended_at:
-        return False
-    if view.outcome != Outcome.SETTLED:
-        report("ended", f"round {round_}: ended without a settlement ({view.outcome.name.lower()})")
-        if base := claim_base(gateway, task_id, round_, gateway.account):
-            report("paid", f"round {round_}: paid the base of {money.text(base)}", round=round_, payout=str(base))
-        return True
-    proposal = settled_leaves(store, task_id, round_, view.settlement, gateway.verifiers.enrolments(task_id))
-    if proposal is None:
-        if gateway.vault.pot(task_id, round_).expires_at < gateway.connection.read_block.timestamp:
-            report("expired", f"round {round_}: the time to claim is over and nobody published the leaves")
+    def __init__(self, gateway: Gateway, store: ArtifactStore, task_id: TaskId, money: Money, report: Reporter) -> None:
+        self.closed: set[RoundIndex] = set()
+        self._gateway, self._store, self._task_id = gateway, store, task_id
+        self._money, self._report = money, report
+
+    def settle(self, last_round: RoundIndex) -> None:
+        """Claim what every ended round pays, those of several together. Raises the first error after all were tried."""
+        errors: list[Exception] = []
+        claims: list[Claim] = []
+        for number in range(1, last_round + 1):
+            round_ = RoundIndex(number)
+            try:
+                if round_ not in self.closed and (claim := self._due(round_)) is not None:
+                    claims.append(claim)
+            except Exception as error:
+                errors.append(error)
+        tried = claim_rewards(self._gateway, claims)
+        for claim in tried.done:
+            self._paid(claim.round, claim.leaf.payout)
+        # Those that somebody else claimed meanwhile are met again, and closed then.
+        if errors:
+            raise errors[0]
+        tried.insist()
+
+    def _due(self, round_: RoundIndex) -> Claim | None:
+        """What is to be claimed of a round, if it has ended and there is something; closes it if there is nothing.
+
+        Raises ChainError while nobody has published the leaves of a settlement whose money can still be claimed.
+        """
+        view = self._gateway.tasks.round(self._task_id, round_)
+        if not view.ended_at:
+            return None
+        if view.outcome != Outcome.SETTLED:
+            self._report("ended", f"round {round_}: ended without a settlement ({view.outcome.name.lower()})")
+            if base := claim_base(self._gateway, self._task_id, round_, self._gateway.account):
+                message = f"round {round_}: paid the base of {self._money.text(base)}"
+                self._report("paid", message, round=round_, payout=str(base))
+            self.closed.add(round_)
+            return None
+        verifiers = self._gateway.verifiers.enrolments(self._task_id)
+        proposal = settled_leaves(self._store, self._task_id, round_, view.settlement, verifiers)
+        if proposal is None:
+            expires_at = self._gateway.vault.pot(self._task_id, round_).expires_at
+            if expires_at >= self._gateway.connection.read_block.timestamp:
+                raise ChainError(
+                    f"round {round_} is settled, but no verifier has published the leaves of its settlement"
+                )
+            self._report("expired", f"round {round_}: the time to claim is over and nobody published the leaves")
+            self.closed.add(round_)
+            return None
+        leaf = next((leaf for leaf in proposal.leaves if leaf.trainer == self._gateway.account), None)
+        if leaf is None:
+            self.closed.add(round_)
+        elif self._payable(round_, leaf):
+            claim = reward_due(self._gateway, self._task_id, round_, proposal.leaves, leaf.trainer)
+            if claim is not None:
+                return claim
+            self._paid(round_, leaf.payout, ", claimed before")
+        return None
+
+    def _payable(self, round_: RoundIndex, leaf: SettlementLeaf) -> bool:
+        """Whether the leaf is to be paid now; closes the round if it never will be."""
+        verdict, closure = leaf.verdict.name.lower(), self._gateway.vault.closure(self._task_id, round_, leaf.trainer)
+        if closure.holds and not closure.blocked:
+            self._report("held", f"round {round_}: the pay waits for {closure.holds} demanded openings", round=round_)
+            return False
+        if closure.blocked:
+            self._report("blocked", f"round {round_}: not paid, a fault of this work was shown on chain", round=round_)
+        elif leaf.verdict != Verdict.ACCEPTED:
+            self._report("refused", f"round {round_}: {verdict}", round=round_, verdict=verdict)
+        elif not leaf.payout:
+            self._report("unpaid", f"round {round_}: accepted, worth nothing", round=round_)
+        else:
             return True
-        raise ChainError(f"round {round_} is settled, but no verifier has published the leaves of its settlement")
-    leaf = next((leaf for leaf in proposal.leaves if leaf.trainer == gateway.account), None)
-    if leaf is None:
-        return True
-    verdict, closure = leaf.verdict.name.lower(), gateway.vault.closure(task_id, round_, gateway.account)
-    if closure.blocked:
-        report("blocked", f"round {round_}: not paid, a fault of this work was shown on chain", round=round_)
-    elif closure.holds:
-        report("held", f"round {round_}: the pay waits for {closure.holds} demanded openings", round=round_)
+        self.closed.add(round_)
         return False
-    elif leaf.verdict != Verdict.ACCEPTED:
-        report("refused", f"round {round_}: {verdict}", round=round_, verdict=verdict)
-    elif not leaf.payout:
-        report("unpaid", f"round {round_}: accepted, worth nothing", round=round_)
-    else:
-        now = claim_reward(gateway, task_id, round_, proposal.leaves, gateway.account)
-        message = f"round {round_}: paid {money.text(leaf.payout)}{'' if now else ', claimed before'}"
-        report("paid", message, round=round_, payout=str(leaf.payout))
-    return True
+
+    def _paid(self, round_: RoundIndex, payout: TokenAmount, remark: str = "") -> None:
+        message = f"round {round_}: paid {self._money.text(payout)}{remark}"
+        self._report("paid", message, round=round_, payout=str(payout))
+        self.closed.add(round_)

@@ -42,7 +42,7 @@ from deltaproof.store import ArtifactStore
 from deltaproof.tuning.emulators.fetching import fetch_models
 from deltaproof.tuning.training.optimizers import constants_root
 from deltaproof.tuning.training.step import RoundContext
-from trainer.closing import settle_accounts
+from trainer.closing import Accounts
 from trainer.conduct import Conduct
 from trainer.data import check_rows, enrolled_shard
 from trainer.workshop import Done, Workshop
@@ -76,6 +76,7 @@ class Trainer(Agent):
         self.secret = HomeSecret.of(home)
         terms = read_task(gateway, store, task_id)
         self.params, self.spec = terms.view.params, terms.spec
+        self.shortest_phase = self.params.phases.shortest
         folder = task_folder(home, gateway, task_id)
         self.pruner = Pruner(gateway, task_id, folder, report)
         self.shard = enrolled_shard(rows, self.secret.derive("rows", _number(task_id)), self.spec)
@@ -91,6 +92,7 @@ class Trainer(Agent):
         check_rows(self.workshop.bench, rows)
         self.money = gateway.money(self.params.token)
         self.stake_money = gateway.money(gateway.registry.token())
+        self.accounts = Accounts(gateway, store, task_id, self.money, report)
         self.log = TaskLog(gateway, [gateway.trainers.address], task_id, folder)
         self.desk = DemandDesk(gateway, task_id, report, self._asks_me, self._answer)
         posted = TaskLog(gateway, [gateway.tasks.address], task_id, folder)
@@ -98,7 +100,6 @@ class Trainer(Agent):
         self._done: dict[RoundIndex, Done] = {}
         self._published: dict[RoundIndex, Digest32] = {}
         """The challenge seed whose steps are in the store, by round."""
-        self._collected: set[RoundIndex] = set()
         self._told: set[tuple[str, RoundIndex]] = set()
 
     def duties(self) -> Sequence[Duty]:
@@ -217,17 +218,7 @@ class Trainer(Agent):
 
     def collect(self, last_round: RoundIndex) -> None:
         """Claim the pay of every round that has ended. Raises the first error after all rounds were tried."""
-        errors: list[Exception] = []
-        for number in range(1, last_round + 1):
-            round_ = RoundIndex(number)
-            try:
-                arguments = (self.gateway, self.store, self.task_id, round_, self.money, self.report)
-                if round_ not in self._collected and settle_accounts(*arguments):
-                    self._collected.add(round_)
-            except Exception as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+        self.accounts.settle(last_round)
 
     def mind_stake(self) -> None:
         """With `--top-up`, fill a stake up that a penalty has reduced."""
@@ -239,7 +230,7 @@ class Trainer(Agent):
     def finished(self, moment: Moment) -> bool:
         """Whether nothing is left to do: all ended rounds are collected, and none will follow for this trainer."""
         last = moment.view.round
-        if len(self._collected) < last or (last == 0 and not moment.ended):
+        if len(self.accounts.closed) < last or (last == 0 and not moment.ended):
             return False
         if moment.ended:
             return True

@@ -1,6 +1,8 @@
-"""What is left to do when a round has ended: slash, charge the absent, take unrevealed bonds, claim fees."""
+"""What is left to do when rounds have ended: slash, charge the absent, take unrevealed bonds, claim fees."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import AttestationState, Outcome
@@ -15,7 +17,7 @@ from deltaproof.protocol.types import Address, RoundIndex, TaskId
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
 
-__all__ = ["close_round"]
+__all__ = ["close_round", "collect_fees"]
 
 ATTESTED = (Outcome.SETTLED, Outcome.NO_QUORUM, Outcome.NO_ATTESTATIONS)
 """How rounds end in which verifiers had the time to attest."""
@@ -24,16 +26,24 @@ ATTESTED = (Outcome.SETTLED, Outcome.NO_QUORUM, Outcome.NO_ATTESTATIONS)
 def close_round(
     gateway: Gateway, store: ArtifactStore, task_id: TaskId, round_: RoundIndex, view: RoundView, report: Reporter
 ) -> None:
-    """Apply the penalties of an ended round and claim the caller's fees. What others were faster at is left alone."""
+    """Apply the penalties of an ended round. What others were faster at is left alone."""
     if view.outcome in ATTESTED:
         _charge_absences(gateway, task_id, round_, report)
     if view.outcome != Outcome.SETTLED:
         report("ended", f"round {round_}: ended without a settlement ({view.outcome.name.lower()})")
         return
     _penalise(gateway, store, task_id, round_, view, report)
-    if paid := claim_fees(gateway, task_id, round_, gateway.account):
-        message = f"round {round_}: paid {_fees_text(gateway, task_id, paid)}"
-        report("paid", message, round=round_, fee=str(paid.fee), slash_reward=str(paid.slash_reward))
+
+
+def collect_fees(
+    gateway: Gateway, task_id: TaskId, rounds: Sequence[RoundIndex], report: Reporter
+) -> dict[RoundIndex, ContractRevert]:
+    """Claim the caller's fees of ended rounds, those of several together; returns what was refused."""
+    tried = claim_fees(gateway, task_id, rounds, gateway.account)
+    for round_, fees in tried.done:
+        message = f"round {round_}: paid {_fees_text(gateway, task_id, fees)}"
+        report("paid", message, round=round_, fee=str(fees.fee), slash_reward=str(fees.slash_reward))
+    return {round_: revert for (round_, _), revert in tried.refused}
 
 
 def _charge_absences(gateway: Gateway, task_id: TaskId, round_: RoundIndex, report: Reporter) -> None:

@@ -32,7 +32,7 @@ from deltaproof.reporting import Once, Reporter
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from incentives.settling import NothingToSettle
-from verifier.closing import close_round
+from verifier.closing import close_round, collect_fees
 from verifier.disputes import VerifierDisputes
 from verifier.examining import Examiner
 from verifier.facts import RoundToJudge, case_key, read_case
@@ -67,6 +67,7 @@ class Verifier(Agent):
         self.key = SecretKey.from_seed(self.secret.derive("bls key"))
         terms = read_task(gateway, store, task_id)
         self.params, self.spec = terms.view.params, terms.spec
+        self.shortest_phase = self.params.phases.shortest
         self._folder = task_folder(home, gateway, task_id)
         self.pruner = Pruner(gateway, task_id, self._folder, report)
         self.stake = stake or self.params.stakes.verifier_stake
@@ -216,6 +217,7 @@ class Verifier(Agent):
     def close_rounds(self, last_round: RoundIndex) -> None:
         """Of every round that has ended: slash, take bonds, claim fees. Raises the first error after all were tried."""
         errors: list[Exception] = []
+        ended: list[RoundIndex] = []
         for number in range(1, last_round + 1):
             round_ = RoundIndex(number)
             if round_ in self._closed:
@@ -224,10 +226,12 @@ class Verifier(Agent):
                 view = self.gateway.tasks.round(self.task_id, round_)
                 if view.ended_at:
                     close_round(self.gateway, self.store, self.task_id, round_, view, self.report)
-                    self._closed.add(round_)
+                    ended.append(round_)
             except Exception as error:
                 errors.append(error)
-        if errors:
+        refused = collect_fees(self.gateway, self.task_id, ended, self.report)
+        self._closed.update(round_ for round_ in ended if round_ not in refused)
+        if errors := [*errors, *refused.values()]:
             raise errors[0]
 
     def finished(self, moment: Moment) -> bool:

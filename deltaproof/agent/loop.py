@@ -32,6 +32,8 @@ IDLE_POLL_SECONDS = 2.5
 """Pause between looks at the chain when nothing happens: with one more call for each new block, fewer than 60 a
 minute."""
 NOBODY = address("0x" + 40 * "0")
+QUIET_PHASE_SECONDS = 600
+"""Taken for a task's shortest phase where nothing is known of it."""
 QUICK_POLL_SECONDS = 0.5
 QUICK_FOR_SECONDS = 15.0
 """How long after the last change the loop looks more often."""
@@ -102,6 +104,8 @@ class Agent(ABC):
         self.heavy: Heavy = AtOnce()
         self.company = Company()
         self.disk = NO_DISK_LIMIT
+        self.shortest_phase = QUIET_PHASE_SECONDS
+        """Seconds: no pause sleeps through a phase; see `_longest_pause`."""
         self.looked: Callable[[dict[str, object]], None] = lambda moment: None
         """Told what was seen of the chain; see `Observed.looked`."""
         self._awake = threading.Event()
@@ -137,7 +141,8 @@ class Agent(ABC):
         self.heavy = heavy = OnThread(self._awake.set, self.company.turns, self._rank)
         try:
             # Nothing is at stake before it has joined: who cannot pay the stake is told, and need not be waited for.
-            insist(self._join_alone, "joining", self.account, self.report, (*HOPELESS, InsufficientFunds, OverLimit))
+            hopeless = (*HOPELESS, InsufficientFunds, OverLimit)
+            insist(self._join_alone, "joining", self.account, self.report, hopeless, self._longest_pause)
             with self.lookout.watched(self._awake.set, self.views):
                 while not self._asked_to_end:
                     if self._cycle():
@@ -176,7 +181,8 @@ class Agent(ABC):
         except HOPELESS:
             raise
         except Exception as error:
-            report_delay(self.report, "reading the chain", error, patience.failed(), self._known_stake())
+            pause = patience.failed(self._longest_pause())
+            report_delay(self.report, "reading the chain", error, pause, self._known_stake())
             return False
 
     def _stay(self, moment: Moment) -> None:
@@ -195,8 +201,7 @@ class Agent(ABC):
         except HOPELESS:
             raise
         except Exception as error:
-            # A short phase is not slept through.
-            pause = patience.failed(max(1.0, moment.seconds_left / 10))
+            pause = patience.failed(self._longest_pause())
             report_delay(self.report, duty.name, error, pause, self._stake(duty, moment))
 
     def _moment(self, block: BlockRef) -> Moment:
@@ -228,6 +233,15 @@ class Agent(ABC):
     def _pause(self) -> float:
         quick = time.monotonic() - self._changed_at < QUICK_FOR_SECONDS
         return min(self.poll_seconds, QUICK_POLL_SECONDS) if quick else self.poll_seconds
+
+    def _longest_pause(self) -> float:
+        """A tenth of what is left of the phase, and of the shortest phase, which may begin while nothing is seen."""
+        tenth = self.shortest_phase / 10
+        if self._known is not None and self._head is not None and self._known.view.deadline:
+            block, seen = self._head
+            left = self._known.view.deadline - block.timestamp - (time.monotonic() - seen)
+            tenth = min(tenth, left / 10) if left > 0 else tenth
+        return max(1.0, tenth)
 
     def _rank(self) -> Rank:
         """Whose turn it is to compute: what guards a stake or fee goes before training that only earns."""

@@ -67,8 +67,16 @@ class Patience:
         self.failures, self._ready_at = 0, 0.0
 
 
-def insist(action: Callable[[], T], what: str, name: str, report: Reporter, hopeless: tuple[type[Exception], ...]) -> T:
-    """The result of `action`, however long it takes; `what` says what is waited for.
+def insist(
+    action: Callable[[], T],
+    what: str,
+    name: str,
+    report: Reporter,
+    hopeless: tuple[type[Exception], ...],
+    longest: Callable[[], float] = lambda: LONGEST_PAUSE_SECONDS,
+) -> T:
+    """The result of `action`, however long it takes; `what` says what is waited for, `longest` how long a pause may be
+    now, seconds.
 
     Raises what is `hopeless`.
     """
@@ -79,7 +87,7 @@ def insist(action: Callable[[], T], what: str, name: str, report: Reporter, hope
         except hopeless:
             raise
         except Exception as error:
-            pause = patience.failed()
+            pause = patience.failed(longest())
             report_delay(report, what, error, pause, "")
         time.sleep(pause)
 

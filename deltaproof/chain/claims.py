@@ -1,41 +1,106 @@
-"""What an ended round pays, claimed: the one way for trainers, verifiers and whoever claims for them."""
+"""What ended rounds pay, claimed: the one way for trainers, verifiers and whoever claims for them.
+
+Rounds are claimed together, in one transaction, as far as the contracts take them together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Outcome
 from deltaproof.chain.contracts.pools import ClaimableFees
 from deltaproof.chain.contracts.vault import Claim
 from deltaproof.chain.participation import attempt, settled_leaves
+from deltaproof.chain.rpc.sender import Receipt
+from deltaproof.errors import ContractRevert
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 from deltaproof.store import ArtifactStore
 
-__all__ = ["Payment", "claim_all", "claim_base", "claim_credit", "claim_fees", "claim_reward", "expire_rounds"]
+__all__ = [
+    "Payment",
+    "Tried",
+    "claim_all",
+    "claim_base",
+    "claim_credit",
+    "claim_fees",
+    "claim_rewards",
+    "expire_rounds",
+    "reward_due",
+]
+
+T = TypeVar("T")
+MOST_TOGETHER = 100
+"""Rounds in one transaction: at 90,000 gas each far below what a transaction may use, 2^24 (EIP-7825)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
     """One payment; `kind` is `reward`, `base`, `fee` or `slash reward`. Amount in smallest units."""
 
+    task: TaskId
     round: RoundIndex
     kind: str
     amount: int
 
 
-def claim_reward(
+@dataclass
+class Tried(Generic[T]):
+    """What was done now, and what the contracts refused; what somebody else did before is in neither."""
+
+    done: list[T] = field(default_factory=list)
+    refused: list[tuple[T, ContractRevert]] = field(default_factory=list)
+
+    def insist(self) -> None:
+        """Raises the first refusal, if there is one."""
+        for _, revert in self.refused:
+            raise revert
+
+    def one_by_one(self, items: Iterable[T], action: Callable[[T], Receipt]) -> None:
+        """Each in a transaction of its own: a refusal of one keeps no other back."""
+        for item in items:
+            try:
+                if attempt(action, item) is not None:
+                    self.done.append(item)
+            except ContractRevert as revert:
+                self.refused.append((item, revert))
+
+    def together(self, items: Sequence[T], many: Callable[[Sequence[T]], Receipt], one: Callable[[T], Receipt]) -> None:
+        """As many in one transaction as may be; where the contract refuses them together, one by one."""
+        for start in range(0, len(items), MOST_TOGETHER):
+            part = items[start : start + MOST_TOGETHER]
+            try:
+                if len(part) > 1:
+                    many(part)
+                    self.done += part
+                    continue
+            except ContractRevert:
+                pass  # because of one of them, which alone is refused again, or was claimed by somebody else
+            self.one_by_one(part, one)
+
+
+def reward_due(
     gateway: Gateway, task_id: TaskId, round_: RoundIndex, leaves: Sequence[SettlementLeaf], trainer: Address
-) -> TokenAmount:
-    """Claim a trainer's reward, which `leaves`, all of the round's settlement, name. 0 if none is due any more."""
+) -> Claim | None:
+    """The claim to a trainer's reward, which `leaves`, all of the round's settlement, name; None if none is due."""
     index = next((i for i, leaf in enumerate(leaves) if leaf.trainer == trainer), None)
     if index is None or not leaves[index].payout or gateway.vault.has_claimed(task_id, round_, trainer):
-        return TokenAmount(0)
-    claim = Claim(task_id, round_, index, len(leaves), leaves[index], leaves_tree(leaves).proof(index))
-    paid = attempt(gateway.vault.claim, claim) is not None
-    return leaves[index].payout if paid else TokenAmount(0)
+        return None
+    return Claim(task_id, round_, index, len(leaves), leaves[index], leaves_tree(leaves).proof(index))
+
+
+def claim_rewards(gateway: Gateway, claims: Sequence[Claim]) -> Tried[Claim]:
+    """Claim rewards of one trainer, of any rounds and tasks; those in one token are paid in one transfer."""
+    by_token: dict[Address, list[Claim]] = {}
+    for claim in claims:
+        by_token.setdefault(gateway.vault.account(claim.task_id).token, []).append(claim)
+    tried = Tried[Claim]()
+    for same in by_token.values():
+        tried.together(same, gateway.vault.claim_batch, gateway.vault.claim)
+    return tried
 
 
 def claim_base(gateway: Gateway, task_id: TaskId, round_: RoundIndex, trainer: Address) -> TokenAmount:
@@ -57,33 +122,72 @@ def claim_credit(gateway: Gateway) -> TokenAmount:
     return credit
 
 
-def claim_fees(gateway: Gateway, task_id: TaskId, round_: RoundIndex, verifier: Address) -> ClaimableFees | None:
-    """Claim a verifier's fee and share of slashes in a settled round; None if none are due any more."""
-    due = gateway.fees.claimable(task_id, round_, verifier)
-    if not (due.fee or due.slash_reward):
-        return None
-    paid = attempt(gateway.fees.claim, task_id, [round_], verifier) is not None
-    return due if paid else None
+def claim_fees(
+    gateway: Gateway, task_id: TaskId, rounds: Iterable[RoundIndex], verifier: Address
+) -> Tried[tuple[RoundIndex, ClaimableFees]]:
+    """Claim a verifier's fees and shares of slashes of settled rounds.
+
+    Where the reward token refuses the verifier, its shares of slashes are claimed alone.
+    """
+    due = {round_: gateway.fees.claimable(task_id, round_, verifier) for round_ in rounds}
+    open_ = [round_ for round_, amounts in due.items() if amounts.fee or amounts.slash_reward]
+    tried, alone = Tried[RoundIndex](), Tried[RoundIndex]()
+    tried.together(
+        open_,
+        lambda part: gateway.fees.claim(task_id, part, verifier),
+        lambda round_: gateway.fees.claim(task_id, [round_], verifier),
+    )
+    owed = [round_ for round_, _ in tried.refused if due[round_].slash_reward]
+    alone.one_by_one(owed, lambda round_: gateway.fees.claim_slash_reward(task_id, round_, verifier))
+    paid = [(round_, due[round_]) for round_ in tried.done]
+    paid += [(round_, ClaimableFees(TokenAmount(0), due[round_].slash_reward)) for round_ in alone.done]
+    return Tried(paid, [((round_, due[round_]), revert) for round_, revert in tried.refused])
 
 
-def claim_all(gateway: Gateway, store: ArtifactStore, task_id: TaskId, payee: Address) -> list[Payment]:
-    """Claim rewards and fees of all ended rounds for `payee`; returns what was paid now."""
-    verifiers = gateway.verifiers.enrolments(task_id)
-    paid: list[Payment] = []
-    for number in range(1, gateway.tasks.phase(task_id).round + 1):
-        round_ = RoundIndex(number)
-        view = gateway.tasks.round(task_id, round_)
-        if view.outcome != Outcome.SETTLED:
-            if base := claim_base(gateway, task_id, round_, payee):
-                paid.append(Payment(round_, "base", base))
-            continue
-        proposal = settled_leaves(store, task_id, round_, view.settlement, verifiers)
-        if proposal and (reward := claim_reward(gateway, task_id, round_, proposal.leaves, payee)):
-            paid.append(Payment(round_, "reward", reward))
-        if payee in verifiers and (fees := claim_fees(gateway, task_id, round_, payee)):
-            parts = (Payment(round_, "fee", fees.fee), Payment(round_, "slash reward", fees.slash_reward))
-            paid += [part for part in parts if part.amount]
-    return paid
+def claim_all(gateway: Gateway, store: ArtifactStore, tasks: Iterable[TaskId], payee: Address) -> Tried[Payment]:
+    """Claim rewards, bases and fees of all ended rounds of tasks for `payee`."""
+    found, claims = Tried[Payment](), list[Claim]()
+    for task_id in tasks:
+        settled, verifiers = list[RoundIndex](), gateway.verifiers.enrolments(task_id)
+        for number in range(1, gateway.tasks.phase(task_id).round + 1):
+            round_ = RoundIndex(number)
+            view = gateway.tasks.round(task_id, round_)
+            if view.outcome != Outcome.SETTLED:
+                _claim_base_too(gateway, task_id, round_, payee, found)
+                continue
+            settled.append(round_)
+            proposal = settled_leaves(store, task_id, round_, view.settlement, verifiers)
+            if proposal and (claim := reward_due(gateway, task_id, round_, proposal.leaves, payee)):
+                claims.append(claim)
+        if payee in verifiers:
+            fees = claim_fees(gateway, task_id, settled, payee)
+            found.done += [payment for paid in fees.done for payment in _fee_payments(task_id, *paid)]
+            found.refused += [(_fee_payments(task_id, *due)[0], revert) for due, revert in fees.refused]
+    rewards = claim_rewards(gateway, claims)
+    found.done += [_reward_payment(claim) for claim in rewards.done]
+    found.refused += [(_reward_payment(claim), revert) for claim, revert in rewards.refused]
+    found.done.sort(key=lambda payment: (payment.task, payment.round))
+    return found
+
+
+def _claim_base_too(
+    gateway: Gateway, task_id: TaskId, round_: RoundIndex, payee: Address, found: Tried[Payment]
+) -> None:
+    try:
+        if base := claim_base(gateway, task_id, round_, payee):
+            found.done.append(Payment(task_id, round_, "base", base))
+    except ContractRevert as revert:
+        each = gateway.vault.pot(task_id, round_).base_each
+        found.refused.append((Payment(task_id, round_, "base", each), revert))
+
+
+def _reward_payment(claim: Claim) -> Payment:
+    return Payment(claim.task_id, claim.round, "reward", claim.leaf.payout)
+
+
+def _fee_payments(task_id: TaskId, round_: RoundIndex, fees: ClaimableFees) -> list[Payment]:
+    parts = (("fee", fees.fee), ("slash reward", fees.slash_reward))
+    return [Payment(task_id, round_, kind, amount) for kind, amount in parts if amount]
 
 
 def expire_rounds(gateway: Gateway, task_id: TaskId) -> list[RoundIndex]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.abi.structs import StakeAccount
 from deltaproof.chain.contracts.gateway import Gateway
-from deltaproof.chain.participation import attempt
+from deltaproof.chain.participation import attempt, require_balance
 from deltaproof.errors import ContractRevert, UsageError
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 
-__all__ = ["StakeStep", "clear_bond", "leave_task", "stakes_of", "take_out"]
+__all__ = ["StakeStep", "clear_bond", "leave_task", "stake_for", "stakes_of", "take_out"]
 
 FOREVER = 2**32 - 1
 """`active_until` of who has not resigned."""
@@ -29,6 +29,19 @@ class StakeStep:
 def stakes_of(gateway: Gateway, account: Address) -> dict[Role, StakeAccount]:
     """Stake by role."""
     return {role: gateway.registry.stake_of(account, role) for role in Role}
+
+
+def stake_for(gateway: Gateway, account: Address, role: Role, amount: TokenAmount) -> None:
+    """Stake the caller's tokens for another account, whose they are from then on.
+
+    Raises InsufficientFunds if the caller holds less.
+    """
+    token = gateway.token(gateway.registry.token())
+    need = f"is to stake {gateway.money(token.address).exact(amount)} for {account}"
+    require_balance(gateway, token.address, gateway.account, amount, need)
+    if token.allowance(gateway.account, gateway.registry.address) < amount:
+        token.approve(gateway.registry.address, amount)
+    gateway.registry.deposit_for(account, role, amount)
 
 
 def clear_bond(gateway: Gateway, task_id: TaskId, trainer: Address) -> RoundIndex | None:

@@ -265,29 +265,31 @@ def claim(
 ) -> None:
     """Claim everything that a trainer or verifier has earned in a task and not claimed yet.
 
-    Anybody may pay the gas for somebody else.
+    Up to a hundred rounds are paid by one transaction. Anybody may pay the gas for somebody else.
     """
-    from deltaproof.chain.claims import claim_all, claim_credit
+    from deltaproof.chain.claims import Payment, claim_all, claim_credit
 
     with open_gateway(rpc, contract, key) as gateway:
         whom = parse_address(payee, "--payee") if payee else gateway.account
         if task is None and not every:
             raise UsageError("say which task: --task N, or --all")
         tasks = range(1, gateway.terms.task_count() + 1) if every or task is None else [task]
-        claimed = [(number, c) for number in tasks for c in claim_all(gateway, open_store(store), TaskId(number), whom)]
+        tried = claim_all(gateway, open_store(store), map(TaskId, tasks), whom)
         credit = claim_credit(gateway) if whom == gateway.account else TokenAmount(0)
         staked = gateway.money(gateway.registry.token())
-        lines = []
-        for number, paid in claimed:
-            token = gateway.vault.account(TaskId(number)).token
-            money = staked if paid.kind == "slash reward" else gateway.money(token)
-            lines.append(f"task {number}, round {paid.round}: {money.text(paid.amount)} ({paid.kind})")
+
+        def told(paid: Payment) -> str:
+            money = staked if paid.kind == "slash reward" else gateway.money(gateway.vault.account(paid.task).token)
+            return f"task {paid.task}, round {paid.round}: {money.text(paid.amount)} ({paid.kind})"
+
+        lines = [told(paid) for paid in tried.done]
+        lines += [f"{told(paid)} was refused: {revert}" for paid, revert in tried.refused]
         if credit:
             lines.append(f"{staked.text(credit)} for proofs and answers")
-    text = "\n".join(lines)
-    rounds = [{"task": t, "round": c.round, "kind": c.kind, "amount": str(c.amount)} for t, c in claimed]
+    rounds = [{"task": c.task, "round": c.round, "kind": c.kind, "amount": str(c.amount)} for c in tried.done]
     result = {"payee": whom, "claimed": rounds, "credit": str(credit)}
-    show_result(result, as_json=as_json, text=text or "nothing to claim")
+    show_result(result, as_json=as_json, text="\n".join(lines) or "nothing to claim")
+    tried.insist()
 
 
 def _most_stake(written: str | None) -> Amount | None:

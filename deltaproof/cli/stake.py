@@ -9,7 +9,7 @@ import typer
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.contracts.money import Amount
 from deltaproof.chain.participation import lock_stake
-from deltaproof.chain.stakes import StakeStep, clear_bond, leave_task, stakes_of, take_out
+from deltaproof.chain.stakes import StakeStep, clear_bond, leave_task, stake_for, stakes_of, take_out
 from deltaproof.cli.amounts import AMOUNT, YesOption, agreed, positive
 from deltaproof.cli.common import ContractOption, JsonOption, KeyOption, RpcOption, TaskOption, show_result
 from deltaproof.cli.connect import open_gateway, parse_address, read_only_gateway
@@ -63,19 +63,29 @@ def deposit(
     rpc: RpcOption,
     contract: ContractOption,
     key: KeyOption,
+    account: Annotated[
+        str | None, typer.Option("--for", help="Whose stake it becomes, for good; by default the key's own.")
+    ] = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Add stake. Agents do it by themselves when they join; a challenger's bonds come from here."""
+    """Add stake. Agents do it by themselves when they join; a challenger's bonds come from here.
+
+    With `--for` a treasury pays for the key of an agent, which then needs currency for gas alone.
+    """
     asked, which = Amount.read(amount, "AMOUNT"), _role(role)
     with open_gateway(rpc, contract, key) as gateway:
         money = gateway.money(gateway.registry.token())
         units = positive(asked, money)
-        agreed(f"stake {money.exact(units)} of {gateway.account} as {role}", yes=yes, as_json=as_json)
-        free = gateway.registry.stake_of(gateway.account, which).free
-        lock_stake(gateway, which, TokenAmount(free + units))
-    text = f"deposited {money.text(units)} as {role}"
-    show_result({"deposited": str(units), "role": role}, as_json=as_json, text=text)
+        whom = parse_address(account, "--for") if account else gateway.account
+        others = f" for {whom}" if account else ""
+        agreed(f"stake {money.exact(units)} of {gateway.account} as {role}{others}", yes=yes, as_json=as_json)
+        if account:
+            stake_for(gateway, whom, which, units)
+        else:
+            lock_stake(gateway, which, TokenAmount(gateway.registry.stake_of(whom, which).free + units))
+    text = f"deposited {money.text(units)} as {role}{others}"
+    show_result({"deposited": str(units), "role": role, "account": whom}, as_json=as_json, text=text)
 
 
 @app.command("leave")

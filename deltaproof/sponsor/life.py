@@ -88,7 +88,7 @@ class Sponsor(Agent):
         terms = self._published_task(task_id)
         if terms.view.sponsor != gateway.account:
             raise UsageError(f"task {task_id} belongs to {terms.view.sponsor}, not to {gateway.account}")
-        self.spec = terms.spec
+        self.spec, self.shortest_phase = terms.spec, terms.view.params.phases.shortest
         self._once = Once(report)
         self._idle_since: float | None = None
         self._closed = False

@@ -1,70 +1,132 @@
-"""Claims of a settled round: each payment once, to whom it is due, whoever pays the gas."""
+"""Claims of settled rounds: each payment once, to whom it is due, whoever pays the gas; many in one transaction."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from deltaproof.chain.claims import Payment, claim_all, claim_fees, claim_reward
-from deltaproof.protocol.outcome.settlement import SettlementLeaf, SettlementProposal, Verdict
-from deltaproof.protocol.types import RoundIndex
+from deltaproof.chain import Gateway
+from deltaproof.chain.claims import Payment, claim_all, claim_fees, claim_rewards, reward_due
+from deltaproof.chain.contracts.vault import Claim
+from deltaproof.protocol.outcome.settlement import SettlementLeaf, SettlementProposal, Verdict, leaves_tree
+from deltaproof.protocol.types import Address, RoundIndex
 from deltaproof.store import ArtifactStore, open_store
 from tests.worlds.gateways import GatewayWorld, Play
 
-FIRST = RoundIndex(1)
-Played = tuple[Play, list[SettlementLeaf], ArtifactStore]
+FIRST, SECOND = RoundIndex(1), RoundIndex(2)
+REFUSES = "0x60006000fd"
+"""Code of a token that takes no call."""
+
+
+@dataclasses.dataclass
+class Played:
+    """Two settled rounds, and the store with their leaves. The second trainer was rejected in the first."""
+
+    play: Play
+    leaves: dict[RoundIndex, list[SettlementLeaf]]
+    store: ArtifactStore
+
+    def claims(self, trainer: Address) -> list[Claim]:
+        """What the trainer may claim now."""
+        gateway, task = self.play.world.sponsor, self.play.task
+        due = (reward_due(gateway, task, round_, leaves, trainer) for round_, leaves in self.leaves.items())
+        return [claim for claim in due if claim is not None]
+
+    def balance(self, account: Address) -> int:
+        gateway = self.play.world.sponsor
+        return gateway.token(gateway.registry.token()).balance_of(account)
 
 
 @pytest.fixture(scope="module")
 def played(world: GatewayWorld, tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """A settled round whose second trainer was rejected, and the store with its leaves."""
-    play = world.start_task()
-    leaves = play.play_round({world.trainers[1].account: Verdict.REJECTED})
-    store = open_store(str(tmp_path_factory.mktemp("claims")))
-    settlement = world.sponsor.tasks.round(play.task, FIRST).settlement
-    proposal = SettlementProposal(settlement=settlement, leaves=tuple(leaves))
-    store.put_proposal(play.task, FIRST, world.verifiers[2].account, proposal)
-    return play, leaves, store
+    play, store = world.start_task(), open_store(str(tmp_path_factory.mktemp("claims")))
+    leaves = {}
+    for round_ in (FIRST, SECOND):
+        leaves[round_] = play.play_round({world.trainers[1].account: Verdict.REJECTED} if round_ == FIRST else {})
+        settlement = world.sponsor.tasks.round(play.task, round_).settlement
+        proposal = SettlementProposal(settlement=settlement, leaves=tuple(leaves[round_]))
+        store.put_proposal(play.task, round_, world.verifiers[2].account, proposal)
+    return Played(play, leaves, store)
 
 
-def test_reward_is_claimed_once_and_a_rejected_trainer_has_none(played: Played) -> None:
-    play, leaves, _ = played
-    paid, rejected, _ = play.world.trainers
-    (due,) = [leaf.payout for leaf in leaves if leaf.trainer == paid.account]
-    token = paid.token(paid.registry.token())
-    before = token.balance_of(paid.account)
-    assert due > 0
-    assert claim_reward(paid, play.task, FIRST, leaves, paid.account) == due
-    assert claim_reward(paid, play.task, FIRST, leaves, paid.account) == 0
-    assert token.balance_of(paid.account) - before == due
-    assert claim_reward(rejected, play.task, FIRST, leaves, rejected.account) == 0
-    assert claim_reward(paid, play.task, FIRST, leaves, play.world.sponsor.account) == 0
+def sent(gateway: Gateway) -> int:
+    """Transactions of its account so far."""
+    return int(gateway.connection.web3.eth.get_transaction_count(gateway.account))  # type: ignore[arg-type]
 
 
-def test_fees_are_claimed_once(played: Played) -> None:
-    play, _, _ = played
-    verifier = play.world.verifiers[0]
-    claimed = claim_fees(verifier, play.task, FIRST, verifier.account)
-    assert claimed is not None
-    assert (claimed.fee, claimed.slash_reward) == (play.world.terms.fee // 3, 0)
-    assert claim_fees(verifier, play.task, FIRST, verifier.account) is None
+def test_rewards_of_several_rounds_are_paid_once_by_one_transaction(played: Played) -> None:
+    paid = played.play.world.trainers[0]
+    claims, before, transactions = played.claims(paid.account), played.balance(paid.account), sent(paid)
+    assert [claim.round for claim in claims] == [FIRST, SECOND]
+    assert claim_rewards(paid, claims).done == claims
+    assert sent(paid) - transactions == 1
+    assert played.balance(paid.account) - before == sum(claim.leaf.payout for claim in claims) > 0
+    assert played.claims(paid.account) == []
+    again = claim_rewards(paid, claims)
+    assert (again.done, again.refused) == ([], [])
+
+
+def test_rejected_trainer_and_strangers_have_no_reward(played: Played) -> None:
+    world = played.play.world
+    assert [claim.round for claim in played.claims(world.trainers[1].account)] == [SECOND]
+    assert played.claims(world.sponsor.account) == []
+
+
+def test_claim_that_is_refused_keeps_no_other_back(played: Played) -> None:
+    rejected = played.play.world.trainers[1]
+    (good,) = played.claims(rejected.account)
+    index, leaf = next((i, leaf) for i, leaf in enumerate(played.leaves[FIRST]) if leaf.trainer == rejected.account)
+    greedy = dataclasses.replace(
+        good, round=FIRST, index=index, leaf=leaf.model_copy(update={"payout": good.leaf.payout}),
+        proof=leaves_tree(played.leaves[FIRST]).proof(index),
+    )  # fmt: skip
+    tried = claim_rewards(rejected, [greedy, good])
+    assert tried.done == [good]
+    assert [(claim, revert.name) for claim, revert in tried.refused] == [(greedy, "InvalidProof")]
 
 
 def test_everything_of_somebody_else_is_claimed_to_them(played: Played) -> None:
-    play, leaves, store = played
-    stranger, trainer, verifier = play.world.sponsor, play.world.trainers[2], play.world.verifiers[1]
-    (due,) = [leaf.payout for leaf in leaves if leaf.trainer == trainer.account]
-    fee, token = play.world.terms.fee // 3, trainer.token(trainer.registry.token())
-    before = [token.balance_of(each.account) for each in (trainer, verifier, stranger)]
-    assert claim_all(stranger, store, play.task, trainer.account) == [Payment(FIRST, "reward", due)]
-    assert claim_all(stranger, store, play.task, verifier.account) == [Payment(FIRST, "fee", fee)]
-    assert claim_all(stranger, store, play.task, trainer.account) == []
-    after = [token.balance_of(each.account) for each in (trainer, verifier, stranger)]
-    assert [a - b for a, b in zip(after, before, strict=True)] == [due, fee, 0]
+    world, task = played.play.world, played.play.task
+    stranger, trainer, verifier = world.sponsor, world.trainers[2].account, world.verifiers[1].account
+    rewards = [Payment(task, claim.round, "reward", claim.leaf.payout) for claim in played.claims(trainer)]
+    fees = [Payment(task, round_, "fee", world.terms.fee // 3) for round_ in (FIRST, SECOND)]
+    before, transactions = [played.balance(each) for each in (trainer, verifier, stranger.account)], sent(stranger)
+    assert claim_all(stranger, played.store, [task], trainer).done == rewards
+    assert claim_all(stranger, played.store, [task], verifier).done == fees
+    assert sent(stranger) - transactions == 2
+    assert claim_all(stranger, played.store, [task], trainer).done == []
+    after = [played.balance(each) for each in (trainer, verifier, stranger.account)]
+    due = [sum(payment.amount for payment in payments) for payments in (rewards, fees, [])]
+    assert [a - b for a, b in zip(after, before, strict=True)] == due
+
+
+def test_share_of_a_slash_is_paid_where_the_token_refuses_the_fee(played: Played) -> None:
+    world, task = played.play.world, played.play.task
+    verifier, leaves = world.verifiers[0], played.leaves[FIRST]
+    index, leaf = next((i, leaf) for i, leaf in enumerate(leaves) if leaf.verdict is Verdict.REJECTED)
+    world.sponsor.trainers.slash(task, FIRST, index, leaf, leaves_tree(leaves).proof(index))
+    share = verifier.fees.claimable(task, FIRST, verifier.account).slash_reward
+    assert share > 0
+    token = verifier.registry.token()
+    code, credit = world.connection.web3.eth.get_code(token), verifier.registry.credit_of(verifier.account)  # type: ignore[arg-type]
+    world.node("anvil_setCode", token, REFUSES)
+    try:
+        tried = claim_all(verifier, played.store, [task], verifier.account)
+    finally:
+        world.node("anvil_setCode", token, "0x" + code.hex())
+    assert tried.done == [Payment(task, FIRST, "slash reward", share)]
+    assert [payment.round for payment, _ in tried.refused] == [FIRST, SECOND]
+    assert verifier.registry.credit_of(verifier.account) - credit == share
+    later, transactions = claim_fees(verifier, task, [FIRST, SECOND], verifier.account), sent(verifier)
+    assert [(round_, fees.fee, fees.slash_reward) for round_, fees in later.done] == [
+        (FIRST, world.terms.fee // 3, 0), (SECOND, world.terms.fee // 3, 0),
+    ]  # fmt: skip
+    assert claim_fees(verifier, task, [FIRST, SECOND], verifier.account).done == []
+    assert sent(verifier) == transactions
 
 
 def test_reward_whose_leaves_nobody_published_stays_in_the_vault(played: Played, tmp_path: Path) -> None:
-    play, _, _ = played
-    trainer = play.world.trainers[0]
-    assert claim_all(trainer, open_store(str(tmp_path)), play.task, trainer.account) == []
+    trainer = played.play.world.trainers[0]
+    assert claim_all(trainer, open_store(str(tmp_path)), [played.play.task], trainer.account).done == []

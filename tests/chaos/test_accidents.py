@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from deltaproof.agent.patience import Patience
 from deltaproof.chain.abi.enums import Outcome
 from deltaproof.chain.local_node import Node, start_node
 from deltaproof.errors import StoreUnavailable
@@ -106,6 +107,28 @@ def test_reorganisations_in_every_phase_cost_nobody_anything(node: Node, tmp_pat
         world.wait_until_done(PATIENCE, replace_blocks_once_in_every_phase)
         assert len(seen) > 6, seen
         settled_without_loss(world, stakes)
+
+
+def test_node_that_fails_for_long_is_asked_ten_times_a_phase(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pauses of a minute would sleep through a phase in which the node comes and goes."""
+    monkeypatch.setattr("deltaproof.chain.rpc.endpoints.FIRST_PAUSE_SECONDS", 0.0)
+    pauses: list[Any] = []
+
+    def note(event: str, _message: str, **fields: object) -> None:
+        if event == "delayed":
+            pauses.append(fields["pause_seconds"])
+
+    with chaos_world(node, tmp_path, trainers=1, verifiers=1, seconds=40) as world:
+        for role in world.roles:
+            role.agent.report = note
+            role.proxy.fault = lambda request: RawAnswer(500)
+            for _ in range(8):
+                role.agent._patience.setdefault("chain", Patience("chain"))._ready_at = 0.0
+                role.agent._cycle()
+    assert len(pauses) == 8 * len(world.roles)
+    assert 3.0 <= max(pauses) <= 4.0, pauses
 
 
 def failing_a_third_of_the_time(number: int, kind: Any, request: dict[str, Any]) -> Any:

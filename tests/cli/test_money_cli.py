@@ -33,6 +33,19 @@ def test_stake_goes_in_and_comes_out_again(run: Run, node: Node, deployed: list[
     assert "--role is trainer, verifier or challenger" in err
 
 
+def test_treasury_stakes_for_the_key_of_an_agent(run: Run, node: Node, deployed: list[str]) -> None:
+    chain, key = deployed[:4], deployed[6:8]
+    agent = Account.from_key(node.private_keys[7]).address
+    deposit = ("stake", "deposit", "2", "--role", "trainer", "--for", agent, *chain, *key)
+    code, out, err = run(*deposit)
+    assert (code, out.strip()) == (0, f"deposited 2.00 DEMO as trainer for {agent}"), err
+    code, out, _ = run("stake", "show", agent, *chain, "--json")
+    assert json.loads(out)["trainer"]["free"] == str(2 * 10**18)
+    code, _, err = run("stake", "deposit", "2000000", "--role", "trainer", "--for", agent, *chain, *key)
+    assert code == 1
+    assert f"is to stake 2000000 DEMO for {agent}" in err
+
+
 def test_task_takes_more_money_and_who_never_joined_has_nothing_to_leave(
     run: Run,
     deployed: list[str],

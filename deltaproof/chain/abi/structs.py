@@ -204,6 +204,11 @@ class PhaseSeconds:
     claim: int
     activation: int
 
+    @property
+    def shortest(self) -> int:
+        """Of the phases in which a participant has to act."""
+        return min(self.commit, self.reveal, self.opening, self.attest_commit, self.attest_reveal, self.settle)
+
 
 @dataclass(frozen=True)
 class TaskParams:
