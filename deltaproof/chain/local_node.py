@@ -168,9 +168,24 @@ def _options(kind: NodeKind, block_time_seconds: int | None, state_dir: Path | N
         state_dir.mkdir(parents=True, exist_ok=True)
         if kind == "anvil":
             options += ["--state", str(state_dir / "anvil.json"), "--state-interval", str(STATE_INTERVAL_SECONDS)]
+            options += _genesis_time(state_dir)
         else:
             options += ["--database.dbPath", str(state_dir / "ganache")]
     return options
+
+
+def _genesis_time(state_dir: Path) -> list[str]:
+    """Option that gives a kept chain the genesis block that it began with.
+
+    Anvil makes one anew at each start and keeps both: which of them is block 0 then, hence the chain's identity, is
+    chance unless they are the same. A chain that was kept before this was written down goes on without.
+    """
+    kept = state_dir / "genesis-seconds"
+    if not kept.exists():
+        if (state_dir / "anvil.json").exists():
+            return []
+        kept.write_text(str(int(time.time())), "ascii")
+    return ["--timestamp", kept.read_text("ascii").strip()]
 
 
 def _spawn(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:

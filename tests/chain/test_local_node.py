@@ -102,6 +102,17 @@ def test_start_node_continues_from_state_dir(kind: NodeKind, tmp_path: Path) -> 
         transfer(web3, node.private_keys[0], recipient, 1)
 
 
+def test_start_node_keeps_its_first_block_over_restarts(tmp_path: Path) -> None:
+    """Agents know a chain by its first block: of a node that shows another one they believe nothing."""
+    seen = []
+    for _ in range(6):
+        with start_node("anvil", state_dir=tmp_path) as node:
+            seen.append(connect(node).eth.get_block(0)["hash"])
+            connect(node).provider.make_request("evm_mine", [])  # type: ignore[arg-type]
+        time.sleep(0.4)  # Anvil dates the first block to the second
+    assert len(set(seen)) == 1
+
+
 def test_start_node_clock_stands_still_while_the_chain_is_down(kind: NodeKind, tmp_path: Path) -> None:
     with start_node(kind, state_dir=tmp_path, block_time_seconds=1) as node:
         time.sleep(1.5)
