@@ -11,9 +11,12 @@ from deltaproof.errors import UsageError
 __all__ = ["EXTRA_OF", "how_to_install", "need"]
 
 EXTRA_OF: Mapping[str, str] = {
+    "PIL": "data",
+    "datasets": "data",
     "fastapi": "serve",
     "gguf": "models",
     "gymnasium": "benchmarks",
+    "jinja2": "data",
     "prometheus_client": "serve",
     "psycopg": "postgres",
     "ray": "ray",

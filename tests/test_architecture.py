@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "deltaproof.protocol": VOCABULARY,
     "deltaproof.store": VOCABULARY,
     "deltaproof.chain": VOCABULARY | {"deltaproof.store"},
+    "deltaproof.data": TUNING,
     # Nothing that computes knows the chain.
     "deltaproof.tuning": TUNING,
     "deltaproof.replaying": TUNING,

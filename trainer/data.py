@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from deltaproof.errors import TaskRefused, UsageError
+from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Digest32
+from deltaproof.protocol.types import Digest32, TaskId
 from deltaproof.tuning.base_models.batches import unfit_rows
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["check_rows", "enrolled_shard"]
+__all__ = ["check_rows", "enrolled_shard", "shard_secret"]
 
 SHOWN = 5
 """Bad rows that a message lists."""
+
+
+def shard_secret(home: HomeSecret, task_id: TaskId) -> Digest32:
+    """What salts this owner's rows in a task: in each another, so that nobody sees that they are the same."""
+    return home.derive("rows", task_id.to_bytes(8, "big"))
 
 
 def enrolled_shard(rows: tuple[bytes, ...], secret: Digest32, spec: TaskSpec) -> Shard:

@@ -44,7 +44,7 @@ from deltaproof.tuning.training.optimizers import constants_root
 from deltaproof.tuning.training.step import RoundContext
 from trainer.closing import Accounts
 from trainer.conduct import Conduct
-from trainer.data import check_rows, enrolled_shard
+from trainer.data import check_rows, enrolled_shard, shard_secret
 from trainer.workshop import Done, Workshop
 
 __all__ = ["Trainer"]
@@ -79,7 +79,7 @@ class Trainer(Agent):
         self.shortest_phase = self.params.phases.shortest
         folder = task_folder(home, gateway, task_id)
         self.pruner = Pruner(gateway, task_id, folder, report)
-        self.shard = enrolled_shard(rows, self.secret.derive("rows", _number(task_id)), self.spec)
+        self.shard = enrolled_shard(rows, shard_secret(self.secret, task_id), self.spec)
         if not self.joined():
             lacking_stake(gateway, Role.TRAINER, self.params.stakes.trainer_stake)  # told before minutes of loading
         report("loading", "loading the model")

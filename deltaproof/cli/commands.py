@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, Place] = {
     "deploy": Place("chain", "deploy", "Deploy all contracts."),
     "faucet": Place("chain", "faucet", "Mint demo tokens on a local chain. Real tokens have no faucet."),
     "task": Place("task", "app", "Fund tasks and look at them."),
+    "data": Place("data", "app", "Bring your own data: make rows of it, and look at them."),
     "methods": Place(
         "methods", "app", "The delta-tuning methods a task can name, and which one suits a model and its data."
     ),

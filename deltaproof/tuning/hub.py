@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -101,12 +102,13 @@ def list_files(place: HubPlace) -> tuple[HubFile, ...]:
     return _asked(place, listed)
 
 
-def download(place: HubPlace, choose: Choice, report: Reporter | None = None) -> Path:
-    """The folder with the files that `choose` picks of all; nothing is asked for a second time.
+def download(place: HubPlace, choose: Choice, report: Reporter | None = None, what: str = "model") -> list[Path]:
+    """The files that `choose` picks of all, in its order. What was downloaded as `what` is not asked for again.
 
     `report` hears of a download's size, and then how far it is. Raises HubError, and what `choose` raises.
     """
-    if (kept := _whole(place)) is not None:
+    marker = _snapshot(place).parent.parent / ".deltaproof" / f"{place.commit}-{sha256(what.encode()).hexdigest()[:16]}"
+    if (kept := _whole(place, marker)) is not None:
         return kept
     try:
         listed = list_files(place)
@@ -130,9 +132,9 @@ def download(place: HubPlace, choose: Choice, report: Reporter | None = None) ->
     lacking = [f.path for f in files if not _has(folder, f)]
     if lacking:
         raise HubError(f"{place}: {lacking[0]} has not arrived whole; try again")
-    _marker(place).parent.mkdir(parents=True, exist_ok=True)
-    _marker(place).write_text("".join(f"{file.size} {file.path}\n" for file in files))
-    return folder
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.write_text("".join(f"{file.size} {file.path}\n" for file in files))
+    return [folder / file.path for file in files]
 
 
 def _snapshot(place: HubPlace) -> Path:
@@ -140,35 +142,31 @@ def _snapshot(place: HubPlace) -> Path:
     return Path(constants.HF_HUB_CACHE).expanduser() / folder / "snapshots" / place.commit
 
 
-def _marker(place: HubPlace) -> Path:
-    """Lists what a finished download holds; the hub's own cache cannot tell an unfinished folder."""
-    return _snapshot(place).parent.parent / ".deltaproof" / place.commit
-
-
-def _whole(place: HubPlace) -> Path | None:
-    """The folder, if a finished download of ours still lies there."""
+def _whole(place: HubPlace, marker: Path) -> list[Path] | None:
+    """The files of a finished download, which its marker lists, if they still lie there."""
     try:
-        lines = _marker(place).read_text().splitlines()
+        lines = marker.read_text().splitlines()
     except OSError:
         return None
     files = [HubFile(path, int(size)) for size, _, path in (line.partition(" ") for line in lines)]
     folder = _snapshot(place)
-    return folder if all(_has(folder, file) for file in files) else None
+    return [folder / file.path for file in files] if all(_has(folder, file) for file in files) else None
 
 
-def _by_another_tool(place: HubPlace, choose: Choice, outage: HubError) -> Path:
-    """The folder that somebody else has downloaded, where the hub cannot be asked. Raises `outage` if there is none."""
+def _by_another_tool(place: HubPlace, choose: Choice, outage: HubError) -> list[Path]:
+    """The files that somebody else has downloaded, where the hub cannot be asked. Raises `outage` if there is none."""
     folder = _snapshot(place)
     there = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     names = [HubFile(file.relative_to(folder).as_posix(), file.stat().st_size) for file in there]
     try:
-        chosen = [_literal(file.path) for file in choose(names)]
+        files = choose(names)
+        chosen = [_literal(file.path) for file in files]
         snapshot_download(  # knows whether it is whole, if the hub's own library has downloaded it
             place.name, repo_type=place.repo_type, revision=place.commit, allow_patterns=chosen, local_files_only=True
         )
     except (HubError, LocalEntryNotFoundError):
         raise outage from None
-    return folder
+    return [folder / file.path for file in files]
 
 
 def _has(folder: Path, file: HubFile) -> bool:

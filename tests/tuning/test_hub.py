@@ -7,14 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import constants
-from huggingface_hub.utils import _http
 
 from deltaproof.errors import SpecError
 from deltaproof.protocol.terms.spec import parse_spec
@@ -22,7 +19,7 @@ from deltaproof.tuning import hub as hub_module
 from deltaproof.tuning.base_models.loading import load_base, resolve_source, weights_digest
 from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
 from deltaproof.tuning.errors import ModelError
-from tests.worlds.hub import COMMIT, Hub, serve_hub
+from tests.worlds.hub import COMMIT, Hub, point_at, serve_hub
 
 SOURCE = f"hub:some/model@{COMMIT}"
 
@@ -37,13 +34,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_folder: Path) -> 
     """A hub with one model, which a user without HF_HUB_OFFLINE asks, from an empty cache."""
     with serve_hub() as served:
         served.repositories["models/some/model"] = Path(shutil.copytree(model_folder, tmp_path / "repository"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", served.url)
-        template = served.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        # The library waits half a minute before it gives an outage up.
-        monkeypatch.setattr(_http, "time", SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None}))
+        point_at(served, tmp_path / "cache", monkeypatch)
         yield served
 
 

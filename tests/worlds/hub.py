@@ -5,14 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["COMMIT", "Hub", "serve_hub"]
+import pytest
+from huggingface_hub import constants
+from huggingface_hub.utils import _http
+
+__all__ = ["COMMIT", "Hub", "point_at", "serve_hub"]
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 BRANCHES = ("main", COMMIT[:7])
@@ -137,3 +143,13 @@ def serve_hub() -> Iterator[Hub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def point_at(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the library ask this hub, as for a user who has not set HF_HUB_OFFLINE, and keep files in `cache`."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    # The library waits half a minute before it gives an outage up.
+    monkeypatch.setattr(_http, "time", SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None}))

@@ -132,7 +132,8 @@ def _rows_of(file: BinaryIO, path: Path) -> tuple[bytes, ...]:
                 raise EncodingError("a row is a JSON object")
             rows.append(canonical_row(value))
         except EncodingError as error:
-            raise EncodingError(f"{path}, row {len(rows)}: {error}") from error
+            remedy = "" if rows else "; `deltaproof data convert` makes rows of other files"
+            raise EncodingError(f"{path}, row {len(rows)}: {error}{remedy}") from error
         if len(rows) > MAX_ROWS:
             raise EncodingError(f"{path} has more than {MAX_ROWS} rows")
     return tuple(rows)

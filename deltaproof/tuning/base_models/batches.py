@@ -19,7 +19,7 @@ from deltaproof.protocol.evidence.rows import canonical_row, parse_row
 from deltaproof.protocol.terms.spec import ModelSection
 from deltaproof.tuning.errors import RowError
 
-__all__ = ["IGNORED", "Batch", "made_up_row", "make_batch", "unfit_rows"]
+__all__ = ["IGNORED", "Batch", "made_up_row", "make_batch", "token_count", "unfit_rows"]
 
 IGNORED = -100
 """Label of a token that counts for nothing."""
@@ -91,6 +91,14 @@ def unfit_rows(rows: Sequence[bytes], section: ModelSection, *, tokenizer: Any, 
             yield str(error) if isinstance(error, RowError) else f"row {number}: {error}"
 
 
+def token_count(row: bytes, section: ModelSection, tokenizer: Any) -> int:
+    """Tokens of a canonical row before it is cut to `max_tokens`. Raises RowError or EncodingError for a bad row."""
+    fields = _checked(row, section, 0)
+    if section.kind == "causal-lm":
+        return len(_causal_tokens(fields, tokenizer)[0])
+    return len(tokenizer(fields["text"])["input_ids"])
+
+
 def _learns(tensors: dict[str, Tensor]) -> bool:
     return bool((tensors["labels"][:, 1:] != IGNORED).any())
 
@@ -120,16 +128,22 @@ def _texts(fields: list[dict[str, Any]], section: ModelSection, tokenizer: Any) 
 def _causal(fields: list[dict[str, Any]], section: ModelSection, tokenizer: Any) -> dict[str, Tensor]:
     tokens, labels = [], []
     for row in fields:
-        prompt = tokenizer(row["prompt"])["input_ids"] if "prompt" in row else []
-        special = "prompt" not in row
-        target = tokenizer(row.get("text", row.get("completion")), add_special_tokens=special)["input_ids"]
-        if tokenizer.eos_token_id is not None:
-            target = [*target, tokenizer.eos_token_id]
-        tokens.append([*prompt, *target][: section.max_tokens])
-        labels.append([*[IGNORED] * len(prompt), *target][: section.max_tokens])
+        whole, predicted = _causal_tokens(row, tokenizer)
+        tokens.append(whole[: section.max_tokens])
+        labels.append(predicted[: section.max_tokens])
     padded = _padded(tokens, tokenizer)
     width = padded["input_ids"].shape[1]
     return {**padded, "labels": torch.tensor([[*row, *[IGNORED] * (width - len(row))] for row in labels])}
+
+
+def _causal_tokens(row: dict[str, Any], tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Tokens of a row, and what is to be predicted of them, uncut."""
+    prompt = tokenizer(row["prompt"])["input_ids"] if "prompt" in row else []
+    special = "prompt" not in row
+    target = tokenizer(row.get("text", row.get("completion")), add_special_tokens=special)["input_ids"]
+    if tokenizer.eos_token_id is not None:
+        target = [*target, tokenizer.eos_token_id]
+    return [*prompt, *target], [*[IGNORED] * len(prompt), *target]
 
 
 def _padded(tokens: list[list[int]], tokenizer: Any) -> dict[str, Tensor]:

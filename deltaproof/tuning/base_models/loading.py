@@ -364,7 +364,7 @@ def _converted(gguf: Path) -> Path:
 
 def _from_hub(where: str, report: Reporter | None) -> Path:
     try:
-        return download(HubPlace.parse(where), _model_files, report)
+        return download(HubPlace.parse(where), _model_files, report)[0].parent
     except HubError as error:
         raise ModelError(f"base model {error}") from error
 

@@ -1,0 +1,68 @@
+"""What of a shard others get to see, and who: counted from a task's terms before anything is enrolled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deltaproof.protocol.terms.spec import TaskSpec
+
+__all__ = ["READERS", "Exposure", "exposure"]
+
+READERS = {
+    "public": "everybody, for ever",
+    "verifiers": "the round's verifiers, a jury in a dispute, and whom you invite",
+}
+"""Who reads the rows of drawn steps, by `data.visibility`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """Rows of one trainer that are opened."""
+
+    rows: int
+    steps_per_round: int
+    """Opened in a round: the first, the last, and what the verifiers drew."""
+    expected_in_a_round: float
+    expected_in_all: float
+    """Different rows, over all rounds."""
+    trained_on: int
+    """Most rows that training touches. A demand, which costs a bond, can open any of them."""
+    readers: str
+    named: bool
+    """Whether the task names its shards: then salts are public, and whoever guesses a row can see that it is there."""
+
+
+def exposure(spec: TaskSpec, rows: int, verifiers: int) -> Exposure:
+    """What `verifiers` a round open of a shard of so many rows.
+
+    Each verifier replays its own drawn steps (`draw_samples`), and batches are drawn anew each round (`BatchOrder`), so
+    which rows they hold is chance; the numbers are means.
+    """
+    steps, batch = spec.training.steps, spec.training.batch_size
+    between = max(steps - 2, 0)
+    opened = min(steps, 2) + min(verifiers * min(spec.verification.samples, between), between)
+    hidden = _stays_hidden(rows, steps, batch, opened)
+    return Exposure(
+        rows=rows,
+        steps_per_round=opened,
+        expected_in_a_round=rows * (1 - hidden),
+        expected_in_all=rows * (1 - hidden**spec.rewards.rounds),
+        trained_on=min(rows, steps * batch * spec.rewards.rounds),
+        readers=READERS[spec.data.visibility],
+        named=bool(spec.data.roots),
+    )
+
+
+def _stays_hidden(rows: int, steps: int, batch: int, opened: int) -> float:
+    """Probability that a row is in none of a round's opened steps."""
+    times, more = divmod(steps * batch, rows)  # in how many steps a row is; `more` rows are in one step more
+    share = more / rows
+    return (1 - share) * _unopened(steps, opened, times) + share * _unopened(steps, opened, times + 1)
+
+
+def _unopened(steps: int, opened: int, times: int) -> float:
+    """Probability that none of `times` different steps is among the `opened` of all."""
+    found = 1.0
+    for i in range(min(times, steps)):
+        found *= max(steps - opened - i, 0) / (steps - i)
+    return found
