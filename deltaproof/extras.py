@@ -23,6 +23,7 @@ EXTRA_OF: Mapping[str, str] = {
     "s3fs": "s3",
     "sklearn": "benchmarks",
     "stable_baselines3": "benchmarks",
+    "tensorboardX": "tracking",
     "uvicorn": "serve",
 }
 """Extra of pyproject.toml by the module that it brings."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deltaproof.agent.homes import task_folder
-from deltaproof.agent.loop import IDLE_POLL_SECONDS, Agent, Duty, Moment
+from deltaproof.agent.loop import Agent, Duty, Moment
+from deltaproof.agent.patience import IDLE_POLL_SECONDS
 from deltaproof.agent.pruning import Pruner
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Demand, DemandKind

@@ -19,7 +19,7 @@ from tests.chaos.chaos_world import ChaosWorld, Lived, distinct_rows
 __all__ = ["PROCESSES", "as_processes"]
 
 PRELOADED = [
-    "deltaproof.cli.roles", "deltaproof.cli.living", "deltaproof.sponsor.life", "trainer.life", "verifier.life",
+    "deltaproof.cli.roles", "deltaproof.api.living", "deltaproof.sponsor.life", "trainer.life", "verifier.life",
     "torch", "transformers", "benchmarks.reliability.__main__",
 ]  # fmt: skip
 """Imported once by the process that all commands are forked from: a start takes a second instead of eight."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from deltaproof.agent.heavy import AtOnce, Heavy, OnThread
 from deltaproof.agent.limits import NO_DISK_LIMIT
 from deltaproof.agent.lookout import Lookout
-from deltaproof.agent.patience import HOPELESS, Patience, insist, report_delay
+from deltaproof.agent.patience import HOPELESS, IDLE_POLL_SECONDS, Patience, insist, report_delay
 from deltaproof.agent.turns import Rank, Turns
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Phase
@@ -26,11 +26,8 @@ from deltaproof.errors import InsufficientFunds, OverLimit
 from deltaproof.protocol.types import TaskId, address
 from deltaproof.reporting import Reporter
 
-__all__ = ["IDLE_POLL_SECONDS", "Agent", "Company", "Duty", "Moment"]
+__all__ = ["Agent", "Company", "Duty", "Moment"]
 
-IDLE_POLL_SECONDS = 2.5
-"""Pause between looks at the chain when nothing happens: with one more call for each new block, fewer than 60 a
-minute."""
 NOBODY = address("0x" + 40 * "0")
 QUIET_PHASE_SECONDS = 600
 """Taken for a task's shortest phase where nothing is known of it."""

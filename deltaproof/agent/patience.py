@@ -26,12 +26,15 @@ from deltaproof.errors import (
 )
 from deltaproof.reporting import Reporter
 
-__all__ = ["HOPELESS", "Patience", "insist", "owner_of", "report_delay"]
+__all__ = ["HOPELESS", "IDLE_POLL_SECONDS", "Patience", "insist", "owner_of", "report_delay"]
 
 T = TypeVar("T")
 
 HOPELESS = (UsageError, SpecError, SigningKeyError, WrongChain, TaskRefused)
 """What no waiting mends."""
+IDLE_POLL_SECONDS = 2.5
+"""Pause between looks at the chain when nothing happens: with one more call for each new block, fewer than 60 a
+minute."""
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 

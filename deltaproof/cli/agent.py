@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deltaproof.chain.rpc.blocks import default_depth
+from deltaproof.api.connecting import parse_depth, read_only_gateway
 from deltaproof.cli.common import ConfirmationsOption, ContractOption, HomeOption, JsonOption, RpcOption, show_result
-from deltaproof.cli.connect import parse_depth, read_only_gateway
 from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,6 +61,7 @@ def prune(
     """
     from deltaproof.agent.homes import MIB, marked_folders
     from deltaproof.agent.pruning import Needless, Pruner
+    from deltaproof.chain.rpc.blocks import default_depth
 
     gateway = read_only_gateway(rpc, contract)
     depth = parse_depth(confirmations)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deltaproof.chain.contracts.money import Amount, Money
 from deltaproof.errors import UsageError
-from deltaproof.protocol.types import TokenAmount
 
-__all__ = ["AMOUNT", "YesOption", "agreed", "positive"]
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["AMOUNT", "YesOption", "agreed"]
 
 AMOUNT = "AMOUNT"
 """Placeholder of amounts in the help: tokens (`330`, `1.5`, `1.5 DEMO`), or smallest units (`330wei`)."""
@@ -19,14 +20,6 @@ AMOUNT = "AMOUNT"
 YesOption = Annotated[
     bool, typer.Option("--yes", "-y", help="Do not ask before money moves. Without a terminal nothing is asked.")
 ]
-
-
-def positive(amount: Amount, money: Money) -> TokenAmount:
-    """An amount that has to be more than nothing. Raises UsageError."""
-    units = amount.within(money)
-    if not units:
-        raise UsageError(f"{amount.where}: say more than nothing")
-    return units
 
 
 def agreed(what: str, *, yes: bool, as_json: bool, named: bool = True) -> None:

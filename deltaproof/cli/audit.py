@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from deltaproof.api.connecting import parse_address
 from deltaproof.cli.common import (
     BackendOption,
     ContractOption,
@@ -22,7 +23,6 @@ from deltaproof.cli.common import (
     console,
     show_result,
 )
-from deltaproof.cli.connect import parse_address
 from deltaproof.cli.history import IndexOption, MaybeTask, RoundsOption, round_numbers
 from deltaproof.errors import UsageError
 

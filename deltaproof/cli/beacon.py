@@ -5,14 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deltaproof.chain import Gateway
-from deltaproof.chain.abi.structs import BeaconNetwork
-from deltaproof.chain.drand_node import DrandNode, serving
-from deltaproof.chain.seeds import due_rounds, publish_round
+from deltaproof.api.connecting import open_gateway, read_only_gateway
 from deltaproof.cli.common import (
     ContractOption,
     DrandOption,
@@ -21,13 +18,12 @@ from deltaproof.cli.common import (
     RpcOption,
     show_result,
 )
-from deltaproof.cli.connect import open_gateway, read_only_gateway
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import ChainUnavailable, UsageError
-from deltaproof.protocol.commit.bls import SecretKey
-from deltaproof.protocol.commit.drand import EVMNET
-from deltaproof.protocol.commit.secrets import HomeSecret
-from deltaproof.protocol.types import hex_of
+
+if TYPE_CHECKING:
+    from deltaproof.chain import Gateway
+    from deltaproof.chain.abi.structs import BeaconNetwork
 
 __all__ = ["app"]
 
@@ -45,6 +41,9 @@ def beacon() -> None:
 @app.command("show")
 def show(rpc: RpcOption, contract: ContractOption, as_json: JsonOption = False) -> None:
     """Which beacon the contracts draw seeds from, and which rounds of drand are missing."""
+    from deltaproof.protocol.commit.drand import EVMNET
+    from deltaproof.protocol.types import hex_of
+
     gateway = read_only_gateway(rpc, contract)
     network = gateway.beacon.network
     if network is None:
@@ -84,6 +83,8 @@ def publish(
     Sponsors and verifiers do this while they run; this is for when none of them does. A round that is published
     already costs nothing.
     """
+    from deltaproof.chain.seeds import publish_round
+
     report = reporter(as_json)
     with open_gateway(rpc, contract, key, drand=drand) as gateway:
         network = gateway.beacon.network
@@ -121,6 +122,10 @@ def serve(
 
     Whoever holds its secret knows all seeds in advance. `deltaproof deploy --beacon drand --drand-network URL` uses it.
     """
+    from deltaproof.chain.drand_node import DrandNode, serving
+    from deltaproof.protocol.commit.bls import SecretKey
+    from deltaproof.protocol.commit.secrets import HomeSecret
+
     report = reporter(as_json)
     secret = SecretKey.from_seed(HomeSecret.of(home).derive("drand network of one"))
     node = DrandNode(secret, int(time.time()) if genesis is None else genesis, period)
@@ -135,6 +140,8 @@ def serve(
 
 
 def _missing(gateway: Gateway, network: BeaconNetwork) -> list[int]:
+    from deltaproof.chain.seeds import due_rounds
+
     newest = gateway.beacon.request_count()
     requests: Sequence[int] = range(max(1, newest - LATEST_REQUESTS + 1), newest + 1)
     return due_rounds(gateway, network, requests, gateway.connection.timestamp())

@@ -9,19 +9,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from deltaproof.chain import DeployParams, TransactionSender, connect, deploy_all, load_signer
-from deltaproof.chain.abi.structs import BeaconNetwork
-from deltaproof.chain.contracts.deployment import DRAND_LEAD_SECONDS, DRAND_PATIENCE_SECONDS
-from deltaproof.chain.contracts.money import Amount
-from deltaproof.chain.local_node import start_node
-from deltaproof.chain.rpc.relays import network_at
-from deltaproof.cli.amounts import AMOUNT, positive
+from deltaproof.api.connecting import open_gateway, parse_address
+from deltaproof.cli.amounts import AMOUNT
 from deltaproof.cli.common import ContractOption, JsonOption, KeyOption, RpcOption, console, show_result
-from deltaproof.cli.connect import open_gateway, parse_address
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import UsageError
-from deltaproof.protocol.commit.drand import EVMNET
-from deltaproof.protocol.types import address
 
 __all__ = ["app", "deploy", "faucet"]
 
@@ -52,21 +44,35 @@ def up(
     state: Annotated[
         Path | None, typer.Option(help="Folder to keep the chain in; a later `chain up` goes on from it.")
     ] = None,
+    contracts: Annotated[
+        bool, typer.Option("--contracts", help="Deploy the contracts, too, and give each account demo tokens.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run Anvil or Ganache until Ctrl-C.
 
     Prints the RPC URL and the development keys. Those keys are public knowledge: never send real money to them.
     """
+    from deltaproof.chain.local_node import start_node
+
     report = reporter(as_json)
     node = start_node(
         kind, port=port, chain_id=chain_id, accounts=accounts, block_time_seconds=block_time or None, state_dir=state
     )
     with node:
-        report("ready", f"{kind} answers at {node.rpc_url} (chain {chain_id})", rpc_url=node.rpc_url, chain_id=chain_id)
+        place: dict[str, str] = {}
+        if contracts:
+            from deltaproof.api.local import deploy_demo
+
+            place["contract"] = str(deploy_demo(node.rpc_url, node.private_keys).modules.tasks)
+        text = f"{kind} answers at {node.rpc_url} (chain {chain_id})"
+        report("ready", text, rpc_url=node.rpc_url, chain_id=chain_id, **place)
         if not as_json:
             for index, key in enumerate(node.private_keys):
                 console.print(f"  key {index}: {key}", style="dim")
+            if place:
+                said = f"export DELTAPROOF_RPC={node.rpc_url} DELTAPROOF_CONTRACT={place['contract']}"
+                console.print(f"use it: {said}", soft_wrap=True)
             console.print("Ctrl-C ends it.")
         while node.process.poll() is None:
             time.sleep(0.2)
@@ -93,21 +99,30 @@ def deploy(
         ),
     ] = "",
     drand_lead: Annotated[
-        int, typer.Option(help="Seconds from a request to the round that decides; longer than clocks differ.", min=1)
-    ] = DRAND_LEAD_SECONDS,
+        int | None,
+        typer.Option(help="Seconds from a request to the round that decides; longer than clocks differ.", min=1),
+    ] = None,
     drand_patience_days: Annotated[
-        float, typer.Option(help="How long a round may stay unpublished before a block decides.", min=0.0001)
-    ] = DRAND_PATIENCE_SECONDS / 86_400,
+        float | None, typer.Option(help="How long a round may stay unpublished before a block decides.", min=0.0001)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Deploy all contracts.
 
     The deployer becomes guardian, who may pause new tasks, and new rounds for a week, and nothing else.
     """
+    from deltaproof.chain import DeployParams, TransactionSender, connect, deploy_all, load_signer
+    from deltaproof.chain.abi.structs import BeaconNetwork
+    from deltaproof.chain.contracts.deployment import DRAND_LEAD_SECONDS, DRAND_PATIENCE_SECONDS
+    from deltaproof.chain.rpc.relays import network_at
+    from deltaproof.protocol.commit.drand import EVMNET
+    from deltaproof.protocol.types import address
+
     if drand_network and beacon != "drand":
         raise UsageError("--drand-network goes with --beacon drand")
     network = network_at(drand_network) if drand_network else EVMNET
-    terms = BeaconNetwork.of(network, drand_lead, int(drand_patience_days * 86_400))
+    patience = DRAND_PATIENCE_SECONDS if drand_patience_days is None else int(drand_patience_days * 86_400)
+    terms = BeaconNetwork.of(network, drand_lead or DRAND_LEAD_SECONDS, patience)
     connection = connect(rpc)
     account = load_signer(key)
     params = DeployParams(
@@ -136,11 +151,13 @@ def faucet(
     as_json: JsonOption = False,
 ) -> None:
     """Mint demo tokens on a local chain. Real tokens have no faucet."""
+    from deltaproof.chain.contracts.money import Amount
+
     asked, receivers = Amount.read(amount, "--amount"), [parse_address(account, "ACCOUNTS") for account in accounts]
     with open_gateway(rpc, contract, key) as gateway:
         token = gateway.token(gateway.registry.token())
         money = gateway.money(token.address)
-        units = positive(asked, money)
+        units = asked.positive(money)
         for account in receivers:
             token.mint(account, units)
     result = {"token": token.address, "amount": str(units), "accounts": receivers}

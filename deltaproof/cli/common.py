@@ -36,6 +36,7 @@ __all__ = [
     "RpcOption",
     "StoreOption",
     "TaskOption",
+    "TrackOption",
     "WitnessOption",
     "WorkersOption",
     "console",
@@ -107,6 +108,15 @@ PolicyOption = Annotated[
         exists=True,
         dir_okay=False,
         metavar="FILE",
+    ),
+]
+TrackOption = Annotated[
+    str,
+    typer.Option(
+        "--track",
+        envvar="DELTAPROOF_TRACK",
+        help="Draw losses and pay as curves: `tensorboard`, in the home, or `wandb`.",
+        metavar="TRACKER",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text for people.")]

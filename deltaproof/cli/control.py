@@ -134,7 +134,7 @@ def next_step(
         help="Where to put the adapter that the next step starts from.")], as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """What the draft of the next step says of this one: progress as settled on chain, and the adapter to start from."""
-    from deltaproof.cli.connect import read_only_gateway
+    from deltaproof.api.connecting import read_only_gateway
     from deltaproof.protocol.types import TaskId
     from deltaproof.sponsor.control_steps import next_step as progress_of
     from deltaproof.store import open_store

@@ -12,13 +12,12 @@ import typer
 from deltaproof.cli.common import JsonOption, show_result, told_on_stderr
 from deltaproof.cli.data_target import Target, target_of
 from deltaproof.errors import UsageError
-from deltaproof.protocol.evidence.rows import Shard, distinct_rows, read_shard, write_shard
-from deltaproof.protocol.types import ZERO_DIGEST, Digest32, hex_of
 
 if TYPE_CHECKING:
     from deltaproof.data.checking import Contents
     from deltaproof.data.reading import Harvest
     from deltaproof.data.visibility import Exposure
+    from deltaproof.protocol.types import Digest32
 
 __all__ = ["app"]
 
@@ -90,6 +89,8 @@ def convert(
     `--drop-bad` leaves them out. A row that comes twice is written once. What was written is what gets committed:
     keep the file, `trainer run --data` wants it again.
     """
+    from deltaproof.protocol.evidence.rows import write_shard
+
     target = target_of(task, spec, model, kind, rpc, contract, store)
     if out.exists():
         raise UsageError(f"{out} is there already; choose another name with --out")
@@ -153,6 +154,8 @@ def check(
     """
     from deltaproof.data.checking import look_into
     from deltaproof.data.visibility import exposure
+    from deltaproof.protocol.evidence.rows import distinct_rows
+    from deltaproof.protocol.types import hex_of
 
     target = target_of(task, spec, model, kind, rpc, contract, store)
     shaping = _Shape(columns or [], labels, chat, system, split, files)
@@ -214,6 +217,7 @@ def _harvest(source: str, target: Target, shape: _Shape, limit: int | None) -> H
     from deltaproof.data.reading import gather
     from deltaproof.data.records import read_records
     from deltaproof.data.shaping import Shaper, Shaping
+    from deltaproof.protocol.types import ZERO_DIGEST, hex_of
     from deltaproof.tuning.base_models.loading import resolve_source, weights_digest
 
     names = tuple(name.strip() for name in shape.labels.split(",")) if shape.labels else ()
@@ -235,6 +239,8 @@ def _harvest(source: str, target: Target, shape: _Shape, limit: int | None) -> H
 
 def _rows_of(source: str, target: Target, shape: _Shape, limit: int | None, drop_bad: bool) -> tuple[bytes, ...]:
     """What `trainer run` would read of a file of rows; of anything else what `data convert` would write."""
+    from deltaproof.protocol.evidence.rows import read_shard
+
     if source.endswith(".jsonl") and shape.says_nothing and limit is None:
         return read_shard(Path(source))
     return _harvest(source, target, shape, limit).usable(drop_bad=drop_bad).rows
@@ -243,7 +249,7 @@ def _rows_of(source: str, target: Target, shape: _Shape, limit: int | None, drop
 def _root(rows: tuple[bytes, ...], target: Target, home: Path | None) -> _Root:
     """The root that enrolment commits, as far as it can be known."""
     from deltaproof.protocol.commit.secrets import HomeSecret
-    from deltaproof.protocol.evidence.rows import PUBLIC_SALTS
+    from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
     from trainer.data import shard_secret
 
     if not rows:
@@ -261,6 +267,7 @@ def _told(
     source: str, target: Target, contents: Contents, seen: Exposure | None, root: _Root, problems: Sequence[str]
 ) -> Iterator[str]:
     from deltaproof.data.reading import SHOWN
+    from deltaproof.protocol.types import hex_of
 
     yield f"{source}: {contents.rows} rows, {contents.distinct} of them different"
     if contents.alike:

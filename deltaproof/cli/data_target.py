@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deltaproof.api.connecting import read_only_gateway
 from deltaproof.cli.common import told_on_stderr
-from deltaproof.cli.connect import read_only_gateway
 from deltaproof.errors import UsageError
 from deltaproof.protocol.rules import MAX_DATA_ROWS, MAX_LABELS, MAX_ROW_BYTES
-from deltaproof.protocol.terms.spec import ModelSection, TaskSpec
-from deltaproof.protocol.types import ZERO_DIGEST, TaskId, hex_of
-from deltaproof.protocol.wire.encoding import canonical_json
 
 if TYPE_CHECKING:
+    from deltaproof.protocol.terms.spec import ModelSection, TaskSpec
+    from deltaproof.protocol.types import TaskId
     from deltaproof.tuning.base_models.loading import RowReader
 
 __all__ = ["Target", "target_of"]
@@ -56,6 +55,9 @@ def target_of(
     task: int | None, spec: Path | None, model: str, kind: str, rpc: str, contract: str, store: str
 ) -> Target:
     """What the rows have to fit. Raises UsageError unless the command line says it in one way."""
+    from deltaproof.protocol.terms.spec import ModelSection
+    from deltaproof.protocol.types import ZERO_DIGEST, TaskId, hex_of
+    from deltaproof.protocol.wire.encoding import canonical_json
     from deltaproof.tuning.base_models.loading import read_tokenizer, resolve_source
 
     if spec is not None or model:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deltaproof.chain import Gateway
-from deltaproof.chain.abi.dispute_structs import Ballot, Case, CasePhase, Demand, DemandKind
+from deltaproof.api.connecting import open_gateway, parse_address, read_only_gateway
 from deltaproof.chain.abi.enums import Component, Role
-from deltaproof.chain.participation import lock_stake
 from deltaproof.cli.amounts import YesOption, agreed
 from deltaproof.cli.common import (
     ContractOption,
@@ -23,12 +21,14 @@ from deltaproof.cli.common import (
     TaskOption,
     show_result,
 )
-from deltaproof.cli.connect import open_gateway, parse_address, read_only_gateway
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import UsageError
 from deltaproof.protocol.rules import BPS
-from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, digest32, hex_of
-from deltaproof.store import open_store
+
+if TYPE_CHECKING:
+    from deltaproof.chain import Gateway
+    from deltaproof.chain.abi.dispute_structs import Case, Demand
+    from deltaproof.protocol.types import Digest32
 
 __all__ = ["app"]
 
@@ -56,6 +56,8 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """Open demands and cases, the newest first."""
+    from deltaproof.chain.abi.dispute_structs import CasePhase
+
     gateway = read_only_gateway(rpc, contract)
     demands = {
         number: demand
@@ -126,7 +128,9 @@ def demand(
     the trainer is slashed, the verifier loses its fee, the settlement falls. With one, half the bond goes to whoever
     answered and the rest is burned.
     """
+    from deltaproof.chain.participation import lock_stake
     from deltaproof.disputing.committed import committed_work
+    from deltaproof.protocol.types import RoundIndex, TaskId
 
     if (step is not None) + (score_of is not None) + leaf != 1:
         raise UsageError("say what to ask for: --step N, --score-by VERIFIER, or --leaf")
@@ -173,9 +177,11 @@ def answer(
     A settled leaf and a verifier's score can be shown by anybody; most of the bond goes to whoever showed the leaf, or
     to the verifier. A chunk of a trainer's work is in that trainer's home: keep `deltaproof trainer run` going.
     """
+    from deltaproof.chain.abi.dispute_structs import DemandKind
     from deltaproof.disputing.demands import leaf_answer, score_pair
     from deltaproof.disputing.settlements import posted_leaves
     from deltaproof.protocol.outcome.attestation import Attestation
+    from deltaproof.store import open_store
 
     with open_gateway(rpc, contract, key) as gateway:
         found, opened = _demand(gateway, number), open_store(store)
@@ -226,6 +232,8 @@ def prove(
     show a wrong start, update, delta or record. The prover's part of the slash becomes credit of the key.
     """
     from deltaproof.disputing.watching import Watcher
+    from deltaproof.protocol.types import TaskId
+    from deltaproof.store import open_store
 
     with open_gateway(rpc, contract, key) as gateway:
         Watcher(gateway, open_store(store), TaskId(task), reporter(as_json), prove=not dry_run).look()
@@ -251,6 +259,9 @@ def revote(
 
     For what no contract can decide: verdicts and scores. The bond comes back if the settlement falls in the end.
     """
+    from deltaproof.chain.participation import lock_stake
+    from deltaproof.protocol.types import ZERO_DIGEST, Digest32, TaskId, TokenAmount, digest32, hex_of
+
     if (task is None) == (appeal is None):
         raise UsageError("say either --task N, for a new case, or --appeal CASE")
     about = digest32(evidence) if evidence else Digest32(ZERO_DIGEST)
@@ -296,6 +307,7 @@ def vote(
     Run it again in each phase; the salt comes from `--home`, so seal and show from the same one. A seat without a vote
     costs a little stake, a vote against what everybody's vote says in the end more.
     """
+    from deltaproof.chain.abi.dispute_structs import Ballot, CasePhase
     from deltaproof.disputing.jury import JuryDesk, vote_salt
     from deltaproof.protocol.commit.secrets import HomeSecret
 
@@ -361,6 +373,8 @@ def _demand_line(demand: Demand) -> str:
 
 
 def _case_fields(case: Case) -> dict[str, object]:
+    from deltaproof.protocol.types import hex_of
+
     return {
         "task": case.task_id, "round": case.round, "phase": case.phase.name.lower(), "level": case.level,
         "overturned": case.overturned, "deadline": case.deadline, "electorate": str(case.electorate),
@@ -369,6 +383,8 @@ def _case_fields(case: Case) -> dict[str, object]:
 
 
 def _case_line(case: Case) -> str:
+    from deltaproof.chain.abi.dispute_structs import CasePhase
+
     until = f" until {_time(case.deadline)}" if case.deadline and case.phase is not CasePhase.CLOSED else ""
     outcome = "void" if case.overturned else "upheld"
     return f"task {case.task_id}, round {case.round}, level {case.level}: {case.phase.name.lower()}{until}, {outcome}"

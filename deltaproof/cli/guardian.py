@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from deltaproof.api.connecting import open_gateway, parse_address
 from deltaproof.cli.common import ContractOption, JsonOption, KeyOption, RpcOption, show_result
-from deltaproof.cli.connect import open_gateway, parse_address
 
 __all__ = ["app"]
 

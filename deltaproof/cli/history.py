@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from deltaproof.api.connecting import parse_address, read_only_gateway
 from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, show_result
-from deltaproof.cli.connect import parse_address, read_only_gateway
 from deltaproof.errors import UsageError
 from deltaproof.extras import need
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deltaproof.api.connecting import read_only_gateway
 from deltaproof.cli.common import DeviceOption, JsonOption, MachineOption, WorkersOption, show_result, told_on_stderr
-from deltaproof.cli.connect import read_only_gateway
 from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deltaproof.agent.limits import Limits
-from deltaproof.agent.loop import IDLE_POLL_SECONDS
-from deltaproof.chain import Gateway
-from deltaproof.chain.abi.enums import Role
-from deltaproof.chain.contracts.money import Amount
-from deltaproof.cli.amounts import AMOUNT, positive
+from deltaproof.agent.patience import IDLE_POLL_SECONDS
+from deltaproof.api.connecting import open_gateway, parse_address
+from deltaproof.cli.amounts import AMOUNT
 from deltaproof.cli.common import (
     AnyTaskOption,
     BackendOption,
@@ -35,16 +32,16 @@ from deltaproof.cli.common import (
     RpcOption,
     StoreOption,
     TaskOption,
+    TrackOption,
     WitnessOption,
     WorkersOption,
     show_result,
 )
-from deltaproof.cli.connect import open_gateway, parse_address, parse_depth, task_store
-from deltaproof.cli.living import Settings, live, live_by_choice
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import UsageError
-from deltaproof.protocol.types import TaskId, TokenAmount
-from deltaproof.store import open_store
+
+if TYPE_CHECKING:
+    from deltaproof.chain.contracts.money import Amount
 
 __all__ = ["claim", "sponsor_app", "trainer_app", "verifier_app"]
 
@@ -92,31 +89,15 @@ def run_sponsor(
     Needs the `--home` in which `task create` kept the validation sets. A sponsor who does not show a set in time pays
     that round's accepted trainers in equal parts.
     """
-    from deltaproof.sponsor.life import Sponsor
+    from deltaproof.agent.limits import Limits
+    from deltaproof.api.lives import sponsor_life
+    from deltaproof.api.living import Settings
 
     settings = Settings(
-        "sponsor",
-        rpc,
-        contract,
-        key,
-        home,
-        witness,
-        confirmations,
-        poll,
-        max_gas_price,
-        health_port,
-        task,
-        drand=drand,
-        limits=Limits(memory=max_memory),
-    )
-    live(
-        settings,
-        reporter(as_json),
-        lambda gateway, number, report: Sponsor(
-            gateway, task_store(store, gateway, number, report), number, home, report,
-            trainers=trainers, verifiers=verifiers, poll_seconds=poll, depth=parse_depth(confirmations),
-        ),
+        "sponsor", rpc, contract, key, home, witness, confirmations, poll, max_gas_price, health_port, task,
+        drand=drand, limits=Limits(memory=max_memory),
     )  # fmt: skip
+    sponsor_life(settings, store, trainers=trainers, verifiers=verifiers).run(reporter(as_json))
 
 
 @trainer_app.command("run")
@@ -147,6 +128,7 @@ def run_trainer(
     max_disk: MaxDiskOption = None,
     max_memory: MaxMemoryOption = None,
     health_port: HealthOption = None,
+    track: TrackOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Train every round of a task: join, train, commit, reveal, answer the challenge, claim.
@@ -159,28 +141,21 @@ def run_trainer(
     the higher priority, then the nearer deadline. A task that cannot go on is dropped and told; the others go on.
     Stakes of tasks that are over are unlocked for the next. `deltaproof agent status` shows all of them.
     """
-    from deltaproof.protocol.evidence.rows import distinct_rows, read_shard
+    from deltaproof.agent.limits import Limits
+    from deltaproof.api.lives import trainer_life
+    from deltaproof.api.living import Settings
+    from deltaproof.api.tracking import tracked
+    from deltaproof.protocol.evidence.rows import read_shard
     from deltaproof.tuning.numerics.machine import machine_of
-    from trainer.conduct import Honest
-    from trainer.life import Trainer
 
     chosen = machine_of(machine, device=device).device
-    rows = distinct_rows(read_shard(data))
     settings = Settings(
         "trainer", rpc, contract, key, home, witness, confirmations, poll, max_gas_price, health_port, task, policy,
         limits=Limits(_most_stake(max_stake), max_disk, max_memory),
     )  # fmt: skip
-    live_by_choice(
-        settings,
-        reporter(as_json),
-        lambda gateway, number, report: Trainer(
-            gateway, task_store(store, gateway, number, report), number, rows, home, Honest(), report,
-            top_up=top_up, checkpointing=checkpointing, device=chosen,
-            poll_seconds=poll, depth=parse_depth(confirmations),
-        ),
-        role=Role.TRAINER,
-        store=open_store(store),
-    )  # fmt: skip
+    life = trainer_life(settings, store, read_shard(data), device=chosen, top_up=top_up, checkpointing=checkpointing)
+    report = reporter(as_json)
+    life.run(tracked(report, track, home, "trainer") if track else report)
 
 
 @verifier_app.command("run")
@@ -224,31 +199,20 @@ def run_verifier(
     told; the others go on. Stakes of tasks that are over are unlocked for the next. `deltaproof agent status` shows all
     of them.
     """
+    from deltaproof.agent.limits import Limits
+    from deltaproof.api.lives import verifier_life
+    from deltaproof.api.living import Settings
+    from deltaproof.chain.contracts.money import Amount
     from deltaproof.tuning.numerics.machine import machine_of
-    from verifier.life import Verifier
 
     runs_on = machine_of(machine, device=device, workers=workers, backend=backend, ray_address=ray_address)
-    asked = Amount.read(stake, "--stake") if stake is not None else None
     processes = 1 + runs_on.workers if runs_on.backend == "processes" else 1
     settings = Settings(
         "verifier", rpc, contract, key, home, witness, confirmations, poll, max_gas_price, health_port, task, policy,
         drand, Limits(_most_stake(max_stake), max_disk, max_memory, processes),
     )  # fmt: skip
-
-    def locked(gateway: Gateway) -> TokenAmount | None:
-        return positive(asked, gateway.money(gateway.registry.token())) if asked else None
-
-    live_by_choice(
-        settings,
-        reporter(as_json),
-        lambda gateway, number, report: Verifier(
-            gateway, task_store(store, gateway, number, report), number, home, report, stake=locked(gateway),
-            poll_seconds=poll, depth=parse_depth(confirmations), machine=runs_on,
-        ),
-        role=Role.VERIFIER,
-        store=open_store(store),
-        stake=locked,
-    )  # fmt: skip
+    asked = Amount.read(stake, "--stake") if stake is not None else None
+    verifier_life(settings, store, stake=asked, machine=runs_on).run(reporter(as_json))
 
 
 def claim(
@@ -268,6 +232,8 @@ def claim(
     Up to a hundred rounds are paid by one transaction. Anybody may pay the gas for somebody else.
     """
     from deltaproof.chain.claims import Payment, claim_all, claim_credit
+    from deltaproof.protocol.types import TaskId, TokenAmount
+    from deltaproof.store import open_store
 
     with open_gateway(rpc, contract, key) as gateway:
         whom = parse_address(payee, "--payee") if payee else gateway.account
@@ -293,4 +259,6 @@ def claim(
 
 
 def _most_stake(written: str | None) -> Amount | None:
+    from deltaproof.chain.contracts.money import Amount
+
     return Amount.read(written, "--max-stake") if written is not None else None

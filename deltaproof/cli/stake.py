@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deltaproof.api.connecting import open_gateway, parse_address, read_only_gateway
 from deltaproof.chain.abi.enums import Role
-from deltaproof.chain.contracts.money import Amount
-from deltaproof.chain.participation import lock_stake
-from deltaproof.chain.stakes import StakeStep, clear_bond, leave_task, stake_for, stakes_of, take_out
-from deltaproof.cli.amounts import AMOUNT, YesOption, agreed, positive
+from deltaproof.cli.amounts import AMOUNT, YesOption, agreed
 from deltaproof.cli.common import ContractOption, JsonOption, KeyOption, RpcOption, TaskOption, show_result
-from deltaproof.cli.connect import open_gateway, parse_address, read_only_gateway
 from deltaproof.errors import UsageError
-from deltaproof.protocol.types import TaskId, TokenAmount
+
+if TYPE_CHECKING:
+    from deltaproof.chain.stakes import StakeStep
 
 __all__ = ["app", "bond_app"]
 
@@ -37,6 +36,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """What an account has staked, by role: free, locked in tasks, on its way out."""
+    from deltaproof.chain.stakes import stakes_of
+
     gateway = read_only_gateway(rpc, contract)
     whom = parse_address(account, "ACCOUNT")
     money = gateway.money(gateway.registry.token())
@@ -73,10 +74,15 @@ def deposit(
 
     With `--for` a treasury pays for the key of an agent, which then needs currency for gas alone.
     """
+    from deltaproof.chain.contracts.money import Amount
+    from deltaproof.chain.participation import lock_stake
+    from deltaproof.chain.stakes import stake_for
+    from deltaproof.protocol.types import TokenAmount
+
     asked, which = Amount.read(amount, "AMOUNT"), _role(role)
     with open_gateway(rpc, contract, key) as gateway:
         money = gateway.money(gateway.registry.token())
-        units = positive(asked, money)
+        units = asked.positive(money)
         whom = parse_address(account, "--for") if account else gateway.account
         others = f" for {whom}" if account else ""
         agreed(f"stake {money.exact(units)} of {gateway.account} as {role}{others}", yes=yes, as_json=as_json)
@@ -98,6 +104,9 @@ def leave(
     as_json: JsonOption = False,
 ) -> None:
     """Leave a task: resign now, and unlock the stake once it cannot be slashed any more (run it again then)."""
+    from deltaproof.chain.stakes import leave_task
+    from deltaproof.protocol.types import TaskId
+
     with open_gateway(rpc, contract, key) as gateway:
         _tell(leave_task(gateway, TaskId(task), _role(role)), as_json)
 
@@ -107,6 +116,8 @@ def withdraw(
     role: RoleOption, rpc: RpcOption, contract: ContractOption, key: KeyOption, as_json: JsonOption = False
 ) -> None:
     """Take out free stake: the first call starts the wait, one after it pays out."""
+    from deltaproof.chain.stakes import take_out
+
     with open_gateway(rpc, contract, key) as gateway:
         _tell(take_out(gateway, _role(role)), as_json)
 
@@ -124,6 +135,9 @@ def clear(
 
     The bond is lost either way. A running trainer does this by itself before its next commitment.
     """
+    from deltaproof.chain.stakes import clear_bond
+    from deltaproof.protocol.types import TaskId
+
     with open_gateway(rpc, contract, key) as gateway:
         whom = parse_address(trainer, "--trainer") if trainer else gateway.account
         round_ = clear_bond(gateway, TaskId(task), whom)

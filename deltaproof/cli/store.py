@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from deltaproof import __version__
+from deltaproof.api.connecting import read_only_gateway
 from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption
-from deltaproof.cli.connect import read_only_gateway
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import UsageError
 from deltaproof.extras import need

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deltaproof.chain import Gateway
-from deltaproof.chain.contracts.money import Amount, Money
-from deltaproof.chain.participation import KnownTask, read_task, require_balance, require_task
-from deltaproof.chain.standing import standing_of
-from deltaproof.cli.amounts import AMOUNT, YesOption, agreed, positive
+from deltaproof.api.connecting import open_gateway, read_only_gateway
+from deltaproof.cli.amounts import AMOUNT, YesOption, agreed
 from deltaproof.cli.common import (
     ContractOption,
     JsonOption,
@@ -22,17 +19,17 @@ from deltaproof.cli.common import (
     show_result,
     told_on_stderr,
 )
-from deltaproof.cli.connect import open_gateway, read_only_gateway
 from deltaproof.cli.task_create import AcceptOption, SpeedOption, create
 from deltaproof.cli.task_init import init
 from deltaproof.cli.task_list import list_tasks
 from deltaproof.cli.task_watch import watch_task
 from deltaproof.errors import SpecError
-from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import TaskId, hex_of
-from deltaproof.store import open_store
 
 if TYPE_CHECKING:
+    from deltaproof.chain import Gateway
+    from deltaproof.chain.participation import KnownTask
+    from deltaproof.protocol.terms.spec import TaskSpec
+    from deltaproof.protocol.types import TaskId
     from deltaproof.tuning.combining.evaluation import Evaluation
 
 __all__ = ["app", "headline"]
@@ -65,6 +62,7 @@ def check(
     prints what every kind of attack would win or lose in a round under these terms. Exit code 1 if there is a problem,
     or if an attack pays. Emulators of a `[federation]` are not made here, only their recipes are checked.
     """
+    from deltaproof.chain.contracts.money import Money
     from deltaproof.protocol.commit.secrets import HomeSecret
     from deltaproof.sponsor.amounts import Tokens, money_lines
     from deltaproof.sponsor.checking import check_draft
@@ -96,7 +94,11 @@ def show(
     rpc: RpcOption, contract: ContractOption, store: StoreOption, task: TaskOption, as_json: JsonOption = False
 ) -> None:
     """The task's terms, where it is, who takes part, and what it holds."""
+    from deltaproof.chain.participation import read_task
+    from deltaproof.chain.standing import standing_of
+    from deltaproof.protocol.types import TaskId
     from deltaproof.sponsor.amounts import Tokens, money_lines
+    from deltaproof.store import open_store
 
     gateway = read_only_gateway(rpc, contract)
     terms = read_task(gateway, open_store(store), TaskId(task))
@@ -123,7 +125,9 @@ def results(
     as_json: JsonOption = False,
 ) -> None:
     """Held-out quality of start, final adapter and each trainer's last delta alone; export the final adapter."""
+    from deltaproof.protocol.types import TaskId, hex_of
     from deltaproof.sponsor.results import task_results
+    from deltaproof.store import open_store
 
     gateway = read_only_gateway(rpc, contract)
     found = task_results(gateway, open_store(store), TaskId(task), out)
@@ -152,20 +156,15 @@ def fund_task(
     as_json: JsonOption = False,
 ) -> None:
     """Add money to a task. Anyone may; what is not earned goes back to the sponsor."""
+    from deltaproof.chain.contracts.money import Amount
+    from deltaproof.chain.funding import fund_task as funded
+    from deltaproof.protocol.types import TaskId
+
     asked, number = Amount.read(amount, "AMOUNT"), TaskId(task)
     with open_gateway(rpc, contract, key) as gateway:
-        require_task(gateway, number)
-        token = gateway.token(gateway.vault.account(number).token)
-        money = gateway.money(token.address)
-        units = positive(asked, money)
-        told = money.exact(units)
-        require_balance(gateway, token.address, gateway.account, units, f"is to pay {told}")
-        agreed(f"move {told} of {gateway.account} into the escrow of task {task}", yes=yes, as_json=as_json)
-        if token.allowance(gateway.account, gateway.vault.address) < units:
-            token.approve(gateway.vault.address, units)
-        gateway.vault.fund(number, units)
-        balance = gateway.vault.account(number).balance
-    result = {"task": task, "funded": str(units), "balance": str(balance)}
+        balance = funded(gateway, number, asked, lambda what: agreed(what, yes=yes, as_json=as_json))
+        money = gateway.money(gateway.vault.account(number).token)
+    result = {"task": task, "funded": str(asked.within(money)), "balance": str(balance)}
     show_result(result, as_json=as_json, text=f"task {task} has {money.text(balance)}")
 
 
@@ -175,6 +174,7 @@ def expire(
 ) -> None:
     """Return what nobody claimed in time: rewards and fees to the task, slash rewards to nobody. Anyone may."""
     from deltaproof.chain.claims import expire_rounds
+    from deltaproof.protocol.types import TaskId
 
     with open_gateway(rpc, contract, key) as gateway:
         rounds = expire_rounds(gateway, TaskId(task))
@@ -187,6 +187,8 @@ def cancel(
     rpc: RpcOption, contract: ContractOption, key: KeyOption, task: TaskOption, as_json: JsonOption = False
 ) -> None:
     """End a task: at once between rounds, else after the running round. Sponsor only."""
+    from deltaproof.protocol.types import TaskId, hex_of
+
     with open_gateway(rpc, contract, key) as gateway:
         receipt = gateway.tasks.cancel_task(TaskId(task))
     transaction = hex_of(receipt.transaction_hash)
@@ -199,6 +201,8 @@ def headline(task_id: TaskId, spec: TaskSpec) -> list[str]:
 
 
 def _described(gateway: Gateway, task_id: TaskId, terms: KnownTask) -> dict[str, Any]:
+    from deltaproof.protocol.types import hex_of
+
     phase = gateway.tasks.phase(task_id)
     account = gateway.vault.account(task_id)
     return {

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from deltaproof.chain.contracts.money import Amount
 from deltaproof.cli.amounts import AMOUNT
 from deltaproof.cli.common import JsonOption, show_result, told_on_stderr
 
@@ -37,6 +36,7 @@ def init(
     What the rows say decides the kind of model, the labels and the tokens. The rows are cut into a hidden set for each
     round and a test set.
     """
+    from deltaproof.chain.contracts.money import Amount
     from deltaproof.sponsor.beginning import begin
     from deltaproof.tuning.base_models.loading import resolve_source
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from deltaproof.chain.contracts.money import Money
-from deltaproof.chain.offers import Offer, read_offer
+from deltaproof.api.connecting import read_only_gateway
 from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, show_result
-from deltaproof.cli.connect import read_only_gateway
-from deltaproof.protocol.types import Address, TaskId
 from deltaproof.reporting import span
-from deltaproof.store import open_store
+
+if TYPE_CHECKING:
+    from deltaproof.chain.contracts.money import Money
+    from deltaproof.chain.offers import Offer
+    from deltaproof.protocol.types import Address
 
 __all__ = ["list_tasks"]
 
@@ -38,6 +39,10 @@ def list_tasks(
 
     `deltaproof doctor --task N` says whether this machine keeps up with one, `deltaproof task show` tells its terms.
     """
+    from deltaproof.chain.offers import read_offer
+    from deltaproof.protocol.types import TaskId
+    from deltaproof.store import open_store
+
     gateway, artifacts = read_only_gateway(rpc, contract), open_store(store)
     count = gateway.terms.task_count()
     found = [read_offer(gateway, artifacts, TaskId(n)) for n in range(max(1, count - limit + 1), count + 1)]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deltaproof.agent.loop import IDLE_POLL_SECONDS
-from deltaproof.agent.patience import HOPELESS, insist
-from deltaproof.chain import Gateway
-from deltaproof.chain.participation import require_task
+from deltaproof.agent.patience import HOPELESS, IDLE_POLL_SECONDS, insist
+from deltaproof.api.connecting import open_gateway, parse_depth, read_only_gateway
 from deltaproof.cli.common import (
     ConfirmationsOption,
     ContractOption,
@@ -20,10 +18,10 @@ from deltaproof.cli.common import (
     RpcOption,
     StoreOption,
 )
-from deltaproof.cli.connect import open_gateway, parse_depth, read_only_gateway
 from deltaproof.cli.reporting import reporter
-from deltaproof.protocol.types import TaskId
-from deltaproof.store import open_store
+
+if TYPE_CHECKING:
+    from deltaproof.chain import Gateway
 
 __all__ = ["watch"]
 
@@ -61,7 +59,10 @@ def watch(
 def _watch(
     gateway: Gateway, store: str, task: int | None, *, once: bool, poll: float, confirmations: str, as_json: bool
 ) -> None:
+    from deltaproof.chain.participation import require_task
     from deltaproof.disputing.watching import Watcher
+    from deltaproof.protocol.types import TaskId
+    from deltaproof.store import open_store
 
     report, opened, depth = reporter(as_json), open_store(store), parse_depth(confirmations)
     watchers: dict[int, Watcher] = {}

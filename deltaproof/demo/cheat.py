@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import typer
 
+from deltaproof.api.connecting import open_gateway, task_store
 from deltaproof.cli import run_app
 from deltaproof.cli.common import (
     ContractOption,
@@ -23,7 +24,6 @@ from deltaproof.cli.common import (
     StoreOption,
     TaskOption,
 )
-from deltaproof.cli.connect import open_gateway, task_store
 from deltaproof.cli.reporting import reporter
 from deltaproof.protocol.evidence.rows import distinct_rows, read_shard
 from deltaproof.protocol.evidence.state import Vector, component_root

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deltaproof.agent.loop import IDLE_POLL_SECONDS, Agent, Duty, Moment
+from deltaproof.agent.loop import Agent, Duty, Moment
+from deltaproof.agent.patience import IDLE_POLL_SECONDS
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Demand
 from deltaproof.chain.participation import move_on

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from deltaproof.agent.loop import IDLE_POLL_SECONDS, Agent, Duty, Moment
+from deltaproof.agent.loop import Agent, Duty, Moment
+from deltaproof.agent.patience import IDLE_POLL_SECONDS
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import TaskParams

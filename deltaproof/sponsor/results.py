@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deltaproof.chain import Gateway
-from deltaproof.chain.abi.enums import Outcome
-from deltaproof.chain.participation import read_task, settled_leaves
+from deltaproof.chain.abi.enums import Outcome, Phase
+from deltaproof.chain.participation import KnownTask, read_task, settled_leaves
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.errors import ArtifactMissing, UsageError
+from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, address_bytes
+from deltaproof.sponsor.model_card import Origin, Quality, write_card
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.combining.deltas import decode_delta
 from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator
 from deltaproof.tuning.training.federation import scoring_bench
 from deltaproof.tuning.training.step import DrawnRound, RoundContext
+from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["TaskResults", "task_results"]
+__all__ = ["TaskResults", "export_adapter", "task_results"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,37 @@ def task_results(gateway: Gateway, store: ArtifactStore, task_id: TaskId, out: P
         final_digest=terms.view.adapter_digest,
     )
     if out is not None:
-        bench.export(final, out)
+        _export(gateway, task_id, terms, bench, final, out, {"start": results.start, "this adapter": results.final})
     return results
+
+
+def export_adapter(gateway: Gateway, store: ArtifactStore, task_id: TaskId, out: Path) -> None:
+    """Write the adapter that the next round starts from, with its card, into a folder; also while the task runs.
+
+    Raises TaskRefused, ArtifactError, ModelError.
+    """
+    terms = read_task(gateway, store, task_id)
+    bench = scoring_bench(terms.spec)
+    theta = store.get_tensors(terms.view.adapter_digest, bench.layout.size)
+    _export(gateway, task_id, terms, bench, theta, out, {})
+
+
+def _export(
+    gateway: Gateway,
+    task_id: TaskId,
+    terms: KnownTask,
+    bench: Workbench,
+    theta: Vector,
+    out: Path,
+    found: Mapping[str, Evaluation],
+) -> None:
+    bench.export(theta, out)
+    ended = gateway.tasks.phase(task_id)
+    origin = Origin(
+        gateway.connection.chain_id, gateway.deployment.modules.tasks, task_id,
+        ended.round if ended.phase is Phase.IDLE else ended.round - 1, terms.view.adapter_digest,
+    )  # fmt: skip
+    write_card(out, terms.spec, origin, {name: Quality(e.loss, e.accuracy) for name, e in found.items()})
 
 
 def _last_accepted(

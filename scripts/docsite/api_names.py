@@ -48,7 +48,9 @@ def modules() -> dict[str, Module]:
 def _read(path: Path) -> Module:
     exported: tuple[str, ...] | None = None
     imported, assigned = {}, []
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    lazy = [node for part in body if isinstance(part, ast.If) for node in part.body]  # under TYPE_CHECKING
+    for node in [*body, *lazy]:
         if isinstance(node, ast.ImportFrom) and node.module:
             imported |= {alias.asname or alias.name: node.module for alias in node.names}
         if isinstance(node, ast.Assign) and isinstance(target := node.targets[0], ast.Name):

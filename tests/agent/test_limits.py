@@ -123,7 +123,7 @@ IN_A_PROCESS = """
 import json, resource, subprocess, sys
 import numpy, torch
 from deltaproof.agent.limits import Limits, limit_memory
-from deltaproof.cli.living import _made
+from deltaproof.api.living import _made
 from deltaproof.errors import UsageError, is_out_of_memory
 
 limit_memory({most}, {processes})

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.reliability.of_machine import read_only
 from deltaproof.agent import watching
 from deltaproof.agent.watching import Observed, serve_health
-from deltaproof.cli.living import Settings, live
+from deltaproof.api.living import Settings, live
 from deltaproof.errors import UsageError
 from tests.cli.conftest import run as run_command
 

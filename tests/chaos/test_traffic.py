@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deltaproof.agent.loop import IDLE_POLL_SECONDS
+from deltaproof.agent.patience import IDLE_POLL_SECONDS
 from deltaproof.chain import connect
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.local_node import start_node

@@ -13,6 +13,7 @@ SPEAKERS = (
     "trainer",
     "verifier",
     "deltaproof.agent",
+    "deltaproof.api",
     "deltaproof.cli",
     "deltaproof.disputing",
     "deltaproof.sponsor",
@@ -23,6 +24,7 @@ SAYS = {"report", "_report", "_once", "self", "_noted", "observed"}
 SAYS_WITH_ROUND = {"_tell", "_tell_once"}
 """Methods that report once what they are told, with the round."""
 NOT_LITERAL = {
+    "ready": {"contract"},
     "delayed": {"owner", "pause_seconds", "trace"},
     "uploading": {"path", "bytes", "total"},
     "phase": {"task", "round", "phase", "deadline", "seconds_left"},

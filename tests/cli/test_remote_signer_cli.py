@@ -7,9 +7,9 @@ from contextlib import ExitStack
 
 from eth_account import Account
 
+from deltaproof.api.connecting import open_gateway
 from deltaproof.chain import connect
 from deltaproof.chain.local_node import Node
-from deltaproof.cli.connect import open_gateway
 from tests.chain.node_calls import rpc
 from tests.chain.signer_server import serving
 from tests.cli.conftest import Run

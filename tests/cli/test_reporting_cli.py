@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from deltaproof.api.connecting import open_gateway
 from deltaproof.cli import reporting
-from deltaproof.cli.connect import open_gateway
 from deltaproof.cli.reporting import ConsoleReporter, JsonReporter
 from deltaproof.protocol.types import RoundIndex, TaskId
 from deltaproof.sponsor.life import Sponsor

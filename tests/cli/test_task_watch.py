@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from eth_utils.abi import function_signature_to_4byte_selector
 
+from deltaproof.api.following import TaskWatch
 from deltaproof.chain.local_node import start_node
-from deltaproof.cli.task_watch import TaskWatch
 from tests.chain.rpc_proxy import RpcProxy
 from tests.cli.conftest import Run, read_options
 from tests.worlds.roles import RoleWorld, build_world

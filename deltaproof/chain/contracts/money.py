@@ -97,6 +97,13 @@ class Amount:
             raise UsageError(f"{self.where}: more than any contract holds; write at most 2^128-1 smallest units")
         return TokenAmount(units.numerator)
 
+    def positive(self, money: Money) -> TokenAmount:
+        """The same where it has to be more than nothing. Raises UsageError."""
+        units = self.within(money)
+        if not units:
+            raise UsageError(f"{self.where}: say more than nothing")
+        return units
+
 
 @dataclass(frozen=True, slots=True)
 class Money:

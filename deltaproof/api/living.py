@@ -12,14 +12,14 @@ from deltaproof.agent.fleet import Fleet
 from deltaproof.agent.limits import NO_LIMITS, DiskLimit, Limits, limit_memory
 from deltaproof.agent.lookout import Lookout
 from deltaproof.agent.loop import Agent
-from deltaproof.agent.patience import HOPELESS, insist
+from deltaproof.agent.patience import HOPELESS, IDLE_POLL_SECONDS, insist
 from deltaproof.agent.policy import load_policy
 from deltaproof.agent.watching import Observed, serve_health
 from deltaproof.agent.witness import Witness
+from deltaproof.api.connecting import open_gateway, parse_depth
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.rpc.endpoints import Endpoints
-from deltaproof.cli.connect import open_gateway, parse_depth
 from deltaproof.errors import InsufficientFunds, OverLimit, UsageError, is_out_of_memory
 from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.reporting import Reporter
@@ -44,12 +44,12 @@ class Settings:
     contract: str
     key: str
     home: Path
-    witness: str
-    confirmations: str
-    poll: float
-    max_gas_gwei: float | None
-    health_port: int | None
-    task: int | None
+    witness: str = ""
+    confirmations: str = ""
+    poll: float = IDLE_POLL_SECONDS
+    max_gas_gwei: float | None = None
+    health_port: int | None = None
+    task: int | None = None
     policy: Path | None = None
     drand: str = ""
     limits: Limits = NO_LIMITS

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from deltaproof.agent.patience import HOPELESS, insist
-from deltaproof.chain import (
-    Connection,
-    Deployment,
-    Gateway,
-    RemoteSigner,
-    SenderPolicy,
-    TransactionSender,
-    connect,
-    load_signer,
-)
-from deltaproof.chain.rpc.blocks import Depth
-from deltaproof.chain.rpc.relays import Relays
 from deltaproof.errors import DeploymentError, EncodingError, UsageError
-from deltaproof.protocol.types import Address, TaskId, address
 from deltaproof.reporting import Reporter
-from deltaproof.store import ArtifactStore, open_store
-from deltaproof.store.permits import PermitDomain, Writer
+
+if TYPE_CHECKING:
+    from deltaproof.chain import Connection, Deployment, Gateway
+    from deltaproof.chain.rpc.blocks import Depth
+    from deltaproof.chain.rpc.relays import Relays
+    from deltaproof.protocol.types import Address
+    from deltaproof.store import ArtifactStore
 
 __all__ = ["open_gateway", "parse_address", "parse_depth", "parse_relays", "read_only_gateway", "task_store"]
 
@@ -41,6 +34,16 @@ def open_gateway(
 
     With `wait`, which is told of it, an outage is waited out. `drand`: what `--drand` says.
     """
+    from deltaproof.chain import (
+        Deployment,
+        Gateway,
+        RemoteSigner,
+        SenderPolicy,
+        TransactionSender,
+        connect,
+        load_signer,
+    )
+
     account, place = load_signer(key), parse_address(contract, "--contract")
 
     def reach() -> tuple[Connection, Deployment]:
@@ -64,6 +67,10 @@ def task_store(url: str, gateway: Gateway, task: int, report: Reporter | None = 
 
     `report` hears how large artifacts get on. Raises StoreUnavailable.
     """
+    from deltaproof.protocol.types import TaskId
+    from deltaproof.store import open_store
+    from deltaproof.store.permits import PermitDomain, Writer
+
     assert gateway.sender is not None
     domain = PermitDomain(gateway.connection.chain_id, gateway.deployment.modules.tasks)
     return open_store(url, Writer(gateway.sender.sign_message, domain, TaskId(task)), report)
@@ -82,17 +89,23 @@ def parse_depth(value: str) -> Depth | None:
 
 def parse_relays(value: str) -> Relays:
     """What `--drand` says; empty for the network's public relays."""
+    from deltaproof.chain.rpc.relays import Relays
+
     return Relays([source.strip() for source in value.split(",") if source.strip()])
 
 
 def read_only_gateway(rpc: str, contract: str) -> Gateway:
     """The same without a key."""
+    from deltaproof.chain import Deployment, Gateway, connect
+
     connection = connect(rpc)
     return Gateway(connection, Deployment.at(connection, parse_address(contract, "--contract")))
 
 
 def parse_address(value: str, option: str) -> Address:
     """Raises UsageError naming the option."""
+    from deltaproof.protocol.types import address
+
     try:
         return address(value)
     except EncodingError as error:

@@ -1,0 +1,1 @@
+"""How long a command takes before it does anything."""

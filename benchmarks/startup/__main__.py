@@ -1,0 +1,83 @@
+"""Seconds until a command that needs no model has answered, in this tree and, side by side, in another.
+
+    python -m benchmarks.startup [--against FOLDER] [--runs 7]
+
+`FOLDER` is a checkout with compiled contracts, such as one of an earlier version. Runs of both trees alternate, each in
+a fresh process; told are medians. `python -c "import typer"` shows what the library of the command line costs alone.
+Writes docs/results/startup.md and docs/results/data/startup.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.shared.places import FIGURES, PAGES, ROOT
+
+SHELL = {"_DELTAPROOF_COMPLETE": "complete_bash", "COMP_WORDS": "deltaproof task list --", "COMP_CWORD": "3"}
+COMMANDS: dict[str, tuple[list[str], dict[str, str]]] = {
+    "--version": (["--version"], {}),
+    "--help": (["--help"], {}),
+    "task list --help": (["task", "list", "--help"], {}),
+    "trainer run --help": (["trainer", "run", "--help"], {}),
+    "task list, an option is missing": (["task", "list"], {}),
+    "completion of task list --": ([], SHELL),
+    "import deltaproof": (["-c", "import deltaproof"], {}),
+    "import typer": (["-c", "import typer"], {}),
+}
+
+
+def seconds(tree: Path, arguments: list[str], environment: dict[str, str]) -> float:
+    """Wall time of one process, from start to end."""
+    program = arguments if arguments[:1] == ["-c"] else ["-m", "deltaproof", *arguments]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("DELTAPROOF_")}
+    began = time.perf_counter()
+    finished = subprocess.run(
+        [sys.executable, *program], cwd=tree, capture_output=True, env=clean | {"PYTHONPATH": str(tree)} | environment,
+        check=False,
+    )  # fmt: skip
+    took = time.perf_counter() - began
+    if finished.returncode not in {0, 2}:
+        raise SystemExit(f"{program} in {tree}: {finished.stderr.decode()[-2000:]}")
+    return took
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--against", type=Path, help="another checkout")
+    parser.add_argument("--runs", type=int, default=7)
+    asked = parser.parse_args()
+    trees = {"here": ROOT, **({"there": asked.against.resolve()} if asked.against else {})}
+    taken: dict[str, dict[str, list[float]]] = {name: {tree: [] for tree in trees} for name in COMMANDS}
+    for _ in range(asked.runs):
+        for name, (arguments, environment) in COMMANDS.items():
+            for tree, place in trees.items():
+                taken[name][tree].append(seconds(place, arguments, environment))
+    medians = {name: {tree: statistics.median(found) for tree, found in by.items()} for name, by in taken.items()}
+    lines = ["| command | " + " | ".join(f"{tree}, s" for tree in trees) + " |", "|---" * (1 + len(trees)) + "|"]
+    lines += [f"| `{name}` | " + " | ".join(f"{by[tree]:.2f}" for tree in trees) + " |" for name, by in medians.items()]
+    print("\n".join(lines))
+    versus = " *There* is the tree before help needed none of the libraries that do the work." if asked.against else ""
+    page = f"""# Start of a command
+
+`python -m benchmarks.startup{" --against FOLDER" if asked.against else ""}`
+
+Wall time of a whole process, medians of {asked.runs} runs on {os.cpu_count()} cores.{versus} A command that works on a
+task loads more: the chain's library (about a second) and, where a model is needed, torch.
+
+{chr(10).join(lines)}
+"""
+    (PAGES / "startup.md").write_text(page, encoding="utf-8")
+    told = {"runs": asked.runs, "cores": os.cpu_count(), "seconds": medians}
+    (FIGURES / "startup.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The work behind the commands, as Python objects: a network, its tasks, roles in them, histories and audits."""

@@ -1,0 +1,162 @@
+"""Working lives: a sponsor, a trainer or a verifier with its key, ready to begin; the commands `... run` are these."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Self
+
+from deltaproof.agent.loop import Agent
+from deltaproof.api.connecting import parse_depth, task_store
+from deltaproof.api.living import Settings, live_by_choice
+from deltaproof.chain import Gateway
+from deltaproof.chain.abi.enums import Role
+from deltaproof.chain.contracts.money import Amount
+from deltaproof.errors import UsageError
+from deltaproof.protocol.evidence.rows import distinct_rows
+from deltaproof.protocol.types import TaskId, TokenAmount
+from deltaproof.reporting import Reporter
+from deltaproof.sponsor.life import Sponsor
+from deltaproof.store import open_store
+from deltaproof.tuning.numerics.machine import HERE, Machine
+from trainer.conduct import Honest
+from trainer.life import Trainer
+from verifier.life import Verifier
+
+__all__ = ["WorkingLife", "quiet", "sponsor_life", "trainer_life", "verifier_life"]
+
+Stake = Callable[[Gateway], TokenAmount | None]
+
+
+def quiet(event: str, message: str, **fields: object) -> None:
+    """A reporter that tells nobody."""
+
+
+class WorkingLife:
+    """A role that is ready to begin. `run` it here, or `start` it beside other work."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: str,
+        role: Role,
+        make: Callable[[Gateway, TaskId, Reporter], Agent],
+        stake: Stake = lambda gateway: None,
+    ) -> None:
+        self.settings = settings
+        self._store, self._role, self._make, self._stake = store, role, make, stake
+        self._agents: list[Agent] = []
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def run(self, report: Reporter = quiet) -> None:
+        """Live until nothing is left to do, and wait out every outage. `report` hears of each event, as `--json`
+        prints it.
+
+        Raises UsageError where settings make no sense, and what no waiting mends: SpecError, SigningKeyError,
+        TaskRefused, InsufficientFunds.
+        """
+        live_by_choice(
+            self.settings, report, self._made, role=self._role, store=open_store(self._store), stake=self._stake
+        )
+
+    def start(self, report: Reporter = quiet) -> Self:
+        """The same in a thread of this process, which does not keep the process alive.
+
+        Several lives in one process share its processor and its threads of torch; each computes the same bits as
+        alone.
+        """
+        if self._thread is not None:
+            raise UsageError("this life has begun already")
+        self._thread = threading.Thread(target=self._guarded, args=(report,), daemon=True)
+        self._thread.start()
+        return self
+
+    def join(self, timeout_seconds: float | None = None) -> bool:
+        """Wait for a started life to end; whether it has. Raises what ended it before its time."""
+        if self._thread is None:
+            raise UsageError("this life has not begun: call start() first")
+        self._thread.join(timeout_seconds)
+        if self._error is not None:
+            raise self._error
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Let it end after what it does now. What it owes stays owed: another life from the same home goes on."""
+        self._stopping = True
+        for agent in self._agents:
+            agent.end()
+
+    def _made(self, gateway: Gateway, task: TaskId, report: Reporter) -> Agent:
+        agent = self._make(gateway, task, report)
+        self._agents.append(agent)
+        if self._stopping:
+            agent.end()
+        return agent
+
+    def _guarded(self, report: Reporter) -> None:
+        try:
+            self.run(report)
+        except BaseException as error:
+            self._error = error
+
+
+def sponsor_life(settings: Settings, store: str, *, trainers: int, verifiers: int) -> WorkingLife:
+    """Opens a round once so many trainers and verifiers take part; shows each hidden set in time; takes the rest
+    back."""
+    depth = parse_depth(settings.confirmations)
+    return WorkingLife(
+        settings,
+        store,
+        Role.CHALLENGER,  # unused: a sponsor stakes nothing, and has one task
+        lambda gateway, number, report: Sponsor(
+            gateway, task_store(store, gateway, number, report), number, settings.home, report,
+            trainers=trainers, verifiers=verifiers, poll_seconds=settings.poll, depth=depth,
+        ),
+    )  # fmt: skip
+
+
+def trainer_life(
+    settings: Settings,
+    store: str,
+    rows: Sequence[bytes],
+    *,
+    device: str = "cpu",
+    top_up: bool = False,
+    checkpointing: bool = False,
+) -> WorkingLife:
+    """Trains every round on these rows (canonical, see `deltaproof.protocol.evidence.rows`)."""
+    depth, shard = parse_depth(settings.confirmations), distinct_rows(rows)
+    return WorkingLife(
+        settings,
+        store,
+        Role.TRAINER,
+        lambda gateway, number, report: Trainer(
+            gateway, task_store(store, gateway, number, report), number, shard, settings.home, Honest(), report,
+            top_up=top_up, checkpointing=checkpointing, device=device, poll_seconds=settings.poll, depth=depth,
+        ),
+    )  # fmt: skip
+
+
+def verifier_life(
+    settings: Settings, store: str, *, stake: Amount | None = None, machine: Machine = HERE
+) -> WorkingLife:
+    """Verifies every round. `stake`: locked in each task; by default the minimum."""
+    depth = parse_depth(settings.confirmations)
+
+    def locked(gateway: Gateway) -> TokenAmount | None:
+        if stake is None:
+            return None
+        return stake.positive(gateway.money(gateway.registry.token()))
+
+    return WorkingLife(
+        settings,
+        store,
+        Role.VERIFIER,
+        lambda gateway, number, report: Verifier(
+            gateway, task_store(store, gateway, number, report), number, settings.home, report,
+            stake=locked(gateway), poll_seconds=settings.poll, depth=depth, machine=machine,
+        ),
+        locked,
+    )  # fmt: skip
