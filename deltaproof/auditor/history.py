@@ -108,7 +108,7 @@ class Historian:
         spec = self.spec(facts)
         opened = {event.args["round"]: event for event in facts.named("RoundOpened")}
         ended = {event.args["round"]: event for event in facts.named("RoundEnded")}
-        posted = self._standing(facts.id)
+        posted = self.standing_settlements(facts.id)
         leaves = self.index.all_leaves([event.args["settlement"]["leaves_root"] for event in posted.values()])
         blocks = self.index.blocks([event.block for event in (*opened.values(), *ended.values())])
         rounds = []
@@ -144,7 +144,7 @@ class Historian:
                 entry = rounds.setdefault((event.args["task_id"], event.args["round"]), _empty_entry(event))
                 _apply(entry, event, account)
         for task in {task for task, _ in rounds}:
-            for number, posted in self._standing(task).items():
+            for number, posted in self.standing_settlements(task).items():
                 leaf = mine.get(hex_of(posted.args["settlement"]["leaves_root"]))
                 if leaf is not None and (task, number) in rounds:
                     rounds[task, number] |= _settled(leaf)
@@ -155,7 +155,7 @@ class Historian:
         }
         return {"account": account, "chain": self.chain(), "totals": totals, "rounds": entries}
 
-    def _standing(self, task: int) -> dict[int, Event]:
+    def standing_settlements(self, task: int) -> dict[int, Event]:
         """The settlement of each round that was not voided."""
         standing: dict[int, Event] = {}
         for event in self.index.events(task=task, names=["SettlementPosted", "SettlementVoided"]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +19,10 @@ from deltaproof.auditor.history import Historian
 from deltaproof.auditor.index.events import Event
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Rpc
+from deltaproof.chain.contracts.money import UNNAMED, Money, usable_symbol
 from deltaproof.errors import ArtifactError, ChainError
+from deltaproof.pages.cards import card_of, standing_in, terms_of
+from deltaproof.pages.rounds import phases_of, replays_of, waterfall_of, why
 from deltaproof.protocol.commit.commitments import COMMITMENT_TYPE, typehash
 from deltaproof.protocol.evidence.transcript import OpeningLimits
 from deltaproof.protocol.outcome.settlement import leaves_tree
@@ -28,6 +33,8 @@ __all__ = ["PageData", "by_round"]
 
 Json = dict[str, Any]
 SHOWN_ACCOUNTS = 5_000
+_HASH = re.compile(r"0x[0-9a-f]{16,64}")
+"""Shorter, it would be found everywhere."""
 LARGEST_EXACT = 2**53 - 1
 MOST_SYMBOL, MOST_DECIMALS = 12, 36
 """What a token says of itself is nobody's word but its own."""
@@ -56,7 +63,11 @@ class PageData:
             case ["round", task, round_] if task.isdigit() and round_.isdigit():
                 found = self.round(int(task), int(round_))
             case ["account", account]:
-                found = self.historian.participant(address(account))
+                found = self.account(address(account))
+            case ["find", text]:
+                found = {"found": self.find(text)}
+            case ["why", task, round_, trainer] if task.isdigit() and round_.isdigit():
+                found = self.why(int(task), int(round_), address(trainer))
             case _:
                 raise KeyError(path)
         exact: Json = _exact(found)
@@ -67,7 +78,10 @@ class PageData:
         paths = ["overview"]
         for task in self.index.tasks():
             paths.append(f"task/{task}")
-            paths += [f"round/{task}/{number}" for number in self.index.rounds(task)]
+            for number in self.index.rounds(task):
+                paths.append(f"round/{task}/{number}")
+                trainers = load_round(self.index, load_task(self.index, task), number).trainers if self.store else ()
+                paths += [f"why/{task}/{number}/{trainer}" for trainer in trainers]
         paths += [f"account/{account}" for account in self.index.accounts()[:SHOWN_ACCOUNTS]]
         return {path: self.at(path) for path in paths}
 
@@ -78,13 +92,10 @@ class PageData:
 
     def overview(self) -> Json:
         """Chain, tasks and accounts."""
-        tasks = []
-        for number in self.index.tasks():
-            facts = load_task(self.index, number)
-            described = self.historian.described(facts)
-            tasks.append({**described, "opened": len(facts.rounds), "ended": len(facts.named("RoundEnded"))})
+        tasks = [card_of(load_task(self.index, number), self.historian) for number in self.index.tasks()]
         accounts = self.index.accounts()
         return {
+            "now": int(time.time()),
             "chain": self.historian.chain(),
             "contracts": dict(self.index.deployment.contracts),
             "tasks": tasks,
@@ -108,8 +119,45 @@ class PageData:
         return {"stakeToken": stake, "tokens": dict(self._written)}
 
     def task(self, number: int) -> Json:
-        """A task with one entry per round."""
-        return self.historian.overview(load_task(self.index, number))
+        """A task with its terms and one entry per round."""
+        facts = load_task(self.index, number)
+        spec = self.historian.spec(facts)
+        terms = {"terms": terms_of(spec) if spec else None, "card": card_of(facts, self.historian)}
+        return {**self.historian.overview(facts), **terms}
+
+    def account(self, who: Address) -> Json:
+        """What somebody did and got, and where that stands among the others of each task."""
+        found = self.historian.participant(who)
+        tasks = {entry["task"] for entry in found["rounds"]}
+        return {**found, "tasks": [standing_in(load_task(self.index, t), who, self.historian) for t in sorted(tasks)]}
+
+    def find(self, text: str) -> list[Json]:
+        """Rounds with a transaction, or with a digest among the arguments of their events; the last fifty."""
+        wanted = text.lower()
+        if not _HASH.fullmatch(wanted):
+            return []
+        places = {
+            (event.args["task_id"], event.args["round"]): "transaction" if event.transaction == wanted else "hash"
+            for event in self.index.events_with(wanted)
+            if "task_id" in event.args and "round" in event.args
+        }
+        return [{"kind": kind, "task": task, "round": round_} for (task, round_), kind in sorted(places.items())][-50:]
+
+    def why(self, task: int, number: int, trainer: Address) -> Json:
+        """Why a trainer got what it got, as sentences."""
+        if self.store is None:
+            return {"lines": ["without a store nobody can tell"]}
+        facts = load_round(self.index, load_task(self.index, task), number)
+        paid, staked = self._money(str(facts.task.params.token))
+        return why(self.index, self.store, facts, trainer, paid=paid, staked=staked)
+
+    def _money(self, token: str) -> tuple[Money, Money]:
+        """How the reward token and the stake token write amounts."""
+        told = self._tokens({token})
+        written: Json = told["tokens"]
+        ways = [written.get(one) for one in (token, str(told["stakeToken"]))]
+        paid, staked = (Money(usable_symbol(way["symbol"]), way["decimals"]) if way else UNNAMED for way in ways)
+        return paid, staked
 
     def round(self, task: int, number: int) -> Json:
         """A round with its timeline, its checks, and what a browser needs to check hashes itself."""
@@ -119,6 +167,10 @@ class PageData:
         return {
             "task": task,
             **shown,
+            "phases": phases_of(facts, self._times(facts)),
+            "steps": facts.task.params.training.steps,
+            "replays": replays_of(facts, self.store),
+            "waterfall": waterfall_of(facts, spec, self.store, self.index),
             "timeline": self._timeline(facts),
             "disputeEvents": self._timeline_of(_dispute_events(self.index, facts)),
             "checks": self._checks(facts),
@@ -136,6 +188,10 @@ class PageData:
             case = audit.round_case(TaskCase(self.index, facts.task, artifacts, audit.options), facts)
             self._kept[last] = [check.to_json() for check in audit.check_round(case, lambda _: None)]
         return self._kept[last]
+
+    def _times(self, facts: RoundFacts) -> dict[int, int]:
+        found = self.index.blocks([event.block for event in facts.events])
+        return {number: block.timestamp for number, block in found.items()}
 
     def _timeline(self, facts: RoundFacts) -> list[Json]:
         return self._timeline_of(facts.events)

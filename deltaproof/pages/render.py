@@ -9,7 +9,8 @@ from typing import Any
 
 __all__ = ["render"]
 
-SCRIPTS = ("verify.js", "charts.js", "page.js")
+SCRIPTS = ("verify.js", "blocks.js", "tables.js", "charts.js", "pictures.js", "page.js")
+"""In the order in which they need each other."""
 
 
 def render(data: Mapping[str, Any] | None) -> str:

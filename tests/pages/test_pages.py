@@ -31,6 +31,7 @@ from deltaproof.protocol.types import RoundIndex, TokenAmount
 from tests.chain.test_money import SHOWN
 from tests.worlds.roles import RoleWorld, build_world
 
+AXE = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"width": 360, "height": 740}
 STAKE = TokenAmount(10**20)
 
@@ -130,11 +131,15 @@ def test_report_every_page_shows_its_content(page: Page, report: tuple[Path, dic
     trainer = world.trainers[0].account
     expected = {
         "#/": "task 1",
+        "#/network": "registry",
         "#/accounts": trainer[:8],
         "#/task/1": "round 1",
-        "#/round/1/1": "Timeline",
+        "#/round/1/1": "Raw events",
         "#/dispute/1/1": "answered",
         f"#/account/{trainer}": trainer,
+        "#/find/minimal": "1: minimal",
+        f"#/find/{trainer[:14]}": "1 found",
+        "#/find/0x" + "77" * 32: "Nothing is known of",
     }
     for address, text in expected.items():
         go(page, address)
@@ -150,7 +155,7 @@ def test_amounts_are_in_tokens_and_exact_in_the_title(page: Page, world: RoleWor
     budget = world.gateway.task(world.task).params.rewards.budget_per_round
     go(page, "#/")
     assert "< 0.0001 DEMO" in page.inner_text("main")
-    assert page.locator(f"span[title='{budget} smallest units']").count() == 1
+    assert page.locator(f"span[title='{budget} smallest units']").count() >= 1
     shown = page.evaluate(
         "amounts => amounts.map(([units, decimals]) => Money.text(units, {symbol: 'T', decimals}))",
         [[str(units), decimals] for units, decimals, _ in SHOWN],
@@ -163,17 +168,32 @@ def test_task_charts_drawn_with_text_alternatives(page: Page) -> None:
     charts = page.locator("svg[role=img]")
     assert charts.count() == 4
     assert all(charts.nth(i).get_attribute("aria-label") for i in range(4))
-    assert page.locator("svg rect").count() == 3  # three paid trainers
-    assert page.locator("svg circle").count() == 2 + 2 + 3  # loss, accuracy, contributions
+    assert page.locator("figure summary", has_text="table").count() == 4
+    charts.first.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("output.said").first.inner_text().startswith("round start: loss 0.")
+    page.locator("figure summary").first.click()
+    page.locator("figure table").wait_for()
+    assert page.locator("figure table tbody tr").count() == 2  # start and one round
+    assert page.locator("figure svg rect").count() == 3  # three paid trainers
+    assert page.locator("figure svg circle").count() == 2 + 2 + 3  # loss, accuracy, contributions
 
 
 def test_round_every_check_shown_and_hash_copied(page: Page, report: tuple[Path, dict[str, Any]]) -> None:
     go(page, "#/round/1/1")
     passed = report[1]["round/1/1"]["checks"]
     page.locator("summary", has_text="× pass").click()
-    rows = page.locator("details[open] table tbody tr")
-    rows.last.wait_for()
-    assert rows.count() == len(passed)
+    for group in page.locator("details.checks > details > summary").all():
+        group.click()
+    told = [
+        summary.inner_text().rpartition(": ") for summary in page.locator("details.checks > details > summary").all()
+    ]
+    assert sum(int(count) for *_, count in told) == len(passed)
+    names = [check["name"] for check in passed]
+    assert {name: int(count) for name, _, count in told} == {name: names.count(name) for name in names}
+    rows = page.locator("details.checks > details").first.locator("tbody tr")
+    rows.first.wait_for()
+    assert rows.count() == min(50, int(told[0][2]))
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     button = page.locator("button.copy").first
     digest = button.get_attribute("title")
@@ -216,6 +236,93 @@ def tampered(value: Any) -> Any:
     return str(int(value) + 1)
 
 
+def test_round_draws_its_life_the_sampled_steps_and_where_the_money_went(page: Page, world: RoleWorld) -> None:
+    go(page, "#/round/1/1")
+    life = page.locator("figure.wide svg").first
+    assert life.locator("rect.bar").count() == 9  # every phase
+    assert life.locator("circle.late").count() == 0
+    assert life.locator("circle.act").count() >= 2 * len(world.trainers)
+    assert page.locator("svg.strip").count() == len(world.trainers)
+    steps = world.gateway.task(world.task).params.training.steps
+    cheat = page.locator(".sampled", has_text="rejected")
+    assert f"of {steps} steps replayed" in cheat.inner_text()
+    assert cheat.locator("svg .failed").count() > 0
+    honest = page.locator(".sampled", has_text="accepted").first
+    assert honest.locator("svg .failed").count() == 0
+    honest.locator("summary", has_text="why this pay").click()
+    honest.locator("li", has_text="payout").wait_for()
+    fall = page.locator("figure.wide", has_text="From the budget")
+    assert fall.locator("rect.part").count() == len(world.trainers)
+
+
+def test_one_button_checks_the_whole_round_and_sees_a_lie(page: Page, report: tuple[Path, dict[str, Any]]) -> None:
+    go(page, "#/round/1/1")
+    button, said = page.locator("#check"), page.locator("#checked")
+    button.click()
+    page.wait_for_function("() => document.getElementById('checked').className !== ''")
+    assert said.inner_text().startswith("all ")
+    area = page.locator("textarea").first
+    area.evaluate('area => { area.value = area.value.replace(/"payout": "\\d+"/, \'"payout": "7"\'); }')
+    button.click()
+    page.wait_for_function("() => document.getElementById('checked').className === 'fail'")
+    assert said.inner_text().startswith("1 of ")
+
+
+def test_table_sorts_filters_and_downloads_what_it_shows(page: Page, report: tuple[Path, dict[str, Any]]) -> None:
+    go(page, "#/round/1/1")
+    listing = page.locator(".listing").nth(0)
+    trainers = report[1]["round/1/1"]["trainers"]
+    scores = sorted(trainer["scoreNanos"] for trainer in trainers)
+    head = listing.locator("th", has_text="score")
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    with page.expect_download() as saved:
+        listing.get_by_role("button", name="as JSON").click()
+    rows = json.loads(Path(saved.value.path()).read_text())
+    assert [row["score, mnat"] for row in rows] == scores
+    head.locator("button").click()
+    with page.expect_download() as saved:
+        listing.get_by_role("button", name="as CSV").click()
+    lines = Path(saved.value.path()).read_text().splitlines()
+    assert [int(line.split(",")[-6]) for line in lines[1:]] == scores[::-1]
+    assert saved.value.suggested_filename == "trainers-of-round-1.csv"
+    page.locator("summary", has_text="events of the chain").click()
+    events = page.locator(".listing", has=page.get_by_label("filter Events of round 1"))
+    events.locator("input").fill("phase")
+    shown = events.locator("tbody tr")
+    assert shown.count() == sum(event["event"] == "PhaseStarted" for event in report[1]["round/1/1"]["timeline"])
+
+
+def test_cells_that_a_spreadsheet_would_compute_stay_text(page: Page) -> None:
+    with page.expect_download() as saved:
+        page.evaluate(
+            "() => { const one = Tables.table('t', [['a'], ['b']], [['=1+1', '-2'], ['@x', 'say \"hi\", you']]);"
+            "document.body.append(one); one.querySelector('[aria-label$=CSV]').click(); }"
+        )
+    assert Path(saved.value.path()).read_text() == 'a,b\n\'=1+1,-2\n\'@x,"say ""hi"", you"\n'
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_keep_the_rules_of_accessibility(page: Page, world: RoleWorld, scheme: Any) -> None:
+    """axe-core's rules for WCAG 2.2 A and AA, on every kind of page."""
+    page.emulate_media(color_scheme=scheme)
+    page.add_script_tag(content=AXE.read_text("utf-8"))
+    for address in (
+        "#/",
+        "#/accounts",
+        "#/network",
+        "#/task/1",
+        "#/round/1/1",
+        f"#/account/{world.trainers[0].account}",
+    ):
+        go(page, address)
+        page.evaluate("() => document.querySelectorAll('main details').forEach(one => { one.open = true; })")
+        rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+        found = page.evaluate("rules => axe.run(document, {runOnly: rules})", rules)["violations"]
+        told = [(one["id"], one["nodes"][0]["html"][:200], one["nodes"][0]["failureSummary"]) for one in found]
+        assert told == [], address
+
+
 def test_page_keyboard_alone_reaches_and_verifies(page: Page) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.className") == "skip"
@@ -229,11 +336,12 @@ def test_page_keyboard_alone_reaches_and_verifies(page: Page) -> None:
     assert page.locator("p.result[data-kind=leaf]").first.inner_text().startswith("holds")
 
 
-def test_page_phone_width_nothing_cut_off(page: Page, world: RoleWorld) -> None:
-    page.set_viewport_size({"width": 360, "height": 740})
+@pytest.mark.parametrize("width", [PHONE["width"], 390, 1920])
+def test_page_width_nothing_cut_off(page: Page, world: RoleWorld, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 740})
     for address in ("#/", "#/task/1", "#/round/1/1", f"#/account/{world.trainers[0].account}"):
         go(page, address)
-        assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"], address
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width, address
 
 
 def test_page_theme_switches_and_follows_the_system(page: Page) -> None:

@@ -36,6 +36,10 @@ class AuditReport:
         """Whether nothing failed."""
         return not any(check.status is Status.FAIL for check in self.checks)
 
+    def records(self) -> list[dict[str, Any]]:
+        """One plain row for each check, for tables and data frames."""
+        return [check.to_json() for check in self.checks]
+
     def content(self) -> dict[str, Any]:
         """What is signed: no times, so that equal audits have equal reports."""
         totals = count(self.checks)
@@ -46,7 +50,7 @@ class AuditReport:
             "passed": totals[Status.PASS],
             "failed": totals[Status.FAIL],
             "notCheckable": totals[Status.NOT_CHECKABLE],
-            "checks": [check.to_json() for check in self.checks],
+            "checks": self.records(),
         }
 
     def digest(self) -> Digest32:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Row, delete, func, insert, select
+from sqlalchemy import Engine, Row, Select, delete, func, insert, select
 
 from deltaproof.auditor.index import schema
 from deltaproof.auditor.index.events import Event, event_type
@@ -89,6 +89,19 @@ class Index:
             there = schema.mentions
             query = query.join(there, (there.c.block == table.c.block) & (there.c.log_index == table.c.log_index))
             query = query.where(there.c.account == account)
+        return self._found(query)
+
+    def events_with(self, digits: str) -> list[Event]:
+        """Events of a transaction, or with these hexadecimal digits among their arguments, in the order of the chain.
+
+        `digits` as `0x...` in lower case; it has to be checked for being nothing else.
+        """
+        table = schema.events
+        inside = table.c.arguments.contains(digits.removeprefix("0x"), autoescape=True)
+        query = select(table).where((table.c.transaction == digits) | inside)
+        return self._found(query.order_by(table.c.block, table.c.log_index))
+
+    def _found(self, query: Select[Any]) -> list[Event]:
         with self.engine.connect() as db:
             rows = db.execute(query).all()
         return [

@@ -1,7 +1,9 @@
-// Small charts as SVG. Every chart has a text alternative, and every number in it is in a table as well.
+// Small charts as SVG: read by pointer or arrow keys, with the table of their numbers behind each.
 const Charts = (() => {
+  const {make, fold} = Blocks;
   const PALETTE = ["#3b7dd8", "#d9822b", "#2a9d6f", "#b8476f", "#7a5cc7", "#8a8f3c", "#3aa6b9", "#a0522d", "#5b6577", "#c9a227"];
-  const SIZE = {width: 520, height: 240, left: 56, right: 12, top: 12, bottom: 28};
+  const SIZE = {width: 520, height: 240, right: 12, top: 12, bottom: 28};
+  const MANY = 12; // a legend of more names says nothing
   const svg = (tag, attributes, ...children) => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
     for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -11,39 +13,51 @@ const Charts = (() => {
   const text = (x, y, value, anchor) => svg("text", {x, y, "text-anchor": anchor || "middle"}, String(value));
   const scale = (low, high, from, to) => (value) => high === low ? (from + to) / 2 : from + (value - low) / (high - low) * (to - from);
   // Enough digits to tell neighbouring lines apart; large amounts as powers of ten.
-  const short = (value, step) => Math.abs(value) >= 1e6 ? value.toExponential(2) : value.toFixed(Math.max(0, Math.min(9, 1 - Math.floor(Math.log10(step)))));
+  const short = (value, step) => value && (Math.abs(value) >= 1e6 || step < 1e-6) ? value.toExponential(1) : value.toFixed(Math.max(0, Math.min(9, 1 - Math.floor(Math.log10(step)))));
+  const exact = (value) => value === null || value === undefined ? "–" : Number.isInteger(value) ? String(value) : value.toPrecision(6);
   const color = (index) => PALETTE[index % PALETTE.length];
 
   const frame = (title, low, high, labels) => {
-    const {width, height, left, right, top, bottom} = SIZE;
+    const {width, height, right, top, bottom} = SIZE, ticks = [0, 1, 2, 3, 4].map((i) => low + (high - low) * i / 4);
+    const named = ticks.map((value) => short(value, (high - low) / 4)), left = 14 + 7 * Math.max(...named.map((name) => name.length));
     const node = svg("svg", {viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": title});
     const y = scale(low, high, height - bottom, top);
-    for (let i = 0; i <= 4; i++) {
-      const value = low + (high - low) * i / 4;
-      node.append(svg("line", {class: "axis", x1: left, x2: width - right, y1: y(value), y2: y(value)}), text(left - 6, y(value) + 4, short(value, (high - low) / 4), "end"));
-    }
-    const x = (index) => left + (index + .5) * (width - left - right) / Math.max(1, labels.length);
+    ticks.forEach((value, i) => node.append(svg("line", {class: "axis", x1: left, x2: width - right, y1: y(value), y2: y(value)}), text(left - 6, y(value) + 4, named[i], "end")));
+    const slot = (width - left - right) / Math.max(1, labels.length), x = (index) => left + (index + .5) * slot;
     const every = Math.ceil(labels.length / 12);
     labels.forEach((label, index) => { if (index % every === 0) node.append(text(x(index), height - 8, label)); });
-    return {node, x, y, slot: (width - left - right) / Math.max(1, labels.length)};
+    return {node, x, y, slot, left};
   };
-  const figure = (title, node, legend) => {
-    const caption = document.createElement("figcaption");
-    caption.textContent = title;
-    const result = document.createElement("figure");
-    result.append(caption, node);
-    if (legend) {
-      const list = document.createElement("div");
-      list.className = "legend";
-      legend.forEach(([name, shade]) => {
-        const item = document.createElement("span"), mark = document.createElement("i");
-        mark.style.background = shade;
-        item.append(mark, name);
-        list.append(item);
+  /** `names` with a series of values each; the pointer or an arrow key shows what they are at one label. */
+  const figure = (title, {node, x, slot, left}, labels, axis, names, values, {dashed} = {}) => {
+    const mark = svg("line", {class: "mark", y1: SIZE.top, y2: SIZE.height - SIZE.bottom, visibility: "hidden"});
+    const said = make("output", {class: "said"});
+    let at = -1;
+    const show = (index) => {
+      at = Math.max(0, Math.min(labels.length - 1, index));
+      mark.setAttribute("x1", x(at));
+      mark.setAttribute("x2", x(at));
+      mark.setAttribute("visibility", "visible");
+      const there = names.map((name, i) => [name, values[i][at]]).filter(([, value]) => value !== null && value !== undefined && value !== 0).slice(0, MANY);
+      said.textContent = `${axis} ${labels[at]}: ` + (there.map(([name, value]) => `${name} ${Array.isArray(value) ? value.map(exact).join(" ± ") : exact(value)}`).join(", ") || "nothing");
+    };
+    if (labels.length) {
+      node.append(mark);
+      node.setAttribute("tabindex", "0");
+      node.addEventListener("pointermove", (event) => { const box = node.getBoundingClientRect(); show(Math.floor(((event.clientX - box.left) / box.width * SIZE.width - left) / slot)); });
+      node.addEventListener("keydown", (event) => {
+        const by = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+        if (by) { event.preventDefault(); show(at + by); }
       });
-      result.append(list);
     }
-    return result;
+    const legend = names.length > 1 && names.length <= MANY ? make("div", {class: "legend"}, names.map((name, index) => {
+      const box = make("i", {});
+      box.style.background = color(index);
+      return make("span", {}, box, name);
+    })) : null;
+    const columns = [[axis], ...names.flatMap((name) => dashed ? [[name, "number"], [name + " ± se", "number"]] : [[name, "number"]])];
+    const rows = () => labels.map((label, index) => [String(label), ...values.flatMap((one) => dashed ? (one[index] || [null, null]).map(exact) : [exact(one[index])])]);
+    return make("figure", {}, make("figcaption", {}, title), node, said, legend, labels.length ? Blocks.lazily("table", () => Tables.table(title, columns, rows())) : null);
   };
   const range = (values, pad) => {
     const known = values.filter((value) => Number.isFinite(value));
@@ -53,44 +67,50 @@ const Charts = (() => {
   };
 
   /** Lines over rounds: series of [name, values], null where nothing is known. */
-  const lines = (title, labels, series) => {
-    const {node, x, y} = frame(title, ...range(series.flatMap(([, values]) => values.filter((v) => v !== null)), .08), labels);
-    series.forEach(([name, values], index) => {
+  const lines = (title, labels, series, axis = "round") => {
+    const drawn = frame(title, ...range(series.flatMap(([, values]) => values.filter((v) => v !== null)), .08), labels), {node, x, y} = drawn;
+    series.forEach(([, values], index) => {
       const points = values.map((value, at) => value === null ? null : [x(at), y(value)]).filter(Boolean);
       node.append(svg("polyline", {points: points.map((p) => p.join(",")).join(" "), fill: "none", stroke: color(index), "stroke-width": 2}));
       points.forEach(([cx, cy]) => node.append(svg("circle", {cx, cy, r: labels.length > 100 ? 1 : 3, fill: color(index)})));
     });
-    return figure(title, node, series.map(([name], index) => [name, color(index)]));
+    return figure(title, drawn, labels, axis, series.map(([name]) => name), series.map(([, values]) => values));
   };
   /** Bars stacked per round: series of [name, values]. */
-  const stacked = (title, labels, series) => {
+  const stacked = (title, labels, series, axis = "round") => {
     const totals = labels.map((_, at) => series.reduce((sum, [, values]) => sum + values[at], 0));
-    const {node, x, y, slot} = frame(title, 0, (Math.max(0, ...totals) || 1) * 1.05, labels);
+    const drawn = frame(title, 0, (Math.max(0, ...totals) || 1) * 1.05, labels), {node, x, y, slot} = drawn;
     labels.forEach((label, at) => {
       let below = 0;
-      series.forEach(([name, values], index) => {
+      series.forEach(([, values], index) => {
         if (!values[at]) return;
-        const bar = svg("rect", {x: x(at) - slot * .35, width: slot * .7, y: y(below + values[at]), height: y(below) - y(below + values[at]), fill: color(index)});
-        bar.append(svg("title", {}, `round ${label}, ${name}: ${values[at]}`));
-        node.append(bar);
+        node.append(svg("rect", {x: x(at) - slot * .35, width: slot * .7, y: y(below + values[at]), height: y(below) - y(below + values[at]), fill: color(index)}));
         below += values[at];
       });
     });
-    return figure(title, node, series.map(([name], index) => [name, color(index)]));
+    return figure(title, drawn, labels, axis, series.map(([name]) => name), series.map(([, values]) => values));
   };
   /** Points with intervals of ± 2 standard errors: rows of [label, value, error, series index]. */
   const intervals = (title, labels, points, names) => {
     const all = points.flatMap(([, value, error]) => [value - 2 * error, value + 2 * error, 0]);
-    const {node, x, y, slot} = frame(title, ...range(all, .05), labels);
-    node.append(svg("line", {x1: SIZE.left, x2: SIZE.width - SIZE.right, y1: y(0), y2: y(0), stroke: "currentColor", "stroke-dasharray": "3 3"}));
+    const drawn = frame(title, ...range(all, .05), labels), {node, x, y, slot, left} = drawn;
+    node.append(svg("line", {x1: left, x2: SIZE.width - SIZE.right, y1: y(0), y2: y(0), stroke: "currentColor", "stroke-dasharray": "3 3"}));
+    const values = names.map(() => labels.map(() => null));
     points.forEach(([at, value, error, index]) => {
       const cx = x(at) + ((index + .5) / names.length - .5) * slot * .7;
       node.append(svg("line", {x1: cx, x2: cx, y1: y(value - 2 * error), y2: y(value + 2 * error), stroke: color(index), "stroke-width": 1.5}));
-      const dot = svg("circle", {cx, cy: y(value), r: labels.length > 100 ? 1.5 : 3.5, fill: color(index)});
-      dot.append(svg("title", {}, `round ${labels[at]}, ${names[index]}: ${value.toFixed(6)} ± ${error.toFixed(6)}`));
-      node.append(dot);
+      node.append(svg("circle", {cx, cy: y(value), r: labels.length > 100 ? 1.5 : 3.5, fill: color(index)}));
+      values[index][at] = [value, error];
     });
-    return figure(title, node, names.map((name, index) => [name, color(index)]));
+    return figure(title, drawn, labels, "round", names, values, {dashed: true});
   };
-  return {lines, stacked, intervals};
+  /** What each round gained, without axes: for a card. */
+  const sparkline = (title, values) => {
+    const [low, high] = range([0, ...values], .1), y = scale(low, high, 30, 2), width = 120, x = (at) => values.length < 2 ? width / 2 : 4 + at * (width - 8) / (values.length - 1);
+    const node = svg("svg", {viewBox: `0 0 ${width} 32`, role: "img", "aria-label": title, class: "sparkline"});
+    node.append(svg("line", {class: "axis", x1: 0, x2: width, y1: y(0), y2: y(0)}), svg("polyline", {points: values.map((value, at) => `${x(at)},${y(value)}`).join(" "), fill: "none", stroke: color(0), "stroke-width": 2}));
+    values.slice(-1).forEach((value) => node.append(svg("circle", {cx: x(values.length - 1), cy: y(value), r: 2.5, fill: color(0)})));
+    return node;
+  };
+  return {lines, stacked, intervals, sparkline, svg, color};
 })();

@@ -1,0 +1,117 @@
+"""What the page of a round draws: who checked which step, what the pay came from, how long each phase took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from deltaproof.auditor.explain import explain
+from deltaproof.auditor.facts.leaves import find_leaves, read_attestations
+from deltaproof.auditor.facts.tasks import RoundFacts
+from deltaproof.auditor.index.reader import Index
+from deltaproof.chain.abi.enums import Phase
+from deltaproof.chain.contracts.money import Money
+from deltaproof.errors import DeltaproofError
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Address
+from deltaproof.store import ArtifactStore
+from incentives.settling import payouts_of
+
+__all__ = ["phases_of", "replays_of", "waterfall_of", "why"]
+
+Json = dict[str, Any]
+
+
+def phases_of(facts: RoundFacts, times: dict[int, int]) -> list[Json]:
+    """Each phase with begin, end and deadline, seconds since the epoch, and who acted in it when. `times`: of blocks.
+
+    The last phase of a running round has no end. An act after the phase's deadline is late.
+    """
+    begun = [(facts.opened, Phase.DRAW, 0)]
+    begun += [(e, Phase(e.args["phase"]), e.args["deadline"]) for e in facts.named("PhaseStarted")]
+    ends = [event.position for event, *_ in begun[1:]] + [facts.ended.position if facts.ended else None]
+    shown = []
+    for (event, phase, deadline), end in zip(begun, ends, strict=True):
+        inside = [e for e in facts.events if event.position < e.position and (end is None or e.position < end)]
+        acts = [
+            {"event": e.name, "who": who, "time": times.get(e.block), "late": 0 < deadline < times.get(e.block, 0)}
+            for e in inside
+            if (who := _actor(e.args)) is not None
+        ]
+        shown.append(
+            {
+                "phase": phase.name.lower(),
+                "from": times.get(event.block),
+                "until": times.get(end[0]) if end else None,
+                "deadline": deadline or None,
+                "acts": acts,
+            }
+        )
+    return [one for one in shown if one["phase"] != "idle" and (one["acts"] or one["from"] != one["until"])]
+
+
+def replays_of(facts: RoundFacts, store: ArtifactStore | None) -> list[Json]:
+    """For each trainer and verifier whose attestation the store has: verdict, steps replayed, and those that failed."""
+    if store is None:
+        return []
+    documents = read_attestations(facts, store)
+    found = []
+    for trainer in facts.trainers:
+        for verifier, document in documents.items():
+            finding = document.by_trainer().get(trainer)
+            if finding is None:
+                continue
+            steps = sorted({check.step for check in finding.checks if check.step >= 0})
+            failed = sorted({check.step for check in finding.checks if check.step >= 0 and not check.passed})
+            failure = finding.failure()
+            found.append(
+                {
+                    "trainer": trainer,
+                    "verifier": verifier,
+                    "verdict": finding.verdict.name.lower(),
+                    "steps": steps,
+                    "failed": failed,
+                    "why": failure.message if failure else None,
+                }
+            )
+    return found
+
+
+def waterfall_of(facts: RoundFacts, spec: TaskSpec | None, store: ArtifactStore | None, index: Index) -> Json | None:
+    """From the budget to the wallets: what was released, floors, scores, claims. None before a settlement stands."""
+    posted = facts.standing
+    leaves = find_leaves(index, facts, spec, store) if spec is not None else None
+    if posted is None or leaves is None or spec is None:
+        return None
+    rule = payouts_of(spec.rewards, leaves, posted.settlement.improvement_nanos, scored=facts.scored)
+    claimed = {event.args["trainer"]: event.args["amount"] for event in facts.named("Claimed")}
+    lines = [
+        {
+            "trainer": leaf.trainer,
+            "floor": min(line.floor, line.payout),
+            "score": max(0, line.payout - line.floor),
+            "payout": line.payout,
+            "claimed": claimed.get(leaf.trainer, 0),
+        }
+        for leaf, line in zip(leaves, rule.lines, strict=True)
+    ]
+    return {"budget": spec.rewards.budget_per_round, "released": rule.released, "lines": lines}
+
+
+def why(index: Index, store: ArtifactStore, facts: RoundFacts, trainer: Address, *, paid: Money, staked: Money) -> Json:
+    """Why a trainer got what it got, as sentences; the reason instead where it cannot be told."""
+    try:
+        told = explain(index, store, int(facts.task.id), int(facts.number), trainer, paid=paid, staked=staked)
+    except DeltaproofError as error:
+        return {"lines": [str(error)]}
+    return {"lines": list(told.lines)}
+
+
+def _actor(arguments: Mapping[str, Any]) -> str | None:
+    return next(_named(arguments), None)
+
+
+def _named(arguments: Mapping[str, Any]) -> Iterator[str]:
+    for name in ("trainer", "verifier", "challenger", "prover", "juror"):
+        if isinstance(value := arguments.get(name), str):
+            yield value
