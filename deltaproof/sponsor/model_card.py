@@ -13,7 +13,7 @@ from pathlib import Path
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, TaskId, hex_of
 
-__all__ = ["CARD_FILE", "Origin", "Quality", "write_card"]
+__all__ = ["CARD_FILE", "Provenance", "Quality", "write_card"]
 
 CARD_FILE = "README.md"
 MOST_DESCRIPTION = 4_000
@@ -26,7 +26,7 @@ PIPELINES = {
 
 
 @dataclass(frozen=True)
-class Origin:
+class Provenance:
     """Where an adapter comes from, so that anybody finds the proof."""
 
     chain_id: int
@@ -46,7 +46,7 @@ class Quality:
     accuracy: float
 
 
-def write_card(folder: Path, spec: TaskSpec, origin: Origin, quality: Mapping[str, Quality]) -> None:
+def write_card(folder: Path, spec: TaskSpec, origin: Provenance, quality: Mapping[str, Quality]) -> None:
     """Write the card into an adapter's folder, in place of the empty one that peft leaves there.
 
     `quality`: evaluations on the task's held-out set by name, or nothing while it is hidden.
@@ -69,7 +69,7 @@ def _head(spec: TaskSpec) -> list[str]:
     ]
 
 
-def _body(spec: TaskSpec, origin: Origin, quality: Mapping[str, Quality]) -> list[str]:
+def _body(spec: TaskSpec, origin: Provenance, quality: Mapping[str, Quality]) -> list[str]:
     description = spec.task.description[:MOST_DESCRIPTION].splitlines()
     options = ", ".join(f"`{name} = {json.dumps(value)}`" for name, value in spec.method.options.items())
     return [

@@ -14,7 +14,7 @@ from deltaproof.errors import ArtifactMissing, UsageError
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, address_bytes
-from deltaproof.sponsor.model_card import Origin, Quality, write_card
+from deltaproof.sponsor.model_card import Provenance, Quality, write_card
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.combining.deltas import decode_delta
 from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator
@@ -89,7 +89,7 @@ def _export(
 ) -> None:
     bench.export(theta, out)
     ended = gateway.tasks.phase(task_id)
-    origin = Origin(
+    origin = Provenance(
         gateway.connection.chain_id, gateway.deployment.modules.tasks, task_id,
         ended.round if ended.phase is Phase.IDLE else ended.round - 1, terms.view.adapter_digest,
     )  # fmt: skip
