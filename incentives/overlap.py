@@ -9,13 +9,14 @@ a trainer's rows gains nothing by changing a letter of each.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.rows import parse_row
 from deltaproof.protocol.rules import COMMON_WORDS
 
-__all__ = ["have_common_rows"]
+__all__ = ["have_common_rows", "words_of"]
 
 _WORD = re.compile(r"\w+")
 
@@ -25,17 +26,24 @@ def have_common_rows(first: Iterable[bytes], second: Iterable[bytes]) -> bool:
     mine, theirs = set(first), set(second)
     if mine & theirs:
         return True
-    others = [words for row in sorted(theirs) if (words := _words(row))]
-    return any(_alike(words, other) for row in sorted(mine) if (words := _words(row)) for other in others)
+    others = [words for row in sorted(theirs) if (words := words_of(row))]
+    return any(_alike(words, other) for row in sorted(mine) if (words := words_of(row)) for other in others)
 
 
-def _words(row: bytes) -> frozenset[str]:
+def words_of(row: bytes) -> frozenset[str]:
+    """Words of a canonical row's texts, case folded, without accents and invisible characters; none without text."""
     try:
         fields = parse_row(row)
     except EncodingError:
         return frozenset()
     texts = (value for value in fields.values() if isinstance(value, str))
-    return frozenset(word for text in texts for word in _WORD.findall(text.casefold()))
+    return frozenset(word for text in texts for word in _WORD.findall(_plain(text)))
+
+
+def _plain(text: str) -> str:
+    """As compatible characters (NFKD) without marks (Mn) and format characters (Cf)."""
+    apart = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(letter for letter in apart if unicodedata.category(letter) not in ("Mn", "Cf"))
 
 
 def _alike(first: frozenset[str], second: frozenset[str]) -> bool:

@@ -7,7 +7,7 @@ verifiers for their own attestation and by auditors for anybody's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,19 +18,22 @@ from deltaproof.protocol.outcome.attestation import (
     GameRecord,
     PathRecord,
     PathShare,
+    RowRecord,
     TrainerFinding,
 )
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import SAME_ADAPTER
+from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from deltaproof.tuning.training.workbench import Workbench
 from incentives.path import PathPass
-from incentives.unions import Contribution, aggregate_contributions
+from incentives.row_evidence import RowClaim, count_rows
+from incentives.unions import Contribution, aggregate_contributions, row_claims
 from incentives.valuation import RoundValuation, value_round
 
-__all__ = ["RoundScores", "emulator_scores", "path_pass", "same_adapter", "score_round"]
+__all__ = ["RoundScores", "counted_rows", "emulator_scores", "path_pass", "row_records", "same_adapter", "score_round"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ def score_round(
     """
     if not accepted:
         return RoundScores({}, None, 0, start)
+    accepted, rows = counted_rows(bench.spec, accepted)
     if validation_rows is None:
         return RoundScores({}, None, 0, aggregate_contributions(bench, start, list(accepted.values()))[0])
     valuation = value_round(bench, start, list(accepted.values()), validation_rows, seed, machine=machine)
@@ -85,11 +89,34 @@ def score_round(
         )
         for trainer, value in zip(accepted, valuation.values, strict=True)
     }
-    game = _game_record(list(accepted), valuation)
+    game = _game_record(list(accepted), valuation).model_copy(update={"rows": rows})
     if emulators:
         scored = emulator_scores(emulators, valuation.next_start, validation_rows)
         game = game.model_copy(update={"emulators": scored})
     return RoundScores(findings, game, valuation.improvement_nanos, valuation.next_start)
+
+
+def counted_rows(
+    spec: TaskSpec, accepted: Mapping[Address, Contribution]
+) -> tuple[dict[Address, Contribution], tuple[RowRecord, ...]]:
+    """The accepted contributions, in leaf order, with the rows that their weights count, and why; no record where
+    enrolled rows count."""
+    if spec.scoring.rows != "distinct":
+        return dict(accepted), ()
+    records = row_records(list(accepted), row_claims(spec, list(accepted.values())))
+    counted = {record.trainer: replace(accepted[record.trainer], rows=record.counted) for record in records}
+    return counted, records
+
+
+def row_records(trainers: Sequence[Address], claims: Sequence[RowClaim]) -> tuple[RowRecord, ...]:
+    """What is recorded of the trainers' rows, of which `claims` are in the same order."""
+    return tuple(
+        RowRecord(
+            trainer=trainer, rows=claim.rows, counted=count.counted, opened=count.opened, repeated=count.repeated,
+            earlier=tuple(trainers[place] for place in count.earlier),
+        )
+        for trainer, claim, count in zip(trainers, claims, count_rows(claims), strict=True)
+    )  # fmt: skip
 
 
 def emulator_scores(

@@ -22,9 +22,19 @@ from deltaproof.protocol.types import Digest32
 from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.mixing import aggregate_thetas, masks_of
 from deltaproof.tuning.training.workbench import Workbench
+from incentives.row_evidence import RowClaim
 from incentives.steps import rows_within_reach, stepped
 
-__all__ = ["Contribution", "aggregate_contributions", "data_unions", "named_root", "row_weights", "share_of", "united"]
+__all__ = [
+    "Contribution",
+    "aggregate_contributions",
+    "data_unions",
+    "named_root",
+    "row_claims",
+    "row_weights",
+    "share_of",
+    "united",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +42,9 @@ class Contribution:
     """One accepted trainer's round: the adapter it leads to, shape (P,), its shard's rows, its commitment's rank.
 
     `tuned` are the values that it tuned under federated dropout, shape (P,); None for all. `union` is the data root
-    that it shares value by (`named_root`). `opened` gives the canonical rows of its first and last step,
-    which are asked for only where deltas are alike.
+    that it shares value by (`named_root`). `opened` gives the canonical rows that everybody sees of it
+    (`deltaproof.replaying.judging.evidence_steps`), which are asked for only where deltas are alike or rows are
+    counted. `enrolled` is its enrolment's rank.
     """
 
     theta: Vector
@@ -42,6 +53,7 @@ class Contribution:
     tuned: Mask | None = None
     union: Digest32 | None = None
     opened: Callable[[], frozenset[bytes]] = frozenset
+    enrolled: int = 0
 
 
 def named_root(spec: TaskSpec, data_root: Digest32) -> Digest32 | None:
@@ -77,6 +89,11 @@ def united(bench: Workbench, members: Sequence[Contribution]) -> Contribution:
     first = min(members, key=lambda member: member.order)
     # One root, so the same rows: who claims more of them than the others must not weigh more by it.
     return Contribution(theta, min(member.rows for member in members), first.order, tuned, first.union)
+
+
+def row_claims(spec: TaskSpec, contributions: Sequence[Contribution]) -> list[RowClaim]:
+    """What contributions say of their rows, where distinct ones count."""
+    return [RowClaim(c.enrolled, rows_within_reach(spec, c.rows), c.opened()) for c in contributions]
 
 
 def share_of(amount: int, members: int) -> int:

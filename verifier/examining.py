@@ -48,8 +48,8 @@ class Examiner:
         return case.drawn_for(submission.trainer, self.spec)[self.account]
 
     def drawn_for_all(self, case: RoundToJudge, submission: Submission) -> Sequence[int]:
-        """The steps that it drew for anybody: all that a trainer had to publish, for who is no member."""
-        return sorted({step for steps in case.drawn_for(submission.trainer, self.spec).values() for step in steps})
+        """The steps that it drew for anybody, for who is no member."""
+        return case.shown_by(submission.trainer, self.spec)
 
     def examine(
         self,
@@ -104,7 +104,8 @@ class Examiner:
             self.report("replayed", f"round {case.round}: replayed {short} {verdict.message}", round=case.round)
             between_steps()
 
-        judgement = judge_submission(self.judges, self.store, case.drawn, submission, steps, progress)
+        shown = case.shown_by(submission.trainer, self.spec)
+        judgement = judge_submission(self.judges, self.store, case.drawn, submission, steps, progress, shown)
         if failure := judgement.finding.failure():
             verdict = judgement.finding.verdict.name.lower()
             message = f"round {case.round}: {short} {verdict}: {failure.message}"
@@ -123,6 +124,7 @@ class Examiner:
                 j.tuned,
                 named_root(self.spec, s.data_root),
                 partial(frozenset, j.opened),
+                case.enrolled.index(s.trainer) if case.enrolled else 0,
             )
             for j in judgements
             if j.theta is not None and (s := j.submission)

@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.structs import RoundView
+from deltaproof.chain.enrolments import enrolment_order
 from deltaproof.chain.memory import memory_root
 from deltaproof.chain.participation import known_faults, quorum_members
 from deltaproof.chain.tasklog import TaskLog
@@ -32,6 +33,8 @@ class RoundToJudge:
     commit_order: tuple[Address, ...]
     submissions: tuple[Submission, ...]
     """Of everybody who committed, in the order of settlement leaves."""
+    enrolled: tuple[Address, ...]
+    """In the order in which they enrolled their rows; none where that does not matter."""
     faulty: frozenset[Address]
     """Whose fault a contract had established before verifiers could attest."""
 
@@ -47,6 +50,10 @@ class RoundToJudge:
             steps=spec.training.steps, extra=spec.verification.samples,
         )  # fmt: skip
         return {verifier: tuple(steps) for verifier, steps in drawn.items()}
+
+    def shown_by(self, trainer: Address, spec: TaskSpec) -> tuple[int, ...]:
+        """The steps of a trainer that anybody replays: all that it has to publish."""
+        return tuple(sorted({step for steps in self.drawn_for(trainer, spec).values() for step in steps}))
 
 
 def case_key(task_id: TaskId, round_: RoundIndex, view: RoundView) -> Digest32:
@@ -85,6 +92,16 @@ def read_case(
         view=gateway.tasks.round(task_id, round_),
         members=quorum_members(gateway, task_id, round_),
         commit_order=tuple(log.committed(round_)),
+        enrolled=_enrolled(gateway, spec, task_id, round_, log),
         submissions=tuple(submissions),
         faulty=known_faults(gateway, task_id, round_, [submission.trainer for submission in submissions]),
     )
+
+
+def _enrolled(
+    gateway: Gateway, spec: TaskSpec, task_id: TaskId, round_: RoundIndex, log: TaskLog
+) -> tuple[Address, ...]:
+    """Raises ChainError, or BlockUnknown if the node leaves out whom the contract knows."""
+    if spec.scoring.rows != "distinct":
+        return ()
+    return enrolment_order(gateway, task_id, round_, log.committed(round_), log.cache)

@@ -126,6 +126,7 @@ def _value(
             f"on emulator {score.emulator} the same adapter has loss {score.loss:.6f}, accuracy {score.accuracy:.3f}: "
             f"plugged into the full model it is {score.loss - game.end_loss:+.6f} nats better than trainers see"
         )
+    yield from _rows(game, trainer, numbers)
     union = next((union for union in players_of(facts, spec, source) if trainer in union), [])
     numbers["sharesDataWith"] = [member for member in union if member != trainer]
     if len(union) > 1:
@@ -137,6 +138,19 @@ def _value(
         yield from _along_step(game, game.players.index(union[0]), numbers)
     elif union:
         yield from _marginals(game, game.players.index(union[0]), numbers)
+
+
+def _rows(game: GameRecord, trainer: Address, numbers: dict[str, Any]) -> Iterator[str]:
+    """Why a weight counts fewer rows than were enrolled."""
+    mine = next((record for record in game.rows if record.trainer == trainer), None)
+    if mine is None:
+        return
+    numbers["rows"] = mine.model_dump(mode="json")
+    yield f"of the {mine.rows} rows that its steps read, {mine.counted} count in its weight"
+    if mine.repeated:
+        yield f"{mine.repeated} of the {mine.opened} rows that it showed repeat others, as a sample of all that it read"
+    if mine.earlier:
+        yield f"a row counts for whoever enrolled it first; some of these are rows of {', '.join(mine.earlier)}"
 
 
 def _marginals(game: GameRecord, player: int, numbers: dict[str, Any]) -> Iterator[str]:

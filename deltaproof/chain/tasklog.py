@@ -54,7 +54,7 @@ class TaskLog:
         self, gateway: Gateway, contracts: Sequence[Address], task_id: TaskId, cache: Path | None = None
     ) -> None:
         """`cache`: a folder that remembers where the task begins."""
-        self._gateway, self._task_id, self._cache = gateway, task_id, cache
+        self._gateway, self._task_id, self.cache = gateway, task_id, cache
         self._contracts = tuple(contracts)
         self._reader = LogReader(gateway.connection, contracts)
         self._events: list[tuple[int, RoundEvent]] = []
@@ -76,7 +76,7 @@ class TaskLog:
             if head.number < self._read_to.number or self._hash_of(self._read_to.number) != self._read_to.hash:
                 self._events, self._first = [], None
         if self._first is None or self._read_to is None:
-            self._first = log_start(self._gateway, self._task_id, round_, self._cache)
+            self._first = log_start(self._gateway, self._task_id, round_, self.cache)
             start, self._from_round = self._first, round_
         else:
             start = max(self._first, self._read_to.number + 1 - OVERLAP_BLOCKS)

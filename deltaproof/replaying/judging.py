@@ -6,7 +6,7 @@ A pure function of chain facts and artifacts, used by verifiers for their own sa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deltaproof.errors import UNUSABLE, StoreUnavailable, is_out_of_memory
@@ -40,8 +40,8 @@ from deltaproof.tuning.training.step import DrawnRound, RoundContext
 __all__ = [
     "Judgement",
     "Submission",
-    "edge_steps",
     "enrolment_problem",
+    "evidence_steps",
     "judge_submission",
     "proven_faulty",
     "replay_context",
@@ -73,8 +73,7 @@ class Judgement:
     """A finding and, if the submission was accepted, the adapter it leads to, float32 of shape (P,).
 
     `tuned` are the values that the trainer was to tune, shape (P,); None for all. `read` holds the SHA-256 of what was
-    read, by step; `reads.DELTA` for the delta. `opened` are the canonical rows of first and last step, which every
-    verifier sees.
+    read, by step; `reads.DELTA` for the delta. `opened` are the canonical rows of its `evidence_steps`.
     """
 
     finding: TrainerFinding
@@ -100,8 +99,11 @@ def judge_submission(
     submission: Submission,
     steps: Sequence[int],
     progress: Callable[[StepVerdict], None] = lambda _: None,
+    shown: Sequence[int] = (),
 ) -> Judgement:
     """Check one submission, replaying `steps`; stops at the first check that fails.
+
+    `shown` are all steps that its trainer has to show to anybody. Where rows are evidence, they have to be there.
 
     Data that make the checks themselves fail are rejected: they must not keep a judge from judging the others. Raises
     StoreUnavailable, OSError and MemoryError (or torch's word for it), which are nobody's fault, ModelError and what
@@ -117,7 +119,7 @@ def judge_submission(
             raise
 
     try:
-        return _judged(judges, store, round_, submission, steps, watched)
+        return _judged(judges, store, round_, submission, steps, watched, shown)
     except (StoreUnavailable, OSError, MemoryError, ModelError):
         raise
     except Exception as error:
@@ -134,6 +136,7 @@ def _judged(
     submission: Submission,
     steps: Sequence[int],
     progress: Callable[[StepVerdict], None],
+    shown: Sequence[int],
 ) -> Judgement:
     spec = judges.spec
     if submission.delta_digest is None or submission.transcript_root is None:
@@ -152,7 +155,7 @@ def _judged(
     context = replay_context(round_, submission, submission.transcript_root, submission.delta_digest, delta)
     read = {DELTA: delta.content}
     opened: set[bytes] = set()
-    verdict, checks = _replay(judges, judge, store, context, steps, read, progress, opened)
+    verdict, checks = _replay(judges, judge, store, context, steps, read, progress, opened, shown)
     finding = _finding(submission, verdict, checks)
     if verdict is not Verdict.ACCEPTED:
         return Judgement(finding, submission, read=read)
@@ -168,10 +171,11 @@ def _replay(
     read: dict[int, Digest32],
     progress: Callable[[StepVerdict], None],
     opened: set[bytes],
+    shown: Sequence[int],
 ) -> tuple[Verdict, list[CheckRecord]]:
     """Replay the steps, and in bounded mode look at all of them together; the last check is the one that failed.
 
-    Adds to `read` what was read, and to `opened` the rows of the first and the last step.
+    Adds to `read` what was read, and to `opened` the rows that are evidence, of `shown` steps, too.
     """
     spec, layout = judge.spec, judge.reference.layout
     limits = context.round.opening_limits(spec, layout.size)
@@ -181,6 +185,7 @@ def _replay(
     thorough = noise_steps(steps)
     seen: dict[bytes, int] = {}
     missing: list[CheckRecord] = []
+    evidence = evidence_steps(spec, [*steps, *shown])
 
     def jobs() -> Iterator[ReplayJob]:
         """Workers ask for openings ahead of the verdicts; one that is missing counts when its turn comes."""
@@ -188,8 +193,7 @@ def _replay(
             try:
                 opening = store.get_opening(root, StepIndex(step), limits)
             except UNUSABLE as error:
-                message = str(error)[:MAX_MESSAGE]
-                missing.append(CheckRecord(step=step, check="opening", passed=False, measured=0.0, message=message))
+                missing.append(_missing(step, error))
                 return
             yield ReplayJob(context, step, opening, step in thorough)
 
@@ -201,9 +205,9 @@ def _replay(
         if not verdict.accepted:
             return Verdict.REJECTED, checks
         if problem := _repeated_row(opening, seen):
-            checks.append(CheckRecord(step=step, check="rows", passed=False, measured=0.0, message=problem))
+            checks.append(_failed(step, "rows", problem))
             return Verdict.REJECTED, checks
-        if step in edge_steps(spec.training.steps):
+        if step in evidence:
             opened |= {row.row for row in opening.rows}
         if verdict.drift is not None:
             samples.append(verdict.drift)
@@ -211,13 +215,43 @@ def _replay(
         return Verdict.WITHHELD, [*checks, *missing]
     if samples:
         checks.append(_drift_check(samples, spec.training, layout))
-    passed = all(check.passed for check in checks)
-    return Verdict.ACCEPTED if passed else Verdict.REJECTED, checks
+    if not all(check.passed for check in checks):
+        return Verdict.REJECTED, checks
+    further = sorted((evidence & set(shown)) - set(steps))
+    unfit = _look_at_rows(judge, store, context, further, read, seen, opened)
+    return (unfit[0], [*checks, unfit[1]]) if unfit else (Verdict.ACCEPTED, checks)
 
 
-def edge_steps(steps: int) -> frozenset[int]:
-    """First and last step of a round, which every verifier replays."""
-    return frozenset({0, steps - 1})
+def _look_at_rows(
+    judge: Judge,
+    store: ArtifactStore,
+    context: ReplayContext,
+    steps: Sequence[int],
+    read: dict[int, Digest32],
+    seen: dict[bytes, int],
+    opened: set[bytes],
+) -> tuple[Verdict, CheckRecord] | None:
+    """Add the rows of steps that others replay to `opened`; the first thing that is wrong with them, if any."""
+    limits = context.round.opening_limits(judge.spec, judge.reference.layout.size)
+    for step in steps:
+        try:
+            opening = store.get_opening(Digest32(context.transcript_root), StepIndex(step), limits)
+        except UNUSABLE as error:
+            return Verdict.WITHHELD, _missing(step, error)
+        verdict = judge.look_at_rows(opening, step, context)
+        problem = verdict.message if not verdict.accepted else _repeated_row(opening, seen)
+        if problem:
+            read[step] = sha256(serialize_opening(opening))
+            return Verdict.REJECTED, _failed(step, verdict.failed or "rows", problem)
+        opened |= {row.row for row in opening.rows}
+    return None
+
+
+def evidence_steps(spec: TaskSpec, drawn: Iterable[int]) -> frozenset[int]:
+    """Steps whose rows are evidence for every verifier: the first and the last, which all of them replay; where
+    distinct rows count, every step `drawn` for anybody."""
+    edges = frozenset({0, spec.training.steps - 1})
+    return edges | frozenset(drawn) if spec.scoring.rows == "distinct" else edges
 
 
 def _repeated_row(opening: StepOpening, seen: dict[bytes, int]) -> str | None:
@@ -269,6 +303,14 @@ def _drift_check(samples: Sequence[DriftSample], training: TrainingSection, layo
     return CheckRecord(step=SUBMISSION, check="drift", passed=drift.accepted, measured=measured, message=drift.message)
 
 
+def _missing(step: int, error: Exception) -> CheckRecord:
+    return _failed(step, "opening", str(error))
+
+
+def _failed(step: int, check: str, message: str) -> CheckRecord:
+    return CheckRecord(step=step, check=check, passed=False, measured=0.0, message=message[:MAX_MESSAGE])
+
+
 def _record(verdict: StepVerdict) -> CheckRecord:
     return CheckRecord(
         step=verdict.step,
@@ -290,5 +332,4 @@ def proven_faulty(submission: Submission) -> Judgement:
 
 
 def _without_adapter(submission: Submission, verdict: Verdict, check: str, message: str) -> Judgement:
-    record = CheckRecord(step=SUBMISSION, check=check, passed=False, measured=0.0, message=message[:MAX_MESSAGE])
-    return Judgement(_finding(submission, verdict, [record]), submission)
+    return Judgement(_finding(submission, verdict, [_failed(SUBMISSION, check, message)]), submission)

@@ -1,4 +1,5 @@
-"""A round that pays by Aumann-Shapley values, from the draft to the claim; what the audit and `explain` say of it."""
+"""A round that pays distinct rows by Aumann-Shapley values, from the draft to the claim; what the audit and `explain`
+say of it. One trainer plays under two names."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from deltaproof.chain.abi.enums import AttestationState
 from deltaproof.chain.local_node import start_node
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.rules import PATH_NODES
+from deltaproof.protocol.rules import PATH_NODES, STEP_UNITS
 from deltaproof.protocol.types import RoundIndex
 from tests.auditor.forgery import Forgery
 from tests.worlds.roles import RoleWorld, build_world
@@ -28,11 +29,14 @@ Lie = Callable[[dict[str, Any]], None]
 
 @pytest.fixture(scope="module")
 def fair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
-    """Three honest trainers, one of them with flipped labels, a cheat, two verifiers; one round."""
+    """Three honest trainers, a second name of the first one, a cheat, two verifiers; one round."""
     with start_node("anvil", accounts=12) as node:
         folder = tmp_path_factory.mktemp("fair")
-        scoring, aggregation = 'index = "aumann_shapley"', 'weights = "rows"'
-        world = build_world(node, folder, rounds=1, verifiers=2, scoring=scoring, aggregation=aggregation)
+        scoring, aggregation = 'index = "aumann_shapley"\nrows = "distinct"', 'weights = "rows"'
+        world = build_world(
+            node, folder, rounds=1, honest=4, verifiers=2, scoring=scoring, aggregation=aggregation,
+            shards=[0, 1, 2, 0, 3], named=False,
+        )  # fmt: skip
         world.play(1)
         yield world
         world.close()
@@ -58,7 +62,7 @@ def test_round_is_replayed_scored_and_settled_along_its_step(fair: RoleWorld) ->
     assert (game.method, game.coalitions) == ("path", ())
     accepted = [f.trainer for f in document.findings if f.verdict is Verdict.ACCEPTED]
     assert list(game.players) == accepted
-    assert len(accepted) == 3
+    assert len(accepted) == 4
     last = game.passes[-1]
     stayed = [findings[game.players[share.player]].score_nanos for share in last.shares]
     if min(stayed, default=0) > 0:
@@ -73,7 +77,9 @@ def test_audit_passes_and_recomputes_the_slopes(fair: RoleWorld) -> None:
     index, _ = open_index(fair.rpc, fair.contract)
     report = run_audit(AuditSource(index, fair.store, fair.rpc), AuditOptions(replays=0, rescore=True))
     assert not [check for check in report.checks if check.status is Status.FAIL]
-    assert {"slopes", "score", "next adapter", "standard error"} <= {check.name for check in report.checks}
+    assert {"slopes", "score", "next adapter", "standard error", "counted rows"} <= {
+        check.name for check in report.checks
+    }
 
 
 def test_explain_tells_each_pass(fair: RoleWorld) -> None:
@@ -84,6 +90,30 @@ def test_explain_tells_each_pass(fair: RoleWorld) -> None:
         told = explain(index, fair.store, fair.task, ROUND, trainer)
         assert told.numbers["passes"][-1]["valueNanos"] == document.by_trainer()[trainer].score_nanos
         assert any("deltas made a step that gained" in line for line in told.lines)
+
+
+def test_second_name_on_a_shard_weighs_what_it_adds_which_is_next_to_nothing(fair: RoleWorld) -> None:
+    document = attested(fair)
+    assert document.game is not None
+    records = {record.trainer: record for record in document.game.rows}
+    first, second = (records[fair.trainers[i].account] for i in (0, 3))
+    assert (first.rows, first.counted, first.earlier) == (20, 20, ())
+    assert second.rows == 20
+    assert second.counted <= 4
+    assert second.earlier == (first.trainer,)
+    place = document.game.players.index(second.trainer)
+    share = next(share for share in document.game.passes[0].shares if share.player == place)
+    assert share.units <= STEP_UNITS * second.counted // sum(record.counted for record in records.values())
+    honest = [document.by_trainer()[fair.trainers[i].account].score_nanos for i in (0, 1, 2)]
+    assert document.by_trainer()[second.trainer].score_nanos < max(honest) / 2
+
+
+def test_explain_says_whose_rows_a_second_name_has(fair: RoleWorld) -> None:
+    index, _ = open_index(fair.rpc, fair.contract)
+    told = explain(index, fair.store, fair.task, ROUND, fair.trainers[3].account)
+    assert told.numbers["rows"]["earlier"] == [fair.trainers[0].account]
+    assert any("count in its weight" in line for line in told.lines)
+    assert any(f"rows of {fair.trainers[0].account}" in line for line in told.lines)
 
 
 def steeper(nanos: int) -> Lie:
@@ -117,6 +147,11 @@ def one_node_less(document: dict[str, Any]) -> None:
     document["game"]["passes"][0]["shares"][0]["slopes_nanos"].pop()
 
 
+def counts_all(document: dict[str, Any]) -> None:
+    for record in document["game"]["rows"]:
+        record["counted"] = record["rows"]
+
+
 def stranger(document: dict[str, Any]) -> None:
     document["game"]["passes"][0]["shares"][0]["player"] += 40
 
@@ -129,6 +164,7 @@ def stranger(document: dict[str, Any]) -> None:
         (with_a_coalition, "scores"),
         (one_node_less, "scores"),
         (stranger, "scores"),
+        (counts_all, "counted rows"),
     ],
 )
 def test_lies_about_the_record_are_found_without_a_model(forged: Forgery, lie: Lie, check: str) -> None:

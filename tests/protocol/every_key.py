@@ -37,6 +37,7 @@ from deltaproof.tuning.training.optimizers import constants_table
 from deltaproof.tuning.training.recording import batch_rows
 from deltaproof.tuning.training.step import DrawnRound, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
+from incentives.scoring import counted_rows
 from incentives.unions import Contribution, aggregate_contributions
 from incentives.valuation import _estimate, value_round
 
@@ -175,6 +176,13 @@ def round_value(spec: TaskSpec) -> object:
     return valued.included, [value.copy_of for value in valued.values]
 
 
+def counted(spec: TaskSpec) -> object:
+    """What weighs of two names on one shard, all of which both have shown."""
+    names = (Contribution(np.zeros(1, np.float32), 6, i, opened=lambda: frozenset(ROWS), enrolled=i) for i in range(2))
+    contributions, records = counted_rows(spec, dict(zip((TRAINER, address(bytes([2]) * 20)), names, strict=True)))
+    return [c.rows for c in contributions.values()], records
+
+
 def scores(spec: TaskSpec) -> object:
     def game(coalitions: NDArray[np.bool_]) -> NDArray[np.float64]:
         return np.asarray(np.sin(coalitions @ np.arange(1.0, 7.0)) * coalitions.any(axis=1))
@@ -267,6 +275,7 @@ READERS: Mapping[str, Row] = {
     "aggregation.trim_fraction": Row(0.3, aggregate, {"aggregation.rule": "trimmed_mean"}),
     "aggregation.byzantine": Row(1, aggregate, {"aggregation.rule": "multi_krum"}),
     "scoring.index": Row("banzhaf", scores),
+    "scoring.rows": Row("distinct", counted, {"scoring.index": "aumann_shapley", "aggregation.weights": "rows"}),
     "scoring.method": Row("permutation", scores, {"scoring.budget": 40}),
     "scoring.budget": Row(30, scores, {"scoring.budget": 40}),
     "scoring.beta_a": Row(4, scores, {"scoring.index": "beta_shapley"}),

@@ -256,6 +256,7 @@ def build_world(
     steps: int = 6,
     cheat: Conduct | None = None,
     shards: Sequence[int] | None = None,
+    named: bool = True,
     deployment: Deployment | None = None,
     drand: BeaconNetwork | None = None,
     window_seconds: int = 10,
@@ -265,8 +266,8 @@ def build_world(
     `method`, `codec`, `training`, `scoring`, `aggregation` and `federation` are TOML: the spec's tables of the method,
     keys of its tables of codec, training, scoring and aggregation, the tables of a federation whose full model `model`
     is. `cheat` is what the last trainer does.
-    With `shards` the task names the shards that may be trained on, and each trainer, the cheat last, takes the one of
-    its number; else all have data of their own. With a `deployment` the same people meet again on it, in the same
+    With `shards` each trainer, the cheat last, takes the one of its number, and if they are `named` the task takes no
+    others; else all have data of their own. With a `deployment` the same people meet again on it, in the same
     `folder`. `drand`: a network whose rounds are seeds.
     """
     torch.set_num_threads(1)
@@ -288,13 +289,16 @@ def build_world(
         money.mint(Address(load_account(node.private_keys[number]).address), TokenAmount(10 * FUND))
 
     store = open_store(str(folder / "store"))
-    data = [shard_rows(20, seed=n, flipped=shards is None and n == honest - 1) for n in shards or range(honest + 1)]
+    data = [
+        shard_rows(20, seed=n, flipped=shards is None and n == honest - 1, unlike=not named)
+        for n in shards or range(honest + 1)
+    ]
     sponsor_gateway = gateway(1, deployment)
     draft = TaskDraft(
         rounds=rounds, method=method, codec=codec, training=training, scoring=scoring,
         aggregation=aggregation, steps=steps, federation=federation,
         window_seconds=window_seconds, floor_bps=floor_bps, model=model,
-        named=tuple(dict.fromkeys(data)) if shards else (),
+        named=tuple(dict.fromkeys(data)) if shards and named else (),
     )  # fmt: skip
     task = fund_task(sponsor_gateway, store, folder, draft)
     sponsor = Sponsor(
@@ -348,13 +352,16 @@ def fund_task(gateway: Gateway, store: ArtifactStore, folder: Path, draft: TaskD
     return task
 
 
-def shard_rows(count: int, *, seed: int, flipped: bool = False) -> tuple[bytes, ...]:
-    """Rows whose words tell their label, or, `flipped`, the other one. Each once: judges refuse a row twice."""
+def shard_rows(count: int, *, seed: int, flipped: bool = False, unlike: bool = False) -> tuple[bytes, ...]:
+    """Rows whose words tell their label, or, `flipped`, the other one. Each once: judges refuse a row twice.
+
+    `unlike`: no two are near one another, nor near those of another seed.
+    """
     draw = random.Random(seed)
     rows: list[bytes] = []
     while len(rows) < count:
         label = len(rows) % 2
-        text = " ".join(draw.choice(WORDS[label]) for _ in range(3))
+        text = " ".join(draw.choice(WORDS[label]) for _ in range(3)) + f" {seed}n{len(rows)}" * unlike
         row = canonical_row({"text": text, "label": 1 - label if flipped else label})
         if row not in rows:
             rows.append(row)

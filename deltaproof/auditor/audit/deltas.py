@@ -8,16 +8,26 @@ from deltaproof.auditor.facts.loading import load_round
 from deltaproof.chain.abi.enums import Outcome
 from deltaproof.chain.memory import memory_after
 from deltaproof.errors import ArtifactError
+from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, StepIndex
-from deltaproof.replaying.judging import Submission, edge_steps, training_context
+from deltaproof.replaying.judging import Submission, evidence_steps, training_context
 from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.deltas import decode_delta
 from deltaproof.tuning.training.step import DrawnRound, RoundContext
 
-__all__ = ["adapter_of", "context_of", "drawn_round", "opened_by", "submission_of", "tuned_by"]
+__all__ = [
+    "adapter_of",
+    "context_of",
+    "drawn_round",
+    "drawn_steps",
+    "opened_by",
+    "shown_steps",
+    "submission_of",
+    "tuned_by",
+]
 
 
 def submission_of(case: RoundCase, trainer: Address) -> Submission | None:
@@ -71,16 +81,33 @@ def tuned_by(case: RoundCase, trainer: Address) -> Mask | None:
 
 
 def opened_by(case: RoundCase, spec: TaskSpec, trainer: Address) -> frozenset[bytes]:
-    """Canonical rows of a trainer's first and last step. Raises ArtifactError."""
+    """Canonical rows of a trainer's steps that are evidence for everybody. Raises ArtifactError."""
     context, reveal = context_of(case, trainer), case.facts.reveals.get(trainer)
     if case.artifacts is None or context is None or reveal is None:
         raise ArtifactError(f"openings of {trainer}", "there is no store, or the trainer never revealed")
     limits = context.opening_limits(spec, case.facts.task.params.training.parameters)
     openings = (
         case.artifacts.store.get_opening(reveal.transcript_root, StepIndex(step), limits)
-        for step in edge_steps(spec.training.steps)
+        for step in sorted(evidence_steps(spec, shown_steps(case, trainer)))
     )
     return frozenset(row.row for opening in openings for row in opening.rows)
+
+
+def drawn_steps(case: RoundCase, trainer: Address) -> dict[Address, tuple[int, ...]]:
+    """Steps of a trainer's round that each verifier of the quorum has to replay; none before the challenge."""
+    facts, seed = case.facts, case.facts.challenge_seed
+    if seed is None:
+        return {}
+    terms = facts.task.params.training
+    return draw_samples(
+        seed, facts.task.id, facts.number, trainer, facts.task.quorum_of(facts.number),
+        steps=terms.steps, extra=terms.samples,
+    )  # fmt: skip
+
+
+def shown_steps(case: RoundCase, trainer: Address) -> tuple[int, ...]:
+    """Steps that a trainer has to show, because somebody of the quorum replays them."""
+    return tuple(sorted({step for steps in drawn_steps(case, trainer).values() for step in steps}))
 
 
 def _memory(case: RoundCase, trainer: Address) -> Digest32 | None:

@@ -16,7 +16,7 @@ from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.audit.deltas import adapter_of, opened_by, tuned_by
 from deltaproof.auditor.audit.valuation import attested_in
-from deltaproof.auditor.facts.sharing import players_of, shard_in
+from deltaproof.auditor.facts.sharing import enrolment_rank, players_of, shard_in
 from deltaproof.errors import ArtifactError, DeltaproofError, StoreUnavailable
 from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.outcome.attestation import Attestation, EmulatorScore, GameRecord
@@ -25,7 +25,7 @@ from deltaproof.protocol.rules import AUDIT_ERROR_SHARE, AUDIT_ROUNDING, MAX_VAL
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator
-from incentives.scoring import RoundScores, emulator_scores, same_adapter, score_round
+from incentives.scoring import RoundScores, counted_rows, emulator_scores, same_adapter, score_round
 from incentives.unions import Contribution, aggregate_contributions, named_root
 from incentives.valuation import find_players
 
@@ -43,16 +43,16 @@ def check_next_adapter(case: RoundCase) -> Iterator[Check]:
         case.artifacts.tensors(settled, size)
     except ArtifactError as error:
         yield subject.artifact_failed("next adapter", error)
-    found: dict[tuple[Address, ...], Vector] = {}
+    found: dict[tuple[tuple[Address, ...], tuple[Address, ...]], Vector] = {}
     for verifier, document in case.attestations.items():
         source = document.digest() == posted.settlement.artifact_digest
         about = subject if source else attested_in(case, verifier)
         digest = settled if source else document.next_start_digest
         try:
-            members = tuple(_included(case, case.spec, document))
-            if members not in found:
-                found[members] = _aggregated(case, case.spec, members)
-            yield _same(case, about, found[members], digest, size)
+            members, accepted = tuple(_included(case, case.spec, document)), _accepted(document)
+            if (accepted, members) not in found:
+                found[accepted, members] = _aggregated(case, case.spec, accepted, members)
+            yield _same(case, about, found[accepted, members], digest, size)
         except DeltaproofError as error:
             yield about.unchecked("next adapter", str(error))
     if not any(d.digest() == posted.settlement.artifact_digest for d in case.attestations.values()):
@@ -74,14 +74,19 @@ def _same(case: RoundCase, about: Subject, expected: Vector, digest: Digest32, s
     return about.that("next adapter", close, reason, expected=component_root(expected), actual=digest)
 
 
-def _aggregated(case: RoundCase, spec: TaskSpec, members: Sequence[Address]) -> Vector:
-    """The aggregate of the deltas that an attestation's scores let in. Raises ArtifactError or TuningError."""
+def _aggregated(case: RoundCase, spec: TaskSpec, accepted: Sequence[Address], members: Sequence[Address]) -> Vector:
+    """The aggregate of the deltas that an attestation's scores let in. Raises ArtifactError or TuningError.
+
+    Where distinct rows count, it matters whom else the attestation accepts.
+    """
     if not members:
         if case.artifacts is None:
             raise AssertionError("aggregating needs a store")
         return case.artifacts.tensors(case.facts.start_digest, case.facts.task.params.training.parameters)
-    contributions = [_contribution(case, spec, member) for member in members]
-    return aggregate_contributions(case.task.scoring_bench, _start(case), contributions)[0]
+    counting = accepted if spec.scoring.rows == "distinct" else members
+    contributions, _ = counted_rows(spec, _contributions(case, spec, counting))
+    included = [contributions[member] for member in members]
+    return aggregate_contributions(case.task.scoring_bench, _start(case), included)[0]
 
 
 def _included(case: RoundCase, spec: TaskSpec, source: Attestation) -> list[Address]:
@@ -108,8 +113,8 @@ def check_players(case: RoundCase) -> Iterator[Check]:
         subject, accepted = attested_in(case, verifier), _accepted(document)
         try:
             if accepted not in found:
-                contributions = [_contribution(case, case.spec, trainer) for trainer in accepted]
-                _, _, groups = find_players(case.task.scoring_bench, _start(case), contributions)
+                contributions = _contributions(case, case.spec, accepted)
+                _, _, groups = find_players(case.task.scoring_bench, _start(case), list(contributions.values()))
                 found[accepted] = [accepted[group[0]] for group in groups]
         except DeltaproofError as error:
             yield subject.unchecked("coalition players", str(error))
@@ -295,9 +300,16 @@ def _validation_rows(case: RoundCase) -> list[bytes]:
 
 def rescored(case: RoundCase, spec: TaskSpec, accepted: tuple[Address, ...], seed: Digest32) -> RoundScores:
     """What a verifier who accepts these trainers, in leaf order, scores. Raises ArtifactError or TuningError."""
-    deltas = {trainer: _contribution(case, spec, trainer) for trainer in accepted}
     rows = _validation_rows(case) if case.facts.scored else None
-    return score_round(case.task.scoring_bench, _start(case), deltas, rows, seed, machine=case.task.machine)
+    return score_round(
+        case.task.scoring_bench, _start(case), _contributions(case, spec, accepted), rows, seed,
+        machine=case.task.machine,
+    )  # fmt: skip
+
+
+def _contributions(case: RoundCase, spec: TaskSpec, trainers: Sequence[Address]) -> dict[Address, Contribution]:
+    """Raises ArtifactError or TuningError."""
+    return {trainer: _contribution(case, spec, trainer) for trainer in trainers}
 
 
 def _contribution(case: RoundCase, spec: TaskSpec, trainer: Address) -> Contribution:
@@ -307,4 +319,5 @@ def _contribution(case: RoundCase, spec: TaskSpec, trainer: Address) -> Contribu
         raise ArtifactError(f"commitment of {trainer}", "there is none on chain")
     union, opened = named_root(spec, shard.root), partial(opened_by, case, spec, trainer)
     theta, order = adapter_of(case, trainer), committed.index(trainer)
-    return Contribution(theta, shard.rows, order, tuned_by(case, trainer), union, opened)
+    rank = enrolment_rank(case.facts, trainer)
+    return Contribution(theta, shard.rows, order, tuned_by(case, trainer), union, opened, rank)

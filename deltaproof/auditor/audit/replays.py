@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
-from deltaproof.auditor.audit.deltas import drawn_round, submission_of
-from deltaproof.auditor.audit.training import WHOLE_SUBMISSION, accepted, drawn_steps, published_steps
+from deltaproof.auditor.audit.deltas import drawn_round, drawn_steps, shown_steps, submission_of
+from deltaproof.auditor.audit.training import WHOLE_SUBMISSION, accepted, published_steps
 from deltaproof.auditor.audit.valuation import attested_in
 from deltaproof.errors import StoreUnavailable
 from deltaproof.protocol.draws.stream import HashStream
@@ -137,12 +137,14 @@ def run_replay(case: RoundCase, replay: Replay) -> Check:
     if replay.claim is not None and replay.claim.check == "data":
         problem = enrolment_problem(case.spec, submission)
         return replay.subject.that(replay.name, problem is not None, "rejected for its data, which fits the task")
+    whole = replay.claim is not None or replay.attested is not None  # else single steps
+    shown = shown_steps(case, replay.trainer) if whole else ()
     try:
         # A fault that a contract established before verifiers could attest is no matter of replaying.
         found = (
             proven_faulty(submission)
             if replay.trainer in case.facts.faulty
-            else judge_submission(case.task.judges, case.artifacts.store, round_, submission, replay.steps)
+            else judge_submission(case.task.judges, case.artifacts.store, round_, submission, replay.steps, shown=shown)
         ).finding
     except StoreUnavailable as error:
         return replay.subject.unchecked(replay.name, str(error))

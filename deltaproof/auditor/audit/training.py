@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Status, Subject
-from deltaproof.auditor.audit.deltas import adapter_of, context_of
+from deltaproof.auditor.audit.deltas import adapter_of, context_of, drawn_steps, shown_steps
 from deltaproof.auditor.facts.tasks import Reveal
 from deltaproof.errors import ArtifactError
-from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.state import StateRoots, component_root
 from deltaproof.protocol.evidence.transcript import StepOpening
-from deltaproof.protocol.outcome.attestation import Attestation, TrainerFinding
+from deltaproof.protocol.outcome.attestation import TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, StepIndex
 from deltaproof.protocol.wire import merkle
+from deltaproof.replaying.judging import evidence_steps
 from deltaproof.tuning.training.step import RoundContext
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "check_deltas",
     "check_openings",
     "check_samples",
-    "drawn_steps",
     "opening_problems",
     "published_steps",
 ]
@@ -58,7 +57,7 @@ def check_samples(case: RoundCase) -> Iterator[Check]:
     for verifier, document in case.attestations.items():
         for finding in document.findings:
             steps = drawn.get(finding.trainer, {}).get(verifier, ())
-            yield from _finding(case, verifier, document, finding, list(steps))
+            yield from _finding(case, verifier, finding, list(steps))
     for leaf in case.leaves or ():
         revealed = leaf.trainer in case.facts.reveals
         wrong = (leaf.verdict is Verdict.UNREVEALED) == revealed
@@ -67,9 +66,7 @@ def check_samples(case: RoundCase) -> Iterator[Check]:
         yield subject.that("reveal and verdict", not wrong, f"settled as {leaf.verdict.name.lower()}, but {reason}")
 
 
-def _finding(
-    case: RoundCase, verifier: Address, document: Attestation, finding: TrainerFinding, drawn: list[int]
-) -> Iterator[Check]:
+def _finding(case: RoundCase, verifier: Address, finding: TrainerFinding, drawn: list[int]) -> Iterator[Check]:
     attested = case.facts.attestations[verifier]
     subject = case.subject.of(
         attested.revealed, participant=verifier, artifact=f"attestations/{attested.artifact.hex()}"
@@ -82,25 +79,14 @@ def _finding(
         reason = f"{about}: accepted although check {failure.check!r} failed" if failure else ""
         yield subject.that("finding", failure is None, reason)
     else:
+        looked_at = {*drawn, *evidence_steps(case.spec, shown_steps(case, finding.trainer))} if case.spec else {*drawn}
         yield subject.that(
-            "samples", set(replayed) <= set(drawn), f"{about}: looked at steps that were not drawn",
+            "samples", set(replayed) <= looked_at, f"{about}: looked at steps that were not drawn",
             expected=drawn, actual=replayed,
         )  # fmt: skip
         yield subject.that(
             "finding", failure is not None, f"{about}: {finding.verdict.name.lower()} without a check that failed"
         )
-
-
-def drawn_steps(case: RoundCase, trainer: Address) -> dict[Address, tuple[int, ...]]:
-    """Steps of a trainer's round that each verifier of the quorum has to replay; none before the challenge."""
-    facts, seed = case.facts, case.facts.challenge_seed
-    if seed is None:
-        return {}
-    terms = facts.task.params.training
-    return draw_samples(
-        seed, facts.task.id, facts.number, trainer, facts.task.quorum_of(facts.number),
-        steps=terms.steps, extra=terms.samples,
-    )  # fmt: skip
 
 
 def check_openings(case: RoundCase) -> Iterator[Check]:

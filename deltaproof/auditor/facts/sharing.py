@@ -1,4 +1,4 @@
-"""Who played as one in a round's game, because they enrolled one data root that the task names."""
+"""Whose rows were whose: trainers of one data root that the task names, and who enrolled before whom."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import ZERO_DIGEST, Address
 from incentives.unions import named_root
 
-__all__ = ["players_of", "shard_in"]
+__all__ = ["enrolment_rank", "players_of", "shard_in"]
 
 
 def players_of(facts: RoundFacts, spec: TaskSpec, document: Attestation) -> list[list[Address]]:
@@ -29,6 +29,12 @@ def players_of(facts: RoundFacts, spec: TaskSpec, document: Attestation) -> list
     ]
     roots = {trainer: named_root(spec, shard_in(facts, trainer).root) for trainer in (*named, *sharers)}
     return [[p, *(s for s in sharers if roots[s] is not None and roots[s] == roots[p])] for p in named]
+
+
+def enrolment_rank(facts: RoundFacts, trainer: Address) -> int:
+    """How many of those who committed had enrolled their rows before the trainer did."""
+    own = shard_in(facts, trainer).position
+    return sum(shard_in(facts, other).position < own for other in facts.commitments)
 
 
 def shard_in(facts: RoundFacts, trainer: Address) -> EnrolledShard:

@@ -40,6 +40,8 @@ class EnrolledShard:
 
     root: Digest32
     rows: int
+    position: tuple[int, int] = (0, 0)
+    """Of the enrolment on the chain."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,10 @@ class TaskFacts:
     def shard_of(self, trainer: Address, before: tuple[int, int]) -> EnrolledShard | None:
         """The shard with which a trainer was last enrolled before a position on the chain."""
         enrolled = [e for e in self._about("TrainerEnrolled", "trainer", trainer) if e.position < before]
-        return EnrolledShard(enrolled[-1].digest("data_root"), enrolled[-1].args["data_rows"]) if enrolled else None
+        if not enrolled:
+            return None
+        last = enrolled[-1]
+        return EnrolledShard(last.digest("data_root"), last.args["data_rows"], last.position)
 
     def trainer_stake(self, trainer: Address, before: tuple[int, int]) -> TokenAmount:
         """Stake that a trainer had locked for the task."""

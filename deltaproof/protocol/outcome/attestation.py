@@ -33,6 +33,7 @@ __all__ = [
     "PathRecord",
     "PathShare",
     "ReadRecord",
+    "RowRecord",
     "TrainerFinding",
 ]
 
@@ -117,6 +118,21 @@ class PathRecord(Record):
     """Of the players who are still there, ascending."""
 
 
+class RowRecord(Record):
+    """What openings say of the rows of an accepted trainer (`incentives.row_evidence`)."""
+
+    trainer: AddressField
+    rows: UInt32
+    """That the round's steps read."""
+    counted: UInt32
+    """Of these, what the trainer's weight counts."""
+    opened: UInt32
+    repeated: UInt32
+    """Of those opened, what repeats another of its own or an earlier trainer's."""
+    earlier: Annotated[tuple[AddressField, ...], Field(max_length=MAX_LEAVES)] = ()
+    """Who had some of them before, in leaf order."""
+
+
 class EmulatorScore(Record):
     """How the next adapter does on an emulator, where `GameRecord.end_loss` says how it does in the full model."""
 
@@ -137,6 +153,8 @@ class GameRecord(Record):
     coalitions: Annotated[tuple[CoalitionValue, ...], Field(max_length=MAX_COALITIONS)]
     passes: Annotated[tuple[PathRecord, ...], Field(max_length=PATH_PASSES)] = ()
     """Of `aumann_shapley`, which evaluates no coalition."""
+    rows: Annotated[tuple[RowRecord, ...], Field(max_length=MAX_LEAVES)] = ()
+    """Of every accepted trainer in leaf order, where distinct rows count."""
     emulators: Annotated[tuple[EmulatorScore, ...], Field(max_length=16)] = ()
     """Of a federation: each emulator in the spec's order, on the same rows."""
 

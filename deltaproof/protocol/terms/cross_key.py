@@ -124,6 +124,7 @@ _READ_ONLY_WITH = {
     "aggregation.byzantine": ("aggregation.rule", ("multi_krum",)),
     "scoring.beta_a": ("scoring.index", ("beta_shapley",)),
     "scoring.beta_b": ("scoring.index", ("beta_shapley",)),
+    "scoring.rows": ("scoring.index", ("aumann_shapley",)),
 }
 
 
@@ -163,6 +164,15 @@ def shares_of_a_step_follow_rows(t: TaskTables) -> Iterator[Finding]:
     if t.scoring.index == "aumann_shapley" and t.aggregation.weights != "rows":
         what = "with aumann_shapley a share of the step follows rows: equal weights would pay for names"
         yield what, 'set it to "rows"'
+
+
+@_rule("scoring.rows", "data.roots")
+def named_shards_are_counted_by_root(t: TaskTables) -> Iterator[Finding]:
+    if t.scoring.rows == "distinct" and t.data.roots:
+        yield (
+            "distinct rows are for tasks of anybody's data; where roots are named, a root is one player",
+            "leave it out",
+        )
 
 
 @_rule("scoring.budget", "scoring.method", "scoring.index", "data.roots", "verification.min_trainers", "federation")

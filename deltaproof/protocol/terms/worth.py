@@ -59,6 +59,9 @@ class ScoringSection(Record):
     index: IndexName = "shapley"
     """What a delta is worth: a semivalue of the round's game, or `aumann_shapley`, which names cannot buy: the integral
     along the round's step. It needs `aggregation.rule = "mean"` and `aggregation.weights = "rows"`."""
+    rows: Literal["enrolled", "distinct"] = "enrolled"
+    """What a trainer's weight counts under `aumann_shapley`: the rows that it enrolled, or only those that nobody had
+    enrolled before it, by the rows of all drawn steps (`incentives.row_evidence`)."""
     method: Estimator = "auto"
     """The estimator. Where 2^players coalitions fit the budget, values are exact by any; where the budget does not pay
     for it, `auto` takes its place (docs/protocol.md, section 5)."""

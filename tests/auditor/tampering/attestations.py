@@ -39,6 +39,9 @@ FREE_TEXT = "words for people; verdict, step and check are what counts, and they
 MEASURED = "a measure differs between machines; what counts is whether the check passed, and --full judges that again"
 NO_EMULATORS = "a task without a federation has none; tests/sponsor/test_federation.py lies about one"
 NO_STEP = "a semivalue has none, and a record with one fails; tests/auditor/test_fair_pay.py lies about a task that has"
+NO_ROWS = (
+    "where enrolled rows count there is none; tests/auditor/test_fair_pay.py lies about a task where distinct ones do"
+)
 WHY = {
     "findings[].checks[].message": FREE_TEXT,
     "findings[].checks[].measured": MEASURED,
@@ -48,6 +51,13 @@ WHY = {
     "game.passes[].shares[].player": NO_STEP,
     "game.passes[].shares[].units": NO_STEP,
     "game.passes[].shares[].slopes_nanos[]": NO_STEP,
+    "game.rows[]": NO_ROWS,
+    "game.rows[].trainer": NO_ROWS,
+    "game.rows[].rows": NO_ROWS,
+    "game.rows[].counted": NO_ROWS,
+    "game.rows[].opened": NO_ROWS,
+    "game.rows[].repeated": NO_ROWS,
+    "game.rows[].earlier[]": NO_ROWS,
     "game.emulators[]": NO_EMULATORS,
     "game.emulators[].emulator": NO_EMULATORS,
     "game.emulators[].loss": NO_EMULATORS,

@@ -1,0 +1,209 @@
+"""How many rows a trainer brought that nobody had enrolled before it, by the rows that openings show.
+
+A row counts once in a round, for whoever enrolled it first. So ten names on one shard weigh as one, and whoever
+enrols rows that it saw in another's openings comes later and gets no weight for them, while their owner loses nothing.
+
+Openings are a sample of the rows that a trainer's steps read, so what they repeat is scaled up. An opened row of i
+stands for `rows_i / opened_i` rows. A row that earlier names opened stands for its part of the distinct rows of all
+names that such rows link, the *cluster*: this is the estimator of Petersen and Lincoln for marked and recaptured
+animals (Seber 1982, chapter 3), with the cluster's opened rows as the marked ones. Where all read rows are opened, the
+count is exact.
+
+Rows with text are the same if the rest of their fields is the same and the Jaccard similarity of their words is at
+least NEAR_ROW; candidates come from MinHash with banding (Broder 1997; Leskovec et al., Mining of Massive Datasets,
+section 3.4). Other rows have to be the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deltaproof.errors import EncodingError
+from deltaproof.protocol.draws.stream import HashStream
+from deltaproof.protocol.evidence.rows import parse_row
+from deltaproof.protocol.rules import NEAR_BANDS, NEAR_CANDIDATES, NEAR_HASHES, NEAR_ROW
+from deltaproof.protocol.wire.encoding import canonical_json
+from incentives.overlap import words_of
+
+if TYPE_CHECKING:
+    from datasketch import MinHash
+
+__all__ = ["RowClaim", "RowCount", "count_rows"]
+
+_DOMAIN = b"deltaproof/near-rows/v1\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class RowClaim:
+    """One name's rows: when it enrolled them (a rank), how many the round's steps read, canonical rows it opened."""
+
+    enrolled: int
+    rows: int
+    opened: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class RowCount:
+    """How many of a claim's rows count. `repeated` of its `opened` rows are alike to another of its own, or to one of
+    `earlier`, which are the places of claims that had them before."""
+
+    counted: int
+    opened: int
+    repeated: int
+    earlier: tuple[int, ...]
+
+
+def count_rows(claims: Sequence[RowClaim]) -> list[RowCount]:
+    """Rows of each claim that no earlier claim holds. A pure function of its arguments; raises ValueError for two
+    claims of one rank."""
+    if len({claim.enrolled for claim in claims}) != len(claims):
+        raise ValueError("every claim needs a rank of its own")
+    counts: list[RowCount | None] = [None] * len(claims)
+    ledger = _Ledger()
+    for place in sorted(range(len(claims)), key=lambda i: claims[i].enrolled):
+        counts[place] = ledger.add(place, claims[place])
+    return [count for count in counts if count is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Features:
+    """What two rows are compared by. Without words, `rest` is the whole row."""
+
+    rest: bytes
+    words: frozenset[str]
+
+    @classmethod
+    def of(cls, row: bytes) -> _Features:
+        words = words_of(row)
+        if not words:
+            return cls(row, words)
+        try:
+            fields = parse_row(row)
+        except EncodingError:  # no row that a step could have read
+            return cls(row, frozenset())
+        return cls(canonical_json({k: v for k, v in fields.items() if not isinstance(v, str)}), words)
+
+    def alike(self, other: _Features) -> bool:
+        shared = len(self.words & other.words)
+        return self.rest == other.rest and shared >= NEAR_ROW * (len(self.words) + len(other.words) - shared)
+
+
+class _Sheet:
+    """Rows that were seen, found again by likeness."""
+
+    def __init__(self) -> None:
+        from datasketch import MinHashLSH
+
+        self._entries: list[_Features] = []
+        self._same: dict[_Features, int] = {}
+        self._near: Any = MinHashLSH(num_perm=NEAR_HASHES, params=(NEAR_BANDS, NEAR_HASHES // NEAR_BANDS))
+
+    def enter(self, features: _Features) -> None:
+        """Remember a row under the next number."""
+        number = len(self._entries)
+        self._entries.append(features)
+        self._same[features] = number
+        if features.words:
+            self._near.insert(number, _sketch(features.words))
+
+    def alike(self, features: _Features) -> list[int]:
+        """Numbers of rows that are alike: the same one, else those among the first NEAR_CANDIDATES that are near."""
+        if features in self._same:
+            return [self._same[features]]
+        if not features.words:
+            return []
+        candidates = sorted(self._near.query(_sketch(features.words)))[:NEAR_CANDIDATES]
+        return [number for number in candidates if self._entries[number].alike(features)]
+
+
+@dataclass(slots=True)
+class _Cluster:
+    """Names that opened rows link: how many distinct rows they hold, and what their opened rows stand for."""
+
+    rows: int = 0
+    shown: Fraction = Fraction(0)
+
+
+@dataclass(slots=True)
+class _Ledger:
+    """Opened rows of the names so far, each once: who had it first, and how many rows of that name it stands for."""
+
+    sheet: _Sheet = field(default_factory=_Sheet)
+    holders: list[int] = field(default_factory=list)
+    stands_for: list[Fraction] = field(default_factory=list)
+    clusters: dict[int, _Cluster] = field(default_factory=dict)
+    """By holder; linked ones share one."""
+
+    def add(self, place: int, claim: RowClaim) -> RowCount:
+        before = len(self.holders)
+        known, own = self._entered(place, claim.opened)
+        fresh = len(self.holders) - before
+        different = fresh + len(known)
+        if different == 0:  # nothing is opened, so nothing speaks against the claim
+            self.clusters[place] = _Cluster(claim.rows)
+            return RowCount(claim.rows, 0, 0, ())
+        rows = -(-claim.rows * different // len(claim.opened))
+        each = Fraction(rows, different)
+        repeated = each * sum((self._worth(entry) for entry in known), Fraction(0))
+        counted = max(0, rows - math.floor(repeated))
+        earlier = {self.holders[entry] for entry in known}
+        cluster = self._joined(place, earlier)
+        cluster.rows += counted
+        cluster.shown += each * fresh
+        self.stands_for += [each] * fresh
+        return RowCount(counted, len(claim.opened), own + len(known), tuple(sorted(earlier)))
+
+    def _entered(self, place: int, opened: frozenset[bytes]) -> tuple[set[int], int]:
+        """Enter what nobody has shown before; entries of others that are shown again, and repetitions within."""
+        known, own = set[int](), 0
+        for row in sorted(opened):
+            features = _Features.of(row)
+            hits = self.sheet.alike(features)
+            if not hits:
+                self.sheet.enter(features)
+                self.holders.append(place)
+            elif any(self.holders[entry] == place or entry in known for entry in hits):
+                own += 1
+            else:
+                known.add(max(hits, key=lambda entry: (self._worth(entry), -entry)))
+        return known, own
+
+    def _worth(self, entry: int) -> Fraction:
+        """How many distinct rows of its cluster an entry stands for."""
+        cluster = self.clusters[self.holders[entry]]
+        return self.stands_for[entry] * cluster.rows / cluster.shown
+
+    def _joined(self, place: int, holders: set[int]) -> _Cluster:
+        """The one cluster of a new name and of those whose rows it shows."""
+        linked = {id(self.clusters[holder]): self.clusters[holder] for holder in holders}
+        joined = _Cluster(sum(c.rows for c in linked.values()), sum((c.shown for c in linked.values()), Fraction(0)))
+        for holder, cluster in self.clusters.items():
+            if id(cluster) in linked:
+                self.clusters[holder] = joined
+        self.clusters[place] = joined
+        return joined
+
+
+@lru_cache(maxsize=65_536)
+def _sketch(words: frozenset[str]) -> MinHash:
+    """Its permutations come from a hash, so that no library's random numbers decide who is alike."""
+    from datasketch import MinHash
+
+    sketch = MinHash(NEAR_HASHES, permutations=_permutations(), scheme="affine64")
+    sketch.update_batch([word.encode() for word in sorted(words)])
+    return sketch
+
+
+@lru_cache(maxsize=1)
+def _permutations() -> tuple[Any, Any]:
+    stream = HashStream(_DOMAIN)
+    factors = [2 * stream.below(2**63) + 1 for _ in range(NEAR_HASHES)]
+    summands = [stream.below(2**64) for _ in range(NEAR_HASHES)]
+    return np.array(factors, dtype=np.uint64), np.array(summands, dtype=np.uint64)

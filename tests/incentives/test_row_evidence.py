@@ -1,0 +1,151 @@
+"""Rows count once, for whoever enrolled them first: exact where all is shown, right on average where little is."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deltaproof.protocol.evidence.rows import canonical_row
+from incentives.row_evidence import RowClaim, RowCount, count_rows
+
+WORDS = [f"word{i}" for i in range(2_000)]
+
+
+def shard(size: int, seed: int) -> list[bytes]:
+    draw = random.Random(seed)
+    return [canonical_row({"text": " ".join(draw.sample(WORDS, 8)), "label": i % 2}) for i in range(size)]
+
+
+def all_shown(*shards: Sequence[bytes]) -> list[RowCount]:
+    return count_rows([RowClaim(i, len(rows), frozenset(rows)) for i, rows in enumerate(shards)])
+
+
+def counted(*shards: Sequence[bytes]) -> list[int]:
+    return [count.counted for count in all_shown(*shards)]
+
+
+def text(words: str, **fields: object) -> bytes:
+    return canonical_row({"text": words, "label": 1, **fields})
+
+
+@given(st.lists(st.sets(st.integers(0, 30), min_size=1), min_size=1, max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_all_rows_shown_count_as_many_as_are_distinct(drawn: list[set[int]]) -> None:
+    rows = shard(31, 0)
+    found = counted(*([rows[i] for i in sorted(chosen)] for chosen in drawn))
+    assert sum(found) == len(set().union(*drawn))
+    before: set[int] = set()
+    for count, chosen in zip(found, drawn, strict=True):
+        assert count == len(chosen - before)
+        before |= chosen
+
+
+def test_names_on_one_shard_count_as_one() -> None:
+    rows = shard(40, 1)
+    assert counted(*[rows] * 10) == [40] + [0] * 9
+
+
+def test_parts_of_a_shard_count_as_the_shard() -> None:
+    rows = shard(40, 2)
+    assert counted(*(rows[i::8] for i in range(8))) == [5] * 8
+
+
+def test_owner_of_copied_rows_loses_nothing_and_who_copied_them_gets_nothing() -> None:
+    victim, own = shard(40, 3), shard(20, 4)
+    found = all_shown(victim, [*victim[:30], *own])
+    assert [count.counted for count in found] == [40, 20]
+    assert found[1].earlier == (0,)
+    assert found[1].repeated == 30
+    assert found[0] == RowCount(40, 40, 0, ())
+
+
+def test_order_of_enrolment_decides_not_order_of_claims() -> None:
+    rows = shard(10, 5)
+    late, early = RowClaim(7, 10, frozenset(rows)), RowClaim(2, 10, frozenset(rows))
+    assert [count.counted for count in count_rows([late, early])] == [0, 10]
+    with pytest.raises(ValueError, match="rank"):
+        count_rows([late, late])
+
+
+def test_overlap_costs_no_more_than_what_overlaps() -> None:
+    common = shard(8, 6)
+    first, second, third = ([*common, *shard(32, seed)] for seed in (7, 8, 9))
+    assert counted(first, second, third) == [40, 32, 32]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "The QUICK brown fox jumps over one lazy dog",
+        "the quick brown fox jumps over one lazy cat",
+        "the quick, brown fox; jumps over one lazy dog!",
+        "thé quick brown fox jumps over one la\u200bzy dog",
+        "dog lazy one over jumps fox brown quick the",
+    ],
+    ids=["case", "a word", "punctuation", "accents and invisible characters", "order"],
+)
+def test_row_changed_a_little_is_the_same_row(changed: str) -> None:
+    assert counted([text("the quick brown fox jumps over one lazy dog")], [text(changed)]) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (text("the film was good"), text("the film was dull")),
+        (text("the quick brown fox"), canonical_row({"text": "the quick brown fox", "label": 0})),
+        (canonical_row({"pixels": [1, 2], "label": 0}), canonical_row({"pixels": [1, 3], "label": 0})),
+        (b"no row", b"another"),
+    ],
+    ids=["other words", "another label", "other pixels", "no JSON"],
+)
+def test_other_rows_are_other_rows(one: bytes, other: bytes) -> None:
+    assert counted([one], [other]) == [1, 1]
+
+
+def test_rows_that_repeat_one_another_within_a_shard_count_once() -> None:
+    """A larger shard by a letter more is not a larger shard."""
+    rows = shard(10, 10)
+    inflated = [row.replace(b"word", letter, 1) for row in rows for letter in (b"word", b"wort", b"worm")]
+    assert len(set(inflated)) == 30
+    assert counted(inflated) == [10]
+
+
+def test_chain_of_likenesses_does_not_join_what_is_not_alike() -> None:
+    """Whoever enrols what lies between two rows makes neither of them a copy of the other."""
+    first, last = shard(1, 11)[0], shard(1, 12)[0]
+    old, new = first.split(b'"')[-2].split(), last.split(b'"')[-2].split()
+    between = [first.replace(b" ".join(old), b" ".join(new[:i] + old[i:])) for i in range(1, 8)]
+    assert counted([first], between, [first.replace(b" ".join(old), b" ".join(new))])[0] == 1
+    assert counted([first], [last]) == [1, 1]
+
+
+def test_few_shown_rows_stand_for_the_rest_on_average() -> None:
+    """Names on one shard of which each shows a sixth; and two honest shards with a quarter in common."""
+    total, honest = 0, 0
+    for seed in range(60):
+        draw, rows = random.Random(seed), shard(96, 100 + seed)
+        total += sum(
+            c.counted for c in count_rows([RowClaim(i, 96, frozenset(draw.sample(rows, 16))) for i in range(6)])
+        )
+        other = [*rows[:24], *shard(72, 200 + seed)]
+        claims = [RowClaim(i, 96, frozenset(draw.sample(r, 48))) for i, r in enumerate((rows, other))]
+        honest += count_rows(claims)[1].counted
+    assert 60 * 96 < total < 60 * 96 * 1.6
+    assert honest / 60 == pytest.approx(72, abs=6)
+
+
+def test_claim_that_shows_nothing_is_believed() -> None:
+    assert count_rows([RowClaim(0, 12, frozenset())]) == [RowCount(12, 0, 0, ())]
+
+
+def test_counts_are_the_same_whatever_the_order_of_sets() -> None:
+    rows = shard(30, 13)
+    draw = random.Random(0)
+    claims = [RowClaim(i, 30, frozenset(draw.sample(rows, 20))) for i in range(4)]
+    again = [RowClaim(c.enrolled, c.rows, frozenset(sorted(c.opened, reverse=True))) for c in reversed(claims)]
+    one, other = count_rows(claims), count_rows(again)
+    assert [c.counted for c in one] == [c.counted for c in reversed(other)]
