@@ -13,6 +13,7 @@ from math import ceil
 
 from deltaproof.protocol.rules import BPS, MAJORITY_BPS
 from deltaproof.protocol.terms.spec import TaskSpec
+from incentives.names import NamesGain, names_gain
 
 __all__ = ["COALITIONS", "Assumptions", "Attack", "Economics", "economics", "unseen"]
 
@@ -66,6 +67,8 @@ class Economics:
     attacks: tuple[Attack, ...]
     better: Mapping[str, int]
     """Values of keys under which none of the attacks pays; empty if none does."""
+    names: NamesGain
+    """What honest work under many names gains over work under one. It breaks no rule, so it is told and not refused."""
 
     @property
     def risks(self) -> tuple[Attack, ...]:
@@ -80,7 +83,7 @@ def economics(spec: TaskSpec, assumed: Assumptions | None = None) -> Economics:
     better: dict[str, int] = {}
     if any(attack.pays for attack in attacks):
         better = _better(terms, assumed)
-    return Economics(terms.fee, _missed(terms)[-1], attacks, better)
+    return Economics(terms.fee, _missed(terms)[-1], attacks, better, names_gain(spec))
 
 
 def unseen(steps: int, samples: int, honest: int) -> Fraction:

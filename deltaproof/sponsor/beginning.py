@@ -20,6 +20,8 @@ CONSIDERED_ROWS = 512
 """As many rows decide how many tokens a row may have."""
 KINDS = {"pixels": "image-classification", "label": "sequence-classification"}
 """By the field that tells them; rows without any are a language model's."""
+NO_SUM = frozenset({"adalora", "diff_pruning", "dora", "loha", "lokr", "vera"})
+"""Methods whose deltas do not add up, so that no shares of their sum can be paid for (docs/protocol/scores.md)."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def begin(
         method=method,
         options="".join(f"{key} = {json.dumps(value)}\n" for key, value in options.items()),
         rate=rate,
+        scoring=BY_COALITIONS if method in NO_SUM else BY_ROWS,
         rows=size,
         rounds=rounds,
         budget=budget.with_unit(),
@@ -113,6 +116,19 @@ def _tokens(source: str, texts: Sequence[str]) -> int:
     return min(1 << max(wanted - 1, 1).bit_length(), most)
 
 
+BY_ROWS = """\
+[scoring]
+index = "aumann_shapley"    # pays for rows and for what they do, so that names gain nothing; anybody may come
+rows = "distinct"           # a row counts for whoever enrolled it first
+
+[aggregation]
+weights = "rows"
+"""
+BY_COALITIONS = """\
+[scoring]
+index = "shapley"           # every name is a trainer: name the shards, or choose a method that adds up, such as lora
+budget = 64                 # coalitions that every verifier evaluates
+"""
 DRAFT = """\
 # A task for deltaproof. Change what you like, then: deltaproof task check task.toml
 # What a program can compute (digests, starting adapter, seals of the hidden rows) is left out.
@@ -147,10 +163,7 @@ min_rows = 64               # a trainer's
 [codec]
 byte_limit = 64_000_000     # largest delta
 
-[scoring]
-index = "shapley"           # "aumann_shapley" pays rows, not names; it needs aggregation.weights = "rows"
-budget = 64                 # coalitions that every verifier evaluates
-
+{scoring}
 [validation]
 rows = {rows}               # a round's hidden set
 

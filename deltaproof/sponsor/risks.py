@@ -5,6 +5,7 @@ from __future__ import annotations
 from deltaproof.errors import Problem
 from deltaproof.sponsor.amounts import Tokens
 from incentives.economics import COALITIONS, Attack, Economics
+from incentives.names import TRAINERS, NamesGain
 
 __all__ = ["economics_record", "economics_table", "risk_problems"]
 
@@ -19,7 +20,17 @@ def economics_table(found: Economics, tokens: Tokens) -> list[str]:
     for name, *cells in rows:
         padded = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=False))
         lines.append("  " + "  ".join([name.ljust(widths[0]), *padded]))
-    return [*lines, "  * the sponsor's own power, which the terms show to everybody; assumptions: docs/economics.md"]
+    lines.append("  * the sponsor's own power, which the terms show to everybody; assumptions: docs/economics.md")
+    return [*lines, *_names_lines(found.names)]
+
+
+def _names_lines(names: NamesGain) -> list[str]:
+    """What the terms leave to whoever enrols one shard under many names."""
+    if names.gain <= 1.0:
+        return ["who works under several names gains nothing by them: named shards are paid once"]
+    who = f"one of {TRAINERS} equal trainers who enrols its rows under up to {names.names} names"
+    less = f"; less under {names.remedy}" if names.remedy else ""
+    return [f"{who} gets up to {names.gain:.2f} times what it would under one{less}"]
 
 
 def risk_problems(found: Economics, tokens: Tokens) -> list[Problem]:
@@ -47,6 +58,7 @@ def economics_record(found: Economics) -> dict[str, object]:
             for attack in found.attacks
         ],
         "better": {key: str(value) for key, value in found.better.items()},
+        "names": {"gain": found.names.gain, "names": found.names.names, "remedy": found.names.remedy},
     }  # fmt: skip
 
 

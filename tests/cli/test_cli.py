@@ -83,7 +83,10 @@ def test_task_init_writes_a_draft_that_passes_the_check(run: Run, tmp_path: Path
     assert (told["kind"], told["validation_rows"], told["test_rows"]) == ("sequence-classification", 25, 10)
     code, out, err = run("task", "check", told["draft"], "--speed", "1000", "--json")
     assert code == 0, err
-    assert "num_labels = 3" in Path(told["draft"]).read_text()
+    text = Path(told["draft"]).read_text()
+    assert "num_labels = 3" in text
+    assert 'rows = "distinct"' in text
+    assert json.loads(out)["economics"]["names"]["gain"] < 1.05
     code, _, err = run(*begin)
     assert code == 1
     assert "is there already" in err
