@@ -6,7 +6,7 @@ import time
 from itertools import pairwise
 from typing import Protocol
 
-__all__ = ["Once", "Pace", "Reporter", "phase_line", "span"]
+__all__ = ["Once", "Pace", "Reporter", "phase_line", "printable", "span"]
 
 
 class Reporter(Protocol):
@@ -44,6 +44,12 @@ class Pace:
         if seen <= 0 or done >= of:
             return ""
         return f", {span(int((time.monotonic() - self._began) / seen * (of - done)))} left"
+
+
+def printable(text: str) -> str:
+    """Words of somebody else for a terminal: what is no printed character (escape codes, line ends, marks that turn
+    the direction of writing) becomes a question mark."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 def span(seconds: int) -> str:

@@ -15,7 +15,10 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.store import ArtifactStore
 
-__all__ = ["Offer", "offer_views", "read_offer"]
+__all__ = ["ROUND_GAS", "Offer", "offer_views", "read_offer"]
+
+ROUND_GAS = {Role.TRAINER: 255_000, Role.VERIFIER: 305_000}
+"""Gas of a round: what a participant sends to act in each phase, and to claim (docs/results/gas.md)."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,13 @@ class Offer:
         else:
             pot, among = int(verifier_fee(rewards)), max(self.verifiers + 1, quorum.min_verifiers)
         return TokenAmount(pot // (among * params.training.steps))
+
+    def pay_per_round(self, role: Role) -> TokenAmount:
+        """The same for a whole round: the most that one more participant can count on among equals."""
+        rewards, quorum = self.view.params.rewards, self.view.params.quorum
+        if role is Role.TRAINER:
+            return TokenAmount(int(rewards.budget_per_round) // max(self.trainers + 1, quorum.min_trainers))
+        return TokenAmount(int(verifier_fee(rewards)) // max(self.verifiers + 1, quorum.min_verifiers))
 
     def seconds_per_step(self, role: Role) -> float:
         """Time that the phase of the heavy work (`commit`, for verifiers `attest_commit`) has for each training step of

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deltaproof.cli.common import JsonOption, show_result, told_on_stderr
-from deltaproof.cli.data_target import Target, target_of
+from deltaproof.cli.data_target import RowsTarget, target_of
 from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class _Root:
     named: bool = False
 
 
-def _harvest(source: str, target: Target, shape: _Shape, limit: int | None) -> Harvest:
+def _harvest(source: str, target: RowsTarget, shape: _Shape, limit: int | None) -> Harvest:
     from deltaproof.data.reading import gather
     from deltaproof.data.records import read_records
     from deltaproof.data.shaping import Shaper, Shaping
@@ -237,7 +237,7 @@ def _harvest(source: str, target: Target, shape: _Shape, limit: int | None) -> H
     return found
 
 
-def _rows_of(source: str, target: Target, shape: _Shape, limit: int | None, drop_bad: bool) -> tuple[bytes, ...]:
+def _rows_of(source: str, target: RowsTarget, shape: _Shape, limit: int | None, drop_bad: bool) -> tuple[bytes, ...]:
     """What `trainer run` would read of a file of rows; of anything else what `data convert` would write."""
     from deltaproof.protocol.evidence.rows import read_shard
 
@@ -246,7 +246,7 @@ def _rows_of(source: str, target: Target, shape: _Shape, limit: int | None, drop
     return _harvest(source, target, shape, limit).usable(drop_bad=drop_bad).rows
 
 
-def _root(rows: tuple[bytes, ...], target: Target, home: Path | None) -> _Root:
+def _root(rows: tuple[bytes, ...], target: RowsTarget, home: Path | None) -> _Root:
     """The root that enrolment commits, as far as it can be known."""
     from deltaproof.protocol.commit.secrets import HomeSecret
     from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
@@ -264,7 +264,7 @@ def _root(rows: tuple[bytes, ...], target: Target, home: Path | None) -> _Root:
 
 
 def _told(
-    source: str, target: Target, contents: Contents, seen: Exposure | None, root: _Root, problems: Sequence[str]
+    source: str, target: RowsTarget, contents: Contents, seen: Exposure | None, root: _Root, problems: Sequence[str]
 ) -> Iterator[str]:
     from deltaproof.data.reading import SHOWN
     from deltaproof.protocol.types import hex_of

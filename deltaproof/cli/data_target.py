@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from deltaproof.protocol.types import TaskId
     from deltaproof.tuning.base_models.loading import RowReader
 
-__all__ = ["Target", "target_of"]
+__all__ = ["RowsTarget", "target_of"]
 
 
 @dataclass(frozen=True)
-class Target:
+class RowsTarget:
     """Whom rows are for: a task, the draft of one, or a model alone."""
 
     section: ModelSection
@@ -53,7 +53,7 @@ class Target:
 
 def target_of(
     task: int | None, spec: Path | None, model: str, kind: str, rpc: str, contract: str, store: str
-) -> Target:
+) -> RowsTarget:
     """What the rows have to fit. Raises UsageError unless the command line says it in one way."""
     from deltaproof.protocol.terms.spec import ModelSection
     from deltaproof.protocol.types import ZERO_DIGEST, TaskId, hex_of
@@ -69,7 +69,7 @@ def target_of(
 
         terms = read_draft(spec)
         resolve_source(terms.model.source, told_on_stderr)
-        return Target(terms.model, terms, None, terms.verification.min_verifiers)
+        return RowsTarget(terms.model, terms, None, terms.verification.min_verifiers)
     if task is not None:
         return _target_of_task(TaskId(task), rpc, contract, store)
     from deltaproof.data.shaping import FORMS
@@ -80,10 +80,10 @@ def target_of(
     read: dict[str, object] = {"kind": kind, "source": model, "weights_digest": hex_of(ZERO_DIGEST)}
     read |= {} if kind == "causal-lm" else {"num_labels": MAX_LABELS}
     read |= {} if kind == "image-classification" else {"max_tokens": read_tokenizer(model)[1]}
-    return Target(ModelSection.model_validate_json(canonical_json(read)), None, None, 0)
+    return RowsTarget(ModelSection.model_validate_json(canonical_json(read)), None, None, 0)
 
 
-def _target_of_task(task: TaskId, rpc: str, contract: str, store: str) -> Target:
+def _target_of_task(task: TaskId, rpc: str, contract: str, store: str) -> RowsTarget:
     from deltaproof.chain.participation import read_task
     from deltaproof.store import open_store
     from deltaproof.tuning.emulators.fetching import fetch_models
@@ -94,4 +94,4 @@ def _target_of_task(task: TaskId, rpc: str, contract: str, store: str) -> Target
     spec = read_task(gateway, artifacts, task).spec
     fetch_models(artifacts, spec, report=told_on_stderr)
     enrolled = len(gateway.verifiers.enrolments(task))
-    return Target(spec.model, spec, task, max(enrolled, spec.verification.min_verifiers))
+    return RowsTarget(spec.model, spec, task, max(enrolled, spec.verification.min_verifiers))

@@ -24,6 +24,7 @@ from deltaproof.cli.task_init import init
 from deltaproof.cli.task_list import list_tasks
 from deltaproof.cli.task_watch import watch_task
 from deltaproof.errors import SpecError
+from deltaproof.reporting import printable
 
 if TYPE_CHECKING:
     from deltaproof.chain import Gateway
@@ -93,24 +94,28 @@ def check(
 def show(
     rpc: RpcOption, contract: ContractOption, store: StoreOption, task: TaskOption, as_json: JsonOption = False
 ) -> None:
-    """The task's terms, where it is, who takes part, and what it holds."""
+    """The task's terms in words, each of them, where it is, who takes part, and what it holds."""
     from deltaproof.chain.participation import read_task
     from deltaproof.chain.standing import standing_of
     from deltaproof.protocol.types import TaskId
     from deltaproof.sponsor.amounts import Tokens, money_lines
+    from deltaproof.sponsor.wording import terms_in_words
     from deltaproof.store import open_store
 
     gateway = read_only_gateway(rpc, contract)
     terms = read_task(gateway, open_store(store), TaskId(task))
     result = _described(gateway, TaskId(task), terms)
     money = gateway.money(terms.view.params.token)
+    tokens = Tokens(money, gateway.money(gateway.registry.token()))
     standing = standing_of(gateway, TaskId(task))
     told = {key: money.text(int(v)) if key in AMOUNTS else v for key, v in result.items() if key not in STANDING}
     lines = [
         *headline(TaskId(task), terms.spec),
         *(f"  {line}" for line in (standing.line, standing.counts) if line),
         *(f"  {key.replace('_', ' ')}: {value}" for key, value in told.items()),
-        *(f"  {line}" for line in money_lines(terms.spec, Tokens(money, gateway.money(gateway.registry.token())))),
+        *(f"  {line}" for line in money_lines(terms.spec, tokens)),
+        "",
+        *terms_in_words(terms.spec, tokens),
     ]
     show_result(result, as_json=as_json, text="\n".join(lines))
 
@@ -197,7 +202,8 @@ def cancel(
 
 def headline(task_id: TaskId, spec: TaskSpec) -> list[str]:
     """A task's name and what its sponsor says about it."""
-    return [f"task {task_id}: {spec.task.name}", *(f"  {line}" for line in spec.task.description.splitlines())]
+    said = [f"  {printable(line)}" for line in spec.task.description.splitlines()]
+    return [f"task {task_id}: {printable(spec.task.name)}", *said]
 
 
 def _described(gateway: Gateway, task_id: TaskId, terms: KnownTask) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from deltaproof.data.records import Record
+from deltaproof.data.records import SourceRecord
 from deltaproof.data.shaping import Shaper
 from deltaproof.errors import UsageError
 from deltaproof.tuning.errors import RowError
 
-__all__ = ["BadRecord", "Harvest", "gather"]
+__all__ = ["SHOWN", "BadRecord", "Harvest", "gather"]
 
 SHOWN = 5
 """Bad records that a message lists."""
@@ -51,7 +51,7 @@ class Harvest:
         return self
 
 
-def gather(records: Iterable[Record], shaper: Shaper, most_rows: int, limit: int | None = None) -> Harvest:
+def gather(records: Iterable[SourceRecord], shaper: Shaper, most_rows: int, limit: int | None = None) -> Harvest:
     """All rows, or the first `limit`. Raises UsageError for more than `most_rows`, and what `Shaper.row` raises."""
     rows: dict[bytes, None] = {}
     bad: list[BadRecord] = []

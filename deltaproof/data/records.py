@@ -21,7 +21,7 @@ from deltaproof.reporting import Reporter
 from deltaproof.tuning.errors import HubError
 from deltaproof.tuning.hub import HubFile, HubPlace, download
 
-__all__ = ["IMAGES", "LINES", "Record", "read_records"]
+__all__ = ["SourceRecord", "read_records"]
 
 LINES = (".jsonl", ".ndjson", ".json")
 TABLES = (".csv", ".tsv")
@@ -32,7 +32,7 @@ BATCH_RECORDS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class SourceRecord:
     """Values by column. `problem` says what is wrong, if they cannot be read; `folder` is where files they name lie."""
 
     where: str
@@ -41,7 +41,9 @@ class Record:
     problem: str = ""
 
 
-def read_records(source: str, split: str = "", files: str = "", report: Reporter | None = None) -> Iterator[Record]:
+def read_records(
+    source: str, split: str = "", files: str = "", report: Reporter | None = None
+) -> Iterator[SourceRecord]:
     """Records in order. `split` picks one of a folder's or hub's, `files` the hub's files by a pattern.
 
     `report` hears of a download. Raises UsageError for what is no source, HubError for a hub that does not give it.
@@ -61,7 +63,7 @@ def read_records(source: str, split: str = "", files: str = "", report: Reporter
         raise UsageError(f"{source}: there is no such file or folder")
 
 
-def _of_file(path: Path) -> Iterator[Record]:
+def _of_file(path: Path) -> Iterator[SourceRecord]:
     suffix = path.suffix.lower()
     try:
         if suffix in LINES:
@@ -79,7 +81,7 @@ def _of_file(path: Path) -> Iterator[Record]:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _of_lines(path: Path) -> Iterator[Record]:
+def _of_lines(path: Path) -> Iterator[SourceRecord]:
     with path.open("rb") as file:
         number = 0
         while line := file.readline(MOST_LINE_BYTES + 1):
@@ -99,20 +101,22 @@ def _of_lines(path: Path) -> Iterator[Record]:
                 yield _of_json(where, line, path.parent)
 
 
-def _of_json(where: str, line: bytes, folder: Path) -> Record:
+def _of_json(where: str, line: bytes, folder: Path) -> SourceRecord:
     try:
         line.decode("utf-8")
         value = parse_json(line, max_bytes=MOST_LINE_BYTES, canonical=False)
     except UnicodeDecodeError as error:
-        return Record(where, {}, folder, f"it is not UTF-8: byte {error.object[error.start]:#04x} at {error.start}")
+        return SourceRecord(
+            where, {}, folder, f"it is not UTF-8: byte {error.object[error.start]:#04x} at {error.start}"
+        )
     except EncodingError as error:
-        return Record(where, {}, folder, f"it is no JSON: {error}")
+        return SourceRecord(where, {}, folder, f"it is no JSON: {error}")
     if not isinstance(value, dict):
-        return Record(where, {}, folder, "it is no JSON object")
-    return Record(where, value, folder)
+        return SourceRecord(where, {}, folder, "it is no JSON object")
+    return SourceRecord(where, value, folder)
 
 
-def _of_table(path: Path, delimiter: str) -> Iterator[Record]:
+def _of_table(path: Path, delimiter: str) -> Iterator[SourceRecord]:
     # Bytes that are no UTF-8 are kept apart, so that one bad row does not end the reading.
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         lines = csv.reader(file, delimiter=delimiter, strict=True)
@@ -129,12 +133,12 @@ def _of_table(path: Path, delimiter: str) -> Iterator[Record]:
                     problem = f"it has {len(values)} values, and the first line names {len(columns)} columns"
                 elif any("\udc80" <= sign <= "\udcff" for value in values for sign in value):
                     problem = "it is not UTF-8"
-                yield Record(where, dict(zip(columns, values, strict=False)), path.parent, problem)
+                yield SourceRecord(where, dict(zip(columns, values, strict=False)), path.parent, problem)
         except csv.Error as error:
             raise UsageError(f"{path.name}, line {lines.line_num}: {error}") from error
 
 
-def _of_parquet(path: Path) -> Iterator[Record]:
+def _of_parquet(path: Path) -> Iterator[SourceRecord]:
     import pyarrow
     from pyarrow import parquet
 
@@ -149,14 +153,16 @@ def _of_parquet(path: Path) -> Iterator[Record]:
         raise UsageError(f"{path.name} cannot be read as Parquet: {error}") from error
 
 
-def _of_arrow(where: str, row: Any, folder: Path) -> Record:
+def _of_arrow(where: str, row: Any, folder: Path) -> SourceRecord:
     try:
-        return Record(where, row.to_pylist()[0], folder)
+        return SourceRecord(where, row.to_pylist()[0], folder)
     except UnicodeDecodeError as error:
-        return Record(where, {}, folder, f"it is not UTF-8: byte {error.object[error.start]:#04x} at {error.start}")
+        return SourceRecord(
+            where, {}, folder, f"it is not UTF-8: byte {error.object[error.start]:#04x} at {error.start}"
+        )
 
 
-def _of_datasets(path: Path, split: str) -> Iterator[Record]:
+def _of_datasets(path: Path, split: str) -> Iterator[SourceRecord]:
     datasets = need("datasets")
     datasets.disable_progress_bars()
     try:
@@ -171,10 +177,10 @@ def _of_datasets(path: Path, split: str) -> Iterator[Record]:
         if isinstance(feature, datasets.Image):
             found = found.cast_column(name, datasets.Image(decode=False))
     for number, values in enumerate(found):
-        yield Record(f"{path.name}, row {number}", values, path)
+        yield SourceRecord(f"{path.name}, row {number}", values, path)
 
 
-def _of_images(path: Path) -> Iterator[Record]:
+def _of_images(path: Path) -> Iterator[SourceRecord]:
     files = [file for file in sorted(path.glob("*/*")) if file.suffix.lower() in IMAGES]
     if not files:
         raise UsageError(
@@ -182,7 +188,7 @@ def _of_images(path: Path) -> Iterator[Record]:
         )
     for file in files:
         inside = file.relative_to(path).as_posix()
-        yield Record(inside, {"image": inside, "label": file.parent.name}, path)
+        yield SourceRecord(inside, {"image": inside, "label": file.parent.name}, path)
 
 
 def _of_hub(where: str, split: str, pattern: str, report: Reporter | None) -> list[Path]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deltaproof.data.records import Record
+from deltaproof.data.records import SourceRecord
 from deltaproof.errors import EncodingError, UsageError
 from deltaproof.extras import need
 from deltaproof.protocol.evidence.rows import canonical_row
@@ -68,7 +68,7 @@ class Shaper:
         """Whether the tokeniser's chat template decides what the rows say, as far as they were read."""
         return self.shaping.chat or self._form == ("messages",)
 
-    def row(self, record: Record) -> bytes:
+    def row(self, record: SourceRecord) -> bytes:
         """The canonical row of a record. Raises RowError for a bad one, UsageError for columns that do not fit."""
         if record.problem:
             raise RowError(record.problem)
@@ -89,7 +89,7 @@ class Shaper:
     def _column(self, name: str) -> str:
         return self.shaping.columns.get(name, name)
 
-    def _form_of(self, record: Record) -> tuple[str, ...]:
+    def _form_of(self, record: SourceRecord) -> tuple[str, ...]:
         """Which fields this source gives, by the columns of its first good record."""
         said = set(self.shaping.columns)
         for form in FORMS[self.section.kind]:

@@ -82,6 +82,10 @@ class HubPlace:
             now = f"; at this moment it is hub:{name}@{commit}" if commit else ""
         raise HubError(f"hub:{where}: {MOVING_REFERENCE}{now}")
 
+    def is_here(self, what: str = "model") -> bool:
+        """Whether a download of ours lies on this machine, whole."""
+        return _whole(self, _marker(self, what)) is not None
+
     def __str__(self) -> str:
         return f"hub:{self.name}@{self.commit}"
 
@@ -107,7 +111,7 @@ def download(place: HubPlace, choose: Choice, report: Reporter | None = None, wh
 
     `report` hears of a download's size, and then how far it is. Raises HubError, and what `choose` raises.
     """
-    marker = _snapshot(place).parent.parent / ".deltaproof" / f"{place.commit}-{sha256(what.encode()).hexdigest()[:16]}"
+    marker = _marker(place, what)
     if (kept := _whole(place, marker)) is not None:
         return kept
     try:
@@ -140,6 +144,12 @@ def download(place: HubPlace, choose: Choice, report: Reporter | None = None, wh
 def _snapshot(place: HubPlace) -> Path:
     folder = f"{place.repo_type}s--{place.name.replace('/', '--')}"
     return Path(constants.HF_HUB_CACHE).expanduser() / folder / "snapshots" / place.commit
+
+
+def _marker(place: HubPlace, what: str) -> Path:
+    """Lists the files of a finished download."""
+    name = f"{place.commit}-{sha256(what.encode()).hexdigest()[:16]}"
+    return _snapshot(place).parent.parent / ".deltaproof" / name
 
 
 def _whole(place: HubPlace, marker: Path) -> list[Path] | None:

@@ -111,6 +111,41 @@ def test_task_list_shows_what_one_can_take_part_in(run: Run, deployed: list[str]
     assert (listed[number]["open"], listed[unfunded]["open"]) == (True, False)
     assert listed[number]["budget_per_round"] == "1000"
     assert json.loads(run("task", "list", *where, "--method", "adalora", "--json")[1])["tasks"] == []
+
+    def found(*filters: str) -> set[int]:
+        code, out, err = run("task", "list", *where, *filters, "--all", "--json")
+        assert code == 0, err
+        return {task["task"] for task in json.loads(out)["tasks"]} & {number, unfunded}
+
+    both, token = {number, unfunded}, listed[number]["token"]
+    assert found("--token", token) == found("--token", "demo") == found("--min-pay", "250wei") == both
+    assert (
+        found("--model", "path:*/model")
+        == found("--max-size", "1")
+        == found("--kind", "sequence-classification")
+        == both
+    )
+    assert (
+        found("--token", "OTHER") | found("--min-pay", "1") | found("--model", "hub:*") | found("--max-size", "0.001")
+        == set()
+    )
+    code, out, err = run("task", "list", *where, "--estimate", "--role", "verifier", "--json")
+    assert code == 0, err
+    guess = {task["task"]: task["estimate"] for task in json.loads(out)["tasks"]}[number]
+    assert (guess["role"], guess["phase_seconds"]) == ("verifier", 60)
+    assert 10_000 < guess["weights_bytes"] < 1_000_000
+    assert 0 < guess["seconds_per_round"] < 60
+    assert int(guess["gas_price_wei"]) > 0
+    code, out, _ = run("task", "list", *where, "--estimate")
+    assert code == 0
+    assert "work here" in out
+    assert "gas of a round: about 255,000" in out
+    code, _, err = run("task", "list", *where, "--role", "sponsor")
+    assert (code, "--role is trainer or verifier" in err) == (1, True)
+    code, out, _ = run("task", "show", *where, "--task", str(number))
+    assert code == 0
+    assert "budget per round: 0.000000000000001 DEMO (Most that the trainers of one round earn together)" in out
+    assert "visibility: public (Who reads the rows of drawn steps: everybody)" in out
     code, out, _ = run("task", "list", *where[:4], "--store", str(draft.parent / "empty"), "--all", "--json")
     assert code == 0
     assert {task["name"] for task in json.loads(out)["tasks"]} == {None}

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from deltaproof.data.reading import gather
-from deltaproof.data.records import Record, read_records
+from deltaproof.data.records import SourceRecord, read_records
 from deltaproof.errors import UsageError
 from deltaproof.protocol.evidence.rows import parse_row
 from deltaproof.protocol.terms.spec import ModelSection
@@ -22,8 +22,8 @@ from tests.data.conftest import Make
 TALK = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]
 
 
-def record(folder: Path = Path(), **values: object) -> Record:
-    return Record("line 1", values, folder)
+def record(folder: Path = Path(), **values: object) -> SourceRecord:
+    return SourceRecord("line 1", values, folder)
 
 
 def test_columns_and_named_labels_become_fields(make: Make) -> None:
@@ -170,7 +170,9 @@ def test_image_that_cannot_be_used_is_refused(make: Make, tmp_path: Path, image:
 
 def test_bad_and_repeated_records_are_counted_and_left_out_on_demand_only(make: Make) -> None:
     values = [("a", 0), ("b", 1), ("a", 0), ("", 1), ("c", 9)]
-    records = [Record(f"line {n}", {"text": text, "label": label}, Path()) for n, (text, label) in enumerate(values, 1)]
+    records = [
+        SourceRecord(f"line {n}", {"text": text, "label": label}, Path()) for n, (text, label) in enumerate(values, 1)
+    ]
     found = gather(records, make("sequence-classification"), 100)
     assert (len(found.rows), found.records, found.repeated) == (2, 5, 1)
     with pytest.raises(

@@ -212,6 +212,11 @@ class Connection:
         with self.translated("eth_getBalance"):
             return int(self.web3.eth.get_balance(_checksum(account)))
 
+    def gas_price(self) -> int:
+        """What a transaction pays for a unit of gas at this moment, wei. Raises ChainUnavailable."""
+        with self.translated("eth_gasPrice"):
+            return int(self.web3.eth.gas_price)
+
     def has_code(self, account: Address, block: int | None = None) -> bool:
         """Whether a contract lives at the address, or did at the block of that number."""
         return len(self.code(account, block)) > 0

@@ -47,6 +47,7 @@ __all__ = [
     "RowReader",
     "cache_folder",
     "emulator_folder",
+    "is_here",
     "load_base",
     "model_layers",
     "read_tokenizer",
@@ -137,6 +138,21 @@ def resolve_source(source: str, report: Reporter | None = None) -> Path:
     if not (folder / "config.json").is_file():
         raise ModelError(f"model source {source!r}: no config.json in {folder}")
     return folder
+
+
+def is_here(source: str) -> bool:
+    """Whether a model can be had without asking a hub, converting or expanding anything."""
+    kind, _, where = source.partition(":")
+    try:
+        if kind == "hub":
+            return HubPlace.parse(where).is_here()
+        if kind == "package":
+            name, _, inside = where.partition("/")
+            spec = importlib.util.find_spec(re.sub(r"[-.]+", "_", name))
+            return bool(spec and spec.origin and (Path(spec.origin).parent / inside / "config.json").is_file())
+        return (resolve_source(source) / "config.json").is_file()
+    except (HubError, ModelError):
+        return False
 
 
 def weights_digest(folder: Path) -> Digest32:

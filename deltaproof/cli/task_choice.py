@@ -1,0 +1,97 @@
+"""Which tasks `task list` shows, and what one would mean for this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from deltaproof.chain.abi.enums import Role
+from deltaproof.chain.contracts.money import Amount, Money
+from deltaproof.chain.offers import ROUND_GAS, Offer
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.replaying.estimate import model_size, rough_speed
+
+__all__ = ["ListedTask", "WantedTasks"]
+
+
+@dataclass(frozen=True)
+class WantedTasks:
+    """What a person asks for; empty means anything."""
+
+    role: Role
+    every: bool
+    kind: str
+    method: str
+    model: str
+    max_size: float | None
+    """Megabytes of weights."""
+    token: str
+    min_pay: Amount | None
+
+    def fits(self, task: Offer, money: Money) -> bool:
+        """Whether a task is shown. Raises UsageError for an amount that its token cannot be paid in."""
+        spec, token = task.spec, task.view.params.token
+        if not (self.every or task.pays):
+            return False
+        if self.token and self.token.lower() not in (token.lower(), money.symbol.lower()):
+            return False
+        if self.min_pay is not None and task.pay_per_round(self.role) < self.min_pay.within(money):
+            return False
+        if not (self.kind or self.method or self.model or self.max_size is not None):
+            return True
+        return spec is not None and self._fits_model(spec)
+
+    def _fits_model(self, spec: TaskSpec) -> bool:
+        if (self.kind and spec.model.kind != self.kind) or (self.method and spec.method.name != self.method):
+            return False
+        if self.model and not fnmatchcase(spec.model.source, self.model):
+            return False
+        if self.max_size is None:
+            return True
+        stored = _stored_bytes(spec)
+        return stored is not None and stored <= self.max_size * 1e6
+
+
+@dataclass(frozen=True)
+class ListedTask:
+    """A task with what it would take here, if that was asked for and can be known."""
+
+    offer: Offer
+    pay: int
+    """Of a round, to one more participant; smallest units of the reward token."""
+    role: Role
+    stored_bytes: int | None = None
+    seconds: float | None = None
+    """Of a round's work."""
+
+    @classmethod
+    def of(cls, offer: Offer, role: Role, estimate: bool) -> ListedTask:
+        """`estimate`: whether to look at the model."""
+        pay = offer.pay_per_round(role)
+        if not estimate or offer.spec is None:
+            return cls(offer, pay, role)
+        size = model_size(offer.spec.model.source)
+        if size is None:
+            return cls(offer, pay, role, _stored_bytes(offer.spec))
+        speed = rough_speed(offer.spec, size)
+        players = max(offer.trainers, offer.view.params.quorum.min_trainers, 1)
+        seconds = speed.training(offer.spec) if role is Role.TRAINER else speed.verifying(offer.spec, players)
+        return cls(offer, pay, role, size.stored_bytes, seconds)
+
+    @property
+    def gas(self) -> int:
+        """Of a round, about."""
+        return ROUND_GAS[self.role]
+
+    @property
+    def phase_seconds(self) -> int:
+        """Of the phase that the work has to fit."""
+        phases = self.offer.view.params.phases
+        return phases.commit if self.role is Role.TRAINER else phases.attest_commit
+
+
+def _stored_bytes(spec: TaskSpec) -> int | None:
+    if spec.federation is not None:
+        return spec.federation.emulators[0].file_bytes
+    size = model_size(spec.model.source)
+    return size.stored_bytes if size else None
