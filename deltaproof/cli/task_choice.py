@@ -9,7 +9,6 @@ from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.contracts.money import Amount, Money
 from deltaproof.chain.offers import ROUND_GAS, Offer
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.replaying.estimate import model_size, rough_speed
 
 __all__ = ["ListedTask", "WantedTasks"]
 
@@ -70,6 +69,8 @@ class ListedTask:
         pay = offer.pay_per_round(role)
         if not estimate or offer.spec is None:
             return cls(offer, pay, role)
+        from deltaproof.replaying.estimate import model_size, rough_speed
+
         size = model_size(offer.spec.model.source)
         if size is None:
             return cls(offer, pay, role, _stored_bytes(offer.spec))
@@ -93,5 +94,7 @@ class ListedTask:
 def _stored_bytes(spec: TaskSpec) -> int | None:
     if spec.federation is not None:
         return spec.federation.emulators[0].file_bytes
+    from deltaproof.replaying.estimate import model_size
+
     size = model_size(spec.model.source)
     return size.stored_bytes if size else None
