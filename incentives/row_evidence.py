@@ -11,7 +11,8 @@ count is exact.
 
 Rows with text are the same if the rest of their fields is the same and the Jaccard similarity of their words is at
 least NEAR_ROW; candidates come from MinHash with banding (Broder 1997; Leskovec et al., Mining of Massive Datasets,
-section 3.4). Other rows have to be the same bytes.
+section 3.4). Pixels are compared like words, each with its place and its shade in steps of NEAR_SHADE. Other rows have
+to be the same bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import numpy as np
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.draws.stream import HashStream
 from deltaproof.protocol.evidence.rows import parse_row
-from deltaproof.protocol.rules import NEAR_BANDS, NEAR_CANDIDATES, NEAR_HASHES, NEAR_ROW
+from deltaproof.protocol.rules import NEAR_BANDS, NEAR_CANDIDATES, NEAR_HASHES, NEAR_ROW, NEAR_SHADE
 from deltaproof.protocol.wire.encoding import canonical_json
 from incentives.overlap import words_of
 
@@ -81,18 +82,25 @@ class _Features:
 
     @classmethod
     def of(cls, row: bytes) -> _Features:
-        words = words_of(row)
-        if not words:
-            return cls(row, words)
         try:
             fields = parse_row(row)
         except EncodingError:  # no row that a step could have read
             return cls(row, frozenset())
-        return cls(canonical_json({k: v for k, v in fields.items() if not isinstance(v, str)}), words)
+        words = words_of(row) or _shades(fields.get("pixels"))
+        if not words:
+            return cls(row, words)
+        return cls(canonical_json({k: v for k, v in fields.items() if not isinstance(v, str) and k != "pixels"}), words)
 
     def alike(self, other: _Features) -> bool:
         shared = len(self.words & other.words)
         return self.rest == other.rest and shared >= NEAR_ROW * (len(self.words) + len(other.words) - shared)
+
+
+def _shades(pixels: object) -> frozenset[str]:
+    """Each pixel with its place and shade; none if they are no list of whole numbers."""
+    if not isinstance(pixels, list) or not all(isinstance(pixel, int) for pixel in pixels):
+        return frozenset()
+    return frozenset(f"{place}:{pixel // NEAR_SHADE}" for place, pixel in enumerate(pixels))
 
 
 class _Sheet:

@@ -97,13 +97,25 @@ def test_row_changed_a_little_is_the_same_row(changed: str) -> None:
     [
         (text("the film was good"), text("the film was dull")),
         (text("the quick brown fox"), canonical_row({"text": "the quick brown fox", "label": 0})),
-        (canonical_row({"pixels": [1, 2], "label": 0}), canonical_row({"pixels": [1, 3], "label": 0})),
+        (canonical_row({"pixels": [1, 2], "label": 0}), canonical_row({"pixels": [1, 99], "label": 0})),
         (b"no row", b"another"),
     ],
     ids=["other words", "another label", "other pixels", "no JSON"],
 )
 def test_other_rows_are_other_rows(one: bytes, other: bytes) -> None:
     assert counted([one], [other]) == [1, 1]
+
+
+def test_image_with_a_little_noise_is_the_same_row_and_a_moved_one_is_not() -> None:
+    draw = random.Random(0)
+    pixels = [draw.randrange(256) for _ in range(64)]
+
+    def image(values: list[int]) -> bytes:
+        return canonical_row({"pixels": values, "label": 3})
+
+    noisy = [max(0, min(255, pixel + draw.choice((-1, 0, 1)))) for pixel in pixels]
+    assert counted([image(pixels)], [image(noisy)]) == [1, 0]
+    assert counted([image(pixels)], [image(pixels[1:] + pixels[:1])]) == [1, 1]
 
 
 def test_rows_that_repeat_one_another_within_a_shard_count_once() -> None:
