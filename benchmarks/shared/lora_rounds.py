@@ -24,7 +24,7 @@ from deltaproof.tuning.base_models.presets import complete_spec
 from deltaproof.tuning.combining.aggregation import LowRankPair, aggregate
 from deltaproof.tuning.methods.low_rank import low_rank_pairs, tensors_of, vector_of
 from deltaproof.tuning.training.recording import train_round
-from deltaproof.tuning.training.step import DrawnRound
+from deltaproof.tuning.training.step import DrawnRound, RoundContext
 from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["SOURCES", "Rounds", "sentiment_rows", "with_flipped_labels"]
@@ -100,11 +100,17 @@ class Rounds:
         layout = self.bench.layout
         return vector_of(layout, aggregate([tensors_of(layout, theta) for theta in thetas], self.pairs).tensors)
 
-    def train(self, trainer: str, rows: Sequence[bytes], start: Vector, round_number: int = 0) -> Vector:
-        """The adapter of one trainer after one round. Its name stands for its key: it determines the batch order."""
+    def context(
+        self, trainer: str, rows: Sequence[bytes], start: Vector, round_number: int = 0
+    ) -> tuple[RoundContext, Shard]:
+        """What a trainer's round is drawn from."""
         shard = Shard(tuple(rows), Digest32(sha256(f"salt/{trainer}".encode()).digest()))
         drawn = DrawnRound(1, round_number, sha256(b"order").digest(), component_root(start))
-        context = drawn.with_shard(sha256(trainer.encode()).digest()[:20], shard)
+        return drawn.with_shard(sha256(trainer.encode()).digest()[:20], shard), shard
+
+    def train(self, trainer: str, rows: Sequence[bytes], start: Vector, round_number: int = 0) -> Vector:
+        """The adapter of one trainer after one round. Its name stands for its key: it determines the batch order."""
+        context, shard = self.context(trainer, rows, start, round_number)
         path = CACHE / f"{context.identity(self.spec).hex()[:32]}.npy"
         if path.exists():
             return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
