@@ -13,6 +13,7 @@ here, the others in the room named in brackets. A test compares this drawing wit
     │   ├── ArtifactMissing      it is not there
     │   ├── ArtifactAltered      it is there, with bytes that do not match what was committed
     │   ├── ArtifactTooLarge     it exceeds the limit known before the read
+    │   ├── ArtifactSealed       it is there, but sealed for others
     │   └── StoreUnavailable     the store does not answer, or refuses
     ├── Refused                  a replayed step fails a check, which becomes its verdict [replaying.refusal]
     ├── SigningKeyError          a private key is missing, unreadable or in use
@@ -69,6 +70,7 @@ __all__ = [
     "ArtifactAltered",
     "ArtifactError",
     "ArtifactMissing",
+    "ArtifactSealed",
     "ArtifactTooLarge",
     "BlockUnknown",
     "ChainError",
@@ -161,11 +163,15 @@ class ArtifactTooLarge(ArtifactError):
     """The artifact exceeds the limit known before the read."""
 
 
+class ArtifactSealed(ArtifactError):
+    """The artifact is sealed, and no envelope is for a key that is held here."""
+
+
 class StoreUnavailable(ArtifactError):
     """The store does not answer, or refuses."""
 
 
-UNUSABLE = (ArtifactMissing, ArtifactAltered, ArtifactTooLarge)
+UNUSABLE = (ArtifactMissing, ArtifactAltered, ArtifactTooLarge, ArtifactSealed)
 """An artifact that is no use: whoever had to publish it answers for that. An outage is nobody's fault."""
 
 

@@ -46,6 +46,7 @@ from deltaproof.tuning.training.step import RoundContext
 from trainer.closing import Accounts
 from trainer.conduct import Conduct
 from trainer.data import check_rows, enrolled_shard, shard_secret
+from trainer.readers import ReaderDesk
 from trainer.workshop import Done, Workshop
 
 __all__ = ["Trainer"]
@@ -98,6 +99,7 @@ class Trainer(Agent):
         self.desk = DemandDesk(gateway, task_id, report, self._asks_me, self._answer)
         posted = TaskLog(gateway, [gateway.tasks.address], task_id, folder)
         self.settlements = SettlementDesk(gateway, store, task_id, self.params, posted, report)
+        self.readers = ReaderDesk(gateway, store, task_id, self.spec, self.secret, report)
         self._done: dict[RoundIndex, Done] = {}
         self._published: dict[RoundIndex, Digest32] = {}
         """The challenge seed whose steps are in the store, by round."""
@@ -119,6 +121,7 @@ class Trainer(Agent):
             Duty("answers", self.answer_demands, demanded),
             Duty("pruning", self.pruner.mind),
             Duty("round", self.play, at_stake),
+            Duty("readers", lambda moment: self.readers.admit_jurors(self._transcript)),
             Duty("settlement", self.mind_settlement),
             Duty("claims", lambda moment: self.collect(moment.view.round)),
             Duty("stake", lambda moment: self.mind_stake()),
@@ -209,11 +212,13 @@ class Trainer(Agent):
                 return
             context, drawn = self.context(round_), self._drawn_steps(round_, seed)
             between = self.heavy.between_steps
-            steps = self.heavy.result(("open", seed), lambda: self.workshop.open(context, done, drawn, between))
+            secret = self.readers.secret(done.trained.transcript_root)
+            steps = self.heavy.result(("open", seed), lambda: self.workshop.open(context, done, drawn, between, secret))
             if steps is None:
                 return
             self._published[round_] = seed
             self.report("published", f"round {round_}: steps {', '.join(map(str, steps))} are in the store")
+        self.readers.admit(round_, done.trained.transcript_root)
         if not on_chain.opened and attempt(self.gateway.trainers.openings_published, self.task_id):
             self.report("opened", f"round {round_}: opened what the challenge drew", round=round_)
 
@@ -247,12 +252,20 @@ class Trainer(Agent):
             self.gateway.trainers.view("enrolmentOf", self.task_id, self.account),
             self.gateway.court.view("demandCount"),
         ]
+        if self.spec.data.sealed:
+            asked.append(self.gateway.jury.view("caseCount"))
         if self._known is not None and (last := self._known.view.round):
             asked.append(self.gateway.tasks.view("roundOf", self.task_id, last))
             asked.append(self.gateway.trainers.view("hasCommitted", self.task_id, last, self.account))
         return asked
 
     # Below: how the phases do it.
+
+    def _transcript(self, round_: RoundIndex) -> Digest32 | None:
+        """The root of the transcript that this trainer revealed in a round, if it did."""
+        self.log.refresh(round_)
+        revealed = self.log.reveals(round_).get(self.account)
+        return revealed.transcript_root if revealed else None
 
     def _asks_me(self, demand: Demand) -> bool:
         return demand.kind is DemandKind.OPENING and demand.respondent == self.account

@@ -10,6 +10,7 @@ from deltaproof.agent.homes import size_on_disk
 from deltaproof.chain.abi.dispute_structs import ChunkOpening
 from deltaproof.chain.abi.enums import Component
 from deltaproof.chain.abi.structs import RoundView
+from deltaproof.protocol.commit.sealing import TranscriptSecret
 from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.evidence.transcript import StepRecord
@@ -116,13 +117,18 @@ class Workshop:
             self.store.put_tensors(done.trained.theta)
 
     def open(
-        self, context: RoundContext, done: Done, steps: Sequence[int], between_steps: Callable[[], None]
+        self,
+        context: RoundContext,
+        done: Done,
+        steps: Sequence[int],
+        between_steps: Callable[[], None],
+        secret: TranscriptSecret | None = None,
     ) -> Sequence[int]:
-        """Put the openings of the given steps into the store; returns the steps."""
+        """Put the openings of the given steps into the store, sealed if there is a secret; returns the steps."""
         if (memory := self.memory(context)) is not None:
             self.store.put_tensors(memory)
         for opening in self.conduct.open(self.work(context), steps):
-            self.store.put_opening(done.trained.transcript_root, opening)
+            self.store.put_opening(done.trained.transcript_root, opening, secret)
             between_steps()
         return steps
 

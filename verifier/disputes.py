@@ -12,6 +12,7 @@ from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import TaskParams
 from deltaproof.chain.events.participants import AttestationRevealed
 from deltaproof.chain.participation import attempt, read_task, settled_leaves
+from deltaproof.chain.reading import publish_reading_key
 from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.demands import DemandDesk, score_pair
@@ -21,8 +22,10 @@ from deltaproof.disputing.workdesk import WorkDesk
 from deltaproof.errors import UNUSABLE
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
+from deltaproof.protocol.outcome.reads import withheld_from
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, SettlementProposal, scores_tree, verdicts_digest
 from deltaproof.protocol.types import Digest32, RoundIndex, TaskId
+from deltaproof.replaying.judging import Submission
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
 from verifier.examining import Examiner
@@ -56,7 +59,7 @@ class VerifierDisputes:
         about which tasks' settlements it votes: see `Company`."""
         self.gateway, self.store, self.task_id, self.report = gateway, store, task_id, report
         self._log, self._attested, self._heavy, self._speaks_for = log, attested, heavy, speaks_for
-        self._examiners = {task_id: examiner}
+        self._secret, self._examiners = secret, {task_id: examiner}
         self._tolerance = params.quorum.score_tolerance_nanos
         self._contested: set[tuple[RoundIndex, int]] = set()
         self._opinions: dict[Digest32, bool] = {}
@@ -64,7 +67,7 @@ class VerifierDisputes:
         self.works = WorkDesk(gateway, store, task_id, params, log, report)
         self.demands = DemandDesk(gateway, task_id, report, self._concerns, self._answer)
         self.jury = JuryDesk(gateway, vote_salt(secret), self._opinion, report)
-        self._now = Phase.IDLE
+        self._now, self._time = Phase.IDLE, 0
 
     @property
     def deadlines(self) -> Sequence[int]:
@@ -119,7 +122,7 @@ class VerifierDisputes:
 
     def vote(self, moment: Moment) -> None:
         """Do what every open case waits for."""
-        self._now = moment.view.phase
+        self._now, self._time = moment.view.phase, moment.now
         self.jury.mind(moment.now)
 
     def _concerns(self, demand: Demand) -> bool:
@@ -167,6 +170,8 @@ class VerifierDisputes:
         spec = known.spec if known else read_task(self.gateway, self.store, case.task_id).spec
         to_judge = read_case(self.gateway, self.store, log, spec, case.task_id, case.round)
         name = case_key(case.task_id, case.round, to_judge.view)
+        if spec.data.sealed and not self._lets_me_read(case, to_judge.submissions):
+            return None
 
         def compute() -> Attestation | None:
             examiner = self._examiners.get(case.task_id)
@@ -184,6 +189,16 @@ class VerifierDisputes:
             )
 
         return heavy.result(key, compute)
+
+    def _lets_me_read(self, case: Case, submissions: Sequence[Submission]) -> bool:
+        """Whether this juror can read what it has to judge, or has waited long enough for trainers to let it.
+
+        Who has not done so by half of the voting time has withheld its work, from a juror as from a verifier.
+        """
+        if all(self.store.is_sealed_for_me(s.transcript_root) for s in submissions if s.transcript_root is not None):
+            return True
+        publish_reading_key(self.gateway, self.store, self._secret)
+        return self._time >= withheld_from(case.deadline, self.gateway.jury.params().vote_seconds)
 
     def _proposal(self, case: Case) -> SettlementProposal | None:
         """The settlement in dispute with its leaves, as long as it is the posted one."""

@@ -10,6 +10,7 @@ from deltaproof.chain.abi.structs import RoundView
 from deltaproof.chain.enrolments import enrolment_order
 from deltaproof.chain.memory import memory_root
 from deltaproof.chain.participation import known_faults, quorum_members
+from deltaproof.chain.reading import due_readers
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -71,7 +72,7 @@ def read_case(
     gateway: Gateway, store: ArtifactStore, log: TaskLog, spec: TaskSpec, task_id: TaskId, round_: RoundIndex
 ) -> RoundToJudge:
     """The round's case; `log` was refreshed at the block that is looked at. Raises ChainError, StoreUnavailable."""
-    reveals = log.reveals(round_)
+    reveals, readers = log.reveals(round_), due_readers(gateway, store, spec, task_id, round_)
     enrolments = gateway.trainers.enrolments(task_id)
     submissions = []
     for trainer in log.sorted_trainers(round_):
@@ -84,6 +85,7 @@ def read_case(
                 delta_digest=reveal.delta_digest if reveal else None,
                 transcript_root=reveal.transcript_root if reveal else None,
                 error_root=memory_root(gateway, store, log, spec, task_id, round_, trainer),
+                readers=readers,
             )
         )
     return RoundToJudge(

@@ -19,11 +19,13 @@ from deltaproof.agent.pruning import Pruner
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import AttestationState, Phase, Role
 from deltaproof.chain.participation import attempt, lacking_stake, lock_stake, move_on, read_task
+from deltaproof.chain.reading import publish_reading_key
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.commit.bls import SecretKey
 from deltaproof.protocol.commit.commitments import attestation_hash
+from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.reads import withheld_from
@@ -31,6 +33,7 @@ from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tr
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.reporting import Once, Reporter
 from deltaproof.store import ArtifactStore
+from deltaproof.store.readers import Keyring
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from incentives.settling import NothingToSettle
 from verifier.closing import close_round, collect_fees
@@ -63,12 +66,13 @@ class Verifier(Agent):
     ) -> None:
         """`stake` is locked for the task and weighs in its quorum; by default the task's minimum."""
         super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
-        self.store, self.home = store, home
+        self.home = home
         self.secret = HomeSecret.of(home)
         self.key = SecretKey.from_seed(self.secret.derive("bls key"))
         terms = read_task(gateway, store, task_id)
         self.params, self.spec = terms.view.params, terms.spec
         self.shortest_phase = self.params.phases.shortest
+        self.store = store = store.reading_with(Keyring(ReadingKey.all_of_home(self.secret)))
         self._folder = task_folder(home, gateway, task_id)
         self.pruner = Pruner(gateway, task_id, self._folder, report)
         self.stake = stake or self.params.stakes.verifier_stake
@@ -136,8 +140,9 @@ class Verifier(Agent):
             move_on(self.gateway, self.task_id, moment.view, overdue=moment.overdue, now=moment.now)
 
     def join(self) -> None:
-        """Register the key, stake and enrol, each once."""
+        """Register the key, stake, publish the reading key and enrol, each once."""
         if self.joined():
+            publish_reading_key(self.gateway, self.store, self.secret)
             return
         registry = self.gateway.registry
         if registry.key_of(self.account) is None:
@@ -145,6 +150,7 @@ class Verifier(Agent):
             possession = self.key.prove_possession(chain_id, registry.address, self.account)
             registry.register_key(self.key.public_key(), possession)
         lock_stake(self.gateway, Role.VERIFIER, self.stake)
+        publish_reading_key(self.gateway, self.store, self.secret)  # before trainers may be held to it
         self.gateway.verifiers.enrol(self.task_id, self.stake)
         self.report("joined", "registered a BLS key, staked and enrolled")
 

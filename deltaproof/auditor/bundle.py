@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,12 @@ from deltaproof.auditor.index.rows import IndexRowReader, read_headers
 from deltaproof.auditor.index.rpc import Call, Rpc
 from deltaproof.auditor.index.schema import open_database
 from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, ChainError, DeltaproofError, StoreUnavailable
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Digest32
 from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import Backend
+from deltaproof.store.paths import envelope_path, key_path
+from deltaproof.store.permits import PermitDomain
 
 __all__ = ["Bundle", "BundleError", "BundleNode", "export_round"]
 
@@ -77,7 +82,7 @@ def export_round(index: Index, backend: Backend, rpc: Rpc, task: int, round_: in
         archive.writestr("bundle.json", json.dumps(described))
         archive.writestr("blocks.json", json.dumps([*proved, *({"header": h, "receipts": None} for h in deciding)]))
         archive.writestr("transactions.json", json.dumps(index.calldata(blocks)))
-        for artifact in _artifacts(backend, rounds):
+        for artifact in _artifacts(index, backend, rounds):
             archive.writestr(f"store/{artifact}", backend.read(artifact, MAX_ARTIFACT_BYTES))
             written += 1
     partial.replace(path)
@@ -209,7 +214,7 @@ def _database(node: BundleNode, about: dict[str, Any]) -> Engine:
     return engine
 
 
-def _artifacts(backend: Backend, facts: RoundFacts) -> Iterator[str]:
+def _artifacts(index: Index, backend: Backend, facts: RoundFacts) -> Iterator[str]:
     """Path of every artifact that an audit of the round reads, as far as it is there."""
     yield f"blob/{facts.task.params.spec_hash.hex()}"
     digests = {facts.start_digest, facts.task.params.start_digest}
@@ -223,4 +228,19 @@ def _artifacts(backend: Backend, facts: RoundFacts) -> Iterator[str]:
     for reveal in facts.reveals.values():
         steps = range(facts.task.params.training.steps)
         wanted += [f"openings/{reveal.transcript_root.hex()}/{step}" for step in steps]
+    wanted += _of_readers(index, backend, facts)
     yield from (path for path in wanted if backend.exists(path))
+
+
+def _of_readers(index: Index, backend: Backend, facts: RoundFacts) -> Iterator[str]:
+    """Reading keys of the round's verifiers, and the envelopes for them and for auditors whom the spec names."""
+    store, deployment = ArtifactStore(backend), index.deployment
+    domain = PermitDomain(deployment.chain_id, deployment.contracts["tasks"])
+    keys: list[Digest32] = []
+    for verifier in facts.task.quorum_of(facts.number):
+        records = store.get_keys(domain, verifier)
+        yield from (key_path(verifier, record.epoch) for record in records)
+        keys += [record.key for record in records]
+    with suppress(ArtifactMissing):
+        keys += store.get_document(TaskSpec, facts.task.params.spec_hash).data.auditors
+    yield from (envelope_path(reveal.transcript_root, key) for reveal in facts.reveals.values() for key in keys)

@@ -1,10 +1,11 @@
-"""`deltaproof audit`, `report`: every link from spec to pay, recomputed; no key needed."""
+"""`deltaproof audit`, `report`: every link from spec to pay, recomputed; no key needed but for what is sealed."""
 
 from __future__ import annotations
 
 import json
 import secrets
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from deltaproof.cli.common import (
     DeviceOption,
     JsonOption,
     RayOption,
+    ReadingKeyOption,
     RpcOption,
     StoreOption,
     console,
@@ -82,6 +84,7 @@ def audit(
     report: Annotated[
         Path | None, typer.Option(help="Write the report; a stopped audit with the same --draw goes on.")
     ] = None,
+    reading_key: ReadingKeyOption = None,
     key: Annotated[
         str | None, typer.Option("--key", help="Sign the report with this private key (any account).", metavar="KEY")
     ] = None,
@@ -105,10 +108,10 @@ def audit(
     within = machine_of(device=device, workers=here, backend=backend, ray_address=ray_address)
     if rounds_at_once > 1 and database == "sqlite://":
         raise UsageError("--workers needs an --index that other processes can open")
-    source = _source(rpc, contract, store, bundle, database, witness)
+    source = _source(rpc, contract, store, bundle, database, witness, reading_key)
     pool: Pool = one_process
     if rounds_at_once > 1 and bundle is None:
-        pool = ProcessPool(Origin(database, store, rpc), rounds_at_once, within.device)
+        pool = ProcessPool(Origin(database, store, rpc, reading_key), rounds_at_once, within.device)
     journal = AuditJournal(report.with_name(report.name + ".partial"), pool, 4 * workers) if report else None
     options = AuditOptions(
         replays=replay,
@@ -141,6 +144,7 @@ def report(
     html: Annotated[Path, typer.Option("--html", help="File to write.")] = Path("deltaproof-report.html"),
     task: MaybeTask = None,
     replay: Annotated[int, typer.Option(help="Steps of each round to train again.", min=0)] = 1,
+    reading_key: ReadingKeyOption = None,
     database: IndexOption = "sqlite://",
     as_json: JsonOption = False,
 ) -> None:
@@ -150,7 +154,7 @@ def report(
     from deltaproof.pages.data import PageData, by_round
     from deltaproof.pages.render import render
 
-    source = _source(rpc, contract, store, None, database, None)
+    source = _source(rpc, contract, store, None, database, None, reading_key)
     options = AuditOptions(replays=replay)
     with progress_console.status("auditing") as status:
         done = run_audit(source, options, [task] if task is not None else None, None, status.update)
@@ -187,24 +191,36 @@ def _show(
         console.print(f"FAIL: {check}", style="bold red", markup=False)
     for blind in document["blindTo"]:
         console.print(f"this audit does not see: {blind}", style="dim", markup=False)
+    if sealed := document["sealedRows"]:
+        console.print(f"this audit does not see: {sealed} rows that are sealed for others", style="yellow")
     counts = f"{document['passed']} checks passed, {len(failures)} failed, {len(unchecked)} not checkable"
     console.print(f"{counts}, in {seconds:.1f} s", style="bold red" if failures else "bold green")
 
 
 def _source(
-    rpc: str | None, contract: str | None, store: str | None, bundle: Path | None, database: str, witness: str | None
+    rpc: str | None,
+    contract: str | None,
+    store: str | None,
+    bundle: Path | None,
+    database: str,
+    witness: str | None,
+    reading_key: Path | None,
 ) -> AuditSource:
     from deltaproof.auditor.auditing import AuditSource
     from deltaproof.auditor.bundle import Bundle
     from deltaproof.auditor.index.rpc import Rpc
     from deltaproof.auditor.session import open_index
+    from deltaproof.protocol.commit.sealing import ReadingKey
     from deltaproof.store import open_store
+    from deltaproof.store.readers import Keyring
 
     second = Rpc(witness) if witness else None
+    keyring = Keyring(ReadingKey.load(reading_key) if reading_key else ())
     if bundle is not None:
-        return AuditSource.of_bundle(Bundle(bundle), second)
+        offline = AuditSource.of_bundle(Bundle(bundle), second)
+        return replace(offline, store=offline.store and offline.store.reading_with(keyring))
     if rpc is None or contract is None or store is None:
         raise UsageError("an audit needs --rpc, --contract and --store, or --bundle")
     endpoint = Rpc(rpc)
     found, _ = open_index(endpoint, parse_address(contract, "--contract"), database)
-    return AuditSource(found, open_store(store), endpoint, second)
+    return AuditSource(found, open_store(store).reading_with(keyring), endpoint, second)

@@ -32,6 +32,7 @@ __all__ = [
     "PolicyOption",
     "PollOption",
     "RayOption",
+    "ReadingKeyOption",
     "RowsOption",
     "RpcOption",
     "StoreOption",
@@ -82,6 +83,15 @@ KeyOption = Annotated[
         "(prefer the file or the environment: arguments are visible to other users); or a remote signer, "
         "https://HOST:PORT#ADDRESS (web3signer).",
         metavar="KEY",
+    ),
+]
+ReadingKeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--reading-key",
+        envvar="DELTAPROOF_READING_KEY",
+        help="What opens sealed openings: a file that `deltaproof keys new` made, or a verifier's home.",
+        metavar="PATH",
     ),
 ]
 HomeOption = Annotated[

@@ -84,7 +84,7 @@ class WorkDesk:
         rows = self.gateway.trainers.enrolment(self.task_id, trainer).data_rows
         limits = OpeningLimits(
             terms.parameters, terms.optimizer.slots, terms.steps, spec.training.batch_size,
-            min(rows, spec.data.max_rows), spec.data.max_row_bytes,
+            min(rows, spec.data.max_rows), spec.data.max_row_bytes, spec.data.sealed,
         )  # fmt: skip
         due = sorted({step for steps in drawn.values() for step in steps})
         openings = self._openings(root, due, limits)

@@ -3,8 +3,9 @@
 | role | may write |
 |---|---|
 | sponsor | the spec, the starting adapter, blobs that the spec names, the committed validation sets |
-| trainer of the running round or the one before | a delta within the codec's limit, adapters and error memories of P values, openings of the transcript that it revealed |
+| trainer of the running round or the one before | a delta within the codec's limit, adapters and error memories of P values, openings and envelopes of the transcript that it revealed |
 | verifier of the running round's quorum or the one before | adapters of P values, attestations, its own proposal and signatures |
+| whoever has a stake as a verifier | its own reading keys |
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deltaproof.chain.abi.structs import TrainerEnrolment, VerifierEnrolment
-from deltaproof.errors import ArtifactError, ArtifactMissing, CryptoError, EncodingError
+from deltaproof.errors import ArtifactAltered, ArtifactError, ArtifactMissing, CryptoError, EncodingError
 from deltaproof.gateway.facts import ChainFacts, TaskNow
 from deltaproof.gateway.refusals import RequestRefused
+from deltaproof.protocol.commit.sealing import ENVELOPE_BYTES, SEALED_OVERHEAD_BYTES
 from deltaproof.protocol.evidence.transcript import OpeningLimits
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import PostedLeaves
 from deltaproof.protocol.rules import (
     MAX_EMULATOR_BYTES,
+    MAX_KEY_EPOCHS,
     MAX_PROPOSAL_BYTES,
     MAX_SPEC_BYTES,
     MAX_VALIDATION_BYTES,
@@ -35,11 +38,15 @@ from deltaproof.store.artifacts import MAX_TENSORS_HEADER_BYTES, SIGNATURE_BYTES
 from deltaproof.store.backend import LocalBackend
 from deltaproof.store.paths import ArtifactName, Kind, parse_path
 from deltaproof.store.permits import MAX_PERMIT_SECONDS, PermitDomain, WritePermit
+from deltaproof.store.readers import KeyRecord
 
 __all__ = ["Doorkeeper", "Grant"]
 
 DOCUMENT_HEADER_BYTES = 128
 """More than the header of a document, which stands before its content."""
+KEY_LIMIT = DOCUMENT_HEADER_BYTES + KeyRecord.MAX_BYTES
+ENVELOPES_A_ROUND = 1_024
+"""For how many readers a trainer may seal a round."""
 Check = Callable[[ArtifactStore], object]
 """Reads the artifact from a store that holds nothing else, as its later readers will. Raises ArtifactError."""
 
@@ -175,6 +182,9 @@ class Doorkeeper:
             limits = _opening_limits(task, spec, enrolment)
             if allowed := self._of_trainer(task, spec, limits, name, account):
                 yield grant("trainer", allowed[0], _trainer_quota(task, spec, limits), allowed[1])
+        if name.kind is Kind.KEY and name.account == account and self.facts.staked(account):
+            place = (self.domain, account, name.epoch)
+            yield grant("verifier", KEY_LIMIT, _verifier_quota(task), lambda store: store.get_key(*place))
         if self._verifies(task, account):
             self._spec(task)
             if allowed := _of_verifier(task, name, account):
@@ -204,7 +214,12 @@ class Doorkeeper:
             case Kind.TENSORS:
                 return _tensors_limit(task), lambda store: store.get_tensors(digest, size)
             case Kind.OPENING if step < limits.steps and self._revealed(task, account, digest):
+                if limits.sealed:
+                    most = limits.max_bytes + SEALED_OVERHEAD_BYTES
+                    return most, lambda store: store.check_sealed(digest, step, limits)
                 return limits.max_bytes, lambda store: store.get_opening(digest, step, limits)
+            case Kind.ENVELOPE if limits.sealed and self._revealed(task, account, digest):
+                return ENVELOPE_BYTES, lambda store: _envelope(store, name)
         return None
 
     def _revealed(self, task: TaskNow, account: Address, root: bytes) -> bool:
@@ -239,11 +254,22 @@ def _of_verifier(task: TaskNow, name: ArtifactName, account: Address) -> tuple[i
     return None
 
 
+def _envelope(store: ArtifactStore, name: ArtifactName) -> None:
+    if not store.has_envelope(name.digest, name.reader):
+        raise ArtifactAltered(name.path, f"an envelope has {ENVELOPE_BYTES} bytes")
+
+
 def _opening_limits(task: TaskNow, spec: TaskSpec, enrolment: TrainerEnrolment) -> OpeningLimits:
     terms = task.params.training
     rows = min(enrolment.data_rows, spec.data.max_rows)
     return OpeningLimits(
-        terms.parameters, terms.optimizer.slots, terms.steps, spec.training.batch_size, rows, spec.data.max_row_bytes
+        terms.parameters,
+        terms.optimizer.slots,
+        terms.steps,
+        spec.training.batch_size,
+        rows,
+        spec.data.max_row_bytes,
+        spec.data.sealed,
     )
 
 
@@ -252,14 +278,15 @@ def _tensors_limit(task: TaskNow) -> int:
 
 
 def _trainer_quota(task: TaskNow, spec: TaskSpec, limits: OpeningLimits) -> int:
-    """A round's delta, adapter and error memory, each twice for a machine that lost its work, and every opening that a
-    challenge can draw."""
+    """A round's delta, adapter and error memory, each twice for a machine that lost its work, every opening that a
+    challenge can draw, and envelopes."""
     drawn = min(limits.steps, 2 + task.params.training.samples * max(task.members, 1))
-    return 2 * (spec.codec.byte_limit + 2 * _tensors_limit(task)) + drawn * limits.max_bytes
+    openings = drawn * (limits.max_bytes + SEALED_OVERHEAD_BYTES) + ENVELOPES_A_ROUND * ENVELOPE_BYTES
+    return 2 * (spec.codec.byte_limit + 2 * _tensors_limit(task)) + openings
 
 
 def _verifier_quota(task: TaskNow) -> int:
     """For each settlement that is tried: adapter, attestation and proposal, each twice for a machine that lost its
     work."""
     once = _tensors_limit(task) + Attestation.MAX_BYTES + MAX_PROPOSAL_BYTES + 2 * DOCUMENT_HEADER_BYTES
-    return 2 * (task.attempts + 1) * (once + SIGNATURE_BYTES)
+    return 2 * (task.attempts + 1) * (once + SIGNATURE_BYTES) + MAX_KEY_EPOCHS * KEY_LIMIT

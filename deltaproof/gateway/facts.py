@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from deltaproof.chain import Gateway
+from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.abi.structs import TaskParams, TrainerEnrolment, VerifierEnrolment
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.errors import EncodingError
@@ -96,6 +97,7 @@ class ChainFacts:
         self._tasks: Remembered[TaskId, TaskNow] = Remembered(NOW_SECONDS)
         self._trainers: Remembered[tuple[TaskId, Address], TrainerEnrolment] = Remembered(NOW_SECONDS)
         self._verifiers: Remembered[tuple[TaskId, Address], VerifierEnrolment] = Remembered(NOW_SECONDS)
+        self._stakes: Remembered[Address, bool] = Remembered(NOW_SECONDS)
         self._specs: Remembered[Digest32, TaskSpec] = Remembered(FOREVER_SECONDS, 256)
         self._logs: OrderedDict[TaskId, TaskLog] = OrderedDict()
         self._reveals: Remembered[tuple[TaskId, RoundIndex], dict[Address, Digest32]] = Remembered(NOW_SECONDS)
@@ -114,6 +116,11 @@ class ChainFacts:
         """A verifier's part in a task."""
         pool = self.gateway.verifiers
         return self._verifiers.get((task_id, account), lambda: pool.enrolment(task_id, account))
+
+    def staked(self, account: Address) -> bool:
+        """Whether the account has a stake as a verifier, in whatever task."""
+        registry = self.gateway.registry
+        return self._stakes.get(account, lambda: registry.stake_of(account, Role.VERIFIER).total > 0)
 
     def spec(self, task: TaskNow) -> TaskSpec:
         """The task's spec. Raises ArtifactError while the store does not hold it, RequestRefused if it is no spec."""

@@ -264,7 +264,7 @@ class PageData:
         terms = facts.task.params.training
         limits = OpeningLimits(
             terms.parameters, slots_of(spec.optimizer), terms.steps, spec.training.batch_size, shard.rows,
-            spec.data.max_row_bytes,
+            spec.data.max_row_bytes, spec.data.sealed,
         )  # fmt: skip
         try:
             opening = self.store.get_opening(root, StepIndex(0), limits)

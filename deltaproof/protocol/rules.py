@@ -36,6 +36,9 @@ OPENING_BYTES = 4_096
 OPENING_PROOF_BYTES = 128
 OPENING_ROW_BYTES = 256
 OPENING_ESCAPE = 7
+SEALED_PADDING_BYTES = 4_096
+MAX_KEY_EPOCHS = 8
+MAX_AUDITORS = 16
 MAX_BLOCK_VALUES = 2**20
 
 # What a task's terms may be; contracts/libraries/TaskRules.sol refuses the same.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from deltaproof.errors import UNUSABLE, StoreUnavailable, is_out_of_memory
 from deltaproof.protocol.evidence.state import Layout, Vector
-from deltaproof.protocol.evidence.transcript import StepOpening, serialize_opening
+from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening, serialize_opening
 from deltaproof.protocol.outcome.attestation import CheckRecord, ReadRecord, TrainerFinding
 from deltaproof.protocol.outcome.reads import DELTA, read_receipt
 from deltaproof.protocol.outcome.settlement import Verdict
@@ -32,6 +32,7 @@ from deltaproof.replaying.drift import DriftSample, judge_drift, noise_steps
 from deltaproof.replaying.judges import Judges, ReplayJob
 from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
 from deltaproof.store import ArtifactStore
+from deltaproof.store.readers import Reader
 from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.deltas import CommittedDelta, fetch_delta
 from deltaproof.tuning.errors import ModelError
@@ -45,6 +46,7 @@ __all__ = [
     "judge_submission",
     "proven_faulty",
     "replay_context",
+    "sealing_problem",
     "training_context",
 ]
 
@@ -66,6 +68,8 @@ class Submission:
     transcript_root: Digest32 | None
     error_root: Digest32 | None = ZERO_DIGEST
     """Of the error-feedback memory, which the trainer's delta of the round before names; None if that is gone."""
+    readers: tuple[Reader, ...] = ()
+    """Who else has to be able to open what the trainer sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +142,14 @@ def _judged(
     progress: Callable[[StepVerdict], None],
     shown: Sequence[int],
 ) -> Judgement:
-    spec = judges.spec
     if submission.delta_digest is None or submission.transcript_root is None:
         return _without_adapter(submission, Verdict.UNREVEALED, "reveal", "committed, but revealed nothing")
-    if problem := enrolment_problem(spec, submission):
+    if problem := enrolment_problem(judges.spec, submission):
         return _without_adapter(submission, Verdict.REJECTED, "data", problem)
-    if submission.error_root is None:
-        message = "the delta of the round before, which names the error-feedback memory, is not in the store"
-        return _without_adapter(submission, Verdict.WITHHELD, "delta", message)
     judge = judges.of(submission.trainer)
+    limits = training_context(round_, submission).opening_limits(judges.spec, judge.reference.layout.size)
+    if absent := _absent(store, submission, submission.transcript_root, limits):
+        return absent
     try:
         delta = fetch_delta(store, judge.reference, training_context(round_, submission), submission.delta_digest)
     except UNUSABLE as error:
@@ -273,6 +276,33 @@ def enrolment_problem(spec: TaskSpec, submission: Submission) -> str | None:
         return f"enrolled {submission.data_rows} rows where the task allows {spec.data.max_rows}"
     if spec.data.roots and submission.data_root not in spec.data.roots:
         return f"enrolled the data root {hex_of(submission.data_root)}, which the task does not name"
+    return None
+
+
+def _absent(store: ArtifactStore, submission: Submission, root: Digest32, limits: OpeningLimits) -> Judgement | None:
+    """The verdict where what judging needs first is not there, or is not there for everybody."""
+    if limits.sealed and (problem := sealing_problem(store, root, limits, submission.readers)):
+        return _without_adapter(submission, Verdict.WITHHELD, "sealing", problem)
+    if submission.error_root is None:
+        message = "the delta of the round before, which names the error-feedback memory, is not in the store"
+        return _without_adapter(submission, Verdict.WITHHELD, "delta", message)
+    return None
+
+
+def sealing_problem(
+    store: ArtifactStore, transcript_root: Digest32, limits: OpeningLimits, readers: Sequence[Reader]
+) -> str | None:
+    """Who cannot read the sealed openings of a transcript, if somebody cannot: this reader, or another one.
+
+    Whoever can read finds the same: the secret makes every envelope again. Raises StoreUnavailable.
+    """
+    try:
+        secret = store.transcript_secret(transcript_root, limits)
+    except UNUSABLE as error:
+        return str(error)
+    for reader in readers:
+        if not any(store.has_envelope(transcript_root, key, secret) for key in reversed(reader.keys)):
+            return f"no envelope that is there opens the openings for {reader.name}"
     return None
 
 

@@ -9,13 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from deltaproof.errors import ArtifactAltered, CryptoError, EncodingError
+from deltaproof.errors import (
+    ArtifactAltered,
+    ArtifactMissing,
+    ArtifactSealed,
+    ArtifactTooLarge,
+    CryptoError,
+    EncodingError,
+    StoreUnavailable,
+)
 from deltaproof.protocol.commit.bls import Signature
+from deltaproof.protocol.commit.sealing import (
+    ENVELOPE_BYTES,
+    SEALED_MAGIC,
+    SEALED_OVERHEAD_BYTES,
+    TranscriptSecret,
+)
 from deltaproof.protocol.commit.validation import ValidationSet, open_validation, seal_validation
 from deltaproof.protocol.evidence.state import Vector, check_vector, component_root
 from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening, parse_opening, serialize_opening
 from deltaproof.protocol.outcome.settlement import PostedLeaves, SettlementProposal
-from deltaproof.protocol.rules import MAX_VALIDATION_BYTES
+from deltaproof.protocol.rules import MAX_KEY_EPOCHS, MAX_VALIDATION_BYTES
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, StepIndex, TaskId, hex_of
 from deltaproof.protocol.wire import merkle
 from deltaproof.protocol.wire.documents import Document
@@ -23,8 +37,17 @@ from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.protocol.wire.tensorfile import read_header, write_vectors
 from deltaproof.reporting import Reporter
 from deltaproof.store.backend import Backend, copies_of, open_backend
-from deltaproof.store.paths import Kind, addressed_path, opening_path, proposal_path, signature_path
-from deltaproof.store.permits import Writer
+from deltaproof.store.paths import (
+    Kind,
+    addressed_path,
+    envelope_path,
+    key_path,
+    opening_path,
+    proposal_path,
+    signature_path,
+)
+from deltaproof.store.permits import PermitDomain, Writer
+from deltaproof.store.readers import KeyRecord, Keyring
 
 __all__ = ["MAX_TENSORS_HEADER_BYTES", "SIGNATURE_BYTES", "ArtifactStore", "open_store"]
 
@@ -53,8 +76,13 @@ class ArtifactStore:
     the bytes are not what was committed, StoreUnavailable if the store fails. Every `put` replaces the whole artifact.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, backend: Backend, keyring: Keyring | None = None) -> None:
+        """`keyring`: what opens sealed openings here."""
+        self._backend, self._keyring = backend, keyring or Keyring()
+
+    def reading_with(self, keyring: Keyring) -> ArtifactStore:
+        """The same store for somebody who holds reading keys."""
+        return ArtifactStore(self._backend, keyring)
 
     def published(self, path: str) -> float | None:
         """When the artifact at a path was written, seconds since the epoch, by the word of the store; None if it does
@@ -113,15 +141,18 @@ class ArtifactStore:
 
     # Openings of sampled steps, named by transcript and step.
 
-    def put_opening(self, transcript_root: Digest32, opening: StepOpening) -> None:
-        """Store the opening of step `opening.before.step`."""
-        path = opening_path(transcript_root, StepIndex(opening.before.step))
-        self._backend.write(path, serialize_opening(opening))
+    def put_opening(
+        self, transcript_root: Digest32, opening: StepOpening, secret: TranscriptSecret | None = None
+    ) -> None:
+        """Store the opening of step `opening.before.step`, sealed with the transcript's secret if there is one."""
+        step, data = StepIndex(opening.before.step), serialize_opening(opening)
+        sealed = secret.seal(transcript_root, step, data) if secret else data
+        self._backend.write(opening_path(transcript_root, step), sealed)
 
     def get_opening(self, transcript_root: Digest32, step: StepIndex, limits: OpeningLimits) -> StepOpening:
         """The opening of a step: within limits, finite, and its two records proved against the transcript root.
 
-        Whether tensors and rows belong to the records is what a replay checks.
+        Whether tensors and rows belong to the records is what a replay checks. Raises ArtifactSealed if others read it.
         """
 
         def opening(data: bytes) -> StepOpening:
@@ -135,7 +166,120 @@ class ArtifactStore:
                     raise EncodingError(f"record {index} does not belong to the committed transcript")
             return found
 
-        return self._read(opening_path(transcript_root, step), limits.max_bytes, opening)
+        path = opening_path(transcript_root, step)
+        if not limits.sealed:
+            return self._read(path, limits.max_bytes, opening)
+        candidates = self._secrets(transcript_root)
+
+        def unsealed(data: bytes) -> StepOpening:
+            wrong: Exception | None = None
+            for secret in candidates:
+                try:
+                    found = opening(secret.unseal(transcript_root, step, data))
+                except (CryptoError, EncodingError) as error:
+                    wrong = error
+                    continue
+                self._keyring.prove(transcript_root, secret)
+                return found
+            raise EncodingError(str(wrong))
+
+        return self._read(path, limits.max_bytes + SEALED_OVERHEAD_BYTES, unsealed)
+
+    # Of sealed openings: the envelopes of their transcript's secret, and the keys that these are for.
+
+    def transcript_secret(self, transcript_root: Digest32, limits: OpeningLimits) -> TranscriptSecret:
+        """The secret of a transcript, from an envelope for a key held here. Raises ArtifactSealed if there is none.
+
+        Anybody can make an envelope for anybody. Where mirrors hold several, the right one opens the first step.
+        """
+        candidates = self._secrets(transcript_root)
+        if len(candidates) > 1:
+            self.get_opening(transcript_root, StepIndex(0), limits)
+        return self._keyring.proved(transcript_root) or candidates[0]
+
+    def is_sealed_for_me(self, transcript_root: Digest32) -> bool:
+        """Whether an envelope is there that opens with a key held here. Raises StoreUnavailable."""
+        try:
+            return bool(self._secrets(transcript_root))
+        except (ArtifactSealed, ArtifactAltered):
+            return False
+
+    def _secrets(self, transcript_root: Digest32) -> list[TranscriptSecret]:
+        """What the envelopes for keys held here hold, one of it right if the trainer sealed for one of them."""
+        if known := self._keyring.proved(transcript_root):
+            return [known]
+        found: dict[bytes, TranscriptSecret] = {}
+        place, wrong = f"{Kind.ENVELOPE.value}/{transcript_root.hex()}", ""
+        for key in self._keyring.keys:
+            try:
+                for envelope in copies_of(self._backend, envelope_path(transcript_root, key.public), ENVELOPE_BYTES):
+                    try:
+                        opened = key.opened(envelope)
+                    except CryptoError as error:
+                        wrong = str(error)
+                        continue
+                    found[opened.secret] = opened
+            except (ArtifactMissing, ArtifactAltered, ArtifactTooLarge):
+                continue
+            except StoreUnavailable:
+                if not found:
+                    raise
+        if found:
+            return list(found.values())
+        if wrong:
+            raise ArtifactAltered(place, wrong)
+        held = "for none of the keys held here" if self._keyring.keys else "and no reading key is held here"
+        raise ArtifactSealed(place, f"the openings of this transcript are sealed, {held}")
+
+    def put_envelope(self, transcript_root: Digest32, reader: Digest32, secret: TranscriptSecret) -> None:
+        """Let a reader open what is sealed with a transcript's secret."""
+        self._backend.write(envelope_path(transcript_root, reader), secret.envelope(reader))
+
+    def has_envelope(self, transcript_root: Digest32, reader: Digest32, secret: TranscriptSecret | None = None) -> bool:
+        """Whether a reader's envelope is there; with the secret, whether it is the one that the secret gives."""
+
+        def right(data: bytes) -> bool:
+            if len(data) != ENVELOPE_BYTES or (secret is not None and data != secret.envelope(reader)):
+                raise EncodingError("not an envelope of this transcript's secret for this reader")
+            return True
+
+        try:
+            return self._read(envelope_path(transcript_root, reader), ENVELOPE_BYTES, right)
+        except (ArtifactMissing, ArtifactAltered, ArtifactTooLarge):
+            return False
+
+    def check_sealed(self, transcript_root: Digest32, step: StepIndex, limits: OpeningLimits) -> None:
+        """What can be said of a sealed opening without its secret: that it is one, and not too long."""
+
+        def sealed(data: bytes) -> None:
+            if not data.startswith(SEALED_MAGIC):
+                raise EncodingError("not a sealed opening")
+
+        self._read(opening_path(transcript_root, step), limits.max_bytes + SEALED_OVERHEAD_BYTES, sealed)
+
+    def put_key(self, record: KeyRecord) -> None:
+        """Publish a reading key."""
+        self._backend.write(key_path(record.account, record.epoch), record.to_document())
+
+    def get_key(self, domain: PermitDomain, account: Address, epoch: int) -> KeyRecord:
+        """An account's reading key of an epoch, by its own signature."""
+
+        def signed(data: bytes) -> KeyRecord:
+            record = KeyRecord.from_document(data)
+            record.check(domain, account, epoch)
+            return record
+
+        return self._read(key_path(account, epoch), _document_limit(KeyRecord), signed)
+
+    def get_keys(self, domain: PermitDomain, account: Address) -> tuple[KeyRecord, ...]:
+        """All reading keys of an account, by epoch, up to the first that is missing or wrong."""
+        found: list[KeyRecord] = []
+        for epoch in range(MAX_KEY_EPOCHS):
+            try:
+                found.append(self.get_key(domain, account, epoch))
+            except (ArtifactMissing, ArtifactAltered, ArtifactTooLarge):
+                break
+        return tuple(found)
 
     # Validation sets, named by the commitment in the task.
 

@@ -23,6 +23,8 @@ __all__ = [
     "ArtifactName",
     "Kind",
     "addressed_path",
+    "envelope_path",
+    "key_path",
     "opening_path",
     "parse_path",
     "proposal_path",
@@ -40,6 +42,8 @@ class Kind(StrEnum):
     ATTESTATION = "attestations"
     PROPOSAL = "proposals"
     SIGNATURE = "signatures"
+    KEY = "keys"
+    ENVELOPE = "envelopes"
 
 
 _DIGEST = "[0-9a-f]{64}"
@@ -54,6 +58,8 @@ PATTERNS: dict[Kind, dict[str, str]] = {
     Kind.ATTESTATION: {"digest": _DIGEST},
     Kind.PROPOSAL: {"task": _NUMBER, "round": _NUMBER, "account": _ACCOUNT},
     Kind.SIGNATURE: {"digest": _DIGEST, "account": _ACCOUNT},
+    Kind.KEY: {"account": _ACCOUNT, "epoch": _NUMBER},
+    Kind.ENVELOPE: {"digest": _DIGEST, "reader": _DIGEST},
 }
 """After the kind, the parts of its path in order, each with the regular expression that it matches as a whole."""
 
@@ -76,6 +82,10 @@ class ArtifactName:
     task: TaskId
     round: RoundIndex
     account: Address
+    epoch: int
+    """Of a reading key."""
+    reader: Digest32
+    """The reading key that an envelope is for."""
 
 
 def parse_path(path: str) -> ArtifactName:
@@ -93,6 +103,8 @@ def parse_path(path: str) -> ArtifactName:
         TaskId(int(parts.get("task", 0))),
         RoundIndex(int(parts.get("round", 0))),
         address(parts["account"]) if "account" in parts else _NOBODY,
+        int(parts.get("epoch", 0)),
+        digest32(parts["reader"]) if "reader" in parts else ZERO_DIGEST,
     )
 
 
@@ -114,3 +126,13 @@ def proposal_path(task_id: TaskId, round_index: RoundIndex, verifier: Address) -
 def signature_path(settlement_digest: Digest32, verifier: Address) -> str:
     """The path of a verifier's signature over a settlement."""
     return f"{Kind.SIGNATURE.value}/{settlement_digest.hex()}/{verifier.lower()}"
+
+
+def key_path(account: Address, epoch: int) -> str:
+    """The path of an account's reading key of an epoch."""
+    return f"{Kind.KEY.value}/{account.lower()}/{epoch}"
+
+
+def envelope_path(transcript_root: Digest32, reader: Digest32) -> str:
+    """The path of a transcript's secret, sealed for a reading key."""
+    return f"{Kind.ENVELOPE.value}/{transcript_root.hex()}/{reader.hex()}"

@@ -20,6 +20,8 @@ from verifier.life import Verifier
 
 FIRST = RoundIndex(1)
 DAY = 86_400
+SEALED = 'visibility = "verifiers"'
+"""Openings are for members, and for jurors whom trainers let read."""
 
 
 class Court:
@@ -39,8 +41,11 @@ class Court:
         people = [self.juror, *self.world.verifiers]
         for _ in range(12):
             before = self.challenger.jury.case(number)
-            for person in people:
-                person.disputes.vote(moment(person.gateway, self.world.task))
+            for _ in range(2):  # a juror asks to read, trainers let it, and it votes
+                for person in people:
+                    person.disputes.vote(moment(person.gateway, self.world.task))
+                for trainer in self.world.trainers:
+                    trainer.readers.admit_jurors(trainer._transcript)
             case = self.challenger.jury.case(number)
             if case.phase is CasePhase.CLOSED:
                 return case.overturned
@@ -53,7 +58,7 @@ class Court:
 def court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
     folder = tmp_path_factory.mktemp("court")
     with start_node("anvil", accounts=12) as node:
-        world = build_world(node, folder, rounds=2, honest=1, verifiers=3, window_seconds=3_600)
+        world = build_world(node, folder, rounds=2, honest=1, verifiers=3, window_seconds=3_600, data=SEALED)
         deployment = world.gateway.deployment
 
         def gateway(number: int) -> Gateway:

@@ -28,7 +28,7 @@ def test_whole_round_is_written_by_who_made_it_and_read_by_anybody(scene: Scene,
     served = serve()
     served.publish_spec()
     assert {path.partition("/")[0] for path in scene.files} == {
-        "attestations", "blob", "openings", "proposals", "signatures", "tensors", "validation",
+        "attestations", "blob", "keys", "openings", "proposals", "signatures", "tensors", "validation",
     }  # fmt: skip
     for path, data in scene.files.items():
         assert not served.client().exists(path) or path.startswith("blob/")

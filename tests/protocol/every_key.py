@@ -18,12 +18,14 @@ import torch
 from numpy.typing import NDArray
 
 from deltaproof.chain.contracts.tasks import task_params
+from deltaproof.chain.reading import invited
 from deltaproof.cli.task import headline
 from deltaproof.errors import DeltaproofError
+from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.evidence.rows import Shard, canonical_row
 from deltaproof.protocol.evidence.state import Layout, component_root
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import ZERO_DIGEST, Digest32, TaskId, address
+from deltaproof.protocol.types import ZERO_DIGEST, Digest32, TaskId, address, hex_of
 from deltaproof.replaying.comparison import compare_bounded
 from deltaproof.replaying.drift import DriftSample, judge_drift
 from deltaproof.replaying.judging import Submission, enrolment_problem
@@ -261,6 +263,8 @@ READERS: Mapping[str, Row] = {
     "training.bound_total": Row(2e-6, whole_comparison, BOUNDED),
     "training.bound_floor": Row(1e-4, comparison, BOUNDED),
     "training.drift_sigmas": Row(12.0, drift, BOUNDED),
+    "data.visibility": Row("verifiers", opening),
+    "data.auditors": Row([hex_of(ReadingKey(SEED).public)], invited, {"data.visibility": "verifiers"}),
     "data.roots": Row([OTHER], enrolment(8)),
     "data.min_rows": Row(9, enrolment(8)),
     "data.max_rows": Row(7, enrolment(8)),

@@ -16,7 +16,6 @@ from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
 from tests.protocol.every_key import READERS, Row
 
 ONE_VALUE = {
-    "data.visibility": ("verifiers", "rows of drawn steps cannot be sealed for verifiers yet"),
     "training.gradient_dtype": ("bfloat16", "a push that drowns in bfloat16 rounding"),
 }
 """Keys that have one value until others are safe or built: a value that is refused, and how."""

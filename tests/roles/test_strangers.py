@@ -1,4 +1,6 @@
-"""Sponsor, trainer and verifier that share nothing but the URL of a gateway: the round is paid and audited."""
+"""Sponsor, trainer and verifier that share nothing but the URL of a gateway: the round is paid and audited.
+
+Its openings are sealed, so that the gateway serves rows to nobody but the verifier and whom the trainer invites."""
 
 from __future__ import annotations
 
@@ -15,10 +17,13 @@ from deltaproof.protocol.evidence.rows import canonical_row, write_shard
 from deltaproof.tuning.base_models.presets import minimal_model
 from tests.worlds.market import DRAFT, PATIENCE, Market
 
+SEALED = '[data]\nvisibility = "verifiers"\n'
+
 
 def test_round_over_a_gateway_that_dies_in_between_is_paid_and_audited(tmp_path: Path) -> None:
     model = minimal_model(tmp_path / "model", "bert")
-    (tmp_path / "task.toml").write_text(DRAFT.format(model=model).replace("= 60\n", "= 600\n"))
+    draft = DRAFT.format(model=model).replace("= 60\n", "= 600\n").replace("[codec]", f"{SEALED}[codec]")
+    (tmp_path / "task.toml").write_text(draft)
     for name in ("rows", "ann"):
         write_shard(
             tmp_path / f"{name}.jsonl", [canonical_row({"text": f"{name} {i}", "label": i % 2}) for i in range(12)]
@@ -41,10 +46,14 @@ def test_round_over_a_gateway_that_dies_in_between_is_paid_and_audited(tmp_path:
         for worker in (vera, ann, sponsor):
             assert market.ended(worker) == 0, worker.tail(20)
         assert server.process.poll() is None, server.tail(20)
-        report: Any = commands.run(
-            "audit", ["audit", "--task", market.task], timeout=PATIENCE, environment=market.environment
+        stranger: Any = market.run("audit", "audit", "--task", market.task)
+        report: Any = market.run(
+            "audit", "audit", "--task", market.task, "--reading-key", str(tmp_path / "homes" / "vera")
         )
         metrics = requests.get(f"{url}/metrics", timeout=5).text
-    assert (report["failures"], report["unchecked"]) == ([], [])
+    assert (report["failures"], report["unchecked"], report["sealedRows"]) == ([], [], 0)
+    assert (stranger["failures"], stranger["sealedRows"] > 0) == ([], True)
+    served = b"".join(file.read_bytes() for file in (tmp_path / "behind").rglob("*") if file.is_file())
+    assert not any(f"ann {number}".encode() in served for number in range(12))
     assert {file.parent.name for file in mirror.rglob("*") if file.is_file()} >= {"attestations", "tensors"}
     assert 'deltaproof_gateway_requests_total{kind="openings",method="PUT",status="201"}' in metrics

@@ -49,7 +49,7 @@ def test_longest_come_first() -> None:
 def test_keys_that_nothing_reads_are_found() -> None:
     keys = set(spec_keys(TaskSpec))
     assert {"verification.quorum_bps", "federation.server.paid"} <= keys
-    assert "data.visibility" not in keys, "it has one value, and every other is refused"
+    assert "training.gradient_dtype" not in keys, "it has one value, and every other is refused"
     assert set(unread_keys({"a.py": "x = spec.training.accumulation"})) == keys - {"training.accumulation"}
 
 

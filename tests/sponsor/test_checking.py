@@ -119,7 +119,16 @@ def test_every_problem_is_told_at_once_with_its_key_and_a_remedy(
         ([("rows = 4", "rows = 1")], "validation.rows", "greater than or equal to 2"),
         ([('test = "rows', 'shards = ["one.jsonl"]\ntest = "rows')], "sponsor.shards", "trainers enrol at least 2"),
         ([("[sponsor]", "[data]\nmax_rows = 1\n[sponsor]")], "data.max_rows", "below 2"),
-        ([("[sponsor]", '[data]\nvisibility = "verifiers"\n[sponsor]')], "data.visibility", "cannot be sealed"),
+        (
+            [("[sponsor]", f'[data]\nauditors = ["{"11" * 32}"]\n[sponsor]')],
+            "data.auditors",
+            "everybody reads the openings",
+        ),
+        (
+            [("[sponsor]", f'[data]\nvisibility = "verifiers"\nauditors = ["{"00" * 32}"]\n[sponsor]')],
+            "data.auditors",
+            "a point of low order",
+        ),
         ([("[sponsor]", '[scoring]\nmethod = "magic"\n[sponsor]')], "scoring.method", "'magic' is not one of auto"),
         (
             [("[sponsor]", '[scoring]\nmethod = "gtg"\nindex = "banzhaf"\n[sponsor]')],

@@ -56,6 +56,8 @@ learning_rate = 5e-3
 steps = {steps}
 batch_size = 4
 {training}
+[data]
+{data}
 [codec]
 byte_limit = 1_000_000
 {codec}
@@ -110,8 +112,9 @@ class TaskDraft:
     rounds: int = 2
     method: str = LORA
     codec: str = ""
-    """Keys of the spec's table, as are `training`, `scoring` and `aggregation`."""
+    """Keys of the spec's table, as are `training`, `data`, `scoring` and `aggregation`."""
     training: str = ""
+    data: str = ""
     scoring: str = ""
     aggregation: str = ""
     steps: int = 6
@@ -251,6 +254,7 @@ def build_world(
     model: Path | None = None,
     floor_bps: int = 1_000,
     training: str = "",
+    data: str = "",
     scoring: str = "",
     aggregation: str = "",
     steps: int = 6,
@@ -263,9 +267,9 @@ def build_world(
 ) -> RoleWorld:
     """Deploy, fund a task, and enrol `honest` trainers, one cheat and the verifiers.
 
-    `method`, `codec`, `training`, `scoring`, `aggregation` and `federation` are TOML: the spec's tables of the method,
-    keys of its tables of codec, training, scoring and aggregation, the tables of a federation whose full model `model`
-    is. `cheat` is what the last trainer does.
+    `method`, `codec`, `training`, `data`, `scoring`, `aggregation` and `federation` are TOML: the spec's tables of the
+    method, keys of its tables of codec, training, data, scoring and aggregation, the tables of a federation whose full
+    model `model` is. `cheat` is what the last trainer does.
     With `shards` each trainer, the cheat last, takes the one of its number, and if they are `named` the task takes no
     others; else all have data of their own. With a `deployment` the same people meet again on it, in the same
     `folder`. `drand`: a network whose rounds are seeds.
@@ -289,16 +293,16 @@ def build_world(
         money.mint(Address(load_account(node.private_keys[number]).address), TokenAmount(10 * FUND))
 
     store = open_store(str(folder / "store"))
-    data = [
+    rows = [
         shard_rows(20, seed=n, flipped=shards is None and n == honest - 1, unlike=not named)
         for n in shards or range(honest + 1)
     ]
     sponsor_gateway = gateway(1, deployment)
     draft = TaskDraft(
-        rounds=rounds, method=method, codec=codec, training=training, scoring=scoring,
+        rounds=rounds, method=method, codec=codec, training=training, data=data, scoring=scoring,
         aggregation=aggregation, steps=steps, federation=federation,
         window_seconds=window_seconds, floor_bps=floor_bps, model=model,
-        named=tuple(dict.fromkeys(data)) if shards and named else (),
+        named=tuple(dict.fromkeys(rows)) if shards and named else (),
     )  # fmt: skip
     task = fund_task(sponsor_gateway, store, folder, draft)
     sponsor = Sponsor(
@@ -309,7 +313,7 @@ def build_world(
         conduct = Honest() if number < honest else cheat or SkipHalf()
         home = folder / f"trainer-{number}"
         own = gateway(2 + number, deployment)
-        trainers.append(Trainer(own, store, task, data[number], home, conduct, silent, top_up=True, poll_seconds=0.01))
+        trainers.append(Trainer(own, store, task, rows[number], home, conduct, silent, top_up=True, poll_seconds=0.01))
     judges = [
         Verifier(gateway(3 + honest + n, deployment), store, task, folder / f"verifier-{n}", silent, poll_seconds=0.01)
         for n in range(verifiers)

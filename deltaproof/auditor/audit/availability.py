@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.audit.deltas import adapter_of, context_of, submission_of
+from deltaproof.auditor.audit.readers import due_readers_of, published_at
 from deltaproof.auditor.audit.training import opening_problems
 from deltaproof.auditor.audit.valuation import attested_in
 from deltaproof.auditor.index.events import Event
 from deltaproof.chain.abi.enums import Phase
-from deltaproof.errors import ArtifactError, StoreUnavailable
+from deltaproof.errors import ArtifactError, ArtifactSealed, StoreUnavailable
 from deltaproof.protocol.evidence.transcript import serialize_opening
 from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
 from deltaproof.protocol.outcome.reads import DELTA, read_receipt, withheld_from
@@ -26,6 +27,8 @@ from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import AUDIT_CLOCK_SECONDS
 from deltaproof.protocol.types import Address, Digest32, StepIndex
 from deltaproof.protocol.wire.encoding import sha256
+from deltaproof.replaying.judging import Submission, sealing_problem
+from deltaproof.store.paths import envelope_path
 
 __all__ = ["check_reads", "check_withheld"]
 
@@ -36,7 +39,7 @@ def check_reads(case: RoundCase) -> Iterator[Check]:
     """Every verifier shows that it read the delta and each opening that it made a check on."""
     if case.artifacts is None or case.spec is None:
         return
-    known: dict[tuple[Address, int], Digest32 | None] = {}
+    known: dict[tuple[Address, int], Digest32 | ArtifactSealed | None] = {}
     for verifier, document in case.attestations.items():
         subject = attested_in(case, verifier)
         for finding in document.findings:
@@ -45,9 +48,15 @@ def check_reads(case: RoundCase) -> Iterator[Check]:
             for read in finding.reads:
                 place = (finding.trainer, read.step)
                 if place not in known:
-                    known[place] = _content(case, *place)
+                    try:
+                        known[place] = _content(case, *place)
+                    except ArtifactSealed as error:
+                        known[place] = error
                 content = known[place]
                 what = f"of {finding.trainer}, {_name(read.step)}"
+                if isinstance(content, ArtifactSealed):
+                    yield subject.unchecked("receipt", f"{what}: {content}")
+                    continue
                 if content is None:
                     yield subject.unchecked("receipt", f"{what}: it is not there, or is not what was committed")
                     continue
@@ -58,7 +67,11 @@ def check_reads(case: RoundCase) -> Iterator[Check]:
 def _expected_reads(finding: TrainerFinding) -> list[int]:
     """The delta and the openings that the recorded checks were made on."""
     failure = finding.failure()
-    unread = failure is not None and failure.step == DELTA and failure.check in ("reveal", "data", "delta", "judging")
+    unread = (
+        failure is not None
+        and failure.step == DELTA
+        and failure.check in ("reveal", "data", "sealing", "delta", "judging")
+    )
     if unread or finding.verdict not in JUDGED:
         return []
     made = (check.step for check in finding.checks if check.step != DELTA and check.check != "opening")
@@ -116,15 +129,36 @@ class _Claim:
         if submission is None or submission.delta_digest is None or submission.error_root is None:
             yield self.subject.passed(name, "nothing was revealed, or the round before left nothing to go on from")
             return
+        if self.failure.check == "sealing":
+            yield self._sealing(submission)
+            return
         try:
             content = _content(self.case, self.trainer, self.step)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, ArtifactSealed) as error:
             yield self.subject.unchecked(name, str(error))
             return
         if content is None:
             yield self.subject.passed(name, f"{what} is not in the store now, or is not what was committed")
             return
         yield self._witnessed(content) or self._dated(name, what)
+
+    def _sealing(self, submission: Submission) -> Check:
+        """Somebody could not read what was sealed. Who holds the secret makes every envelope again."""
+        store, root = self.case.artifacts.store if self.case.artifacts else None, submission.transcript_root
+        if store is None or root is None:
+            return self.subject.unchecked("withheld", "nothing was revealed, or there is no store")
+        context, spec = context_of(self.case, self.trainer), self.case.spec
+        if context is None or spec is None:
+            return self.subject.unchecked("withheld", "nothing can be read without the spec and the enrolment")
+        limits = context.opening_limits(spec, self.case.facts.task.params.training.parameters)
+        readers = due_readers_of(self.case, store)
+        if problem := sealing_problem(store, root, limits, readers):
+            return self.subject.unchecked("withheld", problem)
+        paths = [envelope_path(root, key) for reader in readers for key in reader.keys]
+        times = [time for path in paths if (time := published_at(store, path)) is not None]
+        if times and max(times) <= self._time() - AUDIT_CLOCK_SECONDS:
+            return self.subject.failed("withheld", "by the store's clock every envelope was there, and all are good")
+        return self.subject.unchecked("withheld", "every envelope is good now; whether it was, the store does not say")
 
     def _patience(self) -> Iterator[Check]:
         """A verifier looks again until late in the phase; a store may lag."""
@@ -177,12 +211,7 @@ class _Claim:
         return next((event for event in mine if event.position < self.sealed.position), None)
 
     def _published(self) -> float | None:
-        if self.case.artifacts is None:
-            return None
-        try:
-            return self.case.artifacts.store.published(self._path())
-        except ArtifactError:
-            return None
+        return published_at(self.case.artifacts.store, self._path()) if self.case.artifacts else None
 
     def _path(self) -> str:
         reveal = self.case.facts.reveals[self.trainer]
@@ -207,7 +236,8 @@ def _name(step: int) -> str:
 
 
 def _content(case: RoundCase, trainer: Address, step: int) -> Digest32 | None:
-    """SHA-256 of an artifact's content if it is there and is what was committed. Raises StoreUnavailable."""
+    """SHA-256 of an artifact's content if it is there and is what was committed. Raises StoreUnavailable, and
+    ArtifactSealed if it is sealed for others."""
     reveal = case.facts.reveals.get(trainer)
     if reveal is None or case.artifacts is None or case.spec is None:
         return None
@@ -222,7 +252,7 @@ def _content(case: RoundCase, trainer: Address, step: int) -> Digest32 | None:
             return None
         limits = context.opening_limits(case.spec, case.facts.task.params.training.parameters)
         opening = case.artifacts.store.get_opening(reveal.transcript_root, StepIndex(step), limits)
-    except StoreUnavailable:
+    except (StoreUnavailable, ArtifactSealed):
         raise
     except ArtifactError:
         return None

@@ -10,7 +10,11 @@ from typing import Any
 from deltaproof.auditor.index.events import Event
 from deltaproof.errors import ArtifactError
 
-__all__ = ["Check", "Status", "Subject", "count", "shown"]
+__all__ = ["SEALED_ROWS", "Check", "Status", "Subject", "count", "shown"]
+
+
+SEALED_ROWS = "sealed rows"
+"""Name of the check that could not be made because an opening is for others; it expects the number of rows."""
 
 
 class Status(StrEnum):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from deltaproof.auditor.audit.case import AuditOptions
 from deltaproof.auditor.audit.check import Check
@@ -15,7 +16,9 @@ from deltaproof.auditor.audit.signatures import Equation
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.auditor.index.schema import open_database
+from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.store import open_store
+from deltaproof.store.readers import Keyring
 from deltaproof.tuning.numerics.machine import Machine
 
 __all__ = ["Origin", "ProcessPool"]
@@ -30,6 +33,8 @@ class Origin:
     database: str
     store: str | None
     rpc: str | None
+    reading_key: Path | None = None
+    """What opens sealed openings; see `ReadingKey.load`."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ _audits: list[Audit] = []
 def _open(origin: Origin, options: AuditOptions, device: str) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     store = open_store(origin.store) if origin.store else None
+    if store and origin.reading_key:
+        store = store.reading_with(Keyring(ReadingKey.load(origin.reading_key)))
     rpc = Rpc(origin.rpc) if origin.rpc else None
     _audits[:] = [Audit(Index(open_database(origin.database)), store, rpc, options, machine=Machine(device))]
 

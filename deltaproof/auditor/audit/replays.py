@@ -14,13 +14,13 @@ from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.audit.deltas import drawn_round, drawn_steps, shown_steps, submission_of
 from deltaproof.auditor.audit.training import WHOLE_SUBMISSION, accepted, published_steps
 from deltaproof.auditor.audit.valuation import attested_in
-from deltaproof.errors import StoreUnavailable
+from deltaproof.errors import UNUSABLE, ArtifactSealed, StoreUnavailable
 from deltaproof.protocol.draws.stream import HashStream
 from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import AUDIT_DRIFT_SHARE
 from deltaproof.protocol.types import Address
-from deltaproof.replaying.judging import enrolment_problem, judge_submission, proven_faulty
+from deltaproof.replaying.judging import enrolment_problem, judge_submission, proven_faulty, training_context
 
 __all__ = ["Replay", "check_replays", "planned_replays", "run_replay"]
 
@@ -137,6 +137,16 @@ def run_replay(case: RoundCase, replay: Replay) -> Check:
     if replay.claim is not None and replay.claim.check == "data":
         problem = enrolment_problem(case.spec, submission)
         return replay.subject.that(replay.name, problem is not None, "rejected for its data, which fits the task")
+    if case.spec.data.sealed and submission.transcript_root is not None:
+        limits = training_context(round_, submission).opening_limits(
+            case.spec, case.facts.task.params.training.parameters
+        )
+        try:
+            case.artifacts.store.transcript_secret(submission.transcript_root, limits)
+        except (ArtifactSealed, StoreUnavailable) as error:
+            return replay.subject.unchecked(replay.name, str(error))
+        except UNUSABLE:
+            pass  # the verdict says so
     whole = replay.claim is not None or replay.attested is not None  # else single steps
     shown = shown_steps(case, replay.trainer) if whole else ()
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from eth_account import Account
 from eth_account.messages import encode_defunct
 
-from deltaproof.auditor.audit.check import Check, Status, count
+from deltaproof.auditor.audit.check import SEALED_ROWS, Check, Status, count
 from deltaproof.auditor.audit.depth import blind_to
 from deltaproof.chain.rpc.remote_signer import Signer
 from deltaproof.errors import CryptoError, EncodingError
@@ -40,6 +40,11 @@ class AuditReport:
         """One plain row for each check, for tables and data frames."""
         return [check.to_json() for check in self.checks]
 
+    @property
+    def sealed_rows(self) -> int:
+        """Rows of drawn steps that are sealed for others: what this audit did not see of the work."""
+        return sum(int(check.expected or 0) for check in self.checks if check.name == SEALED_ROWS)
+
     def content(self) -> dict[str, Any]:
         """What is signed: no times, so that equal audits have equal reports."""
         totals = count(self.checks)
@@ -50,6 +55,7 @@ class AuditReport:
             "passed": totals[Status.PASS],
             "failed": totals[Status.FAIL],
             "notCheckable": totals[Status.NOT_CHECKABLE],
+            "sealedRows": self.sealed_rows,
             "checks": self.records(),
         }
 

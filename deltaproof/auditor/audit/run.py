@@ -59,6 +59,7 @@ CHAIN_CHECKS: tuple[RoundCheck, ...] = (
 def _artifact_checks() -> tuple[RoundCheck, ...]:
     """From artifacts, too. They load the machine-learning libraries, which an audit of events alone does without."""
     from deltaproof.auditor.audit.availability import check_reads, check_withheld
+    from deltaproof.auditor.audit.readers import check_envelopes
     from deltaproof.auditor.audit.row_records import check_row_records
     from deltaproof.auditor.audit.training import check_deltas, check_openings, check_samples
     from deltaproof.auditor.audit.valuation import check_scores
@@ -68,6 +69,7 @@ def _artifact_checks() -> tuple[RoundCheck, ...]:
         check_attestation_documents,
         check_deltas,
         check_openings,
+        check_envelopes,
         check_samples,
         check_reads,
         check_withheld,

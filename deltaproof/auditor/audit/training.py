@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from deltaproof.auditor.audit.case import RoundCase
-from deltaproof.auditor.audit.check import Check, Status, Subject
+from deltaproof.auditor.audit.check import SEALED_ROWS, Check, Status, Subject
 from deltaproof.auditor.audit.deltas import adapter_of, context_of, drawn_steps, shown_steps
 from deltaproof.auditor.facts.tasks import Reveal
-from deltaproof.errors import ArtifactError
+from deltaproof.errors import ArtifactError, ArtifactSealed
 from deltaproof.protocol.evidence.state import StateRoots, component_root
-from deltaproof.protocol.evidence.transcript import StepOpening
+from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening
 from deltaproof.protocol.outcome.attestation import TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Address, StepIndex
+from deltaproof.protocol.types import Address, Digest32, StepIndex
 from deltaproof.protocol.wire import merkle
 from deltaproof.replaying.judging import evidence_steps
+from deltaproof.store import ArtifactStore
 from deltaproof.tuning.training.step import RoundContext
 
 __all__ = [
@@ -103,11 +105,32 @@ def check_openings(case: RoundCase) -> Iterator[Check]:
         limits = context.opening_limits(case.spec, case.facts.task.params.training.parameters)
         try:
             opening = case.artifacts.store.get_opening(reveal.transcript_root, StepIndex(step), limits)
+        except ArtifactSealed as error:
+            yield from _sealed(case.artifacts.store, reveal.transcript_root, StepIndex(step), limits, subject, error)
+            continue
         except ArtifactError as error:
             yield subject.artifact_failed("opening", error)
             continue
         yield subject.passed("opening")
         yield from _contents(case.spec, context, opening, subject)
+
+
+def _sealed(
+    store: ArtifactStore,
+    root: Digest32,
+    step: StepIndex,
+    limits: OpeningLimits,
+    subject: Subject,
+    sealed: ArtifactSealed,
+) -> Iterator[Check]:
+    """What can be said of an opening that is for others: that it is there, and how many rows are not seen."""
+    try:
+        store.check_sealed(root, step, limits)
+    except ArtifactError as error:
+        yield subject.artifact_failed("opening", error)
+        return
+    yield subject.passed("opening", "it is there, and sealed")
+    yield replace(subject.unchecked(SEALED_ROWS, str(sealed)), expected=str(limits.batch_rows))
 
 
 def _contents(spec: TaskSpec, context: RoundContext, opening: StepOpening, subject: Subject) -> Iterator[Check]:

@@ -115,6 +115,8 @@ class OpeningLimits:
     batch_rows: int
     shard_rows: int
     row_bytes: int = MAX_ROW_BYTES
+    sealed: bool = False
+    """Whether they are sealed for their readers (`protocol.commit.sealing`)."""
 
     @property
     def max_bytes(self) -> int:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from deltaproof.errors import Problem
+from deltaproof.errors import CryptoError, Problem
+from deltaproof.protocol.commit.sealing import public_reading_key
 from deltaproof.protocol.rules import MAX_BUDGET, MAX_STAKE, MIN_CLIP_NORM
 from deltaproof.protocol.terms.estimators import evaluations_needed, why_not_estimated
 from deltaproof.protocol.terms.federation import FederationSection
 from deltaproof.protocol.terms.tables import TaskTables
+from deltaproof.protocol.types import hex_of
 
 __all__ = ["RULES", "Rule", "broken_rules", "largest_known_game"]
 
@@ -49,6 +51,17 @@ def _rule(*keys: str) -> Callable[[Callable[[TaskTables], Iterable[Finding]]], C
 
 
 # The model and the work of a round.
+
+
+@_rule("data.auditors", "data.visibility")
+def auditors_are_named_where_openings_are_sealed(t: TaskTables) -> Iterator[Finding]:
+    if t.data.auditors and not t.data.sealed:
+        yield "everybody reads the openings of this task", 'leave the key out, or set visibility = "verifiers"'
+    for key in t.data.auditors:
+        try:
+            public_reading_key(key)
+        except CryptoError as error:
+            yield f"{hex_of(key)}: {error}", "let the auditor make one with `deltaproof keys new FILE`"
 
 
 @_rule("model.num_labels", "model.kind")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator
 
 from deltaproof.protocol.rules import (
+    MAX_AUDITORS,
     MAX_BATCH_ROWS,
     MAX_BOUND_FLOOR,
     MAX_BOUND_TENSOR,
@@ -145,8 +146,11 @@ class DataSection(Record):
     Trainers of one named root are one player and share its value (`incentives.unions`).
     """
 
-    visibility: Literal["public"] = "public"
-    """Who reads the rows of drawn steps: everybody."""
+    visibility: Literal["public", "verifiers"] = "public"
+    """Who reads the openings of drawn steps, with their rows: everybody, or the round's verifiers, jurors of a case
+    about it, and auditors."""
+    auditors: Annotated[tuple[DigestField, ...], Field(max_length=MAX_AUDITORS)] = ()
+    """Reading keys of auditors for whom every trainer seals its openings, too (`deltaproof keys new` makes one)."""
     roots: tuple[DigestField, ...] = ()
     """Data roots that may be enrolled; none named means any. `deltaproof task create` finds those of
     `[sponsor] shards`."""
@@ -157,12 +161,10 @@ class DataSection(Record):
     max_row_bytes: Annotated[int, Field(ge=64, le=MAX_ROW_BYTES)] = 8_192
     """Most bytes of a row: verifiers fetch the rows of every drawn step."""
 
-    @field_validator("visibility", mode="before")
-    @classmethod
-    def _sealed_openings_do_not_exist(cls, value: object) -> object:
-        if value == "verifiers":
-            raise ValueError("rows of drawn steps cannot be sealed for verifiers yet, everybody reads them")
-        return value
+    @property
+    def sealed(self) -> bool:
+        """Whether openings are sealed for their readers."""
+        return self.visibility == "verifiers"
 
 
 class CodecSection(Record):

@@ -93,7 +93,13 @@ class RoundContext(DrawnRound):
         """What openings of this round may hold, for P = `values`."""
         training = spec.training
         return OpeningLimits(
-            values, slots_of(spec.optimizer), training.steps, training.batch_size, self.rows, spec.data.max_row_bytes
+            values,
+            slots_of(spec.optimizer),
+            training.steps,
+            training.batch_size,
+            self.rows,
+            spec.data.max_row_bytes,
+            spec.data.sealed,
         )
 
 

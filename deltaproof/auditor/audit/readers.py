@@ -1,0 +1,83 @@
+"""Sealed openings: who could read them, and what this audit cannot.
+
+Without a reading key an audit sees that something sealed is there, and how much. With one it makes every envelope of
+the transcript again and so sees whether the others could read what it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deltaproof.auditor.audit.case import RoundCase
+from deltaproof.auditor.audit.check import Check, Subject
+from deltaproof.auditor.audit.deltas import context_of
+from deltaproof.auditor.audit.training import accepted
+from deltaproof.errors import ArtifactAltered, ArtifactError, ArtifactMissing, ArtifactSealed, StoreUnavailable
+from deltaproof.protocol.commit.sealing import TranscriptSecret
+from deltaproof.protocol.types import Digest32, hex_of
+from deltaproof.store import ArtifactStore
+from deltaproof.store.permits import PermitDomain
+from deltaproof.store.readers import Reader
+
+__all__ = ["check_envelopes", "due_readers_of", "published_at"]
+
+
+def check_envelopes(case: RoundCase) -> Iterator[Check]:
+    """Every verifier with a reading key, and every auditor whom the spec names, could open accepted work."""
+    if case.artifacts is None or case.spec is None or not case.spec.data.sealed:
+        return
+    store = case.artifacts.store
+    try:
+        readers = due_readers_of(case, store)
+    except StoreUnavailable as error:
+        yield case.subject.unchecked("envelope", str(error))
+        return
+    for trainer in accepted(case):
+        reveal = case.facts.reveals.get(trainer)
+        if reveal is None:
+            continue
+        context = context_of(case, trainer)
+        if context is None:
+            continue  # reported with the openings
+        limits = context.opening_limits(case.spec, case.facts.task.params.training.parameters)
+        root = reveal.transcript_root
+        subject = case.subject.of(reveal.event, participant=trainer, artifact=f"envelopes/{root.hex()}")
+        try:
+            secret: TranscriptSecret | None = store.transcript_secret(root, limits)
+        except ArtifactSealed:
+            secret = None
+        except (ArtifactMissing, ArtifactAltered) as error:
+            yield subject.artifact_failed("envelope", error)
+            continue
+        for reader in readers:
+            yield _of_reader(store, root, secret, subject, reader)
+
+
+def _of_reader(
+    store: ArtifactStore, root: Digest32, secret: TranscriptSecret | None, subject: Subject, reader: Reader
+) -> Check:
+    there = [key for key in reader.keys if store.has_envelope(root, key)]
+    if not there:
+        return subject.unchecked("envelope", f"none is there for {reader.name}, whose reading key may have come late")
+    if secret is None:
+        return subject.passed("envelope", f"there is one for {reader.name}; whether it opens, a reader can tell")
+    good = any(store.has_envelope(root, key, secret) for key in there)
+    return subject.that("envelope", good, f"the one for {reader.name} does not hold what opens these openings")
+
+
+def due_readers_of(case: RoundCase, store: ArtifactStore) -> tuple[Reader, ...]:
+    """The round's verifiers with a reading key, and the auditors whom the spec names. Raises StoreUnavailable."""
+    deployment = case.index.deployment
+    domain = PermitDomain(deployment.chain_id, deployment.contracts["tasks"])
+    found = ((v, store.get_keys(domain, v)) for v in case.facts.task.quorum_of(case.facts.number))
+    members = (Reader(verifier, tuple(record.key for record in records)) for verifier, records in found if records)
+    auditors = case.spec.data.auditors if case.spec else ()
+    return (*members, *(Reader(f"the auditor {hex_of(key)}", (key,)) for key in auditors))
+
+
+def published_at(store: ArtifactStore, path: str) -> float | None:
+    """When an artifact was written, by the store's word; None if it does not say, or has none."""
+    try:
+        return store.published(path)
+    except ArtifactError:
+        return None

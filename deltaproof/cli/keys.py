@@ -1,0 +1,116 @@
+"""`deltaproof keys`: reading keys, which open sealed openings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deltaproof.cli.common import (
+    ContractOption,
+    HomeOption,
+    JsonOption,
+    KeyOption,
+    RpcOption,
+    StoreOption,
+    TaskOption,
+    show_result,
+)
+from deltaproof.cli.connect import open_gateway, task_store
+from deltaproof.errors import CryptoError, EncodingError, UsageError
+from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, digest32, hex_of
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Reading keys: who opens sealed openings (`data.visibility`).")
+
+
+@app.callback()
+def keys() -> None:
+    """Reading keys: who opens sealed openings (`data.visibility`)."""
+
+
+@app.command("new")
+def new(
+    file: Annotated[Path, typer.Argument(help="Where to keep the secret key; nobody else must read it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Make an auditor's reading key, and print its public key: what a sponsor names in `data.auditors`, and a trainer
+    invites."""
+    from deltaproof.protocol.commit.sealing import ReadingKey
+
+    public = hex_of(ReadingKey.create(file).public)
+    show_result({"file": str(file), "public": public}, as_json=as_json, text=public)
+
+
+@app.command("rotate")
+def rotate(
+    rpc: RpcOption,
+    contract: ContractOption,
+    store: StoreOption,
+    key: KeyOption,
+    home: HomeOption,
+    task: TaskOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish a verifier's next reading key, so that trainers seal for that one from now on.
+
+    Old keys still open what was sealed for them. `verifier run` publishes the first one itself.
+    """
+    from deltaproof.chain.reading import publish_reading_key
+    from deltaproof.protocol.commit.secrets import HomeSecret
+
+    with open_gateway(rpc, contract, key) as gateway:
+        record = publish_reading_key(gateway, task_store(store, gateway, task), HomeSecret.of(home), rotate=True)
+    result = {"account": record.account, "epoch": record.epoch, "public": hex_of(record.key)}
+    show_result(result, as_json=as_json, text=f"reading key {record.epoch}: {hex_of(record.key)}")
+
+
+@app.command("invite")
+def invite(
+    reader: Annotated[str, typer.Argument(help="The public reading key of whom to let read.", metavar="PUBLIC")],
+    rpc: RpcOption,
+    contract: ContractOption,
+    store: StoreOption,
+    key: KeyOption,
+    home: HomeOption,
+    task: TaskOption,
+    round_: Annotated[
+        int | None, typer.Option("--round", help="Only this round; by default every round so far.", min=1)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let somebody read the rows that this trainer opened: an auditor, or whoever else is to check them.
+
+    Needs the `--home` that the trainer worked from. It cannot be taken back. A gateway takes it until the round after.
+    """
+    from deltaproof.chain.tasklog import TaskLog
+    from deltaproof.protocol.commit.sealing import TranscriptSecret
+    from deltaproof.protocol.commit.secrets import HomeSecret
+
+    public = _public(reader)
+    with open_gateway(rpc, contract, key) as gateway:
+        artifacts, secret = task_store(store, gateway, task), HomeSecret.of(home)
+        last = gateway.tasks.phase(TaskId(task)).round
+        if round_ is not None and round_ > last:
+            raise UsageError(f"task {task} has had {last} rounds so far")
+        log, opened = TaskLog(gateway, [gateway.trainers.address], TaskId(task)), []
+        for number in [round_] if round_ is not None else range(1, last + 1):
+            log.refresh(RoundIndex(number))
+            reveal = log.reveals(RoundIndex(number)).get(gateway.account)
+            if reveal is not None:
+                root = reveal.transcript_root
+                artifacts.put_envelope(root, public, TranscriptSecret.of_home(secret, root))
+                opened.append(number)
+    text = f"rounds that {hex_of(public)} can read now: {', '.join(map(str, opened)) or 'none'}"
+    show_result({"reader": hex_of(public), "rounds": opened}, as_json=as_json, text=text)
+
+
+def _public(written: str) -> Digest32:
+    from deltaproof.protocol.commit.sealing import public_reading_key
+
+    try:
+        return public_reading_key(digest32(written))
+    except (EncodingError, CryptoError) as error:
+        raise UsageError(f"{written!r} is no public reading key: {error}") from error

@@ -1,0 +1,103 @@
+"""Who reads sealed openings: signed records of reading keys, and the keys that one party holds.
+
+A record says that a reading key is an account's, in one deployment. The account signs it (EIP-712), so any store may
+serve it. Epochs count from 0; the newest record is the one to seal for, and older ones stay where they are.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from eth_account import Account
+from eth_account.messages import SignableMessage, encode_typed_data
+from pydantic import Field, StringConstraints
+
+from deltaproof.errors import CryptoError
+from deltaproof.protocol.commit.sealing import ReadingKey, TranscriptSecret, public_reading_key
+from deltaproof.protocol.rules import MAX_KEY_EPOCHS
+from deltaproof.protocol.types import Address, AddressField, Digest32, DigestField, address
+from deltaproof.protocol.wire.documents import Document
+from deltaproof.store.permits import PermitDomain
+
+__all__ = ["KeyRecord", "Keyring", "Reader"]
+
+MAX_RECORD_BYTES = 1024
+SECRETS_KEPT = 4_096
+_TYPES = {
+    "ReadingKey": [
+        {"name": "account", "type": "address"},
+        {"name": "epoch", "type": "uint256"},
+        {"name": "key", "type": "bytes32"},
+    ]
+}
+
+
+class KeyRecord(Document, kind="reading-key", max_bytes=MAX_RECORD_BYTES):
+    """An account's word that a reading key is its own."""
+
+    account: AddressField
+    epoch: Annotated[int, Field(ge=0, lt=MAX_KEY_EPOCHS)]
+    key: DigestField
+    """The X25519 public key."""
+    signature: Annotated[str, StringConstraints(pattern=r"^0x[0-9a-f]{130}$")] = "0x" + "00" * 65
+
+    def signed(self, sign: Callable[[SignableMessage], bytes], domain: PermitDomain) -> KeyRecord:
+        """The record with its account's signature."""
+        return self.model_copy(update={"signature": "0x" + sign(self.message(domain)).hex()})
+
+    def message(self, domain: PermitDomain) -> SignableMessage:
+        """What the account signs."""
+        place = {
+            "name": "deltaproof reading key",
+            "version": "1",
+            "chainId": domain.chain_id,
+            "verifyingContract": domain.contract,
+        }
+        fields = {"account": self.account, "epoch": self.epoch, "key": self.key}
+        return encode_typed_data(place, _TYPES, fields)
+
+    def check(self, domain: PermitDomain, account: Address, epoch: int) -> None:
+        """Raises CryptoError unless this account signed this record for this place, with a key that hides."""
+        if (self.account, self.epoch) != (account, epoch):
+            raise CryptoError("the record is another account's or epoch's")
+        public_reading_key(self.key)
+        try:
+            signer = address(Account.recover_message(self.message(domain), signature=self.signature))
+        except Exception as error:  # the library raises errors of several others
+            raise CryptoError(f"not a signature of secp256k1: {error}") from error
+        if signer != account:
+            raise CryptoError(f"signed by {signer}, not by {account}")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Somebody who has to be able to read: an account with its keys by epoch, or an auditor with one key."""
+
+    name: str
+    keys: tuple[Digest32, ...]
+
+    @property
+    def newest(self) -> Digest32:
+        """The key to seal for."""
+        return self.keys[-1]
+
+
+class Keyring:
+    """The reading keys of one party, and the secrets of transcripts that they opened."""
+
+    def __init__(self, keys: Sequence[ReadingKey] = ()) -> None:
+        self.keys = tuple(keys)
+        self._proved: OrderedDict[Digest32, TranscriptSecret] = OrderedDict()
+
+    def proved(self, transcript_root: Digest32) -> TranscriptSecret | None:
+        """The secret that has opened an opening of this transcript, which only the right one can; None so far."""
+        return self._proved.get(transcript_root)
+
+    def prove(self, transcript_root: Digest32, secret: TranscriptSecret) -> None:
+        """Remember a secret that has opened something."""
+        self._proved[transcript_root] = secret
+        while len(self._proved) > SECRETS_KEPT:
+            self._proved.popitem(last=False)
