@@ -53,6 +53,19 @@ WRITES: dict[str, tuple[Callable[[Scene], tuple[str, str, bytes, dict[str, Any]]
     "a verifier's opening": (
         lambda s: ("vera", s.path("openings"), s.files[s.path("openings")], {}), (403, "not-yours"),
     ),
+    "an envelope where nothing is sealed": (
+        lambda s: (s.maker(s.path("openings")), s.path("openings").rpartition("/")[0].replace("openings", "envelopes")
+                   + f"/{BLOB}", bytes(80), {}), (403, "not-yours"),
+    ),
+    "another verifier's reading key": (
+        lambda s: ("ann", s.path("keys"), s.files[s.path("keys")], {}), (403, "not-yours"),
+    ),
+    "a reading key without a stake": (
+        lambda s: ("mallory", f"keys/{s.account('mallory').lower()}/0", s.files[s.path("keys")], {}), (403, "no-role"),
+    ),
+    "a reading key that another signed": (
+        lambda s: ("vera", f"keys/{s.account('vera').lower()}/1", s.files[s.path("keys")], {}), (422, "wrong-content"),
+    ),
     "a trainer's attestation": (
         lambda s: ("ann", s.path("attestations"), s.files[s.path("attestations")], {}), (403, "not-yours"),
     ),
