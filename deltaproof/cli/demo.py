@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from deltaproof.cli.common import JsonOption
+from deltaproof.errors import UsageError
 
 __all__ = ["demo"]
 
@@ -17,13 +18,17 @@ __all__ = ["demo"]
 def demo(
     name: Annotated[
         str | None,
-        typer.Option(help="Name of the run, by default demo or fedpeat; the same name continues a stopped one."),
+        typer.Option(help="Name of the run, by default demo, fedpeat or network; a stopped one goes on by its name."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the data split.", min=0)] = 1,
     chain: Annotated[Literal["anvil", "ganache"], typer.Option(help="Which node to run.")] = "anvil",
     runs: Annotated[Path, typer.Option(help="Folder that holds all runs.")] = Path("runs"),
     fedpeat: Annotated[
         bool, typer.Option("--fedpeat", help="Tune a model that its owner keeps: trainers get an emulator of it.")
+    ] = False,
+    network: Annotated[
+        bool,
+        typer.Option("--network", help="Among strangers: one gateway's URL instead of a shared folder, sealed rows."),
     ] = False,
     rounds: Annotated[
         int | None,
@@ -40,14 +45,17 @@ def demo(
 
     Three trainers are honest, one is honest with 90 % of its labels flipped, one skips half of its steps and makes
     them up. With --fedpeat the owner of the model keeps it and trains as well, without pay; two honest trainers and one
-    cheat work on an emulator, and the audit is made with the full model and without it. Exit code 1 if anything does
+    cheat work on an emulator, and the audit is made with the full model and without it. With --network they share a
+    gateway's URL and no folder, and the rows that they open are sealed for the verifiers. Exit code 1 if anything does
     not come out as promised. Everything is in `runs/NAME`.
     """
-    from deltaproof.demo.plan import FEDPEAT, ORDINARY
+    from deltaproof.demo.plan import FEDPEAT, NETWORK, ORDINARY
     from deltaproof.demo.run import DemoOptions, run_demo
 
-    scenario = (FEDPEAT if fedpeat else ORDINARY).of(rounds)
-    name = name or ("fedpeat" if fedpeat else "demo")
+    if fedpeat and network:
+        raise UsageError("--fedpeat and --network are two demos: play one after the other")
+    scenario = (FEDPEAT if fedpeat else NETWORK if network else ORDINARY).of(rounds)
+    name = name or ("demo" if scenario.name == ORDINARY.name else scenario.name)
     options = DemoOptions(name, (runs / name).resolve(), seed, chain, timeout, scenario)
     kept = run_demo(options, Console(highlight=False, stderr=as_json))
     if as_json:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-__all__ = ["DEPLOYER", "FEDPEAT", "ORDINARY", "ROUNDS", "SPONSOR", "TRAINERS", "VERIFIERS", "Participant", "Scenario"]
+__all__ = [
+    "DEPLOYER",
+    "FEDPEAT",
+    "NETWORK",
+    "ORDINARY",
+    "ROUNDS",
+    "SPONSOR",
+    "TRAINERS",
+    "VERIFIERS",
+    "Participant",
+    "Scenario",
+]
 
 ROUNDS = 3
 """A first round gains little, and whose delta gained it is mostly noise: pay tells trainers apart from here on."""
@@ -34,6 +45,8 @@ class Scenario:
     verifiers: tuple[Participant, ...]
     rounds: int
     audit_options: tuple[str, ...] = ()
+    network: bool = False
+    """Whether participants share one gateway's URL instead of a folder, and seal the rows that they open."""
     machines: tuple[str, str] | None = None
     """Names of two machines, where the full model is and where it is not; None if everybody works on one."""
 
@@ -48,8 +61,10 @@ class Scenario:
         return self.rounds >= ROUNDS
 
     def draft_text(self) -> str:
-        """The task's draft, with the rounds of this run."""
+        """The task's draft, with the rounds of this run, and sealed openings if it is for strangers."""
         text = Path(__file__).with_name(self.draft).read_text(encoding="utf-8")
+        if self.network:
+            text = text.replace("[data]\n", '[data]\nvisibility = "verifiers"\n')
         return text.replace(f"\nrounds = {ROUNDS}\n", f"\nrounds = {self.rounds}\n")
 
     def of(self, rounds: int | None) -> Scenario:
@@ -78,6 +93,8 @@ VERIFIERS = (Participant("victor", 7), Participant("vera", 8), Participant("vinc
 """The ordinary demo."""
 ORDINARY = Scenario("sentiment", "sentiment.toml", TRAINERS, VERIFIERS, rounds=ROUNDS)
 """`deltaproof demo`."""
+NETWORK = replace(ORDINARY, name="network", network=True)
+"""`deltaproof demo --network`: the ordinary demo among strangers."""
 FEDPEAT = Scenario(
     "fedpeat",
     "fedpeat.toml",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from deltaproof.demo import fedpeat
 from deltaproof.demo.data import prepare_data
 from deltaproof.demo.display import Display
 from deltaproof.demo.expectations import Promise, TrainerOutcome, check_promises
+from deltaproof.demo.plan import Scenario
 from deltaproof.demo.processes import Supervisor
 from deltaproof.demo.stage import DemoOptions, KeyFile, Stage, claim_folder, write_keys
 from deltaproof.demo.tables import print_summary
@@ -56,12 +57,14 @@ def run_demo(options: DemoOptions, console: Console) -> bool:
         stage = Stage(commands, options, keys, console)
         stage.start_chain()
         stage.deploy()
+        if scenario.network:
+            stage.start_gateway()
         task = stage.create_task(draft)
         with Display(console, {"sponsor": "sponsor", **roles}) as display:
             stage.play(task, data.shards, display)
         seconds = time.monotonic() - began
         history = stage.ask("history", "--task", str(task))
-        audit = stage.ask("audit", "--task", str(task), *scenario.audit_options, may_fail=True)
+        audit = stage.ask("audit", "--task", str(task), *_audit_options(stage, scenario), may_fail=True)
         extra = fedpeat.look_closer(stage, options, task) if scenario.federated else {}
         results = stage.ask("task", "results", "--task", str(task), "--out", str(folder / "adapter"))
         report = ("report", "--task", str(task), "--replay", "0", "--html", str(folder / "report.html"))
@@ -71,6 +74,12 @@ def run_demo(options: DemoOptions, console: Console) -> bool:
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     print_summary(console, summary, promises, scenario)
     return all(promise.kept for promise in promises)
+
+
+def _audit_options(stage: Stage, scenario: Scenario) -> Sequence[str]:
+    """What is sealed, a verifier may read; so it audits with its own keys."""
+    key = ("--reading-key", str(stage.home(scenario.verifiers[0]))) if scenario.network else ()
+    return (*scenario.audit_options, *key)
 
 
 def _summarise(

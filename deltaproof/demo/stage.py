@@ -90,9 +90,22 @@ class Stage:
         faucet = ("faucet", "--amount", str(TOKENS_EACH), *receivers)
         self.progress.once("faucet", lambda: self._run(*faucet, by=DEPLOYER))
 
+    def start_gateway(self) -> None:
+        """Put a gateway before a folder that nobody else knows; its URL is all that participants have in common."""
+        folder = self._options.folder
+        serving = ("--store", str(folder / "behind-the-gateway"), "--home", str(folder / "gateway"), "--port", "0")
+        worker = self._commands.start("gateway", ["store", "serve", *serving], self._environment)
+        ready = self._commands.wait_for(worker, "ready", timeout=60)
+        self._environment["DELTAPROOF_STORE"] = str(ready.fields["url"])
+        self._console.print(f"a gateway serves artifacts at {ready.fields['url']}")
+
+    def home(self, participant: Participant) -> Path:
+        """A participant's home."""
+        return self._options.folder / "homes" / participant.name
+
     def create_task(self, draft: Path) -> int:
         """Create and fund the task, once; returns its number."""
-        home = self._options.folder / "homes" / SPONSOR.name
+        home = self.home(SPONSOR)
         funding = FUNDING_A_ROUND * self._scenario.rounds
         create = ("task", "create", str(draft), "--fund", str(funding), "--home", str(home))
         task = self.progress.once("task", lambda: self._run(*create, by=SPONSOR))
@@ -138,8 +151,7 @@ class Stage:
             display.refresh()
 
     def _start(self, participant: Participant, arguments: Sequence[str], *, module: str = "deltaproof") -> None:
-        home = self._options.folder / "homes" / participant.name
-        arguments = [*arguments, "--home", str(home)]
+        arguments = [*arguments, "--home", str(self.home(participant))]
         self._commands.start(participant.name, arguments, self._of(participant), module=module)
 
     def _run(self, *arguments: str, by: Participant) -> dict[str, Any]:

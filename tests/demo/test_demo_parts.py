@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from deltaproof.demo import fedpeat
 from deltaproof.demo.data import SOURCES, prepare_data
 from deltaproof.demo.expectations import TrainerOutcome, check_promises
-from deltaproof.demo.plan import FEDPEAT, ORDINARY, ROUNDS, TRAINERS, VERIFIERS, Scenario
+from deltaproof.demo.plan import FEDPEAT, NETWORK, ORDINARY, ROUNDS, TRAINERS, VERIFIERS, Scenario
 from deltaproof.demo.stage import DemoOptions
 from deltaproof.errors import UsageError
 from deltaproof.tuning.base_models.presets import minimal_model
@@ -107,14 +107,14 @@ def test_anything_else_breaks_a_promise(changes: dict[str, object]) -> None:
     assert not all(kept(**changes))
 
 
-@pytest.mark.parametrize("scenario", [ORDINARY, FEDPEAT])
+@pytest.mark.parametrize("scenario", [ORDINARY, FEDPEAT, NETWORK])
 def test_participants_have_accounts_of_their_own_and_a_draft(scenario: Scenario) -> None:
     accounts = [p.account for p in scenario.participants]
     assert accounts == list(range(len(accounts)))
     assert tomllib.loads(scenario.draft_text())["rewards"]["rounds"] == ROUNDS
 
 
-@pytest.mark.parametrize("scenario", [ORDINARY, FEDPEAT])
+@pytest.mark.parametrize("scenario", [ORDINARY, FEDPEAT, NETWORK])
 def test_shorter_demo_changes_the_rounds_of_its_draft_and_nothing_else(scenario: Scenario) -> None:
     whole, short = (tomllib.loads(s.draft_text()) for s in (scenario, scenario.of(1)))
     assert short["rewards"].pop("rounds") == 1
@@ -131,6 +131,12 @@ def test_one_round_in_which_chance_paid_keeps_every_promise_that_is_asked_of_it(
     assert all(promise.kept for promise in asked)
     assert len(asked) == len(promises) - 3
     assert not ORDINARY.of(1).judges_value
+
+
+def test_demo_among_strangers_differs_from_the_ordinary_one_by_sealed_openings_alone() -> None:
+    tables, ordinary = (tomllib.loads(scenario.draft_text()) for scenario in (NETWORK, ORDINARY))
+    assert tables["data"].pop("visibility") == "verifiers"
+    assert tables == ordinary
 
 
 # The demo of a model that stays with its owner.
