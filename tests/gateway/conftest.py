@@ -77,15 +77,19 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         world = build_world(node, folder, rounds=2, honest=1, cheat=Honest(), verifiers=1)
         stack.callback(world.close)
         world.play(1)
-        files = {
-            file.relative_to(world.store_folder).as_posix(): file.read_bytes()
-            for file in sorted(world.store_folder.rglob("*"))
-            if file.is_file()
-        }
-        names = ("sponsor", "ann", "ben", "vera", "mallory")
-        keys = {name: node.private_keys[number + 1] for number, name in enumerate(names)}
-        domain = PermitDomain(world.gateway.connection.chain_id, world.contract)
-        yield Scene(world, domain, files, keys)
+        yield scene_of(world)
+
+
+def scene_of(world: RoleWorld) -> Scene:
+    """What lies in the store of a world with two trainers, ann and ben, and one verifier, vera."""
+    files = {
+        file.relative_to(world.store_folder).as_posix(): file.read_bytes()
+        for file in sorted(world.store_folder.rglob("*"))
+        if file.is_file()
+    }
+    names = ("sponsor", "ann", "ben", "vera", "mallory")
+    keys = {name: world.node.private_keys[number + 1] for number, name in enumerate(names)}
+    return Scene(world, PermitDomain(world.gateway.connection.chain_id, world.contract), files, keys)
 
 
 @dataclass(frozen=True)
