@@ -69,13 +69,16 @@ class Network:
         found, _ = open_index(Rpc(self._need("rpc")), parse_address(self._need("contract"), "contract"), database)
         return found
 
-    def source(self, database: str = MEMORY, witness: str = "") -> AuditSource:
-        """What an audit reads. `witness`: a second endpoint that has to know the same blocks."""
+    def source(self, database: str = MEMORY, witness: str = "", reading_key: str | Path | None = None) -> AuditSource:
+        """What an audit reads. `witness`: a second endpoint that has to know the same blocks; `reading_key`: a file or
+        home whose keys open what is sealed."""
         from deltaproof.auditor.auditing import AuditSource
         from deltaproof.auditor.index.rpc import Rpc
+        from deltaproof.store.readers import Keyring
 
         second = Rpc(witness) if witness else None
-        return AuditSource(self.index(database), self.artifacts(), Rpc(self.rpc), second)
+        keyring = Keyring.load(Path(reading_key) if reading_key is not None else None)
+        return AuditSource(self.index(database), self.artifacts().reading_with(keyring), Rpc(self.rpc), second)
 
     def _need(self, name: str) -> str:
         value = str(getattr(self, name))

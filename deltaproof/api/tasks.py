@@ -259,6 +259,7 @@ class Task:
         full: bool = False,
         device: str | None = None,
         witness: str = "",
+        reading_key: str | Path | None = None,
         index: str = "sqlite://",
         progress: Callable[[str], None] = lambda line: None,
     ) -> AuditReport:
@@ -269,7 +270,7 @@ class Task:
         from deltaproof.tuning.numerics.machine import machine_of
 
         options = AuditOptions(replays=replay, official_replays=full, rescore=rescore or full)
-        source = self.network.source(index, witness)
+        source = self.network.source(index, witness, reading_key)
         return run_audit(source, options, [self.number], rounds, progress, machine=machine_of(device=device))
 
     def explain(self, round_: int, trainer: str, *, index: str = "sqlite://") -> Explanation:

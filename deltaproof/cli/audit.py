@@ -210,12 +210,11 @@ def _source(
     from deltaproof.auditor.bundle import Bundle
     from deltaproof.auditor.index.rpc import Rpc
     from deltaproof.auditor.session import open_index
-    from deltaproof.protocol.commit.sealing import ReadingKey
     from deltaproof.store import open_store
     from deltaproof.store.readers import Keyring
 
     second = Rpc(witness) if witness else None
-    keyring = Keyring(ReadingKey.load(reading_key) if reading_key else ())
+    keyring = Keyring.load(reading_key)
     if bundle is not None:
         offline = AuditSource.of_bundle(Bundle(bundle), second)
         return replace(offline, store=offline.store and offline.store.reading_with(keyring))

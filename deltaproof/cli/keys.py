@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from deltaproof.api.connecting import open_gateway, task_store
 from deltaproof.cli.common import (
     ContractOption,
     HomeOption,
@@ -17,7 +18,6 @@ from deltaproof.cli.common import (
     TaskOption,
     show_result,
 )
-from deltaproof.cli.connect import open_gateway, task_store
 from deltaproof.errors import CryptoError, EncodingError, UsageError
 from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, digest32, hex_of
 

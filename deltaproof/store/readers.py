@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from eth_account import Account
@@ -91,6 +92,11 @@ class Keyring:
     def __init__(self, keys: Sequence[ReadingKey] = ()) -> None:
         self.keys = tuple(keys)
         self._proved: OrderedDict[Digest32, TranscriptSecret] = OrderedDict()
+
+    @classmethod
+    def load(cls, path: Path | None) -> Keyring:
+        """The keys of a file or home; none for None. Raises SigningKeyError."""
+        return cls(ReadingKey.load(path) if path is not None else ())
 
     def proved(self, transcript_root: Digest32) -> TranscriptSecret | None:
         """The secret that has opened an opening of this transcript, which only the right one can; None so far."""

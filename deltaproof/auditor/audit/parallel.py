@@ -16,7 +16,6 @@ from deltaproof.auditor.audit.signatures import Equation
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.auditor.index.schema import open_database
-from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.store import open_store
 from deltaproof.store.readers import Keyring
 from deltaproof.tuning.numerics.machine import Machine
@@ -66,8 +65,8 @@ _audits: list[Audit] = []
 def _open(origin: Origin, options: AuditOptions, device: str) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     store = open_store(origin.store) if origin.store else None
-    if store and origin.reading_key:
-        store = store.reading_with(Keyring(ReadingKey.load(origin.reading_key)))
+    if store:
+        store = store.reading_with(Keyring.load(origin.reading_key))
     rpc = Rpc(origin.rpc) if origin.rpc else None
     _audits[:] = [Audit(Index(open_database(origin.database)), store, rpc, options, machine=Machine(device))]
 
