@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,9 @@ from deltaproof.cli.common import (
     show_result,
 )
 from deltaproof.errors import CryptoError, EncodingError, UsageError
-from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, digest32, hex_of
+
+if TYPE_CHECKING:
+    from deltaproof.protocol.types import Digest32
 
 __all__ = ["app"]
 
@@ -39,6 +41,7 @@ def new(
     """Make an auditor's reading key, and print its public key: what a sponsor names in `data.auditors`, and a trainer
     invites."""
     from deltaproof.protocol.commit.sealing import ReadingKey
+    from deltaproof.protocol.types import hex_of
 
     public = hex_of(ReadingKey.create(file).public)
     show_result({"file": str(file), "public": public}, as_json=as_json, text=public)
@@ -60,6 +63,7 @@ def rotate(
     """
     from deltaproof.chain.reading import publish_reading_key
     from deltaproof.protocol.commit.secrets import HomeSecret
+    from deltaproof.protocol.types import hex_of
 
     with open_gateway(rpc, contract, key) as gateway:
         record = publish_reading_key(gateway, task_store(store, gateway, task), HomeSecret.of(home), rotate=True)
@@ -88,6 +92,7 @@ def invite(
     from deltaproof.chain.tasklog import TaskLog
     from deltaproof.protocol.commit.sealing import TranscriptSecret
     from deltaproof.protocol.commit.secrets import HomeSecret
+    from deltaproof.protocol.types import RoundIndex, TaskId, hex_of
 
     public = _public(reader)
     with open_gateway(rpc, contract, key) as gateway:
@@ -109,6 +114,7 @@ def invite(
 
 def _public(written: str) -> Digest32:
     from deltaproof.protocol.commit.sealing import public_reading_key
+    from deltaproof.protocol.types import digest32
 
     try:
         return public_reading_key(digest32(written))
