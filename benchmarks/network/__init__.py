@@ -1,1 +1,0 @@
-"""What strangers pay for sharing a store: gateway and sealed openings."""
