@@ -24,6 +24,9 @@ from tests.chaos.chaos_world import ChaosWorld
 
 __all__ = ["Losses", "losses_of"]
 
+NEVER_OPENED = "never opened"
+"""Rounds for which the cell's patience did not last."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Losses:
@@ -51,10 +54,13 @@ def losses_of(world: ChaosWorld, rounds: int) -> Losses:
     gateway = world.gateway
     events = [logged.event for logged in gateway.events.read(0, gateway.connection.block_number())]
     slashed = [e for e in events if isinstance(e, TrainerSlashed | VerifierSlashed) and _account(e) in honest]
+    opened = gateway.tasks.phase(world.task).round
     outcomes = Counter(
-        gateway.tasks.round(world.task, RoundIndex(number)).outcome.name.lower() for number in range(1, rounds + 1)
+        gateway.tasks.round(world.task, RoundIndex(number)).outcome.name.lower() for number in range(1, opened + 1)
     )
+    outcomes[NEVER_OPENED] = rounds - opened
     settled = outcomes.pop(Outcome.SETTLED.name.lower(), 0)
+    outcomes = +outcomes
     ended = {event.round for event in events if isinstance(event, RoundEnded) and event.outcome == Outcome.SETTLED}
     return Losses(
         slashes=len(slashed),

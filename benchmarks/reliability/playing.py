@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
+import shutil
+import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -15,6 +17,7 @@ from typing import Any
 from benchmarks.reliability.counting import losses_of
 from benchmarks.reliability.kinds import Kind, Stage, Undo
 from benchmarks.reliability.of_processes import as_processes
+from benchmarks.shared.places import ROOT
 from deltaproof.chain.local_node import start_node
 from tests.chaos.chaos_world import ChaosWorld, Stopped, chaos_world
 
@@ -34,6 +37,8 @@ class Played:
     kind: str
     seed: int
     rounds: int
+    commit: str
+    """State of the code that was played, as git names it."""
     faults: int
     phases: dict[str, int]
     """Faults by the phase that they began in."""
@@ -51,6 +56,8 @@ class Played:
     disk_kib: list[float]
     """All homes together, after each round."""
     losses: dict[str, Any]
+    told: list[str] = dataclasses.field(default_factory=list)
+    """What honest roles said, where one was not paid: to find out why."""
 
 
 class Injector:
@@ -101,6 +108,7 @@ def play(kind: Kind, seed: int, rounds: int) -> Played:
 
 
 def _played(kind: Kind, seed: int, rounds: int, stage: Stage, began: float) -> Played:
+    commit = code_state()
     world, injectors = stage.world, [Injector(kind, stage) for _ in range(kind.at_once)]
     patience = time.monotonic() + PATIENCE_SECONDS + 3 * rounds * PHASES * kind.phase_seconds / 4
     memory, disk, phase, round_ = [], [], "IDLE", 0
@@ -130,11 +138,13 @@ def _played(kind: Kind, seed: int, rounds: int, stage: Stage, began: float) -> P
             role.thread.join(20.0)
     told = [event for role in world.roles for event in role.events]
     hostile = [message for event, message in told if event == "hostile"]
+    losses = losses_of(world, rounds)
     phases = sum((injector.phases for injector in injectors), Counter[str]())
     return Played(
         kind=kind.name,
         seed=seed,
         rounds=rounds,
+        commit=commit,
         faults=sum(phases.values()) + len(hostile),
         phases=dict(phases) or dict(Counter(hostile)),
         seconds=round(time.monotonic() - began, 1),
@@ -148,8 +158,23 @@ def _played(kind: Kind, seed: int, rounds: int, stage: Stage, began: float) -> P
         unforeseen=sorted({trace for role in [*world.roles, *stage.others] for trace in role.traces}),
         memory_mib=memory[1:],
         disk_kib=disk[1:],
-        losses=dataclasses.asdict(losses_of(world, rounds)),
+        losses=dataclasses.asdict(losses),
+        told=_told(world) if losses.unpaid or losses.lost else [],
     )
+
+
+def _told(world: ChaosWorld) -> list[str]:
+    roles = (role for role in world.roles if role.honest)
+    return [f"{role.name}: {event}: {message}"[:300] for role in roles for event, message in role.events]
+
+
+def code_state() -> str:
+    """Commit of the code that runs, `-dirty` if files differ from it; `unknown` where there is no git."""
+    if shutil.which("git") is None:
+        return "unknown"
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    described = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return described.stdout.strip() or "unknown"
 
 
 def _memory_mib() -> float:

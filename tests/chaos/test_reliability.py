@@ -58,8 +58,8 @@ def test_page_tells_what_did_not_go_well() -> None:
     }  # fmt: skip
     kind = KINDS["hanging"]
     cell = Played(
-        kind=kind.name, seed=3, rounds=3, faults=40, phases={"COMMIT": 40}, seconds=90.0, ended=["verifier-0: exit"],
-        stuck=["trainer-1: []"], felt=7, unforeseen=["Traceback\nKeyError: 'x'"], memory_mib=[500.0, 501.0],
+        kind=kind.name, seed=3, rounds=3, commit="abc", faults=40, phases={"COMMIT": 40}, seconds=90.0,
+        ended=["verifier-0: exit"], stuck=["trainer-1: []"], felt=7, unforeseen=["Traceback\nKeyError: 'x'"], memory_mib=[500.0, 501.0],
         disk_kib=[10.0, 11.0], losses=losses,
     )  # fmt: skip
     text = page([kind], [dataclasses.asdict(cell)])
