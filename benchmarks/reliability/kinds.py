@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,8 @@ class Stage:
     folder: Path
     least_block: int
     """Nothing before it is ever undone: the task's creation."""
+    drawn: Counter[str] = dataclasses.field(default_factory=Counter)
+    """Faults of a mixture, by kind."""
     others: list[Lived] = dataclasses.field(default_factory=list)
     """Who came in addition, such as a second machine."""
 

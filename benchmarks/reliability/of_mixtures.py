@@ -22,6 +22,7 @@ def any_of(kinds: list[Kind]) -> Kind:
     def begin(stage: Stage) -> Undo:
         kind = stage.draw.choice(kinds)
         assert kind.begin is not None
+        stage.drawn[kind.name] += 1
         return kind.begin(stage)
 
     return Kind(

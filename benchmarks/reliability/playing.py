@@ -10,7 +10,8 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from benchmarks.shared.places import ROOT
 from deltaproof.chain.local_node import start_node
 from tests.chaos.chaos_world import ChaosWorld, Stopped, chaos_world
 
-__all__ = ["Played", "play"]
+__all__ = ["Injector", "Played", "code_state", "play", "staged"]
 
 SPARE_BLOCKS = 25
 """Blocks between the task's creation and its first round: more than the deepest reorganisation takes."""
@@ -91,20 +92,25 @@ class Injector:
 def play(kind: Kind, seed: int, rounds: int) -> Played:
     """Play a cell to its end. Losses are figures, not errors."""
     began = time.monotonic()
+    with staged(kind, seed, rounds) as stage:
+        return _played(kind, seed, rounds, stage, began)
+
+
+@contextmanager
+def staged(kind: Kind, seed: int, rounds: int, kept_seconds: int = 0) -> Iterator[Stage]:
+    """A world of its own for faults of a kind; `kept_seconds` as in `chaos_world`. Nobody has started yet."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         node = start_node("anvil", accounts=14, state_dir=folder / "chain")
         stack.callback(node.stop)
         options: Any = {"trainers": kind.trainers, "verifiers": kind.verifiers, "hostile": kind.hostile}
-        world = stack.enter_context(
-            chaos_world(node, folder, rounds=rounds, seconds=kind.phase_seconds, poll_seconds=0.25, **options)
-        )
+        options |= {"seconds": kind.phase_seconds, "poll_seconds": 0.25, "kept_seconds": kept_seconds}
+        world = stack.enter_context(chaos_world(node, folder, rounds=rounds, **options))
         stack.callback(lambda: world.node.stop())  # noqa: PLW0108 - a restart puts another node there
         if kind.processes:
             as_processes(world, folder)
         world.raw("anvil_mine", hex(SPARE_BLOCKS))
-        stage = Stage(world, random.Random(f"{kind.name}/{seed}"), folder, world.gateway.connection.block_number())
-        return _played(kind, seed, rounds, stage, began)
+        yield Stage(world, random.Random(f"{kind.name}/{seed}"), folder, world.gateway.connection.block_number())
 
 
 def _played(kind: Kind, seed: int, rounds: int, stage: Stage, began: float) -> Played:

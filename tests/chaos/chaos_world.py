@@ -179,6 +179,14 @@ def distinct_rows(seed: int) -> tuple[bytes, ...]:
     )
 
 
+def deploy_params(guardian: Address, answer_seconds: int) -> DeployParams:
+    """The defaults, but for the time to answer demands, if it is not 0."""
+    params = DeployParams(guardian=guardian)
+    if not answer_seconds:
+        return params
+    return dataclasses.replace(params, court=dataclasses.replace(params.court, answer_seconds=answer_seconds))
+
+
 @contextmanager
 def chaos_world(
     node: Node,
@@ -190,8 +198,12 @@ def chaos_world(
     seconds: int = PHASE_SECONDS,
     poll_seconds: float = 0.1,
     hostile: Sequence[type[Trainer | Verifier]] = (),
+    kept_seconds: int = 0,
 ) -> Iterator[ChaosWorld]:
-    """Deploy, fund a task and make the roles; nobody has started yet. `hostile`: what else takes part."""
+    """Deploy, fund a task and make the roles; nobody has started yet. `hostile`: what else takes part.
+
+    `kept_seconds`: how long a round's work can be asked for after its end; 0: as long as by default.
+    """
     quiet = connect(node.rpc_url)
     store_folder = folder / "store"
     closers: list[Callable[[], None]] = []
@@ -205,12 +217,13 @@ def chaos_world(
 
     deployer = TransactionSender(quiet, load_account(node.private_keys[0]), state_folder=folder / "state")
     closers.append(deployer.close)
-    deployment = deploy_all(quiet, deployer, DeployParams(guardian=deployer.address))
+    deployment = deploy_all(quiet, deployer, deploy_params(deployer.address, kept_seconds))
     own = Gateway(quiet, deployment, deployer)
     money = own.token(own.registry.token())
     for key in node.private_keys[1 : 2 + trainers + verifiers + len(hostile)]:
         money.mint(Address(load_account(key).address), TokenAmount(10 * FUND))
-    draft = TaskDraft(rounds=rounds, phase_seconds=seconds, window_seconds=1)
+    kept = f"slash = {kept_seconds}" if kept_seconds else ""
+    draft = TaskDraft(rounds=rounds, phase_seconds=seconds, window_seconds=1, phases=kept)
     task = fund_task(gateway(1, deployment, folder / "state"), ArtifactStore(LocalBackend(store_folder)), folder, draft)
     closers.pop()()
 

@@ -14,6 +14,7 @@ from benchmarks.reliability.of_machine import MACHINE
 from benchmarks.reliability.of_network import NETWORK
 from benchmarks.reliability.page import page
 from benchmarks.reliability.playing import Played, play
+from benchmarks.reliability.soaking import Sample, Soaked
 
 SEED = 1
 KINDS = {kind.name: kind for kind in [*NETWORK, *CHAIN, *MACHINE]}
@@ -59,10 +60,16 @@ def test_page_tells_what_did_not_go_well() -> None:
     kind = KINDS["hanging"]
     cell = Played(
         kind=kind.name, seed=3, rounds=3, commit="abc", faults=40, phases={"COMMIT": 40}, seconds=90.0,
-        ended=["verifier-0: exit"], stuck=["trainer-1: []"], felt=7, unforeseen=["Traceback\nKeyError: 'x'"], memory_mib=[500.0, 501.0],
-        disk_kib=[10.0, 11.0], losses=losses,
+        ended=["verifier-0: exit"], stuck=["trainer-1: []"], felt=7, unforeseen=["Traceback\nKeyError: 'x'"],
+        memory_mib=[500.0, 501.0], disk_kib=[10.0, 11.0], losses=losses,
     )  # fmt: skip
-    text = page([kind], [dataclasses.asdict(cell)])
+    soaked = Soaked(
+        seed=4, commit="def", minutes=2.0, faults={"SIGKILL": 3, "frozen": 2}, rounds=5, losses=losses,
+        samples=[Sample(0.0, 0, 0, 0, 400.0, 10.0, 20.0), Sample(2.0, 5, 5, 3, 401.0, 11.0, 90.0)],
+    )  # fmt: skip
+    text = page([kind], [dataclasses.asdict(cell)], [dataclasses.asdict(soaked)])
+    assert "| 2 | 5 | 5 | 3 | 401 | 11 | 90 |" in text
+    assert "code def: 2.0 minutes, 5 faults (SIGKILL 3, frozen 2)" in text
     assert "| slashes of honest people | 1 | 40 |" in text
     assert "| bonds of honest people | 2 | 40 |" in text
     for told in ("gave up: `verifier-0: exit`", "KeyError", "1 no_quorum", "1 withheld", "| hanging | 3 | 500, 501 |"):

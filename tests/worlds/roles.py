@@ -87,6 +87,7 @@ attest_commit = {phase_seconds}
 attest_reveal = {phase_seconds}
 settle = {phase_seconds}
 window = {window_seconds}
+{phases}
 [sponsor]
 validation = "validation.jsonl"
 test = "test.jsonl"
@@ -122,6 +123,8 @@ class TaskDraft:
     floor_bps: int = 1_000
     phase_seconds: int = 600
     window_seconds: int = 10
+    phases: str = ""
+    """Other keys of that table."""
     model: Path | None = None
     named: tuple[tuple[bytes, ...], ...] = ()
 
