@@ -156,8 +156,8 @@ def _of_soak(soak: Cell) -> str:
         return "Interrupted: what it cost was not counted."
     return (
         f"Rounds settled {losses['settled']}, lost {_named(losses['lost'])}, unpaid {_named(losses['unpaid'])}; "
-        f"slashes of honest people {losses['slashes']}, bonds {losses['bonds']}, absences {losses['absences']}, double payments "
-        f"{losses['double_payments']}; waits {soak['felt']}."
+        f"slashes of honest people {losses['slashes']}, bonds {losses['bonds']}, absences {losses['absences']}, "
+        f"double payments {losses['double_payments']}; waits {soak['felt']}."
     )
 
 
