@@ -26,7 +26,7 @@ from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.errors import CodecError, MethodError, NarrowingError
 
-__all__ = ["Make", "Settings", "live", "live_by_choice"]
+__all__ = ["Make", "Settings", "count_calls", "live", "live_by_choice", "observing"]
 
 Make = Callable[[Gateway, TaskId, Reporter], Agent]
 """The agent of one task."""
@@ -100,6 +100,27 @@ def live_by_choice(
         ).live()  # fmt: skip
 
 
+def observing(report: Reporter, role: str, home: Path, health_port: int | None) -> Observed:
+    """Who keeps log, status and metrics of a role in its home, and serves them if there is a port.
+
+    Raises UsageError if the port is taken.
+    """
+    observed = Observed(report, role, home)
+    if health_port is not None:
+        try:
+            serve_health(observed, health_port)
+        except OSError as error:
+            raise UsageError(f"--health-port {health_port}: {error.strerror}") from error
+    return observed
+
+
+def count_calls(gateway: Gateway, observed: Observed) -> None:
+    """Let the RPC calls of a gateway be counted in the metrics."""
+    provider = gateway.connection.web3.provider
+    assert isinstance(provider, Endpoints)
+    provider.counter = observed.counted_call
+
+
 @contextmanager
 def _seen(
     settings: Settings, report: Reporter, make: Make
@@ -111,19 +132,12 @@ def _seen(
     disk = DiskLimit(settings.home, limits.disk)
     if limits.memory is not None:
         limit_memory(limits.memory, limits.processes)
-    observed = Observed(report, settings.role, settings.home)
-    if settings.health_port is not None:
-        try:
-            serve_health(observed, settings.health_port)
-        except OSError as error:
-            raise UsageError(f"--health-port {settings.health_port}: {error.strerror}") from error
+    observed = observing(report, settings.role, settings.home, settings.health_port)
     gas = settings.max_gas_gwei
     with open_gateway(
         settings.rpc, settings.contract, settings.key, max_gas_gwei=gas, wait=observed, drand=settings.drand
     ) as gateway:
-        provider = gateway.connection.web3.provider
-        assert isinstance(provider, Endpoints)
-        provider.counter = observed.counted_call
+        count_calls(gateway, observed)
         if limits.stake is not None:
             most = limits.stake
             gateway.max_stake = insist(

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from deltaproof.agent.patience import HOPELESS, IDLE_POLL_SECONDS, insist
-from deltaproof.api.connecting import open_gateway, parse_depth, read_only_gateway
+from deltaproof.agent.patience import IDLE_POLL_SECONDS
 from deltaproof.cli.common import (
     ConfirmationsOption,
     ContractOption,
     GasPriceOption,
+    HealthOption,
     JsonOption,
     PollOption,
     RpcOption,
     StoreOption,
+    WitnessOption,
 )
 from deltaproof.cli.reporting import reporter
-
-if TYPE_CHECKING:
-    from deltaproof.chain import Gateway
 
 __all__ = ["watch"]
 
@@ -36,9 +34,15 @@ def watch(
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be proved, and send nothing.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Look once and leave.")] = False,
+    home: Annotated[
+        Path | None,
+        typer.Option("--home", envvar="DELTAPROOF_HOME", help="Folder for log and status, if they are wanted."),
+    ] = None,
+    witness: WitnessOption = "",
     confirmations: ConfirmationsOption = "",
     poll: PollOption = IDLE_POLL_SECONDS,
     max_gas_price: GasPriceOption = None,
+    health_port: HealthOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Recheck a task as it goes on; tell every fault, and with a key prove it and earn.
@@ -48,38 +52,10 @@ def watch(
     with `deltaproof claim`. Deposit stake as a challenger (`deltaproof stake deposit`) if it may also risk a bond to
     demand leaves that nobody shows.
     """
-    if key and not dry_run:
-        with open_gateway(rpc, contract, key, max_gas_gwei=max_gas_price) as gateway:
-            _watch(gateway, store, task, once=once, poll=poll, confirmations=confirmations, as_json=as_json)
-    else:
-        gateway = read_only_gateway(rpc, contract)
-        _watch(gateway, store, task, once=once, poll=poll, confirmations=confirmations, as_json=as_json)
+    from deltaproof.api.watching import WatchSettings, watch_tasks
 
-
-def _watch(
-    gateway: Gateway, store: str, task: int | None, *, once: bool, poll: float, confirmations: str, as_json: bool
-) -> None:
-    from deltaproof.chain.participation import require_task
-    from deltaproof.disputing.watching import Watcher
-    from deltaproof.protocol.types import TaskId
-    from deltaproof.store import open_store
-
-    report, opened, depth = reporter(as_json), open_store(store), parse_depth(confirmations)
-    watchers: dict[int, Watcher] = {}
-
-    def meet_new_tasks() -> None:
-        if task is not None:
-            require_task(gateway, TaskId(task))
-        for number in [task] if task is not None else range(1, gateway.terms.task_count() + 1):
-            if number not in watchers:
-                watchers[number] = Watcher(
-                    gateway, opened, TaskId(number), report,
-                    prove=gateway.sender is not None, poll_seconds=poll, depth=depth,
-                )  # fmt: skip
-
-    while True:
-        insist(meet_new_tasks, "looking for tasks", "watch", report, HOPELESS)
-        done = [watcher.look() for watcher in watchers.values()]
-        if once or (task is not None and all(done)):
-            return
-        time.sleep(poll)
+    settings = WatchSettings(
+        rpc, contract, store, task, "" if dry_run else key, once, home, witness, confirmations, poll,
+        max_gas_price, health_port,
+    )  # fmt: skip
+    watch_tasks(settings, reporter(as_json))

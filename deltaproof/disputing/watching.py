@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
 
+from deltaproof.agent.lookout import Lookout
 from deltaproof.agent.loop import Agent, Duty, Moment
 from deltaproof.agent.patience import IDLE_POLL_SECONDS
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Demand
 from deltaproof.chain.participation import move_on
 from deltaproof.chain.rpc.blocks import Depth
+from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.demands import DemandDesk
@@ -19,7 +24,7 @@ from deltaproof.protocol.types import TaskId
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
 
-__all__ = ["Watcher"]
+__all__ = ["Watch", "Watcher"]
 
 GRACE_SECONDS = 30
 """How long participants, who are there anyway, are left to pay the gas."""
@@ -43,6 +48,7 @@ class Watcher(Agent):
         super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
         self.store, self.prove = store, prove
         self.params = gateway.terms.params(task_id)
+        self.shortest_phase = self.params.phases.shortest
         self.log = TaskLog(gateway, [gateway.tasks.address, gateway.trainers.address], task_id)
         self.settlements = SettlementDesk(gateway, store, task_id, self.params, self.log, report, prove=prove)
         self.works = WorkDesk(gateway, store, task_id, self.params, self.log, report, prove=prove)
@@ -81,3 +87,70 @@ class Watcher(Agent):
 
     def _answer(self, number: int, demand: Demand) -> Receipt | None:
         return self.settlements.answer_leaf(number, demand)
+
+
+class Watch:
+    """Every task of a contract, or one of them, watched by turns: one look at the chain serves all.
+
+    Used as a context manager; `look` is called again and again.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        lookout: Lookout,
+        make: Callable[[TaskId], Watcher],
+        task: TaskId | None,
+        *,
+        poll_seconds: float,
+        over: Callable[[TaskId], None],
+    ) -> None:
+        """`task`: the one that is watched; None for all, also those that come. `over` is told of each that ended."""
+        self._gateway, self._lookout, self._make, self._task = gateway, lookout, make, task
+        self._poll_seconds, self._over = poll_seconds, over
+        self._watchers: dict[TaskId, Watcher] = {}
+        self._left: dict[TaskId, ExitStack] = {}
+        self._known = 0 if task is None else task - 1
+        self._shared = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._shared.enter_context(self._lookout.watched(lambda: None, self._questions))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for left in self._left.values():
+            left.close()
+        self._shared.close()
+
+    def meet(self) -> None:
+        """Begin to watch what is there and was not watched. Raises ChainUnavailable, and what `make` raises."""
+        last: int
+        if self._task is not None:
+            last = self._task
+        else:
+            with self._gateway.connection.reading_at(self._lookout.head(self._poll_seconds)):
+                last = self._gateway.terms.task_count()
+        for number in range(self._known + 1, last + 1):
+            task = TaskId(number)
+            watcher = self._make(task)
+            watcher.lookout = self._lookout
+            self._watchers[task], self._left[task] = watcher, ExitStack()
+            self._left[task].enter_context(self._lookout.watched(_nobody_sleeps(), watcher.views))
+            self._known = number
+
+    def look(self) -> bool:
+        """Every watcher's look; whether the one task that is watched has ended."""
+        for task, watcher in list(self._watchers.items()):
+            if watcher.look():
+                self._left.pop(task).close()
+                del self._watchers[task]
+                self._over(task)
+        return self._task is not None and not self._watchers
+
+    def _questions(self) -> list[View]:
+        return [self._gateway.terms.view("taskCount")] if self._task is None else []
+
+
+def _nobody_sleeps() -> Callable[[], None]:
+    """What a lookout wakes, another for each watcher: here one thread looks for all."""
+    return lambda: None

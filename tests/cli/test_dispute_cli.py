@@ -67,3 +67,24 @@ def test_watch_waits_out_a_node_that_does_not_answer(run: Run, deployed: list[st
         code, out, err = run("watch", "--rpc", proxy.url, *deployed[2:6], "--once", "--json")
     assert code == 0, err
     assert "delayed" in [json.loads(line)["event"] for line in out.splitlines()]
+
+
+def test_watch_of_many_tasks_looks_at_the_chain_once_for_all_and_shows_what_it_does(
+    run: Run, deployed: list[str], draft: Path, tmp_path: Path
+) -> None:
+    for _ in range(3):
+        create = ("task", "create", str(draft), *deployed, "--fund", "1100wei", "--accept-risk", "--json")
+        assert run(*create)[0] == 0
+    home = tmp_path / "watch"
+    with RpcProxy(deployed[1]) as proxy:
+        where = ("--rpc", proxy.url, *deployed[2:6], "--home", str(home), "--once", "--json")
+        code, _, err = run("watch", *where)
+    assert code == 0, err
+    assert proxy.seen.count("eth_getBlockByNumber") == 2, "the genesis and the head"
+    status = json.loads(run("agent", "status", "--home", str(home), "--json")[1])
+    (watch,) = status if isinstance(status, list) else status["roles"]
+    assert watch["role"] == "watch"
+    assert len(watch["tasks"]) >= 3
+    code, _, err = run("watch", *deployed[:6], "--once", "--health-port", "1")
+    assert code == 1
+    assert "--health-port needs a --home" in err

@@ -1,0 +1,101 @@
+"""Anybody's eye on the tasks of a contract, for as long as they go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltaproof.agent.lookout import Lookout
+from deltaproof.agent.patience import HOPELESS, insist
+from deltaproof.agent.watching import Observed
+from deltaproof.agent.witness import Witness
+from deltaproof.api.connecting import open_gateway, parse_depth, read_only_gateway
+from deltaproof.api.living import count_calls, observing
+from deltaproof.chain import Gateway
+from deltaproof.chain.participation import require_task
+from deltaproof.disputing.watching import Watch, Watcher
+from deltaproof.errors import DeploymentError, UsageError
+from deltaproof.protocol.types import TaskId
+from deltaproof.reporting import Reporter
+from deltaproof.store import open_store
+
+__all__ = ["WatchSettings", "watch_tasks"]
+
+
+@dataclass(frozen=True)
+class WatchSettings:
+    """What a watch is told. `key` empty: it only tells. `task` None: every task, also those that come."""
+
+    rpc: str
+    contract: str
+    store: str
+    task: int | None
+    key: str
+    once: bool
+    home: Path | None
+    witness: str
+    confirmations: str
+    poll: float
+    max_gas_gwei: float | None
+    health_port: int | None
+
+
+def watch_tasks(settings: WatchSettings, report: Reporter) -> None:
+    """Watch until the one task has ended; all tasks, or `once`: see the settings. Raises what no waiting mends."""
+    if settings.health_port is not None and settings.home is None:
+        raise UsageError("--health-port needs a --home for log and status")
+    parse_depth(settings.confirmations)
+    observed = None
+    if settings.home is not None:
+        observed = observing(report, "watch", settings.home, settings.health_port)
+    with _gateway(settings, observed or report) as gateway:
+        if observed is not None:
+            count_calls(gateway, observed)
+        _watch(settings, gateway, observed or report, observed)
+
+
+@contextmanager
+def _gateway(settings: WatchSettings, report: Reporter) -> Iterator[Gateway]:
+    """The deployment, with the key if there is one; an outage is waited out by who looks more than once."""
+    rpc, contract, wait = settings.rpc, settings.contract, None if settings.once else report
+    if settings.key:
+        with open_gateway(rpc, contract, settings.key, max_gas_gwei=settings.max_gas_gwei, wait=wait) as gateway:
+            yield gateway
+    elif wait is None:
+        yield read_only_gateway(rpc, contract)
+    else:
+        hopeless = (*HOPELESS, DeploymentError)
+        yield insist(lambda: read_only_gateway(rpc, contract), "reaching the chain", "watch", wait, hopeless)
+
+
+def _watch(settings: WatchSettings, gateway: Gateway, report: Reporter, observed: Observed | None) -> None:
+    store, depth, poll = open_store(settings.store), parse_depth(settings.confirmations), settings.poll
+    lookout = Lookout(gateway.connection, depth)
+    if settings.witness:
+        lookout.witness = Witness(settings.witness, gateway.connection, report)
+
+    def made(number: TaskId) -> Watcher:
+        if number == settings.task:
+            require_task(gateway, number)
+        prove = gateway.sender is not None
+        watcher = Watcher(gateway, store, number, report, prove=prove, poll_seconds=poll, depth=depth)
+        if observed is not None:
+            watcher.looked = observed.looked
+        return watcher
+
+    def over(number: TaskId) -> None:
+        if observed is not None:
+            observed.left(number)
+
+    task = None if settings.task is None else TaskId(settings.task)
+    with Watch(gateway, lookout, made, task, poll_seconds=poll, over=over) as watch:
+        while True:
+            insist(watch.meet, "looking for tasks", "watch", report, HOPELESS)
+            if watch.look() or settings.once:
+                return
+            if observed is not None:
+                observed.saw_chain()
+            time.sleep(poll)
