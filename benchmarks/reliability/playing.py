@@ -29,6 +29,7 @@ SPARE_BLOCKS = 25
 PATIENCE_SECONDS = 60.0
 """How long a task may take in all, beyond three times the phases of its rounds."""
 PHASES = 8
+PRODUCT = ("contracts", "deltaproof", "incentives", "trainer", "verifier")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,12 +176,15 @@ def _told(world: ChaosWorld) -> list[str]:
 
 
 def code_state() -> str:
-    """Commit of the code that runs, `-dirty` if files differ from it; `unknown` where there is no git."""
+    """Commit that changed the product last, `-dirty` if files differ from it; `unknown` where there is no git."""
     if shutil.which("git") is None:
         return "unknown"
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    described = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return described.stdout.strip() or "unknown"
+    commit, changed = (_git(*command, "--", *PRODUCT) for command in (("log", "-1", "--format=%h"), ("status", "-s")))
+    return f"{commit or 'unknown'}{'-dirty' if changed else ''}"
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _memory_mib() -> float:

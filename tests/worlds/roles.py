@@ -365,11 +365,10 @@ def shard_rows(count: int, *, seed: int, flipped: bool = False, unlike: bool = F
     `unlike`: no two are near one another, nor near those of another seed.
     """
     draw = random.Random(seed)
-    rows: list[bytes] = []
+    words = 3 if count <= 100 else 6  # there are 64 texts of three words
+    rows: dict[bytes, None] = {}
     while len(rows) < count:
         label = len(rows) % 2
-        text = " ".join(draw.choice(WORDS[label]) for _ in range(3)) + f" {seed}n{len(rows)}" * unlike
-        row = canonical_row({"text": text, "label": 1 - label if flipped else label})
-        if row not in rows:
-            rows.append(row)
+        text = " ".join(draw.choice(WORDS[label]) for _ in range(words)) + f" {seed}n{len(rows)}" * unlike
+        rows[canonical_row({"text": text, "label": 1 - label if flipped else label})] = None
     return tuple(rows)
