@@ -112,6 +112,7 @@ contract DisputeCourt is IDisputeCourt, ModuleSet {
         demand.kind = DemandKind.Score;
         demand.respondent = verifier;
         demand.subject = trainer;
+        demand.root = _postedDigest(taskId, round);
         return _open(taskId, round, demand);
     }
 
@@ -120,8 +121,8 @@ contract DisputeCourt is IDisputeCourt, ModuleSet {
         Demand storage demand = _answerable(demandId, DemandKind.Score);
         bool asked = pair.settled.trainer == demand.subject && pair.verifier == demand.respondent;
         require(asked, WrongAnswer(demandId));
-        (bool decided, bool struck) = VERIFIERS.compareScore(demand.taskId, demand.round, pair);
-        require(decided, DisputesNotAccepted(demand.taskId, demand.round));
+        require(_stands(demand), DisputesNotAccepted(demand.taskId, demand.round));
+        bool struck = VERIFIERS.compareScore(demand.taskId, demand.round, pair);
         emit ScoreAnswered(demandId, pair.attested, struck);
         _close(demand);
         if (struck) REGISTRY.unlock(demand.challenger, Role.Challenger, _params.demandBond);
@@ -163,7 +164,8 @@ contract DisputeCourt is IDisputeCourt, ModuleSet {
         // The fault comes before the hold ends, so that the claim is never open in between.
         if (demand.kind == DemandKind.Opening) {
             TRAINERS.punish(demand.taskId, demand.round, demand.respondent, Fault.OpeningWithheld, demand.challenger);
-        } else if (demand.kind == DemandKind.Score) {
+        } else if (demand.kind == DemandKind.Score && _stands(demand)) {
+            // Attack: ask about a settlement that falls, so that nobody can answer, and have the next one's fee struck.
             VERIFIERS.disqualify(demand.taskId, demand.round, demand.respondent);
         }
         bool hidden = demand.kind == DemandKind.Leaf && _stands(demand);

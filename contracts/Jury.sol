@@ -4,12 +4,14 @@ pragma solidity 0.8.37;
 import {JuryStore} from "./JuryStore.sol";
 import {ModuleSet} from "./ModuleSet.sol";
 import {IJury} from "./interfaces/IJury.sol";
+import {IStakeRegistry} from "./interfaces/IStakeRegistry.sol";
 import {Modules, Phase, Role} from "./interfaces/Types.sol";
 
 /// @title Votes on what no contract can decide
 /// @notice See `IJury`. Only contracts of this deployment are called, and none of them calls back.
 /// @dev INVARIANT: the electorate is fixed before the seed is asked for. INVARIANT: below the last level a vote takes
-/// nobody's stake but bonds and the small price of absence.
+/// nobody's stake but bonds and the small price of absence. INVARIANT: a case about a settlement that fell otherwise takes
+/// nobody's stake or bond.
 contract Jury is JuryStore {
     /// @dev A case in which less than a quarter of the drawn stake spoke costs its losers a tenth of their bonds.
     uint256 private constant TURNOUT_DIVISOR = 4;
@@ -40,7 +42,7 @@ contract Jury is JuryStore {
             deadline: 0,
             openedAt: openedAt,
             electorate: electorate,
-            quorumWeight: VERIFIERS.quorumOf(taskId, round).weight,
+            quorumWeight: TASKS.signedWeightOf(taskId, round),
             settlement: settlement
         });
         emit CaseOpened(caseId, taskId, round, msg.sender, settlement, evidence);
@@ -115,10 +117,9 @@ contract Jury is JuryStore {
     function advanceCase(uint256 caseId) external {
         Case storage case_ = _cases[caseId];
         CasePhase phase = case_.phase;
-        require(
-            phase == CasePhase.Seal || phase == CasePhase.Show || phase == CasePhase.Appeal,
-            WrongCasePhase(caseId, phase)
-        );
+        bool running = phase != CasePhase.None && phase < CasePhase.Closed;
+        if (running && !_stands(case_)) return _conclude(caseId, case_);
+        require(running && phase != CasePhase.Draw, WrongCasePhase(caseId, phase));
         require(block.timestamp >= case_.deadline, StillOpen(case_.deadline));
         Level storage level = _levels[caseId][case_.level];
         if (phase == CasePhase.Appeal) {
@@ -132,20 +133,23 @@ contract Jury is JuryStore {
 
     /// @inheritdoc IJury
     function settleVote(uint256 caseId, uint8 number, address juror, address[] calldata nonSigners) external {
-        Case storage case_ = _inPhase(caseId, CasePhase.Closed);
+        Case storage case_ = _cases[caseId];
+        bool moot = case_.phase == CasePhase.Moot;
+        require(moot || case_.phase == CasePhase.Closed, WrongCasePhase(caseId, case_.phase));
         Vote memory vote = _votes[caseId][number][juror];
-        if (vote.ballot == Ballot.None) vote.votes = seatsOf(caseId, number, juror);
+        if (vote.ballot == Ballot.None) vote.votes = _missedBy(caseId, number, juror);
         bool due = number <= case_.level && vote.ballot != Ballot.Settled && vote.votes != 0;
         require(due && !_isParty(caseId, juror, nonSigners), NothingToSettle(caseId, number, juror));
         _votes[caseId][number][juror].ballot = Ballot.Settled;
         bool shown = vote.ballot == Ballot.Uphold || vote.ballot == Ballot.Overturn;
         bool right = shown && (vote.ballot == Ballot.Overturn) == case_.overturned;
         uint96 fine;
+        if (moot) fine = 0;
         // Nobody is slashed by a part of the stake: a vote is wrong only if everybody's vote says so.
-        if (shown) fine = right || !_isLast(caseId, case_) ? 0 : vote.locked;
+        else if (shown) fine = right || !_isLast(caseId, case_) ? 0 : vote.locked;
         else fine = _part(vote.votes, _levels[caseId][number].unit, _params.absenceBps);
         fine = _takeFine(juror, fine, vote.locked);
-        uint96 pay = right && number == case_.level ? _payFor(caseId, case_, vote.votes) : 0;
+        uint96 pay = !moot && right && number == case_.level ? _payFor(caseId, case_, vote.votes) : 0;
         emit VoteSettled(caseId, number, juror, fine, pay);
         if (pay != 0) REGISTRY.transferCredit(juror, pay);
     }
@@ -159,6 +163,18 @@ contract Jury is JuryStore {
         (_pot[caseId], _paid[caseId]) = (0, 0);
         emit JurorPayBurned(caseId, rest);
         if (rest != 0) REGISTRY.burnCredit(rest);
+    }
+
+    /// @dev Votes that a juror could have cast at a level and did not; none where absence costs nothing.
+    function _missedBy(uint256 caseId, uint8 number, address juror) private view returns (uint96 votes) {
+        Case storage case_ = _cases[caseId];
+        // Attack: charge a signer, who had no seat, when its stake is released and nothing shows any more that it signed.
+        if (block.timestamp >= case_.deadline + TERMS.phaseSeconds(case_.taskId).slash) return 0;
+        votes = seatsOf(caseId, number, juror);
+        // Attack: charge somebody whose stake is bound elsewhere, or is less than a seat costs, for a vote that it could not
+        // pay for.
+        IStakeRegistry.StakeAccount memory stake = REGISTRY.stakeOf(juror, Role.Verifier);
+        if (stake.total - stake.locked < _part(votes, _levels[caseId][number].unit, _params.wrongVoteBps)) return 0;
     }
 
     /// @dev The locked part pays first; who never voted has nothing locked, and pays from what no module holds.
@@ -192,7 +208,8 @@ contract Jury is JuryStore {
     }
 
     /// @dev Attack: cheap identities outvote those who have more at stake. Against a settlement counts only more than half of
-    /// all drawn stake, silent and excluded stake included, that is also more than the quorum has at stake.
+    /// all drawn stake, silent and excluded stake included, that is also more than signed. Attack: hide behind the stake of
+    /// those in the quorum who did not sign.
     function _decide(uint256 caseId, Case storage case_, Level storage level) private {
         uint256 against = uint256(level.overturning) * level.unit;
         bool overturned = 2 * against > case_.electorate && against > case_.quorumWeight;
@@ -202,20 +219,24 @@ contract Jury is JuryStore {
         else _begin(caseId, case_, CasePhase.Appeal, _params.appealSeconds);
     }
 
+    /// @dev Attack: let a settlement fall otherwise while a case about it runs, so that nobody finds its leaves and its
+    /// challenger loses the bond to those who say that it was right. Such a case is moot.
     function _conclude(uint256 caseId, Case storage case_) private {
         bool overturned = case_.overturned;
-        case_.phase = CasePhase.Closed;
+        bool moot = !_stands(case_);
+        case_.phase = moot ? CasePhase.Moot : CasePhase.Closed;
         case_.deadline = uint64(block.timestamp);
-        emit CaseClosed(caseId, overturned, case_.level);
+        if (moot) emit CaseDropped(caseId, case_.level);
+        else emit CaseClosed(caseId, overturned, case_.level);
         TASKS.countDispute(case_.taskId, false);
-        _settleBonds(caseId, case_);
-        if (overturned && _stands(case_)) {
+        _settleBonds(caseId, case_, moot);
+        if (overturned && !moot) {
             TASKS.voidSettlement(case_.taskId, _isLast(caseId, case_), _levels[caseId][0].appellant);
         }
     }
 
     /// @dev Whoever asked for what came out gets its bond back. The others' pay the jurors who said so, and are burned.
-    function _settleBonds(uint256 caseId, Case storage case_) private {
+    function _settleBonds(uint256 caseId, Case storage case_, bool moot) private {
         Level storage last = _levels[caseId][case_.level];
         uint256 spoken = (uint256(last.upholding) + last.overturning) * last.unit;
         bool silent = TURNOUT_DIVISOR * spoken < case_.electorate;
@@ -224,7 +245,7 @@ contract Jury is JuryStore {
         for (uint8 number = 0; number <= case_.level; ++number) {
             Level storage level = _levels[caseId][number];
             uint96 bond = _bond(number);
-            uint96 lost = level.overturns == case_.overturned ? 0 : silent ? bond / SILENT_DIVISOR : bond;
+            uint96 lost = moot || level.overturns == case_.overturned ? 0 : silent ? bond / SILENT_DIVISOR : bond;
             if (lost != 0) {
                 _pot[caseId] += REGISTRY.slash(level.appellant, Role.Challenger, lost, payee, _params.jurorBps);
             }

@@ -147,8 +147,8 @@ contract TaskManager is TaskStore {
         require(settlement.totalPayout <= allowed, PayoutOverBudget(allowed, settlement.totalPayout));
         // Attack: a third of the stake stays silent for ever. It costs a second settle phase, not the round.
         uint16 quorumBps = task.cursor.late ? MAJORITY_BPS : TERMS.quorumTerms(taskId).quorumBps;
-        VERIFIERS.checkQuorum(taskId, round, quorumBps, digest, proof);
         Round storage settled = task.rounds[round];
+        settled.signedWeight = VERIFIERS.checkQuorum(taskId, round, quorumBps, digest, proof);
         settled.settlement = settlement;
         if (proof.nonSigners.length != 0) settled.nonSignersHash = keccak256(abi.encode(proof.nonSigners));
         emit SettlementPosted(taskId, round, digest, settlement, proof.nonSigners);
@@ -213,7 +213,7 @@ contract TaskManager is TaskStore {
             // INVARIANT: what a settlement must say is fixed from here on: attestations, and the faults known by now. So one
             // settlement follows per attempt, nobody has to sign two, and a fault shown later cannot make attestations that
             // were right disagree with it.
-            task.rounds[task.cursor.round].attestingBlock = uint64(block.number);
+            task.rounds[task.cursor.round].attestingBlock = uint40(block.number);
             _begin(taskId, task, Phase.AttestCommit, lengths.attestCommit);
         } else if (phase == Phase.AttestCommit) {
             if (VERIFIERS.progressOf(taskId).committed == 0) _endUnsettled(taskId, task, Outcome.NoAttestations);
@@ -304,7 +304,7 @@ contract TaskManager is TaskStore {
         task.cursor.phase = Phase.Idle;
         task.cursor.deadline = 0;
         task.rounds[round].outcome = outcome;
-        task.rounds[round].endedAt = uint64(block.timestamp);
+        task.rounds[round].endedAt = uint40(block.timestamp);
         emit RoundEnded(taskId, round, outcome, task.adapterDigest, paid, unearned);
     }
 

@@ -21,13 +21,15 @@ abstract contract TaskStore is ITaskManager, ModuleSet {
         bool late;
     }
 
+    /// @dev `signedWeight`: stake of those who signed the posted settlement. Everything before `startDigest` is one slot.
     struct Round {
         Outcome outcome;
         uint8 attempts;
         bool validationRevealed;
         uint32 verifierSetVersion;
-        uint64 endedAt;
-        uint64 attestingBlock;
+        uint40 endedAt;
+        uint40 attestingBlock;
+        uint96 signedWeight;
         bytes32 startDigest;
         bytes32 orderSeed;
         bytes32 challengeSeed;
@@ -156,6 +158,11 @@ abstract contract TaskStore is ITaskManager, ModuleSet {
     /// @inheritdoc ITaskManager
     function nonSignersHashOf(uint64 taskId, uint32 round) external view returns (bytes32) {
         return _tasks[taskId].rounds[round].nonSignersHash;
+    }
+
+    /// @inheritdoc ITaskManager
+    function signedWeightOf(uint64 taskId, uint32 round) external view returns (uint96) {
+        return _tasks[taskId].rounds[round].signedWeight;
     }
 
     /// @inheritdoc ITaskManager

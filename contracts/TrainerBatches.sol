@@ -157,8 +157,10 @@ abstract contract TrainerBatches is TrainerStore {
         returns (bytes32[] memory nodes)
     {
         nodes = new bytes32[](trainers.length);
+        Progress memory progress = _progress[taskId];
         // A direct commitment is only looked for where there is one: a look costs 2,100 gas.
-        bool direct = _progress[taskId].direct != 0;
+        bool direct = progress.direct != 0;
+        uint256 room = MAX_LEAVES - progress.committed;
         uint32 previous;
         uint256 count;
         for (uint256 i = 0; i < trainers.length; ++i) {
@@ -166,7 +168,7 @@ abstract contract TrainerBatches is TrainerStore {
             (uint32 index, bool active) = _standing(taskId, round, account);
             require(index > previous || index == 0, BatchNotSorted(previous, index));
             if (index != 0) previous = index;
-            if (!active || (direct && _commitments[taskId][round][account] != 0)) continue;
+            if (!active || count == room || (direct && _commitments[taskId][round][account] != 0)) continue;
             if (!_markBatched(taskId, round, index)) continue;
             (trainers[count], commitments[count]) = (account, commitments[i]);
             nodes[count++] = LeafTree.hashBatchEntry(index, account, commitments[i]);

@@ -116,6 +116,7 @@ contract TrainerPool is TrainerBatches {
         Trainer storage trainer = _trainers[taskId][msg.sender];
         _requireActive(taskId, round, msg.sender, trainer);
         Progress memory progress = _progress[taskId];
+        require(progress.committed < MAX_LEAVES, RoundIsFull(taskId, round));
         bool batched = progress.batches != 0 && _isSet(_marks[taskId][round].batched, trainer.index);
         require(!batched && _commitments[taskId][round][msg.sender] == 0, AlreadyCommitted(taskId, round, msg.sender));
         _commitments[taskId][round][msg.sender] = commitment;

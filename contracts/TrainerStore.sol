@@ -10,6 +10,10 @@ import {LeafTree} from "./libraries/LeafTree.sol";
 
 /// @title What is stored of trainers, and the views on it
 abstract contract TrainerStore is ITrainerPool, ModuleSet {
+    /// @dev Attack: commit under so many identities that nobody can write a settlement of the round. Whoever takes a place
+    /// loses the commit bond at least, unless it works.
+    uint32 internal constant MAX_LEAVES = 4_096;
+
     /// @dev All that a commitment reads is in the first slot. `TrainerBatches._admit` reads it whole.
     struct Trainer {
         uint32 index;

@@ -86,22 +86,17 @@ contract VerifierPool is VerifierQuorum {
     // Modules.
 
     /// @inheritdoc IVerifierPool
-    function compareScore(uint64 taskId, uint32 round, ScorePair calldata pair)
-        external
-        returns (bool decided, bool struck)
-    {
+    function compareScore(uint64 taskId, uint32 round, ScorePair calldata pair) external returns (bool struck) {
         require(msg.sender == address(COURT), NotModule(msg.sender));
-        if (!_stands(taskId, round)) return (false, false);
         // Attack: answer a demand with garbage when nobody may contest any more. The answer itself is compared.
         struck = _contradicts(taskId, round, pair);
         if (struck) _strike(taskId, round, pair.verifier);
-        return (true, struck);
     }
 
     /// @inheritdoc IVerifierPool
     function disqualify(uint64 taskId, uint32 round, address verifier) external {
         require(msg.sender == address(COURT), NotModule(msg.sender));
-        if (_stands(taskId, round)) _strike(taskId, round, verifier);
+        _strike(taskId, round, verifier);
     }
 
     /// @inheritdoc IVerifierPool
@@ -195,12 +190,6 @@ contract VerifierPool is VerifierQuorum {
 
     function _checkLeaf(bytes32 root, bytes32 leaf, uint32 index, uint32 count, bytes32[] calldata proof) private pure {
         require(LeafTree.contains(root, leaf, index, count, proof), InvalidProof(root, leaf));
-    }
-
-    /// @dev Whether a settlement of the round is posted and not yet final.
-    function _stands(uint64 taskId, uint32 round) private view returns (bool) {
-        (uint32 current, Phase phase,) = TASKS.currentPhase(taskId);
-        return current == round && phase == Phase.Window;
     }
 
     function _attestingIsOver(uint64 taskId, uint32 round) private view returns (bool) {

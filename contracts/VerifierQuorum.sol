@@ -15,6 +15,9 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
     using BN254 for G1Point;
 
     uint256 internal constant BPS = 10_000;
+    /// @dev Attack: split a stake over so many identities that a settlement cannot name the silent ones in one transaction
+    /// (EIP-7825), and no round is settled. A full quorum is the stronger stake's: see `replace`.
+    uint32 private constant MAX_MEMBERS = 1_024;
 
     /// @dev `weight` is the stake when it became active, fixed; `stake` what is left of it. `priorFrom` to `priorUntil`:
     /// rounds before the verifier stopped and came back, for which it can still be punished.
@@ -58,10 +61,16 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
 
     /// @inheritdoc IVerifierPool
     function activate(uint64 taskId, address account) external {
-        Verifier storage verifier = _enrolled(taskId, account);
-        require(verifier.activeFrom == 0, AlreadyEnrolled(taskId, account));
-        // Attack: lock stake in the transaction that opens a round, settle it alone, and leave.
-        require(block.timestamp >= verifier.activeAt, NotActiveYet(taskId, account, verifier.activeAt));
+        _join(taskId, account, _due(taskId, account));
+    }
+
+    /// @inheritdoc IVerifierPool
+    function replace(uint64 taskId, address account, address weaker) external {
+        Verifier storage verifier = _due(taskId, account);
+        Verifier storage member = _verifiers[taskId][weaker];
+        // Attack: keep others out with many small stakes. Only in a full quorum, and only less weight makes room.
+        require(_isFull(taskId) && _isMember(member) && member.weight < verifier.stake, NotWeaker(taskId, weaker));
+        _stop(taskId, weaker, member);
         _join(taskId, account, verifier);
     }
 
@@ -84,15 +93,17 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
     /// @inheritdoc IVerifierPool
     function resign(uint64 taskId) external {
         Verifier storage verifier = _enrolled(taskId, msg.sender);
-        bool active = verifier.activeFrom != 0 && verifier.activeUntil == type(uint32).max;
-        require(active, NotInQuorum(taskId, verifier.activeUntil, msg.sender));
+        require(_isMember(verifier), NotInQuorum(taskId, verifier.activeUntil, msg.sender));
         _stop(taskId, msg.sender, verifier);
     }
 
     /// @inheritdoc IVerifierPool
     function release(uint64 taskId, address account) external {
         Verifier storage verifier = _enrolled(taskId, account);
-        uint32 last = verifier.activeFrom == 0 ? verifier.priorUntil : verifier.activeUntil;
+        bool waits = verifier.activeFrom == 0;
+        // Attack: release whoever waits for its seat, again and again, so that nobody but oneself ever takes one.
+        require(!waits || msg.sender == account, NotActiveYet(taskId, account, verifier.activeAt));
+        uint32 last = waits ? verifier.priorUntil : verifier.activeUntil;
         // INVARIANT: stake stays until every round it voted in is over and an equivocation could be shown.
         uint64 free = _freeAt(taskId, last);
         require(block.timestamp >= free, StillBound(taskId, account, free));
@@ -216,8 +227,7 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
         require(verifier.stake != 0, NothingAtStake(taskId, account));
         amount = uint96(uint256(verifier.stake) * bps / BPS);
         verifier.stake -= amount;
-        bool active = verifier.activeFrom != 0 && verifier.activeUntil == type(uint32).max;
-        if (active) _stop(taskId, account, verifier);
+        if (_isMember(verifier)) _stop(taskId, account, verifier);
     }
 
     /// @dev One more round missed; what it costs doubles with each in a row, up to `slashBps`.
@@ -244,7 +254,24 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
         verifier.activeAt = activeAt;
         verifier.stake = stake;
         emit VerifierEnrolled(taskId, msg.sender, verifier.index, stake, activeAt);
-        if (activation == 0) _join(taskId, msg.sender, verifier);
+        if (activation == 0 && !_isFull(taskId)) _join(taskId, msg.sender, verifier);
+    }
+
+    /// @dev Somebody who waits, and has waited long enough.
+    function _due(uint64 taskId, address account) private view returns (Verifier storage verifier) {
+        verifier = _enrolled(taskId, account);
+        require(verifier.activeFrom == 0, AlreadyEnrolled(taskId, account));
+        // Attack: lock stake in the transaction that opens a round, settle it alone, and leave.
+        require(block.timestamp >= verifier.activeAt, NotActiveYet(taskId, account, verifier.activeAt));
+    }
+
+    /// @dev Whether the next quorum counts it.
+    function _isMember(Verifier storage verifier) private view returns (bool) {
+        return verifier.activeFrom != 0 && verifier.activeUntil == type(uint32).max;
+    }
+
+    function _isFull(uint64 taskId) private view returns (bool) {
+        return _checkpoints[taskId][_sets[taskId].version].members == MAX_MEMBERS;
     }
 
     function _join(uint64 taskId, address account, Verifier storage verifier) private {
@@ -252,6 +279,7 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
         uint96 weight = verifier.stake;
         uint96 minimum = TERMS.stakeTerms(taskId).verifierStake;
         require(weight >= minimum, StakeTooLow(weight, minimum));
+        require(!_isFull(taskId), QuorumIsFull(taskId));
         (uint32 round,,) = TASKS.currentPhase(taskId);
         verifier.activeFrom = round + 1;
         verifier.activeUntil = type(uint32).max;

@@ -33,7 +33,7 @@ from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.demands import DemandDesk
 from deltaproof.disputing.desk import SettlementDesk
-from deltaproof.errors import ChainError, TaskRefused
+from deltaproof.errors import ChainError, ContractRevert, TaskRefused
 from deltaproof.protocol.commit.commitments import commitment_hash
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.draws.samples import draw_samples
@@ -175,7 +175,14 @@ class Trainer(Agent):
         if done is None:
             return
         sealed = self._commitment(round_, done)
-        if attempt(self.gateway.trainers.commit, self.task_id, sealed) is None:
+        try:
+            receipt = attempt(self.gateway.trainers.commit, self.task_id, sealed)
+        except ContractRevert as revert:
+            if revert.name != "RoundIsFull":
+                raise
+            self._tell_once("full", round_, f"round {round_}: as many trainers committed before as a round can have")
+            return
+        if receipt is None:
             self._tell_once("late", round_, f"round {round_}: training took longer than the commit phase")
         else:
             self.report("committed", f"round {round_}: committed", round=round_, commitment=sealed)

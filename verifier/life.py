@@ -41,6 +41,7 @@ from verifier.disputes import VerifierDisputes
 from verifier.examining import Examiner
 from verifier.facts import RoundToJudge, case_key, read_case
 from verifier.quorum import QuorumDesk
+from verifier.seat import take_seat
 
 __all__ = ["Verifier"]
 
@@ -163,7 +164,7 @@ class Verifier(Agent):
         enrolment = self.gateway.verifiers.enrolment(self.task_id, self.account)
         if enrolment.active_at and not enrolment.active_from:
             if enrolment.active_at <= self.gateway.connection.block()["timestamp"]:
-                attempt(self.gateway.verifiers.activate, self.task_id, self.account)
+                take_seat(self.gateway, self.task_id, self._once)
         elif enrolment.active_at and enrolment.active_until in self._closed:
             missing = TokenAmount(max(self.params.stakes.verifier_stake - enrolment.stake, 0))
             lock_stake(self.gateway, Role.VERIFIER, missing)

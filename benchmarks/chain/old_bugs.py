@@ -1,6 +1,7 @@
 """Bugs of earlier contracts, each as a change that puts it back, and the tests that have to notice.
 
-Rows are those of the first audit's proofs of concept (A1 to D4); docs/threat-model.md says what each attack was.
+Rows are those of the first audit's proofs of concept (A1 to D4) and of what was found since (E); docs/threat-model.md
+says what each attack was.
 """
 
 from __future__ import annotations
@@ -215,8 +216,53 @@ OLD_BUGS = (
     ),
     OldBug(
         "D4", "delaying a round with a case costs nothing", "Jury.sol",
-        "uint96 lost = level.overturns == case_.overturned ? 0 : silent ? bond / SILENT_DIVISOR : bond;",
-        "uint96 lost = level.overturns == case_.overturned || silent ? 0 : bond - bond;", "test_D4",
+        "uint96 lost = moot || level.overturns == case_.overturned ? 0 : silent ? bond / SILENT_DIVISOR : bond;",
+        "uint96 lost = moot || level.overturns == case_.overturned || silent ? 0 : bond - bond;", "test_D4",
+    ),
+    OldBug(
+        "E1", "who is right about a settlement that falls otherwise loses its bond to those who are wrong", "Jury.sol",
+        "bool moot = !_stands(case_);", "bool moot = false;", "test_E1",
+    ),
+    OldBug(
+        "E2", "a signer without a seat is charged for its vote when nothing shows any more that it signed", "Jury.sol",
+        "if (block.timestamp >= case_.deadline + TERMS.phaseSeconds(case_.taskId).slash) return 0;", "", "test_E2",
+    ),
+    OldBug(
+        "E3", "a juror is charged for a vote that it could not pay for", "Jury.sol",
+        "if (stake.total - stake.locked < _part(votes, _levels[caseId][number].unit, _params.wrongVoteBps)) return 0;",
+        "", "test_E3",
+    ),
+    OldBug(
+        "E7", "who cannot answer about a settlement that fell is struck from the fee of the next", "DisputeCourt.sol",
+        "demand.kind == DemandKind.Score && _stands(demand)) {", "demand.kind == DemandKind.Score) {", "test_E7",
+    ),
+    OldBug(
+        "E17", "a stake split over identities makes a quorum that no transaction can name", "VerifierQuorum.sol",
+        "require(!_isFull(taskId), QuorumIsFull(taskId));", "", "test_E18",
+    ),
+    OldBug(
+        "E18", "small stakes that came first keep the quorum", "VerifierQuorum.sol",
+        "require(_isFull(taskId) && _isMember(member) && member.weight < verifier.stake, NotWeaker(taskId, weaker));",
+        "require(_isMember(member), NotWeaker(taskId, weaker));", "test_E18",
+    ),
+    OldBug(
+        "E19", "so many identities commit that nobody can write a settlement", "TrainerPool.sol",
+        "require(progress.committed < MAX_LEAVES, RoundIsFull(taskId, round));", "", "test_E19",
+    ),
+    OldBug(
+        "E19b", "the same in a batch", "TrainerBatches.sol", "count == room || ", "", "test_E19",
+    ),
+    OldBug(
+        "E21", "liars hide behind the stake of those in their quorum who did not sign", "Jury.sol",
+        "TASKS.signedWeightOf(taskId, round)", "VERIFIERS.quorumOf(taskId, round).weight", "test_E21",
+    ),
+    OldBug(
+        "E22", "anybody sends a verifier away while its stake waits", "VerifierQuorum.sol",
+        "require(!waits || msg.sender == account, NotActiveYet(taskId, account, verifier.activeAt));", "", "test_E22",
+    ),
+    OldBug(
+        "E20", "a task of so many rounds that no transaction can make it", "libraries/TaskRules.sol",
+        "MAX_ROUNDS = 512;", "MAX_ROUNDS = 1024;", "test_E20",
     ),
     OldBug(
         "rows", "a shard of 2^32-1 rows ends every verifier", "TrainerPool.sol", "&& dataRows <= MAX_ROWS, ", ", ",

@@ -5,12 +5,12 @@ pragma solidity 0.8.37;
 /// @notice One case per settlement. Jurors are the verifiers of the whole registry, by the stake that they held when the
 /// case was opened and `activationSeconds` before. Level 0 draws a part of that stake, every appeal draws twice as much for
 /// twice the bond, and the last level asks everybody. A settlement falls if more than half of the drawn stake, and more
-/// stake than its quorum has, votes against it; silence upholds. Only the last level makes anybody slashable.
+/// stake than signed it, votes against it; silence upholds. Only the last level makes anybody slashable.
 interface IJury {
     /// @param bond of whoever opens a case, stake token; doubles with every appeal
     /// @param seats parts that level 0 divides the drawn stake into, at least 3
     /// @param jurorBps of a lost bond, to the jurors who voted with the outcome; the rest is burned; at most 9,000
-    /// @param absenceBps of a juror's drawn stake, lost for not showing a vote
+    /// @param absenceBps of a juror's drawn stake, lost for not showing a vote that it could have paid for
     /// @param wrongVoteBps of a juror's drawn stake, lost for a vote that everybody's vote overturned; locked by voting
     /// @param voteSeconds time to seal votes, and again to show them
     /// @param appealSeconds time to appeal against the outcome of a level
@@ -26,13 +26,15 @@ interface IJury {
         uint32 activationSeconds;
     }
 
+    /// @notice `Closed`: decided. `Moot`: its settlement fell otherwise, by a proof or because nobody showed a leaf.
     enum CasePhase {
         None,
         Draw,
         Seal,
         Show,
         Appeal,
-        Closed
+        Closed,
+        Moot
     }
 
     enum Ballot {
@@ -48,7 +50,7 @@ interface IJury {
     /// @param deadline end of the phase, seconds since the epoch; 0 while a seed is awaited
     /// @param openedAt when the case was opened, which fixes the electorate, seconds since the epoch
     /// @param electorate all stake with a vote, stake token
-    /// @param quorumWeight stake of the quorum that settled, stake token
+    /// @param quorumWeight stake that signed the settlement, stake token
     /// @param settlement digest of the settlement in dispute
     struct Case {
         CasePhase phase;
@@ -117,6 +119,8 @@ interface IJury {
     event Appealed(uint256 indexed caseId, uint8 indexed level, address indexed appellant, bytes32 evidence);
     /// @notice The case is decided for good.
     event CaseClosed(uint256 indexed caseId, bool overturned, uint8 level);
+    /// @notice The case is moot: its settlement fell otherwise. Bonds and locked votes go back, and nobody is paid or fined.
+    event CaseDropped(uint256 indexed caseId, uint8 level);
     /// @notice A vote was paid or fined, in the stake token's smallest unit.
     /// @param fine stake token, what the juror lost
     /// @param pay stake token, its part of the lost bonds
@@ -168,10 +172,13 @@ interface IJury {
     /// @notice Ask twice the stake about the outcome of a level, whichever it was. Anyone may, for twice the bond.
     function appeal(uint256 caseId, bytes32 evidence) external;
 
-    /// @notice Move on from a phase that is over, or close the case. Anyone may call.
+    /// @notice Move on from a phase that is over, or close the case; at any time if its settlement fell otherwise. Anyone may
+    /// call.
     function advanceCase(uint256 caseId) external;
 
-    /// @notice After the case: unlock, pay or fine a juror for one level. Anyone may call.
+    /// @notice After the case: unlock, pay or fine a juror for one level. Anyone may call. Who did not vote pays for it only if
+    /// its stake outside of tasks and other votes would have been enough for the vote, and for as long after the case as the
+    /// task's stakes stay slashable.
     /// @param nonSigners the list that was posted with the settlement; only looked at for members of its quorum
     function settleVote(uint256 caseId, uint8 level, address juror, address[] calldata nonSigners) external;
 

@@ -196,6 +196,9 @@ interface ITaskManager {
     /// @notice Hash of the posted settlement's list of non-signers, zero if everyone signed.
     function nonSignersHashOf(uint64 taskId, uint32 round) external view returns (bytes32);
 
+    /// @notice Stake of those who signed the posted settlement, stake token's smallest unit.
+    function signedWeightOf(uint64 taskId, uint32 round) external view returns (uint96);
+
     /// @notice Signers of a voided settlement may be slashed if `culpable`.
     function voidedSettlement(bytes32 digest)
         external

@@ -127,6 +127,8 @@ interface ITrainerPool {
     error ZeroCommitment();
     /// @notice The trainer committed in this round before.
     error AlreadyCommitted(uint64 taskId, uint32 round, address trainer);
+    /// @notice As many trainers committed as a settlement may have leaves.
+    error RoundIsFull(uint64 taskId, uint32 round);
     /// @notice The trainer did not commit in this round.
     error NotCommitted(uint64 taskId, uint32 round, address trainer);
     /// @notice The work shown is not what was committed.
@@ -186,8 +188,8 @@ interface ITrainerPool {
     /// @param commitment `commitmentHash(taskId, round, caller, reveal)`
     function commit(uint64 taskId, bytes32 commitment) external;
 
-    /// @notice Bring many trainers' signed commitments in one transaction. Anyone may relay. Who committed already or may
-    /// not is left out.
+    /// @notice Bring many trainers' signed commitments in one transaction. Anyone may relay. Who committed already, may
+    /// not, or comes when the round is full is left out.
     /// @return batchId number of the batch in the round, from 1; 0 if nobody was left
     function commitBatch(uint64 taskId, SignedCommit[] calldata commits) external returns (uint32 batchId);
 

@@ -125,6 +125,10 @@ interface IVerifierPool {
     /// @notice The verifier's stake counts from this Unix time in seconds on.
     /// @param activeAt when the stake may join, seconds since the epoch
     error NotActiveYet(uint64 taskId, address verifier, uint64 activeAt);
+    /// @notice The next quorum has as many members as a settlement can name in one transaction.
+    error QuorumIsFull(uint64 taskId);
+    /// @notice The quorum has room, or the account is no member of it with less weight.
+    error NotWeaker(uint64 taskId, address verifier);
     /// @notice The verifier is no stopped member whose last round is over.
     error NotStopped(uint64 taskId, address verifier);
     /// @notice The verifier attested, or the round had no time to attest in that is over, or is past punishment.
@@ -165,6 +169,9 @@ interface IVerifierPool {
     /// @notice Bring a verifier whose stake has waited into the quorum from the next round on. Anyone may call.
     function activate(uint64 taskId, address verifier) external;
 
+    /// @notice The same where the quorum is full: a member with less weight leaves for it. Anyone may call.
+    function replace(uint64 taskId, address verifier, address weaker) external;
+
     /// @notice Come back after being stopped by an absence, a slash or a resignation; waits like newly locked stake.
     /// @param added stake to lock on top of what is left, stake token
     function rejoin(uint64 taskId, uint96 added) external;
@@ -176,7 +183,8 @@ interface IVerifierPool {
     /// @notice Take no part in later rounds.
     function resign(uint64 taskId) external;
 
-    /// @notice Unlock the stake of a verifier who left, `slash` seconds after its last round. Anyone may call.
+    /// @notice Unlock the stake of a verifier who left, `slash` seconds after its last round. Anyone may call; for stake that
+    /// waits for its seat, its owner alone.
     function release(uint64 taskId, address verifier) external;
 
     /// @notice Seal this round's verdicts and scores.
@@ -204,15 +212,12 @@ interface IVerifierPool {
     /// @notice Fix the quorum of a round.
     function openRound(uint64 taskId, uint32 round) external returns (uint32 verifiers, uint32 version);
 
-    /// @notice Compare a verifier's attested score with the settled one, and strike it if they contradict.
-    /// @return decided false if no settlement stands now
+    /// @notice Compare a verifier's attested score with that of the settlement that stands, and strike it if they contradict.
     /// @return struck whether they contradict
-    function compareScore(uint64 taskId, uint32 round, ScorePair calldata pair)
-        external
-        returns (bool decided, bool struck);
+    function compareScore(uint64 taskId, uint32 round, ScorePair calldata pair) external returns (bool struck);
 
-    /// @notice Strike a verifier's revealed attestation from the fees of the settlement that stands in the current round. Does
-    /// nothing if there is none or it was struck before.
+    /// @notice Strike a verifier's revealed attestation from the fees of the settlement that stands. Does nothing if it was
+    /// struck before.
     function disqualify(uint64 taskId, uint32 round, address verifier) external;
 
     /// @notice Slash a verifier's locked stake once per round for a proven fault.

@@ -10,7 +10,8 @@ import {PhaseSeconds, TaskParams} from "../interfaces/Types.sol";
 /// to lasts a day at least.
 library TaskRules {
     uint256 private constant BPS = 10_000;
-    uint256 private constant MAX_ROUNDS = 1024;
+    /// @dev As many validation commitments as a task can be made with in one transaction (EIP-7825).
+    uint256 private constant MAX_ROUNDS = 512;
     uint256 private constant MAX_PARAMETERS = 2 ** 30;
     uint256 private constant MAX_PHASE_SECONDS = 90 days;
     /// @dev Least time for what running agents do, and for what people have to notice.

@@ -251,7 +251,7 @@ class Historian:
         if not opened:
             return [_fault(event) for event in facts.named("FaultProven", "SettlementFaultProven")]
         later = self.index.events(
-            names=["CaseClosed", "OpeningAnswered", "ScoreAnswered", "LeafAnswered", "DemandUnanswered"]
+            names=["CaseClosed", "CaseDropped", "OpeningAnswered", "ScoreAnswered", "LeafAnswered", "DemandUnanswered"]
         )
         found = []
         for event in opened:
@@ -382,6 +382,7 @@ def _result(event: Event | None) -> str:
         return "open"
     return {
         "CaseClosed": "closed",
+        "CaseDropped": "moot",
         "LeafAnswered": "answered",
         "OpeningAnswered": "answered",
         "ScoreAnswered": "answered",

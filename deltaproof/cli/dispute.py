@@ -56,8 +56,6 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """Open demands and cases, the newest first."""
-    from deltaproof.chain.abi.dispute_structs import CasePhase
-
     gateway = read_only_gateway(rpc, contract)
     demands = {
         number: demand
@@ -67,8 +65,7 @@ def list_(
     cases = {
         number: case
         for number in range(gateway.jury.case_count(), 0, -1)
-        if ((case := gateway.jury.case(number)).task_id == task or task is None)
-        and (every or case.phase is not CasePhase.CLOSED)
+        if ((case := gateway.jury.case(number)).task_id == task or task is None) and (every or not case.phase.over)
     }
     lines = [f"demand {number}: {_demand_line(demand)}" for number, demand in demands.items()]
     lines += [f"case {number}: {_case_line(case)}" for number, case in cases.items()]
@@ -385,8 +382,8 @@ def _case_fields(case: Case) -> dict[str, object]:
 def _case_line(case: Case) -> str:
     from deltaproof.chain.abi.dispute_structs import CasePhase
 
-    until = f" until {_time(case.deadline)}" if case.deadline and case.phase is not CasePhase.CLOSED else ""
-    outcome = "void" if case.overturned else "upheld"
+    until = f" until {_time(case.deadline)}" if case.deadline and not case.phase.over else ""
+    outcome = "fell otherwise" if case.phase is CasePhase.MOOT else "void" if case.overturned else "upheld"
     return f"task {case.task_id}, round {case.round}, level {case.level}: {case.phase.name.lower()}{until}, {outcome}"
 
 

@@ -9,6 +9,7 @@ from deltaproof.chain.abi.dispute_structs import Demand, DemandKind
 from deltaproof.chain.abi.structs import ScoreLeaf, ScorePair
 from deltaproof.chain.participation import attempt
 from deltaproof.chain.rpc.sender import Receipt
+from deltaproof.errors import ContractRevert
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree, scores_tree
 from deltaproof.protocol.types import Address, TaskId
@@ -71,8 +72,17 @@ class DemandDesk:
             del self._open[number]
         elif demand.deadline <= now:
             self._let_go(number, demand)
-        elif self._give(number, demand) is not None:
+        elif self._answer(number, demand) is not None:
             self.report("answered", f"demand {number}: {demand_text(demand)}", demand=number, round=demand.round)
+
+    def _answer(self, number: int, demand: Demand) -> Receipt | None:
+        """None also where the settlement that it is about fell: nobody can answer then, and nobody has to."""
+        try:
+            return self._give(number, demand)
+        except ContractRevert as revert:
+            if revert.name != "DisputesNotAccepted":
+                raise
+            return None
 
     def _let_go(self, number: int, demand: Demand) -> None:
         """A demand that outlasted its time: whoever had to answer keeps still, everybody else closes it."""

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Ballot, Case, CasePhase, Vote
+from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.seeds import bring_seed
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.signers import posted_non_signers
@@ -76,6 +77,9 @@ class JuryDesk:
     def _mind_case(self, number: int, case: Case, now: int) -> None:
         jury, level = self.gateway.jury, case.level
         over = 0 < case.deadline <= now
+        if not case.phase.over and self._fell(case):
+            jury.advance_case(number)
+            return
         match case.phase:
             case CasePhase.DRAW:
                 if bring_seed(self.gateway, jury.level(number, level).seed_request, now):
@@ -86,7 +90,7 @@ class JuryDesk:
                 self._show(number, level)
             case CasePhase.SEAL | CasePhase.SHOW | CasePhase.APPEAL if over:
                 jury.advance_case(number)
-            case CasePhase.CLOSED:
+            case CasePhase.CLOSED | CasePhase.MOOT:
                 self._settle(number, case)
                 self._minded.discard(number)
             case _:
@@ -120,13 +124,23 @@ class JuryDesk:
 
     def _settle(self, number: int, case: Case) -> None:
         jury, me = self.gateway.jury, self.gateway.account
-        what = "void" if case.overturned else "upheld"
-        self.report("decided", f"case {number}: the settlement of task {case.task_id} is {what}", case=number)
+        moot = case.phase is CasePhase.MOOT
+        what = "fell otherwise" if moot else "is void" if case.overturned else "is upheld"
+        self.report("decided", f"case {number}: the settlement of task {case.task_id} {what}", case=number)
         for level in range(case.level + 1):
             ballot = jury.vote(number, level, me).ballot
             if ballot in (Ballot.NONE, Ballot.SETTLED):
                 continue
             jury.settle_vote(number, level, me, self._list_of(number, case))
+
+    def _fell(self, case: Case) -> bool:
+        """Whether the settlement in dispute stands no more: it was proven wrong, or nobody showed a leaf of it."""
+        now = self.gateway.tasks.phase(case.task_id)
+        if now.round != case.round or now.phase is not Phase.WINDOW:
+            return True
+        posted = self.gateway.tasks.round(case.task_id, case.round)
+        domain = self.gateway.domain(case.task_id, case.round)
+        return posted.settlement.signing_digest(domain, posted.attempts) != case.settlement
 
     def _sealed_choice(self, number: int, level: int, vote: Vote) -> bool | None:
         for overturn in (True, False):

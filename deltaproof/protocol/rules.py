@@ -42,7 +42,7 @@ MAX_AUDITORS = 16
 MAX_BLOCK_VALUES = 2**20
 
 # What a task's terms may be; contracts/libraries/TaskRules.sol refuses the same.
-MAX_ROUNDS = 1_024
+MAX_ROUNDS = 512
 MAX_BUDGET = 2**88 - 1
 MAX_STAKE = 2**96 - 1
 MAX_PROVER_BPS = 5_000

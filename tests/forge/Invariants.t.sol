@@ -167,7 +167,7 @@ contract Books is Handler {
         }
         for (uint256 c = jury.caseCount(); c > 0; --c) {
             IJury.Case memory case_ = jury.caseOf(c);
-            if (case_.phase == IJury.CasePhase.Closed) continue;
+            if (isOver(c)) continue;
             bonds += ((200 << case_.level) - 100) * UNIT;
             ++open[case_.taskId];
         }
@@ -248,7 +248,7 @@ contract Books is Handler {
             court.closeDemand(d);
         }
         for (uint256 c = jury.caseCount(); c > 0; --c) {
-            while (jury.caseOf(c).phase != IJury.CasePhase.Closed) {
+            while (!isOver(c)) {
                 if (jury.caseOf(c).phase == IJury.CasePhase.Draw) {
                     if (jury.drawSeats(c)) continue;
                     vm.roll(vm.getBlockNumber() + 2);
@@ -323,7 +323,7 @@ contract Books is Handler {
 
     function leaveRegistry() private {
         for (uint256 c = jury.caseCount(); c > 0; --c) {
-            jury.burnJurorPay(c);
+            if (jury.caseOf(c).phase == IJury.CasePhase.Closed) jury.burnJurorPay(c);
         }
         for (uint256 i = 0; i < TRAINERS; ++i) {
             leave_(trainers[i], Role.Trainer);

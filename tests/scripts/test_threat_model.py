@@ -20,7 +20,7 @@ def test_attack_has_a_defence_and_tests_that_exist(row: list[str]) -> None:
     _, attack, defence, tests = row
     assert attack.strip()
     assert defence.strip()
-    named = [f"test_{code}_" for code in re.findall(r"\b[A-D]\d+[a-d]?\b", tests)]
+    named = [f"test_{code}_" for code in re.findall(r"\b[A-E]\d+[a-d]?\b", tests)]
     named += [name.rstrip("*") for name in re.findall(r"`(test\w+\*?)`", tests)]
     assert named or re.search(r"`(\w+\.t\.sol|tests/\w+)", tests)
     assert not [name for name in named if not any(test.startswith(name) for test in TESTS)]
@@ -34,6 +34,6 @@ def test_rows_one_to_nine_have_a_second_and_a_third_variant() -> None:
 
 
 def test_every_proof_of_concept_of_the_audit_is_in_a_row() -> None:
-    found = {code for row in ROWS for code in re.findall(r"\b[A-D]\d+\b", row[3])}
-    ported = {re.match(r"test_([A-D]\d+)", test)[1] for test in TESTS if re.match(r"test_[A-D]\d+[a-d]?_", test)}  # type: ignore[index]
+    found = {code for row in ROWS for code in re.findall(r"\b[A-E]\d+\b", row[3])}
+    ported = {re.match(r"test_([A-E]\d+)", test)[1] for test in TESTS if re.match(r"test_[A-E]\d+[a-d]?_", test)}  # type: ignore[index]
     assert ported - found == set()

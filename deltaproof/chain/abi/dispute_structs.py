@@ -38,7 +38,7 @@ class DemandKind(IntEnum):
 
 
 class CasePhase(IntEnum):
-    """Where a vote about a settlement stands."""
+    """Where a vote about a settlement stands; `MOOT`: over, because the settlement fell otherwise."""
 
     NONE = 0
     DRAW = 1
@@ -46,6 +46,12 @@ class CasePhase(IntEnum):
     SHOW = 3
     APPEAL = 4
     CLOSED = 5
+    MOOT = 6
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is voted on any more."""
+        return self in (CasePhase.CLOSED, CasePhase.MOOT)
 
 
 class Ballot(IntEnum):

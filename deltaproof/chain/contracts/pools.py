@@ -195,6 +195,10 @@ class VerifierPool(ContractClient):
         """Bring a verifier whose stake has waited into the quorum from the next round on."""
         return self._write("activate", task_id, verifier)
 
+    def replace(self, task_id: TaskId, verifier: Address, weaker: Address) -> Receipt:
+        """The same in the place of a member with less weight, where the quorum is full."""
+        return self._write("replace", task_id, verifier, weaker)
+
     def rejoin(self, task_id: TaskId, added: TokenAmount) -> Receipt:
         """Come back after being stopped, with `added` stake on top of what is left."""
         return self._write("rejoin", task_id, added)

@@ -14,6 +14,7 @@ from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, Tok
 __all__ = [
     "Appealed",
     "CaseClosed",
+    "CaseDropped",
     "CaseOpened",
     "CasePhaseStarted",
     "CheckContinued",
@@ -160,6 +161,14 @@ class CaseClosed(ContractEvent):
 
     case_id: int
     overturned: bool
+    level: int
+
+
+@dataclass(frozen=True)
+class CaseDropped(ContractEvent):
+    """The settlement in dispute fell otherwise; `level` decides nothing."""
+
+    case_id: int
     level: int
 
 

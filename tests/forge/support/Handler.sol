@@ -56,12 +56,12 @@ contract Handler is World {
         minted = token.totalSupply();
         for (uint256 i = 0; i < TASKS; ++i) {
             TaskParams memory p = defaultParams();
-            p.training.rounds = 1_000;
+            p.training.rounds = 512;
             p.rewards.budgetPerRound = uint96(10 * UNIT + i);
             p.rewards.capBps = uint16(10_000 - 3_000 * i);
             p.rewards.floorBps = uint16(500 * i);
             vm.prank(sponsor);
-            ids.push(terms.createTask(p, validationCommitments(1_001), uint96(1_000 * UNIT)));
+            ids.push(terms.createTask(p, validationCommitments(513), uint96(1_000 * UNIT)));
             for (uint256 j = i; j < TRAINERS; ++j) {
                 enrolTrainer(ids[i], trainers[j]);
             }
@@ -149,7 +149,7 @@ contract Handler is World {
         }
         _honestAnswers();
         for (uint256 c = jury.caseCount(); c > 0; --c) {
-            if (jury.caseOf(c).phase == IJury.CasePhase.Closed) continue;
+            if (isOver(c)) continue;
             for (uint256 i = 0; i < HONEST_PEOPLE; ++i) {
                 _vote(c, i, kindOf[jury.caseOf(c).settlement] != HONEST);
             }
@@ -581,7 +581,7 @@ contract Handler is World {
             return;
         }
         for (uint256 c = jury.caseCount(); c > 0; --c) {
-            if (jury.caseOf(c).phase != IJury.CasePhase.Closed) return _continueCase(c, seed);
+            if (!isOver(c)) return _continueCase(c, seed);
         }
         if (digests.length != 0) {
             bytes32 digest = digests[seed % digests.length];
@@ -609,6 +609,10 @@ contract Handler is World {
             if (leaves[i].trainer != demand.subject) continue;
             court.answerLeaf(d, uint32(i), leaves[i], proofOf(hashes(leaves), i));
         }
+    }
+
+    function isOver(uint256 c) internal view returns (bool) {
+        return jury.caseOf(c).phase >= IJury.CasePhase.Closed;
     }
 
     function _continueCase(uint256 c, uint256 seed) private {

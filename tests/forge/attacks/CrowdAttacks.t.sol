@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IJury} from "../../../contracts/interfaces/IJury.sol";
+import {ITaskTerms} from "../../../contracts/interfaces/ITaskTerms.sol";
+import {ITrainerPool} from "../../../contracts/interfaces/ITrainerPool.sol";
+import {IVerifierPool} from "../../../contracts/interfaces/IVerifierPool.sol";
+import "../../../contracts/interfaces/Types.sol";
+import {BN254} from "../../../contracts/libraries/BN254.sol";
+import {vm} from "../support/Vm.sol";
+import {World} from "../support/World.sol";
+
+/// @dev So many that a transaction cannot hold them (EIP-7825): silent verifiers, trainers, rounds. Gas is that of the call
+/// with nothing warm, and of its call data, 16 a byte.
+contract CrowdAttacksTest is World {
+    using BN254 for G1Point;
+
+    uint256 private constant TRANSACTION = 1 << 24;
+    uint256 private constant MEMBERS = 1_024;
+    /// @dev Slots of mappings: `StakeRegistry._keys`, `TrainerPool._progress`.
+    uint256 private constant KEYS_SLOT = 1;
+    uint256 private constant PROGRESS_SLOT = 3;
+
+    uint64 private id;
+    /// @dev By ascending address, without the one who signs.
+    address[] private silent;
+
+    /// @dev A verifier with more than two thirds of the stake, and as many others as fit.
+    function fillQuorum() private {
+        equip(verifiers[0], Role.Verifier, uint96(990_000 * UNIT));
+        id = createTask(defaultParams());
+        for (uint256 i = 0; i < 3; ++i) {
+            enrolTrainer(id, trainers[i]);
+        }
+        enrolVerifier(id, verifiers[0], uint96(500_000 * UNIT));
+        G1Point memory key = BN254.generator().multiply(100);
+        for (uint256 i = 0; i + 1 < MEMBERS; ++i) {
+            address account = address(uint160((1 << 150) + i));
+            silent.push(account);
+            key = key.add(BN254.generator());
+            newVerifier(account, key, 200);
+        }
+    }
+
+    function newVerifier(address account, G1Point memory key, uint256 stake) private {
+        equip(account, Role.Verifier, uint96(stake * UNIT));
+        // Written into storage: nobody here knows the secret, and a proof of it would take minutes for a thousand.
+        bytes32 slot = keccak256(abi.encode(account, KEYS_SLOT));
+        vm.store(address(registry), slot, bytes32(key.x));
+        vm.store(address(registry), bytes32(uint256(slot) + 1), bytes32(key.y));
+        vm.assertEq(registry.keyG1Of(account).y, key.y, "slot of the keys");
+        enrolVerifier(id, account, uint96(stake * UNIT));
+    }
+
+    function cool() private {
+        vm.cool(address(tasks));
+        vm.cool(address(terms));
+        vm.cool(address(trainerPool));
+        vm.cool(address(verifierPool));
+        vm.cool(address(registry));
+        vm.cool(address(jury));
+    }
+
+    function measured(address sender, address target, bytes memory data) private returns (uint256 used) {
+        cool();
+        vm.prank(sender);
+        uint256 before = gasleft();
+        (bool done, bytes memory answer) = target.call(data);
+        used = before - gasleft() + 21_000 + 16 * data.length;
+        if (done) return used;
+        assembly ("memory-safe") {
+            revert(add(answer, 0x20), mload(answer))
+        }
+    }
+
+    /// @dev Everybody but one is silent, and the settlement names them all.
+    function test_E17_fullQuorumOfSilentIdentities_roundStillSettles() public {
+        fillQuorum();
+        playToOpening(id, 3);
+        expirePhase(id);
+        SettlementLeaf[] memory leaves = honestLeaves(id, 3);
+        commitAttestation(id, verifiers[0], leaves);
+        expirePhase(id);
+        revealAttestation(id, verifiers[0], leaves);
+        Settlement memory s = settlementFor(id, leaves);
+        QuorumProof memory proof = quorumProof(id, s, 1, 1);
+        proof.nonSigners = silent;
+        uint256 used = measured(outsider, address(tasks), abi.encodeCall(tasks.settle, (id, s, proof)));
+        vm.assertLe(used, TRANSACTION, "settle does not fit into a transaction");
+        sleep(2 days);
+        assertPhase(id, Phase.Window);
+        tasks.finalize(id);
+        assertOutcome(id, 1, Outcome.Settled);
+        fees.claimFees(id, one(1), verifiers[0]);
+        vm.assertEq(token.balanceOf(verifiers[0]), BUDGET / 10, "the whole fee");
+    }
+
+    /// @dev Full, the quorum is the stronger stake's; with room, nobody has to leave.
+    function test_E18_fullQuorum_moreStakeTakesTheSeatOfLess() public {
+        fillQuorum();
+        address strong = vm.addr(0x7100);
+        G1Point memory key = BN254.generator().multiply(9_999);
+        newVerifier(strong, key, 201);
+        vm.assertEq(verifierPool.enrolmentOf(id, strong).activeFrom, 0, "waits");
+        vm.expectPartialRevert(IVerifierPool.QuorumIsFull.selector);
+        verifierPool.activate(id, strong);
+        vm.expectPartialRevert(IVerifierPool.NotWeaker.selector);
+        verifierPool.replace(id, strong, verifiers[0]);
+        vm.expectPartialRevert(IVerifierPool.NotWeaker.selector);
+        verifierPool.replace(id, strong, strong);
+        openRound(id);
+        verifierPool.replace(id, strong, silent[5]);
+        vm.assertTrue(verifierPool.inQuorum(id, 1, silent[5]), "the running round's quorum is as it was");
+        vm.assertFalse(verifierPool.inQuorum(id, 2, silent[5]));
+        vm.assertTrue(verifierPool.inQuorum(id, 2, strong));
+        IVerifierPool.Checkpoint memory set = verifierPool.checkpointOf(id, verifierPool.versionOf(id));
+        vm.assertEq(set.members, MEMBERS);
+        vm.assertEq(set.weight, 500_000 * UNIT + (MEMBERS - 2) * 200 * UNIT + 201 * UNIT);
+        address equal = vm.addr(0x7101);
+        newVerifier(equal, key.add(BN254.generator()), 200);
+        vm.expectPartialRevert(IVerifierPool.NotWeaker.selector);
+        verifierPool.replace(id, equal, silent[6]);
+        vm.prank(silent[7]);
+        verifierPool.resign(id);
+        vm.expectPartialRevert(IVerifierPool.NotWeaker.selector);
+        verifierPool.replace(id, equal, silent[8]);
+        verifierPool.activate(id, equal);
+    }
+
+    /// @dev More commitments than a settlement may have leaves would leave nobody able to write one.
+    function test_E19_moreTrainersThanLeaves_theRestIsLeftOut() public {
+        id = startTask(3, 1);
+        openRound(id);
+        bytes32 slot = keccak256(abi.encode(uint256(id), PROGRESS_SLOT));
+        uint256 word = uint256(vm.load(address(trainerPool), slot));
+        // `expected` 5,000 and `committed` 4,095, the second and third number.
+        vm.store(
+            address(trainerPool), slot, bytes32(word & ~(uint256(type(uint64).max) << 32) | 5_000 << 32 | 4_095 << 64)
+        );
+        vm.assertEq(trainerPool.progressOf(id).committed, 4_095, "slot of the progress");
+        ITrainerPool.SignedCommit[] memory batch = new ITrainerPool.SignedCommit[](2);
+        batch[0] = signed(1);
+        batch[1] = signed(2);
+        uint256 snapshot = vm.snapshotState();
+        trainerPool.commitBatch(id, batch);
+        vm.assertEq(trainerPool.progressOf(id).committed, 4_096);
+        vm.assertTrue(trainerPool.hasCommitted(id, 1, trainers[1]));
+        vm.assertFalse(trainerPool.hasCommitted(id, 1, trainers[2]), "left out");
+        vm.assertEq(trainerPool.commitBatch(id, batch), 0);
+        vm.revertToState(snapshot);
+        commit(id, trainers[0]);
+        bytes32 sealed_ = trainerPool.commitmentHash(id, 1, trainers[1], workOf(id, trainers[1]));
+        vm.prank(trainers[1]);
+        vm.expectPartialRevert(ITrainerPool.RoundIsFull.selector);
+        trainerPool.commit(id, sealed_);
+    }
+
+    function signed(uint256 i) private view returns (ITrainerPool.SignedCommit memory) {
+        bytes32 sealed_ = trainerPool.commitmentHash(id, 1, trainers[i], workOf(id, trainers[i]));
+        bytes32 digest = keccak256(
+            abi.encodePacked(
+                hex"1901",
+                trainerPool.domainSeparator(),
+                keccak256(abi.encode(trainerPool.COMMIT_TYPEHASH(), uint256(id), uint256(1), sealed_))
+            )
+        );
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(trainerKeys[i], digest);
+        return ITrainerPool.SignedCommit(sealed_, r, bytes32(uint256(s) | uint256(v - 27) << 255));
+    }
+
+    function test_E20_longestTask_isMadeInOneTransaction() public {
+        TaskParams memory p = defaultParams();
+        p.training.rounds = 513;
+        bytes32[] memory commitments = validationCommitments(514);
+        vm.expectPartialRevert(ITaskTerms.InvalidParameter.selector);
+        terms.createTask(p, commitments, 0);
+        p.training.rounds = 512;
+        commitments = validationCommitments(513);
+        bytes memory call = abi.encodeCall(terms.createTask, (p, commitments, 0));
+        vm.assertLe(measured(sponsor, address(terms), call), TRANSACTION, "createTask does not fit into a transaction");
+    }
+}
