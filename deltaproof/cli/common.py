@@ -42,6 +42,7 @@ __all__ = [
     "WorkersOption",
     "console",
     "problem_records",
+    "shortened",
     "show_result",
     "told_on_stderr",
 ]
@@ -255,6 +256,11 @@ MachineOption = Annotated[
 
 console = Console(highlight=False)
 """Where commands print for people."""
+
+
+def shortened(account: str) -> str:
+    """An address for a narrow table, as the explorer writes it: `0x15d34A…2C6A65`."""
+    return f"{account[:8]}…{account[-6:]}"
 
 
 def show_result(result: Mapping[str, object], *, as_json: bool, text: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from deltaproof.api.connecting import parse_address, read_only_gateway
-from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, show_result
+from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, shortened, show_result
 from deltaproof.errors import UsageError
 from deltaproof.extras import need
 
@@ -58,6 +59,10 @@ RoundsOption = Annotated[
 MaybeTask = Annotated[
     int | None, typer.Option("--task", envvar="DELTAPROOF_TASK", help="Number of the task. By default all.", min=1)
 ]
+
+
+WIDE = 110
+"""Columns of a terminal that shows addresses whole."""
 
 
 def index(
@@ -255,23 +260,23 @@ def _print_history(result: dict[str, object], gateway: Gateway) -> None:
     for task in tasks:
         paid = gateway.money(task["token"])
         title = f"task {task['task']}" + (f": {task['name']}" if task["name"] else "")
-        table = Table(title=title, title_justify="left")
-        for column in ("round", "trainer", "verdict", "score [mnat]", "± se"):
-            table.add_column(column, justify="left" if column in ("trainer", "verdict") else "right")
-        for column, money in (("payout", paid), ("claimed", paid), ("slashed", staked)):
-            table.add_column(f"{column} [{money.symbol}]", justify="right")
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("round", justify="right")
+        for column in ("trainer", "verdict"):
+            table.add_column(column, no_wrap=True)
+        for column in ("score, mnat", paid.symbol, "claimed", f"slashed {staked.symbol}"):
+            table.add_column(column, justify="right", no_wrap=True)
         for entry in task["history"]:
             slashed = {slash["account"]: slash["amount"] for slash in entry["slashes"]}
             for line in entry["trainers"]:
                 table.add_row(
                     str(entry["round"]),
-                    line["trainer"],
+                    line["trainer"] if console.width >= WIDE else shortened(line["trainer"]),
                     line["verdict"] or "?",
-                    _milli(line["scoreNanos"]),
-                    _milli(line["stderrNanos"]),
+                    _score(line),
                     "?" if line["payout"] is None else paid.number(line["payout"]),
-                    paid.number(line["claimed"]),
-                    staked.number(slashed.get(line["trainer"], 0)),
+                    _claimed(line),
+                    staked.number(lost) if (lost := slashed.get(line["trainer"], 0)) else "",
                 )
             table.add_section()
         console.print(table)
@@ -284,8 +289,16 @@ def _print_history(result: dict[str, object], gateway: Gateway) -> None:
                 )
 
 
-def _milli(nanos: int | None) -> str:
-    return "?" if nanos is None else f"{nanos / 1e6:.3f}"
+def _score(line: Mapping[str, Any]) -> str:
+    """Milli-nats with the standard error, for example `+148.2 ± 15.5`."""
+    score, error = line["scoreNanos"], line["stderrNanos"]
+    return "?" if score is None else f"{score / 1e6:+.1f} ± {error / 1e6:.1f}"
+
+
+def _claimed(line: Mapping[str, Any]) -> str:
+    if not line["payout"]:
+        return "" if not line["claimed"] else "base"
+    return "yes" if line["claimed"] >= line["payout"] else "no"
 
 
 def round_numbers(text: str | None) -> list[int] | None:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["list_tasks"]
 
-NAME_WIDTH = 24
+NAME_WIDTH, MODEL_WIDTH = 16, 16
+"""So that a row fits 80 columns; `task show` tells all."""
 
 
 def list_tasks(
@@ -94,18 +95,17 @@ def list_tasks(
 
 
 def _table(tasks: list[ListedTask], money: Mapping[Address, Money], estimate: bool) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("task", justify="right")
-    table.add_column("name")
-    table.add_column("tunes")
-    table.add_column("a round", justify="right")
-    table.add_column("rounds", justify="right")
-    table.add_column("now")
-    table.add_column("people", justify="right")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("task", justify="right", no_wrap=True)
+    table.add_column("name", overflow="ellipsis", no_wrap=True, max_width=NAME_WIDTH)
+    table.add_column("tunes", overflow="ellipsis", no_wrap=True, max_width=MODEL_WIDTH)
+    table.add_column("a round", justify="right", no_wrap=True)
+    table.add_column("rounds", justify="right", no_wrap=True)
+    table.add_column("now", no_wrap=True)
+    table.add_column("people", justify="right", no_wrap=True)
     if estimate:
-        table.add_column("weights", justify="right")
-        table.add_column("for you", justify="right")
-        table.add_column("work here", justify="right")
+        for column in ("weights", "for you", "work here"):
+            table.add_column(column, justify="right", no_wrap=True)
     for task in tasks:
         each = money[task.offer.view.params.token]
         table.add_row(*map(escape, _cells(task.offer, each)), *map(escape, _guesses(task, each) if estimate else ()))
@@ -115,7 +115,7 @@ def _table(tasks: list[ListedTask], money: Mapping[Address, Money], estimate: bo
 def _cells(task: Offer, money: Money) -> Iterator[str]:
     spec, rewards = task.spec, task.view.params.rewards
     yield str(task.number)
-    yield printable(spec.task.name[:NAME_WIDTH]) if spec else "not to be trusted"
+    yield printable(" ".join(spec.task.name.split())) if spec else "not to be trusted"
     yield f"{spec.method.name}, {spec.model.source.rpartition(':')[2].rpartition('/')[2]}" if spec else "–"
     yield money.text(rewards.budget_per_round)
     yield f"{task.view.round}/{task.view.params.training.rounds}"
@@ -138,7 +138,7 @@ def _now(task: Offer) -> str:
         return "cancelled" if task.view.cancelled else "ended"
     name = task.phase.phase.name.lower().replace("_", " ")
     left = int(task.phase.deadline - time.time())
-    return f"{name}, {span(left)} left" if task.phase.deadline and left > 0 else name
+    return f"{name}, {span(left)}" if task.phase.deadline and left > 0 else name
 
 
 def _record(listed: ListedTask, gas_price: int | None) -> dict[str, Any]:

@@ -33,6 +33,8 @@ __all__ = ["PageData", "by_round"]
 
 Json = dict[str, Any]
 SHOWN_ACCOUNTS = 5_000
+SHOWN_REASONS = 500
+"""In a file, of each task; the server tells every one."""
 _HASH = re.compile(r"0x[0-9a-f]{16,64}")
 """Shorter, it would be found everywhere."""
 LARGEST_EXACT = 2**53 - 1
@@ -78,12 +80,20 @@ class PageData:
         paths = ["overview"]
         for task in self.index.tasks():
             paths.append(f"task/{task}")
-            for number in self.index.rounds(task):
-                paths.append(f"round/{task}/{number}")
-                trainers = load_round(self.index, load_task(self.index, task), number).trainers if self.store else ()
-                paths += [f"why/{task}/{number}/{trainer}" for trainer in trainers]
+            paths += [f"round/{task}/{number}" for number in self.index.rounds(task)]
+            paths += self._reasons(task)
         paths += [f"account/{account}" for account in self.index.accounts()[:SHOWN_ACCOUNTS]]
         return {path: self.at(path) for path in paths}
+
+    def _reasons(self, task: int) -> list[str]:
+        """Paths of why everybody got what they got, in a task's last rounds; a file of all would grow without need."""
+        found: list[str] = []
+        for number in reversed(self.index.rounds(task) if self.store else ()):
+            trainers = load_round(self.index, load_task(self.index, task), number).trainers
+            if len(found) + len(trainers) > SHOWN_REASONS:
+                break
+            found += [f"why/{task}/{number}/{trainer}" for trainer in trainers]
+        return found
 
     @property
     def historian(self) -> Historian:

@@ -25,6 +25,7 @@ from deltaproof.auditor.auditing import AuditSource, run_audit
 from deltaproof.auditor.bundle import Bundle, BundleError
 from deltaproof.auditor.index.reader import Index
 from deltaproof.cli import app
+from deltaproof.cli.common import console, shortened
 from deltaproof.errors import CryptoError
 from deltaproof.protocol.types import Digest32
 from tests.worlds.roles import RoleWorld
@@ -59,6 +60,20 @@ def test_history_json_csv_and_parquet_agree(place: list[object], world: RoleWorl
     rows = list(csv.DictReader(table.open(encoding="utf-8")))
     assert [row["payout"] for row in rows] == pq.read_table(parquet)["payout"].to_pylist()
     assert sum(int(row["payout"]) for row in rows) == sum(entry["totalPayout"] for entry in task["history"])
+
+
+def test_history_fits_eighty_columns_and_wide_terminals_show_whole_addresses(
+    place: list[object], world: RoleWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_width", 80)
+    lines = run("history", *place).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    trainer = world.trainers[0].account
+    mine = [line for line in lines if shortened(trainer) in line]
+    assert len(mine) == 2  # rounds; a cell that were cut into lines would be missing here
+    assert all("accepted" in line and " ± " in line and "yes" in line for line in mine)
+    monkeypatch.setattr(console, "_width", 200)
+    assert trainer in run("history", *place).stdout
 
 
 def test_history_of_account_and_round_filters(place: list[object], world: RoleWorld) -> None:

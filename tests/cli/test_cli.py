@@ -12,10 +12,18 @@ import pytest
 
 from deltaproof import __version__
 from deltaproof.chain.local_node import Node
+from deltaproof.cli.common import console
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
 from deltaproof.protocol.rules import CONTRACTS_VERSION
 from deltaproof.tuning.base_models.presets import minimal_model
 from tests.cli.conftest import Run, read_options
+
+
+def documented(command: str) -> set[str]:
+    """Keys of a command's result in docs/commands.md."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "commands.md").read_text("utf-8")
+    (row,) = re.findall(rf"^\| `{command}` \| (.*) \|$", page, flags=re.MULTILINE)
+    return set(re.findall(r"`(\w+)`", row))
 
 
 @pytest.mark.parametrize(
@@ -71,6 +79,9 @@ def test_task_create_and_show_print_json_for_scripts(run: Run, deployed: list[st
     assert shown["balance"] == "1100"
     assert shown["spec_hash"] == created["spec_hash"]
     assert shown["adapter"] == created["start_digest"]
+    listed = json.loads(run("task", "list", *read_options(deployed), "--all", "--json")[1])
+    for command, keys in {"task create": created, "task show": shown, "task list": listed["tasks"][0] | listed}.items():
+        assert keys.keys() <= documented(command), command
 
 
 def test_task_init_writes_a_draft_that_passes_the_check(run: Run, tmp_path: Path) -> None:
@@ -95,7 +106,11 @@ def test_task_init_writes_a_draft_that_passes_the_check(run: Run, tmp_path: Path
     assert "192 at least" in err
 
 
-def test_task_list_shows_what_one_can_take_part_in(run: Run, deployed: list[str], draft: Path) -> None:
+def test_task_list_shows_what_one_can_take_part_in(
+    run: Run, deployed: list[str], draft: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_width", 80)
+    draft.write_text(draft.read_text().replace('name = "tiny"', f'name = "tiny{" and long" * 20}"'))
     code, out, err = run("task", "create", str(draft), *deployed, "--fund", "1100wei", "--accept-risk", "--json")
     assert code == 0, err
     number = json.loads(out)["task"]
@@ -106,6 +121,8 @@ def test_task_list_shows_what_one_can_take_part_in(run: Run, deployed: list[str]
     code, out, _ = run("task", "list", *where)
     assert code == 0
     assert "tiny" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert sum("lora" in line for line in out.splitlines()) == 1  # one line a task
     assert f"{unfunded} tasks, {unfunded - number} not shown" in out
     listed = {task["task"]: task for task in json.loads(run("task", "list", *where, "--all", "--json")[1])["tasks"]}
     assert (listed[number]["open"], listed[unfunded]["open"]) == (True, False)

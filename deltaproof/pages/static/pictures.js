@@ -21,8 +21,8 @@ const Pictures = (() => {
       });
       node.append(svg("text", {x: right + 6, y: top + 15, "text-anchor": "start"}, phase.until ? span(phase.until - phase.from) : "now"));
     });
-    const rows = phases.flatMap((phase) => phase.acts.map((act) => [words(phase.phase), act.event, account(act.who), time(act.time), act.late ? "late" : "in time"]));
-    return make("figure", {class: "wide"}, make("figcaption", {}, "Phases to scale; a mark for each act"), node, Blocks.lazily("table", () => Tables.table("Acts", [["phase"], ["act"], ["who"], ["when"], [""]], rows)));
+    const rows = phases.flatMap((phase) => phase.acts.map((act) => [words(phase.phase), act.event, account(act.who), time(act.time), act.late ? "late" : "yes"]));
+    return make("figure", {class: "wide"}, make("figcaption", {}, "Phases to scale; a mark for each act"), node, Blocks.lazily("table", () => Tables.table("Acts", [["phase"], ["act"], ["who"], ["when"], ["in time"]], rows)));
   };
 
   /** A strip of all steps: which were replayed, by how many, and which failed. */
