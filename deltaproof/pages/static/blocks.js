@@ -1,10 +1,11 @@
 // Amounts of a token: up to four digits behind the point, at least two, rounded down.
 const Money = (() => {
+  const grouped = new Intl.NumberFormat("en");
   const text = (value, {symbol, decimals}) => {
     const units = BigInt(value), one = 10n ** BigInt(decimals), digits = Math.min(decimals, 4);
     const part = (units % one).toString().padStart(decimals, "0").slice(0, digits).replace(/0+$/, "").padEnd(Math.min(2, digits), "0");
     if (units && units < one && !Number(part)) return `< 0.${"1".padStart(digits, "0")} ${symbol}`;
-    return (units / one).toLocaleString("en") + (part ? "." + part : "") + " " + symbol;
+    return grouped.format(units / one) + (part ? "." + part : "") + " " + symbol;
   };
   return {text};
 })();

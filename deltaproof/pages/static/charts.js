@@ -72,7 +72,7 @@ const Charts = (() => {
     series.forEach(([, values], index) => {
       const points = values.map((value, at) => value === null ? null : [x(at), y(value)]).filter(Boolean);
       node.append(svg("polyline", {points: points.map((p) => p.join(",")).join(" "), fill: "none", stroke: color(index), "stroke-width": 2}));
-      points.forEach(([cx, cy]) => node.append(svg("circle", {cx, cy, r: labels.length > 100 ? 1 : 3, fill: color(index)})));
+      if (labels.length <= 100) points.forEach(([cx, cy]) => node.append(svg("circle", {cx, cy, r: 3, fill: color(index)})));
     });
     return figure(title, drawn, labels, axis, series.map(([name]) => name), series.map(([, values]) => values));
   };

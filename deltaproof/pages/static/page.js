@@ -4,6 +4,7 @@
   const {table, N} = Tables;
   const embedded = JSON.parse(document.getElementById("data").textContent || "null");
   const main = document.getElementById("main");
+  const DRAWN_ROUNDS = 100, DRAWN_NAMES = 11; // of a long task; tables hold everything
   const load = async (path) => {
     if (embedded) {
       if (!(path in embedded)) throw new Error("this file does not hold " + path);
@@ -74,19 +75,25 @@
     },
     async task(id) {
       const task = await load("task/" + id), rounds = task.history, now = (await load("overview")).now;
-      const labels = rounds.map((round) => round.round);
+      const labels = rounds.map((round) => round.round), known = tokens[task.token], unit = known ? 10 ** known.decimals : 1;
       const names = [...new Set(rounds.flatMap((round) => round.trainers.map((t) => t.trainer)))];
-      const of = (round, trainer) => round.trainers.find((t) => t.trainer === trainer);
-      const points = rounds.flatMap((round, at) => round.trainers.filter((t) => t.scoreNanos !== null && t.verdict === "accepted").map((t) => [at, t.scoreNanos / 1e6, t.stderrNanos / 1e6, names.indexOf(t.trainer)]));
+      const paidTo = new Map(names.map((name) => [name, 0])), last = rounds.slice(-DRAWN_ROUNDS), recent = last.map((round) => round.round);
+      rounds.forEach((round) => round.trainers.forEach((t) => paidTo.set(t.trainer, paidTo.get(t.trainer) + Number(t.payout || 0))));
+      const top = [...names].sort((a, b) => paidTo.get(b) - paidTo.get(a)).slice(0, DRAWN_NAMES), seen = new Set(top), rest = names.length - top.length;
+      const points = last.flatMap((round, at) => round.trainers.filter((t) => t.scoreNanos !== null && t.verdict === "accepted" && seen.has(t.trainer)).map((t) => [at, t.scoreNanos / 1e6, t.stderrNanos / 1e6, top.indexOf(t.trainer)]));
+      const payOf = (round, mine) => round.trainers.filter((t) => mine(t.trainer)).reduce((total, t) => total + Number(t.payout || 0), 0) / unit;
+      const whose = rest ? `, the ${top.length} who earned most` : "", when = last.length < rounds.length ? `, last ${last.length} rounds` : "";
       const curve = (start, end) => rounds.length ? [rounds[0][start], ...rounds.map((round) => round[end])] : [];
-      const steps = ["start", ...labels], known = tokens[task.token], unit = known ? 10 ** known.decimals : 1;
+      const steps = ["start", ...labels];
       const charts = rounds.length ? [
         Charts.lines("Held-out loss after each round, nats", steps, [["loss", curve("startLoss", "endLoss")]]),
         Charts.lines("Held-out accuracy after each round", steps, [["accuracy", curve("startAccuracy", "endAccuracy")]]),
-        Charts.stacked(`Pay per trainer and round, ${known ? known.symbol : "smallest units"}`, labels, names.map((name) => [short(name), rounds.map((round) => Number((of(round, name) || {}).payout || 0) / unit)])),
-        Charts.intervals("Contribution ± 2 standard errors, milli-nats of held-out loss", labels, points, names.map(short)),
+        Charts.stacked(`Pay per trainer and round, ${known ? known.symbol : "smallest units"}${when}`, recent, [...top.map((name) => [short(name), last.map((round) => payOf(round, (one) => one === name))]), ...(rest ? [[`${rest} others`, last.map((round) => payOf(round, (one) => !seen.has(one)))]] : [])]),
+        Charts.intervals(`Contribution ± 2 standard errors, milli-nats of held-out loss${whose}${when}`, recent, points, top.map(short)),
       ] : [];
-      const mine = names.map((name) => rounds.map((round) => of(round, name)).filter(Boolean).map((t) => t));
+      const did = new Map(names.map((name) => [name, []]));
+      rounds.forEach((round) => round.trainers.forEach((t) => did.get(t.trainer).push(t)));
+      const mine = names.map((name) => did.get(name));
       return [
         make("h1", {}, `Task ${task.task}: ${task.name || "unnamed"}`),
         task.card.description ? make("p", {class: "about"}, task.card.description) : null,
