@@ -22,7 +22,7 @@ from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.chain.contracts.money import UNNAMED, Money, usable_symbol
 from deltaproof.errors import ArtifactError, ChainError
 from deltaproof.pages.cards import card_of, standing_in, terms_of
-from deltaproof.pages.rounds import phases_of, replays_of, waterfall_of, why
+from deltaproof.pages.rounds import phases_of, quorum_of, replays_of, waterfall_of, why
 from deltaproof.protocol.commit.commitments import COMMITMENT_TYPE, typehash
 from deltaproof.protocol.evidence.transcript import OpeningLimits
 from deltaproof.protocol.outcome.settlement import leaves_tree
@@ -185,6 +185,7 @@ class PageData:
             "disputeEvents": self._timeline_of(_dispute_events(self.index, facts)),
             "checks": self._checks(facts),
             "proofs": self._proofs(facts),
+            "quorum": quorum_of(facts),
         }
 
     def _checks(self, facts: RoundFacts) -> list[Json]:

@@ -7,19 +7,22 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-__all__ = ["render"]
+__all__ = ["render", "script"]
 
-SCRIPTS = ("verify.js", "blocks.js", "tables.js", "charts.js", "pictures.js", "page.js")
+SCRIPTS = ("noble.js", "verify.js", "blocks.js", "tables.js", "charts.js", "pictures.js", "page.js")
 """In the order in which they need each other."""
 
 
 def render(data: Mapping[str, Any] | None) -> str:
     """The page; with `data` (answers by path) it shows these, without it asks the server that it came from."""
     page = _asset("page.html")
-    script = "\n".join(_asset(name) for name in SCRIPTS)
-    return (
-        page.replace("/*CSS*/", _asset("page.css")).replace("/*DATA*/", _embedded(data)).replace("/*SCRIPT*/", script)
-    )
+    styled = page.replace("/*CSS*/", _asset("page.css")).replace("/*DATA*/", _embedded(data))
+    return styled.replace("/*SCRIPT*/", script(*SCRIPTS))
+
+
+def script(*names: str) -> str:
+    """Parts of the pages' program, one after the other."""
+    return "\n".join(_asset(name) for name in names)
 
 
 def _asset(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from deltaproof.auditor.explain import explain
@@ -12,12 +12,15 @@ from deltaproof.auditor.index.reader import Index
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.contracts.money import Money
 from deltaproof.errors import DeltaproofError
+from deltaproof.protocol.commit.bls import SETTLEMENT_DOMAIN
+from deltaproof.protocol.commit.commitments import SETTLEMENT_TYPE, RoundDomain, typehash
+from deltaproof.protocol.outcome.settlement import Settlement
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Address
+from deltaproof.protocol.types import Address, hex_of
 from deltaproof.store import ArtifactStore
 from incentives.settling import payouts_of
 
-__all__ = ["phases_of", "replays_of", "waterfall_of", "why"]
+__all__ = ["phases_of", "quorum_of", "quorum_record", "replays_of", "waterfall_of", "why"]
 
 Json = dict[str, Any]
 
@@ -75,6 +78,47 @@ def replays_of(facts: RoundFacts, store: ArtifactStore | None) -> list[Json]:
                 }
             )
     return found
+
+
+def quorum_of(facts: RoundFacts) -> Json | None:
+    """What a browser needs to check the quorum's signature: the settlement, its seal, the signature, signers' keys.
+
+    None before a settlement stands, or without the calldata that shows the signature.
+    """
+    posted = facts.standing
+    if posted is None or posted.opened is None:
+        return None
+    signers = [verifier for verifier in facts.task.quorum_of(facts.number) if verifier not in posted.non_signers]
+    keys = {signer: facts.task.keys[signer].args["key_g2"] for signer in signers if signer in facts.task.keys}
+    points = {signer: (*key["x"], *key["y"]) for signer, key in keys.items()}
+    return quorum_record(facts.domain, posted.attempt, posted.settlement, posted.opened[1].signature.wire, points)
+
+
+def quorum_record(
+    domain: RoundDomain,
+    attempt: int,
+    settlement: Settlement,
+    signature: Sequence[int],
+    keys: Mapping[str, Sequence[int]],
+) -> Json:
+    """A settlement with its signature, a point of G1, and each signer's key, a point of G2 as the EVM takes it."""
+    return {
+        "typehash": hex_of(typehash(SETTLEMENT_TYPE)),
+        "chainId": str(domain.chain_id),
+        "tasks": domain.tasks,
+        "taskId": str(domain.task_id),
+        "round": str(domain.round),
+        "attempt": attempt,
+        "settlement": [_word(value) for value in settlement.fields()],
+        "domain": hex_of(SETTLEMENT_DOMAIN),
+        "signature": [str(coordinate) for coordinate in signature],
+        "signers": list(keys),
+        "keys": [[str(coordinate) for coordinate in key] for key in keys.values()],
+    }
+
+
+def _word(value: object) -> str:
+    return hex_of(value) if isinstance(value, bytes) else str(value)
 
 
 def waterfall_of(facts: RoundFacts, spec: TaskSpec | None, store: ArtifactStore | None, index: Index) -> Json | None:

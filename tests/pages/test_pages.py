@@ -261,6 +261,7 @@ def test_one_button_checks_the_whole_round_and_sees_a_lie(page: Page, report: tu
     button.click()
     page.wait_for_function("() => document.getElementById('checked').className !== ''")
     assert said.inner_text().startswith("all ")
+    assert page.locator("p.result.pass[data-kind=quorum]").count() == 1
     area = page.locator("textarea").first
     area.evaluate('area => { area.value = area.value.replace(/"payout": "\\d+"/, \'"payout": "7"\'); }')
     button.click()

@@ -142,7 +142,8 @@
         round.slashes.length ? table("Slashes", [["account"], ["role"], ["amount", N], ["reason"], ["transaction"]], round.slashes.map((s) => [account(s.account), s.role, money(s.amount, stakeToken), s.reason, hash(s.transaction)])) : null,
         round.disputes.length ? make("p", {}, link(`#/dispute/${id}/${index}`, `disputes and proven faults: ${round.disputes.length}`)) : null,
         make("h2", {}, "Check it here"),
-        make("p", {}, "Your browser recomputes commitments, settlement leaves and transcript records from the values below. Change any of them and see it fail."),
+        make("p", {}, "Your browser recomputes commitments, settlement leaves, transcript records and the quorum's signature from the values below. Change any of them and see it fail."),
+        round.quorum ? signed(round.quorum) : null,
         ...round.proofs.map(proof),
         make("h2", {}, `Audit: ${counts("pass")} passed, ${counts("fail")} failed, ${counts("not_checkable")} not checkable`),
         ...checks(round.checks),
@@ -212,30 +213,30 @@
   });
   const value = (text) => !text ? "–" : /^0x[0-9a-f]{16,}$/i.test(text) ? hash(text) : keep(make("span", {class: "hash"}, text), text);
 
-  const KINDS = {leaf: "settlement leaf", commitment: "commitment", record: "transcript record"};
-  const proof = (entry) => {
-    const parts = Object.keys(KINDS).filter((kind) => entry[kind]);
-    return make("details", {class: "proof", "data-trainer": entry.trainer}, make("summary", {}, "trainer ", make("span", {class: "hash"}, short(entry.trainer))), parts.map((kind) => {
-      const area = make("textarea", {spellcheck: "false", "aria-label": KINDS[kind] + " of " + entry.trainer});
-      area.value = JSON.stringify(entry[kind], null, 1);
-      const result = make("p", {class: "result", role: "status", "data-kind": kind});
-      const run = () => {
-        result.className = "result";
-        try {
-          const {computed, expected} = Verify[kind](JSON.parse(area.value));
-          const same = computed === expected;
-          result.classList.add(same ? "pass" : "fail");
-          result.textContent = same ? `holds: leads to ${computed}` : `does not hold: leads to ${computed}, not to ${expected}`;
-        } catch (error) {
-          result.classList.add("fail");
-          result.textContent = "does not hold: " + error.message;
-        }
-      };
-      const button = make("button", {type: "button", "data-verify": kind, onclick: run}, "Verify " + KINDS[kind]);
-      return make("div", {}, make("details", {}, make("summary", {}, KINDS[kind] + " as JSON"), area), button, result);
-    }));
+  const KINDS = {leaf: "settlement leaf", commitment: "commitment", record: "transcript record", quorum: "quorum's signature"};
+  /** One value to check, with the text that is checked: whoever doubts can change it. */
+  const checkable = (kind, value, whose) => {
+    const area = make("textarea", {spellcheck: "false", "aria-label": KINDS[kind] + " of " + whose});
+    area.value = JSON.stringify(value, null, 1);
+    const result = make("p", {class: "result", role: "status", "data-kind": kind});
+    const run = () => {
+      result.className = "result";
+      try {
+        const {computed, expected} = Verify[kind](JSON.parse(area.value));
+        const same = computed === expected;
+        result.classList.add(same ? "pass" : "fail");
+        result.textContent = same ? `holds: leads to ${computed}` : `does not hold: leads to ${computed}, not to ${expected}`;
+      } catch (error) {
+        result.classList.add("fail");
+        result.textContent = "does not hold: " + error.message;
+      }
+    };
+    const button = make("button", {type: "button", "data-verify": kind, onclick: run}, "Verify " + KINDS[kind]);
+    return make("div", {}, make("details", {}, make("summary", {}, KINDS[kind] + " as JSON"), area), button, result);
   };
-
+  const proof = (entry) => make("details", {class: "proof", "data-trainer": entry.trainer}, make("summary", {}, "trainer ", make("span", {class: "hash"}, short(entry.trainer))),
+    ["leaf", "commitment", "record"].filter((kind) => entry[kind]).map((kind) => checkable(kind, entry[kind], entry.trainer)));
+  const signed = (posted) => make("details", {class: "proof quorum"}, make("summary", {}, `the quorum: ${posted.keys.length} verifiers`), checkable("quorum", posted, "the quorum"));
 
   /** Every proof of the page, one after the other, with what came of it. */
   const checkAll = async () => {
@@ -243,11 +244,14 @@
     said.className = "";
     for (const [at, button] of buttons.entries()) {
       button.click();
-      if (at % 16 === 0) { said.textContent = `${at} of ${buttons.length}`; await new Promise((done) => setTimeout(done)); }
+      if (at % 16 === 0 || button.dataset.verify === "quorum") { said.textContent = `${at} of ${buttons.length}`; await new Promise((done) => setTimeout(done)); }
     }
-    const failed = main.querySelectorAll("p.result.fail").length;
+    // The root that the leaves lead to has to be the one that the quorum signed.
+    const read = (kind) => buttons.filter((button) => button.dataset.verify === kind).map((button) => JSON.parse(button.parentElement.querySelector("textarea").value));
+    const strangers = read("quorum").flatMap((posted) => read("leaf").filter((leaf) => leaf.root.toLowerCase() !== posted.settlement[0].toLowerCase())).length;
+    const failed = main.querySelectorAll("p.result.fail").length + strangers;
     said.className = failed ? "fail" : buttons.length ? "pass" : "";
-    said.textContent = !buttons.length ? "There is nothing to check yet." : failed ? `${failed} of ${buttons.length} do NOT hold` : `all ${buttons.length} commitments, leaves and records hold`;
+    said.textContent = !buttons.length ? "There is nothing to check yet." : failed ? `${failed} of ${buttons.length} do NOT hold` : `all ${buttons.length} commitments, leaves, records and signatures hold`;
   };
 
   const show = async () => {

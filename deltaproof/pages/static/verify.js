@@ -1,6 +1,8 @@
 "use strict";
-// Keccak-256, SHA-256 and the protocol's trees, so that nobody has to trust whoever served this page.
+// The protocol's trees, seals and signatures, so that nobody has to trust whoever served this page. Hashes and pairings
+// are those of noble-hashes and noble-curves (noble.js).
 const Verify = (() => {
+  const {keccak_256: keccak256, sha256, bn254} = Noble;
   const fromHex = (text) => {
     const digits = text.replace(/^0x/, "");
     if (digits.length % 2 || /[^0-9a-fA-F]/.test(digits)) throw new Error("not hexadecimal: " + text);
@@ -11,86 +13,6 @@ const Verify = (() => {
     const result = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
     let at = 0;
     for (const part of parts) { result.set(part, at); at += part.length; }
-    return result;
-  };
-
-  // Keccak-f[1600] on 25 lanes of 64 bits (Keccak reference, section 1.2); rate 136 bytes, padding 0x01.
-  const MASK = (1n << 64n) - 1n;
-  const rotate = (lane, by) => by ? ((lane << BigInt(by)) | (lane >> BigInt(64 - by))) & MASK : lane;
-  const ROUND_CONSTANTS = (() => {
-    const constants = [];
-    let lfsr = 1;
-    for (let round = 0; round < 24; round++) {
-      let constant = 0n;
-      for (let j = 0; j < 7; j++) {
-        if (lfsr & 1) constant |= 1n << BigInt((1 << j) - 1);
-        lfsr = lfsr & 0x80 ? ((lfsr << 1) ^ 0x171) : lfsr << 1;
-      }
-      constants.push(constant);
-    }
-    return constants;
-  })();
-  const permute = (state) => {
-    for (const constant of ROUND_CONSTANTS) {
-      const columns = [0, 1, 2, 3, 4].map((x) => state[x] ^ state[x + 5] ^ state[x + 10] ^ state[x + 15] ^ state[x + 20]);
-      for (let i = 0; i < 25; i++) state[i] ^= columns[(i + 4) % 5] ^ rotate(columns[(i % 5 + 1) % 5], 1);
-      let [x, y, lane] = [1, 0, state[1]];
-      for (let t = 0; t < 24; t++) {
-        [x, y] = [y, (2 * x + 3 * y) % 5];
-        [lane, state[x + 5 * y]] = [state[x + 5 * y], rotate(lane, ((t + 1) * (t + 2) / 2) % 64)];
-      }
-      for (let row = 0; row < 25; row += 5) {
-        const line = state.slice(row, row + 5);
-        for (let i = 0; i < 5; i++) state[row + i] = line[i] ^ (~line[(i + 1) % 5] & MASK & line[(i + 2) % 5]);
-      }
-      state[0] ^= constant;
-    }
-  };
-  const keccak256 = (bytes) => {
-    const rate = 136;
-    const padded = new Uint8Array(Math.ceil((bytes.length + 1) / rate) * rate);
-    padded.set(bytes);
-    padded[bytes.length] ^= 0x01;
-    padded[padded.length - 1] ^= 0x80;
-    const state = new Array(25).fill(0n);
-    for (let block = 0; block < padded.length; block += rate) {
-      for (let i = 0; i < rate; i++) state[i >> 3] ^= BigInt(padded[block + i]) << BigInt(8 * (i & 7));
-      permute(state);
-    }
-    return Uint8Array.from({length: 32}, (_, i) => Number((state[i >> 3] >> BigInt(8 * (i & 7))) & 255n));
-  };
-
-  // SHA-256 (FIPS 180-4). Constants are the first bits of the fractional parts of roots of primes.
-  const PRIMES = (() => { const found = []; for (let n = 2; found.length < 64; n++) if (found.every((p) => n % p)) found.push(n); return found; })();
-  const fraction = (value) => ((value - Math.floor(value)) * 2 ** 32) >>> 0;
-  const K = PRIMES.map((prime) => fraction(Math.cbrt(prime)));
-  const INITIAL = PRIMES.slice(0, 8).map((prime) => fraction(Math.sqrt(prime)));
-  const right = (word, by) => (word >>> by) | (word << (32 - by));
-  const sha256 = (bytes) => {
-    const padded = new Uint8Array(Math.ceil((bytes.length + 9) / 64) * 64);
-    padded.set(bytes);
-    padded[bytes.length] = 0x80;
-    const view = new DataView(padded.buffer);
-    view.setUint32(padded.length - 8, Math.floor(bytes.length / 2 ** 29));
-    view.setUint32(padded.length - 4, (bytes.length * 8) >>> 0);
-    const hash = INITIAL.slice();
-    for (let block = 0; block < padded.length; block += 64) {
-      const w = Array.from({length: 16}, (_, i) => view.getUint32(block + 4 * i));
-      for (let i = 16; i < 64; i++) {
-        const s0 = right(w[i - 15], 7) ^ right(w[i - 15], 18) ^ (w[i - 15] >>> 3);
-        const s1 = right(w[i - 2], 17) ^ right(w[i - 2], 19) ^ (w[i - 2] >>> 10);
-        w[i] = (w[i - 16] + s0 + w[i - 7] + s1) >>> 0;
-      }
-      let [a, b, c, d, e, f, g, h] = hash;
-      for (let i = 0; i < 64; i++) {
-        const t1 = h + (right(e, 6) ^ right(e, 11) ^ right(e, 25)) + ((e & f) ^ (~e & g)) + K[i] + w[i];
-        const t2 = (right(a, 2) ^ right(a, 13) ^ right(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
-        [h, g, f, e, d, c, b, a] = [g, f, e, (d + t1) >>> 0, c, b, a, (t1 + t2) >>> 0];
-      }
-      [a, b, c, d, e, f, g, h].forEach((word, i) => { hash[i] = (hash[i] + word) >>> 0; });
-    }
-    const result = new Uint8Array(32);
-    hash.forEach((word, i) => new DataView(result.buffer).setUint32(4 * i, word));
     return result;
   };
 
@@ -137,5 +59,25 @@ const Verify = (() => {
     });
     return {computed: toHex(node), expected: opening.root.toLowerCase()};
   };
-  return {keccak256, sha256, fromHex, toHex, leaf, commitment, record};
+
+  /** A digest as a point of G1: the first i whose keccak256(domain ‖ digest ‖ i) mod p is the x of one; y is even. */
+  const hashToCurve = (domain, digest) => {
+    const {Fp} = bn254.fields;
+    for (let i = 0; i < 256; i++) {
+      const x = Fp.create(BigInt(toHex(keccak256(join(domain, digest, Uint8Array.of(i))))));
+      const square = Fp.add(Fp.mul(Fp.sqr(x), x), 3n), y = Fp.pow(square, (Fp.ORDER + 1n) / 4n);
+      if (Fp.eql(Fp.sqr(y), square)) return bn254.G1.Point.fromAffine({x, y: y % 2n ? Fp.neg(y) : y});
+    }
+    throw new Error("the digest leads to no point");
+  };
+  const valid = (point) => { point.assertValidity(); return point; };
+  /** The settlement, sealed, under the sum of the signers' keys: e(signature, G2) = e(H(settlement), keys) on BN254. */
+  const quorum = (posted) => {
+    const digest = keccak256(encode([posted.typehash, posted.chainId, posted.tasks, posted.taskId, posted.round, posted.attempt, ...posted.settlement]));
+    const sum = posted.keys.map(([xi, xr, yi, yr]) => valid(bn254.G2.Point.fromAffine({x: {c0: BigInt(xr), c1: BigInt(xi)}, y: {c0: BigInt(yr), c1: BigInt(yi)}}))).reduce((total, key) => total.add(key));
+    const signature = valid(bn254.G1.Point.fromAffine({x: BigInt(posted.signature[0]), y: BigInt(posted.signature[1])}));
+    const shown = (pairing) => toHex(keccak256(bn254.fields.Fp12.toBytes(pairing)));
+    return {computed: shown(bn254.pairing(signature, bn254.G2.Point.BASE)), expected: shown(bn254.pairing(hashToCurve(fromHex(posted.domain), digest), sum))};
+  };
+  return {keccak256, sha256, fromHex, toHex, leaf, commitment, record, quorum};
 })();
