@@ -90,7 +90,7 @@ def quorum_of(facts: RoundFacts) -> Json | None:
         return None
     signers = [verifier for verifier in facts.task.quorum_of(facts.number) if verifier not in posted.non_signers]
     keys = {signer: facts.task.keys[signer].args["key_g2"] for signer in signers if signer in facts.task.keys}
-    points = {signer: (*key["x"], *key["y"]) for signer, key in keys.items()}
+    points = {str(signer): (*key["x"], *key["y"]) for signer, key in keys.items()}
     return quorum_record(facts.domain, posted.attempt, posted.settlement, posted.opened[1].signature.wire, points)
 
 
