@@ -416,7 +416,7 @@ def test_serve_live_update_health_and_metrics(browser: Browser, world: RoleWorld
 
 
 def _wait_for(url: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(url) as answer:
