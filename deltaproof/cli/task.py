@@ -42,7 +42,7 @@ app.command("list")(list_tasks)
 app.command("watch")(watch_task)
 
 AMOUNTS = ("budget_per_round", "balance", "reserved")
-STANDING = ("spec", "round", "phase", "deadline", "ended", "task")
+STANDING = ("profiles", "spec", "round", "phase", "deadline", "ended", "task")
 """What `task show` says in words."""
 
 
@@ -101,23 +101,35 @@ def show(
     from deltaproof.sponsor.amounts import Tokens, money_lines
     from deltaproof.sponsor.wording import terms_in_words
     from deltaproof.store import open_store
+    from deltaproof.store.permits import PermitDomain
+    from deltaproof.store.profiles import shown_name
 
     gateway = read_only_gateway(rpc, contract)
-    terms = read_task(gateway, open_store(store), TaskId(task))
+    artifacts = open_store(store)
+    terms = read_task(gateway, artifacts, TaskId(task))
     result = _described(gateway, TaskId(task), terms)
+    domain = PermitDomain(gateway.connection.chain_id, gateway.deployment.modules.tasks)
+    profiles = artifacts.known_profiles(domain, [terms.view.sponsor, *result["trainers"], *result["verifiers"]])
     money = gateway.money(terms.view.params.token)
     tokens = Tokens(money, gateway.money(gateway.registry.token()))
     standing = standing_of(gateway, TaskId(task))
+    result["profiles"] = {who: said.to_json_value() for who, said in profiles.items()}
     told = {key: money.text(int(v)) if key in AMOUNTS else v for key, v in result.items() if key not in STANDING}
+    told |= {key: [shown_name(who, profiles.get(who)) for who in result[key]] for key in ("trainers", "verifiers")}
+    told["sponsor"] = shown_name(terms.view.sponsor, profiles.get(terms.view.sponsor))
     lines = [
         *headline(TaskId(task), terms.spec),
         *(f"  {line}" for line in (standing.line, standing.counts) if line),
-        *(f"  {key.replace('_', ' ')}: {value}" for key, value in told.items()),
+        *(f"  {key.replace('_', ' ')}: {_listed(value)}" for key, value in told.items()),
         *(f"  {line}" for line in money_lines(terms.spec, tokens)),
         "",
         *terms_in_words(terms.spec, tokens),
     ]
     show_result(result, as_json=as_json, text="\n".join(lines))
+
+
+def _listed(value: object) -> object:
+    return (", ".join(value) or "nobody") if isinstance(value, list) else value
 
 
 @app.command("results")

@@ -6,6 +6,7 @@
 | trainer of the running round or the one before | a delta within the codec's limit, adapters and error memories of P values, openings and envelopes of the transcript that it revealed |
 | verifier of the running round's quorum or the one before | adapters of P values, attestations, its own proposal and signatures |
 | whoever has a stake as a verifier | its own reading keys |
+| sponsor, trainer, verifier, as above | its own profile |
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ from deltaproof.store.artifacts import MAX_TENSORS_HEADER_BYTES, SIGNATURE_BYTES
 from deltaproof.store.backend import LocalBackend
 from deltaproof.store.paths import ArtifactName, Kind, parse_path
 from deltaproof.store.permits import MAX_PERMIT_SECONDS, PermitDomain, WritePermit
+from deltaproof.store.profiles import Profile
 from deltaproof.store.readers import KeyRecord
 
 __all__ = ["Doorkeeper", "Grant"]
 
+NO_QUOTA = 2**62
 DOCUMENT_HEADER_BYTES = 128
 """More than the header of a document, which stands before its content."""
 KEY_LIMIT = DOCUMENT_HEADER_BYTES + KeyRecord.MAX_BYTES
@@ -175,6 +178,11 @@ class Doorkeeper:
         def grant(role: str, most: int, quota: int | None, check: Check | None, version: int = 0) -> Grant:
             return Grant(name, permit, account, role, task.round, most, quota, version, check)
 
+        if name.kind is Kind.PROFILE and name.account == account and (roles := self._roles(task, account)):
+            # Nothing adds up: what is said anew takes the place of what was said. A permit that is repeated is older.
+            most = DOCUMENT_HEADER_BYTES + Profile.MAX_BYTES
+            place = (self.domain, account)
+            yield grant(roles[0], most, NO_QUOTA, lambda store: store.get_profile(*place), permit.expires)
         if task.sponsor == account and (allowed := self._of_sponsor(task, name)):
             yield grant("sponsor", allowed[0], None, allowed[1])
         if enrolment := self._trains(task, account):

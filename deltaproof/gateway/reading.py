@@ -19,6 +19,7 @@ __all__ = ["Answer", "Shelves"]
 _PIECE_BYTES = 256 * 1024
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 _SHA_NAMED = (Kind.BLOB, Kind.ATTESTATION)
+_REPLACED = (Kind.PROPOSAL, Kind.PROFILE)
 FOR_EVER = "public, max-age=31536000, immutable"
 """What is named by what it holds never changes."""
 ASK_AGAIN = "no-cache"
@@ -67,7 +68,7 @@ class Shelves:
         headers = {
             "Accept-Ranges": "bytes",
             "Access-Control-Allow-Origin": "*",
-            "Cache-Control": ASK_AGAIN if name.kind is Kind.PROPOSAL else FOR_EVER,
+            "Cache-Control": ASK_AGAIN if name.kind in _REPLACED else FOR_EVER,
             "Content-Disposition": "attachment",
             "Content-Security-Policy": "sandbox; default-src 'none'",
             "Content-Type": "application/octet-stream",

@@ -20,7 +20,7 @@ from deltaproof.auditor.index.events import Event
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.chain.contracts.money import UNNAMED, Money, usable_symbol
-from deltaproof.errors import ArtifactError, ChainError
+from deltaproof.errors import ArtifactError, ChainError, StoreUnavailable
 from deltaproof.pages.cards import card_of, standing_in, terms_of
 from deltaproof.pages.rounds import phases_of, quorum_of, replays_of, waterfall_of, why
 from deltaproof.protocol.commit.commitments import COMMITMENT_TYPE, typehash
@@ -28,6 +28,8 @@ from deltaproof.protocol.evidence.transcript import OpeningLimits
 from deltaproof.protocol.outcome.settlement import leaves_tree
 from deltaproof.protocol.types import Address, Digest32, StepIndex, address, hex_of
 from deltaproof.store import ArtifactStore
+from deltaproof.store.permits import PermitDomain
+from deltaproof.store.profiles import Profile
 
 __all__ = ["PageData", "by_round"]
 
@@ -139,7 +141,24 @@ class PageData:
         """What somebody did and got, and where that stands among the others of each task."""
         found = self.historian.participant(who)
         tasks = {entry["task"] for entry in found["rounds"]}
-        return {**found, "tasks": [standing_in(load_task(self.index, t), who, self.historian) for t in sorted(tasks)]}
+        profile = self._profiles([who]).get(who)
+        said = profile.model_dump(include={"name", "url", "contact", "issued"}) if profile else None
+        return {
+            **found,
+            "profile": said,
+            "tasks": [standing_in(load_task(self.index, t), who, self.historian) for t in sorted(tasks)],
+        }
+
+    def _profiles(self, accounts: Sequence[Address]) -> dict[Address, Profile]:
+        """What accounts say of themselves, as far as the store has it and answers."""
+        if self.store is None:
+            return {}
+        deployment = self.index.deployment
+        domain = PermitDomain(deployment.chain_id, address(deployment.contracts["tasks"]))
+        try:
+            return self.store.known_profiles(domain, accounts)
+        except StoreUnavailable:
+            return {}
 
     def find(self, text: str) -> list[Json]:
         """Rounds with a transaction, or with a digest among the arguments of their events; the last fifty."""

@@ -6,10 +6,13 @@ digest, commitment or key that the caller already trusts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from itertools import islice
 from typing import TypeVar
 
 from deltaproof.errors import (
+    UNUSABLE,
     ArtifactAltered,
     ArtifactMissing,
     ArtifactSealed,
@@ -43,10 +46,12 @@ from deltaproof.store.paths import (
     envelope_path,
     key_path,
     opening_path,
+    profile_path,
     proposal_path,
     signature_path,
 )
 from deltaproof.store.permits import PermitDomain, Writer
+from deltaproof.store.profiles import Profile
 from deltaproof.store.readers import KeyRecord, Keyring
 
 __all__ = ["MAX_TENSORS_HEADER_BYTES", "SIGNATURE_BYTES", "ArtifactStore", "open_store"]
@@ -56,6 +61,8 @@ T = TypeVar("T")
 
 MAX_TENSORS_HEADER_BYTES = 1024
 """Of a file of tensors."""
+MOST_PROFILES = 200
+"""That are looked up for one table."""
 SIGNATURE_BYTES = 64
 """Of a BLS signature."""
 
@@ -325,6 +332,30 @@ class ArtifactStore:
     def get_signature(self, settlement_digest: Digest32, verifier: Address) -> Signature:
         """A verifier's signature: a valid point, to be verified against the registered key."""
         return self._read(signature_path(settlement_digest, verifier), SIGNATURE_BYTES, Signature.from_bytes)
+
+    # What accounts say of themselves, named by them.
+
+    def put_profile(self, profile: Profile) -> None:
+        """Publish a signed profile, in place of what its account said before."""
+        self._backend.write(profile_path(profile.account), profile.to_document())
+
+    def get_profile(self, domain: PermitDomain, account: Address) -> Profile:
+        """What an account says of itself, signed by it for this deployment."""
+
+        def checked(data: bytes) -> Profile:
+            found = Profile.from_document(data)
+            found.check(domain, account)
+            return found
+
+        return self._read(profile_path(account), _document_limit(Profile), checked)
+
+    def known_profiles(self, domain: PermitDomain, accounts: Iterable[Address]) -> dict[Address, Profile]:
+        """Profiles of the first `MOST_PROFILES` accounts that have one here; what cannot be used is left out."""
+        found = {}
+        for account in islice(accounts, MOST_PROFILES):
+            with suppress(*UNUSABLE):
+                found[account] = self.get_profile(domain, account)
+        return found
 
     def _put_addressed(self, kind: Kind, data: bytes) -> Digest32:
         digest = sha256(data)

@@ -27,6 +27,7 @@ __all__ = [
     "key_path",
     "opening_path",
     "parse_path",
+    "profile_path",
     "proposal_path",
     "signature_path",
 ]
@@ -44,6 +45,7 @@ class Kind(StrEnum):
     SIGNATURE = "signatures"
     KEY = "keys"
     ENVELOPE = "envelopes"
+    PROFILE = "profiles"
 
 
 _DIGEST = "[0-9a-f]{64}"
@@ -60,6 +62,7 @@ PATTERNS: dict[Kind, dict[str, str]] = {
     Kind.SIGNATURE: {"digest": _DIGEST, "account": _ACCOUNT},
     Kind.KEY: {"account": _ACCOUNT, "epoch": _NUMBER},
     Kind.ENVELOPE: {"digest": _DIGEST, "reader": _DIGEST},
+    Kind.PROFILE: {"account": _ACCOUNT},
 }
 """After the kind, the parts of its path in order, each with the regular expression that it matches as a whole."""
 
@@ -136,3 +139,8 @@ def key_path(account: Address, epoch: int) -> str:
 def envelope_path(transcript_root: Digest32, reader: Digest32) -> str:
     """The path of a transcript's secret, sealed for a reading key."""
     return f"{Kind.ENVELOPE.value}/{transcript_root.hex()}/{reader.hex()}"
+
+
+def profile_path(account: Address) -> str:
+    """The path of what an account says of itself."""
+    return f"{Kind.PROFILE.value}/{account.lower()}"

@@ -21,6 +21,8 @@ from deltaproof.sponsor.life import Sponsor
 from deltaproof.store import ArtifactStore
 from deltaproof.store import http as client_of_gateways
 from deltaproof.store.backend import LocalBackend, Mirrors
+from deltaproof.store.paths import profile_path
+from deltaproof.store.profiles import Profile
 from tests.gateway.conftest import PATIENCE, Scene, Serve
 
 
@@ -46,6 +48,29 @@ def test_whole_round_is_written_by_who_made_it_and_read_by_anybody(scene: Scene,
         served.client().read(f"blob/{'0' * 64}", 10)
     with pytest.raises(StoreUnavailable, match="no key was given"):
         served.client().write(scene.path("openings"), b"")
+
+
+def test_profile_is_written_by_its_account_alone_and_replaced_by_a_newer_one(scene: Scene, serve: Serve) -> None:
+    served = serve()
+    served.publish_spec()
+
+    def said(who: str, name: str) -> bytes:
+        writer = scene.writer(who)
+        profile = Profile(account=scene.account(who), name=name, issued=int(time.time()))
+        return profile.signed(writer.sign, scene.domain).to_document()
+
+    path, now = profile_path(scene.account("ann")), int(time.time())
+    data = said("ann", "Ann")
+    assert served.put("ann", path, data, expires=now + 60).status_code == 201
+    assert served.put("ann", path, said("ann", "Anna"), expires=now + 61).status_code == 201
+    assert served.put("ann", path, data, expires=now + 60).status_code == 409, "an old permit took the new name back"
+    reader = ArtifactStore(served.client())
+    assert reader.get_profile(scene.domain, scene.account("ann")).name == "Anna"
+    assert served.put("ben", path, said("ben", "Ann")).json()["code"] == "not-yours"
+    assert served.put("ann", path, said("ben", "Ann"), expires=now + 62).json()["code"] == "wrong-content"
+    mallory = profile_path(scene.account("mallory"))
+    assert served.put("mallory", mallory, said("mallory", "Ann")).json()["code"] == "no-role"
+    assert served.put("ann", path, data + b" " * 9_000, expires=now + 63).json()["code"] == "too-large"
 
 
 def test_artifact_is_served_with_ranges_tags_and_times(scene: Scene, serve: Serve) -> None:

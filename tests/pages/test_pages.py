@@ -357,16 +357,24 @@ def test_page_theme_switches_and_follows_the_system(page: Page) -> None:
 
 
 def test_render_hostile_text_stays_text(browser: Browser, tmp_path: Path, report: tuple[Path, dict[str, Any]]) -> None:
-    """A task's name comes from its sponsor."""
+    """A task's name comes from its sponsor, a participant's from itself."""
     hostile = "</script><script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
     data = json.loads(json.dumps(report[1]))
     data["overview"]["tasks"][0]["name"] = data["task/1"]["name"] = hostile
+    said = {"name": hostile, "url": 'https://a.example/"onmouseover="x', "contact": hostile, "issued": 1}
+    data[f"account/{data['overview']['accounts'][0]}"]["profile"] = said
     path = tmp_path / "hostile.html"
     path.write_text(render(data), encoding="utf-8")
     opened = browser.new_page()
     opened.goto(path.as_uri() + "#/task/1")
     opened.wait_for_selector("svg")
     assert hostile in opened.inner_text("h1")
+    assert not opened.title().startswith("owned")
+    who = data["overview"]["accounts"][0]
+    opened.goto(path.as_uri() + f"#/account/{who}")
+    opened.wait_for_selector(".profile")
+    assert hostile in opened.inner_text(".profile")
+    assert who in opened.inner_text("h1"), "a name took the address's place"
     assert not opened.title().startswith("owned")
     opened.close()
 

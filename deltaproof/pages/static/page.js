@@ -170,6 +170,7 @@
       const earns = same && data.rounds.length > 1;
       return [
         make("h1", {class: "person"}, identicon(data.account), copy(data.account, data.account)),
+        data.profile && (data.profile.name || data.profile.url || data.profile.contact) ? make("div", {class: "soft profile"}, make("p", {}, "Signed by this account; nobody checks that it is true."), facts([["calls itself", data.profile.name || null], ["page", data.profile.url ? make("a", {href: data.profile.url, rel: "noopener noreferrer nofollow"}, data.profile.url) : null], ["contact", data.profile.contact || null]])) : null,
         facts([["roles", [...new Set(data.tasks.flatMap((one) => one.roles))].join(", ") || "none in a task"], ["rounds", String(data.rounds.length)], ["accepted", settled ? `${accepted} of ${settled}` : null], ["earned", money(data.totals.payout, same)], ["claimed", money(data.totals.claimed, same)], ["fees", money(data.totals.fees, same)], ["slashed", money(data.totals.slashed, stakeToken)]]),
         data.rounds.length ? null : make("p", {class: "soft"}, "This account has done nothing in a round yet."),
         data.rounds.length === 1 ? make("p", {class: "soft"}, "One round says little about anybody.") : null,
