@@ -181,8 +181,7 @@ class Doorkeeper:
         if name.kind is Kind.PROFILE and name.account == account and (roles := self._roles(task, account)):
             # Nothing adds up: what is said anew takes the place of what was said. A permit that is repeated is older.
             most = DOCUMENT_HEADER_BYTES + Profile.MAX_BYTES
-            place = (self.domain, account)
-            yield grant(roles[0], most, NO_QUOTA, lambda store: store.get_profile(*place), permit.expires)
+            yield grant(roles[0], most, NO_QUOTA, lambda store: store.get_profile(self.domain, account), permit.expires)
         if task.sponsor == account and (allowed := self._of_sponsor(task, name)):
             yield grant("sponsor", allowed[0], None, allowed[1])
         if enrolment := self._trains(task, account):
