@@ -1,0 +1,1 @@
+"""What strangers pay for sharing a store: gateway and sealed openings."""
