@@ -138,8 +138,8 @@ class HostileVerifier(Verifier):
 
 PEOPLE = [
     Kind(
-        "sponsor away", "people", "the sponsor reaches nobody for 5 to 40 s", cut_off("sponsor"), lasts=(5.0, 40.0),
-        phase_seconds=60,
+        "sponsor away", "people", "the sponsor reaches nobody for 5 to 40 s", cut_off("sponsor"),
+        lasts=(5.0, 40.0), gap=(6.0, 15.0), phase_seconds=60,
     ),
     Kind(
         "verifier away", "people", "one of three verifiers reaches nobody for 20 to 90 s", cut_off("verifier"),

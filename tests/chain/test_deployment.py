@@ -14,9 +14,11 @@ from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.contracts.deployment import _ModuleSet
 from deltaproof.chain.events.rounds import NewTasksPaused
 from deltaproof.chain.local_node import start_node
-from deltaproof.errors import ContractRevert, DeploymentError, WrongChain
+from deltaproof.chain.rpc.endpoints import Endpoints
+from deltaproof.errors import ChainUnavailable, ContractRevert, DeploymentError, WrongChain
 from deltaproof.protocol.rules import CONTRACTS_VERSION
 from deltaproof.protocol.types import TokenAmount, address
+from tests.chain.rpc_proxy import RawAnswer, RpcProxy
 from tests.worlds.gateways import GatewayWorld
 
 
@@ -58,6 +60,25 @@ def test_deployment_that_does_not_fit_is_refused(world: GatewayWorld) -> None:
         Deployment.at(world.connection, address("0x" + "77" * 20))
     with pytest.raises(DeploymentError, match="is not the TaskManager"):
         Deployment.at(world.connection, modules.registry)
+
+
+def test_outage_at_any_moment_is_not_taken_for_a_wrong_contract(
+    world: GatewayWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role that is started while its node fails waits for it; one that meets a wrong contract ends."""
+    monkeypatch.setattr("deltaproof.chain.rpc.endpoints.FIRST_PAUSE_SECONDS", 0.0)
+    with RpcProxy(world.connection.url) as proxy:
+        connection = connect(proxy.url)
+        proxy.seen.clear()
+        Deployment.at(connection, world.deployment.modules.tasks)
+        calls = len(proxy.seen)
+        for served in range(calls):
+            proxy.fault = lambda request: None
+            Endpoints.identify(connection.web3.provider)  # type: ignore[arg-type]
+            proxy.seen.clear()
+            proxy.fault = lambda request, served=served: RawAnswer(500) if len(proxy.seen) > served else None
+            with pytest.raises(ChainUnavailable):
+                Deployment.at(connection, world.deployment.modules.tasks)
 
 
 def test_deployment_of_another_version_is_refused_and_says_which(

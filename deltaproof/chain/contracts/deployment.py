@@ -24,7 +24,7 @@ from deltaproof.chain.contracts.client import ContractClient
 from deltaproof.chain.contracts.tasks import TaskManager
 from deltaproof.chain.rpc.connection import Connection
 from deltaproof.chain.rpc.sender import Receipt, TransactionSender
-from deltaproof.errors import ChainError, ContractRevert, DeploymentError, WrongChain
+from deltaproof.errors import ChainError, ChainUnavailable, ContractRevert, DeploymentError, WrongChain
 from deltaproof.protocol.commit.drand import EVMNET
 from deltaproof.protocol.rules import CONTRACTS_VERSION
 from deltaproof.protocol.types import Address, AddressField, TokenAmount, address
@@ -142,12 +142,17 @@ class Deployment:
 
     @classmethod
     def at(cls, connection: Connection, tasks: Address) -> Deployment:
-        """The deployment that the TaskManager at this address belongs to, as it says itself. Raises DeploymentError."""
+        """The deployment that the TaskManager at this address belongs to, as it says itself.
+
+        Raises DeploymentError, or ChainUnavailable: an outage is no wrong contract.
+        """
         if not connection.has_code(tasks):
             raise DeploymentError(f"there is no contract at {tasks} on chain {connection.chain_id}")
         _ModuleSet(connection, tasks).require_version()
         try:
             modules = TaskManager(connection, tasks).modules()
+        except ChainUnavailable:
+            raise
         except ChainError as error:
             raise DeploymentError(f"{tasks} is not the TaskManager of a deployment: {error}") from error
         deployment = cls(connection.chain_id, 0, modules)
