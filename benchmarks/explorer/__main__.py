@@ -95,6 +95,7 @@ def main() -> None:
     parser.add_argument("--trainers", type=int, nargs="+", default=[20, 200])
     parser.add_argument("--runs", type=int, default=5)
     asked = parser.parse_args()
+    load = os.getloadavg()[0]
     figures = {}
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -118,7 +119,7 @@ def main() -> None:
 
 `python -m benchmarks.explorer`
 
-Chromium on {os.cpu_count()} cores, one run of everything; a page from the change of its address to the frame that shows
+Chromium on {os.cpu_count()} cores, with a load of {load:.0f} before; a page from the change of its address to the frame that shows
 it, medians of {asked.runs}. To open the file is to read and parse all its data, once. The goal for the task's page is
 200 ms.
 

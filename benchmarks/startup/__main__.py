@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="another checkout")
     parser.add_argument("--runs", type=int, default=7)
     asked = parser.parse_args()
+    load = os.getloadavg()[0]
     trees = {"here": ROOT, **({"there": asked.against.resolve()} if asked.against else {})}
     taken: dict[str, dict[str, list[float]]] = {name: {tree: [] for tree in trees} for name in COMMANDS}
     for _ in range(asked.runs):
@@ -69,7 +70,7 @@ def main() -> None:
 
 `python -m benchmarks.startup{" --against FOLDER" if asked.against else ""}`
 
-Wall time of a whole process, medians of {asked.runs} runs on {os.cpu_count()} cores.{versus} A command that works on a
+Wall time of a whole process, medians of {asked.runs} runs on {os.cpu_count()} cores, with a load of {load:.0f} before.{versus} A command that works on a
 task loads more: the chain's library (about a second) and, where a model is needed, torch.
 
 {chr(10).join(lines)}
