@@ -70,7 +70,8 @@ def main() -> None:
 
 `python -m benchmarks.startup{" --against FOLDER" if asked.against else ""}`
 
-Wall time of a whole process, medians of {asked.runs} runs on {os.cpu_count()} cores, with a load of {load:.0f} before.{versus} A command that works on a
+Wall time of a whole process, medians of {asked.runs} runs on {os.cpu_count()} cores, with a load of {load:.0f}
+before.{versus} A command that works on a
 task loads more: the chain's library (about a second) and, where a model is needed, torch.
 
 {chr(10).join(lines)}
