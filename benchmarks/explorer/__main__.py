@@ -120,8 +120,8 @@ def main() -> None:
 `python -m benchmarks.explorer`
 
 Chromium on {os.cpu_count()} cores, with a load of {load:.0f} before; a page from the change of its address to the
-frame that shows it, medians of {asked.runs}. To open the file is to read and parse all its data, once. The goal for the task's page is
-200 ms.
+frame that shows it, medians of {asked.runs}. To open the file is to read and parse all its data, once. The goal for
+the task's page is 200 ms.
 
 {chr(10).join(lines)}
 
