@@ -6,9 +6,11 @@ names. Paraphrases are other rows and no part of it; docs/results/names.md has t
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from math import comb
 
+from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.terms.spec import TaskSpec
 from incentives.steps import rows_within_reach
 
@@ -16,11 +18,13 @@ __all__ = ["NAMES", "TRAINERS", "NamesGain", "names_gain"]
 
 NAMES, TRAINERS = 100, 10
 """Most names that are considered, and trainers of equal data, the one with the names among them."""
+SPREADS = 8
+"""Standard deviations that are summed over."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamesGain:
-    """The largest pay under several names over that under one, and whether the terms could leave less."""
+    """The largest pay under several names over that under one, by how many, and what would leave less."""
 
     gain: float
     names: int
@@ -28,34 +32,62 @@ class NamesGain:
 
 
 def names_gain(spec: TaskSpec, names: int = NAMES) -> NamesGain:
-    """The gain by so many names, or fewer where more add nothing, with the fewest verifiers that open a round."""
+    """The largest gain by up to so many names, with the fewest verifiers that open a round."""
     if spec.data.roots or (spec.federation is not None and spec.federation.assignments):
         return NamesGain(1.0, 1)
-    if spec.scoring.rows == "distinct":
-        weight, remedy = _distinct_weight(spec, names), ""
-    else:
-        weight, remedy = float(names), 'scoring.index = "aumann_shapley", scoring.rows = "distinct"'
-    return NamesGain(TRAINERS * weight / (weight + TRAINERS - 1), names, remedy)
+    counted = spec.scoring.rows == "distinct"
+    remedy = "" if counted else 'scoring.index = "aumann_shapley", scoring.rows = "distinct"'
+    found = _distinct_weights(spec, names) if counted else [(float(k), float(k)) for k in range(1, names + 1)]
+    floor = spec.rewards.floor_bps / BPS
+    gains = [_pay(holders, weight, floor) / _pay(1.0, 1.0, floor) for weight, holders in found]
+    gain = max(gains)
+    if floor and gain > 1.0:
+        remedy = ", ".join(filter(None, [remedy, "rewards.floor_bps = 0"]))
+    return NamesGain(gain, 1 + gains.index(gain), remedy)
 
 
-def _distinct_weight(spec: TaskSpec, names: int) -> float:
-    """What names on one shard weigh together on average, in shards, by `incentives.row_evidence`.
+def _pay(names: float, weight: float, floor: float) -> float:
+    """Part of what is released that goes to so many names: to each the floor, and of the rest by weight."""
+    everybody = names + TRAINERS - 1
+    each = min(floor, 1 / everybody)
+    return names * each + (1 - everybody * each) * weight / (weight + TRAINERS - 1)
+
+
+def _distinct_weights(spec: TaskSpec, names: int) -> list[tuple[float, float]]:
+    """What 1, 2, ... names on one shard weigh together on average, in shards, by `incentives.row_evidence`; and how
+    many of them have any row that counts.
 
     The shard has as many rows as a round reads. Name j shows e of r rows, of which c were among the p that those
     before it had shown, c hypergeometric; then max(0, r - c r^2 / (e p)) of its rows count, less what that is off.
     """
     rows = rows_within_reach(spec, spec.data.max_rows)
     shown = min(rows, _shown_steps(spec) * spec.training.batch_size)
-    weight, pool = 1.0, float(shown)
+    weight, holders, pool, found = 1.0, 1.0, float(shown), [(1.0, 1.0)]
     for _ in range(1, names):
-        before, ways = round(pool), comb(rows, shown)
+        before = round(pool)
         each = rows * weight / (shown * before)
-        weight += sum(
-            comb(before, c) * comb(rows - before, shown - c) / ways * max(0.0, 1.0 - c * each)
-            for c in range(max(0, shown + before - rows), min(shown, before) + 1)
-        )
+        for c, chance in _drawn_again(rows, before, shown):
+            left = max(0.0, 1.0 - c * each)
+            weight += chance * left
+            holders += chance * (left * rows >= 1.0)
         pool += (rows - pool) * shown / rows
-    return weight
+        found.append((weight, holders))
+    return found
+
+
+def _drawn_again(rows: int, marked: int, drawn: int) -> Iterator[tuple[int, float]]:
+    """How many of the marked rows are among those drawn, with its chance: hypergeometric, the far tails left out."""
+    middle = drawn * marked / rows
+    width = SPREADS * (1 + math.sqrt(middle))
+    first, last = max(0, drawn + marked - rows), min(drawn, marked)
+    for c in range(max(first, int(middle - width)), min(last, int(middle + width)) + 1):
+        ways = _ways(marked, c) + _ways(rows - marked, drawn - c) - _ways(rows, drawn)
+        yield c, math.exp(ways)
+
+
+def _ways(of: int, chosen: int) -> float:
+    """Logarithm of the number of choices."""
+    return math.lgamma(of + 1) - math.lgamma(chosen + 1) - math.lgamma(of - chosen + 1)
 
 
 def _shown_steps(spec: TaskSpec) -> int:

@@ -199,7 +199,7 @@ class _Ledger:
         return joined
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=2**16)
 def _sketch(words: frozenset[str]) -> MinHash:
     """Its permutations come from a hash, so that no library's random numbers decide who is alike."""
     from datasketch import MinHash

@@ -22,7 +22,7 @@ from deltaproof.protocol.outcome.attestation import (
     TrainerFinding,
 )
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.rules import SAME_ADAPTER
+from deltaproof.protocol.rules import COPY_DISCOUNT_BPS, SAME_ADAPTER
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.tuning.combining.evaluation import Evaluator
@@ -33,7 +33,16 @@ from incentives.row_evidence import RowClaim, count_rows
 from incentives.unions import Contribution, aggregate_contributions, row_claims
 from incentives.valuation import RoundValuation, value_round
 
-__all__ = ["RoundScores", "counted_rows", "emulator_scores", "path_pass", "row_records", "same_adapter", "score_round"]
+__all__ = [
+    "RoundScores",
+    "counted_rows",
+    "emulator_scores",
+    "path_pass",
+    "row_records",
+    "rowless_bps",
+    "same_adapter",
+    "score_round",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +94,7 @@ def score_round(
             verdict=Verdict.ACCEPTED,
             score_nanos=value.score_nanos,
             stderr_nanos=value.stderr_nanos,
-            discount_bps=max(value.discount_bps, bench.spec.discount_bps(trainer)),
+            discount_bps=max(value.discount_bps, bench.spec.discount_bps(trainer), rowless_bps(rows, trainer)),
         )
         for trainer, value in zip(accepted, valuation.values, strict=True)
     }
@@ -106,6 +115,11 @@ def counted_rows(
     records = row_records(list(accepted), row_claims(spec, list(accepted.values())))
     counted = {record.trainer: replace(accepted[record.trainer], rows=record.counted) for record in records}
     return counted, records
+
+
+def rowless_bps(records: Sequence[RowRecord], trainer: Address) -> int:
+    """What a trainer loses of its pay for bringing no row: all, as a copy does, so that no floor pays for its name."""
+    return COPY_DISCOUNT_BPS if any(r.trainer == trainer and r.counted == 0 for r in records) else 0
 
 
 def row_records(trainers: Sequence[Address], claims: Sequence[RowClaim]) -> tuple[RowRecord, ...]:

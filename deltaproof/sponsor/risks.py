@@ -27,8 +27,8 @@ def economics_table(found: Economics, tokens: Tokens) -> list[str]:
 def _names_lines(names: NamesGain) -> list[str]:
     """What the terms leave to whoever enrols one shard under many names."""
     if names.gain <= 1.0:
-        return ["who works under several names gains nothing by them: named shards are paid once"]
-    who = f"one of {TRAINERS} equal trainers who enrols its rows under up to {names.names} names"
+        return ["who works under several names gains nothing by them"]
+    who = f"one of {TRAINERS} equal trainers who enrols its rows under {names.names} names"
     less = f"; less under {names.remedy}" if names.remedy else ""
     return [f"{who} gets up to {names.gain:.2f} times what it would under one{less}"]
 

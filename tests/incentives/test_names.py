@@ -37,6 +37,16 @@ def test_names_that_weigh_by_themselves_gain_nearly_as_many_times(source: str) -
     assert enrolled == found
 
 
+def test_floor_pays_names_and_is_told(source: str) -> None:
+    verification = {"samples": 10, "min_verifiers": 1}
+    open_door = spec_of(source, verification=verification, rewards={"floor_bps": 100})
+    found = names_gain(open_door)
+    assert found.gain == pytest.approx(TRAINERS * NAMES / (NAMES + TRAINERS - 1))
+    assert found.remedy.endswith("rewards.floor_bps = 0")
+    rowless = spec_of(source, scoring=DISTINCT, verification=verification, rewards={"floor_bps": 100})
+    assert names_gain(rowless).gain == pytest.approx(1.0)
+
+
 def test_named_shards_leave_nothing(source: str) -> None:
     assert names_gain(spec_of(source, data={"roots": ["0x" + "5b" * 32]})).gain == 1.0
 

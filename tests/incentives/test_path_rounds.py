@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deltaproof.protocol.rules import PATH_NODES, STEP_UNITS
+from deltaproof.protocol.rules import BPS, PATH_NODES, STEP_UNITS
+from deltaproof.protocol.types import address
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.combining.slopes import Slopes
 from deltaproof.tuning.errors import TuningError
 from deltaproof.tuning.numerics.machine import Machine
 from deltaproof.tuning.training.workbench import Workbench
 from incentives.path import path_values, values_of_passes
+from incentives.scoring import score_round
 from incentives.steps import update_norms
 from incentives.unions import Contribution, aggregate_contributions
 from incentives.valuation import value_round
@@ -177,3 +179,20 @@ def test_methods_that_add_up_are_valued(source: str, name: str) -> None:
 def test_methods_and_codecs_that_do_not_add_up_are_refused(source: str, sections: dict[str, Any], reason: str) -> None:
     with pytest.raises(TuningError, match=reason):
         make_bench(source, **sections, **BY_STEP)
+
+
+def test_name_without_a_row_of_its_own_is_discounted_as_a_copy_is(source: str) -> None:
+    """Else a floor would pay for the name."""
+    terms = {**BY_STEP, "scoring": {**BY_STEP["scoring"], "rows": "distinct", "similarity_threshold": 1.0}}
+    bench = make_bench(source, **terms)
+    first, second, third = make_contributions(bench, 3)
+    shown = (frozenset(ROWS[:3]), frozenset(ROWS[:3]), frozenset(ROWS[3:]))
+    names = [
+        replace(c, rows=len(rows), opened=lambda rows=rows: rows, enrolled=rank)
+        for rank, (c, rows) in enumerate(zip((first, second, third), shown, strict=True))
+    ]
+    people = [address(bytes([n]) * 20) for n in (1, 2, 3)]
+    found = score_round(bench, bench.start, dict(zip(people, names, strict=True)), ROWS, SEED)
+    assert found.game is not None
+    assert [(r.counted, found.findings[r.trainer].discount_bps) for r in found.game.rows] == [(3, 0), (0, BPS), (5, 0)]
+    assert found.findings[people[1]].score_nanos == 0

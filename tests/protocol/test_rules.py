@@ -55,6 +55,9 @@ DECIDES_NOTHING = {
 }
 # Numbers in deciding modules that decide nothing. A number that is not here belongs into the rules.
 EXCEPTIONS = {
+    "incentives.names:NAMES": "a forecast for sponsors; pay does not follow it",
+    "incentives.names:SPREADS": "a forecast for sponsors",
+    "incentives.names:TRAINERS": "a forecast for sponsors",
     "deltaproof.auditor.audit.deployed:BLOCKS_AT_ONCE": "how many blocks one request asks for",
     "deltaproof.auditor.audit.deployed:SEARCHED_BLOCKS": "how far the search goes; the audit says so",
     "deltaproof.auditor.audit.inclusion:HEADERS_AT_ONCE": "how many headers one request asks for",

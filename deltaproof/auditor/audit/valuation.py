@@ -17,7 +17,7 @@ from deltaproof.protocol.rules import COPY_DISCOUNT_BPS, LOSS_CAP, NANOS
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32
 from incentives.path import PATH_METHOD, values_of_passes
-from incentives.scoring import path_pass
+from incentives.scoring import path_pass, rowless_bps
 from incentives.semivalues import GameError, ScoringError
 from incentives.unions import row_weights, share_of
 from incentives.valuation import scores_from_table
@@ -81,7 +81,7 @@ def _scores(
         yield subject.failed("scores", f"the game record is not one that this task's rule leads to: {error}")
         return
     yield subject.equal("scoring method", values.method, game.method)
-    yield from _shares(spec, findings, unions, values, subject)
+    yield from _shares(spec, findings, unions, values, game, subject)
     players = {member for union in unions for member in union}
     for finding in document.findings:
         if finding.verdict is Verdict.ACCEPTED and finding.trainer not in players:
@@ -94,6 +94,7 @@ def _shares(
     findings: dict[Address, TrainerFinding],
     unions: list[list[Address]],
     found: _Values,
+    game: GameRecord,
     subject: Subject,
 ) -> Iterator[Check]:
     """Each player's value as its members' scores. The error on rows needs a model; the estimator's own is a floor."""
@@ -103,7 +104,8 @@ def _shares(
         for member in union:
             finding = findings[member]
             yield subject.equal("score", score, finding.score_nanos, f"of {member}")
-            yield subject.equal("discount", spec.discount_bps(member), finding.discount_bps, f"of {member}")
+            discount = max(spec.discount_bps(member), rowless_bps(game.rows, member))
+            yield subject.equal("discount", discount, finding.discount_bps, f"of {member}")
             yield subject.that(
                 "standard error", finding.stderr_nanos >= least, f"of {member}: below the estimator's own",
                 expected=f"at least {least}", actual=finding.stderr_nanos,
