@@ -144,9 +144,9 @@ def _of_ground(cells: Cells, rows: Sequence[dict[str, Any]], ground: str) -> str
     worlds = len({w for g, w, *_ in cells if g == ground})
     gains = [row for row in mine if row["strategy"] in COMPARED]
     parts = [
-        f"## {GROUNDS[ground].name.capitalize()}",
-        f"{worlds} worlds; a number in brackets says of how many a figure is made where it is another.",
-        _table(gains, worlds, COMPARED, lambda row: f"{row['value']:.2f} ± {row['interval']:.2f}", "gain"),
+        f"## {GROUNDS[ground].name[0].upper()}{GROUNDS[ground].name[1:]}",
+        f"Worlds played: {worlds}. A number in brackets says of how many a figure is made where that is fewer.",
+        _table(gains, worlds, COMPARED, lambda row: _with_interval(row["value"], row["interval"]), "gain"),
     ]
     if mimics := [row for row in mine if row["strategy"] == "mimicry"]:
         parts += [
@@ -157,14 +157,19 @@ def _of_ground(cells: Cells, rows: Sequence[dict[str, Any]], ground: str) -> str
     if worthless := [row for row in mine if row["strategy"] in WORTHLESS]:
         parts += [
             "Work that is worth nothing or harms, and its part of the pay (replay rejects the first two):",
-            _table(worthless, worlds, WORTHLESS, lambda row: f"{row['value']:.1%} ± {row['interval']:.1%}", "pay"),
+            _table(worthless, worlds, WORTHLESS, lambda row: f"{row['value']:.1%}", "pay"),
         ]
     return "\n\n".join(parts)
 
 
 def _kept(row: dict[str, Any]) -> str:
-    kept = f"{row['kept']:.2f} ± {row['kept_interval']:.2f}" if row.get("kept") is not None else "?"
+    kept = _with_interval(row["kept"], row["kept_interval"]) if row.get("kept") is not None else "?"
     return f"{row['value']:.1%}; {kept}"
+
+
+def _with_interval(value: float, interval: float) -> str:
+    """One world has no interval."""
+    return f"{value:.2f}" if math.isnan(interval) else f"{value:.2f} ± {interval:.2f}"
 
 
 def _table(rows: Sequence[dict[str, Any]], worlds: int, names: dict[str, str], write: Any, what: str) -> str:
