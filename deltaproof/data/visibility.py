@@ -10,9 +10,10 @@ __all__ = ["READERS", "Exposure", "exposure"]
 
 READERS = {
     "public": "everybody, for ever",
-    "verifiers": "the round's verifiers, a jury in a dispute, and whom you invite",
+    "verifiers": "the round's verifiers, jurors of a case about it, auditors, and whom any of them shows it to",
 }
-"""Who reads the rows of drawn steps, by `data.visibility`."""
+"""Who reads the rows of drawn steps, by `data.visibility`. A demand on chain shows parts of states and gradients, and
+never a row (docs/protocol/sealing.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,6 @@ class Exposure:
     expected_in_a_round: float
     expected_in_all: float
     """Different rows, over all rounds."""
-    trained_on: int
-    """Most rows that training touches. A demand, which costs a bond, can open any of them."""
     readers: str
     named: bool
     """Whether the task names its shards: then salts are public, and whoever guesses a row can see that it is there."""
@@ -47,7 +46,6 @@ def exposure(spec: TaskSpec, rows: int, verifiers: int) -> Exposure:
         steps_per_round=opened,
         expected_in_a_round=rows * (1 - hidden),
         expected_in_all=rows * (1 - hidden**spec.rewards.rounds),
-        trained_on=min(rows, steps * batch * spec.rewards.rounds),
         readers=READERS[spec.data.visibility],
         named=bool(spec.data.roots),
     )

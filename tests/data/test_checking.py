@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import get_args
 
 import pytest
 
 from deltaproof.data.checking import look_into
-from deltaproof.data.visibility import exposure
+from deltaproof.data.visibility import READERS, exposure
 from deltaproof.protocol.draws.order import BatchOrder, order_key
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.rows import canonical_row
-from deltaproof.protocol.terms.spec import ModelSection, TaskSpec
+from deltaproof.protocol.terms.spec import DataSection, ModelSection, TaskSpec
 from deltaproof.protocol.types import Digest32, address
 from deltaproof.tuning.base_models.loading import row_reader
 from deltaproof.tuning.base_models.presets import complete_spec
@@ -74,3 +75,7 @@ def test_opened_rows_are_as_many_as_draws_open_in_the_mean(
     assert in_first / trials == pytest.approx(told.expected_in_a_round, rel=0.04)
     assert in_all / trials == pytest.approx(told.expected_in_all, rel=0.04)
     assert told.readers == "everybody, for ever"
+
+
+def test_readers_are_told_for_every_visibility() -> None:
+    assert READERS.keys() == set(get_args(DataSection.model_fields["visibility"].annotation))
