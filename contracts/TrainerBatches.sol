@@ -158,9 +158,6 @@ abstract contract TrainerBatches is TrainerStore {
     {
         nodes = new bytes32[](trainers.length);
         Progress memory progress = _progress[taskId];
-        // A direct commitment is only looked for where there is one: a look costs 2,100 gas.
-        bool direct = progress.direct != 0;
-        uint256 room = MAX_LEAVES - progress.committed;
         uint32 previous;
         uint256 count;
         for (uint256 i = 0; i < trainers.length; ++i) {
@@ -168,7 +165,9 @@ abstract contract TrainerBatches is TrainerStore {
             (uint32 index, bool active) = _standing(taskId, round, account);
             require(index > previous || index == 0, BatchNotSorted(previous, index));
             if (index != 0) previous = index;
-            if (!active || count == room || (direct && _commitments[taskId][round][account] != 0)) continue;
+            if (!active || progress.committed + count == MAX_LEAVES) continue;
+            // A direct commitment is only looked for where there is one: a look costs 2,100 gas.
+            if (progress.direct != 0 && _commitments[taskId][round][account] != 0) continue;
             if (!_markBatched(taskId, round, index)) continue;
             (trainers[count], commitments[count]) = (account, commitments[i]);
             nodes[count++] = LeafTree.hashBatchEntry(index, account, commitments[i]);

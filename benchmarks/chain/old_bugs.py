@@ -250,7 +250,8 @@ OLD_BUGS = (
         "require(progress.committed < MAX_LEAVES, RoundIsFull(taskId, round));", "", "test_E19",
     ),
     OldBug(
-        "E19b", "the same in a batch", "TrainerBatches.sol", "count == room || ", "", "test_E19",
+        "E19b", "the same in a batch", "TrainerBatches.sol",
+        " || progress.committed + count == MAX_LEAVES", "", "test_E19",
     ),
     OldBug(
         "E21", "liars hide behind the stake of those in their quorum who did not sign", "Jury.sol",
