@@ -25,7 +25,7 @@ help:
 	@echo "make docs       build the documentation site into build/site and check every link of it"
 	@echo "make wheel      compile the contracts and build the wheel into build/wheel"
 	@echo "make slither    static analysis of the contracts; fails on findings of high impact"
-	@echo "make symbolic   prove properties of the contracts for every input at once (halmos; about ten minutes)"
+	@echo "make symbolic   prove properties of the contracts for every input at once (halmos; an hour and more)"
 	@echo "make gas        write the gas snapshot of the normal path anew (snapshots/), which the tests compare with"
 	@echo "make house      files per folder, longest files and functions, what lacks words or a reader"
 	@echo "make lock       write the lock files anew from what is installed"

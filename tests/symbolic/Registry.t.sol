@@ -12,15 +12,8 @@ import {OtherModules, PlacedRegistry} from "./Symbolic.sol";
 contract RegistrySymbolic is OtherModules {
     address private constant ANN = address(0xA11);
     address private constant BEN = address(0xB22);
-
-    /// @dev One call of an account or of a module; `what` says which.
-    struct Call {
-        uint8 what;
-        bool byAnn;
-        bool rewarded;
-        uint96 amount;
-        uint16 rewardBps;
-    }
+    /// @dev Of `StakeRegistry._credits`.
+    uint256 private constant CREDITS_SLOT = 3;
 
     DemoToken private token;
     StakeRegistry private registry;
@@ -41,32 +34,25 @@ contract RegistrySymbolic is OtherModules {
         token.approve(address(registry), type(uint256).max);
     }
 
-    function _one(Call memory one) private {
-        address who = one.byAnn ? ANN : BEN;
-        address other = one.rewarded ? BEN : address(0);
-        if (one.what == 0) registry.depositFor(who, Role.Verifier, one.amount);
-        else if (one.what == 1) registry.lock(who, Role.Verifier, one.amount);
-        else if (one.what == 2) registry.unlock(who, Role.Verifier, one.amount);
-        else if (one.what == 3) registry.slash(who, Role.Verifier, one.amount, other, one.rewardBps);
-        else if (one.what == 4) registry.fine(who, Role.Verifier, one.amount);
-        else _ofAnAccount(one, who);
-    }
-
-    function _ofAnAccount(Call memory one, address who) private {
-        vm.prank(who);
-        if (one.what == 5) registry.requestUnbond(Role.Verifier, one.amount);
-        else if (one.what == 6) registry.withdraw(Role.Verifier);
-        else if (one.what == 7) registry.withdrawCredit();
-        else if (one.what == 8) registry.transferCredit(BEN, one.amount);
-        else registry.burnCredit(one.amount);
-    }
-
     function _start(uint96 ann, uint96 ben, uint96 locked, uint96 unbonding) private {
         registry.depositFor(ANN, Role.Verifier, ann);
         registry.depositFor(BEN, Role.Verifier, ben);
         registry.lock(ANN, Role.Verifier, locked);
+        if (unbonding == 0) return;
         vm.prank(ANN);
         registry.requestUnbond(Role.Verifier, unbonding);
+    }
+
+    // What the registry owes it holds. From any such state, with a credit of somebody, one entry point at a time: what it
+    // holds and what it owes change by the same, and nobody's stake is promised twice.
+
+    /// @dev `credit` is written where an earlier slash would have put it.
+    function _startWithCredit(uint96 ann, uint96 locked, uint96 unbonding, uint96 credit) private {
+        _start(ann, 1, locked, unbonding);
+        vm.store(address(registry), keccak256(abi.encode(BEN, CREDITS_SLOT)), bytes32(uint256(credit)));
+        assert(registry.creditOf(BEN) == credit);
+        token.mint(address(registry), credit);
+        _assertSound();
     }
 
     function _owed() private view returns (uint256) {
@@ -75,28 +61,89 @@ contract RegistrySymbolic is OtherModules {
     }
 
     function _assertSound() private view {
-        assert(token.balanceOf(address(registry)) >= _owed());
+        assert(token.balanceOf(address(registry)) == _owed());
         IStakeRegistry.StakeAccount memory stake = registry.stakeOf(ANN, Role.Verifier);
-        assert(uint256(stake.locked) + stake.unbonding <= stake.total);
-        stake = registry.stakeOf(BEN, Role.Verifier);
         assert(uint256(stake.locked) + stake.unbonding <= stake.total);
     }
 
-    /// @dev From any such state, with rewards of an earlier slash, any call leaves the registry with what it owes, and
-    /// nobody's stake promised twice.
-    function check_registry_holdsWhatItOwes(
+    function check_sound_afterADeposit(uint96 ann, uint96 locked, uint96 unbonding, uint96 credit, uint96 amount) public {
+        _startWithCredit(ann, locked, unbonding, credit);
+        registry.depositFor(ANN, Role.Verifier, amount);
+        _assertSound();
+    }
+
+    function check_sound_afterALock(uint96 ann, uint96 locked, uint96 unbonding, uint96 credit, uint96 amount) public {
+        _startWithCredit(ann, locked, unbonding, credit);
+        registry.lock(ANN, Role.Verifier, amount);
+        _assertSound();
+    }
+
+    function check_sound_afterAnUnlock(uint96 ann, uint96 locked, uint96 unbonding, uint96 credit, uint96 amount)
+        public
+    {
+        _startWithCredit(ann, locked, unbonding, credit);
+        registry.unlock(ANN, Role.Verifier, amount);
+        _assertSound();
+    }
+
+    function check_sound_afterASlash(
         uint96 ann,
-        uint96 ben,
         uint96 locked,
         uint96 unbonding,
-        uint96 slashed,
-        Call memory any
+        uint96 credit,
+        uint96 amount,
+        uint16 rewardBps,
+        bool rewarded
     ) public {
-        vm.assume(any.rewardBps <= 10_000);
-        _start(ann, ben, locked, unbonding);
-        registry.slash(ANN, Role.Verifier, slashed, BEN, 5_000);
+        vm.assume(rewardBps <= 10_000);
+        _startWithCredit(ann, locked, unbonding, credit);
+        registry.slash(ANN, Role.Verifier, amount, rewarded ? BEN : address(0), rewardBps);
         _assertSound();
-        _one(any);
+    }
+
+    function check_sound_afterAFine(uint96 ann, uint96 locked, uint96 unbonding, uint96 credit, uint96 amount) public {
+        _startWithCredit(ann, locked, unbonding, credit);
+        registry.fine(ANN, Role.Verifier, amount);
+        _assertSound();
+    }
+
+    function check_sound_afterUnbonding(uint96 ann, uint96 locked, uint96 unbonding, uint96 credit, uint96 amount)
+        public
+    {
+        _startWithCredit(ann, locked, unbonding, credit);
+        vm.prank(ANN);
+        registry.requestUnbond(Role.Verifier, amount);
+        _assertSound();
+    }
+
+    function check_sound_afterAWithdrawal(uint96 ann, uint96 locked, uint96 unbonding, uint96 credit) public {
+        _startWithCredit(ann, locked, unbonding, credit);
+        vm.warp(3 days);
+        vm.prank(ANN);
+        registry.withdraw(Role.Verifier);
+        _assertSound();
+    }
+
+    function check_sound_afterACreditMoves(
+        uint96 ann,
+        uint96 locked,
+        uint96 unbonding,
+        uint96 credit,
+        uint96 amount,
+        bool burned,
+        bool toItself
+    ) public {
+        _startWithCredit(ann, locked, unbonding, credit);
+        vm.prank(BEN);
+        if (burned) registry.burnCredit(amount);
+        else registry.transferCredit(toItself ? BEN : ANN, amount);
+        _assertSound();
+    }
+
+    function check_sound_afterACreditIsPaid(uint96 ann, uint96 locked, uint96 unbonding, uint96 credit) public {
+        _startWithCredit(ann, locked, unbonding, credit);
+        vm.prank(BEN);
+        registry.withdrawCredit();
         _assertSound();
     }
 

@@ -14,12 +14,20 @@ contract VaultSymbolic is OtherModules {
     address private constant ANN = address(0xA11);
     address private constant BEN = address(0xB22);
 
-    /// @dev One call of anybody or of a module; `what` says which, `pair` and `right` where its leaf stands.
+    struct State {
+        uint96 a;
+        uint96 b;
+        uint96 payouts;
+        uint96 fees;
+        bytes32 root;
+        bool settled;
+        bool blocked;
+    }
+
+    /// @dev A claim; `pair` and `right` say where its leaf stands.
     struct Call {
-        uint8 what;
-        bool toA;
+        bool base;
         bool ofAnn;
-        uint96 amount;
         uint128 payout;
         bytes32 node;
         bool pair;
@@ -30,6 +38,7 @@ contract VaultSymbolic is OtherModules {
     RewardVault private vault;
     bool private entitled;
     bool private ended;
+    uint256 private other;
 
     function setUp() public {
         token = new DemoToken();
@@ -74,11 +83,9 @@ contract VaultSymbolic is OtherModules {
         return uint256(account.balance) + account.reserved + pot.remaining + pot.fees;
     }
 
-    function _one(Call memory one) private {
-        uint64 task = one.toA ? A : B;
-        address who = one.ofAnn ? ANN : BEN;
+    /// @dev A leaf of a tree of one leaf or of two; numbers and places are tried one by one.
+    function _claim(uint64 task, address who, Call memory one, bool returns_) private {
         SettlementLeaf memory leaf = SettlementLeaf(who, 1, 0, 0, 0, one.payout);
-        // Numbers of leaves and places are tried one by one: trees of one leaf and of two.
         uint32 count = 1;
         uint32 index = 0;
         bytes32[] memory proof = new bytes32[](0);
@@ -88,39 +95,89 @@ contract VaultSymbolic is OtherModules {
             proof[0] = one.node;
             if (one.right) index = 1;
         }
-        if (one.what == 0) vault.fund(task, one.amount);
-        else if (one.what == 1) vault.withdraw(task);
-        else if (one.what == 2) vault.claim(task, 1, index, count, leaf, proof);
-        else if (one.what == 3) vault.claimBase(task, 1, who);
-        else if (one.what == 4) vault.returnBlocked(task, 1, index, count, leaf, proof);
-        else if (one.what == 5) vault.expire(task, 1);
-        else if (one.what == 6) vault.payFee(task, 1, who, one.amount);
-        else if (one.what == 7) vault.block_(task, 1, who);
-        else if (one.what == 8) vault.hold(task, 1, who);
-        else vault.reserve(task, 2, one.amount);
+        if (returns_) vault.returnBlocked(task, 1, index, count, leaf, proof);
+        else vault.claim(task, 1, index, count, leaf, proof);
     }
 
-    /// @dev From any such state, any call leaves the vault with what it owes, and one task's money alone.
-    function check_vault_holdsWhatItOwes(
-        uint96 a,
-        uint96 b,
-        uint96 payouts,
-        uint96 fees,
-        bytes32 root,
-        bool settled,
-        bool entitled_,
-        bool ended_,
-        bool blocked,
-        Call memory any
-    ) public {
-        (entitled, ended) = (entitled_, ended_);
-        _funded(a, b, payouts, fees, root, settled);
-        if (blocked) vault.block_(A, 1, ANN);
+    function _pay(Call memory one) private {
+        address who = one.ofAnn ? ANN : BEN;
+        if (one.base) vault.claimBase(A, 1, who);
+        else _claim(A, who, one, false);
+    }
+
+    // What the vault owes it holds. From any state of two funded tasks with an ended round, one entry point at a time: what it
+    // holds and what it owes change by the same, and nothing of the other task's.
+
+    function _start(State memory s) private {
+        (entitled, ended) = (true, true);
+        _funded(s.a, s.b, s.payouts, s.fees, s.root, s.settled);
+        if (s.blocked) vault.block_(A, 1, ANN);
         assert(token.balanceOf(address(vault)) == _owed(A) + _owed(B));
-        uint256 other = any.toA ? _owed(B) : _owed(A);
-        _one(any);
-        assert(token.balanceOf(address(vault)) == _owed(A) + _owed(B));
-        assert((any.toA ? _owed(B) : _owed(A)) == other);
+        other = _owed(B);
+    }
+
+    function _assertSound() private view {
+        assert(_owed(B) == other);
+        assert(token.balanceOf(address(vault)) == _owed(A) + other);
+    }
+
+    function check_sound_afterFunding(State memory s, uint96 amount) public {
+        _start(s);
+        vault.fund(A, amount);
+        _assertSound();
+    }
+
+    function check_sound_afterWithdrawal(State memory s) public {
+        _start(s);
+        vault.withdraw(A);
+        _assertSound();
+    }
+
+    function check_sound_afterAClaim(State memory s, Call memory one) public {
+        (s.settled, s.blocked) = (true, false);
+        _start(s);
+        _claim(A, ANN, one, false);
+        _assertSound();
+    }
+
+    function check_sound_afterAClaimOfTheBase(State memory s, bool ofAnn) public {
+        s.settled = false;
+        _start(s);
+        vault.claimBase(A, 1, ofAnn ? ANN : BEN);
+        _assertSound();
+    }
+
+    function check_sound_afterBlockedPayReturned(State memory s, Call memory one) public {
+        (s.settled, s.blocked) = (true, true);
+        _start(s);
+        _claim(A, ANN, one, true);
+        _assertSound();
+    }
+
+    function check_sound_afterExpiry(State memory s) public {
+        _start(s);
+        vault.expire(A, 1);
+        _assertSound();
+    }
+
+    function check_sound_afterAFee(State memory s, uint96 amount) public {
+        _start(s);
+        vault.payFee(A, 1, BEN, amount);
+        _assertSound();
+    }
+
+    function check_sound_afterAnotherReserve(State memory s, uint96 amount) public {
+        _start(s);
+        vault.reserve(A, 2, amount);
+        _assertSound();
+    }
+
+    function check_sound_afterHoldsAndBlocks(State memory s, bool hold, bool ofAnn) public {
+        _start(s);
+        address who = ofAnn ? ANN : BEN;
+        if (hold) vault.hold(A, 1, who);
+        else vault.block_(A, 1, who);
+        _assertSound();
     }
 
     /// @dev A second claim of the same trainer and round fails, with whatever leaf and proof, and so does the base.
@@ -135,10 +192,9 @@ contract VaultSymbolic is OtherModules {
     ) public {
         entitled = true;
         _funded(a, 0, payouts, fees, root, settled);
-        (first.what, second.what) = (first.what == 0 ? 2 : 3, second.what == 0 ? 2 : 3);
-        (first.toA, second.toA, first.ofAnn, second.ofAnn) = (true, true, true, true);
+        (first.ofAnn, second.ofAnn) = (true, true);
         uint256 before = token.balanceOf(ANN);
-        _one(first);
+        _pay(first);
         uint256 after_ = token.balanceOf(ANN);
         assert(after_ > before);
         try this.once(second) {
@@ -161,7 +217,7 @@ contract VaultSymbolic is OtherModules {
         _funded(a, 0, payouts, fees, root, settled);
         if (blocked) vault.block_(A, 1, ANN);
         else assert(vault.hold(A, 1, ANN));
-        (claim.what, claim.toA, claim.ofAnn) = (claim.what == 0 ? 2 : 3, true, true);
+        claim.ofAnn = true;
         uint256 before = token.balanceOf(ANN);
         try this.once(claim) {
             assert(false);
@@ -180,13 +236,12 @@ contract VaultSymbolic is OtherModules {
     ) public {
         entitled = false;
         _funded(a, 0, payouts, fees, root, settled);
-        (claim.what, claim.toA) = (claim.what == 0 ? 2 : 3, true);
         try this.once(claim) {
             assert(false);
         } catch {}
     }
 
     function once(Call memory call) external {
-        _one(call);
+        _pay(call);
     }
 }
