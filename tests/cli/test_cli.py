@@ -162,7 +162,7 @@ def test_task_list_shows_what_one_can_take_part_in(
     code, out, _ = run("task", "show", *where, "--task", str(number))
     assert code == 0
     assert "budget per round: 0.000000000000001 DEMO (Most that the trainers of one round earn together)" in out
-    assert "visibility: public (Who reads the rows of drawn steps: everybody)" in out
+    assert "visibility: public (Who reads the openings of drawn steps, with their rows: " in out
     code, out, _ = run("task", "list", *where[:4], "--store", str(draft.parent / "empty"), "--all", "--json")
     assert code == 0
     assert {task["name"] for task in json.loads(out)["tasks"]} == {None}
