@@ -16,8 +16,10 @@ from incentives.steps import rows_within_reach
 
 __all__ = ["NAMES", "TRAINERS", "NamesGain", "names_gain"]
 
-NAMES, TRAINERS = 100, 10
-"""Most names that are considered, and trainers of equal data, the one with the names among them."""
+NAMES = 100
+"""Most names that are considered."""
+TRAINERS = 10
+"""Trainers of equal data, the one with the names among them."""
 SPREADS = 8
 """Standard deviations that are summed over."""
 

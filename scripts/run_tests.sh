@@ -16,5 +16,5 @@ step forge test
 step python scripts/contract_tests.py
 [ -z "$failed" ] || echo "$failed"
 # In the order of the folders: tests/chaos has few tests that take long, and must not come last.
-step pytest -n 2 --dist loadfile --no-loadscope-reorder -r R --durations 60 --durations-min 3
+step pytest -n 4 --dist loadfile --no-loadscope-reorder -r R --durations 60 --durations-min 3
 [ -z "$failed" ]

@@ -16,6 +16,7 @@ from deltaproof.protocol.types import Address, Digest32, TaskId, hex_of
 __all__ = ["CARD_FILE", "Provenance", "Quality", "write_card"]
 
 CARD_FILE = "README.md"
+"""Where hubs look for a card."""
 MOST_DESCRIPTION = 4_000
 PIPELINES = {
     "causal-lm": "text-generation",

@@ -16,7 +16,7 @@ from deltaproof.protocol.evidence.state import Layout, Vector
 from deltaproof.protocol.terms.spec import CodecSection
 from deltaproof.protocol.types import ZERO_DIGEST
 from deltaproof.tuning.codecs import DeltaCodec, create_codec
-from deltaproof.tuning.codecs._wire import Reader, index_bytes, pack_indices, read_indices
+from deltaproof.tuning.codecs._wire import PayloadReader, index_bytes, pack_indices, read_indices
 from tests.tuning.test_codecs import CODECS, KEY, LAYOUT, case, vectors
 
 SMALL = Layout.of({"w": (8, 8)})
@@ -99,7 +99,7 @@ def test_places_have_one_encoding(size: int, data: st.DataObject) -> None:
     length = index_bytes(count, size)
     raw = data.draw(st.binary(min_size=length, max_size=length))
     try:
-        places = read_indices(Reader(raw), count, size)
+        places = read_indices(PayloadReader(raw), count, size)
     except EncodingError:
         return
     assert pack_indices(places, size) == raw

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from deltaproof.protocol.terms.federation import Recipe
-from deltaproof.tuning.codecs._wire import Reader, read_bits
+from deltaproof.tuning.codecs._wire import PayloadReader, read_bits
 from deltaproof.tuning.errors import ModelError
 
 __all__ = ["PACKED_FILE", "PackedLinear", "PackedMatrix", "can_stay_packed", "read_packed", "write_packed"]
@@ -54,7 +54,7 @@ class PackedMatrix:
             return cls(halves, torch.zeros(0), shape, 16)
         if recipe.bits not in (4, 8):
             raise ValueError("only matrices in 4, 8 or 16 bits stay packed")
-        reader = Reader(data)
+        reader = PayloadReader(data)
         scales = torch.from_numpy(reader.floats(-(-count // _BLOCK)))
         read = read_bits(reader, count, recipe.bits).astype(np.uint8)
         codes = torch.from_numpy(np.concatenate([read, np.zeros(-count % _BLOCK, np.uint8)]))

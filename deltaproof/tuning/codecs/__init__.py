@@ -21,7 +21,7 @@ from deltaproof.protocol.rules import MAX_BLOCK_VALUES
 from deltaproof.protocol.terms.spec import CodecSection, OptionValue
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32
 from deltaproof.protocol.wire.encoding import sha256
-from deltaproof.tuning.codecs._wire import Reader
+from deltaproof.tuning.codecs._wire import PayloadReader
 from deltaproof.tuning.codecs.selection import Dense, LowRank, Mask, Selection, Subset, Threshold, TopK
 from deltaproof.tuning.codecs.values import BFloat16, BlockIntegers, Dorefa, Float16, Float32, Sign, TwoBit, Values
 from deltaproof.tuning.errors import CodecError
@@ -108,7 +108,7 @@ class DeltaCodec:
         return self.selection.mask(key)
 
     def _read(self, payload: bytes, key: bytes) -> Vector:
-        reader = Reader(payload)
+        reader = PayloadReader(payload)
         where, count = self.selection.read(reader, key)
         values = self.values.read(reader, count)
         reader.end()

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from deltaproof.errors import EncodingError
 
-__all__ = ["Reader", "index_bytes", "pack_bits", "pack_indices", "read_bits", "read_indices"]
+__all__ = ["PayloadReader", "index_bytes", "pack_bits", "pack_indices", "read_bits", "read_indices"]
 
 
-class Reader:
+class PayloadReader:
     """Takes bytes from the front; every length is known before it is taken."""
 
     def __init__(self, data: bytes) -> None:
@@ -54,7 +54,7 @@ def pack_bits(values: NDArray[np.integer], bits: int) -> bytes:
     return np.packbits(digits.astype(np.uint8).reshape(-1), bitorder="little").tobytes()
 
 
-def read_bits(reader: Reader, count: int, bits: int) -> NDArray[np.int64]:
+def read_bits(reader: PayloadReader, count: int, bits: int) -> NDArray[np.int64]:
     """`count` integers of `pack_bits`. Raises EncodingError if the filling is not zero."""
     data = np.frombuffer(reader.take(-(-count * bits // 8)), np.uint8)
     if bits == 8:
@@ -79,7 +79,7 @@ def pack_indices(indices: NDArray[np.int64], size: int) -> bytes:
     return pack_bits(indices & ((1 << low) - 1), low) + pack_bits(marks, 1)
 
 
-def read_indices(reader: Reader, count: int, size: int) -> NDArray[np.int64]:
+def read_indices(reader: PayloadReader, count: int, size: int) -> NDArray[np.int64]:
     """`count` indices of `pack_indices`. Raises EncodingError unless they ascend strictly and stay below `size`."""
     low = _low_bits(count, size)
     rest = read_bits(reader, count, low)

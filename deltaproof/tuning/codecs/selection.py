@@ -17,7 +17,7 @@ from deltaproof.errors import EncodingError
 from deltaproof.protocol.draws.stream import HashStream
 from deltaproof.protocol.evidence.state import Layout, Vector
 from deltaproof.protocol.rules import LOW_RANK_EXACT, LOW_RANK_OVERSAMPLING, LOW_RANK_STEPS
-from deltaproof.tuning.codecs._wire import Reader, index_bytes, pack_indices, read_indices
+from deltaproof.tuning.codecs._wire import PayloadReader, index_bytes, pack_indices, read_indices
 from deltaproof.tuning.numerics.linalg import Array, matmul, orthonormalise, singular_values, tree_sum
 from deltaproof.tuning.numerics.products import LowRankPair
 from deltaproof.tuning.numerics.randomness import normal
@@ -42,7 +42,7 @@ class Selection(ABC):
         """The delta that `values` stand for."""
 
     @abstractmethod
-    def read(self, reader: Reader, key: bytes) -> tuple[object, int]:
+    def read(self, reader: PayloadReader, key: bytes) -> tuple[object, int]:
         """Where, and how many values follow. Raises EncodingError."""
 
     @abstractmethod
@@ -63,7 +63,7 @@ class Dense(Selection):
     def join(self, where: object, values: Vector) -> Vector:
         return values
 
-    def read(self, reader: Reader, key: bytes) -> tuple[object, int]:
+    def read(self, reader: PayloadReader, key: bytes) -> tuple[object, int]:
         return None, self.layout.size
 
     def limits(self) -> tuple[int, int]:
@@ -81,7 +81,7 @@ class _SparseSelection(Selection):
         indices = self.chosen(delta)
         return len(indices).to_bytes(4, "little") + pack_indices(indices, self.layout.size), delta[indices]
 
-    def read(self, reader: Reader, key: bytes) -> tuple[object, int]:
+    def read(self, reader: PayloadReader, key: bytes) -> tuple[object, int]:
         count = reader.number()
         if count > self.most():
             raise EncodingError(f"an encoded delta has {count} values; at most {self.most()} belong there")
@@ -162,7 +162,7 @@ class Subset(Selection):
     def split(self, delta: Vector, key: bytes) -> tuple[bytes, Vector]:
         return b"", delta[self.mask(key)]
 
-    def read(self, reader: Reader, key: bytes) -> tuple[object, int]:
+    def read(self, reader: PayloadReader, key: bytes) -> tuple[object, int]:
         mask = self.mask(key)
         return mask, int(mask.sum())
 
@@ -213,7 +213,7 @@ class LowRank(Selection):
             parts += [(right[:, :rank] * (root / tilt)).astype(np.float32).reshape(-1)]
         return bytes(ranks), np.concatenate(parts)
 
-    def read(self, reader: Reader, key: bytes) -> tuple[object, int]:
+    def read(self, reader: PayloadReader, key: bytes) -> tuple[object, int]:
         ranks = tuple(reader.take(len(self._matrices)))
         if any(rank > min(self.rank, m[1], m[2]) for rank, m in zip(ranks, self._matrices, strict=True)):
             raise EncodingError("an encoded delta has a rank out of range")

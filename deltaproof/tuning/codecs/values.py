@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.rules import LARGEST_HALF, NOISE_DRAW
-from deltaproof.tuning.codecs._wire import Reader, pack_bits, read_bits
+from deltaproof.tuning.codecs._wire import PayloadReader, pack_bits, read_bits
 from deltaproof.tuning.numerics.linalg import Array, tree_sum
 from deltaproof.tuning.numerics.randomness import uniform
 
@@ -43,7 +43,7 @@ class Values(ABC):
     def write(self, values: Vector, key: bytes) -> bytes: ...
 
     @abstractmethod
-    def read(self, reader: Reader, count: int) -> Vector:
+    def read(self, reader: PayloadReader, count: int) -> Vector:
         """Raises EncodingError for bytes that no `write` gives."""
 
 
@@ -58,7 +58,7 @@ class Float32(Values):
     def write(self, values: Vector, key: bytes) -> bytes:
         return values.astype("<f4").tobytes()
 
-    def read(self, reader: Reader, count: int) -> Vector:
+    def read(self, reader: PayloadReader, count: int) -> Vector:
         return reader.floats(count)
 
 
@@ -71,7 +71,7 @@ class Float16(Values):
     def write(self, values: Vector, key: bytes) -> bytes:
         return np.clip(values, -LARGEST_HALF, LARGEST_HALF).astype("<f2").tobytes()
 
-    def read(self, reader: Reader, count: int) -> Vector:
+    def read(self, reader: PayloadReader, count: int) -> Vector:
         return _finite(np.frombuffer(reader.take(2 * count), "<f2").astype(np.float32))
 
 
@@ -87,7 +87,7 @@ class BFloat16(Values):
         overflowed = (upper & 0x7F80) == 0x7F80
         return np.where(overflowed, upper - 1, upper).astype("<u2").tobytes()
 
-    def read(self, reader: Reader, count: int) -> Vector:
+    def read(self, reader: PayloadReader, count: int) -> Vector:
         upper = np.frombuffer(reader.take(2 * count), "<u2").astype(np.uint32)
         return _finite((upper << 16).view(np.float32))
 
@@ -108,7 +108,7 @@ class _Blocks(Values):
         levels, codes = self.quantise(blocks, inside, key)
         return levels.astype("<f4").tobytes() + pack_bits(codes.reshape(-1)[: len(values)], self.bits)
 
-    def read(self, reader: Reader, count: int) -> Vector:
+    def read(self, reader: PayloadReader, count: int) -> Vector:
         rows = -(-count // self.block)
         levels = reader.floats(self.levels * rows).reshape(rows, self.levels)
         if (levels < 0).any():

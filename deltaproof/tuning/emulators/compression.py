@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.terms.federation import Recipe
-from deltaproof.tuning.codecs._wire import Reader, pack_bits, read_bits
+from deltaproof.tuning.codecs._wire import PayloadReader, pack_bits, read_bits
 from deltaproof.tuning.codecs.values import BlockIntegers, Float16, Float32, Values
 from deltaproof.tuning.numerics.linalg import matmul
 
@@ -43,7 +43,7 @@ def compress(values: Matrix, recipe: Recipe) -> bytes:
 
 def decompress(data: bytes, shape: tuple[int, ...], recipe: Recipe) -> Matrix:
     """The tensor in untrusted bytes. Raises EncodingError."""
-    codec, count, reader = _codec(recipe, len(shape)), math.prod(shape), Reader(data)
+    codec, count, reader = _codec(recipe, len(shape)), math.prod(shape), PayloadReader(data)
     if len(data) != compressed_size(shape, recipe):
         raise EncodingError(f"a tensor of shape {shape} takes {compressed_size(shape, recipe)} bytes, not {len(data)}")
     if len(shape) == 2 and recipe.rank_share:
