@@ -58,7 +58,7 @@ def _wandb(home: Path, role: str) -> Draw:
     try:
         import wandb
     except ImportError as error:
-        raise UsageError("--track wandb needs wandb: pip install 'deltaproof[wandb]'") from error
+        raise UsageError("--track wandb needs wandb: pip install wandb") from error
     known = sha256(f"{home.resolve()}/{role}".encode()).hexdigest()[:16]
     run = wandb.init(project="deltaproof", name=f"{role} in {home.name}", dir=str(home), id=known, resume="allow")
 

@@ -38,6 +38,9 @@ DECIDES_NOTHING = {
     "deltaproof.errors": "raises nothing by itself",
     "deltaproof.extras": "says what to install",
     "deltaproof.reporting": "shows what others decided",
+    "deltaproof.lazy": "imports what is asked for",
+    "deltaproof.api": "what the commands do, for programs",
+    "deltaproof.data": "makes rows of files; what counts is the shard that is enrolled",
     "deltaproof.store": "how often a store is asked; what may be read is limited by the rules",
     "deltaproof.chain": "how a node is asked; what counts is in the contracts",
     "deltaproof.tuning": "what a named method, model or emulator computes: docs/methods.md, docs/federation.md",
@@ -55,6 +58,13 @@ DECIDES_NOTHING = {
 }
 # Numbers in deciding modules that decide nothing. A number that is not here belongs into the rules.
 EXCEPTIONS = {
+    "deltaproof.protocol.commit.sealing:ENVELOPE_BYTES": "follows from libsodium's sealed boxes",
+    "deltaproof.protocol.commit.sealing:KEY_BYTES": "of X25519 and XChaCha20",
+    "deltaproof.protocol.commit.sealing:SEALED_OVERHEAD_BYTES": "follows from padding, a rule, and libsodium",
+    "deltaproof.replaying.estimate:BYTES_OF_A_PARAMETER": "a forecast for this machine",
+    "deltaproof.replaying.estimate:EFFICIENCY": "a forecast for this machine",
+    "deltaproof.replaying.estimate:SIDE": "a forecast for this machine",
+    "deltaproof.replaying.estimate:TIMED_SECONDS": "a forecast for this machine",
     "incentives.names:NAMES": "a forecast for sponsors; pay does not follow it",
     "incentives.names:SPREADS": "a forecast for sponsors",
     "incentives.names:TRAINERS": "a forecast for sponsors",
