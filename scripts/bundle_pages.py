@@ -14,7 +14,7 @@ from pathlib import Path
 __all__ = ["BUNDLE", "bundled", "esbuild"]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SOURCE = REPOSITORY / "deltaproof" / "pages" / "source" / "noble.js"
+SOURCE = REPOSITORY / "scripts" / "noble.source.js"
 BUNDLE = REPOSITORY / "deltaproof" / "pages" / "static" / "noble.js"
 OPTIONS = (
     "--bundle", "--format=iife", "--global-name=Noble", "--minify", "--target=es2022", "--legal-comments=eof",

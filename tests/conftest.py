@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -18,6 +19,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 os.environ["DELTAPROOF_STATE"] = tempfile.mkdtemp(prefix="deltaproof-state-")
 atexit.register(shutil.rmtree, os.environ["DELTAPROOF_STATE"], ignore_errors=True)
+
+# How long an example takes says something of the machine, nothing of the code.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 REAL_TIME = {"agent", "chaos", "cli", "demo", "deploy", "gateway", "pages", "roles"}
 """Folders whose tests drive chains, servers and processes against the clock: a busy machine may make one of them late.

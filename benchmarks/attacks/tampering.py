@@ -1,27 +1,31 @@
 """Every lie about a round that the models' fields allow, and the audit that finds it.
 
-    python -m benchmarks.attacks.tampering [--print]
+    python -m benchmarks.attacks.tampering [--print] [--new]
 
 Plays two small histories on Anvil: one whole, one whose round stands in its dispute window, in bounded mode, with a
 trainer that leans inside the bound. Then each field of each message is altered once for each who could lie about it: by
 one verifier, by a quorum that seals, composes and signs the lie consistently, by sponsor, trainer, store and node. Each
 lie is audited without a model, by default, with `--rescore` and with `--full`, until a check fails. The families are
 those of the test suite (tests/auditor/tampering). Results: docs/results/tampering.md and data/tampering.json.
+
+`--new` tells the lies that the table lacks, drops those that cannot be told any more, and keeps the others as they are.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from benchmarks.shared.places import FIGURES
 from benchmarks.shared.replay_tasks import machine_facts, write_results
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.session import open_index
@@ -29,9 +33,10 @@ from deltaproof.chain.local_node import start_node
 from tests.auditor.colluding import Collusion
 from tests.auditor.conftest import play_contested
 from tests.auditor.tampering.everything import every_lie
-from tests.auditor.tampering.kinds import Kind, Level, Lie
+from tests.auditor.tampering.kinds import Cell, Kind, Level, Lie
 from tests.worlds.roles import RoleWorld, build_world
 
+TABLE = FIGURES / "tampering.json"
 MEANING = {
     Level.EVENTS: "events, calldata, artifacts and the blocks' proofs; no model is loaded",
     Level.WITNESS: "a bundle against an endpoint that its maker does not run",
@@ -45,13 +50,16 @@ MEANING = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--print", action="store_true", dest="only_print", help="print the page, write nothing")
-    only_print = parser.parse_args().only_print
+    parser.add_argument("--new", action="store_true", help="tell only the lies that the table lacks")
+    options = parser.parse_args()
+    known = {kind.cell: kind for kind in published()} if options.new else {}
     torch.set_num_threads(1)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
-        kinds = run(Path(name))
-    text = page(kinds, time.perf_counter() - started)
-    if only_print:
+        kinds = run(Path(name), known)
+    kept = sum(kind.cell in known for kind in kinds)
+    text = page(kinds, time.perf_counter() - started, kept)
+    if options.only_print:
         print(text)
     else:
         figures = {"machine": machine_facts(), "kinds": [kind.to_json() for kind in kinds]}
@@ -62,8 +70,13 @@ def main() -> int:
     return 1 if empty else 0
 
 
-def run(folder: Path) -> list[Kind]:
-    """All lies told, one after the other."""
+def published() -> list[Kind]:
+    """The kinds of the table as it stands."""
+    return [Kind.from_json(kind) for kind in json.loads(TABLE.read_text("utf-8"))["kinds"]]
+
+
+def run(folder: Path, known: Mapping[Cell, Kind]) -> list[Kind]:
+    """All lies told but the known ones, one after the other."""
     with whole_history(folder / "whole") as (world, index), contested_round(folder / "contested") as (contested, path):
         places = iter(range(10**9))
 
@@ -72,7 +85,7 @@ def run(folder: Path) -> list[Kind]:
             place.mkdir(parents=True)
             return Collusion(contested, path, place)
 
-        return list(told(every_lie(fresh, world, index, folder)))
+        return list(told(every_lie(fresh, world, index, folder), known))
 
 
 @contextmanager
@@ -95,15 +108,16 @@ def contested_round(folder: Path) -> Iterator[tuple[RoleWorld, Path]]:
         world.close()
 
 
-def told(lies: Iterator[Lie]) -> Iterator[Kind]:
+def told(lies: Iterator[Lie], known: Mapping[Cell, Kind]) -> Iterator[Kind]:
     for number, lie in enumerate(lies, 1):
         if number % 20 == 0:
             print(f"{number} lies told, next about {lie.cell.target} {lie.cell.field}", file=sys.stderr, flush=True)
-        yield Kind(lie.cell, lie.tell())
+        yield known.get(lie.cell) or Kind(lie.cell, lie.tell())
 
 
-def page(kinds: Sequence[Kind], seconds: float) -> str:
-    """The page in Markdown."""
+def page(kinds: Sequence[Kind], seconds: float, kept: int) -> str:
+    """The page in Markdown. `kept` of the kinds come from an earlier run."""
+    earlier = f" {kept} rows are of earlier runs, on the code of that time (`--new`)." if kept else ""
     found = [kind for kind in kinds if kind.outcome.found]
     targets = list(dict.fromkeys(kind.cell.target for kind in kinds))
     lines = [
@@ -114,7 +128,7 @@ def page(kinds: Sequence[Kind], seconds: float) -> str:
         "models and of the contracts' ABI, so a new field is a new row; a test fails for one that is neither found nor "
         "explained (`tests/auditor/test_tamper_table.py`), and tells a sample again. A quorum's lies "
         "are sealed, composed and signed with the verifiers' own keys, so only the lie itself can show them. "
-        f"Made by `python -m benchmarks.attacks.tampering` in {seconds / 60:.0f} minutes.",
+        f"Made by `python -m benchmarks.attacks.tampering` in {seconds / 60:.0f} minutes.{earlier}",
         "",
         "| least audit that finds it | lies | what it looks at |",
         "|---|---|---|",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 
 from deltaproof.errors import UsageError
@@ -56,7 +57,7 @@ def _tensorboard(home: Path, role: str) -> Draw:
 
 def _wandb(home: Path, role: str) -> Draw:
     try:
-        import wandb
+        wandb = import_module("wandb")  # so large that no extra brings it
     except ImportError as error:
         raise UsageError("--track wandb needs wandb: pip install wandb") from error
     known = sha256(f"{home.resolve()}/{role}".encode()).hexdigest()[:16]
