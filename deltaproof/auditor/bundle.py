@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ from deltaproof.auditor.index.rpc import Call, Rpc
 from deltaproof.auditor.index.schema import open_database
 from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, ChainError, DeltaproofError, StoreUnavailable
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Digest32
 from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import Backend
 from deltaproof.store.paths import envelope_path, key_path
@@ -233,14 +231,18 @@ def _artifacts(index: Index, backend: Backend, facts: RoundFacts) -> Iterator[st
 
 
 def _of_readers(index: Index, backend: Backend, facts: RoundFacts) -> Iterator[str]:
-    """Reading keys of the round's verifiers, and the envelopes for them and for auditors whom the spec names."""
+    """Where openings are sealed: reading keys of the round's verifiers, and envelopes for them and for the auditors."""
     store, deployment = ArtifactStore(backend), index.deployment
+    try:
+        data = store.get_document(TaskSpec, facts.task.params.spec_hash).data
+    except ArtifactMissing:
+        return
+    if not data.sealed:
+        return
     domain = PermitDomain(deployment.chain_id, deployment.contracts["tasks"])
-    keys: list[Digest32] = []
+    keys = list(data.auditors)
     for verifier in facts.task.quorum_of(facts.number):
         records = store.get_keys(domain, verifier)
         yield from (key_path(verifier, record.epoch) for record in records)
         keys += [record.key for record in records]
-    with suppress(ArtifactMissing):
-        keys += store.get_document(TaskSpec, facts.task.params.spec_hash).data.auditors
     yield from (envelope_path(reveal.transcript_root, key) for reveal in facts.reveals.values() for key in keys)
