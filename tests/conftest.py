@@ -26,9 +26,12 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("any machine")
 
-REAL_TIME = {"agent", "chaos", "cli", "demo", "deploy", "gateway", "pages", "roles"}
-"""Folders whose tests drive chains, servers and processes against the clock: a busy machine may make one of them late.
-Such a test is played once more, and the closing line counts it (`rerun`)."""
+REAL_TIME = {
+    "agent", "chain", "chaos", "cli", "demo", "deploy", "disputing", "gateway", "pages", "roles", "sponsor", "trainer",
+    "verifier", "test_notebooks.py",
+}  # fmt: skip
+"""Folders (and a file) whose tests drive chains, servers and processes against the clock: a busy machine may make one
+late. Such a test is played once more, and the closing line counts it (`rerun`)."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
