@@ -17,7 +17,7 @@ from deltaproof.errors import CryptoError
 from deltaproof.protocol.types import Address, Digest32, TaskId, address
 from deltaproof.protocol.wire.encoding import sha256
 
-__all__ = ["MAX_PERMIT_SECONDS", "PART_BYTES", "PermitDomain", "WritePermit", "Writer"]
+__all__ = ["MAX_PERMIT_SECONDS", "PART_BYTES", "PermitDomain", "WritePermit", "Writer", "signer_of"]
 
 PART_BYTES = 4 * 1024 * 1024
 """Most bytes in the body of one request; what is larger travels in parts."""
@@ -26,15 +26,7 @@ MAX_PERMIT_SECONDS = 3_600
 PERMIT_SECONDS = 900
 """How long a permit of ours holds."""
 SIGNATURE_BYTES = 65
-_TYPES = {
-    "Write": [
-        {"name": "task", "type": "uint256"},
-        {"name": "path", "type": "string"},
-        {"name": "size", "type": "uint256"},
-        {"name": "digest", "type": "bytes32"},
-        {"name": "expires", "type": "uint256"},
-    ]
-}
+_WRITE = "Write(uint256 task,string path,uint256 size,bytes32 digest,uint256 expires)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +35,15 @@ class PermitDomain:
 
     chain_id: int
     contract: Address
+
+    def message(self, name: str, type_: str, value: object) -> SignableMessage:
+        """What is signed of an object's fields here (EIP-712). `name` keeps a signature of one kind from serving as
+        another; `type_` names type and fields as `encodeType` does."""
+        place = {"name": name, "version": "1", "chainId": self.chain_id, "verifyingContract": self.contract}
+        kind, _, listed = type_.removesuffix(")").partition("(")
+        types = dict(entry.split(" ")[::-1] for entry in listed.split(","))
+        fields = {field: getattr(value, field) for field in types}
+        return encode_typed_data(place, {kind: [{"name": n, "type": t} for n, t in types.items()]}, fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +58,21 @@ class WritePermit:
 
     def message(self, domain: PermitDomain) -> SignableMessage:
         """What is signed."""
-        place = {
-            "name": "deltaproof store",
-            "version": "1",
-            "chainId": domain.chain_id,
-            "verifyingContract": domain.contract,
-        }
-        fields = {name: getattr(self, name) for name in self.__slots__}
-        return encode_typed_data(place, _TYPES, fields)
+        return domain.message("deltaproof store", _WRITE, self)
 
     def signer(self, domain: PermitDomain, signature: bytes) -> Address:
         """Whose signature it is. Raises CryptoError if it is none."""
         if len(signature) != SIGNATURE_BYTES:
             raise CryptoError(f"a signature has {SIGNATURE_BYTES} bytes, not {len(signature)}")
-        try:
-            return address(Account.recover_message(self.message(domain), signature=signature))
-        except Exception as error:  # the library raises errors of several others
-            raise CryptoError(f"not a signature of secp256k1: {error}") from error
+        return signer_of(self.message(domain), signature)
+
+
+def signer_of(message: SignableMessage, signature: bytes | str) -> Address:
+    """Whose signature it is, from bytes or `0x` and hexadecimal digits. Raises CryptoError if it is none."""
+    try:
+        return address(Account.recover_message(message, signature=signature))
+    except Exception as error:  # the library raises errors of several others
+        raise CryptoError(f"not a signature of secp256k1: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,76 +1,49 @@
 """Who reads sealed openings: signed records of reading keys, and the keys that one party holds.
 
-A record says that a reading key is an account's, in one deployment. The account signs it (EIP-712), so any store may
-serve it. Epochs count from 0; the newest record is the one to seal for, and older ones stay where they are.
+A record says that a reading key is an account's, in one deployment. Epochs count from 0; the newest record is the one
+to seal for, and older ones stay where they are.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from eth_account import Account
-from eth_account.messages import SignableMessage, encode_typed_data
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from deltaproof.errors import CryptoError
 from deltaproof.protocol.commit.sealing import ReadingKey, TranscriptSecret, public_reading_key
 from deltaproof.protocol.rules import MAX_KEY_EPOCHS
-from deltaproof.protocol.types import Address, AddressField, Digest32, DigestField, address
+from deltaproof.protocol.types import Address, Digest32, DigestField
 from deltaproof.protocol.wire.documents import Document
 from deltaproof.store.permits import PermitDomain
+from deltaproof.store.statements import Statement
 
 __all__ = ["KeyRecord", "Keyring", "Reader"]
 
 MAX_RECORD_BYTES = 1024
 SECRETS_KEPT = 4_096
-_TYPES = {
-    "ReadingKey": [
-        {"name": "account", "type": "address"},
-        {"name": "epoch", "type": "uint256"},
-        {"name": "key", "type": "bytes32"},
-    ]
-}
 
 
-class KeyRecord(Document, kind="reading-key", max_bytes=MAX_RECORD_BYTES):
+class KeyRecord(Statement, Document, kind="reading-key", max_bytes=MAX_RECORD_BYTES):
     """An account's word that a reading key is its own."""
 
-    account: AddressField
+    SIGNED_AS = "deltaproof reading key"
+    SIGNED = "ReadingKey(address account,uint256 epoch,bytes32 key)"
+
     epoch: Annotated[int, Field(ge=0, lt=MAX_KEY_EPOCHS)]
     key: DigestField
     """The X25519 public key."""
-    signature: Annotated[str, StringConstraints(pattern=r"^0x[0-9a-f]{130}$")] = "0x" + "00" * 65
-
-    def signed(self, sign: Callable[[SignableMessage], bytes], domain: PermitDomain) -> KeyRecord:
-        """The record with its account's signature."""
-        return self.model_copy(update={"signature": "0x" + sign(self.message(domain)).hex()})
-
-    def message(self, domain: PermitDomain) -> SignableMessage:
-        """What the account signs."""
-        place = {
-            "name": "deltaproof reading key",
-            "version": "1",
-            "chainId": domain.chain_id,
-            "verifyingContract": domain.contract,
-        }
-        fields = {"account": self.account, "epoch": self.epoch, "key": self.key}
-        return encode_typed_data(place, _TYPES, fields)
 
     def check(self, domain: PermitDomain, account: Address, epoch: int) -> None:
         """Raises CryptoError unless this account signed this record for this place, with a key that hides."""
         if (self.account, self.epoch) != (account, epoch):
             raise CryptoError("the record is another account's or epoch's")
         public_reading_key(self.key)
-        try:
-            signer = address(Account.recover_message(self.message(domain), signature=self.signature))
-        except Exception as error:  # the library raises errors of several others
-            raise CryptoError(f"not a signature of secp256k1: {error}") from error
-        if signer != account:
-            raise CryptoError(f"signed by {signer}, not by {account}")
+        self.check_signature(domain)
 
 
 @dataclass(frozen=True)
