@@ -17,14 +17,9 @@ from brownie import accounts
 
 from deltaproof.chain import DeployParams
 from deltaproof.chain.abi.codec import encode
+from deltaproof.chain.contracts.bytecode import CONTRACTS
 from deltaproof.chain.contracts.deployment import evmnet_terms
 from deltaproof.protocol.types import Address
-
-ORDER = (
-    "registry", "beacon", "terms", "tasks", "trainers", "verifiers", "vault", "fees", "court", "jury", "faults",
-    "settlements",
-)  # fmt: skip
-"""Contracts by their name in `Modules`, in the order of deployment: nonce after nonce of one account."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class DeployedContracts:
     settlements: Any
 
     def addresses(self) -> dict[str, str]:
-        return {name: getattr(self, name).address for name in ("token", *ORDER)}
+        return {name: getattr(self, name).address for name in ("token", *CONTRACTS)}
 
 
 def main() -> None:
@@ -75,7 +70,7 @@ def deploy(deployer: Any, token: Any = None, params: DeployParams | None = None)
     project = brownie.project.get_loaded_projects()[0]
     if token is None:
         token = project.DemoToken.deploy(sender)
-    modules = tuple(deployer.get_deployment_address(deployer.nonce + i) for i in range(len(ORDER)))
+    modules = tuple(deployer.get_deployment_address(deployer.nonce + i) for i in range(len(CONTRACTS)))
     made = (
         project.StakeRegistry.deploy(modules, token.address, params.unbonding_seconds, sender),
         deploy_beacon(project, params, sender),

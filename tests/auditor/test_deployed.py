@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from deltaproof.auditor.audit.check import Check, Status, Subject
 from deltaproof.auditor.audit.deployed import check_deployment
 from deltaproof.auditor.index.follower import Follower
 from deltaproof.auditor.index.reader import Index
-from deltaproof.auditor.index.rpc import Rpc
+from deltaproof.auditor.index.rpc import Call, Rpc
 from deltaproof.auditor.index.schema import open_database
 from deltaproof.chain import Connection, Deployment, DeployParams, TransactionSender, connect, deploy_all, load_account
 from deltaproof.chain.local_node import start_node
@@ -94,3 +94,19 @@ def creation_of_token(connection: Connection) -> str:
 
 def raw(connection: Connection, method: str, *params: Any) -> Any:
     return Rpc(connection.url).call(method, *params)
+
+
+@pytest.mark.parametrize("odd", [None, {}, {"transactions": [{"to": None, "nonce": "x", "from": "y"}]}, "block"])
+def test_node_that_answers_oddly_leaves_it_open(chain: tuple[Connection, TransactionSender], odd: object) -> None:
+    class Odd(Rpc):
+        def batch(self, calls: Sequence[Call]) -> list[Any]:
+            answers = super().batch(calls)
+            return [
+                odd if method == "eth_getBlockByNumber" else a for (method, _), a in zip(calls, answers, strict=True)
+            ]
+
+    deployment = deploy_all(*chain, DeployParams(guardian=chain[1].address))
+    engine, rpc = open_database("sqlite://"), Rpc(chain[0].url)
+    Follower(engine, rpc, deployment.modules.tasks).sync()
+    found = outcomes(list(check_deployment(Index(engine), Odd(rpc.url), Subject(0))))
+    assert found == {("contract code", Status.PASS): 12, ("contract creation", Status.NOT_CHECKABLE): 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 from web3.types import Nonce
@@ -31,44 +32,71 @@ def check_deployment(index: Index, rpc: Rpc | None, subject: Subject) -> Iterato
     if rpc is None:
         yield subject.unchecked("contract code", "no RPC endpoint to ask")
         return
-    contracts = index.deployment.contracts
+    for name, check in (("contract code", _check_code), ("contract creation", _check_creation)):
+        try:
+            yield from check(index, rpc, subject)
+        except ChainError as error:
+            yield subject.unchecked(name, f"the endpoint does not show it: {error}")
+
+
+def _check_code(index: Index, rpc: Rpc, subject: Subject) -> list[Check]:
+    contracts, checks = index.deployment.contracts, []
     codes = rpc.batch([("eth_getCode", [at, hex(index.head().number)]) for at in contracts.values()])
     for (place, at), code in zip(contracts.items(), codes, strict=True):
-        problem = runtime_problem(place, bytes.fromhex(code[2:]), Modules(**contracts))
-        yield subject.of(participant=at).that("contract code", problem is None, f"the {place} contract {problem}")
+        with _answer("eth_getCode"):
+            problem = runtime_problem(place, bytes.fromhex(code[2:]), Modules(**contracts))
+        about = subject.of(participant=at)
+        checks.append(about.that("contract code", problem is None, f"the {place} contract {problem}"))
+    return checks
+
+
+def _check_creation(index: Index, rpc: Rpc, subject: Subject) -> list[Check]:
+    contracts, checks, name = index.deployment.contracts, [], "contract creation"
     first = index.deployment.first_block
     last = min(first + SEARCHED_BLOCKS, index.head().number)
     created = _creations(rpc, contracts, first, last)
     for place, at in contracts.items():
-        about = subject.of(participant=at, transaction=created.get(at, {}).get("hash"))
+        about, where = subject.of(participant=at), f"in blocks {first} to {last}"
         if at in created:
-            problem = creation_problem(place, bytes.fromhex(created[at]["input"][2:]))
-            yield about.that("contract creation", problem is None, f"the {place} contract {problem}")
+            transaction, data = created[at]
+            problem = creation_problem(place, data)
+            about = about.of(transaction=transaction)
+            checks.append(about.that(name, problem is None, f"the {place} contract {problem}"))
         elif _appeared(rpc, at, first, last):
-            reason = (
-                f"no transaction of blocks {first} to {last} made it: what another contract wrote into it is unknown"
-            )
-            yield about.failed("contract creation", reason)
+            reason = f"no transaction {where} made it: what another contract wrote into it is unknown"
+            checks.append(about.failed(name, reason))
         else:
-            yield about.unchecked("contract creation", f"it was not made in blocks {first} to {last}")
+            checks.append(about.unchecked(name, f"it was not made {where}"))
+    return checks
 
 
-def _creations(rpc: Rpc, contracts: Mapping[str, Address], first: int, last: int) -> dict[Address, dict[str, Any]]:
-    """The transactions that made these contracts, as far as they are in these blocks."""
+def _creations(rpc: Rpc, contracts: Mapping[str, Address], first: int, last: int) -> dict[Address, tuple[str, bytes]]:
+    """Hash and data of the transactions that made these contracts, as far as they are in these blocks."""
     wanted = {at.lower(): at for at in contracts.values()}
-    found: dict[Address, dict[str, Any]] = {}
+    found: dict[Address, tuple[str, bytes]] = {}
     for start in range(first, last + 1, BLOCKS_AT_ONCE):
         numbers = range(start, min(start + BLOCKS_AT_ONCE, last + 1))
         for block in rpc.batch([("eth_getBlockByNumber", [hex(number), True]) for number in numbers]):
-            for transaction in block["transactions"]:
-                if transaction.get("to") is None:
-                    nonce = Nonce(int(transaction["nonce"], 16))
-                    made = get_create_address(cast(Any, transaction["from"]), nonce).lower()
-                    if made in wanted:
-                        found[wanted[made]] = transaction
+            with _answer("eth_getBlockByNumber"):
+                for transaction in block["transactions"]:
+                    if transaction.get("to") is None:
+                        nonce = Nonce(int(transaction["nonce"], 16))
+                        made = get_create_address(cast(Any, transaction["from"]), nonce).lower()
+                        if made in wanted:
+                            data = bytes.fromhex(transaction["input"][2:])
+                            found[wanted[made]] = str(transaction["hash"]), data
         if len(found) == len(wanted):
             break
     return found
+
+
+@contextmanager
+def _answer(method: str) -> Iterator[None]:
+    """Turns what a malformed answer leads to into ChainError."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ChainError(f"{method}: malformed answer: {error}") from error
 
 
 def _appeared(rpc: Rpc, at: Address, first: int, last: int) -> bool:

@@ -35,7 +35,7 @@ CONTRACTS: Mapping[str, tuple[str, ...]] = {
     "faults": ("FaultProver",),
     "settlements": ("SettlementProver",),
 }
-"""What may stand in each place of `Modules`."""
+"""What may stand in each place of `Modules`, in the order of deployment: nonce after nonce of one account."""
 
 WORD = 32
 LENGTH_BYTES = 2

@@ -156,7 +156,7 @@ class Deployment:
         except ChainError as error:
             raise DeploymentError(f"{tasks} is not the TaskManager of a deployment: {error}") from error
         deployment = cls(connection.chain_id, 0, modules)
-        deployment.check(connection)
+        deployment._check_code(connection)
         if deployment.modules.tasks != tasks:
             raise DeploymentError(f"{tasks} is not the TaskManager of its deployment, {deployment.modules.tasks} is")
         return deployment
@@ -177,6 +177,9 @@ class Deployment:
                 f"the deployment is on chain {self.chain_id}, {connection.url} serves {connection.chain_id}"
             )
         _ModuleSet(connection, self.modules.tasks).require_version()
+        self._check_code(connection)
+
+    def _check_code(self, connection: Connection) -> None:
         for place in CONTRACTS:
             at = getattr(self.modules, place)
             code = connection.code(at)
