@@ -68,7 +68,7 @@ class ReaderDesk:
         self._looked_to = count
         for number in sorted(self._cases):
             case = jury.case(number)
-            if case.task_id != self.task_id or case.phase is CasePhase.CLOSED:
+            if case.task_id != self.task_id or case.phase.over:
                 self._cases.discard(number)
             elif case.phase is CasePhase.SEAL and (root := root_of(case.round)) is not None:
                 seated = [each for each in self._known_stakers() if jury.seats(number, case.level, each)]
@@ -86,7 +86,7 @@ class ReaderDesk:
 
     def _admit_accounts(self, transcript_root: Digest32, accounts: list[Address]) -> None:
         new = [account for account in accounts if (transcript_root, account) not in self._admitted]
-        for reader in readers_of(self.gateway, self.store, new):
+        for reader in readers_of(self.store, self.gateway.permit_domain, new):
             self._admit(transcript_root, reader)
 
     def _admit(self, transcript_root: Digest32, reader: Reader) -> None:

@@ -69,11 +69,11 @@ def task_store(url: str, gateway: Gateway, task: int, report: Reporter | None = 
     """
     from deltaproof.protocol.types import TaskId
     from deltaproof.store import open_store
-    from deltaproof.store.permits import PermitDomain, Writer
+    from deltaproof.store.permits import Writer
 
     assert gateway.sender is not None
-    domain = PermitDomain(gateway.connection.chain_id, gateway.deployment.modules.tasks)
-    return open_store(url, Writer(gateway.sender.sign_message, domain, TaskId(task)), report)
+    writer = Writer(gateway.sender.sign_message, gateway.permit_domain, TaskId(task))
+    return open_store(url, writer, report)
 
 
 def parse_depth(value: str) -> Depth | None:

@@ -34,7 +34,6 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import Backend
 from deltaproof.store.paths import envelope_path, key_path
-from deltaproof.store.permits import PermitDomain
 
 __all__ = ["Bundle", "BundleError", "BundleNode", "export_round"]
 
@@ -232,17 +231,16 @@ def _artifacts(index: Index, backend: Backend, facts: RoundFacts) -> Iterator[st
 
 def _of_readers(index: Index, backend: Backend, facts: RoundFacts) -> Iterator[str]:
     """Where openings are sealed: reading keys of the round's verifiers, and envelopes for them and for the auditors."""
-    store, deployment = ArtifactStore(backend), index.deployment
+    store = ArtifactStore(backend)
     try:
         data = store.get_document(TaskSpec, facts.task.params.spec_hash).data
     except ArtifactMissing:
         return
     if not data.sealed:
         return
-    domain = PermitDomain(deployment.chain_id, deployment.contracts["tasks"])
     keys = list(data.auditors)
     for verifier in facts.task.quorum_of(facts.number):
-        records = store.get_keys(domain, verifier)
+        records = store.get_keys(index.deployment.permit_domain, verifier)
         yield from (key_path(verifier, record.epoch) for record in records)
         keys += [record.key for record in records]
     yield from (envelope_path(reveal.transcript_root, key) for reveal in facts.reveals.values() for key in keys)

@@ -17,12 +17,7 @@ from deltaproof.store.paths import key_path
 from deltaproof.store.permits import PermitDomain
 from deltaproof.store.readers import KeyRecord, Reader
 
-__all__ = ["due_readers", "invited", "permit_domain", "publish_reading_key", "readers_of"]
-
-
-def permit_domain(gateway: Gateway) -> PermitDomain:
-    """What signatures for stores of this deployment are made for."""
-    return PermitDomain(gateway.connection.chain_id, gateway.deployment.modules.tasks)
+__all__ = ["due_readers", "invited", "publish_reading_key", "readers_of"]
 
 
 def publish_reading_key(
@@ -34,7 +29,7 @@ def publish_reading_key(
 
     Raises ChainError if the account has used up its epochs, StoreUnavailable.
     """
-    domain, account = permit_domain(gateway), gateway.account
+    domain, account = gateway.permit_domain, gateway.account
     known = store.get_keys(domain, account)
     if known and not rotate and known[-1].key == ReadingKey.of_home(secret, known[-1].epoch).public:
         store.put_key(known[-1])
@@ -49,9 +44,8 @@ def publish_reading_key(
     return record
 
 
-def readers_of(gateway: Gateway, store: ArtifactStore, accounts: Iterable[Address]) -> list[Reader]:
+def readers_of(store: ArtifactStore, domain: PermitDomain, accounts: Iterable[Address]) -> list[Reader]:
     """Those of the accounts whose reading keys are in the store. Raises StoreUnavailable."""
-    domain = permit_domain(gateway)
     found = ((account, store.get_keys(domain, account)) for account in accounts)
     return [Reader(account, tuple(record.key for record in records)) for account, records in found if records]
 
@@ -71,7 +65,7 @@ def due_readers(
     """
     if not spec.data.sealed:
         return ()
-    members = readers_of(gateway, store, quorum_members(gateway, task_id, round_))
+    members = readers_of(store, gateway.permit_domain, quorum_members(gateway, task_id, round_))
     joined = gateway.verifiers.enrolments(task_id)
     due = []
     for reader in members:

@@ -46,18 +46,16 @@ def set_profile(
     """
     from pydantic import ValidationError
 
-    from deltaproof.store.permits import PermitDomain
     from deltaproof.store.profiles import Profile
 
     with open_gateway(rpc, contract, key) as gateway:
-        domain = PermitDomain(gateway.connection.chain_id, gateway.deployment.modules.tasks)
         assert gateway.sender is not None
         try:
             said = Profile(account=gateway.account, name=name, url=url, contact=contact, issued=int(time.time()))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise UsageError(f"--{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from error
-        signed = said.signed(gateway.sender.sign_message, domain)
+        signed = said.signed(gateway.sender.sign_message, gateway.permit_domain)
         task_store(store, gateway, task).put_profile(signed)
     show_result(_record(signed), as_json=as_json, text="\n".join(_lines(signed)))
 
@@ -73,15 +71,13 @@ def show_profile(
     """What accounts say of themselves, as far as this store has it. Only that they said it is checked."""
     from deltaproof.errors import ArtifactMissing
     from deltaproof.store import open_store
-    from deltaproof.store.permits import PermitDomain
 
     gateway, artifacts = read_only_gateway(rpc, contract), open_store(store)
-    domain = PermitDomain(gateway.connection.chain_id, gateway.deployment.modules.tasks)
     found: dict[str, Profile | None] = {}
     for written in accounts:
         account = parse_address(written, "ADDRESS")
         try:
-            found[account] = artifacts.get_profile(domain, account)
+            found[account] = artifacts.get_profile(gateway.permit_domain, account)
         except ArtifactMissing:
             found[account] = None
     lines = [line for who, each in found.items() for line in (_lines(each) if each else [f"{who}: says nothing"])]

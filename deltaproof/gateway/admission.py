@@ -38,7 +38,7 @@ from deltaproof.store import ArtifactStore
 from deltaproof.store.artifacts import MAX_TENSORS_HEADER_BYTES, SIGNATURE_BYTES
 from deltaproof.store.backend import LocalBackend
 from deltaproof.store.paths import ArtifactName, Kind, parse_path
-from deltaproof.store.permits import MAX_PERMIT_SECONDS, PermitDomain, WritePermit
+from deltaproof.store.permits import MAX_PERMIT_SECONDS, WritePermit
 from deltaproof.store.profiles import Profile
 from deltaproof.store.readers import KeyRecord
 
@@ -106,8 +106,7 @@ class Doorkeeper:
     def __init__(self, facts: ChainFacts, max_artifact_bytes: int) -> None:
         """`max_artifact_bytes`: the operator's own limit, whatever a task allows."""
         self.facts, self.max_artifact_bytes = facts, max_artifact_bytes
-        gateway = facts.gateway
-        self.domain = PermitDomain(gateway.connection.chain_id, gateway.deployment.modules.tasks)
+        self.domain = facts.gateway.permit_domain
 
     def admit(self, permit: WritePermit, signature: bytes) -> Grant:
         """Leave to write. Raises RequestRefused that says why not, ChainError if the chain cannot be asked."""
@@ -269,15 +268,7 @@ def _envelope(store: ArtifactStore, name: ArtifactName) -> None:
 def _opening_limits(task: TaskNow, spec: TaskSpec, enrolment: TrainerEnrolment) -> OpeningLimits:
     terms = task.params.training
     rows = min(enrolment.data_rows, spec.data.max_rows)
-    return OpeningLimits(
-        terms.parameters,
-        terms.optimizer.slots,
-        terms.steps,
-        spec.training.batch_size,
-        rows,
-        spec.data.max_row_bytes,
-        spec.data.sealed,
-    )
+    return spec.opening_limits(terms.parameters, terms.optimizer.slots, terms.steps, rows)
 
 
 def _tensors_limit(task: TaskNow) -> int:

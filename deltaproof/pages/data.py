@@ -24,11 +24,9 @@ from deltaproof.errors import ArtifactError, ChainError, StoreUnavailable
 from deltaproof.pages.cards import card_of, standing_in, terms_of
 from deltaproof.pages.rounds import phases_of, quorum_of, replays_of, waterfall_of, why
 from deltaproof.protocol.commit.commitments import COMMITMENT_TYPE, typehash
-from deltaproof.protocol.evidence.transcript import OpeningLimits
 from deltaproof.protocol.outcome.settlement import leaves_tree
 from deltaproof.protocol.types import Address, Digest32, StepIndex, address, hex_of
 from deltaproof.store import ArtifactStore
-from deltaproof.store.permits import PermitDomain
 from deltaproof.store.profiles import Profile
 
 __all__ = ["PageData", "by_round"]
@@ -153,10 +151,8 @@ class PageData:
         """What accounts say of themselves, as far as the store has it and answers."""
         if self.store is None:
             return {}
-        deployment = self.index.deployment
-        domain = PermitDomain(deployment.chain_id, address(deployment.contracts["tasks"]))
         try:
-            return self.store.known_profiles(domain, accounts)
+            return self.store.known_profiles(self.index.deployment.permit_domain, accounts)
         except StoreUnavailable:
             return {}
 
@@ -292,10 +288,7 @@ class PageData:
         from deltaproof.tuning.training.optimizers import slots_of
 
         terms = facts.task.params.training
-        limits = OpeningLimits(
-            terms.parameters, slots_of(spec.optimizer), terms.steps, spec.training.batch_size, shard.rows,
-            spec.data.max_row_bytes, spec.data.sealed,
-        )  # fmt: skip
+        limits = spec.opening_limits(terms.parameters, slots_of(spec.optimizer), terms.steps, shard.rows)
         try:
             opening = self.store.get_opening(root, StepIndex(0), limits)
         except ArtifactError:

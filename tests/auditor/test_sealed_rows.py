@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from deltaproof.chain.abi.enums import Outcome
 from deltaproof.chain.local_node import start_node
-from deltaproof.chain.reading import permit_domain, publish_reading_key
+from deltaproof.chain.reading import publish_reading_key
 from deltaproof.cli import app
 from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.outcome.settlement import Verdict
@@ -128,7 +128,7 @@ def test_wrong_envelope_is_named_by_an_audit_with_a_key_only(world: RoleWorld, t
     trainer, victim = world.trainers[0], world.verifiers[1]
     root = world.gateway.trainers.work(world.task, ROUND, trainer.account)
     assert root.revealed
-    (record,) = world.store.get_keys(permit_domain(victim.gateway), victim.account)
+    (record,) = world.store.get_keys(victim.gateway.permit_domain, victim.account)
     revealed = trainer._work_of(ROUND)
     assert revealed is not None
     path = world.store_folder / envelope_path(revealed.trained.transcript_root, record.key)
@@ -150,7 +150,7 @@ def test_wrong_envelope_is_named_by_an_audit_with_a_key_only(world: RoleWorld, t
 
 def test_rotated_key_is_the_one_to_seal_for_and_old_ones_still_open(world: RoleWorld) -> None:
     verifier = world.verifiers[0]
-    gateway, domain = verifier.gateway, permit_domain(verifier.gateway)
+    gateway, domain = verifier.gateway, verifier.gateway.permit_domain
     (first,) = world.store.get_keys(domain, verifier.account)
     again = publish_reading_key(gateway, world.store, verifier.secret)
     assert again == first, "the newest key is kept until it is rotated"

@@ -12,11 +12,11 @@ from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.audit.deltas import context_of
 from deltaproof.auditor.audit.training import accepted
+from deltaproof.chain.reading import invited, readers_of
 from deltaproof.errors import ArtifactAltered, ArtifactError, ArtifactMissing, ArtifactSealed, StoreUnavailable
 from deltaproof.protocol.commit.sealing import TranscriptSecret
-from deltaproof.protocol.types import Digest32, hex_of
+from deltaproof.protocol.types import Digest32
 from deltaproof.store import ArtifactStore
-from deltaproof.store.permits import PermitDomain
 from deltaproof.store.readers import Reader
 
 __all__ = ["check_envelopes", "due_readers_of", "published_at"]
@@ -67,12 +67,8 @@ def _of_reader(
 
 def due_readers_of(case: RoundCase, store: ArtifactStore) -> tuple[Reader, ...]:
     """The round's verifiers with a reading key, and the auditors whom the spec names. Raises StoreUnavailable."""
-    deployment = case.index.deployment
-    domain = PermitDomain(deployment.chain_id, deployment.contracts["tasks"])
-    found = ((v, store.get_keys(domain, v)) for v in case.facts.task.quorum_of(case.facts.number))
-    members = (Reader(verifier, tuple(record.key for record in records)) for verifier, records in found if records)
-    auditors = case.spec.data.auditors if case.spec else ()
-    return (*members, *(Reader(f"the auditor {hex_of(key)}", (key,)) for key in auditors))
+    members = readers_of(store, case.index.deployment.permit_domain, case.facts.task.quorum_of(case.facts.number))
+    return (*members, *(invited(case.spec) if case.spec else ()))
 
 
 def published_at(store: ArtifactStore, path: str) -> float | None:

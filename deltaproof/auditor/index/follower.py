@@ -24,6 +24,7 @@ from deltaproof.auditor.index.rpc import AnswerTooLarge, Rpc
 from deltaproof.auditor.index.schema import IndexUnusable
 from deltaproof.errors import ChainError, ChainReorganised, ChainUnavailable, DeploymentError
 from deltaproof.protocol.types import Address, address
+from deltaproof.store.permits import PermitDomain
 
 __all__ = ["Follower", "IndexedDeployment", "Progress", "Synced", "deployment_at", "read_deployment"]
 
@@ -48,6 +49,11 @@ class IndexedDeployment:
     drand: Mapping[str, Any] | None = None
     """The beacon's drand network as `DrandBeacon.network` says it, with the key's coordinates as text; None where
     blocks decide."""
+
+    @property
+    def permit_domain(self) -> PermitDomain:
+        """What is signed for stores of this deployment is bound to."""
+        return PermitDomain(self.chain_id, self.contracts["tasks"])
 
     def to_text(self) -> str:
         """As the index keeps it: JSON with sorted keys."""

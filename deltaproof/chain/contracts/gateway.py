@@ -21,6 +21,7 @@ from deltaproof.chain.rpc.sender import TransactionSender
 from deltaproof.errors import SigningKeyError
 from deltaproof.protocol.commit.commitments import RoundDomain
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
+from deltaproof.store.permits import PermitDomain
 
 __all__ = ["Gateway"]
 
@@ -87,3 +88,8 @@ class Gateway:
     def domain(self, task_id: TaskId, round_index: RoundIndex) -> RoundDomain:
         """What sealed and signed values of a round are bound to."""
         return RoundDomain(self.connection.chain_id, self.deployment.modules.tasks, task_id, round_index)
+
+    @property
+    def permit_domain(self) -> PermitDomain:
+        """What is signed for stores of this deployment is bound to."""
+        return PermitDomain(self.connection.chain_id, self.deployment.modules.tasks)
