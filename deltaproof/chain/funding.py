@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.contracts.money import Amount
-from deltaproof.chain.participation import require_balance, require_task
+from deltaproof.chain.participation import let_take, require_balance, require_task
 from deltaproof.protocol.types import TaskId, TokenAmount
 
 __all__ = ["fund_task"]
@@ -21,13 +21,12 @@ def fund_task(
     nothing or another token, InsufficientFunds before anything is sent.
     """
     require_task(gateway, task_id)
-    token = gateway.token(gateway.vault.account(task_id).token)
-    money = gateway.money(token.address)
+    token = gateway.vault.account(task_id).token
+    money = gateway.money(token)
     units = asked.positive(money)
     told = money.exact(units)
-    require_balance(gateway, token.address, gateway.account, units, f"is to pay {told}")
+    require_balance(gateway, token, gateway.account, units, f"is to pay {told}")
     agreed(f"move {told} of {gateway.account} into the escrow of task {task_id}")
-    if token.allowance(gateway.account, gateway.vault.address) < units:
-        token.approve(gateway.vault.address, units)
+    let_take(gateway, token, gateway.vault.address, units)
     gateway.vault.fund(task_id, units)
     return gateway.vault.account(task_id).balance

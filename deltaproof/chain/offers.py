@@ -53,13 +53,7 @@ class Offer:
         An equal share of the round's budget, for verifiers of its fee, among those who enrolled, or the fewest with
         whom a round can open.
         """
-        params = self.view.params
-        rewards, quorum = params.rewards, params.quorum
-        if role is Role.TRAINER:
-            pot, among = int(rewards.budget_per_round), max(self.trainers + 1, quorum.min_trainers)
-        else:
-            pot, among = int(verifier_fee(rewards)), max(self.verifiers + 1, quorum.min_verifiers)
-        return TokenAmount(pot // (among * params.training.steps))
+        return TokenAmount(self.pay_per_round(role) // self.view.params.training.steps)
 
     def pay_per_round(self, role: Role) -> TokenAmount:
         """The same for a whole round: the most that one more participant can count on among equals."""

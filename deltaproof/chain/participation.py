@@ -31,6 +31,7 @@ __all__ = [
     "attempt",
     "known_faults",
     "lacking_stake",
+    "let_take",
     "lock_stake",
     "move_on",
     "quorum_members",
@@ -107,10 +108,15 @@ def lock_stake(gateway: Gateway, role: Role, needed: TokenAmount) -> None:
     missing = lacking_stake(gateway, role, needed)
     if not missing:
         return
-    token = gateway.token(gateway.registry.token())
-    if token.allowance(gateway.account, gateway.registry.address) < missing:
-        token.approve(gateway.registry.address, missing)
+    let_take(gateway, gateway.registry.token(), gateway.registry.address, missing)
     gateway.registry.deposit(role, missing)
+
+
+def let_take(gateway: Gateway, token: Address, spender: Address, amount: TokenAmount) -> None:
+    """Approve that a contract takes an amount of the caller's tokens, unless it may take as much already."""
+    held = gateway.token(token)
+    if held.allowance(gateway.account, spender) < amount:
+        held.approve(spender, amount)
 
 
 def lacking_stake(gateway: Gateway, role: Role, needed: TokenAmount) -> TokenAmount:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.abi.structs import StakeAccount
 from deltaproof.chain.contracts.gateway import Gateway
-from deltaproof.chain.participation import attempt, require_balance
+from deltaproof.chain.participation import attempt, let_take, require_balance
 from deltaproof.errors import ContractRevert, UsageError
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 
@@ -36,11 +36,10 @@ def stake_for(gateway: Gateway, account: Address, role: Role, amount: TokenAmoun
 
     Raises InsufficientFunds if the caller holds less.
     """
-    token = gateway.token(gateway.registry.token())
-    need = f"is to stake {gateway.money(token.address).exact(amount)} for {account}"
-    require_balance(gateway, token.address, gateway.account, amount, need)
-    if token.allowance(gateway.account, gateway.registry.address) < amount:
-        token.approve(gateway.registry.address, amount)
+    token = gateway.registry.token()
+    need = f"is to stake {gateway.money(token).exact(amount)} for {account}"
+    require_balance(gateway, token, gateway.account, amount, need)
+    let_take(gateway, token, gateway.registry.address, amount)
     gateway.registry.deposit_for(account, role, amount)
 
 

@@ -101,15 +101,14 @@ def show(
     from deltaproof.sponsor.amounts import Tokens, money_lines
     from deltaproof.sponsor.wording import terms_in_words
     from deltaproof.store import open_store
-    from deltaproof.store.permits import PermitDomain
     from deltaproof.store.profiles import shown_name
 
     gateway = read_only_gateway(rpc, contract)
     artifacts = open_store(store)
     terms = read_task(gateway, artifacts, TaskId(task))
     result = _described(gateway, TaskId(task), terms)
-    domain = PermitDomain(gateway.connection.chain_id, gateway.deployment.modules.tasks)
-    profiles = artifacts.known_profiles(domain, [terms.view.sponsor, *result["trainers"], *result["verifiers"]])
+    people = [terms.view.sponsor, *result["trainers"], *result["verifiers"]]
+    profiles = artifacts.known_profiles(gateway.permit_domain, people)
     money = gateway.money(terms.view.params.token)
     tokens = Tokens(money, gateway.money(gateway.registry.token()))
     standing = standing_of(gateway, TaskId(task))

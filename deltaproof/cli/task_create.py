@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,9 +17,6 @@ from deltaproof.cli.common import (
     StoreOption,
     show_result,
 )
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["AcceptOption", "SpeedOption", "create"]
 

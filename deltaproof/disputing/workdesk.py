@@ -81,11 +81,8 @@ class WorkDesk:
             view.challenge_seed, self.task_id, round_, trainer, quorum_members(self.gateway, self.task_id, round_),
             steps=terms.steps, extra=terms.samples,
         )  # fmt: skip
-        rows = self.gateway.trainers.enrolment(self.task_id, trainer).data_rows
-        limits = OpeningLimits(
-            terms.parameters, terms.optimizer.slots, terms.steps, spec.training.batch_size,
-            min(rows, spec.data.max_rows), spec.data.max_row_bytes, spec.data.sealed,
-        )  # fmt: skip
+        rows = min(self.gateway.trainers.enrolment(self.task_id, trainer).data_rows, spec.data.max_rows)
+        limits = spec.opening_limits(terms.parameters, terms.optimizer.slots, terms.steps, rows)
         due = sorted({step for steps in drawn.values() for step in steps})
         openings = self._openings(root, due, limits)
         whole, final = len(openings) == len(due), None

@@ -14,7 +14,7 @@ from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import TaskParams
 from deltaproof.chain.contracts.pools import PAGE
-from deltaproof.chain.participation import KnownTask, attempt, move_on, read_task, require_balance
+from deltaproof.chain.participation import KnownTask, attempt, let_take, move_on, read_task, require_balance
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.rpc.sender import Receipt
@@ -43,11 +43,10 @@ def create_task(
 
     Raises InsufficientFunds if the caller has less than `fund` of the reward token.
     """
-    token = gateway.token(params.token)
     check_funds(gateway, params.token, fund, gateway.account)
     keep_task(home, prepared)
-    if fund and token.allowance(gateway.account, gateway.vault.address) < fund:
-        token.approve(gateway.vault.address, fund)
+    if fund:
+        let_take(gateway, params.token, gateway.vault.address, fund)
     return gateway.terms.create_task(params, prepared.spec.validation.commitments, fund)
 
 

@@ -90,11 +90,7 @@ def _body(spec: TaskSpec, origin: Provenance, quality: Mapping[str, Quality]) ->
         f"Base model: `{_line(spec.model.source)}`, weights `{hex_of(spec.model.weights_digest)}`.",
         "",
         "## Quality",
-        *(
-            _table(quality)
-            if quality
-            else ["Not measured yet: the sponsor shows the held-out set after the last round."]
-        ),
+        *_table(quality),
         "",
         "## Where it comes from",
         f"- task {origin.task} of contract `{origin.contract}` on chain {origin.chain_id}, after {origin.rounds} of "
@@ -108,7 +104,7 @@ def _body(spec: TaskSpec, origin: Provenance, quality: Mapping[str, Quality]) ->
 
 def _table(quality: Mapping[str, Quality]) -> list[str]:
     if not quality:
-        return []
+        return ["Not measured yet: the sponsor shows the held-out set after the last round."]
     rows = [f"| {name} | {found.loss:.4f} | {found.accuracy:.3f} |" for name, found in quality.items()]
     return ["On the task's held-out set:", "", "| adapter | loss, nats | accuracy |", "|---|---|---|", *rows]
 

@@ -16,6 +16,7 @@ from typing import Self
 from pydantic import ValidationError, model_validator
 
 from deltaproof.errors import EncodingError, Problem, SpecError
+from deltaproof.protocol.evidence.transcript import OpeningLimits
 from deltaproof.protocol.rules import BPS, MAX_SPEC_BYTES
 from deltaproof.protocol.terms._fields import OptionValue
 from deltaproof.protocol.terms._spec_errors import explain
@@ -82,6 +83,11 @@ class TaskSpec(TaskTables, Document, kind="task", max_bytes=MAX_SPEC_BYTES):
     def least_rows(self) -> int:
         """Fewest rows that a trainer may enrol: no batch holds a row twice."""
         return max(self.data.min_rows, self.training.batch_size)
+
+    def opening_limits(self, values: int, slots: tuple[str, ...], steps: int, rows: int) -> OpeningLimits:
+        """What openings of a trainer with so many `rows` may hold, for P = `values`."""
+        data = self.data
+        return OpeningLimits(values, slots, steps, self.training.batch_size, rows, data.max_row_bytes, data.sealed)
 
     def discount_bps(self, trainer: Address) -> int:
         """What the spec itself takes off an original delta's pay: all, of a server that works without."""

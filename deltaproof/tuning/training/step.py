@@ -91,16 +91,7 @@ class RoundContext(DrawnRound):
 
     def opening_limits(self, spec: TaskSpec, values: int) -> OpeningLimits:
         """What openings of this round may hold, for P = `values`."""
-        training = spec.training
-        return OpeningLimits(
-            values,
-            slots_of(spec.optimizer),
-            training.steps,
-            training.batch_size,
-            self.rows,
-            spec.data.max_row_bytes,
-            spec.data.sealed,
-        )
+        return spec.opening_limits(values, slots_of(spec.optimizer), spec.training.steps, self.rows)
 
 
 @dataclass(frozen=True)
