@@ -23,8 +23,10 @@ here, the others in the room named in brackets. A test compares this drawing wit
     │   │   ├── SignerUnavailable    a remote signer does not answer, or refuses [chain.rpc.remote_signer]
     │   │   └── EndpointFailed   one of several endpoints gave no proper answer [chain.rpc.endpoints]
     │   ├── TaskRefused          nothing can ever come of taking part in this task like this
+    │   │   └── TaskMissing      the node shows no such task: it lags, or the number is wrong
     │   ├── WrongChain           the endpoint serves another chain than the one asked for
     │   ├── DeploymentError      contracts, artifacts or addresses do not fit together
+    │   │   └── ContractMissing  the node shows no contract there: it lags, or the address is wrong
     │   ├── ChainReorganised     a block or receipt that was seen is no longer there
     │   ├── AnswerTooLarge       a node refuses to list so many logs at once [auditor.index.rpc]
     │   └── TransactionError     a transaction was not accepted
@@ -76,6 +78,7 @@ __all__ = [
     "ChainError",
     "ChainReorganised",
     "ChainUnavailable",
+    "ContractMissing",
     "ContractRevert",
     "CryptoError",
     "DeltaproofError",
@@ -87,6 +90,7 @@ __all__ = [
     "SigningKeyError",
     "SpecError",
     "StoreUnavailable",
+    "TaskMissing",
     "TaskRefused",
     "TransactionError",
     "TransactionPending",
@@ -195,12 +199,20 @@ class TaskRefused(ChainError):
     """Nothing can ever come of taking part in a task like this; the message says what to do instead."""
 
 
+class TaskMissing(TaskRefused):
+    """The node shows no such task: it lags behind the task's creation, or the number is wrong."""
+
+
 class WrongChain(ChainError):
     """The endpoint serves another chain than the one asked for."""
 
 
 class DeploymentError(ChainError):
     """Contracts, artifacts or addresses do not fit together."""
+
+
+class ContractMissing(DeploymentError):
+    """The node shows no contract there: it lags behind the deployment, or the address is wrong."""
 
 
 class ChainReorganised(ChainError):

@@ -2,8 +2,9 @@
 
 Every error has an owner. One of the network, the store, the disk or the account's purse is waited out. One that no
 waiting mends (a wrong key, a wrong contract, a task that does not take these data) ends the process and says what to
-do. One that nobody foresaw is a fault of the program: it is reported with its trace, and tried again, because giving up
-would cost more.
+do. One that a node which lags can cause, too (no contract there, no such task), ends it after some minutes. One that
+nobody foresaw is a fault of the program: it is reported with its trace, and tried again, because giving up would cost
+more.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from hashlib import sha256
 from typing import TypeVar
 
 from deltaproof.errors import (
+    ContractMissing,
     DeltaproofError,
     OverLimit,
     SigningKeyError,
     SpecError,
+    TaskMissing,
     TaskRefused,
     UsageError,
     WrongChain,
@@ -37,6 +40,10 @@ IDLE_POLL_SECONDS = 2.5
 minute."""
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
+LAG_SECONDS = 300.0
+"""How long what a node does not show may yet come: longer than nodes of a pool lag, short enough for a mistyped
+address."""
+MAY_COME = (ContractMissing, TaskMissing)
 
 
 class Patience:
@@ -77,19 +84,24 @@ def insist(
     report: Reporter,
     hopeless: tuple[type[Exception], ...],
     longest: Callable[[], float] = lambda: LONGEST_PAUSE_SECONDS,
+    lag_seconds: float | None = None,
 ) -> T:
     """The result of `action`, however long it takes; `what` says what is waited for, `longest` how long a pause may be
     now, seconds.
 
-    Raises what is `hopeless`.
+    Raises what is `hopeless`; that there is no such contract or task, only after `lag_seconds` (by default minutes) of
+    nothing but that: a node that lags does not know it yet.
     """
-    patience = Patience(name)
+    patience, missing_since = Patience(name), float("inf")
+    most = LAG_SECONDS if lag_seconds is None else lag_seconds
     while True:
         try:
             return action()
-        except hopeless:
-            raise
         except Exception as error:
+            now, missing = time.monotonic(), isinstance(error, MAY_COME)
+            missing_since = min(missing_since, now) if missing else float("inf")
+            if isinstance(error, hopeless) and not (missing and now - missing_since < most):
+                raise
             pause = patience.failed(longest())
             report_delay(report, what, error, pause, "")
         time.sleep(pause)

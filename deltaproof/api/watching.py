@@ -93,7 +93,8 @@ def _watch(settings: WatchSettings, gateway: Gateway, report: Reporter, observed
     task = None if settings.task is None else TaskId(settings.task)
     with Watch(gateway, lookout, made, task, poll_seconds=poll, over=over) as watch:
         while True:
-            insist(watch.meet, "looking for tasks", "watch", report, HOPELESS)
+            lag = 0.0 if settings.once else None
+            insist(watch.meet, "looking for tasks", "watch", report, HOPELESS, lag_seconds=lag)
             if watch.look() or settings.once:
                 return
             if observed is not None:

@@ -19,7 +19,7 @@ from deltaproof.errors import (
     InsufficientFunds,
     OverLimit,
     SpecError,
-    TaskRefused,
+    TaskMissing,
 )
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementProposal
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -64,7 +64,7 @@ class KnownTask:
 def read_task(gateway: Gateway, store: ArtifactStore, task_id: TaskId) -> KnownTask:
     """The task and its spec, whoever made them.
 
-    Raises TaskRefused if there is no such task, ArtifactError if its spec cannot be had, SpecError with every reason if
+    Raises TaskMissing if there is no such task, ArtifactError if its spec cannot be had, SpecError with every reason if
     the spec is not one that anybody should take part in.
     """
     require_task(gateway, task_id)
@@ -77,10 +77,11 @@ def read_task(gateway: Gateway, store: ArtifactStore, task_id: TaskId) -> KnownT
 
 
 def require_task(gateway: Gateway, task_id: TaskId) -> None:
-    """Raises TaskRefused if there is no such task."""
+    """Raises TaskMissing if the node shows no such task."""
     count = gateway.terms.task_count()
     if not 1 <= task_id <= count:
-        raise TaskRefused(f"there is no task {task_id}; tasks on this contract: {f'1 to {count}' if count else 'none'}")
+        known = f"1 to {count}" if count else "none"
+        raise TaskMissing(f"there is no task {task_id}; tasks on this contract: {known}; check --task, and --contract")
 
 
 def attempt(action: Callable[P, Receipt], *args: P.args, **kwargs: P.kwargs) -> Receipt | None:

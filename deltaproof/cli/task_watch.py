@@ -14,6 +14,7 @@ from deltaproof.agent.patience import HOPELESS, IDLE_POLL_SECONDS, insist
 from deltaproof.api.connecting import parse_depth, read_only_gateway
 from deltaproof.cli.common import ConfirmationsOption, ContractOption, JsonOption, PollOption, RpcOption, TaskOption
 from deltaproof.cli.reporting import ConsoleReporter, JsonReporter
+from deltaproof.errors import DeploymentError
 from deltaproof.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -45,7 +46,11 @@ def watch_task(
     live = None if as_json or once or not console.is_terminal else console.status("", spinner="line")
     with live or nullcontext():
         number = TaskId(task)
-        watch = insist(lambda: _begin(rpc, contract, number, report, depth), "looking", "watch", report, HOPELESS)
+        hopeless = (*HOPELESS, DeploymentError)
+        lag = 0.0 if once else None
+        watch = insist(
+            lambda: _begin(rpc, contract, number, report, depth), "looking", "watch", report, hopeless, lag_seconds=lag
+        )
         while True:
             seen = insist(watch.look, "looking", "watch", report, HOPELESS)
             if once or seen.ended:

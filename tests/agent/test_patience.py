@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from deltaproof.agent.patience import HOPELESS, Patience, insist, owner_of
-from deltaproof.errors import ChainUnavailable, SigningKeyError, StoreUnavailable
+from deltaproof.agent.patience import HOPELESS, LAG_SECONDS, Patience, insist, owner_of
+from deltaproof.errors import ChainUnavailable, ContractMissing, DeploymentError, SigningKeyError, StoreUnavailable
 
 
 def test_pauses_double_up_to_a_minute_and_are_the_same_in_every_run() -> None:
@@ -47,6 +49,34 @@ def test_insist_waits_for_the_network_and_ends_where_nothing_helps(monkeypatch: 
 
     with pytest.raises(SigningKeyError):
         insist(hopeless, "reaching the chain", "me", report, HOPELESS)
+
+
+def test_what_a_lagging_node_does_not_show_is_waited_for_some_minutes_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    hopeless = (*HOPELESS, DeploymentError)
+
+    def ended_at(trouble: Callable[[float], Exception | None]) -> float:
+        def action() -> None:
+            if error := trouble(clock[0]):
+                raise error
+
+        insist(action, "reaching the chain", "me", lambda event, message, **fields: None, hopeless)
+        return clock[0]
+
+    missing = ContractMissing("there is no contract")
+    assert 100 <= ended_at(lambda now: missing if now < 100 else None) < LAG_SECONDS
+    with pytest.raises(ContractMissing):
+        ended_at(lambda now: missing)
+    told = clock[0]
+    # An outage in between says nothing about what the node knows.
+    away = ChainUnavailable("down")
+    assert ended_at(lambda now: (away, missing)[now % 240 < 120] if now < told + 3_600 else None) >= told + 3_600
+    began = clock[0]
+    with pytest.raises(DeploymentError):
+        ended_at(lambda now: DeploymentError("the contract there is another"))
+    assert clock[0] == began
 
 
 def test_owner_of_an_error() -> None:

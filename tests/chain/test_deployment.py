@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from deltaproof.api.connecting import open_gateway
 from deltaproof.chain import Deployment, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_account
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.contracts.deployment import _ModuleSet
 from deltaproof.chain.events.rounds import NewTasksPaused
-from deltaproof.chain.local_node import start_node
+from deltaproof.chain.local_node import development_keys, start_node
 from deltaproof.chain.rpc.endpoints import Endpoints
 from deltaproof.errors import ChainUnavailable, ContractRevert, DeploymentError, WrongChain
 from deltaproof.protocol.rules import CONTRACTS_VERSION
@@ -79,6 +80,56 @@ def test_outage_at_any_moment_is_not_taken_for_a_wrong_contract(
             proxy.fault = lambda request, served=served: RawAnswer(500) if len(proxy.seen) > served else None
             with pytest.raises(ChainUnavailable):
                 Deployment.at(connection, world.deployment.modules.tasks)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [RawAnswer(500), RawAnswer(200, b"<html>"), {"code": -32603, "message": "internal error"}, "0x"],
+    ids=["500", "HTML", "refused", "no code"],
+)
+def test_role_that_starts_while_its_node_fails_waits_and_goes_on(
+    world: GatewayWorld, monkeypatch: pytest.MonkeyPatch, answer: Any
+) -> None:
+    """Whichever question of the start gets the odd answer first; the next two starts get it from the beginning."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    contract, key = world.deployment.modules.tasks, development_keys(6)[5]
+    waits: list[str] = []
+
+    def report(event: str, message: str, **fields: object) -> None:
+        waits.append(message)
+        if len(waits) >= 3:
+            proxy.fault, proxy.alter = lambda request: None, lambda request, answer: None
+
+    with RpcProxy(world.connection.url) as proxy:
+        with open_gateway(proxy.url, contract, key) as gateway:
+            assert gateway.deployment.modules == world.deployment.modules
+        for served in range(1, len(proxy.seen), 3):
+            waits.clear()
+            proxy.seen.clear()
+
+            def alter(request: dict[str, Any], value: dict[str, Any], served: int = served) -> None:
+                if len(proxy.seen) > served and request["method"] in ("eth_getCode", "eth_call"):
+                    value["result"] = "0x"
+
+            def fail(request: dict[str, Any], served: int = served) -> Any:
+                return answer if len(proxy.seen) > served else None
+
+            proxy.alter, proxy.fault = (alter, proxy.fault) if answer == "0x" else (proxy.alter, fail)
+            with open_gateway(proxy.url, contract, key, wait=report) as gateway:
+                assert gateway.deployment.modules == world.deployment.modules
+            assert len(waits) == 3, (served, waits)
+
+
+def test_node_that_still_fetches_the_chain_does_not_deny_a_contract(world: GatewayWorld) -> None:
+    nowhere = address("0x" + "77" * 20)
+    with RpcProxy(world.connection.url) as proxy:
+        proxy.alter = lambda request, value: (
+            value.update(result={"startingBlock": "0x0", "currentBlock": "0x1", "highestBlock": "0x9"})
+            if request["method"] == "eth_syncing"
+            else None
+        )
+        with pytest.raises(ChainUnavailable, match="still fetches the chain"):
+            Deployment.at(connect(proxy.url), nowhere)
 
 
 def test_deployment_of_another_version_is_refused_and_says_which(

@@ -23,8 +23,9 @@ from deltaproof.chain.contracts.bytecode import CONTRACTS, runtime_problem
 from deltaproof.chain.contracts.client import ContractClient
 from deltaproof.chain.contracts.tasks import TaskManager
 from deltaproof.chain.rpc.connection import Connection
+from deltaproof.chain.rpc.endpoints import shown_url
 from deltaproof.chain.rpc.sender import Receipt, TransactionSender
-from deltaproof.errors import ChainError, ChainUnavailable, ContractRevert, DeploymentError, WrongChain
+from deltaproof.errors import ChainError, ChainUnavailable, ContractMissing, ContractRevert, DeploymentError, WrongChain
 from deltaproof.protocol.commit.drand import EVMNET
 from deltaproof.protocol.rules import CONTRACTS_VERSION
 from deltaproof.protocol.types import Address, AddressField, TokenAmount, address
@@ -144,16 +145,17 @@ class Deployment:
     def at(cls, connection: Connection, tasks: Address) -> Deployment:
         """The deployment that the TaskManager at this address belongs to, as it says itself.
 
-        Raises DeploymentError, or ChainUnavailable: an outage is no wrong contract.
+        Raises DeploymentError for another contract, ContractMissing where the node shows none, and ChainError, also
+        ChainUnavailable, where it does not say: an outage is no wrong contract.
         """
         if not connection.has_code(tasks):
-            raise DeploymentError(f"there is no contract at {tasks} on chain {connection.chain_id}")
+            raise _missing(connection, f"contract at {tasks}")
         _ModuleSet(connection, tasks).require_version()
         try:
             modules = TaskManager(connection, tasks).modules()
-        except ChainUnavailable:
+        except ContractMissing:
             raise
-        except ChainError as error:
+        except (ContractRevert, DeploymentError) as error:
             raise DeploymentError(f"{tasks} is not the TaskManager of a deployment: {error}") from error
         deployment = cls(connection.chain_id, 0, modules)
         deployment._check_code(connection)
@@ -184,12 +186,19 @@ class Deployment:
             at = getattr(self.modules, place)
             code = connection.code(at)
             if not code:
-                raise DeploymentError(f"there is no {place} contract at {at} on chain {self.chain_id}")
+                raise _missing(connection, f"{place} contract at {at}")
             if problem := runtime_problem(place, code, self.modules):
                 raise DeploymentError(
                     f"the {place} contract at {at} {problem}; stake and pay would be at its mercy. Take the deltaproof "
                     "that made the deployment, or another deployment"
                 )
+
+
+def _missing(connection: Connection, what: str) -> ChainError:
+    """What it means that a node shows no code: of one that still fetches the chain, nothing."""
+    if connection.syncing():
+        return ChainUnavailable(f"{shown_url(connection.url)} still fetches the chain and knows no {what} yet")
+    return ContractMissing(f"there is no {what} on chain {connection.chain_id}; check --contract, and --rpc")
 
 
 def deploy_all(connection: Connection, sender: TransactionSender, params: DeployParams) -> Deployment:

@@ -30,7 +30,7 @@ from deltaproof.chain.abi.compiled import compiled
 from deltaproof.chain.abi.reverts import revert_of
 from deltaproof.chain.rpc.blocks import BlockRef, Depth, HeadFollower
 from deltaproof.chain.rpc.endpoints import TIMEOUT_SECONDS, Endpoints, shown_url, split_urls
-from deltaproof.errors import ChainError, ChainUnavailable, DeploymentError, WrongChain
+from deltaproof.errors import ChainError, ChainUnavailable, ContractMissing, DeploymentError, WrongChain
 from deltaproof.protocol.types import Address, Digest32
 
 __all__ = ["TRANSPORT_ERRORS", "Connection", "View", "connect", "rpc_message"]
@@ -160,14 +160,14 @@ class Connection:
     def read(self, label: str, view: View, block: int | None = None) -> bytes:
         """What a view returns, ABI-encoded: at a block of that number, else at the thread's block, else the latest.
 
-        Raises ContractRevert, ChainUnavailable, DeploymentError if no contract answers.
+        Raises ContractRevert, ChainUnavailable, ContractMissing if no contract answers.
         """
         if block is None and view in self._pin.answers:
             return self._pin.answers[view]
         with self.translated(label):
             answer = bytes(self._call({"to": view[0], "data": _hex(view[1])}, block))
         if not answer:
-            raise DeploymentError(f"{label}: no such contract there ({view[0]})")
+            raise ContractMissing(f"{label}: no such contract there ({view[0]})")
         if block is None and self._pin.block is not None:
             self._pin.answers[view] = answer
         return answer
@@ -204,6 +204,11 @@ class Connection:
         elif self._pin.block is not None:
             place = {"blockHash": _hex(self._pin.block.hash), "requireCanonical": True}
         return self.web3.eth.call(cast(Any, transaction), place)
+
+    def syncing(self) -> bool:
+        """Whether the node says that it still fetches the chain. Raises ChainUnavailable."""
+        with self.translated("eth_syncing"):
+            return bool(self.web3.eth.syncing)
 
     # Accounts.
 
