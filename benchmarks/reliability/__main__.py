@@ -20,6 +20,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,7 +71,9 @@ def soaked(minutes: float, seed: int) -> None:
 
     def save(found: Soaked) -> None:
         SOAKS.mkdir(parents=True, exist_ok=True)
-        (SOAKS / f"{seed}.json").write_text(json.dumps(dataclasses.asdict(found)) + "\n")
+        partial = SOAKS / f"{seed}.partial"
+        partial.write_text(json.dumps(dataclasses.asdict(found)) + "\n")
+        partial.replace(SOAKS / f"{seed}.json")
 
     soak(kind, minutes, seed, save)
 
@@ -92,6 +95,8 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="write the page from finished cells, playing none")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="play commands with kills for so long")
     options = parser.parse_args()
+    # Who is asked to end leaves no node and no role behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.getLogger("transformers").setLevel(logging.ERROR)
     seeds, rounds = PROFILES[options.profile]
     if options.soak:
