@@ -186,8 +186,9 @@ contract TrainerPool is TrainerBatches {
             leaf.verdict == uint8(Verdict.Rejected) || leaf.verdict == uint8(Verdict.Withheld),
             NotPunishable(taskId, round, leaf.trainer)
         );
-        // Attack: a quorum hides leaves of people who had no part in the round, and slashes them.
-        require(hasCommitted(taskId, round, leaf.trainer), NotCommitted(taskId, round, leaf.trainer));
+        // Attack: a quorum hides leaves of people who had no part in the round, and slashes them; or calls the work of somebody
+        // who could not reveal rejected. The chain knows who revealed, and no reveal costs the bond alone.
+        require(hasRevealed(taskId, round, leaf.trainer), NotRevealed(taskId, round, leaf.trainer));
         // The share of those who found the fault: the verifiers who agreed. Nobody agreed: everything is burned.
         bool shared = FEES.feePotOf(taskId, round).weight != 0;
         address beneficiary = shared ? address(FEES) : address(0);

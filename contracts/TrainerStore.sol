@@ -117,7 +117,7 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
     }
 
     /// @inheritdoc ITrainerPool
-    function hasRevealed(uint64 taskId, uint32 round, address trainer) external view returns (bool) {
+    function hasRevealed(uint64 taskId, uint32 round, address trainer) public view returns (bool) {
         return _isSet(_marks[taskId][round].revealed, _trainers[taskId][trainer].index);
     }
 

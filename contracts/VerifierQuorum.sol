@@ -68,8 +68,11 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
     function replace(uint64 taskId, address account, address weaker) external {
         Verifier storage verifier = _due(taskId, account);
         Verifier storage member = _verifiers[taskId][weaker];
-        // Attack: keep others out with many small stakes. Only in a full quorum, and only less weight makes room.
-        require(_isFull(taskId) && _isMember(member) && member.weight < verifier.stake, NotWeaker(taskId, weaker));
+        // Attack: keep others out with many small stakes. Only in a full quorum, and only less weight makes room. Attack: fill
+        // it with small stakes and send honest members away one by one instead of those. The weakest has at most the mean.
+        Checkpoint storage set = _checkpoints[taskId][_sets[taskId].version];
+        bool small = uint256(member.weight) * set.members <= set.weight && member.weight < verifier.stake;
+        require(_isFull(taskId) && _isMember(member) && small, NotWeaker(taskId, weaker));
         _stop(taskId, weaker, member);
         _join(taskId, account, verifier);
     }

@@ -74,7 +74,7 @@ OLD_BUGS = (
     ),
     OldBug(
         "A8", "a hidden leaf slashes who never committed", "TrainerPool.sol",
-        "require(hasCommitted(taskId, round, leaf.trainer), NotCommitted(taskId, round, leaf.trainer));", "",
+        "require(hasRevealed(taskId, round, leaf.trainer), NotRevealed(taskId, round, leaf.trainer));", "",
         "test_A8",
     ),
     OldBug(
@@ -242,7 +242,7 @@ OLD_BUGS = (
     ),
     OldBug(
         "E18", "small stakes that came first keep the quorum", "VerifierQuorum.sol",
-        "require(_isFull(taskId) && _isMember(member) && member.weight < verifier.stake, NotWeaker(taskId, weaker));",
+        "require(_isFull(taskId) && _isMember(member) && small, NotWeaker(taskId, weaker));",
         "require(_isMember(member), NotWeaker(taskId, weaker));", "test_E18",
     ),
     OldBug(
@@ -260,6 +260,15 @@ OLD_BUGS = (
     OldBug(
         "E22", "anybody sends a verifier away while its stake waits", "VerifierQuorum.sol",
         "require(!waits || msg.sender == account, NotActiveYet(taskId, account, verifier.activeAt));", "", "test_E22",
+    ),
+    OldBug(
+        "E23", "dust keeps its seats while larger stakes take those of honest members", "VerifierQuorum.sol",
+        "uint256(member.weight) * set.members <= set.weight && member.weight", "member.weight", "test_E23",
+    ),
+    OldBug(
+        "E24", "who could not reveal is slashed because a quorum calls it rejected", "TrainerPool.sol",
+        "require(hasRevealed(taskId, round, leaf.trainer), NotRevealed(taskId, round, leaf.trainer));",
+        "require(hasCommitted(taskId, round, leaf.trainer), NotCommitted(taskId, round, leaf.trainer));", "test_E24",
     ),
     OldBug(
         "E20", "a task of so many rounds that no transaction can make it", "libraries/TaskRules.sol",

@@ -213,7 +213,7 @@ interface ITrainerPool {
     /// @notice Burn the bond of a commitment of `round` that was not revealed in time.
     function forfeitBond(uint64 taskId, uint32 round, address trainer) external;
 
-    /// @notice Slash a trainer whom a final settlement rejects or calls withheld. The prover's share goes to the pot of
+    /// @notice Slash a trainer who revealed and whom a final settlement rejects or calls withheld. The prover's share goes to the pot of
     /// the round's agreeing verifiers.
     /// @param index position of the leaf in the settlement's tree
     function slash(uint64 taskId, uint32 round, uint32 index, SettlementLeaf calldata leaf, bytes32[] calldata proof)

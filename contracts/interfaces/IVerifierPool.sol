@@ -127,7 +127,7 @@ interface IVerifierPool {
     error NotActiveYet(uint64 taskId, address verifier, uint64 activeAt);
     /// @notice The next quorum has as many members as a settlement can name in one transaction.
     error QuorumIsFull(uint64 taskId);
-    /// @notice The quorum has room, or the account is no member of it with less weight.
+    /// @notice The quorum has room, or the account is no member of it with less weight and at most the mean.
     error NotWeaker(uint64 taskId, address verifier);
     /// @notice The verifier is no stopped member whose last round is over.
     error NotStopped(uint64 taskId, address verifier);
@@ -169,7 +169,8 @@ interface IVerifierPool {
     /// @notice Bring a verifier whose stake has waited into the quorum from the next round on. Anyone may call.
     function activate(uint64 taskId, address verifier) external;
 
-    /// @notice The same where the quorum is full: a member with less weight leaves for it. Anyone may call.
+    /// @notice The same where the quorum is full: a member with less weight, and at most the mean of all, leaves for it.
+    /// Anyone may call.
     function replace(uint64 taskId, address verifier, address weaker) external;
 
     /// @notice Come back after being stopped by an absence, a slash or a resignation; waits like newly locked stake.

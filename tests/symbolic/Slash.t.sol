@@ -73,7 +73,8 @@ contract SlashSymbolic is OtherModules {
         return rewarded < amount ? rewarded : amount;
     }
 
-    function _committed(StakeTerms memory terms_, bytes32 commitment) private {
+    /// @dev Committed, and revealed if `data` says so: a salt of zero does not.
+    function _committed(StakeTerms memory terms_, RevealData memory data) private {
         terms = terms_;
         // A quarter or all: products of two unknowns take a solver too long.
         terms.slashBps = terms_.slashBps == 0 ? 2_500 : 10_000;
@@ -82,8 +83,12 @@ contract SlashSymbolic is OtherModules {
         pool.enrol(TASK, bytes32(uint256(1)), 8);
         phase = Phase.Commit;
         pool.openRound(TASK, 1);
+        bytes32 commitment = pool.commitmentHash(TASK, 1, ANN, data);
         vm.prank(ANN);
         pool.commit(TASK, commitment);
+        phase = Phase.Reveal;
+        vm.prank(ANN);
+        if (data.salt != 0) pool.reveal(TASK, data.deltaDigest, data.transcriptRoot, data.salt);
         phase = Phase.Window;
     }
 
@@ -111,14 +116,14 @@ contract SlashSymbolic is OtherModules {
     /// @dev Of any two blows at most one slashes and at most one forfeits the bond.
     function check_slash_onceForARound(
         StakeTerms memory terms_,
-        bytes32 commitment,
+        RevealData memory data,
         bool shared_,
         uint96 rewarded_,
         Blow memory first,
         Blow memory second
     ) public {
         (shared, rewarded) = (shared_, rewarded_);
-        _committed(terms_, commitment);
+        _committed(terms_, data);
         uint256 stake = held;
         bool one = _try(first);
         bool two = _try(second);
@@ -128,7 +133,17 @@ contract SlashSymbolic is OtherModules {
         assert(stake - held <= stake);
     }
 
-    /// @dev Nobody is slashed for a round in which it did not commit, whatever a quorum signed.
+    /// @dev Nobody is slashed by what a quorum says of a round in which it did not reveal.
+    function check_slash_ofTheUnrevealed_refused(StakeTerms memory terms_, RevealData memory data, bool shared_) public {
+        (data.salt, shared) = (0, shared_);
+        _committed(terms_, data);
+        try this.blow(Blow(1, 0, false)) {
+            assert(false);
+        } catch {}
+        assert(slashes == 0);
+    }
+
+    /// @dev Nor of one in which it did not commit.
     function check_slash_ofAStranger_refused(StakeTerms memory terms_, bool shared_) public {
         vm.assume(terms_.slashBps <= 10_000);
         (terms, shared, phase) = (terms_, shared_, Phase.Idle);

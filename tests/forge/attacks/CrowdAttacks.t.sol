@@ -33,12 +33,16 @@ contract CrowdAttacksTest is World {
             enrolTrainer(id, trainers[i]);
         }
         enrolVerifier(id, verifiers[0], uint96(500_000 * UNIT));
+        crowd(MEMBERS - 1, 200);
+    }
+
+    function crowd(uint256 count, uint256 stake) private {
         G1Point memory key = BN254.generator().multiply(100);
-        for (uint256 i = 0; i + 1 < MEMBERS; ++i) {
+        for (uint256 i = 0; i < count; ++i) {
             address account = address(uint160((1 << 150) + i));
             silent.push(account);
             key = key.add(BN254.generator());
-            newVerifier(account, key, 200);
+            newVerifier(account, key, stake);
         }
     }
 
@@ -125,6 +129,27 @@ contract CrowdAttacksTest is World {
         vm.expectPartialRevert(IVerifierPool.NotWeaker.selector);
         verifierPool.replace(id, equal, silent[8]);
         verifierPool.activate(id, equal);
+    }
+
+    /// @dev An attacker fills the quorum with dust and then gives its larger stakes the seats of honest members instead of
+    /// the dust's: with 48 % of all stake it would have 63 % of the quorum.
+    function test_E23_fullQuorumOfDust_honestMembersKeepTheirSeats() public {
+        TaskParams memory p = defaultParams();
+        p.stakes.verifierStake = uint96(UNIT);
+        id = startTask(p, 1, 0);
+        equip(verifiers[0], Role.Verifier, uint96(2_000 * UNIT));
+        equip(verifiers[2], Role.Verifier, uint96(UNIT));
+        enrolVerifier(id, verifiers[0], uint96(12_000 * UNIT));
+        enrolVerifier(id, verifiers[1], uint96(10_000 * UNIT));
+        enrolVerifier(id, verifiers[3], uint96(9_000 * UNIT)); // the attacker's, as is the dust
+        crowd(MEMBERS - 3, 1);
+        enrolVerifier(id, verifiers[2], uint96(10_001 * UNIT)); // the attacker's, waits
+        vm.expectPartialRevert(IVerifierPool.NotWeaker.selector);
+        verifierPool.replace(id, verifiers[2], verifiers[1]);
+        verifierPool.replace(id, verifiers[2], silent[0]);
+        openRound(id);
+        vm.assertTrue(verifierPool.inQuorum(id, 1, verifiers[0]) && verifierPool.inQuorum(id, 1, verifiers[1]));
+        vm.assertLe(verifierPool.quorumOf(id, 1).weight, 2 * 22_000 * UNIT, "honest verifiers are not the majority");
     }
 
     /// @dev More commitments than a settlement may have leaves would leave nobody able to write one.

@@ -145,7 +145,7 @@ contract VerifierAttacksTest is World {
         vm.expectPartialRevert(IRewardVault.NotEntitled.selector);
         vault.claim(id, 1, 0, 2, leaves[0], proof);
         proof = proofOf(hashes(leaves), 1);
-        vm.expectPartialRevert(ITrainerPool.NotCommitted.selector);
+        vm.expectPartialRevert(ITrainerPool.NotRevealed.selector);
         trainerPool.slash(id, 1, 1, leaves[1], proof);
         enrolTrainer(id, trainers[3]); // joins after the round
         leaves[1].trainer = trainers[3];
@@ -449,6 +449,22 @@ contract VerifierAttacksTest is World {
         bytes32[] memory proof = proofOf(hashes(leaves), 2);
         vm.expectPartialRevert(IRewardVault.NotEntitled.selector);
         vault.claim(id, 1, 2, 3, leaves[2], proof);
+    }
+
+    /// @dev Whoever could not reveal loses its bond, and no more by what a quorum says.
+    function test_E24_unrevealedCalledRejected_losesItsBondAlone() public {
+        id = startTaskWithASilentThird();
+        SettlementLeaf[] memory leaves = honestLeaves(id, 3);
+        leaves[2].verdict = uint8(Verdict.Rejected);
+        leaves = paid(id, leaves);
+        attestAll(id, 2, leaves);
+        settle(id, leaves, 2, 3);
+        finalize(id);
+        bytes32[] memory proof = proofOf(hashes(leaves), 2);
+        vm.expectPartialRevert(ITrainerPool.NotRevealed.selector);
+        trainerPool.slash(id, 1, 2, leaves[2], proof);
+        trainerPool.forfeitBond(id, 1, trainers[2]);
+        vm.assertEq(trainerPool.enrolmentOf(id, trainers[2]).stake, 90 * UNIT);
     }
 
     function test_D2c_revealedCalledUnrevealed_isProvable() public {
