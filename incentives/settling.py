@@ -96,8 +96,7 @@ def compose_settlement(
     ]
     voted = verdicts_digest([finding.leaf() for finding in findings])
     agreeing = [r for r in ordered if verdicts_digest(r.attestation.leaves()) == voted] or ordered
-    # The next adapter is one that somebody computed, never a mixture: the lot says whose.
-    source = agreeing[0].attestation
+    source = _source(agreeing)
     improvement = _median(agreeing, lambda a: a.improvement_nanos)
 
     leaves = tuple(finding.leaf() for finding in findings)
@@ -175,6 +174,19 @@ def _settled_finding(ordered: Sequence[RevealedAttestation], index: int) -> Trai
         stderr_nanos=_median(agreeing, lambda a: a.findings[index].stderr_nanos),
         discount_bps=_median(agreeing, lambda a: a.findings[index].discount_bps),
     )
+
+
+def _source(agreeing: Sequence[RevealedAttestation]) -> Attestation:
+    """Whose adapter the next round starts from, of attestations in the order of the lot.
+
+    It is one that somebody computed, never a mixture, and the one with the most stake behind it. Attack: split a little
+    stake over so many identities that the lot falls on one of them, whose adapter no honest verifier signs.
+    """
+    stakes: dict[Digest32, int] = {}
+    for r in agreeing:
+        digest = r.attestation.next_start_digest
+        stakes[digest] = stakes.get(digest, 0) + r.stake
+    return max(agreeing, key=lambda r: stakes[r.attestation.next_start_digest]).attestation
 
 
 def _median(revealed: Sequence[RevealedAttestation], read: Callable[[Attestation], int]) -> int:

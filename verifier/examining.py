@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from deltaproof.errors import UNUSABLE
 from deltaproof.protocol.evidence.state import component_root
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementProposal
@@ -74,10 +75,13 @@ class Examiner:
             return self._judge(case, submission, steps(case, submission), between_steps)
 
         judgements = self.look.judged(key, case.submissions, found)
-        if self.look.missing(judgements) and not may_give_up:
+        rows = self._validation_rows(case)
+        kept_back = case.view.validation_revealed and rows is None
+        if (kept_back or self.look.missing(judgements)) and not may_give_up:
             return None
-        self.report("scoring", f"round {case.round}: scoring", round=case.round)
-        scores = self._score(case, judgements)
+        what = "nothing is scored: the sponsor keeps the validation set back" if kept_back else "scoring"
+        self.report("scoring", f"round {case.round}: {what}", round=case.round)
+        scores = self._score(case, judgements, rows)
         named = self.store.put_tensors if publish else component_root
         findings = (judgement.attested_by(self.account, case.task_id, case.round) for judgement in judgements)
         return Attestation(
@@ -112,8 +116,8 @@ class Examiner:
             self.report("caught", message, round=case.round, trainer=submission.trainer, check=failure.check)
         return judgement
 
-    def _score(self, case: RoundToJudge, judgements: list[Judgement]) -> RoundScores:
-        """Score the accepted deltas on the validation set, if the sponsor showed it."""
+    def _score(self, case: RoundToJudge, judgements: list[Judgement], rows: list[bytes] | None) -> RoundScores:
+        """Score the accepted deltas on the validation rows; without any they are only aggregated."""
         start = self.store.get_tensors(case.view.start_digest, self.scoring_bench.layout.size)
         order = {trainer: i for i, trainer in enumerate(case.commit_order)}
         accepted = {
@@ -129,19 +133,22 @@ class Examiner:
             for j in judgements
             if j.theta is not None and (s := j.submission)
         }
-        rows = self._validation_rows(case)
         seed = case.view.challenge_seed
         return score_round(
             self.scoring_bench, start, accepted, rows, seed, self.judges.emulators(), machine=self.judges.machine
         )
 
     def _validation_rows(self, case: RoundToJudge) -> list[bytes] | None:
-        """The round's validation rows; None if the round is unscored.
+        """The round's validation rows; None if the sponsor did not open its commitment, or shows no set that fits it.
 
-        Raises StoreUnavailable or ArtifactError: what the sponsor opened on chain has to be in the store.
+        Raises StoreUnavailable, which is nobody's fault.
         """
         if not case.view.validation_revealed:
             return None
         commitment = self.spec.validation.commitments[case.round - 1]
-        rows, _salt = self.store.get_validation(commitment)
+        try:
+            rows, _salt = self.store.get_validation(commitment)
+        except UNUSABLE:
+            # Attack: open the commitment on chain and keep the set back, so that nobody can attest and all are absent.
+            return None
         return rows.scored(self.spec.validation.rows)

@@ -29,7 +29,7 @@ from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.reads import withheld_from
-from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
+from deltaproof.protocol.outcome.settlement import Settlement, SettlementProposal, scores_tree, verdicts_digest
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.reporting import Once, Reporter
 from deltaproof.store import ArtifactStore
@@ -209,7 +209,10 @@ class Verifier(Agent):
         """Sign the settlement that follows from the revealed attestations; post it when a quorum has signed."""
         view = self.gateway.tasks.round(self.task_id, round_)
         place = (round_, view.attempts)
-        if place not in self._signed and not self._sign(*place):
+        # Attack: reveal on chain, and show the document when half of the others have signed without it.
+        if place not in self._signed or not self.quorum.complete:
+            self._sign(*place)
+        if place not in self._signed:
             return
         settlement = self._signed[place].settlement
         digest = settlement.signing_digest(self.gateway.domain(self.task_id, round_), view.attempts)
@@ -280,24 +283,26 @@ class Verifier(Agent):
         earliest = withheld_from(phase.deadline, self.spec.phases.attest_commit)
         return phase.round != round_ or self.gateway.connection.timestamp() >= earliest
 
-    def _sign(self, round_: RoundIndex, attempts: int) -> bool:
-        own = self._own_attestation(round_)
-        if own is None or (round_, attempts) in self._objected:
-            return False
+    def _sign(self, round_: RoundIndex, attempts: int) -> None:
+        """Sign the settlement that follows from what is revealed; again if a late document changes all but verdicts."""
+        own, place = self._own_attestation(round_), (round_, attempts)
+        if own is None or (place in self._objected and self.quorum.complete):
+            return
         try:
             proposal = self.quorum.compose(round_)
         except NothingToSettle as error:
             self._once("waiting", f"round {round_}: not signed yet: {error}", round=round_)
-            return False
+            return
+        if place in self._signed and not _signs_besides(self._signed[place].settlement, proposal.settlement):
+            return
         if objections := self.quorum.objections(own, proposal, self.examiner.scoring_bench.layout.size):
-            self._objected.add((round_, attempts))
+            self._objected.add(place)
             for objection in objections:
-                self.report("disagreed", f"round {round_}: not signed: {objection}", round=round_)
-            return False
+                self._once("disagreed", f"round {round_}: not signed: {objection}", round=round_)
+            return
         digest = self.quorum.sign(round_, attempts, proposal)
-        self._signed[round_, attempts] = proposal
+        self._signed[place] = proposal
         self.report("signed", f"round {round_}: signed the settlement", round=round_, settlement=digest)
-        return True
 
     def _sealed_fields(self, attestation: Attestation) -> dict[str, Digest32]:
         leaves = attestation.leaves()
@@ -353,3 +358,8 @@ class Verifier(Agent):
             return False
         rank = (members.index(self.account) - round_) % len(members) + (1 if late else 0)
         return now - self._waiting[2] >= rank * PATIENCE_SECONDS
+
+
+def _signs_besides(signed: Settlement, other: Settlement) -> bool:
+    """Whether another settlement may be signed in the attempt: different verdicts would be an equivocation."""
+    return signed != other and signed.verdicts_digest == other.verdicts_digest

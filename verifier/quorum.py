@@ -32,7 +32,7 @@ from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tr
 from deltaproof.protocol.rules import BPS, MAJORITY_BPS
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Once, Reporter
 from deltaproof.store import ArtifactStore
 from incentives.scoring import same_adapter
 from incentives.settling import RevealedAttestation, compose_settlement, disagreements
@@ -54,7 +54,11 @@ class QuorumDesk:
         report: Reporter,
     ) -> None:
         self.gateway, self.store, self.task_id, self.spec = gateway, store, task_id, spec
-        self.log, self.key, self.report = log, key, report
+        self.log, self.key, self.report, self._once = log, key, report, Once(report)
+        self.complete = False
+        """Whether the last settlement that was composed knew every document that was revealed."""
+        self._documents: dict[Digest32, Attestation] = {}
+        """Revealed documents that were in the store."""
         self._keys: dict[Address, PublicKey] = {}
         self._verified: dict[tuple[Digest32, Address], Signature] = {}
         """Signatures that hold; each costs half a second to check."""
@@ -64,11 +68,10 @@ class QuorumDesk:
         self.log.refresh(round_)
         view = self.gateway.tasks.round(self.task_id, round_)
         stakes = quorum_members(self.gateway, self.task_id, round_)
-        revealed = [
-            RevealedAttestation(attestation, stakes[event.verifier])
-            for event in self.log.of(AttestationRevealed, round_)
-            if (attestation := self._revealed_attestation(event)) is not None
-        ]
+        events = self.log.of(AttestationRevealed, round_)
+        found = [(self._revealed_attestation(event), stakes[event.verifier]) for event in events]
+        self.complete = all(event.artifact_digest in self._documents for event in events)
+        revealed = [RevealedAttestation(attestation, stake) for attestation, stake in found if attestation is not None]
         trainers = self.log.sorted_trainers(round_)
         return compose_settlement(
             self.spec,
@@ -126,13 +129,16 @@ class QuorumDesk:
 
     def _revealed_attestation(self, event: AttestationRevealed) -> Attestation | None:
         """The document behind a reveal; None if it is not there or not what its verifier sealed."""
-        try:
-            attestation = self.store.get_attestation(Attestation, event.artifact_digest)
-        except StoreUnavailable:
-            raise
-        except ArtifactError as error:
-            self.report("unusable", f"attestation of {event.verifier}: {error}")
-            return None
+        attestation = self._documents.get(event.artifact_digest)
+        if attestation is None:
+            try:
+                attestation = self.store.get_attestation(Attestation, event.artifact_digest)
+            except StoreUnavailable:
+                raise
+            except ArtifactError as error:
+                self._once("unusable", f"attestation of {event.verifier}: {error}")
+                return None
+            self._documents[event.artifact_digest] = attestation
         leaves = attestation.leaves()
         fits = (
             (attestation.verifier, attestation.task, attestation.round) == (event.verifier, self.task_id, event.round)
@@ -140,7 +146,7 @@ class QuorumDesk:
             and scores_tree(leaves).root == event.scores_root
         )
         if not fits:
-            self.report("unusable", f"attestation of {event.verifier} is not what it sealed")
+            self._once("unusable", f"attestation of {event.verifier} is not what it sealed")
         return attestation if fits else None
 
     def _valid_signature(self, verifier: Address, digest: Digest32) -> Signature | None:

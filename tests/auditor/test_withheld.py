@@ -7,7 +7,7 @@ import pytest
 from deltaproof.auditor.audit.check import Check, Status
 from deltaproof.protocol.types import Address
 from tests.auditor.colluding import Collusion
-from tests.auditor.tampering.quorums import EARLY, LATE, call_withheld
+from tests.auditor.tampering.quorums import EARLY, LATE, QUORUM_LIES, call_withheld
 
 
 @pytest.fixture
@@ -101,3 +101,31 @@ def test_receipt_of_another_verifier_is_seen(collusion: Collusion) -> None:
 def test_verifier_who_shows_no_receipt_for_an_opening_is_seen(collusion: Collusion) -> None:
     collusion.lie_as_one(lambda document: document["findings"][0]["reads"].pop())
     assert {check.name for check in collusion.audit(offline=True, models=False)} == {"reads"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "sealed", "status"),
+    [
+        ("as it was", EARLY, Status.FAIL),
+        ("long before", LATE, Status.FAIL),
+        ("never", EARLY, Status.PASS),
+        ("too late", LATE, Status.PASS),
+        ("at a time that nobody knows", LATE, Status.NOT_CHECKABLE),
+    ],
+)
+def test_quorum_that_scored_nothing_was_right_if_the_set_was_not_in_the_store(
+    collusion: Collusion, shown: str, sealed: int, status: Status
+) -> None:
+    QUORUM_LIES["no game in a scored round"].act(collusion)
+    times = {"long before": 0.0, "too late": 2.0**40, "at a time that nobody knows": None}
+    for path in (collusion.world.store_folder / "validation").iterdir():
+        artifact = f"validation/{path.name}"
+        if shown == "never":
+            collusion.changed[artifact] = None
+        elif shown in times:
+            collusion.times[artifact] = times[shown]
+    for verifier in collusion.honest:
+        collusion.sealed_at(verifier, sealed)
+    games = [check for check in collusion.checks(offline=True, models=False) if check.name == "game"]
+    assert games
+    assert {check.status for check in games} == {status}

@@ -118,14 +118,24 @@ def lot(revealed: RevealedAttestation) -> bytes:
 
 
 def test_next_adapter_is_the_lots_choice_among_those_with_all_settled_verdicts() -> None:
-    """Stake decides verdicts and medians; it buys no adapter."""
-    agreeing = [
-        attested(name, [good(9), BAD], stake, adapter=name) for name, stake in zip("abcdef", range(1, 7), strict=True)
-    ]
+    """Where each has computed another one, and all have the same stake."""
+    agreeing = [attested(name, [good(9), BAD], 2, adapter=name) for name in "abcdef"]
     dissent = [attested(name, [good(9), good(1)], 1, adapter=name) for name in "ghijklm"]
     assert min(map(lot, dissent)) < min(map(lot, agreeing)), "or the dissenters would lose the lot anyway"
     settlement = Case("", TWO, (*agreeing, *dissent)).settled().settlement
     winner = min(agreeing, key=lot).attestation
+    assert settlement.next_start_digest == winner.next_start_digest
+    assert settlement.artifact_digest == winner.digest()
+
+
+def test_next_adapter_of_few_with_the_lot_on_their_side_is_not_the_rounds() -> None:
+    """Attack: split a little stake over identities until the lot says one of them, whose adapter nobody signs."""
+    honest = [attested(name, [good(9), BAD], 100) for name in "abc"]
+    many = [attested(f"identity {n}", [good(9), BAD], 1, adapter="garbage") for n in range(40)]
+    assert min(map(lot, many)) < min(map(lot, honest)), "or they would lose the lot anyway"
+    case = Case("", TWO, (*honest, *many))
+    settlement = case.settled().settlement
+    winner = min(honest, key=lot).attestation
     assert settlement.next_start_digest == winner.next_start_digest
     assert settlement.artifact_digest == winner.digest()
 
@@ -218,7 +228,11 @@ def test_settling_vector_follows_from_the_rule_as_written(case: dict[str, Any]) 
     verdicts = [leaf["verdict"] for leaf in leaves]
     agreeing = [u for u in usable if [f["verdict"] for f in u[0]["findings"]] == verdicts] or usable
     seed = bytes.fromhex(case["challengeSeed"][2:])
-    source, _, digest = min(agreeing, key=lambda u: keccak(seed + bytes.fromhex(u[0]["verifier"][2:])))
+    backed = Counter[str]()
+    for document, stake, _ in agreeing:
+        backed[document["next_start_digest"]] += stake
+    most = [u for u in agreeing if backed[u[0]["next_start_digest"]] == max(backed.values())]
+    source, _, digest = min(most, key=lambda u: keccak(seed + bytes.fromhex(u[0]["verifier"][2:])))
     settled = case["settlement"]
     assert settled["next_start_digest"] == source["next_start_digest"]
     assert settled["artifact_digest"] == digest

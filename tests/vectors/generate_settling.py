@@ -207,12 +207,17 @@ def cases() -> Iterator[Case]:
         ),
     )
     yield Case(
-        "the lot decides among those with all settled verdicts, whatever their stake",
+        "the lot decides among those with all settled verdicts and the adapter with the most stake",
         two,
         tuple(
-            attested(name, [good(9), good(3)] if name != "b" else [good(9), BAD], stake, adapter=f"of {name}")
-            for name, stake in (("a", 1), ("b", 50), ("c", 90), ("d", 2), ("e", 3))
+            attested(name, [good(9), good(3)] if name != "b" else [good(9), BAD], stake, adapter=f"of {whose}")
+            for name, stake, whose in (("a", 30, "a"), ("b", 50, "b"), ("c", 90, "c"), ("d", 50, "de"), ("e", 60, "de"))
         ),
+    )
+    yield Case(
+        "the lot decides between adapters with equal stake",
+        two,
+        tuple(attested(name, [good(9), good(3)], 10, adapter=f"of {name}") for name in "abcd"),
     )
     yield Case(
         "improvement is a median of those with all settled verdicts",

@@ -8,6 +8,7 @@ from pathlib import Path
 from deltaproof.chain.abi.enums import AttestationState
 from deltaproof.chain.local_node import start_node
 from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.types import RoundIndex
 from tests.worlds.roles import RoleWorld, build_world
 from verifier.life import Verifier
 
@@ -40,3 +41,42 @@ def _verdict(world: RoleWorld, verifier: Verifier) -> Verdict | None:
     own = verifier._own_attestation(round_)
     sealed = own is not None and state == AttestationState.COMMITTED
     return own.by_trainer()[world.trainers[0].account].verdict if own and sealed else None
+
+
+def test_validation_set_that_never_comes_to_the_store_costs_the_base_and_no_verifier_its_stake(tmp_path: Path) -> None:
+    """Attack: the sponsor opens its commitment on chain and keeps the set back, so that nobody can score."""
+    with start_node("anvil", accounts=7) as node:
+        world = build_world(node, tmp_path, rounds=1, honest=1, verifiers=2)
+        round_ = world.open_round()
+        world.work()
+        shutil.rmtree(world.store_folder / "validation")
+        for verifier in world.verifiers:
+            assert _verdict(world, verifier) is None
+        world.skip_time(301)
+        for verifier in world.verifiers:
+            assert _verdict(world, verifier) is Verdict.ACCEPTED
+        world.attest()
+        _sign_before_and_after_a_late_document(world, round_)
+        world.settle()
+        rewards = world.sponsor.spec.rewards
+        paid = world.gateway.tasks.round(world.task, round_).settlement.total_payout
+        assert paid >= rewards.budget_per_round * rewards.base_bps // 10_000 - 2 > 0
+        for verifier in world.verifiers:
+            enrolment = world.gateway.verifiers.enrolment(world.task, verifier.account)
+            assert (enrolment.misses, enrolment.stake) == (0, 100)
+        world.close()
+
+
+def _sign_before_and_after_a_late_document(world: RoleWorld, round_: RoundIndex) -> None:
+    """Attack: reveal, and show the document when others have signed without it. They sign what follows with it, too."""
+    early = world.verifiers[0]
+    source = early.quorum.compose(round_).settlement.artifact_digest
+    early.quorum._documents.clear()
+    own = early._own_attestation(round_)
+    if own is None or own.digest() == source:
+        early = world.verifiers[1]
+    document, away = world.store_folder / "attestations" / source.hex(), world.store_folder.parent / "kept back"
+    shutil.move(document, away)
+    early.settle(round_)
+    shutil.move(away, document)
+    assert early._signed[round_, 0].settlement.artifact_digest != source

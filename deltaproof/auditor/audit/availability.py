@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.audit.deltas import adapter_of, context_of, submission_of
-from deltaproof.auditor.audit.readers import due_readers_of, published_at
+from deltaproof.auditor.audit.readers import due_readers_of, gives_up_from, published_at
 from deltaproof.auditor.audit.training import opening_problems
 from deltaproof.auditor.audit.valuation import attested_in
 from deltaproof.auditor.index.events import Event
-from deltaproof.chain.abi.enums import Phase
 from deltaproof.errors import ArtifactError, ArtifactSealed, StoreUnavailable
 from deltaproof.protocol.evidence.transcript import serialize_opening
 from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
-from deltaproof.protocol.outcome.reads import DELTA, read_receipt, withheld_from
+from deltaproof.protocol.outcome.reads import DELTA, read_receipt
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import AUDIT_CLOCK_SECONDS
 from deltaproof.protocol.types import Address, Digest32, StepIndex
@@ -162,11 +161,9 @@ class _Claim:
 
     def _patience(self) -> Iterator[Check]:
         """A verifier looks again until late in the phase; a store may lag."""
-        started = self.case.facts.phase_start(Phase.ATTEST_COMMIT)
-        if started is None:
+        earliest = gives_up_from(self.case)
+        if earliest is None:
             return
-        seconds = self.case.facts.task.params.phases.attest_commit
-        earliest = withheld_from(started.args["deadline"], seconds)
         yield self.subject.of(self.sealed).that(
             "withheld too early", self._time() >= earliest, "sealed before it was time to give up looking",
             expected=f"not before {earliest}", actual=self._time(),

@@ -12,14 +12,16 @@ from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.audit.deltas import context_of
 from deltaproof.auditor.audit.training import accepted
+from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.reading import invited, readers_of
 from deltaproof.errors import ArtifactAltered, ArtifactError, ArtifactMissing, ArtifactSealed, StoreUnavailable
 from deltaproof.protocol.commit.sealing import TranscriptSecret
+from deltaproof.protocol.outcome.reads import withheld_from
 from deltaproof.protocol.types import Digest32
 from deltaproof.store import ArtifactStore
 from deltaproof.store.readers import Reader
 
-__all__ = ["check_envelopes", "due_readers_of", "published_at"]
+__all__ = ["check_envelopes", "due_readers_of", "gives_up_from", "published_at"]
 
 
 def check_envelopes(case: RoundCase) -> Iterator[Check]:
@@ -69,6 +71,14 @@ def due_readers_of(case: RoundCase, store: ArtifactStore) -> tuple[Reader, ...]:
     """The round's verifiers with a reading key, and the auditors whom the spec names. Raises StoreUnavailable."""
     members = readers_of(store, case.index.deployment.permit_domain, case.facts.task.quorum_of(case.facts.number))
     return (*members, *(invited(case.spec) if case.spec else ()))
+
+
+def gives_up_from(case: RoundCase) -> int | None:
+    """Until when verifiers of the round look again for what they miss, seconds since the epoch; a store may lag."""
+    started = case.facts.phase_start(Phase.ATTEST_COMMIT)
+    if started is None:
+        return None
+    return withheld_from(started.args["deadline"], case.facts.task.params.phases.attest_commit)
 
 
 def published_at(store: ArtifactStore, path: str) -> float | None:

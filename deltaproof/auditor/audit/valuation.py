@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
+from deltaproof.auditor.audit.readers import gives_up_from, published_at
 from deltaproof.auditor.facts.sharing import players_of, shard_in
+from deltaproof.errors import ArtifactError, StoreUnavailable
 from deltaproof.protocol.outcome.attestation import Attestation, GameRecord, TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.rules import COPY_DISCOUNT_BPS, LOSS_CAP, NANOS
+from deltaproof.protocol.rules import AUDIT_CLOCK_SECONDS, COPY_DISCOUNT_BPS, LOSS_CAP, NANOS
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32
+from deltaproof.store.paths import Kind, addressed_path
 from incentives.path import PATH_METHOD, values_of_passes
 from incentives.scoring import path_pass, rowless_bps
 from incentives.semivalues import GameError, ScoringError
@@ -34,13 +37,40 @@ def check_scores(case: RoundCase) -> Iterator[Check]:
         subject = attested_in(case, verifier)
         accepted = any(finding.verdict is Verdict.ACCEPTED for finding in document.findings)
         expected = "a game" if case.facts.scored and accepted else "nothing to score"
-        yield subject.equal("game", expected, "a game" if document.game is not None else "nothing to score")
+        if expected == "a game" and document.game is None:
+            yield _kept_back(case, verifier, subject)
+        else:
+            yield subject.equal("game", expected, "a game" if document.game is not None else "nothing to score")
         yield from _unscored(document, subject)
         if document.game is None:
             yield subject.equal("attested improvement", 0, document.improvement_nanos)
             continue
         yield from _scores(case, case.spec, seed, document, document.game, subject)
         yield from _improvement(document, document.game, subject)
+
+
+def _kept_back(case: RoundCase, verifier: Address, subject: Subject) -> Check:
+    """Whether a verifier that scored nothing was right that the sponsor keeps the validation set back."""
+    if case.artifacts is None:
+        return subject.unchecked("game", "without a store nobody knows whether the validation set was there")
+    commitment = case.facts.task.validation_commitments[case.facts.number - 1]
+    try:
+        case.artifacts.validation(commitment)
+    except StoreUnavailable as error:
+        return subject.unchecked("game", str(error))
+    except ArtifactError as error:
+        return subject.passed("game", f"the validation set was opened on chain, but {error}")
+    block = case.facts.attestations[verifier].committed.block
+    sealed, earliest = case.index.blocks([block])[block].timestamp, gives_up_from(case)
+    if earliest is not None and sealed < earliest:
+        return subject.failed(
+            "game", "the validation set is there, and this was sealed before it was time to give up looking"
+        )
+    published = published_at(case.artifacts.store, addressed_path(Kind.VALIDATION, commitment))
+    if published is None or abs(published - sealed) < AUDIT_CLOCK_SECONDS:
+        return subject.unchecked("game", "the validation set is there now; whether it was, the store does not say")
+    reason = "by the store's clock the validation set was there, and nothing was scored"
+    return subject.that("game", published > sealed, reason)
 
 
 def _unscored(document: Attestation, subject: Subject) -> Iterator[Check]:
