@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
-from eth_abi import abi as eth_abi
 from eth_abi.exceptions import DecodingError
-from eth_utils.abi import collapse_if_tuple
-from web3.contract import Contract
 
+from deltaproof.chain.abi.calls import Function, function_of
 from deltaproof.chain.abi.codec import decode, encode
-from deltaproof.chain.abi.compiled import compiled
 from deltaproof.chain.events import ContractEvent, LogReader
 from deltaproof.chain.rpc.connection import Connection, View
 from deltaproof.chain.rpc.sender import Receipt, TransactionSender
@@ -36,31 +34,24 @@ class ContractClient:
         self.connection = connection
         self.address = address
         self._sender = sender
-        self._contract: Contract = connection.contract(address, compiled(self.INTERFACE).abi)
 
     def view(self, function: str, *arguments: Any) -> View:
         """The question that a view is, e.g. for `Connection.prefetch`; `function` is its name in Solidity."""
-        return self.address, bytes.fromhex(self._contract.encode_abi(function, args=encode(arguments))[2:])
+        return self.address, self._function(function, arguments).call(encode(arguments))
 
     def _read(self, kind: type[T], function: str, *arguments: Any, block: int | None = None) -> T:
         """Call a view and decode its answer as `kind`; several return values decode as a record of them."""
-        label = f"{self.INTERFACE.removeprefix('I')}.{function}"
-        answer = self.connection.read(label, self.view(function, *arguments), block)
-        types = self._output_types(function, len(arguments))
+        asked = self._function(function, arguments)
+        answer = self.connection.read(asked.label, self.view(function, *arguments), block)
         try:
-            values = eth_abi.decode(types, answer)
+            values = asked.answer(answer)
         except DecodingError as error:
-            raise DeploymentError(f"{label}: no such contract there ({self.address}): {error}") from error
+            raise DeploymentError(f"{asked.label}: no such contract there ({self.address}): {error}") from error
         result: T = decode(kind, values[0] if len(values) == 1 else values)
         return result
 
-    def _output_types(self, function: str, inputs: int) -> list[str]:
-        entries: list[dict[str, Any]] = [
-            entry
-            for entry in compiled(self.INTERFACE).abi
-            if entry["type"] == "function" and entry["name"] == function and len(entry["inputs"]) == inputs
-        ]
-        return [collapse_if_tuple(output) for output in entries[0]["outputs"]]
+    def _function(self, name: str, arguments: Sequence[Any]) -> Function:
+        return function_of(self.INTERFACE, name, len(arguments))
 
     def _read_list(self, kind: type[T], function: str, *arguments: Any) -> tuple[T, ...]:
         """Call a view that answers with an array."""
@@ -81,8 +72,8 @@ class ContractClient:
     def _transaction(self, function: str, arguments: tuple[Any, ...]) -> tuple[TransactionSender, str, bytes]:
         if self._sender is None:
             raise SigningKeyError(f"{function} needs a private key; this connection only reads")
-        data = bytes.fromhex(self._contract.encode_abi(function, args=encode(arguments))[2:])
-        return self._sender, f"{self.INTERFACE.removeprefix('I')}.{function}", data
+        called = self._function(function, arguments)
+        return self._sender, called.label, called.call(encode(arguments))
 
     def _emitted(self, receipt: Receipt, kind: type[E]) -> E:
         """The one event of that kind that a transaction of ours must have caused here."""

@@ -14,7 +14,6 @@ from eth_abi.exceptions import DecodingError
 from eth_typing import ChecksumAddress
 from hexbytes import HexBytes
 from web3 import Web3
-from web3.contract import Contract
 from web3.exceptions import (
     BadFunctionCallOutput,
     BadResponseFormat,
@@ -230,10 +229,6 @@ class Connection:
         """The code at the address, or what it was at the block of that number; empty if there is none."""
         with self.translated("eth_getCode"):
             return bytes(self.web3.eth.get_code(_checksum(account), "latest" if block is None else block))
-
-    def contract(self, account: Address, abi: list[dict[str, Any]]) -> Contract:
-        """web3's view of the contract at an address."""
-        return self.web3.eth.contract(address=_checksum(account), abi=abi)
 
     @contextmanager
     def translated(self, call: str) -> Iterator[None]:
