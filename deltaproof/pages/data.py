@@ -22,14 +22,16 @@ from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.chain.contracts.money import UNNAMED, Money, usable_symbol
 from deltaproof.errors import ArtifactError, ChainError, StoreUnavailable
 from deltaproof.pages.cards import card_of, standing_in, terms_of
-from deltaproof.pages.rounds import phases_of, quorum_of, replays_of, waterfall_of, why
+from deltaproof.pages.courses import in_short
+from deltaproof.pages.rounds import game_of, phases_of, quorum_of, replays_of, waterfall_of, why
+from deltaproof.pages.stakes import stakes_of, verification_of
 from deltaproof.protocol.commit.commitments import COMMITMENT_TYPE, typehash
 from deltaproof.protocol.outcome.settlement import leaves_tree
 from deltaproof.protocol.types import Address, Digest32, StepIndex, address, hex_of
 from deltaproof.store import ArtifactStore
 from deltaproof.store.profiles import Profile
 
-__all__ = ["PageData", "by_round"]
+__all__ = ["PageData", "by_round", "exact"]
 
 Json = dict[str, Any]
 SHOWN_ACCOUNTS = 5_000
@@ -72,8 +74,8 @@ class PageData:
                 found = self.why(int(task), int(round_), address(trainer))
             case _:
                 raise KeyError(path)
-        exact: Json = _exact(found)
-        return exact
+        told: Json = exact(found)
+        return told
 
     def everything(self) -> dict[str, Json]:
         """All answers, for one self-contained file."""
@@ -129,11 +131,18 @@ class PageData:
         return {"stakeToken": stake, "tokens": dict(self._written)}
 
     def task(self, number: int) -> Json:
-        """A task with its terms and one entry per round."""
+        """A task with its terms, one entry per round and trainer, and what its charts draw."""
         facts = load_task(self.index, number)
         spec = self.historian.spec(facts)
-        terms = {"terms": terms_of(spec) if spec else None, "card": card_of(facts, self.historian)}
-        return {**self.historian.overview(facts), **terms}
+        told = self.historian.overview(facts)
+        return {
+            **told,
+            **in_short(told["history"]),
+            "terms": terms_of(spec) if spec else None,
+            "card": card_of(facts, self.historian),
+            "stakes": stakes_of(self.index, facts),
+            "verification": verification_of(self.index, facts, spec),
+        }
 
     def account(self, who: Address) -> Json:
         """What somebody did and got, and where that stands among the others of each task."""
@@ -201,6 +210,7 @@ class PageData:
             "checks": self._checks(facts),
             "proofs": self._proofs(facts),
             "quorum": quorum_of(facts),
+            "game": game_of(facts, spec, self.store),
         }
 
     def _checks(self, facts: RoundFacts) -> list[Json]:
@@ -310,12 +320,12 @@ def _way_of_writing(view: RpcView, token: str) -> Json | None:
     return {"symbol": str(symbol)[:MOST_SYMBOL], "decimals": min(int(decimals), MOST_DECIMALS)}
 
 
-def _exact(value: Any) -> Any:
+def exact(value: Any) -> Any:
     """Integers that a browser would round, as text."""
     if isinstance(value, dict):
-        return {name: _exact(item) for name, item in value.items()}
+        return {name: exact(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_exact(item) for item in value]
+        return [exact(item) for item in value]
     return str(value) if isinstance(value, int) and abs(value) > LARGEST_EXACT else value
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["render", "script"]
 
-SCRIPTS = ("noble.js", "verify.js", "blocks.js", "tables.js", "charts.js", "pictures.js", "page.js")
+SCRIPTS = ("noble.js", "verify.js", "arithmetic.js", "blocks.js", "tables.js", "charts.js", "pictures.js", "page.js")
 """In the order in which they need each other."""
 
 

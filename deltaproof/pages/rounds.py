@@ -14,15 +14,19 @@ from deltaproof.chain.contracts.money import Money
 from deltaproof.errors import DeltaproofError
 from deltaproof.protocol.commit.bls import SETTLEMENT_DOMAIN
 from deltaproof.protocol.commit.commitments import SETTLEMENT_TYPE, RoundDomain, typehash
+from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import Settlement
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, hex_of
 from deltaproof.store import ArtifactStore
 from incentives.settling import payouts_of
 
-__all__ = ["phases_of", "quorum_of", "quorum_record", "replays_of", "waterfall_of", "why"]
+__all__ = ["game_of", "game_record", "phases_of", "quorum_of", "quorum_record", "replays_of", "waterfall_of", "why"]
 
 Json = dict[str, Any]
+
+TABLES = ("shapley", "banzhaf")
+"""Indices whose complete tables the pages' program can sum up."""
 
 
 def phases_of(facts: RoundFacts, times: dict[int, int]) -> list[Json]:
@@ -114,6 +118,50 @@ def quorum_record(
         "signature": [str(coordinate) for coordinate in signature],
         "signers": list(keys),
         "keys": [[str(coordinate) for coordinate in key] for key in keys.values()],
+    }
+
+
+def game_of(facts: RoundFacts, spec: TaskSpec | None, store: ArtifactStore | None) -> Json | None:
+    """What a browser needs to compute the scores again: the game that a verifier attested whose scores were settled.
+
+    None for a round without one, and for a table of drawn coalitions: what those are worth takes the estimator, which
+    `deltaproof audit` has.
+    """
+    from deltaproof.auditor.facts.sharing import players_of
+
+    if spec is None or store is None or facts.standing is None:
+        return None
+    agreed = [
+        document
+        for verifier, document in read_attestations(facts, store).items()
+        if facts.attestations[verifier].verdicts == facts.standing.settlement.verdicts_digest
+    ]
+    if not agreed or agreed[0].game is None:
+        return None
+    return game_record(spec, agreed[0], players_of(facts, spec, agreed[0]))
+
+
+def game_record(spec: TaskSpec, document: Attestation, players: Sequence[Sequence[Address]]) -> Json | None:
+    """An attestation's game; `players`: each with those who share its value, itself first. See `game_of`."""
+    from incentives.path import PATH_METHOD
+
+    game = document.game
+    if game is None or not (game.method == PATH_METHOD or (game.method == "exact" and spec.scoring.index in TABLES)):
+        return None
+    attested = document.by_trainer()
+    return {
+        "index": spec.scoring.index,
+        "stay": spec.aggregation.include == "accepted",
+        "players": [list(union) for union in players],
+        "coalitions": [{"members": list(one.members), "valueNanos": one.value_nanos} for one in game.coalitions],
+        "passes": [
+            {
+                "gainNanos": found.gain_nanos,
+                "shares": [{"player": share.player, "slopesNanos": list(share.slopes_nanos)} for share in found.shares],
+            }
+            for found in game.passes
+        ],
+        "scores": {str(member): attested[member].score_nanos for union in players for member in union},
     }
 
 

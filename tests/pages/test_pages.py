@@ -175,8 +175,9 @@ def test_task_charts_drawn_with_text_alternatives(page: Page) -> None:
     page.locator("figure summary").first.click()
     page.locator("figure table").wait_for()
     assert page.locator("figure table tbody tr").count() == 2  # start and one round
-    assert page.locator("figure svg rect").count() == 3  # three paid trainers
-    assert page.locator("figure svg circle").count() == 2 + 2 + 3  # loss, accuracy, contributions
+    drawn = "of => [...document.querySelectorAll(of)].map(one => Number(one.dataset.count))"
+    assert page.evaluate(drawn, "figure svg path.bars") == [1, 1, 1]  # three paid trainers
+    assert page.evaluate(drawn, "figure svg path.dots") == [2, 2, 1, 1, 1]  # loss, accuracy, contributions
 
 
 def test_round_every_check_shown_and_hash_copied(page: Page, report: tuple[Path, dict[str, Any]]) -> None:
@@ -266,11 +267,17 @@ def test_one_button_checks_the_whole_round_and_sees_a_lie(page: Page, report: tu
     page.wait_for_function("() => document.getElementById('checked').className !== ''")
     assert said.inner_text().startswith("all ")
     assert page.locator("p.result.pass[data-kind=quorum]").count() == 1
+    assert page.locator("p.result.pass[data-kind=scores]").count() == 1
     area = page.locator("textarea").first
     area.evaluate('area => { area.value = area.value.replace(/"payout": "\\d+"/, \'"payout": "7"\'); }')
     button.click()
     page.wait_for_function("() => document.getElementById('checked').className === 'fail'")
     assert said.inner_text().startswith("1 of ")
+    game = page.locator("details.scores textarea")
+    game.evaluate('area => { area.value = area.value.replace(/"valueNanos": (-?)\\d+/g, \'"valueNanos": $1777\'); }')
+    button.click()
+    page.wait_for_function("() => document.getElementById('checked').innerText.startsWith('2 of ')")
+    assert page.locator("p.result.fail[data-kind=scores]").count() == 1
 
 
 def test_table_sorts_filters_and_downloads_what_it_shows(page: Page, report: tuple[Path, dict[str, Any]]) -> None:

@@ -15,6 +15,8 @@ const Charts = (() => {
   // Enough digits to tell neighbouring lines apart; large amounts as powers of ten.
   const short = (value, step) => value && (Math.abs(value) >= 1e6 || step < 1e-6) ? value.toExponential(1) : value.toFixed(Math.max(0, Math.min(9, 1 - Math.floor(Math.log10(step)))));
   const exact = (value) => value === null || value === undefined ? "–" : Number.isInteger(value) ? String(value) : value.toPrecision(6);
+  /** One path holds all bars or dots of a series: a page of a hundred rounds has tens of nodes instead of thousands. */
+  const px = (value) => Math.round(value * 100) / 100;
   const color = (index) => PALETTE[index % PALETTE.length];
 
   const frame = (title, low, high, labels) => {
@@ -72,7 +74,7 @@ const Charts = (() => {
     series.forEach(([, values], index) => {
       const points = values.map((value, at) => value === null ? null : [x(at), y(value)]).filter(Boolean);
       node.append(svg("polyline", {points: points.map((p) => p.join(",")).join(" "), fill: "none", stroke: color(index), "stroke-width": 2}));
-      if (labels.length <= 100) points.forEach(([cx, cy]) => node.append(svg("circle", {cx, cy, r: 3, fill: color(index)})));
+      if (labels.length <= 100) node.append(svg("path", {class: "dots", d: points.map(([cx, cy]) => `M${px(cx)} ${px(cy)}h0`).join(""), stroke: color(index), "stroke-width": 6, "stroke-linecap": "round", "data-count": points.length}));
     });
     return figure(title, drawn, labels, axis, series.map(([name]) => name), series.map(([, values]) => values));
   };
@@ -80,13 +82,15 @@ const Charts = (() => {
   const stacked = (title, labels, series, axis = "round") => {
     const totals = labels.map((_, at) => series.reduce((sum, [, values]) => sum + values[at], 0));
     const drawn = frame(title, 0, (Math.max(0, ...totals) || 1) * 1.05, labels), {node, x, y, slot} = drawn;
-    labels.forEach((label, at) => {
-      let below = 0;
-      series.forEach(([, values], index) => {
-        if (!values[at]) return;
-        node.append(svg("rect", {x: x(at) - slot * .35, width: slot * .7, y: y(below + values[at]), height: y(below) - y(below + values[at]), fill: color(index)}));
-        below += values[at];
+    const below = labels.map(() => 0);
+    series.forEach(([, values], index) => {
+      const bars = labels.flatMap((label, at) => {
+        if (!values[at]) return [];
+        const from = below[at];
+        below[at] += values[at];
+        return [`M${px(x(at) - slot * .35)} ${px(y(from))}V${px(y(below[at]))}h${px(slot * .7)}V${px(y(from))}z`];
       });
+      if (bars.length) node.append(svg("path", {class: "bars", d: bars.join(""), fill: color(index), "data-count": bars.length}));
     });
     return figure(title, drawn, labels, axis, series.map(([name]) => name), series.map(([, values]) => values));
   };
@@ -95,12 +99,17 @@ const Charts = (() => {
     const all = points.flatMap(([, value, error]) => [value - 2 * error, value + 2 * error, 0]);
     const drawn = frame(title, ...range(all, .05), labels), {node, x, y, slot, left} = drawn;
     node.append(svg("line", {x1: left, x2: SIZE.width - SIZE.right, y1: y(0), y2: y(0), stroke: "currentColor", "stroke-dasharray": "3 3"}));
-    const values = names.map(() => labels.map(() => null));
+    const values = names.map(() => labels.map(() => null)), spans = names.map(() => []), dots = names.map(() => []);
     points.forEach(([at, value, error, index]) => {
-      const cx = x(at) + ((index + .5) / names.length - .5) * slot * .7;
-      node.append(svg("line", {x1: cx, x2: cx, y1: y(value - 2 * error), y2: y(value + 2 * error), stroke: color(index), "stroke-width": 1.5}));
-      node.append(svg("circle", {cx, cy: y(value), r: labels.length > 100 ? 1.5 : 3.5, fill: color(index)}));
+      const cx = px(x(at) + ((index + .5) / names.length - .5) * slot * .7);
+      spans[index].push(`M${cx} ${px(y(value - 2 * error))}V${px(y(value + 2 * error))}`);
+      dots[index].push(`M${cx} ${px(y(value))}h0`);
       values[index][at] = [value, error];
+    });
+    names.forEach((name, index) => {
+      if (!dots[index].length) return;
+      node.append(svg("path", {d: spans[index].join(""), stroke: color(index), "stroke-width": 1.5}));
+      node.append(svg("path", {class: "dots", d: dots[index].join(""), stroke: color(index), "stroke-width": labels.length > 30 ? 4 : 7, "stroke-linecap": "round", "data-count": dots[index].length}));
     });
     return figure(title, drawn, labels, "round", names, values, {dashed: true});
   };

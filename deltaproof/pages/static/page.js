@@ -4,7 +4,6 @@
   const {table, N} = Tables;
   const embedded = JSON.parse(document.getElementById("data").textContent || "null");
   const main = document.getElementById("main");
-  const DRAWN_ROUNDS = 100, DRAWN_NAMES = 11; // of a long task; tables hold everything
   const load = async (path) => {
     if (embedded) {
       if (!(path in embedded)) throw new Error("this file does not hold " + path);
@@ -74,41 +73,43 @@
       return [make("h1", {}, "Search"), make("p", {}, found.length ? `${found.length} found for ` : "Nothing is known of ", make("code", {}, text)), found.length ? table("Found", [["what"], ["where"]], found) : null];
     },
     async task(id) {
-      const task = await load("task/" + id), rounds = task.history, now = (await load("overview")).now;
-      const labels = rounds.map((round) => round.round), known = tokens[task.token], unit = known ? 10 ** known.decimals : 1;
-      const names = [...new Set(rounds.flatMap((round) => round.trainers.map((t) => t.trainer)))];
-      const paidTo = new Map(names.map((name) => [name, 0])), last = rounds.slice(-DRAWN_ROUNDS), recent = last.map((round) => round.round);
-      rounds.forEach((round) => round.trainers.forEach((t) => paidTo.set(t.trainer, paidTo.get(t.trainer) + Number(t.payout || 0))));
-      const top = [...names].sort((a, b) => paidTo.get(b) - paidTo.get(a)).slice(0, DRAWN_NAMES), seen = new Set(top), rest = names.length - top.length;
-      const points = last.flatMap((round, at) => round.trainers.filter((t) => t.scoreNanos !== null && t.verdict === "accepted" && seen.has(t.trainer)).map((t) => [at, t.scoreNanos / 1e6, t.stderrNanos / 1e6, top.indexOf(t.trainer)]));
-      const payOf = (round, mine) => round.trainers.filter((t) => mine(t.trainer)).reduce((total, t) => total + Number(t.payout || 0), 0) / unit;
-      const whose = rest ? `, the ${top.length} who earned most` : "", when = last.length < rounds.length ? `, last ${last.length} rounds` : "";
+      const task = await load("task/" + id), rounds = task.history, now = (await load("overview")).now, {people, drawn, stakes, verification} = task;
+      const known = tokens[task.token], unit = known ? 10 ** known.decimals : 1, amounts = (values) => values.map((value) => Number(value || 0) / unit);
+      const whose = drawn.others ? `, the ${drawn.trainers.length} who earned most` : "", when = drawn.rounds.length < rounds.length ? `, last ${drawn.rounds.length} rounds` : "";
       const curve = (start, end) => rounds.length ? [rounds[0][start], ...rounds.map((round) => round[end])] : [];
-      const steps = ["start", ...labels];
+      const steps = ["start", ...rounds.map((round) => round.round)], names = drawn.trainers.map(short);
       const charts = rounds.length ? [
         Charts.lines("Held-out loss after each round, nats", steps, [["loss", curve("startLoss", "endLoss")]]),
         Charts.lines("Held-out accuracy after each round", steps, [["accuracy", curve("startAccuracy", "endAccuracy")]]),
-        Charts.stacked(`Pay per trainer and round, ${known ? known.symbol : "smallest units"}${when}`, recent, [...top.map((name) => [short(name), last.map((round) => payOf(round, (one) => one === name))]), ...(rest ? [[`${rest} others`, last.map((round) => payOf(round, (one) => !seen.has(one)))]] : [])]),
-        Charts.intervals(`Contribution ± 2 standard errors, milli-nats of held-out loss${whose}${when}`, recent, points, top.map(short)),
+        Charts.stacked(`Pay per trainer and round, ${known ? known.symbol : "smallest units"}${when}`, drawn.rounds, [...names.map((name, at) => [name, amounts(drawn.pay[at])]), ...(drawn.others ? [[`${drawn.others} others`, amounts(drawn.othersPay)]] : [])]),
+        Charts.intervals(`Contribution ± 2 standard errors, milli-nats of held-out loss${whose}${when}`, drawn.rounds, drawn.contributions.map(([at, score, error, name]) => [at, score / 1e6, error / 1e6, name]), names),
       ] : [];
-      const did = new Map(names.map((name) => [name, []]));
-      rounds.forEach((round) => round.trainers.forEach((t) => did.get(t.trainer).push(t)));
-      const mine = names.map((name) => did.get(name));
+      const paid = sum(rounds.map((round) => round.totalPayout)), share = (part, whole) => `${(100 * Number(part) / Number(whole)).toFixed(1)} %`;
       return [
         make("h1", {}, `Task ${task.task}: ${task.name || "unnamed"}`),
         task.card.description ? make("p", {class: "about"}, task.card.description) : null,
-        facts([["now", phrase(task.card, now)], ["rounds", `${task.card.ended} of ${task.rounds}`], ["a round pays", money(task.budgetPerRound, task.token)], ["paid so far", money(sum(rounds.map((round) => round.totalPayout)), task.token)], ["put in", money(task.card.funded, task.token)],
+        facts([["now", phrase(task.card, now)], ["rounds", `${task.card.ended} of ${task.rounds}`], ["a round pays", money(task.budgetPerRound, task.token)], ["paid so far", money(paid, task.token)], ["put in", money(task.card.funded, task.token)],
           ["people", `${task.card.trainers} trainers, ${task.card.verifiers} verifiers`], ["slashes", task.card.slashes ? String(task.card.slashes) : null], ["sponsor", account(task.sponsor)], ["spec", hash(task.specHash)]]),
         task.terms ? [make("h2", {}, "Terms"), make("div", {class: "terms"}, facts(Object.entries(task.terms)))] : make("p", {class: "soft"}, "The store does not hold the task's spec: name, terms and scores cannot be shown."),
+        make("h2", {}, "What stands behind it"),
+        facts([["trainers' stakes", stakes.stakedTrainers ? make("span", {}, money(stakes.trainers, stakeToken), ` of ${stakes.stakedTrainers}`) : "none"], ["verifiers' stakes", stakes.stakedVerifiers ? make("span", {}, money(stakes.verifiers, stakeToken), ` of ${stakes.stakedVerifiers}`) : "none"],
+          ["a fault costs", `${stakes.fault / 100} % of the stake`], ["to take part", make("span", {}, money(stakes.leastTrainer, stakeToken), " to train, ", money(stakes.leastVerifier, stakeToken), " to verify")], ["lost so far", money(stakes.lost, stakeToken)],
+          ["verifying cost", verification.rounds ? make("span", {}, money(verification.fees, task.token), ` in ${verification.rounds} round${verification.rounds === 1 ? "" : "s"}` + (BigInt(paid) ? `, ${share(verification.fees, paid)} of the pay` : "")) : "nothing yet"],
+          ["each verifier replays", verification.steps ? `${verification.replayed} of ${verification.steps} steps of every trainer (${share(verification.replayed, verification.steps)})` : null]]),
         charts.length ? make("h2", {}, "Learning and pay") : null,
         charts.length ? make("div", {class: "charts"}, charts) : make("p", {class: "soft"}, "No round has begun yet."),
         rounds.length ? make("h2", {}, "Rounds") : null,
-        rounds.length ? table(`Rounds of task ${id}`, [["round"], ["outcome"], ["gained, mnat", N], ["loss", N], ["accuracy", N], ["paid", N], ["accepted"], ["ended"]], rounds.map((round) => [
-          keep(link(`#/round/${id}/${round.round}`, "round " + round.round), round.round), status(round.outcome), nats(round.improvementNanos), number(round.endLoss), number(round.endAccuracy), money(round.totalPayout, task.token),
-          `${round.trainers.filter((t) => t.verdict === "accepted").length} of ${round.trainers.length}`, time(round.endedAt)])) : null,
-        names.length ? make("h2", {}, "Trainers") : null,
-        names.length ? table(`Trainers of task ${id}`, [["trainer"], ["rounds", N], ["accepted", N], ["contribution, mnat", N], ["paid", N]], names.map((name, at) => [
-          account(name), mine[at].length, mine[at].filter((t) => t.verdict === "accepted").length, nats(mine[at].reduce((total, t) => total + (t.verdict === "accepted" ? t.scoreNanos : 0), 0)), money(sum(mine[at].map((t) => t.payout)), task.token)])) : null,
+        rounds.length ? table(`Rounds of task ${id}`, [["round"], ["outcome"], ["gained, mnat", N], ["loss", N], ["accuracy", N], ["paid", N], ["accepted"], ["ended"]],
+          rounds.map((round) => [round.round, words(round.outcome), round.improvementNanos ?? "–", round.endLoss ?? "–", round.endAccuracy ?? "–", String(round.totalPayout ?? "–"), `${round.accepted} of ${round.trainers}`, round.endedAt || "–"]), (at) => {
+            const round = rounds[at];
+            return [link(`#/round/${id}/${round.round}`, "round " + round.round), status(round.outcome), nats(round.improvementNanos), number(round.endLoss), number(round.endAccuracy), money(round.totalPayout, task.token), `${round.accepted} of ${round.trainers}`, time(round.endedAt)];
+          }) : null,
+        people.length ? make("h2", {}, "Trainers") : null,
+        people.length ? table(`Trainers of task ${id}`, [["trainer"], ["rounds", N], ["accepted", N], ["contribution, mnat", N], ["paid", N]],
+          people.map((one) => [one.trainer, one.rounds, one.accepted, one.contributionNanos, String(one.payout)]), (at) => {
+            const one = people[at];
+            return [account(one.trainer), one.rounds, one.accepted, nats(one.contributionNanos), money(one.payout, task.token)];
+          }) : null,
         make("h2", {}, "Take the result"),
         make("p", {}, "The adapter as a folder of peft, with a model card: ", command(`deltaproof task results --task ${id} --out adapter`)),
         make("p", {}, "All of it checked on your machine: ", command(`deltaproof audit --task ${id}`)),
@@ -142,9 +143,10 @@
         round.slashes.length ? table("Slashes", [["account"], ["role"], ["amount", N], ["reason"], ["transaction"]], round.slashes.map((s) => [account(s.account), s.role, money(s.amount, stakeToken), s.reason, hash(s.transaction)])) : null,
         round.disputes.length ? make("p", {}, link(`#/dispute/${id}/${index}`, `disputes and proven faults: ${round.disputes.length}`)) : null,
         make("h2", {}, "Check it here"),
-        make("p", {}, "Your browser recomputes commitments, settlement leaves, transcript records and the quorum's signature from the values below. Change any of them and see it fail."),
+        make("p", {}, "Your browser recomputes commitments, settlement leaves, transcript records, the quorum's signature and what each delta is worth from the values below. Change any of them and see it fail."),
         ...round.proofs.map(proof),
         round.quorum ? signed(round.quorum) : null,
+        round.game ? scored(round.game) : null,
         make("h2", {}, `Audit: ${counts("pass")} passed, ${counts("fail")} failed, ${counts("not_checkable")} not checkable`),
         ...checks(round.checks),
         make("h2", {}, "Raw events"),
@@ -214,7 +216,7 @@
   });
   const value = (text) => !text ? "–" : /^0x[0-9a-f]{16,}$/i.test(text) ? hash(text) : keep(make("span", {class: "hash"}, text), text);
 
-  const KINDS = {leaf: "settlement leaf", commitment: "commitment", record: "transcript record", quorum: "quorum's signature"};
+  const KINDS = {leaf: "settlement leaf", commitment: "commitment", record: "transcript record", quorum: "quorum's signature", scores: "scores"};
   /** One value to check, with the text that is checked: whoever doubts can change it. */
   const checkable = (kind, value, whose) => {
     const area = make("textarea", {spellcheck: "false", "aria-label": KINDS[kind] + " of " + whose});
@@ -223,7 +225,7 @@
     const run = () => {
       result.className = "result";
       try {
-        const {computed, expected} = Verify[kind](JSON.parse(area.value));
+        const {computed, expected} = (Verify[kind] || Arithmetic[kind])(JSON.parse(area.value));
         const same = computed === expected;
         result.classList.add(same ? "pass" : "fail");
         result.textContent = same ? `holds: leads to ${computed}` : `does not hold: leads to ${computed}, not to ${expected}`;
@@ -239,6 +241,8 @@
     ["leaf", "commitment", "record"].filter((kind) => entry[kind]).map((kind) => checkable(kind, entry[kind], entry.trainer)));
   const signed = (posted) => make("details", {class: "proof quorum"}, make("summary", {}, `the quorum: ${posted.keys.length} verifiers`), checkable("quorum", posted, "the quorum"));
 
+  const scored = (game) => make("details", {class: "proof scores"}, make("summary", {}, game.index === "aumann_shapley" ? `the scores: Aumann-Shapley values of ${game.players.length} players` : `the scores: ${words(game.index)} values of ${game.players.length} players in ${game.coalitions.length} coalitions`), checkable("scores", game, "the round"));
+
   /** Every proof of the page, one after the other, with what came of it. */
   const checkAll = async () => {
     const said = document.getElementById("checked"), buttons = [...main.querySelectorAll("button[data-verify]")];
@@ -252,7 +256,7 @@
     const strangers = read("quorum").flatMap((posted) => read("leaf").filter((leaf) => leaf.root.toLowerCase() !== posted.settlement[0].toLowerCase())).length;
     const failed = main.querySelectorAll("p.result.fail").length + strangers;
     said.className = failed ? "fail" : buttons.length ? "pass" : "";
-    said.textContent = !buttons.length ? "There is nothing to check yet." : failed ? `${failed} of ${buttons.length} do NOT hold` : `all ${buttons.length} commitments, leaves, records and signatures hold`;
+    said.textContent = !buttons.length ? "There is nothing to check yet." : failed ? `${failed} of ${buttons.length} do NOT hold` : `all ${buttons.length} commitments, leaves, records, signatures and scores hold`;
   };
 
   const show = async () => {

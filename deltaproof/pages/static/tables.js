@@ -18,15 +18,16 @@ const Tables = (() => {
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
 
-  /** A table with its tools. `columns`: [name, kind]; `rows`: cells, which are text or nodes (see `plain`). */
-  const table = (caption, columns, rows) => {
-    const names = columns.map(([name]) => name), values = rows.map((row) => row.map(plain));
+  /** A table with its tools. `columns`: [name, kind]; `rows`: cells, which are text or nodes (see `plain`). With `build`
+   * rows hold plain values, and `build` makes the cells of the row at a place when it is shown. */
+  const table = (caption, columns, rows, build) => {
+    const names = columns.map(([name]) => name), values = build ? rows : rows.map((row) => row.map(plain)), cells = build || ((at) => rows[at]);
     let order = rows.map((_, at) => at), sorted = null, down = false, wanted = "", first = 0;
     const body = make("tbody", {}), said = make("span", {class: "soft", role: "status"});
     const shown = () => order.filter((at) => !wanted || values[at].some((value) => String(value).toLowerCase().includes(wanted)));
     const draw = () => {
       const found = shown(), last = Math.min(first + PAGE, found.length);
-      body.replaceChildren(...found.slice(first, last).map((at) => make("tr", {}, rows[at].map((cell, i) => make("td", {class: columns[i][1] || null}, cell)))));
+      body.replaceChildren(...found.slice(first, last).map((at) => make("tr", {}, cells(at).map((cell, i) => make("td", {class: columns[i][1] || null}, cell)))));
       said.textContent = found.length > PAGE ? `${first + 1} to ${last} of ${found.length}` : wanted ? `${found.length} of ${rows.length}` : "";
       back.disabled = first === 0;
       on.disabled = last >= found.length;
