@@ -23,7 +23,7 @@ from deltaproof.cli.task_create import AcceptOption, SpeedOption, create
 from deltaproof.cli.task_init import init
 from deltaproof.cli.task_list import list_tasks
 from deltaproof.cli.task_watch import watch_task
-from deltaproof.errors import SpecError
+from deltaproof.errors import SpecError, UsageError
 from deltaproof.reporting import printable
 
 if TYPE_CHECKING:
@@ -138,13 +138,26 @@ def results(
     store: StoreOption,
     task: TaskOption,
     out: Annotated[Path | None, typer.Option(help="Folder for the final adapter (PeftModel.from_pretrained).")] = None,
+    push: Annotated[
+        str | None,
+        typer.Option(
+            help="Also publish that folder, with its card, in this repository of the Hugging Face hub. Needs HF_TOKEN.",
+            metavar="ORG/NAME",
+        ),
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="A repository that --push makes is private.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Held-out quality of start, final adapter and each trainer's last delta alone; export the final adapter."""
     from deltaproof.protocol.types import TaskId, hex_of
     from deltaproof.sponsor.results import task_results
     from deltaproof.store import open_store
+    from deltaproof.tuning.publishing import may_push, push_folder
 
+    if push is not None:
+        if out is None:
+            raise UsageError("--push publishes the folder of --out; give both")
+        may_push()
     gateway = read_only_gateway(rpc, contract)
     found = task_results(gateway, open_store(store), TaskId(task), out)
     result = {
@@ -154,10 +167,16 @@ def results(
         "final": _evaluation(found.final),
         "alone": [{"trainer": trainer, **_evaluation(e)} for trainer, e in found.alone.items()],
         "adapter": str(out) if out else None,
+        "published": None,
     }
+    if push is not None and out is not None:
+        message = f"Adapter of task {task}, {hex_of(found.final_digest)}"
+        result["published"] = push_folder(out, push, message, private=private)
     named: dict[str, Evaluation] = {"start": found.start, "final": found.final}
     named.update({str(trainer): evaluation for trainer, evaluation in found.alone.items()})
     lines = [f"{name:<42} loss {e.loss:.4f}  accuracy {e.accuracy:.3f}" for name, e in named.items()]
+    if result["published"]:
+        lines.append(f"published: {result['published']}")
     show_result(result, as_json=as_json, text="\n".join(lines))
 
 

@@ -31,6 +31,7 @@ def test_page_has_the_codes_that_are_tested_here() -> None:
     [
         (("--version",), 0), (("methods", "--help"), 0), (("audit",), 1),
         (("task", "fund", "much", "--rpc", "x", "--contract", "x", "--key", "x", "--task", "1"), 1),
+        (("task", "results", "--rpc", "x", "--contract", "x", "--store", "x", "--task", "1", "--push", "a/b"), 1),
         (("task", "fund"), 2), (("nonsense",), 2), (("chain", "up", "--port", "x"), 2), (("deploy", "--nonsense"), 2),
     ],
 )  # fmt: skip

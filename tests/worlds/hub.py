@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import threading
@@ -34,6 +35,10 @@ class Hub:
     asked: list[str] = field(default_factory=list)
     """Method and path of every request."""
     gated: set[str] = field(default_factory=set)
+    tokens: set[str] = field(default_factory=set)
+    """That may write."""
+    pushed: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """Files of each repository that somebody published, by `org/name`."""
     down: bool = False
     breaks_off: int = 0
     """So many answers more end after half of the file."""
@@ -60,6 +65,30 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._answer()
+
+    def do_POST(self) -> None:
+        """Publishing: a repository is made, files are announced, and come within a commit."""
+        path = unquote(urlsplit(self.path).path)
+        self.hub.asked.append(f"{self.command} {path}")
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Authorization", "").removeprefix("Bearer ") not in self.hub.tokens:
+            return self._send(401, b"", {})
+        told: dict[str, object] = {}
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            name = "/".join(filter(None, (asked.get("organization"), asked["name"])))
+            self.hub.pushed.setdefault(name, {})
+            told = {"url": f"{self.hub.url}/{name}"}
+        elif "/preupload/" in path:
+            files = json.loads(body)["files"]
+            told = {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]}
+        elif "/commit/" in path:
+            name = "/".join(path.split("/")[3:5])
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] == "file":
+                    self.hub.pushed[name][line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+            told = {"commitUrl": f"{self.hub.url}/{name}/commit/{COMMIT}", "commitOid": COMMIT}
+        return self._send(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
 
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
