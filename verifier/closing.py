@@ -77,7 +77,7 @@ def _penalise(
     for index, leaf in enumerate(proposal.leaves):
         short, verdict = leaf.trainer[:8], leaf.verdict.name.lower()
         match leaf.verdict:
-            case Verdict.REJECTED | Verdict.WITHHELD:
+            case Verdict.REJECTED | Verdict.WITHHELD if gateway.trainers.work(task_id, round_, leaf.trainer).revealed:
                 if attempt(gateway.trainers.slash, task_id, round_, index, leaf, tree.proof(index)) is not None:
                     report(
                         "slashed", f"round {round_}: slashed {short} ({verdict})", round=round_, trainer=leaf.trainer
@@ -88,7 +88,7 @@ def _penalise(
                     claim = Claim(task_id, round_, index, len(proposal.leaves), leaf, tree.proof(index))
                     if attempt(gateway.vault.return_blocked, claim) is not None:
                         report("returned", f"round {round_}: the blocked pay of {short} went back to the task")
-            case Verdict.UNREVEALED:
+            case Verdict.UNREVEALED | Verdict.REJECTED | Verdict.WITHHELD:
                 if _forfeit(gateway, task_id, round_, leaf.trainer):
                     message = f"round {round_}: {short} lost the commit bond"
                     report("forfeited", message, round=round_, trainer=leaf.trainer)

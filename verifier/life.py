@@ -300,7 +300,7 @@ class Verifier(Agent):
             for objection in objections:
                 self._once("disagreed", f"round {round_}: not signed: {objection}", round=round_)
             return
-        digest = self.quorum.sign(round_, attempts, proposal)
+        digest = self.quorum.sign(round_, attempts, proposal, again=place in self._signed)
         self._signed[place] = proposal
         self.report("signed", f"round {round_}: signed the settlement", round=round_, settlement=digest)
 

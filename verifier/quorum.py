@@ -97,9 +97,14 @@ class QuorumDesk:
             found.append("the next starting adapter is not the aggregate of the accepted deltas")
         return found
 
-    def sign(self, round_: RoundIndex, attempt: int, proposal: SettlementProposal) -> Digest32:
-        """Publish the leaves and this verifier's signature; returns the digest that was signed."""
-        self.store.put_proposal(self.task_id, round_, self.gateway.account, proposal)
+    def sign(self, round_: RoundIndex, attempt: int, proposal: SettlementProposal, *, again: bool = False) -> Digest32:
+        """Publish the leaves and this verifier's signature; returns the digest that was signed.
+
+        `again`: another settlement of the attempt was signed before. Its leaves stay, because gateways replace nothing;
+        whoever signs this one first publishes its leaves.
+        """
+        if not again:
+            self.store.put_proposal(self.task_id, round_, self.gateway.account, proposal)
         digest = proposal.settlement.signing_digest(self.gateway.domain(self.task_id, round_), attempt)
         signature = self.key.sign(SETTLEMENT_DOMAIN, digest)
         self.store.put_signature(digest, self.gateway.account, signature)

@@ -14,6 +14,7 @@ from deltaproof.errors import StoreUnavailable
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import RoundIndex
 from tests.worlds.roles import RoleWorld, build_world
+from verifier import closing
 
 FIRST, SECOND = RoundIndex(1), RoundIndex(2)
 
@@ -68,6 +69,15 @@ def test_missed_reveal_then_a_later_commit_stops_nobody(world: RoleWorld, monkey
     world.open_round()
     late.commit(SECOND)
     assert world.gateway.trainers.has_committed(world.task, SECOND, late.account)
+    # Nor does a quorum that calls the unrevealed rejected: the chain slashes nobody who did not reveal.
+    view = world.gateway.tasks.round(world.task, FIRST)
+    told = settled_leaves(world.store, world.task, FIRST, view.settlement, [verifier.account])
+    assert told is not None
+    missed = next(leaf for leaf in told.leaves if leaf.trainer == late.account)
+    lied = told.model_copy(update={"leaves": (missed.model_copy(update={"verdict": Verdict.REJECTED}),)})
+    monkeypatch.setattr(closing, "settled_leaves", lambda *_: lied)
+    closing.close_round(verifier.gateway, world.store, world.task, FIRST, view, verifier.report)
+    monkeypatch.undo()
     verifier.close_rounds(FIRST)
     assert FIRST in verifier._closed
 
