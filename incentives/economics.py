@@ -109,6 +109,7 @@ class _Terms:
     samples: int
     verifiers: int
     slash_bps: int
+    prover_bps: int
     absence_bps: int
     trainer_stake: int
     verifier_stake: int
@@ -119,7 +120,7 @@ class _Terms:
         rewards, terms = spec.rewards, spec.verification
         return cls(
             rewards.budget_per_round, rewards.verifier_fee_bps, rewards.base_bps, spec.training.steps, terms.samples,
-            terms.min_verifiers, terms.slash_bps, terms.absence_bps, terms.min_trainer_stake,
+            terms.min_verifiers, terms.slash_bps, terms.prover_bps, terms.absence_bps, terms.min_trainer_stake,
             terms.min_verifier_stake, terms.commit_bond,
         )  # fmt: skip
 
@@ -131,6 +132,16 @@ class _Terms:
     def signers(self) -> int:
         """The fewest that settle: whoever waits for the second settle phase needs a majority only."""
         return -(-self.verifiers * MAJORITY_BPS // BPS)
+
+    @property
+    def burned_bps(self) -> int:
+        """What a slash takes for good: who sees that it will be found shows its fault from an account of its own."""
+        return BPS - self.prover_bps
+
+    def loss(self, stake: int, bps: int) -> int:
+        """Of so much of a stake, as the contract rounds, what does not come back."""
+        amount = stake * bps // BPS
+        return amount - amount * self.prover_bps // BPS
 
     def corrupt(self, percent: int) -> int:
         """Verifiers of equal stake that a coalition of that size has."""
@@ -144,11 +155,11 @@ def _missed(terms: _Terms) -> list[Fraction]:
 
 
 def _attacks(terms: _Terms, assumed: Assumptions) -> tuple[Attack, ...]:
-    slash, budget = Fraction(terms.slash_bps, BPS), terms.budget
+    slash, budget = Fraction(terms.slash_bps * terms.burned_bps, BPS * BPS), terms.budget
     forged = tuple(ceil(u * budget - (1 - u) * slash * terms.trainer_stake) for u in _missed(terms))
-    stalled = tuple(-(terms.verifier_stake * terms.absence_bps // BPS) * terms.corrupt(p) for p in COALITIONS)
+    stalled = tuple(-terms.loss(terms.verifier_stake, terms.absence_bps) * terms.corrupt(p) for p in COALITIONS)
     attested = tuple(-terms.fee * terms.corrupt(p) for p in COALITIONS)
-    lied = budget - terms.signers * (terms.verifier_stake * terms.slash_bps // BPS)
+    lied = budget - terms.signers * terms.loss(terms.verifier_stake, terms.slash_bps)
     kept = budget - budget * terms.base_bps // BPS
     lazy = _cost_of_checking(terms, assumed) - _worth_of_checking(terms, assumed)
     return (
@@ -195,11 +206,13 @@ def _better(terms: _Terms, assumed: Assumptions) -> dict[str, int]:
         samples = ceil(Fraction(max(terms.steps - 2, 0), 2 * honest))
         changed["verification.samples"] = samples
     missed = unseen(terms.steps, samples, honest)
-    stake = ceil(missed / (1 - missed) * terms.budget * BPS / slash_bps) if missed else 0
+    burned = Fraction(slash_bps * terms.burned_bps, BPS * BPS)
+    stake = ceil(missed / (1 - missed) * terms.budget / burned) if missed else 0
     if stake > terms.trainer_stake:
         changed["verification.min_trainer_stake"] = stake
-    # Each signer's part is rounded down by the contract.
-    stake = ceil(Fraction(-(-terms.budget // terms.signers) * BPS, slash_bps))
+    # Each signer's part is rounded down by the contract, and so is what of it comes back.
+    amount = ceil(Fraction(-(-terms.budget // terms.signers) * BPS, terms.burned_bps))
+    stake = ceil(Fraction(amount * BPS, slash_bps))
     if stake > terms.verifier_stake:
         changed["verification.min_verifier_stake"] = stake
     fee_bps = _fee_bps(replace(terms, samples=samples), assumed)

@@ -45,7 +45,7 @@ class Task:
         method: str = "lora",
         rounds: int = 3,
         budget: str = "100",
-        stake: str = "200",
+        stake: str = "250",
     ) -> Beginning:
         """Write a draft that works into the folder `out`: `deltaproof task init`.
 

@@ -28,7 +28,7 @@ def init(
     budget: Annotated[str, typer.Option(help="Pay of a round to its trainers, in tokens.", metavar=AMOUNT)] = "100",
     stake: Annotated[
         str, typer.Option(help="What a trainer or verifier locks at least, in tokens.", metavar=AMOUNT)
-    ] = "200",
+    ] = "250",
     as_json: JsonOption = False,
 ) -> None:
     """Write a draft of a task that works, with a comment at every choice.

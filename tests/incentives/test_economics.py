@@ -30,8 +30,9 @@ def terms(**values: Any) -> TaskSpec:
     sections: dict[str, dict[str, object]] = {
         "rewards": {"budget_per_round": 1_000 * UNIT, "verifier_fee_bps": 3_000, "base_bps": 2_000},
         "verification": {
-            "samples": 4, "quorum_bps": 6_600, "slash_bps": 5_000, "absence_bps": 100, "min_verifiers": 3,
-            "min_trainer_stake": 1_000 * UNIT, "min_verifier_stake": 1_000 * UNIT, "commit_bond": 10 * UNIT,
+            "samples": 4, "quorum_bps": 6_600, "slash_bps": 5_000, "prover_bps": 2_000, "absence_bps": 100,
+            "min_verifiers": 3,
+            "min_trainer_stake": 1_000 * UNIT, "min_verifier_stake": 1_250 * UNIT, "commit_bond": 10 * UNIT,
         },
         "training": {"steps": 12},
     }  # fmt: skip
@@ -82,7 +83,7 @@ def test_good_terms_leave_nobody_a_reason() -> None:
 
 def test_forged_step_pays_more_the_more_verifiers_look_away() -> None:
     """Ten verifiers, samples of one of eight steps between: counted by hand for each size of the coalition."""
-    spec = terms(steps=10, samples=1, min_verifiers=10, min_trainer_stake=2_000 * UNIT)
+    spec = terms(steps=10, samples=1, min_verifiers=10, min_trainer_stake=2_500 * UNIT)
     nets = attack(spec, "trainer", "makes up").nets
     for percent, net in zip(COALITIONS, nets, strict=True):
         seen = Fraction(min(8, 10 - 10 * percent // 100), 8)
@@ -94,7 +95,8 @@ def test_forged_step_pays_more_the_more_verifiers_look_away() -> None:
 def test_stallers_below_a_half_only_lose() -> None:
     nets = attack(terms(min_verifiers=10), "stallers").nets
     assert nets[0] == 0
-    assert [-net // (10 * UNIT) for net in nets[1:]] == [1, 2, 3, 4, 4], "one per cent of each one's stake"
+    # One per cent of each one's stake, of which a fifth comes back to who charges itself.
+    assert [-net // (10 * UNIT) for net in nets[1:]] == [1, 2, 3, 4, 4]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,15 @@ def test_stake_that_is_proposed_is_the_least_that_deters() -> None:
     spec = terms(min_trainer_stake=1)
     needed = economics(spec).better["verification.min_trainer_stake"]
     assert economics(terms(min_trainer_stake=needed)).risks == ()
-    assert economics(terms(min_trainer_stake=needed - 4)).risks != ()
+    assert economics(terms(min_trainer_stake=needed - 10)).risks != ()
+
+
+def test_fault_that_its_owner_shows_costs_no_more_than_what_is_burned() -> None:
+    """Attack: whoever sees that it will be found proves its own fault from another account, before anybody else."""
+    spec = terms(prover_bps=5_000)
+    assert {a.who for a in economics(spec).risks} == {"briber"}
+    assert attack(spec, "briber").nets == (1_000 * UNIT - 2 * 625 * UNIT // 2,)
+    assert economics(better(spec, economics(spec))).risks == ()
 
 
 def test_sponsors_own_power_is_shown_and_refused_to_nobody() -> None:
