@@ -41,7 +41,16 @@ ENVIRONMENT = {
     # That a sequence fails is enough; nobody reads the shortest.
     "FOUNDRY_INVARIANT_SHRINK_RUN_LIMIT": "0",
 }
-EQUIVALENT: Mapping[tuple[str, str], str] = {}
+EQUIVALENT: Mapping[tuple[str, str], str] = {
+    (
+        "PayoutRule", "if (earning * made.floorEach >= budget) made.floorEach = budget / earning;",
+    ): "where both sides are equal, the division gives the same floor",
+    ("PayoutRule", "if (payout >= made.cap) payout = made.cap;"): "what equals the cap is set to the cap",
+    (
+        "PayoutRule", "return earning == 0 || paid > least ? 0 : (least - paid) / earning;",
+    ): "where both are equal, nothing is missing",
+    ("LeafTree", "let free := mload(0x41)"): "256 times the pointer is free memory as well",
+}  # fmt: skip
 """Mutants that no test can tell from the source: (library, mutated line without its indentation), and why."""
 
 
