@@ -87,11 +87,11 @@ def undocumented(there: Mapping[str, Module]) -> list[str]:
 
 def undocumented_in(module: str, text: str, exported: Iterable[str]) -> Iterator[str]:
     """The same of one module's source."""
-    body = ast.parse(text).body
+    body, lines = ast.parse(text).body, text.splitlines()
     wanted = set(exported)
     for node, following in zip(body, [*body[1:], None], strict=True):
         said_below = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
-        explained = said_below or "help=" in (ast.get_source_segment(text, node) or "")
+        explained = said_below or any("help=" in line for line in lines[node.lineno - 1 : node.end_lineno])
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if name in wanted:
                 if ast.get_docstring(node) is None:
