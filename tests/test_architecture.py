@@ -38,6 +38,8 @@ MAY_IMPORT = {
     "deltaproof.agent": VOCABULARY | {"deltaproof.store", "deltaproof.chain"},
     # A store for strangers: it asks the chain who may write, and has no part in anybody's work.
     "deltaproof.gateway": VOCABULARY | {"deltaproof.store", "deltaproof.chain"},
+    # Brings what trainers sign to the chain: the gateway's server before the loop of every role.
+    "deltaproof.relaying": AGENT | {"deltaproof.gateway"},
     # What roles do about each other's faults; the chain decides what they prove.
     "deltaproof.disputing": AGENT | {"deltaproof.replaying", "incentives"},
     "trainer": AGENT | {"deltaproof.disputing"},

@@ -13,15 +13,10 @@ from tests.test_architecture import REPOSITORY, module_of, product_files
 
 # Writes that no code of ours calls, and why nobody needs it to.
 NO_DOOR: dict[str, str] = {
-    "IDrandBeacon.fulfil": "`advance` and `drawSeats` fix the seed that they wait for",
-    "IDrandBeacon.request": "the task manager and the jury ask for seeds themselves",
-    "IFaultProver.proveNonFinite": "an opening with such a value is unreadable: withheld, and slashed for it",
-    "IJury.burnJurorPay": "burns what jurors left lying for a month; nobody gains by it",
-    "IStakeRegistry.burnCredit": "for modules of the deployment",
-    "IStakeRegistry.transferCredit": "for modules of the deployment",
-    "ITrainerPool.commitBatch": "for relayers, of which we run none yet; every trainer can commit by itself",
-    "ITrainerPool.revealBatch": "as commitBatch",
-    "ITrainerPool.revealFromBatch": "as commitBatch",
+    "IDrandBeacon.fulfil": "`advance` and `drawSeats` call it for the seed that they wait for; nobody else waits",
+    "IDrandBeacon.request": "asks for a seed that decides nothing here; task manager and jury ask for theirs",
+    "IJury.burnJurorPay": "burns what jurors left for 30 days: who sends it gains nothing; unburned it harms nobody",
+    "IStakeRegistry.burnCredit": "destroys one's own money, which nobody needs to; the jury does it with its rest",
 }
 CLIENTS = "deltaproof.chain.contracts"
 

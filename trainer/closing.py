@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Outcome
 from deltaproof.chain.claims import claim_base, claim_rewards, reward_due
@@ -24,6 +26,8 @@ class Accounts:
         self.closed: set[RoundIndex] = set()
         self._gateway, self._store, self._task_id = gateway, store, task_id
         self._money, self._report = money, report
+        self.left_to_others: Callable[[RoundIndex, int], bool] = lambda round_, ended_at: False
+        """Whether somebody else is expected to claim the pay of a round that ended then."""
 
     def settle(self, last_round: RoundIndex) -> None:
         """Claim what every ended round pays, those of several together. Raises the first error after all were tried."""
@@ -76,7 +80,7 @@ class Accounts:
         elif self._payable(round_, leaf):
             claim = reward_due(self._gateway, self._task_id, round_, proposal.leaves, leaf.trainer)
             if claim is not None:
-                return claim
+                return None if self.left_to_others(round_, view.ended_at) else claim
             self._paid(round_, leaf.payout, ", claimed before")
         return None
 

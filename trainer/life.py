@@ -18,7 +18,9 @@ from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Demand, DemandKind
 from deltaproof.chain.abi.enums import Phase, Role
 from deltaproof.chain.abi.structs import RevealData, TrainerEnrolment
+from deltaproof.chain.batches import place_in_batch
 from deltaproof.chain.contracts.tasks import task_params
+from deltaproof.chain.events.participants import BatchCommitted
 from deltaproof.chain.memory import memory_root
 from deltaproof.chain.participation import (
     attempt,
@@ -33,7 +35,7 @@ from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.demands import DemandDesk
 from deltaproof.disputing.desk import SettlementDesk
-from deltaproof.errors import ChainError, ContractRevert, TaskRefused
+from deltaproof.errors import ChainError, ChainUnavailable, ContractRevert, TaskRefused
 from deltaproof.protocol.commit.commitments import commitment_hash
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.draws.samples import draw_samples
@@ -47,6 +49,7 @@ from trainer.closing import Accounts
 from trainer.conduct import Conduct
 from trainer.data import check_rows, enrolled_shard, shard_secret
 from trainer.readers import ReaderDesk
+from trainer.relay import Relay
 from trainer.workshop import Done, Workshop
 
 __all__ = ["Trainer"]
@@ -68,11 +71,13 @@ class Trainer(Agent):
         top_up: bool = False,
         checkpointing: bool = False,
         device: str = "cpu",
+        relay: str = "",
         poll_seconds: float = IDLE_POLL_SECONDS,
         depth: Depth | None = None,
     ) -> None:
         """`rows` are the shard's canonical rows. With `top_up` a slashed stake is filled up to go on;
-        `checkpointing` trains the same bits in less memory."""
+        `checkpointing` trains the same bits in less memory. `relay`: URL of who brings commitments and reveals for
+        free."""
         super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
         self.store, self.home, self.top_up = store, home, top_up
         self.secret = HomeSecret.of(home)
@@ -95,6 +100,8 @@ class Trainer(Agent):
         self.money = gateway.money(self.params.token)
         self.stake_money = gateway.money(gateway.registry.token())
         self.accounts = Accounts(gateway, store, task_id, self.money, report)
+        self.accounts.left_to_others = self._is_claimed_by_relay
+        self.relay = Relay(relay, gateway, task_id, folder, report) if relay else None
         self.log = TaskLog(gateway, [gateway.trainers.address], task_id, folder)
         self.desk = DemandDesk(gateway, task_id, report, self._asks_me, self._answer)
         posted = TaskLog(gateway, [gateway.tasks.address], task_id, folder)
@@ -174,10 +181,14 @@ class Trainer(Agent):
         done = self._work_of(round_)
         if done is None:
             return
-        sealed = self._commitment(round_, done)
+        sealed, seconds = self._commitment(round_, done), self.params.phases.commit
+        if self.relay and self._known and self.relay.leaves_commitment(self._known, seconds, sealed):
+            return
         try:
             receipt = attempt(self.gateway.trainers.commit, self.task_id, sealed)
         except ContractRevert as revert:
+            if revert.name == "AlreadyCommitted":
+                return  # a relay was faster
             if revert.name != "RoundIsFull":
                 raise
             self._tell_once("full", round_, f"round {round_}: as many trainers committed before as a round can have")
@@ -195,14 +206,19 @@ class Trainer(Agent):
         done = self._work_of(round_)
         if done is None:
             return
-        # A batch's commitment is not kept by itself; it was made here, in the same order.
-        if on_chain.commitment not in (ZERO_DIGEST, self._commitment(round_, done)):
+        batch = self._batch_of(round_) if on_chain.commitment == ZERO_DIGEST else None
+        committed = on_chain.commitment
+        if batch is not None:
+            committed = batch.commitments[batch.trainers.index(self.account)]
+        elif committed == ZERO_DIGEST:
+            raise ChainUnavailable(f"the node does not show the batch of round {round_} that holds the commitment")
+        if committed != self._commitment(round_, done):
             # Revealing work for another order would be judged as wrong work: the bond is less than the stake.
             self._tell_once("stranded", round_, f"round {round_}: not revealed: a reorganisation changed the batch "
                             "order after the commitment; the bond is lost, the stake is not")  # fmt: skip
             return
         self.workshop.publish(done)
-        if attempt(self.gateway.trainers.reveal, self.task_id, self._reveal_data(round_, done)) is not None:
+        if self._revealed(batch, self._reveal_data(round_, done)):
             self.report("revealed", f"round {round_}: revealed", round=round_)
 
     def opening(self, round_: RoundIndex) -> None:
@@ -267,6 +283,27 @@ class Trainer(Agent):
         return asked
 
     # Below: how the phases do it.
+
+    def _revealed(self, batch: BatchCommitted | None, data: RevealData) -> bool:
+        """Open the commitment; whether that was done here and now."""
+        pool = self.gateway.trainers
+        if batch is None:
+            return attempt(pool.reveal, self.task_id, data) is not None
+        if self.relay and self._known and self.relay.leaves_reveal(self._known, self.params.phases.reveal, data):
+            return False
+        place = place_in_batch(self.gateway, self.task_id, self.account, batch)
+        return attempt(pool.reveal_from_batch, self.task_id, self.account, data, place) is not None
+
+    def _batch_of(self, round_: RoundIndex) -> BatchCommitted | None:
+        """The relayed batch that holds this trainer's commitment of a round, if one does."""
+        self.log.refresh(round_)
+        return next((batch for batch in self.log.of(BatchCommitted, round_) if self.account in batch.trainers), None)
+
+    def _is_claimed_by_relay(self, round_: RoundIndex, ended_at: int) -> bool:
+        """Whether the pay of a round that a relay brought is left to it for now."""
+        if self.relay is None or self._known is None or not self.relay.leaves_claim(ended_at, self._known.now):
+            return False
+        return self._batch_of(round_) is not None
 
     def _transcript(self, round_: RoundIndex) -> Digest32 | None:
         """The root of the transcript that this trainer revealed in a round, if it did."""

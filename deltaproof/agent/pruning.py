@@ -24,8 +24,9 @@ from deltaproof.reporting import Reporter
 
 __all__ = ["Needless", "Pruner"]
 
-WORK = re.compile(r"(round|memory|attestation)-(\d{1,10})(-[0-9a-f]{16})?(\.partial)?")
-"""What roles keep of a round: a trainer's transcripts and what its codec carries on, a verifier's attestations."""
+WORK = re.compile(r"(round|memory|attestation|signed)-(\d{1,10})(-[0-9a-f]{16})?(\.partial)?")
+"""What roles keep of a round: a trainer's transcripts, what its codec carries on and what it
+signed for a relay, a verifier's attestations."""
 CARRIED = "memory"
 """Made in one round and needed in the next."""
 

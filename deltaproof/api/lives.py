@@ -125,8 +125,10 @@ def trainer_life(
     device: str = "cpu",
     top_up: bool = False,
     checkpointing: bool = False,
+    relay: str = "",
 ) -> WorkingLife:
-    """Trains every round on these rows (canonical, see `deltaproof.protocol.evidence.rows`)."""
+    """Trains every round on these rows (canonical, see `deltaproof.protocol.evidence.rows`). `relay`: URL of who
+    brings commitments and reveals for free."""
     depth, shard = parse_depth(settings.confirmations), distinct_rows(rows)
     return WorkingLife(
         settings,
@@ -134,7 +136,8 @@ def trainer_life(
         Role.TRAINER,
         lambda gateway, number, report: Trainer(
             gateway, task_store(store, gateway, number, report), number, shard, settings.home, Honest(), report,
-            top_up=top_up, checkpointing=checkpointing, device=device, poll_seconds=settings.poll, depth=depth,
+            top_up=top_up, checkpointing=checkpointing, device=device, relay=relay,
+            poll_seconds=settings.poll, depth=depth,
         ),
     )  # fmt: skip
 

@@ -114,10 +114,15 @@ def claim_base(gateway: Gateway, task_id: TaskId, round_: RoundIndex, trainer: A
     return each if paid else TokenAmount(0)
 
 
-def claim_credit(gateway: Gateway) -> TokenAmount:
-    """Pay out what the account earned with proofs, answers and votes, stake token; 0 if nothing."""
+def claim_credit(gateway: Gateway, receiver: Address | None = None) -> TokenAmount:
+    """Pay out what the account earned with proofs, answers and votes, stake token; 0 if nothing.
+
+    `receiver`: who gets it as credit of its own instead.
+    """
     credit = gateway.registry.credit_of(gateway.account)
-    if credit:
+    if credit and receiver is not None:
+        gateway.registry.transfer_credit(receiver, credit)
+    elif credit:
         gateway.registry.withdraw_credit()
     return credit
 

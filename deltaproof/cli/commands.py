@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, Place] = {
     "sponsor": Place("roles", "sponsor_app", "A sponsor's working life."),
     "trainer": Place("roles", "trainer_app", "A trainer's working life."),
     "verifier": Place("roles", "verifier_app", "A verifier's working life."),
+    "relay": Place("relay", "app", "Bring others' commitments, reveals and claims to the chain, and pay the gas."),
     "profile": Place("profile", "app", "Say who you are, if you like; see what others say."),
     "agent": Place("agent", "app", "Look at running roles; prune, back up and restore their homes."),
     "stake": Place("stake", "app", "Your stake: look at it, add to it, leave a task, take it out."),

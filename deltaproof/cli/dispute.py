@@ -220,20 +220,28 @@ def prove(
     store: StoreOption,
     key: KeyOption,
     task: TaskOption,
+    demand: Annotated[
+        int | None, typer.Option(help="Look at what a trainer answered to this demand, of whatever round.", min=1)
+    ] = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Look for what a contract can decide at once in the running round, and prove it: no bond, no vote.
 
     A wrong settlement (a leaf, the order, the total, the payouts), a verifier who signed two, a trainer whose openings
-    show a wrong start, update, delta or record. The prover's part of the slash becomes credit of the key.
+    show a wrong start, update, delta or record, or whose answer to a demand shows a value that is no number. The
+    prover's part of the slash becomes credit of the key.
     """
     from deltaproof.disputing.watching import Watcher
     from deltaproof.protocol.types import TaskId
     from deltaproof.store import open_store
 
     with open_gateway(rpc, contract, key) as gateway:
-        Watcher(gateway, open_store(store), TaskId(task), reporter(as_json), prove=not dry_run).look()
+        watcher = Watcher(gateway, open_store(store), TaskId(task), reporter(as_json), prove=not dry_run)
+        if demand is None:
+            watcher.look()
+        else:
+            watcher.look_at_answer(demand, _demand(gateway, demand))
         credit = gateway.registry.credit_of(gateway.account)
         told = gateway.money(gateway.registry.token()).text(credit)
     text = f"credit of {gateway.account}: {told}; `deltaproof claim` pays it out"

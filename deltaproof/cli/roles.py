@@ -129,6 +129,15 @@ def run_trainer(
     max_memory: MaxMemoryOption = None,
     health_port: HealthOption = None,
     track: TrackOption = "",
+    relay: Annotated[
+        str,
+        typer.Option(
+            envvar="DELTAPROOF_RELAY",
+            help="Leave commitments, reveals and claims to this relay, which pays their gas; what it has not brought "
+            "when a quarter of a phase is left goes by itself.",
+            metavar="URL",
+        ),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Train every round of a task: join, train, commit, reveal, answer the challenge, claim.
@@ -153,7 +162,9 @@ def run_trainer(
         "trainer", rpc, contract, key, home, witness, confirmations, poll, max_gas_price, health_port, task, policy,
         limits=Limits(_most_stake(max_stake), max_disk, max_memory),
     )  # fmt: skip
-    life = trainer_life(settings, store, read_shard(data), device=chosen, top_up=top_up, checkpointing=checkpointing)
+    life = trainer_life(
+        settings, store, read_shard(data), device=chosen, top_up=top_up, checkpointing=checkpointing, relay=relay
+    )
     report = reporter(as_json)
     life.run(tracked(report, track, home, "trainer") if track else report)
 
@@ -225,11 +236,16 @@ def claim(
     payee: Annotated[
         str | None, typer.Option(help="Whose pay to claim; by default the key's own. The money goes to the payee.")
     ] = None,
+    credit_to: Annotated[
+        str | None,
+        typer.Option(help="Give the credit for proofs, answers and votes to this account instead, which claims it."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Claim everything that a trainer or verifier has earned in a task and not claimed yet.
 
-    Up to a hundred rounds are paid by one transaction. Anybody may pay the gas for somebody else.
+    Up to a hundred rounds are paid by one transaction. Anybody may pay the gas for somebody else. Credit for proofs,
+    answers and votes is paid out, too; `--credit-to` gives it to a treasury without paying it out first.
     """
     from deltaproof.chain.claims import Payment, claim_all, claim_credit
     from deltaproof.protocol.types import TaskId, TokenAmount
@@ -241,7 +257,8 @@ def claim(
             raise UsageError("say which task: --task N, or --all")
         tasks = range(1, gateway.terms.task_count() + 1) if every or task is None else [task]
         tried = claim_all(gateway, open_store(store), map(TaskId, tasks), whom)
-        credit = claim_credit(gateway) if whom == gateway.account else TokenAmount(0)
+        receiver = parse_address(credit_to, "--credit-to") if credit_to else None
+        credit = claim_credit(gateway, receiver) if whom == gateway.account else TokenAmount(0)
         staked = gateway.money(gateway.registry.token())
 
         def told(paid: Payment) -> str:
@@ -251,7 +268,8 @@ def claim(
         lines = [told(paid) for paid in tried.done]
         lines += [f"{told(paid)} was refused: {revert}" for paid, revert in tried.refused]
         if credit:
-            lines.append(f"{staked.text(credit)} for proofs and answers")
+            given = f", now the credit of {receiver}" if receiver else ""
+            lines.append(f"{staked.text(credit)} for proofs and answers{given}")
     rounds = [{"task": c.task, "round": c.round, "kind": c.kind, "amount": str(c.amount)} for c in tried.done]
     result = {"payee": whom, "claimed": rounds, "credit": str(credit)}
     show_result(result, as_json=as_json, text="\n".join(lines) or "nothing to claim")

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from eth_abi import abi as eth_abi
+from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Work
 from deltaproof.chain.abi.structs import CommitmentRef, RevealData
+from deltaproof.chain.batches import place_in_batch
 from deltaproof.chain.events.participants import BatchCommitted, BatchRevealed, Revealed
 from deltaproof.chain.events.reader import LogReader
 from deltaproof.chain.origin import log_start
-from deltaproof.protocol.commit.commitments import batch_tree, commitment_hash
+from deltaproof.protocol.commit.commitments import commitment_hash
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, address
 
 __all__ = ["committed_work"]
 
-REVEAL = keccak(text="reveal(uint64,bytes32,bytes32,bytes32)")[:4]
-REVEAL_ARGUMENTS = ("uint64", "bytes32", "bytes32", "bytes32")
+REVEAL = "reveal", ("uint64", "bytes32", "bytes32", "bytes32")
+REVEAL_FROM_BATCH = (
+    "revealFromBatch",
+    ("uint64", "address", "(bytes32,bytes32,bytes32)", "(uint32,uint32,uint16,uint16,bytes32[])"),
+)
 
 
 def committed_work(gateway: Gateway, task_id: TaskId, round_: RoundIndex, trainer: Address) -> Work | None:
@@ -33,45 +41,53 @@ def committed_work(gateway: Gateway, task_id: TaskId, round_: RoundIndex, traine
         event = logged.event
         match event:
             case Revealed() if (event.task_id, event.round, event.trainer) == (task_id, round_, trainer):
-                data = _called(gateway, logged.transaction_hash)
-                work = None if data is None else Work(task_id, round_, trainer, data, CommitmentRef())
-                return work if work is not None and _is_committed(gateway, work) else None
+                return _shown_alone(gateway, event, logged.transaction_hash, batches)
             case BatchCommitted() if (event.task_id, event.round) == (task_id, round_):
                 batches[event.batch_id] = event
             case BatchRevealed() if (event.task_id, event.round) == (task_id, round_):
                 for entry in event.entries:
                     if entry.trainer == trainer and (batch := batches.get(event.batch_id)) is not None:
                         shown = RevealData(entry.delta_digest, entry.transcript_root, entry.salt)
-                        return Work(task_id, round_, trainer, shown, _place(gateway, task_id, trainer, batch))
+                        return Work(task_id, round_, trainer, shown, place_in_batch(gateway, task_id, trainer, batch))
             case _:
                 pass
     return None
 
 
-def _called(gateway: Gateway, transaction: Digest32) -> RevealData | None:
+def _shown_alone(
+    gateway: Gateway, event: Revealed, transaction: Digest32, batches: Mapping[int, BatchCommitted]
+) -> Work | None:
+    """The work behind a reveal of one trainer, of a direct commitment or of one that came in a batch."""
     with gateway.connection.translated("eth_getTransactionByHash"):
         found = gateway.connection.web3.eth.get_transaction(transaction)  # type: ignore[arg-type]
-    data = bytes(found["input"])
-    recipient = found.get("to")
-    if recipient is None or address(recipient) != gateway.trainers.address or data[:4] != REVEAL:
+    recipient, called = found.get("to"), bytes(found["input"])
+    if recipient is None or address(recipient) != gateway.trainers.address:
         return None
-    if len(data) != 4 + 32 * len(REVEAL_ARGUMENTS):
+    if (direct := _arguments(called, *REVEAL)) is not None:
+        data = RevealData(*map(Digest32, direct[1:]))
+        work = Work(event.task_id, event.round, event.trainer, data, CommitmentRef())
+        return work if _is_committed(gateway, work) else None
+    if (relayed := _arguments(called, *REVEAL_FROM_BATCH)) is not None:
+        batch = batches.get(relayed[3][0])
+        if batch is None or event.trainer not in batch.trainers:
+            return None
+        place = place_in_batch(gateway, event.task_id, event.trainer, batch)
+        return Work(event.task_id, event.round, event.trainer, RevealData(*map(Digest32, relayed[2])), place)
+    return None
+
+
+def _arguments(called: bytes, name: str, types: Sequence[str]) -> tuple[Any, ...] | None:
+    """Arguments of a call of that function, whatever follows them; None if it is another."""
+    selector = keccak(text=f"{name}({','.join(types)})")[:4]
+    if called[:4] != selector:
         return None
-    _, delta, root, salt = eth_abi.decode(REVEAL_ARGUMENTS, data[4:])
-    return RevealData(Digest32(delta), Digest32(root), Digest32(salt))
+    try:
+        return tuple(eth_abi.decode(types, called[4:], strict=False))
+    except DecodingError:
+        return None
 
 
 def _is_committed(gateway: Gateway, work: Work) -> bool:
     data, domain = work.data, gateway.domain(work.task_id, work.round)
     sealed = commitment_hash(domain, work.trainer, data.delta_digest, data.transcript_root, data.salt)
     return gateway.trainers.commitment(work.task_id, work.round, work.trainer) == sealed
-
-
-def _place(gateway: Gateway, task_id: TaskId, trainer: Address, batch: BatchCommitted) -> CommitmentRef:
-    entries = [
-        (gateway.trainers.enrolment(task_id, member).index, member, commitment)
-        for member, commitment in zip(batch.trainers, batch.commitments, strict=True)
-    ]
-    position = batch.trainers.index(trainer)
-    proof = tuple(batch_tree(entries).proof(position))
-    return CommitmentRef(batch.batch_id, entries[position][0], position, len(entries), proof)

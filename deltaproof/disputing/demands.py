@@ -25,11 +25,18 @@ class DemandDesk:
     """Finds the open demands of a task that concern a role, and minds each until it is closed."""
 
     def __init__(
-        self, gateway: Gateway, task_id: TaskId, report: Reporter, concerns: Callable[[Demand], bool], answer: Answer
+        self,
+        gateway: Gateway,
+        task_id: TaskId,
+        report: Reporter,
+        concerns: Callable[[Demand], bool],
+        answer: Answer,
+        closed: Callable[[int, Demand], None] | None = None,
     ) -> None:
-        """`concerns` says which demands of the task are looked after; `answer` shows what one asks for."""
+        """`concerns` says which demands of the task are looked after; `answer` shows what one asks for; `closed` is
+        told of each that somebody answered."""
         self.gateway, self.task_id, self.report = gateway, task_id, report
-        self._concerns, self._give = concerns, answer
+        self._concerns, self._give, self._closed = concerns, answer, closed
         self._looked_to = 0
         self._open: dict[int, Demand] = {}
 
@@ -62,13 +69,16 @@ class DemandDesk:
             demand = self.gateway.court.demand(number)
             if demand.closed and demand.deadline < now and self._looked_to == 0:
                 break  # all have the same time to answer, so those before are over as well
-            if demand.task_id == self.task_id and not demand.closed and self._concerns(demand):
+            is_due = not demand.closed or self._closed is not None
+            if demand.task_id == self.task_id and is_due and self._concerns(demand):
                 self._open[number] = demand
         self._looked_to = count
 
     def _mind_one(self, number: int, now: int) -> None:
         demand = self.gateway.court.demand(number)
         if demand.closed:
+            if self._closed is not None:
+                self._closed(number, demand)
             del self._open[number]
         elif demand.deadline <= now:
             self._let_go(number, demand)

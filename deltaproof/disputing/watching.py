@@ -17,6 +17,7 @@ from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.chain.tasklog import TaskLog
+from deltaproof.disputing.answers import answer_to, fault_in_answer
 from deltaproof.disputing.demands import DemandDesk
 from deltaproof.disputing.desk import SettlementDesk
 from deltaproof.disputing.workdesk import WorkDesk
@@ -52,7 +53,7 @@ class Watcher(Agent):
         self.log = TaskLog(gateway, [gateway.tasks.address, gateway.trainers.address], task_id)
         self.settlements = SettlementDesk(gateway, store, task_id, self.params, self.log, report, prove=prove)
         self.works = WorkDesk(gateway, store, task_id, self.params, self.log, report, prove=prove)
-        self.demands = DemandDesk(gateway, task_id, report, lambda demand: True, self._answer)
+        self.demands = DemandDesk(gateway, task_id, report, lambda demand: True, self._answer, self.look_at_answer)
 
     def join(self) -> None:
         """A watcher has nothing to join."""
@@ -87,6 +88,13 @@ class Watcher(Agent):
 
     def _answer(self, number: int, demand: Demand) -> Receipt | None:
         return self.settlements.answer_leaf(number, demand)
+
+    def look_at_answer(self, number: int, demand: Demand) -> None:
+        """What a trainer showed may itself be a fault."""
+        answer = answer_to(self.gateway, number, demand)
+        found = None if answer is None else fault_in_answer(demand, answer)
+        if found is not None:
+            self.works.act(demand.round, demand.respondent, found)
 
 
 class Watch:

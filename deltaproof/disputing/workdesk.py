@@ -66,7 +66,7 @@ class WorkDesk:
             if work.fault is Fault.NONE:
                 found, whole = self._look(round_, view, trainer, revealed.transcript_root, revealed.delta_digest)
                 if found is not None:
-                    self._act(round_, trainer, found)
+                    self.act(round_, trainer, found)
                 elif whole:
                     self._whole.add((view.challenge_seed, trainer))
             self._seen.add(place)
@@ -102,7 +102,8 @@ class WorkDesk:
                 continue  # withheld: for verifiers to say, or for a demand
         return found
 
-    def _act(self, round_: RoundIndex, trainer: Address, found: TrainerFault) -> None:
+    def act(self, round_: RoundIndex, trainer: Address, found: TrainerFault) -> None:
+        """Tell a fault of a trainer, and prove it where that is wanted."""
         self.report("work-fault", f"round {round_}: {trainer}: {found.message}", round=round_, trainer=trainer)
         work = committed_work(self.gateway, self.task_id, round_, trainer) if self.prove else None
         if work is not None and attempt(found.prove, self.gateway.faults, work) is not None:

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, Header, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.routing import Match
 
-from deltaproof.errors import ArtifactMissing, ChainError, DeltaproofError, EncodingError, StoreUnavailable
+from deltaproof.errors import DeltaproofError, EncodingError
 from deltaproof.gateway.admission import Doorkeeper, Grant
+from deltaproof.gateway.bounds import Bounded, tell_errors
 from deltaproof.gateway.intake import Intake
 from deltaproof.gateway.ledger import Ledger
 from deltaproof.gateway.metrics import GatewayMetrics
@@ -32,7 +30,7 @@ from deltaproof.gateway.openapi import PROBLEMS, description_of, parameters_of, 
 from deltaproof.gateway.reading import Answer, Shelves
 from deltaproof.gateway.refusals import RequestRefused
 from deltaproof.gateway.retention import Retention
-from deltaproof.gateway.traffic import RequestRate, neighbourhood
+from deltaproof.gateway.traffic import RequestRate
 from deltaproof.protocol.types import TaskId, digest32
 from deltaproof.store.paths import ArtifactName, Kind, parse_path
 from deltaproof.store.permits import PART_BYTES, WritePermit
@@ -43,8 +41,6 @@ T = TypeVar("T")
 GRACE_SECONDS = 15.0
 SLOWEST_BYTES_A_SECOND = 32 * 1024
 """A body has the grace, and then the time that it takes at this rate."""
-SEND_SECONDS = 30.0
-"""How long one piece of an answer may take to leave."""
 WRITE_AT_BYTES = 512 * 1024
 LOOK_SECONDS = 10.0
 """How often the background looks at chain, store and what is over."""
@@ -126,12 +122,12 @@ def create_app(parts: GatewayParts, version: str) -> FastAPI:
         title="deltaproof store gateway", version=version, lifespan=lifespan, docs_url=None, redoc_url=None,
         redirect_slashes=False, responses=PROBLEMS,
     )  # fmt: skip
-    _add_errors(app, parts)
+    tell_errors(app, parts.metrics)
     for kind in Kind:
         _add_artifacts(app, parts, kind)
     _add_uploads(app, parts)
     _add_service(app, parts, version)
-    app.add_middleware(_Bounded, parts=parts)
+    app.add_middleware(Bounded, metrics=parts.metrics, reads=parts.reads, writes=parts.writes)
     return app
 
 
@@ -238,42 +234,6 @@ def _add_service(app: FastAPI, parts: GatewayParts, version: str) -> None:
         return Response(text, media_type="text/plain; version=0.0.4")
 
 
-def _add_errors(app: FastAPI, parts: GatewayParts) -> None:
-    def told(status: int, code: str, message: str, retry_after: int | None = None) -> JSONResponse:
-        parts.metrics.refusals.labels(code).inc()
-        headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(retry_after)} if retry_after else {})
-        return JSONResponse({"error": message, "code": code}, status_code=status, headers=headers)
-
-    @app.exception_handler(RequestRefused)
-    async def refused(_: Request, error: RequestRefused) -> JSONResponse:
-        return told(error.status, error.code, str(error), error.retry_after)
-
-    @app.exception_handler(DeltaproofError)
-    async def failed(_: Request, error: DeltaproofError) -> JSONResponse:
-        if isinstance(error, ArtifactMissing):
-            return told(404, "missing", str(error))
-        if isinstance(error, StoreUnavailable):
-            return told(503, "store-away", "the store behind this gateway does not answer", 2)
-        if isinstance(error, ChainError):
-            return told(503, "chain-away", "the chain behind this gateway does not answer", 2)
-        raise error
-
-    @app.exception_handler(RequestValidationError)
-    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        return told(422, "malformed", f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-
-    @app.exception_handler(HTTPException)
-    async def unknown(request: Request, error: HTTPException) -> JSONResponse:
-        code = {404: "no-such-name", 405: "no-such-method"}.get(error.status_code, "refused")
-        answer = told(error.status_code, code, str(error.detail))
-        if error.status_code == 405:
-            here = [route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE]
-            methods = {method for route in here for method in getattr(route, "methods", None) or ()}
-            answer.headers["Allow"] = ", ".join(sorted(methods))
-        return answer
-
-
 # How requests are served.
 
 
@@ -347,47 +307,6 @@ async def _sent(parts: GatewayParts, answer: Answer) -> AsyncIterator[bytes]:
     while piece := await to_thread.run_sync(partial(next, pieces, b""), limiter=parts.on_store):
         parts.metrics.sent.inc(len(piece))
         yield piece
-
-
-class _Bounded:
-    """Rates per address, time for answers to leave, and counting, around every request."""
-
-    def __init__(self, app: Callable[..., Awaitable[None]], parts: GatewayParts) -> None:
-        self._app, self._parts = app, parts
-
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started, status = time.monotonic(), 500
-        method = scope["method"] if scope["method"] in ("GET", "HEAD", "PUT", "POST", "PATCH") else "other"
-
-        async def bounded(message: MutableMapping[str, Any]) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            async with asyncio.timeout(SEND_SECONDS):
-                await send(message)
-
-        try:
-            rate = self._parts.reads if method in ("GET", "HEAD") else self._parts.writes
-            client = scope.get("client")
-            wait = rate.seconds_to_wait(neighbourhood(client[0] if client else ""))
-            if wait:
-                self._parts.metrics.refusals.labels("too-fast").inc()
-                told = {"error": "too many requests from this address", "code": "too-fast"}
-                refusal = JSONResponse(told, status_code=429, headers={"Retry-After": str(int(wait) + 1)})
-                await refusal(scope, receive, bounded)
-            else:
-                await self._app(scope, receive, bounded)
-        except TimeoutError:
-            # Nothing can be said any more, and closing would wait for the reader.
-            self._parts.metrics.refusals.labels("slow-reader").inc()
-            scope["state"]["abort"]()
-        finally:
-            kind = scope["path"].split("/")[1] if scope.get("route") else "none"
-            self._parts.metrics.requests.labels(method, kind, str(status)).inc()
-            self._parts.metrics.seconds.labels(method).observe(time.monotonic() - started)
 
 
 # What goes on in the background.

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import uvicorn
 
 from deltaproof.chain import Gateway
 from deltaproof.gateway.admission import Doorkeeper
@@ -19,14 +15,12 @@ from deltaproof.gateway.ledger import Ledger
 from deltaproof.gateway.metrics import GatewayMetrics
 from deltaproof.gateway.reading import Shelves
 from deltaproof.gateway.retention import Retention
+from deltaproof.gateway.serving import HttpServer
 from deltaproof.gateway.traffic import ConnectionLimits, GuardedProtocol, RequestRate, guarded
 from deltaproof.store import ArtifactStore
 from deltaproof.store.depots import open_depot
 
 __all__ = ["GatewayOptions", "StoreServer"]
-
-HEAD_BYTES = 16 * 1024
-"""Most bytes of a request's head."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,7 @@ class GatewayOptions:
     """Addresses whose word on who asks is believed, separated by commas."""
 
 
-class StoreServer:
+class StoreServer(HttpServer):
     """One gateway, on one port."""
 
     def __init__(self, chain: Gateway, options: GatewayOptions, host: str, port: int) -> None:
@@ -72,53 +66,14 @@ class StoreServer:
         )  # fmt: skip
         self.protocol = guarded(options.connections)
         self._watch(ledger, intake, self.protocol)
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(self.parts, options.version),
-                host=host,
-                port=port,
-                http=self.protocol,
-                ws="none",
-                log_config=None,
-                access_log=False,
-                backlog=options.connections.total,
-                h11_max_incomplete_event_size=HEAD_BYTES,
-                proxy_headers=bool(options.proxies),
-                forwarded_allow_ips=options.proxies or None,
-                server_header=False,
-                timeout_graceful_shutdown=5,
-            )
-        )
+        app = create_app(self.parts, options.version)
+        super().__init__(app, self.protocol, options.connections, host, port, proxies=options.proxies)
         self._ledger = ledger
 
-    @property
-    def started(self) -> bool:
-        """Whether it answers."""
-        return self._server.started
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on, once it has started."""
-        return int(self._server.servers[0].sockets[0].getsockname()[1])
-
-    def stop(self) -> None:
-        """Make `serve` return."""
-        self._server.should_exit = True
-
     def serve(self, ready: Callable[[int], None] = lambda port: None) -> None:
-        """Serve until interrupted or stopped; `ready` is told the port."""
-
-        async def run() -> None:
-            serving = asyncio.create_task(self._server.serve())
-            while not self._server.started and not serving.done():
-                await asyncio.sleep(0.01)
-            if self._server.started:
-                ready(self.port)
-            await serving
-
+        """See `HttpServer`."""
         try:
-            asyncio.run(run())
+            super().serve(ready)
         finally:
             self._ledger.close()
 

@@ -17,7 +17,7 @@ from deltaproof.errors import CryptoError
 from deltaproof.protocol.types import Address, Digest32, TaskId, address
 from deltaproof.protocol.wire.encoding import sha256
 
-__all__ = ["MAX_PERMIT_SECONDS", "PART_BYTES", "PermitDomain", "WritePermit", "Writer", "signer_of"]
+__all__ = ["MAX_PERMIT_SECONDS", "PART_BYTES", "SIGNATURE_BYTES", "PermitDomain", "WritePermit", "Writer", "signer_of"]
 
 PART_BYTES = 4 * 1024 * 1024
 """Most bytes in the body of one request; what is larger travels in parts."""
@@ -26,6 +26,7 @@ MAX_PERMIT_SECONDS = 3_600
 PERMIT_SECONDS = 900
 """How long a permit of ours holds."""
 SIGNATURE_BYTES = 65
+"""Of a signature by an account's key: r, s, v."""
 _WRITE = "Write(uint256 task,string path,uint256 size,bytes32 digest,uint256 expires)"
 
 

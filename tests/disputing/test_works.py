@@ -11,20 +11,23 @@ import torch
 from numpy.typing import NDArray
 
 from deltaproof.chain import Gateway
-from deltaproof.chain.abi.dispute_structs import Work
-from deltaproof.chain.abi.enums import Fault, Role
+from deltaproof.chain.abi.dispute_structs import ChunkOpening, Work
+from deltaproof.chain.abi.enums import Component, Fault, Role
 from deltaproof.chain.abi.structs import CommitmentRef, RevealData
+from deltaproof.chain.claims import claim_credit
 from deltaproof.chain.participation import lock_stake
 from deltaproof.disputing.committed import committed_work
+from deltaproof.disputing.watching import Watcher
 from deltaproof.disputing.works import TrainerFault, find_work_fault
-from deltaproof.protocol.evidence.state import StateRoots, Vector, component_root
+from deltaproof.protocol.evidence.state import StateRoots, Vector, component_root, open_value
 from deltaproof.protocol.evidence.transcript import StepOpening, StepRecord, transcript_root
 from deltaproof.protocol.types import Digest32
 from deltaproof.protocol.wire import merkle
+from deltaproof.store import ArtifactStore
 from deltaproof.tuning.training.optimizers import constants_of, constants_root, update
 from tests.disputing.conftest import FIRST
 from tests.worlds.gateways import GatewayWorld, Play
-from tests.worlds.simulated import digest, seal_work, validation_sets
+from tests.worlds.simulated import digest, seal_work, validation_sets, work_of
 
 SIZE, STEPS = 600, 4
 SLOTS = ("theta", "m", "v")
@@ -129,7 +132,7 @@ def malformed() -> tuple[Trained, Digest32]:
     return trained, trained.delta
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def opened(world: GatewayWorld) -> Play:
     """A task that starts from `START` by the rule of `table`, in its first commit phase."""
     sponsor, terms = world.sponsor, world.terms
@@ -203,6 +206,48 @@ def test_every_kind_of_fault_is_proved_on_chain_and_pays_the_prover(opened: Play
             if round_ == FIRST:
                 assert stranger.registry.credit_of(stranger.account) > before
         finish(opened)
+
+
+def test_answer_with_a_value_that_is_no_number_is_proved_by_who_watches(
+    opened: Play, stranger: Gateway, store: ArtifactStore
+) -> None:
+    """The store refuses such openings; the court takes the chunk, because it is what was committed, and pays for it."""
+    world, liar = opened.world, opened.world.trainers[0]
+    opened.open()
+    domain, round_, trained = opened.domain, opened.round, Trained.of(START)
+    trained.gradients[2][300] = np.nan
+    trained.record()
+    data = RevealData(trained.delta, trained.root, digest("salt", liar.account))
+    works = {
+        trainer.account: data if trainer is liar else work_of(domain, trainer.account) for trainer in world.trainers
+    }
+    for trainer in world.trainers:
+        trainer.trainers.commit(opened.task, seal_work(domain, trainer.account, works[trainer.account]))
+    for trainer in world.trainers:
+        trainer.trainers.reveal(opened.task, works[trainer.account])
+    opened.draw()
+    bond = world.sponsor.court.params().demand_bond
+    token = stranger.token(stranger.registry.token())
+    token.mint(stranger.account, bond)
+    lock_stake(stranger, Role.CHALLENGER, bond)
+    work = committed_work(stranger, opened.task, round_, liar.account)
+    assert work is not None
+    number, _ = stranger.court.demand_opening(work, 2, Component.GRADIENT, 1)
+    shown, opening = open_value(trained.gradients[2], 300), trained.opening(2)
+    proof = tuple(map(Digest32, opening.before_proof))
+    answer = ChunkOpening(trained.records[2].encode(), proof, shown.chunk, tuple(map(Digest32, shown.siblings)))
+    liar.court.answer_opening(number, answer)
+    told: list[str] = []
+    watcher = Watcher(stranger, store, opened.task, lambda event, message, **_: told.append(event))
+    before = stranger.registry.credit_of(stranger.account)
+    watcher.demands.mind(stranger.connection.timestamp())
+    assert told == ["work-fault", "proved"]
+    assert stranger.trainers.work(opened.task, round_, liar.account).fault is Fault.NON_FINITE_VALUE
+    earned = stranger.registry.credit_of(stranger.account)
+    assert earned > before
+    treasury = world.sponsor.account
+    assert claim_credit(stranger, treasury) == earned
+    assert (stranger.registry.credit_of(stranger.account), stranger.registry.credit_of(treasury)) == (0, earned)
 
 
 def finish(play: Play) -> None:

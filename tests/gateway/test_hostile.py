@@ -17,6 +17,7 @@ import pytest
 import requests
 
 from deltaproof.gateway import app as gateway_app
+from deltaproof.gateway import bounds as gateway_bounds
 from deltaproof.gateway import intake as gateway_intake
 from deltaproof.gateway.server import GatewayOptions
 from deltaproof.gateway.traffic import ConnectionLimits, RequestRate, neighbourhood
@@ -373,7 +374,7 @@ def test_huge_head_is_refused(served: Served) -> None:
 
 
 def test_reader_that_does_not_read_is_cut_off(scene: Scene, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway_app, "SEND_SECONDS", 0.5)
+    monkeypatch.setattr(gateway_bounds, "SEND_SECONDS", 0.5)
     served = serve()
     path = f"blob/{BLOB}"
     served.server.parts.intake.depot.write(path, bytes(64 * 2**20))

@@ -47,6 +47,7 @@ DECIDES_NOTHING = {
     "deltaproof.agent": "when an agent looks and acts; what it may do, the rules and contracts say",
     "deltaproof.gateway": "what a server of artifacts takes and for how long; what counts is checked by who reads",
     "deltaproof.disputing": "when a fault is looked for and in which parts it is proved; the contracts decide",
+    "deltaproof.relaying": "brings what others signed, or does not; the contracts check what it brings",
     "deltaproof.sponsor": "drafts; what counts is the spec that comes out",
     "deltaproof.auditor": "reading the chain, keeping an index, and saying what was found",
     "deltaproof.pages": "shows what others decided",

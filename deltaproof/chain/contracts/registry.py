@@ -75,6 +75,10 @@ class StakeRegistry(ContractClient):
         proof = G1Point.of(possession.point)
         return self._write("registerKey", G1Point.of(key.g1), G2Point.of(key.g2), proof)
 
+    def transfer_credit(self, to: Address, amount: TokenAmount) -> Receipt:
+        """Move the caller's own credit to another account."""
+        return self._write("transferCredit", to, amount)
+
     def withdraw_credit(self) -> Receipt:
         """Pay out the caller's credit."""
         return self._write("withdrawCredit")

@@ -1,0 +1,78 @@
+"""An HTTP server for strangers, on one port, with the bounds of `deltaproof.gateway.traffic`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+from deltaproof.gateway.traffic import ConnectionLimits, GuardedProtocol
+
+__all__ = ["HttpServer"]
+
+HEAD_BYTES = 16 * 1024
+"""Most bytes of a request's head."""
+
+
+class HttpServer:
+    """Serves one application."""
+
+    def __init__(
+        self,
+        app: FastAPI,
+        protocol: type[GuardedProtocol],
+        connections: ConnectionLimits,
+        host: str,
+        port: int,
+        *,
+        proxies: str = "",
+    ) -> None:
+        """Port 0: any that is free. `proxies`: addresses whose word on who asks is believed, separated by commas."""
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                http=protocol,
+                ws="none",
+                log_config=None,
+                access_log=False,
+                backlog=connections.total,
+                h11_max_incomplete_event_size=HEAD_BYTES,
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=proxies or None,
+                server_header=False,
+                timeout_graceful_shutdown=5,
+            )
+        )
+
+    @property
+    def started(self) -> bool:
+        """Whether it answers."""
+        return self._server.started
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on, once it has started."""
+        return int(self._server.servers[0].sockets[0].getsockname()[1])
+
+    def stop(self) -> None:
+        """Make `serve` return."""
+        self._server.should_exit = True
+
+    def serve(self, ready: Callable[[int], None] = lambda port: None) -> None:
+        """Serve until interrupted or stopped; `ready` is told the port."""
+
+        async def run() -> None:
+            serving = asyncio.create_task(self._server.serve())
+            while not self._server.started and not serving.done():
+                await asyncio.sleep(0.01)
+            if self._server.started:
+                ready(self.port)
+            await serving
+
+        asyncio.run(run())
