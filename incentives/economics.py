@@ -13,7 +13,7 @@ from math import ceil
 
 from deltaproof.protocol.rules import BPS, MAJORITY_BPS
 from deltaproof.protocol.terms.spec import TaskSpec
-from incentives.names import NamesGain, names_gain
+from incentives.names import MeasuredGain, NamesGain, measured_gains, names_gain
 
 __all__ = ["COALITIONS", "Assumptions", "Attack", "Economics", "economics", "unseen"]
 
@@ -69,6 +69,8 @@ class Economics:
     """Values of keys under which none of the attacks pays; empty if none does."""
     names: NamesGain
     """What honest work under many names gains over work under one. It breaks no rule, so it is told and not refused."""
+    measured: tuple[MeasuredGain, ...]
+    """What was measured of other games with names, by kind."""
 
     @property
     def risks(self) -> tuple[Attack, ...]:
@@ -83,7 +85,7 @@ def economics(spec: TaskSpec, assumed: Assumptions | None = None) -> Economics:
     better: dict[str, int] = {}
     if any(attack.pays for attack in attacks):
         better = _better(terms, assumed)
-    return Economics(terms.fee, _missed(terms)[-1], attacks, better, names_gain(spec))
+    return Economics(terms.fee, _missed(terms)[-1], attacks, better, names_gain(spec), measured_gains(spec))
 
 
 def unseen(steps: int, samples: int, honest: int) -> Fraction:

@@ -3,11 +3,15 @@
 A row counts once in a round, for whoever enrolled it first. So ten names on one shard weigh as one, and whoever
 enrols rows that it saw in another's openings comes later and gets no weight for them, while their owner loses nothing.
 
-Openings are a sample of the rows that a trainer's steps read, so what they repeat is scaled up. An opened row of i
-stands for `rows_i / opened_i` rows. A row that earlier names opened stands for its part of the distinct rows of all
-names that such rows link, the *cluster*: this is the estimator of Petersen and Lincoln for marked and recaptured
-animals (Seber 1982, chapter 3), with the cluster's opened rows as the marked ones. Where all read rows are opened, the
-count is exact.
+Openings are a sample of the rows that a trainer's steps read, so what they repeat is scaled up. Rows that were not
+opened are taken to be new to the shard as often as opened ones were met once (Good 1953): a shard of rows that repeat
+one another has few rows, however many it enrols. A row that earlier names opened stands for its part of the distinct
+rows of all names that such rows link, the *cluster*: this is the estimator of Petersen and Lincoln for marked and
+recaptured animals (Seber 1982, chapter 3), with the cluster's opened rows as the marked ones. Where all read rows are
+opened, the count is exact.
+
+A name of which less than LEAST_NEW of the rows are new counts none: so little is what chance leaves of a shard that is
+taken, and every name that counts has a part in what a round pays by heads (`incentives.payouts`, floor and base).
 
 Rows with text are the same if the rest of their fields is the same and the Jaccard similarity of their words is at
 least NEAR_ROW; candidates come from MinHash with banding (Broder 1997; Leskovec et al., Mining of Massive Datasets,
@@ -18,6 +22,7 @@ to be the same bytes.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -29,7 +34,14 @@ import numpy as np
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.draws.stream import HashStream
 from deltaproof.protocol.evidence.rows import parse_row
-from deltaproof.protocol.rules import NEAR_BANDS, NEAR_CANDIDATES, NEAR_HASHES, NEAR_ROW, NEAR_SHADE
+from deltaproof.protocol.rules import (
+    LEAST_NEW,
+    NEAR_BANDS,
+    NEAR_CANDIDATES,
+    NEAR_HASHES,
+    NEAR_ROW,
+    NEAR_SHADE,
+)
 from deltaproof.protocol.wire.encoding import canonical_json
 from incentives.overlap import words_of
 
@@ -151,37 +163,38 @@ class _Ledger:
 
     def add(self, place: int, claim: RowClaim) -> RowCount:
         before = len(self.holders)
-        known, own = self._entered(place, claim.opened)
-        fresh = len(self.holders) - before
-        different = fresh + len(known)
-        if different == 0:  # nothing is opened, so nothing speaks against the claim
+        met = self._entered(place, claim.opened)
+        if not met:  # nothing is opened, so nothing speaks against the claim
             self.clusters[place] = _Cluster(claim.rows)
             return RowCount(claim.rows, 0, 0, ())
-        rows = -(-claim.rows * different // len(claim.opened))
-        each = Fraction(rows, different)
+        fresh, known = len(self.holders) - before, [entry for entry in met if entry < before]
+        rows = _different_rows(claim, met)
+        each = Fraction(rows, len(met))
         repeated = each * sum((self._worth(entry) for entry in known), Fraction(0))
-        counted = max(0, rows - math.floor(repeated))
+        new = max(0, rows - math.floor(repeated))
         earlier = {self.holders[entry] for entry in known}
         cluster = self._joined(place, earlier)
-        cluster.rows += counted
+        cluster.rows += new
         cluster.shown += each * fresh
         self.stands_for += [each] * fresh
-        return RowCount(counted, len(claim.opened), own + len(known), tuple(sorted(earlier)))
+        counted = new if new >= Fraction(LEAST_NEW) * rows else 0
+        return RowCount(counted, len(claim.opened), len(claim.opened) - fresh, tuple(sorted(earlier)))
 
-    def _entered(self, place: int, opened: frozenset[bytes]) -> tuple[set[int], int]:
-        """Enter what nobody has shown before; entries of others that are shown again, and repetitions within."""
-        known, own = set[int](), 0
+    def _entered(self, place: int, opened: frozenset[bytes]) -> Counter[int]:
+        """Enter what nobody has shown before. Returns how often each entry, new or of another, was met."""
+        met = Counter[int]()
         for row in sorted(opened):
             features = _Features.of(row)
             hits = self.sheet.alike(features)
             if not hits:
+                met[len(self.holders)] = 1
                 self.sheet.enter(features)
                 self.holders.append(place)
-            elif any(self.holders[entry] == place or entry in known for entry in hits):
-                own += 1
+            elif own := [entry for entry in hits if entry in met]:
+                met[own[0]] += 1
             else:
-                known.add(max(hits, key=lambda entry: (self._worth(entry), -entry)))
-        return known, own
+                met[max(hits, key=lambda entry: (self._worth(entry), -entry))] = 1
+        return met
 
     def _worth(self, entry: int) -> Fraction:
         """How many distinct rows of its cluster an entry stands for."""
@@ -197,6 +210,13 @@ class _Ledger:
                 self.clusters[holder] = joined
         self.clusters[place] = joined
         return joined
+
+
+def _different_rows(claim: RowClaim, met: Counter[int]) -> int:
+    """How many rows of a claim are not alike: those shown, and of the others as large a part as was met once."""
+    shown = len(claim.opened)
+    once = sum(times == 1 for times in met.values())
+    return len(met) + -(-once * max(0, claim.rows - shown) // shown)
 
 
 @lru_cache(maxsize=2**16)

@@ -85,10 +85,13 @@ class World:
             "same": lambda: [Name(f"same/{i}", own) for i in range(k)],
             "part": lambda: [Name(f"part/{k}/{i}", own[i::k]) for i in range(k)],
             "subsets": lambda: [Name(f"subsets/{i}", self._half(own, i)) for i in range(k)],
-            "nearly the same": lambda: [Name(f"nearly/{i}", self._rewritten(self.ground.nearly, i)) for i in range(k)],
-            "paraphrased": lambda: [Name(f"reworded/{i}", self._rewritten(self.ground.reworded, i)) for i in range(k)],
+            "nearly the same": lambda: self._rewritten("nearly", self.ground.nearly, k),
+            "paraphrased": lambda: self._rewritten("reworded", self.ground.reworded, k),
             "mimicry": lambda: [Name(f"mimic/{i}", self.shown_by_victim()) for i in range(k)],
+            "mixture": lambda: [Name(f"mixture/{k}/{i}", self._mixed(own[i::k])) for i in range(k)],
             "collusion": lambda: [Name(f"both/{i}", [*own, *other]) for i in range(k)],
+            "merging": lambda: [Name("merged", [*own[::2], *other[::2]])],
+            "two halves": lambda: [Name("half/0", own[::2]), Name("half/1", other[::2])],
             "two honest shards": lambda: [Name("same/0", own), Name("second", other)],
             "a quarter of the rows": lambda: [Name("quarter", few)],
             "a quarter, inflated": lambda: [Name("inflated", self._inflated(few))],
@@ -103,9 +106,15 @@ class World:
         order = sorted(rows, key=lambda row: sha256(f"{number}/".encode() + row).digest())
         return order[: len(rows) // 2]
 
-    def _rewritten(self, write: Callable[[bytes, int], bytes], number: int) -> list[bytes]:
+    def _rewritten(self, label: str, write: Callable[[bytes, int], bytes], k: int) -> list[Name]:
+        """The first name is the one that works honestly, key and all: what the others add is then no chance."""
         own = self.shards.own
-        return list(own) if number == 0 else list(dict.fromkeys(write(row, number) for row in own))
+        others = [list(dict.fromkeys(write(row, i) for row in own)) for i in range(1, k)]
+        return [Name("same/0", own), *(Name(f"{label}/{i}", rows) for i, rows in enumerate(others, start=1))]
+
+    def _mixed(self, rows: Sequence[bytes]) -> list[bytes]:
+        """A part of the own rows, filled up with a victim's."""
+        return [*rows, *self.shown_by_victim()[: ROWS - len(rows)]]
 
     def shown_by_victim(self) -> list[bytes]:
         """Rows of the first honest trainer that everybody saw in the round before."""
@@ -230,6 +239,8 @@ RULES: dict[str, Rule] = {
 SINGLE = (
     "nobody",
     "two honest shards",
+    "two halves",
+    "merging",
     "a quarter of the rows",
     "a quarter, inflated",
     "free ride",
@@ -242,6 +253,7 @@ STRATEGIES: list[tuple[str, int]] = [
     ("nearly the same", 5),
     *(("paraphrased", k) for k in (2, 5)),
     *(("mimicry", k) for k in (1, 10)),
+    *(("mixture", k) for k in (2, 4)),
     *(("collusion", k) for k in (2, 10)),
     *((name, 1) for name in SINGLE),
 ]

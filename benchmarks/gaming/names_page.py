@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gaming.grounds import GROUNDS, ROWS
+from benchmarks.shared.places import ROOT
 from benchmarks.shared.replay_tasks import machine_facts, table, write_results
 
-__all__ = ["write_page"]
+__all__ = ["largest_gains", "write_page"]
 
 Cells = dict[tuple[str, int, str, str, int], dict[str, Any]]
 """By ground, world, rule, strategy, names."""
@@ -32,12 +33,20 @@ COMPARED = {
     "subsets": "half of the rows in each name",
     "nearly the same": "all rows, changed a little in each name",
     "paraphrased": "all rows, written anew in each name",
+    "mixture": "a part in each name, filled up with a victim's shown rows",
     "collusion": "two shards, all of both in each name",
+    "merging": "two half shards in one name",
     "a quarter, inflated": "a quarter of the rows, four times, changed a little",
 }
-AGAINST = {"collusion": "two honest shards", "a quarter, inflated": "a quarter of the rows"}
+AGAINST = {
+    "collusion": "two honest shards",
+    "merging": "two halves",
+    "a quarter, inflated": "a quarter of the rows",
+}
 """What a strategy is compared with, if not one name with all rows."""
 WORTHLESS = {"free ride": "zero update and random update", "labels turned over": "wrong labels"}
+TOLD_APART = {"merging"}
+"""Games that nobody plays for pay: they lose by it."""
 Z = 1.96
 
 
@@ -53,6 +62,27 @@ def write_page(work: Path, wanted: Iterable[tuple[str, int, str, str, int]]) -> 
         "machine": machine_facts(), "rows": rows, "cells": [[*place, found] for place, found in cells.items()],
     }  # fmt: skip
     write_results("names", figures, _page(cells, rows))
+    (ROOT / "incentives" / "measured_names.json").write_text(json.dumps(largest_gains(rows), indent=1) + "\n")
+
+
+def largest_gains(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """By rule, the largest gain of each kind of game over grounds and numbers of names: what sponsors are told
+    (`incentives.names`)."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for rule in RULES:
+        for strategy, kind in (COMPARED | {"mimicry": "a victim's shown rows"}).items():
+            mine = [row for row in rows if (row["rule"], row["strategy"]) == (rule, strategy)]
+            if mine and strategy not in TOLD_APART:
+                enough = max(row["worlds"] for row in mine) / 2  # fewer worlds have the larger outliers
+                largest = max((row for row in mine if row["worlds"] >= enough), key=lambda row: row["value"])
+                interval = largest["interval"]
+                told = {
+                    "kind": kind, "names": largest["names"], "gain": round(largest["value"], 4),
+                    "interval": None if math.isnan(interval) else round(interval, 4), "worlds": largest["worlds"],
+                    "share": strategy == "mimicry",
+                }  # fmt: skip
+                found.setdefault(rule, []).append(told)
+    return found
 
 
 def _rows(cells: Cells, ground: str) -> list[dict[str, Any]]:

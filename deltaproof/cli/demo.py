@@ -18,7 +18,7 @@ __all__ = ["demo"]
 def demo(
     name: Annotated[
         str | None,
-        typer.Option(help="Name of the run, by default demo, fedpeat or network; a stopped one goes on by its name."),
+        typer.Option(help="Name of the run, by default the demo's; a stopped one goes on by its name."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the data split.", min=0)] = 1,
     chain: Annotated[Literal["anvil", "ganache"], typer.Option(help="Which node to run.")] = "anvil",
@@ -29,6 +29,9 @@ def demo(
     network: Annotated[
         bool,
         typer.Option("--network", help="Among strangers: one gateway's URL instead of a shared folder, sealed rows."),
+    ] = False,
+    sybil: Annotated[
+        bool, typer.Option("--sybil", help="Three honest trainers, and one person who enrols a shard thrice.")
     ] = False,
     rounds: Annotated[
         int | None,
@@ -46,15 +49,17 @@ def demo(
     Three trainers are honest, one is honest with 90 % of its labels flipped, one skips half of its steps and makes
     them up. With --fedpeat the owner of the model keeps it and trains as well, without pay; two honest trainers and one
     cheat work on an emulator, and the audit is made with the full model and without it. With --network they share a
-    gateway's URL and no folder, and the rows that they open are sealed for the verifiers. Exit code 1 if anything does
-    not come out as promised. Everything is in `runs/NAME`.
+    gateway's URL and no folder, and the rows that they open are sealed for the verifiers. With --sybil three names of
+    one person take the place of flipped labels and cheat: together they earn what one earns. Exit code 1 if anything
+    does not come out as promised. Everything is in `runs/NAME`.
     """
-    from deltaproof.demo.plan import FEDPEAT, NETWORK, ORDINARY
+    from deltaproof.demo.plan import FEDPEAT, NETWORK, ORDINARY, SYBIL
     from deltaproof.demo.run import DemoOptions, run_demo
 
-    if fedpeat and network:
-        raise UsageError("--fedpeat and --network are two demos: play one after the other")
-    scenario = (FEDPEAT if fedpeat else NETWORK if network else ORDINARY).of(rounds)
+    chosen = [scenario for wanted, scenario in ((fedpeat, FEDPEAT), (network, NETWORK), (sybil, SYBIL)) if wanted]
+    if len(chosen) > 1:
+        raise UsageError(f"--{chosen[0].name} and --{chosen[1].name} are two demos: play one after the other")
+    scenario = (chosen[0] if chosen else ORDINARY).of(rounds)
     name = name or ("demo" if scenario.name == ORDINARY.name else scenario.name)
     options = DemoOptions(name, (runs / name).resolve(), seed, chain, timeout, scenario)
     kept = run_demo(options, Console(highlight=False, stderr=as_json))

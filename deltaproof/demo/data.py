@@ -1,7 +1,8 @@
 """The demo's data: sentences from three sources, cut into disjoint shards, validation sets and a test set.
 
 Three natural shards (films, restaurants, products) for honest trainers, a mixed one with most labels flipped for an
-honest trainer with bad data, and a mixed one for the cheat. All draws come from the demo's seed.
+honest trainer with bad data, and a mixed one for the cheat, of which a part is for whoever has several names. All
+draws come from the demo's seed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ SOURCES = ("imdb", "yelp", "amazon")
 """Names of the data sets, one natural shard each."""
 TEST_ROWS = 100
 MIXED_ROWS = 100
+NAMED_ROWS = 96
+"""As many as a round reads, so that every name of `demo --sybil` has the same rows to show."""
 FLIPPED = 0.9
 
 Row = dict[str, object]
@@ -58,7 +61,7 @@ def prepare_data(assets: Path, folder: Path, *, seed: int, rounds: int, validati
             row["label"] = 1 - int(str(row["label"]))
     draw.shuffle(noisy)
     draw.shuffle(cheat)
-    shards |= {"noisy": noisy, "cheat": cheat}
+    shards |= {"noisy": noisy, "cheat": cheat, "names": cheat[:NAMED_ROWS]}
 
     folder.mkdir(parents=True, exist_ok=True)
     return DemoData(

@@ -8,10 +8,12 @@ from pathlib import Path
 __all__ = [
     "DEPLOYER",
     "FEDPEAT",
+    "NAMES",
     "NETWORK",
     "ORDINARY",
     "ROUNDS",
     "SPONSOR",
+    "SYBIL",
     "TRAINERS",
     "VERIFIERS",
     "Participant",
@@ -33,6 +35,8 @@ class Participant:
     about: str = ""
     owner: bool = False
     """Holds the full model although it trains."""
+    same_person: bool = False
+    """Whether it is one of several names of one person, on one shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,11 @@ class Scenario:
     def federated(self) -> bool:
         """Whether trainers work on an emulator."""
         return self.machines is not None
+
+    @property
+    def names(self) -> tuple[Participant, ...]:
+        """Trainers that are one person; nobody, if everybody has one name."""
+        return tuple(p for p in self.trainers if p.same_person)
 
     @property
     def judges_value(self) -> bool:
@@ -89,12 +98,25 @@ TRAINERS = (
     Participant("mallory", 6, honest=False, shard="cheat", about="skips steps"),
 )
 """The ordinary demo: three honest shards, one with flipped labels, one cheat."""
+NAMES = ("sal", "sam", "sid")
+"""One person's."""
 VERIFIERS = (Participant("victor", 7), Participant("vera", 8), Participant("vincent", 9))
 """The ordinary demo."""
 ORDINARY = Scenario("sentiment", "sentiment.toml", TRAINERS, VERIFIERS, rounds=ROUNDS)
 """`deltaproof demo`."""
 NETWORK = replace(ORDINARY, name="network", network=True)
 """`deltaproof demo --network`: the ordinary demo among strangers."""
+SYBIL = Scenario(
+    "sybil",
+    "sentiment.toml",
+    (
+        *TRAINERS[:3],
+        *(Participant(n, 5 + i, shard="names", about="one shard", same_person=True) for i, n in enumerate(NAMES)),
+    ),
+    (Participant("victor", 8), Participant("vera", 9), Participant("vincent", 10)),
+    rounds=ROUNDS,
+)
+"""`deltaproof demo --sybil`: three honest shards, and one person who enrols a fourth under three names."""
 FEDPEAT = Scenario(
     "fedpeat",
     "fedpeat.toml",

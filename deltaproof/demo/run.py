@@ -18,7 +18,7 @@ from rich.console import Console
 from deltaproof.demo import fedpeat
 from deltaproof.demo.data import prepare_data
 from deltaproof.demo.display import Display
-from deltaproof.demo.expectations import Promise, TrainerOutcome, check_promises
+from deltaproof.demo.expectations import Promise, TrainerOutcome, check_promises, names_pay
 from deltaproof.demo.plan import Scenario
 from deltaproof.demo.processes import Supervisor
 from deltaproof.demo.stage import DemoOptions, KeyFile, Stage, claim_folder, write_keys
@@ -122,7 +122,7 @@ def _summarise(
     if scenario.federated:
         promises = fedpeat.check_promises(outcomes, slashed, pay, accuracy, audit, extra, rounds=scenario.rounds)
     else:
-        promises = check_promises(outcomes, slashed, pay, accuracy, failures, rounds=scenario.rounds)
+        promises = check_promises(outcomes, slashed, pay, accuracy, failures, scenario=scenario)
     promises = [promise for promise in promises if scenario.judges_value or not promise.of_value]
     summary = {
         "name": options.name,
@@ -131,6 +131,7 @@ def _summarise(
         "kept": all(promise.kept for promise in promises),
         "promises": [asdict(promise) for promise in promises],
         "outcomes": [asdict(outcome) for outcome in outcomes],
+        "names": {str(number): paid for number, paid in names_pay(outcomes, scenario).items()},
         "slashed": slashed,
         "verifier_fees": fees,
         "held_out": results,

@@ -25,6 +25,8 @@ def print_summary(
     """Trainers, verifiers, accuracy, audit, promises."""
     console.print()
     console.print(_trainers(summary, scenario))
+    if scenario.names:
+        console.print(_names(summary, scenario))
     console.print(_verifiers(summary, scenario))
     console.print(_accuracy(summary))
     if "gaps" in summary:
@@ -76,6 +78,21 @@ def _outcome(outcome: Mapping[str, Any]) -> Text:
     if verdict == "accepted":
         text.append(f"\n{outcome['score_nanos'] / 1e6:+.1f} ± {outcome['stderr_nanos'] / 1e6:.1f}", style="default")
     return text.append(f"\n{outcome['payout'] / UNIT:.2f}\n", style="default")
+
+
+def _names(summary: Mapping[str, Any], scenario: Scenario) -> Table:
+    """What several names of one person got together, and what the best paid got, which is what one would get."""
+    who = ", ".join(p.name for p in scenario.names)
+    table = _table(f"one person on one shard as {who}: pay (DEMO)")
+    paid = {int(number): found for number, found in summary["names"].items()}
+    for column in ("", *(f"round {number}" for number in paid), "total"):
+        table.add_column(column, justify="right" if column else "left", style="" if column else "bold")
+    together, one = [sum(found) for found in paid.values()], [found[0] for found in paid.values()]
+    for name, amounts in ((f"{len(scenario.names)} names", together), ("one name", one)):
+        table.add_row(name, *(f"{amount / UNIT:.2f}" for amount in (*amounts, sum(amounts))))
+    gains = [f"{a / b:.2f}" if b else "-" for a, b in zip((*together, sum(together)), (*one, sum(one)), strict=True)]
+    table.add_row("gain", *gains)
+    return table
 
 
 def _verifiers(summary: Mapping[str, Any], scenario: Scenario) -> Table:

@@ -20,8 +20,6 @@ CONSIDERED_ROWS = 512
 """As many rows decide how many tokens a row may have."""
 KINDS = {"pixels": "image-classification", "label": "sequence-classification"}
 """By the field that tells them; rows without any are a language model's."""
-NO_SUM = frozenset({"adalora", "diff_pruning", "dora", "loha", "lokr", "vera"})
-"""Methods whose deltas do not add up, so that no shares of their sum can be paid for (docs/protocol/scores.md)."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,7 @@ def begin(
     `data` are held-out rows, of which no trainer may have any; the last sixth, at least, becomes the test set. `budget`
     is a round's, `stake` what each trainer and verifier locks. Raises UsageError, or ModelError.
     """
+    from deltaproof.sponsor.open_pay import why_no_shares
     from deltaproof.sponsor.recommend import CANDIDATES
 
     if method not in CANDIDATES or method == "sensitivity":
@@ -74,7 +73,7 @@ def begin(
         method=method,
         options="".join(f"{key} = {json.dumps(value)}\n" for key, value in options.items()),
         rate=rate,
-        scoring=BY_COALITIONS if method in NO_SUM else BY_ROWS,
+        scoring=BY_COALITIONS if why_no_shares(method) else BY_ROWS,
         rows=size,
         rounds=rounds,
         budget=budget.with_unit(),

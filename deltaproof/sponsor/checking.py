@@ -30,6 +30,7 @@ from deltaproof.reporting import Reporter
 from deltaproof.sponsor.amounts import ASSUMED, Tokens, take_amounts
 from deltaproof.sponsor.control import PreparedControl, prepare_control
 from deltaproof.sponsor.files import DraftFiles, Rows, read_files
+from deltaproof.sponsor.open_pay import choose_open_pay
 
 if TYPE_CHECKING:
     from deltaproof.tuning.base_models.loading import RowReader
@@ -66,6 +67,7 @@ def check_draft(path: Path, tokens: Tokens = ASSUMED, report: Reporter | None = 
     tables = read_toml(path)
     files, problems = read_files(tables, path.parent)
     problems += take_amounts(tables, tokens)
+    problems += choose_open_pay(tables, named=bool(files.shards))
     control, wrong = _decided_control(tables, path.parent)
     problems += wrong
     complete = _with_emulators(tables, problems)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
 from deltaproof.errors import Problem
 from deltaproof.sponsor.amounts import Tokens
 from incentives.economics import COALITIONS, Attack, Economics
-from incentives.names import TRAINERS, NamesGain
+from incentives.names import TRAINERS, MeasuredGain, NamesGain
 
 __all__ = ["economics_record", "economics_table", "risk_problems"]
+
+SHOWN = 0.005
+"""Least difference that two decimals show."""
 
 
 def economics_table(found: Economics, tokens: Tokens) -> list[str]:
@@ -21,16 +27,31 @@ def economics_table(found: Economics, tokens: Tokens) -> list[str]:
         padded = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=False))
         lines.append("  " + "  ".join([name.ljust(widths[0]), *padded]))
     lines.append("  * the sponsor's own power, which the terms show to everybody; assumptions: docs/economics.md")
-    return [*lines, *_names_lines(found.names)]
+    return [*lines, *_names_lines(found.names), *_measured_lines(found.measured)]
 
 
 def _names_lines(names: NamesGain) -> list[str]:
     """What the terms leave to whoever enrols one shard under many names."""
-    if names.gain <= 1.0:
-        return ["who works under several names gains nothing by them"]
+    if max(names.gain, names.idle_gain) < 1.0 + SHOWN:
+        return ["who enrols its rows under several names gains nothing by them"]
     who = f"one of {TRAINERS} equal trainers who enrols its rows under {names.names} names"
+    idle = f" ({names.idle_gain:.2f} in a round that improves nothing)" if names.idle_gain >= names.gain + SHOWN else ""
     less = f"; less under {names.remedy}" if names.remedy else ""
-    return [f"{who} gets up to {names.gain:.2f} times what it would under one{less}"]
+    return [f"{who} gets up to {names.gain:.2f} times what it would under one{idle}{less}"]
+
+
+def _measured_lines(measured: Sequence[MeasuredGain]) -> Iterator[str]:
+    """The largest gains that were measured under the task's rule, by kind of game."""
+    if not measured:
+        return
+    yield "measured under this rule, pay of so many names over that of one (docs/results/names.md; 95 % intervals):"
+    width = max(len(found.kind) for found in measured)
+    for found in measured:
+        unit, scale = ("% of all pay", 100) if found.share else ("times", 1)
+        apart = f" ± {scale * found.interval:.2f}" if found.interval is not None else ""
+        games = "1 world" if found.worlds == 1 else f"{found.worlds} worlds"
+        names = "1 name" if found.names == 1 else f"{found.names} names"
+        yield f"  {found.kind.ljust(width)}  {names.rjust(9)}  {scale * found.gain:.2f}{apart} {unit}, {games}"
 
 
 def risk_problems(found: Economics, tokens: Tokens) -> list[Problem]:
@@ -58,7 +79,10 @@ def economics_record(found: Economics) -> dict[str, object]:
             for attack in found.attacks
         ],
         "better": {key: str(value) for key, value in found.better.items()},
-        "names": {"gain": found.names.gain, "names": found.names.names, "remedy": found.names.remedy},
+        "names": {
+            "gain": found.names.gain, "names": found.names.names, "remedy": found.names.remedy,
+            "idle_gain": found.names.idle_gain, "measured": [asdict(measured) for measured in found.measured],
+        },
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from deltaproof.errors import SpecError, UsageError
 from deltaproof.protocol.terms.spec import TaskSpec, parse_spec, read_toml
 from deltaproof.protocol.types import ZERO_DIGEST, hex_of
 from deltaproof.sponsor.amounts import ASSUMED, take_amounts
+from deltaproof.sponsor.open_pay import choose_open_pay
 
 __all__ = ["read_draft"]
 
@@ -23,8 +24,9 @@ def read_draft(path: Path) -> TaskSpec:
     tables: dict[str, Any] = read_toml(path)
     if "federation" in tables:
         raise UsageError(f"{path} has emulators, which `deltaproof task create` makes: say --task N afterwards")
-    tables.pop("sponsor", None)
-    if problems := take_amounts(tables, ASSUMED):
+    sponsor = tables.pop("sponsor", None)
+    named = isinstance(sponsor, dict) and bool(sponsor.get("shards"))
+    if problems := [*take_amounts(tables, ASSUMED), *choose_open_pay(tables, named=named)]:
         raise SpecError.of(str(path), problems)
     rounds = _table(tables, "rewards").get("rounds")
     _table(tables, "validation").setdefault("commitments", [_ZERO] * (rounds + 1 if isinstance(rounds, int) else 2))

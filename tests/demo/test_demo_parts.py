@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from deltaproof.demo import fedpeat
 from deltaproof.demo.data import SOURCES, prepare_data
 from deltaproof.demo.expectations import TrainerOutcome, check_promises
-from deltaproof.demo.plan import FEDPEAT, NETWORK, ORDINARY, ROUNDS, TRAINERS, VERIFIERS, Scenario
+from deltaproof.demo.plan import FEDPEAT, NAMES, NETWORK, ORDINARY, ROUNDS, SYBIL, TRAINERS, VERIFIERS, Scenario
 from deltaproof.demo.stage import DemoOptions
 from deltaproof.errors import UsageError
 from deltaproof.tuning.base_models.presets import minimal_model
@@ -36,9 +36,11 @@ def test_data_split_is_disjoint_and_follows_the_seed(tmp_path: Path) -> None:
         **dict.fromkeys(SOURCES, 604),
         "noisy": 300,
         "cheat": 300,
+        "names": 96,
         "validation": 288,
         "test": 300,
     }
+    assert set(read(parts.pop("names"))) <= set(read(data.shards["cheat"]))
     assert sum(len(read(path)) for path in parts.values()) == 3000
     assert data.test.read_bytes() == again.test.read_bytes() != other.test.read_bytes()
 
@@ -75,7 +77,7 @@ def kept(**changes: object) -> list[bool]:
         "audit_failures": 0,
         **changes,
     }
-    return [promise.kept for promise in check_promises(**facts, rounds=3)]  # type: ignore[arg-type]
+    return [promise.kept for promise in check_promises(**facts)]  # type: ignore[arg-type]
 
 
 def altered(trainer: str, **fields: object) -> list[TrainerOutcome]:
@@ -107,14 +109,14 @@ def test_anything_else_breaks_a_promise(changes: dict[str, object]) -> None:
     assert not all(kept(**changes))
 
 
-@pytest.mark.parametrize("scenario", [ORDINARY, FEDPEAT, NETWORK])
+@pytest.mark.parametrize("scenario", [ORDINARY, FEDPEAT, NETWORK, SYBIL])
 def test_participants_have_accounts_of_their_own_and_a_draft(scenario: Scenario) -> None:
     accounts = [p.account for p in scenario.participants]
     assert accounts == list(range(len(accounts)))
     assert tomllib.loads(scenario.draft_text())["rewards"]["rounds"] == ROUNDS
 
 
-@pytest.mark.parametrize("scenario", [ORDINARY, FEDPEAT, NETWORK])
+@pytest.mark.parametrize("scenario", [ORDINARY, FEDPEAT, NETWORK, SYBIL])
 def test_shorter_demo_changes_the_rounds_of_its_draft_and_nothing_else(scenario: Scenario) -> None:
     whole, short = (tomllib.loads(s.draft_text()) for s in (scenario, scenario.of(1)))
     assert short["rewards"].pop("rounds") == 1
@@ -126,7 +128,8 @@ def test_shorter_demo_changes_the_rounds_of_its_draft_and_nothing_else(scenario:
 def test_one_round_in_which_chance_paid_keeps_every_promise_that_is_asked_of_it() -> None:
     pay_of_chance = {**PAY, "alice": 0, "nora": 60}
     first = [replace(o, payout=pay_of_chance[o.trainer]) for o in outcomes() if o.round == 1]
-    promises = check_promises(first, {"mallory": 50}, {"vera": 1}, {"start": 0.5, "final": 0.5}, 0, rounds=1)
+    accuracy = {"start": 0.5, "final": 0.5}
+    promises = check_promises(first, {"mallory": 50}, {"vera": 1}, accuracy, 0, scenario=ORDINARY.of(1))
     asked = [promise for promise in promises if not promise.of_value]
     assert all(promise.kept for promise in asked)
     assert len(asked) == len(promises) - 3
@@ -137,6 +140,34 @@ def test_demo_among_strangers_differs_from_the_ordinary_one_by_sealed_openings_a
     tables, ordinary = (tomllib.loads(scenario.draft_text()) for scenario in (NETWORK, ORDINARY))
     assert tables["data"].pop("visibility") == "verifiers"
     assert tables == ordinary
+
+
+# The demo of one person with several names.
+
+
+def names_promise(payouts: list[dict[str, int]]) -> bool:
+    played = [
+        TrainerOutcome(number, p.name, "accepted", 1, 1, paid.get(p.name, 20))
+        for number, paid in enumerate(payouts, start=1)
+        for p in SYBIL.trainers
+    ]
+    promises = check_promises(
+        played, {}, {"vera": 1}, {"start": 0.5, "final": 0.9}, 0, scenario=SYBIL.of(len(payouts) or 1)
+    )
+    return next(promise.kept for promise in promises if "names on one shard" in promise.text)
+
+
+def test_names_of_one_person_keep_the_promise_only_if_one_of_them_was_paid() -> None:
+    first, second, third = NAMES
+    nothing = {second: 0, third: 0}
+    assert names_promise([{first: 20, **nothing}, {first: 0, **nothing}])
+    assert not names_promise([{first: 20, **nothing}, {first: 20, second: 1, third: 0}])
+    assert not names_promise([]), "nothing was settled"
+
+
+def test_names_of_one_person_have_one_shard_and_the_task_counts_distinct_rows() -> None:
+    assert {p.shard for p in SYBIL.names} == {"names"}
+    assert tomllib.loads(SYBIL.draft_text())["scoring"] == {"index": "aumann_shapley", "rows": "distinct"}
 
 
 # The demo of a model that stays with its owner.

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import random
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.gaming.names_page import largest_gains
+from benchmarks.shared.places import FIGURES
 from deltaproof.protocol.evidence.rows import canonical_row
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
-from incentives.names import NAMES, TRAINERS, names_gain
+from incentives.names import NAMES, TRAINERS, measured_gains, names_gain
 from incentives.row_evidence import RowClaim, count_rows
 
 DISTINCT: dict[str, Any] = {"index": "aumann_shapley", "rows": "distinct"}
@@ -68,3 +72,25 @@ def test_few_shown_rows_leave_what_counting_them_leaves(source: str) -> None:
     weight = total / 30 / 96
     found = names_gain(spec_of(source, scoring=DISTINCT, verification={"samples": 0, "min_verifiers": 1}), names)
     assert found.gain == pytest.approx(TRAINERS * weight / (weight + TRAINERS - 1), rel=0.1)
+
+
+def test_measured_gains_are_those_of_the_results_page(source: str) -> None:
+    figures = json.loads((FIGURES / "names.json").read_text())
+    for index, rows, rule in (
+        ("aumann_shapley", "distinct", "distinct"),
+        ("aumann_shapley", "enrolled", "aumann_shapley"),
+        ("shapley", "enrolled", "shapley"),
+    ):
+        scoring = {"index": index} if rows == "enrolled" else DISTINCT
+        told = measured_gains(spec_of(source, scoring=scoring))
+        assert told
+        assert [asdict(found) for found in told] == largest_gains(figures["rows"])[rule]
+    assert not measured_gains(spec_of(source, data={"roots": ["0x" + "5b" * 32]}))
+
+
+def test_round_that_improves_nothing_pays_by_heads_and_is_told(source: str) -> None:
+    shown = {"samples": 10, "min_verifiers": 1}
+    assert names_gain(spec_of(source, scoring=DISTINCT, verification=shown)).idle_gain == pytest.approx(1.0)
+    assert names_gain(spec_of(source)).idle_gain == pytest.approx(TRAINERS * NAMES / (NAMES + TRAINERS - 1))
+    few = names_gain(spec_of(source, scoring=DISTINCT, verification={"samples": 0, "min_verifiers": 1}), 8)
+    assert few.idle_gain > few.gain > 1.0, "a name of which a part counts is a head"

@@ -136,7 +136,10 @@ def test_every_problem_is_told_at_once_with_its_key_and_a_remedy(
             "gtg estimates the Shapley value only, not banzhaf",
         ),
         (
-            [("[sponsor]", "[scoring]\nbudget = 16\n[sponsor]"), ("samples = 1", "samples = 1\nmin_trainers = 30")],
+            [
+                ("[sponsor]", '[scoring]\nindex = "shapley"\nbudget = 16\n[sponsor]'),
+                ("samples = 1", "samples = 1\nmin_trainers = 30"),
+            ],
             "scoring.budget",
             "auto needs 33 evaluations for 30 players",
         ),

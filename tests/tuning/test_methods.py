@@ -200,3 +200,18 @@ def test_what_cannot_be_replayed_or_aggregated_is_refused(
 ) -> None:
     with pytest.raises(MethodError, match=reason):
         Workbench.from_spec(minimal_spec(folder, method={"name": name, "options": options}))
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_method_that_says_it_has_shares_is_paid_by_them_and_no_other(name: str, folder: Path) -> None:
+    spec = minimal_spec(
+        folder,
+        method=method_section(name, folder),
+        scoring={"index": "aumann_shapley"},
+        aggregation={"weights": "rows"},
+    )
+    if METHODS[name].has_shares():
+        assert Workbench.from_spec(spec, precision="float32").method.has_shares()
+    else:
+        with pytest.raises(MethodError, match="shares of one sum"):
+            Workbench.from_spec(spec, precision="float32")

@@ -341,6 +341,8 @@ def fund_task(gateway: Gateway, store: ArtifactStore, folder: Path, draft: TaskD
         source, public = "", 'public = "public.jsonl"'
     keys = {
         **{field.name: getattr(draft, field.name) for field in fields(draft)},
+        # What a draft that does not say so would leave to `deltaproof.sponsor.open_pay`.
+        "scoring": draft.scoring if "index" in draft.scoring else f'index = "shapley"\n{draft.scoring}',
         "source": source,
         "public": public,
         "federation": federation,

@@ -27,10 +27,12 @@ from deltaproof.tuning.codecs.values import BFloat16, BlockIntegers, Dorefa, Flo
 from deltaproof.tuning.errors import CodecError
 from deltaproof.tuning.numerics.products import LowRankPair
 
-__all__ = ["SELECTIONS", "VALUES", "DeltaCodec", "EncodedDelta", "Mask", "codec_names", "create_codec"]
+__all__ = ["SELECTIONS", "VALUES", "DeltaCodec", "EncodedDelta", "Mask", "codec_names", "create_codec", "sends_a_part"]
 
 _FEEDBACK = frozenset({"top_k", "threshold", "low_rank", "sign", "two_bit", "dorefa"})
 """Parts that lose so much that error feedback is on by default."""
+_PARTIAL = frozenset({"dropout"})
+"""Selections that leave each trainer a part of the values."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,11 @@ def create_codec(section: CodecSection, layout: Layout, pairs: tuple[LowRankPair
             f"bytes under {section.name!r}"
         )
     return codec
+
+
+def sends_a_part(name: str) -> bool:
+    """Whether under a codec of this name each trainer tunes a part of the values; False for a name that is none."""
+    return name.partition("|")[0] in _PARTIAL
 
 
 def codec_names() -> tuple[str, ...]:

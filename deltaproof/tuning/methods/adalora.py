@@ -30,6 +30,7 @@ class AdaLora(PeftMethod):
     """Options: `init_r`, `target_r`, `lora_alpha`, `target_modules` and other fields of `peft.AdaLoraConfig`."""
 
     family = "reparameterisation"
+    merges = False
     paper = "Zhang et al. 2023"
     aggregation = "mean of the products P diag(E) Q; the largest singular triplets of all modules stay"
     config_class = peft.AdaLoraConfig

@@ -55,10 +55,18 @@ class Method(ABC):
     """How deltas become one, in a phrase."""
     adds_up: ClassVar[bool] = True
     """Whether tensors outside of pairs are aggregated as they are trained."""
+    merges: ClassVar[bool] = True
+    """Whether the products of its pairs, if it has any, can be added to the weights that they act on."""
     reruns: ClassVar[bool] = True
     """Whether a layer gives the same when it runs a second time on the same inputs."""
     calibrated: ClassVar[bool] = False
     """Whether `calibrate` has to be called before `attach`."""
+
+    @classmethod
+    def has_shares(cls) -> bool:
+        """Whether deltas add up to a step whose shares can be paid for (`aumann_shapley`), as far as the method
+        decides: a model can keep products from being merged all the same."""
+        return cls.adds_up and cls.merges
 
     @abstractmethod
     def __init__(self, options: Mapping[str, OptionValue]) -> None:

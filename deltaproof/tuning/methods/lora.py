@@ -44,6 +44,7 @@ class RsLora(Lora):
 class Dora(Lora):
     """Weight-decomposed low-rank adapters: m (W + s B A) / |W + s B A|, the norms by row."""
 
+    merges = False
     paper = "Liu et al. 2024"
     aggregation = "mean of the products B A, refactored to the rank; mean of the magnitudes"
     forced: ClassVar[Options] = {"use_dora": True}

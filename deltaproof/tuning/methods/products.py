@@ -44,6 +44,7 @@ class _Linear(PeftMethod):
 class Vera(_Linear):
     """Vector-based random matrix adaptation. The random matrices come from the seed and are in the deliverable."""
 
+    merges = False
     paper = "Kopiczko et al. 2023"
     aggregation = "mean of the products b d^T, refactored to rank one"
     config_class = peft.VeraConfig
@@ -67,6 +68,7 @@ class Vera(_Linear):
 class Loha(_Linear):
     """Low-rank Hadamard products."""
 
+    merges = False
     paper = "Hyeon-Woo et al. 2021"
     aggregation = "mean of each factor's product, refactored to the rank; exact up to the members' covariance"
     config_class = peft.LoHaConfig
@@ -85,6 +87,7 @@ class Loha(_Linear):
 class Lokr(_Linear):
     """Kronecker products of two full factors. `alpha` is the scale of the update."""
 
+    merges = False
     paper = "Yeh et al. 2023 (LyCORIS)"
     aggregation = "mean of vec(C) vec(D)^T, refactored to rank one"
     config_class = peft.LoKrConfig
