@@ -64,8 +64,8 @@ FLOORS = {
     "deltaproof.protocol": ["rules", "types", "wire", "draws", "evidence", "commit", "terms", "outcome"],
     "deltaproof.chain": ["abi", "rpc", "events", "contracts", ""],
     "deltaproof.tuning": [
-        "errors", "hub", "numerics", "codecs", "base_models", "emulators", "methods", "training", "combining",
-        "control",
+        "errors", "hub", "publishing", "numerics", "codecs", "base_models", "emulators", "methods", "training",
+        "combining", "control",
     ],
     "deltaproof.auditor": ["index", "facts", "audit", ""],
 }  # fmt: skip
