@@ -88,6 +88,7 @@ class RoundValuation:
     included: tuple[int, ...]
     next_start: Vector
     truncation_error: float
+    """Of the next adapter (`aggregate_thetas`)."""
 
     @property
     def improvement_nanos(self) -> int:

@@ -23,12 +23,13 @@ from benchmarks.shared.tuning_tasks import Cells
 
 CODECS: dict[str, dict[str, Any]] = {
     "float32": {},
-    "low_rank|two_bit": {"numbers": 9800, "rank": 2},
+    "low_rank|two_bit": {"numbers": 9800, "rank": 2, "keep_norm": False},
+    "low_rank|two_bit kept": {"numbers": 9800, "rank": 2, "keep_norm": True},
     "top_k|two_bit 3%": {"fraction": 0.03},
     "int4": {},
     "sign": {},
     "dropout|int8": {"fraction": 0.5},
-    "low_rank|two_bit 146x": {"numbers": 7400, "rank": 2},
+    "low_rank|two_bit 146x": {"numbers": 7400, "rank": 2, "keep_norm": False},
     "top_k|two_bit 1%": {"fraction": 0.01},
     "int8": {},
     "two_bit": {},

@@ -34,7 +34,13 @@ def node() -> Iterator[Node]:
 
 @pytest.fixture(scope="module")
 def world(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
-    built = build_world(node, tmp_path_factory.mktemp("limits"), honest=1, verifiers=1, codec='name = "two_bit"')
+    built = build_world(
+        node,
+        tmp_path_factory.mktemp("limits"),
+        honest=1,
+        verifiers=1,
+        codec='name = "two_bit"\noptions = { error_feedback = true }',
+    )
     built.open_round()
     yield built
     built.close()

@@ -34,7 +34,7 @@ run = run_command
 FIRST, SECOND, THIRD = RoundIndex(1), RoundIndex(2), RoundIndex(3)
 ANSWER_SECONDS = 3600
 SLASH_SECONDS = 86_400
-FEEDBACK = 'name = "two_bit"'
+FEEDBACK = 'name = "two_bit"\noptions = { error_feedback = true }'
 
 
 @pytest.fixture(scope="module")

@@ -107,7 +107,7 @@ def test_feedback_goes_on_over_rounds_and_the_audit_agrees(node: Node, tmp_path:
     from deltaproof.auditor.audit.run import Audit, one_process
     from deltaproof.auditor.session import open_index
 
-    codec = {"name": "top_k|two_bit", "options": {"fraction": 0.05}}
+    codec = {"name": "top_k|two_bit", "options": {"fraction": 0.05, "error_feedback": True}}
     section = method_section("adalora", tmp_path / "bert")
     world = build_world(
         node, tmp_path, rounds=2, honest=2, verifiers=1, model=tmp_path / "bert",

@@ -70,7 +70,7 @@ class FeedbackTrainer:
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory: pytest.TempPathFactory) -> FeedbackTrainer:
     folder = tmp_path_factory.mktemp("feedback")
-    codec = {"name": "top_k|two_bit", "options": {"fraction": 0.05}}
+    codec = {"name": "top_k|two_bit", "options": {"fraction": 0.05, "error_feedback": True}}
     spec = minimal_spec(folder / "model", codec=codec)
     shard = Shard(some_rows(spec.model.kind), Digest32(bytes(32)))
     store = open_store(str(folder / "store"))

@@ -3,12 +3,13 @@
 A codec's name in the spec is a selection, a way to write values, or both joined by `|`: "top_k|two_bit". `float32`
 alone sends the adapter itself and is what the protocol does without a codec. What is scored, aggregated and paid is
 the decoded delta. With error feedback what a round's delta lost is added to the next round's (Seide et al. 2014): that
-memory is a component of every committed state, and its root travels with the delta before.
+memory is a component of every committed state, and its root travels with the delta before. A trainer publishes it, P
+float32 values a round, so no task has it unless it asks for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,8 +30,6 @@ from deltaproof.tuning.numerics.products import LowRankPair
 
 __all__ = ["SELECTIONS", "VALUES", "DeltaCodec", "EncodedDelta", "Mask", "codec_names", "create_codec", "sends_a_part"]
 
-_FEEDBACK = frozenset({"top_k", "threshold", "low_rank", "sign", "two_bit", "dorefa"})
-"""Parts that lose so much that error feedback is on by default."""
 _PARTIAL = frozenset({"dropout"})
 """Selections that leave each trainer a part of the values."""
 
@@ -67,6 +66,11 @@ class DeltaCodec:
         where, count = self.selection.limits()
         return DELTA_HEADER_BYTES + where + self.values.size(count)
 
+    @property
+    def published_bytes(self) -> int:
+        """Bytes that a trainer publishes a round at most, besides openings: the delta, and the memory it feeds back."""
+        return self.max_bytes + (4 * self.selection.layout.size if self.feedback else 0)
+
     def encode(self, start: Vector, theta: Vector, memory: Vector | None, key: bytes) -> EncodedDelta:
         """Encode the change from `start` to `theta`, with what earlier rounds left in `memory`.
 
@@ -80,7 +84,7 @@ class DeltaCodec:
                 raise CodecError("the change of this round leaves the finite float32 values")
             where, values = self.selection.split(change, key)
             payload = where + self.values.write(values, key)
-            sent = self._read(payload, key)
+            sent = self.selection.join(*self._read(payload, key))
             left = change - sent if self.feedback else None
             reached = start + sent
         for vector in (reached, left):
@@ -90,14 +94,23 @@ class DeltaCodec:
         return EncodedDelta(data, reached, left)
 
     def decode(self, data: bytes, start: Vector, key: bytes) -> tuple[Vector, Digest32]:
-        """Adapter after the round, and root of the memory after it, from untrusted bytes. Raises EncodingError."""
+        """Adapter after the round, and root of the memory after it, from untrusted bytes.
+
+        Raises EncodingError for bytes that `encode` gives for no change: places and values, written again, are these
+        bytes or it refuses them.
+        """
         if len(data) > self.max_bytes:
             raise EncodingError(f"an encoded delta of {len(data)} bytes exceeds the limit of {self.max_bytes}")
         root, payload = unpack_delta(data)
         if not self.feedback and root != ZERO_DIGEST:
             raise EncodingError("an encoded delta names a memory that the task does not have")
+        if self.feedback and root == ZERO_DIGEST:
+            raise EncodingError("an encoded delta names no memory, and the task feeds memories back")
         with np.errstate(over="ignore", invalid="ignore"):
-            theta = start + self._read(payload, key)
+            where, values = self._read(payload, key)
+            if self.selection.write(where) + self.values.write(values, key) != payload:
+                raise EncodingError("an encoded delta is written otherwise than its encoder writes it")
+            theta = start + self.selection.join(where, values)
         return check_vector(theta, len(start), "the decoded adapter"), root
 
     @property
@@ -109,12 +122,12 @@ class DeltaCodec:
         """Values that the trainer with this key tunes, shape (P,); None for all."""
         return self.selection.mask(key)
 
-    def _read(self, payload: bytes, key: bytes) -> Vector:
+    def _read(self, payload: bytes, key: bytes) -> tuple[object, Vector]:
         reader = PayloadReader(payload)
         where, count = self.selection.read(reader, key)
         values = self.values.read(reader, count)
         reader.end()
-        return self.selection.join(where, values)
+        return where, values
 
 
 def create_codec(section: CodecSection, layout: Layout, pairs: tuple[LowRankPair, ...] = ()) -> DeltaCodec:
@@ -123,6 +136,8 @@ def create_codec(section: CodecSection, layout: Layout, pairs: tuple[LowRankPair
     selection: Selection = Dense(layout)
     values: Values = Float32()
     parts = section.name.split("|")
+    feedback = options.flag("error_feedback", False)
+    options.keep_norm = _keeps_norm(section.name, parts, options, feedback)
     for position, part in enumerate(parts):
         if part in SELECTIONS and position == 0:
             selection = SELECTIONS[part](layout, pairs, options)
@@ -132,9 +147,12 @@ def create_codec(section: CodecSection, layout: Layout, pairs: tuple[LowRankPair
             known = ", ".join((*SELECTIONS, *VALUES))
             raise CodecError(f"codec {section.name!r}: {part!r} does not belong there; known: {known}")
     plain = section.name == "float32"
-    feedback = options.flag("error_feedback", bool(_FEEDBACK & set(parts)))
-    if feedback and (isinstance(selection, Subset) or (isinstance(selection, Dense) and values.lossless)):
-        raise CodecError(f"codec {section.name!r} leaves nothing for error feedback")
+    if feedback and isinstance(selection, Subset):
+        raise CodecError(
+            f"codec {section.name!r} has nothing for error feedback: a trainer tunes other values in the next round"
+        )
+    if feedback and isinstance(selection, Dense) and values.lossless:
+        raise CodecError(f"codec {section.name!r} loses nothing for error feedback")
     options.finish(section.name)
     codec = DeltaCodec(selection, values, feedback, plain)
     if codec.max_bytes > section.byte_limit:
@@ -155,8 +173,23 @@ def codec_names() -> tuple[str, ...]:
     return (*SELECTIONS, *VALUES)
 
 
+def _keeps_norm(name: str, parts: Sequence[str], options: _Options, feedback: bool) -> bool:
+    """Whether what travels is as long as the change that it stands for."""
+    if not {"low_rank", "sign", "two_bit"} & set(parts):
+        return False  # the option is then unknown
+    keeps = options.flag("keep_norm", "low_rank" in parts and not feedback)
+    if keeps and feedback:
+        raise CodecError(
+            f"codec {name!r}: keep_norm sends more than a step had in a direction; feedback would add to it"
+        )
+    return keeps
+
+
 class _Options:
     """Options of a codec, each asked for once; those that nobody asked for are unknown."""
+
+    keep_norm = False
+    """Asked for once, and for both parts."""
 
     def __init__(self, options: Mapping[str, OptionValue]) -> None:
         self._left = dict(options)
@@ -192,7 +225,7 @@ SELECTIONS: Mapping[str, Callable[[Layout, tuple[LowRankPair, ...], Any], Select
     "top_k": lambda layout, _, o: TopK(layout, o.number("fraction", 0.01, 1.0)),
     "threshold": lambda layout, _, o: Threshold(layout, o.number("threshold", 3.0, 1e6)),
     "low_rank": lambda layout, _, o: LowRank(
-        layout, o.whole("numbers", max(1, layout.size // 10), 1, 2**30), o.whole("rank", 8, 1, 255)
+        layout, o.whole("numbers", max(1, layout.size * 2 // 15), 1, 2**30), o.whole("rank", 2, 1, 255), o.keep_norm
     ),
     "dropout": lambda layout, pairs, o: Subset(layout, pairs, o.number("fraction", 0.5, 1.0)),
 }
@@ -204,7 +237,7 @@ VALUES: Mapping[str, Callable[[Any], Values]] = {
     "int8": lambda o: BlockIntegers(_block(o, 64), 8),
     "int4": lambda o: BlockIntegers(_block(o, 64), 4),
     "dorefa": lambda o: Dorefa(_block(o, 4096), o.whole("bits", 2, 1, 8)),
-    "sign": lambda o: Sign(_block(o, 1024), 1),
-    "two_bit": lambda o: TwoBit(_block(o, 1024), 2),
+    "sign": lambda o: Sign(_block(o, 1024), 1, o.keep_norm),
+    "two_bit": lambda o: TwoBit(_block(o, 1024), 2, o.keep_norm),
 }
 """How values are written, by the last part of a codec's name."""

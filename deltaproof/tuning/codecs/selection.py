@@ -18,7 +18,7 @@ from deltaproof.protocol.draws.stream import HashStream
 from deltaproof.protocol.evidence.state import Layout, Vector
 from deltaproof.protocol.rules import LOW_RANK_EXACT, LOW_RANK_OVERSAMPLING, LOW_RANK_STEPS
 from deltaproof.tuning.codecs._wire import PayloadReader, index_bytes, pack_indices, read_indices
-from deltaproof.tuning.numerics.linalg import Array, matmul, orthonormalise, singular_values, tree_sum
+from deltaproof.tuning.numerics.linalg import Array, frobenius, matmul, orthonormalise, singular_values, tree_sum
 from deltaproof.tuning.numerics.products import LowRankPair
 from deltaproof.tuning.numerics.randomness import normal
 
@@ -46,6 +46,10 @@ class Selection(ABC):
         """Where, and how many values follow. Raises EncodingError."""
 
     @abstractmethod
+    def write(self, where: object) -> bytes:
+        """The bytes that `read` took `where` from."""
+
+    @abstractmethod
     def limits(self) -> tuple[int, int]:
         """Most bytes that say where, and most values."""
 
@@ -66,6 +70,9 @@ class Dense(Selection):
     def read(self, reader: PayloadReader, key: bytes) -> tuple[object, int]:
         return None, self.layout.size
 
+    def write(self, where: object) -> bytes:
+        return b""
+
     def limits(self) -> tuple[int, int]:
         return 0, self.layout.size
 
@@ -77,15 +84,23 @@ class _SparseSelection(Selection):
     def most(self) -> int:
         raise NotImplementedError
 
+    def least(self) -> int:
+        """Fewest values that a delta has."""
+        return 0
+
     def split(self, delta: Vector, key: bytes) -> tuple[bytes, Vector]:
         indices = self.chosen(delta)
-        return len(indices).to_bytes(4, "little") + pack_indices(indices, self.layout.size), delta[indices]
+        return self.write(indices), delta[indices]
 
     def read(self, reader: PayloadReader, key: bytes) -> tuple[object, int]:
         count = reader.number()
-        if count > self.most():
-            raise EncodingError(f"an encoded delta has {count} values; at most {self.most()} belong there")
+        if not self.least() <= count <= self.most():
+            raise EncodingError(f"an encoded delta has {count} values; {self.least()} to {self.most()} belong there")
         return read_indices(reader, count, self.layout.size), count
+
+    def write(self, where: object) -> bytes:
+        indices = np.asarray(where, np.int64)
+        return len(indices).to_bytes(4, "little") + pack_indices(indices, self.layout.size)
 
     def join(self, where: object, values: Vector) -> Vector:
         delta = np.zeros(self.layout.size, np.float32)
@@ -104,6 +119,9 @@ class TopK(_SparseSelection):
 
     def most(self) -> int:
         return max(1, round(self.fraction * self.layout.size))
+
+    def least(self) -> int:
+        return self.most()
 
     def chosen(self, delta: Vector) -> NDArray[np.int64]:
         return np.sort(np.argsort(-np.abs(delta), kind="stable")[: self.most()]).astype(np.int64)
@@ -166,6 +184,9 @@ class Subset(Selection):
         mask = self.mask(key)
         return mask, int(mask.sum())
 
+    def write(self, where: object) -> bytes:
+        return b""
+
     def join(self, where: object, values: Vector) -> Vector:
         delta = np.zeros(self.layout.size, np.float32)
         delta[np.asarray(where)] = values
@@ -179,10 +200,15 @@ class Subset(Selection):
 class LowRank(Selection):
     """Each matrix as U V^T with as many of the largest singular triplets, over all matrices, as `values` numbers hold
     (Wang et al. 2018, ATOMO; Vogels et al. 2019, PowerSGD). Vectors, and matrices that factors do not shorten, travel
-    whole."""
+    whole.
+
+    With `keep_norm` the triplets of a matrix are as large together as all of its change: what they leave out would else
+    make every step shorter, and early rounds learn by the length of their steps.
+    """
 
     values: int
     rank: int
+    keep_norm: bool = False
 
     @cached_property
     def _matrices(self) -> tuple[tuple[str, int, int], ...]:
@@ -205,8 +231,8 @@ class LowRank(Selection):
         factors = [_leading(self._matrix(delta, *m), self.rank) for m in self._matrices]
         ranks = self._ranks([sizes for _, sizes, _ in factors])
         parts = [delta[self._rest]]
-        for (left, sizes, right), rank in zip(factors, ranks, strict=True):
-            root = np.sqrt(sizes[:rank])
+        for m, (left, sizes, right), rank in zip(self._matrices, factors, ranks, strict=True):
+            root = np.sqrt(sizes[:rank] * (self._gain(delta, m, sizes[:rank]) if self.keep_norm else 1.0))
             # Values of both factors are alike in size, so that few levels serve both.
             tilt = float(np.sqrt(np.sqrt(len(left) / len(right))))
             parts += [(left[:, :rank] * (root * tilt)).astype(np.float32).reshape(-1)]
@@ -217,7 +243,13 @@ class LowRank(Selection):
         ranks = tuple(reader.take(len(self._matrices)))
         if any(rank > min(self.rank, m[1], m[2]) for rank, m in zip(ranks, self._matrices, strict=True)):
             raise EncodingError("an encoded delta has a rank out of range")
-        return ranks, self._count(ranks)
+        count = self._count(ranks)
+        if count > self.limits()[1]:
+            raise EncodingError(f"an encoded delta has factors of {count} numbers; {self.limits()[1]} are the most")
+        return ranks, count
+
+    def write(self, where: object) -> bytes:
+        return bytes(where)  # type: ignore[call-overload,no-any-return]  # made by `read`
 
     def join(self, where: object, values: Vector) -> Vector:
         ranks: Sequence[int] = where  # type: ignore[assignment]  # made by `read`
@@ -234,6 +266,11 @@ class LowRank(Selection):
     def limits(self) -> tuple[int, int]:
         most = self._count([min(self.rank, m[1], m[2]) for m in self._matrices])
         return len(self._matrices), min(most, max(self.values, int(self._rest.sum())))
+
+    def _gain(self, delta: Vector, m: tuple[str, int, int], sizes: Array) -> float:
+        """Norm of a matrix over that of the triplets that travel; 1 where nothing does."""
+        sent = float(np.sqrt(tree_sum(sizes * sizes, 0))) if len(sizes) else 0.0
+        return float(frobenius(self._matrix(delta, *m))) / sent if sent > 0 else 1.0
 
     def _matrix(self, delta: Vector, name: str, rows: int, columns: int) -> Array:
         return delta[self.layout.slices[name]].reshape(rows, columns).astype(np.float64)

@@ -3,6 +3,10 @@
 Everything is one IEEE operation per rounding with sums in a fixed order, so encoding gives the same bytes on every
 machine. Random rounding draws from the round's key, which a verifier has as well.
 
+Writing what was read gives the same bytes again, for everything that `write` gives: so a reader tells an encoding that
+no encoder writes by writing it again. That is why scales of integers are short enough for exact products, blocks that
+float32 can hardly hold are zero, and random rounding stops short of half a level.
+
 | name | bits a value | source |
 |---|---|---|
 | float32, float16, bfloat16 | 32, 16, 16 | |
@@ -22,7 +26,7 @@ from numpy.typing import NDArray
 
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.state import Vector
-from deltaproof.protocol.rules import LARGEST_HALF, NOISE_DRAW
+from deltaproof.protocol.rules import LARGEST_HALF, NOISE_DRAW, NOISE_REACH, SCALE_FLOOR
 from deltaproof.tuning.codecs._wire import PayloadReader, pack_bits, read_bits
 from deltaproof.tuning.numerics.linalg import Array, tree_sum
 from deltaproof.tuning.numerics.randomness import uniform
@@ -44,7 +48,8 @@ class Values(ABC):
 
     @abstractmethod
     def read(self, reader: PayloadReader, count: int) -> Vector:
-        """Raises EncodingError for bytes that no `write` gives."""
+        """Raises EncodingError for lengths, scales and numbers that no `write` gives; who writes the values again and
+        compares finds everything else that none gives."""
 
 
 class Float32(Values):
@@ -137,7 +142,7 @@ class BlockIntegers(_Blocks):
     def quantise(
         self, blocks: Array, inside: NDArray[np.bool_], key: bytes
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        scale = (np.abs(blocks).max(axis=1, keepdims=True) / self._top).astype(np.float32)
+        scale = _short(np.abs(blocks).max(axis=1, keepdims=True) / self._top)
         ratio = np.divide(blocks, scale, out=np.zeros_like(blocks), where=scale > 0)
         return scale, (np.clip(np.rint(ratio), -self._top, self._top) + self._top).astype(np.int64)
 
@@ -147,30 +152,44 @@ class BlockIntegers(_Blocks):
         return (codes - self._top).astype(np.float64) * levels.astype(np.float64)
 
 
+@dataclass(frozen=True)
 class Sign(_Blocks):
-    """The sign times the block's mean magnitude."""
+    """The sign times the block's mean magnitude; with `keep_norm` times its root mean square, so that a block is as
+    long as it was."""
+
+    keep_norm: bool = False
 
     def quantise(
         self, blocks: Array, inside: NDArray[np.bool_], key: bytes
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        return _mean(np.abs(blocks), inside).astype(np.float32), (blocks >= 0).astype(np.int64)
+        return _signs(blocks, inside, self.keep_norm)
 
     def restore(self, levels: NDArray[np.float32], codes: NDArray[np.int64]) -> Array:
         return np.where(codes == 1, 1.0, -1.0) * levels.astype(np.float64)
 
 
+@dataclass(frozen=True)
 class TwoBit(_Blocks):
-    """The sign times one of two levels: the mean of the magnitudes below, and above, the block's mean magnitude."""
+    """The sign times one of two levels: the mean of the magnitudes below, and above, the block's mean magnitude.
+
+    With `keep_norm` the levels are root mean squares of the same magnitudes, so that a block is as long as it was.
+    """
 
     levels = 2
+    keep_norm: bool = False
 
     def quantise(
         self, blocks: Array, inside: NDArray[np.bool_], key: bytes
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         sizes = np.abs(blocks)
         large = (sizes > _mean(sizes, inside)) & inside
-        levels = np.concatenate([_mean(sizes, inside & ~large), _mean(sizes, large)], axis=1)
-        return levels.astype(np.float32), (blocks >= 0).astype(np.int64) + 2 * large.astype(np.int64)
+        level = _quadratic_mean if self.keep_norm else _mean
+        levels = _floored(np.concatenate([level(sizes, inside & ~large), level(sizes, large)], axis=1))
+        # Magnitudes that are one in float32 have one level, the lower.
+        one = levels[:, :1] >= levels[:, 1:]
+        levels[:, 1:][one], large = 0.0, large & ~one
+        size = np.where(large, levels[:, 1:], levels[:, :1])
+        return levels, ((blocks >= 0) | (size == 0)).astype(np.int64) + 2 * large.astype(np.int64)
 
     def restore(self, levels: NDArray[np.float32], codes: NDArray[np.int64]) -> Array:
         size = np.where(codes >= 2, levels[:, 1:], levels[:, :1]).astype(np.float64)
@@ -185,9 +204,10 @@ class Dorefa(_Blocks):
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         top = 2**self.bits - 1
         if top == 1:
-            return _mean(np.abs(blocks), inside).astype(np.float32), (blocks >= 0).astype(np.int64)
-        scale = np.abs(blocks).max(axis=1, keepdims=True).astype(np.float32)
-        noise = uniform(key, NOISE_DRAW, blocks.size, -0.5, 0.5).astype(np.float64).reshape(blocks.shape)
+            return _signs(blocks, inside, keep_norm=False)
+        scale = _floored(np.abs(blocks).max(axis=1, keepdims=True))
+        noise = uniform(key, NOISE_DRAW, blocks.size, -NOISE_REACH, NOISE_REACH).astype(np.float64)
+        noise = noise.reshape(blocks.shape)
         unit = np.divide(blocks, 2.0 * scale, out=np.zeros_like(blocks), where=scale > 0) + 0.5
         return scale, np.clip(np.rint(unit * top + noise), 0, top).astype(np.int64)
 
@@ -208,6 +228,28 @@ def _mean(values: Array, where: NDArray[np.bool_]) -> Array:
     """Mean over each row's chosen values, [rows, 1]; zero of none."""
     counts = where.sum(axis=1, keepdims=True)
     return np.asarray(tree_sum(np.where(where, values, 0.0), 1)[:, None] / np.maximum(counts, 1))
+
+
+def _quadratic_mean(values: Array, where: NDArray[np.bool_]) -> Array:
+    """Root mean square over each row's chosen values, [rows, 1]; zero of none."""
+    return np.sqrt(_mean(values * values, where))
+
+
+def _signs(blocks: Array, inside: NDArray[np.bool_], keep_norm: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Mean magnitude of each block, and 1 where a value is not negative; of a block without size everywhere."""
+    level = _floored((_quadratic_mean if keep_norm else _mean)(np.abs(blocks), inside))
+    return level, ((blocks >= 0) | (level == 0)).astype(np.int64)
+
+
+def _floored(scales: Array) -> NDArray[np.float32]:
+    """As float32; zero where products with a level could leave the normal numbers."""
+    found = scales.astype(np.float32)
+    return np.where(found < SCALE_FLOOR, np.float32(0.0), found)
+
+
+def _short(scales: Array) -> NDArray[np.float32]:
+    """Cut to 16 significant bits: then a product with an integer of 8 bits is exact in float32."""
+    return (_floored(scales).view(np.uint32) & np.uint32(0xFFFFFF00)).view(np.float32)
 
 
 def _finite(values: Vector) -> Vector:

@@ -72,13 +72,15 @@ class AggregationRule:
 class Aggregate:
     """The combined adapter.
 
-    `truncation_error` is the relative Frobenius norm of what re-factorising to the rank lost, over all pairs;
-    `by_module` the same for each. `selected` lists the members that took part (all, except under multi-Krum).
+    `truncation_error` is the relative Frobenius norm of what re-factorising to the rank lost, over all pairs, whose
+    own norm is `norm`; `by_module` the same for each. `selected` lists the members that took part (all, except under
+    multi-Krum).
     """
 
     tensors: dict[str, NDArray[np.float32]]
     truncation_error: float
     by_module: dict[str, float]
+    norm: float
     selected: tuple[int, ...]
 
 
@@ -126,7 +128,8 @@ def aggregate(
             by_module[pair.module] = float(np.sqrt(missing / total)) if total else 0.0
             lost, whole = lost + pair.scale**2 * missing, whole + pair.scale**2 * total
     error = float(np.sqrt(lost / whole)) if whole else 0.0
-    return Aggregate(tensors, error, dict(sorted(by_module.items())), tuple(int(i) for i in chosen))
+    selected = tuple(int(i) for i in chosen)
+    return Aggregate(tensors, error, dict(sorted(by_module.items())), float(np.sqrt(whole)), selected)
 
 
 def mixture_weights(coalitions: NDArray[np.bool_], weights: Sequence[int] | None = None) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.tuning.codecs import Mask
-from deltaproof.tuning.combining.aggregation import AggregationRule, Tensors, aggregate
+from deltaproof.tuning.combining.aggregation import Aggregate, AggregationRule, Tensors, aggregate, module_grams
 from deltaproof.tuning.methods.low_rank import tensors_of, vector_of
 from deltaproof.tuning.numerics.linalg import tree_sum
 from deltaproof.tuning.training.workbench import Workbench
@@ -40,6 +40,9 @@ def aggregate_thetas(
 ) -> tuple[Vector, float]:
     """The adapter that the task's rule makes of these, shape (P,), and its truncation error.
 
+    That is the relative Frobenius norm of what the method's form cannot hold of the combined products, or of the
+    combined changes that it makes sparse.
+
     Under federated dropout `tuned` says which values each trainer tuned (`DeltaCodec.mask`), and a value is the mean
     over those who tuned it. Raises ValueError if masks are missing, or given where everybody tunes everything.
     """
@@ -51,7 +54,25 @@ def aggregate_thetas(
     shared = members if tuned is None else _by_share(bench, members, weights, tuned)
     result = aggregate(shared, bench.pairs, rule, weights)
     shapes = dict(zip(layout.names, layout.shapes, strict=True))
-    return vector_of(layout, bench.method.fold(result.tensors, members, shapes)), result.truncation_error
+    theta = vector_of(layout, bench.method.fold(result.tensors, members, shapes))
+    return theta, _lost(bench, result, members_of(bench, [theta])[0])
+
+
+def _lost(bench: Workbench, result: Aggregate, folded: Tensors) -> float:
+    """What refactoring to the rank lost, and what folding to the method's form lost after that.
+
+    Both drop triplets or entries of what they are given, so their squares add up.
+    """
+    pairs = {name for pair in bench.pairs for name in (pair.a, pair.b)}
+    formed = sorted(pairs | {name for name in result.tensors if name.endswith(bench.method.shortened)})
+    before, after = ({name: tensors[name] for name in formed} for tensors in (result.tensors, folded))
+    if not formed:
+        return 0.0
+    dropped = tree_sum(module_grams([after], bench.pairs, before)[:, 0, 0], 0)
+    others = {name: values for name, values in before.items() if name not in pairs}
+    whole = result.norm**2 + (tree_sum(module_grams([others], ())[:, 0, 0], 0) if others else 0.0)
+    missing = (result.truncation_error * result.norm) ** 2 + max(float(dropped), 0.0)
+    return float(np.sqrt(missing / whole)) if whole else 0.0
 
 
 def _by_share(

@@ -57,6 +57,8 @@ class Method(ABC):
     """Whether tensors outside of pairs are aggregated as they are trained."""
     merges: ClassVar[bool] = True
     """Whether the products of its pairs, if it has any, can be added to the weights that they act on."""
+    shortened: ClassVar[tuple[str, ...]] = ()
+    """Endings of unfolded tensors outside of pairs of which `fold` drops small values."""
     reruns: ClassVar[bool] = True
     """Whether a layer gives the same when it runs a second time on the same inputs."""
     calibrated: ClassVar[bool] = False
