@@ -63,6 +63,19 @@ def test_paths_in_code_spans_are_found() -> None:
     assert named_paths("`contracts/gone.sol`, `a/b`, `deltaproof demo`, tests/x") == {"contracts/gone.sol"}
 
 
+def test_every_claim_of_the_readme_says_what_it_rests_on() -> None:
+    """Command, data, repetitions, uncertainty, date, and what would falsify it: a row without one is no evidence."""
+    claims = set(re.findall(r"\(docs/results/(\w+\.md)\)", (REPOSITORY / "README.md").read_text("utf-8")))
+    rows = {}
+    for line in (REPOSITORY / "docs/results/README.md").read_text("utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 7 and (page := re.match(r"\[[^]]+\]\((\w+\.md)\)", cells[0])):
+            rows[page[1]] = cells
+    assert set(rows) == claims
+    assert all(all(cells) for cells in rows.values())
+    assert [page for page in rows if not (REPOSITORY / "docs/results" / page).is_file()] == []
+
+
 def test_make_help_names_every_target() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split())  # type: ignore[index]

@@ -21,13 +21,14 @@ from deltaproof.protocol.types import Digest32, hex_of
 from deltaproof.replaying.replay import Judge, ReplayContext
 from deltaproof.sponsor.recommend import CANDIDATES, candidate_spec
 from deltaproof.tuning.combining.evaluation import Evaluator
+from deltaproof.tuning.combining.mixing import aggregate_thetas
 from deltaproof.tuning.errors import MethodError
 from deltaproof.tuning.methods.deliverable import read_tensors, tensors_digest
 from deltaproof.tuning.training.recording import batch_rows, open_steps, train_round
 from deltaproof.tuning.training.step import DrawnRound, RoundContext, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["METHODS", "REPLAYED", "dev_cell", "family", "our_cell", "spec_of", "task_data"]
+__all__ = ["METHODS", "REPLAYED", "dev_cell", "family", "our_cell", "spec_of", "task_data", "untouched_cell"]
 
 METHODS = (*CANDIDATES, "fusion")
 STEPS = {"text": 120, "digits": 60, "language": 12}
@@ -89,7 +90,7 @@ def our_cell(data: Data, method: str, rate: float, seed: int, *, replay: bool) -
         drawn = [0, steps - 1] if replay else []
         openings = list(open_steps(bench, context, shard, Path(folder) / "round", drawn))
     cell = {
-        **_quality(bench, data, trained.theta),
+        **_delivered(bench, data, trained.theta),
         "values": bench.layout.size,
         "bytes": 4 * bench.layout.size,
         "train_seconds": seconds,
@@ -111,7 +112,13 @@ def dev_cell(data: Data, method: str, rate: float) -> dict[str, Any]:
         bench = Workbench.from_spec(spec_of(data, method, rate, 0))
     except MethodError as error:
         return {"refused": str(error)}
-    return _quality(bench, data, _trained(bench, data, 0))
+    return _delivered(bench, data, _trained(bench, data, 0))
+
+
+def untouched_cell(data: Data, seed: int) -> dict[str, Any]:
+    """Quality before any step: of the language model as it is, elsewhere of a head that knows nothing."""
+    bench = Workbench.from_spec(spec_of(data, "lora", 1e-3, seed))
+    return _quality(bench, data, bench.initial_state())
 
 
 def round_of(bench: Workbench, data: Data, seed: int) -> tuple[Shard, RoundContext]:
@@ -128,6 +135,12 @@ def _trained(bench: Workbench, data: Data, seed: int) -> np.ndarray:
         state = run_step(bench, context, state, step, batch_rows(bench, context, shard, step)).next_state
     theta: np.ndarray = state["theta"].numpy()
     return theta
+
+
+def _delivered(bench: Workbench, data: Data, theta: np.ndarray) -> dict[str, Any]:
+    """Quality of what a task of one trainer would deliver: the adapter as the method's form holds it."""
+    delivered, lost = aggregate_thetas(bench, [theta], None)
+    return {**_quality(bench, data, delivered), "lost": lost}
 
 
 def _quality(bench: Workbench, data: Data, theta: np.ndarray) -> dict[str, Any]:

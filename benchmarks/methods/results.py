@@ -9,16 +9,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.methods.cells import METHODS
+from benchmarks.shared.places import FIGURES
 from benchmarks.shared.tuning_tasks import TASKS
 
-__all__ = ["KINDS", "ROWS", "Key", "Measured", "Place", "kind_of"]
+__all__ = ["KINDS", "ROWS", "SPLIT", "UNTOUCHED", "Key", "Measured", "Place", "adopt", "kind_of"]
 
 KINDS = {"text": "MiniLM", "digits": "vision transformer", "language": "SmolLM2"}
 ROWS = (*METHODS, "head")
+UNTOUCHED = "untouched"
+"""Row of the model before any step."""
+SPLIT = "split"
+"""Key of the digest of the rows that a task's cells were measured on."""
+FIGURES_FILE = FIGURES / "methods.json"
 
 
 class Key(NamedTuple):
-    """Which measurement of a task. `kind`: ours, or plain for the loop without us."""
+    """Which measurement of a task. `kind`: ours, plain for the loop without us, or untouched."""
 
     kind: str
     method: str
@@ -45,22 +51,26 @@ class Measured:
     """Cells by task, and memory by model and method."""
 
     cells: Mapping[str, Mapping[Key, dict[str, Any]]]
+    splits: Mapping[str, str]
     memory: Mapping[str, dict[str, Any]]
 
     @classmethod
     def read(cls, folder: Path) -> Measured:
-        cells = {}
+        cells, splits = {}, {}
         for task in TASKS:
-            path = folder / f"{task.replace(' ', '-')}.json"
+            path = _path(folder, task)
             if path.is_file():
-                cells[task] = {Key.of(key): cell for key, cell in json.loads(path.read_text()).items()}
+                found = json.loads(path.read_text())
+                splits[task] = found.pop(SPLIT)["digest"]
+                cells[task] = {Key.of(key): cell for key, cell in found.items()}
         memory = folder / "memory.json"
-        return cls(cells, json.loads(memory.read_text()) if memory.is_file() else {})
+        return cls(cells, splits, json.loads(memory.read_text()) if memory.is_file() else {})
 
     def quality(self, method: str, place: Place) -> dict[str, Any] | None:
         """Of our round; of the plain loop where a method was trained by that alone."""
         cells = self.cells[place.task]
-        for kind in ("ours", "plain") if method in ("full", "head") else ("ours",):
+        kinds = {"full": ("ours", "plain"), "head": ("plain",), UNTOUCHED: (UNTOUCHED,)}
+        for kind in kinds.get(method, ("ours",)):
             cell = cells.get(Key(kind, method, place.seed))
             if cell is not None and "refused" not in cell:
                 return cell
@@ -91,6 +101,22 @@ class Measured:
             for key, cell in cells.items()
             if key[:2] == ("ours", method) and kind_of(task) == kind and "refused" not in cell
         ]
+
+
+def adopt(folder: Path) -> None:
+    """Go on from the published cells where this machine has none yet."""
+    figures = json.loads(FIGURES_FILE.read_text())
+    folder.mkdir(parents=True, exist_ok=True)
+    for task, cells in figures["cells"].items():
+        path = _path(folder, task)
+        if task in figures["splits"] and not path.is_file():
+            path.write_text(json.dumps({**cells, SPLIT: {"digest": figures["splits"][task]}}, indent=1))
+    if not (folder / "memory.json").is_file():
+        (folder / "memory.json").write_text(json.dumps(figures["memory"], indent=1))
+
+
+def _path(folder: Path, task: str) -> Path:
+    return folder / f"{task.replace(' ', '-')}.json"
 
 
 def kind_of(task: str) -> str:

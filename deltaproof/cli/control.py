@@ -90,20 +90,22 @@ def evaluate(
     shown: Annotated[int, typer.Option(help="How many of the best fixed policies to play on held-out traces.")] = 3,
     as_json: JsonOption = False,
 ) -> None:
-    """Play a frozen policy, the best fixed policies and a random one on device traces that none has seen.
+    """Play a frozen policy, a schedule, the best fixed policies and a random one on device traces that none has seen.
 
-    Fixed policies are chosen on training traces: the ranking is kept in fixed.json beside the policy. Intervals are
-    95 % bootstrap intervals over traces; differences are paired.
+    Fixed policies and the schedule, which looks at the clock only, are chosen on training traces: they are kept in
+    fixed.json and schedule.json beside the policy. A policy that leads the fixed ones but not the schedule has learnt
+    no more than the time. Intervals are 95 % bootstrap intervals over traces; differences are paired.
     """
     from deltaproof.research.control.environment import trace_seed
-    from deltaproof.research.control.evaluating import mean_interval, play_episode
+    from deltaproof.research.control.evaluating import Schedule, mean_interval, play_episode
     from deltaproof.tuning.control.policy import FixedPolicy, Policy, RandomPolicy, load_policy
 
     agent = load_policy(policy.read_bytes())
     env = _environment()
     _check_fit(agent.sizes, env)
     fixed = _ranking(env, policy.parent, fixed_traces)[: max(1, shown)]
-    policies: dict[str, Policy] = {"agent": agent}
+    schedule = _schedule(env, policy.parent, fixed[0], min(fixed_traces, SCHEDULE_TRACES))
+    policies: dict[str, Policy] = {"agent": agent, "schedule": Schedule(schedule)}
     policies |= {f"fixed: {ranked.name}": FixedPolicy(ranked.action) for ranked in fixed}
     policies |= {"random": RandomPolicy(trace_seed("random policy", 0), env.sizes)}
     rewards: dict[str, list[float]] = {}

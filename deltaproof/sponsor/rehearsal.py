@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 import numpy as np
+import peft
 
 from deltaproof.errors import DeltaproofError, Problem
 from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
@@ -31,6 +32,8 @@ __all__ = ["Rehearsal", "rehearse"]
 REPLAY_FACTOR = 2.0
 """A replay in float64 over a trainer's step: what exact mode takes (docs/results/replay_cost.md)."""
 LONGEST_TEXT = 60_000
+DISTURBED_NATS = 0.05
+SAMPLE_ROWS = 16
 
 
 class _Watch:
@@ -52,14 +55,24 @@ class Rehearsal:
     step_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     """Of one coalition on a whole validation set."""
+    disturbed: tuple[float, float] | None = None
+    """Loss of the rows without the method and with its starting adapter, nats, where that adapter changes the model."""
 
     def lines(self, spec: TaskSpec) -> list[str]:
         """The times, for a person."""
         training, attesting = self.needed(spec)
-        return [
+        lines = [
             f"training a round takes {training:.1f} s on this machine; phases.commit is {spec.phases.commit} s",
             f"verifying one takes {attesting:.1f} s; phases.attest_commit is {spec.phases.attest_commit} s",
         ]
+        if self.disturbed is not None and self.disturbed[1] > self.disturbed[0] + DISTURBED_NATS:
+            bare, begun = self.disturbed
+            lines.append(
+                f"{spec.method.name} begins by disturbing this model: its loss on your rows goes from {bare:.2f} to "
+                f"{begun:.2f} nats before the first step, and rounds have to win that back first. lora begins where "
+                "the model is"
+            )
+        return lines
 
     def needed(self, spec: TaskSpec) -> tuple[float, float]:
         """Seconds of a trainer's round, and of a verifier's with the fewest trainers that open one."""
@@ -74,12 +87,26 @@ def rehearse(spec: TaskSpec, bench: Workbench, start: Vector, rows: Sequence[byt
     """
     found = Rehearsal()
     found.problems += _longest_row(bench)
+    found.disturbed = _disturbed(bench, start, rows)
     theta = _step(bench, start, rows, found)
     if theta is not None:
         found.problems += _delta(bench, start, theta)
         _evaluation(bench, theta, rows, found)
         found.problems += _phases(spec, found, speed)
     return found
+
+
+def _disturbed(bench: Workbench, start: Vector, rows: Sequence[bytes]) -> tuple[float, float] | None:
+    """Loss of a language model without and with the starting adapter. Heads of other models start at random anyway."""
+    if bench.spec.model.kind != "causal-lm" or not isinstance(bench.model, peft.PeftModel):
+        return None
+    sample = rows[: min(len(rows), SAMPLE_ROWS)]
+    try:
+        begun = Evaluator(bench, sample).evaluate(start).loss
+        with bench.model.disable_adapter():
+            return Evaluator(bench, sample).evaluate(start).loss, begun
+    except (RuntimeError, DeltaproofError):
+        return None  # the evaluation below says what is wrong with the rows
 
 
 def _longest_row(bench: Workbench) -> Iterator[Problem]:

@@ -227,5 +227,5 @@ def test_commands_train_and_compare(env: FederationEnv, tmp_path: Path, monkeypa
     )
     assert compared.exit_code == 0, compared.output
     rows = {row["policy"]: row for row in json.loads(compared.stdout)["policies"]}
-    assert set(rows) == {"agent", f"fixed: {answer['started_from']}", "random"}
+    assert set(rows) == {"agent", "schedule", f"fixed: {answer['started_from']}", "random"}
     assert rows["agent"]["agents_lead"]["mean"] == 0

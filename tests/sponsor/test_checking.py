@@ -15,7 +15,10 @@ from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
 from deltaproof.sponsor.checking import check_draft
 from deltaproof.sponsor.drafts import prepare_task
+from deltaproof.sponsor.rehearsal import Rehearsal, rehearse
 from deltaproof.tuning.base_models.presets import minimal_model
+from deltaproof.tuning.training.workbench import Workbench
+from tests.tuning.rehearsal import minimal_spec, some_rows
 from tests.worlds.market import DRAFT
 
 ROWS = [canonical_row({"text": f"row {i}", "label": i % 2}) for i in range(8)]
@@ -177,6 +180,23 @@ def test_rehearsal_finds_what_only_the_model_shows(
         return
     with pytest.raises(DeltaproofError, match=message):
         prepare_task(draft, HomeSecret(bytes(32)))
+
+
+@pytest.mark.parametrize(("method", "disturbs"), [("lora", False), ("prefix", True)])
+def test_rehearsal_says_whether_a_method_begins_by_disturbing_a_language_model(
+    folder: Path, method: str, disturbs: bool
+) -> None:
+    spec = minimal_spec(folder / "llama", "llama", method={"name": method})
+    bench = Workbench.from_spec(spec, precision="float32")
+    bare, begun = rehearse(spec, bench, bench.initial_state(), some_rows("causal-lm", 8)).disturbed or (0.0, 0.0)
+    assert bare > 0.0
+    assert (begun != pytest.approx(bare, abs=1e-6)) == disturbs
+
+
+def test_disturbed_language_model_is_told_in_nats(folder: Path) -> None:
+    spec = minimal_spec(folder / "llama", "llama", method={"name": "prefix"})
+    assert "from 5.74 to 9.20 nats" in Rehearsal(disturbed=(5.74, 9.2)).lines(spec)[-1]
+    assert len(Rehearsal(disturbed=(5.74, 5.74)).lines(spec)) == 2
 
 
 def called(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -16,7 +16,6 @@ from deltaproof.protocol.evidence.state import Layout, Vector, component_root
 from deltaproof.protocol.terms.spec import CodecSection
 from deltaproof.protocol.types import ZERO_DIGEST
 from deltaproof.tuning.codecs import DeltaCodec, codec_names, create_codec
-from deltaproof.tuning.codecs._wire import PayloadReader
 from deltaproof.tuning.errors import CodecError
 from deltaproof.tuning.numerics.products import LowRankPair
 
@@ -172,10 +171,8 @@ def test_error_feedback_brings_the_lost_part_later(name: str) -> None:
 
 def rewritten(codec: DeltaCodec, payload: bytes) -> bytes:
     """What the codec writes for what it reads from a payload."""
-    reader = PayloadReader(payload)
-    where, count = codec.selection.read(reader, KEY)
-    values = codec.values.read(reader, count)
-    return codec.selection.write(where) + codec.values.write(values, KEY)
+    where, values = codec._read(payload, KEY)
+    return codec.selection.write(where) + codec._written(where, values, KEY)
 
 
 MAGNITUDES = (1e-45, 1e-40, 1e-38, 1e-31, 1e-30, 1e-8, 1e-3, 1.0, 1e4, 1e30, 1e37)
@@ -191,7 +188,7 @@ def test_what_was_read_is_written_as_it_was(name: str, seed: int, sizes: list[fl
     start = np.zeros(LAYOUT.size, np.float32)
     try:
         sent = codec.encode(start, theta.astype(np.float32), None, KEY)
-    except CodecError:  # factors and vectors of one block: the product of two common levels may leave float32
+    except CodecError:  # levels of factors of unlike values: their product may leave float32
         assert name.startswith("low_rank|")
         assert max(sizes) > 1e4
         return

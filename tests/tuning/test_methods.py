@@ -103,7 +103,8 @@ def test_aggregate_of_one_is_the_adapter_and_of_two_lies_between(played: Rehears
     alone, lost = aggregate_thetas(bench, [theta], None)
     prunes = played.spec.method.name in ("adalora", "diff_pruning")  # a single adapter, too
     assert abs(evaluator.evaluate(alone).loss - evaluator.evaluate(theta).loss) < (1.0 if prunes else 1e-6)
-    assert (lost > 0.01) if prunes else (lost < 1e-6)
+    assert prunes or lost < 1e-6
+    assert played.spec.method.name != "adalora" or lost > 0.01, "half of its triplets go"
     # What is said to be lost is what is missing in the adapter, module by module.
     before, after = members_of(bench, [theta, alone])
     assert lost == pytest.approx(missing_share(bench, before, after), abs=1e-5)

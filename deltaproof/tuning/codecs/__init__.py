@@ -63,8 +63,8 @@ class DeltaCodec:
         """Bytes of the longest delta that the codec makes; a task's limit is no smaller, or nobody could reveal."""
         if self.plain:
             return self.selection.layout.size * 4
-        where, count = self.selection.limits()
-        return DELTA_HEADER_BYTES + where + self.values.size(count)
+        where, count, runs = self.selection.limits()
+        return DELTA_HEADER_BYTES + where + self.values.size(count) + (runs - 1) * self.values.size(1)
 
     @property
     def published_bytes(self) -> int:
@@ -83,7 +83,7 @@ class DeltaCodec:
             if not np.isfinite(change).all():
                 raise CodecError("the change of this round leaves the finite float32 values")
             where, values = self.selection.split(change, key)
-            payload = where + self.values.write(values, key)
+            payload = self.selection.write(where) + self._written(where, values, key)
             sent = self.selection.join(*self._read(payload, key))
             left = change - sent if self.feedback else None
             reached = start + sent
@@ -108,7 +108,7 @@ class DeltaCodec:
             raise EncodingError("an encoded delta names no memory, and the task feeds memories back")
         with np.errstate(over="ignore", invalid="ignore"):
             where, values = self._read(payload, key)
-            if self.selection.write(where) + self.values.write(values, key) != payload:
+            if self.selection.write(where) + self._written(where, values, key) != payload:
                 raise EncodingError("an encoded delta is written otherwise than its encoder writes it")
             theta = start + self.selection.join(where, values)
         return check_vector(theta, len(start), "the decoded adapter"), root
@@ -124,10 +124,14 @@ class DeltaCodec:
 
     def _read(self, payload: bytes, key: bytes) -> tuple[object, Vector]:
         reader = PayloadReader(payload)
-        where, count = self.selection.read(reader, key)
-        values = self.values.read(reader, count)
+        where = self.selection.read(reader, key)
+        values = [self.values.read(reader, count) for count in self.selection.runs(where)]
         reader.end()
-        return where, values
+        return where, np.concatenate([*values, np.zeros(0, np.float32)])
+
+    def _written(self, where: object, values: Vector, key: bytes) -> bytes:
+        ends = np.cumsum(self.selection.runs(where))
+        return b"".join(self.values.write(run, key) for run in np.split(values, ends[:-1]))
 
 
 def create_codec(section: CodecSection, layout: Layout, pairs: tuple[LowRankPair, ...] = ()) -> DeltaCodec:

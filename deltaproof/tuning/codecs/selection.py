@@ -35,23 +35,28 @@ class Selection(ABC):
     layout: Layout
 
     @abstractmethod
-    def split(self, delta: Vector, key: bytes) -> tuple[bytes, Vector]: ...
+    def split(self, delta: Vector, key: bytes) -> tuple[object, Vector]:
+        """Where, and the values that travel."""
 
     @abstractmethod
     def join(self, where: object, values: Vector) -> Vector:
         """The delta that `values` stand for."""
 
     @abstractmethod
-    def read(self, reader: PayloadReader, key: bytes) -> tuple[object, int]:
-        """Where, and how many values follow. Raises EncodingError."""
+    def read(self, reader: PayloadReader, key: bytes) -> object:
+        """Where. Raises EncodingError."""
+
+    @abstractmethod
+    def runs(self, where: object) -> tuple[int, ...]:
+        """How many values follow: in runs that share no block, for values of different kinds share no scale."""
 
     @abstractmethod
     def write(self, where: object) -> bytes:
         """The bytes that `read` took `where` from."""
 
     @abstractmethod
-    def limits(self) -> tuple[int, int]:
-        """Most bytes that say where, and most values."""
+    def limits(self) -> tuple[int, int, int]:
+        """Most bytes that say where, most values, and most runs."""
 
     def mask(self, key: bytes) -> Mask | None:
         """Values that this trainer tunes, shape (P,); None for all."""
@@ -61,20 +66,23 @@ class Selection(ABC):
 class Dense(Selection):
     """Every value."""
 
-    def split(self, delta: Vector, key: bytes) -> tuple[bytes, Vector]:
-        return b"", delta
+    def split(self, delta: Vector, key: bytes) -> tuple[object, Vector]:
+        return None, delta
 
     def join(self, where: object, values: Vector) -> Vector:
         return values
 
-    def read(self, reader: PayloadReader, key: bytes) -> tuple[object, int]:
-        return None, self.layout.size
+    def read(self, reader: PayloadReader, key: bytes) -> object:
+        return None
+
+    def runs(self, where: object) -> tuple[int, ...]:
+        return (self.layout.size,)
 
     def write(self, where: object) -> bytes:
         return b""
 
-    def limits(self) -> tuple[int, int]:
-        return 0, self.layout.size
+    def limits(self) -> tuple[int, int, int]:
+        return 0, self.layout.size, 1
 
 
 class _SparseSelection(Selection):
@@ -88,15 +96,18 @@ class _SparseSelection(Selection):
         """Fewest values that a delta has."""
         return 0
 
-    def split(self, delta: Vector, key: bytes) -> tuple[bytes, Vector]:
+    def split(self, delta: Vector, key: bytes) -> tuple[object, Vector]:
         indices = self.chosen(delta)
-        return self.write(indices), delta[indices]
+        return indices, delta[indices]
 
-    def read(self, reader: PayloadReader, key: bytes) -> tuple[object, int]:
+    def read(self, reader: PayloadReader, key: bytes) -> object:
         count = reader.number()
         if not self.least() <= count <= self.most():
             raise EncodingError(f"an encoded delta has {count} values; {self.least()} to {self.most()} belong there")
-        return read_indices(reader, count, self.layout.size), count
+        return read_indices(reader, count, self.layout.size)
+
+    def runs(self, where: object) -> tuple[int, ...]:
+        return (len(np.asarray(where)),)
 
     def write(self, where: object) -> bytes:
         indices = np.asarray(where, np.int64)
@@ -107,8 +118,8 @@ class _SparseSelection(Selection):
         delta[np.asarray(where)] = values
         return delta
 
-    def limits(self) -> tuple[int, int]:
-        return 4 + max(index_bytes(count, self.layout.size) for count in (1, self.most())), self.most()
+    def limits(self) -> tuple[int, int, int]:
+        return 4 + max(index_bytes(count, self.layout.size) for count in (1, self.most())), self.most(), 1
 
 
 @dataclass(frozen=True)
@@ -177,12 +188,15 @@ class Subset(Selection):
             order[i], order[j] = order[j], order[i]
         return np.isin(np.arange(size), order[: max(1, round(self.fraction * size))])
 
-    def split(self, delta: Vector, key: bytes) -> tuple[bytes, Vector]:
-        return b"", delta[self.mask(key)]
-
-    def read(self, reader: PayloadReader, key: bytes) -> tuple[object, int]:
+    def split(self, delta: Vector, key: bytes) -> tuple[object, Vector]:
         mask = self.mask(key)
-        return mask, int(mask.sum())
+        return mask, delta[mask]
+
+    def read(self, reader: PayloadReader, key: bytes) -> object:
+        return self.mask(key)
+
+    def runs(self, where: object) -> tuple[int, ...]:
+        return (int(np.asarray(where).sum()),)
 
     def write(self, where: object) -> bytes:
         return b""
@@ -192,8 +206,8 @@ class Subset(Selection):
         delta[np.asarray(where)] = values
         return delta
 
-    def limits(self) -> tuple[int, int]:
-        return 0, self.layout.size
+    def limits(self) -> tuple[int, int, int]:
+        return 0, self.layout.size, 1
 
 
 @dataclass(frozen=True)
@@ -201,6 +215,8 @@ class LowRank(Selection):
     """Each matrix as U V^T with as many of the largest singular triplets, over all matrices, as `values` numbers hold
     (Wang et al. 2018, ATOMO; Vogels et al. 2019, PowerSGD). Vectors, and matrices that factors do not shorten, travel
     whole.
+
+    The factors of each matrix, and what travels whole, have blocks of their own.
 
     With `keep_norm` the triplets of a matrix are as large together as all of its change: what they leave out would else
     make every step shorter, and early rounds learn by the length of their steps.
@@ -227,7 +243,7 @@ class LowRank(Selection):
             rest[self.layout.slices[name]] = False
         return rest
 
-    def split(self, delta: Vector, key: bytes) -> tuple[bytes, Vector]:
+    def split(self, delta: Vector, key: bytes) -> tuple[object, Vector]:
         factors = [_leading(self._matrix(delta, *m), self.rank) for m in self._matrices]
         ranks = self._ranks([sizes for _, sizes, _ in factors])
         parts = [delta[self._rest]]
@@ -237,19 +253,24 @@ class LowRank(Selection):
             tilt = float(np.sqrt(np.sqrt(len(left) / len(right))))
             parts += [(left[:, :rank] * (root * tilt)).astype(np.float32).reshape(-1)]
             parts += [(right[:, :rank] * (root / tilt)).astype(np.float32).reshape(-1)]
-        return bytes(ranks), np.concatenate(parts)
+        return tuple(ranks), np.concatenate(parts)
 
-    def read(self, reader: PayloadReader, key: bytes) -> tuple[object, int]:
+    def read(self, reader: PayloadReader, key: bytes) -> object:
         ranks = tuple(reader.take(len(self._matrices)))
         if any(rank > min(self.rank, m[1], m[2]) for rank, m in zip(ranks, self._matrices, strict=True)):
             raise EncodingError("an encoded delta has a rank out of range")
         count = self._count(ranks)
         if count > self.limits()[1]:
             raise EncodingError(f"an encoded delta has factors of {count} numbers; {self.limits()[1]} are the most")
-        return ranks, count
+        return ranks
+
+    def runs(self, where: object) -> tuple[int, ...]:
+        ranks: Sequence[int] = where  # type: ignore[assignment]  # made by `read` or `split`
+        numbers = (rank * (rows + columns) for rank, (_, rows, columns) in zip(ranks, self._matrices, strict=True))
+        return tuple(run for run in (int(self._rest.sum()), *numbers) if run) or (0,)
 
     def write(self, where: object) -> bytes:
-        return bytes(where)  # type: ignore[call-overload,no-any-return]  # made by `read`
+        return bytes(where)  # type: ignore[call-overload,no-any-return]  # made by `read` or `split`
 
     def join(self, where: object, values: Vector) -> Vector:
         ranks: Sequence[int] = where  # type: ignore[assignment]  # made by `read`
@@ -263,9 +284,9 @@ class LowRank(Selection):
             delta[self.layout.slices[name]] = matmul(left, right.T).astype(np.float32).reshape(-1)
         return delta
 
-    def limits(self) -> tuple[int, int]:
+    def limits(self) -> tuple[int, int, int]:
         most = self._count([min(self.rank, m[1], m[2]) for m in self._matrices])
-        return len(self._matrices), min(most, max(self.values, int(self._rest.sum())))
+        return len(self._matrices), min(most, max(self.values, int(self._rest.sum()))), 1 + len(self._matrices)
 
     def _gain(self, delta: Vector, m: tuple[str, int, int], sizes: Array) -> float:
         """Norm of a matrix over that of the triplets that travel; 1 where nothing does."""
@@ -287,8 +308,7 @@ class LowRank(Selection):
         return ranks
 
     def _count(self, ranks: Sequence[int]) -> int:
-        numbers = (rank * (rows + columns) for rank, (_, rows, columns) in zip(ranks, self._matrices, strict=True))
-        return int(self._rest.sum()) + sum(numbers)
+        return sum(self.runs(ranks))
 
 
 def _leading(matrix: Array, limit: int) -> tuple[Array, Array, Array]:

@@ -1,0 +1,69 @@
+"""Tasks of the benchmarks: no test row was trained on, and no row that rates were chosen on is reported."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.shared.digits import SHIFTS, digits_rows
+from benchmarks.shared.splits import NEAR, Seen, apart, rows_digest
+from benchmarks.shared.tuning_tasks import DEV, TASKS, Data
+from deltaproof.protocol.evidence.rows import canonical_row
+
+
+def row(text: str) -> bytes:
+    return canonical_row({"text": text, "label": 0})
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("The food was not good at all, and the staff were rude.", True),
+        ("the food was not good at all AND the staff were rude!!!", True),
+        ("The food was not good at all, and the staff were slow.", True),
+        ("The staff were rude, but the food was good.", False),
+        ("Nothing of the sort.", False),
+    ],
+)
+def test_texts_that_say_the_same_are_near(text: str, near: bool) -> None:
+    assert (Seen(["The food was not good at all, and the staff were rude."]).likeness(text) >= NEAR) == near
+
+
+def test_apart_goes_on_to_the_next_row_for_one_that_was_seen() -> None:
+    rows = [row(f"{word} is a word of its own that no other sentence here has") for word in ("one", "two")]
+    others = [row("a line about rain in the hills"), row("some other line about snow and ice")]
+    assert apart([rows[0], others[0], others[1]], rows, 2) == others
+    assert rows_digest(rows, others) != rows_digest(others, rows)
+
+
+def texts_of(rows: tuple[bytes, ...]) -> list[str]:
+    return [json.loads(line)["text"] for line in rows]
+
+
+def made(task: str) -> Data:
+    return {**TASKS, **DEV}[task](task, 600, 200)
+
+
+@pytest.mark.parametrize("task", ["tweets", "amazon", "imdb", "movie halves", "tumours", "tweet language"])
+def test_no_test_text_of_a_task_is_near_one_that_was_trained_on(task: str) -> None:
+    data = made(task)
+    trained = Seen(texts_of(data.train))
+    assert max(map(trained.likeness, texts_of(data.test))) < NEAR
+    assert len(data.test) >= 150
+
+
+@pytest.mark.parametrize("task", ["amazon", "yelp", "movies", "tweets"])
+def test_no_reported_text_is_near_one_that_rates_were_chosen_on(task: str) -> None:
+    chosen = Seen(texts_of(made("products").train + made("products").test))
+    assert max(map(chosen.likeness, texts_of(made(task).test))) < NEAR
+
+
+def test_no_reported_image_is_a_development_image_turned_over() -> None:
+    def images(half: int) -> set[bytes]:
+        pixels = np.array([json.loads(line)["pixels"] for line in digits_rows("upright", half=half)]).reshape(-1, 8, 8)
+        return {SHIFTS[shift](pixels)[i].tobytes() for shift in ("upright", "mirrored") for i in range(len(pixels))}
+
+    assert len(images(0)) > 1000
+    assert images(0) & images(1) == set()
