@@ -11,17 +11,23 @@ import numpy as np
 
 __all__ = ["write"]
 
-DEMO_ROUNDS = 3
+FIRST_COMPARED = 2
+"""Round 1 finds the classification head: there is no accuracy to lose yet."""
+ADAPTER_BYTES = 4 * 74_498
+"""Of the adapter in float32, and so of a memory that is fed back."""
 FULL_FINE_TUNING_BYTES = 4 * 22_713_986
 """MiniLM's own values and the classification head's, float32."""
 AIM = 100
 INTRODUCTION = """# Exchange codecs: bytes against quality
 
 The demo's task, measured by `python -m benchmarks.codecs`: LoRA of rank 8 on MiniLM, three trainers (imdb, yelp,
-amazon), 12 steps a round, Adam; the demo has three rounds. Bytes are of one trainer's delta in one round, header
-included; openings of sampled steps are evidence and come on top. Fewer
-means against the same adapter in float32; full fine-tuning would
+amazon), 12 steps a round, Adam; the demo has three rounds. Bytes are of everything that one trainer publishes in one
+round: the delta with its header, and with error feedback the memory, which is as large as the adapter. Openings of
+sampled steps are evidence and come on top. Fewer means against the same adapter in float32; full fine-tuning would
 send {full:,} bytes.
+
+Intervals are over held-out rows of this one task. On other tasks it is worse: an independent run of `low_rank|two_bit`
+without `keep_norm` lost 0.7 to 4.3 points on two of them.
 """
 PUBLISHED = """
 ## Published
@@ -57,28 +63,30 @@ def _by_round(values: Mapping[str, Any]) -> str:
             f"## {length.replace(' x ', ' rounds of ')} steps",
             "",
             f"Accuracy on {first['held_out']} held-out rows after each round, mean over seeds; the standard error of",
-            f"one seed is about {_error(first):.1f} points. The last columns: points against float32 after the demo's",
-            f"{DEMO_ROUNDS} rounds and after all, with the 95 % interval over paired rows.",
+            f"one seed is about {_error(first):.1f} points. The last columns: points against float32 after each round",
+            f"from round {FIRST_COMPARED} on, with the 95 % interval over paired rows.",
             "",
-            "| codec | feedback | seeds | bytes | times fewer | "
+            "| codec | feedback | seeds | bytes published | times fewer | "
             + " | ".join(f"{n}" for n in range(1, rounds + 1))
-            + f" | points at {DEMO_ROUNDS} | points at {rounds} |",
-            "|---" * (rounds + 7) + "|",
+            + "".join(f" | points at {n}" for n in range(FIRST_COMPARED, rounds + 1))
+            + " |",
+            "|---" * (5 + rounds + rounds - FIRST_COMPARED + 1) + "|",
         ]
         chosen = sorted(
             ((g, seeds) for g, seeds in groups.items() if g[0] == length),
-            key=lambda item: (-float(np.mean([c["bytes"] for c in item[1].values()])), item[0]),
+            key=lambda item: (-_published(item[0], item[1]), item[0]),
         )
         plain = groups.get((length, "float32", "-"), {})
-        for (_, name, feedback), seeds in chosen:
+        for group, seeds in chosen:
+            _, name, feedback = group
             curves = np.array([[r["accuracy"] for r in cell["rounds"]] for cell in seeds.values()])
-            size = float(np.mean([cell["bytes"] for cell in seeds.values()]))
-            fewer = float(np.mean([cell["times_fewer"] for cell in seeds.values()]))
+            size = _published(group, seeds)
             mark = name.replace("|", "\\|")
             lines.append(
-                f"| {mark} | {feedback} | {len(seeds)} | {size:.0f} | {fewer:.1f} | "
+                f"| {mark} | {feedback} | {len(seeds)} | {size:,.0f} | {ADAPTER_BYTES / size:.1f} | "
                 + " | ".join(f"{value:.3f}" for value in curves.mean(axis=0))
-                + f" | {_points(seeds, plain, DEMO_ROUNDS)} | {_points(seeds, plain, rounds)} |"
+                + "".join(f" | {_points(seeds, plain, n)}" for n in range(FIRST_COMPARED, rounds + 1))
+                + " |"
             )
         lines += ["", _verdict(chosen, plain, rounds)]
     return "\n".join(lines) + "\n"
@@ -119,20 +127,29 @@ def _points(seeds: Mapping[str, Any], plain: Mapping[str, Any], round_: int) -> 
 def _verdict(chosen: list[Any], plain: Mapping[str, Any], rounds: int) -> str:
     """Whether the aim was met, codec by codec."""
     said = []
-    for (_, name, feedback), seeds in chosen:
-        fewer = float(np.mean([cell["times_fewer"] for cell in seeds.values()]))
-        ends = [_difference(seeds, plain, at) for at in (DEMO_ROUNDS, rounds)]
+    for group, seeds in chosen:
+        _, name, feedback = group
+        fewer = ADAPTER_BYTES / _published(group, seeds)
+        compared = range(FIRST_COMPARED, rounds + 1)
+        ends = [_difference(seeds, plain, at) for at in compared]
         if fewer < AIM or any(end is None for end in ends):
             continue
         lost = [-end[0] for end in ends if end is not None]
-        met = " and ".join(
-            f"{'met' if loss <= 1.0 + 1e-9 else 'missed'} after {at} rounds ({-loss:+.1f} points)"
-            for loss, at in zip(lost, (DEMO_ROUNDS, rounds), strict=True)
+        met = ", ".join(
+            f"{'met' if loss <= 1.0 + 1e-9 else 'missed'} at round {at} ({-loss:+.1f} points)"
+            for loss, at in zip(lost, compared, strict=True)
         )
         said.append(f"`{name}`, feedback {feedback}, {fewer:.0f} times fewer, seeds {len(seeds)}: {met}.")
+    said.append("With feedback on no codec saves anything, for its memory is published.")
     if len(plain) < 2:
         said.append("One seed cannot tell a point from chance.")
-    return f"Aim, {AIM} times fewer bytes for at most one point of accuracy: " + " ".join(said)
+    return f"Aim, {AIM} times fewer bytes for at most one point of accuracy from round 2 on: " + " ".join(said)
+
+
+def _published(group: tuple[str, str, str], seeds: Mapping[str, Any]) -> float:
+    """Bytes that a trainer publishes a round, the memory of error feedback included."""
+    delta = float(np.mean([cell["bytes"] for cell in seeds.values()]))
+    return delta + (ADAPTER_BYTES if group[2] == "on" else 0)
 
 
 def _short(values: Mapping[str, Any]) -> str:
@@ -146,13 +163,14 @@ def _short(values: Mapping[str, Any]) -> str:
         "Three rounds of 8 steps, 210 to 300 held-out rows of up to 48 tokens, one seed: a standard error of about two",
         "points. So few steps leave sparse codecs without most values sent once.",
         "",
-        "| codec | feedback | bytes | times fewer | accuracy | loss |",
+        "| codec | feedback | bytes published | times fewer | accuracy | loss |",
         "|---|---|---|---|---|---|",
     ]
     for (name, feedback, _, _), cell in sorted(kept, key=lambda item: -item[1]["bytes"]):
         mark = name.replace("|", "\\|")
         lines.append(
-            f"| {mark} | {feedback.split()[1]} | {cell['bytes']:.0f} | {cell['times_fewer']:.1f} | "
+            f"| {mark} | {feedback.split()[1]} | {_published(('', '', feedback.split()[1]), {'': cell}):,.0f} | "
+            f"{ADAPTER_BYTES / _published(('', '', feedback.split()[1]), {'': cell}):.1f} | "
             f"{cell['accuracy']:.3f} | {cell['loss']:.4f} |"
         )
     return "\n".join(lines) + "\n"
