@@ -24,7 +24,7 @@ from benchmarks.shared.tuning_tasks import Cells
 CODECS: dict[str, dict[str, Any]] = {
     "float32": {},
     "low_rank|two_bit": {"numbers": 9800, "rank": 2, "keep_norm": False},
-    "low_rank|two_bit kept": {"numbers": 9800, "rank": 2, "keep_norm": True},
+    "low_rank|two_bit kept": {"numbers": 9800, "rank": 1, "keep_norm": True},
     "top_k|two_bit 3%": {"fraction": 0.03},
     "int4": {},
     "sign": {},

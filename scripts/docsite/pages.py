@@ -58,7 +58,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Protocol": [*(page for page in REFERENCE if page in there), *folder["protocol"]]},
         {"Task spec": list(spec_pages())},
         {"API": list(api_pages())},
-        {"Results": folder["results"]},
+        {"Results": _overview_first(folder["results"])},
         {"Project": [*list(ROOT_PAGES.values())[1:], {"Decisions": _overview_first(folder["decisions"])}]},
     ]
     return config
