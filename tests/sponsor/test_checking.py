@@ -18,6 +18,7 @@ from deltaproof.sponsor.drafts import prepare_task
 from deltaproof.sponsor.rehearsal import Rehearsal, rehearse
 from deltaproof.tuning.base_models.presets import minimal_model
 from deltaproof.tuning.training.workbench import Workbench
+from tests.tuning.method_cases import CASES
 from tests.tuning.rehearsal import minimal_spec, some_rows
 from tests.worlds.market import DRAFT
 
@@ -186,7 +187,7 @@ def test_rehearsal_finds_what_only_the_model_shows(
 def test_rehearsal_says_whether_a_method_begins_by_disturbing_a_language_model(
     folder: Path, method: str, disturbs: bool
 ) -> None:
-    spec = minimal_spec(folder / "llama", "llama", method={"name": method})
+    spec = minimal_spec(folder / "llama", "llama", method={"name": method, "options": CASES[method]})
     bench = Workbench.from_spec(spec, precision="float32")
     bare, begun = rehearse(spec, bench, bench.initial_state(), some_rows("causal-lm", 8)).disturbed or (0.0, 0.0)
     assert bare > 0.0
@@ -194,7 +195,7 @@ def test_rehearsal_says_whether_a_method_begins_by_disturbing_a_language_model(
 
 
 def test_disturbed_language_model_is_told_in_nats(folder: Path) -> None:
-    spec = minimal_spec(folder / "llama", "llama", method={"name": "prefix"})
+    spec = minimal_spec(folder / "llama", "llama", method={"name": "prefix", "options": CASES["prefix"]})
     assert "from 5.74 to 9.20 nats" in Rehearsal(disturbed=(5.74, 9.2)).lines(spec)[-1]
     assert len(Rehearsal(disturbed=(5.74, 5.74)).lines(spec)) == 2
 
