@@ -181,7 +181,7 @@ def _keeps_norm(name: str, parts: Sequence[str], options: _Options, feedback: bo
     """Whether what travels is as long as the change that it stands for."""
     if not {"low_rank", "sign", "two_bit"} & set(parts):
         return False  # the option is then unknown
-    keeps = options.flag("keep_norm", "low_rank" in parts and not feedback)
+    keeps = options.flag("keep_norm", False)
     if keeps and feedback:
         raise CodecError(
             f"codec {name!r}: keep_norm sends more than a step had in a direction; feedback would add to it"
