@@ -29,11 +29,11 @@ from deltaproof.replaying.judging import Submission
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
 from verifier.examining import Examiner
-from verifier.facts import case_key, read_case
+from verifier.facts import read_case
 
 __all__ = ["VerifierDisputes"]
 
-BUSY = (Phase.ATTEST_COMMIT, Phase.ATTEST_REVEAL)
+BUSY = (Phase.OPENING, Phase.ATTEST_COMMIT, Phase.ATTEST_REVEAL)
 """Phases in which the own round comes before somebody else's case."""
 
 
@@ -169,7 +169,6 @@ class VerifierDisputes:
         known = self._examiners.get(case.task_id)
         spec = known.spec if known else read_task(self.gateway, self.store, case.task_id).spec
         to_judge = read_case(self.gateway, self.store, log, spec, case.task_id, case.round)
-        name = case_key(case.task_id, case.round, to_judge.view)
         if spec.data.sealed and not self._lets_me_read(case, to_judge.submissions):
             return None
 
@@ -181,7 +180,6 @@ class VerifierDisputes:
                 self._examiners[case.task_id] = examiner
             return examiner.examine(
                 to_judge,
-                name,
                 examiner.drawn_for_all,
                 may_give_up=True,
                 publish=False,

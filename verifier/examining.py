@@ -5,7 +5,7 @@ A pure function of the case and the store: the same for a member of the quorum a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from deltaproof.errors import UNUSABLE
@@ -13,7 +13,7 @@ from deltaproof.protocol.evidence.state import component_root
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementProposal
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Address, Digest32
+from deltaproof.protocol.types import Address, RoundIndex
 from deltaproof.replaying.judges import Judges
 from deltaproof.replaying.judging import Judgement, Submission, judge_submission, proven_faulty
 from deltaproof.replaying.replay import StepVerdict
@@ -26,9 +26,12 @@ from incentives.scoring import RoundScores, score_round
 from incentives.settling import disagreements
 from incentives.unions import Contribution, named_root
 from verifier.facts import RoundToJudge
-from verifier.looking import SecondLook
+from verifier.looking import Basis, SecondLook
 
 __all__ = ["Examiner"]
+
+Drawn = Callable[[RoundToJudge, Submission], Sequence[int]]
+"""The steps of a submission that are replayed."""
 
 
 class Examiner:
@@ -52,11 +55,24 @@ class Examiner:
         """The steps that it drew for anybody, for who is no member."""
         return case.shown_by(submission.trainer, self.spec)
 
+    def look_early(
+        self,
+        case: RoundToJudge,
+        arrived: Collection[Address],
+        steps: Drawn,
+        between_steps: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Judge those who have opened already; `examine` finds it done. Raises as `judge_submission` does."""
+        there = [submission for submission in case.submissions if submission.trainer in arrived]
+        self.look.judged(
+            [self._basis(case, one, steps) for one in there if one.trainer not in case.faulty],
+            lambda basis: self._judge(case.round, basis, between_steps),
+        )
+
     def examine(
         self,
         case: RoundToJudge,
-        key: Digest32,
-        steps: Callable[[RoundToJudge, Submission], Sequence[int]],
+        steps: Drawn,
         *,
         may_give_up: bool,
         publish: bool = True,
@@ -68,13 +84,9 @@ class Examiner:
 
         Raises what is nobody's fault: see `judge_submission`.
         """
-
-        def found(submission: Submission) -> Judgement:
-            if submission.trainer in case.faulty:
-                return proven_faulty(submission)
-            return self._judge(case, submission, steps(case, submission), between_steps)
-
-        judgements = self.look.judged(key, case.submissions, found)
+        wanted = [self._basis(case, one, steps) for one in case.submissions if one.trainer not in case.faulty]
+        found = iter(self.look.judged(wanted, lambda basis: self._judge(case.round, basis, between_steps)))
+        judgements = [proven_faulty(one) if one.trainer in case.faulty else next(found) for one in case.submissions]
         rows = self._validation_rows(case)
         kept_back = case.view.validation_revealed and rows is None
         if (kept_back or self.look.missing(judgements)) and not may_give_up:
@@ -98,22 +110,26 @@ class Examiner:
         """Whether a settlement is further from one's own findings than the task tolerates."""
         return bool(disagreements(self.spec, own, proposal))
 
-    def _judge(
-        self, case: RoundToJudge, submission: Submission, steps: Sequence[int], between_steps: Callable[[], None]
-    ) -> Judgement:
+    def _basis(self, case: RoundToJudge, submission: Submission, steps: Drawn) -> Basis:
+        drawn, shown = steps(case, submission), case.shown_by(submission.trainer, self.spec)
+        return Basis(case.drawn, submission, tuple(drawn), tuple(shown))
+
+    def _judge(self, round_: RoundIndex, basis: Basis, between_steps: Callable[[], None]) -> Judgement:
         """One trainer's verdict. Raises only what is nobody's fault: see `judge_submission`."""
+        submission = basis.submission
         short = submission.trainer[:8]
 
         def progress(verdict: StepVerdict) -> None:
-            self.report("replayed", f"round {case.round}: replayed {short} {verdict.message}", round=case.round)
+            self.report("replayed", f"round {round_}: replayed {short} {verdict.message}", round=round_)
             between_steps()
 
-        shown = case.shown_by(submission.trainer, self.spec)
-        judgement = judge_submission(self.judges, self.store, case.drawn, submission, steps, progress, shown)
+        judgement = judge_submission(
+            self.judges, self.store, basis.round, submission, basis.steps, progress, basis.shown
+        )
         if failure := judgement.finding.failure():
             verdict = judgement.finding.verdict.name.lower()
-            message = f"round {case.round}: {short} {verdict}: {failure.message}"
-            self.report("caught", message, round=case.round, trainer=submission.trainer, check=failure.check)
+            message = f"round {round_}: {short} {verdict}: {failure.message}"
+            self.report("caught", message, round=round_, trainer=submission.trainer, check=failure.check)
         return judgement
 
     def _score(self, case: RoundToJudge, judgements: list[Judgement], rows: list[bytes] | None) -> RoundScores:

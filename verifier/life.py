@@ -30,7 +30,7 @@ from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.reads import withheld_from
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementProposal, scores_tree, verdicts_digest
-from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
+from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.reporting import Once, Reporter
 from deltaproof.store import ArtifactStore
 from deltaproof.store.readers import Keyring
@@ -40,6 +40,7 @@ from verifier.closing import close_round, collect_fees
 from verifier.disputes import VerifierDisputes
 from verifier.examining import Examiner
 from verifier.facts import RoundToJudge, case_key, read_case
+from verifier.looking import EarlyLook
 from verifier.quorum import QuorumDesk
 from verifier.seat import take_seat
 
@@ -92,6 +93,9 @@ class Verifier(Agent):
         )  # fmt: skip
         self._waiting = (RoundIndex(0), Phase.IDLE, time.monotonic())
         self._once = Once(report)
+        self._early: EarlyLook | None = None
+        self._looked_at = (ZERO_DIGEST, 0)
+        """Challenge seed, and how many had opened when what they opened was replayed."""
         self._signed: dict[tuple[RoundIndex, int], SettlementProposal] = {}
         """By round and attempt."""
         self._objected: set[tuple[RoundIndex, int]] = set()
@@ -127,6 +131,8 @@ class Verifier(Agent):
         if not self._in_quorum(round_):
             return
         match moment.view.phase:
+            case Phase.OPENING:
+                self.look_early(round_)
             case Phase.ATTEST_COMMIT:
                 self.attest_commit(round_)
             case Phase.ATTEST_REVEAL:
@@ -171,6 +177,22 @@ class Verifier(Agent):
             if attempt(self.gateway.verifiers.rejoin, self.task_id, missing) is not None:
                 self.report("rejoined", "came back into the quorum after being stopped")
 
+    def look_early(self, round_: RoundIndex) -> None:
+        """Replay what is opened already: the slowest trainer keeps nobody from that."""
+        view = self.gateway.tasks.round(self.task_id, round_)
+        seed, opened = view.challenge_seed, self.gateway.trainers.progress(self.task_id).opened
+        if ZERO_DIGEST in (view.order_seed, seed) or (seed, opened) == self._looked_at:
+            return
+        if self._early is None or self._early.seed != seed:
+            self.log.refresh(round_)
+            case = read_case(self.gateway, self.store, self.log, self.spec, self.task_id, round_)
+            work = self.gateway.trainers.work
+            there = [s.trainer for s in case.submissions if work(self.task_id, round_, s.trainer).opened]
+            self._early = EarlyLook(seed, opened, lambda: self._looked(case, there))
+        early = self._early
+        if not self.heavy.running(early.key) and self.heavy.result(early.key, early.work):
+            self._early, self._looked_at = None, (seed, early.opened)
+
     def attest_commit(self, round_: RoundIndex) -> None:
         """Replay, score, and seal what was found."""
         if self.gateway.verifiers.attestation(self.task_id, round_, self.account).state != AttestationState.NONE:
@@ -181,7 +203,7 @@ class Verifier(Agent):
         key = case_key(self.task_id, round_, view)
         attestation = self._kept(self._path(round_, key))
         if attestation is None:
-            if self.heavy.running(("attest", key)):
+            if self.heavy.running(("attest", key)) or (self._early and self.heavy.running(self._early.key)):
                 return
             self.log.refresh(round_)
             case = read_case(self.gateway, self.store, self.log, self.spec, self.task_id, round_)
@@ -265,7 +287,7 @@ class Verifier(Agent):
         """Judge and score; the document is on disk before this returns. None while what is missing may still come."""
         examiner = self.examiner
         attestation = examiner.examine(
-            case, key, examiner.drawn_for_me, may_give_up=may_give_up, between_steps=self.heavy.between_steps
+            case, examiner.drawn_for_me, may_give_up=may_give_up, between_steps=self.heavy.between_steps
         )
         if attestation is None:
             return None
@@ -276,6 +298,10 @@ class Verifier(Agent):
         partial.write_bytes(document)
         partial.replace(path)
         return attestation
+
+    def _looked(self, case: RoundToJudge, there: Sequence[Address]) -> bool:
+        self.examiner.look_early(case, there, self.examiner.drawn_for_me, self.heavy.between_steps)
+        return True
 
     def _may_call_withheld(self, round_: RoundIndex) -> bool:
         """Whether it is late enough to seal that something is not in the store."""

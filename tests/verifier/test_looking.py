@@ -5,25 +5,34 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from deltaproof.chain.abi.enums import AttestationState
+from deltaproof.chain.abi.enums import AttestationState, Phase
 from deltaproof.chain.local_node import start_node
+from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import RoundIndex
-from tests.worlds.roles import RoleWorld, build_world
+from tests.worlds.roles import RoleWorld, build_world, silent
+from trainer.life import Trainer
+from verifier.examining import Examiner
+from verifier.facts import read_case
 from verifier.life import Verifier
+
+FIRST = RoundIndex(1)
 
 
 def test_verifier_waits_for_a_lagging_store_and_calls_withheld_only_late(tmp_path: Path) -> None:
-    with start_node("anvil", accounts=7) as node:
-        world = build_world(node, tmp_path, rounds=1, honest=1, verifiers=2)
+    with start_node("anvil", accounts=8) as node:
+        world = build_world(node, tmp_path, rounds=1, honest=1, verifiers=3)
         openings, away = world.store_folder / "openings", tmp_path / "on its way"
-        patient, unlucky = world.verifiers
+        patient, unlucky, early = world.verifiers
         world.open_round()
-        world.work()
+        replayed_while_others_open(world, early)
+        world.until(Phase.ATTEST_COMMIT)
 
         shutil.move(openings, away)
+        assert _verdict(world, early) is Verdict.ACCEPTED, "it had looked before"
         assert _verdict(world, patient) is None
         shutil.move(away, openings)
+        attested_anew(world, early)
         assert _verdict(world, patient) is Verdict.ACCEPTED
 
         shutil.move(openings, away)
@@ -31,6 +40,38 @@ def test_verifier_waits_for_a_lagging_store_and_calls_withheld_only_late(tmp_pat
         world.skip_time(301)
         assert _verdict(world, unlucky) is Verdict.WITHHELD
         world.close()
+
+
+def replayed_while_others_open(world: RoleWorld, verifier: Verifier) -> None:
+    """The round up to its openings, which the verifier replays one by one as they come."""
+    for phase, act in ((Phase.COMMIT, Trainer.commit), (Phase.REVEAL, Trainer.reveal), (Phase.OPENING, None)):
+        world.until(phase)
+        for trainer in world.trainers if act else ():
+            act(trainer, FIRST)
+    world.sponsor.reveal(FIRST)
+    told: list[str] = []
+    verifier.examiner.report = lambda event, message, **_fields: told.append(message) if event == "replayed" else None
+    for number, trainer in enumerate(world.trainers):
+        verifier.look_early(FIRST)
+        before = len(told)
+        assert sum(one.account[:8] in " ".join(told) for one in world.trainers) == number
+        trainer.opening(FIRST)
+        verifier.look_early(FIRST)
+        assert all(trainer.account[:8] in message for message in told[before:]), "nobody is replayed twice"
+        assert len(told) > before
+
+
+def attested_anew(world: RoleWorld, verifier: Verifier) -> None:
+    """What was replayed early is attested as it is by somebody who begins now."""
+    log = TaskLog(world.gateway, verifier.log._contracts, world.task)
+    log.refresh(FIRST)
+    case = read_case(world.gateway, world.store, log, verifier.spec, world.task, FIRST)
+    fresh = Examiner(verifier.spec, world.store, verifier.account, silent)
+    again = fresh.examine(case, fresh.drawn_for_me, may_give_up=True, publish=False)
+    own = verifier._own_attestation(FIRST)
+    assert again is not None
+    assert own is not None
+    assert again.to_document() == own.to_document()
 
 
 def _verdict(world: RoleWorld, verifier: Verifier) -> Verdict | None:
