@@ -26,12 +26,14 @@ from deltaproof.protocol.wire.encoding import canonical_json
 from deltaproof.reporting import Once, Reporter
 from deltaproof.sponsor.drafts import PreparedTask
 from deltaproof.sponsor.keeping import keep_task, kept_validation, publish_task
+from deltaproof.sponsor.penalties import penalties_paid
 from deltaproof.store import ArtifactStore
 
 __all__ = ["Sponsor", "check_funds", "cost_of_a_round", "create_task"]
 
 PENALTY_SECONDS = 6.0
-"""How long a new round waits for the penalties of the last one, so that nobody takes part with a stake it lost."""
+"""How long a new round waits for the penalties of the last one, if nobody applies them: nobody is to take part with a
+stake that it lost."""
 OPENING_GRACE_SECONDS = 20.0
 """How long a new round waits for more participants than it needs."""
 
@@ -161,8 +163,7 @@ class Sponsor(Agent):
         waited = time.monotonic() - self._idle_since
         trainers, verifiers = self._active_trainers(round_), self._active_verifiers(round_)
         needs = self.spec.verification
-        settled = round_ == 1 or waited > PENALTY_SECONDS
-        ready = settled and trainers >= self.trainers and verifiers >= self.verifiers
+        ready = trainers >= self.trainers and verifiers >= self.verifiers and self._settled(round_, waited)
         late = round_ > 1 and waited > OPENING_GRACE_SECONDS
         enough = late and trainers >= needs.min_trainers and verifiers >= needs.min_verifiers
         if ready or enough:
@@ -196,6 +197,12 @@ class Sponsor(Agent):
             self.gateway.vault.withdraw(self.task_id)
             text = self.gateway.money(self.gateway.vault.account(self.task_id).token).text(balance)
             self.report("withdrawn", f"took back {text} that was not earned", amount=str(balance))
+
+    def _settled(self, round_: RoundIndex, waited: float) -> bool:
+        """Whether nothing of the round before has to be waited for."""
+        if round_ == 1 or waited > PENALTY_SECONDS:
+            return True
+        return penalties_paid(self.gateway, self.store, self.task_id, RoundIndex(round_ - 1))
 
     def _active_trainers(self, round_: RoundIndex) -> int:
         enrolments = self.gateway.trainers.enrolments(self.task_id).values()

@@ -16,6 +16,7 @@ from deltaproof.protocol.evidence.rows import canonical_row
 from deltaproof.protocol.evidence.transcript import StepRecord
 from deltaproof.protocol.rules import MAX_LEAVES
 from deltaproof.protocol.types import RoundIndex, TokenAmount
+from deltaproof.sponsor.penalties import penalties_paid
 from deltaproof.tuning.training.recording import Progress, TrainedRound
 from tests.chain.node_calls import poke
 from tests.worlds.roles import FUND, RoleWorld, build_world
@@ -121,6 +122,19 @@ def test_commit_to_a_full_round_is_told_once_and_costs_nothing(world: RoleWorld)
     trainer.commit(FIRST)
     assert heard.names().count("full") == 1
     assert not world.gateway.trainers.has_committed(world.task, FIRST, trainer.account)
+
+
+def test_next_round_waits_for_the_penalties_of_the_last_and_no_longer(world: RoleWorld) -> None:
+    world.open_round()
+    world.work()
+    world.attest()
+    world.post()
+    world.skip_time(11)
+    world.gateway.tasks.finalize(world.task)
+    asked = (world.gateway, world.store, world.task, FIRST)
+    assert not penalties_paid(*asked), "the cheat still has its stake"
+    world.verifiers[0].close_rounds(FIRST)
+    assert penalties_paid(*asked)
 
 
 def test_round_goes_on_after_a_restart_in_every_phase(world: RoleWorld) -> None:
