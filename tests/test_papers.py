@@ -89,7 +89,12 @@ def announced_pages() -> set[str]:
     return written | {name for text in sources for name in re.findall(r'(?:PAGES / "|docs/results/)(\w+\.md)', text)}
 
 
-UNMEASURED: dict[str, str] = {}
+UNMEASURED: dict[str, str] = {
+    "full_rounds.md": "minutes of one core",
+    "honest_crossed.md": "half an hour of one core",
+    "selection.md": "minutes of one core",
+    "words.md": "minutes of one core",
+}
 """Pages that a benchmark can write and nobody has made yet, with the reason."""
 
 

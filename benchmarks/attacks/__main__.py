@@ -1,12 +1,15 @@
 """Every known attack on verified training, as a working attacker, against the real judge.
 
-    python -m benchmarks.attacks [--profile full|short]
+    python -m benchmarks.attacks [--profile full|short] [--work DIR]
 
 Each attacker commits to a consistent transcript. All its steps are judged once; then samples are drawn, with the
 protocol's own sampler and a fresh challenge seed each time, and a trial counts as caught if a sampled step is refused
 or, in bounded mode, the drift test over the samples objects. Beside the measured rate stands the promised one, computed
 from the number of refused steps. Rows of chance are judged together: each promise must lie in an exact interval so
-wide that all rows hold at once with 95 %. Results: docs/results/attacks.md (the short profile only prints).
+wide that all rows hold at once with 95 %. Attackers over full rounds have a command of their own
+(`benchmarks.attacks.full_rounds`).
+What was measured is kept in `--work`: an interrupted run goes on where it stopped. Results: docs/results/attacks.md
+(the short profile only prints). A broken promise makes the command fail.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import torch
 
 from benchmarks.attacks.arena import Arena, chance_attacks, minilm, tiny, whole_run_attacks
 from benchmarks.attacks.forging import Forged, ForgedStep, Honest, exact_update, judge_all
+from benchmarks.attacks.full_rounds import refused_tasks
 from benchmarks.attacks.on_chain import replayed_commitments
 from benchmarks.attacks.on_drift import steering_attacks
 from benchmarks.attacks.on_files import hostile_files, lucky_restart, second_preimages
@@ -39,6 +43,7 @@ from benchmarks.attacks.rates import (
     tally_steps,
 )
 from benchmarks.attacks.report import markdown
+from benchmarks.shared.cells import cell
 from benchmarks.shared.replay_tasks import machine_facts, write_results
 from deltaproof.protocol.draws.samples import draw_samples, samples_needed
 from deltaproof.protocol.types import Digest32
@@ -48,11 +53,13 @@ from deltaproof.tuning.training.optimizers import State
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=("full", "short"), default="full")
-    short = parser.parse_args().profile == "short"
+    parser.add_argument("--work", type=Path, default=Path("runs/attacks"))
+    options = parser.parse_args()
+    short, work = options.profile == "short", options.work / options.profile
     torch.set_num_threads(1)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        outcomes, notes = run(Path(folder), short)
+        outcomes, notes = run(Path(folder), work, short)
     level = simultaneous_level(outcomes)
     text = markdown(outcomes, notes)
     if short:
@@ -72,23 +79,37 @@ def main() -> None:
         sys.exit(1)
 
 
-def run(folder: Path, short: bool) -> tuple[list[AttackOutcome], list[str]]:
+def run(folder: Path, work: Path, short: bool) -> tuple[list[AttackOutcome], list[str]]:
     trials = 200 if short else 1000
-    real = minilm("exact", 6 if short else 16)
-    progress("files, store and chain")
-    notes = [
-        lucky_restart(real), *replayed_commitments(folder / "chain"), *unusable_artifacts(real, folder / "unusable"),
-        *hostile_files(real), *second_preimages(real),
-    ]  # fmt: skip
-    progress("attacks on the whole run")
-    outcomes = [measure(real, *attack, samples=4, trials=trials) for attack in whole_run_attacks(real)]
-    outcomes += nothing_opened(real, folder / "nothing", trials)
-    small = tiny(folder, "exact", 60 if short else 1000)
-    progress("attacks by chance")
-    outcomes += by_chance(small, folder, 200 if short else 10_000)
-    progress("steering")
-    outcomes += steering_attacks(minilm("bounded", 6 if short else 40), trials, 4 if short else 20)
-    return outcomes, notes
+
+    def real() -> Arena:
+        return minilm("exact", 6 if short else 16)
+
+    def notes() -> list[str]:
+        arena = real()
+        return [
+            lucky_restart(arena), *replayed_commitments(folder / "chain"),
+            *unusable_artifacts(arena, folder / "unusable"), *hostile_files(arena), *second_preimages(arena),
+            f"tasks that would let pushes through, refused: {', '.join(refused_tasks(arena.bench.spec))}",
+        ]  # fmt: skip
+
+    def whole_run() -> list[AttackOutcome]:
+        arena = real()
+        outcomes = [measure(arena, *attack, samples=4, trials=trials) for attack in whole_run_attacks(arena)]
+        return outcomes + nothing_opened(arena, folder / "nothing", trials)
+
+    def chance() -> list[AttackOutcome]:
+        return by_chance(tiny(folder, "exact", 60 if short else 1000), folder, 200 if short else 10_000)
+
+    def steering() -> list[AttackOutcome]:
+        return steering_attacks(minilm("bounded", 6 if short else 40), trials, 4 if short else 20)
+
+    told = cell(work / "parts", "files, store and chain", lambda: {"notes": notes()})["notes"]
+    outcomes = []
+    for name, part in (("whole run", whole_run), ("by chance", chance), ("steering", steering)):
+        rows = cell(work / "parts", name, lambda part=part: {"rows": [asdict(row) for row in part()]})["rows"]  # type: ignore[misc]
+        outcomes += [AttackOutcome(**row) for row in rows]
+    return outcomes, told
 
 
 def nothing_opened(arena: Arena, folder: Path, trials: int) -> list[AttackOutcome]:

@@ -100,7 +100,7 @@ def floor_push(bench: Workbench, samples: int, aim: Aim) -> Attack:
         gradient = result.gradient.astype(np.float64)
         wanted = aim(state, gradient).copy()
         wanted[gradient == 0.0] = 0.0  # a push where the gradient is exactly zero is refused outright
-        push = _spent(wanted, gradient, allowed * training.bound_total, allowed * training.bound_tensor, bench.layout)
+        push = spent(wanted, gradient, allowed * training.bound_total, allowed * training.bound_tensor, bench.layout)
         return exact_update(bench, state, step, (gradient + push).astype(np.float32), loss=result.record.loss)
 
     return attack
@@ -115,13 +115,13 @@ def wandering(bench: Workbench, share: float) -> Attack:
         gradient = result.gradient.astype(np.float64)
         wanted = np.random.default_rng(step).standard_normal(bench.layout.size)
         wanted[gradient == 0.0] = 0.0
-        push = _spent(wanted, gradient, share * training.bound_total, share * training.bound_tensor, bench.layout)
+        push = spent(wanted, gradient, share * training.bound_total, share * training.bound_tensor, bench.layout)
         return exact_update(bench, state, step, (gradient + push).astype(np.float32), loss=result.record.loss)
 
     return attack
 
 
-def _spent(wanted: Wide, gradient: Wide, total: float, tensor: float, layout: Layout) -> Wide:
+def spent(wanted: Wide, gradient: Wide, total: float, tensor: float, layout: Layout) -> Wide:
     """`wanted` in the largest size that keeps both limits; tensors with small gradients are served first."""
     left = (total * float(np.linalg.norm(gradient))) ** 2
     push = np.zeros_like(wanted)

@@ -59,10 +59,13 @@ Attack = Callable[[int, State, Honest], ForgedStep | None]
 """Given step, state and the means to do the step honestly: what to record instead, or None to be honest."""
 
 
-def forge(bench: Workbench, context: RoundContext, shard: Shard, attack: Attack, start: Vector | None = None) -> Forged:
-    """Train with `attack` deciding each step."""
+def forge(
+    bench: Workbench, context: RoundContext, shard: Shard, attack: Attack, start: Vector | None = None,
+    begun: Callable[[State], State] = lambda state: state,
+) -> Forged:  # fmt: skip
+    """Train with `attack` deciding each step; `begun` may change the state before the first one."""
     spec, steps = bench.spec, bench.spec.training.steps
-    state = start_state(bench, bench.initial_state() if start is None else start)
+    state = begun(start_state(bench, bench.initial_state() if start is None else start))
     records: list[StepRecord] = []
     shown: list[tuple[State, Vector, tuple[OpenedRow, ...]]] = []
     for step in range(steps):

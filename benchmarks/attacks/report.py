@@ -26,6 +26,8 @@ def markdown(outcomes: Sequence[AttackOutcome], notes: Sequence[str]) -> str:
         "samples do not overlap: stake prices what is left, see the last column.",
         "## Others",
         "\n".join(f"- {note}" for note in notes),
+        "Attackers over whole rounds of 120 steps, in both modes and on every family of methods: "
+        "`python -m benchmarks.attacks.full_rounds` ([full rounds](full_rounds.md)).",
         "What a push is worth that the drift test does not see is measured by "
         "`python -m benchmarks.attacks.steering` ([steering](steering.md)).",
         f"Machine: {machine_facts()}",

@@ -8,15 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["cell"]
+__all__ = ["cell", "kept"]
 
 
 def cell(folder: Path, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What `compute` gives, from the folder if it was computed before; remove the folder to start anew."""
-    path = folder / f"{''.join(c if c.isalnum() else '-' for c in name)}.json"
+    path = _path(folder, name)
     if path.is_file():
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return found
+        return kept(folder, name)
     print(f"{name} ...", file=sys.stderr, flush=True)
     found = compute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -24,3 +23,14 @@ def cell(folder: Path, name: str, compute: Callable[[], dict[str, Any]]) -> dict
     partial.write_text(json.dumps(found), "utf-8")
     partial.replace(path)
     return found
+
+
+def kept(folder: Path, name: str) -> dict[str, Any]:
+    """What was computed before; empty if it was not."""
+    path = _path(folder, name)
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return found
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{''.join(c if c.isalnum() else '-' for c in name)}.json"

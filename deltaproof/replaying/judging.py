@@ -45,6 +45,7 @@ __all__ = [
     "evidence_steps",
     "judge_submission",
     "proven_faulty",
+    "repeated_row",
     "replay_context",
     "sealing_problem",
     "training_context",
@@ -207,7 +208,7 @@ def _replay(
         checks.append(_record(verdict))
         if not verdict.accepted:
             return Verdict.REJECTED, checks
-        if problem := _repeated_row(opening, seen):
+        if problem := repeated_row(opening, seen):
             checks.append(_failed(step, "rows", problem))
             return Verdict.REJECTED, checks
         if step in evidence:
@@ -242,7 +243,7 @@ def _look_at_rows(
         except UNUSABLE as error:
             return Verdict.WITHHELD, _missing(step, error)
         verdict = judge.look_at_rows(opening, step, context)
-        problem = verdict.message if not verdict.accepted else _repeated_row(opening, seen)
+        problem = verdict.message if not verdict.accepted else repeated_row(opening, seen)
         if problem:
             read[step] = sha256(serialize_opening(opening))
             return Verdict.REJECTED, _failed(step, verdict.failed or "rows", problem)
@@ -257,7 +258,7 @@ def evidence_steps(spec: TaskSpec, drawn: Iterable[int]) -> frozenset[int]:
     return edges | frozenset(drawn) if spec.scoring.rows == "distinct" else edges
 
 
-def _repeated_row(opening: StepOpening, seen: dict[bytes, int]) -> str | None:
+def repeated_row(opening: StepOpening, seen: dict[bytes, int]) -> str | None:
     """Whether a row is enrolled under two indices, which makes a shard look larger; `seen` are indices by row."""
     for row in opening.rows:
         if (index := seen.setdefault(row.row, row.index)) != row.index:
