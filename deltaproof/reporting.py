@@ -38,12 +38,17 @@ class Pace:
 
     def left(self, done: int, of: int) -> str:
         """For example `, 40 s left`; nothing after the first piece, or the last. Pieces done before do not count."""
+        seconds = self.seconds(done, of)
+        return "" if seconds is None else f", {span(int(seconds))} left"
+
+    def seconds(self, done: int, of: int) -> float | None:
+        """The same as a number; None where nothing is known, or left."""
         if self._first is None:
             self._began, self._first = time.monotonic(), done
         seen = done - self._first
         if seen <= 0 or done >= of:
-            return ""
-        return f", {span(int((time.monotonic() - self._began) / seen * (of - done)))} left"
+            return None
+        return (time.monotonic() - self._began) / seen * (of - done)
 
 
 def printable(text: str) -> str:

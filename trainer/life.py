@@ -342,7 +342,7 @@ class Trainer(Agent):
 
     def _trained(self, context: RoundContext, between_steps: Callable[[], None]) -> Done:
         self.disk.require(self.workshop.missing_bytes(context), f"training round {context.round}")
-        return self.workshop.train(context, between_steps)
+        return self.workshop.train(context, between_steps, self.seconds_left)
 
     def _commitment(self, round_: RoundIndex, done: Done) -> Digest32:
         data = self._reveal_data(round_, done)

@@ -16,7 +16,7 @@ from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.evidence.transcript import StepRecord
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, address_bytes
-from deltaproof.reporting import Pace, Reporter
+from deltaproof.reporting import Pace, Reporter, span
 from deltaproof.store import ArtifactStore, open_store
 from deltaproof.tuning.codecs import EncodedDelta
 from deltaproof.tuning.training.federation import as_held_by
@@ -89,14 +89,32 @@ class Workshop:
             return 0
         return max(0, self.bytes_of_a_round() - size_on_disk(folder))
 
-    def train(self, context: RoundContext, between_steps: Callable[[], None]) -> Done:
-        """Train all steps, or find what was trained before a restart, and encode what travels."""
+    def train(
+        self,
+        context: RoundContext,
+        between_steps: Callable[[], None],
+        seconds_left: Callable[[], float | None] = lambda: None,
+    ) -> Done:
+        """Train all steps, or find what was trained before a restart, and encode what travels.
+
+        Says once if the pace of the first steps is too slow for the `seconds_left` of the phase, where they are known.
+        """
         work, round_, steps = self.work(context), context.round, self.spec.training.steps
         self.report("training", f"round {round_}: training {steps} steps", round=round_)
-        pace = Pace()
+        pace, warned = Pace(), False
 
         def progress(record: StepRecord) -> None:
+            nonlocal warned
             done = record.step + 1
+            needed, left = pace.seconds(done, steps), seconds_left()
+            if not warned and needed is not None and left is not None and needed > left:
+                warned = True
+                self.report(
+                    "too-slow", f"round {round_}: at this pace training takes {span(int(needed))} more and the phase "
+                    f"has {span(int(left))}: this round will be late. A GPU (--device), other work off this machine, "
+                    "or a task with longer phases would help; `deltaproof doctor` measures",
+                    round=round_, seconds=int(needed), seconds_left=int(left),
+                )  # fmt: skip
             message = f"round {round_}: step {done}/{steps}, loss {record.loss:.3f}{pace.left(done, steps)}"
             self.report("trained-step", message, round=round_, step=record.step, loss=record.loss)
             between_steps()

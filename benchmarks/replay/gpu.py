@@ -28,6 +28,8 @@ from benchmarks.shared.replay_tasks import (
     task,
     write_results,
 )
+from deltaproof.protocol.evidence.rows import Shard
+from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.replaying.drift import judge_drift
 from deltaproof.replaying.replay import Judge, ReplayContext
 from deltaproof.tuning.numerics.randomness import CounterDropout
@@ -100,9 +102,14 @@ def dropout_masks() -> bool:
 
 def cross_device(model: str, numeric: str, steps: int) -> list[dict[str, Any]]:
     spec = task(model, optimizer="adamw", numeric=numeric, steps=steps, batch=4, tokens=32, rank=4)
+    return across(model, spec, sentiment_shard(spec.model.kind))
+
+
+def across(model: str, spec: TaskSpec, shard: Shard) -> list[dict[str, Any]]:
+    """Every step of a round trained on each device, and replayed on each."""
+    numeric, steps = spec.training.numeric, spec.training.steps
     benches = {device: Workbench.from_spec(spec, device) for device in DEVICES}
     judges = {device: Judge.from_spec(spec, device) for device in DEVICES}
-    shard = sentiment_shard(spec.model.kind)
     results = []
     with tempfile.TemporaryDirectory() as folder:
         for device, bench in benches.items():
@@ -119,11 +126,12 @@ def cross_device(model: str, numeric: str, steps: int) -> list[dict[str, Any]]:
                 drift = judge_drift(samples, spec.training, bench.layout) if samples else None
                 results.append(
                     {
-                        "model": model, "mode": numeric, "trainer": device, "verifier": verifier, "replays": steps,
+                        "model": model, "mode": numeric, "form": spec.model.frozen_dtype, "trainer": device,
+                        "verifier": verifier, "replays": steps,
                         "false_alarms": sum(not v.accepted for v in verdicts),
                         "messages": [v.message for v in verdicts if not v.accepted][:3],
                         "near_ties": sum(v.near_ties for v in verdicts),
-                        "worst": max(v.magnitude / v.bound for v in verdicts if v.bound),
+                        "worst": max((v.magnitude / v.bound for v in verdicts if v.bound), default=0.0),
                         "drift": drift.as_dict() if drift else None, "transcript": trained.transcript_root.hex(),
                         "seconds_per_step": seconds, "seconds_per_replay": (time.perf_counter() - begun) / steps,
                     }

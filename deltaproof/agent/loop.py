@@ -231,14 +231,17 @@ class Agent(ABC):
         quick = time.monotonic() - self._changed_at < QUICK_FOR_SECONDS
         return min(self.poll_seconds, QUICK_POLL_SECONDS) if quick else self.poll_seconds
 
+    def seconds_left(self) -> float | None:
+        """Of the phase that was seen last, by the chain's clock; None before any, and in one without a deadline."""
+        if self._known is None or self._head is None or not self._known.view.deadline:
+            return None
+        block, seen = self._head
+        return self._known.view.deadline - block.timestamp - (time.monotonic() - seen)
+
     def _longest_pause(self) -> float:
         """A tenth of what is left of the phase, and of the shortest phase, which may begin while nothing is seen."""
-        tenth = self.shortest_phase / 10
-        if self._known is not None and self._head is not None and self._known.view.deadline:
-            block, seen = self._head
-            left = self._known.view.deadline - block.timestamp - (time.monotonic() - seen)
-            tenth = min(tenth, left / 10) if left > 0 else tenth
-        return max(1.0, tenth)
+        tenth, left = self.shortest_phase / 10, self.seconds_left()
+        return max(1.0, min(tenth, left / 10) if left is not None and left > 0 else tenth)
 
     def _rank(self) -> Rank:
         """Whose turn it is to compute: what guards a stake or fee goes before training that only earns."""

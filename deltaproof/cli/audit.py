@@ -15,6 +15,7 @@ from rich.console import Console
 from deltaproof.api.connecting import parse_address
 from deltaproof.cli.common import (
     BackendOption,
+    CheckpointingOption,
     ContractOption,
     DeviceOption,
     JsonOption,
@@ -74,6 +75,7 @@ def audit(
     device: DeviceOption = None,
     backend: BackendOption = None,
     ray_address: RayOption = None,
+    checkpointing: CheckpointingOption = False,
     draw: Annotated[
         str | None, typer.Option(help="Seed of the drawn steps (64 hex digits), to repeat an audit.", metavar="HEX")
     ] = None,
@@ -105,13 +107,15 @@ def audit(
     from deltaproof.tuning.numerics.machine import machine_of
 
     here, rounds_at_once = (workers, 1) if backend else (1, workers)
-    within = machine_of(device=device, workers=here, backend=backend, ray_address=ray_address)
+    within = machine_of(
+        device=device, workers=here, backend=backend, ray_address=ray_address, checkpointing=checkpointing
+    )
     if rounds_at_once > 1 and database == "sqlite://":
         raise UsageError("--workers needs an --index that other processes can open")
     source = _source(rpc, contract, store, bundle, database, witness, reading_key)
     pool: Pool = one_process
     if rounds_at_once > 1 and bundle is None:
-        pool = ProcessPool(Origin(database, store, rpc, reading_key), rounds_at_once, within.device)
+        pool = ProcessPool(Origin(database, store, rpc, reading_key), rounds_at_once, within)
     journal = AuditJournal(report.with_name(report.name + ".partial"), pool, 4 * workers) if report else None
     options = AuditOptions(
         replays=replay,

@@ -16,6 +16,7 @@ from deltaproof.errors import Problem
 __all__ = [
     "AnyTaskOption",
     "BackendOption",
+    "CheckpointingOption",
     "ConfirmationsOption",
     "ContractOption",
     "DeviceOption",
@@ -243,12 +244,20 @@ RayOption = Annotated[
         metavar="ADDRESS",
     ),
 ]
+CheckpointingOption = Annotated[
+    bool,
+    typer.Option(
+        "--checkpointing",
+        help="Compute layers again in the backward pass instead of keeping what they computed: a fraction of the "
+        "memory, more time, the same bits.",
+    ),
+]
 MachineOption = Annotated[
     Path | None,
     typer.Option(
         "--machine",
         envvar="DELTAPROOF_MACHINE",
-        help="TOML file with device, workers, backend and ray_address; options go before it.",
+        help="TOML file with device, workers, backend, ray_address and checkpointing; options go before it.",
         exists=True,
         dir_okay=False,
     ),

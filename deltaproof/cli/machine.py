@@ -69,6 +69,7 @@ def doctor(
         "trainers": players,
         "workers": chosen.workers,
         "seconds": {"load": found.load_seconds, **vars(found.speed)},
+        "step_by_mode": dict(found.modes),
         "peak_mib": found.peak_mib,
         "phases": {phase: {"work": work, "phase": limit} for phase, (work, limit) in margins.items()},
     }
@@ -84,15 +85,19 @@ def calibrate(
     judge_device: Annotated[
         str | None, typer.Option(help="What verifiers compute on, if not the same: cpu, cuda, cuda:N.")
     ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the bounds into the spec file; larger ones there stay.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how far two honest machines differ, and print the bounds that a spec needs for it.
+    """Measure how far two honest machines differ, and print or write the bounds that a spec needs for it.
 
     Trains the spec's first steps on its validation rows, on `--device` as a trainer and on `--judge-device` as a
-    verifier. Run it for each pair of devices that a task allows, and take the largest.
+    verifier. Run it with `--write` for each pair of devices that a task allows: the largest bounds stay.
     """
     from deltaproof.protocol.commit.secrets import HomeSecret
     from deltaproof.replaying.calibration import calibrate as measured
+    from deltaproof.sponsor.bounds import write_bounds
     from deltaproof.sponsor.checking import check_draft
     from deltaproof.sponsor.drafts import complete_draft
     from deltaproof.tuning.numerics.machine import pick_device
@@ -116,7 +121,13 @@ def calibrate(
         f"near ties: {found.near_ties} of {found.values} values; margin of the tie noise {found.tie_margin:.3g}"
     )
     told = {**vars(found), "device": here, "judge_device": there}
-    told |= {} if exact else {"bound_total": found.bound_total, "bound_tensor": found.bound_tensor}
+    if not exact:
+        bounds = {"bound_total": found.bound_total, "bound_tensor": found.bound_tensor}
+        told |= bounds
+        if write:
+            stands = write_bounds(spec, bounds)
+            told["written"] = stands
+            lines.append(f"{spec}: {', '.join(f'{key} = {value:g}' for key, value in stands.items())}")
     show_result(told, as_json=as_json, text="\n".join(lines))
 
 
@@ -146,6 +157,7 @@ def _told(found: Measured, margins: Mapping[str, tuple[float, int]], players: in
         f"a step in {found.precision}: {found.speed.step:.3f} s; a replay: {found.speed.replay:.3f} s; "
         f"a coalition: {found.speed.evaluation:.3f} s",
     ]
+    lines.append("a step by mode: " + ", ".join(f"{mode} {seconds:.3f} s" for mode, seconds in found.modes.items()))
     names = {"commit": "training a round", "attest_commit": f"verifying {players} trainers with {workers} workers"}
     for phase, (work, limit) in margins.items():
         verdict = f"{limit / work:.1f} times what it needs" if work <= limit else "TOO SHORT on this machine"

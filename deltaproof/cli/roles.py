@@ -12,6 +12,7 @@ from deltaproof.cli.amounts import AMOUNT
 from deltaproof.cli.common import (
     AnyTaskOption,
     BackendOption,
+    CheckpointingOption,
     ConfirmationsOption,
     ContractOption,
     DeviceOption,
@@ -111,13 +112,7 @@ def run_trainer(
     task: AnyTaskOption = None,
     policy: PolicyOption = None,
     top_up: Annotated[bool, typer.Option("--top-up", help="Fill a slashed stake up and go on.")] = False,
-    checkpointing: Annotated[
-        bool,
-        typer.Option(
-            "--checkpointing",
-            help="Compute layers twice instead of keeping what they computed: less memory, same result.",
-        ),
-    ] = False,
+    checkpointing: CheckpointingOption = False,
     device: DeviceOption = None,
     machine: MachineOption = None,
     witness: WitnessOption = "",
@@ -157,13 +152,19 @@ def run_trainer(
     from deltaproof.protocol.evidence.rows import read_shard
     from deltaproof.tuning.numerics.machine import machine_of
 
-    chosen = machine_of(machine, device=device).device
+    chosen = machine_of(machine, device=device, checkpointing=checkpointing)
     settings = Settings(
         "trainer", rpc, contract, key, home, witness, confirmations, poll, max_gas_price, health_port, task, policy,
         limits=Limits(_most_stake(max_stake), max_disk, max_memory),
     )  # fmt: skip
     life = trainer_life(
-        settings, store, read_shard(data), device=chosen, top_up=top_up, checkpointing=checkpointing, relay=relay
+        settings,
+        store,
+        read_shard(data),
+        device=chosen.device,
+        top_up=top_up,
+        checkpointing=chosen.checkpointing,
+        relay=relay,
     )
     report = reporter(as_json)
     life.run(tracked(report, track, home, "trainer") if track else report)
@@ -188,6 +189,7 @@ def run_verifier(
     workers: WorkersOption = None,
     backend: BackendOption = None,
     ray_address: RayOption = None,
+    checkpointing: CheckpointingOption = False,
     machine: MachineOption = None,
     witness: WitnessOption = "",
     confirmations: ConfirmationsOption = "",
@@ -216,7 +218,9 @@ def run_verifier(
     from deltaproof.chain.contracts.money import Amount
     from deltaproof.tuning.numerics.machine import machine_of
 
-    runs_on = machine_of(machine, device=device, workers=workers, backend=backend, ray_address=ray_address)
+    runs_on = machine_of(
+        machine, device=device, workers=workers, backend=backend, ray_address=ray_address, checkpointing=checkpointing
+    )
     processes = 1 + runs_on.workers if runs_on.backend == "processes" else 1
     settings = Settings(
         "verifier", rpc, contract, key, home, witness, confirmations, poll, max_gas_price, health_port, task, policy,

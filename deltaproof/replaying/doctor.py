@@ -62,6 +62,8 @@ class Measured:
     speed: Speed
     load_seconds: float
     peak_mib: int
+    modes: Mapping[str, float]
+    """Seconds of a step's gradient in each numeric mode, whichever the task's is."""
 
     def margins(self, spec: TaskSpec, trainers: int, workers: int) -> Mapping[str, tuple[float, int]]:
         """Seconds of the work and of the phase that it has to fit, by phase."""
@@ -109,7 +111,12 @@ def measure(spec: TaskSpec, rows: Sequence[bytes], device: str = "cpu") -> Measu
     evaluator = Evaluator(scoring, sample)
     evaluation = _timed(lambda: evaluator.evaluate(start)) * spec.validation.rows / len(sample)
     speed = Speed(_timed(step), _timed(replay), evaluation)
-    return Measured(device, trainer.precision, speed, loaded, _peak_mib())
+    content = [row for _, row in batch]
+    modes = {
+        mode: _timed(lambda bench=bench: bench.gradient(content, context.dropout_key(0))[0].cpu())
+        for mode, bench in {"exact": judge.reference, "bounded": judge.mirror or scoring}.items()
+    }
+    return Measured(device, trainer.precision, speed, loaded, _peak_mib(), modes)
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -37,7 +37,9 @@ class Judges:
         """Workers, if `machine` has some, must find the models where the spec says."""
         self.spec, self.machine = spec, machine
         self._loaded: dict[bytes, Judge] = {}
-        self._workers: Workers[ReplayJob, StepVerdict] = Workers(machine, _Replayer, spec.to_document(), machine.device)
+        self._workers: Workers[ReplayJob, StepVerdict] = Workers(
+            machine, _Replayer, spec.to_document(), Machine(machine.device, checkpointing=machine.checkpointing)
+        )
 
     def of(self, trainer: Address) -> Judge:
         """Raises ModelError, MethodError or NarrowingError, like `Judge.from_spec`."""
@@ -67,15 +69,15 @@ class Judges:
     def _judge(self, spec: TaskSpec) -> Judge:
         key = bytes(spec.model.weights_digest)
         if key not in self._loaded:
-            self._loaded[key] = Judge.from_spec(spec, self.machine.device)
+            self._loaded[key] = Judge.from_spec(spec, self.machine.device, checkpointing=self.machine.checkpointing)
         return self._loaded[key]
 
 
 class _Replayer:
     """What a worker holds."""
 
-    def __init__(self, spec: bytes, device: str) -> None:
-        self._judges = Judges(TaskSpec.from_document(spec), Machine(device))
+    def __init__(self, spec: bytes, machine: Machine) -> None:
+        self._judges = Judges(TaskSpec.from_document(spec), machine)
 
     def __call__(self, job: ReplayJob) -> StepVerdict:
         return self._judges.judge(job)

@@ -22,6 +22,7 @@ from deltaproof.replaying.gradient_check import Recomputation, check_gradient, s
 from deltaproof.replaying.grouping import groups_of
 from deltaproof.replaying.refusal import Check, Refused
 from deltaproof.tuning.combining.deltas import CommittedDelta
+from deltaproof.tuning.methods import create_method
 from deltaproof.tuning.training.optimizers import State, clip_scale
 from deltaproof.tuning.training.step import RoundContext, apply_update, state_root
 from deltaproof.tuning.training.workbench import Workbench
@@ -83,10 +84,15 @@ class Judge:
     groups: int = 1
 
     @classmethod
-    def from_spec(cls, spec: TaskSpec, device: str = "cpu") -> Judge:
-        """Raises ModelError, MethodError or NarrowingError, like `Workbench.from_spec`."""
-        mirror = Workbench.from_spec(spec, device) if spec.training.numeric == "bounded" else None
-        reference = Workbench.from_spec(spec, device, precision="float64")
+    def from_spec(cls, spec: TaskSpec, device: str = "cpu", *, checkpointing: bool = False) -> Judge:
+        """`checkpointing` where the method can: a judge takes any task that it enrols in.
+
+        Raises ModelError, MethodError or NarrowingError, like `Workbench.from_spec`.
+        """
+        again = checkpointing and create_method(spec.method).reruns
+        bounded = spec.training.numeric == "bounded"
+        mirror = Workbench.from_spec(spec, device, checkpointing=again) if bounded else None
+        reference = Workbench.from_spec(spec, device, precision="float64", checkpointing=again)
         return cls(reference, mirror, groups_of(reference))
 
     @property

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import socket
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,7 @@ def test_doctor_measures_a_task_and_fails_if_a_phase_is_too_short(run: Run, depl
     told = json.loads(out)
     assert told["machine"]["devices"][0] == "cpu"
     assert {"step", "replay", "evaluation", "load"} == told["seconds"].keys()
+    assert {"exact", "bounded"} == told["step_by_mode"].keys()
     assert all(seconds > 0 for seconds in told["seconds"].values())
     work = told["phases"]["attest_commit"]["work"]
     code, out, _ = run("doctor", *task, "--trainers", "1000000")
@@ -194,6 +196,10 @@ def test_calibrate_prints_what_a_spec_needs(run: Run, draft: Path) -> None:
     assert (found["device"], found["judge_device"], found["steps"]) == ("cpu", "cpu", 3)
     assert 0 < found["total"] < found["bound_total"] < 1e-3
     assert 0 < found["tensor"] < found["bound_tensor"] < 1e-2
+    assert "bound_t" not in draft.read_text()
+    code, _, err = run("calibrate", str(draft), "--steps", "1", "--write", "--json")
+    assert code == 0, err
+    assert 0 < tomllib.loads(draft.read_text())["training"]["bound_total"] <= found["bound_total"]
 
 
 @pytest.mark.parametrize("command", ["doctor", "trainer run", "verifier run", "audit"])

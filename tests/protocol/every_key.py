@@ -242,6 +242,7 @@ READERS: Mapping[str, Row] = {
     "model.weights_digest": Row(OTHER, base_model),
     "model.num_labels": Row(3, start),
     "model.max_tokens": Row(5, batch),
+    "model.frozen_dtype": Row("int4", step),
     "method.name": Row("rslora", step),
     "method.seed": Row(OTHER, start),
     "method.options": Row({"r": 2, "lora_alpha": 8}, start),

@@ -137,6 +137,17 @@ def test_next_round_waits_for_the_penalties_of_the_last_and_no_longer(world: Rol
     assert penalties_paid(*asked)
 
 
+def test_phase_that_is_too_short_for_the_pace_is_told_once_while_training(
+    world: RoleWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, _, heard = again(world.trainers[0])
+    world.open_round()
+    monkeypatch.setattr(trainer, "seconds_left", lambda: 0.0)
+    trainer.commit(FIRST)
+    assert heard.names().count("too-slow") == 1
+    assert heard.names().index("too-slow") < heard.names().index("committed")
+
+
 def test_round_goes_on_after_a_restart_in_every_phase(world: RoleWorld) -> None:
     """Trained once; commitment, reveal and openings of later lives fit what the first one trained."""
     trainer, cheat = world.trainers

@@ -17,9 +17,10 @@ from deltaproof.protocol.terms.federation import FederationSection, Recipe
 from deltaproof.protocol.terms.spec import ModelSection, TaskSpec
 from deltaproof.protocol.types import hex_of
 from deltaproof.store import ArtifactStore, open_store
+from deltaproof.tuning.base_models.frozen import FrozenLinear
 from deltaproof.tuning.base_models.layers import layer_of
 from deltaproof.tuning.base_models.loading import emulator_folder, resolve_source, weights_digest
-from deltaproof.tuning.base_models.packed import PACKED_FILE, PackedLinear, read_packed, write_packed
+from deltaproof.tuning.base_models.packed import PACKED_FILE, read_packed, write_packed
 from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
 from deltaproof.tuning.emulators.compression import compress, compressed_size, decompress
 from deltaproof.tuning.emulators.deriving import Emulator, FullModel, check_derivation, derive
@@ -193,11 +194,11 @@ def test_packed_middle_computes_the_bits_of_the_expanded_one(full: FullModel, bi
     recipe = Recipe.model_validate({"ratio": 1.0, "bits": bits})
     spec = spec_of(full, derive(full, recipe, ROWS), r=2, lora_alpha=4)
     packed = Workbench.from_spec(spec, precision="float32")
-    kept = [module for module in packed.model.modules() if isinstance(module, PackedLinear)]
+    kept = [module for module in packed.model.modules() if isinstance(module, FrozenLinear)]
     assert len(kept) == 6 * (DEPTH - 2)
     (resolve_source(spec.model.source) / PACKED_FILE).unlink()
     expanded = Workbench.from_spec(spec, precision="float32")
-    assert not any(isinstance(module, PackedLinear) for module in expanded.model.modules())
+    assert not any(isinstance(module, FrozenLinear) for module in expanded.model.modules())
     theta = packed.initial_state() + np.float32(0.01)
     results = []
     for bench in (packed, expanded):

@@ -1,20 +1,24 @@
-"""Loading without float64 copies: the same bits, and left to transformers where names do not correspond."""
+"""Loading tensor by tensor: the bits of a model that is loaded whole in float64 and narrowed."""
 
 from __future__ import annotations
 
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from deltaproof.protocol.terms.spec import ModelSection
 from deltaproof.tuning.base_models import loading as models
-from deltaproof.tuning.base_models.loading import BaseModel, load_base, weights_digest
+from deltaproof.tuning.base_models.lean import built_empty, correspondence
+from deltaproof.tuning.base_models.loading import load_base, weights_digest
 from deltaproof.tuning.base_models.presets import Architecture, minimal_model
 from deltaproof.tuning.base_models.stored_embedding import StoredEmbedding
+from deltaproof.tuning.numerics.precision import Precision, computing_in, dtype_of
 
 KINDS: dict[Architecture, str] = {
     "bert": "sequence-classification",
@@ -35,41 +39,62 @@ def section_of(folder: Path, architecture: Architecture) -> ModelSection:
     )
 
 
-def tensors_of(base: BaseModel) -> dict[str, torch.Tensor]:
-    return {**dict(base.model.named_parameters()), **dict(base.model.named_buffers())}
+def stored_as(folder: Path, dtype: torch.dtype) -> Path:
+    """The folder, its weights rounded to `dtype`."""
+    weights = {name: tensor.to(dtype) for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
 
 
+def tensors_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("architecture", KINDS)
 def test_lean_loading_gives_the_bits_of_a_model_narrowed_from_float64(
-    architecture: Architecture, stored: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    architecture: Architecture, stored: torch.dtype, precision: Precision, tmp_path: Path
 ) -> None:
-    folder = minimal_model(tmp_path, architecture)
-    weights = {name: tensor.to(stored) for name, tensor in load_file(folder / "model.safetensors").items()}
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    folder = stored_as(minimal_model(tmp_path, architecture), stored)
     section = section_of(folder, architecture)
-    lean = load_base(section, b"\x07" * 32, "float32")
-    assert (models._lean(_auto(section), folder, section) is not None) == (architecture in LEAN)
-    monkeypatch.setattr(models, "_lean", lambda *_: None)
-    whole = load_base(section, b"\x07" * 32, "float32")
+    assert (_corresponding(folder, section) is not None) == (architecture in LEAN)
+    lean, whole = load_base(section, b"\x07" * 32, precision).model, _whole(folder, section, precision)
     ours, theirs = tensors_of(lean), tensors_of(whole)
     assert list(ours) == list(theirs)
     for name, tensor in ours.items():
         assert tensor.dtype == theirs[name].dtype
         assert torch.equal(tensor, theirs[name]), name
         assert not tensor.requires_grad
-    assert str(lean.model.config) == str(whole.model.config)
+    assert str(lean.config) == str(whole.config)
 
 
 def test_tensor_that_no_parameter_is_named_after_is_left_to_transformers(tmp_path: Path) -> None:
     folder = minimal_model(tmp_path, "bert")
+    section = section_of(folder, "bert")
+    plain = tensors_of(load_base(section, bytes(32), "float32").model)
     weights = load_file(folder / "model.safetensors")
     old = "embeddings.LayerNorm.weight"
     save_file({(n.replace(old, "embeddings.LayerNorm.gamma")): t for n, t in weights.items()},
               folder / "model.safetensors", {"format": "pt"})  # fmt: skip
     section = section_of(folder, "bert")
-    assert models._lean(_auto(section), folder, section) is None
-    assert load_base(section, bytes(32), "float32").model is not None
+    assert _corresponding(folder, section) is None
+    again = tensors_of(load_base(section, bytes(32), "float32").model)
+    assert all(torch.equal(tensor, again[name]) for name, tensor in plain.items())
+
+
+def test_model_in_several_files_is_the_model_in_one(tmp_path: Path) -> None:
+    folder = minimal_model(tmp_path, "llama")
+    section = section_of(folder, "llama")
+    plain = tensors_of(load_base(section, bytes(32), "float64", beside=True).model)
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    for number in range(3):
+        part = dict(list(weights.items())[number::3])
+        save_file(part, folder / f"model-0000{number + 1}-of-00003.safetensors", {"format": "pt"})
+    assert section_of(folder, "llama") == section
+    again = tensors_of(load_base(section, bytes(32), "float64", beside=True).model)
+    assert all(torch.equal(tensor, again[name]) for name, tensor in plain.items())
 
 
 def test_embedding_tables_stay_in_the_file_and_give_the_same_rows(tmp_path: Path) -> None:
@@ -110,7 +135,17 @@ def test_table_that_is_trained_or_multiplied_is_an_ordinary_one(tmp_path: Path) 
     assert not any(isinstance(module, StoredEmbedding) for module in model.modules())
 
 
-def _auto(section: ModelSection) -> object:
-    import transformers
+def _corresponding(folder: Path, section: ModelSection) -> object:
+    config = transformers.AutoConfig.from_pretrained(folder)
+    auto = getattr(transformers, models._AUTO_CLASSES[section.kind])
+    return correspondence(folder, built_empty(lambda: auto.from_config(config)))
 
-    return getattr(transformers, models._AUTO_CLASSES[section.kind])
+
+def _whole(folder: Path, section: ModelSection, precision: Precision) -> Any:
+    """What transformers loads in float64, narrowed."""
+    auto = getattr(transformers, models._AUTO_CLASSES[section.kind])
+    with computing_in("float64"):
+        model, report = auto.from_pretrained(folder, output_loading_info=True, **models._options(section))
+    models._fill_missing(model, report["missing_keys"], b"\x07" * 32)
+    model.config.use_cache = False
+    return model.requires_grad_(False).eval().to(dtype_of(precision))

@@ -165,6 +165,10 @@ def test_options_go_before_the_machine_file(tmp_path: Path) -> None:
     file.write_text('device = "cpu"\nworkers = 3\n')
     assert machine_of(file) == Machine("cpu", 3, "processes")
     assert machine_of(file, workers=1) == HERE
+    assert machine_of(file, workers=1, checkpointing=True) == Machine(checkpointing=True)
+    file.write_text('device = "cpu"\nworkers = 3\ncheckpointing = true\n')
+    assert machine_of(file) == Machine("cpu", 3, "processes", checkpointing=True)
+    file.write_text('device = "cpu"\nworkers = 3\n')
     assert machine_of(file, backend="ray", ray_address="10.0.0.1:6379") == Machine("cpu", 3, "ray", "10.0.0.1:6379")
 
 

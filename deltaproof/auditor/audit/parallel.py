@@ -18,7 +18,7 @@ from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.auditor.index.schema import open_database
 from deltaproof.store import open_store
 from deltaproof.store.readers import Keyring
-from deltaproof.tuning.numerics.machine import Machine
+from deltaproof.tuning.numerics.machine import HERE, Machine
 
 __all__ = ["Origin", "ProcessPool"]
 
@@ -42,7 +42,8 @@ class ProcessPool:
 
     origin: Origin
     workers: int
-    device: str = "cpu"
+    machine: Machine = HERE
+    """What each process computes with; how many there are is `workers`."""
 
     def __call__(
         self, audit: Audit, task_id: int, numbers: Sequence[int], progress: Progress
@@ -51,7 +52,7 @@ class ProcessPool:
         # `spawn`, because a forked process that has used torch threads can hang.
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(
-            self.workers, spawn, initializer=_open, initargs=(self.origin, audit.options, self.device)
+            self.workers, spawn, initializer=_open, initargs=(self.origin, audit.options, self.machine)
         ) as pool:
             jobs = [pool.submit(_check, task_id, tuple(part)) for part in parts]
             for done, job in enumerate(jobs):
@@ -62,13 +63,13 @@ class ProcessPool:
 _audits: list[Audit] = []
 
 
-def _open(origin: Origin, options: AuditOptions, device: str) -> None:
+def _open(origin: Origin, options: AuditOptions, machine: Machine) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     store = open_store(origin.store) if origin.store else None
     if store:
         store = store.reading_with(Keyring.load(origin.reading_key))
     rpc = Rpc(origin.rpc) if origin.rpc else None
-    _audits[:] = [Audit(Index(open_database(origin.database)), store, rpc, options, machine=Machine(device))]
+    _audits[:] = [Audit(Index(open_database(origin.database)), store, rpc, options, machine=machine)]
 
 
 def _check(task_id: int, numbers: tuple[int, ...]) -> list[Check | Equation]:

@@ -81,6 +81,15 @@ def only_texts_have_tokens(t: TaskTables) -> Iterator[Finding]:
         yield f"max_tokens must be at least {least} for {t.model.kind}", "set it to the tokens of a row that count"
 
 
+@_rule("model.frozen_dtype", "federation")
+def emulators_have_their_own_bits(t: TaskTables) -> Iterator[Finding]:
+    if t.model.frozen_dtype != "stored" and t.federation is not None:
+        yield (
+            "a federation's recipe says in how many bits an emulator is",
+            "leave the key out and set the recipe's bits",
+        )
+
+
 @_rule("optimizer.warmup_steps", "training.steps")
 def warm_up_ends_within_the_round(t: TaskTables) -> Iterator[Finding]:
     if t.optimizer.warmup_steps > t.training.steps:

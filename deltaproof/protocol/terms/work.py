@@ -67,6 +67,9 @@ class ModelSection(Record):
     """Classes of a classification model, at least 2; absent for causal-lm."""
     max_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)] = 0
     """Tokens of a row that are used, the rest is cut off; absent for images."""
+    frozen_dtype: Literal["stored", "bfloat16", "int8", "int4"] = "stored"
+    """What the frozen matrices of layers are rounded to, for everybody alike, to save memory: integers share a scale by
+    64. Adapter, gradients and optimiser stay float32. `stored` leaves the weights as their files have them."""
 
 
 class MethodSection(Record):

@@ -1,83 +1,214 @@
-"""A model in float32 without ever holding it in float64: the same bits as `load_base` gives, at a third of the memory.
+"""A model in the precision that it is used in, without ever holding it whole in a wider one.
 
-The model is built in float64 with parameters that hold nothing; each stored tensor is then read by itself. Embedding
-tables stay in the file (`stored_embedding`), an emulator's quantised middle in its bits (`emulators.packed`). All
-else is copied into memory that torch aligns, because products may round differently at other addresses.
+The model is built in float64 with parameters that hold nothing, so that constants it computes are the same roundings in
+every precision; each stored tensor is then read by itself. Embedding tables stay in the file (`stored_embedding`), an
+emulator's quantised middle in its bits (`packed`), and where nothing tunes them, matrices as they are stored
+(`frozen`). All else is copied into memory that torch aligns, because products may round differently at other addresses.
 """
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
+from weakref import WeakValueDictionary
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from deltaproof.tuning.base_models.packed import PackedLinear, PackedMatrix
+from deltaproof.tuning.base_models.frozen import FrozenEmbedding, FrozenLinear, FrozenMatrix, StoredMatrix
+from deltaproof.tuning.base_models.layers import layer_of
+from deltaproof.tuning.base_models.packed import PackedMatrix
 from deltaproof.tuning.base_models.stored_embedding import StoredEmbedding, TensorFile
 from deltaproof.tuning.errors import ModelError
 
-__all__ = ["LeanModel", "load_lean"]
+__all__ = [
+    "FrozenForm",
+    "InMemory",
+    "LeanModel",
+    "OnDisk",
+    "StoredTensor",
+    "built_empty",
+    "correspondence",
+    "load_lean",
+    "widest",
+]
 
-_EXACT = frozenset({"F32", "BF16", "F16"})
-"""Stored types whose values are float32 values."""
+_TYPES = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+"""Stored types that are read here; any other is left to transformers."""
+_shared: WeakValueDictionary[tuple[object, ...], StoredMatrix | PackedMatrix] = WeakValueDictionary()
+"""Matrices that some model of this process holds: a judge's two precisions read one."""
+
+
+class StoredTensor(Protocol):
+    """One tensor of a model's weights."""
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for equal contents, within this process."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """As it is stored."""
+        ...
+
+    def read(self) -> Tensor:
+        """As it is stored, on the CPU; most often mapped."""
+        ...
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """In a safetensors file. Each read opens the file, so what it maps goes with what was read."""
+
+    path: Path
+    name: str
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Where it is, and when the file was written."""
+        return str(self.path), self.path.stat().st_mtime_ns, self.name
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of a type that is known here."""
+        with safe_open(self.path, framework="pt") as file:
+            return _TYPES[file.get_slice(self.name).get_dtype()]
+
+    def read(self) -> Tensor:
+        """Mapped from the file."""
+        with safe_open(self.path, framework="pt") as file:
+            values: Tensor = file.get_tensor(self.name)
+        return values
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Taken out of `state`, which forgets it, so that the model is not held twice."""
+
+    state: dict[str, Tensor]
+    name: str
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Shared with nobody."""
+        return id(self.state), self.name
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """As transformers gave it."""
+        return self.state[self.name].dtype
+
+    def read(self) -> Tensor:
+        """Once."""
+        return self.state.pop(self.name)
+
+
+@dataclass(frozen=True)
+class FrozenForm:
+    """In what form a model's weights are held, for computing in `dtype` on `device`.
+
+    `beside`: nothing tunes or merges a matrix but through `FrozenLinear`, so it may stay as it is stored. `base` is the
+    spec's `model.frozen_dtype`. `packed` are an emulator's matrices by the name of the stored tensor that they are.
+    """
+
+    dtype: torch.dtype
+    device: str = "cpu"
+    beside: bool = False
+    base: Literal["stored", "bfloat16", "int8", "int4"] = "stored"
+    packed: Mapping[str, PackedMatrix] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class LeanModel:
-    """A model whose stored parameters are float32. Those it `lacks`, by name, are float64 and not yet filled."""
+    """A model with its stored parameters. Those it `lacks`, by name, are float64 and not yet filled."""
 
     model: nn.Module
     lacks: tuple[str, ...]
 
 
-def load_lean(
-    build: Callable[[], nn.Module], folder: Path, packed: Mapping[str, PackedMatrix] | None = None
-) -> LeanModel | None:
-    """The model that `build` makes in float64, with the weights of a folder in float32.
+def load_lean(model: nn.Module, stored: Mapping[str, StoredTensor], form: FrozenForm) -> LeanModel:
+    """`model`, from `built_empty`, with `stored` tensors by parameter name, one after the other.
 
-    `packed` matrices, by the name of the stored tensor that they are, stay so; every other module is as `build` makes
-    it. None if tensors in the folder do not correspond to parameters one to one, as after a renaming by transformers.
-    Raises ModelError for a packed matrix that is not the stored one.
+    Raises ModelError for a tensor of another shape, and for a packed matrix that is not the stored one.
     """
-    with _empty_parameters():
-        model = build()
-    model.tie_weights()  # type: ignore[operator]
     parameters = dict(model.named_parameters())
-    names = _correspondence(folder, model)
-    if names is None:
-        return None
-    _keep_packed(model, names, packed or {})
-    parameters = dict(model.named_parameters())
-    names = {name: place for name, place in names.items() if name in parameters}
-    tables = _tables(model)
-    _keep_stored(model, {parameters[name]: place for name, place in names.items() if parameters[name] in tables})
+    left = dict(stored)
+    _keep_packed(model, left, form)
+    _keep_frozen(model, left, form)
+    _keep_stored(model, left, form)
     made: dict[int, nn.Parameter] = {}
-    for name, (path, stored) in names.items():
-        values = _read(path, stored, mapped=parameters[name] in tables)
-        if values.shape != parameters[name].shape:
-            return None
-        made[id(parameters[name])] = nn.Parameter(values, requires_grad=False)
-    lacks = tuple(sorted(set(parameters) - set(names)))
+    for name, tensor in left.items():
+        parameter = parameters[name]
+        values = tensor.read()
+        if values.shape != parameter.shape:
+            raise ModelError(
+                f"{name!r} is stored as {tuple(values.shape)} where the model has {tuple(parameter.shape)}"
+            )
+        mapped = form.device == "cpu" and values.dtype == form.dtype and _is_table(model, parameter)
+        values = values if mapped else values.to(form.device, form.dtype, copy=True)
+        made[id(parameter)] = nn.Parameter(values, requires_grad=False)
+    lacks = tuple(sorted(name for name, p in model.named_parameters() if id(p) not in made))
     for name in lacks:
         made[id(parameters[name])] = nn.Parameter(torch.zeros(parameters[name].shape, dtype=torch.float64))
     for module in model.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                module._parameters[name] = made[id(parameter)]
+        for name, held in module._parameters.items():
+            if held is not None:
+                module._parameters[name] = made[id(held)]
     return LeanModel(model, lacks)
+
+
+def built_empty(build: Callable[[], nn.Module]) -> nn.Module:
+    """What `build` makes; its parameters have shape and type, but no storage. Buffers, which models compute, have."""
+    with _empty_parameters():
+        model = build()
+    model.tie_weights()  # type: ignore[operator]
+    return model
+
+
+def correspondence(folder: Path, model: nn.Module) -> dict[str, StoredTensor] | None:
+    """The stored tensor of each parameter that has one. A model with a head has its base model under a prefix.
+
+    None if tensors in the folder do not correspond to parameters one to one, as after a renaming by transformers.
+    """
+    parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
+    found: dict[str, StoredTensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for stored in file.keys():  # noqa: SIM118  # not a mapping
+                computed = [b for b in _ending(stored, buffers) if torch.equal(buffers[b], file.get_tensor(stored))]
+                matches = _ending(stored, parameters)
+                if not matches and computed:
+                    continue
+                tensor = file.get_slice(stored)
+                if len(matches) != 1 or matches[0] in found or tensor.get_dtype() not in _TYPES:
+                    return None
+                if tuple(tensor.get_shape()) != tuple(parameters[matches[0]].shape):
+                    return None
+                found[matches[0]] = OnDisk(path, stored)
+    return found
+
+
+def widest(folder: Path) -> torch.dtype:
+    """The type that holds every stored tensor of a folder exactly: float64 where one is of no type known here."""
+    types = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            types |= {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  # not a mapping
+    if not types <= _TYPES.keys() or "F64" in types:
+        return torch.float64
+    return _TYPES[types.pop()] if len(types) == 1 else torch.float32
 
 
 @contextmanager
 def _empty_parameters() -> Iterator[None]:
-    """Parameters registered inside have shape and type, but no storage. Buffers, which models compute, are real."""
-
     def emptied(module: nn.Module, name: str, parameter: nn.Parameter | None) -> nn.Parameter | None:
         return None if parameter is None else nn.Parameter(parameter.to("meta"), parameter.requires_grad)
 
@@ -88,71 +219,127 @@ def _empty_parameters() -> Iterator[None]:
         handle.remove()
 
 
-def _correspondence(folder: Path, model: nn.Module) -> dict[str, tuple[Path, str]] | None:
-    """File and stored name of each parameter that has one. A model with a head has its base model under a prefix."""
-    parameters, buffers = [name for name, _ in model.named_parameters()], dict(model.named_buffers())
-    found: dict[str, tuple[Path, str]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            for stored in file.keys():  # noqa: SIM118  # not a mapping
-                computed = [b for b in _ending(stored, buffers) if torch.equal(buffers[b], file.get_tensor(stored))]
-                matches = _ending(stored, parameters)
-                if not matches and computed:
-                    continue
-                exact = file.get_slice(stored).get_dtype() in _EXACT
-                if len(matches) != 1 or matches[0] in found or not exact:
-                    return None
-                found[matches[0]] = (path, stored)
-    return found
-
-
 def _ending(stored: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name == stored or name.endswith(f".{stored}")]
 
 
-def _keep_packed(model: nn.Module, names: Mapping[str, tuple[Path, str]], packed: Mapping[str, PackedMatrix]) -> None:
-    for name, (path, stored) in names.items():
+def _keep_packed(model: nn.Module, left: dict[str, StoredTensor], form: FrozenForm) -> None:
+    """Leave an emulator's matrices in their bits."""
+    for name, tensor in list(left.items()):
         place, _, kind = name.rpartition(".")
         module = model.get_submodule(place)
-        if stored not in packed or kind != "weight" or not isinstance(module, nn.Linear):
+        if not isinstance(tensor, OnDisk) or tensor.name not in form.packed or kind != "weight":
             continue
-        if not torch.equal(packed[stored].expanded(), _read(path, stored, mapped=True)):
-            raise ModelError(f"{path.parent}: {stored!r} is not what the emulator's file holds; remove the folder")
-        parent, _, last = place.rpartition(".")
-        setattr(model.get_submodule(parent), last, PackedLinear(packed[stored], module.bias))
+        if type(module) is not nn.Linear:
+            continue
+        matrix = form.packed[tensor.name]
+        if not torch.equal(matrix.expanded(), tensor.read().float()):
+            raise ModelError(
+                f"{tensor.path.parent}: {tensor.name!r} is not what the emulator's file holds; remove the folder"
+            )
+        _put(model, place, FrozenLinear(matrix.to(form.device), module.bias, form.dtype))
+        del left[name]
 
 
-def _tables(model: nn.Module) -> set[Tensor]:
-    """Weights that rows are only looked up in."""
-    tables = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
-    others = [module for module in model.modules() if not isinstance(module, nn.Embedding)]
-    return tables - {p for module in others for p in module._parameters.values() if p is not None}
+def _keep_frozen(model: nn.Module, left: dict[str, StoredTensor], form: FrozenForm) -> None:
+    """Leave matrices of layers, and tables, as they are stored; or hold the former as the spec wants them."""
+    owners: defaultdict[int, list[tuple[str, nn.Module]]] = defaultdict(list)
+    for place, module in model.named_modules():
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                owners[id(parameter)].append((place, module))
+    parameters = dict(model.named_parameters())
+    for name, tensor in list(left.items()):
+        holders = owners[id(parameters[name])]
+        if not _may_freeze(name, holders):
+            continue
+        in_layer = layer_of(name) is not None
+        if form.base != "stored" and in_layer:
+            matrix: FrozenMatrix = _shared_matrix(tensor, form.base, form.device)
+        elif form.beside and tensor.dtype != form.dtype:
+            matrix = _shared_matrix(tensor, "stored", form.device)
+        else:
+            continue  # an ordinary parameter computes sooner, and takes no more memory
+        for place, module in holders:
+            if isinstance(module, nn.Embedding):
+                assert isinstance(matrix, StoredMatrix)  # no table is in a layer
+                _put(model, place, FrozenEmbedding(matrix, module, form.dtype).train(module.training))
+            else:
+                _put(model, place, FrozenLinear(matrix, module.bias, form.dtype).train(module.training))  # type: ignore[arg-type]
+        del left[name]
 
 
-def _keep_stored(model: nn.Module, tables: Mapping[Tensor, tuple[Path, str]]) -> None:
-    """Leave float32 tables in their files."""
+def _may_freeze(name: str, holders: Iterable[tuple[str, nn.Module]]) -> bool:
+    """Whether a parameter is a linear matrix inside a layer, or a table, which a language model's head may share.
+
+    Heads outside are trained along by most methods.
+    """
+    modules = [module for _, module in holders]
+    plain = all(
+        type(m) is nn.Linear or (type(m) is nn.Embedding and m.max_norm is None and not m.sparse) for m in modules
+    )
+    if not plain or not name.endswith(".weight"):
+        return False
+    tables = [type(m) is nn.Embedding for m in modules]
+    if layer_of(name) is not None:
+        return not any(tables)
+    return any(tables) or name.rpartition(".")[0] == "lm_head"
+
+
+def _shared_matrix(tensor: StoredTensor, base: str, device: str) -> StoredMatrix | PackedMatrix:
+    place = (*tensor.key, base, device)
+    known = _shared.get(place)
+    if known is not None:
+        return known
+    values = tensor.read()
+    matrix: StoredMatrix | PackedMatrix
+    match base:
+        case "stored":
+            matrix = StoredMatrix(values.to(device))
+        case "bfloat16":
+            matrix = StoredMatrix(values.to(torch.bfloat16).to(device))
+        case _:
+            matrix = PackedMatrix.quantised(values, 8 if base == "int8" else 4).to(device)
+    if isinstance(tensor, OnDisk):
+        _shared[place] = matrix
+    return matrix
+
+
+def _is_table(model: nn.Module, parameter: nn.Parameter) -> bool:
+    """Whether rows are only looked up in it."""
+    return all(
+        isinstance(module, nn.Embedding)
+        for module in model.modules()
+        if any(held is parameter for held in module._parameters.values())
+    )
+
+
+def _keep_stored(model: nn.Module, left: Mapping[str, StoredTensor], form: FrozenForm) -> None:
+    """Leave float32 tables in their files; `weight` stays a parameter, mapped, which a method may tune."""
+    if form.device != "cpu" or form.dtype != torch.float32:
+        return
+    parameters = dict(model.named_parameters())
+    places = {id(parameters[name]): tensor for name, tensor in left.items() if isinstance(tensor, OnDisk)}
     for name, module in list(model.named_modules()):
-        if type(module) is not nn.Embedding or module.weight not in tables or module.max_norm is not None:
+        if type(module) is not nn.Embedding or module.max_norm is not None or id(module.weight) not in places:
             continue
-        path, stored = tables[module.weight]
-        header = _header(path)[stored]
-        if header["dtype"] != "F32":
+        tensor = places[id(module.weight)]
+        assert isinstance(tensor, OnDisk)
+        header = _header(tensor.path)[tensor.name]
+        if header["dtype"] != "F32" or not _is_table(model, module.weight):
             continue
         weight = module.weight
-        kept = StoredEmbedding(module, TensorFile(path), header["data_offsets"][0])
+        kept = StoredEmbedding(module, TensorFile(tensor.path), header["data_offsets"][0])
         kept.weight = weight
-        parent, _, last = name.rpartition(".")
-        setattr(model.get_submodule(parent), last, kept.train(module.training))
+        _put(model, name, kept.train(module.training))
+
+
+def _put(model: nn.Module, place: str, module: nn.Module) -> None:
+    parent, _, last = place.rpartition(".")
+    setattr(model.get_submodule(parent), last, module)
 
 
 def _header(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     return header
-
-
-def _read(path: Path, name: str, *, mapped: bool) -> Tensor:
-    """A float32 tensor: mapped from the file if it may be, else copied. Each read closes the file's mapping."""
-    with safe_open(path, framework="pt") as file:
-        values: Tensor = file.get_tensor(name)
-    return values if mapped and values.dtype == torch.float32 else values.to(torch.float32, copy=True)

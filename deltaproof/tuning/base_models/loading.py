@@ -33,7 +33,16 @@ from deltaproof.protocol.wire.encoding import canonical_json
 from deltaproof.protocol.wire.encoding import sha256 as sha256_of
 from deltaproof.reporting import Reporter
 from deltaproof.tuning.base_models.layers import LAYERS_KEY, number_as_in_full_model
-from deltaproof.tuning.base_models.lean import LeanModel, load_lean
+from deltaproof.tuning.base_models.lean import (
+    FrozenForm,
+    InMemory,
+    LeanModel,
+    StoredTensor,
+    built_empty,
+    correspondence,
+    load_lean,
+    widest,
+)
 from deltaproof.tuning.base_models.packed import read_packed
 from deltaproof.tuning.base_models.quiet import quiet
 from deltaproof.tuning.errors import HubError, ModelError
@@ -169,13 +178,21 @@ def weights_digest(folder: Path) -> Digest32:
 
 
 def load_base(
-    section: ModelSection, seed: bytes, precision: Precision, device: str = "cpu", *, packed: bool = False
+    section: ModelSection,
+    seed: bytes,
+    precision: Precision,
+    device: str = "cpu",
+    *,
+    packed: bool = False,
+    beside: bool = False,
 ) -> BaseModel:
-    """The base model of a task, every parameter frozen, in evaluation mode.
+    """The base model of a task, every parameter frozen, in evaluation mode, loaded tensor by tensor.
 
-    What the weights lack (a new classification head) is drawn from `seed` by parameter name. The model is always built
-    in float64 and narrowed afterwards, so that constants it computes are the same roundings in every precision.
-    With `packed`, float32 on a CPU keeps an emulator's quantised middle in its bits; nothing can be tuned there.
+    What the weights lack (a new classification head) is drawn from `seed` by parameter name. Constants that the model
+    computes are made in float64 and narrowed, so that they are the same roundings in every precision. With `packed`,
+    an emulator's quantised middle stays in its bits; nothing can be tuned there. `beside` is for who tunes no matrix of
+    a layer itself: matrices are held as they are stored, and widened one at a time as they compute.
+
     Raises ModelError if the source is missing, its digest differs from the spec's, or it is of another kind.
     """
     folder = resolve_source(section.source)
@@ -184,22 +201,22 @@ def load_base(
         raise ModelError(
             f"base model {section.source} has digest {hex_of(found)}; the task names {hex_of(section.weights_digest)}"
         )
-    auto_class = getattr(transformers, _AUTO_CLASSES[section.kind])
-    model: Any
+    matrices = read_packed(folder) if packed else {}
+    form = FrozenForm(dtype_of(precision), device, beside, section.frozen_dtype, matrices)
     with quiet():
         try:
-            lean = _lean(auto_class, folder, section, packed) if precision == "float32" and device == "cpu" else None
-            model, missing = (lean.model, lean.lacks) if lean else _whole(auto_class, folder, section)
+            lean = _lean(folder, section, form)
             tokenizer = None if section.kind == "image-classification" else _load_tokenizer(folder)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             if is_out_of_memory(error):  # nothing is wrong with the model
                 raise
             raise ModelError(f"base model {section.source} does not load as {section.kind}: {error}") from error
+    model: Any = lean.model
     if section.max_tokens > (positions := _positions(model.config)):
         raise ModelError(
             f"rows of {section.max_tokens} tokens do not fit {section.source}, which has {positions} positions"
         )
-    _fill_missing(model, missing, seed)
+    _fill_missing(model, lean.lacks, seed)
     if (layers := getattr(model.config, LAYERS_KEY, None)) is not None:
         number_as_in_full_model(model, layers)
     model.requires_grad_(False)
@@ -255,17 +272,9 @@ def _options(section: ModelSection) -> dict[str, Any]:
     }
 
 
-def _whole(auto_class: Any, folder: Path, section: ModelSection) -> tuple[Any, tuple[str, ...]]:
-    """The model in float64, and the names of the parameters that its weights lack."""
-    with computing_in("float64"):
-        model, report = auto_class.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, output_loading_info=True, **_options(section)
-        )
-    return model, tuple(sorted(report["missing_keys"]))
-
-
-def _lean(auto_class: Any, folder: Path, section: ModelSection, packed: bool = False) -> LeanModel | None:
-    """The same for who needs it in float32 only."""
+def _lean(folder: Path, section: ModelSection, form: FrozenForm) -> LeanModel:
+    """The model, and the names of the parameters that its weights lack."""
+    auto_class = getattr(transformers, _AUTO_CLASSES[section.kind])
     options = _options(section)
     labels = {"num_labels": options.pop("num_labels")} if section.num_labels else {}
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **labels)
@@ -275,7 +284,20 @@ def _lean(auto_class: Any, folder: Path, section: ModelSection, packed: bool = F
             model: nn.Module = auto_class.from_config(config, **options)
         return model
 
-    return load_lean(build, folder, read_packed(folder) if packed else None)
+    model = built_empty(build)
+    stored = correspondence(folder, model)
+    return load_lean(model, _renamed(auto_class, folder, section) if stored is None else stored, form)
+
+
+def _renamed(auto_class: Any, folder: Path, section: ModelSection) -> dict[str, StoredTensor]:
+    """Tensors that transformers stores under other names than it gives parameters, or does not need."""
+    with computing_in("float32"):
+        model, report = auto_class.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, output_loading_info=True,
+            **{**_options(section), "dtype": widest(folder)},
+        )  # fmt: skip
+    state = {name: p.detach() for name, p in model.named_parameters() if name not in report["missing_keys"]}
+    return {name: InMemory(state, name) for name in state}
 
 
 def _load_tokenizer(folder: Path) -> Any:

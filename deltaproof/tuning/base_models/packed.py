@@ -1,7 +1,7 @@
-"""The middle of an emulator in memory as it travels: few bits a value, expanded one matrix at a time while it computes.
+"""Matrices in few bits: an emulator's middle as it travels, or a frozen base that the spec wants quantised.
 
-A trainer that keeps the middle in float32 holds eight times the bytes of four bits. The product is the one that the
-expanded matrix gives, to the last bit: what a verifier's float64 replay sees is the same matrix.
+Each is expanded by itself while it computes (`frozen`). The integers, their scales and the expanded values have the
+same bits on every machine and device: what a verifier's float64 replay sees is the trainer's matrix.
 
 Legend: O outputs, I inputs of a matrix; 64 values share a scale.
 """
@@ -11,23 +11,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from deltaproof.protocol.terms.federation import Recipe
 from deltaproof.tuning.codecs._wire import PayloadReader, read_bits
 from deltaproof.tuning.errors import ModelError
 
-__all__ = ["PACKED_FILE", "PackedLinear", "PackedMatrix", "can_stay_packed", "read_packed", "write_packed"]
+__all__ = ["PACKED_FILE", "PackedMatrix", "can_stay_packed", "read_packed", "write_packed"]
 
 PACKED_FILE = "middle.packed"
 """Beside an emulator's `model.safetensors`. No digest covers it: what it holds is compared with that file's tensors."""
 _BLOCK = 64
+_CHUNK = 2**20
+"""Values that are quantised at a time."""
 Bits = Literal[4, 8, 16]
 
 
@@ -36,7 +38,7 @@ def can_stay_packed(recipe: Recipe) -> bool:
     return recipe.bits in (4, 8, 16) and not recipe.prune and not recipe.rank_share
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PackedMatrix:
     """Codes (uint8, two a byte in four bits; float16 in sixteen) and float32 scales of a matrix [O, I]."""
 
@@ -44,6 +46,29 @@ class PackedMatrix:
     scales: Tensor
     shape: tuple[int, int]
     bits: Bits
+
+    @classmethod
+    def quantised(cls, values: Tensor, bits: Literal[4, 8]) -> PackedMatrix:
+        """Of a finite matrix [O, I]: in each block of 64 along its rows, integers scaled by the largest magnitude."""
+        top, count = (1 << (bits - 1)) - 1, values.numel()
+        codes = torch.empty(-(-count // _BLOCK) * _BLOCK * bits // 8, dtype=torch.uint8)
+        scales = torch.empty(-(-count // _BLOCK))
+        flat = values.reshape(-1)
+        for first in range(0, count, _CHUNK):
+            part = flat[first : first + _CHUNK].double()
+            blocks = torch.nn.functional.pad(part, (0, -len(part) % _BLOCK)).view(-1, _BLOCK)
+            scale = (blocks.abs().amax(1) / top).float()
+            integers = (blocks / scale[:, None].double()).round_().nan_to_num_(0.0, 0.0, 0.0).clamp_(-top, top)
+            made = (integers + top).to(torch.uint8).view(-1)
+            if bits == 4:
+                made = made[0::2] | (made[1::2] << 4)
+            codes[first * bits // 8 :][: len(made)] = made
+            scales[first // _BLOCK :][: len(scale)] = scale
+        return cls(codes, scales, (values.shape[0], values.shape[1]), bits)
+
+    def to(self, device: str) -> PackedMatrix:
+        """The same on another device."""
+        return PackedMatrix(self.codes.to(device), self.scales.to(device), self.shape, self.bits)
 
     @classmethod
     def of(cls, data: bytes, shape: tuple[int, int], recipe: Recipe) -> PackedMatrix:
@@ -72,34 +97,6 @@ class PackedMatrix:
         top = (1 << (self.bits - 1)) - 1
         values = (codes.float() - top).view(-1, _BLOCK) * self.scales[:, None]
         return values.view(-1)[: self.shape[0] * self.shape[1]].view(self.shape)
-
-
-class PackedLinear(nn.Module):
-    """`nn.Linear` with a frozen packed matrix. Its gradient reaches the input, nothing else."""
-
-    def __init__(self, matrix: PackedMatrix, bias: nn.Parameter | None) -> None:
-        super().__init__()
-        self.matrix = matrix
-        self.bias = bias
-        self.out_features, self.in_features = matrix.shape
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """[..., I] to [..., O]."""
-        result: Tensor = _Product.apply(inputs, self.matrix, self.bias)  # type: ignore[no-untyped-call]
-        return result
-
-
-class _Product(torch.autograd.Function):
-    """Keeps the packed matrix for the backward pass where autograd would keep the expanded one."""
-
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor, matrix: PackedMatrix, bias: Tensor | None) -> Tensor:
-        ctx.matrix = matrix
-        return nn.functional.linear(inputs, matrix.expanded(), bias)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return gradients[0] @ ctx.matrix.expanded(), None, None
 
 
 def write_packed(folder: Path, matrices: Mapping[str, PackedMatrix]) -> None:

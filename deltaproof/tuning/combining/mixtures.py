@@ -13,9 +13,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from deltaproof.tuning.methods.low_rank import mergeable_pairs, merging, write_mixture
+from deltaproof.tuning.methods.low_rank import Merged, mergeable_pairs, merging, write_mixture
 from deltaproof.tuning.numerics.linalg import Array
 from deltaproof.tuning.numerics.precision import computing_in
 from deltaproof.tuning.numerics.products import LowRankPair, Tensors
@@ -23,8 +22,8 @@ from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["Mixtures", "Weights", "evaluating"]
 
-Weights = Mapping[str, tuple[Tensor, Tensor]]
-"""By module, a merged weight [O, I] in the model and a copy of its original values in float64."""
+Weights = Mapping[str, Merged]
+"""Merged weights by module."""
 
 
 class Mixtures:

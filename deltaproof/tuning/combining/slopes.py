@@ -68,7 +68,7 @@ class Slopes:
     @contextmanager
     def _tracking(self, weights: Weights) -> Iterator[list[Tensor]]:
         """What gradients are asked of: merged weights in the order of pairs, then the other trained tensors."""
-        merged = [weights[pair.module][0] for pair in self._mixtures.pairs]
+        merged = [weights[pair.module].weight for pair in self._mixtures.pairs]
         frozen = [weight for weight in merged if not weight.requires_grad]
         for weight in frozen:
             weight.requires_grad_(True)

@@ -9,6 +9,7 @@ from typing import Any
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as _PEFT_TARGETS
 from torch import nn
 
+from deltaproof.tuning.base_models.frozen import is_linear
 from deltaproof.tuning.errors import MethodError
 
 __all__ = [
@@ -60,14 +61,14 @@ def linears(base: nn.Module, names: Iterable[str]) -> list[str]:
     found = [
         name
         for name, module in base.named_modules()
-        if type(module) is nn.Linear and any(name == w or name.endswith(f".{w}") for w in wanted)
+        if is_linear(module) and any(name == w or name.endswith(f".{w}") for w in wanted)
     ]
     return _some(sorted(found), f"linear modules named {', '.join(wanted)}")
 
 
 def matching(base: nn.Module, pattern: str) -> list[str]:
     """Full names of the linear modules that `pattern` finds, in the model's order."""
-    return [name for name, module in base.named_modules() if type(module) is nn.Linear and re.search(pattern, name)]
+    return [name for name, module in base.named_modules() if is_linear(module) and re.search(pattern, name)]
 
 
 def _some(names: list[str], what: str) -> list[str]:

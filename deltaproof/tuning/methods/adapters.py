@@ -65,6 +65,10 @@ class _Adapters(OwnMethod):
     aggregation = "mean of the parameters"
     defaults: ClassVar[Options] = {"size": 16, "activation": "relu", "target_modules": ()}
 
+    @property
+    def leaves_matrices(self) -> bool:
+        return True
+
     def prepare(self, base: nn.Module, seed: bytes) -> None:
         activation = str(self.options["activation"])
         if activation not in ACTIVATIONS:

@@ -74,6 +74,12 @@ class Method(ABC):
     def __init__(self, options: Mapping[str, OptionValue]) -> None:
         """Raises MethodError for an option that the method does not have or cannot be replayed or aggregated with."""
 
+    @property
+    def leaves_matrices(self) -> bool:
+        """Whether the matrices of the model's layers stay as they are, and nothing but their products is used: they
+        may then be held in fewer bits than the model computes in."""
+        return False
+
     @abstractmethod
     def attach(self, base: nn.Module, kind: str, seed: bytes) -> nn.Module:
         """The model with its trainable tensors, initialised from `seed` alone. `kind` is the spec's `model.kind`.

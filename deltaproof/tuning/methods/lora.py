@@ -21,6 +21,15 @@ from deltaproof.tuning.numerics.linalg import tree_sum
 __all__ = ["Dora", "Lora", "RsLora"]
 
 
+_BESIDE = frozenset(
+    {
+        "alpha_pattern", "bias", "exclude_modules", "fan_in_fan_out", "layers_pattern", "layers_to_transform",
+        "lora_alpha", "lora_dropout", "r", "rank_pattern", "target_modules", "use_rslora",
+    }
+)  # fmt: skip
+"""Options with which nothing but a matrix's product is used; others, such as some initialisations, read its values."""
+
+
 class Lora(PeftMethod):
     """Low-rank adapters through peft; options are those of `peft.LoraConfig`."""
 
@@ -28,6 +37,10 @@ class Lora(PeftMethod):
     paper = "Hu et al. 2021"
     aggregation = "mean of the products B A, refactored to the rank"
     config_class = peft.LoraConfig
+
+    @property
+    def leaves_matrices(self) -> bool:
+        return self.options.keys() <= _BESIDE
 
     def targets(self, base: nn.Module) -> dict[str, Any]:
         """peft's own choice where it has one for the model, else query and value projections."""

@@ -7,8 +7,9 @@ adapters exactly, whatever the mean's rank, and costs a forward pass nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,19 @@ import torch
 from torch import Tensor, nn
 
 from deltaproof.protocol.evidence.state import Layout, Vector, check_vector
+from deltaproof.tuning.base_models.frozen import FrozenEmbedding, FrozenLinear, is_linear, widened
 from deltaproof.tuning.numerics.linalg import Array
 from deltaproof.tuning.numerics.products import LowRankPair, Tensors
 
-__all__ = ["low_rank_pairs", "mergeable_pairs", "merging", "tensors_of", "vector_of", "write_mixture"]
+__all__ = ["Merged", "low_rank_pairs", "mergeable_pairs", "merging", "tensors_of", "vector_of", "write_mixture"]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A weight [O, I] in the model that a mixture is written into, and what it was before, when it is asked for."""
+
+    weight: Tensor
+    original: Callable[[], Tensor]
 
 
 def tensors_of(layout: Layout, theta: Vector) -> Tensors:
@@ -42,39 +52,48 @@ def low_rank_pairs(model: nn.Module) -> tuple[LowRankPair, ...]:
 def mergeable_pairs(model: nn.Module) -> tuple[LowRankPair, ...]:
     """Those pairs that enter the model through their product alone, into a weight that no other module shares."""
     owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
+    owners.update(id(m.matrix) for m in model.modules() if isinstance(m, FrozenLinear | FrozenEmbedding))
     found = []
     for pair, layer in _lora_linears(model):
-        weight = layer.get_base_layer().weight
-        plain = type(layer.get_base_layer()) is nn.Linear and not layer.lora_variant and not layer.fan_in_fan_out
-        if plain and owners[id(weight)] == 1:
+        base = layer.get_base_layer()
+        plain = is_linear(base) and not layer.lora_variant and not layer.fan_in_fan_out
+        if plain and owners[id(base.matrix if isinstance(base, FrozenLinear) else base.weight)] == 1:
             found.append(pair)
     return tuple(found)
 
 
 @contextmanager
-def merging(model: nn.Module, pairs: Sequence[LowRankPair]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
-    """Let these LoRA layers act through their base weights alone; weights are as before afterwards.
-
-    Yields, by module, the base weight in the model and a copy of its original values in float64.
-    """
+def merging(model: nn.Module, pairs: Sequence[LowRankPair]) -> Iterator[dict[str, Merged]]:
+    """Let these LoRA layers act through their base weights alone; weights are as before afterwards."""
     wanted = {pair.module for pair in pairs}
     layers = [(pair.module, layer) for pair, layer in _lora_linears(model) if pair.module in wanted]
-    weights = {module: layer.get_base_layer().weight for module, layer in layers}
-    originals = {module: weight.detach().clone() for module, weight in weights.items()}
+    merged = {module: _merged(layer.get_base_layer()) for module, layer in layers}
     try:
         for _, layer in layers:
             # peft's own mark: the layer then computes its base layer and nothing else.
             layer.merged_adapters.append(layer.active_adapters[0])
-        yield {module: (weights[module], original.double()) for module, original in originals.items()}
+        yield merged
     finally:
         for module, layer in layers:
             layer.merged_adapters.clear()
-            with torch.no_grad():
-                weights[module].copy_(originals[module])
+            base = layer.get_base_layer()
+            if isinstance(base, FrozenLinear):
+                base.merged = None
+            else:
+                with torch.no_grad():
+                    base.weight.copy_(merged[module].original())
+
+
+def _merged(base: Any) -> Merged:
+    if isinstance(base, FrozenLinear):
+        base.merged = base.weight  # held only while it is merged
+        return Merged(base.merged, lambda: widened(base.matrix, torch.float64))
+    kept = base.weight.detach().clone()
+    return Merged(base.weight, lambda: kept)
 
 
 def write_mixture(
-    targets: Mapping[str, tuple[Tensor, Tensor]],
+    targets: Mapping[str, Merged],
     pairs: Sequence[LowRankPair],
     members: Sequence[Tensors],
     shares: Array,
@@ -82,12 +101,12 @@ def write_mixture(
     """W + scale * sum_i shares_i B_i A_i into each target weight, computed in float64 and rounded once."""
     used = [(share, member) for share, member in zip(shares.tolist(), members, strict=True) if share]
     for pair in pairs:
-        weight, original = targets[pair.module]
+        weight, original = targets[pair.module].weight, targets[pair.module].original()
         b = np.concatenate([share * member[pair.b].astype(np.float64) for share, member in used], axis=1)
         a = np.concatenate([member[pair.a].astype(np.float64) for _, member in used])
         change = torch.from_numpy(pair.scale * b).to(weight.device) @ torch.from_numpy(a).to(weight.device)
         with torch.no_grad():
-            weight.copy_(original + change)
+            weight.copy_(original.double() + change)
 
 
 def _lora_linears(model: nn.Module) -> Iterator[tuple[LowRankPair, Any]]:

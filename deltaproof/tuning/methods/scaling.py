@@ -27,6 +27,10 @@ class Ia3(PeftMethod):
     aggregation = "mean of the factors; weights are linear in them, so it is the mean of the models' weights"
     config_class = peft.IA3Config
 
+    @property
+    def leaves_matrices(self) -> bool:
+        return self.options.keys() <= {"exclude_modules", "fan_in_fan_out", "feedforward_modules", "target_modules"}
+
     def targets(self, base: nn.Module) -> dict[str, Any]:
         if "target_modules" in self.options:
             return {}
@@ -46,6 +50,10 @@ class LayerNormTuning(PeftMethod):
     paper = "Zhao et al. 2023"
     aggregation = "mean of the values"
     config_class = peft.LNTuningConfig
+
+    @property
+    def leaves_matrices(self) -> bool:
+        return not self.options
 
     def targets(self, base: nn.Module) -> dict[str, Any]:
         return {} if "target_modules" in self.options else {"target_modules": norms(base)}

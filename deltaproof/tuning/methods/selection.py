@@ -31,6 +31,10 @@ class BitFit(_Selection):
     name = "bitfit"
     paper = "Ben Zaken et al. 2021"
 
+    @property
+    def leaves_matrices(self) -> bool:
+        return True
+
     def prepare(self, base: nn.Module, seed: bytes) -> None:
         chosen = [p for n, p in base.named_parameters() if n.rpartition(".")[2] == "bias"]
         if not chosen:

@@ -19,12 +19,16 @@ Backend = Literal["inline", "processes", "ray"]
 
 @dataclass(frozen=True)
 class Machine:
-    """`device` is torch's name; `ray_address` is the cluster's, `auto` the one that runs here or is named by Ray."""
+    """`device` is torch's name; `ray_address` is the cluster's, `auto` the one that runs here or is named by Ray.
+
+    `checkpointing` computes layers again in the backward pass instead of keeping what they computed.
+    """
 
     device: str = "cpu"
     workers: int = 1
     backend: Backend = "inline"
     ray_address: str = "auto"
+    checkpointing: bool = False
 
 
 HERE = Machine()
@@ -39,6 +43,7 @@ class _MachineFile(BaseModel):
     workers: Annotated[int, Field(ge=1)] | None = None
     backend: Backend | None = None
     ray_address: str | None = None
+    checkpointing: bool = False
 
 
 def machine_of(
@@ -48,6 +53,7 @@ def machine_of(
     workers: int | None = None,
     backend: str | None = None,
     ray_address: str | None = None,
+    checkpointing: bool = False,
 ) -> Machine:
     """Options, else what the machine file says, else one process on the CPU. Several workers are processes by default.
 
@@ -61,7 +67,8 @@ def machine_of(
     asked = device or said.device or "cpu"
     # On a cluster the devices are the workers'.
     found = asked if chosen == "ray" and asked != "auto" else pick_device(asked)
-    return Machine(found, count, chosen, ray_address or said.ray_address or "auto")
+    address = ray_address or said.ray_address or "auto"
+    return Machine(found, count, chosen, address, checkpointing or said.checkpointing)
 
 
 def _backend(name: str | None) -> Backend | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from deltaproof.protocol.types import Digest32
 from deltaproof.protocol.wire import merkle
 from deltaproof.tuning.errors import TranscriptError
 from deltaproof.tuning.training.optimizers import State
-from deltaproof.tuning.training.step import RoundContext, final_record, run_step, state_root
+from deltaproof.tuning.training.step import RoundContext, StepResult, compute_step, final_record, run_step, state_root
 from deltaproof.tuning.training.transcript_writer import TranscriptFolder
 from deltaproof.tuning.training.workbench import Workbench
 
@@ -152,14 +153,28 @@ def _train(
 ) -> None:
     step, state = writer.resume()
     state = _on(bench, state)
-    for t in range(step, writer.steps):
-        result = run_step(bench, context, state, t, batch_rows(bench, context, shard, t))
-        writer.append(result.record, state, result.gradient)
-        state = result.next_state
+
+    def keep(before: State, hashed: Future[StepResult]) -> None:
+        result = hashed.result()
+        t = result.record.step
+        writer.append(result.record, before, result.gradient)
         if (t + 1) % checkpoint_every == 0 and t + 1 < writer.steps:
-            writer.checkpoint(t + 1, state)
+            writer.checkpoint(t + 1, result.next_state)
         if progress:
             progress(result.record)
+
+    # One step is hashed beside the next one's gradient: a fast device need not wait for SHA-256.
+    with ThreadPoolExecutor(1, "hashing") as hashing:
+        waiting: tuple[State, Future[StepResult]] | None = None
+        for t in range(step, writer.steps):
+            rows = batch_rows(bench, context, shard, t)
+            computed = compute_step(bench, context, state, t, rows)
+            if waiting:
+                keep(*waiting)
+            waiting = state, hashing.submit(computed.recorded, context, rows)
+            state = computed.next_state
+        if waiting:
+            keep(*waiting)
     writer.finish(final_record(writer.steps, state, context.error_root), state)
 
 

@@ -28,10 +28,12 @@ from deltaproof.tuning.training.optimizers import State, clip_scale, constants_o
 from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = [
+    "ComputedStep",
     "DrawnRound",
     "RoundContext",
     "StepResult",
     "apply_update",
+    "compute_step",
     "final_record",
     "run_step",
     "start_state",
@@ -109,6 +111,30 @@ def start_state(bench: Workbench, theta: Vector) -> State:
     return {slot: values if slot == "theta" else torch.zeros_like(values) for slot in bench.slots}
 
 
+@dataclass(frozen=True)
+class ComputedStep:
+    """A step that is computed and not yet hashed: its committed gradient (float32, shape (P,)), and both states."""
+
+    step: int
+    state: State = field(repr=False)
+    gradient: Vector = field(repr=False)
+    next_state: State = field(repr=False)
+    clip_scale: float
+    loss: float
+
+    def recorded(self, context: RoundContext, rows: Sequence[tuple[bytes, bytes]]) -> StepResult:
+        """The step with its record: hashing only, which may be done while the next step is computed."""
+        record = StepRecord(
+            step=self.step,
+            state_root=state_root(self.state, context.error_root),
+            grad_root=component_root(self.gradient),
+            rows_root=merkle.root([digest for digest, _ in rows]),
+            clip_scale=self.clip_scale,
+            loss=self.loss,
+        )
+        return StepResult(record, self.gradient, self.next_state)
+
+
 def run_step(
     bench: Workbench,
     context: RoundContext,
@@ -120,6 +146,17 @@ def run_step(
 
     Raises DivergenceError if loss, gradient or next state is not finite.
     """
+    return compute_step(bench, context, state, step, rows).recorded(context, rows)
+
+
+def compute_step(
+    bench: Workbench,
+    context: RoundContext,
+    state: State,
+    step: int,
+    rows: Sequence[tuple[bytes, bytes]],
+) -> ComputedStep:
+    """What `run_step` does on the device. Raises DivergenceError."""
     bench.load(state["theta"])
     wide, loss = bench.gradient([row for _, row in rows], context.dropout_key(step))
     gradient = bench.tuned(wide.to(torch.float32), context.key)
@@ -128,15 +165,7 @@ def run_step(
     next_state = apply_update(bench, state, step, gradient, scale)
     loss = float(np.float32(loss))
     _check_finite(step, loss, gradient, next_state)
-    record = StepRecord(
-        step=step,
-        state_root=state_root(state, context.error_root),
-        grad_root=component_root(host),
-        rows_root=merkle.root([digest for digest, _ in rows]),
-        clip_scale=scale,
-        loss=loss,
-    )
-    return StepResult(record, host, next_state)
+    return ComputedStep(step, state, host, next_state, scale, loss)
 
 
 def apply_update(bench: Workbench, state: State, step: int, gradient: Tensor, scale: float) -> State:

@@ -85,10 +85,14 @@ class Workbench:
         if device.startswith("cuda"):
             _be_deterministic_on_cuda()
         method = create_method(spec.method)
+        _check_frozen(spec, method)
         with torch.random.fork_rng(devices=[]):  # libraries draw values that are then overwritten
             if method.calibrated:
                 method.calibrate(load_base(spec.model, spec.method.seed, "float64"), spec.model)
-            base = load_base(spec.model, spec.method.seed, precision, device, packed=spec.federation is not None)
+            base = load_base(
+                spec.model, spec.method.seed, precision, device,
+                packed=spec.federation is not None, beside=method.leaves_matrices,
+            )  # fmt: skip
             with computing_in(precision), _tuned_layers(base.model, spec):
                 model = method.attach(base.model, spec.model.kind, spec.method.seed).to(device)
         model.train(spec.training.dropout)
@@ -227,6 +231,16 @@ def _check_labelled(part: Mapping[str, Tensor], kind: str) -> None:
         raise RowError(
             f"{int(empty.sum())} rows of the batch leave nothing to predict within max_tokens: shorten their prompts, "
             f"or take them out of the data"
+        )
+
+
+def _check_frozen(spec: TaskSpec, method: Method) -> None:
+    """Raises MethodError where a method changes or reads the matrices that the task wants rounded."""
+    if spec.model.frozen_dtype != "stored" and not method.leaves_matrices:
+        raise MethodError(
+            f"{spec.method.name} with these options tunes or reads the model's matrices themselves, which "
+            f'model.frozen_dtype = "{spec.model.frozen_dtype}" freezes; use "stored", or lora, ia3, pfeiffer, houlsby, '
+            f"bitfit or layernorm"
         )
 
 
