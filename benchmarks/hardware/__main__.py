@@ -154,7 +154,7 @@ def _peak(cell: dict[str, Any]) -> str:
 def _all(cells: Iterable[dict[str, Any]]) -> str:
     rows = [
         (c["tree"], c["model"], ROLES[c["role"]], c["form"], f"{c['weights_mib']:.0f}", f"{c['loading_mib']:.0f}",
-         f"{c['held_mib']:.0f}", _peak(c), f"{c['loading_seconds']:.1f}", f"{c['step_seconds']:.1f}")
+         f"{c['held_mib']:.0f}", _peak(c), f"{c['loading_seconds']:.1f}", _seconds(c["step_seconds"]))
         for c in cells
     ]  # fmt: skip
     header = (
@@ -162,6 +162,10 @@ def _all(cells: Iterable[dict[str, Any]]) -> str:
         "s a step",
     )  # fmt: skip
     return table(header, rows)
+
+
+def _seconds(found: float | None) -> str:
+    return "" if found is None else f"{found:.1f}"
 
 
 def _arithmetic() -> str:

@@ -73,7 +73,7 @@ def _measure(role: str, model: str, form: str, device: str, folder: Path, steps:
         "peak_mib": (_memory()["VmHWM"] - before) / 1024,
         "bare_mib": bare / 1024,
         "loading_seconds": loading,
-        "step_seconds": min(seconds),
+        "step_seconds": min(seconds, default=None),
     }
     if device != "cpu":
         found["device_mib"] = torch.cuda.max_memory_allocated() / 2**20
