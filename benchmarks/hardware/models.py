@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from benchmarks.shared.replay_tasks import MODELS
@@ -91,6 +92,8 @@ def _written(model: str, place: Path) -> Path:
         "model.norm.weight": torch.ones(hidden).bfloat16(),
     }
     save_file(outside, folder / "model-outside.safetensors", {"format": "pt"})
+    files = {name: path.name for path in sorted(folder.glob("*.safetensors")) for name in _names(path)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": files}))
     config = {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": VOCABULARY, **shape,
         "hidden_act": "silu", "max_position_embeddings": 8192, "rms_norm_eps": 1e-5, "rope_theta": 100000.0,
@@ -98,3 +101,8 @@ def _written(model: str, place: Path) -> Path:
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
     return folder
+
+
+def _names(path: Path) -> list[str]:
+    with safe_open(path, framework="pt") as file:
+        return list(file.keys())
