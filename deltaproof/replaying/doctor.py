@@ -112,10 +112,11 @@ def measure(spec: TaskSpec, rows: Sequence[bytes], device: str = "cpu") -> Measu
     evaluation = _timed(lambda: evaluator.evaluate(start)) * spec.validation.rows / len(sample)
     speed = Speed(_timed(step), _timed(replay), evaluation)
     content = [row for _, row in batch]
-    modes = {
-        mode: _timed(lambda bench=bench: bench.gradient(content, context.dropout_key(0))[0].cpu())
-        for mode, bench in {"exact": judge.reference, "bounded": judge.mirror or scoring}.items()
-    }
+
+    def passes(bench: Workbench) -> Callable[[], object]:
+        return lambda: bench.gradient(content, context.dropout_key(0))[0].cpu()
+
+    modes = {"exact": _timed(passes(judge.reference)), "bounded": _timed(passes(judge.mirror or scoring))}
     return Measured(device, trainer.precision, speed, loaded, _peak_mib(), modes)
 
 

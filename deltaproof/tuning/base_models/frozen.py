@@ -112,7 +112,7 @@ def widened(matrix: FrozenMatrix, dtype: torch.dtype) -> Tensor:
 @contextmanager
 def _as_it_is() -> Iterator[None]:
     """Nothing inside is widened on request, rounded at random or refused for being narrow: these are the weights."""
-    with torch.no_grad(), torch._C.DisableTorchFunction(), _disable_current_modes():  # type: ignore[no-untyped-call]  # torch leaves it so
+    with torch.no_grad(), torch._C.DisableTorchFunction(), _disable_current_modes():
         yield
 
 

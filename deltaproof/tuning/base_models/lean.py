@@ -305,7 +305,7 @@ def _shared_matrix(tensor: StoredTensor, base: str, device: str) -> StoredMatrix
     return matrix
 
 
-def _is_table(model: nn.Module, parameter: nn.Parameter) -> bool:
+def _is_table(model: nn.Module, parameter: Tensor) -> bool:
     """Whether rows are only looked up in it."""
     return all(
         isinstance(module, nn.Embedding)
