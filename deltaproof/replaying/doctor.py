@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 
 import numpy
@@ -113,10 +114,13 @@ def measure(spec: TaskSpec, rows: Sequence[bytes], device: str = "cpu") -> Measu
     speed = Speed(_timed(step), _timed(replay), evaluation)
     content = [row for _, row in batch]
 
-    def passes(bench: Workbench) -> Callable[[], object]:
-        return lambda: bench.gradient(content, context.dropout_key(0))[0].cpu()
+    def gradient(bench: Workbench) -> object:
+        return bench.gradient(content, context.dropout_key(0))[0].cpu()
 
-    modes = {"exact": _timed(passes(judge.reference)), "bounded": _timed(passes(judge.mirror or scoring))}
+    modes = {
+        "exact": _timed(partial(gradient, judge.reference)),
+        "bounded": _timed(partial(gradient, judge.mirror or scoring)),
+    }
     return Measured(device, trainer.precision, speed, loaded, _peak_mib(), modes)
 
 
