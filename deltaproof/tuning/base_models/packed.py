@@ -21,6 +21,7 @@ from torch import Tensor
 
 from deltaproof.protocol.terms.federation import Recipe
 from deltaproof.tuning.codecs._wire import PayloadReader, read_bits
+from deltaproof.tuning.codecs.values import BlockIntegers
 from deltaproof.tuning.errors import ModelError
 
 __all__ = ["PACKED_FILE", "PackedMatrix", "can_stay_packed", "read_packed", "write_packed"]
@@ -49,21 +50,20 @@ class PackedMatrix:
 
     @classmethod
     def quantised(cls, values: Tensor, bits: Literal[4, 8]) -> PackedMatrix:
-        """Of a finite matrix [O, I]: in each block of 64 along its rows, integers scaled by the largest magnitude."""
-        top, count = (1 << (bits - 1)) - 1, values.numel()
+        """Of a finite matrix [O, I], as the codecs `int8` and `int4` round: 64 values along its rows share a scale."""
+        codec, count = BlockIntegers(_BLOCK, bits), values.numel()
         codes = torch.empty(-(-count // _BLOCK) * _BLOCK * bits // 8, dtype=torch.uint8)
         scales = torch.empty(-(-count // _BLOCK))
         flat = values.reshape(-1)
         for first in range(0, count, _CHUNK):
             part = flat[first : first + _CHUNK].double()
-            blocks = torch.nn.functional.pad(part, (0, -len(part) % _BLOCK)).view(-1, _BLOCK)
-            scale = (blocks.abs().amax(1) / top).float()
-            integers = (blocks / scale[:, None].double()).round_().nan_to_num_(0.0, 0.0, 0.0).clamp_(-top, top)
-            made = (integers + top).to(torch.uint8).view(-1)
+            blocks = torch.nn.functional.pad(part, (0, -len(part) % _BLOCK)).view(-1, _BLOCK).numpy()
+            levels, integers = codec.quantise(blocks, np.ones_like(blocks, dtype=np.bool_), b"")
+            made = torch.from_numpy(integers.astype(np.uint8)).view(-1)
             if bits == 4:
                 made = made[0::2] | (made[1::2] << 4)
             codes[first * bits // 8 :][: len(made)] = made
-            scales[first // _BLOCK :][: len(scale)] = scale
+            scales[first // _BLOCK :][: len(levels)] = torch.from_numpy(levels[:, 0])
         return cls(codes, scales, (values.shape[0], values.shape[1]), bits)
 
     def to(self, device: str) -> PackedMatrix:
