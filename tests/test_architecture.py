@@ -52,6 +52,8 @@ MAY_IMPORT = {
     "deltaproof.research": TUNING,
     # It starts commands; its cheat is one more command, a trainer's life with another conduct.
     "deltaproof.demo": ROLE,
+    # It computes nothing: it has loaded what the commands of a demo need, and is forked for each.
+    "deltaproof.demo.preloaded": {"deltaproof", "trainer", "verifier"},
     "deltaproof.demo.cheat": ROLE | {"trainer", "deltaproof.api", "deltaproof.cli"},
     # What the commands do, for programs; whoever imports the package gets these names.
     "deltaproof.api": {"deltaproof", "incentives", "trainer", "verifier"},

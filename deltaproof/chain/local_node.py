@@ -84,9 +84,10 @@ def start_node(
 ) -> Node:
     """Start a chain and wait until it answers.
 
-    Without `port` a free one is taken. Without `block_time_seconds` every transaction makes a block at once. With
-    `state_dir` the chain is kept there and goes on from what it finds, also in time: its clock stood still meanwhile,
-    so that no deadline passed. Without, it is gone when the process ends.
+    Without `port` a free one is taken. Without `block_time_seconds` every transaction makes a block at once, and
+    nothing else does; with it a block comes by the clock, too, and from Ganache by the clock alone. With `state_dir`
+    the chain is kept there and goes on from what it finds, also in time: its clock stood still meanwhile, so that no
+    deadline passed. Without, it is gone when the process ends.
 
     Raises `NodeError` if the program is not installed, the port is in use, the process ends, or nothing answers within
     `patience_seconds`.
@@ -158,12 +159,14 @@ def _ganache(host: str, port: int, chain_id: int, accounts: int) -> list[str]:
 
 
 _COMMAND_LINE = {"anvil": _anvil, "ganache": _ganache}
+_BLOCKS_BY_THE_CLOCK = {"anvil": ["--mixed-mining", "--block-time"], "ganache": ["--miner.blockTime"]}
+"""With Anvil a transaction has its block at once all the same, and nobody waits for the clock who need not."""
 
 
 def _options(kind: NodeKind, block_time_seconds: int | None, state_dir: Path | None) -> list[str]:
     options: list[str] = []
     if block_time_seconds is not None:
-        options += ["--block-time" if kind == "anvil" else "--miner.blockTime", str(block_time_seconds)]
+        options += [*_BLOCKS_BY_THE_CLOCK[kind], str(block_time_seconds)]
     if state_dir is not None:
         state_dir.mkdir(parents=True, exist_ok=True)
         if kind == "anvil":

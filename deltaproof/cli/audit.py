@@ -86,6 +86,9 @@ def audit(
     report: Annotated[
         Path | None, typer.Option(help="Write the report; a stopped audit with the same --draw goes on.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Also write everything as one HTML page, as `deltaproof report` does.")
+    ] = None,
     reading_key: ReadingKeyOption = None,
     key: Annotated[
         str | None, typer.Option("--key", help="Sign the report with this private key (any account).", metavar="KEY")
@@ -112,6 +115,8 @@ def audit(
     )
     if rounds_at_once > 1 and database == "sqlite://":
         raise UsageError("--workers needs an --index that other processes can open")
+    if html is not None and bundle is not None:
+        raise UsageError("--html shows a chain's tasks, and a bundle holds one round; leave one of the two out")
     source = _source(rpc, contract, store, bundle, database, witness, reading_key)
     pool: Pool = one_process
     if rounds_at_once > 1 and bundle is None:
@@ -134,6 +139,8 @@ def audit(
         report.write_text(json.dumps(document, indent=1) + "\n")
     if journal:
         journal.finish()
+    if html:
+        _write_page(html, source, done.checks)
     failures = [check for check in done.checks if check.status is Status.FAIL]
     unchecked = [check for check in done.checks if check.status is Status.NOT_CHECKABLE]
     _show(document, failures, unchecked, seconds, as_json=as_json)
@@ -155,21 +162,27 @@ def report(
     """Audit, and write everything as one HTML page that needs no server and asks nobody."""
     from deltaproof.auditor.audit.case import AuditOptions
     from deltaproof.auditor.auditing import run_audit
-    from deltaproof.pages.data import PageData, by_round
-    from deltaproof.pages.render import render
 
     source = _source(rpc, contract, store, None, database, None, reading_key)
     options = AuditOptions(replays=replay)
     with progress_console.status("auditing") as status:
         done = run_audit(source, options, [task] if task is not None else None, None, status.update)
-    data = PageData(source.index, source.store, source.rpc, by_round(done.checks))
-    html.write_text(render(data.everything()), encoding="utf-8")
+    _write_page(html, source, done.checks)
     result = {"file": str(html), "bytes": html.stat().st_size, "checks": len(done.checks), "passed": done.passed}
     verdict = "nothing failed" if done.passed else "something FAILED"
     text = f"{html}: {len(done.checks)} checks, {verdict}"
     show_result(result, as_json=as_json, text=text)
     if not done.passed:
         raise typer.Exit(1)
+
+
+def _write_page(html: Path, source: AuditSource, checks: Sequence[Check]) -> None:
+    """All pages with an audit's checks, in one file."""
+    from deltaproof.pages.data import PageData, by_round
+    from deltaproof.pages.render import render
+
+    data = PageData(source.index, source.store, source.rpc, by_round(checks))
+    html.write_text(render(data.everything()), encoding="utf-8")
 
 
 def _show(

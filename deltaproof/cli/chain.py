@@ -36,8 +36,8 @@ def up(
     block_time: Annotated[
         int,
         typer.Option(
-            help="Seconds between blocks. 0: a block per transaction, and a clock that stands still in between, "
-            "so that no phase ends by its deadline.",
+            help="Seconds between blocks; with Anvil each transaction makes one at once, besides. 0: no others, and a "
+            "clock that stands still in between, so that no phase ends by its deadline.",
             min=0,
         ),
     ] = 1,

@@ -19,6 +19,7 @@ from deltaproof.cli.common import (
     HomeOption,
     JsonOption,
     KeyOption,
+    PollOption,
     RowsOption,
     RpcOption,
     StoreOption,
@@ -54,13 +55,14 @@ def cheat(
     home: HomeOption,
     task: TaskOption,
     data: RowsOption,
+    poll: PollOption = 2.5,
     as_json: JsonOption = False,
 ) -> None:
     """Skip half of every round's steps and make them up; fill the slashed stake up and go on."""
     rows = distinct_rows(read_shard(data))
     with open_gateway(rpc, contract, key) as gateway:
         opened, report = task_store(store, gateway, task), reporter(as_json)
-        Trainer(gateway, opened, TaskId(task), rows, home, SkipHalf(), report, top_up=True).live()
+        Trainer(gateway, opened, TaskId(task), rows, home, SkipHalf(), report, top_up=True, poll_seconds=poll).live()
 
 
 Forged = list[tuple[StepRecord, State, Vector]]

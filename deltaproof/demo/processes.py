@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Protocol, Self
 
+from deltaproof.demo.nursery import Nursery
 from deltaproof.errors import DeltaproofError
 
-__all__ = ["CommandError", "Supervisor", "Worker", "WorkerEvent", "command"]
+__all__ = ["CommandError", "Process", "Supervisor", "Worker", "WorkerEvent", "command"]
 
 STOP_SECONDS = 15.0
 
@@ -37,12 +38,30 @@ class WorkerEvent:
     fields: Mapping[str, object]
 
 
+class Process(Protocol):
+    """What of `subprocess.Popen` is needed of a command, however it was started."""
+
+    pid: int
+
+    @property
+    def stdout(self) -> IO[str] | None: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+
 @dataclass(slots=True)
 class Worker:
     """A running command."""
 
     name: str
-    process: subprocess.Popen[str]
+    process: Process
     log: Path
     threads: list[threading.Thread] = field(default_factory=list)
 
@@ -54,10 +73,13 @@ class Worker:
 class Supervisor:
     """Owns the processes of one run. Leaving the context ends them all, in reverse order of their start."""
 
-    def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, logs: Path, environment: Mapping[str, str], *, preload: bool = False) -> None:
+        """`preload`: commands are forked from a process that has their libraries loaded (`Nursery`), where they can
+        be."""
         self.logs = logs
         self.events: queue.Queue[WorkerEvent] = queue.Queue()
         self._environment = {**os.environ, **environment}
+        self._nursery = Nursery(self._environment) if preload else None
         self._workers: dict[str, Worker] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
@@ -78,18 +100,7 @@ class Supervisor:
         module: str = "deltaproof",
     ) -> Worker:
         """Run `deltaproof ARGUMENTS --json`, or another module's command line, in the background under a name."""
-        log = self.logs / f"{name}.log"
-        process = subprocess.Popen(
-            command(arguments, module),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            env={**self._environment, **(environment or {})},
-            # A group of its own: Ctrl-C reaches the demo alone, which then ends its workers in order.
-            start_new_session=True,
-        )
-        worker = Worker(name, process, log)
+        worker = Worker(name, self._begun(arguments, module, environment), self.logs / f"{name}.log")
         reader = threading.Thread(target=self._read, args=(worker,), daemon=True)
         worker.threads.append(reader)
         self._workers[name] = worker
@@ -109,16 +120,7 @@ class Supervisor:
 
         Raises CommandError with what it printed if it has no result, or, unless it `may_fail`, exits non-zero.
         """
-        finished = subprocess.run(
-            command(arguments),
-            check=False,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=timeout,
-            env={**self._environment, **(environment or {})},
-            start_new_session=True,
-        )
+        finished = self._finished(arguments, environment, timeout)
         with (self.logs / f"{name}.log").open("a") as log:
             log.write(finished.stdout + finished.stderr)
         if finished.returncode != 0 and not may_fail:
@@ -168,6 +170,38 @@ class Supervisor:
             for thread in worker.threads:
                 thread.join(STOP_SECONDS)
 
+    def _begun(self, arguments: Sequence[str], module: str, changes: Mapping[str, str] | None) -> Process:
+        environment = {**self._environment, **(changes or {})}
+        if self._nursery is not None and self._nursery.takes(arguments, environment):
+            return self._nursery.start(module, [*arguments, "--json"], environment)
+        return subprocess.Popen(
+            command(arguments, module),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+            # A group of its own: Ctrl-C reaches the demo alone, which then ends its workers in order.
+            start_new_session=True,
+        )
+
+    def _finished(
+        self, arguments: Sequence[str], changes: Mapping[str, str] | None, timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {**self._environment, **(changes or {})}
+        if self._nursery is not None and self._nursery.takes(arguments, environment):
+            return self._nursery.run("deltaproof", [*arguments, "--json"], environment, timeout)
+        return subprocess.run(
+            command(arguments),
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            env=environment,
+            start_new_session=True,
+        )
+
     def _read(self, worker: Worker) -> None:
         assert worker.process.stdout is not None
         with worker.log.open("a") as log:
@@ -195,7 +229,7 @@ def _json_object(line: str) -> dict[str, object] | None:
     return value if isinstance(value, dict) else None
 
 
-def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
+def _signal(process: Process, number: signal.Signals) -> None:
     if process.poll() is None:
         try:
             os.killpg(process.pid, number)
