@@ -65,7 +65,8 @@ def test_paths_in_code_spans_are_found() -> None:
 
 def test_every_claim_of_the_readme_says_what_it_rests_on() -> None:
     """Command, data, repetitions, uncertainty, date, and what would falsify it: a row without one is no evidence."""
-    claims = set(re.findall(r"\(docs/results/(\w+\.md)\)", (REPOSITORY / "README.md").read_text("utf-8")))
+    links = re.findall(r"\(docs/results/(\w+\.md)\)", (REPOSITORY / "README.md").read_text("utf-8"))
+    claims = set(links) - {"README.md"}
     rows = {}
     for line in (REPOSITORY / "docs/results/README.md").read_text("utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]

@@ -244,13 +244,6 @@ def test_a_memory_counts_among_what_is_published() -> None:
     assert fed.published_bytes == fed.max_bytes + 4 * LAYOUT.size
 
 
-def test_a_delta_without_the_memory_that_the_task_feeds_back_is_refused() -> None:
-    codec, (start, theta) = case("top_k"), vectors()
-    data = codec.encode(start, theta, None, KEY).data
-    with pytest.raises(EncodingError, match="names no memory"):
-        codec.decode(data[:8] + bytes(32) + data[40:], start, KEY)
-
-
 @pytest.mark.parametrize("name", CODECS)
 def test_zero_and_extreme_changes(name: str) -> None:
     codec, (start, _) = case(name), vectors()

@@ -104,8 +104,6 @@ class DeltaCodec:
         root, payload = unpack_delta(data)
         if not self.feedback and root != ZERO_DIGEST:
             raise EncodingError("an encoded delta names a memory that the task does not have")
-        if self.feedback and root == ZERO_DIGEST:
-            raise EncodingError("an encoded delta names no memory, and the task feeds memories back")
         with np.errstate(over="ignore", invalid="ignore"):
             where, values = self._read(payload, key)
             if self.selection.write(where) + self._written(where, values, key) != payload:
