@@ -29,9 +29,9 @@ send {full:,} bytes.
 Intervals are over held-out rows of this one task. On other tasks it is worse: an independent run of `low_rank|two_bit`
 without `keep_norm` lost 0.7 to 4.3 points on two of them.
 
-Rows of `low_rank`, `int4` and `int8` are of 2026-11-26, before matrices had blocks of their own and scales 16 significant
-bits. With `keep_norm`, `low_rank|two_bit` (one seed, 2,707 bytes, 110 times fewer) reached 0.477, 0.823, 0.807 and 0.917
-in rounds 1 to 4: better than without in the second, worse in the third.
+Rows of `low_rank`, `int4` and `int8` are of 2026-11-26, before matrices had blocks of their own and scales 16
+significant bits. With `keep_norm`, `low_rank|two_bit` (one seed, 2,707 bytes, 110 times fewer) reached 0.477, 0.823,
+0.807 and 0.917 in rounds 1 to 4: better than without in the second, worse in the third.
 """
 PUBLISHED = """
 ## Published
