@@ -18,6 +18,7 @@ from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Demand, DemandKind
 from deltaproof.chain.abi.enums import Phase, Role
 from deltaproof.chain.abi.structs import RevealData, TrainerEnrolment
+from deltaproof.chain.admissions import AdmissionDesk, Entrance
 from deltaproof.chain.batches import place_in_batch
 from deltaproof.chain.contracts.tasks import task_params
 from deltaproof.chain.events.participants import BatchCommitted
@@ -29,6 +30,7 @@ from deltaproof.chain.participation import (
     quorum_members,
     read_task,
 )
+from deltaproof.chain.reading import publish_reading_key
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.rpc.sender import Receipt
@@ -37,11 +39,13 @@ from deltaproof.disputing.demands import DemandDesk
 from deltaproof.disputing.desk import SettlementDesk
 from deltaproof.errors import ChainError, ChainUnavailable, ContractRevert, TaskRefused
 from deltaproof.protocol.commit.commitments import commitment_hash
+from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
+from deltaproof.store.readers import Keyring
 from deltaproof.tuning.emulators.fetching import fetch_models
 from deltaproof.tuning.training.optimizers import constants_root
 from deltaproof.tuning.training.step import RoundContext
@@ -79,10 +83,14 @@ class Trainer(Agent):
         `checkpointing` trains the same bits in less memory. `relay`: URL of who brings commitments and reveals for
         free."""
         super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
-        self.store, self.home, self.top_up = store, home, top_up
+        self.home, self.top_up = home, top_up
         self.secret = HomeSecret.of(home)
         terms = read_task(gateway, store, task_id)
         self.params, self.spec = terms.view.params, terms.spec
+        keyring = Keyring(ReadingKey.all_of_home(self.secret))
+        self.store = store = store.reading_with(keyring).of_task(self.spec)
+        self.entrance = Entrance(gateway, store, task_id, report)
+        self.admissions = AdmissionDesk(gateway, store, task_id, self.spec, report)
         self.shortest_phase = self.params.phases.shortest
         folder = task_folder(home, gateway, task_id)
         self.pruner = Pruner(gateway, task_id, folder, report)
@@ -106,7 +114,7 @@ class Trainer(Agent):
         self.desk = DemandDesk(gateway, task_id, report, self._asks_me, self._answer)
         posted = TaskLog(gateway, [gateway.tasks.address], task_id, folder)
         self.settlements = SettlementDesk(gateway, store, task_id, self.params, posted, report)
-        self.readers = ReaderDesk(gateway, store, task_id, self.spec, self.secret, report)
+        self.readers = ReaderDesk(gateway, store, task_id, self.spec, self.secret, report, self.admissions)
         self._done: dict[RoundIndex, Done] = {}
         self._published: dict[RoundIndex, Digest32] = {}
         """The challenge seed whose steps are in the store, by round."""
@@ -129,6 +137,7 @@ class Trainer(Agent):
             Duty("pruning", self.pruner.mind),
             Duty("round", self.play, at_stake),
             Duty("readers", lambda moment: self.readers.admit_jurors(self._transcript)),
+            Duty("admissions", lambda moment: self.admissions.mind()),
             Duty("settlement", self.mind_settlement),
             Duty("claims", lambda moment: self.collect(moment.view.round)),
             Duty("stake", lambda moment: self.mind_stake()),
@@ -136,7 +145,8 @@ class Trainer(Agent):
 
     def answer_demands(self, moment: Moment) -> None:
         """Show on chain what anybody demands of the committed work, also between two steps of training."""
-        self.desk.mind(moment.now)
+        if self.entrance.is_open():
+            self.desk.mind(moment.now)
 
     def mind_settlement(self, moment: Moment) -> None:
         """Prove a wrong settlement, which is paid out of this trainer's part; demand the own leaf of a hidden one."""
@@ -145,8 +155,10 @@ class Trainer(Agent):
             self.settlements.demand_hidden(moment, self.account)
 
     def play(self, moment: Moment) -> None:
-        """What the phase asks for."""
+        """What the phase asks for; nothing before somebody has admitted this trainer to a private task."""
         round_ = moment.view.round
+        if not self.entrance.is_open():
+            return
         match moment.view.phase:
             case Phase.COMMIT:
                 self.commit(round_)
@@ -161,6 +173,7 @@ class Trainer(Agent):
         if enrolment.index == 0:
             self.disk.require_ever(self.workshop.bytes_of_a_round(), "training a round of this task")
             lock_stake(self.gateway, Role.TRAINER, self.params.stakes.trainer_stake)
+            self._publish_reading_key()
             self.gateway.trainers.enrol(self.task_id, self.shard.root, len(self.shard.rows))
             self.report("joined", f"enrolled {len(self.shard.rows)} rows", data_root=self.shard.root)
         elif enrolment.data_root != self.shard.root:
@@ -168,6 +181,13 @@ class Trainer(Agent):
                 f"{self.account} is enrolled in task {self.task_id} with other data; "
                 "go on with the same --data and --home as before"
             )
+        else:
+            self._publish_reading_key()
+
+    def _publish_reading_key(self) -> None:
+        """In a private task, say for which key others have to seal its adapters."""
+        if self.store.private is not None:
+            publish_reading_key(self.gateway, self.store, self.secret)
 
     def joined(self) -> bool:
         """See `Agent`."""

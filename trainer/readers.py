@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import CasePhase
+from deltaproof.chain.admissions import AdmissionDesk
 from deltaproof.chain.events.participants import VerifierStakeChanged
 from deltaproof.chain.events.reader import LogReader
 from deltaproof.chain.participation import quorum_members
@@ -32,9 +33,10 @@ class ReaderDesk:
         spec: TaskSpec,
         home: HomeSecret,
         report: Reporter,
+        admissions: AdmissionDesk,
     ) -> None:
         self.gateway, self.store, self.task_id, self.spec, self.report = gateway, store, task_id, spec, report
-        self._home = home
+        self._home, self._admissions = home, admissions
         self._admitted: set[tuple[Digest32, str]] = set()
         self._cases: set[int] = set()
         self._looked_to = 0
@@ -73,6 +75,7 @@ class ReaderDesk:
             elif case.phase is CasePhase.SEAL and (root := root_of(case.round)) is not None:
                 seated = [each for each in self._known_stakers() if jury.seats(number, case.level, each)]
                 self._admit_accounts(root, seated)
+                self._admissions.admit(seated)
 
     def _known_stakers(self) -> list[Address]:
         """Everybody who ever had a stake as a verifier: who may be drawn for a seat."""

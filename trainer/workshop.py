@@ -130,7 +130,7 @@ class Workshop:
     def publish(self, done: Done) -> None:
         """Put into the store what the reveal names."""
         if done.delta:
-            self.store.put_blob(done.delta.data)
+            self.store.put_delta(done.delta.data)
         else:
             self.store.put_tensors(done.trained.theta)
 

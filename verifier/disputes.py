@@ -10,6 +10,7 @@ from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Case, Demand, DemandKind
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import TaskParams
+from deltaproof.chain.admissions import givers_of
 from deltaproof.chain.events.participants import AttestationRevealed
 from deltaproof.chain.participation import attempt, read_task, settled_leaves
 from deltaproof.chain.reading import publish_reading_key
@@ -168,7 +169,10 @@ class VerifierDisputes:
         log.refresh(case.round)
         known = self._examiners.get(case.task_id)
         spec = known.spec if known else read_task(self.gateway, self.store, case.task_id).spec
-        to_judge = read_case(self.gateway, self.store, log, spec, case.task_id, case.round)
+        store = self.store.of_task(spec)
+        if not self._admitted(case, store):
+            return None
+        to_judge = read_case(self.gateway, store, log, spec, case.task_id, case.round)
         if spec.data.sealed and not self._lets_me_read(case, to_judge.submissions):
             return None
 
@@ -176,7 +180,7 @@ class VerifierDisputes:
             examiner = self._examiners.get(case.task_id)
             if examiner is None:
                 machine = self._examiners[self.task_id].judges.machine
-                examiner = Examiner(spec, self.store, self.gateway.account, self.report, machine)
+                examiner = Examiner(spec, store, self.gateway.account, self.report, machine)
                 self._examiners[case.task_id] = examiner
             return examiner.examine(
                 to_judge,
@@ -187,6 +191,13 @@ class VerifierDisputes:
             )
 
         return heavy.result(key, compute)
+
+    def _admitted(self, case: Case, store: ArtifactStore) -> bool:
+        """Whether this juror has the adapters of a private task. Without them it has no opinion."""
+        if store.private is None or store.private.enter(givers_of(self.gateway, case.task_id)):
+            return True
+        publish_reading_key(self.gateway, self.store, self._secret)
+        return False
 
     def _lets_me_read(self, case: Case, submissions: Sequence[Submission]) -> bool:
         """Whether this juror can read what it has to judge, or has waited long enough for trainers to let it.

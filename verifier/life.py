@@ -18,6 +18,7 @@ from deltaproof.agent.patience import IDLE_POLL_SECONDS
 from deltaproof.agent.pruning import Pruner
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import AttestationState, Phase, Role
+from deltaproof.chain.admissions import AdmissionDesk, Entrance
 from deltaproof.chain.participation import attempt, lacking_stake, lock_stake, move_on, read_task
 from deltaproof.chain.reading import publish_reading_key
 from deltaproof.chain.rpc.blocks import Depth
@@ -74,7 +75,10 @@ class Verifier(Agent):
         terms = read_task(gateway, store, task_id)
         self.params, self.spec = terms.view.params, terms.spec
         self.shortest_phase = self.params.phases.shortest
-        self.store = store = store.reading_with(Keyring(ReadingKey.all_of_home(self.secret)))
+        keyring = Keyring(ReadingKey.all_of_home(self.secret))
+        self.store = store = store.reading_with(keyring).of_task(self.spec)
+        self.entrance = Entrance(gateway, store, task_id, report)
+        self.admissions = AdmissionDesk(gateway, store, task_id, self.spec, report)
         self._folder = task_folder(home, gateway, task_id)
         self.pruner = Pruner(gateway, task_id, self._folder, report)
         self.stake = stake or self.params.stakes.verifier_stake
@@ -121,6 +125,7 @@ class Verifier(Agent):
             Duty("contest", self.disputes.contest),
             Duty("votes", self.disputes.vote),
             Duty("claims", lambda moment: self.close_rounds(moment.view.round)),
+            Duty("admissions", lambda moment: self.admissions.mind()),
             Duty("standing", lambda moment: self.keep_standing()),
             Duty("advance", self.advance),
         ]
@@ -128,7 +133,7 @@ class Verifier(Agent):
     def play(self, moment: Moment) -> None:
         """What the phase asks for."""
         round_ = moment.view.round
-        if not self._in_quorum(round_):
+        if not self._in_quorum(round_) or not self.entrance.is_open():
             return
         match moment.view.phase:
             case Phase.OPENING:
@@ -166,7 +171,12 @@ class Verifier(Agent):
         return self.gateway.verifiers.enrolment(self.task_id, self.account).index != 0
 
     def keep_standing(self) -> None:
-        """Bring waiting stake into the quorum; come back after an absence or a slash that stopped this verifier."""
+        """Bring waiting stake into the quorum; come back after an absence or a slash that stopped this verifier.
+
+        Who is not admitted to a private task takes no seat: it could judge nothing.
+        """
+        if not self.entrance.is_open():
+            return
         enrolment = self.gateway.verifiers.enrolment(self.task_id, self.account)
         if enrolment.active_at and not enrolment.active_from:
             if enrolment.active_at <= self.gateway.connection.block()["timestamp"]:

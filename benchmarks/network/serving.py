@@ -19,6 +19,7 @@ import boto3
 import requests
 from moto.server import ThreadedMotoServer
 
+from benchmarks.network.hostile import hostile_figures
 from deltaproof.chain.local_node import start_node
 from deltaproof.gateway.server import GatewayOptions
 from deltaproof.protocol.wire.encoding import sha256
@@ -55,13 +56,16 @@ def serving_figures(folder: Path) -> dict[str, Any]:
             "round_seconds": round_seconds,
             "through": rounds,
             "large": _large(stack, scene, folder),
+            "hostile": hostile_figures(scene, folder / "hostile"),
         }
 
 
 def _played(stack: ExitStack, folder: Path) -> tuple[Scene, float]:
-    """A task with two trainers and one verifier, its openings sealed, after one round; and how long that took."""
+    """A task with two trainers and one verifier, its openings and adapters sealed, after one round; and how long that
+    took."""
     node = stack.enter_context(start_node("anvil"))
-    world = build_world(node, folder, rounds=2, honest=1, cheat=Honest(), verifiers=1, data='visibility = "verifiers"')
+    private = 'visibility = "verifiers"\n[adapter]\nvisibility = "participants"'
+    world = build_world(node, folder, rounds=2, honest=1, cheat=Honest(), verifiers=1, data=private)
     stack.callback(world.close)
     begun = time.perf_counter()
     world.play(1)

@@ -24,6 +24,7 @@ from deltaproof.agent.watching import Observed
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.abi.structs import TrainerEnrolment, VerifierEnrolment
+from deltaproof.chain.announced import Stores
 from deltaproof.chain.contracts.pools import TrainerPool, VerifierPool
 from deltaproof.chain.offers import Offer, offer_views, read_offer
 from deltaproof.chain.rpc.blocks import LAG_SECONDS
@@ -39,7 +40,6 @@ from deltaproof.errors import (
 )
 from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.reporting import Reporter
-from deltaproof.store import ArtifactStore
 
 __all__ = ["Fleet", "Make"]
 
@@ -82,7 +82,7 @@ class Fleet:
     def __init__(
         self,
         gateway: Gateway,
-        store: ArtifactStore,
+        stores: Stores,
         role: Role,
         policy: TaskPolicy,
         make: Make,
@@ -94,7 +94,7 @@ class Fleet:
         unfit: tuple[type[Exception], ...] = HOPELESS,
     ) -> None:
         """`stake`: what a verifier locks in each task instead of its minimum. `unfit`: what drops a task."""
-        self.gateway, self.store, self.role, self.policy = gateway, store, role, policy
+        self.gateway, self.stores, self.role, self.policy = gateway, stores, role, policy
         self.observed, self.lookout, self.poll_seconds = observed, lookout, poll_seconds
         self._make, self._own_stake, self._unfit = make, stake, unfit
         self._turns, self._joining, self._awake = Turns(), threading.RLock(), threading.Event()
@@ -181,10 +181,10 @@ class Fleet:
             self._waiting.pop(task, None)
         self.gateway.connection.prefetch([v for task in (*mine, *open_) for v in offer_views(self.gateway, task)])
         for task in mine:
-            offer = read_offer(self.gateway, self.store, task)
+            offer = read_offer(self.gateway, self.stores, task)
             self.observed("resumed", f"task {task}: goes on, there is a stake in it", task=task)
             self._start(offer, enrolled[task].stake)
-        offers = (read_offer(self.gateway, self.store, task) for task in open_)
+        offers = (read_offer(self.gateway, self.stores, task) for task in open_)
         fitting = [offer for offer in offers if self._fits(offer)]
         for offer in sorted(fitting, key=lambda offer: self.policy.worth(offer, self.role, self._known_limits)):
             self._join(offer)

@@ -12,12 +12,22 @@ from deltaproof.reporting import Reporter
 
 if TYPE_CHECKING:
     from deltaproof.chain import Connection, Deployment, Gateway
+    from deltaproof.chain.announced import Stores
     from deltaproof.chain.rpc.blocks import Depth
     from deltaproof.chain.rpc.relays import Relays
-    from deltaproof.protocol.types import Address
+    from deltaproof.protocol.types import Address, TaskId
     from deltaproof.store import ArtifactStore
 
-__all__ = ["open_gateway", "parse_address", "parse_depth", "parse_relays", "read_only_gateway", "task_store"]
+__all__ = [
+    "open_gateway",
+    "parse_address",
+    "parse_depth",
+    "parse_relays",
+    "read_only_gateway",
+    "store_url",
+    "stores",
+    "task_store",
+]
 
 
 @contextmanager
@@ -63,9 +73,9 @@ def open_gateway(
 
 
 def task_store(url: str, gateway: Gateway, task: int, report: Reporter | None = None) -> ArtifactStore:
-    """The store at a URL, for somebody who writes to it as a participant of a task.
+    """The store at a URL, or announced by a task, for somebody who writes to it as a participant of the task.
 
-    `report` hears how large artifacts get on. Raises StoreUnavailable.
+    `report` hears how large artifacts get on. Raises UsageError, StoreUnavailable.
     """
     from deltaproof.protocol.types import TaskId
     from deltaproof.store import open_store
@@ -73,7 +83,41 @@ def task_store(url: str, gateway: Gateway, task: int, report: Reporter | None = 
 
     assert gateway.sender is not None
     writer = Writer(gateway.sender.sign_message, gateway.permit_domain, TaskId(task))
-    return open_store(url, writer, report)
+    return open_store(store_url(url, gateway, task), writer, report)
+
+
+def store_url(url: str, gateway: Gateway, task: int) -> str:
+    """What `--store` says, or where the task's sponsor says on chain that its artifacts are. Raises UsageError."""
+    from deltaproof.chain.announced import announced_stores
+    from deltaproof.chain.participation import require_task
+    from deltaproof.protocol.types import TaskId
+
+    if url:
+        return url
+    require_task(gateway, TaskId(task))
+    if found := announced_stores(gateway, TaskId(task)):
+        return found
+    raise UsageError(f"task {task} announces no store on chain: say --store URL (its sponsor knows it)")
+
+
+def stores(url: str, gateway: Gateway) -> Stores:
+    """The store of each task, to be read: the one at the URL, or what the task's sponsor announced, or an empty one."""
+    from deltaproof.chain.announced import announced_stores
+    from deltaproof.store import ArtifactStore, open_store
+    from deltaproof.store.backend import Nowhere
+
+    known: dict[int, ArtifactStore] = {}
+    given = open_store(url) if url else None
+
+    def of(task: TaskId) -> ArtifactStore:
+        if given is not None:
+            return given
+        if task not in known:
+            place = announced_stores(gateway, task)
+            known[task] = open_store(place) if place else ArtifactStore(Nowhere())
+        return known[task]
+
+    return of
 
 
 def parse_depth(value: str) -> Depth | None:

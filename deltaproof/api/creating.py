@@ -30,7 +30,6 @@ from deltaproof.sponsor.keeping import check_store, publish_task
 from deltaproof.sponsor.life import check_funds, cost_of_a_round, create_task
 from deltaproof.sponsor.quorum import QuorumMeaning, quorum_meaning
 from deltaproof.sponsor.risks import economics_record, economics_table, risk_problems
-from deltaproof.store import open_store
 from deltaproof.tuning.training.optimizers import constants_root, constants_table
 from incentives.economics import economics
 
@@ -89,9 +88,11 @@ class TaskProposal:
     def create(self) -> CreatedTask:
         """Create, fund and publish the task: from here on money moves. Raises StoreUnavailable before anything is
         sent, ChainError, InsufficientFunds."""
-        check_store(open_store(self.network.store), self.prepared.spec)
+        check_store(self.network.artifacts(), self.prepared.spec)
         with open_gateway(self.network.rpc, self.network.contract, self.key) as gateway:
-            number, receipt = create_task(gateway, self.prepared, self.params, self.funding, self.home)
+            number, receipt = create_task(
+                gateway, self.prepared, self.params, self.funding, self.home, self.network.store
+            )
             unpublished = ""
             try:
                 publish_task(

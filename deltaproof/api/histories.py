@@ -69,7 +69,8 @@ def read_history(
     network: Network, tasks: Sequence[int] | None, rounds: Sequence[int] | None, account: Address | None, index: str
 ) -> TaskHistory:
     """Histories of tasks (None: all). Verdicts, scores and pay need the store; without one they are None."""
-    store = network.artifacts() if network.store else None
+    one = tasks[0] if tasks is not None and len(tasks) == 1 else None
+    store = network.artifacts(one) if network.store or one is not None else None
     document = Historian(network.index(index), store).history(tasks, rounds, account)
     gateway = network.gateway()
     stake = gateway.registry.token()
@@ -81,7 +82,7 @@ def explained(network: Network, task: int, round_: int, trainer: Address, index:
     """Why a trainer got what it got, with amounts in tokens."""
     found, gateway = network.index(index), network.gateway()
     paid, staked = gateway.money(load_task(found, task).params.token), gateway.money(gateway.registry.token())
-    return explained_numbers(found, network.artifacts(), task, round_, trainer, paid=paid, staked=staked)
+    return explained_numbers(found, network.artifacts(task), task, round_, trainer, paid=paid, staked=staked)
 
 
 def _decimals(gateway: Gateway, token: str) -> int | None:

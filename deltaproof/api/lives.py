@@ -17,7 +17,6 @@ from deltaproof.protocol.evidence.rows import distinct_rows
 from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.reporting import Reporter
 from deltaproof.sponsor.life import Sponsor
-from deltaproof.store import open_store
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from trainer.conduct import Honest
 from trainer.life import Trainer
@@ -57,9 +56,7 @@ class WorkingLife:
         Raises UsageError where settings make no sense, and what no waiting mends: SpecError, SigningKeyError,
         TaskRefused, InsufficientFunds.
         """
-        live_by_choice(
-            self.settings, report, self._made, role=self._role, store=open_store(self._store), stake=self._stake
-        )
+        live_by_choice(self.settings, report, self._made, role=self._role, store=self._store, stake=self._stake)
 
     def start(self, report: Reporter = quiet) -> Self:
         """The same in a thread of this process, which does not keep the process alive.

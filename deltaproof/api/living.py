@@ -16,14 +16,13 @@ from deltaproof.agent.patience import HOPELESS, IDLE_POLL_SECONDS, insist
 from deltaproof.agent.policy import load_policy
 from deltaproof.agent.watching import Observed, serve_health
 from deltaproof.agent.witness import Witness
-from deltaproof.api.connecting import open_gateway, parse_depth
+from deltaproof.api.connecting import open_gateway, parse_depth, stores
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.rpc.endpoints import Endpoints
 from deltaproof.errors import InsufficientFunds, OverLimit, UsageError, is_out_of_memory
 from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.reporting import Reporter
-from deltaproof.store import ArtifactStore
 from deltaproof.tuning.errors import CodecError, MethodError, NarrowingError
 
 __all__ = ["Make", "Settings", "count_calls", "live", "live_by_choice", "observing"]
@@ -71,10 +70,12 @@ def live_by_choice(
     make: Make,
     *,
     role: Role,
-    store: ArtifactStore,
+    store: str,
     stake: Callable[[Gateway], TokenAmount | None] = lambda gateway: None,
 ) -> None:
     """One task if the settings name one, else every task that fits their policy, until the process is asked to end.
+
+    `store`: what `--store` says, empty for what each task's sponsor announced.
 
     Raises UsageError if they say neither or both.
     """
@@ -95,7 +96,7 @@ def live_by_choice(
         lookout.witness = _witness(settings, gateway, observed)
         locked = insist(lambda: stake(gateway), "reading the stake token", gateway.account, observed, HOPELESS)
         Fleet(
-            gateway, store, role, policy, made, observed, lookout,
+            gateway, stores(store, gateway), role, policy, made, observed, lookout,
             stake=locked, poll_seconds=settings.poll, unfit=_UNFIT,
         ).live()  # fmt: skip
 

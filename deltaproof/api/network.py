@@ -38,8 +38,8 @@ class Network:
     contract: str = field(default_factory=_said("DELTAPROOF_CONTRACT"))
     """Address of the TaskManager; the other contracts are read from it. `DELTAPROOF_CONTRACT`."""
     store: str = field(default_factory=_said("DELTAPROOF_STORE"))
-    """Artifact store: a folder or any fsspec URL; several, separated by commas, mirror each other.
-    `DELTAPROOF_STORE`."""
+    """Artifact store: a folder or any fsspec URL; several, separated by commas, mirror each other. Where it is empty, a
+    task's own: the gateways that its sponsor announced on chain. `DELTAPROOF_STORE`."""
 
     def gateway(self) -> Gateway:
         """The contracts, to be read. Raises ChainError, DeploymentError."""
@@ -55,11 +55,17 @@ class Network:
         with open_gateway(self._need("rpc"), self._need("contract"), key) as gateway:
             yield gateway
 
-    def artifacts(self) -> ArtifactStore:
-        """The store, to be read. Raises StoreUnavailable."""
-        from deltaproof.store import open_store
+    def artifacts(self, task: int | None = None, reading_key: str | Path | None = None) -> ArtifactStore:
+        """The store, or the gateways that a task's sponsor announced on chain, to be read.
 
-        return open_store(self._need("store"))
+        `reading_key`: a file or home whose keys open what is sealed. Raises StoreUnavailable, SigningKeyError.
+        """
+        from deltaproof.api.connecting import store_url
+        from deltaproof.store import open_store
+        from deltaproof.store.readers import Keyring
+
+        place = self._need("store") if task is None else store_url(self.store, self.gateway(), task)
+        return open_store(place).reading_with(Keyring.load(Path(reading_key) if reading_key is not None else None))
 
     def index(self, database: str = MEMORY) -> Index:
         """All events of the contracts up to the newest block, in a database; by default one in memory."""
@@ -70,16 +76,20 @@ class Network:
         found, _ = open_index(Rpc(self._need("rpc")), parse_address(self._need("contract"), "contract"), database)
         return found
 
-    def source(self, database: str = MEMORY, witness: str = "", reading_key: str | Path | None = None) -> AuditSource:
-        """What an audit reads. `witness`: a second endpoint that has to know the same blocks; `reading_key`: a file or
-        home whose keys open what is sealed."""
+    def source(
+        self,
+        database: str = MEMORY,
+        witness: str = "",
+        reading_key: str | Path | None = None,
+        task: int | None = None,
+    ) -> AuditSource:
+        """What an audit of a task (None: of all) reads. `witness`: a second endpoint that has to know the same blocks;
+        `reading_key`: a file or home whose keys open what is sealed."""
         from deltaproof.auditor.auditing import AuditSource
         from deltaproof.auditor.index.rpc import Rpc
-        from deltaproof.store.readers import Keyring
 
         second = Rpc(witness) if witness else None
-        keyring = Keyring.load(Path(reading_key) if reading_key is not None else None)
-        return AuditSource(self.index(database), self.artifacts().reading_with(keyring), Rpc(self.rpc), second)
+        return AuditSource(self.index(database), self.artifacts(task, reading_key), Rpc(self.rpc), second)
 
     def _need(self, name: str) -> str:
         value = str(getattr(self, name))

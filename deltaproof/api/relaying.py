@@ -9,7 +9,7 @@ from pathlib import Path
 from deltaproof.agent.lookout import Lookout
 from deltaproof.agent.patience import HOPELESS, insist
 from deltaproof.agent.witness import Witness
-from deltaproof.api.connecting import open_gateway, parse_depth
+from deltaproof.api.connecting import open_gateway, parse_depth, stores
 from deltaproof.api.living import count_calls, observing
 from deltaproof.chain import Gateway
 from deltaproof.chain.participation import require_task
@@ -19,7 +19,6 @@ from deltaproof.protocol.types import TaskId
 from deltaproof.relaying.life import Relayer
 from deltaproof.relaying.server import RelayOptions, RelayServer
 from deltaproof.reporting import Reporter
-from deltaproof.store import open_store
 
 __all__ = ["RelaySettings", "relay_tasks"]
 
@@ -75,7 +74,7 @@ def relay_tasks(settings: RelaySettings, report: Reporter) -> None:
 
 
 def _relayers(settings: RelaySettings, gateway: Gateway, tasks: list[TaskId], report: Reporter) -> list[Relayer]:
-    depth, store = parse_depth(settings.confirmations), open_store(settings.store)
+    depth, store_of = parse_depth(settings.confirmations), stores(settings.store, gateway)
     lookout = Lookout(gateway.connection, depth)
     if settings.witness:
         lookout.witness = Witness(settings.witness, gateway.connection, report)
@@ -83,8 +82,8 @@ def _relayers(settings: RelaySettings, gateway: Gateway, tasks: list[TaskId], re
     for task in tasks:
         require_task(gateway, task)
         relayer = Relayer(
-            gateway, store, task, settings.home, _told_of(task, report), gather_seconds=settings.gather_seconds,
-            claims=settings.claims, poll_seconds=settings.poll, depth=depth,
+            gateway, store_of(task), task, settings.home, _told_of(task, report), claims=settings.claims,
+            gather_seconds=settings.gather_seconds, poll_seconds=settings.poll, depth=depth,
         )  # fmt: skip
         relayer.lookout = lookout
         relayers.append(relayer)

@@ -128,7 +128,7 @@ class Task:
         from deltaproof.chain.participation import read_task
         from deltaproof.protocol.types import TaskId
 
-        return read_task(self.network.gateway(), self.network.artifacts(), TaskId(self.number)).spec
+        return read_task(self.network.gateway(), self.network.artifacts(self.number), TaskId(self.number)).spec
 
     def standing(self) -> Standing:
         """Phase, deadline, who has acted, and what the escrow holds, at the newest block."""
@@ -236,7 +236,7 @@ class Task:
 
         with self.network.acting(key_of(key)) as gateway:
             whom = parse_address(payee, "payee") if payee else gateway.account
-            tried = claim_all(gateway, self.network.artifacts(), [TaskId(self.number)], whom)
+            tried = claim_all(gateway, self.network.artifacts, [TaskId(self.number)], whom)
         tried.insist()
         return tried.done
 
@@ -270,7 +270,7 @@ class Task:
         from deltaproof.tuning.numerics.machine import machine_of
 
         options = AuditOptions(replays=replay, official_replays=full, rescore=rescore or full)
-        source = self.network.source(index, witness, reading_key)
+        source = self.network.source(index, witness, reading_key, self.number)
         return run_audit(source, options, [self.number], rounds, progress, machine=machine_of(device=device))
 
     def explain(self, round_: int, trainer: str, *, index: str = "sqlite://") -> Explanation:
@@ -280,21 +280,24 @@ class Task:
 
         return explained(self.network, self.number, round_, parse_address(trainer, "trainer"), index)
 
-    def results(self, out: str | Path | None = None) -> TaskResults:
+    def results(self, out: str | Path | None = None, *, reading_key: str | Path | None = None) -> TaskResults:
         """Held-out quality of start, final adapter and each last delta alone: `task results`. `out`: a folder for the
-        final adapter, with a model card, that `PeftModel.from_pretrained` loads."""
+        final adapter, with a model card, that `PeftModel.from_pretrained` loads. `reading_key`: the home of a private
+        task's sponsor or of another participant."""
         from deltaproof.protocol.types import TaskId
         from deltaproof.sponsor.results import task_results
 
         folder = Path(out) if out is not None else None
-        return task_results(self.network.gateway(), self.network.artifacts(), TaskId(self.number), folder)
+        artifacts = self.network.artifacts(self.number, reading_key)
+        return task_results(self.network.gateway(), artifacts, TaskId(self.number), folder)
 
-    def adapter(self, out: str | Path) -> Path:
+    def adapter(self, out: str | Path, *, reading_key: str | Path | None = None) -> Path:
         """Write the adapter that the next round starts from, as `results` does, also while the task runs."""
         from deltaproof.protocol.types import TaskId
         from deltaproof.sponsor.results import export_adapter
 
-        export_adapter(self.network.gateway(), self.network.artifacts(), TaskId(self.number), Path(out))
+        artifacts = self.network.artifacts(self.number, reading_key)
+        export_adapter(self.network.gateway(), artifacts, TaskId(self.number), Path(out))
         return Path(out)
 
     def _settings(self, role: str, key: str | None, home: str | Path, more: Mapping[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from deltaproof.agent.lookout import Lookout
 from deltaproof.agent.patience import HOPELESS, insist
 from deltaproof.agent.watching import Observed
 from deltaproof.agent.witness import Witness
-from deltaproof.api.connecting import open_gateway, parse_depth, read_only_gateway
+from deltaproof.api.connecting import open_gateway, parse_depth, read_only_gateway, stores
 from deltaproof.api.living import count_calls, observing
 from deltaproof.chain import Gateway
 from deltaproof.chain.participation import require_task
@@ -20,7 +20,7 @@ from deltaproof.disputing.watching import Watch, Watcher
 from deltaproof.errors import DeploymentError, UsageError
 from deltaproof.protocol.types import TaskId
 from deltaproof.reporting import Reporter
-from deltaproof.store import open_store
+from deltaproof.store.readers import Keyring
 
 __all__ = ["WatchSettings", "watch_tasks"]
 
@@ -41,6 +41,8 @@ class WatchSettings:
     poll: float
     max_gas_gwei: float | None
     health_port: int | None
+    reading_key: Path | None = None
+    """What opens what is sealed; see `ReadingKey.load`."""
 
 
 def watch_tasks(settings: WatchSettings, report: Reporter) -> None:
@@ -72,7 +74,8 @@ def _gateway(settings: WatchSettings, report: Reporter) -> Iterator[Gateway]:
 
 
 def _watch(settings: WatchSettings, gateway: Gateway, report: Reporter, observed: Observed | None) -> None:
-    store, depth, poll = open_store(settings.store), parse_depth(settings.confirmations), settings.poll
+    depth, poll = parse_depth(settings.confirmations), settings.poll
+    store_of, keyring = stores(settings.store, gateway), Keyring.load(settings.reading_key)
     lookout = Lookout(gateway.connection, depth)
     if settings.witness:
         lookout.witness = Witness(settings.witness, gateway.connection, report)
@@ -81,6 +84,7 @@ def _watch(settings: WatchSettings, gateway: Gateway, report: Reporter, observed
         if number == settings.task:
             require_task(gateway, number)
         prove = gateway.sender is not None
+        store = store_of(number).reading_with(keyring)
         watcher = Watcher(gateway, store, number, report, prove=prove, poll_seconds=poll, depth=depth)
         if observed is not None:
             watcher.looked = observed.looked

@@ -10,6 +10,7 @@ What a file alone cannot show is that its blocks are the chain's and all of them
 
 from __future__ import annotations
 
+import itertools
 import json
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
@@ -30,10 +31,13 @@ from deltaproof.auditor.index.rows import IndexRowReader, read_headers
 from deltaproof.auditor.index.rpc import Call, Rpc
 from deltaproof.auditor.index.schema import open_database
 from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, ChainError, DeltaproofError, StoreUnavailable
+from deltaproof.protocol.commit.sealing import ReadingKey
+from deltaproof.protocol.rules import MAX_GIVERS, MAX_SEALED_COPIES
 from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Digest32
 from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import Backend
-from deltaproof.store.paths import envelope_path, key_path
+from deltaproof.store.paths import admission_path, envelope_path, key_path, sealed_path
 
 __all__ = ["Bundle", "BundleError", "BundleNode", "export_round"]
 
@@ -225,17 +229,19 @@ def _artifacts(index: Index, backend: Backend, facts: RoundFacts) -> Iterator[st
     for reveal in facts.reveals.values():
         steps = range(facts.task.params.training.steps)
         wanted += [f"openings/{reveal.transcript_root.hex()}/{step}" for step in steps]
-    wanted += _of_readers(index, backend, facts)
+    wanted += _of_readers(index, backend, facts, digests)
     yield from (path for path in wanted if backend.exists(path))
 
 
-def _of_readers(index: Index, backend: Backend, facts: RoundFacts) -> Iterator[str]:
-    """Where openings are sealed: reading keys of the round's verifiers, and envelopes for them and for the auditors."""
+def _of_readers(index: Index, backend: Backend, facts: RoundFacts, weights: Collection[Digest32]) -> Iterator[str]:
+    """Where openings are sealed: reading keys of the round's verifiers, and envelopes for them and for the auditors;
+    where adapters are, these, and who was admitted to them."""
     store = ArtifactStore(backend)
     try:
-        data = store.get_document(TaskSpec, facts.task.params.spec_hash).data
+        spec = store.get_document(TaskSpec, facts.task.params.spec_hash)
     except ArtifactMissing:
         return
+    data = spec.data
     if not data.sealed:
         return
     keys = list(data.auditors)
@@ -244,3 +250,11 @@ def _of_readers(index: Index, backend: Backend, facts: RoundFacts) -> Iterator[s
         yield from (key_path(verifier, record.epoch) for record in records)
         keys += [record.key for record in records]
     yield from (envelope_path(reveal.transcript_root, key) for reveal in facts.reveals.values() for key in keys)
+    if spec.adapter.sealed is None:
+        return
+    for digest in sorted(weights):
+        copies = (sealed_path(digest, copy) for copy in range(MAX_SEALED_COPIES))
+        yield from itertools.takewhile(backend.exists, copies)
+    for key in (*keys, ReadingKey.everybodys().public):
+        givers = facts.task.participants[:MAX_GIVERS]
+        yield from (admission_path(spec.adapter.sealed, key, giver) for giver in givers)

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Outcome
+from deltaproof.chain.announced import Stores
 from deltaproof.chain.contracts.pools import ClaimableFees
 from deltaproof.chain.contracts.vault import Claim
 from deltaproof.chain.participation import attempt, settled_leaves
@@ -18,7 +19,6 @@ from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.errors import ContractRevert
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
-from deltaproof.store import ArtifactStore
 
 __all__ = [
     "Payment",
@@ -149,7 +149,7 @@ def claim_fees(
     return Tried(paid, [((round_, due[round_]), revert) for round_, revert in tried.refused])
 
 
-def claim_all(gateway: Gateway, store: ArtifactStore, tasks: Iterable[TaskId], payee: Address) -> Tried[Payment]:
+def claim_all(gateway: Gateway, stores: Stores, tasks: Iterable[TaskId], payee: Address) -> Tried[Payment]:
     """Claim rewards, bases and fees of all ended rounds of tasks for `payee`."""
     found, claims = Tried[Payment](), list[Claim]()
     for task_id in tasks:
@@ -161,7 +161,7 @@ def claim_all(gateway: Gateway, store: ArtifactStore, tasks: Iterable[TaskId], p
                 _claim_base_too(gateway, task_id, round_, payee, found)
                 continue
             settled.append(round_)
-            proposal = settled_leaves(store, task_id, round_, view.settlement, verifiers)
+            proposal = settled_leaves(stores(task_id), task_id, round_, view.settlement, verifiers)
             if proposal and (claim := reward_due(gateway, task_id, round_, proposal.leaves, payee)):
                 claims.append(claim)
         if payee in verifiers:

@@ -27,7 +27,7 @@ from eth_account import Account
 
 from deltaproof.errors import DeltaproofError
 
-__all__ = ["DEVELOPMENT_MNEMONIC", "Node", "NodeError", "NodeKind", "development_keys", "start_node"]
+__all__ = ["DEVELOPMENT_MNEMONIC", "Node", "NodeError", "NodeKind", "development_keys", "free_port", "start_node"]
 
 NodeKind = Literal["anvil", "ganache"]
 """Programs that can serve a private chain."""
@@ -96,7 +96,7 @@ def start_node(
     keys = development_keys(accounts)
     attempts = FREE_PORT_ATTEMPTS if port is None else 1
     for attempt in range(1, attempts + 1):
-        chosen = _free_port(host) if port is None else port
+        chosen = free_port(host) if port is None else port
         _require_free(host, chosen)
         command = [str(binary), *_COMMAND_LINE[kind](host, chosen, chain_id, accounts)]
         command += _options(kind, block_time_seconds, state_dir)
@@ -278,7 +278,8 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> bool:
     return True
 
 
-def _free_port(host: str) -> int:
+def free_port(host: str) -> int:
+    """A port of an address that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]

@@ -42,6 +42,6 @@ def memory_root(
 def memory_after(store: ArtifactStore, spec: TaskSpec, delta: Digest32) -> Digest32 | None:
     """Root of the memory that an encoded delta names; None if the store has no such delta."""
     try:
-        return unpack_delta(store.get_blob(delta, spec.codec.byte_limit))[0]
+        return unpack_delta(store.get_delta(delta, spec.codec.byte_limit))[0]
     except (ArtifactError, EncodingError):
         return None  # the verdict on the trainer's next round says so

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from deltaproof.chain.abi.enums import Phase, Role
 from deltaproof.chain.abi.structs import PhaseView, TaskView
+from deltaproof.chain.announced import Stores
 from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.participation import read_task
 from deltaproof.chain.rpc.connection import View
@@ -13,7 +14,6 @@ from deltaproof.errors import DeltaproofError
 from deltaproof.protocol.terms.costs import round_cost, verifier_fee
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import TaskId, TokenAmount
-from deltaproof.store import ArtifactStore
 
 __all__ = ["ROUND_GAS", "Offer", "offer_views", "read_offer"]
 
@@ -83,11 +83,11 @@ def offer_views(gateway: Gateway, number: TaskId) -> list[View]:
     ]
 
 
-def read_offer(gateway: Gateway, store: ArtifactStore, number: TaskId) -> Offer:
+def read_offer(gateway: Gateway, stores: Stores, number: TaskId) -> Offer:
     """A task that exists, from chain and store. Raises ChainUnavailable."""
     spec, problem = None, None
     try:
-        spec = read_task(gateway, store, number).spec
+        spec = read_task(gateway, stores(number), number).spec
     except DeltaproofError as error:
         problem = error
     return Offer(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deltaproof.api.connecting import parse_depth, read_only_gateway
+from deltaproof.api.connecting import parse_depth, read_only_gateway, stores
 from deltaproof.cli.common import ConfirmationsOption, ContractOption, HomeOption, JsonOption, RpcOption, show_result
 from deltaproof.errors import UsageError
 
@@ -97,7 +97,7 @@ def policy(
 ) -> None:
     """Write, or check, the policy that `trainer run --policy` and `verifier run --policy` follow.
 
-    Without a chain it checks the file. With `--rpc`, `--contract` and `--store` it goes through the open tasks and says
+    Without a chain it checks the file. With `--rpc` and `--contract` it goes through the open tasks and says
     for each whether it fits, and if not, why. Nothing is staked.
     """
     from deltaproof.agent.policy import TEMPLATE, load_policy
@@ -113,7 +113,7 @@ def policy(
     checked = load_policy(file)
     tasks: list[dict[str, object]] = []
     lines = [f"{file} is a policy"]
-    if rpc and contract and store:
+    if rpc and contract:
         tasks = _looked_through(checked, rpc, contract, store, role)
         lines += [f"task {t['task']}: " + ("fits" if t["fits"] else str(t["why"])) for t in tasks]
     show_result({"policy": str(file), "tasks": tasks}, as_json=as_json, text="\n".join(lines))
@@ -124,12 +124,12 @@ def _looked_through(policy: TaskPolicy, rpc: str, contract: str, store: str, rol
     from deltaproof.chain.abi.enums import Role
     from deltaproof.chain.offers import read_offer
     from deltaproof.protocol.types import TaskId
-    from deltaproof.store import open_store
 
     roles = {"trainer": Role.TRAINER, "verifier": Role.VERIFIER}
     if role not in roles:
         raise UsageError(f"--role is trainer or verifier, not {role!r}")
-    gateway, opened = read_only_gateway(rpc, contract), open_store(store)
+    gateway = read_only_gateway(rpc, contract)
+    opened = stores(store, gateway)
     limits, found = policy.limits(gateway), list[dict[str, object]]()
     for number in range(1, gateway.terms.task_count() + 1):
         offer = read_offer(gateway, opened, TaskId(number))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from deltaproof.api.connecting import parse_address
+from deltaproof.api.connecting import parse_address, read_only_gateway, store_url
 from deltaproof.cli.common import (
     BackendOption,
     CheckpointingOption,
@@ -117,6 +117,8 @@ def audit(
         raise UsageError("--workers needs an --index that other processes can open")
     if html is not None and bundle is not None:
         raise UsageError("--html shows a chain's tasks, and a bundle holds one round; leave one of the two out")
+    if bundle is None:
+        store = _place(rpc, contract, store, task)
     source = _source(rpc, contract, store, bundle, database, witness, reading_key)
     pool: Pool = one_process
     if rounds_at_once > 1 and bundle is None:
@@ -163,7 +165,7 @@ def report(
     from deltaproof.auditor.audit.case import AuditOptions
     from deltaproof.auditor.auditing import run_audit
 
-    source = _source(rpc, contract, store, None, database, None, reading_key)
+    source = _source(rpc, contract, _place(rpc, contract, store, task), None, database, None, reading_key)
     options = AuditOptions(replays=replay)
     with progress_console.status("auditing") as status:
         done = run_audit(source, options, [task] if task is not None else None, None, status.update)
@@ -210,8 +212,20 @@ def _show(
         console.print(f"this audit does not see: {blind}", style="dim", markup=False)
     if sealed := document["sealedRows"]:
         console.print(f"this audit does not see: {sealed} rows that are sealed for others", style="yellow")
+    if sealed := document["sealedAdapters"]:
+        told = f"this audit does not see: {sealed} deltas and adapters that are sealed for participants"
+        console.print(told, style="yellow")
     counts = f"{document['passed']} checks passed, {len(failures)} failed, {len(unchecked)} not checkable"
     console.print(f"{counts}, in {seconds:.1f} s", style="bold red" if failures else "bold green")
+
+
+def _place(rpc: str | None, contract: str | None, store: str | None, task: int | None) -> str | None:
+    """What `--store` says, or what the sponsor of the one task announced on chain."""
+    if store or rpc is None or contract is None:
+        return store
+    if task is None:
+        raise UsageError("say --store URL; or --task N, whose sponsor may have announced a store on chain")
+    return store_url("", read_only_gateway(rpc, contract), task)
 
 
 def _source(
@@ -236,7 +250,7 @@ def _source(
         offline = AuditSource.of_bundle(Bundle(bundle), second)
         return replace(offline, store=offline.store and offline.store.reading_with(keyring))
     if rpc is None or contract is None or store is None:
-        raise UsageError("an audit needs --rpc, --contract and --store, or --bundle")
+        raise UsageError("an audit needs --rpc and --contract, or --bundle")
     endpoint = Rpc(rpc)
     found, _ = open_index(endpoint, parse_address(contract, "--contract"), database)
     return AuditSource(found, open_store(store).reading_with(keyring), endpoint, second)

@@ -30,6 +30,7 @@ __all__ = [
     "MaxDiskOption",
     "MaxMemoryOption",
     "MaxStakeOption",
+    "NeededStoreOption",
     "PolicyOption",
     "PollOption",
     "RayOption",
@@ -57,14 +58,26 @@ RpcOption = Annotated[
         metavar="URL",
     ),
 ]
+NeededStoreOption = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="DELTAPROOF_STORE",
+        help="Artifact store: a folder, a gateway's URL, or any fsspec URL such as s3://bucket/prefix; several, "
+        "separated by commas, mirror each other.",
+        metavar="URL",
+    ),
+]
 StoreOption = Annotated[
     str,
     typer.Option(
         "--store",
         envvar="DELTAPROOF_STORE",
-        help="Artifact store: a folder, or any fsspec URL such as s3://bucket/prefix; several, separated by commas, "
-        "mirror each other.",
+        help="Artifact store: a folder, a gateway's URL, or any fsspec URL such as s3://bucket/prefix; several, "
+        "separated by commas, mirror each other. Default: the gateways that the task's sponsor announced on chain.",
         metavar="URL",
+        default_factory=str,
+        show_default=False,
     ),
 ]
 ContractOption = Annotated[
@@ -92,7 +105,7 @@ ReadingKeyOption = Annotated[
     typer.Option(
         "--reading-key",
         envvar="DELTAPROOF_READING_KEY",
-        help="What opens sealed openings: a file that `deltaproof keys new` made, or a verifier's home.",
+        help="What opens what is sealed: a file that `deltaproof keys new` made, or a participant's home.",
         metavar="PATH",
     ),
 ]

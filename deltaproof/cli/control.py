@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, TaskOption, show_result
+from deltaproof.cli.common import (
+    ContractOption,
+    JsonOption,
+    ReadingKeyOption,
+    RpcOption,
+    StoreOption,
+    TaskOption,
+    show_result,
+)
 from deltaproof.extras import need
 
 if TYPE_CHECKING:
@@ -132,16 +140,24 @@ def evaluate(
 
 @app.command("next")
 def next_step(
-    rpc: RpcOption, contract: ContractOption, store: StoreOption, task: TaskOption, out: Annotated[Path, typer.Option(
-        help="Where to put the adapter that the next step starts from.")], as_json: JsonOption = False,
-) -> None:  # fmt: skip
+    rpc: RpcOption,
+    contract: ContractOption,
+    store: StoreOption,
+    task: TaskOption,
+    out: Annotated[Path, typer.Option(help="Where to put the adapter that the next step starts from.")],
+    reading_key: ReadingKeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """What the draft of the next step says of this one: progress as settled on chain, and the adapter to start from."""
-    from deltaproof.api.connecting import read_only_gateway
+    from deltaproof.api.connecting import read_only_gateway, store_url
     from deltaproof.protocol.types import TaskId
     from deltaproof.sponsor.control_steps import next_step as progress_of
     from deltaproof.store import open_store
+    from deltaproof.store.readers import Keyring
 
-    found = progress_of(read_only_gateway(rpc, contract), open_store(store), TaskId(task), out)
+    gateway = read_only_gateway(rpc, contract)
+    artifacts = open_store(store_url(store, gateway, task)).reading_with(Keyring.load(reading_key))
+    found = progress_of(gateway, artifacts, TaskId(task), out)
     lines = [f"[federation.control]   # of the draft for step {found['step']}"]
     lines += [f"{key} = {value}" for key, value in found.items()]
     lines += ["[sponsor]", f'start = "{out}"']

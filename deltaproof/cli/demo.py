@@ -28,7 +28,10 @@ def demo(
     ] = False,
     network: Annotated[
         bool,
-        typer.Option("--network", help="Among strangers: one gateway's URL instead of a shared folder, sealed rows."),
+        typer.Option(
+            "--network",
+            help="Among strangers: a gateway that stands on chain, no shared folder; rows and adapters sealed.",
+        ),
     ] = False,
     sybil: Annotated[
         bool, typer.Option("--sybil", help="Three honest trainers, and one person who enrols a shard thrice.")
@@ -48,10 +51,10 @@ def demo(
 
     Three trainers are honest, one is honest with 90 % of its labels flipped, one skips half of its steps and makes
     them up. With --fedpeat the owner of the model keeps it and trains as well, without pay; two honest trainers and one
-    cheat work on an emulator, and the audit is made with the full model and without it. With --network they share a
-    gateway's URL and no folder, and the rows that they open are sealed for the verifiers. With --sybil three names of
-    one person take the place of flipped labels and cheat: together they earn what one earns. Exit code 1 if anything
-    does not come out as promised. Everything is in `runs/NAME`.
+    cheat work on an emulator, and the audit is made with the full model and without it. With --network they share no
+    folder and find a gateway by the chain; rows are sealed for the verifiers, adapters for who takes part. With --sybil
+    three names of one person take the place of flipped labels and cheat: together they earn what one earns. Exit code 1
+    if anything does not come out as promised. Everything is in `runs/NAME`.
     """
     from deltaproof.demo.plan import FEDPEAT, NETWORK, ORDINARY, SYBIL
     from deltaproof.demo.run import DemoOptions, run_demo

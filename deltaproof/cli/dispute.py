@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deltaproof.api.connecting import open_gateway, parse_address, read_only_gateway
+from deltaproof.api.connecting import open_gateway, parse_address, read_only_gateway, store_url
 from deltaproof.chain.abi.enums import Component, Role
 from deltaproof.cli.amounts import YesOption, agreed
 from deltaproof.cli.common import (
@@ -181,7 +181,8 @@ def answer(
     from deltaproof.store import open_store
 
     with open_gateway(rpc, contract, key) as gateway:
-        found, opened = _demand(gateway, number), open_store(store)
+        found = _demand(gateway, number)
+        opened = open_store(store_url(store, gateway, found.task_id))
         if found.closed:
             raise UsageError(f"demand {number} is closed")
         over = found.deadline <= gateway.connection.timestamp()
@@ -237,7 +238,9 @@ def prove(
     from deltaproof.store import open_store
 
     with open_gateway(rpc, contract, key) as gateway:
-        watcher = Watcher(gateway, open_store(store), TaskId(task), reporter(as_json), prove=not dry_run)
+        watcher = Watcher(
+            gateway, open_store(store_url(store, gateway, task)), TaskId(task), reporter(as_json), prove=not dry_run
+        )
         if demand is None:
             watcher.look()
         else:

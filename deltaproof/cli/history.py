@@ -11,7 +11,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from deltaproof.api.connecting import parse_address, read_only_gateway
+from deltaproof.api.connecting import parse_address, read_only_gateway, store_url
 from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, shortened, show_result
 from deltaproof.errors import UsageError
 from deltaproof.extras import need
@@ -137,11 +137,14 @@ def history(
     from deltaproof.auditor.history import Historian
     from deltaproof.auditor.index.rpc import Rpc
     from deltaproof.auditor.session import open_index
+    from deltaproof.chain.announced import announced_stores
     from deltaproof.pages.tables import write_csv, write_parquet
+    from deltaproof.protocol.types import TaskId
     from deltaproof.store import open_store
 
     found, _ = open_index(Rpc(rpc), parse_address(contract, "--contract"), database)
-    historian = Historian(found, open_store(store) if store else None)
+    place = store if store or task is None else announced_stores(read_only_gateway(rpc, contract), TaskId(task))
+    historian = Historian(found, open_store(place) if place else None)
     who = parse_address(account, "--account") if account else None
     result = historian.history([task] if task is not None else None, round_numbers(rounds), who)
     if csv_file:
@@ -173,7 +176,8 @@ def export(
     endpoint = Rpc(rpc)
     found, _ = open_index(endpoint, parse_address(contract, "--contract"), database)
     path = out or Path(f"task-{task}-round-{round_}.zip")
-    count = export_round(found, open_backend(store), endpoint, task, round_, path)
+    place = store_url(store, read_only_gateway(rpc, contract), task)
+    count = export_round(found, open_backend(place), endpoint, task, round_, path)
     result = {"task": task, "round": round_, "file": str(path), "artifacts": count, "bytes": path.stat().st_size}
     text = f"{path}: {count} artifacts, {path.stat().st_size} bytes\ncheck it: deltaproof audit --bundle {path}"
     show_result(result, as_json=as_json, text=text)
@@ -200,7 +204,8 @@ def explain(
     whom, gateway = parse_address(trainer, "TRAINER"), read_only_gateway(rpc, contract)
     paid = gateway.money(load_task(found, task).params.token)
     staked = gateway.money(gateway.registry.token())
-    told = explained(found, open_store(store), task, round_, whom, paid=paid, staked=staked)
+    artifacts = open_store(store_url(store, gateway, task))
+    told = explained(found, artifacts, task, round_, whom, paid=paid, staked=staked)
     show_result(told.numbers, as_json=as_json, text="\n".join(f"- {line}" for line in told.lines))
 
 

@@ -1,4 +1,4 @@
-"""`deltaproof keys`: reading keys, which open sealed openings."""
+"""`deltaproof keys`: reading keys, which open sealed openings and private adapters."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ from deltaproof.cli.common import (
 from deltaproof.errors import CryptoError, EncodingError, UsageError
 
 if TYPE_CHECKING:
+    from deltaproof.chain import Gateway
+    from deltaproof.protocol.terms.spec import TaskSpec
     from deltaproof.protocol.types import Digest32
+    from deltaproof.store import ArtifactStore
+    from deltaproof.store.weights import PrivateWeights
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Reading keys: who opens sealed openings (`data.visibility`).")
+app = typer.Typer(no_args_is_help=True, help="Reading keys: who opens sealed openings and private adapters.")
 
 
 @app.callback()
 def keys() -> None:
-    """Reading keys: who opens sealed openings (`data.visibility`)."""
+    """Reading keys: who opens sealed openings and private adapters (`data.visibility`, `adapter.visibility`)."""
 
 
 @app.command("new")
@@ -57,9 +61,10 @@ def rotate(
     task: TaskOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Publish a verifier's next reading key, so that trainers seal for that one from now on.
+    """Publish a participant's next reading key, so that others seal for that one from now on.
 
-    Old keys still open what was sealed for them. `verifier run` publishes the first one itself.
+    Old keys still open what was sealed for them. `verifier run`, and in a private task `trainer run`, publish the first
+    one themselves.
     """
     from deltaproof.chain.reading import publish_reading_key
     from deltaproof.protocol.commit.secrets import HomeSecret
@@ -87,8 +92,11 @@ def invite(
 ) -> None:
     """Let somebody read the rows that this trainer opened: an auditor, or whoever else is to check them.
 
-    Needs the `--home` that the trainer worked from. It cannot be taken back. A gateway takes it until the round after.
+    In a private task also deltas and adapters, of all rounds; there a sponsor or verifier may invite, too. Needs
+    the `--home` of the participant. It cannot be taken back. A gateway takes rows until the round after, adapters until
+    the task is closed.
     """
+    from deltaproof.chain.participation import read_task
     from deltaproof.chain.tasklog import TaskLog
     from deltaproof.protocol.commit.sealing import TranscriptSecret
     from deltaproof.protocol.commit.secrets import HomeSecret
@@ -97,6 +105,10 @@ def invite(
     public = _public(reader)
     with open_gateway(rpc, contract, key) as gateway:
         artifacts, secret = task_store(store, gateway, task), HomeSecret.of(home)
+        spec = read_task(gateway, artifacts, TaskId(task)).spec
+        adapters = _inside(gateway, artifacts, spec, task, home)
+        if adapters is not None:
+            adapters.admit(public, gateway.account)
         last = gateway.tasks.phase(TaskId(task)).round
         if round_ is not None and round_ > last:
             raise UsageError(f"task {task} has had {last} rounds so far")
@@ -109,7 +121,58 @@ def invite(
                 artifacts.put_envelope(root, public, TranscriptSecret.of_home(secret, root))
                 opened.append(number)
     text = f"rounds that {hex_of(public)} can read now: {', '.join(map(str, opened)) or 'none'}"
-    show_result({"reader": hex_of(public), "rounds": opened}, as_json=as_json, text=text)
+    text += "\nand every delta and adapter of the task" if adapters is not None else ""
+    result = {"reader": hex_of(public), "rounds": opened, "adapters": adapters is not None}
+    show_result(result, as_json=as_json, text=text)
+
+
+@app.command("publish")
+def publish(
+    rpc: RpcOption,
+    contract: ContractOption,
+    store: StoreOption,
+    key: KeyOption,
+    home: HomeOption,
+    task: TaskOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Let everybody read the deltas and adapters of a private task, of all rounds. It cannot be taken back.
+
+    The sponsor, who pays, decides that; rows stay sealed. Needs the `--home` that created the task.
+    """
+    from deltaproof.chain.participation import read_task
+    from deltaproof.protocol.commit.sealing import ReadingKey
+    from deltaproof.protocol.types import TaskId
+
+    with open_gateway(rpc, contract, key) as gateway:
+        if gateway.terms.sponsor(TaskId(task)) != gateway.account:
+            raise UsageError(f"only the sponsor of task {task} publishes its adapters")
+        artifacts = task_store(store, gateway, task)
+        spec = read_task(gateway, artifacts, TaskId(task)).spec
+        adapters = _inside(gateway, artifacts, spec, task, home)
+        if adapters is None:
+            raise UsageError(f"task {task} has public adapters")
+        adapters.admit(ReadingKey.everybodys().public, gateway.account)
+    text = f"task {task}: everybody can read its deltas and adapters now"
+    show_result({"task": task, "published": True}, as_json=as_json, text=text)
+
+
+def _inside(gateway: Gateway, artifacts: ArtifactStore, spec: TaskSpec, task: int, home: Path) -> PrivateWeights | None:
+    """The adapters of a private task, for its sponsor or who was admitted; None if they are public.
+
+    Raises ArtifactSealed, UsageError.
+    """
+    from deltaproof.chain.admissions import givers_of
+    from deltaproof.protocol.types import TaskId
+    from deltaproof.sponsor.keeping import entered
+    from deltaproof.store.readers import Keyring
+
+    if gateway.terms.sponsor(TaskId(task)) == gateway.account:
+        return entered(artifacts, spec, home).private
+    private = artifacts.reading_with(Keyring.load(home)).of_task(spec).private
+    if private is not None:
+        private.enter(givers_of(gateway, TaskId(task)))
+    return private
 
 
 def _public(written: str) -> Digest32:

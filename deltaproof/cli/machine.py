@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deltaproof.api.connecting import read_only_gateway
+from deltaproof.api.connecting import read_only_gateway, store_url
 from deltaproof.cli.common import DeviceOption, JsonOption, MachineOption, WorkersOption, show_result, told_on_stderr
 from deltaproof.errors import UsageError
 
@@ -53,8 +53,8 @@ def doctor(
     if task is None:
         show_result({"machine": facts}, as_json=as_json, text="\n".join(lines))
         return
-    if not (rpc and contract and store):
-        raise UsageError("--task needs --rpc, --contract and --store as well")
+    if not (rpc and contract):
+        raise UsageError("--task needs --rpc and --contract as well")
     spec, enrolled = _spec_of(rpc, contract, store, task)
     resolve_source(spec.model.source, told_on_stderr)
     rows = _rows(spec, data) if data else longest_rows(spec, ROWS)
@@ -138,7 +138,7 @@ def _spec_of(rpc: str, contract: str, store: str, task: int) -> tuple[TaskSpec, 
     from deltaproof.store import open_store
 
     gateway = read_only_gateway(rpc, contract)
-    known = read_task(gateway, open_store(store), TaskId(task))
+    known = read_task(gateway, open_store(store_url(store, gateway, task)), TaskId(task))
     return known.spec, len(gateway.trainers.enrolments(TaskId(task)))
 
 

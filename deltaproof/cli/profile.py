@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deltaproof.api.connecting import open_gateway, parse_address, read_only_gateway, task_store
+from deltaproof.api.connecting import open_gateway, parse_address, read_only_gateway, store_url, task_store
 from deltaproof.cli.common import (
     ContractOption,
     JsonOption,
@@ -66,13 +66,15 @@ def show_profile(
     rpc: RpcOption,
     contract: ContractOption,
     store: StoreOption,
+    task: Annotated[int, typer.Option("--task", help="Without --store: the task whose store is asked.", min=0)] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """What accounts say of themselves, as far as this store has it. Only that they said it is checked."""
     from deltaproof.errors import ArtifactMissing
     from deltaproof.store import open_store
 
-    gateway, artifacts = read_only_gateway(rpc, contract), open_store(store)
+    gateway = read_only_gateway(rpc, contract)
+    artifacts = open_store(store_url(store, gateway, task))
     found: dict[str, Profile | None] = {}
     for written in accounts:
         account = parse_address(written, "ADDRESS")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deltaproof.agent.patience import IDLE_POLL_SECONDS
-from deltaproof.api.connecting import open_gateway, parse_address
+from deltaproof.api.connecting import open_gateway, parse_address, stores
 from deltaproof.cli.amounts import AMOUNT
 from deltaproof.cli.common import (
     AnyTaskOption,
@@ -253,14 +253,13 @@ def claim(
     """
     from deltaproof.chain.claims import Payment, claim_all, claim_credit
     from deltaproof.protocol.types import TaskId, TokenAmount
-    from deltaproof.store import open_store
 
     with open_gateway(rpc, contract, key) as gateway:
         whom = parse_address(payee, "--payee") if payee else gateway.account
         if task is None and not every:
             raise UsageError("say which task: --task N, or --all")
         tasks = range(1, gateway.terms.task_count() + 1) if every or task is None else [task]
-        tried = claim_all(gateway, open_store(store), map(TaskId, tasks), whom)
+        tried = claim_all(gateway, stores(store, gateway), map(TaskId, tasks), whom)
         receiver = parse_address(credit_to, "--credit-to") if credit_to else None
         credit = claim_credit(gateway, receiver) if whom == gateway.account else TokenAmount(0)
         staked = gateway.money(gateway.registry.token())

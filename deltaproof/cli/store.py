@@ -9,7 +9,7 @@ import typer
 
 from deltaproof import __version__
 from deltaproof.api.connecting import read_only_gateway
-from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption
+from deltaproof.cli.common import ContractOption, JsonOption, NeededStoreOption, RpcOption
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import UsageError
 from deltaproof.extras import need
@@ -30,7 +30,7 @@ def store_commands() -> None:
 def serve(
     rpc: RpcOption,
     contract: ContractOption,
-    store: StoreOption,
+    store: NeededStoreOption,
     home: Annotated[
         Path, typer.Option("--home", help="Folder for unfinished uploads and the ledger of who wrote what.")
     ],

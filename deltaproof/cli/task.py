@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deltaproof.api.connecting import open_gateway, read_only_gateway
+from deltaproof.api.connecting import open_gateway, read_only_gateway, store_url
 from deltaproof.cli.amounts import AMOUNT, YesOption, agreed
 from deltaproof.cli.common import (
     ContractOption,
     JsonOption,
     KeyOption,
+    ReadingKeyOption,
     RpcOption,
     StoreOption,
     TaskOption,
@@ -104,7 +105,7 @@ def show(
     from deltaproof.store.profiles import shown_name
 
     gateway = read_only_gateway(rpc, contract)
-    artifacts = open_store(store)
+    artifacts = open_store(store_url(store, gateway, task))
     terms = read_task(gateway, artifacts, TaskId(task))
     result = _described(gateway, TaskId(task), terms)
     people = [terms.view.sponsor, *result["trainers"], *result["verifiers"]]
@@ -146,12 +147,17 @@ def results(
         ),
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="A repository that --push makes is private.")] = False,
+    reading_key: ReadingKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Held-out quality of start, final adapter and each trainer's last delta alone; export the final adapter."""
+    """Held-out quality of start, final adapter and each trainer's last delta alone; export the final adapter.
+
+    Where adapters are private, `--reading-key` is the home of the sponsor or another participant.
+    """
     from deltaproof.protocol.types import TaskId, hex_of
     from deltaproof.sponsor.results import task_results
     from deltaproof.store import open_store
+    from deltaproof.store.readers import Keyring
     from deltaproof.tuning.publishing import may_push, push_folder
 
     if push is not None:
@@ -159,7 +165,8 @@ def results(
             raise UsageError("--push publishes the folder of --out; give both")
         may_push()
     gateway = read_only_gateway(rpc, contract)
-    found = task_results(gateway, open_store(store), TaskId(task), out)
+    artifacts = open_store(store_url(store, gateway, task)).reading_with(Keyring.load(reading_key))
+    found = task_results(gateway, artifacts, TaskId(task), out)
     result = {
         "task": task,
         "final_digest": hex_of(found.final_digest),

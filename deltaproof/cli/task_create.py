@@ -13,8 +13,8 @@ from deltaproof.cli.common import (
     HomeOption,
     JsonOption,
     KeyOption,
+    NeededStoreOption,
     RpcOption,
-    StoreOption,
     show_result,
 )
 
@@ -43,7 +43,7 @@ def create(
     spec: Annotated[Path, typer.Argument(help="Task spec, TOML.", exists=True, dir_okay=False)],
     rpc: RpcOption,
     contract: ContractOption,
-    store: StoreOption,
+    store: NeededStoreOption,
     key: KeyOption,
     home: HomeOption,
     fund: Annotated[

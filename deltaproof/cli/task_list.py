@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from deltaproof.api.connecting import read_only_gateway
+from deltaproof.api.connecting import read_only_gateway, stores
 from deltaproof.cli.amounts import AMOUNT
 from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, show_result
 from deltaproof.errors import UsageError
@@ -62,12 +62,12 @@ def list_tasks(
     from deltaproof.chain.offers import ROUND_GAS, read_offer
     from deltaproof.cli.task_choice import ListedTask, WantedTasks
     from deltaproof.protocol.types import TaskId
-    from deltaproof.store import open_store
 
     if role not in ("trainer", "verifier"):
         raise UsageError("--role is trainer or verifier")
     of = Role[role.upper()]
-    gateway, artifacts = read_only_gateway(rpc, contract), open_store(store)
+    gateway = read_only_gateway(rpc, contract)
+    artifacts = stores(store, gateway)
     count = gateway.terms.task_count()
     found = [read_offer(gateway, artifacts, TaskId(n)) for n in range(max(1, count - limit + 1), count + 1)]
     money = {token: gateway.money(token) for token in {task.view.params.token for task in found}}

@@ -15,6 +15,7 @@ from deltaproof.cli.common import (
     HealthOption,
     JsonOption,
     PollOption,
+    ReadingKeyOption,
     RpcOption,
     StoreOption,
     WitnessOption,
@@ -43,19 +44,20 @@ def watch(
     poll: PollOption = IDLE_POLL_SECONDS,
     max_gas_price: GasPriceOption = None,
     health_port: HealthOption = None,
+    reading_key: ReadingKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Recheck a task as it goes on; tell every fault, and with a key prove it and earn.
 
     Looks at each settlement (leaves, total, payouts), at what its signers signed elsewhere, and at the openings that
     trainers publish. A proof needs no stake and no bond, only gas; the prover gets its part of the slash, to be taken
-    with `deltaproof claim`. Deposit stake as a challenger (`deltaproof stake deposit`) if it may also risk a bond to
-    demand leaves that nobody shows.
+    with `deltaproof claim`. What is sealed for others it tells once a round; `--reading-key` opens it. Deposit stake as
+    a challenger (`deltaproof stake deposit`) if it may also risk a bond to demand leaves that nobody shows.
     """
     from deltaproof.api.watching import WatchSettings, watch_tasks
 
     settings = WatchSettings(
         rpc, contract, store, task, "" if dry_run else key, once, home, witness, confirmations, poll,
-        max_gas_price, health_port,
+        max_gas_price, health_port, reading_key,
     )  # fmt: skip
     watch_tasks(settings, reporter(as_json))

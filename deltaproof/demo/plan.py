@@ -50,7 +50,7 @@ class Scenario:
     rounds: int
     audit_options: tuple[str, ...] = ()
     network: bool = False
-    """Whether participants share one gateway's URL instead of a folder, and seal the rows that they open."""
+    """Whether participants find one gateway by the chain instead of sharing a folder, and seal rows and adapters."""
     machines: tuple[str, str] | None = None
     """Names of two machines, where the full model is and where it is not; None if everybody works on one."""
 
@@ -70,10 +70,11 @@ class Scenario:
         return self.rounds >= ROUNDS
 
     def draft_text(self) -> str:
-        """The task's draft, with the rounds of this run, and sealed openings if it is for strangers."""
+        """The task's draft, with the rounds of this run, and sealed openings and adapters if it is for strangers."""
         text = Path(__file__).with_name(self.draft).read_text(encoding="utf-8")
         if self.network:
-            text = text.replace("[data]\n", '[data]\nvisibility = "verifiers"\n')
+            sealed = '[adapter]\nvisibility = "participants"\n\n[data]\nvisibility = "verifiers"\n'
+            text = text.replace("[data]\n", sealed)
         return text.replace(f"\nrounds = {ROUNDS}\n", f"\nrounds = {self.rounds}\n")
 
     def of(self, rounds: int | None) -> Scenario:

@@ -19,7 +19,7 @@ from deltaproof.demo import fedpeat
 from deltaproof.demo.data import DemoData, prepare_data
 from deltaproof.demo.display import Display
 from deltaproof.demo.expectations import Promise, TrainerOutcome, check_promises, names_pay
-from deltaproof.demo.plan import Scenario
+from deltaproof.demo.plan import SPONSOR, Scenario
 from deltaproof.demo.processes import Supervisor
 from deltaproof.demo.stage import DemoOptions, KeyFile, Stage, claim_folder, write_keys
 from deltaproof.demo.tables import print_summary
@@ -44,9 +44,12 @@ def run_demo(options: DemoOptions, console: Console) -> bool:
     groups = (("trainer", scenario.trainers), ("verifier", scenario.verifiers))
     roles = {p.name: p.about or role for role, group in groups for p in group}
     environment = {
-        "DELTAPROOF_STORE": str(folder / "store"), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false",
+        # Strangers find the store by the chain.
+        "DELTAPROOF_STORE": "" if scenario.network else str(folder / "store"),
         "DELTAPROOF_POLL": str(POLL_SECONDS),
-    }  # fmt: skip
+        "OMP_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
     # Two machines have two caches, and libraries look for theirs as they are imported: nothing is shared there.
     with Supervisor(folder / "logs", environment, preload=scenario.machines is None) as commands:
         data, draft = _prepare(options, keys)
@@ -62,7 +65,7 @@ def run_demo(options: DemoOptions, console: Console) -> bool:
         history, audit, results = stage.ask_together(
             ("history", "--task", str(task)),
             ("audit", "--task", str(task), "--html", str(folder / "report.html"), *_audit_options(stage, scenario)),
-            ("task", "results", "--task", str(task), "--out", str(folder / "adapter")),
+            ("task", "results", "--task", str(task), "--out", str(folder / "adapter"), *_reading(stage, scenario)),
         )
         extra = fedpeat.look_closer(stage, options, task) if scenario.federated else {}
     summary, promises = _summarise(options, keys, history, audit, results, extra)
@@ -93,6 +96,11 @@ def _audit_options(stage: Stage, scenario: Scenario) -> Sequence[str]:
     """What is sealed, a verifier may read; so it audits with its own keys."""
     key = ("--reading-key", str(stage.home(scenario.verifiers[0]))) if scenario.network else ()
     return (*scenario.audit_options, *key)
+
+
+def _reading(stage: Stage, scenario: Scenario) -> Sequence[str]:
+    """Where adapters are sealed, the sponsor reads them with its own keys."""
+    return ("--reading-key", str(stage.home(SPONSOR))) if scenario.network else ()
 
 
 def _summarise(

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
 
-from deltaproof.chain.local_node import development_keys
+from deltaproof.chain.local_node import development_keys, free_port
 from deltaproof.demo.display import Display
 from deltaproof.demo.plan import DEPLOYER, ROUNDS, SPONSOR, Participant, Scenario
 from deltaproof.demo.processes import CommandError, Supervisor
@@ -66,6 +67,8 @@ class Stage:
         self._commands, self._options, self._keys, self._console = commands, options, keys, console
         self._scenario = options.scenario
         self._environment: dict[str, str] = {}
+        self._announced: dict[str, str] = {}
+        """The store that only the sponsor is told, where others find it by the chain."""
         self.progress = RunProgress(options.folder / "progress.json")
 
     def start_chain(self) -> None:
@@ -92,12 +95,22 @@ class Stage:
         self.progress.once("faucet", lambda: self._run(*faucet, by=DEPLOYER))
 
     def start_gateway(self) -> None:
-        """Put a gateway before a folder that nobody else knows; its URL is all that participants have in common."""
+        """Put a gateway before a folder that nobody else knows. The sponsor announces its URL on chain."""
         folder = self._options.folder
-        serving = ("--store", str(folder / "behind-the-gateway"), "--home", str(folder / "gateway"), "--port", "0")
+        port = self.progress.once("gateway", lambda: {"port": free_port("127.0.0.1")})[
+            "port"
+        ]  # a demo that goes on needs it again
+        serving = (
+            "--store",
+            str(folder / "behind-the-gateway"),
+            "--home",
+            str(folder / "gateway"),
+            "--port",
+            str(port),
+        )
         worker = self._commands.start("gateway", ["store", "serve", *serving], self._environment)
         ready = self._commands.wait_for(worker, "ready", timeout=60)
-        self._environment["DELTAPROOF_STORE"] = str(ready.fields["url"])
+        self._announced = {"DELTAPROOF_STORE": str(ready.fields["url"])}
         self._console.print(f"a gateway serves artifacts at {ready.fields['url']}")
 
     def home(self, participant: Participant) -> Path:
@@ -109,7 +122,7 @@ class Stage:
         home = self.home(SPONSOR)
         funding = FUNDING_A_ROUND * self._scenario.rounds
         create = ("task", "create", str(draft), "--fund", str(funding), "--home", str(home))
-        task = self.progress.once("task", lambda: self._run(*create, by=SPONSOR))
+        task = self.progress.once("task", lambda: self._run(*create, by=SPONSOR, told=self._announced))
         spec = str(task["spec_hash"])[:18]
         self._console.print(f"task {task['task']} created, spec {spec}..., funded with {funding} DEMO")
         return int(task["task"])
@@ -164,8 +177,8 @@ class Stage:
         arguments = [*arguments, "--home", str(self.home(participant))]
         self._commands.start(participant.name, arguments, self._of(participant), module=module)
 
-    def _run(self, *arguments: str, by: Participant) -> dict[str, Any]:
-        return self._commands.run(by.name, arguments, timeout=600, environment=self._of(by))
+    def _run(self, *arguments: str, by: Participant, told: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+        return self._commands.run(by.name, arguments, timeout=600, environment={**self._of(by), **told})
 
     def _of(self, participant: Participant) -> dict[str, str]:
         inside = participant not in self._scenario.trainers or participant.owner

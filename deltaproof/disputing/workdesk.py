@@ -9,11 +9,12 @@ from deltaproof.agent.loop import Moment
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Fault, Phase
 from deltaproof.chain.abi.structs import RoundView, TaskParams
+from deltaproof.chain.admissions import task_view
 from deltaproof.chain.participation import attempt, quorum_members, read_task
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.committed import committed_work
 from deltaproof.disputing.works import TrainerFault, find_work_fault
-from deltaproof.errors import UNUSABLE
+from deltaproof.errors import UNUSABLE, ArtifactSealed
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -46,6 +47,8 @@ class WorkDesk:
         self.gateway, self.store, self.task_id, self.params = gateway, store, task_id, params
         self.log, self.report, self.prove = log, report, prove
         self._spec: TaskSpec | None = None
+        self._unseen: set[str] = set()
+        self._told = RoundIndex(0)
         self._table: NDArray[np.float32] | None = None
         self._seen: set[tuple[Digest32, Phase, Address]] = set()
         self._whole: set[tuple[Digest32, Address]] = set()
@@ -65,6 +68,7 @@ class WorkDesk:
             work = self.gateway.trainers.work(self.task_id, round_, trainer)
             if work.fault is Fault.NONE:
                 found, whole = self._look(round_, view, trainer, revealed.transcript_root, revealed.delta_digest)
+                self._tell_sealed(round_)
                 if found is not None:
                     self.act(round_, trainer, found)
                 elif whole:
@@ -89,18 +93,32 @@ class WorkDesk:
         if terms.float32_delta:
             try:
                 final = self.store.get_tensors(delta, terms.parameters)
-            except UNUSABLE:
+            except UNUSABLE as error:
                 whole = False
+                self._note(error, "deltas")
         return find_work_fault(openings, terms, table, view.start_digest, delta, final), whole
+
+    def _tell_sealed(self, round_: RoundIndex) -> None:
+        """Say once a round what this reader does not see."""
+        if self._unseen and round_ != self._told:
+            self._told = round_
+            what = " and ".join(sorted(self._unseen))
+            message = f"round {round_}: {what} are sealed for others and not looked at; --reading-key opens them"
+            self.report("sealed", message, round=round_)
+        self._unseen.clear()
 
     def _openings(self, root: Digest32, steps: list[int], limits: OpeningLimits) -> dict[int, StepOpening]:
         found: dict[int, StepOpening] = {}
         for step in steps:
             try:
                 found[step] = self.store.get_opening(root, StepIndex(step), limits)
-            except UNUSABLE:
-                continue  # withheld: for verifiers to say, or for a demand
+            except UNUSABLE as error:  # withheld: for verifiers to say, or for a demand
+                self._note(error, "openings")
         return found
+
+    def _note(self, error: Exception, what: str) -> None:
+        if isinstance(error, ArtifactSealed):
+            self._unseen.add(what)
 
     def act(self, round_: RoundIndex, trainer: Address, found: TrainerFault) -> None:
         """Tell a fault of a trainer, and prove it where that is wanted."""
@@ -113,6 +131,7 @@ class WorkDesk:
     def _terms(self) -> tuple[TaskSpec, NDArray[np.float32]]:
         if self._spec is None or self._table is None:
             self._spec = read_task(self.gateway, self.store, self.task_id).spec
+            self.store = task_view(self.gateway, self.store, self._spec, self.task_id)
             self._table = constants_table(self._spec.optimizer, self.params.training.steps)
             if constants_root(self._table) != self.params.constants_root:
                 # Evidence made of other constants would prove nothing.

@@ -3,9 +3,11 @@
 | role | may write |
 |---|---|
 | sponsor | the spec, the starting adapter, blobs that the spec names, the committed validation sets |
+| who may write a delta or adapter, in a private task | the same sealed, and nothing of it in the open |
+| sponsor, enrolled trainer, enrolled verifier of a private task | admissions in its own name |
 | trainer of the running round or the one before | a delta within the codec's limit, adapters and error memories of P values, openings and envelopes of the transcript that it revealed |
 | verifier of the running round's quorum or the one before | adapters of P values, attestations, its own proposal and signatures |
-| whoever has a stake as a verifier | its own reading keys |
+| whoever has a stake as a verifier or trainer | its own reading keys |
 | sponsor, trainer, verifier, as above | its own profile |
 """  # noqa: E501 - a table
 
@@ -14,13 +16,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from deltaproof.chain.abi.structs import TrainerEnrolment, VerifierEnrolment
 from deltaproof.errors import ArtifactAltered, ArtifactError, ArtifactMissing, CryptoError, EncodingError
 from deltaproof.gateway.facts import ChainFacts, TaskNow
 from deltaproof.gateway.refusals import RequestRefused
-from deltaproof.protocol.commit.sealing import ENVELOPE_BYTES, SEALED_OVERHEAD_BYTES
+from deltaproof.protocol.commit.sealing import ENVELOPE_BYTES, SEALED_OVERHEAD_BYTES, sealed_weights_bytes
 from deltaproof.protocol.evidence.transcript import OpeningLimits
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import PostedLeaves
@@ -28,6 +31,7 @@ from deltaproof.protocol.rules import (
     MAX_EMULATOR_BYTES,
     MAX_KEY_EPOCHS,
     MAX_PROPOSAL_BYTES,
+    MAX_SEALED_COPIES,
     MAX_SPEC_BYTES,
     MAX_VALIDATION_BYTES,
 )
@@ -50,6 +54,10 @@ DOCUMENT_HEADER_BYTES = 128
 KEY_LIMIT = DOCUMENT_HEADER_BYTES + KeyRecord.MAX_BYTES
 ENVELOPES_A_ROUND = 1_024
 """For how many readers a trainer may seal a round."""
+SPONSOR_QUOTA = 2 * (MAX_SPEC_BYTES + MAX_VALIDATION_BYTES + MAX_EMULATOR_BYTES)
+"""Of a sponsor where neither chain nor spec names each artifact: of sealed adapters and admissions."""
+ADMISSIONS = 8_192
+"""How many readers a participant may admit to a private task in a round."""
 Check = Callable[[ArtifactStore], object]
 """Reads the artifact from a store that holds nothing else, as its later readers will. Raises ArtifactError."""
 
@@ -181,21 +189,24 @@ class Doorkeeper:
             # Nothing adds up: what is said anew takes the place of what was said. A permit that is repeated is older.
             most = DOCUMENT_HEADER_BYTES + Profile.MAX_BYTES
             yield grant(roles[0], most, NO_QUOTA, lambda store: store.get_profile(self.domain, account), permit.expires)
+        if name.kind is Kind.ADMISSION and name.account == account and name.digest == self._spec(task).adapter.sealed:
+            for role, quota in self._enrolled(task, account):
+                yield grant(role, ENVELOPE_BYTES, quota, partial(_admission, self._spec(task), name))
         if task.sponsor == account and (allowed := self._of_sponsor(task, name)):
-            yield grant("sponsor", allowed[0], None, allowed[1])
+            yield grant("sponsor", allowed[0], SPONSOR_QUOTA if name.kind is Kind.SEALED else None, allowed[1])
         if enrolment := self._trains(task, account):
             spec = self._spec(task)
             limits = _opening_limits(task, spec, enrolment)
-            if allowed := self._of_trainer(task, spec, limits, name, account):
+            sealed = _sealed_by_trainer(task, spec, name) if name.kind is Kind.SEALED else None
+            if allowed := sealed or self._of_trainer(task, spec, limits, name, account):
                 yield grant("trainer", allowed[0], _trainer_quota(task, spec, limits), allowed[1])
         if name.kind is Kind.KEY and name.account == account and self.facts.staked(account):
             place = (self.domain, account, name.epoch)
-            yield grant("verifier", KEY_LIMIT, _verifier_quota(task), lambda store: store.get_key(*place))
-        if self._verifies(task, account):
-            self._spec(task)
-            if allowed := _of_verifier(task, name, account):
-                version = task.attempts if name.kind is Kind.PROPOSAL else 0
-                yield grant("verifier", allowed[0], _verifier_quota(task), allowed[1], version)
+            most = max([_verifier_quota(task), *(quota for _, quota in self._enrolled(task, account))])
+            yield grant("reader", KEY_LIMIT, most, lambda store: store.get_key(*place))
+        if self._verifies(task, account) and (allowed := _of_verifier(task, self._spec(task), name, account)):
+            version = task.attempts if name.kind is Kind.PROPOSAL else 0
+            yield grant("verifier", allowed[0], _verifier_quota(task), allowed[1], version)
 
     def _of_sponsor(self, task: TaskNow, name: ArtifactName) -> tuple[int, Check | None] | None:
         size, digest = task.params.training.parameters, name.digest
@@ -204,8 +215,10 @@ class Doorkeeper:
                 return MAX_SPEC_BYTES, None
             case Kind.BLOB if digest.hex() in canonical_json(self._spec(task).to_json_value()).decode():
                 return MAX_EMULATOR_BYTES, None
-            case Kind.TENSORS if digest == task.params.start_digest:
+            case Kind.TENSORS if digest == task.params.start_digest and self._spec(task).adapter.sealed is None:
                 return _tensors_limit(task), lambda store: store.get_tensors(digest, size)
+            case Kind.SEALED if digest == task.params.start_digest:
+                return _sealed(self._spec(task), name, 4 * size, _tensors_limit(task))
             case Kind.VALIDATION if digest in task.commitments:
                 return MAX_VALIDATION_BYTES, lambda store: store.get_validation(digest)
         return None
@@ -215,9 +228,9 @@ class Doorkeeper:
     ) -> tuple[int, Check | None] | None:
         size, digest, step = task.params.training.parameters, name.digest, name.step
         match name.kind:
-            case Kind.BLOB if not task.params.training.float32_delta:
+            case Kind.BLOB if not task.params.training.float32_delta and spec.adapter.sealed is None:
                 return spec.codec.byte_limit, None
-            case Kind.TENSORS:
+            case Kind.TENSORS if spec.adapter.sealed is None:
                 return _tensors_limit(task), lambda store: store.get_tensors(digest, size)
             case Kind.OPENING if step < limits.steps and self._revealed(task, account, digest):
                 if limits.sealed:
@@ -227,6 +240,17 @@ class Doorkeeper:
             case Kind.ENVELOPE if limits.sealed and self._revealed(task, account, digest):
                 return ENVELOPE_BYTES, lambda store: _envelope(store, name)
         return None
+
+    def _enrolled(self, task: TaskNow, account: Address) -> Iterator[tuple[str, int]]:
+        """The roles of an account that is enrolled, also before its first round, with what each may write in a round:
+        whoever has a place may say by which key it reads, and let others into a private task."""
+        if task.sponsor == account:
+            yield "sponsor", SPONSOR_QUOTA
+        if (trainer := self.facts.trainer(task.id, account)).index:
+            spec = self._spec(task)
+            yield "trainer", _trainer_quota(task, spec, _opening_limits(task, spec, trainer))
+        if self.facts.verifier(task.id, account).index:
+            yield "verifier", _verifier_quota(task)
 
     def _revealed(self, task: TaskNow, account: Address, root: bytes) -> bool:
         """Whether the account revealed this transcript in the running round or the one before."""
@@ -245,10 +269,14 @@ class Doorkeeper:
             ) from error
 
 
-def _of_verifier(task: TaskNow, name: ArtifactName, account: Address) -> tuple[int, Check | None] | None:
+def _of_verifier(
+    task: TaskNow, spec: TaskSpec, name: ArtifactName, account: Address
+) -> tuple[int, Check | None] | None:
     size, digest = task.params.training.parameters, name.digest
     match name.kind:
-        case Kind.TENSORS:
+        case Kind.SEALED:
+            return _sealed(spec, name, 4 * size, _tensors_limit(task))
+        case Kind.TENSORS if spec.adapter.sealed is None:
             return _tensors_limit(task), lambda store: store.get_tensors(digest, size)
         case Kind.ATTESTATION:
             return DOCUMENT_HEADER_BYTES + Attestation.MAX_BYTES, None
@@ -258,6 +286,31 @@ def _of_verifier(task: TaskNow, name: ArtifactName, account: Address) -> tuple[i
         case Kind.SIGNATURE if name.account == account:
             return SIGNATURE_BYTES, lambda store: store.get_signature(digest, account)
     return None
+
+
+def _sealed_by_trainer(task: TaskNow, spec: TaskSpec, name: ArtifactName) -> tuple[int, Check | None] | None:
+    if task.params.training.float32_delta:
+        return _sealed(spec, name, 4 * task.params.training.parameters, _tensors_limit(task))
+    return _sealed(spec, name, 0, max(spec.codec.byte_limit, _tensors_limit(task)))
+
+
+def _sealed(spec: TaskSpec, name: ArtifactName, least: int, most: int) -> tuple[int, Check | None] | None:
+    """Leave for a sealed delta or adapter of so many plain bytes; what is in it, a gateway cannot see."""
+    if spec.adapter.sealed is None or name.copy >= MAX_SEALED_COPIES:
+        return None
+
+    def check(store: ArtifactStore) -> None:
+        private = store.of_task(spec).private
+        assert private is not None
+        private.check_form(name.digest, name.copy, least, most)
+
+    return sealed_weights_bytes(most), check
+
+
+def _admission(spec: TaskSpec, name: ArtifactName, store: ArtifactStore) -> None:
+    private = store.of_task(spec).private
+    if private is None or not private.admitted(name.reader, name.account):
+        raise ArtifactAltered(name.path, f"an admission has {ENVELOPE_BYTES} bytes")
 
 
 def _envelope(store: ArtifactStore, name: ArtifactName) -> None:
@@ -280,11 +333,18 @@ def _trainer_quota(task: TaskNow, spec: TaskSpec, limits: OpeningLimits) -> int:
     challenge can draw, and envelopes."""
     drawn = min(limits.steps, 2 + task.params.training.samples * max(task.members, 1))
     openings = drawn * (limits.max_bytes + SEALED_OVERHEAD_BYTES) + ENVELOPES_A_ROUND * ENVELOPE_BYTES
-    return 2 * (spec.codec.byte_limit + 2 * _tensors_limit(task)) + openings
+    vectors = sealed_weights_bytes(spec.codec.byte_limit) + 2 * sealed_weights_bytes(_tensors_limit(task))
+    return 2 * vectors + openings + ADMISSIONS * ENVELOPE_BYTES
 
 
 def _verifier_quota(task: TaskNow) -> int:
     """For each settlement that is tried: adapter, attestation and proposal, each twice for a machine that lost its
     work."""
-    once = _tensors_limit(task) + Attestation.MAX_BYTES + MAX_PROPOSAL_BYTES + 2 * DOCUMENT_HEADER_BYTES
-    return 2 * (task.attempts + 1) * (once + SIGNATURE_BYTES) + MAX_KEY_EPOCHS * KEY_LIMIT
+    once = (
+        sealed_weights_bytes(_tensors_limit(task))
+        + Attestation.MAX_BYTES
+        + MAX_PROPOSAL_BYTES
+        + 2 * DOCUMENT_HEADER_BYTES
+    )
+    settled = 2 * (task.attempts + 1) * (once + SIGNATURE_BYTES)
+    return settled + MAX_KEY_EPOCHS * KEY_LIMIT + ADMISSIONS * ENVELOPE_BYTES

@@ -118,9 +118,9 @@ class ChainFacts:
         return self._verifiers.get((task_id, account), lambda: pool.enrolment(task_id, account))
 
     def staked(self, account: Address) -> bool:
-        """Whether the account has a stake as a verifier, in whatever task."""
-        registry = self.gateway.registry
-        return self._stakes.get(account, lambda: registry.stake_of(account, Role.VERIFIER).total > 0)
+        """Whether the account has a stake as a verifier or trainer, in whatever task."""
+        registry, roles = self.gateway.registry, (Role.VERIFIER, Role.TRAINER)
+        return self._stakes.get(account, lambda: any(registry.stake_of(account, role).total > 0 for role in roles))
 
     def spec(self, task: TaskNow) -> TaskSpec:
         """The task's spec. Raises ArtifactError while the store does not hold it, RequestRefused if it is no spec."""

@@ -7,6 +7,7 @@ address may hold. `GuardedProtocol` does.
 from __future__ import annotations
 
 import ipaddress
+import resource
 import time
 from asyncio import BaseTransport, TimerHandle, Transport
 from collections import Counter, OrderedDict
@@ -15,10 +16,14 @@ from typing import Any, ClassVar, cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["ConnectionLimits", "GuardedProtocol", "RequestRate", "guarded", "neighbourhood"]
+from deltaproof.errors import UsageError
+
+__all__ = ["ConnectionLimits", "GuardedProtocol", "RequestRate", "guarded", "neighbourhood", "room_for"]
 
 ADDRESSES = 65_536
 """Most addresses whose use is remembered."""
+SPARE_DESCRIPTORS = 256
+"""For the node, the ledger, a bucket, and the libraries."""
 
 
 def neighbourhood(host: str) -> str:
@@ -61,6 +66,23 @@ class ConnectionLimits:
     per_address: int = 256
     head_seconds: float = 10.0
     """From the connection, or from the end of a request's answer, to the end of the next request's head."""
+
+
+def room_for(connections: int) -> None:
+    """Let this process open as many files as its connections need: a socket each, and a file that is read or written.
+
+    Raises UsageError where the system does not allow it: it would refuse honest clients instead of silent ones.
+    """
+    needed = 2 * connections + SPARE_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise UsageError(
+            f"{connections} connections need {needed} open files, and this system allows {hard}: "
+            "say fewer --connections, or raise the limit (ulimit -Hn, LimitNOFILE)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 class GuardedProtocol(H11Protocol):

@@ -39,6 +39,8 @@ OPENING_ESCAPE = 7
 SEALED_PADDING_BYTES = 4_096
 MAX_KEY_EPOCHS = 8
 MAX_AUDITORS = 16
+MAX_SEALED_COPIES = 64
+MAX_GIVERS = 64
 MAX_BLOCK_VALUES = 2**20
 
 # What a task's terms may be; contracts/libraries/TaskRules.sol refuses the same.

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPUTED", "CheckedDraft", "check_draft"]
 
-COMPUTED = ("validation.commitments", "model.weights_digest", "method.seed", "start_digest")
+COMPUTED = ("validation.commitments", "model.weights_digest", "method.seed", "start_digest", "adapter.secret")
 """Keys that a draft may leave out."""
 _ZERO = hex_of(ZERO_DIGEST)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Outcome
+from deltaproof.chain.admissions import task_view
 from deltaproof.chain.participation import read_task
 from deltaproof.errors import UsageError
 from deltaproof.protocol.types import RoundIndex, TaskId
@@ -33,6 +34,7 @@ def next_step(gateway: Gateway, store: ArtifactStore, task_id: TaskId, out: Path
     last = gateway.tasks.phase(task_id).round
     rounds = [gateway.tasks.round(task_id, RoundIndex(number)) for number in range(1, last + 1)]
     gained = sum(view.settlement.improvement_nanos for view in rounds if view.outcome == Outcome.SETTLED)
+    store = task_view(gateway, store, terms.spec, task_id)
     theta = store.get_tensors(terms.view.adapter_digest, terms.view.params.training.parameters)
     out.write_bytes(write_vectors({"values": theta}, {}))
     return {

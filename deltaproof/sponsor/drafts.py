@@ -23,6 +23,7 @@ from deltaproof.protocol.types import ZERO_DIGEST, Digest32, hex_of
 from deltaproof.sponsor.checking import CheckedDraft, check_draft
 from deltaproof.sponsor.control import start_from
 from deltaproof.sponsor.emulators import PreparedFederation, Progress, check_methods, prepare_federation
+from deltaproof.sponsor.keeping import adapter_secret
 
 __all__ = ["PreparedTask", "complete_draft", "prepare_task"]
 
@@ -70,6 +71,10 @@ def complete_draft(
         problems += _complete(tables, "data", "roots", files.shard_roots)
     _table(tables, "method").setdefault("seed", hex_of(secret.derive("method seed")))
     tables.setdefault("start_digest", hex_of(ZERO_DIGEST))
+    adapter = _table(tables, "adapter")
+    if adapter.get("visibility") == "participants":
+        named = adapter_secret(secret, _table(tables, "method")["seed"], _table(tables, "validation")["commitments"])
+        problems += _complete(tables, "adapter", "secret", hex_of(named.commitment))
     if problems:
         raise SpecError.of(origin, problems)
     spec = parse_spec(tables, origin=origin)

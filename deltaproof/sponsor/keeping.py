@@ -6,18 +6,48 @@ is created first and published then; whatever comes between, the home can do it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deltaproof.errors import ArtifactAltered, ArtifactMissing, UsageError
+from deltaproof.protocol.commit.sealing import AdapterSecret
+from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.commit.validation import ValidationSet, open_validation, seal_validation
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Digest32
+from deltaproof.protocol.types import Digest32, hex_of
 from deltaproof.protocol.wire.encoding import canonical_json
-from deltaproof.sponsor.drafts import PreparedTask
 from deltaproof.store import ArtifactStore, open_store
+from deltaproof.store.readers import Keyring
 
-__all__ = ["check_store", "keep_task", "kept_validation", "publish_task"]
+if TYPE_CHECKING:
+    from deltaproof.sponsor.drafts import PreparedTask
+
+__all__ = ["adapter_secret", "check_store", "entered", "keep_task", "kept_validation", "publish_task"]
+
+
+def adapter_secret(home: HomeSecret, seed: str, commitments: Sequence[str]) -> AdapterSecret:
+    """The secret that a private task's adapters are sealed with, told apart by the seed of the method and the
+    commitments to the hidden rows, as the spec writes them."""
+    return AdapterSecret.of_home(home, canonical_json([seed, list(commitments)]))
+
+
+def entered(store: ArtifactStore, spec: TaskSpec, home: Path) -> ArtifactStore:
+    """The store for the sponsor of a task, who opens what is sealed for its participants.
+
+    Raises UsageError if the task was created from another home.
+    """
+    if spec.adapter.sealed is None:
+        return store.of_task(spec)
+    secret = adapter_secret(
+        HomeSecret.of(home), hex_of(spec.method.seed), list(map(hex_of, spec.validation.commitments))
+    )
+    if secret.commitment != spec.adapter.sealed:
+        raise UsageError(f"{home} is not the home that created this task: it does not hold the secret of its adapters")
+    keyring = Keyring()
+    keyring.know(secret)
+    return store.reading_with(keyring).of_task(spec)
 
 
 def keep_task(home: Path, prepared: PreparedTask) -> None:
@@ -42,13 +72,14 @@ def check_store(store: ArtifactStore, spec: TaskSpec) -> None:
 def publish_task(home: Path, spec_hash: Digest32, parameters: int, store: ArtifactStore) -> None:
     """Publish what everybody needs from the start: the spec, the starting adapter of P values, emulators.
 
-    Raises ArtifactMissing if the home does not hold the task, StoreUnavailable if the store does not take it.
+    In a private task the adapter is sealed. Raises ArtifactMissing if the home does not hold the task, StoreUnavailable
+    if the store does not take it.
     """
     kept = _kept(home)
     spec = kept.get_document(TaskSpec, spec_hash)
     named = canonical_json(spec.to_json_value()).decode()
     store.put_document(spec)
-    store.put_tensors(kept.get_tensors(spec.start_digest, parameters))
+    entered(store, spec, home).put_tensors(kept.get_tensors(spec.start_digest, parameters))
     for file in sorted((home / "published" / "blob").iterdir()):
         if file.name in named:
             store.put_blob(file.read_bytes())

@@ -13,21 +13,26 @@ from deltaproof.agent.patience import IDLE_POLL_SECONDS
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import TaskParams
+from deltaproof.chain.admissions import AdmissionDesk
+from deltaproof.chain.announced import announcement
 from deltaproof.chain.contracts.pools import PAGE
 from deltaproof.chain.participation import KnownTask, attempt, let_take, move_on, read_task, require_balance
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.errors import ArtifactMissing, EncodingError, UsageError
+from deltaproof.protocol.commit.sealing import ReadingKey
+from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.terms.costs import round_cost
 from deltaproof.protocol.terms.spec import RewardsSection
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 from deltaproof.protocol.wire.encoding import canonical_json
 from deltaproof.reporting import Once, Reporter
 from deltaproof.sponsor.drafts import PreparedTask
-from deltaproof.sponsor.keeping import keep_task, kept_validation, publish_task
+from deltaproof.sponsor.keeping import entered, keep_task, kept_validation, publish_task
 from deltaproof.sponsor.penalties import penalties_paid
 from deltaproof.store import ArtifactStore
+from deltaproof.store.readers import Reader
 
 __all__ = ["Sponsor", "check_funds", "cost_of_a_round", "create_task"]
 
@@ -39,9 +44,11 @@ OPENING_GRACE_SECONDS = 20.0
 
 
 def create_task(
-    gateway: Gateway, prepared: PreparedTask, params: TaskParams, fund: TokenAmount, home: Path
+    gateway: Gateway, prepared: PreparedTask, params: TaskParams, fund: TokenAmount, home: Path, stores: str = ""
 ) -> tuple[TaskId, Receipt]:
     """Keep everything at home, create and fund the task. `publish_task` comes next.
+
+    Gateways among the `stores` are announced on chain, so that nobody has to be told where the artifacts are.
 
     Raises InsufficientFunds if the caller has less than `fund` of the reward token.
     """
@@ -49,7 +56,7 @@ def create_task(
     keep_task(home, prepared)
     if fund:
         let_take(gateway, params.token, gateway.vault.address, fund)
-    return gateway.terms.create_task(params, prepared.spec.validation.commitments, fund)
+    return gateway.terms.create_task(params, prepared.spec.validation.commitments, fund, announcement(stores))
 
 
 def check_funds(gateway: Gateway, token: Address, fund: TokenAmount, account: Address) -> None:
@@ -91,6 +98,10 @@ class Sponsor(Agent):
         if terms.view.sponsor != gateway.account:
             raise UsageError(f"task {task_id} belongs to {terms.view.sponsor}, not to {gateway.account}")
         self.spec, self.shortest_phase = terms.spec, terms.view.params.phases.shortest
+        self.store = entered(store, self.spec, home)
+        # Its own key, too, so that every command reads with `--reading-key` and this home.
+        own = Reader("the sponsor", (ReadingKey.of_home(HomeSecret.of(home), 0).public,))
+        self.admissions = AdmissionDesk(gateway, self.store, task_id, self.spec, report, others=[own])
         self._once = Once(report)
         self._idle_since: float | None = None
         self._closed = False
@@ -126,6 +137,7 @@ class Sponsor(Agent):
             return "the scores of this round: it would pay in equal parts" if moment.view.phase == Phase.OPENING else ""
 
         return [
+            Duty("admissions", lambda moment: self.admissions.mind()),
             Duty("round", self.play, at_stake),
             Duty("advance", self.advance),
             Duty("closing", self.close),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Outcome, Phase
+from deltaproof.chain.admissions import task_view
 from deltaproof.chain.participation import KnownTask, read_task, settled_leaves
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.errors import ArtifactMissing, UsageError
@@ -38,10 +39,12 @@ class TaskResults:
 def task_results(gateway: Gateway, store: ArtifactStore, task_id: TaskId, out: Path | None) -> TaskResults:
     """Evaluate on the task's held-out set, and write the final adapter to `out`.
 
-    Raises UsageError while the held-out set is not shown, which the sponsor does after the last round.
+    Raises UsageError while the held-out set is not shown, which the sponsor does after the last round; ArtifactSealed
+    without a reading key of a private task's participant.
     """
     terms = read_task(gateway, store, task_id)
     spec = terms.spec
+    store = task_view(gateway, store, spec, task_id)
     try:
         rows, _ = store.get_validation(spec.validation.commitments[-1])
     except ArtifactMissing as error:
@@ -73,6 +76,7 @@ def export_adapter(gateway: Gateway, store: ArtifactStore, task_id: TaskId, out:
     Raises TaskRefused, ArtifactError, ModelError.
     """
     terms = read_task(gateway, store, task_id)
+    store = task_view(gateway, store, terms.spec, task_id)
     bench = scoring_bench(terms.spec)
     theta = store.get_tensors(terms.view.adapter_digest, bench.layout.size)
     _export(gateway, task_id, terms, bench, theta, out, {})

@@ -33,6 +33,8 @@ def read_draft(path: Path) -> TaskSpec:
     _table(tables, "model").setdefault("weights_digest", _ZERO)
     _table(tables, "method").setdefault("seed", _ZERO)
     tables.setdefault("start_digest", _ZERO)
+    if _table(tables, "adapter").get("visibility") == "participants":
+        _table(tables, "adapter").setdefault("secret", "0x" + "01" * 32)
     return parse_spec(tables, origin=str(path))
 
 

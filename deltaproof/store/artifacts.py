@@ -33,13 +33,14 @@ from deltaproof.protocol.evidence.state import Vector, check_vector, component_r
 from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening, parse_opening, serialize_opening
 from deltaproof.protocol.outcome.settlement import PostedLeaves, SettlementProposal
 from deltaproof.protocol.rules import MAX_KEY_EPOCHS, MAX_VALIDATION_BYTES
+from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, StepIndex, TaskId, hex_of
 from deltaproof.protocol.wire import merkle
 from deltaproof.protocol.wire.documents import Document
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.protocol.wire.tensorfile import read_header, write_vectors
 from deltaproof.reporting import Reporter
-from deltaproof.store.backend import Backend, copies_of, open_backend
+from deltaproof.store.backend import Backend, checked_copy, copies_of, open_backend
 from deltaproof.store.paths import (
     Kind,
     addressed_path,
@@ -53,6 +54,7 @@ from deltaproof.store.paths import (
 from deltaproof.store.permits import PermitDomain, Writer
 from deltaproof.store.profiles import Profile
 from deltaproof.store.readers import KeyRecord, Keyring
+from deltaproof.store.weights import PrivateWeights
 
 __all__ = ["MAX_TENSORS_HEADER_BYTES", "SIGNATURE_BYTES", "ArtifactStore", "open_store"]
 
@@ -83,13 +85,20 @@ class ArtifactStore:
     the bytes are not what was committed, StoreUnavailable if the store fails. Every `put` replaces the whole artifact.
     """
 
-    def __init__(self, backend: Backend, keyring: Keyring | None = None) -> None:
-        """`keyring`: what opens sealed openings here."""
+    def __init__(self, backend: Backend, keyring: Keyring | None = None, sealed_with: Digest32 | None = None) -> None:
+        """`keyring`: what opens what is sealed, here. `sealed_with`: commitment to the secret that the adapters of a
+        private task are sealed with."""
         self._backend, self._keyring = backend, keyring or Keyring()
+        self.private = PrivateWeights(backend, self._keyring, sealed_with) if sealed_with is not None else None
+        """Deltas and adapters that only participants read; None where everybody does."""
 
     def reading_with(self, keyring: Keyring) -> ArtifactStore:
         """The same store for somebody who holds reading keys."""
-        return ArtifactStore(self._backend, keyring)
+        return ArtifactStore(self._backend, keyring, self.private.commitment if self.private else None)
+
+    def of_task(self, spec: TaskSpec) -> ArtifactStore:
+        """The same store for the deltas and adapters of one task: sealed and opened where the task says so."""
+        return ArtifactStore(self._backend, self._keyring, spec.adapter.sealed)
 
     def published(self, path: str) -> float | None:
         """When the artifact at a path was written, seconds since the epoch, by the word of the store; None if it does
@@ -124,16 +133,27 @@ class ArtifactStore:
         data = self._get_addressed(Kind.ATTESTATION, digest, _document_limit(kind))
         return _decoded(addressed_path(Kind.ATTESTATION, digest), kind, data)
 
-    # Adapters and deltas, named by their component root.
+    # Adapters and deltas, named by their component root or SHA-256. In a private task they are sealed: `of_task`.
+
+    def put_delta(self, data: bytes) -> Digest32:
+        """Store an encoded delta; returns its SHA-256."""
+        digest = sha256(data)
+        self._put_weights(addressed_path(Kind.BLOB, digest), digest, data)
+        return digest
+
+    def get_delta(self, digest: Digest32, max_bytes: int) -> bytes:
+        """The encoded delta with this SHA-256. Raises ArtifactSealed if others read it."""
+        return self._get_weights(addressed_path(Kind.BLOB, digest), digest, max_bytes, _with_digest(digest))
 
     def put_tensors(self, values: Vector) -> Digest32:
         """Store a float32 vector, shape (P,); returns its component root."""
         digest = component_root(values)
-        self._backend.write(addressed_path(Kind.TENSORS, digest), write_vectors({"values": values}, {}))
+        self._put_weights(addressed_path(Kind.TENSORS, digest), digest, write_vectors({"values": values}, {}))
         return digest
 
     def get_tensors(self, digest: Digest32, size: int) -> Vector:
-        """The vector with this component root: float32, shape (size,), finite."""
+        """The vector with this component root: float32, shape (size,), finite. Raises ArtifactSealed if others read
+        it."""
 
         def values(data: bytes) -> Vector:
             header = read_header(data, MAX_TENSORS_HEADER_BYTES)
@@ -144,7 +164,19 @@ class ArtifactStore:
                 raise EncodingError(f"its component root is {hex_of(component_root(found))}")
             return found
 
-        return self._read(addressed_path(Kind.TENSORS, digest), 8 + MAX_TENSORS_HEADER_BYTES + 4 * size, values)
+        limit = 8 + MAX_TENSORS_HEADER_BYTES + 4 * size
+        return self._get_weights(addressed_path(Kind.TENSORS, digest), digest, limit, values)
+
+    def _put_weights(self, path: str, digest: Digest32, data: bytes) -> None:
+        if self.private is None:
+            self._backend.write(path, data)
+        else:
+            self.private.put(digest, data)
+
+    def _get_weights(self, path: str, digest: Digest32, max_bytes: int, check: Callable[[bytes], T]) -> T:
+        if self.private is None:
+            return self._read(path, max_bytes, check)
+        return self.private.get(digest, max_bytes, check)
 
     # Openings of sampled steps, named by transcript and step.
 
@@ -363,22 +395,20 @@ class ArtifactStore:
         return digest
 
     def _get_addressed(self, kind: Kind, digest: Digest32, max_bytes: int) -> bytes:
-        def same(data: bytes) -> bytes:
-            if sha256(data) != digest:
-                raise EncodingError(f"its SHA-256 is {hex_of(sha256(data))}")
-            return data
-
-        return self._read(addressed_path(kind, digest), max_bytes, same)
+        return self._read(addressed_path(kind, digest), max_bytes, _with_digest(digest))
 
     def _read(self, path: str, max_bytes: int, check: Callable[[bytes], T]) -> T:
         """The artifact from whichever place holds the right bytes, as `check` returns it."""
-        wrong: Exception | None = None
-        for data in copies_of(self._backend, path, max_bytes):
-            try:
-                return check(data)
-            except (EncodingError, CryptoError, ValueError) as error:
-                wrong = error
-        raise ArtifactAltered(path, str(wrong)) from wrong
+        return checked_copy(self._backend, path, max_bytes, check)
+
+
+def _with_digest(digest: Digest32) -> Callable[[bytes], bytes]:
+    def same(data: bytes) -> bytes:
+        if sha256(data) != digest:
+            raise EncodingError(f"its SHA-256 is {hex_of(sha256(data))}")
+        return data
+
+    return same
 
 
 def _document_limit(kind: type[Document]) -> int:

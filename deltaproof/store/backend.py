@@ -16,13 +16,30 @@ from urllib.parse import unquote, urlsplit
 
 import fsspec
 
-from deltaproof.errors import ArtifactAltered, ArtifactError, ArtifactMissing, ArtifactTooLarge, StoreUnavailable
+from deltaproof.errors import (
+    ArtifactAltered,
+    ArtifactError,
+    ArtifactMissing,
+    ArtifactTooLarge,
+    CryptoError,
+    EncodingError,
+    StoreUnavailable,
+)
 from deltaproof.extras import how_to_install
 from deltaproof.reporting import Reporter
 from deltaproof.store.http import HttpBackend
 from deltaproof.store.permits import Writer
 
-__all__ = ["Backend", "LocalBackend", "Mirrors", "RemoteBackend", "copies_of", "open_backend"]
+__all__ = [
+    "Backend",
+    "LocalBackend",
+    "Mirrors",
+    "Nowhere",
+    "RemoteBackend",
+    "checked_copy",
+    "copies_of",
+    "open_backend",
+]
 
 T = TypeVar("T")
 ATTEMPTS = 5
@@ -179,6 +196,26 @@ class RemoteBackend:
         raise AssertionError("unreachable")
 
 
+class Nowhere:
+    """A place that holds nothing: of a task whose store nobody knows."""
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """See `Backend`."""
+        raise ArtifactMissing(path, "no store is known: say --store URL")
+
+    def write(self, path: str, data: bytes) -> None:
+        """See `Backend`."""
+        raise StoreUnavailable(path, "no store is known: say --store URL")
+
+    def exists(self, path: str) -> bool:
+        """See `Backend`."""
+        return False
+
+    def published(self, path: str) -> float | None:
+        """See `Backend`."""
+        raise ArtifactMissing(path, "no store is known: say --store URL")
+
+
 class Mirrors:
     """Several places that hold the same artifacts: everything is written to each that answers, and read from the first
     that has it."""
@@ -248,6 +285,21 @@ class Mirrors:
 def copies_of(backend: Backend, path: str, max_bytes: int) -> Iterator[bytes]:
     """Every copy of an artifact that can be had, until one satisfies the caller. Raises like `Backend.read`."""
     return backend.copies(path, max_bytes) if isinstance(backend, Mirrors) else iter([backend.read(path, max_bytes)])
+
+
+def checked_copy(backend: Backend, path: str, max_bytes: int, check: Callable[[bytes], T]) -> T:
+    """The artifact from whichever place holds the right bytes, as `check` returns it.
+
+    Raises ArtifactAltered if `check` refuses all with EncodingError, CryptoError or ValueError; else like
+    `Backend.read`.
+    """
+    wrong: Exception | None = None
+    for data in copies_of(backend, path, max_bytes):
+        try:
+            return check(data)
+        except (EncodingError, CryptoError, ValueError) as error:
+            wrong = error
+    raise ArtifactAltered(path, str(wrong)) from wrong
 
 
 def open_backend(url: str, writer: Writer | None = None, report: Reporter | None = None) -> Backend:

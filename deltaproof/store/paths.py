@@ -23,12 +23,14 @@ __all__ = [
     "ArtifactName",
     "Kind",
     "addressed_path",
+    "admission_path",
     "envelope_path",
     "key_path",
     "opening_path",
     "parse_path",
     "profile_path",
     "proposal_path",
+    "sealed_path",
     "signature_path",
 ]
 
@@ -46,6 +48,8 @@ class Kind(StrEnum):
     KEY = "keys"
     ENVELOPE = "envelopes"
     PROFILE = "profiles"
+    SEALED = "sealed"
+    ADMISSION = "admissions"
 
 
 _DIGEST = "[0-9a-f]{64}"
@@ -63,6 +67,8 @@ PATTERNS: dict[Kind, dict[str, str]] = {
     Kind.KEY: {"account": _ACCOUNT, "epoch": _NUMBER},
     Kind.ENVELOPE: {"digest": _DIGEST, "reader": _DIGEST},
     Kind.PROFILE: {"account": _ACCOUNT},
+    Kind.SEALED: {"digest": _DIGEST, "copy": _NUMBER},
+    Kind.ADMISSION: {"digest": _DIGEST, "reader": _DIGEST, "account": _ACCOUNT},
 }
 """After the kind, the parts of its path in order, each with the regular expression that it matches as a whole."""
 
@@ -80,7 +86,7 @@ class ArtifactName:
     kind: Kind
     path: str
     digest: Digest32
-    """SHA-256, component root, transcript root, validation commitment or settlement digest, as the kind says."""
+    """SHA-256, component root, transcript root, commitment or settlement digest, as the kind says."""
     step: StepIndex
     task: TaskId
     round: RoundIndex
@@ -89,6 +95,8 @@ class ArtifactName:
     """Of a reading key."""
     reader: Digest32
     """The reading key that an envelope is for."""
+    copy: int
+    """Of what is sealed, where the first may be garbage."""
 
 
 def parse_path(path: str) -> ArtifactName:
@@ -108,6 +116,7 @@ def parse_path(path: str) -> ArtifactName:
         address(parts["account"]) if "account" in parts else _NOBODY,
         int(parts.get("epoch", 0)),
         digest32(parts["reader"]) if "reader" in parts else ZERO_DIGEST,
+        int(parts.get("copy", 0)),
     )
 
 
@@ -144,3 +153,13 @@ def envelope_path(transcript_root: Digest32, reader: Digest32) -> str:
 def profile_path(account: Address) -> str:
     """The path of what an account says of itself."""
     return f"{Kind.PROFILE.value}/{account.lower()}"
+
+
+def sealed_path(digest: Digest32, copy: int) -> str:
+    """The path of a delta or adapter, by the digest of its content, that is sealed for the task's participants."""
+    return f"{Kind.SEALED.value}/{digest.hex()}/{copy}"
+
+
+def admission_path(commitment: Digest32, reader: Digest32, giver: Address) -> str:
+    """The path of a task's adapter secret, sealed for a reading key by a participant."""
+    return f"{Kind.ADMISSION.value}/{commitment.hex()}/{reader.hex()}/{giver.lower()}"

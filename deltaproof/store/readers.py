@@ -1,4 +1,4 @@
-"""Who reads sealed openings: signed records of reading keys, and the keys that one party holds.
+"""Who reads what is sealed: signed records of reading keys, and the keys that one party holds.
 
 A record says that a reading key is an account's, in one deployment. Epochs count from 0; the newest record is the one
 to seal for, and older ones stay where they are.
@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import Field
 
 from deltaproof.errors import CryptoError
-from deltaproof.protocol.commit.sealing import ReadingKey, TranscriptSecret, public_reading_key
+from deltaproof.protocol.commit.sealing import AdapterSecret, ReadingKey, TranscriptSecret, public_reading_key
 from deltaproof.protocol.rules import MAX_KEY_EPOCHS
 from deltaproof.protocol.types import Address, Digest32, DigestField
 from deltaproof.protocol.wire.documents import Document
@@ -60,11 +60,12 @@ class Reader:
 
 
 class Keyring:
-    """The reading keys of one party, and the secrets of transcripts that they opened."""
+    """The reading keys of one party, and the secrets of transcripts and of adapters that they opened."""
 
     def __init__(self, keys: Sequence[ReadingKey] = ()) -> None:
         self.keys = tuple(keys)
         self._proved: OrderedDict[Digest32, TranscriptSecret] = OrderedDict()
+        self._adapters: dict[Digest32, AdapterSecret] = {}
 
     @classmethod
     def load(cls, path: Path | None) -> Keyring:
@@ -80,3 +81,11 @@ class Keyring:
         self._proved[transcript_root] = secret
         while len(self._proved) > SECRETS_KEPT:
             self._proved.popitem(last=False)
+
+    def adapter_secret(self, commitment: Digest32) -> AdapterSecret | None:
+        """The secret of this commitment, if it is known here."""
+        return self._adapters.get(commitment)
+
+    def know(self, secret: AdapterSecret) -> None:
+        """Remember a secret of adapters; its commitment proves it."""
+        self._adapters[secret.commitment] = secret

@@ -148,7 +148,7 @@ def hire(place: Place, proxy: RpcProxy, tmp_path: Path) -> Iterator[Hire]:
             return Trainer(gateway, place.store, task, distinct_rows(key), home, Honest(), report, poll_seconds=poll)
 
         fleet = Fleet(
-            gateway, place.store, role, policy(place, tmp_path, **limits), trainer, observed,
+            gateway, lambda _: place.store, role, policy(place, tmp_path, **limits), trainer, observed,
             Lookout(connection), poll_seconds=poll,
         )  # fmt: skip
         made.append(Lived(gateway, fleet, events, observed))

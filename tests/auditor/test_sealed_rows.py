@@ -1,35 +1,58 @@
-"""A whole round whose openings are sealed, on a real chain: judged and paid as any other, read by whom it is for."""
+"""A whole round whose openings and adapters are sealed, on a real chain: judged and paid as any other, and read by
+whom it is for."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from deltaproof.chain.abi.enums import Outcome
+from deltaproof.agent.loop import Moment
+from deltaproof.chain import Gateway, TransactionSender, connect, load_account
+from deltaproof.chain.abi.enums import Outcome, Phase
+from deltaproof.chain.abi.structs import PhaseView
+from deltaproof.chain.admissions import AdmissionDesk, givers_of, task_view
 from deltaproof.chain.local_node import start_node
 from deltaproof.chain.reading import publish_reading_key
 from deltaproof.cli import app
-from deltaproof.protocol.commit.sealing import ReadingKey
+from deltaproof.disputing.watching import Watcher
+from deltaproof.errors import ArtifactSealed
+from deltaproof.gateway.server import GatewayOptions
+from deltaproof.protocol.commit.sealing import ReadingKey, weights_header
+from deltaproof.protocol.commit.secrets import HomeSecret
+from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.types import RoundIndex, hex_of
-from deltaproof.store.paths import envelope_path
-from tests.worlds.roles import RoleWorld, build_world
+from deltaproof.protocol.rules import MAX_SEALED_COPIES
+from deltaproof.protocol.types import Digest32, RoundIndex, TokenAmount, hex_of
+from deltaproof.replaying.judging import judge_submission
+from deltaproof.sponsor.life import Sponsor
+from deltaproof.sponsor.results import export_adapter
+from deltaproof.store import open_store
+from deltaproof.store.paths import Kind, addressed_path, admission_path, envelope_path, sealed_path
+from deltaproof.store.readers import Keyring
+from tests.gateway.conftest import scene_of, serving
+from tests.worlds.roles import RoleWorld, build_world, shard_rows, silent
+from trainer.conduct import Honest
+from trainer.life import Trainer
+from verifier.facts import read_case
 
 ROUND = RoundIndex(1)
 NAMED = ReadingKey(b"\x21" * 32)
 """An auditor whom the spec names."""
-SEALED = f'visibility = "verifiers"\nauditors = ["{hex_of(NAMED.public)}"]'
+SEALED = f'visibility = "verifiers"\nauditors = ["{hex_of(NAMED.public)}"]\n[adapter]\nvisibility = "participants"'
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
     with start_node("anvil", accounts=12) as node:
-        built = build_world(node, tmp_path_factory.mktemp("sealed"), rounds=1, honest=2, verifiers=2, data=SEALED)
+        built = build_world(node, tmp_path_factory.mktemp("sealed"), rounds=2, honest=2, verifiers=2, data=SEALED)
         built.play(1)
         yield built
         built.close()
@@ -71,6 +94,18 @@ def test_no_row_lies_in_the_store(world: RoleWorld) -> None:
     assert not [row for row in rows if row in everything]
 
 
+def test_no_weight_lies_in_the_store(world: RoleWorld) -> None:
+    kinds = {file.relative_to(world.store_folder).parts[0] for file in world.store_folder.rglob("*") if file.is_file()}
+    assert {"sealed", "admissions"} <= kinds
+    assert "tensors" not in kinds
+    (spec,) = (file for file in (world.store_folder / "blob").iterdir())  # a task's deltas are no blobs either
+    assert world.sponsor.spec.digest().hex() == spec.name
+    everything = b"".join(file.read_bytes() for file in (world.store_folder / "sealed").rglob("*") if file.is_file())
+    size = world.trainers[0].workshop.bench.layout.size
+    start = world.sponsor.store.get_tensors(world.sponsor.spec.start_digest, size)
+    assert start.tobytes()[:256] not in everything
+
+
 def drawn_rows(world: RoleWorld) -> int:
     """Rows of drawn steps of accepted trainers: what an audit looks at."""
     view = world.gateway.tasks.round(world.task, ROUND)
@@ -84,7 +119,12 @@ def test_audit_without_a_key_says_how_many_rows_it_did_not_see(world: RoleWorld)
     assert report["sealedRows"] == drawn_rows(world) > 0
     reasons = {check["reason"] for check in report["unchecked"] if check["name"] == "sealed rows"}
     assert all("no reading key is held here" in reason for reason in reasons)
-    assert {check["name"] for check in report["unchecked"]} >= {"sealed rows", "receipt", "replay"}
+    assert {check["name"] for check in report["unchecked"]} >= {
+        "sealed rows", "receipt", "replay", "delta", "starting adapter", "next adapter", "losses"
+    }  # fmt: skip
+    deltas = {done.delta_digest for trainer in world.trainers[:-1] if (done := trainer._work_of(ROUND))}
+    view = world.gateway.tasks.round(world.task, ROUND)
+    assert report["sealedAdapters"] == len({view.start_digest, *deltas, view.settlement.next_start_digest})
 
 
 @pytest.mark.parametrize("reader", ["auditor", "member"])
@@ -92,6 +132,7 @@ def test_audit_with_a_key_sees_everything(world: RoleWorld, tmp_path: Path, read
     key = key_file(tmp_path / "key", NAMED) if reader == "auditor" else world.verifiers[0].home
     report = audit(world, "--full", "--reading-key", key)
     assert (report["failures"], report["unchecked"], report["sealedRows"]) == ([], [], 0)
+    assert report["sealedAdapters"] == 0
     envelopes = [check for check in report["checks"] if check["name"] == "envelope"]
     assert len(envelopes) == (len(world.trainers) - 1) * (len(world.verifiers) + 1)
 
@@ -100,7 +141,8 @@ def test_bundle_of_a_sealed_round_is_audited_offline_with_a_key(world: RoleWorld
     bundle, key = tmp_path / "round.zip", key_file(tmp_path / "key", NAMED)
     place = ("--rpc", world.node.rpc_url, "--contract", world.contract, "--store", world.store_folder)
     run("export", world.task, ROUND, "--out", bundle, *place, "--json")
-    assert run("audit", "--bundle", bundle, "--reading-key", key, "--json")["sealedRows"] == 0
+    told = run("audit", "--bundle", bundle, "--reading-key", key, "--json")
+    assert (told["sealedRows"], told["sealedAdapters"]) == (0, 0)
     assert run("audit", "--bundle", bundle, "--json")["sealedRows"] == drawn_rows(world)
 
 
@@ -112,9 +154,9 @@ def test_invited_auditor_sees_the_work_of_who_invited_it(world: RoleWorld, tmp_p
     invited = run(
         "keys", "invite", public, *place, "--key", signing, "--home", host.home, "--task", world.task, "--json"
     )
-    assert invited["rounds"] == [1]
+    assert (invited["rounds"], invited["adapters"]) == ([1], True)
     report = audit(world, "--reading-key", file)
-    assert report["failures"] == []
+    assert (report["failures"], report["sealedAdapters"]) == ([], 0)
     view = world.gateway.tasks.round(world.task, ROUND)
     own = len(host._drawn_steps(ROUND, view.challenge_seed)) * host.spec.training.batch_size
     assert report["sealedRows"] == drawn_rows(world) - own
@@ -158,3 +200,171 @@ def test_rotated_key_is_the_one_to_seal_for_and_old_ones_still_open(world: RoleW
     assert second.epoch == 1
     assert [record.key for record in world.store.get_keys(domain, verifier.account)] == [first.key, second.key]
     assert audit(world, "--reading-key", verifier.home)["sealedRows"] == 0
+
+
+def late_trainer(world: RoleWorld, home: Path) -> tuple[Trainer, list[str]]:
+    """Somebody who enrols for the second round; and what it tells."""
+    connection, told = connect(world.node.rpc_url), list[str]()
+    sender = TransactionSender(connection, load_account(world.node.private_keys[9]), state_folder=home / "state")
+    world.senders.append(sender)
+    gateway = Gateway(connection, world.gateway.deployment, sender)
+    gateway.token(gateway.registry.token()).mint(gateway.account, TokenAmount(10**9))
+    newcomer = Trainer(
+        gateway, world.store, world.task, shard_rows(20, seed=77), home, Honest(),
+        lambda event, message, **_: told.append(event), poll_seconds=0.01,
+    )  # fmt: skip
+    newcomer.join()
+    return newcomer, told
+
+
+def moment(world: RoleWorld, view: PhaseView) -> Moment:
+    return Moment(world.gateway.connection.read_block, view, ended=False, now=0)
+
+
+def start_of(reader: Trainer | Sponsor, world: RoleWorld) -> Vector:
+    """The adapter that the next round starts from, as a participant reads it."""
+    digest = world.gateway.task(world.task).adapter_digest
+    return reader.store.get_tensors(digest, world.trainers[0].workshop.bench.layout.size)
+
+
+def test_late_joiner_whom_the_sponsor_leaves_out_is_admitted_by_another_participant(
+    world: RoleWorld, tmp_path: Path
+) -> None:
+    newcomer, told = late_trainer(world, tmp_path / "late")
+    assert not newcomer.entrance.is_open()
+    assert told[-1] == "outside"
+    with pytest.raises(ArtifactSealed, match="nobody has admitted"):
+        start_of(newcomer, world)
+    newcomer.play(moment(world, world.gateway.tasks.phase(world.task)))  # does nothing, and harms nothing
+
+    clock, host = [0.0], world.verifiers[0]
+    desk = AdmissionDesk(
+        host.gateway, host.store, world.task, host.spec, silent, patience_seconds=60, clock=lambda: clock[0]
+    )
+    desk.mind()
+    assert not enters(newcomer), "it is left to the sponsor for a while"
+    clock[0] = 61.0
+    desk.mind()
+    assert enters(newcomer)
+    assert np.array_equal(start_of(newcomer, world), start_of(world.sponsor, world))
+
+
+def enters(role: Trainer) -> bool:
+    assert role.store.private is not None
+    return role.store.private.enter(givers_of(role.gateway, role.task_id))
+
+
+def test_participant_that_lost_its_home_is_admitted_anew_by_its_next_key(world: RoleWorld, tmp_path: Path) -> None:
+    """Its old keys are gone; the account says so with the next epoch, and who is inside seals for that one."""
+    trainer = world.trainers[1]
+    lost = HomeSecret.of(tmp_path / "new-home")
+    store = world.store.reading_with(Keyring(ReadingKey.all_of_home(lost))).of_task(trainer.spec)
+    assert store.private is not None
+    assert not store.private.enter(givers_of(trainer.gateway, world.task))
+    assert publish_reading_key(trainer.gateway, store, lost).epoch == 1
+    fresh = AdmissionDesk(world.gateway, world.sponsor.store, world.task, world.sponsor.spec, silent)
+    fresh.mind()
+    assert store.private.enter(givers_of(trainer.gateway, world.task))
+
+
+def test_store_that_withholds_admissions_keeps_out_until_a_mirror_has_them(world: RoleWorld, tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    shutil.copytree(world.store_folder / "admissions", mirror / "admissions")
+    shutil.copytree(world.store_folder, tmp_path / "withholding", ignore=shutil.ignore_patterns("admissions"))
+    keyring = Keyring(ReadingKey.all_of_home(world.verifiers[1].secret))
+    alone = open_store(str(tmp_path / "withholding")).reading_with(keyring).of_task(world.sponsor.spec).private
+    both = open_store(f"{tmp_path / 'withholding'},{mirror}").reading_with(keyring).of_task(world.sponsor.spec).private
+    assert alone is not None
+    assert both is not None
+    assert not alone.enter(givers_of(world.gateway, world.task))
+    assert both.enter(givers_of(world.gateway, world.task))
+
+
+def test_sealed_delta_that_opens_for_nobody_is_withheld_by_all(world: RoleWorld) -> None:
+    """A trainer cannot deceive one verifier: all open with one secret, or none does."""
+    trainer = world.trainers[0]
+    done = trainer._work_of(ROUND)
+    assert done is not None
+    path = world.store_folder / sealed_path(done.delta_digest, 0)
+    good, findings = path.read_bytes(), []
+    path.write_bytes(bytes(len(good)))
+    try:
+        for verifier in world.verifiers:
+            verifier.log.refresh(ROUND)
+            case = read_case(verifier.gateway, verifier.store, verifier.log, verifier.spec, world.task, ROUND)
+            submission = next(s for s in case.submissions if s.trainer == trainer.account)
+            steps = verifier.examiner.drawn_for_me(case, submission)
+            judges = verifier.examiner.judges
+            findings.append(judge_submission(judges, verifier.store, case.drawn, submission, steps).finding)
+    finally:
+        path.write_bytes(good)
+    assert [finding.verdict for finding in findings] == [Verdict.WITHHELD] * len(world.verifiers)
+    assert {finding.failure().check for finding in findings if finding.failure()} == {"delta"}
+
+
+def test_watch_without_a_reading_key_says_what_it_does_not_see(world: RoleWorld) -> None:
+    """It looks at the round all the same, and with a key at everything."""
+    view = replace(world.gateway.tasks.phase(world.task), phase=Phase.WINDOW, round=ROUND)
+    for keyring, expected in ((Keyring(), ["sealed"]), (Keyring([NAMED]), [])):
+        told: list[str] = []
+        watcher = Watcher(
+            world.gateway, world.store.reading_with(keyring), world.task,
+            lambda event, message, told=told, **_: told.append(event), prove=False,
+        )  # fmt: skip
+        watcher.works.mind(moment(world, view))
+        assert [event for event in told if event == "sealed"] == expected
+
+
+def test_gateway_takes_of_a_private_task_what_is_sealed_and_from_whom_it_may_come(
+    world: RoleWorld, tmp_path: Path
+) -> None:
+    scene = scene_of(world)
+    scene.keys["mallory"] = world.node.private_keys[10]  # here who has no role
+    secret = world.sponsor.spec.adapter.secret
+    start = world.sponsor.spec.start_digest
+    sealed, plain = sealed_path(start, 0), addressed_path(Kind.TENSORS, start)
+    good, size = scene.files[sealed], 4 * world.trainers[0].workshop.bench.layout.size
+    admission = admission_path(secret, NAMED.public, scene.account("ben"))
+    garbage, short = weights_header(secret) + bytes(len(good) - 61), weights_header(secret) + bytes(size // 2)
+    writes = [
+        ("sponsor", sealed, good, 201),
+        ("sponsor", sealed_path(start, 1), b"x" * len(good), 422),
+        ("sponsor", plain, bytes(size), 403),
+        ("ann", plain, bytes(size), 403),
+        ("ann", sealed_path(start, 1), garbage, 201),  # it cannot be told from the right one
+        ("ann", sealed_path(start, MAX_SEALED_COPIES), good, 403),
+        ("ann", sealed_path(start, 2), short, 422),
+        ("ann", sealed_path(start, 2), good + bytes(2**20), 413),
+        ("mallory", sealed_path(start, 2), good, 403),
+        ("ben", admission, bytes(80), 201),
+        ("ben", admission.rpartition("/")[0] + f"/{scene.account('ann').lower()}", bytes(80), 403),
+        ("ben", admission_path(Digest32(bytes(32)), NAMED.public, scene.account("ben")), bytes(80), 403),
+        ("mallory", admission_path(secret, NAMED.public, scene.account("mallory")), bytes(80), 403),
+    ]
+    options = GatewayOptions(str(tmp_path / "store"), tmp_path / "home", "test")
+    with serving(scene, options) as served:
+        served.publish_spec()
+        answers = [(who, path, served.put(who, path, data).status_code) for who, path, data, _ in writes]
+    assert answers == [(who, path, status) for who, path, _, status in writes]
+
+
+def test_results_are_for_participants_until_the_sponsor_publishes_them(world: RoleWorld, tmp_path: Path) -> None:
+    """The sponsor reads with its home; a stranger not before it decides so."""
+    size = world.trainers[0].workshop.bench.layout.size
+    digest = world.gateway.task(world.task).adapter_digest
+    for keys in ((), ReadingKey.all_of_home(HomeSecret.of(tmp_path / "stranger"))):
+        stranger = task_view(world.gateway, world.store.reading_with(Keyring(keys)), world.sponsor.spec, world.task)
+        with pytest.raises(ArtifactSealed):
+            stranger.get_tensors(digest, size)
+    export_adapter(
+        world.gateway, world.store.reading_with(Keyring.load(world.sponsor.home)), world.task, tmp_path / "a"
+    )
+    assert (tmp_path / "a" / "adapter_config.json").is_file()
+    place = ("--rpc", world.node.rpc_url, "--contract", world.contract, "--store", world.store_folder)
+    signing = world.node.private_keys[1]
+    run("keys", "publish", *place, "--key", signing, "--home", world.sponsor.home, "--task", world.task, "--json")
+    anybody = task_view(world.gateway, world.store.reading_with(Keyring()), world.sponsor.spec, world.task)
+    assert np.array_equal(anybody.get_tensors(digest, size), start_of(world.sponsor, world))
+    report = audit(world)
+    assert (report["failures"], report["sealedAdapters"]) == ([], 0)
+    assert report["sealedRows"] > 0, "rows stay with their readers"

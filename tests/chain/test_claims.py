@@ -93,10 +93,10 @@ def test_everything_of_somebody_else_is_claimed_to_them(played: Played) -> None:
     rewards = [Payment(task, claim.round, "reward", claim.leaf.payout) for claim in played.claims(trainer)]
     fees = [Payment(task, round_, "fee", world.terms.fee // 3) for round_ in (FIRST, SECOND)]
     before, transactions = [played.balance(each) for each in (trainer, verifier, stranger.account)], sent(stranger)
-    assert claim_all(stranger, played.store, [task], trainer).done == rewards
-    assert claim_all(stranger, played.store, [task], verifier).done == fees
+    assert claim_all(stranger, lambda _: played.store, [task], trainer).done == rewards
+    assert claim_all(stranger, lambda _: played.store, [task], verifier).done == fees
     assert sent(stranger) - transactions == 2
-    assert claim_all(stranger, played.store, [task], trainer).done == []
+    assert claim_all(stranger, lambda _: played.store, [task], trainer).done == []
     after = [played.balance(each) for each in (trainer, verifier, stranger.account)]
     due = [sum(payment.amount for payment in payments) for payments in (rewards, fees, [])]
     assert [a - b for a, b in zip(after, before, strict=True)] == due
@@ -113,7 +113,7 @@ def test_share_of_a_slash_is_paid_where_the_token_refuses_the_fee(played: Played
     code, credit = world.connection.web3.eth.get_code(token), verifier.registry.credit_of(verifier.account)  # type: ignore[arg-type]
     world.node("anvil_setCode", token, REFUSES)
     try:
-        tried = claim_all(verifier, played.store, [task], verifier.account)
+        tried = claim_all(verifier, lambda _: played.store, [task], verifier.account)
     finally:
         world.node("anvil_setCode", token, "0x" + code.hex())
     assert tried.done == [Payment(task, FIRST, "slash reward", share)]
@@ -129,4 +129,4 @@ def test_share_of_a_slash_is_paid_where_the_token_refuses_the_fee(played: Played
 
 def test_reward_whose_leaves_nobody_published_stays_in_the_vault(played: Played, tmp_path: Path) -> None:
     trainer = played.play.world.trainers[0]
-    assert claim_all(trainer, open_store(str(tmp_path)), [played.play.task], trainer.account).done == []
+    assert claim_all(trainer, lambda _: open_store(str(tmp_path)), [played.play.task], trainer.account).done == []

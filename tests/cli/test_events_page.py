@@ -14,6 +14,7 @@ SPEAKERS = (
     "verifier",
     "deltaproof.agent",
     "deltaproof.api",
+    "deltaproof.chain.admissions",
     "deltaproof.cli",
     "deltaproof.disputing",
     "deltaproof.sponsor",

@@ -136,9 +136,10 @@ def test_one_round_in_which_chance_paid_keeps_every_promise_that_is_asked_of_it(
     assert not ORDINARY.of(1).judges_value
 
 
-def test_demo_among_strangers_differs_from_the_ordinary_one_by_sealed_openings_alone() -> None:
+def test_demo_among_strangers_differs_from_the_ordinary_one_by_what_is_sealed_alone() -> None:
     tables, ordinary = (tomllib.loads(scenario.draft_text()) for scenario in (NETWORK, ORDINARY))
     assert tables["data"].pop("visibility") == "verifiers"
+    assert tables.pop("adapter") == {"visibility": "participants"}
     assert tables == ordinary
 
 

@@ -59,6 +59,9 @@ class Scene:
         params = self.world.gateway.terms.params(self.task)
         if kind == "validation" or name in (params.spec_hash.hex(), params.start_digest.hex()):
             return "sponsor"
+        if kind in ("keys", "admissions"):
+            account = path.split("/")[1 if kind == "keys" else 3]
+            return next(who for who in self.keys if self.account(who).lower() == account)
         if kind in ("attestations", "proposals", "signatures"):
             return "vera"
         log = self.world.trainers[0].log

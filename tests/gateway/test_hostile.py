@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import http.client
+import resource
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
+from deltaproof.errors import UsageError
 from deltaproof.gateway import app as gateway_app
 from deltaproof.gateway import bounds as gateway_bounds
 from deltaproof.gateway import intake as gateway_intake
 from deltaproof.gateway.server import GatewayOptions
-from deltaproof.gateway.traffic import ConnectionLimits, RequestRate, neighbourhood
+from deltaproof.gateway.traffic import (
+    SPARE_DESCRIPTORS,
+    ConnectionLimits,
+    RequestRate,
+    neighbourhood,
+    room_for,
+)
+from deltaproof.protocol.rules import MAX_SPEC_BYTES
 from deltaproof.protocol.types import TaskId, address
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.store.permits import PART_BYTES, PermitDomain
@@ -316,6 +326,84 @@ def test_hundreds_of_silent_connections_do_not_keep_others_out(served: Served) -
         assert all(closed_within(connection, PATIENCE) for connection in silent)
     assert served.server.protocol.refused["address"] > 0
     assert served.server.protocol.refused["slow"] > 0
+
+
+@contextmanager
+def thousand(served: Served, each: int = 250) -> Iterator[list[socket.socket]]:
+    """A thousand connections of four enemies: a quarter silent, the rest with heads that never end."""
+    place = urlsplit(served.url)
+    with ExitStack() as stack:
+        made = []
+        for enemy in range(2, 6):
+            for number in range(each):
+                connection = stack.enter_context(socket.socket())
+                connection.bind((f"127.0.0.{enemy}", 0))
+                connection.connect((str(place.hostname), int(place.port or 0)))
+                if number % 4:
+                    connection.send(b"GET / HTTP/1.1\r\nX: " + b"y" * 4096)
+                made.append(connection)
+        yield made
+
+
+def test_honest_client_is_served_beside_a_thousand_hostile_connections(scene: Scene, tmp_path: Path) -> None:
+    """They hold what the limits leave to them: descriptors and memory for each, and nothing when they are gone."""
+    room_for(3_000)  # both ends are in this process
+    limits = ConnectionLimits(head_seconds=10 * PATIENCE)
+    options = GatewayOptions(str(tmp_path / "store"), tmp_path / "home", "test", connections=limits)
+    with serving(scene, options) as served:
+        served.publish_spec()
+        spec = f"blob/{scene.world.gateway.terms.params(scene.task).spec_hash.hex()}"
+        protocol, before = served.server.protocol, descriptors()
+        with thousand(served) as hostile:
+            eventually(lambda: protocol.open.total() >= 1_000)
+            memory = resident_bytes()
+            for _ in range(20):
+                assert served.client().read(spec, MAX_SPEC_BYTES) == scene.files[spec]
+            assert served.put("sponsor", spec, scene.files[spec]).status_code == 200
+            with ThreadPoolExecutor(20) as pool:
+                found = set(pool.map(lambda _: served.client().read(spec, MAX_SPEC_BYTES), range(100)))
+            assert found == {scene.files[spec]}
+            assert protocol.open.total() <= limits.total
+            assert descriptors() <= before + 2 * len(hostile) + SPARE_DESCRIPTORS
+            assert resident_bytes() - memory < len(hostile) * 2**16, "serving beside them costs no more than they do"
+        eventually(lambda: protocol.open.total() == 0 and descriptors() <= before + 20)
+
+
+def test_connections_beyond_the_limit_are_closed_at_once(scene: Scene, tmp_path: Path) -> None:
+    limits = ConnectionLimits(total=100, per_address=40, head_seconds=10 * PATIENCE)
+    options = GatewayOptions(str(tmp_path / "store"), tmp_path / "home", "test", connections=limits)
+    with serving(scene, options) as served, thousand(served, each=60):
+        protocol = served.server.protocol
+        eventually(lambda: protocol.refused["address"] + protocol.refused["total"] == 4 * 60 - 100)
+        assert protocol.open.total() == 100
+        assert max(protocol.open.values()) <= 40
+        assert (protocol.refused["address"] > 0, protocol.refused["total"] > 0) == (True, True)
+
+
+def test_system_that_allows_too_few_files_is_told_before_serving(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1_024, 1_024))
+    with pytest.raises(UsageError, match="fewer --connections"):
+        room_for(1_024)
+    raised: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1_024, 4_096))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits))
+    room_for(1_024)
+    assert raised == [(2 * 1_024 + SPARE_DESCRIPTORS, 4_096)]
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def test_hundreds_of_readers_at_once_are_served(scene: Scene, served: Served) -> None:

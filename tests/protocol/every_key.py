@@ -31,6 +31,7 @@ from deltaproof.replaying.drift import DriftSample, judge_drift
 from deltaproof.replaying.judging import Submission, enrolment_problem
 from deltaproof.sponsor.checking import check_draft
 from deltaproof.sponsor.keeping import kept_validation
+from deltaproof.store import open_store
 from deltaproof.tuning.base_models.batches import make_batch
 from deltaproof.tuning.base_models.loading import load_base, row_reader
 from deltaproof.tuning.codecs import create_codec
@@ -50,6 +51,7 @@ ROWS = tuple(canonical_row({"text": f"{'longer ' * (i % 4)}row {i}", "label": i 
 SEED = Digest32(bytes(range(32)))
 TRAINER = address(bytes([1]) * 20)
 OTHER = "0x" + "5b" * 32
+PRIVATE = {"data.visibility": "verifiers", "adapter.visibility": "participants", "adapter.secret": OTHER}
 LAYOUT = Layout.of({"a": (40, 8), "b": (8, 40), "norm": (7,)})
 
 
@@ -73,6 +75,12 @@ def told(action: Callable[[], object]) -> object:
 
 
 # Observers.
+
+
+def sealing_of_weights(spec: TaskSpec) -> object:
+    """With what a store seals the task's deltas and adapters."""
+    private = open_store("memory://every-key").of_task(spec).private
+    return private.commitment if private else None
 
 
 def on_chain(spec: TaskSpec) -> object:
@@ -267,6 +275,10 @@ READERS: Mapping[str, Row] = {
     "data.visibility": Row("verifiers", opening),
     "data.auditors": Row([hex_of(ReadingKey(SEED).public)], invited, {"data.visibility": "verifiers"}),
     "data.roots": Row([OTHER], enrolment(8)),
+    "adapter.visibility": Row(
+        "participants", sealing_of_weights, {"data.visibility": "verifiers"}, {"adapter.secret": OTHER}
+    ),
+    "adapter.secret": Row(hex_of(Digest32(SEED)), sealing_of_weights, PRIVATE),
     "data.min_rows": Row(9, enrolment(8)),
     "data.max_rows": Row(7, enrolment(8)),
     "data.max_row_bytes": Row(100, opening),

@@ -62,6 +62,7 @@ EXCEPTIONS = {
     "deltaproof.protocol.commit.sealing:ENVELOPE_BYTES": "follows from libsodium's sealed boxes",
     "deltaproof.protocol.commit.sealing:KEY_BYTES": "of X25519 and XChaCha20",
     "deltaproof.protocol.commit.sealing:SEALED_OVERHEAD_BYTES": "follows from padding, a rule, and libsodium",
+    "deltaproof.protocol.commit.sealing:WEIGHTS_HEADER_BYTES": "follows from the magic and a commitment's length",
     "deltaproof.replaying.estimate:BYTES_OF_A_PARAMETER": "a forecast for this machine",
     "deltaproof.replaying.estimate:EFFICIENCY": "a forecast for this machine",
     "deltaproof.replaying.estimate:SIDE": "a forecast for this machine",

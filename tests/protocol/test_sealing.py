@@ -12,9 +12,12 @@ from deltaproof.protocol.commit.sealing import (
     ENVELOPE_BYTES,
     SEALED_MAGIC,
     SEALED_OVERHEAD_BYTES,
+    AdapterSecret,
     ReadingKey,
     TranscriptSecret,
     public_reading_key,
+    sealed_weights_bytes,
+    weights_header,
 )
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.rules import MAX_KEY_EPOCHS, SEALED_PADDING_BYTES
@@ -140,3 +143,49 @@ def test_key_file_is_its_owners_and_never_replaced(tmp_path: Path) -> None:
 def test_secrets_are_not_printed() -> None:
     assert "08" * 4 not in repr(READER)
     assert "07" * 4 not in repr(SECRET)
+
+
+ADAPTERS, OTHERS = AdapterSecret(b"\x0b" * 32), AdapterSecret(b"\x0c" * 32)
+
+
+@pytest.mark.parametrize("size", [0, 1, SEALED_PADDING_BYTES - 1, SEALED_PADDING_BYTES, 3 * SEALED_PADDING_BYTES + 5])
+def test_sealed_weights_come_back_and_have_the_length_that_is_foretold(size: int) -> None:
+    data = b"w" * size
+    sealed = ADAPTERS.seal(ROOT, data)
+    assert ADAPTERS.unseal(ROOT, sealed) == data
+    assert len(sealed) == sealed_weights_bytes(size)
+    assert sealed.startswith(weights_header(ADAPTERS.commitment))
+    assert sealed == ADAPTERS.seal(ROOT, data), "whoever holds secret and content makes the same bytes"
+
+
+@pytest.mark.parametrize(
+    ("secret", "name", "place"),
+    [
+        (OTHERS, ROOT, None),
+        (ADAPTERS, OTHER_ROOT, None),
+        (ADAPTERS, ROOT, 0),
+        (ADAPTERS, ROOT, 40),
+        (ADAPTERS, ROOT, -1),
+    ],
+    ids=["another secret", "another name", "the magic", "the commitment", "the seal"],
+)
+def test_weights_open_with_their_secret_by_their_name_alone(
+    secret: AdapterSecret, name: Digest32, place: int | None
+) -> None:
+    sealed = bytearray(ADAPTERS.seal(ROOT, b"weights"))
+    if place is not None:
+        sealed[place] ^= 1
+    with pytest.raises(CryptoError):
+        secret.unseal(name, bytes(sealed))
+
+
+def test_commitment_tells_secrets_apart_and_hides_them() -> None:
+    assert ADAPTERS.commitment != OTHERS.commitment
+    assert ADAPTERS.secret not in ADAPTERS.commitment
+    assert AdapterSecret(READER.content(ADAPTERS.envelope(READER.public))) == ADAPTERS
+
+
+def test_secrets_of_a_home_differ_between_tasks() -> None:
+    home = HomeSecret(bytes(32))
+    assert AdapterSecret.of_home(home, b"one") != AdapterSecret.of_home(home, b"other")
+    assert AdapterSecret.of_home(home, b"one") == AdapterSecret.of_home(home, b"one")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from eth_account import Account
 
@@ -34,6 +35,8 @@ class Market:
     patience: float = PATIENCE
     server: Worker | None = None
     """The gateway, if everybody shares one."""
+    url: str = ""
+    """Of the gateway."""
 
     @classmethod
     def open(
@@ -44,15 +47,18 @@ class Market:
         patience: float = PATIENCE,
         deploying: Sequence[str] = (),
         gateway: Sequence[str] = (),
+        behind: Mapping[str, str] = MappingProxyType({}),
+        told: bool = True,
     ) -> Market:
         """Start the chain, deploy, and create the task of `task.toml` in the folder.
 
-        `deploying`: more for `deploy`. `gateway`: the arguments of a `store serve` that everybody shares.
+        `deploying`: more for `deploy`. `gateway`: the arguments of a `store serve` that everybody shares, with `behind`
+        in its environment. Unless `told`, nobody but the sponsor hears the store's URL.
         """
         keys = development_keys(10)
         chain = commands.start("chain", ["chain", "up"])
-        url = str(commands.wait_for(chain, "ready", patience).fields["rpc_url"])
-        settings = {"DELTAPROOF_RPC": url, "DELTAPROOF_KEY": keys[0]}
+        node_url = str(commands.wait_for(chain, "ready", patience).fields["rpc_url"])
+        settings = {"DELTAPROOF_RPC": node_url, "DELTAPROOF_KEY": keys[0]}
 
         def run(*arguments: str) -> dict[str, object]:
             return commands.run(arguments[0], list(arguments), timeout=patience, environment=settings)
@@ -61,12 +67,15 @@ class Market:
         settings["DELTAPROOF_CONTRACT"] = str(run("deploy", *deploying)["tasks"])
         server = None
         if gateway:
-            server = commands.start("gateway", ["store", "serve", "--port", "0", *gateway], settings)
+            server = commands.start("gateway", ["store", "serve", "--port", "0", *gateway], {**settings, **behind})
             settings["DELTAPROOF_STORE"] = str(commands.wait_for(server, "ready", patience).fields["url"])
         run("faucet", *(str(Account.from_key(key).address) for key in keys[:_PEOPLE]), "--amount", each)
         home = str(folder / "homes" / "sponsor")
         task = run("task", "create", str(folder / "task.toml"), "--fund", funding, "--home", home, "--accept-risk")
-        return cls(commands, folder, str(task["task"]), settings, patience, server)
+        url = settings.get("DELTAPROOF_STORE", "")
+        if not told:
+            del settings["DELTAPROOF_STORE"]
+        return cls(commands, folder, str(task["task"]), settings, patience, server, url)
 
     def create(self, draft: str, number: int, *arguments: str) -> str:
         """One more task, of DRAFT.toml, sponsored by another of the keys; returns its number."""

@@ -171,6 +171,9 @@ class RoleWorld:
             self.settle()
 
     def open_round(self) -> RoundIndex:
+        self.sponsor.admissions.mind()
+        for role in (*self.trainers, *self.verifiers):
+            assert role.entrance.is_open(), "the sponsor admits everybody to a private task"
         self.gateway.tasks.open_round(self.task)
         self.until(Phase.COMMIT)
         return self.gateway.tasks.phase(self.task).round

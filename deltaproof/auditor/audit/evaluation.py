@@ -17,7 +17,7 @@ from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.audit.deltas import adapter_of, opened_by, tuned_by
 from deltaproof.auditor.audit.valuation import attested_in
 from deltaproof.auditor.facts.sharing import enrolment_rank, players_of, shard_in
-from deltaproof.errors import ArtifactError, DeltaproofError, StoreUnavailable
+from deltaproof.errors import ArtifactError, ArtifactSealed, DeltaproofError, StoreUnavailable
 from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.outcome.attestation import Attestation, EmulatorScore, GameRecord
 from deltaproof.protocol.outcome.settlement import Verdict
@@ -66,7 +66,7 @@ def _same(case: RoundCase, about: Subject, expected: Vector, digest: Digest32, s
     reason = "not the aggregate of the accepted deltas"
     try:
         close = same_adapter(expected, case.artifacts.tensors(digest, size))
-    except StoreUnavailable:
+    except (StoreUnavailable, ArtifactSealed):
         raise
     except ArtifactError as error:
         # Whoever attests an adapter has to publish it, so that others can tell rounding from a lie.

@@ -143,6 +143,8 @@ def run_replay(case: RoundCase, replay: Replay) -> Check:
         )
         try:
             case.artifacts.store.transcript_secret(submission.transcript_root, limits)
+            if case.artifacts.store.private is not None:
+                case.artifacts.store.private.secret()
         except (ArtifactSealed, StoreUnavailable) as error:
             return replay.subject.unchecked(replay.name, str(error))
         except UNUSABLE:

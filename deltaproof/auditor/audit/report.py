@@ -16,6 +16,7 @@ from deltaproof.chain.rpc.remote_signer import Signer
 from deltaproof.errors import CryptoError, EncodingError
 from deltaproof.protocol.types import Address, Digest32, address
 from deltaproof.protocol.wire.encoding import document_digest, parse_json
+from deltaproof.store.paths import Kind
 
 __all__ = ["AuditReport", "signer_of"]
 
@@ -45,6 +46,12 @@ class AuditReport:
         """Rows of drawn steps that are sealed for others: what this audit did not see of the work."""
         return sum(int(check.expected or 0) for check in self.checks if check.name == SEALED_ROWS)
 
+    @property
+    def sealed_adapters(self) -> int:
+        """Deltas and adapters that are sealed for others: what this audit did not see of what came of the work."""
+        unseen = (check for check in self.checks if check.status is Status.NOT_CHECKABLE)
+        return len({check.artifact for check in unseen if (check.artifact or "").startswith(f"{Kind.SEALED.value}/")})
+
     def content(self) -> dict[str, Any]:
         """What is signed: no times, so that equal audits have equal reports."""
         totals = count(self.checks)
@@ -56,6 +63,7 @@ class AuditReport:
             "failed": totals[Status.FAIL],
             "notCheckable": totals[Status.NOT_CHECKABLE],
             "sealedRows": self.sealed_rows,
+            "sealedAdapters": self.sealed_adapters,
             "checks": self.records(),
         }
 

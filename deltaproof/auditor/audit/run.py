@@ -154,8 +154,9 @@ class Audit:
 
     def task_case(self, task_id: int) -> TaskCase:
         """Raises UnknownSubject."""
-        artifacts = Artifacts(self.store) if self.store else None
-        return TaskCase(self.index, load_task(self.index, task_id), artifacts, self.options, self.machine)
+        facts = load_task(self.index, task_id)
+        artifacts = Artifacts.of_task(self.store, facts) if self.store else None
+        return TaskCase(self.index, facts, artifacts, self.options, self.machine)
 
     def check_rounds(self, task_id: int, numbers: Sequence[int], progress: Progress) -> Iterator[Check | Equation]:
         """Every check of some rounds; BLS equations are left to be checked together."""

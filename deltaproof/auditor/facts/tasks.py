@@ -148,6 +148,13 @@ class TaskFacts:
         """Rounds that were opened."""
         return [event.args["round"] for event in self.named("RoundOpened")]
 
+    @property
+    def participants(self) -> list[Address]:
+        """The sponsor, then who enrolled to verify and to train, in the order of the chain."""
+        verifiers = [event.args["verifier"] for event in self.named("VerifierEnrolled")]
+        trainers = [event.args["trainer"] for event in self.named("TrainerEnrolled")]
+        return list(dict.fromkeys([self.sponsor, *verifiers, *trainers]))
+
     def shard_of(self, trainer: Address, before: tuple[int, int]) -> EnrolledShard | None:
         """The shard with which a trainer was last enrolled before a position on the chain."""
         enrolled = [e for e in self._about("TrainerEnrolled", "trainer", trainer) if e.position < before]

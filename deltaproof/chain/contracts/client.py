@@ -59,10 +59,10 @@ class ContractClient:
         items: tuple[T, ...] = self._read(hint, function, *arguments)
         return items
 
-    def _write(self, function: str, *arguments: Any) -> Receipt:
-        """Send a transaction to the contract."""
+    def _write(self, function: str, *arguments: Any, behind: bytes = b"") -> Receipt:
+        """Send a transaction to the contract; what stands `behind` the arguments is for readers of calldata."""
         sender, label, data = self._transaction(function, arguments)
-        return sender.send(label, self.address, data)
+        return sender.send(label, self.address, data + behind)
 
     def _rehearse(self, function: str, *arguments: Any) -> int:
         """Most wei that the transaction could cost; raises what `_write` would raise before anything is sent."""

@@ -114,10 +114,13 @@ class TaskTerms(ContractClient):
         return self._read(bool, "isTestChain")
 
     def create_task(
-        self, params: TaskParams, validation_commitments: Sequence[Digest32], funding: TokenAmount
+        self, params: TaskParams, validation_commitments: Sequence[Digest32], funding: TokenAmount, told: bytes = b""
     ) -> tuple[TaskId, Receipt]:
-        """Create a task and fund it from the caller, who approved the vault for `funding` reward tokens."""
-        receipt = self._write("createTask", params, list(validation_commitments), funding)
+        """Create a task and fund it from the caller, who approved the vault for `funding` reward tokens.
+
+        `told`: an announcement, see `deltaproof.chain.announced`.
+        """
+        receipt = self._write("createTask", params, list(validation_commitments), funding, behind=told)
         return self._emitted(receipt, TaskCreated).task_id, receipt
 
     def rehearse_create(self, params: TaskParams, validation_commitments: Sequence[Digest32]) -> int:

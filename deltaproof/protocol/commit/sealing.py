@@ -1,10 +1,11 @@
-"""Sealed openings: what a trainer shows of a step, for some readers only (docs/protocol/sealing.md).
+"""Sealed openings and private adapters: what is published for some readers only (docs/protocol/sealing.md).
 
-A transcript has one secret. Every opening of it is encrypted with a key that the secret and the step give
-(XChaCha20-Poly1305), and the secret itself goes to each reader in an envelope (libsodium's sealed box: X25519,
-XSalsa20-Poly1305). Envelopes are made without chance: their ephemeral key derives from the secret and the reader's key,
-as in Encrypt-with-Hash (Bellare, Boldyreva, O'Neill, CRYPTO 2007), so that whoever holds the secret can make every
-envelope again. That is the dispute path: one reader who can open its own sees whether the others can open theirs.
+A transcript has one secret, and so have the adapters of a task. What is sealed is encrypted with a key that the secret
+and its name give (XChaCha20-Poly1305), and the secret itself goes to each reader in an envelope (libsodium's sealed
+box: X25519, XSalsa20-Poly1305). Envelopes are made without chance: their ephemeral key derives from the secret and the
+reader's key, as in Encrypt-with-Hash (Bellare, Boldyreva, O'Neill, CRYPTO 2007), so that whoever holds the secret can
+make every envelope again. That is the dispute path: one reader who can open its own sees whether the others can open
+theirs.
 
 All primitives are libsodium's, by PyNaCl. Nothing here chooses a random number.
 """
@@ -31,13 +32,17 @@ __all__ = [
     "ENVELOPE_BYTES",
     "SEALED_MAGIC",
     "SEALED_OVERHEAD_BYTES",
+    "AdapterSecret",
     "ReadingKey",
     "TranscriptSecret",
     "public_reading_key",
+    "sealed_weights_bytes",
+    "weights_header",
 ]
 
 SEALED_MAGIC = b"deltaproof/sealed-opening/v1\x00"
 """First bytes of a sealed opening."""
+WEIGHTS_MAGIC = b"deltaproof/sealed-weights/v1\x00"
 KEY_BYTES = 32
 ENVELOPE_BYTES = KEY_BYTES + nacl.bindings.crypto_box_SEALBYTES
 """Length of an envelope: a sealed box of a transcript's secret."""
@@ -45,7 +50,42 @@ SEALED_OVERHEAD_BYTES = (
     len(SEALED_MAGIC) + SEALED_PADDING_BYTES + nacl.bindings.crypto_aead_xchacha20poly1305_ietf_ABYTES
 )
 """How much longer a sealed opening may be than what is sealed."""
+WEIGHTS_HEADER_BYTES = len(WEIGHTS_MAGIC) + KEY_BYTES
 _ZERO_NONCE = bytes(nacl.bindings.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES)
+
+
+@dataclass(frozen=True)
+class _Secret:
+    """32 bytes that one party draws and its readers share."""
+
+    secret: bytes = field(repr=False)
+
+    def envelope(self, reader: Digest32) -> bytes:
+        """The secret for one reader, `ENVELOPE_BYTES` long: the same bytes from everybody who knows the secret."""
+        ephemeral = nacl.public.PrivateKey(self._derived(b"deltaproof/envelope/v1\x00", reader))
+        public = bytes(ephemeral.public_key)
+        nonce = hashlib.blake2b(public + reader, digest_size=nacl.public.Box.NONCE_SIZE).digest()
+        box = nacl.public.Box(ephemeral, nacl.public.PublicKey(reader))
+        return public + box.encrypt(self.secret, nonce).ciphertext
+
+    def _derived(self, *parts: bytes) -> bytes:
+        return hmac.new(self.secret, b"".join(parts), hashlib.sha256).digest()
+
+    def _sealed(self, key: bytes, header: bytes, data: bytes) -> bytes:
+        padded = nacl.bindings.sodium_pad(data, SEALED_PADDING_BYTES)
+        # The key is used for one message, so that its nonce may be a constant.
+        return header + nacl.secret.Aead(key).encrypt(padded, header, _ZERO_NONCE).ciphertext
+
+    def _unsealed(self, key: bytes, header: bytes, sealed: bytes, what: str) -> bytes:
+        if not sealed.startswith(header):
+            raise CryptoError(f"not a sealed {what}")
+        try:
+            padded = nacl.secret.Aead(key).decrypt(sealed[len(header) :], header, _ZERO_NONCE)
+            return nacl.bindings.sodium_unpad(padded, SEALED_PADDING_BYTES)
+        except (nacl.exceptions.CryptoError, ValueError) as error:
+            raise CryptoError(
+                f"the sealed {what} does not open with the secret that it was to be sealed with"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -63,6 +103,11 @@ class ReadingKey:
     def all_of_home(cls, home: HomeSecret) -> tuple[ReadingKey, ...]:
         """The keys of every epoch that there can be."""
         return tuple(cls.of_home(home, epoch) for epoch in range(MAX_KEY_EPOCHS))
+
+    @classmethod
+    def everybodys(cls) -> ReadingKey:
+        """The key that anybody can make: what is sealed for it is public."""
+        return cls(hashlib.sha256(b"deltaproof/everybody's reading key/v1").digest())
 
     @classmethod
     def create(cls, path: Path) -> ReadingKey:
@@ -94,14 +139,18 @@ class ReadingKey:
         return Digest32(bytes(nacl.public.PrivateKey(self.secret).public_key))
 
     def opened(self, envelope: bytes) -> TranscriptSecret:
-        """The secret in an envelope for this key. Raises CryptoError if there is none in it."""
+        """The transcript's secret in an envelope for this key. Raises CryptoError if there is none in it."""
+        return TranscriptSecret(self.content(envelope))
+
+    def content(self, envelope: bytes) -> bytes:
+        """The 32 bytes in an envelope for this key. Raises CryptoError if there are none in it."""
         try:
             found = nacl.public.SealedBox(nacl.public.PrivateKey(self.secret)).decrypt(envelope)
         except (nacl.exceptions.CryptoError, ValueError) as error:
             raise CryptoError("the envelope does not open with this key") from error
         if len(found) != KEY_BYTES:
             raise CryptoError(f"the envelope holds {len(found)} bytes instead of a secret of {KEY_BYTES}")
-        return TranscriptSecret(found)
+        return found
 
 
 def public_reading_key(value: bytes) -> Digest32:
@@ -114,42 +163,62 @@ def public_reading_key(value: bytes) -> Digest32:
 
 
 @dataclass(frozen=True)
-class TranscriptSecret:
+class TranscriptSecret(_Secret):
     """The 32 bytes that all openings of one transcript are sealed with."""
-
-    secret: bytes = field(repr=False)
 
     @classmethod
     def of_home(cls, home: HomeSecret, transcript_root: Digest32) -> TranscriptSecret:
         """A trainer's secret of a transcript; the same after every restart."""
         return cls(home.derive("transcript secret", transcript_root))
 
-    def envelope(self, reader: Digest32) -> bytes:
-        """The secret for one reader, `ENVELOPE_BYTES` long: the same bytes from everybody who knows the secret."""
-        ephemeral = nacl.public.PrivateKey(self._derived(b"deltaproof/envelope/v1\x00", reader))
-        public = bytes(ephemeral.public_key)
-        nonce = hashlib.blake2b(public + reader, digest_size=nacl.public.Box.NONCE_SIZE).digest()
-        box = nacl.public.Box(ephemeral, nacl.public.PublicKey(reader))
-        return public + box.encrypt(self.secret, nonce).ciphertext
-
     def seal(self, transcript_root: Digest32, step: StepIndex, opening: bytes) -> bytes:
         """An opening for those who hold the secret. Its length is told to `SEALED_PADDING_BYTES` only."""
-        padded = nacl.bindings.sodium_pad(opening, SEALED_PADDING_BYTES)
-        # The key is used for one message, so that its nonce may be a constant.
-        return SEALED_MAGIC + self._box(transcript_root, step).encrypt(padded, SEALED_MAGIC, _ZERO_NONCE).ciphertext
+        return self._sealed(self._key(transcript_root, step), SEALED_MAGIC, opening)
 
     def unseal(self, transcript_root: Digest32, step: StepIndex, sealed: bytes) -> bytes:
         """The opening in untrusted bytes. Raises CryptoError if it was not sealed with this secret, for this step."""
-        if not sealed.startswith(SEALED_MAGIC):
-            raise CryptoError("not a sealed opening")
-        try:
-            padded = self._box(transcript_root, step).decrypt(sealed[len(SEALED_MAGIC) :], SEALED_MAGIC, _ZERO_NONCE)
-            return nacl.bindings.sodium_unpad(padded, SEALED_PADDING_BYTES)
-        except (nacl.exceptions.CryptoError, ValueError) as error:
-            raise CryptoError("the sealed opening does not open with its transcript's secret") from error
+        return self._unsealed(self._key(transcript_root, step), SEALED_MAGIC, sealed, "opening")
 
-    def _box(self, transcript_root: Digest32, step: StepIndex) -> nacl.secret.Aead:
-        return nacl.secret.Aead(self._derived(b"deltaproof/step-key/v1\x00", transcript_root, step.to_bytes(4, "big")))
+    def _key(self, transcript_root: Digest32, step: StepIndex) -> bytes:
+        return self._derived(b"deltaproof/step-key/v1\x00", transcript_root, step.to_bytes(4, "big"))
 
-    def _derived(self, *parts: bytes) -> bytes:
-        return hmac.new(self.secret, b"".join(parts), hashlib.sha256).digest()
+
+@dataclass(frozen=True)
+class AdapterSecret(_Secret):
+    """The 32 bytes that deltas and adapters of a private task are sealed with.
+
+    The spec names its `commitment`, so nobody can be given another one unnoticed. What is sealed follows from the
+    secret and the plaintext: everybody who holds both makes the same bytes.
+    """
+
+    @classmethod
+    def of_home(cls, home: HomeSecret, task: bytes) -> AdapterSecret:
+        """A sponsor's secret for a task that it is about to create; `task` tells its tasks apart."""
+        return cls(home.derive("adapter secret", task))
+
+    @property
+    def commitment(self) -> Digest32:
+        """What a spec names: `adapter.secret`."""
+        return Digest32(hashlib.sha256(b"deltaproof/adapter-secret/v1\x00" + self.secret).digest())
+
+    def seal(self, name: Digest32, data: bytes) -> bytes:
+        """An artifact for those who hold the secret; `name` is the digest that commits to its content."""
+        return self._sealed(self._key(name), weights_header(self.commitment), data)
+
+    def unseal(self, name: Digest32, sealed: bytes) -> bytes:
+        """The artifact in untrusted bytes. Raises CryptoError if it was not sealed with this secret, by this name."""
+        return self._unsealed(self._key(name), weights_header(self.commitment), sealed, "adapter")
+
+    def _key(self, name: Digest32) -> bytes:
+        return self._derived(b"deltaproof/weights-key/v1\x00", name)
+
+
+def weights_header(commitment: Digest32) -> bytes:
+    """First bytes of everything that is sealed with the adapter secret of this commitment."""
+    return WEIGHTS_MAGIC + commitment
+
+
+def sealed_weights_bytes(size: int) -> int:
+    """How long an artifact of `size` bytes is when it is sealed."""
+    padded = (size // SEALED_PADDING_BYTES + 1) * SEALED_PADDING_BYTES
+    return WEIGHTS_HEADER_BYTES + padded + nacl.bindings.crypto_aead_xchacha20poly1305_ietf_ABYTES

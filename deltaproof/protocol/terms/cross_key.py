@@ -15,7 +15,7 @@ from deltaproof.protocol.rules import MAX_BUDGET, MAX_STAKE, MIN_CLIP_NORM
 from deltaproof.protocol.terms.estimators import evaluations_needed, why_not_estimated
 from deltaproof.protocol.terms.federation import FederationSection
 from deltaproof.protocol.terms.tables import TaskTables
-from deltaproof.protocol.types import hex_of
+from deltaproof.protocol.types import ZERO_DIGEST, hex_of
 
 __all__ = ["RULES", "Rule", "broken_rules", "largest_known_game"]
 
@@ -51,6 +51,18 @@ def _rule(*keys: str) -> Callable[[Callable[[TaskTables], Iterable[Finding]]], C
 
 
 # The model and the work of a round.
+
+
+@_rule("adapter.visibility", "data.visibility")
+def openings_of_private_adapters_are_sealed(t: TaskTables) -> Iterator[Finding]:
+    if t.adapter.sealed is not None and not t.data.sealed:
+        yield "openings show the adapter at every drawn step, to everybody", 'set data.visibility = "verifiers"'
+
+
+@_rule("adapter.secret", "adapter.visibility")
+def private_adapters_have_a_secret(t: TaskTables) -> Iterator[Finding]:
+    if (t.adapter.secret == ZERO_DIGEST) != (t.adapter.sealed is None):
+        yield "private adapters are sealed with a secret, public ones with none", "leave the key out"
 
 
 @_rule("data.auditors", "data.visibility")

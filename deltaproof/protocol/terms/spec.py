@@ -23,6 +23,7 @@ from deltaproof.protocol.terms._spec_errors import explain
 from deltaproof.protocol.terms.cross_key import broken_rules
 from deltaproof.protocol.terms.tables import TaskTables
 from deltaproof.protocol.terms.work import (
+    AdapterSection,
     CodecSection,
     DataSection,
     MethodSection,
@@ -44,6 +45,7 @@ from deltaproof.protocol.wire.documents import Document
 from deltaproof.protocol.wire.encoding import canonical_json
 
 __all__ = [
+    "AdapterSection",
     "AggregationSection",
     "CodecSection",
     "DataSection",
@@ -207,6 +209,7 @@ _VALID: Mapping[str, object] = {
     "model": {"kind": "causal-lm", "source": "path:stand-in", "weights_digest": _ZERO, "max_tokens": 2},
     "method": {"name": "lora", "seed": _ZERO},
     "start_digest": _ZERO,
+    "adapter": {"secret": _ZERO},
     "optimizer": {"name": "sgd", "learning_rate": 1.0},
     "training": {"steps": 1, "batch_size": 1},
     "codec": {"byte_limit": 1},

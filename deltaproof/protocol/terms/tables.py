@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deltaproof.protocol.terms.federation import FederationSection
 from deltaproof.protocol.terms.work import (
+    AdapterSection,
     CodecSection,
     DataSection,
     MethodSection,
@@ -43,6 +44,8 @@ class TaskTables(Record):
     """One round of one trainer."""
     data: DataSection = DataSection()
     """Which data may be enrolled, and who reads it."""
+    adapter: AdapterSection = AdapterSection()
+    """Who reads what comes of it."""
     codec: CodecSection
     """How a delta travels."""
     aggregation: AggregationSection = AggregationSection()

@@ -29,10 +29,11 @@ from deltaproof.protocol.rules import (
 )
 from deltaproof.protocol.terms._fields import Name, Options, Positive
 from deltaproof.protocol.terms.federation import ModelSource
-from deltaproof.protocol.types import DigestField
+from deltaproof.protocol.types import ZERO_DIGEST, Digest32, DigestField
 from deltaproof.protocol.wire.documents import Record
 
 __all__ = [
+    "AdapterSection",
     "CodecSection",
     "DataSection",
     "MethodSection",
@@ -168,6 +169,21 @@ class DataSection(Record):
     def sealed(self) -> bool:
         """Whether openings are sealed for their readers."""
         return self.visibility == "verifiers"
+
+
+class AdapterSection(Record):
+    """Who may read deltas and adapters."""
+
+    visibility: Literal["public", "participants"] = "public"
+    """Who reads starting adapter, deltas and aggregates: everybody, or trainers, verifiers, sponsor, jurors of a case
+    and `data.auditors`, until the sponsor publishes them."""
+    secret: DigestField = ZERO_DIGEST
+    """Commitment to the secret that a private task's adapters are sealed with; made by `deltaproof task create`."""
+
+    @property
+    def sealed(self) -> Digest32 | None:
+        """Commitment to the secret that deltas and adapters are sealed with; None where everybody reads them."""
+        return self.secret if self.visibility == "participants" else None
 
 
 class CodecSection(Record):

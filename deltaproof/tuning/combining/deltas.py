@@ -58,7 +58,7 @@ def fetch_delta(
     codec, size = bench.codec, bench.layout.size
     if codec.plain:
         return CommittedDelta(store.get_tensors(digest, size), None, None, None)
-    data = store.get_blob(digest, codec.max_bytes)
+    data = store.get_delta(digest, codec.max_bytes)
     start = store.get_tensors(Digest32(round_.start_digest), size)
     try:
         theta, _ = codec.decode(data, start, round_.key)
