@@ -15,8 +15,8 @@ taken, and every name that counts has a part in what a round pays by heads (`inc
 
 Rows with text are the same if the rest of their fields is the same and the Jaccard similarity of their words is at
 least NEAR_ROW; candidates come from MinHash with banding (Broder 1997; Leskovec et al., Mining of Massive Datasets,
-section 3.4). Pixels are compared like words, each with its place and its shade in steps of NEAR_SHADE. Other rows have
-to be the same bytes.
+section 3.4). Images are compared by a perceptual hash (`incentives.image_hash`), whose edges are words of which at
+least NEAR_IMAGE has to agree. Other rows have to be the same bytes.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ from deltaproof.protocol.rules import (
     NEAR_BANDS,
     NEAR_CANDIDATES,
     NEAR_HASHES,
+    NEAR_IMAGE,
     NEAR_ROW,
-    NEAR_SHADE,
 )
 from deltaproof.protocol.wire.encoding import canonical_json
+from incentives.image_hash import edges_of
 from incentives.overlap import words_of
 
 if TYPE_CHECKING:
@@ -87,10 +88,12 @@ def count_rows(claims: Sequence[RowClaim]) -> list[RowCount]:
 
 @dataclass(frozen=True, slots=True)
 class _Features:
-    """What two rows are compared by. Without words, `rest` is the whole row."""
+    """What two rows are compared by, and from which Jaccard similarity of the words on they are alike. Without words,
+    `rest` is the whole row."""
 
     rest: bytes
     words: frozenset[str]
+    least: float = NEAR_ROW
 
     @classmethod
     def of(cls, row: bytes) -> _Features:
@@ -98,21 +101,17 @@ class _Features:
             fields = parse_row(row)
         except EncodingError:  # no row that a step could have read
             return cls(row, frozenset())
-        words = words_of(row) or _shades(fields.get("pixels"))
+        words, least = words_of(row), NEAR_ROW
+        if not words:
+            words, least = edges_of(fields.get("pixels")), NEAR_IMAGE
         if not words:
             return cls(row, words)
-        return cls(canonical_json({k: v for k, v in fields.items() if not isinstance(v, str) and k != "pixels"}), words)
+        rest = {k: v for k, v in fields.items() if not isinstance(v, str) and k != "pixels"}
+        return cls(canonical_json(rest), words, least)
 
     def alike(self, other: _Features) -> bool:
         shared = len(self.words & other.words)
-        return self.rest == other.rest and shared >= NEAR_ROW * (len(self.words) + len(other.words) - shared)
-
-
-def _shades(pixels: object) -> frozenset[str]:
-    """Each pixel with its place and shade; none if they are no list of whole numbers."""
-    if not isinstance(pixels, list) or not all(isinstance(pixel, int) for pixel in pixels):
-        return frozenset()
-    return frozenset(f"{place}:{pixel // NEAR_SHADE}" for place, pixel in enumerate(pixels))
+        return self.rest == other.rest and shared >= self.least * (len(self.words) + len(other.words) - shared)
 
 
 class _Sheet:
@@ -149,6 +148,16 @@ class _Cluster:
 
     rows: int = 0
     shown: Fraction = Fraction(0)
+    joined_to: _Cluster | None = None
+
+    def whole(self) -> _Cluster:
+        """The cluster that this one has become a part of, if it has; found in few steps, however many joined."""
+        last = self
+        while last.joined_to is not None:
+            last = last.joined_to
+        if self is not last:
+            self.joined_to = last
+        return last
 
 
 @dataclass(slots=True)
@@ -159,7 +168,7 @@ class _Ledger:
     holders: list[int] = field(default_factory=list)
     stands_for: list[Fraction] = field(default_factory=list)
     clusters: dict[int, _Cluster] = field(default_factory=dict)
-    """By holder; linked ones share one."""
+    """By holder; linked ones lead to one (`_Cluster.whole`)."""
 
     def add(self, place: int, claim: RowClaim) -> RowCount:
         before = len(self.holders)
@@ -198,16 +207,15 @@ class _Ledger:
 
     def _worth(self, entry: int) -> Fraction:
         """How many distinct rows of its cluster an entry stands for."""
-        cluster = self.clusters[self.holders[entry]]
+        cluster = self.clusters[self.holders[entry]].whole()
         return self.stands_for[entry] * cluster.rows / cluster.shown
 
     def _joined(self, place: int, holders: set[int]) -> _Cluster:
         """The one cluster of a new name and of those whose rows it shows."""
-        linked = {id(self.clusters[holder]): self.clusters[holder] for holder in holders}
-        joined = _Cluster(sum(c.rows for c in linked.values()), sum((c.shown for c in linked.values()), Fraction(0)))
-        for holder, cluster in self.clusters.items():
-            if id(cluster) in linked:
-                self.clusters[holder] = joined
+        linked = {id(whole): whole for whole in (self.clusters[holder].whole() for holder in holders)}.values()
+        joined = _Cluster(sum(c.rows for c in linked), sum((c.shown for c in linked), Fraction(0)))
+        for cluster in linked:
+            cluster.joined_to = joined
         self.clusters[place] = joined
         return joined
 

@@ -49,8 +49,9 @@ def copies(similarity: Array, order: Sequence[int], threshold: float) -> tuple[i
         raise ValueError(f"{len(order)} distinct ranks needed for similarities of shape {similarity.shape}")
     original: list[int | None] = [None] * len(order)
     # By commitment, so that what an original copied itself is known before its own copies are looked at.
+    ranks = np.array(order)
     for i in sorted(range(len(order)), key=lambda i: order[i]):
-        earlier = [j for j in range(len(order)) if order[j] < order[i] and similarity[i, j] >= threshold]
+        earlier = np.flatnonzero((similarity[i] >= threshold) & (ranks < ranks[i])).tolist()
         if earlier:
             first = min(earlier, key=lambda j: order[j])
             source = original[first]

@@ -17,7 +17,6 @@ Legend: N players, E coalitions, V validation rows, P values of an adapter.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -226,8 +225,8 @@ def who_plays(
     compared = similarity.copy()
     for union in unions:
         compared[np.ix_(union, union)] = 0.0
-    for i, j in itertools.combinations(range(len(contributions)), 2):
-        if compared[i, j] >= threshold and have_common_rows(contributions[i].opened(), contributions[j].opened()):
+    for i, j in np.argwhere(np.triu(compared >= threshold, 1)).tolist():
+        if have_common_rows(contributions[i].opened(), contributions[j].opened()):
             compared[i, j] = compared[j, i] = 0.0
     originals = copies(compared, [contribution.order for contribution in contributions], threshold)
     kept = (tuple(i for i in union if originals[i] is None) for union in unions)

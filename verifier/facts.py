@@ -7,8 +7,7 @@ from hashlib import sha256
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.structs import RoundView
-from deltaproof.chain.enrolments import enrolment_order
-from deltaproof.chain.memory import memory_root
+from deltaproof.chain.memory import memory_roots
 from deltaproof.chain.participation import known_faults, quorum_members
 from deltaproof.chain.reading import due_readers
 from deltaproof.chain.tasklog import TaskLog
@@ -74,8 +73,9 @@ def read_case(
     """The round's case; `log` was refreshed at the block that is looked at. Raises ChainError, StoreUnavailable."""
     reveals, readers = log.reveals(round_), due_readers(gateway, store, spec, task_id, round_)
     enrolments = gateway.trainers.enrolments(task_id)
-    submissions = []
-    for trainer in log.sorted_trainers(round_):
+    submissions, trainers = [], log.sorted_trainers(round_)
+    roots = memory_roots(gateway, store, log, spec, task_id, round_, trainers)
+    for trainer in trainers:
         enrolment, reveal = enrolments[trainer], reveals.get(trainer)
         submissions.append(
             Submission(
@@ -84,7 +84,7 @@ def read_case(
                 data_rows=enrolment.data_rows,
                 delta_digest=reveal.delta_digest if reveal else None,
                 transcript_root=reveal.transcript_root if reveal else None,
-                error_root=memory_root(gateway, store, log, spec, task_id, round_, trainer),
+                error_root=roots[trainer],
                 readers=readers,
             )
         )
@@ -94,16 +94,14 @@ def read_case(
         view=gateway.tasks.round(task_id, round_),
         members=quorum_members(gateway, task_id, round_),
         commit_order=tuple(log.committed(round_)),
-        enrolled=_enrolled(gateway, spec, task_id, round_, log),
+        enrolled=_enrolled(spec, round_, log),
         submissions=tuple(submissions),
         faulty=known_faults(gateway, task_id, round_, [submission.trainer for submission in submissions]),
     )
 
 
-def _enrolled(
-    gateway: Gateway, spec: TaskSpec, task_id: TaskId, round_: RoundIndex, log: TaskLog
-) -> tuple[Address, ...]:
+def _enrolled(spec: TaskSpec, round_: RoundIndex, log: TaskLog) -> tuple[Address, ...]:
     """Raises ChainError, or BlockUnknown if the node leaves out whom the contract knows."""
     if spec.scoring.rows != "distinct":
         return ()
-    return enrolment_order(gateway, task_id, round_, log.committed(round_), log.cache)
+    return log.enrolments.order(round_, log.committed(round_))

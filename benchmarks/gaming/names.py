@@ -89,6 +89,7 @@ class World:
             "paraphrased": lambda: self._rewritten("reworded", self.ground.reworded, k),
             "mimicry": lambda: [Name(f"mimic/{i}", self.shown_by_victim()) for i in range(k)],
             "mixture": lambda: [Name(f"mixture/{k}/{i}", self._mixed(own[i::k])) for i in range(k)],
+            "averaged": lambda: [Name(f"averaged/{k}", own, f"mean of {k}")],
             "collusion": lambda: [Name(f"both/{i}", [*own, *other]) for i in range(k)],
             "merging": lambda: [Name("merged", [*own[::2], *other[::2]])],
             "two halves": lambda: [Name("half/0", own[::2]), Name("half/1", other[::2])],
@@ -138,9 +139,16 @@ class World:
     def _made(self, kind: str) -> Vector:
         if kind == "start":
             return self.start.copy()
+        if kind.startswith("mean of "):
+            return self._mean_run(int(kind.removeprefix("mean of ")))
         drawn = np.random.default_rng([5, self.number]).normal(size=self.start.shape)
         honest = self.rounds.train(f"{self.number}/honest/0", self.shards.honest[0], self.start, 1) - self.start
         return (self.start + drawn * np.linalg.norm(honest) / np.linalg.norm(drawn)).astype(np.float32)
+
+    def _mean_run(self, k: int) -> Vector:
+        """What k runs on the attacker's rows come to on average: no name can hand it in, replay would reject it."""
+        runs = [self.rounds.train(f"{self.number}/same/{i}", self.shards.own, self.start, 1) for i in range(k)]
+        return united(self.rounds.bench, [Contribution(run, ROWS, i) for i, run in enumerate(runs)]).theta
 
     def _drawn(self, label: str, round_: int) -> list[int]:
         """Steps that some verifier replays."""
@@ -253,6 +261,7 @@ STRATEGIES: list[tuple[str, int]] = [
     ("nearly the same", 5),
     *(("paraphrased", k) for k in (2, 5)),
     *(("mimicry", k) for k in (1, 10)),
+    *(("averaged", k) for k in (3, 10)),
     *(("mixture", k) for k in (2, 4)),
     *(("collusion", k) for k in (2, 10)),
     *((name, 1) for name in SINGLE),

@@ -34,6 +34,7 @@ COMPARED = {
     "nearly the same": "all rows, changed a little in each name",
     "paraphrased": "all rows, written anew in each name",
     "mixture": "a part in each name, filled up with a victim's shown rows",
+    "averaged": "all rows in one name, with the mean of k runs (replay rejects it)",
     "collusion": "two shards, all of both in each name",
     "merging": "two half shards in one name",
     "a quarter, inflated": "a quarter of the rows, four times, changed a little",
@@ -45,8 +46,8 @@ AGAINST = {
 }
 """What a strategy is compared with, if not one name with all rows."""
 WORTHLESS = {"free ride": "zero update and random update", "labels turned over": "wrong labels"}
-TOLD_APART = {"merging"}
-"""Games that nobody plays for pay: they lose by it."""
+TOLD_APART = {"averaged", "merging"}
+"""Games that nobody plays for pay: one loses by it, and nobody can hand in the other."""
 Z = 1.96
 
 

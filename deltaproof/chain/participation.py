@@ -178,7 +178,10 @@ def known_faults(
 ) -> frozenset[Address]:
     """Who revealed and whose fault was established before verifiers could attest: everybody has to reject them."""
     began = gateway.tasks.round(task_id, round_).attesting_block
-    work = {trainer: gateway.trainers.work(task_id, round_, trainer) for trainer in trainers}
+    trainers = list(trainers)
+    pool = gateway.trainers
+    gateway.connection.prefetch([pool.view("workOf", task_id, round_, trainer) for trainer in trainers])
+    work = {trainer: pool.work(task_id, round_, trainer) for trainer in trainers}
     return frozenset(
         trainer
         for trainer, done in work.items()

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from deltaproof.chain.abi.structs import RevealData
 from deltaproof.chain.contracts.gateway import Gateway
+from deltaproof.chain.enrolments import OVERLAP_BLOCKS, EnrolmentLog
 from deltaproof.chain.events.base import RoundEvent, TaskEvent
 from deltaproof.chain.events.participants import (
     AttestationRevealed,
@@ -43,8 +44,6 @@ E = TypeVar("E", bound=RoundEvent)
 
 ATTEMPTS, PAUSE_SECONDS = 5, 0.3
 """Of several nodes behind one URL another may answer next time."""
-OVERLAP_BLOCKS = 16
-"""Blocks at the end that are read again each time: a node that lagged may have left logs of them out."""
 
 
 class TaskLog:
@@ -57,6 +56,7 @@ class TaskLog:
         self._gateway, self._task_id, self.cache = gateway, task_id, cache
         self._contracts = tuple(contracts)
         self._reader = LogReader(gateway.connection, contracts)
+        self.enrolments = EnrolmentLog(gateway, task_id, cache)
         self._events: list[tuple[int, RoundEvent]] = []
         self._first: int | None = None
         self._from_round = RoundIndex(0)

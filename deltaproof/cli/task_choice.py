@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.contracts.money import Amount, Money
 from deltaproof.chain.offers import ROUND_GAS, Offer
 from deltaproof.protocol.terms.spec import TaskSpec
 
-__all__ = ["ListedTask", "WantedTasks"]
+if TYPE_CHECKING:
+    from deltaproof.replaying.estimate import ModelSize
+
+__all__ = ["ListedTask", "ModelSizes", "WantedTasks"]
+
+
+class ModelSizes:
+    """Sizes of models, each found once: many tasks tune one model, and a hub answers slowly."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, ModelSize | None] = {}
+
+    def of(self, source: str) -> ModelSize | None:
+        """None if the model is neither here nor on a hub that answers."""
+        from deltaproof.replaying.estimate import model_size
+
+        if source not in self._known:
+            self._known[source] = model_size(source)
+        return self._known[source]
+
+    def stored_bytes(self, spec: TaskSpec) -> int | None:
+        """Of the weights that a trainer holds."""
+        if spec.federation is not None:
+            return spec.federation.emulators[0].file_bytes
+        size = self.of(spec.model.source)
+        return size.stored_bytes if size else None
 
 
 @dataclass(frozen=True)
@@ -26,6 +52,7 @@ class WantedTasks:
     """Megabytes of weights."""
     token: str
     min_pay: Amount | None
+    sizes: ModelSizes = field(default_factory=ModelSizes)
 
     def fits(self, task: Offer, money: Money) -> bool:
         """Whether a task is shown. Raises UsageError for an amount that its token cannot be paid in."""
@@ -47,7 +74,7 @@ class WantedTasks:
             return False
         if self.max_size is None:
             return True
-        stored = _stored_bytes(spec)
+        stored = self.sizes.stored_bytes(spec)
         return stored is not None and stored <= self.max_size * 1e6
 
 
@@ -64,16 +91,16 @@ class ListedTask:
     """Of a round's work."""
 
     @classmethod
-    def of(cls, offer: Offer, role: Role, estimate: bool) -> ListedTask:
+    def of(cls, offer: Offer, role: Role, estimate: bool, sizes: ModelSizes) -> ListedTask:
         """`estimate`: whether to look at the model."""
         pay = offer.pay_per_round(role)
         if not estimate or offer.spec is None:
             return cls(offer, pay, role)
-        from deltaproof.replaying.estimate import model_size, rough_speed
+        from deltaproof.replaying.estimate import rough_speed
 
-        size = model_size(offer.spec.model.source)
+        size = sizes.of(offer.spec.model.source)
         if size is None:
-            return cls(offer, pay, role, _stored_bytes(offer.spec))
+            return cls(offer, pay, role, sizes.stored_bytes(offer.spec))
         speed = rough_speed(offer.spec, size)
         players = max(offer.trainers, offer.view.params.quorum.min_trainers, 1)
         seconds = speed.training(offer.spec) if role is Role.TRAINER else speed.verifying(offer.spec, players)
@@ -89,12 +116,3 @@ class ListedTask:
         """Of the phase that the work has to fit."""
         phases = self.offer.view.params.phases
         return phases.commit if self.role is Role.TRAINER else phases.attest_commit
-
-
-def _stored_bytes(spec: TaskSpec) -> int | None:
-    if spec.federation is not None:
-        return spec.federation.emulators[0].file_bytes
-    from deltaproof.replaying.estimate import model_size
-
-    size = model_size(spec.model.source)
-    return size.stored_bytes if size else None

@@ -73,7 +73,8 @@ def list_tasks(
     money = {token: gateway.money(token) for token in {task.view.params.token for task in found}}
     least = Amount.read(min_pay, "--min-pay") if min_pay is not None else None
     wanted = WantedTasks(of, every, kind, method, model, max_size, token, least)
-    shown = [ListedTask.of(task, of, estimate) for task in found if wanted.fits(task, money[task.view.params.token])]
+    fitting = [task for task in found if wanted.fits(task, money[task.view.params.token])]
+    shown = [ListedTask.of(task, of, estimate, wanted.sizes) for task in fitting]
     shown.sort(key=lambda each: (-each.offer.view.params.rewards.budget_per_round, each.offer.number))
     price = gateway.connection.gas_price() if estimate else None
     if as_json:

@@ -10,11 +10,12 @@ import pytest
 
 from deltaproof.chain import enrolments
 from deltaproof.chain.contracts.gateway import Gateway
-from deltaproof.chain.enrolments import enrolment_order
+from deltaproof.chain.enrolments import OVERLAP_BLOCKS, EnrolmentLog
 from deltaproof.chain.events.base import LoggedEvent
 from deltaproof.chain.events.participants import TrainerEnrolled
+from deltaproof.chain.rpc.blocks import BlockRef
 from deltaproof.errors import BlockUnknown
-from deltaproof.protocol.types import ZERO_DIGEST, Address, RoundIndex, TaskId, TokenAmount, address
+from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, TokenAmount, address
 
 TASK = TaskId(4)
 FIRST, SECOND, THIRD = (address(bytes([n]) * 20) for n in (9, 5, 7))
@@ -25,22 +26,52 @@ def enrolled(trainer: Address, block: int, place: int = 0, *, task: TaskId = TAS
     return LoggedEvent(event, trainer, block, ZERO_DIGEST, ZERO_DIGEST, place)
 
 
+class Node:
+    """A chain whose logs and hashes a test writes, and which counts the blocks that are read."""
+
+    def __init__(self) -> None:
+        self.logs: list[LoggedEvent] = []
+        self.height, self.fork = 99, 0
+        self.read: list[tuple[int, int]] = []
+
+    def block(self, number: int) -> dict[str, bytes]:
+        return {"hash": bytes([self.fork, number % 256]) + bytes(30)}
+
+    @property
+    def read_block(self) -> BlockRef:
+        return BlockRef(self.height, Digest32(self.block(self.height)["hash"]), 0)
+
+    def logged(self, first: int, last: int) -> Iterator[LoggedEvent]:
+        self.read.append((first, last))
+        return iter([log for log in self.logs if first <= log.block_number <= last])
+
+
 @pytest.fixture
-def order(monkeypatch: pytest.MonkeyPatch) -> Any:
+def node() -> Node:
+    return Node()
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch, node: Node) -> EnrolmentLog:
+    class Reader:
+        def __init__(self, *_: object) -> None: ...
+
+        def read(self, first: int, last: int, _kinds: object) -> Iterator[LoggedEvent]:
+            return node.logged(first, last)
+
+    monkeypatch.setattr(enrolments, "LogReader", Reader)
+    monkeypatch.setattr(enrolments, "first_block", lambda *_: 10)
+    head = SimpleNamespace(connection=node, trainers=SimpleNamespace(address=FIRST))
+    return EnrolmentLog(cast(Gateway, head), TASK, None)
+
+
+@pytest.fixture
+def order(node: Node, log: EnrolmentLog) -> Any:
     """The order of `trainers` in a round, by these logs of a node."""
 
     def ordered(logs: list[LoggedEvent], round_: int, trainers: tuple[Address, ...]) -> tuple[Address, ...]:
-        class Reader:
-            def __init__(self, *_: object) -> None: ...
-
-            def read(self, first: int, last: int, _kinds: object) -> Iterator[LoggedEvent]:
-                return iter(log for log in logs if first <= log.block_number <= last)
-
-        monkeypatch.setattr(enrolments, "LogReader", Reader)
-        monkeypatch.setattr(enrolments, "first_block", lambda *_: 10)
-        head = SimpleNamespace(connection=SimpleNamespace(read_block=SimpleNamespace(number=99)),
-                               trainers=SimpleNamespace(address=FIRST))  # fmt: skip
-        return enrolment_order(cast(Gateway, head), TASK, RoundIndex(round_), trainers, None)
+        node.logs = logs
+        return log.order(RoundIndex(round_), trainers)
 
     return ordered
 
@@ -66,3 +97,25 @@ def test_node_that_leaves_out_an_enrolment_is_asked_again(order: Any) -> None:
     """An order that misses somebody would be another order than the other verifiers have."""
     with pytest.raises(BlockUnknown, match=SECOND):
         order([enrolled(FIRST, 11)], 1, (FIRST, SECOND))
+
+
+def test_next_round_reads_the_blocks_since_and_not_the_life_of_the_task(node: Node, log: EnrolmentLog) -> None:
+    node.logs = [enrolled(FIRST, 11), enrolled(SECOND, 95)]
+    assert log.order(RoundIndex(1), (SECOND, FIRST)) == (FIRST, SECOND)
+    assert log.order(RoundIndex(1), (FIRST,)) == (FIRST,)
+    node.height = 140
+    node.logs.append(enrolled(THIRD, 120, from_round=2))
+    assert log.order(RoundIndex(2), (THIRD, SECOND, FIRST)) == (FIRST, SECOND, THIRD)
+    assert node.read == [(10, 99), (100 - OVERLAP_BLOCKS, 140)]
+
+
+def test_reorganisation_and_a_node_that_lagged_are_read_anew(node: Node, log: EnrolmentLog) -> None:
+    node.logs = [enrolled(FIRST, 11), enrolled(SECOND, 12)]
+    log.order(RoundIndex(1), (FIRST, SECOND))
+    node.fork, node.height, node.logs = 1, 120, [enrolled(SECOND, 11), enrolled(FIRST, 12)]
+    assert log.order(RoundIndex(1), (FIRST, SECOND)) == (SECOND, FIRST)
+    node.height = 130
+    with pytest.raises(BlockUnknown, match=THIRD):
+        log.order(RoundIndex(1), (THIRD,))
+    node.logs.append(enrolled(THIRD, 13))
+    assert log.order(RoundIndex(1), (THIRD, FIRST)) == (FIRST, THIRD), "what was left out lies deep"

@@ -14,7 +14,9 @@ from benchmarks.chain.gas.task import MeasuredTask, VerifierKey
 from deltaproof.protocol.outcome.settlement import leaves_tree
 from tests.worlds.simulated import UNIT, digest
 
-__all__ = ["BATCH", "VERIFIER_COUNTS", "measure_batch", "measure_penalties", "measure_rounds"]
+__all__ = [
+    "BATCH", "VERIFIER_COUNTS", "index_of", "measure_batch", "measure_penalties", "measure_rounds", "signed_for_relay",
+]  # fmt: skip
 
 VERIFIER_COUNTS = (3, 30, 300)
 BATCH = 50
@@ -59,9 +61,9 @@ def measure_batch(bench: Bench, key: VerifierKey) -> None:
         task.draw()
         for low, high in groups:
             label = f"TrainerPool.commitBatch of {high - low} (round {number}, batch from {low})"
-            task.call("trainers", "commitBatch", _signed(task, trainers[low:high]), label=label)
+            task.call("trainers", "commitBatch", signed_for_relay(task, trainers[low:high]), label=label)
         for batch, (low, high) in enumerate(groups, start=1):
-            entries = [(_index(task, t), t.address, *task.work(t)) for t in trainers[low:high]]
+            entries = [(index_of(task, t), t.address, *task.work(t)) for t in trainers[low:high]]
             label = f"TrainerPool.revealBatch of {high - low} (round {number}, batch from {low})"
             task.call("trainers", "revealBatch", batch, entries, label=label)
         task.draw()
@@ -77,7 +79,7 @@ def measure_batch(bench: Bench, key: VerifierKey) -> None:
     bench.call("vault", "claimBatch", claims, label="RewardVault.claimBatch of 2 rounds")
 
 
-def _signed(task: MeasuredTask, trainers: Sequence[Any]) -> list[tuple[bytes, bytes, bytes]]:
+def signed_for_relay(task: MeasuredTask, trainers: Sequence[Any]) -> list[tuple[bytes, bytes, bytes]]:
     """What the trainers signed for a relay (EIP-712, EIP-2098)."""
     pool, codec = task.bench.contracts["trainers"], task.bench.web3.codec
     typehash, domain = pool.functions.COMMIT_TYPEHASH().call(), pool.functions.domainSeparator().call()
@@ -91,7 +93,8 @@ def _signed(task: MeasuredTask, trainers: Sequence[Any]) -> list[tuple[bytes, by
     return signed
 
 
-def _index(task: MeasuredTask, trainer: Any) -> int:
+def index_of(task: MeasuredTask, trainer: Any) -> int:
+    """Its place among the task's enrolments."""
     enrolment = task.bench.contracts["trainers"].functions.enrolmentOf(task.id, trainer.address).call()
     return int(enrolment[0])
 

@@ -1,0 +1,1 @@
+"""What rounds of many trainers cost: a trainer, a verifier, an auditor, the chain."""
