@@ -163,7 +163,11 @@ compared. Made by `python -m benchmarks.gaming.names`.
 - *aumann_shapley*: rows as enrolled
 - *quotient Shapley*: names that shown rows link are one player (the mean of their deltas), its Shapley value in equal
   parts (arXiv 2605.07663)
-- *Shapley*, *Banzhaf*: every name is a player; exact up to 6 players, else the default estimator with 96 evaluations"""
+- *Shapley*, *Banzhaf*: every name is a player; exact up to 6 players, else the default estimator with 96 evaluations
+
+Names that hold a part of the rows each train a whole round on it, and k runs are worth more than one on average. The
+line *with the mean of k runs* says how much, without any names: what parts and mixtures gain is below that, so it is
+runs, which are verified and paid as work, and not names."""
 
 
 def _head() -> str:
