@@ -16,13 +16,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from deltaproof.protocol.rules import NEAR_FLAT, NEAR_GRID
+from deltaproof.protocol.rules import NEAR_FLAT, NEAR_GRID, NEAR_MEANS
 
 __all__ = ["edges_of"]
-
-_SCALE = 2**16
-"""Means are kept in parts of a shade as fine as this."""
-_CHANNELS = (1, 3)
 
 
 def edges_of(pixels: object) -> frozenset[str]:
@@ -30,7 +26,7 @@ def edges_of(pixels: object) -> frozenset[str]:
     anything else, nor of an image without any."""
     if not isinstance(pixels, list) or not all(type(pixel) is int and 0 <= pixel < 256 for pixel in pixels):
         return frozenset()
-    for channels in _CHANNELS:
+    for channels in (1, 3):
         side = math.isqrt(len(pixels) // channels)
         if side > 1 and channels * side * side == len(pixels):
             cells = _cells(np.array(pixels, dtype=np.int64).reshape(channels, side, side).sum(axis=0))
@@ -45,7 +41,7 @@ def _cells(image: NDArray[np.int64]) -> NDArray[np.int64]:
     edges = np.array([i * side // grid for i in range(grid)])
     sizes = np.diff([*edges, side])
     sums = np.add.reduceat(np.add.reduceat(image, edges, axis=0), edges, axis=1)
-    return np.asarray(sums * _SCALE // np.outer(sizes, sizes), dtype=np.int64)
+    return np.asarray(sums * NEAR_MEANS // np.outer(sizes, sizes), dtype=np.int64)
 
 
 def _signs(name: str, cells: NDArray[np.int64]) -> list[str]:
