@@ -108,18 +108,18 @@ def _reading(url: str, task: MeasuredTask, trainers: int) -> dict[str, Any]:
 @contextmanager
 def _counted(connection: Any) -> Iterator[list[int]]:
     """Requests to the node inside."""
-    provider, calls = connection.web3.provider, [0]
-    ask = provider.make_request
+    manager, calls = connection.web3.manager, [0]
+    ask = manager.request_blocking
 
-    def counted(method: Any, params: Any) -> Any:
+    def counted(*arguments: Any, **options: Any) -> Any:
         calls[0] += 1
-        return ask(method, params)
+        return ask(*arguments, **options)
 
-    provider.make_request = counted
+    manager.request_blocking = counted
     try:
         yield calls
     finally:
-        provider.make_request = ask
+        manager.request_blocking = ask
 
 
 def _indexing(url: str, bench: Bench) -> tuple[float, int]:
