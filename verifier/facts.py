@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.structs import RoundView
-from deltaproof.chain.memory import memory_roots
+from deltaproof.chain.memory import memory_root
 from deltaproof.chain.participation import known_faults, quorum_members
 from deltaproof.chain.reading import due_readers
 from deltaproof.chain.tasklog import TaskLog
@@ -73,9 +73,8 @@ def read_case(
     """The round's case; `log` was refreshed at the block that is looked at. Raises ChainError, StoreUnavailable."""
     reveals, readers = log.reveals(round_), due_readers(gateway, store, spec, task_id, round_)
     enrolments = gateway.trainers.enrolments(task_id)
-    submissions, trainers = [], log.sorted_trainers(round_)
-    roots = memory_roots(gateway, store, log, spec, task_id, round_, trainers)
-    for trainer in trainers:
+    submissions = []
+    for trainer in log.sorted_trainers(round_):
         enrolment, reveal = enrolments[trainer], reveals.get(trainer)
         submissions.append(
             Submission(
@@ -84,7 +83,7 @@ def read_case(
                 data_rows=enrolment.data_rows,
                 delta_digest=reveal.delta_digest if reveal else None,
                 transcript_root=reveal.transcript_root if reveal else None,
-                error_root=roots[trainer],
+                error_root=memory_root(gateway, store, log, spec, task_id, round_, trainer),
                 readers=readers,
             )
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from deltaproof.chain.abi.enums import Outcome
 from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.participation import settled_leaves
@@ -15,44 +13,30 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId
 from deltaproof.store import ArtifactStore
 
-__all__ = ["memory_after", "memory_root", "memory_roots"]
+__all__ = ["memory_after", "memory_root"]
 
 
 def memory_root(
     gateway: Gateway, store: ArtifactStore, log: TaskLog, spec: TaskSpec, task_id: TaskId, round_: RoundIndex,
     trainer: Address,
 ) -> Digest32 | None:  # fmt: skip
-    """One trainer's of `memory_roots`."""
-    return memory_roots(gateway, store, log, spec, task_id, round_, [trainer])[trainer]
-
-
-def memory_roots(
-    gateway: Gateway, store: ArtifactStore, log: TaskLog, spec: TaskSpec, task_id: TaskId, round_: RoundIndex,
-    trainers: Collection[Address],
-) -> dict[Address, Digest32 | None]:  # fmt: skip
-    """Roots of memories: what a trainer's delta of the round before names, if that was settled as accepted.
+    """Root of the memory: what the trainer's delta of the round before names, if that was settled as accepted.
 
     Zero otherwise: a memory that nobody checked is lost. None if that delta is no longer in the store. `log` has been
-    refreshed in this round. The round before is read once, however many ask. Raises ChainError if its leaves cannot be
-    had, StoreUnavailable.
+    refreshed in this round. Raises ChainError if the leaves of the round before cannot be had, StoreUnavailable.
     """
-    found: dict[Address, Digest32 | None] = dict.fromkeys(trainers, ZERO_DIGEST)
     if spec.codec.name == "float32" or round_ <= 1:
-        return found
+        return ZERO_DIGEST
     before = RoundIndex(round_ - 1)
     view = gateway.tasks.round(task_id, before)
-    reveals = log.reveals(before)
-    asked = [trainer for trainer in trainers if trainer in reveals]
-    if view.outcome != Outcome.SETTLED or not asked:
-        return found
+    reveal = log.reveals(before).get(trainer)
+    if view.outcome != Outcome.SETTLED or reveal is None:
+        return ZERO_DIGEST
     proposal = settled_leaves(store, task_id, before, view.settlement, gateway.verifiers.enrolments(task_id))
     if proposal is None:
         raise ChainError(f"round {before} is settled, but no verifier has published the leaves of its settlement")
-    accepted = {leaf.trainer for leaf in proposal.leaves if leaf.verdict is Verdict.ACCEPTED}
-    for trainer in asked:
-        if trainer in accepted:
-            found[trainer] = memory_after(store, spec, reveals[trainer].delta_digest)
-    return found
+    accepted = any(leaf.trainer == trainer and leaf.verdict is Verdict.ACCEPTED for leaf in proposal.leaves)
+    return memory_after(store, spec, reveal.delta_digest) if accepted else ZERO_DIGEST
 
 
 def memory_after(store: ArtifactStore, spec: TaskSpec, delta: Digest32) -> Digest32 | None:
