@@ -35,7 +35,7 @@ def files(folder: Path, steps: int) -> None:
 
 def supervised(folder: Path, **environment: str) -> Supervisor:
     settings = {"DELTAPROOF_STORE": str(folder / "store"), "OMP_NUM_THREADS": "1", **environment}
-    return Supervisor(folder / "logs", settings)
+    return Supervisor(folder / "logs", settings, preload=True)
 
 
 @pytest.fixture
