@@ -10,9 +10,12 @@ from benchmarks.shared.places import ROOT
 
 TABLE = (ROOT / "docs" / "threat-model.md").read_text().split("## Attacks on the contracts\n")[1].split("\n### ")[0]
 ROWS = [line.strip("|").split("|") for line in TABLE.splitlines() if re.match(r"\| \d+[a-z]? \|", line)]
-TESTS = set(
-    re.findall(r"function (test\w+)", "".join(p.read_text() for p in (ROOT / "tests" / "forge").rglob("*.t.sol")))
-)
+TESTS = {
+    name
+    for pattern, suffix in ((r"function (test\w+)", "*.t.sol"), (r"def (test\w+)", "test_*.py"))
+    for path in (ROOT / "tests").rglob(suffix)
+    for name in re.findall(pattern, path.read_text())
+}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0].strip())
