@@ -92,7 +92,8 @@ def markdown(facts: dict[str, Any]) -> str:
             "what it held before it "
             "loaded anything (Python, torch, transformers) is taken off. Mapped pages count as far as they were "
             "touched, though the kernel may drop them at any time. SmolLM2-135M is real, stored in float32; "
-            "360M and 1.2B have random weights, stored in bfloat16, a file a layer. Made by `python -m "
+            "360M has random weights, stored in bfloat16, a file a layer. A row without seconds of a step is loading, with "
+            "the one pass that a float64 model is probed with. Made by `python -m "
             "benchmarks.hardware`. Seconds are of a machine that worked for seven others at the same time: they "
             "compare rows no better than roughly.",
             "",
@@ -120,8 +121,10 @@ def markdown(facts: dict[str, Any]) -> str:
             "## Unmeasured",
             "",
             "- Everything on a GPU: no machine with one was at hand. `benchmarks/gpu_checks.sh` measures it in six "
-            "minutes and writes `gpu_checks.json`; its rehearsal on a CPU is in docs/results/data.",
-            "- 7 B itself: the largest model here has 1.2 B parameters.",
+            "minutes and writes `gpu_checks.json`. A rehearsal of its checks on a CPU, all but seconds and memory of "
+            "real models, is in `data/gpu_checks_rehearsal.json`: every check passed.",
+            "- 7 B itself, and anything above 360 M parameters.",
+            "- Cells of the command above that the tables do not have.",
             "- Replays on machines beside each other: [replays beside each other](replay_scaling.md) has two processes "
             "and two Ray actors of one machine of two cores.",
             "- The cost of verification as a share of training: [replay cost](replay_cost.md) has it for MiniLM on a "

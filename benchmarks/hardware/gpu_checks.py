@@ -55,14 +55,19 @@ def main() -> None:
         for name, check in checks(Path(folder)):
             if time.monotonic() - began > options.seconds:
                 facts["not_run"].append(name)
+                _write(options.file, facts)
                 continue
             started = time.monotonic()
             found = _guarded(check)
             facts["checks"][name] = {**found, "seconds": round(time.monotonic() - started, 2)}
             print(f"{'ok  ' if found['ok'] else 'FAIL'} {name}", file=sys.stderr)
-            options.file.parent.mkdir(parents=True, exist_ok=True)
-            options.file.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+            _write(options.file, facts)
     sys.exit(0 if all(check["ok"] for check in facts["checks"].values()) else 1)
+
+
+def _write(path: Path, facts: Found) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
 
 
 def checks(folder: Path) -> Iterator[tuple[str, Callable[[], Found]]]:

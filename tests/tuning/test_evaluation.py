@@ -105,13 +105,13 @@ def test_evaluate_means_is_the_exact_mean_not_its_truncation(bench: Workbench) -
     mean = {n: sum(p * m[n] for p, m in zip(shares[0], members, strict=True)) for n in bench.layout.names}
     zeroed = vector_of(bench.layout, {n: v * (n not in {p.b for p in pairs}) for n, v in mean.items()})
     layers = dict(bench.model.named_modules())
-    before = {pair.module: layers[pair.module].get_base_layer().weight.clone() for pair in pairs}
     for pair in pairs:
         product = sum(p * m[pair.b].astype(float) @ m[pair.a] for p, m in zip(shares[0], members, strict=True))
-        layers[pair.module].get_base_layer().weight.data += torch.from_numpy(pair.scale * product)
+        base = layers[pair.module].get_base_layer()
+        base.merged = base.weight + torch.from_numpy(pair.scale * product)
     by_hand = plain_loss(bench, zeroed, rows)
-    for module, weight in before.items():
-        layers[module].get_base_layer().weight.data.copy_(weight)
+    for pair in pairs:
+        layers[pair.module].get_base_layer().merged = None
     assert measured == pytest.approx(by_hand, rel=1e-7)
     truncated = aggregate(members, pairs, weights=[5, 3, 2])
     assert truncated.truncation_error > 0.1

@@ -29,8 +29,8 @@ __all__ = ["PACKED_FILE", "PackedMatrix", "can_stay_packed", "read_packed", "wri
 PACKED_FILE = "middle.packed"
 """Beside an emulator's `model.safetensors`. No digest covers it: what it holds is compared with that file's tensors."""
 _BLOCK = 64
-_CHUNK = 2**20
-"""Values that are quantised at a time."""
+_CHUNK = 2**16
+"""Values that are quantised at a time: larger temporaries leave holes between the codes that stay."""
 Bits = Literal[4, 8, 16]
 
 
