@@ -92,8 +92,8 @@ def markdown(facts: dict[str, Any]) -> str:
             "what it held before it "
             "loaded anything (Python, torch, transformers) is taken off. Mapped pages count as far as they were "
             "touched, though the kernel may drop them at any time. SmolLM2-135M is real, stored in float32; "
-            "360M has random weights, stored in bfloat16, a file a layer. A row without seconds of a step is loading, with "
-            "the one pass that a float64 model is probed with. Made by `python -m "
+            "360M has random weights, stored in bfloat16, a file a layer. A row without seconds of a step is loading, "
+            "with the one pass that a float64 model is probed with. Made by `python -m "
             "benchmarks.hardware`. Seconds are of a machine that worked for seven others at the same time: they "
             "compare rows no better than roughly.",
             "",
@@ -103,8 +103,8 @@ def markdown(facts: dict[str, Any]) -> str:
             "",
             "`stored` in float64 maps the file and widens one matrix at a time. What remains above the weights is "
             "the widest matrix in float64 (the head of a language model is its table: 216 MiB of SmolLM2-135M's "
-            "float64), the batch's logits, and a float32 judge's copy. The aim of 1.2 times the weights therefore "
-            "holds for large models, not for small ones.",
+            "float64), the batch's logits, and a float32 judge's copy. No size that was measured meets "
+            "the aim of 1.2 times the weights; by the arithmetic below, float64 of 7 B in bfloat16 would.",
             "",
             "## All that was measured",
             "",
