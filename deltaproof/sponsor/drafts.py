@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deltaproof.errors import Problem, SpecError
+from deltaproof.protocol.commit.sealing import AdapterSecret
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.commit.validation import ValidationSet, seal_validation
 from deltaproof.protocol.evidence.state import Vector, component_root
@@ -23,7 +24,6 @@ from deltaproof.protocol.types import ZERO_DIGEST, Digest32, hex_of
 from deltaproof.sponsor.checking import CheckedDraft, check_draft
 from deltaproof.sponsor.control import start_from
 from deltaproof.sponsor.emulators import PreparedFederation, Progress, check_methods, prepare_federation
-from deltaproof.sponsor.keeping import adapter_secret
 
 __all__ = ["PreparedTask", "complete_draft", "prepare_task"]
 
@@ -73,7 +73,8 @@ def complete_draft(
     tables.setdefault("start_digest", hex_of(ZERO_DIGEST))
     adapter = _table(tables, "adapter")
     if adapter.get("visibility") == "participants":
-        named = adapter_secret(secret, _table(tables, "method")["seed"], _table(tables, "validation")["commitments"])
+        seed, commitments = _table(tables, "method")["seed"], _table(tables, "validation")["commitments"]
+        named = AdapterSecret.of_home(secret, seed, commitments)
         problems += _complete(tables, "adapter", "secret", hex_of(named.commitment))
     if problems:
         raise SpecError.of(origin, problems)

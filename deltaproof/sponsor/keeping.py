@@ -6,7 +6,6 @@ is created first and published then; whatever comes between, the home can do it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,13 +23,7 @@ from deltaproof.store.readers import Keyring
 if TYPE_CHECKING:
     from deltaproof.sponsor.drafts import PreparedTask
 
-__all__ = ["adapter_secret", "check_store", "entered", "keep_task", "kept_validation", "publish_task"]
-
-
-def adapter_secret(home: HomeSecret, seed: str, commitments: Sequence[str]) -> AdapterSecret:
-    """The secret that a private task's adapters are sealed with, told apart by the seed of the method and the
-    commitments to the hidden rows, as the spec writes them."""
-    return AdapterSecret.of_home(home, canonical_json([seed, list(commitments)]))
+__all__ = ["check_store", "entered", "keep_task", "kept_validation", "publish_task"]
 
 
 def entered(store: ArtifactStore, spec: TaskSpec, home: Path) -> ArtifactStore:
@@ -40,9 +33,8 @@ def entered(store: ArtifactStore, spec: TaskSpec, home: Path) -> ArtifactStore:
     """
     if spec.adapter.sealed is None:
         return store.of_task(spec)
-    secret = adapter_secret(
-        HomeSecret.of(home), hex_of(spec.method.seed), list(map(hex_of, spec.validation.commitments))
-    )
+    commitments = list(map(hex_of, spec.validation.commitments))
+    secret = AdapterSecret.of_home(HomeSecret.of(home), hex_of(spec.method.seed), commitments)
     if secret.commitment != spec.adapter.sealed:
         raise UsageError(f"{home} is not the home that created this task: it does not hold the secret of its adapters")
     keyring = Keyring()

@@ -187,5 +187,5 @@ def test_commitment_tells_secrets_apart_and_hides_them() -> None:
 
 def test_secrets_of_a_home_differ_between_tasks() -> None:
     home = HomeSecret(bytes(32))
-    assert AdapterSecret.of_home(home, b"one") != AdapterSecret.of_home(home, b"other")
-    assert AdapterSecret.of_home(home, b"one") == AdapterSecret.of_home(home, b"one")
+    assert AdapterSecret.of_home(home, "seed", ["one"]) != AdapterSecret.of_home(home, "seed", ["other"])
+    assert AdapterSecret.of_home(home, "seed", ["one"]) == AdapterSecret.of_home(home, "seed", ["one"])

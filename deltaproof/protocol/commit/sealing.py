@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from deltaproof.errors import CryptoError, EncodingError, SigningKeyError
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.rules import MAX_KEY_EPOCHS, SEALED_PADDING_BYTES
 from deltaproof.protocol.types import Digest32, StepIndex, digest32, hex_of
+from deltaproof.protocol.wire.encoding import canonical_json
 
 __all__ = [
     "ENVELOPE_BYTES",
@@ -192,9 +194,12 @@ class AdapterSecret(_Secret):
     """
 
     @classmethod
-    def of_home(cls, home: HomeSecret, task: bytes) -> AdapterSecret:
-        """A sponsor's secret for a task that it is about to create; `task` tells its tasks apart."""
-        return cls(home.derive("adapter secret", task))
+    def of_home(cls, home: HomeSecret, seed: str, commitments: Sequence[str]) -> AdapterSecret:
+        """A sponsor's secret for a task that it is about to create.
+
+        Its tasks are told apart by the method's seed and the commitments to the hidden rows, as the spec writes them.
+        """
+        return cls(home.derive("adapter secret", canonical_json([seed, list(commitments)])))
 
     @property
     def commitment(self) -> Digest32:
