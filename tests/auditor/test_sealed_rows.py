@@ -363,8 +363,13 @@ def test_results_are_for_participants_until_the_sponsor_publishes_them(world: Ro
     place = ("--rpc", world.node.rpc_url, "--contract", world.contract, "--store", world.store_folder)
     signing = world.node.private_keys[1]
     run("keys", "publish", *place, "--key", signing, "--home", world.sponsor.home, "--task", world.task, "--json")
-    anybody = task_view(world.gateway, world.store.reading_with(Keyring()), world.sponsor.spec, world.task)
-    assert np.array_equal(anybody.get_tensors(digest, size), start_of(world.sponsor, world))
-    report = audit(world)
-    assert (report["failures"], report["sealedAdapters"]) == ([], 0)
-    assert report["sealedRows"] > 0, "rows stay with their readers"
+    try:
+        anybody = task_view(world.gateway, world.store.reading_with(Keyring()), world.sponsor.spec, world.task)
+        assert np.array_equal(anybody.get_tensors(digest, size), start_of(world.sponsor, world))
+        report = audit(world)
+        assert (report["failures"], report["sealedAdapters"]) == ([], 0)
+        assert report["sealedRows"] > 0, "rows stay with their readers"
+    finally:  # other tests look at a task that is not published
+        public = ReadingKey.everybodys().public
+        place_of = admission_path(world.sponsor.spec.adapter.secret, public, world.sponsor.account)
+        (world.store_folder / place_of).unlink()
