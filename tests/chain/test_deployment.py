@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from web3.types import RPCEndpoint
 
 from deltaproof.api.connecting import open_gateway
 from deltaproof.chain import Deployment, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_account
@@ -15,8 +16,9 @@ from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.contracts.deployment import _ModuleSet
 from deltaproof.chain.events.rounds import NewTasksPaused
 from deltaproof.chain.local_node import development_keys, start_node
+from deltaproof.chain.rpc.blocks import BlockRef
 from deltaproof.chain.rpc.endpoints import Endpoints
-from deltaproof.errors import ChainUnavailable, ContractRevert, DeploymentError, WrongChain
+from deltaproof.errors import BlockUnknown, ChainUnavailable, ContractRevert, DeploymentError, WrongChain
 from deltaproof.protocol.rules import CONTRACTS_VERSION
 from deltaproof.protocol.types import TokenAmount, address
 from tests.chain.rpc_proxy import RawAnswer, RpcProxy
@@ -162,3 +164,24 @@ def test_same_contracts_and_gateway_work_on_ganache(tmp_path: Path) -> None:
             assert caught.value.name == "ZeroAmount"
             events = list(gateway.events.read(deployment.block, connection.block_number()))
             assert [entry.event for entry in events] == [NewTasksPaused(paused=True)]
+
+
+def test_node_that_takes_no_hash_of_a_block_is_read_by_number_and_not_after_a_reorganisation(tmp_path: Path) -> None:
+    with start_node("ganache", accounts=1) as node:
+        connection = connect(node.rpc_url)
+        request = connection.web3.provider.make_request
+        with TransactionSender(connection, load_account(node.private_keys[0]), state_folder=tmp_path) as sender:
+            gateway = Gateway(connection, deploy_all(connection, sender, DeployParams(guardian=sender.address)), sender)
+            token = gateway.token(gateway.registry.token())
+            before = request(RPCEndpoint("evm_snapshot"), [])["result"]
+            token.approve(gateway.registry.address, TokenAmount(7))
+            head = connection.head()
+            for block, allowed in ((BlockRef.of(connection.block(head.number - 1)), 0), (head, 7)):
+                with connection.reading_at(block):
+                    assert token.allowance(sender.address, gateway.registry.address) == allowed
+            request(RPCEndpoint("evm_revert"), [before])
+            late = Gateway(connect(node.rpc_url), gateway.deployment, sender)
+            for _ in range(2):  # the block is not there, and then another is
+                with pytest.raises(BlockUnknown), late.connection.reading_at(head):
+                    late.registry.token()
+                request(RPCEndpoint("evm_mine"), [])

@@ -29,7 +29,7 @@ from deltaproof.chain.abi.compiled import compiled
 from deltaproof.chain.abi.reverts import revert_of
 from deltaproof.chain.rpc.blocks import BlockRef, Depth, HeadFollower
 from deltaproof.chain.rpc.endpoints import TIMEOUT_SECONDS, Endpoints, shown_url, split_urls
-from deltaproof.errors import ChainError, ChainUnavailable, ContractMissing, DeploymentError, WrongChain
+from deltaproof.errors import BlockUnknown, ChainError, ChainUnavailable, ContractMissing, DeploymentError, WrongChain
 from deltaproof.protocol.types import Address, Digest32
 
 __all__ = ["TRANSPORT_ERRORS", "Connection", "View", "connect", "rpc_message"]
@@ -46,8 +46,8 @@ View = tuple[Address, bytes]
 """A question to a contract: its address, and selector with arguments."""
 MOST_VIEWS = 64
 """Views in one call: far below what nodes let one call do."""
-
-
+NO_HASHES = ('Cannot wrap a "object"', "cannot unmarshal object")
+"""How nodes say that they take only numbers of blocks: Ganache, and old ones in Go."""
 KEPT_BLOCKS = 8
 """Blocks whose answers are kept: threads that look at one block ask each question once."""
 
@@ -91,6 +91,8 @@ class Connection:
         self._answers = _Answers()
         self._deep: tuple[Digest32, int, BlockRef] | None = None
         self._batches = True
+        self._by_hash = True
+        """Whether the node takes the hash of a block to read at (EIP-1898). Ganache does not."""
 
     # Blocks.
 
@@ -197,12 +199,30 @@ class Connection:
             self._pin.answers.update({view: bytes(data) for view, (success, data) in good if success and data})
 
     def _call(self, transaction: dict[str, str], block: int | None) -> HexBytes:
-        place: Any = "latest"
-        if block is not None:
-            place = hex(block)
-        elif self._pin.block is not None:
-            place = {"blockHash": _hex(self._pin.block.hash), "requireCanonical": True}
-        return self.web3.eth.call(cast(Any, transaction), place)
+        at = self._pin.block
+        if block is not None or at is None:
+            return self.web3.eth.call(cast(Any, transaction), "latest" if block is None else block)
+        if self._by_hash:
+            place: Any = {"blockHash": _hex(at.hash), "requireCanonical": True}
+            try:
+                return self.web3.eth.call(cast(Any, transaction), place)
+            except Web3RPCError as error:
+                if not any(complaint in rpc_message(error) for complaint in NO_HASHES):
+                    raise
+                self._by_hash = False
+        try:
+            return self.web3.eth.call(cast(Any, transaction), at.number)
+        finally:
+            self._require(at)
+
+    def _require(self, block: BlockRef) -> None:
+        """Raises BlockUnknown unless the chain has this very block: what was read by its number is then of it."""
+        try:
+            found = BlockRef.of(self.web3.eth.get_block(block.number))
+        except BlockNotFound:
+            found = None
+        if found is None or found.hash != block.hash:
+            raise BlockUnknown(f"block {block.number} that was seen a moment ago is not there any more")
 
     def syncing(self) -> bool:
         """Whether the node says that it still fetches the chain. Raises ChainUnavailable."""
