@@ -70,7 +70,7 @@ COMMANDS: Mapping[str, Place] = {
     "calibrate": Place(
         "machine",
         "calibrate",
-        "Measure how far two honest machines differ, and print the bounds that a spec needs for it.",
+        "Measure how far two honest machines differ, and print or write the bounds that a spec needs for it.",
     ),
     "index": Place(
         "history", "index", "Read the contracts' events into a database; again at any time, from where it stopped."

@@ -88,8 +88,8 @@ def watch(trainer: Trainer, look: Any) -> None:
     """Look at every step of training."""
     train = trainer.workshop.train
 
-    def watched(context: Any, between: Any) -> Any:
-        return train(context, look)
+    def watched(context: Any, _between: Any, *rest: Any) -> Any:
+        return train(context, look, *rest)
 
     trainer.workshop.train = watched  # type: ignore[method-assign]
 

@@ -64,7 +64,7 @@ CALLED_BY_CONTRACTS_ONLY = {
         "resume",
         "block_",
     },
-    "IStakeRegistry": {"lock", "unlock", "slash", "fine", "transferCredit", "burnCredit"},
+    "IStakeRegistry": {"lock", "unlock", "slash", "fine", "burnCredit"},
     "ITaskManager": {"completePhase", "countDispute", "voidSettlement"},
     "ITrainerPool": {"openRound", "punish"},
     "IVerifierPool": {"openRound", "compareScore", "disqualify", "punish"},

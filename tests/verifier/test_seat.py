@@ -36,9 +36,10 @@ def test_full_quorum_gives_the_seat_of_less_stake_to_more_and_to_nobody_else(wor
     first, second, strong, equal = sorted(world.verifiers, key=lambda one: address_bytes(one.account))
     for member in (first, second):
         member.verifiers.enrol(task, TokenAmount(200 * UNIT))
+    # The others of a full quorum weigh as much each as these two.
     poke(
         world.connection, pool.address, (CHECKPOINTS, task, 0),
-        lambda word: word & ~(0xFFFFFFFF << 96) | MEMBERS << 96, offset=2,
+        lambda word: word & ~(2**128 - 1) | MEMBERS << 96 | MEMBERS * 200 * UNIT, offset=2,
     )  # fmt: skip
     strong.verifiers.enrol(task, TokenAmount(300 * UNIT))
     equal.verifiers.enrol(task, TokenAmount(200 * UNIT))
