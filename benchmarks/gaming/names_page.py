@@ -167,7 +167,9 @@ compared. Made by `python -m benchmarks.gaming.names`.
 
 Names that hold a part of the rows each train a whole round on it, and k runs are worth more than one on average. The
 line *with the mean of k runs* says how much, without any names: what parts and mixtures gain is below that, so it is
-runs, which are verified and paid as work, and not names."""
+runs, which are verified and paid as work, and not names.
+
+Digits played on 2026-11-28 compared images by their shades; a perceptual hash does since (`docs/results/images.md`)."""
 
 
 def _head() -> str:
