@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -82,8 +83,20 @@ def restore_home(backup: Path, home: Path, password: str) -> int:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tarfile.open(fileobj=io.BytesIO(plain), mode="r:gz") as archive:
         members = archive.getmembers()
-        archive.extractall(home, members, filter="data")
+        for member in members:
+            _restore(archive, member, home)
     return len(members)
+
+
+def _restore(archive: tarfile.TarFile, member: tarfile.TarInfo, home: Path) -> None:
+    """Write one file. By hand, because Python before 3.11.4 has no filter that keeps an archive inside a folder."""
+    path, content = home / member.name, archive.extractfile(member) if member.isreg() or member.islnk() else None
+    if content is None or not path.resolve().is_relative_to(home.resolve()):
+        raise UsageError(f"the backup holds {member.name!r}, which is no file of a home")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, member.mode & 0o700)
+    with os.fdopen(descriptor, "wb") as file:
+        shutil.copyfileobj(content, file)
 
 
 def _key(password: str, salt: bytes) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 
 import pytest
 
-from deltaproof.agent.backup import backup_home, restore_home
+from deltaproof.agent.backup import _restore, backup_home, restore_home
 from deltaproof.errors import UsageError
 from deltaproof.protocol.commit.secrets import HomeSecret
 
@@ -45,3 +47,23 @@ def test_restore_refuses_what_could_do_harm(tmp_path: Path) -> None:
         restore_home(tmp_path / "text", tmp_path / "new", "a password")
     with pytest.raises(UsageError, match="cannot write"):
         backup_home(home, backup, "a password")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("../outside", tarfile.REGTYPE), ("/outside", tarfile.REGTYPE), ("a", tarfile.SYMTYPE), ("a", tarfile.FIFOTYPE)],
+)
+def test_backup_of_somebody_else_writes_nothing_but_files_and_none_outside(
+    name: str, kind: bytes, tmp_path: Path
+) -> None:
+    made, member = io.BytesIO(), tarfile.TarInfo(name)
+    member.type, member.linkname = kind, "/outside"
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        archive.addfile(member)
+    home = tmp_path / "home"
+    home.mkdir()
+    with tarfile.open(fileobj=io.BytesIO(made.getvalue())) as archive:
+        (found,) = archive.getmembers()
+        with pytest.raises(UsageError, match="no file of a home"):
+            _restore(archive, found, home)
+    assert sorted(tmp_path.rglob("*")) == [home]
