@@ -164,6 +164,7 @@ def test_same_contracts_and_gateway_work_on_ganache(tmp_path: Path) -> None:
             assert caught.value.name == "ZeroAmount"
             events = list(gateway.events.read(deployment.block, connection.block_number()))
             assert [entry.event for entry in events] == [NewTasksPaused(paused=True)]
+            assert gateway.beacon.network is None, "a revert without data"
 
 
 def test_node_that_takes_no_hash_of_a_block_is_read_by_number_and_not_after_a_reorganisation(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ MOST_VIEWS = 64
 """Views in one call: far below what nodes let one call do."""
 NO_HASHES = ('Cannot wrap a "object"', "cannot unmarshal object")
 """How nodes say that they take only numbers of blocks: Ganache, and old ones in Go."""
+BARE_REVERT = "VM Exception while processing transaction: revert"
+"""What Ganache says of a revert without data, which web3 takes for a failure of the node."""
 KEPT_BLOCKS = 8
 """Blocks whose answers are kept: threads that look at one block ask each question once."""
 
@@ -266,6 +268,8 @@ class Connection:
         except BlockNotFound as error:
             raise ChainError(f"{call}: {error}") from error
         except Web3RPCError as error:
+            if rpc_message(error).endswith(BARE_REVERT):
+                raise revert_of(call, ContractLogicError(rpc_message(error))) from error
             raise ChainError(f"{call}: {shown_url(self.url)} refused: {rpc_message(error)}") from error
 
 
