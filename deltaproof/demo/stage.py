@@ -97,17 +97,10 @@ class Stage:
     def start_gateway(self) -> None:
         """Put a gateway before a folder that nobody else knows. The sponsor announces its URL on chain."""
         folder = self._options.folder
-        port = self.progress.once("gateway", lambda: {"port": free_port("127.0.0.1")})[
-            "port"
-        ]  # a demo that goes on needs it again
-        serving = (
-            "--store",
-            str(folder / "behind-the-gateway"),
-            "--home",
-            str(folder / "gateway"),
-            "--port",
-            str(port),
-        )
+        # A demo that goes on needs the same port: the URL stands on chain.
+        chosen = self.progress.once("gateway", lambda: {"port": free_port("127.0.0.1")})
+        behind, home = str(folder / "behind-the-gateway"), str(folder / "gateway")
+        serving = ("--store", behind, "--home", home, "--port", str(chosen["port"]))
         worker = self._commands.start("gateway", ["store", "serve", *serving], self._environment)
         ready = self._commands.wait_for(worker, "ready", timeout=60)
         self._announced = {"DELTAPROOF_STORE": str(ready.fields["url"])}

@@ -16,7 +16,7 @@ from deltaproof.gateway.metrics import GatewayMetrics
 from deltaproof.gateway.reading import Shelves
 from deltaproof.gateway.retention import Retention
 from deltaproof.gateway.serving import HttpServer
-from deltaproof.gateway.traffic import ConnectionLimits, GuardedProtocol, RequestRate, guarded, room_for
+from deltaproof.gateway.traffic import ConnectionLimits, GuardedProtocol, RequestRate, guarded
 from deltaproof.store import ArtifactStore
 from deltaproof.store.depots import open_depot
 
@@ -49,7 +49,6 @@ class StoreServer(HttpServer):
 
     def __init__(self, chain: Gateway, options: GatewayOptions, host: str, port: int) -> None:
         """Raises StoreUnavailable or UsageError if it cannot be served from there. Port 0: any that is free."""
-        room_for(options.connections.total)
         depot = open_depot(options.store)
         archive = open_depot(options.archive) if options.archive else None
         home = options.home

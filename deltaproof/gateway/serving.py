@@ -9,7 +9,7 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
-from deltaproof.gateway.traffic import ConnectionLimits, GuardedProtocol
+from deltaproof.gateway.traffic import ConnectionLimits, GuardedProtocol, room_for
 
 __all__ = ["HttpServer"]
 
@@ -30,7 +30,11 @@ class HttpServer:
         *,
         proxies: str = "",
     ) -> None:
-        """Port 0: any that is free. `proxies`: addresses whose word on who asks is believed, separated by commas."""
+        """Port 0: any that is free. `proxies`: addresses whose word on who asks is believed, separated by commas.
+
+        Raises UsageError where the system allows too few open files for so many connections.
+        """
+        room_for(connections.total)
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         self._server = uvicorn.Server(
             uvicorn.Config(

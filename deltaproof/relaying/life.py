@@ -14,7 +14,7 @@ from deltaproof.agent.patience import IDLE_POLL_SECONDS
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Outcome, Phase
 from deltaproof.chain.abi.structs import BatchReveal, RevealData
-from deltaproof.chain.batches import place_in_batch
+from deltaproof.chain.batches import batch_entries, place_in_batch
 from deltaproof.chain.claims import Tried, claim_base, reward_due
 from deltaproof.chain.contracts.vault import Claim
 from deltaproof.chain.events.participants import BatchCommitted
@@ -183,11 +183,8 @@ class Relayer(Agent):
             ((who, data),) = handed.items()
             ref = place_in_batch(self.gateway, self.task_id, who, batch)
             return attempt(pool.reveal_from_batch, self.task_id, who, data, ref) is not None
-        pool_views = [pool.view("enrolmentOf", self.task_id, who) for who in batch.trainers]
-        self.gateway.connection.prefetch(pool_views)
         entries = []
-        for who, sealed in zip(batch.trainers, batch.commitments, strict=True):
+        for index, who, sealed in batch_entries(self.gateway, self.task_id, batch):
             data = handed.get(who) or RevealData(ZERO_DIGEST, sealed, ZERO_DIGEST)
-            index = pool.enrolment(self.task_id, who).index
             entries.append(BatchReveal(index, who, data.delta_digest, data.transcript_root, data.salt))
         return attempt(pool.reveal_batch, self.task_id, batch.batch_id, entries) is not None
