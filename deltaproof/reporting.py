@@ -6,13 +6,22 @@ import time
 from itertools import pairwise
 from typing import Protocol
 
-__all__ = ["Once", "Pace", "Reporter", "phase_line", "printable", "span"]
+__all__ = ["Once", "Pace", "Reporter", "about_task", "phase_line", "printable", "span"]
 
 
 class Reporter(Protocol):
     """Receives what a role does. `event` is a stable name for scripts, `message` a sentence for people."""
 
     def __call__(self, event: str, message: str, **fields: object) -> None: ...
+
+
+def about_task(report: Reporter, task: int) -> Reporter:
+    """The same listener for one of several tasks: every sentence and event says which."""
+
+    def told(event: str, message: str, **fields: object) -> None:
+        report(event, f"task {task}: {message}", **{**fields, "task": task})
+
+    return told
 
 
 class Once:

@@ -15,6 +15,7 @@ from typing import Any
 
 import requests
 
+from deltaproof.agent.homes import write_whole
 from deltaproof.agent.loop import Moment
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.structs import RevealData
@@ -153,10 +154,7 @@ class Relay:
                 return path.read_text("ascii").strip() == hex_of(commitment) or self._give_up(
                     "commitment", round_, "another commitment of this round was signed before"
                 )
-            self._folder.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".part")
-            partial.write_text(hex_of(commitment), "ascii")
-            partial.replace(path)
+            write_whole(path, hex_of(commitment).encode("ascii"))
         except (OSError, UnicodeDecodeError):
             return self._give_up("commitment", round_, "what is signed cannot be remembered on this disk")
         return True

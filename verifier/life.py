@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from deltaproof.agent.homes import task_folder
+from deltaproof.agent.homes import task_folder, write_whole
 from deltaproof.agent.loop import Agent, Duty, Moment
 from deltaproof.agent.patience import IDLE_POLL_SECONDS
 from deltaproof.agent.pruning import Pruner
@@ -303,10 +303,7 @@ class Verifier(Agent):
             return None
         path, document = self._path(case.round, key), attestation.to_document()
         self.disk.require(2 * len(document), f"the attestation of round {case.round}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(document)
-        partial.replace(path)
+        write_whole(path, document)
         return attestation
 
     def _looked(self, case: RoundToJudge, there: Sequence[Address]) -> bool:

@@ -39,7 +39,7 @@ from deltaproof.errors import (
     WrongChain,
 )
 from deltaproof.protocol.types import TaskId, TokenAmount
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Reporter, about_task
 
 __all__ = ["Fleet", "Make"]
 
@@ -247,7 +247,7 @@ class Fleet:
         member.thread.start()
 
     def _serve(self, member: _Member) -> None:
-        report = self._reporter(member.task)
+        report = about_task(self.observed, member.task)
         try:
             name = f"{self.gateway.account}/task-{member.task}"
             agent = insist(lambda: self._made(member, report), "starting", name, report, self._unfit)
@@ -349,12 +349,6 @@ class Fleet:
 
     def _needed(self, offer: Offer) -> int:
         return offer.least_stake(self.role) if self._own_stake is None else self._own_stake
-
-    def _reporter(self, task: TaskId) -> Reporter:
-        def report(event: str, message: str, **fields: object) -> None:
-            self.observed(event, f"task {task}: {message}", **{**fields, "task": task})
-
-        return report
 
     def _show(self) -> None:
         """Tasks without an agent at work, those with a stake first."""

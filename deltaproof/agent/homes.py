@@ -13,7 +13,7 @@ from deltaproof.errors import EncodingError, UsageError
 from deltaproof.protocol.types import TaskId
 from deltaproof.protocol.wire.encoding import canonical_json, parse_json
 
-__all__ = ["MIB", "marked_folders", "size_on_disk", "task_folder"]
+__all__ = ["MIB", "marked_folders", "size_on_disk", "task_folder", "write_whole"]
 
 MIB = 2**20
 """Bytes."""
@@ -27,10 +27,7 @@ def task_folder(home: Path, gateway: Gateway, task_id: TaskId) -> Path:
     folder, mark = home / f"task-{task_id}", _mark(gateway)
     found = _found(folder)
     if found is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"{MARK}.partial"
-        partial.write_bytes(canonical_json(mark))
-        partial.replace(folder / MARK)
+        write_whole(folder / MARK, canonical_json(mark))
     elif found != mark:
         raise UsageError(
             f"{folder} holds work for the contract {found.get('contract')} of another deployment or chain; "
@@ -56,6 +53,14 @@ def size_on_disk(path: Path) -> int:
         except FileNotFoundError:
             continue
     return total
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, and its folder if that is new; whoever is killed meanwhile leaves the file as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(data)
+    partial.replace(path)
 
 
 def _mark(gateway: Gateway) -> dict[str, object]:

@@ -40,7 +40,7 @@ IDLE_POLL_SECONDS = 2.5
 minute."""
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
-LAG_SECONDS = 300.0
+MISSING_SECONDS = 300.0
 """How long what a node does not show may yet come: longer than nodes of a pool lag, short enough for a mistyped
 address."""
 MAY_COME = (ContractMissing, TaskMissing)
@@ -93,7 +93,7 @@ def insist(
     nothing but that: a node that lags does not know it yet.
     """
     patience, missing_since = Patience(name), float("inf")
-    most = LAG_SECONDS if lag_seconds is None else lag_seconds
+    most = MISSING_SECONDS if lag_seconds is None else lag_seconds
     while True:
         try:
             return action()

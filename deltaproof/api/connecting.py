@@ -11,6 +11,8 @@ from deltaproof.errors import DeploymentError, EncodingError, UsageError
 from deltaproof.reporting import Reporter
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from deltaproof.chain import Connection, Deployment, Gateway
     from deltaproof.chain.announced import Stores
     from deltaproof.chain.rpc.blocks import Depth
@@ -24,6 +26,7 @@ __all__ = [
     "parse_depth",
     "parse_relays",
     "read_only_gateway",
+    "store_to_read",
     "store_url",
     "stores",
     "task_store",
@@ -98,6 +101,17 @@ def store_url(url: str, gateway: Gateway, task: int) -> str:
     if found := announced_stores(gateway, TaskId(task)):
         return found
     raise UsageError(f"task {task} announces no store on chain: say --store URL (its sponsor knows it)")
+
+
+def store_to_read(url: str, gateway: Gateway, task: int, reading_key: Path | None = None) -> ArtifactStore:
+    """The store at a URL, or announced by a task, for somebody who only reads.
+
+    `reading_key`: a file or home whose keys open what is sealed. Raises UsageError, StoreUnavailable, SigningKeyError.
+    """
+    from deltaproof.store import open_store
+    from deltaproof.store.readers import Keyring
+
+    return open_store(store_url(url, gateway, task)).reading_with(Keyring.load(reading_key))
 
 
 def stores(url: str, gateway: Gateway) -> Stores:

@@ -18,7 +18,7 @@ from deltaproof.gateway.traffic import ConnectionLimits
 from deltaproof.protocol.types import TaskId
 from deltaproof.relaying.life import Relayer
 from deltaproof.relaying.server import RelayOptions, RelayServer
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Reporter, about_task
 
 __all__ = ["RelaySettings", "relay_tasks"]
 
@@ -82,7 +82,7 @@ def _relayers(settings: RelaySettings, gateway: Gateway, tasks: list[TaskId], re
     for task in tasks:
         require_task(gateway, task)
         relayer = Relayer(
-            gateway, store_of(task), task, settings.home, _told_of(task, report), claims=settings.claims,
+            gateway, store_of(task), task, settings.home, about_task(report, task), claims=settings.claims,
             gather_seconds=settings.gather_seconds, poll_seconds=settings.poll, depth=depth,
         )  # fmt: skip
         relayer.lookout = lookout
@@ -124,10 +124,3 @@ def _serve(relayers: list[Relayer], server: RelayServer, host: str, report: Repo
         thread.join(5.0)
     if errors:
         raise errors[0]
-
-
-def _told_of(task: TaskId, report: Reporter) -> Reporter:
-    def told(event: str, message: str, **fields: object) -> None:
-        report(event, f"task {task}: {message}", **{**fields, "task": task})
-
-    return told

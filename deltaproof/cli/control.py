@@ -149,14 +149,12 @@ def next_step(
     as_json: JsonOption = False,
 ) -> None:
     """What the draft of the next step says of this one: progress as settled on chain, and the adapter to start from."""
-    from deltaproof.api.connecting import read_only_gateway, store_url
+    from deltaproof.api.connecting import read_only_gateway, store_to_read
     from deltaproof.protocol.types import TaskId
     from deltaproof.sponsor.control_steps import next_step as progress_of
-    from deltaproof.store import open_store
-    from deltaproof.store.readers import Keyring
 
     gateway = read_only_gateway(rpc, contract)
-    artifacts = open_store(store_url(store, gateway, task)).reading_with(Keyring.load(reading_key))
+    artifacts = store_to_read(store, gateway, task, reading_key)
     found = progress_of(gateway, artifacts, TaskId(task), out)
     lines = [f"[federation.control]   # of the draft for step {found['step']}"]
     lines += [f"{key} = {value}" for key, value in found.items()]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deltaproof.api.connecting import read_only_gateway, store_url
+from deltaproof.api.connecting import read_only_gateway, store_to_read
 from deltaproof.cli.common import told_on_stderr
 from deltaproof.errors import UsageError
 from deltaproof.protocol.rules import MAX_DATA_ROWS, MAX_LABELS, MAX_ROW_BYTES
@@ -85,13 +85,12 @@ def target_of(
 
 def _target_of_task(task: TaskId, rpc: str, contract: str, store: str) -> RowsTarget:
     from deltaproof.chain.participation import read_task
-    from deltaproof.store import open_store
     from deltaproof.tuning.emulators.fetching import fetch_models
 
     if not (rpc and contract):
         raise UsageError("--task needs --rpc and --contract as well")
     gateway = read_only_gateway(rpc, contract)
-    artifacts = open_store(store_url(store, gateway, task))
+    artifacts = store_to_read(store, gateway, task)
     spec = read_task(gateway, artifacts, task).spec
     fetch_models(artifacts, spec, report=told_on_stderr)
     enrolled = len(gateway.verifiers.enrolments(task))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deltaproof.api.connecting import open_gateway, parse_address, read_only_gateway, store_url
+from deltaproof.api.connecting import open_gateway, parse_address, read_only_gateway, store_to_read
 from deltaproof.chain.abi.enums import Component, Role
 from deltaproof.cli.amounts import YesOption, agreed
 from deltaproof.cli.common import (
@@ -178,11 +178,10 @@ def answer(
     from deltaproof.disputing.demands import leaf_answer, score_pair
     from deltaproof.disputing.settlements import posted_leaves
     from deltaproof.protocol.outcome.attestation import Attestation
-    from deltaproof.store import open_store
 
     with open_gateway(rpc, contract, key) as gateway:
         found = _demand(gateway, number)
-        opened = open_store(store_url(store, gateway, found.task_id))
+        opened = store_to_read(store, gateway, found.task_id)
         if found.closed:
             raise UsageError(f"demand {number} is closed")
         over = found.deadline <= gateway.connection.timestamp()
@@ -235,12 +234,10 @@ def prove(
     """
     from deltaproof.disputing.watching import Watcher
     from deltaproof.protocol.types import TaskId
-    from deltaproof.store import open_store
 
     with open_gateway(rpc, contract, key) as gateway:
-        watcher = Watcher(
-            gateway, open_store(store_url(store, gateway, task)), TaskId(task), reporter(as_json), prove=not dry_run
-        )
+        artifacts = store_to_read(store, gateway, task)
+        watcher = Watcher(gateway, artifacts, TaskId(task), reporter(as_json), prove=not dry_run)
         if demand is None:
             watcher.look()
         else:

@@ -11,7 +11,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from deltaproof.api.connecting import parse_address, read_only_gateway, store_url
+from deltaproof.api.connecting import parse_address, read_only_gateway, store_to_read, store_url
 from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, shortened, show_result
 from deltaproof.errors import UsageError
 from deltaproof.extras import need
@@ -198,13 +198,12 @@ def explain(
     from deltaproof.auditor.facts.loading import load_task
     from deltaproof.auditor.index.rpc import Rpc
     from deltaproof.auditor.session import open_index
-    from deltaproof.store import open_store
 
     found, _ = open_index(Rpc(rpc), parse_address(contract, "--contract"), database)
     whom, gateway = parse_address(trainer, "TRAINER"), read_only_gateway(rpc, contract)
     paid = gateway.money(load_task(found, task).params.token)
     staked = gateway.money(gateway.registry.token())
-    artifacts = open_store(store_url(store, gateway, task))
+    artifacts = store_to_read(store, gateway, task)
     told = explained(found, artifacts, task, round_, whom, paid=paid, staked=staked)
     show_result(told.numbers, as_json=as_json, text="\n".join(f"- {line}" for line in told.lines))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deltaproof.api.connecting import read_only_gateway, store_url
+from deltaproof.api.connecting import read_only_gateway, store_to_read
 from deltaproof.cli.common import DeviceOption, JsonOption, MachineOption, WorkersOption, show_result, told_on_stderr
 from deltaproof.errors import UsageError
 
@@ -135,10 +135,9 @@ def _spec_of(rpc: str, contract: str, store: str, task: int) -> tuple[TaskSpec, 
     """The task's spec, and how many trainers have enrolled."""
     from deltaproof.chain.participation import read_task
     from deltaproof.protocol.types import TaskId
-    from deltaproof.store import open_store
 
     gateway = read_only_gateway(rpc, contract)
-    known = read_task(gateway, open_store(store_url(store, gateway, task)), TaskId(task))
+    known = read_task(gateway, store_to_read(store, gateway, task), TaskId(task))
     return known.spec, len(gateway.trainers.enrolments(TaskId(task)))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deltaproof.api.connecting import open_gateway, parse_address, read_only_gateway, store_url, task_store
+from deltaproof.api.connecting import open_gateway, parse_address, read_only_gateway, store_to_read, task_store
 from deltaproof.cli.common import (
     ContractOption,
     JsonOption,
@@ -71,10 +71,9 @@ def show_profile(
 ) -> None:
     """What accounts say of themselves, as far as this store has it. Only that they said it is checked."""
     from deltaproof.errors import ArtifactMissing
-    from deltaproof.store import open_store
 
     gateway = read_only_gateway(rpc, contract)
-    artifacts = open_store(store_url(store, gateway, task))
+    artifacts = store_to_read(store, gateway, task)
     found: dict[str, Profile | None] = {}
     for written in accounts:
         account = parse_address(written, "ADDRESS")

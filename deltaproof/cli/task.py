@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deltaproof.api.connecting import open_gateway, read_only_gateway, store_url
+from deltaproof.api.connecting import open_gateway, read_only_gateway, store_to_read
 from deltaproof.cli.amounts import AMOUNT, YesOption, agreed
 from deltaproof.cli.common import (
     ContractOption,
@@ -101,11 +101,10 @@ def show(
     from deltaproof.protocol.types import TaskId
     from deltaproof.sponsor.amounts import Tokens, money_lines
     from deltaproof.sponsor.wording import terms_in_words
-    from deltaproof.store import open_store
     from deltaproof.store.profiles import shown_name
 
     gateway = read_only_gateway(rpc, contract)
-    artifacts = open_store(store_url(store, gateway, task))
+    artifacts = store_to_read(store, gateway, task)
     terms = read_task(gateway, artifacts, TaskId(task))
     result = _described(gateway, TaskId(task), terms)
     people = [terms.view.sponsor, *result["trainers"], *result["verifiers"]]
@@ -156,8 +155,6 @@ def results(
     """
     from deltaproof.protocol.types import TaskId, hex_of
     from deltaproof.sponsor.results import task_results
-    from deltaproof.store import open_store
-    from deltaproof.store.readers import Keyring
     from deltaproof.tuning.publishing import may_push, push_folder
 
     if push is not None:
@@ -165,7 +162,7 @@ def results(
             raise UsageError("--push publishes the folder of --out; give both")
         may_push()
     gateway = read_only_gateway(rpc, contract)
-    artifacts = open_store(store_url(store, gateway, task)).reading_with(Keyring.load(reading_key))
+    artifacts = store_to_read(store, gateway, task, reading_key)
     found = task_results(gateway, artifacts, TaskId(task), out)
     result = {
         "task": task,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
+from deltaproof.agent.homes import write_whole
 from deltaproof.errors import UsageError
 from deltaproof.protocol.terms.spec import read_toml
 
@@ -31,9 +31,7 @@ def write_bounds(path: Path, bounds: Mapping[str, float]) -> dict[str, float]:
     expected = {**before, "training": {**training, **wanted}}
     if tomllib.loads(text) != expected:
         raise UsageError(f"{path}: [training] is written in a way that cannot be edited; put in by hand: {wanted}")
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(text, "utf-8")
-    os.replace(beside, path)
+    write_whole(path, text.encode("utf-8"))
     return wanted
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from deltaproof.agent.patience import HOPELESS, LAG_SECONDS, Patience, insist, owner_of
+from deltaproof.agent.patience import HOPELESS, MISSING_SECONDS, Patience, insist, owner_of
 from deltaproof.errors import ChainUnavailable, ContractMissing, DeploymentError, SigningKeyError, StoreUnavailable
 
 
@@ -66,7 +66,7 @@ def test_what_a_lagging_node_does_not_show_is_waited_for_some_minutes_only(monke
         return clock[0]
 
     missing = ContractMissing("there is no contract")
-    assert 100 <= ended_at(lambda now: missing if now < 100 else None) < LAG_SECONDS
+    assert 100 <= ended_at(lambda now: missing if now < 100 else None) < MISSING_SECONDS
     with pytest.raises(ContractMissing):
         ended_at(lambda now: missing)
     told = clock[0]
