@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from eth_abi import abi as eth_abi
-from eth_abi.exceptions import DecodingError
-from eth_utils.crypto import keccak
+from collections.abc import Mapping
 
 from deltaproof.chain import Gateway
+from deltaproof.chain.abi.calls import function_of
 from deltaproof.chain.abi.dispute_structs import Work
 from deltaproof.chain.abi.structs import CommitmentRef, RevealData
 from deltaproof.chain.batches import place_in_batch
@@ -20,12 +16,6 @@ from deltaproof.protocol.commit.commitments import commitment_hash
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, address
 
 __all__ = ["committed_work"]
-
-REVEAL = "reveal", ("uint64", "bytes32", "bytes32", "bytes32")
-REVEAL_FROM_BATCH = (
-    "revealFromBatch",
-    ("uint64", "address", "(bytes32,bytes32,bytes32)", "(uint32,uint32,uint16,uint16,bytes32[])"),
-)
 
 
 def committed_work(gateway: Gateway, task_id: TaskId, round_: RoundIndex, trainer: Address) -> Work | None:
@@ -60,31 +50,20 @@ def _shown_alone(
     """The work behind a reveal of one trainer, of a direct commitment or of one that came in a batch."""
     with gateway.connection.translated("eth_getTransactionByHash"):
         found = gateway.connection.web3.eth.get_transaction(transaction)  # type: ignore[arg-type]
-    recipient, called = found.get("to"), bytes(found["input"])
+    recipient, called, pool = found.get("to"), bytes(found["input"]), gateway.trainers.INTERFACE
     if recipient is None or address(recipient) != gateway.trainers.address:
         return None
-    if (direct := _arguments(called, *REVEAL)) is not None:
+    if (direct := function_of(pool, "reveal", 4).arguments(called)) is not None:
         data = RevealData(*map(Digest32, direct[1:]))
         work = Work(event.task_id, event.round, event.trainer, data, CommitmentRef())
         return work if _is_committed(gateway, work) else None
-    if (relayed := _arguments(called, *REVEAL_FROM_BATCH)) is not None:
+    if (relayed := function_of(pool, "revealFromBatch", 4).arguments(called)) is not None:
         batch = batches.get(relayed[3][0])
         if batch is None or event.trainer not in batch.trainers:
             return None
         place = place_in_batch(gateway, event.task_id, event.trainer, batch)
         return Work(event.task_id, event.round, event.trainer, RevealData(*map(Digest32, relayed[2])), place)
     return None
-
-
-def _arguments(called: bytes, name: str, types: Sequence[str]) -> tuple[Any, ...] | None:
-    """Arguments of a call of that function, whatever follows them; None if it is another."""
-    selector = keccak(text=f"{name}({','.join(types)})")[:4]
-    if called[:4] != selector:
-        return None
-    try:
-        return tuple(eth_abi.decode(types, called[4:], strict=False))
-    except DecodingError:
-        return None
 
 
 def _is_committed(gateway: Gateway, work: Work) -> bool:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from eth_abi import abi as eth_abi
+from eth_abi.exceptions import DecodingError
 from eth_abi.exceptions import EncodingError as UnfitValue
 from eth_utils.abi import abi_to_signature, collapse_if_tuple
 from eth_utils.crypto import keccak
@@ -39,6 +40,15 @@ class Function:
         except UnfitValue as error:
             types = ", ".join(self.inputs)
             raise EncodingError(f"{self.label}: an argument does not fit ({types}): {error}") from error
+
+    def arguments(self, data: bytes) -> tuple[Any, ...] | None:
+        """Of untrusted bytes that call this function, whatever follows them; None if they call another, or are cut."""
+        if not data.startswith(self.selector):
+            return None
+        try:
+            return tuple(eth_abi.decode(self.inputs, data[len(self.selector) :], strict=False))
+        except DecodingError:
+            return None
 
     def answer(self, data: bytes) -> tuple[Any, ...]:
         """The values that a call returned. Raises eth_abi's DecodingError."""
