@@ -25,7 +25,7 @@ help:
 	@echo "make docs       build the documentation site into build/site and check every link of it"
 	@echo "make wheel      compile the contracts and build the wheel into build/wheel"
 	@echo "make slither    static analysis of the contracts; fails on findings of high impact"
-	@echo "make symbolic   prove properties of the contracts for every input at once (halmos; an hour and more)"
+	@echo "make symbolic   prove what is not proven yet of the contracts, for every input at once (halmos)"
 	@echo "make gas        write the gas snapshot of the normal path anew (snapshots/), which the tests compare with"
 	@echo "make house      files per folder, longest files and functions, what lacks words or a reader"
 	@echo "make lock       write the lock files anew from what is installed"
@@ -109,8 +109,7 @@ $(STAMPS)/symbolic: $(STAMPS)/node requirements-symbolic.lock
 	@touch $@
 
 symbolic: $(STAMPS)/symbolic
-	@FOUNDRY_PROFILE=symbolic PATH="$(CURDIR)/build/symbolic/venv/bin:$(PATH)" halmos --forge-build-out build/symbolic/out \
-		--solver yices --loop 4 --solver-timeout-assertion 300000 < /dev/null
+	@python -m benchmarks.chain.proofs
 
 gas: $(STAMPS)/node
 	@FORGE_SNAPSHOT_CHECK=false FORGE_SNAPSHOT_EMIT=true forge test --match-contract GasTest

@@ -5,12 +5,14 @@
     python -m benchmarks.chain.mutations --per-library 1000000 --library PayoutRule
 
 Everything is compiled in a copy below build/, without the optimiser. Results: docs/results/mutations.md and
-data/mutations.json. A mutant that does not compile counts for nothing.
+data/mutations.json. A mutant that does not compile counts for nothing. A run that was broken off goes on where it
+stood: a library's mutants that were killed are not tried again until the library changes; survivors always are.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -26,6 +28,7 @@ from typing import Any
 from benchmarks.chain.mutants import Mutant, mutants
 from benchmarks.chain.old_bugs import INVARIANTS, OLD_BUGS, OldBug
 from benchmarks.shared.places import BUILD, FIGURES, PAGES, ROOT
+from deltaproof.agent.homes import write_whole
 
 LIBRARIES = (
     "PayoutRule", "LeafTree", "OrderedMerkle", "StakeHistory", "Commitments", "Float32", "OptimizerStep", "HashToCurve",
@@ -50,6 +53,11 @@ EQUIVALENT: Mapping[tuple[str, str], str] = {
         "PayoutRule", "return earning == 0 || paid > least ? 0 : (least - paid) / earning;",
     ): "where both are equal, nothing is missing",
     ("LeafTree", "let free := mload(0x41)"): "256 times the pointer is free memory as well",
+    (
+        "Float32", "(ma, mb, ea) = (ma << 70, mb == 0 ? 0 : 2, ea - 70);",
+    ): "all that the last of 70 extra bits can do is break a tie; the one before it does the same",
+    ("Float32", "if (e + shift <= LOWEST) shift = LOWEST - e;"): "where both sides are equal, the shift stays as it is",
+    ("Float32", "} else if (shift > 202) {"): "a value below 2^200 that is shifted by 202 bits rounds to zero as well",
 }  # fmt: skip
 """Mutants that no test can tell from the source: (library, mutated line without its indentation), and why."""
 
@@ -108,6 +116,26 @@ class Workspace:
         return "killed" if "[FAIL" in said else "invalid"
 
 
+class KeptVerdicts:
+    """Verdicts of earlier runs, by the mutated source. What survived is tried again: tests may have come since."""
+
+    def __init__(self) -> None:
+        """Reads what earlier runs left below build/."""
+        self.path = BUILD / "mutations" / "verdicts.json"
+        self.found: dict[str, str] = json.loads(self.path.read_text()) if self.path.is_file() else {}
+
+    def get(self, changed: str) -> str | None:
+        """The verdict, if an earlier run has one that stays."""
+        return self.found.get(hashlib.sha256(changed.encode()).hexdigest())
+
+    def keep(self, changed: str, verdict: str) -> None:
+        """Writes a verdict down for later runs."""
+        if verdict not in ("killed", "invalid"):
+            return
+        self.found[hashlib.sha256(changed.encode()).hexdigest()] = verdict
+        write_whole(self.path, json.dumps(self.found).encode())
+
+
 def main() -> int:
     """Exit status 1 if an old bug goes unnoticed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -163,6 +191,7 @@ def library_scores(names: Sequence[str], most: int) -> Iterator[tuple[str, Score
     match = ["--match-contract", LIBRARY_CONTRACTS]
     if space.test(match) != "survived":
         raise SystemExit("the libraries' tests fail without any mutant")
+    kept = KeptVerdicts()
     for name in names:
         file = f"libraries/{name}.sol"
         source = (ROOT / "contracts" / file).read_text()
@@ -173,7 +202,10 @@ def library_scores(names: Sequence[str], most: int) -> Iterator[tuple[str, Score
             if why:
                 score.equivalent.append({**_shown(mutant), "why": why})
                 continue
-            _count(score, mutant, space.verdict(file, mutant.applied(source), match))
+            changed = mutant.applied(source)
+            verdict = kept.get(changed) or space.verdict(file, changed, match)
+            kept.keep(changed, verdict)
+            _count(score, mutant, verdict)
         print(f"{name:<14} {score.killed} of {score.tried} killed, {score.invalid} do not compile", flush=True)
         yield name, score
 
@@ -262,12 +294,14 @@ def _library_lines(libraries: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         f"its source. Score: **{killed} of {tried}** ({killed / max(1, tried):.0%})."
     )
     yield ""
-    yield "| library | mutants | tried | killed | do not compile | equivalent |"
-    yield "|---|---|---|---|---|---|"
+    yield "| library | mutants | in the sample | do not compile | equivalent | tried | killed |"
+    yield "|---|---|---|---|---|---|---|"
     for name, score in libraries.items():
+        same = len(score["equivalent"])
+        sample = score["tried"] + score["invalid"] + same
         yield (
-            f"| `{name}` | {score['made']} | {score['tried']} | {score['killed']} | {score['invalid']} "
-            f"| {len(score['equivalent'])} |"
+            f"| `{name}` | {score['made']} | {sample} | {score['invalid']} | {same} "
+            f"| {score['tried']} | {score['killed']} |"
         )
     yield ""
     survivors = [(name, mutant) for name, score in libraries.items() for mutant in score["survivors"]]

@@ -2,6 +2,9 @@
 pragma solidity 0.8.37;
 
 import "../../contracts/interfaces/Types.sol";
+import {Float32} from "../../contracts/libraries/Float32.sol";
+import {LeafTree} from "../../contracts/libraries/LeafTree.sol";
+import {OptimizerStep} from "../../contracts/libraries/OptimizerStep.sol";
 import {PayoutRule} from "../../contracts/libraries/PayoutRule.sol";
 import {StakeHistory} from "../../contracts/libraries/StakeHistory.sol";
 import {vm} from "./support/Vm.sol";
@@ -50,6 +53,23 @@ contract LibrariesTest {
             vm.assertEq(uint256(trace.valueAt(moment)), uint256(expected));
         }
         vm.assertEq(uint256(trace.latest()), uint256(stakes[11]));
+    }
+
+    // LeafTree.
+
+    function leafHash(SettlementLeaf calldata leaf) external pure returns (bytes32) {
+        return LeafTree.hashCalldata(leaf);
+    }
+
+    function testFuzz_leafHash_fromCalldata_isThatFromMemory(SettlementLeaf memory leaf) public view {
+        bytes32 expected = keccak256(bytes.concat(keccak256(abi.encode(leaf))));
+        vm.assertEq(this.leafHash(leaf), expected);
+        vm.assertEq(LeafTree.hash(leaf), expected);
+    }
+
+    function testFuzz_batchEntry_isHashedTwice(uint256 index, address trainer, bytes32 commitment) public pure {
+        bytes32 expected = keccak256(bytes.concat(keccak256(abi.encode(index, trainer, commitment))));
+        vm.assertEq(LeafTree.hashBatchEntry(index, trainer, commitment), expected);
     }
 
     // PayoutRule.
@@ -155,5 +175,19 @@ contract LibrariesTest {
         vm.assertEq(this.weight(leaf, true), 0);
         leaf.scoreNanos = -7;
         vm.assertEq(this.weight(leaf, true), 0);
+    }
+
+    // Float32 and OptimizerStep.
+
+    function testFuzz_one_isNeutral(uint32 bits) public pure {
+        if (Float32.isNaN(bits)) return;
+        vm.assertEq(Float32.mul(bits, Float32.ONE), bits);
+        vm.assertEq(Float32.div(bits, Float32.ONE), bits);
+    }
+
+    function test_moments_perOptimiser() public pure {
+        vm.assertEq(OptimizerStep.moments(Optimizer.Sgd), 0);
+        vm.assertEq(OptimizerStep.moments(Optimizer.Momentum), 1);
+        vm.assertEq(OptimizerStep.moments(Optimizer.Adam), 2);
     }
 }

@@ -606,7 +606,9 @@ contract VectorsTest {
         for (uint256 i = 0; i < tables.length; ++i) {
             bytes32[] memory leaves = new bytes32[](tables[i].rows.length);
             for (uint256 r = 0; r < leaves.length; ++r) {
-                leaves[r] = OrderedMerkle.leaf(rowOf(tables[i].rows[r]));
+                bytes memory row = rowOf(tables[i].rows[r]);
+                vm.assertEq(row.length, OptimizerStep.ROW_BYTES);
+                leaves[r] = OrderedMerkle.leaf(row);
             }
             vm.assertEq(rootOf(leaves), tables[i].root);
         }
