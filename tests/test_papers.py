@@ -92,11 +92,7 @@ def announced_pages() -> set[str]:
 
 UNMEASURED: dict[str, str] = {
     "backdoors.md": "a quarter of an hour of one core",
-    "full_rounds.md": "minutes of one core",
-    "honest_crossed.md": "half an hour of one core",
     "scale.md": "half an hour of one core",
-    "selection.md": "minutes of one core",
-    "words.md": "minutes of one core",
 }
 """Pages that a benchmark can write and nobody has made yet, with the reason."""
 

@@ -71,7 +71,7 @@ PLACES: dict[str, Sections] = {
     "clip": {"optimizer": {**ADAMW, "clip_norm": 1e-2}},
     "words": {"method": WORDS},
     "words and schedule": {"method": WORDS, **SCHEDULE},
-    "top_k": {"codec": {"name": "top_k", "options": {"fraction": 0.1}}},
+    "top_k": {"codec": {"name": "top_k", "options": {"fraction": 0.1, "error_feedback": True}}},
     "bfloat16 codec": {"codec": {"name": "bfloat16", "options": {}}},
     **{
         name: {"method": {"name": name, "options": {}}}

@@ -1,10 +1,11 @@
 """What a push that the drift test does not see is worth, and how far the test is from false alarms (bounded mode).
 
-    python -m benchmarks.attacks.steering [--profile full|short]
+    python -m benchmarks.attacks.steering [--profile full|short] [--models MODEL...] [--work DIR]
 
 The drift test lets the gradients of all steps lean by a share of the bound of one step, because honest machines do. The
 attackers here know that limit, fill it, and aim at what they would want: more pay, or a backdoor. Measured is how often
-they are caught and what the final adapter gains them. Results: docs/results/steering.md.
+they are caught and what the final adapter gains them. What a model gave is kept in `--work`, so an interrupted run goes on
+with the next one. Results: docs/results/steering.md.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,35 +27,41 @@ from benchmarks.attacks.floor_pushes import FILL, PEERS, Scales, Stakes, aims, f
 from benchmarks.attacks.forging import Attack, Forged, forge
 from benchmarks.attacks.on_drift import push
 from benchmarks.attacks.rates import challenges, clopper_pearson, tally
+from benchmarks.shared.cells import cell
 from benchmarks.shared.replay_tasks import machine_facts, sentiment_shard, table, task, write_results
 from deltaproof.protocol.rules import STEADY_SHARE
 from deltaproof.replaying.drift import DriftSample, judge_drift
 from deltaproof.replaying.replay import StepVerdict
 from deltaproof.tuning.training.workbench import Workbench
 
-PLANS = {"MiniLM-L6": (8, 1e-2, 24, 14), "SmolLM2-135M": (4, 1e-3, 16, 10)}
+PLANS = {"MiniLM-L6": (8, 1e-2, 60, 20), "SmolLM2-135M": (4, 1e-3, 24, 14)}
 """Batch, learning rate, steps and samples besides the ends."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=("full", "short"), default="full")
-    parser.add_argument("--models", nargs="+", choices=PLANS, default=["MiniLM-L6"])
+    parser.add_argument("--models", nargs="+", choices=PLANS, default=list(PLANS))
+    parser.add_argument("--work", type=Path, default=Path("runs/steering"))
     options = parser.parse_args()
     short = options.profile == "short"
     torch.set_num_threads(1)
-    started = time.perf_counter()
     found = []
     for model in options.models:
         batch, rate, steps, samples = PLANS[model]
         steps, samples, trials = (6, 4, 20) if short else (steps, samples, 300)
-        found.append(pushes(arena(model, batch, rate, steps), trials, samples))
+        played = partial(measured, model, (batch, rate, steps), trials, samples)
+        found.append(cell(options.work / options.profile, model, played))
     text = markdown(found)
     if short:
         print(text)
     else:
-        seconds = time.perf_counter() - started
-        write_results("steering", {"machine": machine_facts(), "seconds": seconds, "models": found}, text)
+        write_results("steering", {"machine": machine_facts(), "models": found}, text)
+
+
+def measured(model: str, plan: tuple[int, float, int], trials: int, samples: int) -> dict[str, Any]:
+    started = time.perf_counter()
+    return {**pushes(arena(model, *plan), trials, samples), "seconds": time.perf_counter() - started}
 
 
 def arena(model: str, batch: int, rate: float, steps: int) -> Arena:

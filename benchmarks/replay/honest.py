@@ -1,25 +1,32 @@
-"""Do honest trainers ever fail a replay? Train on one machine configuration, verify on another, every pair.
+"""Are honest trainers refused anywhere? Every regime, in both modes, between machines; no step twice.
 
-    python -m benchmarks.replay.honest [--profile full|short] [--work DIR]
+    python -m benchmarks.replay.honest [--parts small real] [--pair TRAINER VERIFIER] [--work DIR] [--report]
 
-Each configuration runs in a process of its own; `--work` keeps transcripts and verdicts, so that an interrupted run
-goes on where it stopped. Results: docs/results/honest_replays.md (the short profile only prints).
+The regimes of `benchmarks.replay.regimes` and more, each with several pairs of machine configurations as trainer and
+verifier, in exact and in bounded mode. Every pair has a round of its own with batches of its own, so no replay stands
+for another. Part `small` takes random models of two layers, part `real` MiniLM-L6 and SmolLM2-135M; `short` is one real
+round in each mode, and is only printed. Verdicts are kept in `--work`: an interrupted run goes on, and `--report` makes
+the page of what was judged so far, and says what is missing. Results: docs/results/honest_replays.md. A refusal or a
+drift alarm makes the command fail.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import hashlib
 import os
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from benchmarks.replay.regimes import ADAMW, Regime, regimes, shard_of, spec_of
+from benchmarks.shared.cells import cell
 from benchmarks.shared.places import ROOT
 from benchmarks.shared.replay_tasks import (
     MACHINES,
@@ -27,232 +34,264 @@ from benchmarks.shared.replay_tasks import (
     round_context,
     sentiment_shard,
     table,
-    task,
     wilson,
     write_results,
-)
+)  # fmt: skip
 from deltaproof.protocol.evidence.transcript import serialize_opening
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.replaying.drift import DriftSample, judge_drift, noise_steps
+from deltaproof.replaying.drift import judge_drift, noise_steps
 from deltaproof.replaying.replay import Judge, ReplayContext
+from deltaproof.tuning.errors import TuningError
 from deltaproof.tuning.training.recording import open_steps, train_round
+from deltaproof.tuning.training.step import RoundContext
 from deltaproof.tuning.training.workbench import Workbench
 
-MODES = ("exact", "bounded")
+Mode = str
+Pair = tuple[str, str]
+"""Machine of the trainer, machine of the verifier."""
+PAIRS: tuple[Pair, ...] = (
+    ("SSE4.2", "default, 1 thread"),
+    ("default, 1 thread", "SSE4.2"),
+    ("compatible MKL", "default, 1 thread"),
+    ("default, 1 thread", "compatible MKL"),
+    ("SSE4.2", "compatible MKL"),
+    ("default, 2 threads", "default, 1 thread"),
+)
 
 
 @dataclass(frozen=True)
-class Size:
-    """A model and how much of it a case runs."""
+class Part:
+    """Which rounds are played: the pairs of each mode, and the steps of a long and of a brief round."""
 
-    model: str
-    steps: int
-    batch: int
-    tokens: int
-
-
-@dataclass(frozen=True)
-class ReplayProfile:
-    """Sizes by name, and what they are combined with."""
-
-    sizes: dict[str, Size]
-    optimizers: tuple[str, ...]
-    trainers: tuple[str, ...]
-    verifiers: tuple[str, ...]
-
-    def machines(self, phase: str) -> tuple[str, ...]:
-        """Those that run the phase `train` or `judge`."""
-        return self.trainers if phase == "train" else self.verifiers
+    real: bool
+    pairs: Mapping[Mode, tuple[Pair, ...]]
+    long: int
+    brief: int
+    models: tuple[str, str]
+    """Of classification, and of language."""
+    only: str | None = None
+    """One regime in place of all."""
 
 
-PROFILES = {
-    "full": ReplayProfile(
-        {
-            "MiniLM-L6": Size("MiniLM-L6", steps=130, batch=2, tokens=24),
-            "MiniLM-L6, batch 16": Size("MiniLM-L6", steps=20, batch=16, tokens=48),
-            "SmolLM2-135M": Size("SmolLM2-135M", steps=28, batch=1, tokens=20),
-            "SmolLM2-135M, batch 8": Size("SmolLM2-135M", steps=8, batch=8, tokens=24),
-        },
-        ("adamw", "momentum"),
-        tuple(MACHINES),
-        tuple(MACHINES),
+PARTS = {
+    "small": Part(
+        False, {"bounded": PAIRS, "exact": PAIRS}, 120, 40,
+        ("2-layer BERT, random", "2-layer LLaMA, random"),
     ),
-    "short": ReplayProfile(
-        {"MiniLM-L6, batch 8": Size("MiniLM-L6", steps=3, batch=8, tokens=16)},
-        ("adamw",),
-        ("SSE4.2",),
-        ("default, 1 thread",),
+    "real": Part(
+        True,
+        {"bounded": (("SSE4.2", "default, 1 thread"), ("default, 1 thread", "compatible MKL")),
+         "exact": (("SSE4.2", "default, 1 thread"),)},
+        40, 8, ("MiniLM-L6", "SmolLM2-135M"),
     ),
-}
+    "short": Part(
+        True, dict.fromkeys(("bounded", "exact"), (("SSE4.2", "default, 1 thread"),)),
+        3, 3, ("MiniLM-L6", "SmolLM2-135M"), "late training",
+    ),
+}  # fmt: skip
+PAGE = ("small", "real")
+"""What makes the page."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", choices=PROFILES, default="full")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PAGE))
     parser.add_argument("--work", type=Path, default=Path("runs/honest_replays"))
+    parser.add_argument("--report", action="store_true", help="the page of what was judged so far, and no more")
     parser.add_argument("--worker", choices=("train", "judge"), help=argparse.SUPPRESS)
-    parser.add_argument("--machine", choices=MACHINES, help=argparse.SUPPRESS)
+    parser.add_argument("--pair", nargs=2, choices=MACHINES, help="only this one; others may run beside it")
     options = parser.parse_args()
-    work = options.work / options.profile
+    work = options.work.resolve()
     if options.worker:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-        (train_all if options.worker == "train" else judge_all)(options.profile, options.machine, work)
+        work_on(options.worker, options.parts[0], tuple(options.pair), work)
         return
-    started = time.perf_counter()
-    turns = [(phase, machine) for phase in ("train", "judge") for machine in PROFILES[options.profile].machines(phase)]
-    for phase, machine in turns:
-        arguments = ["--profile", options.profile, "--work", str(options.work), "--worker", phase, "--machine", machine]
-        subprocess.run(
-            [sys.executable, "-m", "benchmarks.replay.honest", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **MACHINES[machine]},
-            check=True,
-        )
-    report(options.profile, work, time.perf_counter() - started)
-
-
-def cases(profile: str) -> list[tuple[str, str, str, TaskSpec]]:
-    return [
-        (
-            name, optimizer, mode,
-            task(
-                size.model, optimizer=optimizer, numeric=mode, rank=2,
-                steps=size.steps, batch=size.batch, tokens=size.tokens,
-            ),
-        )
-        for name, size in PROFILES[profile].sizes.items()
-        for optimizer, mode in product(PROFILES[profile].optimizers, MODES)
-    ]  # fmt: skip
-
-
-def folder_of(work: Path, *names: str) -> Path:
-    return work / "-".join(name.replace(" ", "").replace(",", "_") for name in names)
-
-
-def train_all(profile: str, machine: str, work: Path) -> None:
-    for model, optimizer, mode, spec in cases(profile):
-        folder = folder_of(work, model, optimizer, mode, machine)
-        if (folder / "round.root").is_file():
-            continue
-        bench = Workbench.from_spec(spec)
-        shard = sentiment_shard(spec.model.kind)
-        context = round_context(bench, shard)
-        trained = train_round(bench, context, bench.initial_state(), shard, folder / "round", keep_every=1)
-        for opening in open_steps(bench, context, shard, folder / "round", range(spec.training.steps)):
-            (folder / f"{opening.before.step}.opening").write_bytes(serialize_opening(opening))
-        (folder / "theta.digest").write_bytes(trained.theta_digest)
-        (folder / "round.root").write_bytes(trained.transcript_root)
-        print(f"trained   {model:22} {optimizer:9} {mode:8} on {machine}", flush=True)
-
-
-def judge_all(profile: str, machine: str, work: Path) -> None:
-    for model, optimizer, mode, spec in cases(profile):
-        steps, case = spec.training.steps, (model, optimizer, mode)
-        trainers = PROFILES[profile].trainers
-        wanted = [trainer for trainer in trainers if not verdict_file(work, case, trainer, machine).is_file()]
-        if not wanted:
-            continue
-        judge = Judge.from_spec(spec)
-        shard = sentiment_shard(spec.model.kind)
-        for trainer in wanted:
-            folder = folder_of(work, model, optimizer, mode, trainer)
-            context = ReplayContext(
-                round_context(judge.reference, shard),
-                (folder / "round.root").read_bytes(),
-                (folder / "theta.digest").read_bytes(),
-            )
-            started = time.perf_counter()
-            verdicts = []
-            thorough = noise_steps(range(steps))  # others go through float64 in doubt only
-            for step in range(steps):
-                data = (folder / f"{step}.opening").read_bytes()
-                verdicts.append(judge.judge_bytes(data, step, context, thorough=step in thorough))
-            samples: list[DriftSample] = [verdict.drift for verdict in verdicts if verdict.drift]
-            drift = judge_drift(samples, spec.training, judge.reference.layout).as_dict() if samples else None
-            result = {
-                "model": model,
-                "optimizer": optimizer,
-                "mode": mode,
-                "trainer": trainer,
-                "verifier": machine,
-                "root": context.transcript_root.hex(),
-                "seconds": time.perf_counter() - started,
-                "verdicts": [verdict.as_dict() for verdict in verdicts],
-                "drift": drift,
-            }
-            verdict_file(work, case, trainer, machine).write_text(json.dumps(result), "utf-8")
-            print(f"judged    {model:22} {optimizer:9} {mode:8} of {trainer} on {machine}", flush=True)
-
-
-def verdict_file(work: Path, case: tuple[str, str, str], trainer: str, verifier: str) -> Path:
-    return folder_of(work, *case, trainer).with_name(folder_of(work, *case, trainer, "by", verifier).name + ".json")
-
-
-def report(profile: str, work: Path, seconds: float) -> None:
-    results = [
-        json.loads(verdict_file(work, (model, optimizer, mode), trainer, verifier).read_text("utf-8"))
-        for model, optimizer, mode, _ in cases(profile)
-        for trainer, verifier in product(PROFILES[profile].trainers, PROFILES[profile].verifiers)
-    ]
-    rows, total, alarms, drift_alarms, drift_tests = [], 0, 0, 0, 0
-    for model, mode, optimizer in product(PROFILES[profile].sizes, MODES, PROFILES[profile].optimizers):
-        group = [r for r in results if (r["model"], r["mode"], r["optimizer"]) == (model, mode, optimizer)]
-        verdicts = [verdict for result in group for verdict in result["verdicts"]]
-        refused = [verdict for verdict in verdicts if not verdict["accepted"]]
-        drifts = [result["drift"] for result in group if result["drift"]]
-        leaning = [drift for drift in drifts if not drift["accepted"]]
-        roots = {(r["trainer"], r["root"]) for r in group}
-        total, alarms = total + len(verdicts), alarms + len(refused)
-        drift_alarms, drift_tests = drift_alarms + len(leaning), drift_tests + len(drifts)
-        worst = max((v["magnitude"] or 0.0) / v["bound"] for v in verdicts if v["accepted"])
-        tightest = max((d["magnitude"] for d in drifts), default=None)
-        rows.append(
-            (
-                model, mode, optimizer, len(verdicts), len(refused), len({root for _, root in roots}),
-                sum(v["near_ties"] for v in verdicts), f"{worst:.3f}",
-                "" if tightest is None else f"{tightest:.3f}", len(leaning) if drifts else "",
-            )
-        )  # fmt: skip
-        for verdict in refused[:5]:
-            print("FALSE ALARM", model, mode, optimizer, verdict)
-    low, high = wilson(alarms, total)
-    trainers, verifiers = PROFILES[profile].trainers, PROFILES[profile].verifiers
-    text = "\n".join(
-        [
-            "# Honest replays",
-            "",
-            f"{total:,} replays of honest steps, trained as on {'; '.join(trainers)}, judged as on "
-            f"{'; '.join(verifiers)}, each with each. LoRA r=2 on real review sentences. "
-            f"**False alarms: {alarms}** (95 % interval of the rate: {low:.3%} to {high:.3%}); "
-            f"drift tests: {drift_tests}, false alarms {drift_alarms}. Made by `python -m benchmarks.replay.honest`.",
-            "",
-            table(
-                (
-                    "model", "mode", "optimiser", "replays", "refused", "distinct transcripts", "near ties",
-                    "worst difference / bound", "worst drift / limit", "drift alarms",
-                ),
-                rows,
-            ),
-            "",
-            "In exact mode one distinct transcript means that all configurations agreed bit for bit. Differences are "
-            "those that the verdict was based on: in bounded mode mostly against the verifier's own float32 gradient. "
-            "Batches of 8 and 16 rows are replayed in groups of like length, those of 1 and 2 rows in one piece.",
-            "",
-            f"Machine: {machine_facts()}",
-        ]
-    )  # fmt: skip
-    if profile == "full":
-        summary = [{k: v for k, v in r.items() if k not in {"verdicts"}} for r in results]
-        document = {
-            "machine": machine_facts(), "replays": total, "false_alarms": alarms, "interval": [low, high],
-            "drift_tests": drift_tests, "drift_alarms": drift_alarms, "seconds": seconds,
-            "rows": rows, "pairs": summary,
-        }  # fmt: skip
-        write_results("honest_replays", document, text)
+    for name in [] if options.report else options.parts:
+        every = dict.fromkeys(pair for pairs in PARTS[name].pairs.values() for pair in pairs)
+        for pair in every if options.pair is None else [tuple(options.pair)]:
+            for worker, machine in zip(("train", "judge"), pair, strict=True):
+                arguments = ["--parts", name, "--work", str(work), "--worker", worker, "--pair", *pair]
+                subprocess.run(
+                    [sys.executable, "-m", "benchmarks.replay.honest", *arguments],
+                    cwd=ROOT, env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **MACHINES[machine]}, check=True,
+                )  # fmt: skip
+    if "short" in options.parts:
+        rows = list(kept("short", work))
+        print(markdown(rows))
     else:
-        print(text)
-    if alarms or drift_alarms:
+        rows = [row for name in PAGE for row in kept(name, work)]
+        write_results("honest_replays", {"machine": machine_facts(), "rows": rows}, markdown(rows))
+    stop_if_refused(rows)
+
+
+def more_regimes() -> Iterator[tuple[str, Regime]]:
+    """Beside those of `benchmarks.replay.regimes`: other optimisers, batches, masks, and a method that needs rows."""
+    for name in ("sgd", "momentum", "adam"):
+        rate = 1e-2 if name != "adam" else 1e-3
+        yield f"optimiser {name}", Regime(8, sections={"optimizer": {"name": name, "learning_rate": rate}})
+    yield "one row a batch", Regime(8, sections={"training": {"batch_size": 1}})
+    yield "32 rows a batch", Regime(8, sections={"training": {"batch_size": 32}})
+    yield "federated dropout", Regime(8, sections={"codec": {"name": "dropout", "options": {"fraction": 0.5}},
+                                                   "optimizer": {**ADAMW, "weight_decay": 0.0}})  # fmt: skip
+    rows = [row.decode() for row in sentiment_shard("sequence-classification", rows=6).rows]
+    options = {"fraction": 0.05, "rows": rows}
+    yield "method sensitivity, rows given", Regime(8, sections={"method": {"name": "sensitivity", "options": options}})
+
+
+def rounds(part: Part) -> Iterator[tuple[str, Regime]]:
+    """Every regime, with this part's steps."""
+    for name, regime in (*regimes(part.real), *more_regimes()):
+        if name in {"method sensitivity", "method fusion"}:  # need rows, and adapters, in the options
+            continue
+        if part.only in {None, name}:
+            yield name, replace(regime, steps=part.long if regime.steps >= 40 else part.brief)
+
+
+def work_on(worker: str, name: str, pair: Pair, work: Path) -> None:
+    part = PARTS[name]
+    for (regime_name, regime), (mode, pairs) in product(rounds(part), part.pairs.items()):
+        if pair in pairs:
+            (train if worker == "train" else judge)(Round(name, regime_name, regime, mode, pair, work))
+
+
+@dataclass(frozen=True)
+class Round:
+    """One honest round that is judged whole."""
+
+    part: str
+    name: str
+    regime: Regime
+    mode: Mode
+    pair: Pair
+    work: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where its openings and verdicts are kept."""
+        name = "-".join((self.part, self.mode, *self.pair, self.name))
+        return self.work / "rounds" / "".join(c if c.isalnum() or c in ".-" else "_" for c in name)
+
+    def spec(self) -> TaskSpec:
+        sections = dict(self.regime.sections or {})
+        sections["training"] = {**sections.get("training", {}), "numeric": self.mode}
+        return spec_of(replace(self.regime, sections=sections), PARTS[self.part].real, self.work)
+
+    def context(self, bench: Workbench) -> RoundContext:
+        """Batches of this round's own: no two rounds of the benchmark replay the same step."""
+        seed = hashlib.sha256(str(self.folder.name).encode()).digest()
+        return round_context(bench, shard_of(self.regime, bench.spec), order_seed=seed)
+
+
+def train(round_: Round) -> None:
+    folder = round_.folder
+
+    def recorded() -> dict[str, Any]:
+        try:
+            bench = Workbench.from_spec(round_.spec())
+        except TuningError as error:
+            return {"skipped": str(error)[:160]}
+        shard, context = shard_of(round_.regime, bench.spec), round_.context(bench)
+        trained = train_round(bench, context, bench.initial_state(), shard, folder / "round", keep_every=1)
+        for opening in open_steps(bench, context, shard, folder / "round", range(round_.regime.steps)):
+            (folder / f"{opening.before.step}.opening").write_bytes(serialize_opening(opening))
+        return {"root": trained.transcript_root.hex(), "theta": trained.theta_digest.hex(), "losses": trained.losses}
+
+    cell(folder, "trained", recorded)
+
+
+def judge(round_: Round) -> None:
+    folder, steps = round_.folder, range(round_.regime.steps)
+    if not (folder / "trained.json").is_file():
+        return  # by a trainer that was interrupted
+    trained = cell(folder, "trained", dict)
+
+    def judged() -> dict[str, Any]:
+        if "skipped" in trained:
+            return trained
+        verifier = Judge.from_spec(round_.spec())
+        context = ReplayContext(
+            round_.context(verifier.reference), bytes.fromhex(trained["root"]), bytes.fromhex(trained["theta"])
+        )
+        thorough = noise_steps(steps)
+        verdicts = [
+            verifier.judge_bytes((folder / f"{t}.opening").read_bytes(), t, context, thorough=t in thorough)
+            for t in steps
+        ]
+        samples = [verdict.drift for verdict in verdicts if verdict.drift is not None]
+        drift = judge_drift(samples, verifier.spec.training, verifier.reference.layout) if samples else None
+        return {
+            "replays": len(verdicts), "refused": [verdict.message for verdict in verdicts if not verdict.accepted],
+            "worst": max((v.magnitude / v.bound for v in verdicts if v.accepted and v.bound), default=0.0),
+            "ties": sum(verdict.near_ties for verdict in verdicts), "root": trained["root"],
+            "drift": drift.magnitude if drift else None, "drift_message": drift.message if drift else "",
+            "first": trained["losses"][0], "least": min(trained["losses"]),
+        }  # fmt: skip
+
+    if not cell(folder, "judged", judged).get("refused"):
+        for file in folder.glob("*.opening"):  # a refused round stays for whoever looks for the cause
+            file.unlink()
+
+
+def kept(name: str, work: Path) -> Iterator[dict[str, Any]]:
+    """A row of each round, with its verdicts if it was judged."""
+    part = PARTS[name]
+    for (regime_name, regime), (mode, pairs) in product(rounds(part), part.pairs.items()):
+        for pair in pairs:
+            round_ = Round(name, regime_name, regime, mode, pair, work)
+            found = round_.folder / "judged.json"
+            facts = cell(round_.folder, "judged", dict) if found.is_file() else {}
+            model = part.models[regime.language]
+            yield {"regime": regime_name, "model": model, "mode": mode, "pair": pair, **facts}
+
+
+def stop_if_refused(rows: list[dict[str, Any]]) -> None:
+    alarms = [row for row in rows if row.get("refused") or (row.get("drift") or 0.0) > 1.0]
+    for row in alarms:
+        print("FALSE ALARM", row)
+    if alarms:
         sys.exit(1)
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    done = [row for row in rows if "replays" in row]
+    total, alarms = sum(row["replays"] for row in done), sum(len(row["refused"]) for row in done)
+    drifts = [row["drift"] for row in done if row["drift"] is not None]
+    low, high = wilson(alarms, total)
+    lines = [
+        f"# Honest replays\n\n{total:,} replays of honest steps, no step "
+        f"twice: every round has batches of its own. **{alarms} refused** (95 % interval of the rate: {low:.4%} to "
+        f"{high:.4%}); drift tests: {len(drifts):,}, alarms {sum(drift > 1.0 for drift in drifts)}, largest "
+        f"{max(drifts, default=0.0):.3f} of its limit. Made by `python -m benchmarks.replay.honest`.",
+        "Machine configurations: " + "; ".join(MACHINES) + ". *Pairs* counts those of trainer and verifier; *first* "
+        "and *least* are losses in nats; differences and drift are shares of what is allowed.",
+    ]
+    keys = dict.fromkeys((row["model"], row["mode"], row["regime"]) for row in rows)
+    cells = []
+    for key in keys:
+        group = [row for row in done if (row["model"], row["mode"], row["regime"]) == key]
+        if group:
+            drift = [row["drift"] for row in group if row["drift"] is not None]
+            cells.append(
+                (*key, len(group), f"{max(r['first'] for r in group):.2g}", f"{min(r['least'] for r in group):.2g}",
+                 sum(r["replays"] for r in group), sum(len(r["refused"]) for r in group),
+                 f"{max(r['worst'] for r in group):.3f}", sum(r["ties"] for r in group),
+                 f"{max(drift):.3f}" if drift else "")
+            )  # fmt: skip
+    for model in dict.fromkeys(row["model"] for row in rows):
+        of_model = [row for row in done if row["model"] == model]
+        lines.append(f"- {model}: {sum(row['replays'] for row in of_model):,} replays in {len(of_model):,} rounds")
+    header = ("model", "mode", "regime", "pairs", "first", "least", "replays", "refused", "worst difference",
+              "near ties", "drift")  # fmt: skip
+    skipped = dict.fromkeys(f"- {r['model']}, {r['mode']}, {r['regime']}: {r['skipped']}" for r in rows
+                            if "skipped" in r)  # fmt: skip
+    open_ = len([row for row in rows if "replays" not in row and "skipped" not in row])
+    lines += [
+        table(header, cells),
+        *(["Left out, with the reason:", "\n".join(skipped)] if skipped else []),
+        *([f"Not judged yet: {open_} of {len(rows)} rounds."] if open_ else []),
+        f"Machine: {machine_facts()}",
+    ]
+    return "\n\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m benchmarks.replay.margins [--profile full|short] [--steps N] [--work DIR]
 
-The honest rounds of `benchmarks.replay.regimes`, trained as on another machine. Every measured step gives two shares,
+Honest rounds of all `benchmarks.replay.regimes`, trained as on another machine. Every measured step gives two shares,
 the largest of the whole gradient and of every tensor: of the bounds without the last try, and of what one rounding of
 every operation does (the last try without its margin). Only steps beyond the bounds ever need the margin. Each step is
 kept in `--work`, so an interrupted run goes on; the page counts what is there. Results: docs/results/margins.md.
@@ -21,45 +21,70 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.replay.regimes import TRAINER, VERIFIER, Regime, folder_of, regimes, shard_of, spec_of
+from benchmarks.replay.regimes import Regime, regimes, shard_of, spec_of
 from benchmarks.shared.cells import cell
 from benchmarks.shared.replay_tasks import MACHINES, machine_facts, round_context, table, write_results
-from deltaproof.protocol.evidence.transcript import StepOpening, parse_opening
+from deltaproof.protocol.evidence.transcript import StepOpening, parse_opening, serialize_opening
 from deltaproof.protocol.rules import FLOAT32_UNIT, ROUNDING_MARGIN
 from deltaproof.replaying.comparison import compare_bounded, norms_of
 from deltaproof.replaying.gradient_check import Recomputation
 from deltaproof.replaying.replay import Judge
+from deltaproof.tuning.errors import TuningError
+from deltaproof.tuning.training.recording import open_steps, train_round
 from deltaproof.tuning.training.step import RoundContext
+from deltaproof.tuning.training.workbench import Workbench
+
+TRAINER, VERIFIER = "SSE4.2", "default, 1 thread"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=("full", "short"), default="full")
     parser.add_argument("--steps", type=int, default=8, help="measured steps of a round, evenly spread")
-    parser.add_argument(
-        "--work", type=Path, default=Path("runs/honest_regimes"), help="that of benchmarks.replay.regimes"
-    )
+    parser.add_argument("--work", type=Path, default=Path("runs/margins"))
     parser.add_argument("--report", action="store_true", help="the page of what was measured so far, and no more")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=("train", "measure"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     real, work = options.profile == "full", options.work / options.profile
     if options.worker:
         for name, regime in regimes(real):
-            measure(name, regime, real, work, options.steps)
+            if options.worker == "train":
+                train(name, regime, real, work)
+            else:
+                measure(name, regime, real, work, options.steps)
         return
-    if not options.report:
-        shared = ["--profile", options.profile, "--work", str(options.work), "--worker"]
-        run(["benchmarks.replay.regimes", *shared, "train"], TRAINER)
-        run(["benchmarks.replay.margins", *shared, "--steps", str(options.steps)], VERIFIER)
+    for worker, machine in [] if options.report else [("train", TRAINER), ("measure", VERIFIER)]:
+        arguments = ["--profile", options.profile, "--work", str(options.work), "--steps", str(options.steps)]
+        command = [sys.executable, "-m", "benchmarks.replay.margins", *arguments, "--worker", worker]
+        subprocess.run(command, env={**os.environ, **MACHINES[machine]}, check=True)
     rows = [row for name, regime in regimes(real) if (row := summary(name, regime, work))]
     sums = [(length, lanes, chain(length, lanes)) for length in (384, 1536, 4096) for lanes in (4, 16)]
     document = {"machine": machine_facts(), "profile": options.profile, "rows": rows, "sums": sums}
     write_results("margins", document, markdown(rows, sums, options.profile))
 
 
-def run(arguments: list[str], machine: str) -> None:
-    subprocess.run([sys.executable, "-m", *arguments], env={**os.environ, **MACHINES[machine]}, check=True)
+def folder_of(work: Path, name: str) -> Path:
+    """Where the round of a regime is kept."""
+    return work / "rounds" / name.replace(" ", "-").replace(":", "")
+
+
+def train(name: str, regime: Regime, real: bool, work: Path) -> None:
+    folder = folder_of(work, name)
+
+    def recorded() -> dict[str, Any]:
+        try:
+            bench = Workbench.from_spec(spec_of(regime, real, work))
+        except TuningError as error:  # a method that does not fit the model
+            return {"skipped": str(error)[:160]}
+        shard = shard_of(regime, bench.spec)
+        context = round_context(bench, shard)
+        train_round(bench, context, bench.initial_state(), shard, folder / "round", keep_every=1)
+        for opening in open_steps(bench, context, shard, folder / "round", range(regime.steps)):
+            (folder / f"{opening.before.step}.opening").write_bytes(serialize_opening(opening))
+        return {"steps": regime.steps}
+
+    cell(folder / "trained", name, recorded)
 
 
 def measure(name: str, regime: Regime, real: bool, work: Path, count: int) -> None:

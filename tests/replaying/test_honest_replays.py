@@ -1,4 +1,4 @@
-"""The benchmark of honest replays in its short profile: a real model, trained and judged as on two machines."""
+"""The benchmark of honest replays, its short part: a real model, trained and judged as on two machines."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_short_profile_raises_no_false_alarm(tmp_path: Path) -> None:
+def test_short_part_raises_no_false_alarm(tmp_path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "benchmarks.replay.honest", "--profile", "short", "--work", str(tmp_path)],
+        [sys.executable, "-m", "benchmarks.replay.honest", "--parts", "short", "--work", str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -20,4 +20,4 @@ def test_short_profile_raises_no_false_alarm(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "6 replays" in result.stdout
-    assert "**False alarms: 0**" in result.stdout
+    assert "**0 refused**" in result.stdout
