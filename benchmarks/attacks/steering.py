@@ -4,8 +4,8 @@
 
 The drift test lets the gradients of all steps lean by a share of the bound of one step, because honest machines do. The
 attackers here know that limit, fill it, and aim at what they would want: more pay, or a backdoor. Measured is how often
-they are caught and what the final adapter gains them. What a model gave is kept in `--work`, so an interrupted run goes on
-with the next one. Results: docs/results/steering.md.
+they are caught and what the final adapter gains them. What a model gave is kept in `--work`, so an interrupted run goes
+on with the next one. Results: docs/results/steering.md.
 """
 
 from __future__ import annotations
