@@ -5,7 +5,7 @@
     python -m benchmarks.chain.proofs --afresh
 
 Results: docs/results/proofs.md and data/proofs.json, written after each property, so that a run that was broken off
-goes on. What was decided before is not run again unless `--afresh` is given, or the contracts or the property's file
+goes on. What was decided before is not run again unless `--afresh` is given, or the contracts or the property
 have changed. Exit status 1 if a property has a counterexample.
 """
 
@@ -51,7 +51,7 @@ class Property:
     contract: str
     name: str
     source: str
-    """Hash of the file that it stands in and of all contracts."""
+    """Hash of all contracts and of its file without the other properties."""
 
     @property
     def key(self) -> str:
@@ -84,8 +84,8 @@ def main() -> int:
     began = time.monotonic()
     kept: dict[str, Any] = json.loads(_figures().read_text()) if _figures().is_file() else {}
     every = list(properties())
-    # A property that is gone leaves the page.
-    kept = {one.key: kept[one.key] for one in every if one.key in kept}
+    # What was said of other sources leaves the page.
+    kept = {one.key: kept[one.key] for one in every if kept.get(one.key, {}).get("source") == one.source}
     for one in every:
         if not (one.contract.startswith(chosen.contract) and one.name.startswith(chosen.property)):
             continue
@@ -106,11 +106,17 @@ def properties() -> Iterator[Property]:
     shared = b"".join(path.read_bytes() for path in [*sorted(CONTRACTS.rglob("*.sol")), TESTS / "Symbolic.sol"])
     for path in sorted(TESTS.glob("*.t.sol")):
         source, contract = path.read_text(), ""
-        digest = hashlib.sha256(shared + source.encode()).hexdigest()[:16]
         for match in DECLARED.finditer(source):
             contract = match[1] or contract
             if match[2] is not None:
-                yield Property(contract, match[2], digest)
+                own = shared + without_others(source, match[2]).encode()
+                yield Property(contract, match[2], hashlib.sha256(own).hexdigest()[:16])
+
+
+def without_others(source: str, name: str) -> str:
+    """A file without the other properties in it, from each one's first line to the next function."""
+    parts = re.split(r"(?m)^(?=    function )", source)
+    return "".join(part for part in parts if f"function {name}(" in part or "function check_" not in part)
 
 
 def decide(one: Property, limit: int) -> Outcome:

@@ -50,3 +50,10 @@ def test_only_a_proof_of_the_same_sources_or_a_longer_try_stays() -> None:
     assert not proofs.stays({**proven, "outcome": proofs.UNDECIDED}, one, 100)
     assert proofs.stays({**proven, "outcome": proofs.UNDECIDED}, one, 10)
     assert not proofs.stays(None, one, 10)
+
+
+def test_another_property_of_the_file_changes_nothing_of_this_one() -> None:
+    file = "contract C {\n    function help() {}\n    function check_a() { x; }\n    function check_b() {}\n}\n"
+    assert proofs.without_others(file, "check_b") == proofs.without_others(file.replace("x;", "y;"), "check_b")
+    assert proofs.without_others(file, "check_a") != proofs.without_others(file.replace("x;", "y;"), "check_a")
+    assert proofs.without_others(file, "check_a") != proofs.without_others(file.replace("help", "aid"), "check_a")

@@ -113,8 +113,10 @@ contract SlashSymbolic is OtherModules {
         assert(held == pool.enrolmentOf(TASK, ANN).stake);
     }
 
-    /// @dev Of any two blows at most one slashes and at most one forfeits the bond.
-    function check_slash_onceForARound(
+    // Of any two blows at most one slashes and at most one forfeits the bond. One property for each kind of the first blow: a
+    // solver is done sooner with three than with all at once.
+
+    function check_slash_once_afterAProof(
         StakeTerms memory terms_,
         RevealData memory data,
         bool shared_,
@@ -122,6 +124,38 @@ contract SlashSymbolic is OtherModules {
         Blow memory first,
         Blow memory second
     ) public {
+        first.what = 0;
+        _once(terms_, data, shared_, rewarded_, first, second);
+    }
+
+    function check_slash_once_afterALeaf(
+        StakeTerms memory terms_,
+        RevealData memory data,
+        bool shared_,
+        uint96 rewarded_,
+        Blow memory second
+    ) public {
+        _once(terms_, data, shared_, rewarded_, Blow(1, 0, false), second);
+    }
+
+    function check_slash_once_afterALostBond(
+        StakeTerms memory terms_,
+        RevealData memory data,
+        bool shared_,
+        uint96 rewarded_,
+        Blow memory second
+    ) public {
+        _once(terms_, data, shared_, rewarded_, Blow(2, 0, false), second);
+    }
+
+    function _once(
+        StakeTerms memory terms_,
+        RevealData memory data,
+        bool shared_,
+        uint96 rewarded_,
+        Blow memory first,
+        Blow memory second
+    ) private {
         (shared, rewarded) = (shared_, rewarded_);
         _committed(terms_, data);
         uint256 stake = held;

@@ -122,6 +122,7 @@ contract VaultSymbolic is OtherModules {
     }
 
     function check_sound_afterFunding(State memory s, uint96 amount) public {
+        s.blocked = false; // reads no closed claim
         _start(s);
         vault.fund(A, amount);
         _assertSound();
@@ -155,18 +156,21 @@ contract VaultSymbolic is OtherModules {
     }
 
     function check_sound_afterExpiry(State memory s) public {
+        s.blocked = false; // reads no closed claim
         _start(s);
         vault.expire(A, 1);
         _assertSound();
     }
 
     function check_sound_afterAFee(State memory s, uint96 amount) public {
+        s.blocked = false; // reads no closed claim
         _start(s);
         vault.payFee(A, 1, BEN, amount);
         _assertSound();
     }
 
     function check_sound_afterAnotherReserve(State memory s, uint96 amount) public {
+        s.blocked = false; // reads no closed claim
         _start(s);
         vault.reserve(A, 2, amount);
         _assertSound();
