@@ -131,26 +131,31 @@ def soak_lines(soaks: Sequence[Cell]) -> list[str]:
         "## Soak", "",
         "`python -m benchmarks.reliability --soak MINUTES`: the mixture *everything and SIGKILL* in one long task. Its",
         "roles are commands, killed and frozen while nodes and chain fail, and started again. *Memory* is what all",
-        "roles together take (PSS), *homes* their files, pruned of what nobody can ask for any more, *store* all that",
-        "was ever published. Not counted is the memory of a role that is down at the moment.", "",
+        "roles together take (PSS), *homes* their files, pruned of what nobody can ask for any more, *logs* the part",
+        "of them that grows, up to 25 MiB a role (`-`: not looked at), *store* all that was ever published. Not",
+        "counted is the memory of a role that is down at the moment.", "",
     ]  # fmt: skip
     for soak in soaks:
         faults = ", ".join(f"{name} {count}" for name, count in sorted(soak["faults"].items()))
         lines += [
             f"Seed {soak['seed']}, code {soak['commit']}: {soak['minutes']} minutes, "
             f"{sum(soak['faults'].values())} faults ({faults}).", "",
-            "| minute | rounds begun | faults | kills | memory, MiB | homes, KiB | store, KiB |",
-            "|--:|--:|--:|--:|--:|--:|--:|",
+            "| minute | rounds begun | faults | kills | memory, MiB | homes, KiB | logs, KiB | store, KiB |",
+            "|--:|--:|--:|--:|--:|--:|--:|--:|",
         ]  # fmt: skip
         samples = soak["samples"]
         step = max(1, -(-len(samples) // 12))
         lines += [
             f"| {s['minute']:.0f} | {s['round']} | {s['faults']} | {s['kills']} | {s['memory_mib']:.0f} | "
-            f"{s['homes_kib']:.0f} | {s['store_kib']:.0f} |"
+            f"{s['homes_kib']:.0f} | {_or_dash(s.get('logs_kib'))} | {s['store_kib']:.0f} |"
             for s in [*samples[:-1:step], samples[-1]]
         ]
         lines += ["", _of_soak(soak), ""]
     return lines
+
+
+def _or_dash(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
 
 
 def _of_soak(soak: Cell) -> str:

@@ -37,6 +37,8 @@ class Sample:
     """Of all roles together: what is theirs alone, and their part of what they share (PSS)."""
     homes_kib: float
     store_kib: float
+    logs_kib: float | None = None
+    """What of the homes is logs; older soaks did not look."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _look(stage: Stage, round_: int) -> tuple[str, int]:
 
 def _sample(stage: Stage, minute: float, round_: int) -> Sample:
     processes = [role.process for role in stage.world.roles if isinstance(role, Commanded) and not role.down]
-    homes = (role.folder / role.name for role in stage.world.roles)
+    homes = [role.folder / role.name for role in stage.world.roles]
     return Sample(
         minute=round(minute, 1),
         round=round_,
@@ -118,6 +120,7 @@ def _sample(stage: Stage, minute: float, round_: int) -> Sample:
         memory_mib=round(sum(_share_of_memory(process.pid) for process in processes if process) / 1024, 1),
         homes_kib=round(sum(_size(home) for home in homes) / 1024, 1),
         store_kib=round(_size(stage.world.store_folder) / 1024, 1),
+        logs_kib=round(sum(_size(home / "logs") for home in homes) / 1024, 1),
     )
 
 

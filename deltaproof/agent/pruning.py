@@ -3,7 +3,8 @@
 A round's work can be asked for while somebody may demand it, and until every demand that was made in time is over.
 After the round's end a demand is accepted only if all of its time to answer lies within the slash period; before the
 end, at any moment. So nothing is asked for later than `Pruner.needed_until`, and votes are over before a round can end.
-What the next round goes on from stays as long as that round is needed.
+What the next round goes on from stays as long as that round is needed. The role that works in one task looks now and
+then after its home's other tasks, too: the process of an earlier one has ended before its last deadlines did.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deltaproof.agent.homes import MIB, size_on_disk
+from deltaproof.agent.homes import MIB, marked_folders, size_on_disk
 from deltaproof.agent.loop import Moment
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.protocol.types import RoundIndex, TaskId
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Reporter, about_task
 
 __all__ = ["Needless", "Pruner"]
 
@@ -29,6 +30,8 @@ WORK = re.compile(r"(round|memory|attestation|signed)-(\d{1,10})(-[0-9a-f]{16})?
 signed for a relay, a verifier's attestations."""
 CARRIED = "memory"
 """Made in one round and needed in the next."""
+OTHERS_SECONDS = 3600
+"""Between looks at the home's other tasks, by the chain's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,17 @@ class Pruner:
         self.gateway, self.task_id, self.folder, self.report = gateway, task_id, folder, report
         self._until: dict[RoundIndex, int] = {}
         """Of rounds that have ended: seconds since the epoch."""
+        self._others_at = 0
 
     def mind(self, moment: Moment) -> None:
         """Remove what is needless at the block that is looked at; no clock but the chain's counts."""
-        self.prune(moment.block.timestamp)
+        now = moment.block.timestamp
+        self.prune(now)
+        if now >= self._others_at:
+            self._others_at = now + OTHERS_SECONDS
+            for task, folder in marked_folders(self.folder.parent, self.gateway).items():
+                if task != self.task_id:
+                    Pruner(self.gateway, task, folder, about_task(self.report, task)).prune(now)
 
     def prune(self, now: int) -> Sequence[Needless]:
         """Remove what is needless at a time of the chain; returns what it was."""

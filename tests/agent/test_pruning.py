@@ -31,7 +31,8 @@ from trainer.life import Trainer
 
 run = run_command
 
-FIRST, SECOND, THIRD = RoundIndex(1), RoundIndex(2), RoundIndex(3)
+FIRST, SECOND = RoundIndex(1), RoundIndex(2)
+ROUNDS = RoundIndex(6)
 ANSWER_SECONDS = 3600
 SLASH_SECONDS = 86_400
 FEEDBACK = 'name = "two_bit"\noptions = { error_feedback = true }'
@@ -45,7 +46,7 @@ def node() -> Iterator[Node]:
 
 @dataclass
 class Ended:
-    """Two rounds of a world, both ended; a third may follow."""
+    """Two rounds of a world, both ended; more may follow."""
 
     world: RoleWorld
     folder: Path
@@ -70,6 +71,11 @@ class Ended:
             self.world.raw("evm_setNextBlockTimestamp", seconds)
             self.world.raw("evm_mine")
 
+    def past(self, round_: RoundIndex) -> None:
+        """Nobody can ask for the round any more, and the running roles look at a block of then."""
+        self.go_to(self.ended_at(round_) + SLASH_SECONDS + 1)
+        self.look()
+
     def look(self) -> None:
         """What the running roles do at each block."""
         for role in (*self.world.trainers, *self.world.verifiers):
@@ -86,7 +92,9 @@ def ended(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ende
     with TransactionSender(connection, load_account(node.private_keys[0]), state_folder=folder / "state") as deployer:
         court = CourtParams(demand_bond=TokenAmount(100), winner_bps=5_000, answer_seconds=ANSWER_SECONDS)
         deployment = deploy_all(connection, deployer, DeployParams(deployer.address, court=court))
-    world = build_world(node, folder, rounds=3, honest=1, verifiers=1, codec=FEEDBACK, deployment=deployment, steps=4)
+    world = build_world(
+        node, folder, rounds=ROUNDS, honest=1, verifiers=1, codec=FEEDBACK, deployment=deployment, steps=4
+    )
     world.play(2)
     yield Ended(world, folder)
     world.close()
@@ -193,21 +201,58 @@ def test_what_nobody_can_ask_for_any_more_is_removed_and_the_rest_stays(ended: E
     assert ended.works(verifier) == ["attestation-2"]
     with pytest.raises(ContractRevert, match="DisputesNotAccepted"):
         demand_unsalted(ended)
-    ended.go_to(ended.ended_at(SECOND) + SLASH_SECONDS + 1)
-    ended.look()
+    ended.past(SECOND)
     assert (ended.works(trainer), ended.works(verifier)) == (["memory-2"], []), "nobody has trained round 3 yet"
     assert (trainer / "secret").is_file()
     assert size_on_disk(trainer) < before / 2
 
+
+def test_homes_are_no_larger_after_many_rounds_than_after_one(ended: Ended) -> None:
+    """Logs apart, which nobody writes here: tests/agent/test_watching.py holds them to their limit."""
+    homes = [ended.home(role) for role in ("sponsor", "trainer-0", "verifier-0")]
+    sizes = []
+    for round_ in range(ended.world.gateway.tasks.phase(ended.world.task).round + 1, ROUNDS):
+        ended.world.play(1)
+        assert any(f"round-{round_}-" in path.name for path in homes[1].rglob("*"))
+        ended.past(RoundIndex(round_))
+        left = [path.name for home in homes for path in home.rglob("*-*") if "." not in path.name]
+        of_rounds = [name for name in left if name.startswith(("round-", "memory-", "attestation-"))]
+        assert {name.split("-")[0] for name in of_rounds} == {"memory"}, "the next round goes on from it"
+        assert all(name.startswith(f"memory-{round_}") for name in of_rounds), of_rounds
+        sizes.append([size_on_disk(home) for home in homes])
+    assert len(sizes) >= 3
+    assert all(size == sizes[0] for size in sizes), sizes
+
+
+def test_round_that_runs_may_be_asked_for_and_after_a_task_nothing(ended: Ended) -> None:
+    trainer, last = ended.home("trainer-0"), ROUNDS
+    while (before := RoundIndex(ended.world.gateway.tasks.phase(ended.world.task).round)) < last - 1:
+        ended.world.play(1)
+    ended.past(before)
     ended.world.open_round()
-    ended.trainer.commit(THIRD)
-    ended.go_to(ended.ended_at(SECOND) + 90 * SLASH_SECONDS)
+    ended.trainer.commit(last)
+    ended.go_to(ended.ended_at(before) + 90 * SLASH_SECONDS)
     ended.look()
-    assert ended.works(trainer) == ["memory-2", "memory-3", "round-3"], "a round that runs may be asked for"
+    assert ended.works(trainer) == [f"memory-{before}", f"memory-{last}", f"round-{last}"]
     ended.world.until(Phase.IDLE)
-    ended.go_to(ended.ended_at(THIRD) + SLASH_SECONDS + 1)
-    ended.look()
+    ended.past(last)
     assert ended.works(trainer) == [], "the task has ended: nothing goes on from anything"
+
+
+def test_role_of_another_task_of_the_home_removes_what_an_ended_process_left(ended: Ended, copied: Path) -> None:
+    gateway = ended.trainer.gateway
+    work = copied / "task-1" / "round-1-0123456789abcdef"
+    work.mkdir(exist_ok=True)
+    ended.go_to(ended.ended_at(FIRST) + SLASH_SECONDS + 1)
+    told: list[str] = []
+    other = Pruner(gateway, TaskId(2), task_folder(copied, gateway, TaskId(2)), lambda _, text, **__: told.append(text))
+    block = gateway.connection.head()
+    other.mind(moment := Moment(block, gateway.tasks.phase(ended.world.task), False, block.timestamp))
+    assert not work.exists()
+    assert told[0].startswith("task 1: removed work of round 1")
+    work.mkdir()
+    other.mind(moment)
+    assert work.exists(), "it looks after other tasks now and then, not at every block"
 
 
 def demand_unsalted(ended: Ended) -> None:

@@ -65,10 +65,11 @@ def test_page_tells_what_did_not_go_well() -> None:
     )  # fmt: skip
     soaked = Soaked(
         seed=4, commit="def", minutes=2.0, faults={"SIGKILL": 3, "frozen": 2}, rounds=5, losses=losses,
-        samples=[Sample(0.0, 0, 0, 0, 400.0, 10.0, 20.0), Sample(2.0, 5, 5, 3, 401.0, 11.0, 90.0)],
+        samples=[Sample(0.0, 0, 0, 0, 400.0, 10.0, 20.0), Sample(2.0, 5, 5, 3, 401.0, 11.0, 90.0, 7.0)],
     )  # fmt: skip
     text = page([kind], [dataclasses.asdict(cell)], [dataclasses.asdict(soaked)])
-    assert "| 2 | 5 | 5 | 3 | 401 | 11 | 90 |" in text
+    assert "| 0 | 0 | 0 | 0 | 400 | 10 | - | 20 |" in text
+    assert "| 2 | 5 | 5 | 3 | 401 | 11 | 7 | 90 |" in text
     assert "code def: 2.0 minutes, 5 faults (SIGKILL 3, frozen 2)" in text
     assert "| slashes of honest people | 1 | 40 |" in text
     assert "| bonds of honest people | 2 | 40 |" in text
