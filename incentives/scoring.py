@@ -177,4 +177,5 @@ def _game_record(trainers: Sequence[Address], valuation: RoundValuation) -> Game
             for members, value in table
         ),
         passes=tuple(_path_record(found) for found in valuation.passes),
+        truncation=min(1.0, valuation.truncation_error),
     )

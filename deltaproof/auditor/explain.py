@@ -23,7 +23,11 @@ from incentives.path import path_values
 from incentives.scoring import path_pass
 from incentives.settling import payouts_of
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["SHOWN_LOSS", "Explanation", "explain"]
+
+
+SHOWN_LOSS = 1e-3
+"""Share of an aggregate from which on what it lost is worth a sentence."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,12 @@ def _value(
         f"the round took held-out loss from {game.start_loss:.6f} to {game.end_loss:.6f}, "
         f"accuracy from {game.start_accuracy:.3f} to {game.end_accuracy:.3f}"
     )
+    numbers["truncation"] = game.truncation
+    if game.truncation >= SHOWN_LOSS:
+        yield (
+            f"the next adapter holds all but {game.truncation:.1%} of the norm of what the deltas came to together: "
+            "the method's form has no room for the rest"
+        )
     numbers["emulators"] = [score.model_dump() for score in game.emulators]
     for score in game.emulators:
         yield (

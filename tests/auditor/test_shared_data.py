@@ -11,7 +11,7 @@ import pytest
 from deltaproof.auditor.audit.case import AuditOptions
 from deltaproof.auditor.audit.check import Status
 from deltaproof.auditor.auditing import AuditSource, run_audit
-from deltaproof.auditor.explain import explain
+from deltaproof.auditor.explain import SHOWN_LOSS, explain
 from deltaproof.auditor.session import open_index
 from deltaproof.chain.local_node import start_node
 from deltaproof.errors import ChainError
@@ -75,6 +75,8 @@ def test_audit_of_a_shared_shard_passes_and_explains(shared: RoleWorld) -> None:
     told = explain(index, shared.store, shared.task, ROUND, twins[0])
     assert told.numbers["sharesDataWith"] == [twins[1]]
     assert told.numbers["marginals"]
+    assert told.numbers["truncation"] > SHOWN_LOSS, "the mean of three adapters has more directions than one holds"
+    assert any("the method's form has no room for the rest" in line for line in told.lines)
     assert any("2 accepted trainers enrolled this data root" in line for line in told.lines)
 
 

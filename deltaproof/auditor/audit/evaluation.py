@@ -43,7 +43,7 @@ def check_next_adapter(case: RoundCase) -> Iterator[Check]:
         case.artifacts.tensors(settled, size)
     except ArtifactError as error:
         yield subject.artifact_failed("next adapter", error)
-    found: dict[tuple[tuple[Address, ...], tuple[Address, ...]], Vector] = {}
+    found: dict[tuple[tuple[Address, ...], tuple[Address, ...]], tuple[Vector, float]] = {}
     for verifier, document in case.attestations.items():
         source = document.digest() == posted.settlement.artifact_digest
         about = subject if source else attested_in(case, verifier)
@@ -52,7 +52,13 @@ def check_next_adapter(case: RoundCase) -> Iterator[Check]:
             members, accepted = tuple(_included(case, case.spec, document)), _accepted(document)
             if (accepted, members) not in found:
                 found[accepted, members] = _aggregated(case, case.spec, accepted, members)
-            yield _same(case, about, found[accepted, members], digest, size)
+            expected, lost = found[accepted, members]
+            yield _same(case, about, expected, digest, size)
+            if document.game is not None:
+                stated = document.game.truncation
+                close = abs(lost - stated) <= AUDIT_ROUNDING
+                reason = "the aggregate loses another share to the method's form"
+                yield about.that("truncation", close, reason, expected=lost, actual=stated)
         except DeltaproofError as error:
             yield about.unchecked("next adapter", str(error))
     if not any(d.digest() == posted.settlement.artifact_digest for d in case.attestations.values()):
@@ -74,19 +80,23 @@ def _same(case: RoundCase, about: Subject, expected: Vector, digest: Digest32, s
     return about.that("next adapter", close, reason, expected=component_root(expected), actual=digest)
 
 
-def _aggregated(case: RoundCase, spec: TaskSpec, accepted: Sequence[Address], members: Sequence[Address]) -> Vector:
-    """The aggregate of the deltas that an attestation's scores let in. Raises ArtifactError or TuningError.
+def _aggregated(
+    case: RoundCase, spec: TaskSpec, accepted: Sequence[Address], members: Sequence[Address]
+) -> tuple[Vector, float]:
+    """The aggregate of the deltas that an attestation's scores let in, and the share that the method's form lost.
+
+    Raises ArtifactError or TuningError.
 
     Where distinct rows count, it matters whom else the attestation accepts.
     """
     if not members:
         if case.artifacts is None:
             raise AssertionError("aggregating needs a store")
-        return case.artifacts.tensors(case.facts.start_digest, case.facts.task.params.training.parameters)
+        return case.artifacts.tensors(case.facts.start_digest, case.facts.task.params.training.parameters), 0.0
     counting = accepted if spec.scoring.rows == "distinct" else members
     contributions, _ = counted_rows(spec, _contributions(case, spec, counting))
     included = [contributions[member] for member in members]
-    return aggregate_contributions(case.task.scoring_bench, _start(case), included)[0]
+    return aggregate_contributions(case.task.scoring_bench, _start(case), included)
 
 
 def _included(case: RoundCase, spec: TaskSpec, source: Attestation) -> list[Address]:

@@ -24,6 +24,7 @@
     return keep(make("span", token && tokens[token] ? {title: value + " smallest units"} : {}, written(value, token)), String(value));
   };
   const sum = (values) => String(values.reduce((total, value) => total + BigInt(value || 0), 0n));
+  const lostToForm = (share, of) => share >= 0.001 ? `${(100 * share).toFixed(1)} % ${of}` : null;
   const phrase = (card, now) => card.over ? "ended" : card.phase === "idle" ? (card.opened ? "between rounds" : "before its first round") : words(card.phase) + (card.deadline > now ? `, ${span(card.deadline - now)} left` : "");
 
   const card = (one, now) => make("article", {class: "card"},
@@ -89,7 +90,7 @@
         make("h1", {}, `Task ${task.task}: ${task.name || "unnamed"}`),
         task.card.description ? make("p", {class: "about"}, task.card.description) : null,
         facts([["now", phrase(task.card, now)], ["rounds", `${task.card.ended} of ${task.rounds}`], ["a round pays", money(task.budgetPerRound, task.token)], ["paid so far", money(paid, task.token)], ["put in", money(task.card.funded, task.token)],
-          ["people", `${task.card.trainers} trainers, ${task.card.verifiers} verifiers`], ["slashes", task.card.slashes ? String(task.card.slashes) : null], ["sponsor", account(task.sponsor)], ["spec", hash(task.specHash)]]),
+          ["people", `${task.card.trainers} trainers, ${task.card.verifiers} verifiers`], ["slashes", task.card.slashes ? String(task.card.slashes) : null], ["lost to the method's form", lostToForm(Math.max(0, ...rounds.map((round) => round.truncation || 0)), "of the deltas' norm at most in a round")], ["sponsor", account(task.sponsor)], ["spec", hash(task.specHash)]]),
         task.terms ? [make("h2", {}, "Terms"), make("div", {class: "terms"}, facts(Object.entries(task.terms)))] : make("p", {class: "soft"}, "The store does not hold the task's spec: name, terms and scores cannot be shown."),
         make("h2", {}, "What stands behind it"),
         facts([["trainers' stakes", stakes.stakedTrainers ? make("span", {}, money(stakes.trainers, stakeToken), ` of ${stakes.stakedTrainers}`) : "none"], ["verifiers' stakes", stakes.stakedVerifiers ? make("span", {}, money(stakes.verifiers, stakeToken), ` of ${stakes.stakedVerifiers}`) : "none"],
@@ -122,7 +123,7 @@
       return [
         make("p", {}, link("#/task/" + id, "← task " + id), Number(index) > 1 ? [" · ", link(`#/round/${id}/${Number(index) - 1}`, "round before")] : null),
         make("h1", {}, `Round ${index} of task ${id}`),
-        facts([["outcome", status(round.outcome)], ["gained", make("span", {}, nats(round.improvementNanos), " milli-nats")], ["paid", money(round.totalPayout, token)], ["audit", make("span", {class: counts("fail") ? "fail" : "pass"}, counts("fail") ? `${counts("fail")} checks FAILED` : `${counts("pass")} checks passed`)],
+        facts([["outcome", status(round.outcome)], ["gained", make("span", {}, nats(round.improvementNanos), " milli-nats")], ["lost to the method's form", lostToForm(round.truncation || 0, "of the deltas' norm")], ["paid", money(round.totalPayout, token)], ["audit", make("span", {class: counts("fail") ? "fail" : "pass"}, counts("fail") ? `${counts("fail")} checks FAILED` : `${counts("pass")} checks passed`)],
           ["start adapter", hash(round.startDigest)], ["next adapter", hash(round.nextStartDigest)], ["settlement", hash(round.settlementTransaction)]]),
         make("p", {}, make("button", {type: "button", id: "check", class: "main", onclick: checkAll}, "Check this round here"), " ", make("span", {id: "checked", role: "status"})),
         make("h2", {}, "Its life"),

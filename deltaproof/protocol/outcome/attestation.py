@@ -157,6 +157,8 @@ class GameRecord(Record):
     """Of every accepted trainer in leaf order, where distinct rows count."""
     emulators: Annotated[tuple[EmulatorScore, ...], Field(max_length=16)] = ()
     """Of a federation: each emulator in the spec's order, on the same rows."""
+    truncation: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Share of the next adapter's norm that the method's form could not hold (`aggregate_thetas`)."""
 
 
 class Attestation(Document, kind="attestation", max_bytes=MAX_ATTESTATION_BYTES):

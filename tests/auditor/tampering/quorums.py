@@ -334,6 +334,7 @@ QUORUM_LIES: dict[str, QuorumLie] = {
     "start loss raised by 0.5": QuorumLie(_game(start_loss=lambda loss: loss + 0.5), D, "start loss"),
     "another start accuracy": QuorumLie(_game(start_accuracy=_far), D, "start accuracy"),
     "another end accuracy": QuorumLie(_game(end_accuracy=_far), D, "end accuracy"),
+    "half of the aggregate lost": QuorumLie(_game(truncation=lambda share: (share + 0.5) % 1.0), D, "truncation"),
     "a next adapter twice as large": QuorumLie(_next_adapter(2.0), D, "next adapter"),
     "a next adapter of nothing": QuorumLie(_next_adapter(0.0), D, "next adapter"),
     "an honest trainer called a copy": QuorumLie(_copied, D, "coalition players"),
