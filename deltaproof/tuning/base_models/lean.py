@@ -144,6 +144,7 @@ def load_lean(model: nn.Module, stored: Mapping[str, StoredTensor], form: Frozen
     _keep_packed(model, left, form)
     _keep_frozen(model, left, form)
     _keep_stored(model, left, form)
+    tables = _tables(model)
     made: dict[int, nn.Parameter] = {}
     for name, tensor in left.items():
         parameter = parameters[name]
@@ -152,7 +153,7 @@ def load_lean(model: nn.Module, stored: Mapping[str, StoredTensor], form: Frozen
             raise ModelError(
                 f"{name!r} is stored as {tuple(values.shape)} where the model has {tuple(parameter.shape)}"
             )
-        mapped = form.device == "cpu" and values.dtype == form.dtype and _is_table(model, parameter)
+        mapped = form.device == "cpu" and values.dtype == form.dtype and id(parameter) in tables
         values = values if mapped else values.to(form.device, form.dtype, copy=True)
         made[id(parameter)] = nn.Parameter(values, requires_grad=False)
     lacks = tuple(sorted(name for name, p in model.named_parameters() if id(p) not in made))
@@ -305,20 +306,17 @@ def _shared_matrix(tensor: StoredTensor, base: str, device: str) -> StoredMatrix
     return matrix
 
 
-def _is_table(model: nn.Module, parameter: Tensor) -> bool:
-    """Whether rows are only looked up in it."""
-    return all(
-        isinstance(module, nn.Embedding)
-        for module in model.modules()
-        if any(held is parameter for held in module._parameters.values())
-    )
+def _tables(model: nn.Module) -> set[int]:
+    """Identities of the parameters whose rows are only looked up."""
+    held = [(module, id(p)) for module in model.modules() for p in module._parameters.values() if p is not None]
+    return {place for _, place in held} - {place for module, place in held if not isinstance(module, nn.Embedding)}
 
 
 def _keep_stored(model: nn.Module, left: Mapping[str, StoredTensor], form: FrozenForm) -> None:
     """Leave float32 tables in their files; `weight` stays a parameter, mapped, which a method may tune."""
     if form.device != "cpu" or form.dtype != torch.float32:
         return
-    parameters = dict(model.named_parameters())
+    parameters, tables = dict(model.named_parameters()), _tables(model)
     places = {id(parameters[name]): tensor for name, tensor in left.items() if isinstance(tensor, OnDisk)}
     for name, module in list(model.named_modules()):
         if type(module) is not nn.Embedding or module.max_norm is not None or id(module.weight) not in places:
@@ -326,7 +324,7 @@ def _keep_stored(model: nn.Module, left: Mapping[str, StoredTensor], form: Froze
         tensor = places[id(module.weight)]
         assert isinstance(tensor, OnDisk)
         header = _header(tensor.path)[tensor.name]
-        if header["dtype"] != "F32" or not _is_table(model, module.weight):
+        if header["dtype"] != "F32" or id(module.weight) not in tables:
             continue
         weight = module.weight
         kept = StoredEmbedding(module, TensorFile(tensor.path), header["data_offsets"][0])
