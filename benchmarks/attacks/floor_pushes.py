@@ -106,6 +106,23 @@ def floor_push(bench: Workbench, samples: int, aim: Aim) -> Attack:
     return attack
 
 
+def sized_push(bench: Workbench, size: float, tensors: Sequence[float], aim: Aim) -> Attack:
+    """Push along `aim` by `size` of every gradient's norm, spread over the tensors in proportion to `tensors`."""
+    shares = np.asarray(tensors) / float(np.linalg.norm(tensors))
+
+    def attack(step: int, state: State, do: Honest) -> ForgedStep:
+        result = do(state)
+        gradient = result.gradient.astype(np.float64)
+        wanted = aim(state, gradient).copy()
+        wanted[gradient == 0.0] = 0.0  # a push where the gradient is exactly zero is refused outright
+        for share, where in zip(shares, bench.layout.slices.values(), strict=True):
+            length = float(np.linalg.norm(wanted[where])) or 1.0
+            wanted[where] *= share * size * float(np.linalg.norm(gradient)) / length
+        return exact_update(bench, state, step, (gradient + wanted).astype(np.float32), loss=result.record.loss)
+
+    return attack
+
+
 def wandering(bench: Workbench, share: float) -> Attack:
     """Fill both bounds of a single step, in a direction that no other step shares."""
     training = bench.spec.training

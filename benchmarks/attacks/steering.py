@@ -4,18 +4,16 @@
 
 The drift test lets the gradients of all steps lean by a share of the bound of one step, because honest machines do. The
 attackers here know that limit, fill it, and aim at what they would want: more pay, or a backdoor. Measured is how often
-they are caught and what the final adapter gains them. What a model gave is kept in `--work`, so an interrupted run goes
-on with the next one. Results: docs/results/steering.md.
+they are caught and what the final adapter gains them. Rows are kept in `--work`, so an interrupted run goes on.
+Results: docs/results/steering.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +21,12 @@ import numpy as np
 import torch
 
 from benchmarks.attacks.arena import Arena
-from benchmarks.attacks.floor_pushes import FILL, PEERS, Scales, Stakes, aims, floor_push, wandering
+from benchmarks.attacks.floor_pushes import FILL, PEERS, Aim, Scales, Stakes, aims, floor_push, sized_push, wandering
 from benchmarks.attacks.forging import Attack, Forged, forge
-from benchmarks.attacks.on_drift import push
 from benchmarks.attacks.rates import challenges, clopper_pearson, tally
 from benchmarks.shared.cells import cell
 from benchmarks.shared.replay_tasks import machine_facts, sentiment_shard, table, task, write_results
+from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.rules import STEADY_SHARE
 from deltaproof.replaying.drift import DriftSample, judge_drift
 from deltaproof.replaying.replay import StepVerdict
@@ -46,22 +44,12 @@ def main() -> None:
     options = parser.parse_args()
     short = options.profile == "short"
     torch.set_num_threads(1)
-    found = []
-    for model in options.models:
-        batch, rate, steps, samples = PLANS[model]
-        steps, samples, trials = (6, 4, 20) if short else (steps, samples, 300)
-        played = partial(measured, model, (batch, rate, steps), trials, samples)
-        found.append(cell(options.work / options.profile, model, played))
+    found = [Pushes(model, short, options.work / options.profile).found() for model in options.models]
     text = markdown(found)
     if short:
         print(text)
     else:
         write_results("steering", {"machine": machine_facts(), "models": found}, text)
-
-
-def measured(model: str, plan: tuple[int, float, int], trials: int, samples: int) -> dict[str, Any]:
-    started = time.perf_counter()
-    return {**pushes(arena(model, *plan), trials, samples), "seconds": time.perf_counter() - started}
 
 
 def arena(model: str, batch: int, rate: float, steps: int) -> Arena:
@@ -71,45 +59,112 @@ def arena(model: str, batch: int, rate: float, steps: int) -> Arena:
     return Arena.of(model, spec, sentiment_shard(spec.model.kind))
 
 
-def pushes(arena: Arena, trials: int, samples: int) -> dict[str, Any]:
-    """How often the drift test sees each push, what it moves and what it earns; and the test's false alarms."""
-    bench, layout = arena.bench, arena.bench.layout
-    stakes = Stakes.of(bench.spec)
-    honest = arena.forge(lambda *_: None)
-    verdicts = _accepted(judged(arena, honest))
-    noise = judge_drift(_samples(verdicts), bench.spec.training, layout).noise
-    scales = Scales(arena, stakes, honest.theta)
-    twin = forge(Workbench.from_spec(bench.spec, precision="float64"), arena.context, arena.shard, lambda *_: None)
-    rounded = _accepted(judged(arena, twin))
+class Pushes:
+    """How often the drift test sees each push on one model, what it moves and what it earns; and its false alarms."""
 
-    generator = np.random.default_rng(11)
-    sized = np.zeros(layout.size)
-    for scale, where in zip(_tensor_noise(verdicts), layout.slices.values(), strict=True):
-        part = generator.standard_normal(where.stop - where.start)
-        sized[where] = part * (scale / float(np.linalg.norm(part)))
-    at_floor = [
-        (f"{FILL:.0%} of the floor: {name}", floor_push(bench, samples + 2, aim)) for name, aim in aims(arena, stakes)
-    ]
-    attacks: list[tuple[str, Attack]] = [
-        ("half of each tensor's own noise, one random direction", push(arena, 0.5 * noise, sized)),
-        *at_floor,
-        ("0.9 x both bounds of a step, a fresh direction in every step", wandering(bench, 0.9)),
-    ]  # fmt: skip
-    rows = [
-        {"attack": "honest", "caught": None} | asdict(scales.weigh(honest.theta)),
-        {"attack": "honest, but in float64 (what rounding alone moves)", "caught": None}
-        | asdict(scales.weigh(twin.theta)),
-    ]
-    for name, attack in attacks:
-        print(f"{arena.name}: {name} ...", file=sys.stderr, flush=True)
-        forged = arena.forge(attack)
-        verdicts = judged(arena, forged)
-        outcome = tally(arena, name, "every gradient", verdicts, samples=samples, trials=trials, drift=True)
-        rows.append({"attack": name, "caught": outcome.caught / trials} | asdict(scales.weigh(forged.theta)))
-    return {
-        "model": arena.name, "steps": arena.steps, "samples": samples + 2, "rows": rows,
-        "false_alarms": false_alarms(arena, rounded, trials, samples),
-    }  # fmt: skip
+    def __init__(self, model: str, short: bool, work: Path) -> None:
+        batch, rate, steps, samples = PLANS[model]
+        self.model, self.work = model, work
+        self.steps, self.samples, self.trials = (6, 4, 20) if short else (steps, samples, 300)
+        self._arena = partial(arena, model, batch, rate, self.steps)
+
+    def found(self) -> dict[str, Any]:
+        """All rows, each from `work` if it was measured before."""
+        plain: dict[str, Callable[[], Vector]] = {
+            "honest": lambda: self.honest.theta,
+            "honest, but in float64 (what rounding alone moves)": lambda: self.twin.theta,
+        }
+        rows = [self._kept(name, partial(self._unpushed, name, theta)) for name, theta in plain.items()]
+        rows += [self._kept(name, partial(self._pushed, name)) for name in ATTACKS if self._fits(name)]
+        alarms = self._kept("false alarms", lambda: false_alarms(self.arena, self.rounded, self.trials, self.samples))
+        return {"model": self.model, "steps": self.steps, "samples": self.samples + 2, "rows": rows,
+                "false_alarms": alarms}  # fmt: skip
+
+    def _kept(self, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        return cell(self.work / self.model, name, measure)
+
+    def _fits(self, name: str) -> bool:
+        return not (name.endswith(BACKDOOR) and "SmolLM2" in self.model)  # a language model has no label to flip
+
+    def _unpushed(self, name: str, theta: Callable[[], Vector]) -> dict[str, Any]:
+        return {"attack": name, "caught": None} | asdict(self.scales.weigh(theta()))
+
+    def _pushed(self, name: str) -> dict[str, Any]:
+        forged = self.arena.forge(ATTACKS[name](self))
+        verdicts = judged(self.arena, forged)
+        outcome = tally(
+            self.arena, name, "every gradient", verdicts, samples=self.samples, trials=self.trials, drift=True
+        )
+        return {"attack": name, "caught": outcome.caught / self.trials} | asdict(self.scales.weigh(forged.theta))
+
+    # What every push is measured against, computed when a row is missing.
+
+    @cached_property
+    def arena(self) -> Arena:
+        return self._arena()
+
+    @cached_property
+    def aims(self) -> dict[str, Aim]:
+        return dict(aims(self.arena, self.stakes))
+
+    @cached_property
+    def stakes(self) -> Stakes:
+        return Stakes.of(self.arena.bench.spec)
+
+    @cached_property
+    def scales(self) -> Scales:
+        return Scales(self.arena, self.stakes, self.honest.theta)
+
+    @cached_property
+    def honest(self) -> Forged:
+        return self.arena.forge(lambda *_: None)
+
+    @cached_property
+    def verdicts(self) -> list[StepVerdict]:
+        return _accepted(judged(self.arena, self.honest))
+
+    @cached_property
+    def noise(self) -> float:
+        bench = self.arena.bench
+        return judge_drift(_samples(self.verdicts), bench.spec.training, bench.layout).noise
+
+    @cached_property
+    def twin(self) -> Forged:
+        arena = self.arena
+        exact = Workbench.from_spec(arena.bench.spec, precision="float64")
+        return forge(exact, arena.context, arena.shard, lambda *_: None)
+
+    @cached_property
+    def rounded(self) -> list[StepVerdict]:
+        return _accepted(judged(self.arena, self.twin))
+
+
+RANDOM, HELD_OUT, BACKDOOR, LOUDEST = (
+    "one random direction", "towards a lower held-out loss, rows known", "towards a backdoor (trigger word)",
+    "the values that Adam amplifies most",
+)  # fmt: skip
+NOISE = "half of each tensor's own noise"
+
+
+def _noise_push(aim: str) -> Callable[[Pushes], Attack]:
+    """As large as half of what the verifier's own rounding comes to, tensor by tensor."""
+
+    def made(pushes: Pushes) -> Attack:
+        return sized_push(pushes.arena.bench, 0.5 * pushes.noise, _tensor_noise(pushes.verdicts), pushes.aims[aim])
+
+    return made
+
+
+def _floor_push(aim: str) -> Callable[[Pushes], Attack]:
+    return lambda pushes: floor_push(pushes.arena.bench, pushes.samples + 2, pushes.aims[aim])
+
+
+ATTACKS: dict[str, Callable[[Pushes], Attack]] = {
+    **{f"{NOISE}, {aim}": _noise_push(aim) for aim in (RANDOM, HELD_OUT, BACKDOOR)},
+    **{f"{FILL:.0%} of the floor: {aim}": _floor_push(aim) for aim in (RANDOM, HELD_OUT, BACKDOOR, LOUDEST)},
+    "0.9 x both bounds of a step, a fresh direction in every step": lambda pushes: wandering(pushes.arena.bench, 0.9),
+}
+"""By name; aims are those of `floor_pushes.aims`."""
 
 
 def judged(arena: Arena, forged: Forged) -> list[StepVerdict]:

@@ -61,8 +61,8 @@ def spec_of(regime: Regime, real: bool, work: Path) -> TaskSpec:
     training = {"steps": regime.steps, "batch_size": 8, "numeric": "bounded", **sections.pop("training", {})}
     if real:
         model, tuned = "SmolLM2-135M" if regime.language else "MiniLM-L6", sections.pop("optimizer", {})
-        spec = task(model, optimizer="adamw", numeric="bounded", steps=regime.steps, batch=8, tokens=32, rank=4,
-                    training=training, **sections)  # fmt: skip
+        spec = task(model, optimizer="adamw", numeric=training["numeric"], steps=regime.steps, batch=8, tokens=32,
+                    rank=4, training=training, **sections)  # fmt: skip
         optimizer = {**spec.optimizer.model_dump(), **tuned}
         return TaskSpec.model_validate({**spec.model_dump(), "optimizer": optimizer})
     architecture: Architecture = "llama" if regime.language else "bert"
