@@ -32,7 +32,7 @@ def progress(record):
         signal.pause()  # until it is killed
 
 bench = Workbench.from_spec(minimal_spec(model, training=TRAINING), checkpointing=True)
-played = rehearse(bench.spec, folder, bench, checkpoint_every=3, progress=progress)
+played = rehearse(bench.spec, folder, bench, checkpoint_every=3, keep_every=12, progress=progress)
 print(hex_of(played.trained.transcript_root), flush=True)
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +45,11 @@ def test_training_learns(tmp_path: Path, architecture: str) -> None:
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.05
 
 
+@pytest.mark.parametrize("keep_every", [1, 4, 6])
 @pytest.mark.parametrize("crash_at", range(6))
-def test_crash_at_any_step_resumes_to_the_same_root(exact_round: Rehearsal, tmp_path: Path, crash_at: int) -> None:
+def test_crash_at_any_step_resumes_to_the_same_root(
+    exact_round: Rehearsal, tmp_path: Path, crash_at: int, keep_every: int
+) -> None:
     def crash(record: StepRecord) -> None:
         if record.step == crash_at:
             raise Crash
@@ -53,13 +57,34 @@ def test_crash_at_any_step_resumes_to_the_same_root(exact_round: Rehearsal, tmp_
     start = exact_round.bench.initial_state()
     arguments = (exact_round.bench, exact_round.context, start, exact_round.shard, tmp_path / "round")
     with pytest.raises(Crash):
-        train_round(*arguments, checkpoint_every=2, progress=crash)
+        train_round(*arguments, keep_every=keep_every, checkpoint_every=2, progress=crash)
     steps: list[int] = []
     again = train_round(*arguments, checkpoint_every=2, progress=lambda record: steps.append(record.step))
     assert again.transcript_root == exact_round.trained.transcript_root
     assert np.array_equal(again.theta, exact_round.trained.theta)
-    assert steps[0] == min((crash_at + 1) // 2 * 2, 4), "only the steps since the checkpoint are repeated"
+    checkpoint, kept = min((crash_at + 1) // 2 * 2, 4), crash_at - crash_at % keep_every
+    assert steps[0] == max(checkpoint, kept), "only the steps since the newest state are repeated"
     assert train_round(*arguments).transcript_root == again.transcript_root, "a complete round is not trained again"
+
+
+def test_round_shorter_than_a_checkpoint_gets_done_although_every_second_step_fails(
+    exact_round: Rehearsal, tmp_path: Path
+) -> None:
+    """As on a disk that is full every other moment."""
+    steps: list[int] = []
+
+    def fail(record: StepRecord) -> None:
+        steps.append(record.step)
+        if len(steps) % 2 == 0:
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+    start = exact_round.bench.initial_state()
+    arguments = (exact_round.bench, exact_round.context, start, exact_round.shard, tmp_path / "round")
+    for _ in range(exact_round.spec.training.steps - 1):
+        with pytest.raises(OSError, match="no space left"):
+            train_round(*arguments, progress=fail)
+    assert train_round(*arguments, progress=fail).transcript_root == exact_round.trained.transcript_root
+    assert steps == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
 def test_torn_write_after_the_checkpoint_is_dropped(exact_round: Rehearsal, tmp_path: Path) -> None:

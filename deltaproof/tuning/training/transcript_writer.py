@@ -7,8 +7,8 @@
     checkpoint.safetensors   the latest durable state, until training ends
     final.safetensors        the adapter after step N-1
 
-Memory does not grow with the number of steps. A crash loses at most the steps since the checkpoint; the same machine
-repeats them bit for bit, so the root is the same.
+Memory does not grow with the number of steps. A crash, or a disk that is full for a moment, loses at most the steps
+since the newest state on disk, checkpoint or kept; the same machine repeats them bit for bit, so the root is the same.
 """
 
 from __future__ import annotations
@@ -92,11 +92,13 @@ class TranscriptFolder:
         return (self.folder / "final.safetensors").is_file()
 
     def resume(self) -> tuple[int, State]:
-        """The step to go on with and the state before it; later records are dropped."""
+        """The step to go on with and the state before it, the newest on disk; later records are dropped."""
         step, state = 0, self.start_state()
         checkpoint = self.folder / "checkpoint.safetensors"
         if checkpoint.is_file():
             step, state = self._read_state(checkpoint)
+        if (kept := self._newest_kept()) > step:
+            step, state = self._read_state(self._kept(kept))
         if self._records_size() < step * RECORD_BYTES:
             raise TranscriptError(f"{self.folder}: the checkpoint is at step {step}, beyond the records")
         os.truncate(self.folder / "records.bin", step * RECORD_BYTES)
@@ -109,9 +111,13 @@ class TranscriptFolder:
 
     def append(self, record: StepRecord, state: State, gradient: Vector) -> None:
         """Add record t, whose state before the step is `state` and whose committed gradient is `gradient`."""
+        keeps = self.keep_every < self.steps and record.step % self.keep_every == 0
         with (self.folder / "records.bin").open("ab") as file:
             file.write(record.encode())
-        if self.keep_every < self.steps and record.step % self.keep_every == 0:
+            if keeps:  # training may go on from the state, and then needs all records before it
+                file.flush()
+                os.fsync(file.fileno())
+        if keeps:
             kept = {**state, _GRADIENT: torch.from_numpy(gradient)}
             self._write_state(self._kept(record.step), kept, record.step)
 
@@ -175,6 +181,12 @@ class TranscriptFolder:
 
     def _kept(self, step: int) -> Path:
         return self.folder / "kept" / f"{step}.safetensors"
+
+    def _newest_kept(self) -> int:
+        """The latest step whose state is on disk, with all records before it; 0 if there is none."""
+        names = (path.stem for path in (self.folder / "kept").glob("*.safetensors"))
+        steps = (int(name) for name in names if name.isdecimal())
+        return max((step for step in steps if step * RECORD_BYTES <= self._records_size()), default=0)
 
     def _records_size(self) -> int:
         return (self.folder / "records.bin").stat().st_size
