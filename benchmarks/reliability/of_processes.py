@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -152,7 +153,8 @@ def freeze(stage: Stage) -> Undo:
     os.kill(pid, signal.SIGSTOP)
 
     def end() -> None:
-        os.kill(pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):  # it was at its end already, or was killed meanwhile
+            os.kill(pid, signal.SIGCONT)
         time.sleep(0.05)
 
     return end

@@ -23,7 +23,9 @@ FOUND = [
     "tenth of a phase now (`tests/chaos/test_accidents.py`), and the cell was played anew. Anvil showed another first",
     "block after a restart, so that roles took it for another chain (`tests/chain/test_local_node.py`). A role that",
     "was killed, and whose node failed in the middle of its new start, took the contract for a wrong one and ended:",
-    "the verifier of the soak that gave up (`tests/chain/test_deployment.py`).",
+    "the verifier of the soak that gave up (`tests/chain/test_deployment.py`). On a disk that was full every other",
+    "moment, a round of fewer steps than a checkpoint has began anew each time and was lost: training goes on from",
+    "the newest state on disk now (`tests/tuning/test_training.py`).",
 ]
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import subprocess
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from benchmarks.reliability import of_processes
 from benchmarks.reliability.kinds import Kind, Stage, Undo
 from benchmarks.reliability.of_chain import CHAIN
 from benchmarks.reliability.of_machine import MACHINE
@@ -50,6 +54,15 @@ def test_faults_in_turn_cost_nobody_anything(kind: Kind) -> None:
     assert not found.losses["unpaid"], found
     assert all(not found.losses[key] for key in ("slashes", "stake", "bonds", "absences", "double_payments")), found
     assert f"| {kind.name} | several in turn | {found.faults} |" in page([kind], [dataclasses.asdict(found)])
+
+
+def test_process_that_ends_while_it_is_frozen_does_not_end_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        monkeypatch.setattr(of_processes, "running", lambda stage: SimpleNamespace(process=process))
+        thaw = of_processes.freeze(cast(Stage, None))
+        process.kill()
+        process.wait()
+        thaw()
 
 
 def test_page_tells_what_did_not_go_well() -> None:
