@@ -29,7 +29,7 @@ from deltaproof.sponsor.drafts import PreparedTask, complete_draft
 from deltaproof.sponsor.keeping import check_store, publish_task
 from deltaproof.sponsor.life import check_funds, cost_of_a_round, create_task
 from deltaproof.sponsor.quorum import QuorumMeaning, quorum_meaning
-from deltaproof.sponsor.risks import economics_record, economics_table, risk_problems
+from deltaproof.sponsor.risks import economics_record, economics_table, objections
 from deltaproof.tuning.training.optimizers import constants_root, constants_table
 from incentives.economics import economics
 
@@ -127,12 +127,13 @@ def propose_task(
     problems = [*checked.problems, *found.problems, *_funding_problems(found, checked.tables, fund)]
     if problems:
         raise SpecError.of(str(draft), problems)
-    prepared = complete_draft(checked, HomeSecret.of(home), tell, speed=speed)
-    spec, tokens = prepared.spec, found.tokens
+    tokens = found.tokens
+    prepared = complete_draft(
+        checked, HomeSecret.of(home), tell, speed=speed, objections=objections(tokens, tell, accept_risk=accept_risk)
+    )
+    spec = prepared.spec
     risks = economics(spec)
     tell("\n".join([*money_lines(spec, tokens), *economics_table(risks, tokens)]))
-    if risks.risks and not accept_risk:
-        raise SpecError.of(str(draft), risk_problems(risks, tokens))
     params = task_params(
         spec,
         token=found.reward,

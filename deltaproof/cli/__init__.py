@@ -13,6 +13,7 @@ from rich.console import Console
 from deltaproof import __version__
 from deltaproof.cli.commands import Program
 from deltaproof.cli.common import problem_records
+from deltaproof.cli.exit_codes import ExitCode
 from deltaproof.cli.interrupts import interrupted
 from deltaproof.errors import DeltaproofError, SpecError
 from deltaproof.protocol.rules import CONTRACTS_VERSION
@@ -56,23 +57,24 @@ def main() -> None:
 
 
 def run_app(program: typer.Typer, name: str) -> None:
-    """Run a command line; expected errors become one message and exit code 1, Ctrl-C exit code 130."""
+    """Run a command line; expected errors become one message, and the exit code says how it left."""
     # A hub is asked for what a task names (deltaproof.tuning.hub), never for anything else, and told nothing.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
         if interrupted(lambda: program(prog_name=name)):
-            _fail("stopped; the same command continues where it was", 130)
+            _fail("stopped; the same command continues where it was", ExitCode.STOPPED)
     except DeltaproofError as error:
-        _fail(str(error), 1, problems=problem_records(error.problems) if isinstance(error, SpecError) else None)
+        problems = problem_records(error.problems) if isinstance(error, SpecError) else None
+        _fail(str(error), ExitCode.FAILED, problems=problems)
 
 
-def _fail(message: str, code: int, **fields: object) -> None:
+def _fail(message: str, code: ExitCode, **fields: object) -> None:
     if "--json" in sys.argv:
         told = {"event": "error", "message": message, **{key: v for key, v in fields.items() if v is not None}}
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
-    style = "red" if code == 1 else ""
+    style = "red" if code is ExitCode.FAILED else ""
     Console(stderr=True, highlight=False).print(f"deltaproof: {message}", style=style, markup=False, soft_wrap=True)
     sys.exit(code)

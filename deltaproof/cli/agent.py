@@ -17,6 +17,7 @@ from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
     from deltaproof.agent.policy import TaskPolicy
+    from deltaproof.cli.documents.participants import HomeBackup, HomeRestored, PolicyChecked, PolicyWritten, StatusList
 
 __all__ = ["app"]
 
@@ -42,7 +43,8 @@ def status(home: HomeOption, as_json: JsonOption = False) -> None:
     if not found:
         raise UsageError(f"no role has run in {home}")
     text = "\n".join(line for role in found for line in _status_lines(role))
-    show_result({"roles": found}, as_json=as_json, text=text)
+    told: StatusList = {"roles": found}
+    show_result(told, as_json=as_json, text=text)
 
 
 @app.command("prune")
@@ -109,14 +111,16 @@ def policy(
         except OSError as error:
             raise UsageError(f"cannot write {file}: {error.strerror}") from error
         text = f"wrote {file}: put in a reward token, and what you want of a task; then run this without --init"
-        return show_result({"file": str(file)}, as_json=as_json, text=text)
+        told: PolicyWritten = {"file": str(file)}
+        return show_result(told, as_json=as_json, text=text)
     checked = load_policy(file)
     tasks: list[dict[str, object]] = []
     lines = [f"{file} is a policy"]
     if rpc and contract:
         tasks = _looked_through(checked, rpc, contract, store, role)
         lines += [f"task {t['task']}: " + ("fits" if t["fits"] else str(t["why"])) for t in tasks]
-    show_result({"policy": str(file), "tasks": tasks}, as_json=as_json, text="\n".join(lines))
+    told: PolicyChecked = {"policy": str(file), "tasks": tasks}
+    show_result(told, as_json=as_json, text="\n".join(lines))
 
 
 def _looked_through(policy: TaskPolicy, rpc: str, contract: str, store: str, role: str) -> list[dict[str, object]]:
@@ -151,7 +155,8 @@ def backup(
     from deltaproof.agent.backup import backup_home
 
     size = backup_home(home, out, _password())
-    show_result({"file": str(out), "bytes": size}, as_json=as_json, text=f"{out}: {size} bytes")
+    told: HomeBackup = {"file": str(out), "bytes": size}
+    show_result(told, as_json=as_json, text=f"{out}: {size} bytes")
 
 
 @app.command("restore")
@@ -164,7 +169,8 @@ def restore(
     from deltaproof.agent.backup import restore_home
 
     files = restore_home(backup_file, home, _password())
-    show_result({"home": str(home), "files": files}, as_json=as_json, text=f"{home}: {files} files")
+    told: HomeRestored = {"home": str(home), "files": files}
+    show_result(told, as_json=as_json, text=f"{home}: {files} files")
 
 
 def _status_lines(role: Mapping[str, Any]) -> list[str]:

@@ -26,6 +26,7 @@ from deltaproof.cli.common import (
     console,
     show_result,
 )
+from deltaproof.cli.exit_codes import ExitCode
 from deltaproof.cli.history import IndexOption, MaybeTask, RoundsOption, round_numbers
 from deltaproof.errors import UsageError
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from deltaproof.auditor.audit.check import Check
     from deltaproof.auditor.auditing import AuditSource
+    from deltaproof.cli.documents.audits import WrittenReport
 
 __all__ = ["audit", "report"]
 
@@ -147,7 +149,7 @@ def audit(
     unchecked = [check for check in done.checks if check.status is Status.NOT_CHECKABLE]
     _show(document, failures, unchecked, seconds, as_json=as_json)
     if failures:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def report(
@@ -170,12 +172,17 @@ def report(
     with progress_console.status("auditing") as status:
         done = run_audit(source, options, [task] if task is not None else None, None, status.update)
     _write_page(html, source, done.checks)
-    result = {"file": str(html), "bytes": html.stat().st_size, "checks": len(done.checks), "passed": done.passed}
+    result: WrittenReport = {
+        "file": str(html),
+        "bytes": html.stat().st_size,
+        "checks": len(done.checks),
+        "passed": done.passed,
+    }
     verdict = "nothing failed" if done.passed else "something FAILED"
     text = f"{html}: {len(done.checks)} checks, {verdict}"
     show_result(result, as_json=as_json, text=text)
     if not done.passed:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _write_page(html: Path, source: AuditSource, checks: Sequence[Check]) -> None:

@@ -24,6 +24,7 @@ from deltaproof.errors import ChainUnavailable, UsageError
 if TYPE_CHECKING:
     from deltaproof.chain import Gateway
     from deltaproof.chain.abi.structs import BeaconNetwork
+    from deltaproof.cli.documents.machines import BlockhashBeacon, PublishedRounds
 
 __all__ = ["app"]
 
@@ -47,7 +48,7 @@ def show(rpc: RpcOption, contract: ContractOption, as_json: JsonOption = False) 
     gateway = read_only_gateway(rpc, contract)
     network = gateway.beacon.network
     if network is None:
-        kind = {"beacon": "blockhash", "contract": gateway.beacon.address}
+        kind: BlockhashBeacon = {"beacon": "blockhash", "contract": gateway.beacon.address}
         return show_result(kind, as_json=as_json, text=f"seeds are hashes of later blocks ({gateway.beacon.address})")
     missing = _missing(gateway, network)
     known = network.drand == EVMNET
@@ -105,7 +106,8 @@ def publish(
             if not watch:
                 break
             time.sleep(watch)
-    show_result({"published": done}, as_json=as_json, text=f"{len(done)} rounds published")
+    told: PublishedRounds = {"published": done}
+    show_result(told, as_json=as_json, text=f"{len(done)} rounds published")
 
 
 @app.command("serve")

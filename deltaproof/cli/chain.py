@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +14,9 @@ from deltaproof.cli.amounts import AMOUNT
 from deltaproof.cli.common import ContractOption, JsonOption, KeyOption, RpcOption, console, show_result
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import UsageError
+
+if TYPE_CHECKING:
+    from deltaproof.cli.documents.machines import Minted
 
 __all__ = ["app", "deploy", "faucet"]
 
@@ -160,6 +163,6 @@ def faucet(
         units = asked.positive(money)
         for account in receivers:
             token.mint(account, units)
-    result = {"token": token.address, "amount": str(units), "accounts": receivers}
+    result: Minted = {"token": token.address, "amount": str(units), "accounts": receivers}
     text = f"minted {money.text(units)} for each of {len(receivers)} ({token.address})"
     show_result(result, as_json=as_json, text=text)

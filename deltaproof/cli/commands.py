@@ -89,6 +89,9 @@ COMMANDS: Mapping[str, Place] = {
     "report": Place(
         "audit", "report", "Audit, and write everything as one HTML page that needs no server and asks nobody."
     ),
+    "schema": Place(
+        "schema", "schema", "The JSON schema of what a command prints with `--json`, for generators and validators."
+    ),
     "serve": Place(
         "history",
         "serve",

@@ -11,9 +11,11 @@ import typer
 
 from deltaproof.cli.common import JsonOption, show_result, told_on_stderr
 from deltaproof.cli.data_target import RowsTarget, target_of
+from deltaproof.cli.exit_codes import ExitCode
 from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
+    from deltaproof.cli.documents.machines import ConvertedRows
     from deltaproof.data.checking import Contents
     from deltaproof.data.reading import Harvest
     from deltaproof.data.visibility import Exposure
@@ -106,7 +108,7 @@ def convert(
     lines = [f"{out}: {len(found.rows)} rows of {found.records} records"]
     lines += [f"  {found.repeated} came twice and are written once"] if found.repeated else []
     lines += [f"  {len(found.bad)} left out, for example {found.bad[0]}"] if found.bad else []
-    told = {
+    told: ConvertedRows = {
         "out": str(out),
         "rows": len(found.rows),
         "records": found.records,
@@ -181,7 +183,7 @@ def check(
     }
     show_result(told, as_json=as_json, text="\n".join(_told(source, target, contents, seen, root, problems)))
     if problems:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @dataclass(frozen=True)

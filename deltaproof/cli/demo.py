@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from deltaproof.cli.common import JsonOption
+from deltaproof.cli.exit_codes import ExitCode
 from deltaproof.errors import UsageError
 
 __all__ = ["demo"]
@@ -69,4 +70,4 @@ def demo(
     if as_json:
         typer.echo(json.dumps(json.loads((options.folder / "summary.json").read_text())))
     if not kept:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)

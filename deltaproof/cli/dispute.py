@@ -28,6 +28,17 @@ from deltaproof.protocol.rules import BPS
 if TYPE_CHECKING:
     from deltaproof.chain import Gateway
     from deltaproof.chain.abi.dispute_structs import Case, Demand
+    from deltaproof.cli.documents.participants import (
+        AnsweredDemand,
+        ClosedDemand,
+        Credit,
+        DemandPrice,
+        Disputes,
+        OpenedCase,
+        OpenedDemand,
+        VotePrice,
+        WhatAnswerWould,
+    )
     from deltaproof.protocol.types import Digest32
 
 __all__ = ["app"]
@@ -69,7 +80,7 @@ def list_(
     }
     lines = [f"demand {number}: {_demand_line(demand)}" for number, demand in demands.items()]
     lines += [f"case {number}: {_case_line(case)}" for number, case in cases.items()]
-    result = {
+    result: Disputes = {
         "demands": [{"number": number, **_demand_fields(demand)} for number, demand in demands.items()],
         "cases": [{"number": number, **_case_fields(case)} for number, case in cases.items()],
     }
@@ -139,7 +150,8 @@ def demand(
         cost = f"bond {money.text(terms.demand_bond)}, time to answer {terms.answer_seconds} s"
         if dry_run:
             text = f"would demand; {cost}. An answer costs the whole bond; no answer brings it back."
-            show_result({"bond": str(terms.demand_bond), "seconds": terms.answer_seconds}, as_json=as_json, text=text)
+            told: DemandPrice = {"bond": str(terms.demand_bond), "seconds": terms.answer_seconds}
+            show_result(told, as_json=as_json, text=text)
             return
         agreed(f"demand, with a {cost}", yes=yes, as_json=as_json, named=False)
         lock_stake(gateway, Role.CHALLENGER, terms.demand_bond)
@@ -155,7 +167,7 @@ def demand(
                 raise UsageError(f"{whom} has revealed no work in round {at} of task {task}")
             number, _ = gateway.court.demand_opening(work, step, Component[component.upper()], chunk)
         until = gateway.court.demand(number).deadline
-    result = {"demand": number, "bond": str(terms.demand_bond), "deadline": until}
+    result: OpenedDemand = {"demand": number, "bond": str(terms.demand_bond), "deadline": until}
     show_result(result, as_json=as_json, text=f"demand {number} is open until {_time(until)}; {cost}")
 
 
@@ -187,11 +199,13 @@ def answer(
         over = found.deadline <= gateway.connection.timestamp()
         if dry_run:
             what = "close it: its time is over" if over else "answer it"
-            show_result({"would": what}, as_json=as_json, text=f"would {what}; nothing can be lost but gas")
+            told: WhatAnswerWould = {"would": what}
+            show_result(told, as_json=as_json, text=f"would {what}; nothing can be lost but gas")
             return
         if over:
             gateway.court.close_demand(number)
-            show_result({"closed": number}, as_json=as_json, text=f"demand {number} is closed unanswered")
+            told: ClosedDemand = {"closed": number}
+            show_result(told, as_json=as_json, text=f"demand {number} is closed unanswered")
             return
         if found.kind is DemandKind.OPENING:
             raise UsageError(
@@ -210,7 +224,8 @@ def answer(
             sent = None if pair is None else gateway.court.answer_score(number, pair)
         if sent is None:
             raise UsageError(f"the store holds no answer to demand {number}, or somebody else was faster")
-    show_result({"answered": number}, as_json=as_json, text=f"demand {number} is answered")
+    told: AnsweredDemand = {"answered": number}
+    show_result(told, as_json=as_json, text=f"demand {number} is answered")
 
 
 @app.command("prove")
@@ -245,7 +260,8 @@ def prove(
         credit = gateway.registry.credit_of(gateway.account)
         told = gateway.money(gateway.registry.token()).text(credit)
     text = f"credit of {gateway.account}: {told}; `deltaproof claim` pays it out"
-    show_result({"credit": str(credit)}, as_json=as_json, text=text)
+    told: Credit = {"credit": str(credit)}
+    show_result(told, as_json=as_json, text=text)
 
 
 @app.command("revote")
@@ -328,12 +344,14 @@ def vote(
             risk = seats * unit * jury.params().wrong_vote_bps // BPS
             told = gateway.money(gateway.registry.token()).text(risk)
             text = f"{_case_line(case)}; your votes: {seats}; at risk with a vote: {told}"
-            show_result({"seats": seats, "at_risk": str(risk)}, as_json=as_json, text=text)
+            told: VotePrice = {"seats": seats, "at_risk": str(risk)}
+            show_result(told, as_json=as_json, text=text)
             return
         desk = JuryDesk(gateway, vote_salt(HomeSecret.of(home)), lambda _case: overturn, reporter(as_json))
         desk.mind_one(number, now)
         case = _case(gateway, number)
-    show_result({"case": number, **_case_fields(case)}, as_json=as_json, text=f"case {number}: {_case_line(case)}")
+    told: OpenedCase = {"case": number, **_case_fields(case)}
+    show_result(told, as_json=as_json, text=f"case {number}: {_case_line(case)}")
 
 
 def _artifact_of(gateway: Gateway, demand: Demand) -> Digest32:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deltaproof.api.connecting import open_gateway, parse_address
 from deltaproof.cli.common import ContractOption, JsonOption, KeyOption, RpcOption, show_result
+
+if TYPE_CHECKING:
+    from deltaproof.cli.documents.participants import GuardianIs, Proposed, RoundsPaused, TasksPaused
 
 __all__ = ["app"]
 
@@ -30,7 +33,8 @@ def tasks(
     """Refuse new tasks, or accept them again."""
     with open_gateway(rpc, contract, key) as gateway:
         gateway.terms.set_new_tasks_paused(paused)
-    show_result({"new_tasks_paused": paused}, as_json=as_json, text=f"new tasks {'refused' if paused else 'accepted'}")
+    told: TasksPaused = {"new_tasks_paused": paused}
+    show_result(told, as_json=as_json, text=f"new tasks {'refused' if paused else 'accepted'}")
 
 
 @app.command("rounds")
@@ -48,7 +52,8 @@ def rounds(
         else:
             gateway.terms.resume_new_rounds()
     text = "no new round opens for seven days" if paused else "new rounds open again"
-    show_result({"new_rounds_paused": paused}, as_json=as_json, text=text)
+    told: RoundsPaused = {"new_rounds_paused": paused}
+    show_result(told, as_json=as_json, text=text)
 
 
 @app.command("propose")
@@ -63,7 +68,8 @@ def propose(
     with open_gateway(rpc, contract, key) as gateway:
         whom = parse_address(successor, "SUCCESSOR")
         gateway.terms.propose_guardian(whom)
-    show_result({"proposed": whom}, as_json=as_json, text=f"{whom} can accept the office in two days")
+    told: Proposed = {"proposed": whom}
+    show_result(told, as_json=as_json, text=f"{whom} can accept the office in two days")
 
 
 @app.command("accept")
@@ -72,4 +78,5 @@ def accept(rpc: RpcOption, contract: ContractOption, key: KeyOption, as_json: Js
     with open_gateway(rpc, contract, key) as gateway:
         gateway.terms.accept_guardian()
         account = gateway.account
-    show_result({"guardian": account}, as_json=as_json, text=f"{account} is the guardian")
+    told: GuardianIs = {"guardian": account}
+    show_result(told, as_json=as_json, text=f"{account} is the guardian")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from deltaproof.auditor.index.follower import Synced
     from deltaproof.chain import Gateway
+    from deltaproof.cli.documents.audits import ExportedRound
 
 __all__ = [
     "IndexOption",
@@ -178,7 +179,13 @@ def export(
     path = out or Path(f"task-{task}-round-{round_}.zip")
     place = store_url(store, read_only_gateway(rpc, contract), task)
     count = export_round(found, open_backend(place), endpoint, task, round_, path)
-    result = {"task": task, "round": round_, "file": str(path), "artifacts": count, "bytes": path.stat().st_size}
+    result: ExportedRound = {
+        "task": task,
+        "round": round_,
+        "file": str(path),
+        "artifacts": count,
+        "bytes": path.stat().st_size,
+    }
     text = f"{path}: {count} artifacts, {path.stat().st_size} bytes\ncheck it: deltaproof audit --bundle {path}"
     show_result(result, as_json=as_json, text=text)
 

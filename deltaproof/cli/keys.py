@@ -22,6 +22,7 @@ from deltaproof.errors import CryptoError, EncodingError, UsageError
 
 if TYPE_CHECKING:
     from deltaproof.chain import Gateway
+    from deltaproof.cli.documents.participants import AdaptersPublished, Invitation, KeyRotated, NewReadingKey
     from deltaproof.protocol.terms.spec import TaskSpec
     from deltaproof.protocol.types import Digest32
     from deltaproof.store import ArtifactStore
@@ -48,7 +49,8 @@ def new(
     from deltaproof.protocol.types import hex_of
 
     public = hex_of(ReadingKey.create(file).public)
-    show_result({"file": str(file), "public": public}, as_json=as_json, text=public)
+    told: NewReadingKey = {"file": str(file), "public": public}
+    show_result(told, as_json=as_json, text=public)
 
 
 @app.command("rotate")
@@ -72,7 +74,7 @@ def rotate(
 
     with open_gateway(rpc, contract, key) as gateway:
         record = publish_reading_key(gateway, task_store(store, gateway, task), HomeSecret.of(home), rotate=True)
-    result = {"account": record.account, "epoch": record.epoch, "public": hex_of(record.key)}
+    result: KeyRotated = {"account": record.account, "epoch": record.epoch, "public": hex_of(record.key)}
     show_result(result, as_json=as_json, text=f"reading key {record.epoch}: {hex_of(record.key)}")
 
 
@@ -122,7 +124,7 @@ def invite(
                 opened.append(number)
     text = f"rounds that {hex_of(public)} can read now: {', '.join(map(str, opened)) or 'none'}"
     text += "\nand every delta and adapter of the task" if adapters is not None else ""
-    result = {"reader": hex_of(public), "rounds": opened, "adapters": adapters is not None}
+    result: Invitation = {"reader": hex_of(public), "rounds": opened, "adapters": adapters is not None}
     show_result(result, as_json=as_json, text=text)
 
 
@@ -154,7 +156,8 @@ def publish(
             raise UsageError(f"task {task} has public adapters")
         adapters.admit(ReadingKey.everybodys().public, gateway.account)
     text = f"task {task}: everybody can read its deltas and adapters now"
-    show_result({"task": task, "published": True}, as_json=as_json, text=text)
+    told: AdaptersPublished = {"task": task, "published": True}
+    show_result(told, as_json=as_json, text=text)
 
 
 def _inside(gateway: Gateway, artifacts: ArtifactStore, spec: TaskSpec, task: int, home: Path) -> PrivateWeights | None:

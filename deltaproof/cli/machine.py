@@ -10,6 +10,7 @@ import typer
 
 from deltaproof.api.connecting import read_only_gateway, store_to_read
 from deltaproof.cli.common import DeviceOption, JsonOption, MachineOption, WorkersOption, show_result, told_on_stderr
+from deltaproof.cli.exit_codes import ExitCode
 from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def doctor(
     }
     show_result(told, as_json=as_json, text=text)
     if any(work > limit for work, limit in margins.values()):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def calibrate(

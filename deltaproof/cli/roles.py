@@ -43,6 +43,7 @@ from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
     from deltaproof.chain.contracts.money import Amount
+    from deltaproof.cli.documents.participants import ClaimedPay
 
 __all__ = ["claim", "sponsor_app", "trainer_app", "verifier_app"]
 
@@ -274,7 +275,7 @@ def claim(
             given = f", now the credit of {receiver}" if receiver else ""
             lines.append(f"{staked.text(credit)} for proofs and answers{given}")
     rounds = [{"task": c.task, "round": c.round, "kind": c.kind, "amount": str(c.amount)} for c in tried.done]
-    result = {"payee": whom, "claimed": rounds, "credit": str(credit)}
+    result: ClaimedPay = {"payee": whom, "claimed": rounds, "credit": str(credit)}
     show_result(result, as_json=as_json, text="\n".join(lines) or "nothing to claim")
     tried.insist()
 

@@ -14,6 +14,7 @@ from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
     from deltaproof.chain.stakes import StakeStep
+    from deltaproof.cli.documents.participants import ClearedBond, Deposit, StakeSteps
 
 __all__ = ["app", "bond_app"]
 
@@ -91,7 +92,8 @@ def deposit(
         else:
             lock_stake(gateway, which, TokenAmount(gateway.registry.stake_of(whom, which).free + units))
     text = f"deposited {money.text(units)} as {role}{others}"
-    show_result({"deposited": str(units), "role": role, "account": whom}, as_json=as_json, text=text)
+    told: Deposit = {"deposited": str(units), "role": role, "account": whom}
+    show_result(told, as_json=as_json, text=text)
 
 
 @app.command("leave")
@@ -142,7 +144,8 @@ def clear(
         whom = parse_address(trainer, "--trainer") if trainer else gateway.account
         round_ = clear_bond(gateway, TaskId(task), whom)
     text = f"the bond of round {round_} is settled" if round_ else "no bond is outstanding"
-    show_result({"trainer": whom, "round": round_}, as_json=as_json, text=text)
+    told: ClearedBond = {"trainer": whom, "round": round_}
+    show_result(told, as_json=as_json, text=text)
 
 
 def _role(name: str) -> Role:
@@ -154,4 +157,5 @@ def _role(name: str) -> Role:
 
 def _tell(steps: list[StakeStep], as_json: bool) -> None:
     told = [{"done": step.done, "message": step.message} for step in steps]
-    show_result({"steps": told}, as_json=as_json, text="\n".join(step.message for step in steps))
+    told: StakeSteps = {"steps": told}
+    show_result(told, as_json=as_json, text="\n".join(step.message for step in steps))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,12 +24,21 @@ from deltaproof.cli.task_create import AcceptOption, SpeedOption, create
 from deltaproof.cli.task_init import init
 from deltaproof.cli.task_list import list_tasks
 from deltaproof.cli.task_watch import watch_task
-from deltaproof.errors import SpecError, UsageError
+from deltaproof.errors import UsageError
 from deltaproof.reporting import printable
 
 if TYPE_CHECKING:
     from deltaproof.chain import Gateway
     from deltaproof.chain.participation import KnownTask
+    from deltaproof.cli.documents.tasks import (
+        CheckedTask,
+        FundedTask,
+        Quality,
+        ShownTask,
+        TaskCancelled,
+        TaskExpired,
+        TaskResults,
+    )
     from deltaproof.protocol.terms.spec import TaskSpec
     from deltaproof.protocol.types import TaskId
     from deltaproof.tuning.combining.evaluation import Evaluation
@@ -60,35 +69,41 @@ def check(
     """Everything that is wrong with a spec, at once; needs neither a key nor a chain.
 
     Checks keys and what they demand of one another, the files of `[sponsor]` and their rows, method, codec and model.
-    If nothing is wrong, plays one step of the task in small, says whether the phases are long enough for the work, and
-    prints what every kind of attack would win or lose in a round under these terms. Exit code 1 if there is a problem,
-    or if an attack pays. Emulators of a `[federation]` are not made here, only their recipes are checked.
+    If nothing is wrong, plays one step of the task in small, and sets the work of trainers and verifiers against the
+    phases. Then prints what verification costs, how much funds every round, and what every kind of attack would win or
+    lose in a round under these terms. Exit code 1 if there is a problem, or if an attack pays. Emulators of a
+    `[federation]` are not made here, only their recipes are checked.
     """
     from deltaproof.chain.contracts.money import Money
     from deltaproof.protocol.commit.secrets import HomeSecret
     from deltaproof.sponsor.amounts import Tokens, money_lines
     from deltaproof.sponsor.checking import check_draft
     from deltaproof.sponsor.drafts import complete_draft
-    from deltaproof.sponsor.risks import economics_record, economics_table, risk_problems
+    from deltaproof.sponsor.risks import economics_record, economics_table, objections
+    from deltaproof.sponsor.workload import Workload
     from incentives.economics import economics
+
+    def tell(line: str) -> None:
+        typer.echo(line, err=True)
 
     tokens = Tokens(Money("", decimals), Money("", decimals))
     draft = check_draft(spec, tokens, told_on_stderr).usable()
-    result: dict[str, Any] = {"spec": str(spec), "problems": []}
+    result: CheckedTask = {"spec": str(spec), "problems": [], "notes": []}
     table: list[str] = []
     if "federation" in draft.tables:
         notes: tuple[str, ...] = ("recipes are well-formed; `deltaproof task create` makes the emulators",)
     else:
         unsaid = HomeSecret(bytes(32))  # salts nothing that is ever published
-        prepared = complete_draft(draft, unsaid, lambda line: typer.echo(line, err=True), speed=speed)
+        prepared = complete_draft(
+            draft, unsaid, tell, speed=speed, objections=objections(tokens, tell, accept_risk=accept_risk)
+        )
         notes, found = prepared.notes, economics(prepared.spec)
-        table = [*money_lines(prepared.spec, tokens), *economics_table(found, tokens)]
-        if found.risks and not accept_risk:
-            typer.echo("\n".join(table), err=True)
-            raise SpecError.of(str(spec), risk_problems(found, tokens))
-        result["economics"] = economics_record(found)
+        work = Workload(prepared.spec, prepared.speed)
+        table = [*money_lines(prepared.spec, tokens), *work.lines(tokens), *economics_table(found, tokens)]
+        result |= {"economics": economics_record(found), **work.record()}
     text = "\n".join([f"{spec} has no problem", *(f"  {line}" for line in (*notes, *table))])
-    show_result({**result, "notes": list(notes)}, as_json=as_json, text=text)
+    result["notes"] = list(notes)
+    show_result(result, as_json=as_json, text=text)
 
 
 @app.command("show")
@@ -164,7 +179,7 @@ def results(
     gateway = read_only_gateway(rpc, contract)
     artifacts = store_to_read(store, gateway, task, reading_key)
     found = task_results(gateway, artifacts, TaskId(task), out)
-    result = {
+    result: TaskResults = {
         "task": task,
         "final_digest": hex_of(found.final_digest),
         "start": _evaluation(found.start),
@@ -203,7 +218,7 @@ def fund_task(
     with open_gateway(rpc, contract, key) as gateway:
         balance = funded(gateway, number, asked, lambda what: agreed(what, yes=yes, as_json=as_json))
         money = gateway.money(gateway.vault.account(number).token)
-    result = {"task": task, "funded": str(asked.within(money)), "balance": str(balance)}
+    result: FundedTask = {"task": task, "funded": str(asked.within(money)), "balance": str(balance)}
     show_result(result, as_json=as_json, text=f"task {task} has {money.text(balance)}")
 
 
@@ -218,7 +233,8 @@ def expire(
     with open_gateway(rpc, contract, key) as gateway:
         rounds = expire_rounds(gateway, TaskId(task))
     text = f"rounds {', '.join(map(str, rounds))} have expired" if rounds else "nothing has expired"
-    show_result({"task": task, "rounds": rounds}, as_json=as_json, text=text)
+    told: TaskExpired = {"task": task, "rounds": rounds}
+    show_result(told, as_json=as_json, text=text)
 
 
 @app.command("cancel")
@@ -230,8 +246,8 @@ def cancel(
 
     with open_gateway(rpc, contract, key) as gateway:
         receipt = gateway.tasks.cancel_task(TaskId(task))
-    transaction = hex_of(receipt.transaction_hash)
-    show_result({"task": task, "transaction": transaction}, as_json=as_json, text=f"task {task} is cancelled")
+    told: TaskCancelled = {"task": task, "transaction": hex_of(receipt.transaction_hash)}
+    show_result(told, as_json=as_json, text=f"task {task} is cancelled")
 
 
 def headline(task_id: TaskId, spec: TaskSpec) -> list[str]:
@@ -240,7 +256,7 @@ def headline(task_id: TaskId, spec: TaskSpec) -> list[str]:
     return [f"task {task_id}: {printable(spec.task.name)}", *said]
 
 
-def _described(gateway: Gateway, task_id: TaskId, terms: KnownTask) -> dict[str, Any]:
+def _described(gateway: Gateway, task_id: TaskId, terms: KnownTask) -> ShownTask:
     from deltaproof.protocol.types import hex_of
 
     phase = gateway.tasks.phase(task_id)
@@ -263,8 +279,9 @@ def _described(gateway: Gateway, task_id: TaskId, terms: KnownTask) -> dict[str,
         "verifiers": list(gateway.verifiers.enrolments(task_id)),
         "spec_hash": hex_of(terms.view.params.spec_hash),
         "spec": terms.spec.to_json_value(),
+        "profiles": {},
     }
 
 
-def _evaluation(evaluation: Evaluation) -> dict[str, float]:
+def _evaluation(evaluation: Evaluation) -> Quality:
     return {"loss": evaluation.loss, "accuracy": evaluation.accuracy}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deltaproof.cli.amounts import AMOUNT
 from deltaproof.cli.common import JsonOption, show_result, told_on_stderr
+
+if TYPE_CHECKING:
+    from deltaproof.cli.documents.tasks import TaskDraft
 
 __all__ = ["init"]
 
@@ -49,7 +52,7 @@ def init(
         f"{made.draft}: {made.kind}, {made.rounds} rounds with {made.validation_rows} hidden rows each, "
         f"{made.test_rows} rows for the test\nlook through it, then: deltaproof task check {made.draft}"
     )
-    told = {
+    told: TaskDraft = {
         "draft": str(made.draft),
         "kind": made.kind,
         "rounds": made.rounds,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -20,6 +20,7 @@ from deltaproof.reporting import printable, span
 if TYPE_CHECKING:
     from deltaproof.chain.contracts.money import Money
     from deltaproof.chain.offers import Offer
+    from deltaproof.cli.documents.tasks import Estimate, TaskRow
     from deltaproof.cli.task_choice import ListedTask
     from deltaproof.protocol.types import Address
 
@@ -142,9 +143,9 @@ def _now(task: Offer) -> str:
     return f"{name}, {span(left)}" if task.phase.deadline and left > 0 else name
 
 
-def _record(listed: ListedTask, gas_price: int | None) -> dict[str, Any]:
+def _record(listed: ListedTask, gas_price: int | None) -> TaskRow:
     task = listed.offer
-    guessed = {
+    guessed: Estimate = {
         "role": listed.role.name.lower(),
         "weights_bytes": listed.stored_bytes,
         "pay_per_round": str(listed.pay),

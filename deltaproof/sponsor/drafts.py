@@ -10,6 +10,7 @@ Everything that can be known without the model is checked first, and all of it i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,13 @@ from deltaproof.protocol.types import ZERO_DIGEST, Digest32, hex_of
 from deltaproof.sponsor.checking import CheckedDraft, check_draft
 from deltaproof.sponsor.control import start_from
 from deltaproof.sponsor.emulators import PreparedFederation, Progress, check_methods, prepare_federation
+from deltaproof.tuning.training.speed import Speed
 
 __all__ = ["PreparedTask", "complete_draft", "prepare_task"]
+
+UNMEASURED = Speed(0.0, 0.0, 0.0)
+Objections = Callable[[TaskSpec], Sequence[Problem]]
+"""What else is wrong with complete terms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,9 @@ class PreparedTask:
     blobs: tuple[bytes, ...] = ()
     """Of a federation: public rows and emulators, which the sponsor publishes at once."""
     notes: tuple[str, ...] = ()
-    """What a rehearsal found out, such as how long a round takes here."""
+    """What a rehearsal found out that is no problem."""
+    speed: Speed = UNMEASURED
+    """How fast the participants' machines are, as far as a rehearsal here can tell; zero without one."""
 
 
 def prepare_task(path: Path, secret: HomeSecret) -> PreparedTask:
@@ -48,13 +56,19 @@ def prepare_task(path: Path, secret: HomeSecret) -> PreparedTask:
 
 
 def complete_draft(
-    draft: CheckedDraft, secret: HomeSecret, progress: Progress = lambda _: None, *, speed: float = 1.0
+    draft: CheckedDraft,
+    secret: HomeSecret,
+    progress: Progress = lambda _: None,
+    *,
+    speed: float = 1.0,
+    objections: Objections = lambda _: (),
 ) -> PreparedTask:
     """Complete a draft and rehearse its task. The sponsor's `secret` makes the salts, so that a repeat gives the same.
 
     Making emulators takes a while; `progress` hears of it. `speed` is how many times faster the participants' machines
-    are than this one. Raises SpecError with every problem that was found, ModelError or MethodError for a model or
-    method that cannot be loaded.
+    are than this one. What `objections` says of the complete terms is told together with what the rehearsal finds.
+    Raises SpecError with every problem that was found, ModelError or MethodError for a model or method that cannot be
+    loaded.
     """
     from deltaproof.sponsor.rehearsal import rehearse
     from deltaproof.tuning.base_models.loading import resolve_source, weights_digest
@@ -90,11 +104,12 @@ def complete_draft(
         check_methods(spec)
     progress("rehearsing a step")
     rehearsal = rehearse(spec, bench, start, files.validation, speed)
-    if rehearsal.problems:
-        raise SpecError.of(origin, rehearsal.problems)
+    if problems := [*rehearsal.problems, *objections(spec)]:
+        raise SpecError.of(origin, problems)
     blobs = (*(federation.blobs if federation else ()), *(draft.control.blobs if draft.control else ()))
     complete = spec.model_copy(update={"start_digest": digest})
-    return PreparedTask(complete, start, validation, blobs, tuple(rehearsal.lines(spec)))
+    theirs = rehearsal.speed.times(speed)
+    return PreparedTask(complete, start, validation, blobs, tuple(rehearsal.notes(spec)), theirs)
 
 
 def _federation(draft: CheckedDraft, progress: Progress) -> PreparedFederation | None:

@@ -58,26 +58,21 @@ class Rehearsal:
     disturbed: tuple[float, float] | None = None
     """Loss of the rows without the method and with its starting adapter, nats, where that adapter changes the model."""
 
-    def lines(self, spec: TaskSpec) -> list[str]:
-        """The times, for a person."""
-        training, attesting = self.needed(spec)
-        lines = [
-            f"training a round takes {training:.1f} s on this machine; phases.commit is {spec.phases.commit} s",
-            f"verifying one takes {attesting:.1f} s; phases.attest_commit is {spec.phases.attest_commit} s",
+    def notes(self, spec: TaskSpec) -> list[str]:
+        """What is no problem and yet worth knowing, for a person."""
+        if self.disturbed is None or self.disturbed[1] <= self.disturbed[0] + DISTURBED_NATS:
+            return []
+        bare, begun = self.disturbed
+        return [
+            f"{spec.method.name} begins by disturbing this model: its loss on your rows goes from {bare:.2f} to "
+            f"{begun:.2f} nats before the first step, and rounds have to win that back first. lora begins where "
+            "the model is"
         ]
-        if self.disturbed is not None and self.disturbed[1] > self.disturbed[0] + DISTURBED_NATS:
-            bare, begun = self.disturbed
-            lines.append(
-                f"{spec.method.name} begins by disturbing this model: its loss on your rows goes from {bare:.2f} to "
-                f"{begun:.2f} nats before the first step, and rounds have to win that back first. lora begins where "
-                "the model is"
-            )
-        return lines
 
-    def needed(self, spec: TaskSpec) -> tuple[float, float]:
-        """Seconds of a trainer's round, and of a verifier's with the fewest trainers that open one."""
-        speed = Speed(self.step_seconds, REPLAY_FACTOR * self.step_seconds, self.evaluation_seconds)
-        return speed.training(spec), speed.verifying(spec, spec.verification.min_trainers)
+    @property
+    def speed(self) -> Speed:
+        """Of this machine."""
+        return Speed(self.step_seconds, REPLAY_FACTOR * self.step_seconds, self.evaluation_seconds)
 
 
 def rehearse(spec: TaskSpec, bench: Workbench, start: Vector, rows: Sequence[bytes], speed: float = 1.0) -> Rehearsal:
@@ -173,13 +168,14 @@ def _evaluation(bench: Workbench, theta: Vector, rows: Sequence[bytes], found: R
 
 
 def _phases(spec: TaskSpec, found: Rehearsal, speed: float) -> Iterator[Problem]:
-    training, attesting = (seconds / speed for seconds in found.needed(spec))
-    least = spec.verification.min_trainers
+    least, theirs = spec.verification.min_trainers, found.speed.times(speed)
+    training, attesting = theirs.training(spec), theirs.verifying(spec, least)
     who = f"machines {speed:g} times as fast as this one" if speed != 1.0 else "this machine"
     remedy = "raise it, or say with --speed how many times faster the participants' machines are"
     if training > spec.phases.commit:
         what = f"{spec.phases.commit} s; {spec.training.steps} steps take {training:.0f} s on {who}"
         yield Problem("phases.commit", what, remedy)
     if attesting > spec.phases.attest_commit:
-        what = f"{spec.phases.attest_commit} s; verifying {least} trainers takes {attesting:.0f} s on {who}"
+        whom = "a trainer" if least == 1 else f"{least} trainers"
+        what = f"{spec.phases.attest_commit} s; verifying {whom} takes {attesting:.0f} s on {who}"
         yield Problem("phases.attest_commit", what, remedy)

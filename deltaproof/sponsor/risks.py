@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
 from deltaproof.errors import Problem
+from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.sponsor.amounts import Tokens
-from incentives.economics import COALITIONS, Attack, Economics
+from incentives.economics import COALITIONS, Attack, Economics, economics
 from incentives.names import TRAINERS, MeasuredGain, NamesGain
 
-__all__ = ["economics_record", "economics_table", "risk_problems"]
+__all__ = ["economics_record", "economics_table", "objections", "risk_problems"]
 
 SHOWN = 0.005
 """Least difference that two decimals show."""
@@ -52,6 +53,21 @@ def _measured_lines(measured: Sequence[MeasuredGain]) -> Iterator[str]:
         games = "1 world" if found.worlds == 1 else f"{found.worlds} worlds"
         names = "1 name" if found.names == 1 else f"{found.names} names"
         yield f"  {found.kind.ljust(width)}  {names.rjust(9)}  {scale * found.gain:.2f}{apart} {unit}, {games}"
+
+
+def objections(
+    tokens: Tokens, tell: Callable[[str], None], *, accept_risk: bool
+) -> Callable[[TaskSpec], Sequence[Problem]]:
+    """Finds the attacks that pay under complete terms, and tells the whole table then; nothing if they are accepted."""
+
+    def found(spec: TaskSpec) -> Sequence[Problem]:
+        terms = economics(spec)
+        if accept_risk or not terms.risks:
+            return ()
+        tell("\n".join(economics_table(terms, tokens)))
+        return risk_problems(terms, tokens)
+
+    return found
 
 
 def risk_problems(found: Economics, tokens: Tokens) -> list[Problem]:

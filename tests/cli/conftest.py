@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,19 @@ from eth_account import Account
 
 from deltaproof.chain.local_node import Node, start_node
 from deltaproof.cli import main
+from deltaproof.cli.documents.catalogue import RESULTS, adapter_of
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
 from deltaproof.tuning.base_models.presets import minimal_model
 from tests.worlds.market import DRAFT
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+def keeps_to_its_document(arguments: Sequence[str], printed: str) -> None:
+    """Whatever test runs a command: its result has the keys and types of docs/json.md, and no others."""
+    command = next((name for name in (" ".join(arguments[:2]), arguments[0]) if name in RESULTS), None)
+    if command is not None:
+        adapter_of(command).validate_json(printed.splitlines()[-1])
 
 
 @pytest.fixture
@@ -29,7 +37,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         with pytest.raises(SystemExit) as left:
             main()
         printed = capsys.readouterr()
-        return int(left.value.code or 0), printed.out, printed.err
+        code = int(left.value.code or 0)
+        if code == 0 and "--json" in arguments:
+            keeps_to_its_document(arguments, printed.out)
+        return code, printed.out, printed.err
 
     return call
 

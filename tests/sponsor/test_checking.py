@@ -14,7 +14,7 @@ from deltaproof.errors import DeltaproofError, Problem, SpecError
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
 from deltaproof.sponsor.checking import check_draft
-from deltaproof.sponsor.drafts import prepare_task
+from deltaproof.sponsor.drafts import complete_draft, prepare_task
 from deltaproof.sponsor.rehearsal import Rehearsal, rehearse
 from deltaproof.tuning.base_models.presets import minimal_model
 from deltaproof.tuning.training.workbench import Workbench
@@ -194,10 +194,18 @@ def test_rehearsal_says_whether_a_method_begins_by_disturbing_a_language_model(
     assert (begun != pytest.approx(bare, abs=1e-6)) == disturbs
 
 
+def test_short_phases_and_attacks_that_pay_are_told_together(write: Callable[..., Path]) -> None:
+    attack = Problem("verification.slash_bps", "an attack pays", "raise it")
+    draft = check_draft(write()).usable()
+    with pytest.raises(SpecError) as told:
+        complete_draft(draft, HomeSecret(bytes(32)), speed=1e-9, objections=lambda spec: [attack])
+    assert keys(told.value.problems) == ["phases.commit", "phases.attest_commit", "verification.slash_bps"]
+
+
 def test_disturbed_language_model_is_told_in_nats(folder: Path) -> None:
     spec = minimal_spec(folder / "llama", "llama", method={"name": "prefix", "options": CASES["prefix"]})
-    assert "from 5.74 to 9.20 nats" in Rehearsal(disturbed=(5.74, 9.2)).lines(spec)[-1]
-    assert len(Rehearsal(disturbed=(5.74, 5.74)).lines(spec)) == 2
+    assert "from 5.74 to 9.20 nats" in Rehearsal(disturbed=(5.74, 9.2)).notes(spec)[-1]
+    assert Rehearsal(disturbed=(5.74, 5.74)).notes(spec) == []
 
 
 def called(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

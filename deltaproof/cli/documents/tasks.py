@@ -1,0 +1,333 @@
+"""Documents of `deltaproof task` and `deltaproof sponsor`."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired
+
+from deltaproof.cli.documents.forms import AccountAddress, Answer, Gain, Hex32, Json, Seconds, Units
+from deltaproof.cli.documents.machines import WorkInPhase
+
+__all__ = [
+    "AttackGain",
+    "CheckedTask",
+    "CreatedTask",
+    "Economics",
+    "Estimate",
+    "FundedTask",
+    "Funding",
+    "GainByNames",
+    "LoneResult",
+    "NextStep",
+    "Quality",
+    "RehearsedTask",
+    "ShownTask",
+    "StakesOfTask",
+    "TaskCancelled",
+    "TaskDraft",
+    "TaskExpired",
+    "TaskList",
+    "TaskResults",
+    "TaskRow",
+    "VerificationCost",
+    "WorkOfRound",
+]
+
+
+class TaskDraft(Answer):
+    """The draft that was written, and how the rows were cut."""
+
+    draft: str
+    """File of the draft."""
+    kind: str
+    """Kind of model, read off the rows."""
+    rounds: int
+    validation_rows: int
+    """Hidden rows of each round."""
+    test_rows: int
+    """Rows of the test set."""
+
+
+class AttackGain(Answer):
+    """What one kind of attack wins in a round, less what it loses."""
+
+    who: str
+    does: str
+    nets: list[Gain]
+    """For each of `verifier_stake_percent`; of the reward token."""
+    pays: bool
+    """Whether it wins something."""
+    own: bool
+    """Whether it is the sponsor's own power, which the terms show to everybody."""
+    key: str
+    """The spec key that decides it."""
+
+
+class GainByNames(Answer):
+    """What the terms leave to whoever enrols one shard under many names."""
+
+    gain: float
+    """Pay over that under one name, at most."""
+    names: int
+    """With so many names."""
+    remedy: str
+    """What would leave less; empty for nothing."""
+    idle_gain: float
+    """The same in a round that improves nothing."""
+    measured: list[Json]
+    """Largest measured gains by kind of game: `kind`, `names`, `gain`, `interval`, `worlds`, `share`."""
+
+
+class Economics(Answer):
+    """What each kind of attack would win or lose in a round under the terms."""
+
+    verifier_stake_percent: list[int]
+    """Parts of the verifiers' stake that an attacker may have."""
+    attacks: list[AttackGain]
+    better: dict[str, str]
+    """Spec keys with values under which no attack pays; amounts in smallest units."""
+    names: GainByNames
+
+
+class WorkOfRound(Answer):
+    """How long a round's work takes, from a step that was measured here, divided by `--speed`."""
+
+    step_seconds: float
+    replay_seconds: float
+    """Of one drawn step."""
+    evaluation_seconds: float
+    """Of one adapter on a round's hidden rows."""
+    phases: dict[str, WorkInPhase]
+    """`commit` and `attest_commit`, with the fewest trainers."""
+    most_trainers: int
+    """So many a verifier can check in its phase; 1,000 for more."""
+
+
+class VerificationCost(Answer):
+    """What checking a round costs, with the fewest trainers."""
+
+    trainers: int
+    replays: int
+    """Steps that one verifier computes again."""
+    evaluations: int
+    """Evaluations of the hidden rows that one verifier makes, at most."""
+    seconds: float
+    """Of one verifier with one worker."""
+    gas: int
+    """Of one verifier."""
+    fee: Units
+    """To all verifiers together, of the reward token."""
+    fee_bps: int
+    """The same in basis points of the trainers' pay."""
+
+
+class Funding(Answer):
+    """What the task needs, of the reward token."""
+
+    per_round: Units
+    """Pay of trainers and verifiers, at most."""
+    rounds: int
+    total: Units
+    """For every round: what `task create --fund` takes."""
+
+
+class CheckedTask(Answer):
+    """A draft without a problem. With one the command fails, and the error has the list."""
+
+    spec: str
+    problems: list[Json]
+    """Always empty here."""
+    notes: list[str]
+    """What else is worth knowing, for people."""
+    economics: NotRequired[Economics]
+    """This and the keys below are missing for a federation, whose emulators are not made yet."""
+    work: NotRequired[WorkOfRound]
+    verification: NotRequired[VerificationCost]
+    funding: NotRequired[Funding]
+
+
+class RehearsedTask(Answer):
+    """A task that could be created; nothing was sent."""
+
+    dry_run: Literal[True]
+    spec_hash: Hex32
+    start_digest: Hex32
+    """Of the adapter that the first round starts from."""
+    parameters: int
+    """Trained values."""
+    funded: Units
+    verifiers_away: int
+    """So many of the fewest verifiers can be away, and rounds still settle."""
+    verifiers_lying: int
+    """So many may lie together without deciding a settlement."""
+    economics: Economics
+    gas_wei: Units
+    """Price of the transaction, as the node estimates; wei of the chain's coin."""
+
+
+class CreatedTask(Answer):
+    """A task that was created."""
+
+    task: int
+    spec_hash: Hex32
+    start_digest: Hex32
+    """Of the adapter that the first round starts from."""
+    parameters: int
+    """Trained values."""
+    funded: Units
+    verifiers_away: int
+    """So many of the fewest verifiers can be away, and rounds still settle."""
+    verifiers_lying: int
+    """So many may lie together without deciding a settlement."""
+    economics: Economics
+    transaction: Hex32
+    published: bool
+    """Whether the task's files are in the store; if not, `sponsor run` puts them there."""
+
+
+class StakesOfTask(Answer):
+    """What a participant locks at least."""
+
+    trainer: Units
+    verifier: Units
+
+
+class Estimate(Answer):
+    """What a round means for this machine: arithmetic, nothing was loaded."""
+
+    role: str
+    weights_bytes: int | None
+    pay_per_round: Units
+    """An equal share of the most that a round pays, with one more participant."""
+    seconds_per_round: float | None
+    phase_seconds: int
+    """The phase that the work has to fit."""
+    gas_per_round: int
+    gas_price_wei: Units
+
+
+class TaskRow(Answer):
+    """A task of the list. What comes from its spec is null where the store has no valid spec."""
+
+    task: int
+    name: str | None
+    sponsor: AccountAddress
+    kind: str | None
+    model: str | None
+    method: str | None
+    token: AccountAddress
+    budget_per_round: Units
+    balance: Units
+    round: int
+    """Last round that was opened; 0 before the first."""
+    rounds: int
+    phase: str
+    deadline: Seconds
+    ended: bool
+    open: bool
+    """Whether another round can begin and be paid."""
+    trainers: int
+    verifiers: int
+    stake: StakesOfTask
+    estimate: Estimate | None
+    """Null without `--estimate`."""
+    problem: str | None
+    """Why the spec cannot be trusted or read."""
+
+
+class TaskList(Answer):
+    """Tasks that can be taken part in, the best paid first."""
+
+    tasks: list[TaskRow]
+    of: int
+    """How many tasks there are on the contract."""
+
+
+class ShownTask(Answer):
+    """A task's terms, where it is, and who takes part."""
+
+    task: int
+    sponsor: AccountAddress
+    token: AccountAddress
+    round: int
+    rounds: int
+    phase: str
+    deadline: Seconds
+    cancelled: bool
+    ended: bool
+    budget_per_round: Units
+    balance: Units
+    reserved: Units
+    """Part of the balance that running and unclaimed rounds hold."""
+    adapter: Hex32
+    """Digest of the newest adapter."""
+    trainers: list[AccountAddress]
+    verifiers: list[AccountAddress]
+    spec_hash: Hex32
+    spec: Json
+    """Every key of the terms, as in the spec."""
+    profiles: dict[AccountAddress, Json]
+    """What participants say of themselves: `account`, `name`, `url`, `contact`, `issued`, `signature`."""
+
+
+class FundedTask(Answer):
+    """What was added, and what the escrow holds now."""
+
+    task: int
+    funded: Units
+    balance: Units
+
+
+class TaskExpired(Answer):
+    """Rounds whose unclaimed pay went back."""
+
+    task: int
+    rounds: list[int]
+
+
+class TaskCancelled(Answer):
+    """A task that its sponsor ended."""
+
+    task: int
+    transaction: Hex32
+
+
+class Quality(Answer):
+    """Of an adapter on the held-out test set."""
+
+    loss: float
+    """Nats."""
+    accuracy: float
+
+
+class LoneResult(Answer):
+    """A trainer's last delta alone on the start."""
+
+    trainer: AccountAddress
+    loss: float
+    """Nats."""
+    accuracy: float
+
+
+class TaskResults(Answer):
+    """What came of a task, on its held-out test set."""
+
+    task: int
+    final_digest: Hex32
+    start: Quality
+    final: Quality
+    alone: list[LoneResult]
+    adapter: str | None
+    """Folder that `--out` wrote."""
+    published: str | None
+    """URL of the commit, with `--push`."""
+
+
+class NextStep(Answer):
+    """Keys of `[federation.control]` for the step after this task."""
+
+    step: int
+    previous_task: int
+    gained_nanos: int
+    last_nanos: int
+    start: str
+    """File of the adapter to start from."""

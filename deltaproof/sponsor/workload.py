@@ -1,0 +1,99 @@
+"""What a round of a draft asks of its participants, and what checking it costs, from a step that was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deltaproof.chain.abi.enums import Role
+from deltaproof.chain.offers import ROUND_GAS
+from deltaproof.protocol.rules import BPS
+from deltaproof.protocol.terms.costs import round_cost, verifier_fee
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import TokenAmount
+from deltaproof.sponsor.amounts import Tokens
+from deltaproof.tuning.training.speed import Speed, evaluations_of, replays_of
+
+__all__ = ["Workload"]
+
+MOST_TRAINERS = 1_000
+"""More are not tried when it is asked how many fit into a phase."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A round with the fewest trainers and verifiers, on machines of this speed with one worker."""
+
+    spec: TaskSpec
+    speed: Speed
+
+    @property
+    def trainers(self) -> int:
+        """The fewest that a round has."""
+        return self.spec.verification.min_trainers
+
+    @property
+    def most_trainers(self) -> int:
+        """How many trainers a verifier can check within its phase."""
+        limit, fitting = self.spec.phases.attest_commit, 0
+        while fitting < MOST_TRAINERS and self.speed.verifying(self.spec, fitting + 1) <= limit:
+            fitting += 1
+        return fitting
+
+    def lines(self, tokens: Tokens) -> Iterator[str]:
+        """The work beside its deadlines, and what it costs, for a person."""
+        spec, trainers, most = self.spec, self.trainers, self.most_trainers
+        phases, paid = spec.phases, tokens.reward.text
+        training, verifying = self.speed.training(spec), self.speed.verifying(spec, trainers)
+        yield (
+            f"a trainer takes {training:.1f} s for {spec.training.steps} steps; phases.commit is {phases.commit} s. "
+            f"Gas: about {ROUND_GAS[Role.TRAINER]:,} a round"
+        )
+        yield (
+            f"a verifier of {_trainers(trainers)} takes {verifying:.1f} s for {replays_of(spec, trainers)} replays and "
+            f"{evaluations_of(spec, trainers)} evaluations; phases.attest_commit is {phases.attest_commit} s, enough "
+            f"for {_trainers(most) if most < MOST_TRAINERS else 'any number'}. "
+            f"Gas: about {ROUND_GAS[Role.VERIFIER]:,} a round"
+        )
+        fee, verifiers = verifier_fee(spec.rewards), spec.verification.min_verifiers
+        share = spec.rewards.verifier_fee_bps / (BPS // 100)
+        yield (
+            f"verification costs {paid(fee)} a round in fees, {share:g} % of the trainers' pay: "
+            f"{paid(TokenAmount(fee // verifiers))} for each of {verifiers} verifiers"
+        )
+        total = TokenAmount(round_cost(spec.rewards) * spec.rewards.rounds)
+        yield f"to fund every round: --fund '{tokens.reward.exact(total)}'"
+
+    def record(self) -> dict[str, object]:
+        """The same for a script; amounts in smallest units, as text."""
+        spec, trainers = self.spec, self.trainers
+        fee, cost = verifier_fee(spec.rewards), round_cost(spec.rewards)
+        verifying = self.speed.verifying(spec, trainers)
+        return {
+            "work": {
+                "step_seconds": self.speed.step,
+                "replay_seconds": self.speed.replay,
+                "evaluation_seconds": self.speed.evaluation,
+                "phases": {
+                    "commit": {"work": self.speed.training(spec), "phase": spec.phases.commit},
+                    "attest_commit": {"work": verifying, "phase": spec.phases.attest_commit},
+                },
+                "most_trainers": self.most_trainers,
+            },
+            "verification": {
+                "trainers": trainers,
+                "replays": replays_of(spec, trainers),
+                "evaluations": evaluations_of(spec, trainers),
+                "seconds": verifying,
+                "gas": ROUND_GAS[Role.VERIFIER],
+                "fee": str(fee),
+                "fee_bps": spec.rewards.verifier_fee_bps,
+            },
+            "funding": {
+                "per_round": str(cost), "rounds": spec.rewards.rounds, "total": str(cost * spec.rewards.rounds),
+            },
+        }  # fmt: skip
+
+
+def _trainers(count: int) -> str:
+    return "1 trainer" if count == 1 else f"{count} trainers"
