@@ -19,7 +19,7 @@ __all__ = [
 class ContractsAt(Answer):
     """Which contracts, and up to which block they were read."""
 
-    chainId: int
+    id: int
     genesis: Hex32
     tasks: AccountAddress
     block: int
@@ -231,7 +231,7 @@ class CheckRecord(Answer):
 class AuditReport(Answer):
     """Every check. Exit code 1 if one failed."""
 
-    chain: ContractsAt | Json
+    chain: ContractsAt
     options: Json
     """How deep the audit went, and the seed of its draws."""
     blindTo: list[str]
