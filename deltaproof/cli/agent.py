@@ -17,7 +17,14 @@ from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
     from deltaproof.agent.policy import TaskPolicy
-    from deltaproof.cli.documents.participants import HomeBackup, HomeRestored, PolicyChecked, PolicyWritten, StatusList
+    from deltaproof.cli.documents.participants import (
+        HomeBackup,
+        HomeRestored,
+        PolicyChecked,
+        PolicyWritten,
+        StatusList,
+        TaskFits,
+    )
 
 __all__ = ["app"]
 
@@ -114,7 +121,7 @@ def policy(
         told: PolicyWritten = {"file": str(file)}
         return show_result(told, as_json=as_json, text=text)
     checked = load_policy(file)
-    tasks: list[dict[str, object]] = []
+    tasks: list[TaskFits] = []
     lines = [f"{file} is a policy"]
     if rpc and contract:
         tasks = _looked_through(checked, rpc, contract, store, role)
@@ -123,7 +130,7 @@ def policy(
     show_result(told, as_json=as_json, text="\n".join(lines))
 
 
-def _looked_through(policy: TaskPolicy, rpc: str, contract: str, store: str, role: str) -> list[dict[str, object]]:
+def _looked_through(policy: TaskPolicy, rpc: str, contract: str, store: str, role: str) -> list[TaskFits]:
     """Every open task, and whether it fits."""
     from deltaproof.chain.abi.enums import Role
     from deltaproof.chain.offers import read_offer
@@ -134,7 +141,8 @@ def _looked_through(policy: TaskPolicy, rpc: str, contract: str, store: str, rol
         raise UsageError(f"--role is trainer or verifier, not {role!r}")
     gateway = read_only_gateway(rpc, contract)
     opened = stores(store, gateway)
-    limits, found = policy.limits(gateway), list[dict[str, object]]()
+    limits = policy.limits(gateway)
+    found: list[TaskFits] = []
     for number in range(1, gateway.terms.task_count() + 1):
         offer = read_offer(gateway, opened, TaskId(number))
         if not offer.ended:

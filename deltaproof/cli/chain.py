@@ -163,6 +163,6 @@ def faucet(
         units = asked.positive(money)
         for account in receivers:
             token.mint(account, units)
-    result: Minted = {"token": token.address, "amount": str(units), "accounts": receivers}
+    result: Minted = {"token": token.address, "amount": str(units), "accounts": [*receivers]}
     text = f"minted {money.text(units)} for each of {len(receivers)} ({token.address})"
     show_result(result, as_json=as_json, text=text)

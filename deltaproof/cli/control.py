@@ -21,7 +21,6 @@ from deltaproof.cli.common import (
 from deltaproof.extras import need
 
 if TYPE_CHECKING:
-    from deltaproof.cli.documents.machines import TrainedPolicy
     from deltaproof.protocol.terms.control import Action
     from deltaproof.research.control.environment import FederationEnv
     from deltaproof.research.control.evaluating import Ranked
@@ -75,7 +74,7 @@ def train(
     agreed = agreement(model, policy, seen)
     place = folder / "policy.safetensors"
     place.write_bytes(policy.to_bytes())
-    result: TrainedPolicy = {
+    result = {
         "policy": str(place),
         "digest": "0x" + policy.digest().hex(),
         "rounds": int(model.num_timesteps),

@@ -113,7 +113,7 @@ def convert(
         "rows": len(found.rows),
         "records": found.records,
         "repeated": found.repeated,
-        "left_out": [asdict(bad) for bad in found.bad],
+        "left_out": [{"where": bad.where, "why": bad.why} for bad in found.bad],
     }
     show_result(told, as_json=as_json, text="\n".join(lines))
 

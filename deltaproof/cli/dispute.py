@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         ClosedDemand,
         Credit,
         DemandPrice,
-        Disputes,
         OpenedCase,
         OpenedDemand,
         VotePrice,
@@ -80,7 +79,7 @@ def list_(
     }
     lines = [f"demand {number}: {_demand_line(demand)}" for number, demand in demands.items()]
     lines += [f"case {number}: {_case_line(case)}" for number, case in cases.items()]
-    result: Disputes = {
+    result = {
         "demands": [{"number": number, **_demand_fields(demand)} for number, demand in demands.items()],
         "cases": [{"number": number, **_case_fields(case)} for number, case in cases.items()],
     }
@@ -199,13 +198,13 @@ def answer(
         over = found.deadline <= gateway.connection.timestamp()
         if dry_run:
             what = "close it: its time is over" if over else "answer it"
-            told: WhatAnswerWould = {"would": what}
-            show_result(told, as_json=as_json, text=f"would {what}; nothing can be lost but gas")
+            would: WhatAnswerWould = {"would": what}
+            show_result(would, as_json=as_json, text=f"would {what}; nothing can be lost but gas")
             return
         if over:
             gateway.court.close_demand(number)
-            told: ClosedDemand = {"closed": number}
-            show_result(told, as_json=as_json, text=f"demand {number} is closed unanswered")
+            closed: ClosedDemand = {"closed": number}
+            show_result(closed, as_json=as_json, text=f"demand {number} is closed unanswered")
             return
         if found.kind is DemandKind.OPENING:
             raise UsageError(
@@ -260,8 +259,8 @@ def prove(
         credit = gateway.registry.credit_of(gateway.account)
         told = gateway.money(gateway.registry.token()).text(credit)
     text = f"credit of {gateway.account}: {told}; `deltaproof claim` pays it out"
-    told: Credit = {"credit": str(credit)}
-    show_result(told, as_json=as_json, text=text)
+    result: Credit = {"credit": str(credit)}
+    show_result(result, as_json=as_json, text=text)
 
 
 @app.command("revote")
@@ -305,7 +304,7 @@ def revote(
         else:
             assert task is not None
             number, _ = gateway.jury.open_case(TaskId(task), about)
-    result = {"case": number, "level": level, "bond": str(bond), "evidence": hex_of(about)}
+    result: OpenedCase = {"case": number, "level": level, "bond": str(bond), "evidence": hex_of(about)}
     show_result(result, as_json=as_json, text=f"case {number}, level {level}: bond {money.text(bond)}")
 
 
@@ -344,14 +343,13 @@ def vote(
             risk = seats * unit * jury.params().wrong_vote_bps // BPS
             told = gateway.money(gateway.registry.token()).text(risk)
             text = f"{_case_line(case)}; your votes: {seats}; at risk with a vote: {told}"
-            told: VotePrice = {"seats": seats, "at_risk": str(risk)}
-            show_result(told, as_json=as_json, text=text)
+            price: VotePrice = {"seats": seats, "at_risk": str(risk)}
+            show_result(price, as_json=as_json, text=text)
             return
         desk = JuryDesk(gateway, vote_salt(HomeSecret.of(home)), lambda _case: overturn, reporter(as_json))
         desk.mind_one(number, now)
         case = _case(gateway, number)
-    told: OpenedCase = {"case": number, **_case_fields(case)}
-    show_result(told, as_json=as_json, text=f"case {number}: {_case_line(case)}")
+    show_result({"case": number, **_case_fields(case)}, as_json=as_json, text=f"case {number}: {_case_line(case)}")
 
 
 def _artifact_of(gateway: Gateway, demand: Demand) -> Digest32:

@@ -20,7 +20,6 @@ from deltaproof.cli.common import (
 from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
-    from deltaproof.cli.documents.participants import ProfileList
     from deltaproof.store.profiles import Profile
 
 __all__ = ["app"]
@@ -84,8 +83,7 @@ def show_profile(
             found[account] = None
     lines = [line for who, each in found.items() for line in (_lines(each) if each else [f"{who}: says nothing"])]
     records = [_record(each) if each else {"account": who, "issued": None} for who, each in found.items()]
-    told: ProfileList = {"profiles": records}
-    show_result(told, as_json=as_json, text="\n".join(lines))
+    show_result({"profiles": records}, as_json=as_json, text="\n".join(lines))
 
 
 def _lines(profile: Profile) -> list[str]:

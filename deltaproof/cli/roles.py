@@ -43,7 +43,7 @@ from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
     from deltaproof.chain.contracts.money import Amount
-    from deltaproof.cli.documents.participants import ClaimedPay
+    from deltaproof.cli.documents.participants import ClaimedPay, ClaimedRound
 
 __all__ = ["claim", "sponsor_app", "trainer_app", "verifier_app"]
 
@@ -274,7 +274,9 @@ def claim(
         if credit:
             given = f", now the credit of {receiver}" if receiver else ""
             lines.append(f"{staked.text(credit)} for proofs and answers{given}")
-    rounds = [{"task": c.task, "round": c.round, "kind": c.kind, "amount": str(c.amount)} for c in tried.done]
+    rounds: list[ClaimedRound] = [
+        {"task": c.task, "round": c.round, "kind": c.kind, "amount": str(c.amount)} for c in tried.done
+    ]
     result: ClaimedPay = {"payee": whom, "claimed": rounds, "credit": str(credit)}
     show_result(result, as_json=as_json, text="\n".join(lines) or "nothing to claim")
     tried.insist()

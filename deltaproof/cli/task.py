@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,10 +31,8 @@ if TYPE_CHECKING:
     from deltaproof.chain import Gateway
     from deltaproof.chain.participation import KnownTask
     from deltaproof.cli.documents.tasks import (
-        CheckedTask,
         FundedTask,
         Quality,
-        ShownTask,
         TaskCancelled,
         TaskExpired,
         TaskResults,
@@ -88,7 +86,7 @@ def check(
 
     tokens = Tokens(Money("", decimals), Money("", decimals))
     draft = check_draft(spec, tokens, told_on_stderr).usable()
-    result: CheckedTask = {"spec": str(spec), "problems": [], "notes": []}
+    result: dict[str, Any] = {"spec": str(spec), "problems": [], "notes": []}
     table: list[str] = []
     if "federation" in draft.tables:
         notes: tuple[str, ...] = ("recipes are well-formed; `deltaproof task create` makes the emulators",)
@@ -233,7 +231,7 @@ def expire(
     with open_gateway(rpc, contract, key) as gateway:
         rounds = expire_rounds(gateway, TaskId(task))
     text = f"rounds {', '.join(map(str, rounds))} have expired" if rounds else "nothing has expired"
-    told: TaskExpired = {"task": task, "rounds": rounds}
+    told: TaskExpired = {"task": task, "rounds": [*rounds]}
     show_result(told, as_json=as_json, text=text)
 
 
@@ -256,7 +254,7 @@ def headline(task_id: TaskId, spec: TaskSpec) -> list[str]:
     return [f"task {task_id}: {printable(spec.task.name)}", *said]
 
 
-def _described(gateway: Gateway, task_id: TaskId, terms: KnownTask) -> ShownTask:
+def _described(gateway: Gateway, task_id: TaskId, terms: KnownTask) -> dict[str, Any]:
     from deltaproof.protocol.types import hex_of
 
     phase = gateway.tasks.phase(task_id)
@@ -279,7 +277,6 @@ def _described(gateway: Gateway, task_id: TaskId, terms: KnownTask) -> ShownTask
         "verifiers": list(gateway.verifiers.enrolments(task_id)),
         "spec_hash": hex_of(terms.view.params.spec_hash),
         "spec": terms.spec.to_json_value(),
-        "profiles": {},
     }
 
 
