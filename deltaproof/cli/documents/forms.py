@@ -24,8 +24,8 @@ Json = dict[str, Any]
 
 
 class Answer(TypedDict):
-    """An object of JSON with these keys and no others."""
+    """An object of JSON with the keys of its class and no others."""
 
-    __pydantic_config__ = ConfigDict(  # type: ignore[misc]
-        extra="forbid", use_attribute_docstrings=True, strict=True
-    )
+
+# Not in the class: for a type checker it would be a key. pydantic finds it there in either place.
+Answer.__pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True, strict=True)  # type: ignore[attr-defined]
