@@ -8,7 +8,7 @@ from deltaproof.cli.documents.forms import AccountAddress, Answer, Hex32, Json, 
 
 __all__ = [
     "AdaptersPublished", "AnsweredDemand", "Case", "CaseAnswer", "ClaimedPay", "ClaimedRound", "ClearedBond",
-    "ClosedDemand", "Credit", "Demand", "DemandAnswer", "DemandPrice", "Deposit", "Disputes", "GuardianIs",
+    "ClosedDemand", "Credit", "Demand", "DemandPrice", "Deposit", "Disputes", "GuardianIs",
     "HomeBackup", "HomeRestored", "Invitation", "KeyRotated", "NewReadingKey", "OpenedCase", "OpenedDemand",
     "PolicyChecked", "PolicyWritten", "Profile", "ProfileList", "Proposed", "PrunedHome", "PrunedWork", "RoleStake",
     "RoleStatus", "RoundsPaused", "ShownStake", "StakeStep", "StakeSteps", "StatusList", "TaskFits", "TasksPaused",
@@ -222,10 +222,6 @@ class ClosedDemand(Answer):
     """A demand that nobody answered in time."""
 
     closed: int
-
-
-DemandAnswer = AnsweredDemand | ClosedDemand | WhatAnswerWould
-"""What `dispute answer` came to."""
 
 
 class Credit(Answer):
