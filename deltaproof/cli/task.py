@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from deltaproof.chain.participation import KnownTask
     from deltaproof.cli.documents.tasks import (
         FundedTask,
-        Quality,
-        TaskCancelled,
+        PrintedQuality,
+        PrintedTaskCancelled,
+        PrintedTaskResults,
         TaskExpired,
-        TaskResults,
     )
     from deltaproof.protocol.terms.spec import TaskSpec
     from deltaproof.protocol.types import TaskId
@@ -177,7 +177,7 @@ def results(
     gateway = read_only_gateway(rpc, contract)
     artifacts = store_to_read(store, gateway, task, reading_key)
     found = task_results(gateway, artifacts, TaskId(task), out)
-    result: TaskResults = {
+    result: PrintedTaskResults = {
         "task": task,
         "final_digest": hex_of(found.final_digest),
         "start": _evaluation(found.start),
@@ -244,7 +244,7 @@ def cancel(
 
     with open_gateway(rpc, contract, key) as gateway:
         receipt = gateway.tasks.cancel_task(TaskId(task))
-    told: TaskCancelled = {"task": task, "transaction": hex_of(receipt.transaction_hash)}
+    told: PrintedTaskCancelled = {"task": task, "transaction": hex_of(receipt.transaction_hash)}
     show_result(told, as_json=as_json, text=f"task {task} is cancelled")
 
 
@@ -280,5 +280,5 @@ def _described(gateway: Gateway, task_id: TaskId, terms: KnownTask) -> dict[str,
     }
 
 
-def _evaluation(evaluation: Evaluation) -> Quality:
+def _evaluation(evaluation: Evaluation) -> PrintedQuality:
     return {"loss": evaluation.loss, "accuracy": evaluation.accuracy}

@@ -20,7 +20,7 @@ from deltaproof.reporting import printable, span
 if TYPE_CHECKING:
     from deltaproof.chain.contracts.money import Money
     from deltaproof.chain.offers import Offer
-    from deltaproof.cli.documents.tasks import Estimate, TaskRow
+    from deltaproof.cli.documents.tasks import PrintedEstimate, TaskRow
     from deltaproof.cli.task_choice import ListedTask
     from deltaproof.protocol.types import Address
 
@@ -145,7 +145,7 @@ def _now(task: Offer) -> str:
 
 def _record(listed: ListedTask, gas_price: int | None) -> TaskRow:
     task = listed.offer
-    guessed: Estimate = {
+    guessed: PrintedEstimate = {
         "role": listed.role.name.lower(),
         "weights_bytes": listed.stored_bytes,
         "pay_per_round": str(listed.pay),

@@ -7,16 +7,32 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired
 
-from deltaproof.cli.documents.forms import AccountAddress, Answer, Hex32, Json, Seconds
+from deltaproof.cli.documents.forms import AccountAddress, Hex32, Json, Printed, Seconds
 
 __all__ = [
-    "AttestedVerdict", "AuditReport", "CheckRecord", "ContractsAt", "DemoSummary", "ExplainedPayout", "Explanation",
-    "ExportedRound", "History", "HistoryOfRound", "HistoryOfTask", "HistoryOfTrainer", "HistoryOfVerifier", "Indexed",
-    "Joined", "ParticipantTotals", "PassOfPath", "SlashRecord", "WrittenReport",
+    "AttestedVerdict",
+    "ContractsAt",
+    "DemoSummary",
+    "ExplainedPayout",
+    "ExportedRound",
+    "HistoryOfRound",
+    "HistoryOfTask",
+    "HistoryOfTrainer",
+    "HistoryOfVerifier",
+    "Indexed",
+    "Joined",
+    "ParticipantTotals",
+    "PassOfPath",
+    "PrintedAuditReport",
+    "PrintedCheckRecord",
+    "PrintedExplanation",
+    "PrintedHistory",
+    "SlashRecord",
+    "WrittenReport",
 ]  # fmt: skip
 
 
-class ContractsAt(Answer):
+class ContractsAt(Printed):
     """Which contracts, and up to which block they were read."""
 
     id: int
@@ -26,7 +42,7 @@ class ContractsAt(Answer):
     blockHash: Hex32
 
 
-class HistoryOfTrainer(Answer):
+class HistoryOfTrainer(Printed):
     """A trainer's round. Verdict, score and pay are null before a settlement stands."""
 
     trainer: AccountAddress
@@ -46,7 +62,7 @@ class HistoryOfTrainer(Answer):
     claimTransaction: Hex32 | None
 
 
-class HistoryOfVerifier(Answer):
+class HistoryOfVerifier(Printed):
     """A verifier's round."""
 
     verifier: AccountAddress
@@ -61,7 +77,7 @@ class HistoryOfVerifier(Answer):
     stake: int
 
 
-class SlashRecord(Answer):
+class SlashRecord(Printed):
     """Stake that was lost; of the stake token."""
 
     account: AccountAddress
@@ -71,7 +87,7 @@ class SlashRecord(Answer):
     transaction: Hex32
 
 
-class HistoryOfRound(Answer):
+class HistoryOfRound(Printed):
     """A round. Losses in nats."""
 
     round: int
@@ -100,7 +116,7 @@ class HistoryOfRound(Answer):
     """`kind`, `id`, `by`, `result`, `transaction`."""
 
 
-class HistoryOfTask(Answer):
+class HistoryOfTask(Printed):
     """A task with its rounds."""
 
     task: int
@@ -113,7 +129,7 @@ class HistoryOfTask(Answer):
     history: list[HistoryOfRound]
 
 
-class ParticipantTotals(Answer):
+class ParticipantTotals(Printed):
     """What an account did and got in these tasks."""
 
     account: AccountAddress
@@ -124,7 +140,7 @@ class ParticipantTotals(Answer):
     rounds: int
 
 
-class History(Answer):
+class PrintedHistory(Printed):
     """Who contributed what, what it was worth, and what was paid."""
 
     chain: ContractsAt
@@ -132,7 +148,7 @@ class History(Answer):
     participants: list[ParticipantTotals]
 
 
-class AttestedVerdict(Answer):
+class AttestedVerdict(Printed):
     """What one verifier attested about the trainer."""
 
     verifier: AccountAddress
@@ -142,7 +158,7 @@ class AttestedVerdict(Answer):
     scoreNanos: int
 
 
-class ExplainedPayout(Answer):
+class ExplainedPayout(Printed):
     """The payout rule, number by number (docs/protocol/payouts.md)."""
 
     verdict: str
@@ -167,7 +183,7 @@ class ExplainedPayout(Answer):
     root: Hex32
 
 
-class Joined(Answer):
+class Joined(Printed):
     """What joining a coalition was worth."""
 
     joined: list[int]
@@ -175,7 +191,7 @@ class Joined(Answer):
     gainNanos: int
 
 
-class PassOfPath(Answer):
+class PassOfPath(Printed):
     """A pass along the round's step, where scores are Aumann-Shapley values."""
 
     valueNanos: int
@@ -184,7 +200,7 @@ class PassOfPath(Answer):
     slopesNanos: list[int]
 
 
-class Explanation(Answer):
+class PrintedExplanation(Printed):
     """The numbers behind each sentence of `explain`; a key is missing where there was nothing to say."""
 
     task: int
@@ -209,7 +225,7 @@ class Explanation(Answer):
     """Of the stake token."""
 
 
-class CheckRecord(Answer):
+class PrintedCheckRecord(Printed):
     """One comparison of an audit."""
 
     name: str
@@ -228,7 +244,7 @@ class CheckRecord(Answer):
     reason: str
 
 
-class AuditReport(Answer):
+class PrintedAuditReport(Printed):
     """Every check. Exit code 1 if one failed."""
 
     chain: ContractsAt
@@ -241,19 +257,19 @@ class AuditReport(Answer):
     notCheckable: int
     sealedRows: int
     sealedAdapters: int
-    checks: list[CheckRecord]
+    checks: list[PrintedCheckRecord]
     digest: Hex32
     """Of all the keys above; what is signed."""
     signer: NotRequired[AccountAddress]
     """With `--key`."""
     signature: NotRequired[str]
     """EIP-191, over the digest."""
-    failures: list[CheckRecord]
-    unchecked: list[CheckRecord]
+    failures: list[PrintedCheckRecord]
+    unchecked: list[PrintedCheckRecord]
     seconds: float
 
 
-class WrittenReport(Answer):
+class WrittenReport(Printed):
     """The page that was written. Exit code 1 if a check failed."""
 
     file: str
@@ -262,7 +278,7 @@ class WrittenReport(Answer):
     passed: bool
 
 
-class ExportedRound(Answer):
+class ExportedRound(Printed):
     """A round as one file."""
 
     task: int
@@ -272,7 +288,7 @@ class ExportedRound(Answer):
     bytes: int
 
 
-class Indexed(Answer):
+class Indexed(Printed):
     """One look at the chain; with `--follow` a line for each."""
 
     event: Literal["indexed"]
@@ -290,7 +306,7 @@ class Indexed(Answer):
     leaves: int
 
 
-class DemoSummary(Answer):
+class DemoSummary(Printed):
     """How the demo came out. Exit code 1 if a promise was broken."""
 
     name: str

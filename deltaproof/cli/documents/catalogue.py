@@ -8,13 +8,13 @@ from typing import Any, NotRequired
 from pydantic import TypeAdapter
 
 from deltaproof.cli.documents import audits, machines, participants, tasks
-from deltaproof.cli.documents.forms import Answer, Json
+from deltaproof.cli.documents.forms import Json, Printed
 from deltaproof.errors import UsageError
 
 __all__ = ["EVENTS_ONLY", "RESULTS", "Failure", "SchemaOf", "adapter_of", "schema_of"]
 
 
-class Failure(Answer):
+class Failure(Printed):
     """The last line of a command that failed."""
 
     event: str
@@ -25,7 +25,7 @@ class Failure(Answer):
     """Of a draft or spec: `key`, `problem`, `remedy` of each."""
 
 
-class SchemaOf(Answer):
+class SchemaOf(Printed):
     """The JSON schema of what a command prints."""
 
     command: str
@@ -38,7 +38,7 @@ RESULTS: Mapping[str, tuple[type, ...]] = {
     "agent prune": (participants.PrunedHome,),
     "agent restore": (participants.HomeRestored,),
     "agent status": (participants.StatusList,),
-    "audit": (audits.AuditReport,),
+    "audit": (audits.PrintedAuditReport,),
     "beacon publish": (machines.PublishedRounds,),
     "beacon show": (machines.DrandBeacon, machines.BlockhashBeacon),
     "bond clear": (participants.ClearedBond,),
@@ -56,17 +56,17 @@ RESULTS: Mapping[str, tuple[type, ...]] = {
     "dispute list": (participants.Disputes,),
     "dispute prove": (participants.Credit,),
     "dispute revote": (participants.OpenedCase,),
-    "dispute show": (participants.Demand, participants.Case),
+    "dispute show": (participants.PrintedDemand, participants.PrintedCase),
     "dispute vote": (participants.CaseAnswer, participants.VotePrice),
-    "doctor": (machines.DoctorsFindings, machines.Machine),
-    "explain": (audits.Explanation,),
+    "doctor": (machines.DoctorsFindings, machines.PrintedMachine),
+    "explain": (audits.PrintedExplanation,),
     "export": (audits.ExportedRound,),
     "faucet": (machines.Minted,),
     "guardian accept": (participants.GuardianIs,),
     "guardian propose": (participants.Proposed,),
     "guardian rounds": (participants.RoundsPaused,),
     "guardian tasks": (participants.TasksPaused,),
-    "history": (audits.History,),
+    "history": (audits.PrintedHistory,),
     "index": (audits.Indexed,),
     "keys invite": (participants.Invitation,),
     "keys new": (participants.NewReadingKey,),
@@ -74,7 +74,7 @@ RESULTS: Mapping[str, tuple[type, ...]] = {
     "keys rotate": (participants.KeyRotated,),
     "methods": (machines.MethodList,),
     "methods recommend": (machines.Recommended,),
-    "profile set": (participants.Profile,),
+    "profile set": (participants.PrintedProfile,),
     "profile show": (participants.ProfileList,),
     "report": (audits.WrittenReport,),
     "schema": (SchemaOf,),
@@ -82,14 +82,14 @@ RESULTS: Mapping[str, tuple[type, ...]] = {
     "stake leave": (participants.StakeSteps,),
     "stake show": (participants.ShownStake,),
     "stake withdraw": (participants.StakeSteps,),
-    "task cancel": (tasks.TaskCancelled,),
+    "task cancel": (tasks.PrintedTaskCancelled,),
     "task check": (tasks.CheckedTask,),
-    "task create": (tasks.CreatedTask, tasks.RehearsedTask),
+    "task create": (tasks.PrintedCreatedTask, tasks.RehearsedTask),
     "task expire": (tasks.TaskExpired,),
     "task fund": (tasks.FundedTask,),
     "task init": (tasks.TaskDraft,),
     "task list": (tasks.TaskList,),
-    "task results": (tasks.TaskResults,),
+    "task results": (tasks.PrintedTaskResults,),
     "task show": (tasks.ShownTask,),
 }
 """What each command prints with `--json`: one of these documents, on one line."""

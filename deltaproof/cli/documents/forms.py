@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
-__all__ = ["AccountAddress", "Answer", "Gain", "Hex32", "Json", "Seconds", "Units"]
+__all__ = ["AccountAddress", "Gain", "Hex32", "Json", "Printed", "Seconds", "Units"]
 
 Units = Annotated[str, Field(pattern=r"^\d+$", json_schema_extra={"format": "amount"})]
 """An amount in smallest units of its token, as a decimal string."""
@@ -23,9 +23,9 @@ Json = dict[str, Any]
 """A table whose keys are told elsewhere."""
 
 
-class Answer(TypedDict):
+class Printed(TypedDict):
     """An object of JSON with the keys of its class and no others."""
 
 
 # Not in the class: for a type checker it would be a key. pydantic finds it there in either place.
-Answer.__pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True, strict=True)  # type: ignore[attr-defined]
+Printed.__pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True, strict=True)  # type: ignore[attr-defined]

@@ -4,17 +4,39 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired
 
-from deltaproof.cli.documents.forms import AccountAddress, Answer, Hex32, Json, Units
+from deltaproof.cli.documents.forms import AccountAddress, Hex32, Json, Printed, Units
 
 __all__ = [
-    "Agreement", "BlockhashBeacon", "Calibrated", "CheckedRows", "ConvertedRows", "Deployed", "DoctorsFindings",
-    "DrandBeacon", "EvaluatedPolicy", "ExposedRows", "Interval", "LeftOut", "ListedMethod", "Machine", "MachineFacts",
-    "MethodList", "Minted", "PlayedPolicies", "PublishedRounds", "Recommended", "SecondsOfWork", "Spread",
-    "TrainedPolicy", "Trial", "TriedMethod", "WorkInPhase",
+    "BlockhashBeacon",
+    "Calibrated",
+    "CheckedRows",
+    "ConvertedRows",
+    "Deployed",
+    "DoctorsFindings",
+    "DrandBeacon",
+    "EvaluatedPolicy",
+    "ExposedRows",
+    "LeftOut",
+    "ListedMethod",
+    "MachineFacts",
+    "MethodList",
+    "Minted",
+    "PlayedPolicies",
+    "PrintedAgreement",
+    "PrintedInterval",
+    "PrintedMachine",
+    "PrintedSpread",
+    "PrintedTrial",
+    "PublishedRounds",
+    "Recommended",
+    "SecondsOfWork",
+    "TrainedPolicy",
+    "TriedMethod",
+    "WorkInPhase",
 ]  # fmt: skip
 
 
-class Deployed(Answer):
+class Deployed(Printed):
     """The contracts by their names in docs/contracts.md."""
 
     chain_id: int
@@ -33,7 +55,7 @@ class Deployed(Answer):
     settlements: AccountAddress
 
 
-class Minted(Answer):
+class Minted(Printed):
     """Demo tokens."""
 
     token: AccountAddress
@@ -42,14 +64,14 @@ class Minted(Answer):
     accounts: list[AccountAddress]
 
 
-class BlockhashBeacon(Answer):
+class BlockhashBeacon(Printed):
     """Seeds are hashes of later blocks."""
 
     beacon: Literal["blockhash"]
     contract: AccountAddress
 
 
-class DrandBeacon(Answer):
+class DrandBeacon(Printed):
     """Seeds are rounds of drand."""
 
     beacon: Literal["drand"]
@@ -64,13 +86,13 @@ class DrandBeacon(Answer):
     patience_seconds: int
 
 
-class PublishedRounds(Answer):
+class PublishedRounds(Printed):
     """Rounds of drand that were brought to the chain."""
 
     published: list[int]
 
 
-class MachineFacts(Answer):
+class MachineFacts(Printed):
     """What was found on this machine."""
 
     devices: list[str]
@@ -86,13 +108,13 @@ class MachineFacts(Answer):
     transformers: str
 
 
-class Machine(Answer):
+class PrintedMachine(Printed):
     """`doctor` without `--task`."""
 
     machine: MachineFacts
 
 
-class SecondsOfWork(Answer):
+class SecondsOfWork(Printed):
     """Measured here."""
 
     load: float
@@ -101,14 +123,14 @@ class SecondsOfWork(Answer):
     evaluation: float
 
 
-class WorkInPhase(Answer):
+class WorkInPhase(Printed):
     """Seconds of a phase's work, as measured on this machine, and of the phase."""
 
     work: float
     phase: int
 
 
-class DoctorsFindings(Answer):
+class DoctorsFindings(Printed):
     """`doctor --task`: whether this machine keeps up. Exit code 1 if a phase is too short."""
 
     machine: MachineFacts
@@ -125,7 +147,7 @@ class DoctorsFindings(Answer):
     """`commit` and `attest_commit`."""
 
 
-class Calibrated(Answer):
+class Calibrated(Printed):
     """How far two honest machines differ."""
 
     device: str
@@ -147,7 +169,7 @@ class Calibrated(Answer):
     """With `--write`: what stands in the spec now."""
 
 
-class ListedMethod(Answer):
+class ListedMethod(Printed):
     """A delta-tuning method; sizes with `--model`."""
 
     method: str
@@ -164,13 +186,13 @@ class ListedMethod(Answer):
     """Why it does not fit the model."""
 
 
-class MethodList(Answer):
+class MethodList(Printed):
     """Every method that a task can name."""
 
     methods: list[ListedMethod]
 
 
-class TriedMethod(Answer):
+class TriedMethod(Printed):
     """A method's sizes in a model."""
 
     name: str
@@ -180,7 +202,7 @@ class TriedMethod(Answer):
     problem: str | None
 
 
-class Trial(Answer):
+class PrintedTrial(Printed):
     """A few steps of a method; losses in nats, on rows that were not trained on."""
 
     size: TriedMethod
@@ -190,24 +212,24 @@ class Trial(Answer):
     gain: float
 
 
-class Recommended(Answer):
+class Recommended(Printed):
     """The method that gained most within the bytes, and the others."""
 
     recommended: str
     sensitivity: dict[str, float]
     """Mean squared gradient by kind of module."""
-    trials: list[Trial]
+    trials: list[PrintedTrial]
     """The best first."""
 
 
-class LeftOut(Answer):
+class LeftOut(Printed):
     """A record that a task cannot use."""
 
     where: str
     why: str
 
 
-class ConvertedRows(Answer):
+class ConvertedRows(Printed):
     """Rows that were written."""
 
     out: str
@@ -219,7 +241,7 @@ class ConvertedRows(Answer):
     """With `--drop-bad`."""
 
 
-class Spread(Answer):
+class PrintedSpread(Printed):
     """Least, middle and most."""
 
     least: int
@@ -227,7 +249,7 @@ class Spread(Answer):
     most: int
 
 
-class ExposedRows(Answer):
+class ExposedRows(Printed):
     """How many rows others are expected to see."""
 
     rows: int
@@ -241,7 +263,7 @@ class ExposedRows(Answer):
     """Whether the task names its shards, so that their salts are public."""
 
 
-class CheckedRows(Answer):
+class CheckedRows(Printed):
     """What is in a shard. Exit code 1 if the task would not take it."""
 
     source: str
@@ -251,8 +273,8 @@ class CheckedRows(Answer):
     """Of the distinct, rows that differ from an earlier one in case, spaces or Unicode form alone."""
     contradicting: int
     """Of the distinct, rows whose text an earlier row has under another label."""
-    row_bytes: Spread | None
-    tokens: Spread | None
+    row_bytes: PrintedSpread | None
+    tokens: PrintedSpread | None
     cut: int
     """Rows of more tokens than the model reads."""
     labels: dict[str, int]
@@ -266,7 +288,7 @@ class CheckedRows(Answer):
     """`public`, `home` or `none`."""
 
 
-class Agreement(Answer):
+class PrintedAgreement(Printed):
     """How often the frozen policy acts as the network that it was read from."""
 
     observations: int
@@ -275,7 +297,7 @@ class Agreement(Answer):
     """Where they differ: how far apart the two logits were."""
 
 
-class TrainedPolicy(Answer):
+class TrainedPolicy(Printed):
     """A control policy that a task can name."""
 
     policy: str
@@ -286,10 +308,10 @@ class TrainedPolicy(Answer):
     """The best fixed policy."""
     schedule: list[list[int]]
     """The schedule that training began with: an action for each round."""
-    agreement: Agreement
+    agreement: PrintedAgreement
 
 
-class Interval(Answer):
+class PrintedInterval(Printed):
     """A mean with its 95 % bootstrap interval over traces."""
 
     mean: float
@@ -297,11 +319,11 @@ class Interval(Answer):
     high: float
 
 
-class EvaluatedPolicy(Answer):
+class EvaluatedPolicy(Printed):
     """A policy on held-out traces; means of an episode."""
 
     policy: str
-    reward: Interval
+    reward: PrintedInterval
     """Nats."""
     gain: float
     """Nats."""
@@ -309,11 +331,11 @@ class EvaluatedPolicy(Answer):
     bytes: float
     joules: float
     accuracy: float
-    agents_lead: Interval
+    agents_lead: PrintedInterval
     """The agent's reward less this policy's, trace by trace."""
 
 
-class PlayedPolicies(Answer):
+class PlayedPolicies(Printed):
     """A frozen policy beside a schedule, fixed ones and a random one."""
 
     traces: int

@@ -4,19 +4,52 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired
 
-from deltaproof.cli.documents.forms import AccountAddress, Answer, Hex32, Json, Seconds, Units
+from deltaproof.cli.documents.forms import AccountAddress, Hex32, Json, Printed, Seconds, Units
 
 __all__ = [
-    "AdaptersPublished", "AnsweredDemand", "Case", "CaseAnswer", "ClaimedPay", "ClaimedRound", "ClearedBond",
-    "ClosedDemand", "Credit", "Demand", "DemandPrice", "Deposit", "Disputes", "GuardianIs",
-    "HomeBackup", "HomeRestored", "Invitation", "KeyRotated", "NewReadingKey", "OpenedCase", "OpenedDemand",
-    "PolicyChecked", "PolicyWritten", "Profile", "ProfileList", "Proposed", "PrunedHome", "PrunedWork", "RoleStake",
-    "RoleStatus", "RoundsPaused", "ShownStake", "StakeStep", "StakeSteps", "StatusList", "TaskFits", "TasksPaused",
-    "VotePrice", "WhatAnswerWould",
+    "AdaptersPublished",
+    "AnsweredDemand",
+    "CaseAnswer",
+    "ClaimedPay",
+    "ClaimedRound",
+    "ClearedBond",
+    "ClosedDemand",
+    "Credit",
+    "DemandPrice",
+    "Deposit",
+    "Disputes",
+    "GuardianIs",
+    "HomeBackup",
+    "HomeRestored",
+    "Invitation",
+    "KeyRotated",
+    "NewReadingKey",
+    "OpenedCase",
+    "OpenedDemand",
+    "PolicyChecked",
+    "PolicyWritten",
+    "PrintedCase",
+    "PrintedDemand",
+    "PrintedProfile",
+    "PrintedStakeStep",
+    "ProfileList",
+    "Proposed",
+    "PrunedHome",
+    "PrunedWork",
+    "RoleStake",
+    "RoleStatus",
+    "RoundsPaused",
+    "ShownStake",
+    "StakeSteps",
+    "StatusList",
+    "TaskFits",
+    "TasksPaused",
+    "VotePrice",
+    "WhatAnswerWould",
 ]  # fmt: skip
 
 
-class RoleStake(Answer):
+class RoleStake(Printed):
     """Stake of an account in one role."""
 
     total: Units
@@ -28,7 +61,7 @@ class RoleStake(Answer):
     withdrawable_at: Seconds
 
 
-class ShownStake(Answer):
+class ShownStake(Printed):
     """What an account has staked, by role."""
 
     account: AccountAddress
@@ -37,7 +70,7 @@ class ShownStake(Answer):
     challenger: RoleStake
 
 
-class Deposit(Answer):
+class Deposit(Printed):
     """Stake that was added."""
 
     deposited: Units
@@ -46,7 +79,7 @@ class Deposit(Answer):
     """Whose stake it is."""
 
 
-class StakeStep(Answer):
+class PrintedStakeStep(Printed):
     """One thing that was done, or that has to wait."""
 
     done: bool
@@ -54,13 +87,13 @@ class StakeStep(Answer):
     """For people."""
 
 
-class StakeSteps(Answer):
+class StakeSteps(Printed):
     """What leaving or withdrawing came to."""
 
-    steps: list[StakeStep]
+    steps: list[PrintedStakeStep]
 
 
-class ClearedBond(Answer):
+class ClearedBond(Printed):
     """The bond of a commitment that was never revealed."""
 
     trainer: AccountAddress
@@ -68,7 +101,7 @@ class ClearedBond(Answer):
     """Null where no bond was outstanding."""
 
 
-class ClaimedRound(Answer):
+class ClaimedRound(Printed):
     """A payment."""
 
     task: int
@@ -78,7 +111,7 @@ class ClaimedRound(Answer):
     amount: Units
 
 
-class ClaimedPay(Answer):
+class ClaimedPay(Printed):
     """What was paid. If the chain refused some of it, this comes before the error."""
 
     payee: AccountAddress
@@ -87,7 +120,7 @@ class ClaimedPay(Answer):
     """For proofs, answers and votes, of the stake token."""
 
 
-class Profile(Answer):
+class PrintedProfile(Printed):
     """What an account says of itself; empty fields say nothing."""
 
     account: AccountAddress
@@ -98,20 +131,20 @@ class Profile(Answer):
     """When it was signed; null where the account says nothing, and then the other keys are missing."""
 
 
-class ProfileList(Answer):
+class ProfileList(Printed):
     """In the order that was asked for."""
 
-    profiles: list[Profile]
+    profiles: list[PrintedProfile]
 
 
-class NewReadingKey(Answer):
+class NewReadingKey(Printed):
     """A reading key that was made."""
 
     file: str
     public: Hex32
 
 
-class KeyRotated(Answer):
+class KeyRotated(Printed):
     """The reading key that others seal for from now on."""
 
     account: AccountAddress
@@ -119,7 +152,7 @@ class KeyRotated(Answer):
     public: Hex32
 
 
-class Invitation(Answer):
+class Invitation(Printed):
     """What a reader can open now."""
 
     reader: Hex32
@@ -128,14 +161,14 @@ class Invitation(Answer):
     """Whether the task is private, and its deltas and adapters were opened, too."""
 
 
-class AdaptersPublished(Answer):
+class AdaptersPublished(Printed):
     """A private task whose adapters everybody can read now."""
 
     task: int
     published: Literal[True]
 
 
-class Demand(Answer):
+class PrintedDemand(Printed):
     """Somebody was asked to show something, for a bond."""
 
     number: int
@@ -153,7 +186,7 @@ class Demand(Answer):
     closed: bool
 
 
-class Case(Answer):
+class PrintedCase(Printed):
     """A vote of all staked verifiers about a settlement."""
 
     number: int
@@ -169,7 +202,7 @@ class Case(Answer):
     settlement: Hex32
 
 
-class CaseAnswer(Answer):
+class CaseAnswer(Printed):
     """A case after `dispute vote` did what it waited for."""
 
     case: int
@@ -183,14 +216,14 @@ class CaseAnswer(Answer):
     settlement: Hex32
 
 
-class Disputes(Answer):
+class Disputes(Printed):
     """The newest first."""
 
-    demands: list[Demand]
-    cases: list[Case]
+    demands: list[PrintedDemand]
+    cases: list[PrintedCase]
 
 
-class DemandPrice(Answer):
+class DemandPrice(Printed):
     """With `--dry-run`: what a demand costs."""
 
     bond: Units
@@ -198,7 +231,7 @@ class DemandPrice(Answer):
     """Time to answer."""
 
 
-class OpenedDemand(Answer):
+class OpenedDemand(Printed):
     """A demand that was sent."""
 
     demand: int
@@ -206,31 +239,31 @@ class OpenedDemand(Answer):
     deadline: Seconds
 
 
-class WhatAnswerWould(Answer):
+class WhatAnswerWould(Printed):
     """With `--dry-run`: what would be done."""
 
     would: str
 
 
-class AnsweredDemand(Answer):
+class AnsweredDemand(Printed):
     """A demand that was answered."""
 
     answered: int
 
 
-class ClosedDemand(Answer):
+class ClosedDemand(Printed):
     """A demand that nobody answered in time."""
 
     closed: int
 
 
-class Credit(Answer):
+class Credit(Printed):
     """Credit of the key, of the stake token; `claim` pays it out."""
 
     credit: Units
 
 
-class OpenedCase(Answer):
+class OpenedCase(Printed):
     """A case, or an appeal. With `--dry-run` only `bond` and `level`."""
 
     case: NotRequired[int]
@@ -239,14 +272,14 @@ class OpenedCase(Answer):
     evidence: NotRequired[Hex32]
 
 
-class VotePrice(Answer):
+class VotePrice(Printed):
     """With `--dry-run`: what a vote risks."""
 
     seats: int
     at_risk: Units
 
 
-class RoleStatus(Answer):
+class RoleStatus(Printed):
     """What a role of a home does."""
 
     role: str
@@ -264,13 +297,13 @@ class RoleStatus(Answer):
     errors: list[Json]
 
 
-class StatusList(Answer):
+class StatusList(Printed):
     """The roles that have run in a home."""
 
     roles: list[RoleStatus]
 
 
-class PrunedWork(Answer):
+class PrunedWork(Printed):
     """Files of a round that nobody can ask for any more."""
 
     task: int
@@ -279,7 +312,7 @@ class PrunedWork(Answer):
     bytes: int
 
 
-class PrunedHome(Answer):
+class PrunedHome(Printed):
     """What was removed, or with `--dry-run` would be."""
 
     removed: list[PrunedWork]
@@ -287,7 +320,7 @@ class PrunedHome(Answer):
     dry_run: bool
 
 
-class TaskFits(Answer):
+class TaskFits(Printed):
     """An open task beside a policy."""
 
     task: int
@@ -296,13 +329,13 @@ class TaskFits(Answer):
     """Why not; empty if it fits."""
 
 
-class PolicyWritten(Answer):
+class PolicyWritten(Printed):
     """With `--init`."""
 
     file: str
 
 
-class PolicyChecked(Answer):
+class PolicyChecked(Printed):
     """A policy without a fault."""
 
     policy: str
@@ -310,39 +343,39 @@ class PolicyChecked(Answer):
     """Empty without `--rpc` and `--contract`."""
 
 
-class HomeBackup(Answer):
+class HomeBackup(Printed):
     """An encrypted file that was written."""
 
     file: str
     bytes: int
 
 
-class HomeRestored(Answer):
+class HomeRestored(Printed):
     """A home that was filled."""
 
     home: str
     files: int
 
 
-class TasksPaused(Answer):
+class TasksPaused(Printed):
     """Whether the guardian refuses new tasks."""
 
     new_tasks_paused: bool
 
 
-class RoundsPaused(Answer):
+class RoundsPaused(Printed):
     """Whether the guardian refuses new rounds."""
 
     new_rounds_paused: bool
 
 
-class Proposed(Answer):
+class Proposed(Printed):
     """Who may take the guardian's office in two days."""
 
     proposed: AccountAddress
 
 
-class GuardianIs(Answer):
+class GuardianIs(Printed):
     """Who took the office."""
 
     guardian: AccountAddress

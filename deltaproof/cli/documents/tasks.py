@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired
 
-from deltaproof.cli.documents.forms import AccountAddress, Answer, Gain, Hex32, Json, Seconds, Units
+from deltaproof.cli.documents.forms import AccountAddress, Gain, Hex32, Json, Printed, Seconds, Units
 from deltaproof.cli.documents.machines import WorkInPhase
 
 __all__ = [
     "AttackGain",
     "CheckedTask",
-    "CreatedTask",
-    "Economics",
-    "Estimate",
     "FundedTask",
     "Funding",
     "GainByNames",
     "LoneResult",
     "NextStep",
-    "Quality",
+    "PrintedCreatedTask",
+    "PrintedEconomics",
+    "PrintedEstimate",
+    "PrintedQuality",
+    "PrintedTaskCancelled",
+    "PrintedTaskResults",
     "RehearsedTask",
     "ShownTask",
     "StakesOfTask",
-    "TaskCancelled",
     "TaskDraft",
     "TaskExpired",
     "TaskList",
-    "TaskResults",
     "TaskRow",
     "VerificationCost",
     "WorkOfRound",
 ]
 
 
-class TaskDraft(Answer):
+class TaskDraft(Printed):
     """The draft that was written, and how the rows were cut."""
 
     draft: str
@@ -47,7 +47,7 @@ class TaskDraft(Answer):
     """Rows of the test set."""
 
 
-class AttackGain(Answer):
+class AttackGain(Printed):
     """What one kind of attack wins in a round, less what it loses."""
 
     who: str
@@ -62,7 +62,7 @@ class AttackGain(Answer):
     """The spec key that decides it."""
 
 
-class GainByNames(Answer):
+class GainByNames(Printed):
     """What the terms leave to whoever enrols one shard under many names."""
 
     gain: float
@@ -77,7 +77,7 @@ class GainByNames(Answer):
     """Largest measured gains by kind of game: `kind`, `names`, `gain`, `interval`, `worlds`, `share`."""
 
 
-class Economics(Answer):
+class PrintedEconomics(Printed):
     """What each kind of attack would win or lose in a round under the terms."""
 
     verifier_stake_percent: list[int]
@@ -88,7 +88,7 @@ class Economics(Answer):
     names: GainByNames
 
 
-class WorkOfRound(Answer):
+class WorkOfRound(Printed):
     """How long a round's work takes, from a step that was measured here, divided by `--speed`."""
 
     step_seconds: float
@@ -102,7 +102,7 @@ class WorkOfRound(Answer):
     """So many a verifier can check in its phase; 1,000 for more."""
 
 
-class VerificationCost(Answer):
+class VerificationCost(Printed):
     """What checking a round costs, with the fewest trainers."""
 
     trainers: int
@@ -120,7 +120,7 @@ class VerificationCost(Answer):
     """The same in basis points of the trainers' pay."""
 
 
-class Funding(Answer):
+class Funding(Printed):
     """What the task needs, of the reward token."""
 
     per_round: Units
@@ -130,7 +130,7 @@ class Funding(Answer):
     """For every round: what `task create --fund` takes."""
 
 
-class CheckedTask(Answer):
+class CheckedTask(Printed):
     """A draft without a problem. With one the command fails, and the error has the list."""
 
     spec: str
@@ -138,14 +138,14 @@ class CheckedTask(Answer):
     """Always empty here."""
     notes: list[str]
     """What else is worth knowing, for people."""
-    economics: NotRequired[Economics]
+    economics: NotRequired[PrintedEconomics]
     """This and the keys below are missing for a federation, whose emulators are not made yet."""
     work: NotRequired[WorkOfRound]
     verification: NotRequired[VerificationCost]
     funding: NotRequired[Funding]
 
 
-class RehearsedTask(Answer):
+class RehearsedTask(Printed):
     """A task that could be created; nothing was sent."""
 
     dry_run: Literal[True]
@@ -159,12 +159,12 @@ class RehearsedTask(Answer):
     """So many of the fewest verifiers can be away, and rounds still settle."""
     verifiers_lying: int
     """So many may lie together without deciding a settlement."""
-    economics: Economics
+    economics: PrintedEconomics
     gas_wei: Units
     """Price of the transaction, as the node estimates; wei of the chain's coin."""
 
 
-class CreatedTask(Answer):
+class PrintedCreatedTask(Printed):
     """A task that was created."""
 
     task: int
@@ -178,20 +178,20 @@ class CreatedTask(Answer):
     """So many of the fewest verifiers can be away, and rounds still settle."""
     verifiers_lying: int
     """So many may lie together without deciding a settlement."""
-    economics: Economics
+    economics: PrintedEconomics
     transaction: Hex32
     published: bool
     """Whether the task's files are in the store; if not, `sponsor run` puts them there."""
 
 
-class StakesOfTask(Answer):
+class StakesOfTask(Printed):
     """What a participant locks at least."""
 
     trainer: Units
     verifier: Units
 
 
-class Estimate(Answer):
+class PrintedEstimate(Printed):
     """What a round means for this machine: arithmetic, nothing was loaded."""
 
     role: str
@@ -205,7 +205,7 @@ class Estimate(Answer):
     gas_price_wei: Units
 
 
-class TaskRow(Answer):
+class TaskRow(Printed):
     """A task of the list. What comes from its spec is null where the store has no valid spec."""
 
     task: int
@@ -228,13 +228,13 @@ class TaskRow(Answer):
     trainers: int
     verifiers: int
     stake: StakesOfTask
-    estimate: Estimate | None
+    estimate: PrintedEstimate | None
     """Null without `--estimate`."""
     problem: str | None
     """Why the spec cannot be trusted or read."""
 
 
-class TaskList(Answer):
+class TaskList(Printed):
     """Tasks that can be taken part in, the best paid first."""
 
     tasks: list[TaskRow]
@@ -242,7 +242,7 @@ class TaskList(Answer):
     """How many tasks there are on the contract."""
 
 
-class ShownTask(Answer):
+class ShownTask(Printed):
     """A task's terms, where it is, and who takes part."""
 
     task: int
@@ -269,7 +269,7 @@ class ShownTask(Answer):
     """What participants say of themselves: `account`, `name`, `url`, `contact`, `issued`, `signature`."""
 
 
-class FundedTask(Answer):
+class FundedTask(Printed):
     """What was added, and what the escrow holds now."""
 
     task: int
@@ -277,21 +277,21 @@ class FundedTask(Answer):
     balance: Units
 
 
-class TaskExpired(Answer):
+class TaskExpired(Printed):
     """Rounds whose unclaimed pay went back."""
 
     task: int
     rounds: list[int]
 
 
-class TaskCancelled(Answer):
+class PrintedTaskCancelled(Printed):
     """A task that its sponsor ended."""
 
     task: int
     transaction: Hex32
 
 
-class Quality(Answer):
+class PrintedQuality(Printed):
     """Of an adapter on the held-out test set."""
 
     loss: float
@@ -299,7 +299,7 @@ class Quality(Answer):
     accuracy: float
 
 
-class LoneResult(Answer):
+class LoneResult(Printed):
     """A trainer's last delta alone on the start."""
 
     trainer: AccountAddress
@@ -308,13 +308,13 @@ class LoneResult(Answer):
     accuracy: float
 
 
-class TaskResults(Answer):
+class PrintedTaskResults(Printed):
     """What came of a task, on its held-out test set."""
 
     task: int
     final_digest: Hex32
-    start: Quality
-    final: Quality
+    start: PrintedQuality
+    final: PrintedQuality
     alone: list[LoneResult]
     adapter: str | None
     """Folder that `--out` wrote."""
@@ -322,7 +322,7 @@ class TaskResults(Answer):
     """URL of the commit, with `--push`."""
 
 
-class NextStep(Answer):
+class NextStep(Printed):
     """Keys of `[federation.control]` for the step after this task."""
 
     step: int
