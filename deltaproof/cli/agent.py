@@ -118,8 +118,8 @@ def policy(
         except OSError as error:
             raise UsageError(f"cannot write {file}: {error.strerror}") from error
         text = f"wrote {file}: put in a reward token, and what you want of a task; then run this without --init"
-        told: PolicyWritten = {"file": str(file)}
-        return show_result(told, as_json=as_json, text=text)
+        written: PolicyWritten = {"file": str(file)}
+        return show_result(written, as_json=as_json, text=text)
     checked = load_policy(file)
     tasks: list[TaskFits] = []
     lines = [f"{file} is a policy"]
