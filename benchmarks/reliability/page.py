@@ -25,7 +25,10 @@ FOUND = [
     "was killed, and whose node failed in the middle of its new start, took the contract for a wrong one and ended:",
     "the verifier of the soak that gave up (`tests/chain/test_deployment.py`). On a disk that was full every other",
     "moment, a round of fewer steps than a checkpoint has began anew each time and was lost: training goes on from",
-    "the newest state on disk now (`tests/tuning/test_training.py`).",
+    "the newest state on disk now (`tests/tuning/test_training.py`). Verifiers on threads of one process that loaded",
+    "their models at the same moment left one without data, and took that for the trainer's fault: an honest trainer",
+    "was rejected and slashed. One thread loads at a time now, and a judge that does not load is waited for",
+    "(`tests/tuning/test_lean_loading.py`, `tests/replaying/test_judging.py`).",
 ]
 
 

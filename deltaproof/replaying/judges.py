@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from deltaproof.errors import DeltaproofError, is_out_of_memory
 from deltaproof.protocol.evidence.transcript import StepOpening
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, address
 from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
+from deltaproof.tuning.errors import ModelError
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from deltaproof.tuning.numerics.workers import Workers
 from deltaproof.tuning.training.federation import as_held_by, each_emulator
@@ -69,7 +71,16 @@ class Judges:
     def _judge(self, spec: TaskSpec) -> Judge:
         key = bytes(spec.model.weights_digest)
         if key not in self._loaded:
-            self._loaded[key] = Judge.from_spec(spec, self.machine.device, checkpointing=self.machine.checkpointing)
+            try:
+                judge = Judge.from_spec(spec, self.machine.device, checkpointing=self.machine.checkpointing)
+            except (DeltaproofError, OSError, MemoryError):
+                raise
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+                # Whatever it is, no trainer did it: it must not become a verdict.
+                raise ModelError(f"the judge does not load: {type(error).__name__}: {error}") from error
+            self._loaded[key] = judge
         return self._loaded[key]
 
 

@@ -17,6 +17,7 @@ from deltaproof.protocol.types import Digest32, address
 from deltaproof.replaying.judges import Judges
 from deltaproof.replaying.judging import Judgement, Submission, judge_submission
 from deltaproof.store import ArtifactStore, open_store
+from deltaproof.tuning.errors import ModelError
 from deltaproof.tuning.numerics.machine import Machine
 from deltaproof.tuning.training.recording import open_steps, train_round
 from deltaproof.tuning.training.step import DrawnRound
@@ -127,6 +128,17 @@ def test_want_of_memory_is_nobodys_fault(
     with pytest.raises(RuntimeError) as refused:
         judged(submission)
     assert is_out_of_memory(refused.value)
+
+
+def test_judge_that_does_not_load_is_nobodys_fault(
+    judged: Callable[[Submission], Judgement], submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
+
+    monkeypatch.setattr("deltaproof.replaying.judges.Judge.from_spec", fail)
+    with pytest.raises(ModelError, match="no data!"):
+        judged(submission)
 
 
 @pytest.mark.parametrize("rows", [0, 3, 2**20 + 1, 2**28], ids=["none", "below a batch", "above the task's", "2^28"])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,26 @@ KINDS: dict[Architecture, str] = {
 }
 LEAN = {"bert", "llama"}
 """The minimal vision model stores a pooler that a classifier does not have."""
+
+
+def test_models_that_threads_load_at_once_are_whole(tmp_path: Path) -> None:
+    """Libraries build a model under settings of the process: another thread's model was left without data."""
+    section = section_of(minimal_model(tmp_path / "model", "bert"), "bert")
+    begin, before = threading.Barrier(4), sys.getswitchinterval()
+
+    def load(_: int) -> dict[str, torch.Tensor]:
+        begin.wait()
+        state: dict[str, torch.Tensor] = load_base(section, b"", "float64").model.state_dict()
+        return state
+
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            first, *others = threads.map(load, range(4))
+    finally:
+        sys.setswitchinterval(before)
+    for other in others:
+        assert all(torch.equal(other[name], values) for name, values in first.items())
 
 
 def section_of(folder: Path, architecture: Architecture) -> ModelSection:

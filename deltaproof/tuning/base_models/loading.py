@@ -203,7 +203,8 @@ def load_base(
         )
     matrices = read_packed(folder) if packed else {}
     form = FrozenForm(dtype_of(precision), device, beside, section.frozen_dtype, matrices)
-    with quiet():
+    # Libraries build a model under settings of the whole process: one thread loads at a time, and none computes then.
+    with computing_in("float32"), quiet():
         try:
             lean = _lean(folder, section, form)
             tokenizer = None if section.kind == "image-classification" else _load_tokenizer(folder)
