@@ -3,27 +3,41 @@
     python -m benchmarks.network
 
 Sealing is measured in processor time on MiniLM as the demo tunes it. Serving is measured in wall time, all ways in turn
-in one process: a folder, an S3 service (moto), a gateway before each. Results: docs/results/network.md.
+in one process: a folder, an S3 service (moto), a gateway before each. What was measured stays in
+build/benchmarks/network, from where an interrupted run goes on; remove it to start anew. Results:
+docs/results/network.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from benchmarks.network.sealing import sealing
 from benchmarks.network.serving import LARGE_BYTES, READERS, serving_figures
+from benchmarks.shared.cells import cell
+from benchmarks.shared.places import BUILD
 from benchmarks.shared.replay_tasks import machine_facts, table, write_results
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        served = serving_figures(Path(folder))
-    facts = {"machine": machine_facts(), "sealing": sealing(), "serving": served}
+    kept = BUILD / "network"
+    facts = {
+        "machine": machine_facts(),
+        "sealing": cell(kept, "sealing", sealing),
+        "serving": cell(kept, "serving", _served),
+    }
     write_results("network", facts, markdown(facts))
+
+
+def _served() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        figures = serving_figures(Path(folder))
+    return {**figures, "load": os.getloadavg()[2], "nice": os.nice(0)}
 
 
 def markdown(facts: dict[str, Any]) -> str:
@@ -43,8 +57,9 @@ def markdown(facts: dict[str, Any]) -> str:
 
 Made by `python -m benchmarks.network` on {machine["processor"]}, {machine["cores"]} cores, {
         machine["day"]
-    }. Other work ran on the machine: times of
-serving are upper bounds, and what is compared was measured in turn.
+    }. Other work ran on the machine, a mean load of {served["load"]:.0f},
+while serving was measured at nice {served["nice"]}: its times are upper bounds, far from what an idle machine takes.
+What is compared was measured in turn.
 
 ## Sealing
 MiniLM-L6 as the demo tunes it: {sealed["values"]:,} values, {sealed["steps"]} steps of 8 rows, {
