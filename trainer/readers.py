@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import CasePhase
-from deltaproof.chain.admissions import AdmissionDesk
+from deltaproof.chain.admissions import AdmissionDesk, pause_between_looks
 from deltaproof.chain.events.participants import VerifierStakeChanged
 from deltaproof.chain.events.reader import LogReader
 from deltaproof.chain.participation import quorum_members
@@ -34,10 +35,14 @@ class ReaderDesk:
         home: HomeSecret,
         report: Reporter,
         admissions: AdmissionDesk,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.gateway, self.store, self.task_id, self.spec, self.report = gateway, store, task_id, spec, report
-        self._home, self._admissions = home, admissions
-        self._admitted: set[tuple[Digest32, str]] = set()
+        self._home, self._admissions, self._clock = home, admissions, clock
+        self._sealed_for: dict[tuple[Digest32, str], Digest32] = {}
+        """The newest key of a reader that the transcript's secret was sealed for."""
+        self._next_look: dict[Digest32, float] = {}
         self._cases: set[int] = set()
         self._looked_to = 0
         self._stakers: dict[Address, None] = {}
@@ -48,7 +53,8 @@ class ReaderDesk:
         return TranscriptSecret.of_home(self._home, transcript_root) if self.spec.data.sealed else None
 
     def admit(self, round_: RoundIndex, transcript_root: Digest32) -> None:
-        """Seal for the round's verifiers and for auditors. Who had no key yet is looked for again each time.
+        """Seal for the round's verifiers and for auditors. Who had no key yet is looked for again each time, who
+        has one now and then: it may be another one, of somebody who lost the home that the first came from.
 
         Raises StoreUnavailable.
         """
@@ -88,13 +94,18 @@ class ReaderDesk:
         return list(self._stakers)
 
     def _admit_accounts(self, transcript_root: Digest32, accounts: list[Address]) -> None:
-        new = [account for account in accounts if (transcript_root, account) not in self._admitted]
-        for reader in readers_of(self.store, self.gateway.permit_domain, new):
+        now, known = self._clock(), self._sealed_for
+        if now >= self._next_look.get(transcript_root, 0.0):
+            self._next_look[transcript_root] = now + pause_between_looks(len(accounts))
+            wanted = accounts
+        else:
+            wanted = [account for account in accounts if (transcript_root, account) not in known]
+        for reader in readers_of(self.store, self.gateway.permit_domain, wanted):
             self._admit(transcript_root, reader)
 
     def _admit(self, transcript_root: Digest32, reader: Reader) -> None:
         place, secret = (transcript_root, reader.name), self.secret(transcript_root)
-        if place not in self._admitted and secret is not None:
+        if self._sealed_for.get(place) != reader.newest and secret is not None:
             self.store.put_envelope(transcript_root, reader.newest, secret)
-            self._admitted.add(place)
+            self._sealed_for[place] = reader.newest
             self.report("admitted", f"sealed the openings for {reader.name}", reader=reader.name)

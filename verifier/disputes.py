@@ -11,6 +11,7 @@ from deltaproof.chain.abi.dispute_structs import Case, Demand, DemandKind
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import TaskParams
 from deltaproof.chain.admissions import givers_of
+from deltaproof.chain.announced import announced_stores
 from deltaproof.chain.events.participants import AttestationRevealed
 from deltaproof.chain.participation import attempt, read_task, settled_leaves
 from deltaproof.chain.reading import publish_reading_key
@@ -21,6 +22,7 @@ from deltaproof.disputing.desk import SettlementDesk
 from deltaproof.disputing.jury import JuryDesk, vote_salt
 from deltaproof.disputing.workdesk import WorkDesk
 from deltaproof.errors import UNUSABLE
+from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.reads import withheld_from
@@ -28,7 +30,9 @@ from deltaproof.protocol.outcome.settlement import SettlementLeaf, SettlementPro
 from deltaproof.protocol.types import Digest32, RoundIndex, TaskId
 from deltaproof.replaying.judging import Submission
 from deltaproof.reporting import Reporter
-from deltaproof.store import ArtifactStore
+from deltaproof.store import ArtifactStore, open_store
+from deltaproof.store.permits import Writer
+from deltaproof.store.readers import Keyring
 from verifier.examining import Examiner
 from verifier.facts import read_case
 
@@ -60,7 +64,7 @@ class VerifierDisputes:
         about which tasks' settlements it votes: see `Company`."""
         self.gateway, self.store, self.task_id, self.report = gateway, store, task_id, report
         self._log, self._attested, self._heavy, self._speaks_for = log, attested, heavy, speaks_for
-        self._secret, self._examiners = secret, {task_id: examiner}
+        self._secret, self._examiners, self._stores = secret, {task_id: examiner}, {task_id: store}
         self._tolerance = params.quorum.score_tolerance_nanos
         self._contested: set[tuple[RoundIndex, int]] = set()
         self._opinions: dict[Digest32, bool] = {}
@@ -167,13 +171,13 @@ class VerifierDisputes:
         followed = [self.gateway.tasks.address, self.gateway.trainers.address, self.gateway.verifiers.address]
         log = TaskLog(self.gateway, followed, case.task_id)
         log.refresh(case.round)
-        known = self._examiners.get(case.task_id)
-        spec = known.spec if known else read_task(self.gateway, self.store, case.task_id).spec
-        store = self.store.of_task(spec)
+        known, store = self._examiners.get(case.task_id), self._store_of(case.task_id)
+        spec = known.spec if known else read_task(self.gateway, store, case.task_id).spec
+        store = store.of_task(spec)
         if not self._admitted(case, store):
             return None
         to_judge = read_case(self.gateway, store, log, spec, case.task_id, case.round)
-        if spec.data.sealed and not self._lets_me_read(case, to_judge.submissions):
+        if spec.data.sealed and not self._lets_me_read(case, store, to_judge.submissions):
             return None
 
         def compute() -> Attestation | None:
@@ -192,25 +196,38 @@ class VerifierDisputes:
 
         return heavy.result(key, compute)
 
+    def _store_of(self, task_id: TaskId) -> ArtifactStore:
+        """Where the artifacts of a task are that this juror may have no part in: where its sponsor says on chain, else
+        where one's own are. Raises ChainError, StoreUnavailable."""
+        if task_id not in self._stores:
+            place, sender = announced_stores(self.gateway, task_id), self.gateway.sender
+            if place and sender is not None:
+                writer = Writer(sender.sign_message, self.gateway.permit_domain, task_id)
+                keyring = Keyring(ReadingKey.all_of_home(self._secret))
+                self._stores[task_id] = open_store(place, writer).reading_with(keyring)
+            else:
+                self._stores[task_id] = self.store
+        return self._stores[task_id]
+
     def _admitted(self, case: Case, store: ArtifactStore) -> bool:
         """Whether this juror has the adapters of a private task. Without them it has no opinion."""
         if store.private is None or store.private.enter(givers_of(self.gateway, case.task_id)):
             return True
-        publish_reading_key(self.gateway, self.store, self._secret)
+        publish_reading_key(self.gateway, store, self._secret)
         return False
 
-    def _lets_me_read(self, case: Case, submissions: Sequence[Submission]) -> bool:
+    def _lets_me_read(self, case: Case, store: ArtifactStore, submissions: Sequence[Submission]) -> bool:
         """Whether this juror can read what it has to judge, or has waited long enough for trainers to let it.
 
         Who has not done so by half of the voting time has withheld its work, from a juror as from a verifier.
         """
-        if all(self.store.is_sealed_for_me(s.transcript_root) for s in submissions if s.transcript_root is not None):
+        if all(store.is_sealed_for_me(s.transcript_root) for s in submissions if s.transcript_root is not None):
             return True
-        publish_reading_key(self.gateway, self.store, self._secret)
+        publish_reading_key(self.gateway, store, self._secret)
         return self._time >= withheld_from(case.deadline, self.gateway.jury.params().vote_seconds)
 
     def _proposal(self, case: Case) -> SettlementProposal | None:
         """The settlement in dispute with its leaves, as long as it is the posted one."""
         posted = self.gateway.tasks.round(case.task_id, case.round).settlement
         verifiers = self.gateway.verifiers.enrolments(case.task_id)
-        return settled_leaves(self.store, case.task_id, case.round, posted, verifiers)
+        return settled_leaves(self._store_of(case.task_id), case.task_id, case.round, posted, verifiers)

@@ -15,7 +15,15 @@ from deltaproof.protocol.outcome.settlement import SettlementProposal
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, RoundIndex
 from deltaproof.replaying.judges import Judges
-from deltaproof.replaying.judging import Judgement, Submission, judge_submission, proven_faulty
+from deltaproof.replaying.judging import (
+    Judgement,
+    Submission,
+    enrolment_problem,
+    judge_submission,
+    proven_faulty,
+    sealing_problem,
+    training_context,
+)
 from deltaproof.replaying.replay import StepVerdict
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
@@ -45,7 +53,7 @@ class Examiner:
         fetch_models(store, spec, report=report)
         self.judges = Judges(spec, machine)
         self.scoring_bench = scoring_bench(spec, machine.device)
-        self.look = SecondLook()
+        self.look = SecondLook(self._readable)
 
     def drawn_for_me(self, case: RoundToJudge, submission: Submission) -> Sequence[int]:
         """The steps that the challenge drew for this account, a member of the quorum."""
@@ -113,6 +121,15 @@ class Examiner:
     def _basis(self, case: RoundToJudge, submission: Submission, steps: Drawn) -> Basis:
         drawn, shown = steps(case, submission), case.shown_by(submission.trainer, self.spec)
         return Basis(case.drawn, submission, tuple(drawn), tuple(shown))
+
+    def _readable(self, basis: Basis) -> bool:
+        """Whether everybody can read what a trainer sealed; so it is where nothing is, or where nobody looks."""
+        root, submission = basis.submission.transcript_root, basis.submission
+        if not self.spec.data.sealed or root is None or enrolment_problem(self.spec, submission):
+            return True
+        size = self.judges.of(submission.trainer).reference.layout.size
+        limits = training_context(basis.round, submission).opening_limits(self.spec, size)
+        return sealing_problem(self.store, root, limits, submission.readers) is None
 
     def _judge(self, round_: RoundIndex, basis: Basis, between_steps: Callable[[], None]) -> Judgement:
         """One trainer's verdict. Raises only what is nobody's fault: see `judge_submission`."""

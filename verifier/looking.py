@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import Address, Digest32
@@ -24,6 +24,11 @@ class Basis:
     shown: tuple[int, ...]
     """That anybody replays."""
 
+    def judges_as(self, other: Basis) -> bool:
+        """Whether both lead to the same judgement, as long as every reader can read."""
+        readers = other.submission.readers
+        return replace(self, submission=replace(self.submission, readers=readers)) == other
+
 
 @dataclass(frozen=True)
 class EarlyLook:
@@ -43,7 +48,9 @@ class EarlyLook:
 class SecondLook:
     """What was judged stays judged while its basis is the same; what was missing is judged anew each time."""
 
-    def __init__(self) -> None:
+    def __init__(self, readable: Callable[[Basis], bool]) -> None:
+        """`readable`: whether everybody can read a submission who has to be able to. Raises StoreUnavailable."""
+        self._readable = readable
         self._judged: dict[Address, tuple[Basis, Judgement]] = {}
 
     def judged(self, wanted: Sequence[Basis], judge: Callable[[Basis], Judgement]) -> list[Judgement]:
@@ -52,9 +59,19 @@ class SecondLook:
         self._judged = {trainer: known for trainer, known in self._judged.items() if known[0].round in rounds}
         for basis in wanted:
             known = self._judged.get(basis.submission.trainer)
-            if known is None or known[0] != basis or known[1].finding.verdict is Verdict.WITHHELD:
-                self._judged[basis.submission.trainer] = basis, judge(basis)
+            judgement = known[1] if known and self._stands(*known, basis) else judge(basis)
+            self._judged[basis.submission.trainer] = basis, judgement
         return [self._judged[basis.submission.trainer][1] for basis in wanted]
+
+    def _stands(self, known: Basis, judgement: Judgement, basis: Basis) -> bool:
+        """Whether a judgement holds for another basis, too.
+
+        Attack: rotate a reading key late in the phase, so that all verifiers replay the whole round once more. A new
+        key costs no replay, only a look at who can read.
+        """
+        if judgement.finding.verdict is Verdict.WITHHELD:
+            return False
+        return known == basis or (known.judges_as(basis) and self._readable(basis))
 
     @staticmethod
     def missing(judgements: Sequence[Judgement]) -> bool:

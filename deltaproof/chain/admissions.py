@@ -17,13 +17,18 @@ from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
 from deltaproof.store.readers import Reader
 
-__all__ = ["AdmissionDesk", "Entrance", "givers_of", "task_view"]
+__all__ = ["AdmissionDesk", "Entrance", "givers_of", "pause_between_looks", "task_view"]
 
 LOOK_SECONDS = 5.0
 """Between looks at the store for who has a new reading key, or for one's own admission."""
 LOOKS_A_SECOND = 20
 PATIENCE_SECONDS = 60.0
 """How long a participant leaves it to the sponsor to admit somebody."""
+
+
+def pause_between_looks(accounts: int) -> float:
+    """Seconds until so many accounts are looked for again: each costs two reads of the store."""
+    return max(LOOK_SECONDS, 2 * accounts / LOOKS_A_SECOND)
 
 
 def givers_of(gateway: Gateway, task_id: TaskId) -> Iterator[Address]:
@@ -107,8 +112,7 @@ class AdmissionDesk:
             return
         pool = [*self._gateway.verifiers.enrolments(self._task_id), *self._gateway.trainers.enrolments(self._task_id)]
         self.admit(dict.fromkeys(pool), self._others)
-        # Every account costs two reads of the store, so many of them are looked at less often.
-        self._next_look = self._clock() + max(LOOK_SECONDS, 2 * len(pool) / LOOKS_A_SECOND)
+        self._next_look = self._clock() + pause_between_looks(len(pool))
 
     def admit(self, accounts: Iterable[Address], others: Iterable[Reader] = ()) -> None:
         """Admit accounts with a reading key, and other readers, unless the sponsor has. Raises StoreUnavailable."""

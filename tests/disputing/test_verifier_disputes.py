@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from deltaproof.chain import Gateway, TransactionSender, load_account
 from deltaproof.chain.abi.dispute_structs import Ballot, CasePhase
 from deltaproof.chain.abi.enums import AttestationState, Phase, Role
-from deltaproof.chain.local_node import start_node
+from deltaproof.chain.local_node import free_port, start_node
 from deltaproof.chain.participation import lock_stake
+from deltaproof.gateway.server import GatewayOptions, StoreServer
 from deltaproof.protocol.outcome.settlement import SettlementProposal, Verdict, build_settlement
 from deltaproof.protocol.types import ZERO_DIGEST, RoundIndex, TokenAmount
+from deltaproof.store import open_store
 from incentives.settling import payouts_of
 from tests.disputing.conftest import Heard, moment
-from tests.worlds.roles import FUND, RoleWorld, build_world
+from tests.worlds.roles import FUND, RoleWorld, TaskDraft, build_world, fund_task
 from verifier.life import Verifier
 
 FIRST = RoundIndex(1)
 DAY = 86_400
-SEALED = 'visibility = "verifiers"'
-"""Openings are for members, and for jurors whom trainers let read."""
+SEALED = 'visibility = "verifiers"\n[adapter]\nvisibility = "participants"'
+"""Openings and adapters are for who takes part, and for jurors whom trainers let read."""
 
 
 class Court:
@@ -56,9 +60,15 @@ class Court:
 
 @pytest.fixture(scope="module")
 def court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
-    folder = tmp_path_factory.mktemp("court")
+    """The juror verifies another task, whose artifacts lie elsewhere: it finds this one's gateway by the chain."""
+    folder, port = tmp_path_factory.mktemp("court"), free_port("127.0.0.1")
+    url = f"http://127.0.0.1:{port}"
     with start_node("anvil", accounts=12) as node:
-        world = build_world(node, folder, rounds=2, honest=1, verifiers=3, window_seconds=3_600, data=SEALED)
+        world = build_world(
+            node, folder, rounds=2, honest=1, verifiers=3, window_seconds=3_600, data=SEALED, stores=url
+        )
+        for trainer in world.trainers:
+            trainer.admissions._patience = 0.0  # in voting time, a minute is nothing
         deployment = world.gateway.deployment
 
         def gateway(number: int) -> Gateway:
@@ -69,11 +79,29 @@ def court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
 
         own = gateway(10)
         own.token(own.registry.token()).mint(own.account, TokenAmount(10 * FUND))
-        juror = Verifier(own, world.store, world.task, folder / "juror", Heard(), poll_seconds=0.01)
+        (folder / "other").mkdir()
+        elsewhere = open_store(str(folder / "elsewhere"))
+        task = fund_task(world.gateway, elsewhere, folder / "other", TaskDraft(rounds=1, model=folder / "model"))
+        juror = Verifier(own, elsewhere, task, folder / "juror", Heard(), poll_seconds=0.01)
         lock_stake(own, Role.VERIFIER, TokenAmount(FUND))
         world.skip_time(2 * DAY)  # what has not lain for a day has no vote
-        yield Court(world, juror, gateway(11))
+        with served(StoreServer(world.gateway, GatewayOptions(str(world.store_folder), folder / "gateway", "test"),
+                                "127.0.0.1", port)):  # fmt: skip
+            yield Court(world, juror, gateway(11))
         world.close()
+
+
+@contextmanager
+def served(server: StoreServer) -> Iterator[None]:
+    ready = threading.Event()
+    thread = threading.Thread(target=server.serve, args=(lambda _port: ready.set(),), daemon=True)
+    thread.start()
+    assert ready.wait(60)
+    try:
+        yield
+    finally:
+        server.stop()
+        thread.join(60)
 
 
 def test_lying_quorum_is_voted_down_by_jurors_who_did_the_work_and_the_honest_settlement_stands(court: Court) -> None:
@@ -90,6 +118,9 @@ def test_lying_quorum_is_voted_down_by_jurors_who_did_the_work_and_the_honest_se
     assert world.gateway.tasks.phase(world.task).phase is Phase.SETTLE
     ballots = {court.challenger.jury.vote(number, 0, v.account).ballot for v in world.verifiers}
     assert ballots == {Ballot.NONE}, "who signed has no say"
+    juror = court.juror
+    assert court.challenger.jury.vote(number, 0, juror.account).ballot is not Ballot.NONE
+    assert world.gateway.verifiers.enrolment(world.task, juror.account).index == 0, "it takes no part in the task"
     # In the next attempt the verifiers sign what they found, and that is no equivocation.
     world.post()
     settled = world.gateway.tasks.round(world.task, FIRST)

@@ -270,6 +270,7 @@ def build_world(
     deployment: Deployment | None = None,
     drand: BeaconNetwork | None = None,
     window_seconds: int = 10,
+    stores: str = "",
 ) -> RoleWorld:
     """Deploy, fund a task, and enrol `honest` trainers, one cheat and the verifiers.
 
@@ -278,7 +279,7 @@ def build_world(
     model `model` is. `cheat` is what the last trainer does.
     With `shards` each trainer, the cheat last, takes the one of its number, and if they are `named` the task takes no
     others; else all have data of their own. With a `deployment` the same people meet again on it, in the same
-    `folder`. `drand`: a network whose rounds are seeds.
+    `folder`. `drand`: a network whose rounds are seeds. `stores`: what the sponsor announces on chain.
     """
     torch.set_num_threads(1)
     connection = connect(node.rpc_url)
@@ -310,7 +311,7 @@ def build_world(
         window_seconds=window_seconds, floor_bps=floor_bps, model=model,
         named=tuple(dict.fromkeys(rows)) if shards and named else (),
     )  # fmt: skip
-    task = fund_task(sponsor_gateway, store, folder, draft)
+    task = fund_task(sponsor_gateway, store, folder, draft, stores)
     sponsor = Sponsor(
         sponsor_gateway, store, task, folder / "sponsor", silent, trainers=honest + 1, verifiers=verifiers
     )
@@ -329,7 +330,7 @@ def build_world(
     return RoleWorld(node, sponsor_gateway, store, folder / "store", task, sponsor, trainers, judges, senders)
 
 
-def fund_task(gateway: Gateway, store: ArtifactStore, folder: Path, draft: TaskDraft) -> TaskId:
+def fund_task(gateway: Gateway, store: ArtifactStore, folder: Path, draft: TaskDraft, stores: str = "") -> TaskId:
     """A funded task of a tiny model; its files, and the sponsor's home, lie in the folder."""
     model = draft.model or minimal_model(folder / "model", "bert")
     write_shard(folder / "validation.jsonl", shard_rows(12 * draft.rounds, seed=100))
@@ -359,7 +360,7 @@ def fund_task(gateway: Gateway, store: ArtifactStore, folder: Path, draft: TaskD
         parameters=len(prepared.start),
         constants_root=constants_root(constants_table(prepared.spec.optimizer, prepared.spec.training.steps)),
     )
-    task, _ = create_task(gateway, prepared, params, TokenAmount(FUND), folder / "sponsor")
+    task, _ = create_task(gateway, prepared, params, TokenAmount(FUND), folder / "sponsor", stores)
     publish_task(folder / "sponsor", params.spec_hash, len(prepared.start), store)
     return task
 
