@@ -170,6 +170,13 @@ class ArtifactTooLarge(ArtifactError):
 class ArtifactSealed(ArtifactError):
     """The artifact is sealed, and no envelope is for a key that is held here."""
 
+    WORDS = "are sealed, "
+    """In every such message: who reads reports tells by it what is not visible from what is wrong."""
+
+    def __init__(self, artifact: str, what: str, held: str) -> None:
+        """`what` is sealed; `held`: for whom, or what is lacking here."""
+        super().__init__(artifact, f"{what} {self.WORDS}{held}")
+
 
 class StoreUnavailable(ArtifactError):
     """The store does not answer, or refuses."""

@@ -61,6 +61,7 @@ def explain(
     numbers: dict[str, Any] = {"task": task_id, "round": round_, "trainer": trainer}
     lines = [
         *_work(facts, trainer, numbers),
+        *_readers(spec),
         *_verdicts(facts, documents, trainer, numbers),
         *_value(facts, spec, documents, store, trainer, numbers),
         *_pay(facts, spec, leaves, trainer, numbers, paid),
@@ -79,6 +80,13 @@ def _work(facts: RoundFacts, trainer: Address, numbers: dict[str, Any]) -> Itera
     numbers |= {"deltaDigest": hex_of(reveal.delta_digest), "transcriptRoot": hex_of(reveal.transcript_root)}
     yield f"revealed delta {hex_of(reveal.delta_digest)} in transaction {reveal.event.transaction}"
     yield f"with the transcript of all steps {hex_of(reveal.transcript_root)}"
+
+
+def _readers(spec: TaskSpec) -> Iterator[str]:
+    if spec.adapter.sealed:
+        yield "the delta is sealed for who takes part in the task"
+    if spec.data.sealed:
+        yield "its drawn rows are sealed for the round's verifiers: nobody else repeats their replays"
 
 
 def _verdicts(

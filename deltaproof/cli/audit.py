@@ -203,6 +203,8 @@ def _show(
     as_json: bool,
 ) -> None:
     """The signed report as JSON, or what a person has to look at and the counts."""
+    from deltaproof.auditor.audit.report import unseen
+
     if as_json:
         extra = {
             "failures": [check.to_json() for check in failures],
@@ -212,16 +214,18 @@ def _show(
         typer.echo(json.dumps({**document, **extra}))
         return
     for check in unchecked:
-        console.print(f"not checkable: {check}", style="yellow", markup=False)
+        if not check.is_sealed:
+            console.print(f"not checkable: {check}", style="yellow", markup=False)
     for check in failures:
         console.print(f"FAIL: {check}", style="bold red", markup=False)
     for blind in document["blindTo"]:
         console.print(f"this audit does not see: {blind}", style="dim", markup=False)
-    if sealed := document["sealedRows"]:
-        console.print(f"this audit does not see: {sealed} rows that are sealed for others", style="yellow")
-    if sealed := document["sealedAdapters"]:
-        told = f"this audit does not see: {sealed} deltas and adapters that are sealed for participants"
-        console.print(told, style="yellow")
+    if hidden := unseen(unchecked):
+        for one in hidden:
+            console.print(f"this audit does not see: {one}", style="yellow", markup=False)
+        console.print(
+            "who was let in sees all of it with --reading-key; --json and --report tell every check", style="dim"
+        )
     counts = f"{document['passed']} checks passed, {len(failures)} failed, {len(unchecked)} not checkable"
     console.print(f"{counts}, in {seconds:.1f} s", style="bold red" if failures else "bold green")
 

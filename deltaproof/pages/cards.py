@@ -59,7 +59,15 @@ def terms_of(spec: TaskSpec) -> Json:
         "verification": f"{checks.samples} drawn steps a verifier, {checks.min_verifiers} verifiers or more, "
         f"quorum {checks.quorum_bps / 100:g} % of their stake",
         "penalty": f"{checks.slash_bps / 100:g} % of the stake for a fault",
+        "drawn rows": _rows_readers(spec),
+        "deltas and adapters": "sealed for who takes part" if spec.adapter.sealed else "public",
     }
+
+
+def _rows_readers(spec: TaskSpec) -> str:
+    if not spec.data.sealed:
+        return "public"
+    return f"sealed for the round's verifiers{' and named auditors' * bool(spec.data.auditors)}"
 
 
 def standing_in(facts: TaskFacts, who: Address, historian: Historian) -> Json:

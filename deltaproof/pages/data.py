@@ -10,6 +10,7 @@ from typing import Any
 
 from deltaproof.auditor.audit.case import Artifacts, AuditOptions, TaskCase
 from deltaproof.auditor.audit.check import Check
+from deltaproof.auditor.audit.report import unseen
 from deltaproof.auditor.audit.run import Audit
 from deltaproof.auditor.facts.chainview import Question, RpcView
 from deltaproof.auditor.facts.leaves import find_leaves
@@ -207,7 +208,8 @@ class PageData:
             "waterfall": waterfall_of(facts, spec, self.store, self.index),
             "timeline": self._timeline(facts),
             "disputeEvents": self._timeline_of(_dispute_events(self.index, facts)),
-            "checks": self._checks(facts),
+            "checks": (checks := self._checks(facts)),
+            "unseen": unseen([Check.from_json(check) for check in checks]),
             "proofs": self._proofs(facts),
             "quorum": quorum_of(facts),
             "game": game_of(facts, spec, self.store),
@@ -220,7 +222,7 @@ class PageData:
         last = (*key, facts.events[-1].block)
         if last not in self._kept:
             audit = Audit(self.index, self.store, self.rpc, AuditOptions(replays=0, models=False))
-            artifacts = Artifacts(self.store) if self.store else None
+            artifacts = Artifacts.of_task(self.store, facts.task) if self.store else None
             case = audit.round_case(TaskCase(self.index, facts.task, artifacts, audit.options), facts)
             self._kept[last] = [check.to_json() for check in audit.check_round(case, lambda _: None)]
         return self._kept[last]

@@ -32,7 +32,7 @@ from deltaproof.protocol.commit.validation import ValidationSet, open_validation
 from deltaproof.protocol.evidence.state import Vector, check_vector, component_root
 from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening, parse_opening, serialize_opening
 from deltaproof.protocol.outcome.settlement import PostedLeaves, SettlementProposal
-from deltaproof.protocol.rules import MAX_KEY_EPOCHS, MAX_VALIDATION_BYTES
+from deltaproof.protocol.rules import MAX_KEY_EPOCHS, MAX_SEALED_COPIES, MAX_VALIDATION_BYTES
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, StepIndex, TaskId, hex_of
 from deltaproof.protocol.wire import merkle
@@ -49,6 +49,7 @@ from deltaproof.store.paths import (
     opening_path,
     profile_path,
     proposal_path,
+    sealed_path,
     signature_path,
 )
 from deltaproof.store.permits import PermitDomain, Writer
@@ -167,6 +168,12 @@ class ArtifactStore:
         limit = 8 + MAX_TENSORS_HEADER_BYTES + 4 * size
         return self._get_weights(addressed_path(Kind.TENSORS, digest), digest, limit, values)
 
+    def weights_paths(self, kind: Kind, digest: Digest32) -> list[str]:
+        """Where a delta (a blob or tensors) or an adapter may lie: in the open one place, sealed that of each copy."""
+        if self.private is None:
+            return [addressed_path(kind, digest)]
+        return [sealed_path(digest, copy) for copy in range(MAX_SEALED_COPIES)]
+
     def _put_weights(self, path: str, digest: Digest32, data: bytes) -> None:
         if self.private is None:
             self._backend.write(path, data)
@@ -268,7 +275,7 @@ class ArtifactStore:
         if wrong:
             raise ArtifactAltered(place, wrong)
         held = "for none of the keys held here" if self._keyring.keys else "and no reading key is held here"
-        raise ArtifactSealed(place, f"the openings of this transcript are sealed, {held}")
+        raise ArtifactSealed(place, "the openings of this transcript", held)
 
     def put_envelope(self, transcript_root: Digest32, reader: Digest32, secret: TranscriptSecret) -> None:
         """Let a reader open what is sealed with a transcript's secret."""

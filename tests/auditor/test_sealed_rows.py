@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deltaproof.agent.loop import Moment
+from deltaproof.auditor.session import open_index
 from deltaproof.chain import Gateway, TransactionSender, connect, load_account
 from deltaproof.chain.abi.enums import Outcome, Phase
 from deltaproof.chain.abi.structs import PhaseView
@@ -25,6 +26,7 @@ from deltaproof.cli import app
 from deltaproof.disputing.watching import Watcher
 from deltaproof.errors import ArtifactSealed
 from deltaproof.gateway.server import GatewayOptions
+from deltaproof.pages.data import PageData
 from deltaproof.protocol.commit.sealing import ReadingKey, weights_header
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.evidence.state import Vector
@@ -165,6 +167,35 @@ def test_invited_auditor_sees_the_work_of_who_invited_it(world: RoleWorld, tmp_p
     }
 
 
+def test_audit_tells_a_person_what_is_not_visible_in_three_sentences(world: RoleWorld) -> None:
+    place = ("--rpc", world.node.rpc_url, "--contract", world.contract, "--store", world.store_folder)
+    done = CliRunner().invoke(app, [str(word) for word in ("audit", *place, "--replay", 0)])
+    assert done.exit_code == 0, done.output
+    told = " ".join(done.stdout.split())
+    assert told.count("which are sealed for") == 2
+    assert f"this audit does not see: {drawn_rows(world)} rows of drawn steps" in told
+    assert "no fault of anybody: " in told
+    assert "are sealed, for its participants" not in told, "every such check alone is for --json"
+
+
+def test_pages_of_a_private_round_say_not_visible_and_not_failed(world: RoleWorld) -> None:
+    """They hold no key: deltas of others are looked for where sealed ones lie, and nothing of it is anybody's fault."""
+    index, _ = open_index(world.rpc, world.contract, "sqlite://")
+    pages = PageData(index, world.store, world.rpc)
+    shown = pages.at(f"round/{world.task}/{ROUND}")
+    assert not [check for check in shown["checks"] if check["status"] == "fail"]
+    deltas = [check for check in shown["checks"] if check["name"] == "delta"]
+    assert {check["status"] for check in deltas} == {"not_checkable"}
+    assert all(check["artifact"].startswith("sealed/") for check in deltas)
+    assert f"{drawn_rows(world)} rows of drawn steps" in shown["unseen"][0]
+    terms = pages.at(f"task/{world.task}")["terms"]
+    assert (terms["drawn rows"][:6], terms["deltas and adapters"][:6]) == ("sealed", "sealed")
+    why = pages.at(f"why/{world.task}/{ROUND}/{world.trainers[0].account}")["lines"]
+    assert "the delta is sealed for who takes part in the task" in why
+    reading = PageData(index, world.store.reading_with(Keyring([NAMED])), world.rpc)
+    assert reading.at(f"round/{world.task}/{ROUND}")["unseen"] == []
+
+
 def test_wrong_envelope_is_named_by_an_audit_with_a_key_only(world: RoleWorld, tmp_path: Path) -> None:
     """A trainer seals garbage for one verifier, and a quorum accepts it all the same."""
     trainer, victim = world.trainers[0], world.verifiers[1]
@@ -202,10 +233,10 @@ def test_rotated_key_is_the_one_to_seal_for_and_old_ones_still_open(world: RoleW
     assert audit(world, "--reading-key", verifier.home)["sealedRows"] == 0
 
 
-def late_trainer(world: RoleWorld, home: Path) -> tuple[Trainer, list[str]]:
+def late_trainer(world: RoleWorld, home: Path, number: int = 9) -> tuple[Trainer, list[str]]:
     """Somebody who enrols for the second round; and what it tells."""
     connection, told = connect(world.node.rpc_url), list[str]()
-    sender = TransactionSender(connection, load_account(world.node.private_keys[9]), state_folder=home / "state")
+    sender = TransactionSender(connection, load_account(world.node.private_keys[number]), state_folder=home / "state")
     world.senders.append(sender)
     gateway = Gateway(connection, world.gateway.deployment, sender)
     gateway.token(gateway.registry.token()).mint(gateway.account, TokenAmount(10**9))
@@ -247,6 +278,18 @@ def test_late_joiner_whom_the_sponsor_leaves_out_is_admitted_by_another_particip
     desk.mind()
     assert enters(newcomer)
     assert np.array_equal(start_of(newcomer, world), start_of(world.sponsor, world))
+
+
+def test_who_has_left_still_reads_what_comes_later(world: RoleWorld, tmp_path: Path) -> None:
+    """A leak that the threat model tells: the secret of a task's adapters is one, and nobody can take it back."""
+    leaver, _ = late_trainer(world, tmp_path / "leaver", number=8)
+    AdmissionDesk(world.gateway, world.sponsor.store, world.task, world.sponsor.spec, silent).mind()
+    leaver.gateway.trainers.resign(world.task)
+    later = start_of(world.sponsor, world) + np.float32(1)
+    digest = world.sponsor.store.put_tensors(later)
+    keyring = Keyring(ReadingKey.all_of_home(HomeSecret.of(tmp_path / "leaver")))
+    view = task_view(leaver.gateway, world.store.reading_with(keyring), leaver.spec, world.task)
+    assert np.array_equal(view.get_tensors(digest, len(later)), later)
 
 
 def enters(role: Trainer) -> bool:

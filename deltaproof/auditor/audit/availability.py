@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
-from deltaproof.auditor.audit.deltas import adapter_of, context_of, submission_of
+from deltaproof.auditor.audit.deltas import adapter_of, context_of, delta_paths, submission_of
 from deltaproof.auditor.audit.readers import due_readers_of, gives_up_from, published_at
 from deltaproof.auditor.audit.training import opening_problems
 from deltaproof.auditor.audit.valuation import attested_in
@@ -27,7 +27,7 @@ from deltaproof.protocol.rules import AUDIT_CLOCK_SECONDS
 from deltaproof.protocol.types import Address, Digest32, StepIndex
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.replaying.judging import Submission, sealing_problem
-from deltaproof.store.paths import envelope_path
+from deltaproof.store.paths import envelope_path, opening_path
 
 __all__ = ["check_reads", "check_withheld"]
 
@@ -199,7 +199,7 @@ class _Claim:
             reason = f"{what} was written about when the verdict was sealed, or its trainer never announced it"
             return self.subject.unchecked(name, reason)
         reason = f"{what} was in the store by its own clock, and announced in transaction {announced.transaction}"
-        return self.subject.of(artifact=self._path()).failed(name, reason)
+        return self.subject.of(artifact=self._paths()[0]).failed(name, reason)
 
     def _announced(self) -> Event | None:
         """The trainer's word on chain that it had published, before the verdict was sealed."""
@@ -208,14 +208,18 @@ class _Claim:
         return next((event for event in mine if event.position < self.sealed.position), None)
 
     def _published(self) -> float | None:
-        return published_at(self.case.artifacts.store, self._path()) if self.case.artifacts else None
+        """When the artifact was written. Of several sealed copies the last counts: a store does not say which is
+        right, and the doubt is the verifier's."""
+        if self.case.artifacts is None:
+            return None
+        times = [published_at(self.case.artifacts.store, path) for path in self._paths()]
+        return max((time for time in times if time is not None), default=None)
 
-    def _path(self) -> str:
-        reveal = self.case.facts.reveals[self.trainer]
+    def _paths(self) -> list[str]:
+        reveal, artifacts = self.case.facts.reveals[self.trainer], self.case.artifacts
         if self.step != DELTA:
-            return f"openings/{reveal.transcript_root.hex()}/{self.step}"
-        folder = "tensors" if self.case.facts.task.params.training.float32_delta else "blob"
-        return f"{folder}/{reveal.delta_digest.hex()}"
+            return [opening_path(reveal.transcript_root, StepIndex(self.step))]
+        return delta_paths(self.case, artifacts.store, reveal.delta_digest) if artifacts else []
 
     def _time(self) -> int:
         """When the verdict was sealed, seconds since the epoch."""

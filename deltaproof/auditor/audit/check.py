@@ -43,6 +43,11 @@ class Check:
     """Path in the store that the check read."""
     reason: str = ""
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether it could not be made because what it needs is sealed for others."""
+        return self.status is Status.NOT_CHECKABLE and ArtifactSealed.WORDS in self.reason
+
     def to_json(self) -> dict[str, Any]:
         """Every field, plain."""
         return {**self.__dict__, "status": str(self.status)}

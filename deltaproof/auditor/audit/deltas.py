@@ -14,6 +14,8 @@ from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, StepIndex
 from deltaproof.replaying.judging import Submission, evidence_steps, training_context
+from deltaproof.store import ArtifactStore
+from deltaproof.store.paths import Kind
 from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.deltas import decode_delta
 from deltaproof.tuning.training.step import DrawnRound, RoundContext
@@ -21,6 +23,7 @@ from deltaproof.tuning.training.step import DrawnRound, RoundContext
 __all__ = [
     "adapter_of",
     "context_of",
+    "delta_paths",
     "drawn_round",
     "drawn_steps",
     "opened_by",
@@ -70,6 +73,12 @@ def adapter_of(case: RoundCase, trainer: Address) -> Vector:
     if context is None:
         raise ArtifactError(f"delta of {trainer}", "the trainer was not enrolled when the round opened")
     return decode_delta(case.artifacts.store, case.task.scoring_bench, context, reveal.delta_digest)
+
+
+def delta_paths(case: RoundCase, store: ArtifactStore, digest: Digest32) -> list[str]:
+    """Where a delta of the round lies, or, sealed, may lie."""
+    kind = Kind.TENSORS if case.facts.task.params.training.float32_delta else Kind.BLOB
+    return store.weights_paths(kind, digest)
 
 
 def tuned_by(case: RoundCase, trainer: Address) -> Mask | None:

@@ -24,6 +24,7 @@ from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import AUDIT_ERROR_SHARE, AUDIT_ROUNDING, MAX_VALIDATION_ROWS, NANOS
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32
+from deltaproof.store.paths import Kind
 from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator
 from incentives.scoring import RoundScores, counted_rows, emulator_scores, same_adapter, score_round
 from incentives.unions import Contribution, aggregate_contributions, named_root
@@ -38,7 +39,7 @@ def check_next_adapter(case: RoundCase) -> Iterator[Check]:
     if posted is None or case.spec is None or case.artifacts is None:
         return
     settled, size = posted.settlement.next_start_digest, case.facts.task.params.training.parameters
-    subject = case.subject.of(posted.event, artifact=f"tensors/{settled.hex()}")
+    subject = case.subject.of(posted.event, artifact=case.artifacts.store.weights_paths(Kind.TENSORS, settled)[0])
     try:
         case.artifacts.tensors(settled, size)
     except ArtifactError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from deltaproof.protocol.types import Address, Digest32, address
 from deltaproof.protocol.wire.encoding import document_digest, parse_json
 from deltaproof.store.paths import Kind
 
-__all__ = ["AuditReport", "signer_of"]
+__all__ = ["AuditReport", "sealed_adapters", "sealed_rows", "signer_of", "unseen"]
 
 KIND = "audit-report"
 MAX_BYTES = 1024 * 1024 * 1024
@@ -44,13 +45,12 @@ class AuditReport:
     @property
     def sealed_rows(self) -> int:
         """Rows of drawn steps that are sealed for others: what this audit did not see of the work."""
-        return sum(int(check.expected or 0) for check in self.checks if check.name == SEALED_ROWS)
+        return sealed_rows(self.checks)
 
     @property
     def sealed_adapters(self) -> int:
         """Deltas and adapters that are sealed for others: what this audit did not see of what came of the work."""
-        unseen = (check for check in self.checks if check.status is Status.NOT_CHECKABLE)
-        return len({check.artifact for check in unseen if (check.artifact or "").startswith(f"{Kind.SEALED.value}/")})
+        return sealed_adapters(self.checks)
 
     def content(self) -> dict[str, Any]:
         """What is signed: no times, so that equal audits have equal reports."""
@@ -79,6 +79,27 @@ class AuditReport:
             signature = account.sign_message(encode_defunct(digest)).signature
             result |= {"signer": account.address, "signature": "0x" + bytes(signature).hex()}
         return result
+
+
+def sealed_rows(checks: Sequence[Check]) -> int:
+    """Rows of drawn steps that are sealed for others."""
+    return sum(int(check.expected or 0) for check in checks if check.name == SEALED_ROWS)
+
+
+def sealed_adapters(checks: Sequence[Check]) -> int:
+    """Deltas and adapters that are sealed for others."""
+    unseen = (check.artifact or "" for check in checks if check.status is Status.NOT_CHECKABLE)
+    return len({artifact for artifact in unseen if artifact.startswith(f"{Kind.SEALED.value}/")})
+
+
+def unseen(checks: Sequence[Check]) -> list[str]:
+    """What is sealed for others, and which checks could not be made for it, as sentences; none if all was visible."""
+    rows, adapters = sealed_rows(checks), sealed_adapters(checks)
+    lacking = Counter(check.name for check in checks if check.is_sealed and check.name != SEALED_ROWS)
+    told = [f"{rows} rows of drawn steps, which are sealed for the round's verifiers and invited auditors"] * bool(rows)
+    told += [f"{adapters} deltas and adapters, which are sealed for the task's participants"] * bool(adapters)
+    made = ", ".join(f"{number} × {name}" for name, number in sorted(lacking.items()))
+    return [*told, *([f"what depends on these, which is no fault of anybody: {made}"] if made else [])]
 
 
 def signer_of(data: bytes) -> tuple[AuditReport, Address | None]:

@@ -12,6 +12,7 @@ from deltaproof.auditor.index.events import Event
 from deltaproof.chain.contracts.tasks import task_params
 from deltaproof.errors import ArtifactError, ArtifactSealed, ChainError, DeltaproofError
 from deltaproof.protocol.types import ZERO_DIGEST
+from deltaproof.store.paths import Kind
 
 __all__ = ["check_adapter_chain", "check_escrow", "check_spec", "check_terms"]
 
@@ -49,11 +50,12 @@ def check_terms(case: TaskCase) -> Iterator[Check]:
     for name in ("start_digest", "constants_root", "rewards", "stakes", "quorum", "training", "phases"):
         title = f"terms: {name.replace('_', ' ')}"
         yield subject.equal(title, getattr(expected, name), getattr(params, name))
-    subject = subject.of(artifact=f"tensors/{params.start_digest.hex()}")
+    if case.artifacts is None:
+        return
+    subject = subject.of(artifact=case.artifacts.store.weights_paths(Kind.TENSORS, params.start_digest)[0])
     try:
-        if case.artifacts is not None:
-            case.artifacts.tensors(params.start_digest, params.training.parameters)
-            yield subject.passed("starting adapter")
+        case.artifacts.tensors(params.start_digest, params.training.parameters)
+        yield subject.passed("starting adapter")
     except ArtifactSealed as error:
         yield subject.artifact_failed("starting adapter", error)
     except DeltaproofError as error:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import SEALED_ROWS, Check, Status, Subject
-from deltaproof.auditor.audit.deltas import adapter_of, context_of, drawn_steps, shown_steps
+from deltaproof.auditor.audit.deltas import adapter_of, context_of, delta_paths, drawn_steps, shown_steps
 from deltaproof.auditor.facts.tasks import Reveal
 from deltaproof.errors import ArtifactError, ArtifactSealed
 from deltaproof.protocol.evidence.state import StateRoots, component_root
@@ -43,8 +43,8 @@ def check_deltas(case: RoundCase) -> Iterator[Check]:
         reveal = case.facts.reveals.get(trainer)
         if reveal is None:
             continue  # the verdict itself is wrong then; see check_samples
-        folder = "tensors" if case.facts.task.params.training.float32_delta else "blob"
-        subject = case.subject.of(reveal.event, participant=trainer, artifact=f"{folder}/{reveal.delta_digest.hex()}")
+        path = delta_paths(case, case.artifacts.store, reveal.delta_digest)[0]
+        subject = case.subject.of(reveal.event, participant=trainer, artifact=path)
         try:
             adapter_of(case, trainer)
         except ArtifactError as error:

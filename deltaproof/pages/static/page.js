@@ -149,6 +149,7 @@
         round.quorum ? signed(round.quorum) : null,
         round.game ? scored(round.game) : null,
         make("h2", {}, `Audit: ${counts("pass")} passed, ${counts("fail")} failed, ${counts("not_checkable")} not checkable`),
+        round.unseen.length ? make("div", {class: "soft unseen"}, make("p", {}, "These pages hold no reading key. Not visible here:"), make("ul", {}, round.unseen.map((one) => make("li", {}, one)))) : null,
         ...checks(round.checks),
         make("h2", {}, "Raw events"),
         lazily(`${round.timeline.length} events of the chain`, () => events(`Events of round ${index}`, round.timeline)),
