@@ -302,5 +302,6 @@ def _told_of_exposure(seen: Exposure) -> Iterator[str]:
         f"  about {seen.expected_in_a_round:.0f} rows are opened in a round ({seen.steps_per_round} steps), about "
         f"{seen.expected_in_all:.0f} of {seen.rows} different ones over all rounds, to {seen.readers}"
     )
+    yield f"  deltas and adapters, which tell something of all rows, to {seen.delta_readers}"
     if seen.named:
         yield "  the task names its shards, so their salts are public: whoever guesses a row can see that it is there"

@@ -28,6 +28,8 @@ __all__ = ["list_tasks"]
 
 NAME_WIDTH, MODEL_WIDTH = 16, 16
 """So that a row fits 80 columns; `task show` tells all."""
+WIDE = 110
+"""From so many columns on, a row has room for an estimate beside where the task stands."""
 
 
 def list_tasks(
@@ -92,7 +94,7 @@ def list_tasks(
         )
         console.print(line, markup=False, soft_wrap=True)
     hidden = len(found) - len(shown)
-    looked = f"{len(found)} of {count} tasks looked at" if len(found) < count else f"{count} tasks"
+    looked = f"{len(found)} of {count} tasks looked at" if len(found) < count else f"{count} task{'s' * (count != 1)}"
     console.print(f"{looked}{f', {hidden} not shown (--all shows every one)' if hidden and not every else ''}")
 
 
@@ -102,24 +104,30 @@ def _table(tasks: list[ListedTask], money: Mapping[Address, Money], estimate: bo
     table.add_column("name", overflow="ellipsis", no_wrap=True, max_width=NAME_WIDTH)
     table.add_column("tunes", overflow="ellipsis", no_wrap=True, max_width=MODEL_WIDTH)
     table.add_column("a round", justify="right", no_wrap=True)
-    table.add_column("rounds", justify="right", no_wrap=True)
-    table.add_column("now", no_wrap=True)
-    table.add_column("people", justify="right", no_wrap=True)
+    standing = not estimate or console.width >= WIDE
+    if standing:
+        table.add_column("rounds", justify="right", no_wrap=True)
+        table.add_column("now", no_wrap=True)
+        table.add_column("people", justify="right", no_wrap=True)
     if estimate:
         for column in ("weights", "for you", "work here"):
             table.add_column(column, justify="right", no_wrap=True)
     for task in tasks:
         each = money[task.offer.view.params.token]
-        table.add_row(*map(escape, _cells(task.offer, each)), *map(escape, _guesses(task, each) if estimate else ()))
+        cells = [*_cells(task.offer, each), *(_standing(task.offer) if standing else ())]
+        table.add_row(*map(escape, [*cells, *(_guesses(task, each) if estimate else ())]))
     return table
 
 
 def _cells(task: Offer, money: Money) -> Iterator[str]:
-    spec, rewards = task.spec, task.view.params.rewards
+    spec = task.spec
     yield str(task.number)
     yield printable(" ".join(spec.task.name.split())) if spec else "not to be trusted"
     yield f"{spec.method.name}, {spec.model.source.rpartition(':')[2].rpartition('/')[2]}" if spec else "–"
-    yield money.text(rewards.budget_per_round)
+    yield money.text(task.view.params.rewards.budget_per_round)
+
+
+def _standing(task: Offer) -> Iterator[str]:
     yield f"{task.view.round}/{task.view.params.training.rounds}"
     yield _now(task)
     yield f"{task.trainers} + {task.verifiers}"

@@ -27,6 +27,8 @@ class Exposure:
     expected_in_all: float
     """Different rows, over all rounds."""
     readers: str
+    delta_readers: str
+    """Of deltas and adapters, which tell something of all rows."""
     named: bool
     """Whether the task names its shards: then salts are public, and whoever guesses a row can see that it is there."""
 
@@ -47,6 +49,7 @@ def exposure(spec: TaskSpec, rows: int, verifiers: int) -> Exposure:
         expected_in_a_round=rows * (1 - hidden),
         expected_in_all=rows * (1 - hidden**spec.rewards.rounds),
         readers=READERS[spec.data.visibility],
+        delta_readers="who takes part in the task" if spec.adapter.sealed else "everybody",
         named=bool(spec.data.roots),
     )
 

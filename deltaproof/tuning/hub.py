@@ -77,7 +77,8 @@ class HubPlace:
         if not revision:
             raise HubError(f"hub:{where}: say at which commit: hub:{name}@COMMIT, 40 hexadecimal digits")
         now = ""
-        with suppress(HfHubHTTPError, OSError, ValueError, HFValidationError):  # only the hint is lost
+        # Only the hint is lost.
+        with suppress(HfHubHTTPError, httpx2.HTTPError, OSError, ValueError, HFValidationError):
             commit = HfApi().repo_info(name, revision=revision, repo_type=repo_type).sha
             now = f"; at this moment it is hub:{name}@{commit}" if commit else ""
         raise HubError(f"hub:{where}: {MOVING_REFERENCE}{now}")

@@ -149,6 +149,7 @@ def test_task_list_shows_what_one_can_take_part_in(
     code, out, _ = run("task", "list", *where, "--estimate")
     assert code == 0
     assert "work here" in out
+    assert "people" not in out, "80 columns have no room for both"
     assert "gas of a round: about 255,000" in out
     code, _, err = run("task", "list", *where, "--role", "sponsor")
     assert (code, "--role is trainer or verifier" in err) == (1, True)

@@ -74,7 +74,7 @@ def test_opened_rows_are_as_many_as_draws_open_in_the_mean(
         in_all += len(seen)
     assert in_first / trials == pytest.approx(told.expected_in_a_round, rel=0.04)
     assert in_all / trials == pytest.approx(told.expected_in_all, rel=0.04)
-    assert told.readers == "everybody, for ever"
+    assert (told.readers, told.delta_readers) == ("everybody, for ever", "everybody")
 
 
 def test_readers_are_told_for_every_visibility() -> None:

@@ -121,6 +121,13 @@ def test_outage_of_a_hub_is_said_and_what_is_cached_needs_none(hub: Hub, tmp_pat
     assert resolve_source(SOURCE) == folder, "what another tool has downloaded was not found"
 
 
+def test_moving_reference_is_refused_where_no_hub_answers_as_well(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(ModelError, match="name the commit by its 40"):
+        resolve_source("hub:some/model@main")
+    assert not hub.asked
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

@@ -259,6 +259,8 @@ class ExposedRows(Printed):
     expected_in_all: float
     """Different rows over all rounds."""
     readers: str
+    delta_readers: str
+    """Of deltas and adapters, which tell something of all rows."""
     named: bool
     """Whether the task names its shards, so that their salts are public."""
 
