@@ -48,14 +48,14 @@ def card_of(facts: TaskFacts, historian: Historian) -> Json:
 def terms_of(spec: TaskSpec) -> Json:
     """The terms that a person asks for first, in words; the whole spec is beside it."""
     training, checks = spec.training, spec.verification
-    options = ", ".join(f"{name} {value}" for name, value in spec.method.options.items())
+    options = ", ".join(f"{name} {_listed(value)}" for name, value in spec.method.options.items())
     return {
         "model": f"{spec.model.kind}, {spec.model.source}",
         "method": f"{spec.method.name}{f' ({options})' if options else ''}",
         "training": f"{training.steps} steps of {training.batch_size} rows a round, {training.numeric}",
         "optimizer": f"{spec.optimizer.name}, learning rate {spec.optimizer.learning_rate}",
         "delta": f"codec {spec.codec.name}, at most {spec.codec.byte_limit:,} bytes",
-        "scoring": f"{spec.scoring.index}, {spec.validation.rows} hidden rows a round",
+        "scoring": f"{spec.scoring.index.replace('_', ' ')}, {spec.validation.rows} hidden rows a round",
         "verification": f"{checks.samples} drawn steps a verifier, {checks.min_verifiers} verifiers or more, "
         f"quorum {checks.quorum_bps / 100:g} % of their stake",
         "penalty": f"{checks.slash_bps / 100:g} % of the stake for a fault",
@@ -68,6 +68,10 @@ def _rows_readers(spec: TaskSpec) -> str:
     if not spec.data.sealed:
         return "public"
     return f"sealed for the round's verifiers{' and named auditors' * bool(spec.data.auditors)}"
+
+
+def _listed(value: object) -> object:
+    return " and ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
 def standing_in(facts: TaskFacts, who: Address, historian: Historian) -> Json:

@@ -348,12 +348,20 @@ def test_page_keyboard_alone_reaches_and_verifies(page: Page) -> None:
     assert page.locator("p.result[data-kind=leaf]").first.inner_text().startswith("holds")
 
 
+OUTSIDE_THEIR_FIGURE = """() => [...document.querySelectorAll("figure svg text")].filter((text) => {
+  const at = text.getBoundingClientRect(), figure = text.closest("figure").getBoundingClientRect();
+  return at.left < figure.left - 1 || at.right > figure.right + 1;
+}).map((text) => text.textContent)"""
+"""Words of pictures that nobody sees without scrolling sideways."""
+
+
 @pytest.mark.parametrize("width", [PHONE["width"], 390, 1920])
 def test_page_width_nothing_cut_off(page: Page, world: RoleWorld, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 740})
     for address in ("#/", "#/task/1", "#/round/1/1", f"#/account/{world.trainers[0].account}"):
         go(page, address)
         assert page.evaluate("() => document.documentElement.scrollWidth") <= width, address
+        assert page.evaluate(OUTSIDE_THEIR_FIGURE) == [], address
 
 
 def test_page_theme_switches_and_follows_the_system(page: Page) -> None:

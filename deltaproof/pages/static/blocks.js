@@ -60,7 +60,11 @@ const Blocks = (() => {
     const [name, size] = units.find(([, one]) => seconds >= one) || units[3];
     return `${Math.floor(seconds / size)} ${name}`;
   };
-  const facts = (pairs) => make("dl", {class: "facts"}, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+  /** Text that a narrow place may break behind a slash, rather than before the last letter. */
+  const broken = (text) => text.split(/(?<=[/])(?=\S)/).flatMap((part, at) => at ? [make("wbr"), part] : [part]);
+  /** What a model is called, from its source: package:NAME/FOLDER, hub:ORG/NAME@COMMIT, path:FOLDER. */
+  const modelName = (source) => source.startsWith("package:") ? source.slice(8).split("/")[0] : source.split(/[:/]/).pop().split("@")[0];
+  const facts = (pairs) => make("dl", {class: "facts"}, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, typeof value === "string" ? broken(value) : value))));
   const fold = (title, ...children) => make("details", {}, make("summary", {}, title), children);
   /** A fold whose content is made when it is opened; the content may take a while to come. */
   const lazily = (title, build) => {
@@ -81,5 +85,5 @@ const Blocks = (() => {
     make("a", {href: url, download: name}).click();
     setTimeout(() => URL.revokeObjectURL(url), 1000);
   };
-  return {make, keep, plain, short, link, copy, hash, identicon, account, words, status, nats, number, time, span, facts, fold, lazily, save};
+  return {make, keep, plain, short, link, copy, hash, identicon, account, words, status, nats, number, time, span, modelName, facts, fold, lazily, save};
 })();

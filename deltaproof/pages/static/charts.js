@@ -13,15 +13,21 @@ const Charts = (() => {
   const text = (x, y, value, anchor) => svg("text", {x, y, "text-anchor": anchor || "middle"}, String(value));
   const scale = (low, high, from, to) => (value) => high === low ? (from + to) / 2 : from + (value - low) / (high - low) * (to - from);
   // Enough digits to tell neighbouring lines apart; large amounts as powers of ten.
-  const short = (value, step) => value && (Math.abs(value) >= 1e6 || step < 1e-6) ? value.toExponential(1) : value.toFixed(Math.max(0, Math.min(9, 1 - Math.floor(Math.log10(step)))));
+  const short = (value, step) => value && (Math.abs(value) >= 1e6 || step < 1e-6) ? value.toExponential(1) : value.toFixed(Math.max(0, Math.min(9, -Math.floor(Math.log10(step) + 1e-9))));
+  /** Multiples of 1, 2 or 5 times a power of ten from low to high, some five of them, and their distance. */
+  const ticksOf = (low, high) => {
+    const rough = (high - low) / 6, power = 10 ** Math.floor(Math.log10(rough)), step = [1, 2, 5, 10].map((part) => part * power).find((one) => one >= rough * .999);
+    const first = Math.ceil(low / step - 1e-9), count = Math.floor(high / step + 1e-9) - first + 1;
+    return {step, ticks: Array.from({length: count}, (_, at) => (first + at) * step)};
+  };
   const exact = (value) => value === null || value === undefined ? "–" : Number.isInteger(value) ? String(value) : value.toPrecision(6);
   /** One path holds all bars or dots of a series: a page of a hundred rounds has tens of nodes instead of thousands. */
   const px = (value) => Math.round(value * 100) / 100;
   const color = (index) => PALETTE[index % PALETTE.length];
 
   const frame = (title, low, high, labels) => {
-    const {width, height, right, top, bottom} = SIZE, ticks = [0, 1, 2, 3, 4].map((i) => low + (high - low) * i / 4);
-    const named = ticks.map((value) => short(value, (high - low) / 4)), left = 14 + 7 * Math.max(...named.map((name) => name.length));
+    const {width, height, right, top, bottom} = SIZE, {step, ticks} = ticksOf(low, high);
+    const named = ticks.map((value) => short(value, step)), left = 14 + 7 * Math.max(...named.map((name) => name.length));
     const node = svg("svg", {viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": title});
     const y = scale(low, high, height - bottom, top);
     ticks.forEach((value, i) => node.append(svg("line", {class: "axis", x1: left, x2: width - right, y1: y(value), y2: y(value)}), text(left - 6, y(value) + 4, named[i], "end")));

@@ -1,6 +1,6 @@
 // Pages by address: #/ , #/task/1 , #/round/1/2 , #/account/0x... , #/accounts , #/dispute/1/2 , #/network , #/find/TEXT
 (() => {
-  const {make, keep, short, link, copy, hash, identicon, account, words, status, nats, number, time, span, facts, fold, lazily} = Blocks;
+  const {make, keep, short, link, copy, hash, identicon, account, words, status, nats, number, time, span, modelName, facts, fold, lazily} = Blocks;
   const {table, N} = Tables;
   const embedded = JSON.parse(document.getElementById("data").textContent || "null");
   const main = document.getElementById("main");
@@ -29,7 +29,7 @@
 
   const card = (one, now) => make("article", {class: "card"},
     make("h2", {}, link("#/task/" + one.task, one.name || "task " + one.task)),
-    make("p", {class: "soft"}, `task ${one.task}` + (one.method ? ` · ${one.method} on ${one.model.split(/[:/]/).pop().split("@")[0]}` : "")),
+    make("p", {class: "soft"}, `task ${one.task}` + (one.method ? ` · ${one.method} on ${modelName(one.model)}` : "")),
     one.description ? make("p", {class: "about"}, one.description) : null,
     make("p", {class: "progress"}, make("progress", {max: one.rounds, value: one.ended, "aria-label": "rounds"}), ` ${one.ended} of ${one.rounds} rounds, `, make("strong", {}, phrase(one, now))),
     facts([["a round pays", money(one.budgetPerRound, one.token)], ["paid so far", money(one.paid, one.token)], ["put in", money(one.funded, one.token)], ["people", `${one.trainers} trainers, ${one.verifiers} verifiers`]]),

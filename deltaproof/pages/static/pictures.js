@@ -2,12 +2,14 @@
 const Pictures = (() => {
   const {make, words, time, span, account, short} = Blocks;
   const {svg, color} = Charts;
+  /** On a phone pictures are drawn as narrow as it is, not scrolled. */
+  const narrow = () => matchMedia("(max-width: 40rem)").matches;
 
   /** Phases as bars on one axis of time; a mark for everybody who acted, red for whoever was late. */
   const life = (phases, now) => {
     if (!phases.length) return null;
-    const begin = phases[0].from, end = Math.max(...phases.map((phase) => phase.until || Math.max(now, phase.from))), row = 24, left = 110, width = 720;
-    const x = (at) => left + (at - begin) / Math.max(1, end - begin) * (width - left - 60);
+    const begin = phases[0].from, end = Math.max(...phases.map((phase) => phase.until || Math.max(now, phase.from))), row = 24, [left, width, room] = narrow() ? [92, 350, 44] : [110, 720, 60];
+    const x = (at) => left + (at - begin) / Math.max(1, end - begin) * (width - left - room);
     const title = `${span(end - begin)} from ${new Date(begin * 1000).toISOString().slice(0, 19)} UTC: ` + phases.map((phase) => `${words(phase.phase)} ${phase.until ? span(phase.until - phase.from) : "until now"}, ${phase.acts.length} acts`).join("; ");
     const node = svg("svg", {viewBox: `0 0 ${width} ${phases.length * row + 8}`, role: "img", "aria-label": title, class: "life"});
     phases.forEach((phase, at) => {
@@ -44,7 +46,9 @@ const Pictures = (() => {
 
   /** From the budget to each wallet. `text` writes an amount. */
   const waterfall = (fall, text) => {
-    const budget = Number(fall.budget) || 1, width = 720, left = 200, row = 24;
+    // Where there is no room beside the bars, names stand above them.
+    const small = narrow(), [left, width, row, below] = small ? [2, 350, 40, 16] : [200, 720, 24, 0];
+    const budget = Number(fall.budget) || 1;
     const whole = BigInt(fall.budget), released = BigInt(fall.released);
     const lines = [["budget of the round", 0n, whole, "total"], ["not released: too little gained", released, whole - released, "lost"]];
     let at = 0n;
@@ -54,10 +58,10 @@ const Pictures = (() => {
     node.setAttribute("aria-label", `Of a budget of ${text(fall.budget)} ${text(fall.released)} were released; ` + fall.lines.map((one) => `${short(one.trainer)} ${text(one.payout)}`).join(", "));
     const x = (value) => left + Number(value) / budget * (width - left - 130);
     shown.forEach(([name, from, amount, kind, index, one], i) => {
-      const bar = svg("rect", {class: "fall " + kind, x: x(from), y: i * row + 4, width: Math.max(1, x(from + amount) - x(from)), height: row - 8, rx: 2});
+      const bar = svg("rect", {class: "fall " + kind, x: x(from), y: i * row + below + 4, width: Math.max(1, x(from + amount) - x(from)), height: 16, rx: 2});
       if (kind === "part") bar.setAttribute("fill", color(index));
       const claimed = one && amount ? (BigInt(one.claimed) >= amount ? ", claimed" : ", not claimed yet") : "";
-      node.append(svg("text", {x: left - 8, y: i * row + 17, "text-anchor": "end"}, name), bar, svg("text", {x: x(from + amount) + 6, y: i * row + 17, "text-anchor": "start"}, text(amount)));
+      node.append(svg("text", small ? {x: left, y: i * row + 15, "text-anchor": "start"} : {x: left - 8, y: i * row + 17, "text-anchor": "end"}, name), bar, svg("text", {x: x(from + amount) + 6, y: i * row + below + 17, "text-anchor": "start"}, text(amount)));
       bar.append(svg("title", {}, one ? `floor ${text(one.floor)}, by score ${text(one.score)}${claimed}` : name));
     });
     return make("figure", {class: "wide"}, make("figcaption", {}, "From the budget to the wallets"), node);
