@@ -185,6 +185,7 @@ def _unflattering(cells: Sequence[Cell]) -> list[str]:
             lines.append(f"- {place}: rounds lost: {_named(lost)}")
         if unpaid := cell["losses"]["unpaid"]:
             lines.append(f"- {place}: honest trainers unpaid: {_named(unpaid)}")
+        lines += [f"- {place}: {what}: {count}" for key, what in LOST.items() if (count := cell["losses"][key])]
         if absences := cell["losses"]["absences"]:
             lines.append(
                 f"- {place}: honest verifiers charged for absence {absences} times: away longer than the phase"
