@@ -63,7 +63,7 @@ class Economics:
     fee: int
     """What a verifier of the smallest set earns in a settled round."""
     missed: Fraction
-    """Chance that one wrong step is replayed by no honest verifier, with 49 % of the smallest set corrupt."""
+    """Chance that one wrong step is not in the sample that all verifiers replay."""
     attacks: tuple[Attack, ...]
     better: Mapping[str, int]
     """Values of keys under which none of the attacks pays; empty if none does."""
@@ -85,19 +85,20 @@ def economics(spec: TaskSpec, assumed: Assumptions | None = None) -> Economics:
     better: dict[str, int] = {}
     if any(attack.pays for attack in attacks):
         better = _better(terms, assumed)
-    return Economics(terms.fee, _missed(terms)[-1], attacks, better, names_gain(spec), measured_gains(spec))
+    return Economics(
+        terms.fee, unseen(terms.steps, terms.samples), attacks, better, names_gain(spec), measured_gains(spec)
+    )
 
 
-def unseen(steps: int, samples: int, honest: int) -> Fraction:
-    """Chance that one step, chosen by whoever cheats, is replayed by none of `honest` verifiers.
+def unseen(steps: int, samples: int) -> Fraction:
+    """Chance that one step, chosen by whoever cheats, is not drawn.
 
-    The first and the last are always replayed; between them each verifier replays other steps than the rest until all
-    are replayed once (docs/protocol/rounds.md, Samples).
+    The first and the last are always replayed, and of those between one sample, by all verifiers
+    (docs/protocol/rounds.md, Samples). So it does not matter how many they are, or who looks away: the verdict is that
+    of a majority, and its honest members find the same.
     """
-    if honest == 0:
-        return Fraction(1)
     between = max(steps - 2, 0)
-    return Fraction(0) if between == 0 else 1 - Fraction(min(honest * min(samples, between), between), between)
+    return Fraction(0) if between == 0 else 1 - Fraction(min(samples, between), between)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +151,10 @@ class _Terms:
         return self.verifiers * percent // 100
 
 
-def _missed(terms: _Terms) -> list[Fraction]:
-    """By coalition: its members replay nothing."""
-    honest = (terms.verifiers - terms.corrupt(percent) for percent in COALITIONS)
-    return [unseen(terms.steps, terms.samples, count) for count in honest]
-
-
 def _attacks(terms: _Terms, assumed: Assumptions) -> tuple[Attack, ...]:
     slash, budget = Fraction(terms.slash_bps * terms.burned_bps, BPS * BPS), terms.budget
-    forged = tuple(ceil(u * budget - (1 - u) * slash * terms.trainer_stake) for u in _missed(terms))
+    missed = unseen(terms.steps, terms.samples)
+    forged = ceil(missed * budget - (1 - missed) * slash * terms.trainer_stake)
     stalled = tuple(-terms.loss(terms.verifier_stake, terms.absence_bps) * terms.corrupt(p) for p in COALITIONS)
     attested = tuple(-terms.fee * terms.corrupt(p) for p in COALITIONS)
     lied = budget - terms.signers * terms.loss(terms.verifier_stake, terms.slash_bps)
@@ -166,7 +162,7 @@ def _attacks(terms: _Terms, assumed: Assumptions) -> tuple[Attack, ...]:
     lazy = _cost_of_checking(terms, assumed) - _worth_of_checking(terms, assumed)
     return (
         Attack(
-            "trainer", "makes up the one step that it needs, and wins the whole round", forged,
+            "trainer", "makes up the one step that it needs, and wins the whole round", (forged,),
             "verification.min_trainer_stake",
         ),
         Attack("trainer", "commits and never reveals", (-terms.bond,), "verification.commit_bond"),
@@ -202,12 +198,11 @@ def _better(terms: _Terms, assumed: Assumptions) -> dict[str, int]:
     slash_bps = terms.slash_bps or BPS // 2
     if slash_bps != terms.slash_bps:
         changed["verification.slash_bps"] = slash_bps
-    honest = terms.verifiers - terms.corrupt(COALITIONS[-1])
     samples = terms.samples
-    if unseen(terms.steps, samples, honest) == 1:
-        samples = ceil(Fraction(max(terms.steps - 2, 0), 2 * honest))
+    if unseen(terms.steps, samples) == 1:
+        samples = ceil(Fraction(terms.steps - 2, 2))
         changed["verification.samples"] = samples
-    missed = unseen(terms.steps, samples, honest)
+    missed = unseen(terms.steps, samples)
     burned = Fraction(slash_bps * terms.burned_bps, BPS * BPS)
     stake = ceil(missed / (1 - missed) * terms.budget / burned) if missed else 0
     if stake > terms.trainer_stake:

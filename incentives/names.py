@@ -80,7 +80,7 @@ def _named(spec: TaskSpec) -> bool:
 
 
 def names_gain(spec: TaskSpec, names: int = NAMES) -> NamesGain:
-    """The largest gain by up to so many names, with the fewest verifiers that open a round."""
+    """The largest gain by up to so many names."""
     if _named(spec):
         return NamesGain(1.0, 1)
     counted = spec.scoring.rows == "distinct"
@@ -141,7 +141,5 @@ def _ways(of: int, chosen: int) -> float:
 
 
 def _shown_steps(spec: TaskSpec) -> int:
-    """Steps that some verifier replays."""
-    between = max(spec.training.steps - 2, 0)
-    drawn = spec.verification.min_verifiers * min(spec.verification.samples, between)
-    return min(spec.training.steps, 2 + min(drawn, between))
+    """Steps that verifiers replay."""
+    return min(spec.training.steps, 2 + spec.verification.samples)

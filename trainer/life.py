@@ -27,7 +27,6 @@ from deltaproof.chain.participation import (
     attempt,
     lacking_stake,
     lock_stake,
-    quorum_members,
     read_task,
 )
 from deltaproof.chain.reading import publish_reading_key
@@ -384,12 +383,9 @@ class Trainer(Agent):
             raise ChainError(f"the store has lost the delta of round {round_ - 1}, which round {round_} goes on from")
         return root
 
-    def _drawn_steps(self, round_: RoundIndex, seed: Digest32) -> list[int]:
-        drawn = draw_samples(
-            seed, self.task_id, round_, self.account, quorum_members(self.gateway, self.task_id, round_),
-            steps=self.spec.training.steps, extra=self.spec.verification.samples,
-        )  # fmt: skip
-        return sorted({step for steps in drawn.values() for step in steps})
+    def _drawn_steps(self, round_: RoundIndex, seed: Digest32) -> tuple[int, ...]:
+        steps, samples = self.spec.training.steps, self.spec.verification.samples
+        return draw_samples(seed, self.task_id, round_, self.account, steps=steps, extra=samples)
 
     def _settle_bond(self, round_: RoundIndex) -> None:
         """Give up the bond of the last commitment that was never revealed, before others are paid for taking it."""

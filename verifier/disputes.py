@@ -188,7 +188,6 @@ class VerifierDisputes:
                 self._examiners[case.task_id] = examiner
             return examiner.examine(
                 to_judge,
-                examiner.drawn_for_all,
                 may_give_up=True,
                 publish=False,
                 between_steps=heavy.between_steps,

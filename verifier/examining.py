@@ -5,7 +5,7 @@ A pure function of the case and the store: the same for a member of the quorum a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import partial
 
 from deltaproof.errors import UNUSABLE
@@ -38,9 +38,6 @@ from verifier.looking import Basis, SecondLook
 
 __all__ = ["Examiner"]
 
-Drawn = Callable[[RoundToJudge, Submission], Sequence[int]]
-"""The steps of a submission that are replayed."""
-
 
 class Examiner:
     """Judges and scores the rounds of one task's spec."""
@@ -55,32 +52,19 @@ class Examiner:
         self.scoring_bench = scoring_bench(spec, machine.device)
         self.look = SecondLook(self._readable)
 
-    def drawn_for_me(self, case: RoundToJudge, submission: Submission) -> Sequence[int]:
-        """The steps that the challenge drew for this account, a member of the quorum."""
-        return case.drawn_for(submission.trainer, self.spec)[self.account]
-
-    def drawn_for_all(self, case: RoundToJudge, submission: Submission) -> Sequence[int]:
-        """The steps that it drew for anybody, for who is no member."""
-        return case.shown_by(submission.trainer, self.spec)
-
     def look_early(
-        self,
-        case: RoundToJudge,
-        arrived: Collection[Address],
-        steps: Drawn,
-        between_steps: Callable[[], None] = lambda: None,
+        self, case: RoundToJudge, arrived: Collection[Address], between_steps: Callable[[], None] = lambda: None
     ) -> None:
         """Judge those who have opened already; `examine` finds it done. Raises as `judge_submission` does."""
         there = [submission for submission in case.submissions if submission.trainer in arrived]
         self.look.judged(
-            [self._basis(case, one, steps) for one in there if one.trainer not in case.faulty],
+            [self._basis(case, one) for one in there if one.trainer not in case.faulty],
             lambda basis: self._judge(case.round, basis, between_steps),
         )
 
     def examine(
         self,
         case: RoundToJudge,
-        steps: Drawn,
         *,
         may_give_up: bool,
         publish: bool = True,
@@ -92,7 +76,7 @@ class Examiner:
 
         Raises what is nobody's fault: see `judge_submission`.
         """
-        wanted = [self._basis(case, one, steps) for one in case.submissions if one.trainer not in case.faulty]
+        wanted = [self._basis(case, one) for one in case.submissions if one.trainer not in case.faulty]
         found = iter(self.look.judged(wanted, lambda basis: self._judge(case.round, basis, between_steps)))
         judgements = [proven_faulty(one) if one.trainer in case.faulty else next(found) for one in case.submissions]
         rows = self._validation_rows(case)
@@ -118,9 +102,8 @@ class Examiner:
         """Whether a settlement is further from one's own findings than the task tolerates."""
         return bool(disagreements(self.spec, own, proposal))
 
-    def _basis(self, case: RoundToJudge, submission: Submission, steps: Drawn) -> Basis:
-        drawn, shown = steps(case, submission), case.shown_by(submission.trainer, self.spec)
-        return Basis(case.drawn, submission, tuple(drawn), tuple(shown))
+    def _basis(self, case: RoundToJudge, submission: Submission) -> Basis:
+        return Basis(case.drawn, submission, case.sample_of(submission.trainer, self.spec))
 
     def _readable(self, basis: Basis) -> bool:
         """Whether everybody can read what a trainer sealed; so it is where nothing is, or where nobody looks."""
@@ -140,9 +123,7 @@ class Examiner:
             self.report("replayed", f"round {round_}: replayed {short} {verdict.message}", round=round_)
             between_steps()
 
-        judgement = judge_submission(
-            self.judges, self.store, basis.round, submission, basis.steps, progress, basis.shown
-        )
+        judgement = judge_submission(self.judges, self.store, basis.round, submission, basis.steps, progress)
         if failure := judgement.finding.failure():
             verdict = judgement.finding.verdict.name.lower()
             message = f"round {round_}: {short} {verdict}: {failure.message}"

@@ -43,17 +43,12 @@ class RoundToJudge:
         """The part that judging a single submission needs."""
         return DrawnRound(self.task_id, self.round, self.view.order_seed, self.view.start_digest)
 
-    def drawn_for(self, trainer: Address, spec: TaskSpec) -> dict[Address, tuple[int, ...]]:
-        """The steps of a trainer that each verifier replays."""
-        drawn = draw_samples(
-            self.view.challenge_seed, self.task_id, self.round, trainer, self.members,
+    def sample_of(self, trainer: Address, spec: TaskSpec) -> tuple[int, ...]:
+        """The steps of a trainer that every verifier replays: all that it has to publish."""
+        return draw_samples(
+            self.view.challenge_seed, self.task_id, self.round, trainer,
             steps=spec.training.steps, extra=spec.verification.samples,
         )  # fmt: skip
-        return {verifier: tuple(steps) for verifier, steps in drawn.items()}
-
-    def shown_by(self, trainer: Address, spec: TaskSpec) -> tuple[int, ...]:
-        """The steps of a trainer that anybody replays: all that it has to publish."""
-        return tuple(sorted({step for steps in self.drawn_for(trainer, spec).values() for step in steps}))
 
 
 def case_key(task_id: TaskId, round_: RoundIndex, view: RoundView) -> Digest32:

@@ -295,10 +295,8 @@ class Verifier(Agent):
 
     def _attest(self, case: RoundToJudge, key: Digest32, *, may_give_up: bool) -> Attestation | None:
         """Judge and score; the document is on disk before this returns. None while what is missing may still come."""
-        examiner = self.examiner
-        attestation = examiner.examine(
-            case, examiner.drawn_for_me, may_give_up=may_give_up, between_steps=self.heavy.between_steps
-        )
+        between = self.heavy.between_steps
+        attestation = self.examiner.examine(case, may_give_up=may_give_up, between_steps=between)
         if attestation is None:
             return None
         path, document = self._path(case.round, key), attestation.to_document()
@@ -307,7 +305,7 @@ class Verifier(Agent):
         return attestation
 
     def _looked(self, case: RoundToJudge, there: Sequence[Address]) -> bool:
-        self.examiner.look_early(case, there, self.examiner.drawn_for_me, self.heavy.between_steps)
+        self.examiner.look_early(case, there, self.heavy.between_steps)
         return True
 
     def _may_call_withheld(self, round_: RoundIndex) -> bool:

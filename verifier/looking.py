@@ -21,8 +21,6 @@ class Basis:
     submission: Submission
     steps: tuple[int, ...]
     """That are replayed."""
-    shown: tuple[int, ...]
-    """That anybody replays."""
 
     def judges_as(self, other: Basis) -> bool:
         """Whether both lead to the same judgement, as long as every reader can read."""

@@ -36,7 +36,6 @@ from benchmarks.attacks.on_store import unusable_artifacts, withheld_steps
 from benchmarks.attacks.rates import (
     TRAINER,
     AttackOutcome,
-    hex_address,
     measure,
     simultaneous_level,
     tally,
@@ -121,7 +120,7 @@ def nothing_opened(arena: Arena, folder: Path, trials: int) -> list[AttackOutcom
 
 
 def by_chance(arena: Arena, folder: Path, trials: int) -> list[AttackOutcome]:
-    """Attacks that hope not to be sampled, against one verifier, a committee, and one that is half the trainer's."""
+    """Attacks that hope not to be sampled."""
     needed = samples_needed(0.05, 0.99)
     few, outcomes = needed // 9, []
     kept: dict[str, tuple[Forged, dict[int, str]]] = {}
@@ -137,19 +136,12 @@ def by_chance(arena: Arena, folder: Path, trials: int) -> list[AttackOutcome]:
         outcomes.append(tally_steps(arena, name, what, hidden, samples=samples, trials=trials))
     outcomes.append(predicted(arena, few, trials))
     single, one_percent = kept["one bad step, neither first nor last"][1], kept["skipped steps, made up (1%)"][1]
-    for name, refused, samples, honest, colluding in (
-        ("one bad step, three verifiers", single, needed, 3, 0),
-        ("one bad step, twelve verifiers", single, needed, 12, 0),
-        ("skipped steps (1%), three verifiers", one_percent, few, 3, 0),
-        ("skipped steps (1%), one of three verifiers colludes", one_percent, few, 2, 1),
-        ("skipped steps (5%), four of five verifiers collude", bad, needed, 1, 4),
+    for name, refused, samples in (
+        ("one bad step, three times the samples", single, 3 * needed),
+        ("skipped steps (1%), three times the samples", one_percent, 3 * few),
     ):
         what = f"{len(refused)} step{'s' if len(refused) > 1 else ''}"
-        outcomes.append(
-            tally_steps(
-                arena, name, what, refused, samples=samples, trials=trials, honest=honest, colluding=colluding
-            )
-        )  # fmt: skip
+        outcomes.append(tally_steps(arena, name, what, refused, samples=samples, trials=trials))
     return outcomes
 
 
@@ -157,9 +149,8 @@ def predicted(arena: Arena, samples: int, trials: int) -> AttackOutcome:
     """Guess the challenge: corrupt the tenth of the steps that 200 guessed seeds would sample least."""
     counts = Counter[int]()
     for guess in range(200):
-        seed, verifier = Digest32(hashlib.sha256(f"guess {guess}".encode()).digest()), hex_address(0)
-        drawn = draw_samples(seed, 1, 0, TRAINER, [verifier], steps=arena.steps, extra=samples)
-        counts.update(drawn[verifier])
+        seed = Digest32(hashlib.sha256(f"guess {guess}".encode()).digest())
+        counts.update(draw_samples(seed, 1, 0, TRAINER, steps=arena.steps, extra=samples))
     rarest = sorted(range(1, arena.steps - 1), key=lambda step: (counts[step], step))[: arena.steps // 10]
     zeros = np.zeros(arena.bench.layout.size, np.float32)
 

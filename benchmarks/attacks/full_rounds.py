@@ -184,7 +184,7 @@ class Scene:
         return {**facts, **gains, "outcome": outcome_of({**facts, **gains})}
 
     def drawn(self, name: str) -> Iterator[tuple[int, ...]]:
-        return challenges(self.arena, f"{name}/{self.mode}", self.length.samples, 1, 0, self.length.trials)
+        return challenges(self.arena, f"{name}/{self.mode}", self.length.samples, self.length.trials)
 
     def delta_rows(self) -> list[dict[str, Any]]:
         return [
@@ -196,7 +196,7 @@ class Scene:
     def _delta(self, name: str, delta: Any) -> dict[str, Any]:
         few = Length(self.length.steps, 2, 3)
         trials = []
-        for number, drawn in enumerate(challenges(self.arena, name, few.samples, 1, 0, few.trials)):
+        for number, drawn in enumerate(challenges(self.arena, name, few.samples, few.trials)):
             slug = "".join(c if c.isalnum() else "-" for c in f"{self.place}-{self.mode}-{name}-{number}")
             trials.append(outcome(judged(self.arena, self.honest, delta, list(drawn), self.work / "stores" / slug)))
         caught = sum(refused for refused, _ in trials)

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.attacks.arena import Arena
 from benchmarks.attacks.forging import Forged, judge_all
 from deltaproof.protocol.draws.samples import draw_samples
-from deltaproof.protocol.types import Address, Digest32, address
+from deltaproof.protocol.types import Digest32, address
 from deltaproof.replaying.drift import judge_drift
 from deltaproof.replaying.replay import StepVerdict
 from deltaproof.replaying.sampling_promise import detection_probability
@@ -37,8 +37,6 @@ class AttackOutcome:
     refused: int
     checks: str
     samples: int
-    verifiers: int
-    """Honest ones."""
     trials: int
     caught: int
     promised: float
@@ -83,42 +81,32 @@ def tally(
         return tally_steps(arena, attack, corrupts, refused, samples=samples, trials=trials, chance=chance)
     training, layout = arena.bench.spec.training, arena.bench.layout
     caught = 0
-    for drawn in challenges(arena, attack, samples, 1, 0, trials):
+    for drawn in challenges(arena, attack, samples, trials):
         seen = [sample for step in drawn if (sample := verdicts[step].drift) is not None]
         caught += any(step in refused for step in drawn) or not judge_drift(seen, training, layout).accepted
-    return _outcome(arena, attack, corrupts, refused, samples, 1, trials, caught, 1.0, chance, "drift")
+    return _outcome(arena, attack, corrupts, refused, samples, trials, caught, 1.0, chance, "drift")
 
 
 def tally_steps(
     arena: Arena, attack: str, corrupts: str, refused: Mapping[int, str], *,
-    samples: int, trials: int, chance: bool = True, honest: int = 1, colluding: int = 0,
+    samples: int, trials: int, chance: bool = True,
 ) -> AttackOutcome:  # fmt: skip
-    """Of an attack on the steps `refused` (with the check that fails), against `honest` verifiers of a committee in
-    which `colluding` others see nothing."""
-    drawn = challenges(arena, attack, samples, honest, colluding, trials)
+    """Of an attack on the steps `refused` (with the check that fails)."""
+    drawn = challenges(arena, attack, samples, trials)
     caught = sum(not refused.keys().isdisjoint(steps) for steps in drawn)
     if refused.keys() & {0, arena.steps - 1}:
         promised = 1.0
     else:
-        taken = min(honest * samples, arena.steps - 2)
-        promised = detection_probability(arena.steps - 2, len(refused), taken)
-    return _outcome(arena, attack, corrupts, refused, samples, honest, trials, caught, promised, chance, "none")
+        promised = detection_probability(arena.steps - 2, len(refused), samples)
+    return _outcome(arena, attack, corrupts, refused, samples, trials, caught, promised, chance, "none")
 
 
-def challenges(
-    arena: Arena, attack: str, samples: int, honest: int, colluding: int, trials: int
-) -> Iterator[tuple[int, ...]]:
-    """What the honest verifiers sample together, for one fresh challenge seed after the other."""
-    members = [Address(hex_address(number)) for number in range(honest + colluding)]
+def challenges(arena: Arena, attack: str, samples: int, trials: int) -> Iterator[tuple[int, ...]]:
+    """What all verifiers replay, for one fresh challenge seed after the other."""
     for trial in range(trials):
-        name = f"{attack}/{samples}/{honest}/{trial}"  # rows must not share their luck
+        name = f"{attack}/{samples}/{trial}"  # rows must not share their luck
         seed = Digest32(hashlib.sha256(name.encode()).digest())
-        drawn = draw_samples(seed, 1, 0, TRAINER, members, steps=arena.steps, extra=samples)
-        yield tuple(sorted({step for member in members[colluding:] for step in drawn[member]}))
-
-
-def hex_address(number: int) -> Address:
-    return address((0x22 << 152 | number).to_bytes(20, "big"))
+        yield draw_samples(seed, 1, 0, TRAINER, steps=arena.steps, extra=samples)
 
 
 def clopper_pearson(hits: int, trials: int, level: float) -> tuple[float, float]:
@@ -149,13 +137,13 @@ def _solve(tail_at: Callable[[float], float], tail: float, *, falling: bool = Fa
 
 
 def _outcome(
-    arena: Arena, attack: str, corrupts: str, refused: Mapping[int, str], samples: int, verifiers: int, trials: int,
+    arena: Arena, attack: str, corrupts: str, refused: Mapping[int, str], samples: int, trials: int,
     caught: int, promised: float, chance: bool, otherwise: str,
 ) -> AttackOutcome:  # fmt: skip
     counts = Counter(refused.values()).most_common()
     checks = ", ".join(f"{check} ({count})" for check, count in counts) or otherwise
     rate = caught / trials
     return AttackOutcome(
-        attack, arena.name, corrupts, arena.steps, len(refused), checks, samples, verifiers, trials, caught, promised,
+        attack, arena.name, corrupts, arena.steps, len(refused), checks, samples, trials, caught, promised,
         (1 - rate) - rate * SLASH * STAKE, not chance,
     )  # fmt: skip

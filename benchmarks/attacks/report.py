@@ -14,16 +14,16 @@ def markdown(outcomes: Sequence[AttackOutcome], notes: Sequence[str]) -> str:
     sections = [
         "# Attacks on verified training",
         "Every attacker commits to a transcript that is consistent in itself; challenges are drawn with the protocol's "
-        "sampler. *Samples* are drawn by each verifier besides the first and the last step; one honest verifier unless "
-        "more are named. Earnings are in units of a round's pay, for a stake of "
+        "sampler. *Samples* are the steps that all verifiers replay besides the first and the last. Earnings are in "
+        "units of a round's pay, for a stake of "
         f"{STAKE:g} rounds' pay of which a caught cheat loses {SLASH:.0%}. Made by `python -m benchmarks.attacks`.",
         "## Attacks on the whole run, or with a fault in a step that is always sampled",
         _rows([outcome for outcome in outcomes if outcome.whole_run], level),
         "## Attacks that hope not to be sampled",
         _criterion(chance, level),
         _rows(chance, level),
-        "A single bad step is caught with probability hk/N by h honest verifiers with k samples each, because their "
-        "samples do not overlap: stake prices what is left, see the last column.",
+        "A single bad step is caught with probability k/(N-2) by k samples, however many verifiers replay them: stake "
+        "prices what is left, see the last column.",
         "## Others",
         "\n".join(f"- {note}" for note in notes),
         "Attackers over whole rounds of 120 steps, in both modes and on every family of methods: "
@@ -43,11 +43,11 @@ def _rows(outcomes: Sequence[AttackOutcome], level: float) -> str:
     rows = []
     for outcome in outcomes:
         low, high = outcome.interval()
-        samples = f"{outcome.verifiers} x {outcome.samples}" if outcome.verifiers > 1 else outcome.samples
         rows.append(
             (
                 outcome.attack, outcome.setting, outcome.corrupts, f"{outcome.refused}/{outcome.steps}",
-                outcome.checks, samples, f"{outcome.caught}/{outcome.trials} = {outcome.caught / outcome.trials:.4f}",
+                outcome.checks, outcome.samples,
+                f"{outcome.caught}/{outcome.trials} = {outcome.caught / outcome.trials:.4f}",
                 f"{low:.4f} to {high:.4f}", f"{outcome.promised:.4f}", "yes" if outcome.kept(level) else "**NO**",
                 f"{outcome.earnings:+.2f}",
             )

@@ -182,7 +182,7 @@ def false_alarms(arena: Arena, rounded: Sequence[StepVerdict], trials: int, samp
     training, layout = arena.bench.spec.training, arena.bench.layout
     generator = np.random.default_rng(13)
     real, signed = [], []
-    for drawn in challenges(arena, "false alarms", samples, 1, 0, trials):
+    for drawn in challenges(arena, "false alarms", samples, trials):
         seen = _samples([rounded[step] for step in drawn])
         signs = generator.choice((-1.0, 1.0), len(seen))
         flipped = [

@@ -158,8 +158,8 @@ the attacker's pay over its pay under one name: the ratio of means over worlds, 
 rough for few worlds). Nobody is called a copy by likeness of deltas, and nobody is replayed: only the rules of pay are
 compared. Made by `python -m benchmarks.gaming.names`.
 
-- *aumann_shapley, distinct rows*: `scoring.rows = "distinct"`, with evidence from the 11 of 12 steps that three
-  verifiers with three samples each draw; and, to compare, from the first and the last step only
+- *aumann_shapley, distinct rows*: `scoring.rows = "distinct"`, with evidence from the 11 of 12 steps that
+  verifiers with nine samples replay; and, to compare, from the first and the last step only
 - *aumann_shapley*: rows as enrolled
 - *quotient Shapley*: names that shown rows link are one player (the mean of their deltas), its Shapley value in equal
   parts (arXiv 2605.07663)

@@ -66,7 +66,7 @@ def work_of_a_round(trainers: int) -> dict[str, Any]:
         return made
 
     timed("samples", lambda: [
-        draw_samples(SEED, TaskId(1), RoundIndex(1), a, others, steps=50, extra=12) for a in addresses
+        draw_samples(SEED, TaskId(1), RoundIndex(1), a, steps=50, extra=12) for a in addresses
     ])  # fmt: skip
     timed("likeness", lambda: find_players(bench, start, people))
     timed("rows", lambda: count_rows(claims))

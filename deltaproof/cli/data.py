@@ -135,9 +135,6 @@ def check(
             help="With --task: your trainer's home, whose secret salts the rows, to print the root that you enrol.",
         ),
     ] = None,
-    verifiers: Annotated[
-        int | None, typer.Option(help="Verifiers to plan for; by default those enrolled, or the fewest.", min=1)
-    ] = None,
     columns: Columns = None,
     labels: Labels = "",
     chat: Chat = False,
@@ -165,7 +162,7 @@ def check(
     contents = look_into(rows, target.section, target.reader(), target.max_row_bytes)
     seen = None
     if target.spec is not None:
-        seen = exposure(target.spec, contents.distinct, verifiers or max(target.verifiers, 1))
+        seen = exposure(target.spec, contents.distinct)
     root = _root(distinct_rows(rows), target, home)
     problems = [str(bad) for bad in contents.bad]
     if not target.least_rows <= contents.distinct <= target.most_rows:

@@ -26,8 +26,6 @@ class RowsTarget:
     section: ModelSection
     spec: TaskSpec | None
     task: TaskId | None
-    verifiers: int
-    """Who take part, or the fewest with whom a round opens."""
 
     @property
     def max_row_bytes(self) -> int:
@@ -69,7 +67,7 @@ def target_of(
 
         terms = read_draft(spec)
         resolve_source(terms.model.source, told_on_stderr)
-        return RowsTarget(terms.model, terms, None, terms.verification.min_verifiers)
+        return RowsTarget(terms.model, terms, None)
     if task is not None:
         return _target_of_task(TaskId(task), rpc, contract, store)
     from deltaproof.data.shaping import FORMS
@@ -80,7 +78,7 @@ def target_of(
     read: dict[str, object] = {"kind": kind, "source": model, "weights_digest": hex_of(ZERO_DIGEST)}
     read |= {} if kind == "causal-lm" else {"num_labels": MAX_LABELS}
     read |= {} if kind == "image-classification" else {"max_tokens": read_tokenizer(model)[1]}
-    return RowsTarget(ModelSection.model_validate_json(canonical_json(read)), None, None, 0)
+    return RowsTarget(ModelSection.model_validate_json(canonical_json(read)), None, None)
 
 
 def _target_of_task(task: TaskId, rpc: str, contract: str, store: str) -> RowsTarget:
@@ -93,5 +91,4 @@ def _target_of_task(task: TaskId, rpc: str, contract: str, store: str) -> RowsTa
     artifacts = store_to_read(store, gateway, task)
     spec = read_task(gateway, artifacts, task).spec
     fetch_models(artifacts, spec, report=told_on_stderr)
-    enrolled = len(gateway.verifiers.enrolments(task))
-    return RowsTarget(spec.model, spec, task, max(enrolled, spec.verification.min_verifiers))
+    return RowsTarget(spec.model, spec, task)

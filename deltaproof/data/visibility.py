@@ -22,7 +22,7 @@ class Exposure:
 
     rows: int
     steps_per_round: int
-    """Opened in a round: the first, the last, and what the verifiers drew."""
+    """Opened in a round: the first, the last, and what was drawn between."""
     expected_in_a_round: float
     expected_in_all: float
     """Different rows, over all rounds."""
@@ -33,15 +33,14 @@ class Exposure:
     """Whether the task names its shards: then salts are public, and whoever guesses a row can see that it is there."""
 
 
-def exposure(spec: TaskSpec, rows: int, verifiers: int) -> Exposure:
-    """What `verifiers` a round open of a shard of so many rows.
+def exposure(spec: TaskSpec, rows: int) -> Exposure:
+    """What a task's rounds open of a shard of so many rows.
 
-    Each verifier replays its own drawn steps (`draw_samples`), and batches are drawn anew each round (`BatchOrder`), so
+    All verifiers replay the same drawn steps (`draw_samples`), and batches are drawn anew each round (`BatchOrder`), so
     which rows they hold is chance; the numbers are means.
     """
     steps, batch = spec.training.steps, spec.training.batch_size
-    between = max(steps - 2, 0)
-    opened = min(steps, 2) + min(verifiers * min(spec.verification.samples, between), between)
+    opened = min(steps, 2 + spec.verification.samples)
     hidden = _stays_hidden(rows, steps, batch, opened)
     return Exposure(
         rows=rows,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +12,7 @@ from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Fault, Phase
 from deltaproof.chain.abi.structs import RoundView, TaskParams
 from deltaproof.chain.admissions import task_view
-from deltaproof.chain.participation import attempt, quorum_members, read_task
+from deltaproof.chain.participation import attempt, read_task
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.committed import committed_work
 from deltaproof.disputing.works import TrainerFault, find_work_fault
@@ -81,13 +83,9 @@ class WorkDesk:
         """The first fault in what one trainer published that a contract can see, and whether everything was there."""
         spec, table = self._terms()
         terms = self.params.training
-        drawn = draw_samples(
-            view.challenge_seed, self.task_id, round_, trainer, quorum_members(self.gateway, self.task_id, round_),
-            steps=terms.steps, extra=terms.samples,
-        )  # fmt: skip
+        due = draw_samples(view.challenge_seed, self.task_id, round_, trainer, steps=terms.steps, extra=terms.samples)
         rows = min(self.gateway.trainers.enrolment(self.task_id, trainer).data_rows, spec.data.max_rows)
         limits = spec.opening_limits(terms.parameters, terms.optimizer.slots, terms.steps, rows)
-        due = sorted({step for steps in drawn.values() for step in steps})
         openings = self._openings(root, due, limits)
         whole, final = len(openings) == len(due), None
         if terms.float32_delta:
@@ -107,7 +105,7 @@ class WorkDesk:
             self.report("sealed", message, round=round_)
         self._unseen.clear()
 
-    def _openings(self, root: Digest32, steps: list[int], limits: OpeningLimits) -> dict[int, StepOpening]:
+    def _openings(self, root: Digest32, steps: Sequence[int], limits: OpeningLimits) -> dict[int, StepOpening]:
         found: dict[int, StepOpening] = {}
         for step in steps:
             try:

@@ -104,11 +104,8 @@ def judge_submission(
     submission: Submission,
     steps: Sequence[int],
     progress: Callable[[StepVerdict], None] = lambda _: None,
-    shown: Sequence[int] = (),
 ) -> Judgement:
     """Check one submission, replaying `steps`; stops at the first check that fails.
-
-    `shown` are all steps that its trainer has to show to anybody. Where rows are evidence, they have to be there.
 
     Data that make the checks themselves fail are rejected: they must not keep a judge from judging the others. Raises
     StoreUnavailable, OSError and MemoryError (or torch's word for it), which are nobody's fault, ModelError and what
@@ -124,7 +121,7 @@ def judge_submission(
             raise
 
     try:
-        return _judged(judges, store, round_, submission, steps, watched, shown)
+        return _judged(judges, store, round_, submission, steps, watched)
     except (StoreUnavailable, OSError, MemoryError, ModelError):
         raise
     except Exception as error:
@@ -141,7 +138,6 @@ def _judged(
     submission: Submission,
     steps: Sequence[int],
     progress: Callable[[StepVerdict], None],
-    shown: Sequence[int],
 ) -> Judgement:
     if submission.delta_digest is None or submission.transcript_root is None:
         return _without_adapter(submission, Verdict.UNREVEALED, "reveal", "committed, but revealed nothing")
@@ -159,7 +155,7 @@ def _judged(
     context = replay_context(round_, submission, submission.transcript_root, submission.delta_digest, delta)
     read = {DELTA: delta.content}
     opened: set[bytes] = set()
-    verdict, checks = _replay(judges, judge, store, context, steps, read, progress, opened, shown)
+    verdict, checks = _replay(judges, judge, store, context, steps, read, progress, opened)
     finding = _finding(submission, verdict, checks)
     if verdict is not Verdict.ACCEPTED:
         return Judgement(finding, submission, read=read)
@@ -175,11 +171,10 @@ def _replay(
     read: dict[int, Digest32],
     progress: Callable[[StepVerdict], None],
     opened: set[bytes],
-    shown: Sequence[int],
 ) -> tuple[Verdict, list[CheckRecord]]:
     """Replay the steps, and in bounded mode look at all of them together; the last check is the one that failed.
 
-    Adds to `read` what was read, and to `opened` the rows that are evidence, of `shown` steps, too.
+    Adds to `read` what was read, and to `opened` the rows that are evidence.
     """
     spec, layout = judge.spec, judge.reference.layout
     limits = context.round.opening_limits(spec, layout.size)
@@ -189,7 +184,7 @@ def _replay(
     thorough = noise_steps(steps)
     seen: dict[bytes, int] = {}
     missing: list[CheckRecord] = []
-    evidence = evidence_steps(spec, [*steps, *shown])
+    evidence = evidence_steps(spec, steps)
 
     def jobs() -> Iterator[ReplayJob]:
         """Workers ask for openings ahead of the verdicts; one that is missing counts when its turn comes."""
@@ -219,41 +214,11 @@ def _replay(
         return Verdict.WITHHELD, [*checks, *missing]
     if samples:
         checks.append(_drift_check(samples, spec.training, layout))
-    if not all(check.passed for check in checks):
-        return Verdict.REJECTED, checks
-    further = sorted((evidence & set(shown)) - set(steps))
-    unfit = _look_at_rows(judge, store, context, further, read, seen, opened)
-    return (unfit[0], [*checks, unfit[1]]) if unfit else (Verdict.ACCEPTED, checks)
-
-
-def _look_at_rows(
-    judge: Judge,
-    store: ArtifactStore,
-    context: ReplayContext,
-    steps: Sequence[int],
-    read: dict[int, Digest32],
-    seen: dict[bytes, int],
-    opened: set[bytes],
-) -> tuple[Verdict, CheckRecord] | None:
-    """Add the rows of steps that others replay to `opened`; the first thing that is wrong with them, if any."""
-    limits = context.round.opening_limits(judge.spec, judge.reference.layout.size)
-    for step in steps:
-        try:
-            opening = store.get_opening(Digest32(context.transcript_root), StepIndex(step), limits)
-        except UNUSABLE as error:
-            return Verdict.WITHHELD, _missing(step, error)
-        verdict = judge.look_at_rows(opening, step, context)
-        problem = verdict.message if not verdict.accepted else repeated_row(opening, seen)
-        if problem:
-            read[step] = sha256(serialize_opening(opening))
-            return Verdict.REJECTED, _failed(step, verdict.failed or "rows", problem)
-        opened |= {row.row for row in opening.rows}
-    return None
+    return Verdict.ACCEPTED if all(check.passed for check in checks) else Verdict.REJECTED, checks
 
 
 def evidence_steps(spec: TaskSpec, drawn: Iterable[int]) -> frozenset[int]:
-    """Steps whose rows are evidence for every verifier: the first and the last, which all of them replay; where
-    distinct rows count, every step `drawn` for anybody."""
+    """Steps whose rows are evidence: the first and the last; where distinct rows count, every step that is `drawn`."""
     edges = frozenset({0, spec.training.steps - 1})
     return edges | frozenset(drawn) if spec.scoring.rows == "distinct" else edges
 

@@ -131,15 +131,6 @@ class Judge:
         magnitude, bound, ties = agreement.magnitude, agreement.bound, agreement.near_ties
         return StepVerdict(step, True, None, f"step {step}: accepted", magnitude, bound, ties, drift)
 
-    def look_at_rows(self, opening: StepOpening, step: int, context: ReplayContext) -> StepVerdict:
-        """Whether an opening shows the rows of its step, without replaying it."""
-        try:
-            _check_records(opening, step, context, self.reference)
-            _check_rows(opening, step, context, self.reference)
-        except Refused as refused:
-            return StepVerdict(step, False, refused.check, f"step {step}: {refused}", refused.magnitude, refused.bound)
-        return StepVerdict(step, True, None, f"step {step}: shows its rows")
-
 
 def judge_step(bench: Workbench, opening: StepOpening, step: int, context: ReplayContext) -> StepVerdict:
     """Replay a step on a single float64 workbench; in bounded mode this leaves out what the drift test needs."""

@@ -169,10 +169,10 @@ rows = {rows}               # a round's hidden set
 [rewards]
 rounds = {rounds}
 budget_per_round = "{budget}"   # to trainers; a number without a unit would be smallest units
-verifier_fee_bps = 1_000        # 10 % on top, to the verifiers
+verifier_fee_bps = 1_500        # 15 % on top, to the verifiers
 
 [verification]
-samples = 12                # steps that each verifier replays of each trainer, besides the first and the last
+samples = 24                # steps that every verifier replays of each trainer, besides the first and the last
 commit_bond = "{bond}"      # of the stake; lost for a commitment without a reveal
 slash_bps = 5_000           # of the stake, for a fault
 min_trainer_stake = "{stake}"

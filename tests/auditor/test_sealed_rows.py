@@ -336,7 +336,7 @@ def test_sealed_delta_that_opens_for_nobody_is_withheld_by_all(world: RoleWorld)
             verifier.log.refresh(ROUND)
             case = read_case(verifier.gateway, verifier.store, verifier.log, verifier.spec, world.task, ROUND)
             submission = next(s for s in case.submissions if s.trainer == trainer.account)
-            steps = verifier.examiner.drawn_for_me(case, submission)
+            steps = case.sample_of(trainer.account, verifier.spec)
             judges = verifier.examiner.judges
             findings.append(judge_submission(judges, verifier.store, case.drawn, submission, steps).finding)
     finally:

@@ -1,4 +1,4 @@
-"""The sampled steps: always the ends, never twice the same, nobody's choice, and a committee covers what it can."""
+"""The sampled steps: always the ends, never twice the same, nobody's choice, the same for every verifier."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 from deltaproof.protocol.draws.samples import draw_samples, samples_needed
 from deltaproof.protocol.draws.stream import HashStream
-from deltaproof.protocol.types import Address, Digest32, address, address_bytes
+from deltaproof.protocol.types import Digest32, address
 
 SEED = Digest32(b"\x05" * 32)
-VERIFIERS = [address(bytes([number]) * 20) for number in (9, 1, 7, 4, 200, 3)]
-VERIFIER, TRAINER = VERIFIERS[0], address(b"\x02" * 20)
+TRAINER = address(b"\x02" * 20)
 
 
 def numbered(i: int) -> Digest32:
@@ -25,49 +24,37 @@ def numbered(i: int) -> Digest32:
 
 
 def draw_one(seed: Digest32, *, steps: int, extra: int) -> tuple[int, ...]:
-    return draw_samples(seed, 1, 1, TRAINER, [VERIFIER], steps=steps, extra=extra)[VERIFIER]
+    return draw_samples(seed, 1, 1, TRAINER, steps=steps, extra=extra)
 
 
-@given(st.integers(1, 200), st.integers(0, 250), st.integers(1, 6), st.binary(min_size=32, max_size=32))
-def test_draw_has_both_ends_and_distinct_steps(steps: int, extra: int, members: int, seed: bytes) -> None:
-    drawn = draw_samples(Digest32(seed), 1, 1, TRAINER, VERIFIERS[:members], steps=steps, extra=extra)
-    assert list(drawn) == sorted(VERIFIERS[:members], key=address_bytes)
-    for sample in drawn.values():
-        assert list(sample) == sorted(set(sample))
-        assert {0, steps - 1} <= set(sample) <= set(range(steps))
-        assert len(sample) == min(steps, len({0, steps - 1}) + extra)
+@given(st.integers(1, 200), st.integers(0, 250), st.binary(min_size=32, max_size=32))
+def test_draw_has_both_ends_and_distinct_steps(steps: int, extra: int, seed: bytes) -> None:
+    sample = draw_one(Digest32(seed), steps=steps, extra=extra)
+    assert list(sample) == sorted(set(sample))
+    assert {0, steps - 1} <= set(sample) <= set(range(steps))
+    assert len(sample) == min(steps, len({0, steps - 1}) + extra)
 
 
-@given(st.integers(3, 120), st.integers(1, 60), st.integers(1, 6), st.binary(min_size=32, max_size=32))
-def test_draw_committee_no_step_twice_until_all_are_taken(steps: int, extra: int, members: int, seed: bytes) -> None:
-    drawn = draw_samples(Digest32(seed), 1, 1, TRAINER, VERIFIERS[:members], steps=steps, extra=extra)
-    taken = Counter(step for sample in drawn.values() for step in sample if step not in (0, steps - 1))
-    assert len(taken) == min(members * extra, steps - 2)
-    assert max(taken.values()) - min(taken[step] for step in range(1, steps - 1)) <= 1
-
-
-def test_draw_committee_is_a_shuffle_cut_in_parts() -> None:
-    """The definition in docs/protocol.md, spelled out."""
+def test_draw_is_the_beginning_of_a_shuffle() -> None:
+    """The definition in docs/protocol/rounds.md, spelled out."""
     steps, extra = 30, 8
-    stream = HashStream(b"deltaproof/sample/v1\x00" + SEED + bytes(7) + b"\x05" + bytes(3) + b"\x06" + b"\x02" * 20)
+    stream = HashStream(b"deltaproof/sample/v2\x00" + SEED + bytes(7) + b"\x05" + bytes(3) + b"\x06" + b"\x02" * 20)
     between = list(range(1, steps - 1))
     for i in range(len(between)):
         j = i + stream.below(len(between) - i)
         between[i], between[j] = between[j], between[i]
-    drawn = draw_samples(SEED, 5, 6, TRAINER, VERIFIERS, steps=steps, extra=extra)
-    for seat, sample in enumerate(drawn.values()):
-        part = {between[(seat * extra + i) % len(between)] for i in range(extra)}
-        assert set(sample) == part | {0, steps - 1}
+    drawn = draw_samples(SEED, 5, 6, TRAINER, steps=steps, extra=extra)
+    assert set(drawn) == {0, *between[:extra], steps - 1}
 
 
-def test_draw_order_of_naming_changes_nothing() -> None:
-    forward = draw_samples(SEED, 1, 1, TRAINER, VERIFIERS, steps=100, extra=10)
-    assert forward == draw_samples(SEED, 1, 1, TRAINER, VERIFIERS[::-1], steps=100, extra=10)
+def test_more_samples_replay_the_same_steps_and_others() -> None:
+    fewer, more = (draw_one(SEED, steps=100, extra=extra) for extra in (10, 30))
+    assert set(fewer) < set(more)
 
 
 def test_draw_differs_for_everything_it_depends_on() -> None:
     draws = {
-        draw_samples(seed, task, round_index, trainer, [VERIFIER], steps=1000, extra=10)[VERIFIER]
+        draw_samples(seed, task, round_index, trainer, steps=1000, extra=10)
         for seed in (SEED, Digest32(bytes(32)))
         for task in (1, 2)
         for round_index in (1, 2)
@@ -76,12 +63,9 @@ def test_draw_differs_for_everything_it_depends_on() -> None:
     assert len(draws) == 16
 
 
-@pytest.mark.parametrize("seat", [0, 1, 3, 5])
-def test_draw_is_uniform_over_the_steps_between_in_every_seat(seat: int) -> None:
-    """In seats 4 and up the parts run over into a second turn: 6 verifiers with 3 of 10 steps each."""
+def test_draw_is_uniform_over_the_steps_between() -> None:
     draws = 4000
-    verifier = sorted(VERIFIERS, key=address_bytes)[seat]
-    samples = [sample_of(verifier, numbered(i)) for i in range(draws)]
+    samples = [draw_one(numbered(i), steps=12, extra=3)[1:-1] for i in range(draws)]
     seen = Counter(step for sample in samples for step in sample)
     assert set(seen) == set(range(1, 11))
     assert chi_squared(seen.values(), draws * 3 / 10) < 27.88  # 9 degrees of freedom, p = 0.001; the draws are fixed
@@ -90,34 +74,15 @@ def test_draw_is_uniform_over_the_steps_between_in_every_seat(seat: int) -> None
     assert chi_squared(subsets.values(), draws / 120) < 173.6  # 119 degrees of freedom, p = 0.001
 
 
-def sample_of(verifier: Address, seed: Digest32) -> tuple[int, ...]:
-    return draw_samples(seed, 1, 1, TRAINER, VERIFIERS, steps=12, extra=3)[verifier][1:-1]
-
-
 def chi_squared(counts: Iterable[int], expected: float) -> float:
     return sum((count - expected) ** 2 / expected for count in counts)
 
 
-@pytest.mark.parametrize(("members", "missed"), [(1, 0.95**6), (3, 0.95**18)])
-def test_draw_misses_no_more_often_than_promised(members: int, missed: float) -> None:
-    """Five of a hundred steps are bad: k samples miss them with probability below (1 - f)^k, for each and for all."""
-    bad, draws = {3, 20, 41, 70, 99}, 3000
-    misses = 0
-    for i in range(draws):
-        drawn = draw_samples(numbered(i), 1, 1, TRAINER, VERIFIERS[:members], steps=102, extra=6)
-        misses += all(bad.isdisjoint(sample) for sample in drawn.values())
-    assert misses / draws <= missed + 3 * (missed * (1 - missed) / draws) ** 0.5
-
-
-def test_draw_verifier_that_trusts_nobody_keeps_the_promise() -> None:
-    """Attack: all other verifiers of the round are the trainer's. The honest one's part is a random subset still."""
+def test_draw_misses_no_more_often_than_promised() -> None:
+    """Five of a hundred steps are bad: k samples miss them with probability below (1 - f)^k."""
     bad, draws, missed = {3, 20, 41, 70, 99}, 3000, 0.95**6
-    for honest in VERIFIERS:
-        misses = sum(
-            bad.isdisjoint(draw_samples(numbered(i), 1, 1, TRAINER, VERIFIERS, steps=102, extra=6)[honest])
-            for i in range(draws)
-        )
-        assert misses / draws <= missed + 3 * (missed * (1 - missed) / draws) ** 0.5
+    misses = sum(bad.isdisjoint(draw_one(numbered(i), steps=102, extra=6)) for i in range(draws))
+    assert misses / draws <= missed + 3 * (missed * (1 - missed) / draws) ** 0.5
 
 
 def test_prepared_guess_rarely_covers_the_sample() -> None:
@@ -137,11 +102,6 @@ def test_draw_from_billions_of_steps_keeps_only_what_it_takes() -> None:
 def test_draw_refuses_impossible_sizes(steps: int, extra: int) -> None:
     with pytest.raises(ValueError, match="cannot draw"):
         draw_one(SEED, steps=steps, extra=extra)
-
-
-def test_draw_refuses_a_verifier_named_twice() -> None:
-    with pytest.raises(ValueError, match="named twice"):
-        draw_samples(SEED, 1, 1, TRAINER, [VERIFIER, VERIFIER], steps=9, extra=2)
 
 
 def test_samples_needed_is_the_promised_number() -> None:

@@ -193,12 +193,8 @@ def test_openings_are_the_drawn_steps_and_no_others(world: RoleWorld) -> None:
     world.open_round()
     world.work()
     seed = world.gateway.tasks.round(world.task, FIRST).challenge_seed
-    members = {world.verifiers[0].account: world.verifiers[0].stake}
-    drawn = draw_samples(
-        seed, world.task, FIRST, trainer.account, members,
-        steps=trainer.spec.training.steps, extra=trainer.spec.verification.samples,
-    )  # fmt: skip
-    expected = {step for steps in drawn.values() for step in steps}
+    steps, samples = trainer.spec.training.steps, trainer.spec.verification.samples
+    expected = set(draw_samples(seed, world.task, FIRST, trainer.account, steps=steps, extra=samples))
     folders = (world.store_folder / "openings").iterdir()
     shown = [{int(path.name) for path in folder.iterdir()} for folder in folders]
     assert expected in shown

@@ -67,7 +67,7 @@ def attested_anew(world: RoleWorld, verifier: Verifier) -> None:
     log.refresh(FIRST)
     case = read_case(world.gateway, world.store, log, verifier.spec, world.task, FIRST)
     fresh = Examiner(verifier.spec, world.store, verifier.account, silent)
-    again = fresh.examine(case, fresh.drawn_for_me, may_give_up=True, publish=False)
+    again = fresh.examine(case, may_give_up=True, publish=False)
     own = verifier._own_attestation(FIRST)
     assert again is not None
     assert own is not None

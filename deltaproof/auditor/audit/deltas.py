@@ -27,7 +27,6 @@ __all__ = [
     "drawn_round",
     "drawn_steps",
     "opened_by",
-    "shown_steps",
     "submission_of",
     "tuned_by",
 ]
@@ -97,26 +96,18 @@ def opened_by(case: RoundCase, spec: TaskSpec, trainer: Address) -> frozenset[by
     limits = context.opening_limits(spec, case.facts.task.params.training.parameters)
     openings = (
         case.artifacts.store.get_opening(reveal.transcript_root, StepIndex(step), limits)
-        for step in sorted(evidence_steps(spec, shown_steps(case, trainer)))
+        for step in sorted(evidence_steps(spec, drawn_steps(case, trainer)))
     )
     return frozenset(row.row for opening in openings for row in opening.rows)
 
 
-def drawn_steps(case: RoundCase, trainer: Address) -> dict[Address, tuple[int, ...]]:
-    """Steps of a trainer's round that each verifier of the quorum has to replay; none before the challenge."""
+def drawn_steps(case: RoundCase, trainer: Address) -> tuple[int, ...]:
+    """Steps of a trainer's round that it has to show and every verifier replays; none before the challenge."""
     facts, seed = case.facts, case.facts.challenge_seed
     if seed is None:
-        return {}
+        return ()
     terms = facts.task.params.training
-    return draw_samples(
-        seed, facts.task.id, facts.number, trainer, facts.task.quorum_of(facts.number),
-        steps=terms.steps, extra=terms.samples,
-    )  # fmt: skip
-
-
-def shown_steps(case: RoundCase, trainer: Address) -> tuple[int, ...]:
-    """Steps that a trainer has to show, because somebody of the quorum replays them."""
-    return tuple(sorted({step for steps in drawn_steps(case, trainer).values() for step in steps}))
+    return draw_samples(seed, facts.task.id, facts.number, trainer, steps=terms.steps, extra=terms.samples)
 
 
 def _memory(case: RoundCase, trainer: Address) -> Digest32 | None:

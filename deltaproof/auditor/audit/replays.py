@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
-from deltaproof.auditor.audit.deltas import drawn_round, drawn_steps, shown_steps, submission_of
+from deltaproof.auditor.audit.deltas import drawn_round, drawn_steps, submission_of
 from deltaproof.auditor.audit.training import WHOLE_SUBMISSION, accepted, published_steps
 from deltaproof.auditor.audit.valuation import attested_in
 from deltaproof.errors import UNUSABLE, ArtifactSealed, StoreUnavailable
@@ -25,8 +25,6 @@ from deltaproof.replaying.judging import enrolment_problem, judge_submission, pr
 __all__ = ["Replay", "check_replays", "planned_replays", "run_replay"]
 
 DRIFT = "drift"
-TOGETHER = (DRIFT, "rows", "judging")
-"""Checks that depend on what a verifier saw before, or on all of its steps."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +72,8 @@ def _rejections(case: RoundCase) -> Iterator[Replay | Check]:
             failure = finding.failure() if finding and finding.verdict is leaf.verdict else None
             if failure is not None:
                 replay = _claimed(case, verifier, leaf.trainer, leaf.verdict, failure)
-                # The same step is one reason, whoever gives it; what several steps show is each verifier's own.
-                same = (failure.step, verifier if failure.check in TOGETHER else failure.check)
-                claims.setdefault(same, replay)
+                # All verifiers judge the same steps: the same reason is judged again once, whoever gives it.
+                claims.setdefault((failure.step, failure.check), replay)
         yield from claims.values()
         if not claims:
             subject = case.subject.of(participant=leaf.trainer)
@@ -84,8 +81,8 @@ def _rejections(case: RoundCase) -> Iterator[Replay | Check]:
 
 
 def _claimed(case: RoundCase, verifier: Address, trainer: Address, verdict: Verdict, failure: CheckRecord) -> Replay:
-    # A judge stops at the first check that fails, so all of the verifier's steps cost no more than those up to it.
-    steps = drawn_steps(case, trainer).get(verifier, ())
+    # A judge stops at the first check that fails, so all drawn steps cost no more than those up to it.
+    steps = drawn_steps(case, trainer)
     step = failure.step if failure.step != WHOLE_SUBMISSION else None
     subject = attested_in(case, verifier).of(participant=trainer, step=step)
     return Replay("rejection", trainer, steps, verdict, subject, failure)
@@ -108,10 +105,10 @@ def _fresh(case: RoundCase) -> Iterator[Replay | Check]:
 
 
 def _official(case: RoundCase) -> Iterator[Replay]:
-    """Each verifier's own draw, as it was to judge it; and what the settlement accepts that nobody attested."""
+    """All drawn steps, as each verifier was to judge them; and what the settlement accepts that nobody attested."""
     for verifier, document in case.attestations.items():
         for finding in document.findings:
-            steps = drawn_steps(case, finding.trainer).get(verifier, ())
+            steps = drawn_steps(case, finding.trainer)
             if finding.verdict in (Verdict.ACCEPTED, Verdict.REJECTED) and finding.trainer in case.facts.reveals:
                 subject = attested_in(case, verifier).of(participant=finding.trainer)
                 yield Replay(
@@ -149,14 +146,12 @@ def run_replay(case: RoundCase, replay: Replay) -> Check:
             return replay.subject.unchecked(replay.name, str(error))
         except UNUSABLE:
             pass  # the verdict says so
-    whole = replay.claim is not None or replay.attested is not None  # else single steps
-    shown = shown_steps(case, replay.trainer) if whole else ()
     try:
         # A fault that a contract established before verifiers could attest is no matter of replaying.
         found = (
             proven_faulty(submission)
             if replay.trainer in case.facts.faulty
-            else judge_submission(case.task.judges, case.artifacts.store, round_, submission, replay.steps, shown=shown)
+            else judge_submission(case.task.judges, case.artifacts.store, round_, submission, replay.steps)
         ).finding
     except StoreUnavailable as error:
         return replay.subject.unchecked(replay.name, str(error))

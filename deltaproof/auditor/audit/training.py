@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import SEALED_ROWS, Check, Status, Subject
-from deltaproof.auditor.audit.deltas import adapter_of, context_of, delta_paths, drawn_steps, shown_steps
+from deltaproof.auditor.audit.deltas import adapter_of, context_of, delta_paths, drawn_steps
 from deltaproof.auditor.facts.tasks import Reveal
 from deltaproof.errors import ArtifactError, ArtifactSealed
 from deltaproof.protocol.evidence.state import StateRoots, component_root
@@ -17,7 +17,6 @@ from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, StepIndex
 from deltaproof.protocol.wire import merkle
-from deltaproof.replaying.judging import evidence_steps
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.training.step import RoundContext
 
@@ -54,12 +53,11 @@ def check_deltas(case: RoundCase) -> Iterator[Check]:
 
 
 def check_samples(case: RoundCase) -> Iterator[Check]:
-    """Every verifier replayed exactly the steps that its draw gives, and its verdict is what its checks say."""
+    """Every verifier replayed exactly the drawn steps, and its verdict is what its checks say."""
     drawn = {trainer: drawn_steps(case, trainer) for trainer in case.facts.trainers}
     for verifier, document in case.attestations.items():
         for finding in document.findings:
-            steps = drawn.get(finding.trainer, {}).get(verifier, ())
-            yield from _finding(case, verifier, finding, list(steps))
+            yield from _finding(case, verifier, finding, list(drawn.get(finding.trainer, ())))
     for leaf in case.leaves or ():
         revealed = leaf.trainer in case.facts.reveals
         wrong = (leaf.verdict is Verdict.UNREVEALED) == revealed
@@ -81,9 +79,8 @@ def _finding(case: RoundCase, verifier: Address, finding: TrainerFinding, drawn:
         reason = f"{about}: accepted although check {failure.check!r} failed" if failure else ""
         yield subject.that("finding", failure is None, reason)
     else:
-        looked_at = {*drawn, *evidence_steps(case.spec, shown_steps(case, finding.trainer))} if case.spec else {*drawn}
         yield subject.that(
-            "samples", set(replayed) <= looked_at, f"{about}: looked at steps that were not drawn",
+            "samples", set(replayed) <= set(drawn), f"{about}: looked at steps that were not drawn",
             expected=drawn, actual=replayed,
         )  # fmt: skip
         yield subject.that(
@@ -154,13 +151,11 @@ def opening_problems(spec: TaskSpec, context: RoundContext, opening: StepOpening
 
 
 def published_steps(case: RoundCase) -> Iterator[tuple[Address, Reveal, int]]:
-    """Steps of accepted trainers that some verifier drew."""
+    """Drawn steps of accepted trainers."""
     for trainer in accepted(case):
         reveal = case.facts.reveals.get(trainer)
         if reveal is not None:
-            drawn = drawn_steps(case, trainer)
-            steps = {step for verifier in case.facts.attestations for step in drawn.get(verifier, ())}
-            yield from ((trainer, reveal, step) for step in sorted(steps))
+            yield from ((trainer, reveal, step) for step in drawn_steps(case, trainer))
 
 
 def accepted(case: RoundCase) -> list[Address]:

@@ -171,10 +171,10 @@ class QuorumTerms:
 
 @dataclass(frozen=True)
 class TrainingTerms:
-    """The work of a task: rounds, steps a round, trainable float32 values, and each verifier's samples a trainer.
+    """The work of a task: rounds, steps a round, trainable float32 values, and samples of each trainer.
 
-    `float32_delta`: the delta's digest is the component root of the final adapter. Samples do not count the first and
-    the last step.
+    `float32_delta`: the delta's digest is the component root of the final adapter. All verifiers replay the
+    samples, besides the first and the last step.
     """
 
     rounds: int

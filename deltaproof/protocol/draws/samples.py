@@ -1,56 +1,38 @@
-"""Which steps each verifier replays: derived from the challenge seed, the trainer and the round's verifiers.
+"""Which steps of a trainer are replayed: derived from the challenge seed and the trainer, one sample for all verifiers.
 
 Nobody knows the seed before reveals are over. So nobody can prepare the sampled steps only.
 
-All verifiers of a round share one random permutation of a trainer's steps. They take their samples from it one after
-the other, so that together they cover as many steps as they can. Each verifier's part is a uniformly random subset of
-the steps. So the promise of sampling holds for each verifier alone, whatever the others do.
+All verifiers of a round replay the same steps. So what one of them finds, all find: a fault is not outvoted by those
+who drew other steps, and who shows an opening to one of them shows it to all.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 from deltaproof.protocol.draws.stream import HashStream
 from deltaproof.protocol.types import Address, Digest32, address_bytes
 
 __all__ = ["draw_samples", "samples_needed"]
 
-_DOMAIN = b"deltaproof/sample/v1\x00"
+_DOMAIN = b"deltaproof/sample/v2\x00"
 
 
 def draw_samples(
-    challenge_seed: Digest32,
-    task_id: int,
-    round_index: int,
-    trainer: Address,
-    verifiers: Iterable[Address],
-    *,
-    steps: int,
-    extra: int,
-) -> dict[Address, tuple[int, ...]]:
-    """For each of the round's verifiers, by ascending address, the sorted steps of `trainer` that it replays.
+    challenge_seed: Digest32, task_id: int, round_index: int, trainer: Address, *, steps: int, extra: int
+) -> tuple[int, ...]:
+    """The sorted steps of `trainer` that every verifier of the round replays.
 
-    Everybody replays the first and the last step. The M = steps - 2 between are permuted, and the i-th verifier takes
-    the k = min(extra, M) at positions i k, i k + 1, ... (mod M): no step twice until all have been taken once.
-    Raises ValueError for no step, a negative `extra` or a verifier named twice.
+    They are the first, the last, and min(extra, M) of the M = steps - 2 between, a uniformly random subset.
+    Raises ValueError for no step or a negative `extra`.
     """
-    members = sorted(verifiers, key=address_bytes)
     if steps < 1 or extra < 0:
         raise ValueError(f"cannot draw {extra} extra steps of {steps}")
-    if len(set(members)) != len(members):
-        raise ValueError("a verifier is named twice")
     between = max(steps - 2, 0)
-    count = min(extra, between)
     stream = HashStream(
         _DOMAIN + challenge_seed + task_id.to_bytes(8, "big") + round_index.to_bytes(4, "big") + address_bytes(trainer)
     )
-    order = _permuted(between, min(len(members) * count, between), stream)
-    return {
-        verifier: tuple(sorted({0, steps - 1, *(order[(seat * count + i) % between] for i in range(count))}))
-        for seat, verifier in enumerate(members)
-    }
+    return tuple(sorted({0, steps - 1, *_permuted(between, min(extra, between), stream)}))
 
 
 def _permuted(between: int, wanted: int, stream: HashStream) -> list[int]:
