@@ -237,7 +237,7 @@ def play_the_rest(people: dict[str, Reader], url: str) -> None:
     sponsor, watcher = people["sponsor"], people["watcher"]
     create = next(line for _, block in blocks("sponsor") for line in block if "task create" in line)
     faucet = "deltaproof faucet $WATCHER --amount 1000 --key deployer.key"
-    sponsor.commands[:0] = [("a stake to risk", faucet), ("a task to be cancelled", create.replace("330", "110"))]
+    sponsor.commands[:0] = [("a stake to risk", faucet), ("a task to be cancelled", create.replace("345", "115"))]
     watcher.end()
     for reader in people.values():
         while reader.commands:
