@@ -44,7 +44,7 @@ LASTS = re.compile(r"deltaproof (chain up|(sponsor|trainer|verifier) run|watch(?
 MONTHS = 200 * 86_400
 FEWER = {
     "steps = 50": "steps = 3", "batch_size = 8": "batch_size = 2", "min_rows = 64": "min_rows = 8",
-    "samples = 12": "samples = 1", "min_verifiers = 3": "min_verifiers = 1", "window = 3600": "window = 1",
+    "samples = 24": "samples = 1", "min_verifiers = 3": "min_verifiers = 1", "window = 3600": "window = 1",
     'source = "path:../model"': 'source = "path:{model}"',
 }  # fmt: skip
 

@@ -105,7 +105,7 @@ def _show_another_gradient_and_not_the_last(trainer: Trainer) -> None:
             opening = dataclasses.replace(opening, gradient=opening.gradient * 2)
         put(root, opening, secret)
 
-    store.put_opening = put_opening  # type: ignore[method-assign]
+    store.put_opening = put_opening  # type: ignore[assignment, method-assign]
     trainer._drawn_steps = lambda *of: drawn_steps(*of)[:-1]  # type: ignore[method-assign]
 
 

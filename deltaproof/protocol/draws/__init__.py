@@ -1,1 +1,1 @@
-"""What chance decides, from seeds on chain: the batch order and the steps that each verifier replays."""
+"""What chance decides, from seeds on chain: the batch order and the steps that all verifiers replay."""
