@@ -6,7 +6,7 @@ vote, in the dispute window.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -62,29 +62,15 @@ def find_settlement_fault(
     params: TaskParams,
     leaves: Sequence[SettlementLeaf],
 ) -> SettlementFault | None:
-    """The first rule that the posted settlement breaks, in the order of what a proof costs; None if it keeps them."""
-    views = [gateway.trainers.view("workOf", task_id, round_, leaf.trainer) for leaf in leaves]
-    gateway.connection.prefetch(views)
-    for index, leaf in enumerate(leaves):
-        work = gateway.trainers.work(task_id, round_, leaf.trainer)
-        if broken := _broken_by_itself(leaf, work, view.attesting_block):
-            reason, culpable = broken
-            return SettlementFault(reason, index, f"the leaf of {leaf.trainer} breaks the rule on {reason}", culpable)
-    for index, (leaf, following) in enumerate(pairwise(leaves)):
-        if address_bytes(following.trainer) <= address_bytes(leaf.trainer):
-            message = f"the leaf of {following.trainer} does not come after that of {leaf.trainer}"
-            return SettlementFault("leaf order", index, message)
-    total, posted = sum(leaf.payout for leaf in leaves), view.settlement
-    if total != posted.total_payout:
-        return SettlementFault("total", None, f"payouts add up to {total}, the settlement says {posted.total_payout}")
-    if verdicts_digest(leaves) != posted.verdicts_digest:
-        return SettlementFault("verdicts digest", None, "the signed verdicts are not those of the leaves")
-    due = _payouts(params, view, leaves).amounts
-    for leaf, amount in zip(leaves, due, strict=True):
-        if leaf.payout != amount:
-            message = f"{leaf.trainer} is paid {leaf.payout} where the task's rule gives {amount}"
-            return SettlementFault("payout", None, message)
-    return None
+    """A rule that the posted settlement breaks: the first for which its signers are slashed, in the order of what a
+    proof costs, else the first; None if it keeps them all."""
+    spared: SettlementFault | None = None
+    for fault in _faults(gateway, task_id, round_, view, params, leaves):
+        if fault.culpable:
+            return fault
+        # Who lies in what costs stake could add this one, and have it proved in the other's place.
+        spared = spared or fault
+    return spared
 
 
 def prove_settlement_fault(
@@ -116,6 +102,38 @@ def prove_settlement_fault(
     plan = _payouts(params, view, leaves)
     for start in range(0, len(leaves), PART):
         prover.review_leaves(check, leaves[start : start + PART], plan.threshold, plan.top_up)
+
+
+def _faults(
+    gateway: Gateway,
+    task_id: TaskId,
+    round_: RoundIndex,
+    view: RoundView,
+    params: TaskParams,
+    leaves: Sequence[SettlementLeaf],
+) -> Iterator[SettlementFault]:
+    """Every rule that the settlement breaks, in the order of what a proof costs."""
+    views = [gateway.trainers.view("workOf", task_id, round_, leaf.trainer) for leaf in leaves]
+    gateway.connection.prefetch(views)
+    for index, leaf in enumerate(leaves):
+        work = gateway.trainers.work(task_id, round_, leaf.trainer)
+        if broken := _broken_by_itself(leaf, work, view.attesting_block):
+            reason, culpable = broken
+            yield SettlementFault(reason, index, f"the leaf of {leaf.trainer} breaks the rule on {reason}", culpable)
+    for index, (leaf, following) in enumerate(pairwise(leaves)):
+        if address_bytes(following.trainer) <= address_bytes(leaf.trainer):
+            message = f"the leaf of {following.trainer} does not come after that of {leaf.trainer}"
+            yield SettlementFault("leaf order", index, message)
+    total, posted = sum(leaf.payout for leaf in leaves), view.settlement
+    if total != posted.total_payout:
+        yield SettlementFault("total", None, f"payouts add up to {total}, the settlement says {posted.total_payout}")
+    if verdicts_digest(leaves) != posted.verdicts_digest:
+        yield SettlementFault("verdicts digest", None, "the signed verdicts are not those of the leaves")
+    due = _payouts(params, view, leaves).amounts
+    for leaf, amount in zip(leaves, due, strict=True):
+        if leaf.payout != amount:
+            message = f"{leaf.trainer} is paid {leaf.payout} where the task's rule gives {amount}"
+            yield SettlementFault("payout", None, message)
 
 
 def _broken_by_itself(leaf: SettlementLeaf, work: TrainerWork, attesting_block: int) -> tuple[str, bool] | None:
