@@ -95,10 +95,12 @@ def _penalise(
 
 
 def _forfeit(gateway: Gateway, task_id: TaskId, round_: RoundIndex, trainer: Address) -> bool:
-    """Take the bond of a commitment that was not revealed; False if somebody has, or the trainer gave it up itself."""
+    """Take the bond of a commitment that was not revealed; False if somebody has, the trainer gave it up itself, or it
+    has left with its stake."""
     try:
         return attempt(gateway.trainers.forfeit_bond, task_id, round_, trainer) is not None
     except ContractRevert as revert:
-        if revert.name == "NotCommitted":  # it has committed again since, which it can only after the bond was settled
+        # It has committed again since, which it can only after the bond was settled; or its stake was released.
+        if revert.name in ("NotCommitted", "NotEnrolled"):
             return False
         raise

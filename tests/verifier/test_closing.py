@@ -1,0 +1,63 @@
+"""What others did in the meantime keeps no verifier from closing a round and claiming its fee."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deltaproof.chain import connect
+from deltaproof.chain.abi.enums import Outcome
+from deltaproof.chain.local_node import start_node
+from deltaproof.protocol.outcome.settlement import PostedLeaves, Verdict
+from deltaproof.protocol.types import RoundIndex
+from deltaproof.store import open_store
+from tests.chain.node_calls import funded_account
+from tests.worlds.gateways import GatewayWorld, running_world
+from tests.worlds.simulated import Terms, work_of
+from verifier.closing import close_round, collect_fees
+
+FIRST = RoundIndex(1)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayWorld]:
+    with start_node("anvil") as node:
+        connection = connect(node.rpc_url)
+        accounts = [funded_account(connection) for _ in range(4)]
+        with running_world(connection, accounts, tmp_path_factory.mktemp("state"), Terms(), trainers=2) as running:
+            yield running
+
+
+def test_unrevealed_trainer_that_has_left_keeps_no_verifier_from_its_fee(world: GatewayWorld, tmp_path: Path) -> None:
+    """It resigned, committed and revealed nothing; the verifier was away until its stake was released."""
+    play, (honest, gone), verifier = world.start_task(), world.trainers, world.verifiers[0]
+    play.open()
+    gone.trainers.resign(play.task)
+    play.commit()
+    honest.trainers.reveal(play.task, work_of(play.domain, honest.account))
+    pass_time(world, 3_700)
+    world.sponsor.tasks.advance(play.task)
+    play.draw()
+    play.show_validation()
+    honest.trainers.openings_published(play.task)
+    leaves = play.leaves({gone.account: Verdict.UNREVEALED})
+    play.attest(leaves)
+    settlement, store = play.settlement(leaves), open_store(str(tmp_path / "store"))
+    play.settle(settlement)
+    store.put_proposal(play.task, FIRST, verifier.account, PostedLeaves(settlement=settlement, leaves=tuple(leaves)))
+    play.finalize()
+    view = world.sponsor.tasks.round(play.task, FIRST)
+    assert view.outcome == Outcome.SETTLED
+    pass_time(world, world.sponsor.terms.params(play.task).phases.slash + 1)
+    gone.trainers.release(play.task, gone.account)
+    told: list[str] = []
+    close_round(verifier, store, play.task, FIRST, view, lambda event, _message, **_: told.append(event))
+    assert collect_fees(verifier, play.task, [FIRST], lambda event, _message, **_: told.append(event)) == {}
+    assert told == ["paid"]
+
+
+def pass_time(world: GatewayWorld, seconds: int) -> None:
+    world.node("evm_increaseTime", seconds)
+    world.node("evm_mine")
