@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from deltaproof.agent.heavy import Heavy
 from deltaproof.agent.loop import Moment
+from deltaproof.agent.patience import Patience, report_delay
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Case, Demand, DemandKind
 from deltaproof.chain.abi.enums import Phase
@@ -21,7 +22,14 @@ from deltaproof.disputing.demands import DemandDesk, score_pair
 from deltaproof.disputing.desk import SettlementDesk
 from deltaproof.disputing.jury import JuryDesk, vote_salt
 from deltaproof.disputing.workdesk import WorkDesk
-from deltaproof.errors import UNUSABLE
+from deltaproof.errors import (
+    UNUSABLE,
+    ChainReorganised,
+    ChainUnavailable,
+    SigningKeyError,
+    TransactionError,
+    WrongChain,
+)
 from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
@@ -40,6 +48,10 @@ __all__ = ["VerifierDisputes"]
 
 BUSY = (Phase.OPENING, Phase.ATTEST_COMMIT, Phase.ATTEST_REVEAL)
 """Phases in which the own round comes before somebody else's case."""
+
+
+OURS = (ChainUnavailable, ChainReorganised, TransactionError, WrongChain, SigningKeyError)
+"""What is wrong with the chain or this account, and not with the task that a case is about."""
 
 
 class VerifierDisputes:
@@ -68,6 +80,8 @@ class VerifierDisputes:
         self._tolerance = params.quorum.score_tolerance_nanos
         self._contested: set[tuple[RoundIndex, int]] = set()
         self._opinions: dict[Digest32, bool] = {}
+        self._patience: dict[Digest32, Patience] = {}
+        """By settlement in dispute."""
         self.settlements = SettlementDesk(gateway, store, task_id, params, log, report)
         self.works = WorkDesk(gateway, store, task_id, params, log, report)
         self.demands = DemandDesk(gateway, task_id, report, self._concerns, self._answer)
@@ -146,12 +160,27 @@ class VerifierDisputes:
         return None if pair is None else attempt(self.gateway.court.answer_score, number, pair)
 
     def _opinion(self, case: Case) -> bool | None:
-        """Whether the settlement in dispute contradicts what this verifier computes itself; None while it computes."""
+        """Whether the settlement in dispute contradicts what this verifier computes itself; None while it computes, or
+        where it cannot: an error about a case is told once, and tried again with growing pauses. Raises `OURS`."""
         known = self._opinions.get(case.settlement)
         if known is not None:
             return known
-        if not self._speaks_for(case.task_id):
+        name = f"{self.gateway.account}/{case.settlement.hex()}"
+        patience = self._patience.setdefault(case.settlement, Patience(name))
+        if not patience.ready or not self._speaks_for(case.task_id):
             return None
+        try:
+            return self._formed(case)
+        except OURS:
+            raise
+        except Exception as error:  # anybody makes a task, and brings a case about it: what is wrong there stays there
+            pause = patience.failed()
+            if patience.failures == 1:
+                what = f"an opinion on round {case.round} of task {case.task_id}"
+                report_delay(self.report, what, error, pause, "")
+            return None
+
+    def _formed(self, case: Case) -> bool | None:
         own = self._attested(case.round) if case.task_id == self.task_id else None
         if own is None:
             own = self._computed(case)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 
 import pytest
 
@@ -12,14 +14,28 @@ from deltaproof.chain import Gateway, TransactionSender, load_account
 from deltaproof.chain.abi.dispute_structs import Ballot, CasePhase
 from deltaproof.chain.abi.enums import AttestationState, Phase, Role
 from deltaproof.chain.local_node import free_port, start_node
-from deltaproof.chain.participation import lock_stake
+from deltaproof.chain.participation import let_take, lock_stake
+from deltaproof.chain.seeds import bring_seed
 from deltaproof.gateway.server import GatewayOptions, StoreServer
 from deltaproof.protocol.outcome.settlement import SettlementProposal, Verdict, build_settlement
-from deltaproof.protocol.types import ZERO_DIGEST, RoundIndex, TokenAmount
+from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount
 from deltaproof.store import open_store
 from incentives.settling import payouts_of
 from tests.disputing.conftest import Heard, moment
 from tests.worlds.roles import FUND, RoleWorld, TaskDraft, build_world, fund_task
+from tests.worlds.simulated import (
+    Terms,
+    attestation_of,
+    bls_key,
+    digest,
+    leaves_of,
+    quorum_proof,
+    seal_attestation,
+    seal_work,
+    settlement_of,
+    validation_sets,
+    work_of,
+)
 from verifier.life import Verifier
 
 FIRST = RoundIndex(1)
@@ -189,3 +205,68 @@ def post(world: RoleWorld, proposal: SettlementProposal) -> None:
     proof = world.verifiers[0].quorum.proof(FIRST, digest, all_signers=True)
     assert proof is not None
     world.gateway.tasks.settle(world.task, proposal.settlement, proof)
+
+
+def test_case_about_a_task_whose_spec_is_garbage_is_no_opinion_and_ends_no_verifier(court: Court) -> None:
+    """Anybody makes a task, settles it alone, and brings a case about it before every juror of the deployment."""
+    number = case_about_garbage(court)
+    juror, heard = court.juror, Heard()
+    assert juror.gateway.jury.seats(number, 0, juror.account), "the juror is asked"
+    juror.disputes.report = juror.disputes.jury.report = heard
+    for _ in range(3):
+        juror.disputes.vote(moment(juror.gateway, court.world.task))
+        (patience,) = juror.disputes._patience.values()
+        patience._ready_at = 0.0
+    assert (heard.names(), patience.failures) == (["delayed"], 3)
+    assert "is not to be trusted" in heard.events[0][1]
+    assert juror.gateway.jury.vote(number, 0, juror.account).ballot is Ballot.NONE
+
+
+def case_about_garbage(court: Court) -> int:
+    """The challenger is sponsor, trainer and verifier of a task of its own; the seats are drawn."""
+    gateway, garbage = court.challenger, b"nonsense"
+    court.juror.store.put_blob(garbage)  # no store is announced, so the juror looks there
+    token, me = gateway.registry.token(), gateway.account
+    terms = Terms(budget=100, trainer_stake=10, commit_bond=1, verifier_stake=10, rounds=1, fee_bps=0, base_bps=500,
+                  window_seconds=3_600)  # fmt: skip
+    params = dataclasses.replace(terms.params(token), spec_hash=Digest32(sha256(garbage).digest()))
+    gateway.token(token).mint(me, TokenAmount(10**24))
+    let_take(gateway, token, gateway.vault.address, TokenAmount(1_000))
+    sets, commitments = validation_sets(2)
+    task, _ = gateway.terms.create_task(params, commitments, TokenAmount(1_000))
+    for role in (Role.TRAINER, Role.VERIFIER):
+        lock_stake(gateway, role, TokenAmount(10))
+    key = bls_key(me)
+    if gateway.registry.key_of(me) is None:
+        possession = key.prove_possession(gateway.connection.chain_id, gateway.registry.address, me)
+        gateway.registry.register_key(key.public_key(), possession)
+    gateway.trainers.enrol(task, digest("rows"), 10)
+    gateway.verifiers.enrol(task, TokenAmount(10))
+    gateway.tasks.open_round(task)
+    move_to(court, task, Phase.COMMIT)
+    domain, leaves = gateway.domain(task, FIRST), leaves_of([me], terms.payouts(10**9))
+    gateway.trainers.commit(task, seal_work(domain, me))
+    gateway.trainers.reveal(task, work_of(domain, me))
+    move_to(court, task, Phase.OPENING)
+    gateway.tasks.reveal_validation(task, *sets[0])
+    gateway.trainers.openings_published(task)
+    gateway.verifiers.commit_attestation(task, seal_attestation(domain, leaves, me))
+    gateway.verifiers.reveal_attestation(task, **attestation_of(domain, leaves, me))
+    settlement = settlement_of(domain, leaves)
+    gateway.tasks.settle(task, settlement, quorum_proof(domain, settlement, {me: key}, [me]))
+    court.bring(gateway.jury.params().bond)
+    number, _ = gateway.jury.open_case(task, ZERO_DIGEST)
+    while gateway.jury.case(number).phase is CasePhase.DRAW:
+        if bring_seed(gateway, gateway.jury.level(number, 0).seed_request, gateway.connection.timestamp()):
+            gateway.jury.draw_seats(number)
+        court.world.raw("evm_mine")
+    return number
+
+
+def move_to(court: Court, task: TaskId, phase: Phase) -> None:
+    tasks, connection = court.challenger.tasks, court.challenger.connection
+    while (now := tasks.phase(task).phase) is not phase:
+        if now in (Phase.DRAW, Phase.CHALLENGE):
+            while not bring_seed(court.challenger, tasks.seed_request(task), connection.timestamp()):
+                court.world.skip_time(1)
+        tasks.advance(task)
