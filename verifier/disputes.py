@@ -27,6 +27,7 @@ from deltaproof.errors import (
     ChainReorganised,
     ChainUnavailable,
     SigningKeyError,
+    StoreUnavailable,
     TransactionError,
     WrongChain,
 )
@@ -35,7 +36,7 @@ from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.reads import withheld_from
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, SettlementProposal, scores_tree, verdicts_digest
-from deltaproof.protocol.types import Digest32, RoundIndex, TaskId
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
 from deltaproof.replaying.judging import Submission
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore, open_store
@@ -79,6 +80,8 @@ class VerifierDisputes:
         self._secret, self._examiners, self._stores = secret, {task_id: examiner}, {task_id: store}
         self._tolerance = params.quorum.score_tolerance_nanos
         self._contested: set[tuple[RoundIndex, int]] = set()
+        self._compared: set[tuple[RoundIndex, int, Address]] = set()
+        """Whose attestations were compared with which settlement, by round, attempt and verifier."""
         self._opinions: dict[Digest32, bool] = {}
         self._patience: dict[Digest32, Patience] = {}
         """By settlement in dispute."""
@@ -104,7 +107,8 @@ class VerifierDisputes:
             self.settlements.demand_hidden(moment, committed[0])
 
     def contest(self, moment: Moment) -> None:
-        """Strike attestations that contradict the settlement from the fee, which the others then share."""
+        """Strike attestations that contradict the settlement from the fee, which the others then share. Raises the
+        first error about one of them after all others were compared."""
         round_ = moment.view.round
         if moment.view.phase is not Phase.WINDOW or moment.overdue:
             return
@@ -116,9 +120,19 @@ class VerifierDisputes:
         if leaves is None or verdicts_digest(own.leaves()) != view.settlement.verdicts_digest:
             return  # who disagrees has no part in the fee anyway
         self._log.refresh(round_)
+        errors: list[Exception] = []
         for event in self._log.of(AttestationRevealed, round_):
-            if event.verifier != self.gateway.account:
+            if event.verifier == self.gateway.account or (*place, event.verifier) in self._compared:
+                continue
+            try:
                 self._contest(round_, event, leaves)
+                self._compared.add((*place, event.verifier))
+            except (ChainUnavailable, StoreUnavailable):
+                raise  # an outage is the same for all
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
         self._contested.add(place)
 
     def _contest(self, round_: RoundIndex, event: AttestationRevealed, leaves: Sequence[SettlementLeaf]) -> None:
@@ -126,9 +140,12 @@ class VerifierDisputes:
             theirs = self.store.get_attestation(Attestation, event.artifact_digest)
         except UNUSABLE:
             return  # what nobody can see can be demanded: `deltaproof dispute demand --score-by`
-        if scores_tree(theirs.leaves()).root != event.scores_root or event.verdicts_digest != self._settled(round_):
+        attested_leaves = theirs.leaves()
+        if scores_tree(attested_leaves).root != event.scores_root or event.verdicts_digest != self._settled(round_):
             return
-        for attested, settled in zip(theirs.leaves(), leaves, strict=True):
+        if len(attested_leaves) != len(leaves):
+            return  # no leaf of it can be shown on chain, where as many count as committed; it, too, can be demanded
+        for attested, settled in zip(attested_leaves, leaves, strict=True):
             if abs(attested.score_nanos - settled.score_nanos) <= self._tolerance:
                 continue
             pair = score_pair(theirs, leaves, settled.trainer)
