@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.calls import function_of
 from deltaproof.chain.abi.dispute_structs import Work
-from deltaproof.chain.abi.structs import CommitmentRef, RevealData
+from deltaproof.chain.abi.structs import BatchReveal, CommitmentRef, RevealData
 from deltaproof.chain.batches import place_in_batch
 from deltaproof.chain.events.participants import BatchCommitted, BatchRevealed, Revealed
 from deltaproof.chain.events.reader import LogReader
 from deltaproof.chain.origin import log_start
 from deltaproof.protocol.commit.commitments import commitment_hash
-from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, address
+from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, address
 
 __all__ = ["committed_work"]
 
@@ -36,6 +36,8 @@ def committed_work(gateway: Gateway, task_id: TaskId, round_: RoundIndex, traine
                 batches[event.batch_id] = event
             case BatchRevealed() if (event.task_id, event.round) == (task_id, round_):
                 for entry in event.entries:
+                    if _is_hidden(entry):
+                        continue  # it may have revealed by itself since
                     if entry.trainer == trainer and (batch := batches.get(event.batch_id)) is not None:
                         shown = RevealData(entry.delta_digest, entry.transcript_root, entry.salt)
                         return Work(task_id, round_, trainer, shown, place_in_batch(gateway, task_id, trainer, batch))
@@ -64,6 +66,11 @@ def _shown_alone(
         place = place_in_batch(gateway, event.task_id, event.trainer, batch)
         return Work(event.task_id, event.round, event.trainer, RevealData(*map(Digest32, relayed[2])), place)
     return None
+
+
+def _is_hidden(entry: BatchReveal) -> bool:
+    """Whether a batch was revealed without this one: see `BatchReveal`."""
+    return entry.salt == entry.delta_digest == ZERO_DIGEST
 
 
 def _is_committed(gateway: Gateway, work: Work) -> bool:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from deltaproof.agent.loop import Moment
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Fault, Phase
-from deltaproof.chain.abi.structs import RoundView, TaskParams
+from deltaproof.chain.abi.structs import RevealData, RoundView, TaskParams
 from deltaproof.chain.admissions import task_view
 from deltaproof.chain.participation import attempt, read_task
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.committed import committed_work
 from deltaproof.disputing.works import TrainerFault, find_work_fault
-from deltaproof.errors import UNUSABLE, ArtifactSealed
+from deltaproof.errors import UNUSABLE, ArtifactSealed, ChainUnavailable, StoreUnavailable
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -57,25 +57,37 @@ class WorkDesk:
         """Whose work of a round was all there, without a fault; what is committed does not change any more."""
 
     def mind(self, moment: Moment) -> None:
-        """Look at what is new. Raises ChainError, StoreUnavailable, SpecError if the task's spec is no use."""
+        """Look at what is new. Raises ChainError, StoreUnavailable, SpecError if the task's spec is no use; what fails
+        about one trainer, after all others were looked at."""
         round_, phase = moment.view.round, moment.view.phase
         if phase not in PUBLISHED:
             return
         view = self.gateway.tasks.round(self.task_id, round_)
         self.log.refresh(round_)
+        errors: list[Exception] = []
         for trainer, revealed in self.log.reveals(round_).items():
             place = (view.challenge_seed, phase, trainer)
             if place in self._seen or (view.challenge_seed, trainer) in self._whole or trainer == self._myself:
                 continue
-            work = self.gateway.trainers.work(self.task_id, round_, trainer)
-            if work.fault is Fault.NONE:
-                found, whole = self._look(round_, view, trainer, revealed.transcript_root, revealed.delta_digest)
-                self._tell_sealed(round_)
-                if found is not None:
-                    self.act(round_, trainer, found)
-                elif whole:
-                    self._whole.add((view.challenge_seed, trainer))
-            self._seen.add(place)
+            try:
+                self._mind_one(round_, view, trainer, revealed)
+                self._seen.add(place)
+            except (ChainUnavailable, StoreUnavailable):
+                raise  # an outage is the same for all
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _mind_one(self, round_: RoundIndex, view: RoundView, trainer: Address, revealed: RevealData) -> None:
+        if self.gateway.trainers.work(self.task_id, round_, trainer).fault is not Fault.NONE:
+            return
+        found, whole = self._look(round_, view, trainer, revealed.transcript_root, revealed.delta_digest)
+        self._tell_sealed(round_)
+        if found is not None:
+            self.act(round_, trainer, found)
+        elif whole:
+            self._whole.add((view.challenge_seed, trainer))
 
     def _look(
         self, round_: RoundIndex, view: RoundView, trainer: Address, root: Digest32, delta: Digest32

@@ -11,13 +11,14 @@ import requests
 
 from deltaproof.chain.abi.dispute_structs import Work
 from deltaproof.chain.abi.enums import Phase
-from deltaproof.chain.batches import place_in_batch
+from deltaproof.chain.abi.structs import BatchReveal
+from deltaproof.chain.batches import batch_entries, place_in_batch
 from deltaproof.chain.events.participants import BatchCommitted, BatchRevealed
 from deltaproof.chain.signed_commits import CommitPermit, compact
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.committed import committed_work
 from deltaproof.errors import CryptoError
-from deltaproof.protocol.types import Digest32, RoundIndex
+from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex
 from tests.relaying.conftest import FIRST, MALLORY, Relayed, post
 from tests.worlds.simulated import seal_work, work_of
 
@@ -73,6 +74,30 @@ def test_relay_that_is_killed_after_the_batch_leaves_every_trainer_a_way_to_reve
         anew.desk.take_reveal(play.round, account, work_of(play.domain, account))
     relayed.look(anew)
     assert play.phase is Phase.CHALLENGE
+    log.refresh(FIRST)
+    for trainer in relayed.world.trainers:
+        expect_demandable(relayed, play.task, trainer.account, work_of(play.domain, trainer.account), log)
+
+
+def test_work_that_the_first_reveal_of_a_batch_left_hidden_is_known_by_its_own(relayed: Relayed) -> None:
+    """A zero salt of the batch's event proves nothing, and would revert every demand and proof about this trainer."""
+    play, relayer = relayed.start()
+    for number in range(3):
+        hand(relayed, relayer, play, number)
+    relayed.look(relayer)
+    gateway, late = relayed.gateway, relayed.world.trainers[2]
+    log = TaskLog(gateway, [gateway.trainers.address], play.task)
+    log.refresh(FIRST)
+    (batch,) = log.of(BatchCommitted, FIRST)
+    entries = []
+    for index, who, sealed in batch_entries(gateway, play.task, batch):
+        data = work_of(play.domain, who)
+        shown = BatchReveal(index, who, data.delta_digest, data.transcript_root, data.salt)
+        entries.append(BatchReveal(index, who, ZERO_DIGEST, sealed, ZERO_DIGEST) if who == late.account else shown)
+    gateway.trainers.reveal_batch(play.task, batch.batch_id, entries)
+    assert committed_work(gateway, play.task, FIRST, late.account) is None, "it has revealed nothing yet"
+    place = place_in_batch(late, play.task, late.account, batch)
+    late.trainers.reveal_from_batch(play.task, late.account, work_of(play.domain, late.account), place)
     log.refresh(FIRST)
     for trainer in relayed.world.trainers:
         expect_demandable(relayed, play.task, trainer.account, work_of(play.domain, trainer.account), log)

@@ -1,0 +1,38 @@
+"""What is odd about one trainer's work keeps nobody from looking at the others'."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deltaproof.chain import Gateway
+from deltaproof.chain.tasklog import TaskLog
+from deltaproof.disputing.workdesk import WorkDesk
+from deltaproof.errors import ContractRevert
+from deltaproof.protocol.types import Address
+from deltaproof.store import ArtifactStore
+from tests.disputing.conftest import Heard, Stage, moment
+
+
+def test_failure_about_one_trainer_leaves_the_others_looked_at_once(
+    stage: Stage, stranger: Gateway, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.play.play_to_opening()
+    stage.play.publish()
+    task, looked = stage.play.task, list[Address]()
+    log = TaskLog(stranger, [stranger.trainers.address], task)
+    desk = WorkDesk(stranger, store, task, stranger.terms.params(task), log, Heard())
+    odd, *others = [trainer.account for trainer in stage.play.world.trainers]
+
+    def look(_round: Any, _view: Any, trainer: Address, *_digests: Any) -> tuple[None, bool]:
+        looked.append(trainer)
+        if trainer == odd:
+            raise ContractRevert("FaultProver.prove", "NotCommittedWork", {"trainer": trainer})
+        return None, False
+
+    monkeypatch.setattr(desk, "_look", look)
+    for _ in range(2):
+        with pytest.raises(ContractRevert):
+            desk.mind(moment(stranger, task))
+    assert sorted(looked) == sorted([odd, odd, *others])
