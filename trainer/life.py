@@ -7,6 +7,7 @@ takes away is done anew beside it, and found again if the old seed comes back.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.chain.tasklog import TaskLog
-from deltaproof.disputing.demands import DemandDesk
+from deltaproof.disputing.demands import DemandDesk, demandable_until
 from deltaproof.disputing.desk import SettlementDesk
 from deltaproof.errors import ChainError, ChainUnavailable, ContractRevert, TaskRefused
 from deltaproof.protocol.commit.commitments import commitment_hash
@@ -276,15 +277,36 @@ class Trainer(Agent):
                 self.report("topped-up", "filled the slashed stake up")
 
     def finished(self, moment: Moment) -> bool:
-        """Whether nothing is left to do: all ended rounds are collected, and none will follow for this trainer."""
+        """Whether nothing is left to do: all ended rounds are collected, none will follow for this trainer, and nothing
+        of them can be demanded any more."""
         last = moment.view.round
         if len(self.accounts.closed) < last or (last == 0 and not moment.ended):
             return False
-        if moment.ended:
-            return True
-        if self._stopped() and not self.top_up:
+        stopped = self._stopped() and not self.top_up
+        if not (moment.ended or stopped) or self._has_to_answer(moment):
+            return False
+        if not moment.ended:
             self.report("stopped", "the stake fell below the task's minimum: --top-up goes on")
+        return True
+
+    def _has_to_answer(self, moment: Moment) -> bool:
+        """Whether stake is left to lose for a demand that was made, or may yet be made, about an ended round."""
+        if not self._enrolment().stake:
+            return False
+        if self.desk.deadlines:
             return True
+        for number in range(moment.view.round, 0, -1):
+            round_ = RoundIndex(number)
+            until = demandable_until(self.gateway, self.task_id, round_)
+            if until <= moment.block.timestamp:
+                return False  # also of those before it, which ended earlier
+            if self.gateway.trainers.work(self.task_id, round_, self.account).committed:
+                day = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(until))
+                message = (
+                    f"stays until {day}: openings of round {round_} can be demanded until then, and the stake pays "
+                )
+                self._tell_once("answering", round_, message + "for one that is not shown; Ctrl-C is at your own risk")
+                return True
         return False
 
     def views(self) -> list[View]:

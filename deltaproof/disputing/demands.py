@@ -12,10 +12,10 @@ from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.errors import ContractRevert
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree, scores_tree
-from deltaproof.protocol.types import Address, TaskId
+from deltaproof.protocol.types import Address, RoundIndex, TaskId
 from deltaproof.reporting import Reporter
 
-__all__ = ["DemandDesk", "demand_text", "leaf_answer", "score_pair"]
+__all__ = ["DemandDesk", "demand_text", "demandable_until", "leaf_answer", "score_pair"]
 
 Answer = Callable[[int, Demand], Receipt | None]
 """Told a demand's number and content; None if it was not answered, or somebody else was faster."""
@@ -101,6 +101,15 @@ class DemandDesk:
             del self._open[number]
         elif attempt(self.gateway.court.close_demand, number) is not None:
             self.report("closed", f"demand {number} was not answered: {demand_text(demand)}", demand=number)
+
+
+def demandable_until(gateway: Gateway, task_id: TaskId, round_: RoundIndex) -> int:
+    """The last second, since the epoch, in which the court takes a demand about the work of a round that has ended.
+
+    All of the time to answer has to lie within the slash period; if it is longer than that, no demand is taken at all.
+    """
+    ended = gateway.tasks.round(task_id, round_).ended_at
+    return ended + gateway.terms.params(task_id).phases.slash - gateway.court.params().answer_seconds
 
 
 def demand_text(demand: Demand) -> str:

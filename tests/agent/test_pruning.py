@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,44 @@ def test_long_answers_outlast_a_short_slash_period(ended: Ended, monkeypatch: py
     slow = CourtParams(params.demand_bond, params.winner_bps, 10 * SLASH_SECONDS)
     monkeypatch.setattr(DisputeCourt, "params", lambda self: slow)
     assert ended.trainer.pruner.needed_until(FIRST) == ended.ended_at(FIRST) + 10 * SLASH_SECONDS
+
+
+def test_trainer_of_an_ended_task_stays_while_its_work_can_be_demanded_and_no_longer(
+    ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its stake pays for every demand that nobody answers, however long ago the task has ended."""
+    trainer, told = ended.trainer, list[str]()
+    monkeypatch.setattr(trainer, "report", lambda event, message, **_: told.append(f"{event}: {message}"))
+    head, view = trainer.gateway.connection.head(), trainer.gateway.tasks.phase(trainer.task_id)
+
+    def finished(seconds: int) -> bool:
+        return trainer.finished(Moment(replace(head, timestamp=seconds), view, True, seconds))
+
+    last = ended.ended_at(SECOND) + SLASH_SECONDS - ANSWER_SECONDS
+    assert (finished(last - 100), finished(last - 1), finished(last)) == (False, False, True)
+    (line,) = told
+    assert line.startswith("answering: stays until ")
+    number = demand(ended, SECOND, 1)
+    give = trainer.desk._give
+    trainer.desk._give = lambda *_: None  # its disk is away, say
+    trainer.desk.mind(head.timestamp)
+    assert not finished(last + 1)
+    trainer.desk._give = give
+    for _ in range(2):
+        trainer.desk.mind(head.timestamp)
+    assert ended.world.gateway.court.demand(number).closed
+    assert finished(last + 1)
+
+
+def test_trainer_whose_answers_may_take_longer_than_its_stake_is_slashable_ends_with_the_task(
+    ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with the default times: no demand is taken after a round's end."""
+    trainer, params = ended.trainer, ended.trainer.gateway.court.params()
+    monkeypatch.setattr(DisputeCourt, "params", lambda self: replace(params, answer_seconds=SLASH_SECONDS))
+    head = trainer.gateway.connection.head()
+    later = replace(head, timestamp=ended.ended_at(SECOND))
+    assert trainer.finished(Moment(later, trainer.gateway.tasks.phase(trainer.task_id), True, later.timestamp))
 
 
 def test_demand_of_the_last_moment_is_answered_from_a_home_that_is_pruned_all_the_time(ended: Ended) -> None:
