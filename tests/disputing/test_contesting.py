@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from deltaproof.chain import Gateway
+import pytest
+
+from deltaproof.chain import Gateway, connect
+from deltaproof.chain.local_node import Node
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.commit.commitments import attestation_hash
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation, TrainerFinding
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict, scores_tree, verdicts_digest
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, address
+from tests.chain.node_calls import funded_account
 from tests.disputing.conftest import FIRST, Heard, Stage, moment
-from tests.worlds.simulated import digest
+from tests.worlds.gateways import GatewayWorld, running_world
+from tests.worlds.simulated import Terms, digest
 from verifier.disputes import VerifierDisputes
 
 NOBODY = TrainerFinding(trainer=address("0x" + 40 * "f"), verdict=Verdict.ACCEPTED)
+
+
+@pytest.fixture(scope="module")
+def world(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayWorld]:
+    """Of this file alone: every task takes a part of what its people have staked."""
+    connection = connect(node.rpc_url)
+    accounts = [funded_account(connection) for _ in range(7)]
+    with running_world(connection, accounts, tmp_path_factory.mktemp("state"), Terms(window_seconds=3_600)) as running:
+        yield running
 
 
 def test_document_with_a_leaf_too_many_shields_no_other_guesser(stage: Stage, tmp_path: Path) -> None:

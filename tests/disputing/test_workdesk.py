@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from deltaproof.chain import Gateway
+from deltaproof.chain import Gateway, connect
+from deltaproof.chain.local_node import Node
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.workdesk import WorkDesk
 from deltaproof.errors import ContractRevert
 from deltaproof.protocol.types import Address
 from deltaproof.store import ArtifactStore
+from tests.chain.node_calls import funded_account
 from tests.disputing.conftest import Heard, Stage, moment
+from tests.worlds.gateways import GatewayWorld, running_world
+from tests.worlds.simulated import Terms
+
+
+@pytest.fixture(scope="module")
+def world(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayWorld]:
+    """Of this file alone: every task takes a part of what its people have staked."""
+    connection = connect(node.rpc_url)
+    accounts = [funded_account(connection) for _ in range(7)]
+    with running_world(connection, accounts, tmp_path_factory.mktemp("state"), Terms(window_seconds=3_600)) as running:
+        yield running
 
 
 def test_failure_about_one_trainer_leaves_the_others_looked_at_once(
