@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deltaproof.chain import Gateway, connect
+from deltaproof.chain import connect
 from deltaproof.chain.local_node import Node
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.workdesk import WorkDesk
@@ -30,13 +30,14 @@ def world(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate
 
 
 def test_failure_about_one_trainer_leaves_the_others_looked_at_once(
-    stage: Stage, stranger: Gateway, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    watcher = stage.play.world.sponsor
     stage.play.play_to_opening()
     stage.play.publish()
     task, looked = stage.play.task, list[Address]()
-    log = TaskLog(stranger, [stranger.trainers.address], task)
-    desk = WorkDesk(stranger, store, task, stranger.terms.params(task), log, Heard())
+    log = TaskLog(watcher, [watcher.trainers.address], task)
+    desk = WorkDesk(watcher, store, task, watcher.terms.params(task), log, Heard())
     odd, *others = [trainer.account for trainer in stage.play.world.trainers]
 
     def look(_round: Any, _view: Any, trainer: Address, *_digests: Any) -> tuple[None, bool]:
@@ -48,5 +49,5 @@ def test_failure_about_one_trainer_leaves_the_others_looked_at_once(
     monkeypatch.setattr(desk, "_look", look)
     for _ in range(2):
         with pytest.raises(ContractRevert):
-            desk.mind(moment(stranger, task))
+            desk.mind(moment(watcher, task))
     assert sorted(looked) == sorted([odd, odd, *others])
