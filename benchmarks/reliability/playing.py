@@ -172,7 +172,8 @@ def _played(kind: Kind, seed: int, rounds: int, stage: Stage, began: float) -> P
 
 def _told(world: ChaosWorld) -> list[str]:
     roles = (role for role in world.roles if role.honest)
-    return [f"{role.name}: {event}: {message}"[:300] for role in roles for event, message in role.events]
+    told = (f"{role.name}: {event}: {message}" for role in roles for event, message in role.events)
+    return [line.replace(tempfile.gettempdir(), "")[:300] for line in told]
 
 
 def code_state() -> str:

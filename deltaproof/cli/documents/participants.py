@@ -283,8 +283,8 @@ class RoleStatus(Printed):
     """What a role of a home does."""
 
     role: str
-    account: str
-    """Empty before it is connected."""
+    account: str | None
+    """Null before it is connected."""
     tasks: list[Json]
     """At work in: `task`, `round`, `phase`, `block`, `seconds_left`, `at_stake`."""
     others: list[Json]
