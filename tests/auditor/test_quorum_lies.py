@@ -45,7 +45,7 @@ def test_audit_rightful_drift_rejection_is_judged_on_the_verifiers_samples(collu
     found = [document.by_trainer()[leaning].failure() for document in collusion.honest.values()]
     assert {failure.check for failure in found if failure} == {"drift"}
     checks = [check for check in collusion.checks(offline=True) if check.name == "rejection"]
-    assert [check.status for check in checks] == [Status.PASS] * len(found)
+    assert [check.status for check in checks] == [Status.PASS]  # one sample, one reason
     assert all("lean" in check.reason for check in checks)
 
 
@@ -53,7 +53,7 @@ def test_audit_false_drift_rejection_is_found(collusion: Collusion) -> None:
     honest = collusion.world.trainers[0].account
     collusion.rejudge(honest, Verdict.REJECTED, {"step": -1, "check": "drift", "passed": False, "measured": 3.0})
     failed = collusion.audit(offline=True, rescore=True)
-    assert [(check.name, check.participant) for check in failed] == [("rejection", honest)] * len(collusion.honest)
+    assert [(check.name, check.participant) for check in failed] == [("rejection", honest)]  # one sample, one reason
 
 
 def test_full_audit_accepted_trainer_who_leans_is_found(collusion: Collusion) -> None:
