@@ -300,7 +300,7 @@ class Trainer(Agent):
             until = demandable_until(self.gateway, self.task_id, round_)
             if until <= moment.block.timestamp:
                 return False  # also of those before it, which ended earlier
-            if self.gateway.trainers.work(self.task_id, round_, self.account).committed:
+            if self.gateway.trainers.has_committed(self.task_id, round_, self.account):
                 day = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(until))
                 message = (
                     f"stays until {day}: openings of round {round_} can be demanded until then, and the stake pays "
@@ -321,6 +321,7 @@ class Trainer(Agent):
         if self._known is not None and (last := self._known.view.round):
             asked.append(self.gateway.tasks.view("roundOf", self.task_id, last))
             asked.append(self.gateway.trainers.view("hasCommitted", self.task_id, last, self.account))
+            asked += [self.gateway.court.view("params"), self.gateway.terms.view("paramsOf", self.task_id)]
         return asked
 
     # Below: how the phases do it.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from deltaproof.agent.heavy import Heavy
 from deltaproof.agent.loop import Moment
-from deltaproof.agent.patience import Patience, report_delay
+from deltaproof.agent.patience import Patience, each_in_turn, report_delay
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Case, Demand, DemandKind
 from deltaproof.chain.abi.enums import Phase
@@ -27,7 +27,6 @@ from deltaproof.errors import (
     ChainReorganised,
     ChainUnavailable,
     SigningKeyError,
-    StoreUnavailable,
     TransactionError,
     WrongChain,
 )
@@ -120,19 +119,13 @@ class VerifierDisputes:
         if leaves is None or verdicts_digest(own.leaves()) != view.settlement.verdicts_digest:
             return  # who disagrees has no part in the fee anyway
         self._log.refresh(round_)
-        errors: list[Exception] = []
-        for event in self._log.of(AttestationRevealed, round_):
-            if event.verifier == self.gateway.account or (*place, event.verifier) in self._compared:
-                continue
-            try:
+
+        def compare(event: AttestationRevealed) -> None:
+            if event.verifier != self.gateway.account and (*place, event.verifier) not in self._compared:
                 self._contest(round_, event, leaves)
                 self._compared.add((*place, event.verifier))
-            except (ChainUnavailable, StoreUnavailable):
-                raise  # an outage is the same for all
-            except Exception as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+
+        each_in_turn(self._log.of(AttestationRevealed, round_), compare)
         self._contested.add(place)
 
     def _contest(self, round_: RoundIndex, event: AttestationRevealed, leaves: Sequence[SettlementLeaf]) -> None:

@@ -8,12 +8,12 @@ from hashlib import sha256
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.structs import RoundView
 from deltaproof.chain.memory import memory_root
-from deltaproof.chain.participation import known_faults, quorum_members
+from deltaproof.chain.participation import known_faults
 from deltaproof.chain.reading import due_readers
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
 from deltaproof.replaying.judging import Submission
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.training.step import DrawnRound
@@ -28,8 +28,6 @@ class RoundToJudge:
     task_id: TaskId
     round: RoundIndex
     view: RoundView
-    members: dict[Address, TokenAmount]
-    """The round's verifiers with their stakes."""
     commit_order: tuple[Address, ...]
     submissions: tuple[Submission, ...]
     """Of everybody who committed, in the order of settlement leaves."""
@@ -86,7 +84,6 @@ def read_case(
         task_id=task_id,
         round=round_,
         view=gateway.tasks.round(task_id, round_),
-        members=quorum_members(gateway, task_id, round_),
         commit_order=tuple(log.committed(round_)),
         enrolled=_enrolled(spec, round_, log),
         submissions=tuple(submissions),

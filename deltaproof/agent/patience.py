@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import TypeVar
 
 from deltaproof.errors import (
+    ChainUnavailable,
     ContractMissing,
     DeltaproofError,
     OverLimit,
     SigningKeyError,
     SpecError,
+    StoreUnavailable,
     TaskMissing,
     TaskRefused,
     UsageError,
@@ -29,7 +31,7 @@ from deltaproof.errors import (
 )
 from deltaproof.reporting import Reporter
 
-__all__ = ["HOPELESS", "IDLE_POLL_SECONDS", "Patience", "insist", "owner_of", "report_delay"]
+__all__ = ["HOPELESS", "IDLE_POLL_SECONDS", "Patience", "each_in_turn", "insist", "owner_of", "report_delay"]
 
 T = TypeVar("T")
 
@@ -105,6 +107,23 @@ def insist(
             pause = patience.failed(longest())
             report_delay(report, what, error, pause, "")
         time.sleep(pause)
+
+
+def each_in_turn(things: Iterable[T], act: Callable[[T], None]) -> None:
+    """Act on each; what fails about one keeps nobody from the others.
+
+    Raises the first error, after all were tried; an outage of chain or store, which is the same for all, at once.
+    """
+    errors: list[Exception] = []
+    for thing in things:
+        try:
+            act(thing)
+        except (ChainUnavailable, StoreUnavailable):
+            raise
+        except Exception as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def report_delay(report: Reporter, what: str, error: Exception, pause: float, stake: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltaproof.agent.loop import Moment
+from deltaproof.agent.patience import each_in_turn
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Fault, Phase
 from deltaproof.chain.abi.structs import RevealData, RoundView, TaskParams
@@ -16,7 +17,7 @@ from deltaproof.chain.participation import attempt, read_task
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.committed import committed_work
 from deltaproof.disputing.works import TrainerFault, find_work_fault
-from deltaproof.errors import UNUSABLE, ArtifactSealed, ChainUnavailable, StoreUnavailable
+from deltaproof.errors import UNUSABLE, ArtifactSealed
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -64,20 +65,16 @@ class WorkDesk:
             return
         view = self.gateway.tasks.round(self.task_id, round_)
         self.log.refresh(round_)
-        errors: list[Exception] = []
-        for trainer, revealed in self.log.reveals(round_).items():
-            place = (view.challenge_seed, phase, trainer)
-            if place in self._seen or (view.challenge_seed, trainer) in self._whole or trainer == self._myself:
-                continue
-            try:
-                self._mind_one(round_, view, trainer, revealed)
-                self._seen.add(place)
-            except (ChainUnavailable, StoreUnavailable):
-                raise  # an outage is the same for all
-            except Exception as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+        reveals, seed = self.log.reveals(round_), view.challenge_seed
+
+        def look(trainer: Address) -> None:
+            place = (seed, phase, trainer)
+            if place in self._seen or (seed, trainer) in self._whole or trainer == self._myself:
+                return
+            self._mind_one(round_, view, trainer, reveals[trainer])
+            self._seen.add(place)
+
+        each_in_turn(reveals, look)
 
     def _mind_one(self, round_: RoundIndex, view: RoundView, trainer: Address, revealed: RevealData) -> None:
         if self.gateway.trainers.work(self.task_id, round_, trainer).fault is not Fault.NONE:

@@ -7,15 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from deltaproof.chain import connect
 from deltaproof.chain.abi.enums import Outcome
-from deltaproof.chain.local_node import start_node
 from deltaproof.protocol.outcome.settlement import PostedLeaves, Verdict
 from deltaproof.protocol.types import RoundIndex
 from deltaproof.store import open_store
-from tests.chain.node_calls import funded_account
-from tests.worlds.gateways import GatewayWorld, running_world
-from tests.worlds.simulated import Terms, work_of
+from tests.worlds.gateways import GatewayWorld, world_alone
+from tests.worlds.simulated import work_of
 from verifier.closing import close_round, collect_fees
 
 FIRST = RoundIndex(1)
@@ -23,11 +20,8 @@ FIRST = RoundIndex(1)
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayWorld]:
-    with start_node("anvil") as node:
-        connection = connect(node.rpc_url)
-        accounts = [funded_account(connection) for _ in range(4)]
-        with running_world(connection, accounts, tmp_path_factory.mktemp("state"), Terms(), trainers=2) as running:
-            yield running
+    with world_alone(tmp_path_factory.mktemp("state"), people=3, trainers=2) as running:
+        yield running
 
 
 def test_unrevealed_trainer_that_has_left_keeps_no_verifier_from_its_fee(world: GatewayWorld, tmp_path: Path) -> None:

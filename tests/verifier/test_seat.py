@@ -6,13 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from deltaproof.chain import connect
-from deltaproof.chain.local_node import start_node
 from deltaproof.protocol.types import RoundIndex, TokenAmount, address_bytes
-from tests.chain.node_calls import funded_account, poke
+from tests.chain.node_calls import poke
 from tests.disputing.conftest import Heard
-from tests.worlds.gateways import GatewayWorld, running_world
-from tests.worlds.simulated import UNIT, Terms
+from tests.worlds.gateways import GatewayWorld, world_alone
+from tests.worlds.simulated import UNIT
 from verifier.seat import take_seat
 
 FIRST = RoundIndex(1)
@@ -24,11 +22,8 @@ CHECKPOINTS = 3
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayWorld]:
-    with start_node("anvil") as node:
-        connection = connect(node.rpc_url)
-        accounts = [funded_account(connection) for _ in range(6)]
-        with running_world(connection, accounts, tmp_path_factory.mktemp("state"), Terms(), trainers=1) as running:
-            yield running
+    with world_alone(tmp_path_factory.mktemp("state"), people=5, trainers=1) as running:
+        yield running
 
 
 def test_full_quorum_gives_the_seat_of_less_stake_to_more_and_to_nobody_else(world: GatewayWorld) -> None:

@@ -18,13 +18,16 @@ from deltaproof.chain import (
     LocalAccount,
     Receipt,
     TransactionSender,
+    connect,
     deploy_all,
 )
 from deltaproof.chain.abi.enums import Phase, Role
+from deltaproof.chain.local_node import start_node
 from deltaproof.protocol.commit.bls import SecretKey
 from deltaproof.protocol.commit.commitments import RoundDomain
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, Verdict
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
+from tests.chain.node_calls import funded_account
 from tests.worlds.simulated import (
     UNIT,
     Terms,
@@ -40,7 +43,7 @@ from tests.worlds.simulated import (
     work_of,
 )
 
-__all__ = ["GatewayWorld", "Play", "running_world"]
+__all__ = ["GatewayWorld", "Play", "running_world", "world_alone"]
 
 IMPROVEMENT_NANOS = 10**9
 DEPOSIT = TokenAmount(2_000 * UNIT)
@@ -189,6 +192,16 @@ class Play:
         self.settle(self.settlement(leaves))
         self.finalize()
         return leaves
+
+
+@contextlib.contextmanager
+def world_alone(state: Path, people: int, trainers: int) -> Iterator[GatewayWorld]:
+    """A world on a chain of its own: `people` who train or verify, and a sponsor."""
+    with start_node("anvil") as node:
+        connection = connect(node.rpc_url)
+        accounts = [funded_account(connection) for _ in range(1 + people)]
+        with running_world(connection, accounts, state, Terms(), trainers) as running:
+            yield running
 
 
 @contextlib.contextmanager
