@@ -133,7 +133,7 @@ struct QuorumTerms {
 /// @param parameters trainable float32 values, P
 /// @param optimizer element-wise optimiser
 /// @param float32Delta whether the delta digest is the final adapter's component root (codec `float32`)
-/// @param samples steps that each verifier draws per trainer besides the first and the last
+/// @param samples steps drawn per trainer, which all verifiers replay besides the first and the last
 struct TrainingTerms {
     uint32 rounds;
     uint32 steps;
