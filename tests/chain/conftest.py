@@ -11,7 +11,7 @@ import pytest
 from deltaproof.chain import Connection, LocalAccount, SenderPolicy, TransactionSender, connect
 from deltaproof.chain.local_node import Node, start_node
 from tests.chain.node_calls import funded_account, rpc
-from tests.worlds.gateways import GatewayWorld, running_world
+from tests.worlds.gateways import GatewayWorld, world_of
 from tests.worlds.simulated import UNIT, Terms
 
 SenderFactory = Callable[..., TransactionSender]
@@ -56,8 +56,6 @@ def make_sender(connection: Connection, tmp_path: Path) -> Iterator[SenderFactor
 @pytest.fixture(scope="session")
 def world(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayWorld]:
     """A sponsor, three trainers and three verifiers on one deployment."""
-    connection = connect(node.rpc_url)
-    accounts = [funded_account(connection) for _ in range(7)]
     terms = Terms(budget=90 * UNIT, verifier_stake=100 * UNIT, quorum_bps=6_000, rounds=2, window_seconds=2)
-    with running_world(connection, accounts, tmp_path_factory.mktemp("state"), terms) as running:
+    with world_of(connect(node.rpc_url), tmp_path_factory.mktemp("state"), terms) as running:
         yield running

@@ -17,7 +17,7 @@ from deltaproof.protocol.outcome.settlement import PostedLeaves, Settlement, Set
 from deltaproof.protocol.types import RoundIndex, TaskId
 from deltaproof.store import ArtifactStore, open_store
 from tests.chain.node_calls import funded_account
-from tests.worlds.gateways import GatewayWorld, Play, running_world
+from tests.worlds.gateways import GatewayWorld, Play, world_of
 from tests.worlds.simulated import UNIT, Terms
 
 FIRST = RoundIndex(1)
@@ -31,10 +31,8 @@ def node() -> Iterator[Node]:
 
 @pytest.fixture(scope="session")
 def world(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayWorld]:
-    connection = connect(node.rpc_url)
-    accounts = [funded_account(connection) for _ in range(7)]
     terms = Terms(budget=90 * UNIT, verifier_stake=100 * UNIT, quorum_bps=6_000, rounds=3, window_seconds=3_600)
-    with running_world(connection, accounts, tmp_path_factory.mktemp("state"), terms) as running:
+    with world_of(connect(node.rpc_url), tmp_path_factory.mktemp("state"), terms) as running:
         yield running
 
 

@@ -16,9 +16,8 @@ from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation, TrainerFinding
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict, scores_tree, verdicts_digest
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, address
-from tests.chain.node_calls import funded_account
 from tests.disputing.conftest import FIRST, Heard, Stage, moment
-from tests.worlds.gateways import GatewayWorld, running_world
+from tests.worlds.gateways import GatewayWorld, world_of
 from tests.worlds.simulated import Terms, digest
 from verifier.disputes import VerifierDisputes
 
@@ -28,9 +27,7 @@ NOBODY = TrainerFinding(trainer=address("0x" + 40 * "f"), verdict=Verdict.ACCEPT
 @pytest.fixture(scope="module")
 def world(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayWorld]:
     """Of this file alone: every task takes a part of what its people have staked."""
-    connection = connect(node.rpc_url)
-    accounts = [funded_account(connection) for _ in range(7)]
-    with running_world(connection, accounts, tmp_path_factory.mktemp("state"), Terms(window_seconds=3_600)) as running:
+    with world_of(connect(node.rpc_url), tmp_path_factory.mktemp("state"), Terms(window_seconds=3_600)) as running:
         yield running
 
 

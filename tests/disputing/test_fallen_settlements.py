@@ -21,7 +21,7 @@ from deltaproof.protocol.outcome.settlement import leaves_tree, scores_tree
 from deltaproof.protocol.types import ZERO_DIGEST, TokenAmount
 from tests.chain.node_calls import funded_account
 from tests.disputing.conftest import Heard, Stage, moment
-from tests.worlds.gateways import GatewayWorld, running_world
+from tests.worlds.gateways import GatewayWorld, world_of
 from tests.worlds.simulated import Terms
 
 HOUR = 3_600
@@ -30,10 +30,8 @@ HOUR = 3_600
 @pytest.fixture(scope="module")
 def world(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayWorld]:
     """Of these tests alone: every task takes a part of what its people have staked."""
-    connection = connect(node.rpc_url)
-    accounts = [funded_account(connection) for _ in range(3)]
-    terms = Terms(window_seconds=HOUR)
-    with running_world(connection, accounts, tmp_path_factory.mktemp("state"), terms, trainers=1) as running:
+    terms, state = Terms(window_seconds=HOUR), tmp_path_factory.mktemp("state")
+    with world_of(connect(node.rpc_url), state, terms, people=2, trainers=1) as running:
         yield running
 
 

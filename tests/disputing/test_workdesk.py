@@ -14,18 +14,15 @@ from deltaproof.disputing.workdesk import WorkDesk
 from deltaproof.errors import ContractRevert
 from deltaproof.protocol.types import Address
 from deltaproof.store import ArtifactStore
-from tests.chain.node_calls import funded_account
 from tests.disputing.conftest import Heard, Stage, moment
-from tests.worlds.gateways import GatewayWorld, running_world
+from tests.worlds.gateways import GatewayWorld, world_of
 from tests.worlds.simulated import Terms
 
 
 @pytest.fixture(scope="module")
 def world(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayWorld]:
     """Of this file alone: every task takes a part of what its people have staked."""
-    connection = connect(node.rpc_url)
-    accounts = [funded_account(connection) for _ in range(7)]
-    with running_world(connection, accounts, tmp_path_factory.mktemp("state"), Terms(window_seconds=3_600)) as running:
+    with world_of(connect(node.rpc_url), tmp_path_factory.mktemp("state"), Terms(window_seconds=3_600)) as running:
         yield running
 
 

@@ -43,7 +43,7 @@ from tests.worlds.simulated import (
     work_of,
 )
 
-__all__ = ["GatewayWorld", "Play", "running_world", "world_alone"]
+__all__ = ["GatewayWorld", "Play", "running_world", "world_alone", "world_of"]
 
 IMPROVEMENT_NANOS = 10**9
 DEPOSIT = TokenAmount(2_000 * UNIT)
@@ -196,12 +196,19 @@ class Play:
 
 @contextlib.contextmanager
 def world_alone(state: Path, people: int, trainers: int) -> Iterator[GatewayWorld]:
-    """A world on a chain of its own: `people` who train or verify, and a sponsor."""
-    with start_node("anvil") as node:
-        connection = connect(node.rpc_url)
-        accounts = [funded_account(connection) for _ in range(1 + people)]
-        with running_world(connection, accounts, state, Terms(), trainers) as running:
-            yield running
+    """`world_of` on a chain of its own."""
+    with start_node("anvil") as node, world_of(connect(node.rpc_url), state, Terms(), people, trainers) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def world_of(
+    connection: Connection, state: Path, terms: Terms, people: int = 6, trainers: int = 3
+) -> Iterator[GatewayWorld]:
+    """A world of its own on Anvil: a sponsor and `people` who train or verify, whose accounts nobody else has."""
+    accounts = [funded_account(connection) for _ in range(1 + people)]
+    with running_world(connection, accounts, state, terms, trainers) as running:
+        yield running
 
 
 @contextlib.contextmanager
