@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from deltaproof.agent.homes import task_folder, write_whole
@@ -19,7 +20,8 @@ from deltaproof.agent.pruning import Pruner
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import AttestationState, Phase, Role
 from deltaproof.chain.admissions import AdmissionDesk, Entrance
-from deltaproof.chain.participation import attempt, lacking_stake, lock_stake, move_on, read_task
+from deltaproof.chain.free_share import FREE_SHARE, require_stake, told_free
+from deltaproof.chain.participation import attempt, lock_stake, move_on, read_task
 from deltaproof.chain.reading import publish_reading_key
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
@@ -63,11 +65,13 @@ class Verifier(Agent):
         report: Reporter,
         *,
         stake: TokenAmount | None = None,
+        free_share: Fraction = FREE_SHARE,
         poll_seconds: float = IDLE_POLL_SECONDS,
         depth: Depth | None = None,
         machine: Machine = HERE,
     ) -> None:
-        """`stake` is locked for the task and weighs in its quorum; by default the task's minimum."""
+        """`stake` is locked for the task and weighs in its quorum; by default the task's minimum. Beside it so much is
+        deposited that `free_share` of all the verifier's stake is free, which it votes with."""
         super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
         self.home = home
         self.secret = HomeSecret.of(home)
@@ -81,9 +85,11 @@ class Verifier(Agent):
         self.admissions = AdmissionDesk(gateway, store, task_id, self.spec, report)
         self._folder = task_folder(home, gateway, task_id)
         self.pruner = Pruner(gateway, task_id, self._folder, report)
-        self.stake = stake or self.params.stakes.verifier_stake
-        if not self.joined():
-            lacking_stake(gateway, Role.VERIFIER, self.stake)  # told before minutes of loading
+        self.stake, self.free_share = stake or self.params.stakes.verifier_stake, free_share
+        if self.joined():
+            report("staked", told_free(gateway, free_share))
+        else:
+            require_stake(gateway, self.stake, free_share)  # told before minutes of loading
         report("loading", "loading the model")
         self.examiner = Examiner(self.spec, store, self.account, report, machine)
         followed = [gateway.tasks.address, gateway.trainers.address, gateway.verifiers.address]
@@ -161,10 +167,12 @@ class Verifier(Agent):
             chain_id = self.gateway.connection.chain_id
             possession = self.key.prove_possession(chain_id, registry.address, self.account)
             registry.register_key(self.key.public_key(), possession)
-        lock_stake(self.gateway, Role.VERIFIER, self.stake)
+        lock_stake(self.gateway, Role.VERIFIER, require_stake(self.gateway, self.stake, self.free_share))
         publish_reading_key(self.gateway, self.store, self.secret)  # before trainers may be held to it
         self.gateway.verifiers.enrol(self.task_id, self.stake)
-        self.report("joined", "registered a BLS key, staked and enrolled")
+        locked = self.gateway.money(registry.token()).text(self.stake)
+        free = told_free(self.gateway, self.free_share)
+        self.report("joined", f"registered a BLS key and enrolled with {locked}; {free}")
 
     def joined(self) -> bool:
         """See `Agent`."""

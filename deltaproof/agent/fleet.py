@@ -26,6 +26,7 @@ from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.abi.structs import TrainerEnrolment, VerifierEnrolment
 from deltaproof.chain.announced import Stores
 from deltaproof.chain.contracts.pools import TrainerPool, VerifierPool
+from deltaproof.chain.free_share import beside
 from deltaproof.chain.offers import Offer, offer_views, read_offer
 from deltaproof.chain.rpc.blocks import LAG_SECONDS
 from deltaproof.chain.rpc.connection import View
@@ -216,12 +217,15 @@ class Fleet:
         members = self._members.values()
         if len(self.working) >= self.policy.most_tasks:
             return f"the policy allows {self.policy.most_tasks} tasks at once"
-        limits = self._known_limits
-        if needed + sum(member.stake for member in members) > limits.most_in_all:
-            return f"with its stake more than {limits.stake_money.exact(limits.most_in_all)} would be locked in all"
+        limits, locked = self._known_limits, needed + sum(member.stake for member in members)
+        kept = beside(locked, self.policy.kept_free(self.role))
+        if locked + kept > limits.most_in_all:
+            what = "locked and kept free" if kept else "locked"
+            return f"with its stake more than {limits.stake_money.exact(limits.most_in_all)} would be {what} in all"
         account, token = self.gateway.account, self.gateway.token(self.gateway.registry.token())
         starting = sum(member.stake for member in members if member.state == "starting")
         has = self.gateway.registry.stake_of(account, self.role).free + token.balance_of(account) - starting
+        needed += kept
         if has < needed:
             return (
                 f"{account} has {limits.stake_money.exact(max(has, 0))} of {limits.stake_money.exact(needed)} to stake"

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, Validat
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.contracts.money import Amount, Money
+from deltaproof.chain.free_share import FREE_SHARE, beside, free_share_of
 from deltaproof.chain.offers import Offer
 from deltaproof.errors import EncodingError, UsageError
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -74,7 +75,10 @@ class StakeLimits(Record):
     most_per_task: Tokens
     """The stake of one task."""
     most_in_all: Tokens
-    """The stakes of all tasks together, as they are locked now and would be with one more."""
+    """The stakes of all tasks together, as they are locked now and would be with one more, and what a verifier keeps
+    free beside them."""
+    free_share: Annotated[float, Field(ge=0.0, le=0.9)] = float(FREE_SHARE)
+    """Of a verifier's stake, what it keeps free to vote with: see `deltaproof.chain.free_share`."""
 
 
 class WorkLimits(Record):
@@ -165,7 +169,14 @@ class TaskPolicy(Record):
             found.append(f"it gives {seconds:.3g} s for a step, less than {self.work.seconds_per_step:.3g}")
         if stake > (most := min(limits.most_per_task, limits.most_in_all)):
             found.append(f"it stakes {limits.stake_money.exact(stake)}, more than {limits.stake_money.exact(most)}")
+        elif (whole := stake + beside(stake, self.kept_free(role))) > limits.most_in_all:
+            most_in_all = limits.stake_money.exact(limits.most_in_all)
+            found.append(f"with what is kept free it takes {limits.stake_money.exact(whole)}, more than {most_in_all}")
         return found
+
+    def kept_free(self, role: Role) -> Fraction:
+        """The share of its stake that a role keeps free: a verifier votes with it, others need none."""
+        return free_share_of(self.stake.free_share) if role is Role.VERIFIER else Fraction(0)
 
     def priority(self, offer: Offer) -> int:
         """Of a task among others; 0 where nothing is said."""
@@ -226,6 +237,7 @@ most_tasks = 4            # at once; each holds its model in memory, they comput
 [stake]                   # what may be at risk, tokens of the stake token
 most_per_task = "200"
 most_in_all = "800"
+free_share = 0.2          # of a verifier's stake, what it keeps free to vote with; 0: all of it goes into tasks
 
 [work]                    # `*` and `?` stand for anything
 models = ["*"]            # source of the spec, its last part, or 0x and the digest of the weights

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Self
 
 from deltaproof.agent.loop import Agent
+from deltaproof.agent.policy import load_policy
 from deltaproof.api.connecting import parse_depth, task_store
 from deltaproof.api.living import Settings, live_by_choice
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.contracts.money import Amount
+from deltaproof.chain.free_share import FREE_SHARE, free_share_of
 from deltaproof.errors import UsageError
 from deltaproof.protocol.evidence.rows import distinct_rows
 from deltaproof.protocol.types import TaskId, TokenAmount
@@ -140,10 +143,19 @@ def trainer_life(
 
 
 def verifier_life(
-    settings: Settings, store: str, *, stake: Amount | None = None, machine: Machine = HERE
+    settings: Settings,
+    store: str,
+    *,
+    stake: Amount | None = None,
+    free_share: float | None = None,
+    machine: Machine = HERE,
 ) -> WorkingLife:
-    """Verifies every round. `stake`: locked in each task; by default the minimum."""
-    depth = parse_depth(settings.confirmations)
+    """Verifies every round. `stake`: locked in each task; by default the minimum. `free_share`: of its stake, what it
+    keeps free to vote with, where no policy says it.
+
+    Raises UsageError if a policy says it, too.
+    """
+    depth, share = parse_depth(settings.confirmations), _kept_free(settings, free_share)
 
     def locked(gateway: Gateway) -> TokenAmount | None:
         if stake is None:
@@ -156,7 +168,15 @@ def verifier_life(
         Role.VERIFIER,
         lambda gateway, number, report: Verifier(
             gateway, task_store(store, gateway, number, report), number, settings.home, report,
-            stake=locked(gateway), poll_seconds=settings.poll, depth=depth, machine=machine,
+            stake=locked(gateway), free_share=share, poll_seconds=settings.poll, depth=depth, machine=machine,
         ),
         locked,
     )  # fmt: skip
+
+
+def _kept_free(settings: Settings, asked: float | None) -> Fraction:
+    if settings.policy is None or settings.task is not None:
+        return FREE_SHARE if asked is None else free_share_of(asked)
+    if asked is not None:
+        raise UsageError("--free-share is said by the policy here: [stake] free_share")
+    return load_policy(settings.policy).kept_free(Role.VERIFIER)

@@ -214,11 +214,13 @@ class Task:
         home: str | Path,
         key: str | None = None,
         stake: str | None = None,
+        free_share: float | None = None,
         device: str | None = None,
         workers: int | None = None,
         **settings: Any,
     ) -> WorkingLife:
-        """A verifier's life: `verifier run`. `stake` in tokens; by default the task's minimum."""
+        """A verifier's life: `verifier run`. `stake` in tokens; by default the task's minimum. `free_share` of all its
+        stake is deposited beside it and stays free for votes, a fifth by default."""
         from deltaproof.api.lives import verifier_life
         from deltaproof.chain.contracts.money import Amount
         from deltaproof.tuning.numerics.machine import machine_of
@@ -226,7 +228,7 @@ class Task:
         machine = machine_of(device=device, workers=workers)
         asked = Amount.read(stake, "stake") if stake is not None else None
         life = self._settings("verifier", key, home, settings)
-        return verifier_life(life, self.network.store, stake=asked, machine=machine)
+        return verifier_life(life, self.network.store, stake=asked, free_share=free_share, machine=machine)
 
     def claim(self, *, key: str | None = None, payee: str | None = None) -> Sequence[Payment]:
         """Claim all that a trainer or verifier has earned: `claim`. By default the key's own."""

@@ -23,7 +23,6 @@ from deltaproof.cli.common import (
 )
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import UsageError
-from deltaproof.protocol.rules import BPS
 
 if TYPE_CHECKING:
     from deltaproof.chain import Gateway
@@ -328,7 +327,7 @@ def vote(
     costs a little stake, a vote against what everybody's vote says in the end more.
     """
     from deltaproof.chain.abi.dispute_structs import Ballot, CasePhase
-    from deltaproof.disputing.jury import JuryDesk, vote_salt
+    from deltaproof.disputing.jury import JuryDesk, vote_price, vote_salt
     from deltaproof.protocol.commit.secrets import HomeSecret
 
     with open_gateway(rpc, contract, key, drand=drand) as gateway:
@@ -339,8 +338,7 @@ def vote(
         if open_vote and mine.ballot is Ballot.NONE and overturn is None and jury.seats(number, case.level, me):
             raise UsageError(f"case {number} waits for your vote: say --overturn or --uphold")
         if dry_run:
-            seats, unit = jury.seats(number, case.level, me), jury.level(number, case.level).unit
-            risk = seats * unit * jury.params().wrong_vote_bps // BPS
+            seats, risk = jury.seats(number, case.level, me), vote_price(gateway, number, case.level)
             told = gateway.money(gateway.registry.token()).text(risk)
             text = f"{_case_line(case)}; your votes: {seats}; at risk with a vote: {told}"
             price: VotePrice = {"seats": seats, "at_risk": str(risk)}

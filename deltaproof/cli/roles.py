@@ -186,6 +186,15 @@ def run_verifier(
             help="Stake to lock in each task, in tokens; more weighs more. Default: the minimum.", metavar=AMOUNT
         ),
     ] = None,
+    free_share: Annotated[
+        float | None,
+        typer.Option(
+            help="Of all your stake, the share that stays free beside, for votes about settlements: it is deposited, "
+            "too. Default: 0.2. A policy says it itself.",
+            min=0.0,
+            max=0.9,
+        ),
+    ] = None,
     device: DeviceOption = None,
     workers: WorkersOption = None,
     backend: BackendOption = None,
@@ -204,6 +213,9 @@ def run_verifier(
     as_json: JsonOption = False,
 ) -> None:
     """Verify every round of a task: replay drawn steps, score, attest, sign, settle, claim.
+
+    Locks what the task asks for, or `--stake`, and deposits a quarter of that on top, so that a fifth of your stake is
+    free: only free stake can vote in a dispute (`--free-share`).
 
     The BLS key is derived from the secret in `--home`; keep that folder.
 
@@ -228,7 +240,7 @@ def run_verifier(
         drand, Limits(_most_stake(max_stake), max_disk, max_memory, processes),
     )  # fmt: skip
     asked = Amount.read(stake, "--stake") if stake is not None else None
-    verifier_life(settings, store, stake=asked, machine=runs_on).run(reporter(as_json))
+    verifier_life(settings, store, stake=asked, free_share=free_share, machine=runs_on).run(reporter(as_json))
 
 
 def claim(

@@ -11,17 +11,18 @@ from typing import Protocol
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Ballot, Case, CasePhase, Vote
-from deltaproof.chain.abi.enums import Phase
+from deltaproof.chain.abi.enums import Phase, Role
 from deltaproof.chain.seeds import bring_seed
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.signers import posted_non_signers
 from deltaproof.errors import ContractRevert
 from deltaproof.protocol.commit.commitments import vote_hash
 from deltaproof.protocol.commit.secrets import HomeSecret
-from deltaproof.protocol.types import Address, Digest32
-from deltaproof.reporting import Reporter
+from deltaproof.protocol.rules import BPS
+from deltaproof.protocol.types import Address, Digest32, TokenAmount
+from deltaproof.reporting import Once, Reporter
 
-__all__ = ["JuryDesk", "Opinion", "case_non_signers", "vote_salt"]
+__all__ = ["JuryDesk", "Opinion", "case_non_signers", "vote_price", "vote_salt"]
 
 OVERTAKEN = frozenset({"WrongCasePhase", "TooLate", "AlreadyVoted", "StillOpen", "NothingToSettle"})
 """What the jury says when somebody else has moved a case on."""
@@ -41,7 +42,7 @@ class JuryDesk:
 
     def __init__(self, gateway: Gateway, salt: Salt, opinion: Opinion, report: Reporter) -> None:
         self.gateway, self.report = gateway, report
-        self._salt, self._opinion = salt, opinion
+        self._salt, self._opinion, self._once = salt, opinion, Once(report)
         self._looked_to = 0
         self._minded: set[int] = set()
         self._non_signers: dict[int, tuple[Address, ...]] = {}
@@ -103,6 +104,8 @@ class JuryDesk:
         non_signers = self._list_of(number, case)
         if self._is_party(case, non_signers):
             return
+        if not self._can_back(number, case.level):
+            return
         overturn = self._opinion(case)
         if overturn is None:
             return
@@ -110,6 +113,19 @@ class JuryDesk:
         jury.seal_vote(number, sealed, non_signers)
         what = "wrong" if overturn else "right"
         self.report("voted", f"case {number}, level {case.level}: sealed that the settlement is {what}", case=number)
+
+    def _can_back(self, number: int, level: int) -> bool:
+        """Whether enough stake is free for what a vote locks (`Jury.sealVote`). Tells once what it lacks."""
+        gateway = self.gateway
+        free = gateway.registry.stake_of(gateway.account, Role.VERIFIER).free
+        needed = vote_price(gateway, number, level)
+        if free >= needed:
+            return True
+        money = gateway.money(gateway.registry.token())
+        self._once("voteless", f"case {number}, level {level}: no vote: it locks {money.text(needed)} and "
+                   f"{money.text(free)} of the stake are free; deltaproof stake deposit "
+                   f"{money.exact(TokenAmount(needed - free))} --role verifier", case=number)  # fmt: skip
+        return False
 
     def _show(self, number: int, level: int) -> None:
         vote = self.gateway.jury.vote(number, level, self.gateway.account)
@@ -168,6 +184,13 @@ def case_non_signers(gateway: Gateway, case: Case) -> tuple[Address, ...]:
     log = TaskLog(gateway, [gateway.tasks.address], case.task_id)
     log.refresh(case.round)
     return posted_non_signers(log, case.round, case.settlement) or ()
+
+
+def vote_price(gateway: Gateway, number: int, level: int) -> TokenAmount:
+    """What this account's vote in a case locks of its free stake, and can lose at most (`JuryStore._part`)."""
+    jury = gateway.jury
+    staked = jury.seats(number, level, gateway.account) * jury.level(number, level).unit
+    return TokenAmount(staked * jury.params().wrong_vote_bps // BPS)
 
 
 def vote_salt(secret: HomeSecret) -> Salt:

@@ -19,6 +19,7 @@ from deltaproof.agent.policy import TaskPolicy, load_policy
 from deltaproof.agent.watching import Observed
 from deltaproof.chain import Deployment, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_account
 from deltaproof.chain.abi.enums import Role
+from deltaproof.chain.free_share import FREE_SHARE, beside
 from deltaproof.chain.local_node import Node, start_node
 from deltaproof.errors import SigningKeyError, TaskRefused
 from deltaproof.protocol.types import Address, TaskId, TokenAmount
@@ -221,7 +222,8 @@ def test_stake_of_a_task_that_is_over_is_freed_and_staked_in_the_next(
     monkeypatch.setattr(fleets, "LAG_SECONDS", 0.0)
     place.fund()
     place.fund()
-    lived = hire(3 + int(role), role=role, tasks=1, in_all=STAKE)
+    in_all = STAKE + (beside(STAKE, FREE_SHARE) if role is Role.VERIFIER else 0)  # not one unit more
+    lived = hire(3 + int(role), role=role, tasks=1, in_all=in_all)
     lived.start()
     lived.until(lambda: lived.told("joined"))
     (task,) = lived.fleet.working

@@ -16,6 +16,7 @@ from deltaproof.chain.abi.enums import AttestationState, Phase, Role
 from deltaproof.chain.local_node import free_port, start_node
 from deltaproof.chain.participation import let_take, lock_stake
 from deltaproof.chain.seeds import bring_seed
+from deltaproof.disputing.jury import JuryDesk, vote_price
 from deltaproof.gateway.server import GatewayOptions, StoreServer
 from deltaproof.protocol.outcome.settlement import SettlementProposal, Verdict, build_settlement
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount
@@ -76,7 +77,8 @@ class Court:
 
 @pytest.fixture(scope="module")
 def court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
-    """The juror verifies another task, whose artifacts lie elsewhere: it finds this one's gateway by the chain."""
+    """The juror verifies another task, whose artifacts lie elsewhere: it finds this one's gateway by the chain. Its
+    stake is in that task; what it keeps free is all that it can vote with."""
     folder, port = tmp_path_factory.mktemp("court"), free_port("127.0.0.1")
     url = f"http://127.0.0.1:{port}"
     with start_node("anvil", accounts=12) as node:
@@ -98,8 +100,10 @@ def court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
         (folder / "other").mkdir()
         elsewhere = open_store(str(folder / "elsewhere"))
         task = fund_task(world.gateway, elsewhere, folder / "other", TaskDraft(rounds=1, model=folder / "model"))
-        juror = Verifier(own, elsewhere, task, folder / "juror", Heard(), poll_seconds=0.01)
-        lock_stake(own, Role.VERIFIER, TokenAmount(FUND))
+        heard = Heard()
+        juror = Verifier(own, elsewhere, task, folder / "juror", heard, stake=TokenAmount(FUND), poll_seconds=0.01)
+        juror.join()
+        assert "stay free, for votes" in heard.events[-1][1]
         world.skip_time(2 * DAY)  # what has not lain for a day has no vote
         with served(StoreServer(world.gateway, GatewayOptions(str(world.store_folder), folder / "gateway", "test"),
                                 "127.0.0.1", port)):  # fmt: skip
@@ -221,6 +225,27 @@ def test_case_about_a_task_whose_spec_is_garbage_is_no_opinion_and_ends_no_verif
     assert "is not to be trusted" in told
     assert patience.failures == 3
     assert juror.gateway.jury.vote(number, 0, juror.account).ballot is Ballot.NONE
+
+
+def test_juror_without_free_stake_says_what_to_deposit_and_votes_when_it_is_there(court: Court) -> None:
+    number = case_about_garbage(court)
+    juror, heard = court.juror, Heard()
+    gateway, jury = juror.gateway, juror.disputes.jury
+    free = TokenAmount(gateway.registry.stake_of(gateway.account, Role.VERIFIER).free)
+    price = vote_price(gateway, number, 0)
+    assert 0 < 3 * price <= free, "what is kept free by default pays for a vote at each level, but for rounded seats"
+    gateway.registry.request_unbond(Role.VERIFIER, free)
+    desk = JuryDesk(gateway, jury._salt, lambda _case: True, heard)
+    now = gateway.connection.timestamp()
+    for _ in range(2):
+        desk.mind_one(number, now)
+    ((event, message),) = heard.events
+    assert (event, message.endswith("--role verifier")) == ("voteless", True)
+    assert gateway.money(gateway.registry.token()).exact(price) in message
+    lock_stake(gateway, Role.VERIFIER, free)
+    desk.mind_one(number, now)
+    assert gateway.jury.vote(number, 0, gateway.account).ballot is Ballot.SEALED
+    assert gateway.registry.stake_of(gateway.account, Role.VERIFIER).free == free - price
 
 
 def case_about_garbage(court: Court) -> int:

@@ -1,0 +1,64 @@
+"""What a verifier keeps free of its stake.
+
+A juror's vote locks a part of its stake (`Jury.sealVote`), up to four times in a case that is appealed to the end, and
+only free stake can be locked: who has put all of it into tasks has no vote. Bonds of demands and of cases are other
+stake, a challenger's, which nobody risks but by depositing it.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from deltaproof.chain.abi.enums import Role
+from deltaproof.chain.contracts.gateway import Gateway
+from deltaproof.chain.participation import lacking_stake
+from deltaproof.errors import InsufficientFunds, OverLimit
+from deltaproof.protocol.types import TokenAmount
+
+__all__ = ["FREE_SHARE", "beside", "free_share_of", "require_stake", "told_free"]
+
+FREE_SHARE = Fraction(1, 5)
+"""Of all stake, by default: four votes of the usual twentieth, one at each level of a case. Seats are rounded at
+random, so the last may lack a little, which the juror is told."""
+
+
+def free_share_of(share: float) -> Fraction:
+    """The share as it was written, 0.2 for a fifth."""
+    return Fraction(str(share))
+
+
+def beside(locked: int, share: Fraction) -> TokenAmount:
+    """Free stake that belongs beside so much locked stake: the least with which it is `share` of both together."""
+    return TokenAmount(-(-locked * share.numerator // (share.denominator - share.numerator)))
+
+
+def require_stake(gateway: Gateway, locking: TokenAmount, share: Fraction) -> TokenAmount:
+    """Free stake that a verifier needs before it locks so much more, so that `share` of its stake is free after it.
+
+    Raises InsufficientFunds or OverLimit, saying what is kept free, if the account cannot bring it.
+    """
+    locked = gateway.registry.stake_of(gateway.account, Role.VERIFIER).locked
+    kept = beside(locked + locking, share)
+    needed = TokenAmount(locking + kept)
+    try:
+        lacking_stake(gateway, Role.VERIFIER, needed)
+    except (InsufficientFunds, OverLimit) as error:
+        if not kept:
+            raise
+        money = gateway.money(gateway.registry.token())
+        raise type(error)(
+            f"{error}; {money.exact(kept)} of it would stay free, for votes about settlements; --free-share 0, or "
+            "free_share = 0 in the policy, keeps nothing free, and votes about nothing"
+        ) from error
+    return needed
+
+
+def told_free(gateway: Gateway, share: Fraction) -> str:
+    """What is free of a verifier's stake, and what it lacks of the share, for people."""
+    stake, money = gateway.registry.stake_of(gateway.account, Role.VERIFIER), gateway.money(gateway.registry.token())
+    told = f"{money.text(stake.free)} of {money.text(stake.total)} stay free, for votes about settlements"
+    missing = beside(stake.locked, share) - stake.free
+    if missing <= 0:
+        return told
+    command = f"deltaproof stake deposit {money.exact(missing)} --role verifier"
+    return f"{told}; for a share of {float(share):g}: {command}"
