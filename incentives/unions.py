@@ -42,9 +42,8 @@ class Contribution:
     """One accepted trainer's round: the adapter it leads to, shape (P,), its shard's rows, its commitment's rank.
 
     `tuned` are the values that it tuned under federated dropout, shape (P,); None for all. `union` is the data root
-    that it shares value by (`named_root`). `opened` gives the canonical rows that everybody sees of it
-    (`deltaproof.replaying.judging.evidence_steps`), which are asked for only where deltas are alike or rows are
-    counted. `enrolled` is its enrolment's rank.
+    that it shares value by (`named_root`). `opened` gives the canonical rows of its drawn steps, which every verifier
+    sees; they are asked for only where deltas are alike or rows are counted. `enrolled` is its enrolment's rank.
     """
 
     theta: Vector

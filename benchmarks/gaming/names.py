@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.gaming.along_step import scores_along_step
 from benchmarks.gaming.grounds import GROUNDS, ROWS, Ground, Shards
 from benchmarks.gaming.names_page import write_page
 from benchmarks.shared.cells import cell
@@ -29,15 +30,9 @@ from benchmarks.shared.places import BUILD
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.types import Digest32, address
-from deltaproof.tuning.combining.evaluation import Evaluator
-from deltaproof.tuning.combining.slopes import Slopes
-from deltaproof.tuning.numerics.machine import HERE
-from deltaproof.tuning.numerics.workers import Workers
 from deltaproof.tuning.training.workbench import Workbench
-from incentives._landscape import RoundLandscape
-from incentives.path import value_along_path
 from incentives.row_evidence import RowClaim, RowCount, count_rows
-from incentives.steps import rows_within_reach, update_norms
+from incentives.steps import rows_within_reach
 from incentives.unions import Contribution, united
 from incentives.valuation import value_round
 
@@ -189,20 +184,7 @@ def _scores(world: World, contributions: Sequence[Contribution], **scoring: obje
 
 
 def _along_step(world: World, contributions: Sequence[Contribution]) -> list[int]:
-    """As `value_round` does it under `aumann_shapley`, but without standard errors, which take most of its time."""
-    bench, rows, start = world.rounds.bench, world.shards.held_out, world.start
-    thetas = [c.theta for c in contributions]
-    evaluator = Evaluator(bench, rows)
-    begun = evaluator.evaluate_means([start], np.ones((1, 1)))
-    with Workers.holding(HERE, Slopes(bench, rows, start, thetas, groups=1)) as workers:
-        valued = value_along_path(
-            RoundLandscape(evaluator, begun, start, thetas, workers),
-            update_norms(bench, start, thetas),
-            [rows_within_reach(bench.spec, c.rows) for c in contributions],
-            [int(begun.counts.sum())],
-            stay=False,
-        )
-    return list(valued.values_nanos)
+    return scores_along_step(world.rounds.bench, world.shards.held_out, world.start, contributions)
 
 
 def _counts(world: World, played: Played, opened: Sequence[frozenset[bytes]]) -> list[RowCount]:

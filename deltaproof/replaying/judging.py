@@ -6,7 +6,7 @@ A pure function of chain facts and artifacts, used by verifiers for their own sa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deltaproof.errors import UNUSABLE, StoreUnavailable, is_out_of_memory
@@ -42,7 +42,6 @@ __all__ = [
     "Judgement",
     "Submission",
     "enrolment_problem",
-    "evidence_steps",
     "judge_submission",
     "proven_faulty",
     "repeated_row",
@@ -78,7 +77,7 @@ class Judgement:
     """A finding and, if the submission was accepted, the adapter it leads to, float32 of shape (P,).
 
     `tuned` are the values that the trainer was to tune, shape (P,); None for all. `read` holds the SHA-256 of what was
-    read, by step; `reads.DELTA` for the delta. `opened` are the canonical rows of its `evidence_steps`.
+    read, by step; `reads.DELTA` for the delta. `opened` are the canonical rows of the steps that were replayed.
     """
 
     finding: TrainerFinding
@@ -174,7 +173,7 @@ def _replay(
 ) -> tuple[Verdict, list[CheckRecord]]:
     """Replay the steps, and in bounded mode look at all of them together; the last check is the one that failed.
 
-    Adds to `read` what was read, and to `opened` the rows that are evidence.
+    Adds to `read` what was read, and to `opened` the rows.
     """
     spec, layout = judge.spec, judge.reference.layout
     limits = context.round.opening_limits(spec, layout.size)
@@ -184,7 +183,6 @@ def _replay(
     thorough = noise_steps(steps)
     seen: dict[bytes, int] = {}
     missing: list[CheckRecord] = []
-    evidence = evidence_steps(spec, steps)
 
     def jobs() -> Iterator[ReplayJob]:
         """Workers ask for openings ahead of the verdicts; one that is missing counts when its turn comes."""
@@ -206,8 +204,7 @@ def _replay(
         if problem := repeated_row(opening, seen):
             checks.append(_failed(step, "rows", problem))
             return Verdict.REJECTED, checks
-        if step in evidence:
-            opened |= {row.row for row in opening.rows}
+        opened |= {row.row for row in opening.rows}
         if verdict.drift is not None:
             samples.append(verdict.drift)
     if missing:
@@ -215,12 +212,6 @@ def _replay(
     if samples:
         checks.append(_drift_check(samples, spec.training, layout))
     return Verdict.ACCEPTED if all(check.passed for check in checks) else Verdict.REJECTED, checks
-
-
-def evidence_steps(spec: TaskSpec, drawn: Iterable[int]) -> frozenset[int]:
-    """Steps whose rows are evidence: the first and the last; where distinct rows count, every step that is `drawn`."""
-    edges = frozenset({0, spec.training.steps - 1})
-    return edges | frozenset(drawn) if spec.scoring.rows == "distinct" else edges
 
 
 def repeated_row(opening: StepOpening, seen: dict[bytes, int]) -> str | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
 from deltaproof.protocol.evidence.rows import canonical_row
-from incentives.overlap import have_common_rows
+from deltaproof.protocol.rules import COMMON_WORDS
+from incentives.overlap import have_common_rows, words_of
 from incentives.unions import Contribution
 from incentives.valuation import who_plays
 
@@ -59,3 +62,19 @@ def test_rows_are_asked_for_only_where_deltas_are_alike() -> None:
 
     apart = [Contribution(np.zeros(3, np.float32), 24, order, opened=never) for order in (0, 1)]
     assert who_plays(np.eye(2), apart, 0.98) == ((None, None), ((0,), (1,)))
+
+
+def test_looking_up_by_rare_words_finds_what_comparing_all_pairs_finds() -> None:
+    """Short rows of few different words, so that many pairs of rows are at the limit."""
+    words = [f"w{number}" for number in range(10)]
+    drawn, found = random.Random(15), []
+    for _ in range(300):
+        shards = [
+            [canonical_row({"text": " ".join(drawn.sample(words, drawn.randint(1, 6))), "label": i}) for _ in range(4)]
+            for i in range(2)
+        ]
+        sets = [[words_of(row) for row in shard] for shard in shards]
+        expected = any(len(a & b) >= COMMON_WORDS * len(a | b) for a in sets[0] for b in sets[1])
+        assert have_common_rows(*shards) is expected
+        found.append(expected)
+    assert 60 < sum(found) < 240

@@ -13,7 +13,7 @@ from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, StepIndex
-from deltaproof.replaying.judging import Submission, evidence_steps, training_context
+from deltaproof.replaying.judging import Submission, training_context
 from deltaproof.store import ArtifactStore
 from deltaproof.store.paths import Kind
 from deltaproof.tuning.codecs import Mask
@@ -89,14 +89,14 @@ def tuned_by(case: RoundCase, trainer: Address) -> Mask | None:
 
 
 def opened_by(case: RoundCase, spec: TaskSpec, trainer: Address) -> frozenset[bytes]:
-    """Canonical rows of a trainer's steps that are evidence for everybody. Raises ArtifactError."""
+    """Canonical rows of a trainer's drawn steps, which every verifier saw. Raises ArtifactError."""
     context, reveal = context_of(case, trainer), case.facts.reveals.get(trainer)
     if case.artifacts is None or context is None or reveal is None:
         raise ArtifactError(f"openings of {trainer}", "there is no store, or the trainer never revealed")
     limits = context.opening_limits(spec, case.facts.task.params.training.parameters)
     openings = (
         case.artifacts.store.get_opening(reveal.transcript_root, StepIndex(step), limits)
-        for step in sorted(evidence_steps(spec, drawn_steps(case, trainer)))
+        for step in drawn_steps(case, trainer)
     )
     return frozenset(row.row for opening in openings for row in opening.rows)
 
