@@ -24,6 +24,7 @@ from deltaproof.disputing.jury import JuryDesk, vote_salt
 from deltaproof.disputing.workdesk import WorkDesk
 from deltaproof.errors import (
     UNUSABLE,
+    ArtifactMissing,
     ChainReorganised,
     ChainUnavailable,
     SigningKeyError,
@@ -33,16 +34,14 @@ from deltaproof.errors import (
 from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
-from deltaproof.protocol.outcome.reads import withheld_from
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, SettlementProposal, scores_tree, verdicts_digest
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
-from deltaproof.replaying.judging import Submission
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore, open_store
 from deltaproof.store.permits import Writer
 from deltaproof.store.readers import Keyring
 from verifier.examining import Examiner
-from verifier.facts import read_case
+from verifier.facts import RoundToJudge, as_settled, read_case
 
 __all__ = ["VerifierDisputes"]
 
@@ -88,7 +87,7 @@ class VerifierDisputes:
         self.works = WorkDesk(gateway, store, task_id, params, log, report)
         self.demands = DemandDesk(gateway, task_id, report, self._concerns, self._answer)
         self.jury = JuryDesk(gateway, vote_salt(secret), self._opinion, report)
-        self._now, self._time = Phase.IDLE, 0
+        self._now = Phase.IDLE
 
     @property
     def deadlines(self) -> Sequence[int]:
@@ -151,7 +150,7 @@ class VerifierDisputes:
 
     def vote(self, moment: Moment) -> None:
         """Do what every open case waits for."""
-        self._now, self._time = moment.view.phase, moment.now
+        self._now = moment.view.phase
         self.jury.mind(moment.now)
 
     def _concerns(self, demand: Demand) -> bool:
@@ -203,7 +202,11 @@ class VerifierDisputes:
         return self._opinions[case.settlement]
 
     def _computed(self, case: Case) -> Attestation | None:
-        """The round in dispute, judged and scored anew from everything that its trainers had to publish."""
+        """The round in dispute, judged and scored anew from everything that its trainers had to publish.
+
+        Attack: take what verifiers saw out of the store, or let no juror read it, and have jurors call it withheld. Who
+        misses what the settlement judged has no opinion. Raises ArtifactMissing then.
+        """
         key, heavy = ("vote", case.settlement), self._heavy()
         if self._now in BUSY or heavy.running(key):
             return None
@@ -215,22 +218,24 @@ class VerifierDisputes:
         store = store.of_task(spec)
         if not self._admitted(case, store):
             return None
-        to_judge = read_case(self.gateway, store, log, spec, case.task_id, case.round)
-        if spec.data.sealed and not self._lets_me_read(case, store, to_judge.submissions):
+        proposal = self._proposal(case)
+        if proposal is None:
+            return None
+        to_judge = as_settled(read_case(self.gateway, store, log, spec, case.task_id, case.round), proposal)
+        if spec.data.sealed and not self._lets_me_read(store, to_judge):
             return None
 
-        def compute() -> Attestation | None:
+        def compute() -> Attestation:
             examiner = self._examiners.get(case.task_id)
             if examiner is None:
                 machine = self._examiners[self.task_id].judges.machine
                 examiner = Examiner(spec, store, self.gateway.account, self.report, machine)
                 self._examiners[case.task_id] = examiner
-            return examiner.examine(
-                to_judge,
-                may_give_up=True,
-                publish=False,
-                between_steps=heavy.between_steps,
-            )
+            found = examiner.examine(to_judge, may_give_up=False, publish=False, between_steps=heavy.between_steps)
+            if found is None:
+                what = f"round {case.round} of task {case.task_id}"
+                raise ArtifactMissing(what, "not all that its settlement judged is in the store now")
+            return found
 
         return heavy.result(key, compute)
 
@@ -254,15 +259,13 @@ class VerifierDisputes:
         publish_reading_key(self.gateway, store, self._secret)
         return False
 
-    def _lets_me_read(self, case: Case, store: ArtifactStore, submissions: Sequence[Submission]) -> bool:
-        """Whether this juror can read what it has to judge, or has waited long enough for trainers to let it.
-
-        Who has not done so by half of the voting time has withheld its work, from a juror as from a verifier.
-        """
-        if all(store.is_sealed_for_me(s.transcript_root) for s in submissions if s.transcript_root is not None):
+    def _lets_me_read(self, store: ArtifactStore, to_judge: RoundToJudge) -> bool:
+        """Whether trainers have let this juror read all that it has to judge."""
+        shown = [s.transcript_root for s in to_judge.submissions if s.trainer not in to_judge.withheld]
+        if all(store.is_sealed_for_me(root) for root in shown if root is not None):
             return True
         publish_reading_key(self.gateway, store, self._secret)
-        return self._time >= withheld_from(case.deadline, self.gateway.jury.params().vote_seconds)
+        return False
 
     def _proposal(self, case: Case) -> SettlementProposal | None:
         """The settlement in dispute with its leaves, as long as it is the posted one."""

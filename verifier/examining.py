@@ -22,6 +22,7 @@ from deltaproof.replaying.judging import (
     judge_submission,
     proven_faulty,
     sealing_problem,
+    taken_as_withheld,
     training_context,
 )
 from deltaproof.replaying.replay import StepVerdict
@@ -76,12 +77,17 @@ class Examiner:
 
         Raises what is nobody's fault: see `judge_submission`.
         """
-        wanted = [self._basis(case, one) for one in case.submissions if one.trainer not in case.faulty]
-        found = iter(self.look.judged(wanted, lambda basis: self._judge(case.round, basis, between_steps)))
-        judgements = [proven_faulty(one) if one.trainer in case.faulty else next(found) for one in case.submissions]
+        given = {
+            **{one.trainer: taken_as_withheld(one) for one in case.submissions if one.trainer in case.withheld},
+            **{one.trainer: proven_faulty(one) for one in case.submissions if one.trainer in case.faulty},
+        }
+        wanted = [self._basis(case, one) for one in case.submissions if one.trainer not in given]
+        looked = self.look.judged(wanted, lambda basis: self._judge(case.round, basis, between_steps))
+        found = iter(looked)
+        judgements = [given.get(one.trainer) or next(found) for one in case.submissions]
         rows = self._validation_rows(case)
         kept_back = case.view.validation_revealed and rows is None
-        if (kept_back or self.look.missing(judgements)) and not may_give_up:
+        if (kept_back or self.look.missing(looked)) and not may_give_up:
             return None
         what = "nothing is scored: the sponsor keeps the validation set back" if kept_back else "scoring"
         self.report("scoring", f"round {case.round}: {what}", round=case.round)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from deltaproof.chain import Gateway
@@ -12,13 +12,14 @@ from deltaproof.chain.participation import known_faults
 from deltaproof.chain.reading import due_readers
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.draws.samples import draw_samples
+from deltaproof.protocol.outcome.settlement import SettlementProposal, Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
 from deltaproof.replaying.judging import Submission
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.training.step import DrawnRound
 
-__all__ = ["RoundToJudge", "case_key", "read_case"]
+__all__ = ["RoundToJudge", "as_settled", "case_key", "read_case"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class RoundToJudge:
     """In the order in which they enrolled their rows; none where that does not matter."""
     faulty: frozenset[Address]
     """Whose fault a contract had established before verifiers could attest."""
+    withheld: frozenset[Address] = frozenset()
+    """Whose work counts as withheld, whatever the store shows now: see `as_settled`."""
 
     @property
     def drawn(self) -> DrawnRound:
@@ -47,6 +50,19 @@ class RoundToJudge:
             self.view.challenge_seed, self.task_id, self.round, trainer,
             steps=spec.training.steps, extra=spec.verification.samples,
         )  # fmt: skip
+
+
+def as_settled(case: RoundToJudge, proposal: SettlementProposal) -> RoundToJudge:
+    """The round as somebody judges it who was not there: what was not in the store then is taken from the settlement.
+
+    Attack: keep an opening, or the validation set, back until verifiers have attested without it; then show it, and
+    have every juror find that the settlement is wrong. No later look at a store tells what it lacked.
+    """
+    revealed = {submission.trainer for submission in case.submissions if submission.transcript_root is not None}
+    withheld = {leaf.trainer for leaf in proposal.leaves if leaf.verdict is Verdict.WITHHELD}
+    scored = any((proposal.settlement.improvement_nanos, *(leaf.score_nanos for leaf in proposal.leaves)))
+    view = replace(case.view, validation_revealed=case.view.validation_revealed and scored)
+    return replace(case, view=view, withheld=frozenset(revealed & withheld))
 
 
 def case_key(task_id: TaskId, round_: RoundIndex, view: RoundView) -> Digest32:

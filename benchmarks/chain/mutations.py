@@ -61,6 +61,9 @@ EQUIVALENT: Mapping[tuple[str, str], str] = {
     (
         "Float32", "(ma, mb, ea) = (ma << 70, mb == 0 ? 0 : 2, ea - 70);",
     ): "all that the last of 70 extra bits can do is break a tie; the one before it does the same",
+    (
+        "Float32", "(ma, mb, ea) = (ma << 70, mb != 0 ? 0 : 1, ea - 70);",
+    ): "the larger of two so distant values is a float32 by itself, and the smaller one cannot move it at all",
     ("Float32", "if (e + shift <= LOWEST) shift = LOWEST - e;"): "where both sides are equal, the shift stays as it is",
     ("Float32", "} else if (shift > 202) {"): "a value below 2^200 that is shifted by 202 bits rounds to zero as well",
 }  # fmt: skip

@@ -47,6 +47,7 @@ __all__ = [
     "repeated_row",
     "replay_context",
     "sealing_problem",
+    "taken_as_withheld",
     "training_context",
 ]
 
@@ -316,6 +317,12 @@ def proven_faulty(submission: Submission) -> Judgement:
     """The verdict on a trainer whose fault the chain has established: replaying cannot change it."""
     message = "a contract has established a fault of this work"
     return _without_adapter(submission, Verdict.REJECTED, "fault", message)
+
+
+def taken_as_withheld(submission: Submission) -> Judgement:
+    """The verdict on a trainer whose work was settled as withheld, for who looks later."""
+    message = "the settlement says that it was not there, and nobody can look back"
+    return _without_adapter(submission, Verdict.WITHHELD, "settled", message)
 
 
 def _without_adapter(submission: Submission, verdict: Verdict, check: str, message: str) -> Judgement:

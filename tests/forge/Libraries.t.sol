@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import "../../contracts/interfaces/Types.sol";
+import {Commitments} from "../../contracts/libraries/Commitments.sol";
 import {Float32} from "../../contracts/libraries/Float32.sol";
 import {LeafTree} from "../../contracts/libraries/LeafTree.sol";
 import {OptimizerStep} from "../../contracts/libraries/OptimizerStep.sol";
@@ -175,6 +176,14 @@ contract LibrariesTest {
         vm.assertEq(this.weight(leaf, true), 0);
         leaf.scoreNanos = -7;
         vm.assertEq(this.weight(leaf, true), 0);
+    }
+
+    // Commitments.
+
+    function test_possession_namesChainRegistryAndOwner() public view {
+        bytes32 typehash = keccak256("ProofOfPossession(uint256 chainId,address registry,address owner)");
+        bytes32 expected = keccak256(abi.encode(typehash, block.chainid, address(7), address(8)));
+        vm.assertEq(Commitments.possession(address(7), address(8)), expected);
     }
 
     // Float32 and OptimizerStep.

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+from deltaproof.chain.abi.dispute_structs import Case, CasePhase
 from deltaproof.chain.abi.enums import AttestationState, Phase
 from deltaproof.chain.local_node import start_node
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.types import RoundIndex
+from deltaproof.protocol.types import RoundIndex, TokenAmount
 from tests.worlds.roles import RoleWorld, build_world, silent
 from trainer.life import Trainer
+from verifier.disputes import VerifierDisputes
 from verifier.examining import Examiner
 from verifier.facts import read_case
 from verifier.life import Verifier
@@ -85,12 +88,17 @@ def _verdict(world: RoleWorld, verifier: Verifier) -> Verdict | None:
 
 
 def test_validation_set_that_never_comes_to_the_store_costs_the_base_and_no_verifier_its_stake(tmp_path: Path) -> None:
-    """Attack: the sponsor opens its commitment on chain and keeps the set back, so that nobody can score."""
+    """Attack: the sponsor opens its commitment on chain and keeps the set back, so that nobody can score. A trainer
+    keeps its openings back, too; and when the round is settled without both, they show them to the jury."""
     with start_node("anvil", accounts=7) as node:
         world = build_world(node, tmp_path, rounds=1, honest=1, verifiers=2)
         round_ = world.open_round()
         world.work()
-        shutil.rmtree(world.store_folder / "validation")
+        cheat = world.trainers[1]
+        root = cheat._transcript(round_)
+        assert root is not None
+        late = [Path("validation"), Path("openings") / root.hex()]
+        _moved(late, world.store_folder, tmp_path / "not shown")
         for verifier in world.verifiers:
             assert _verdict(world, verifier) is None
         world.skip_time(301)
@@ -98,7 +106,18 @@ def test_validation_set_that_never_comes_to_the_store_costs_the_base_and_no_veri
             assert _verdict(world, verifier) is Verdict.ACCEPTED
         world.attest()
         _sign_before_and_after_a_late_document(world, round_)
-        world.settle()
+
+        def in_window() -> None:
+            juror = _juror(world)
+            _moved(late, tmp_path / "not shown", world.store_folder)
+            assert _opinion(world, juror) is False, "what came later tells nothing of what was missing then"
+            _moved([Path("openings")], world.store_folder, tmp_path / "taken out")
+            assert _opinion(world, _juror(world)) is None, "nor does what is missing now tell what was there"
+            _moved([Path("openings")], tmp_path / "taken out", world.store_folder)
+
+        world.settle(in_window)
+        settled = world.gateway.trainers.work(world.task, round_, cheat.account)
+        assert settled.slashed, "who withheld its work pays for it"
         rewards = world.sponsor.spec.rewards
         paid = world.gateway.tasks.round(world.task, round_).settlement.total_payout
         assert paid >= rewards.budget_per_round * rewards.base_bps // 10_000 - 2 > 0
@@ -106,6 +125,32 @@ def test_validation_set_that_never_comes_to_the_store_costs_the_base_and_no_veri
             enrolment = world.gateway.verifiers.enrolment(world.task, verifier.account)
             assert (enrolment.misses, enrolment.stake) == (0, 100)
         world.close()
+
+
+def _moved(paths: Sequence[Path], source: Path, target: Path) -> None:
+    for path in paths:
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(source / path, target / path)
+
+
+def _juror(world: RoleWorld) -> VerifierDisputes:
+    """Somebody who verified nothing of the round."""
+    verifier = world.verifiers[0]
+    examiner = Examiner(verifier.spec, world.store, verifier.account, silent)
+    return VerifierDisputes(
+        verifier.gateway, world.store, world.task, verifier.params, verifier.log, verifier.secret, silent,
+        attested=lambda _round: None, examiner=examiner, heavy=lambda: verifier.heavy, speaks_for=lambda _task: True,
+    )  # fmt: skip
+
+
+def _opinion(world: RoleWorld, juror: VerifierDisputes) -> bool | None:
+    """Whether a juror finds the posted settlement wrong."""
+    now, verifier = world.gateway.tasks.phase(world.task), world.verifiers[0]
+    settled = verifier._signed[now.round, 0].settlement
+    digest = settled.signing_digest(world.gateway.domain(world.task, now.round), 0)
+    return juror._opinion(
+        Case(CasePhase.SEAL, 0, False, world.task, now.round, 0, 0, TokenAmount(0), TokenAmount(0), digest)
+    )
 
 
 def _sign_before_and_after_a_late_document(world: RoleWorld, round_: RoundIndex) -> None:
