@@ -22,7 +22,7 @@ from deltaproof.protocol.outcome.attestation import (
     TrainerFinding,
 )
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.rules import COPY_DISCOUNT_BPS, SAME_ADAPTER
+from deltaproof.protocol.rules import COPY_DISCOUNT_BPS, MAX_EARLIER, SAME_ADAPTER
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.tuning.combining.evaluation import Evaluator
@@ -127,7 +127,7 @@ def row_records(trainers: Sequence[Address], claims: Sequence[RowClaim]) -> tupl
     return tuple(
         RowRecord(
             trainer=trainer, rows=claim.rows, counted=count.counted, opened=count.opened, repeated=count.repeated,
-            earlier=tuple(trainers[place] for place in count.earlier),
+            earlier=tuple(trainers[place] for place in count.earlier[:MAX_EARLIER]),
         )
         for trainer, claim, count in zip(trainers, claims, count_rows(claims), strict=True)
     )  # fmt: skip

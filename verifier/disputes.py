@@ -35,6 +35,7 @@ from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, SettlementProposal, scores_tree, verdicts_digest
+from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore, open_store
@@ -129,7 +130,8 @@ class VerifierDisputes:
 
     def _contest(self, round_: RoundIndex, event: AttestationRevealed, leaves: Sequence[SettlementLeaf]) -> None:
         try:
-            theirs = self.store.get_attestation(Attestation, event.artifact_digest)
+            most = attestation_bytes(self._examiners[self.task_id].spec, len(leaves))
+            theirs = self.store.get_attestation(Attestation, event.artifact_digest, most)
         except UNUSABLE:
             return  # what nobody can see can be demanded: `deltaproof dispute demand --score-by`
         attested_leaves = theirs.leaves()

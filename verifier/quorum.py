@@ -30,6 +30,7 @@ from deltaproof.protocol.commit.bls import (
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
 from deltaproof.protocol.rules import BPS, MAJORITY_BPS
+from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
 from deltaproof.reporting import Once, Reporter
@@ -137,7 +138,8 @@ class QuorumDesk:
         attestation = self._documents.get(event.artifact_digest)
         if attestation is None:
             try:
-                attestation = self.store.get_attestation(Attestation, event.artifact_digest)
+                most = attestation_bytes(self.spec, len(self.log.sorted_trainers(event.round)))
+                attestation = self.store.get_attestation(Attestation, event.artifact_digest, most)
             except StoreUnavailable:
                 raise
             except ArtifactError as error:

@@ -25,7 +25,6 @@ from deltaproof.gateway.facts import ChainFacts, TaskNow
 from deltaproof.gateway.refusals import RequestRefused
 from deltaproof.protocol.commit.sealing import ENVELOPE_BYTES, SEALED_OVERHEAD_BYTES, sealed_weights_bytes
 from deltaproof.protocol.evidence.transcript import OpeningLimits
-from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import PostedLeaves
 from deltaproof.protocol.rules import (
     MAX_EMULATOR_BYTES,
@@ -35,6 +34,7 @@ from deltaproof.protocol.rules import (
     MAX_SPEC_BYTES,
     MAX_VALIDATION_BYTES,
 )
+from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, RoundIndex, hex_of
 from deltaproof.protocol.wire.encoding import canonical_json
@@ -58,6 +58,8 @@ SPONSOR_QUOTA = 2 * (MAX_SPEC_BYTES + MAX_VALIDATION_BYTES + MAX_EMULATOR_BYTES)
 """Of a sponsor where neither chain nor spec names each artifact: of sealed adapters and admissions."""
 ADMISSIONS = 8_192
 """How many readers a participant may admit to a private task in a round."""
+READER_QUOTA = MAX_KEY_EPOCHS * KEY_LIMIT + ADMISSIONS * ENVELOPE_BYTES
+"""Of whoever may say by which key it reads."""
 Check = Callable[[ArtifactStore], object]
 """Reads the artifact from a store that holds nothing else, as its later readers will. Raises ArtifactError."""
 
@@ -202,11 +204,11 @@ class Doorkeeper:
                 yield grant("trainer", allowed[0], _trainer_quota(task, spec, limits), allowed[1])
         if name.kind is Kind.KEY and name.account == account and self.facts.staked(account):
             place = (self.domain, account, name.epoch)
-            most = max([_verifier_quota(task), *(quota for _, quota in self._enrolled(task, account))])
+            most = max([READER_QUOTA, *(quota for _, quota in self._enrolled(task, account))])
             yield grant("reader", KEY_LIMIT, most, lambda store: store.get_key(*place))
         if self._verifies(task, account) and (allowed := _of_verifier(task, self._spec(task), name, account)):
             version = task.attempts if name.kind is Kind.PROPOSAL else 0
-            yield grant("verifier", allowed[0], _verifier_quota(task), allowed[1], version)
+            yield grant("verifier", allowed[0], _verifier_quota(task, self._spec(task)), allowed[1], version)
 
     def _of_sponsor(self, task: TaskNow, name: ArtifactName) -> tuple[int, Check | None] | None:
         size, digest = task.params.training.parameters, name.digest
@@ -250,7 +252,7 @@ class Doorkeeper:
             spec = self._spec(task)
             yield "trainer", _trainer_quota(task, spec, _opening_limits(task, spec, trainer))
         if self.facts.verifier(task.id, account).index:
-            yield "verifier", _verifier_quota(task)
+            yield "verifier", _verifier_quota(task, self._spec(task))
 
     def _revealed(self, task: TaskNow, account: Address, root: bytes) -> bool:
         """Whether the account revealed this transcript in the running round or the one before."""
@@ -279,7 +281,7 @@ def _of_verifier(
         case Kind.TENSORS if spec.adapter.sealed is None:
             return _tensors_limit(task), lambda store: store.get_tensors(digest, size)
         case Kind.ATTESTATION:
-            return DOCUMENT_HEADER_BYTES + Attestation.MAX_BYTES, None
+            return DOCUMENT_HEADER_BYTES + attestation_bytes(spec, task.trainers), None
         case Kind.PROPOSAL if (name.task, name.account) == (task.id, account) and name.round == task.round:
             place = (name.task, name.round, account)
             return DOCUMENT_HEADER_BYTES + PostedLeaves.MAX_BYTES, lambda store: store.get_posted_leaves(*place)
@@ -337,14 +339,14 @@ def _trainer_quota(task: TaskNow, spec: TaskSpec, limits: OpeningLimits) -> int:
     return 2 * vectors + openings + ADMISSIONS * ENVELOPE_BYTES
 
 
-def _verifier_quota(task: TaskNow) -> int:
+def _verifier_quota(task: TaskNow, spec: TaskSpec) -> int:
     """For each settlement that is tried: adapter, attestation and proposal, each twice for a machine that lost its
     work."""
     once = (
         sealed_weights_bytes(_tensors_limit(task))
-        + Attestation.MAX_BYTES
+        + attestation_bytes(spec, task.trainers)
         + MAX_PROPOSAL_BYTES
         + 2 * DOCUMENT_HEADER_BYTES
     )
     settled = 2 * (task.attempts + 1) * (once + SIGNATURE_BYTES)
-    return settled + MAX_KEY_EPOCHS * KEY_LIMIT + ADMISSIONS * ENVELOPE_BYTES
+    return settled + READER_QUOTA

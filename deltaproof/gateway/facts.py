@@ -73,6 +73,8 @@ class TaskNow:
     """Settlements of that round that were voided."""
     members: int
     """Verifiers in its quorum."""
+    trainers: int
+    """Who ever enrolled."""
     closes_at: int | None
     """When the last claim and slashing end, seconds since the epoch; None while rounds run or may come."""
     now: int
@@ -147,11 +149,12 @@ class ChainFacts:
             view = tasks.round(task_id, round_)
             attempts, ended_at = view.attempts, view.ended_at
             members = self.gateway.verifiers.quorum(task_id, round_).members
+        trainers = self.gateway.trainers.count(task_id)
         closes_at = None
         if tasks.is_ended(task_id):
             closes_at = ended_at + max(params.phases.claim, params.phases.slash) if ended_at else 0
         now = self.gateway.connection.timestamp()
-        return TaskNow(task_id, sponsor, params, commitments, round_, attempts, members, closes_at, now)
+        return TaskNow(task_id, sponsor, params, commitments, round_, attempts, members, trainers, closes_at, now)
 
     def _fixed_terms(self, task_id: TaskId) -> tuple[Address, TaskParams, tuple[Digest32, ...]]:
         terms = self.gateway.terms

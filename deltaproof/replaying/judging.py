@@ -31,6 +31,7 @@ from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.replaying.drift import DriftSample, judge_drift, noise_steps
 from deltaproof.replaying.judges import Judges, ReplayJob
 from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
+from deltaproof.reporting import printable
 from deltaproof.store import ArtifactStore
 from deltaproof.store.readers import Reader
 from deltaproof.tuning.codecs import Mask
@@ -296,7 +297,8 @@ def _missing(step: int, error: Exception) -> CheckRecord:
 
 
 def _failed(step: int, check: str, message: str) -> CheckRecord:
-    return CheckRecord(step=step, check=check, passed=False, measured=0.0, message=message[:MAX_MESSAGE])
+    # What a trainer's bytes say in a message takes four bytes a character at most, not six as an escape.
+    return CheckRecord(step=step, check=check, passed=False, measured=0.0, message=printable(message)[:MAX_MESSAGE])
 
 
 def _record(verdict: StepVerdict) -> CheckRecord:
@@ -305,7 +307,7 @@ def _record(verdict: StepVerdict) -> CheckRecord:
         check=verdict.failed or "replay",
         passed=verdict.accepted,
         measured=verdict.magnitude if math.isfinite(verdict.magnitude) else UNBOUNDED,
-        message=verdict.message[:MAX_MESSAGE],
+        message=printable(verdict.message)[:MAX_MESSAGE],
     )
 
 

@@ -129,9 +129,10 @@ class ArtifactStore:
         """Store a verifier's attestation; returns its digest."""
         return self._put_addressed(Kind.ATTESTATION, attestation.to_document())
 
-    def get_attestation(self, kind: type[D], digest: Digest32) -> D:
-        """The attestation with this digest (`kind` is its class)."""
-        data = self._get_addressed(Kind.ATTESTATION, digest, _document_limit(kind))
+    def get_attestation(self, kind: type[D], digest: Digest32, most_bytes: int | None = None) -> D:
+        """The attestation with this digest (`kind` is its class), of at most so many bytes (`attestation_bytes`)."""
+        limit = _document_limit(kind)
+        data = self._get_addressed(Kind.ATTESTATION, digest, limit if most_bytes is None else min(limit, most_bytes))
         return _decoded(addressed_path(Kind.ATTESTATION, digest), kind, data)
 
     # Adapters and deltas, named by their component root or SHA-256. In a private task they are sealed: `of_task`.

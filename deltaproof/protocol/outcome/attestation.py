@@ -16,6 +16,7 @@ from deltaproof.protocol.rules import (
     MAX_ATTESTATION_BYTES,
     MAX_CHECKS,
     MAX_COALITIONS,
+    MAX_EARLIER,
     MAX_LEAVES,
     MAX_MESSAGE,
     PATH_NODES,
@@ -129,8 +130,8 @@ class RowRecord(Record):
     opened: UInt32
     repeated: UInt32
     """Of those opened, what repeats another of its own or an earlier trainer's."""
-    earlier: Annotated[tuple[AddressField, ...], Field(max_length=MAX_LEAVES)] = ()
-    """Who had some of them before, in leaf order."""
+    earlier: Annotated[tuple[AddressField, ...], Field(max_length=MAX_EARLIER)] = ()
+    """Who had some of them before, in leaf order: the first `MAX_EARLIER`."""
 
 
 class EmulatorScore(Record):

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 from deltaproof.errors import CryptoError, Problem
 from deltaproof.protocol.commit.sealing import public_reading_key
-from deltaproof.protocol.rules import MAX_BUDGET, MAX_STAKE, MIN_CLIP_NORM
+from deltaproof.protocol.rules import (
+    ATTESTED_STEP_BYTES,
+    MAX_ATTESTATION_BYTES,
+    MAX_BUDGET,
+    MAX_LEAVES,
+    MAX_STAKE,
+    MIN_CLIP_NORM,
+)
+from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.terms.estimators import evaluations_needed, why_not_estimated
 from deltaproof.protocol.terms.federation import FederationSection
 from deltaproof.protocol.terms.tables import TaskTables
@@ -218,6 +226,24 @@ def budget_pays_for_the_players(t: TaskTables) -> Iterator[Finding]:
             f"{t.scoring.method} needs {needed} evaluations for {players} players, the budget is {t.scoring.budget}",
             f"raise it to {needed}" + ("" if t.scoring.method == "auto" else ', or choose method = "auto"'),
         )
+
+
+@_rule(
+    "verification.samples", "training.steps", "scoring.budget", "scoring.method", "scoring.index", "data.roots",
+    "federation",
+)  # fmt: skip
+def full_round_fits_its_attestation(t: TaskTables) -> Iterator[Finding]:
+    size = attestation_bytes(t, MAX_LEAVES)
+    if size <= MAX_ATTESTATION_BYTES:
+        return
+    steps_fit = (MAX_ATTESTATION_BYTES - size) // (MAX_LEAVES * ATTESTED_STEP_BYTES) + min(
+        t.verification.samples + 2, t.training.steps
+    )
+    yield (
+        f"an attestation of a round of {MAX_LEAVES} trainers could take {size >> 20} MiB, and nobody reads more than "
+        f"{MAX_ATTESTATION_BYTES >> 20}: whoever fills a round with names would keep it from being settled",
+        f"lower it to {steps_fit - 2}" if steps_fit >= 2 else "lower it and scoring.budget",
+    )
 
 
 def largest_known_game(t: TaskTables) -> int:
