@@ -103,8 +103,11 @@ contract DisputeCourt is IDisputeCourt, ModuleSet {
     }
 
     /// @inheritdoc IDisputeCourt
-    function demandScore(uint64 taskId, address verifier, address trainer) external returns (uint256 demandId) {
-        uint32 round = _inWindow(taskId);
+    function demandScore(uint64 taskId, bytes32 settlement, address verifier, address trainer)
+        external
+        returns (uint256 demandId)
+    {
+        (uint32 round,) = _inWindow(taskId, settlement);
         IVerifierPool.Attestation memory attestation = VERIFIERS.attestationOf(taskId, round, verifier);
         require(attestation.state == IVerifierPool.AttestationState.Revealed, NotAttested(verifier));
         require(TRAINERS.hasCommitted(taskId, round, trainer), NotCommittedWork(trainer));
@@ -112,7 +115,7 @@ contract DisputeCourt is IDisputeCourt, ModuleSet {
         demand.kind = DemandKind.Score;
         demand.respondent = verifier;
         demand.subject = trainer;
-        demand.root = _postedDigest(taskId, round);
+        demand.root = settlement;
         return _open(taskId, round, demand);
     }
 
@@ -130,13 +133,17 @@ contract DisputeCourt is IDisputeCourt, ModuleSet {
     }
 
     /// @inheritdoc IDisputeCourt
-    function demandLeaf(uint64 taskId, address trainer) external returns (uint256 demandId) {
-        uint32 round = _inWindow(taskId);
+    function demandLeaf(uint64 taskId, bytes32 settlement, address trainer) external returns (uint256 demandId) {
+        (uint32 round, uint64 left) = _inWindow(taskId, settlement);
+        // Attack: keep leaves back, and show them on demand when the window is over and nobody can prove what is wrong with
+        // them. Answers are due while at least a quarter of the window is left.
+        require(2 * left >= TERMS.phaseSeconds(taskId).window, DemandTooLate(taskId, round));
         require(TRAINERS.hasCommitted(taskId, round, trainer), NotCommittedWork(trainer));
         Demand memory demand;
         demand.kind = DemandKind.Leaf;
         demand.subject = trainer;
-        demand.root = _postedDigest(taskId, round);
+        demand.root = settlement;
+        demand.deadline = uint64(block.timestamp) + left / 2;
         return _open(taskId, round, demand);
     }
 
@@ -230,7 +237,8 @@ contract DisputeCourt is IDisputeCourt, ModuleSet {
         demand.taskId = taskId;
         demand.round = round;
         demand.challenger = msg.sender;
-        demand.deadline = uint64(block.timestamp) + _params.answerSeconds;
+        uint64 deadline = uint64(block.timestamp) + _params.answerSeconds;
+        if (demand.deadline == 0 || deadline < demand.deadline) demand.deadline = deadline;
         bytes32 question = _question(demand);
         require(_asked[question] == 0, DemandAlreadyOpen(_asked[question]));
         demandId = ++demandCount;
@@ -289,12 +297,17 @@ contract DisputeCourt is IDisputeCourt, ModuleSet {
         return block.timestamp + _params.answerSeconds <= ended + TERMS.phaseSeconds(taskId).slash;
     }
 
-    function _inWindow(uint64 taskId) private view returns (uint32 round) {
+    /// @param left seconds of the window, at least 1
+    function _inWindow(uint64 taskId, bytes32 settlement) private view returns (uint32 round, uint64 left) {
         Phase phase;
         uint64 deadline;
         (round, phase, deadline) = TASKS.currentPhase(taskId);
         // Attack: keep a round from ending with one dispute after another. A window that is over accepts none.
         require(phase == Phase.Window && block.timestamp < deadline, DisputesNotAccepted(taskId, round));
+        left = deadline - uint64(block.timestamp);
+        // Attack: let the settlement fall while a demand is on its way, so that its bond is lost on the next one.
+        bytes32 posted = _postedDigest(taskId, round);
+        require(posted == settlement, OtherSettlement(posted));
     }
 
     function _postedDigest(uint64 taskId, uint32 round) private view returns (bytes32) {

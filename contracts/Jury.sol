@@ -4,7 +4,6 @@ pragma solidity 0.8.37;
 import {JuryStore} from "./JuryStore.sol";
 import {ModuleSet} from "./ModuleSet.sol";
 import {IJury} from "./interfaces/IJury.sol";
-import {IStakeRegistry} from "./interfaces/IStakeRegistry.sol";
 import {Modules, Phase, Role} from "./interfaces/Types.sol";
 
 /// @title Votes on what no contract can decide
@@ -22,10 +21,12 @@ contract Jury is JuryStore {
 
     /// @inheritdoc IJury
     // slither-disable-next-line reentrancy-no-eth
-    function openCase(uint64 taskId, bytes32 evidence) external returns (uint256 caseId) {
+    function openCase(uint64 taskId, bytes32 settlement, bytes32 evidence) external returns (uint256 caseId) {
         (uint32 round, Phase phase, uint64 deadline) = TASKS.currentPhase(taskId);
         require(phase == Phase.Window && block.timestamp < deadline, CasesNotAccepted(taskId, round));
-        bytes32 settlement = _postedDigest(taskId, round);
+        // Attack: let a lie fall and post what is right while the challenge is on its way, and share its bond.
+        bytes32 posted = _postedDigest(taskId, round);
+        require(posted == settlement, OtherSettlement(posted));
         require(_caseOn[settlement] == 0, CaseAlreadyOpen(_caseOn[settlement]));
         uint64 openedAt = uint64(block.timestamp);
         uint96 electorate = _electorateAt(openedAt);
@@ -65,6 +66,7 @@ contract Jury is JuryStore {
         (level.seed, level.unit) = (seed, unit);
         emit SeatsDrawn(caseId, number, seed, unit);
         _begin(caseId, case_, CasePhase.Seal, _params.voteSeconds);
+        level.sealUntil = case_.deadline;
         return true;
     }
 
@@ -103,8 +105,10 @@ contract Jury is JuryStore {
 
     /// @inheritdoc IJury
     // slither-disable-next-line reentrancy-no-eth
-    function appeal(uint256 caseId, bytes32 evidence) external {
+    function appeal(uint256 caseId, uint8 level, bytes32 evidence) external {
         Case storage case_ = _inOpenPhase(caseId, CasePhase.Appeal);
+        // Attack: appeal first, so that somebody else's appeal asks a level later, for the other side.
+        require(case_.level == level, OtherLevel(case_.level));
         require(!_isLast(caseId, case_), LastLevel(caseId));
         uint8 number = ++case_.level;
         case_.phase = CasePhase.Draw;
@@ -145,8 +149,7 @@ contract Jury is JuryStore {
         bool right = shown && (vote.ballot == Ballot.Overturn) == case_.overturned;
         uint96 fine;
         if (moot) fine = 0;
-        // Nobody is slashed by a part of the stake: a vote is wrong only if everybody's vote says so.
-        else if (shown) fine = right || !_isLast(caseId, case_) ? 0 : vote.locked;
+        else if (shown) fine = right || !_isDecided(caseId, case_) ? 0 : vote.locked;
         else fine = _part(vote.votes, _levels[caseId][number].unit, _params.absenceBps);
         fine = _takeFine(juror, fine, vote.locked);
         uint96 pay = !moot && right && number == case_.level ? _payFor(caseId, case_, vote.votes) : 0;
@@ -171,10 +174,18 @@ contract Jury is JuryStore {
         // Attack: charge a signer, who had no seat, when its stake is released and nothing shows any more that it signed.
         if (block.timestamp >= case_.deadline + TERMS.phaseSeconds(case_.taskId).slash) return 0;
         votes = seatsOf(caseId, number, juror);
-        // Attack: charge somebody whose stake is bound elsewhere, or is less than a seat costs, for a vote that it could not
-        // pay for.
-        IStakeRegistry.StakeAccount memory stake = REGISTRY.stakeOf(juror, Role.Verifier);
-        if (stake.total - stake.locked < _part(votes, _levels[caseId][number].unit, _params.wrongVoteBps)) return 0;
+        Level storage level = _levels[caseId][number];
+        // Attack: a case that nobody can judge, so that everybody pays for silence.
+        if (_isSilent(case_, level)) return 0;
+        // Attack: charge somebody whose stake was bound while votes were sealed, once it is free. What the chain held then
+        // decides: who had too little left before the first second, or at the last one, when votes in other cases may have
+        // bound it, is charged nothing.
+        uint64 before = level.sealUntil - _params.voteSeconds - 1;
+        uint96 bound = REGISTRY.lockedVerifierStakeAt(juror, before);
+        uint96 boundLast = REGISTRY.lockedVerifierStakeAt(juror, level.sealUntil - 1);
+        if (bound < boundLast) bound = boundLast;
+        uint96 price = _part(votes, level.unit, _params.wrongVoteBps);
+        if (REGISTRY.verifierStakeAt(juror, before) < uint256(bound) + price) return 0;
     }
 
     /// @dev The locked part pays first; who never voted has nothing locked, and pays from what no module holds.
@@ -238,10 +249,10 @@ contract Jury is JuryStore {
     /// @dev Whoever asked for what came out gets its bond back. The others' pay the jurors who said so, and are burned.
     function _settleBonds(uint256 caseId, Case storage case_, bool moot) private {
         Level storage last = _levels[caseId][case_.level];
-        uint256 spoken = (uint256(last.upholding) + last.overturning) * last.unit;
-        bool silent = TURNOUT_DIVISOR * spoken < case_.electorate;
-        uint96 winning = case_.overturned ? last.overturning : last.upholding;
-        address payee = winning == 0 ? address(0) : address(this);
+        // Attack: a lie that stands because most jurors sleep, and bonds of those who said so that pay the few who lied.
+        bool outvoted = !case_.overturned && last.upholding <= last.overturning;
+        bool silent = outvoted || _isSilent(case_, last);
+        address payee = outvoted ? address(0) : address(this);
         for (uint8 number = 0; number <= case_.level; ++number) {
             Level storage level = _levels[caseId][number];
             uint96 bond = _bond(number);
@@ -251,6 +262,20 @@ contract Jury is JuryStore {
             }
             if (lost != bond) REGISTRY.unlock(level.appellant, Role.Challenger, bond - lost);
         }
+    }
+
+    /// @dev Too few spoke for silence to be anybody's fault, or a bond to be a winner's.
+    function _isSilent(Case storage case_, Level storage level) private view returns (bool) {
+        uint256 spoken = (uint256(level.upholding) + level.overturning) * level.unit;
+        return TURNOUT_DIVISOR * spoken < case_.electorate;
+    }
+
+    /// @dev Nobody is slashed by a part of the stake. A vote is wrong only if more than half of everybody's stake said so; a
+    /// settlement that stands because too few spoke makes no vote wrong.
+    function _isDecided(uint256 caseId, Case storage case_) private view returns (bool) {
+        Level storage last = _levels[caseId][case_.level];
+        uint256 upheld = uint256(last.upholding) * last.unit;
+        return _isLast(caseId, case_) && (case_.overturned || 2 * upheld > case_.electorate);
     }
 
     function _isLast(uint256 caseId, Case storage case_) private view returns (bool) {

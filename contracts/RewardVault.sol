@@ -120,11 +120,14 @@ contract RewardVault is IRewardVault, ModuleSet {
         uint256 total;
         for (uint256 i = 0; i < claims.length; ++i) {
             Claim calldata one = claims[i];
+            // Attack: claim one of somebody's list before it, so that the whole list is refused.
+            if (_isMarked(one.taskId, one.round, one.leaf.trainer)) continue;
             address itsToken = _debit(one.taskId, one.round, one.index, one.count, one.leaf, one.proof);
-            if (i == 0) token = itsToken;
+            if (total == 0) token = itsToken;
             require(itsToken == token && one.leaf.trainer == payee, MixedClaims(itsToken, one.leaf.trainer));
             total += one.leaf.payout;
         }
+        require(total != 0, AlreadyClaimed(claims[0].taskId, claims[0].round, payee));
         IERC20(token).safeTransfer(payee, total);
     }
 

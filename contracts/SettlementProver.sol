@@ -22,6 +22,8 @@ contract SettlementProver is ISettlementProver, ModuleSet {
         bytes32 chain;
     }
 
+    /// @dev A block with so many on top of it is taken for final: two epochs of Ethereum.
+    uint64 private constant FINAL_BLOCKS = 64;
     /// @dev A check counts its leaves in 32 bits.
     uint256 private constant MAX_PEAKS = 32;
 
@@ -176,9 +178,10 @@ contract SettlementProver is ISettlementProver, ModuleSet {
         }
         if (!revealed) return ("reveal", true);
         (Fault fault, uint64 shownIn) = TRAINERS.faultOf(taskId, round, leaf.trainer);
-        // A chain that reorganises may show a fault earlier than signers saw it, so nobody is slashed for this one.
-        if (fault != Fault.None && shownIn < TASKS.attestingBlock(taskId, round)) return ("accepted fault", false);
-        return (0, false);
+        uint64 known = TASKS.attestingBlock(taskId, round);
+        if (fault == Fault.None || shownIn >= known) return (0, false);
+        // A chain that reorganises may show a fault earlier than signers saw it, so nobody is slashed for a fresh one.
+        return ("accepted fault", shownIn + FINAL_BLOCKS < known);
     }
 
     function _void(uint64 taskId, uint32 round, bytes32 reason, bool culpable) private {

@@ -59,7 +59,7 @@ contract TaskTerms is ITaskTerms, ModuleSet {
         returns (uint64 taskId)
     {
         require(!newTasksPaused, NewTasksArePaused());
-        TaskRules.check(params, validationCommitments, isTestChain());
+        TaskRules.check(params, validationCommitments, COURT.params().answerSeconds, isTestChain());
         taskId = ++taskCount;
         Terms storage terms = _terms[taskId];
         terms.sponsor = msg.sender;

@@ -24,15 +24,19 @@ contract VerifierFees is IVerifierFees, ModuleSet {
     // A reward token may call back from `payFee`: the round at hand is booked as paid by then, the next ones are untouched.
     // slither-disable-next-line reentrancy-no-eth
     function claimFees(uint64 taskId, uint32[] calldata rounds, address verifier) external {
+        bool any;
         for (uint256 i = 0; i < rounds.length; ++i) {
             uint32 round = rounds[i];
             (uint96 fee, uint96 slashReward) = claimableFees(taskId, round, verifier);
-            require(fee != 0 || slashReward != 0, NothingToClaim(taskId, round, verifier));
+            // Attack: claim one round of somebody's list before it, so that the whole list is refused.
+            if (fee == 0 && slashReward == 0) continue;
+            any = true;
             _receipts[taskId][round][verifier].feePaid = true;
             _paySlashReward(taskId, round, verifier, slashReward);
             fee = VAULT.payFee(taskId, round, verifier, fee);
             emit FeesClaimed(taskId, round, verifier, fee, slashReward);
         }
+        require(any, NothingToClaim(taskId, rounds.length == 0 ? 0 : rounds[0], verifier));
     }
 
     /// @inheritdoc IVerifierFees

@@ -76,7 +76,9 @@ contract VerifierPool is VerifierQuorum {
         bool silent = attestation.state == AttestationState.None || attestation.state == AttestationState.Committed;
         require(silent && _attestingIsOver(taskId, round), NotAbsent(taskId, round, verifier));
         attestation.state = AttestationState.Absent;
-        (uint8 misses, uint256 bps) = _countMiss(taskId, verifier);
+        (uint32 current,,) = TASKS.currentPhase(taskId);
+        // Attack: charge two misses together that were not in a row.
+        (uint8 misses, uint256 bps) = _countMiss(taskId, verifier, round != current);
         uint96 amount = _takeStake(taskId, verifier, bps);
         emit AbsenceCharged(taskId, round, verifier, misses, amount);
         uint16 proverBps = TERMS.stakeTerms(taskId).proverBps;

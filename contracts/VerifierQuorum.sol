@@ -234,13 +234,16 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
     }
 
     /// @dev One more round missed; what it costs doubles with each in a row, up to `slashBps`.
-    function _countMiss(uint64 taskId, address account) internal returns (uint8 misses, uint256 bps) {
+    /// @param late the next round has begun: whether the verifier was there in between is not known any more, so this miss
+    /// stands alone
+    function _countMiss(uint64 taskId, address account, bool late) internal returns (uint8 misses, uint256 bps) {
         Verifier storage verifier = _verifiers[taskId][account];
-        misses = verifier.misses;
+        misses = late ? 0 : verifier.misses;
         StakeTerms memory terms = TERMS.stakeTerms(taskId);
         bps = misses >= 14 ? terms.slashBps : uint256(terms.absenceBps) << misses;
         if (bps > terms.slashBps) bps = terms.slashBps;
-        if (misses < type(uint8).max) verifier.misses = ++misses;
+        if (misses < type(uint8).max) ++misses;
+        if (!late) verifier.misses = misses;
     }
 
     function _clearMisses(uint64 taskId, address account) internal {

@@ -215,7 +215,7 @@ def draft_and_create(sponsor: Reader) -> None:
     for there, here in FEWER.items():
         assert there in text
         text = text.replace(there, here.format(model=sponsor.folder.parent / "model"))
-    draft.write_text(text.replace("[sponsor]", "slash = 60\nclaim = 86_400\n[sponsor]", 1))
+    draft.write_text(text.replace("[sponsor]", "slash = 60\nclaim = 86_401\n[sponsor]", 1))
     while "deltaproof task create" not in sponsor.step():
         pass
 

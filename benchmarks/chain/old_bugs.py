@@ -30,8 +30,8 @@ OLD_BUGS = (
     ),
     OldBug(
         "A1c", "a fault shown after attesting makes honest settlements wrong",
-        "SettlementProver.sol", "if (fault != Fault.None && shownIn < TASKS.attestingBlock(taskId, round)) return",
-        "if (fault != Fault.None && shownIn != 0) return", "test_A1",
+        "SettlementProver.sol", "if (fault == Fault.None || shownIn >= known) return (0, false);",
+        "if (fault == Fault.None) return (0, false);", "test_A1",
     ),
     OldBug(
         "A2", "an unanswered demand on a trainer voids the settlement",
@@ -160,8 +160,9 @@ OLD_BUGS = (
         "level.overturning > level.upholding && against != 0", "test_B1|test_smallCommittee",
     ),
     OldBug(
-        "B1c", "a wrong vote costs nothing", "Jury.sol", "fine = right || !_isLast(caseId, case_) ? 0 : vote.locked;",
-        "fine = right || !_isLast(caseId, case_) ? 0 : 0;", "test_everybody_overturns",
+        "B1c", "a wrong vote costs nothing", "Jury.sol",
+        "fine = right || !_isDecided(caseId, case_) ? 0 : vote.locked;",
+        "fine = right || !_isDecided(caseId, case_) ? 0 : 0;", "test_everybody_overturns",
     ),
     OldBug(
         "B1d", "a small committee slashes", "Jury.sol",
@@ -199,7 +200,7 @@ OLD_BUGS = (
     ),
     OldBug(
         "D1", "a settlement may accept who was at fault before anybody attested", "SettlementProver.sol",
-        'return ("accepted fault", false);', "return (0, false);", "test_D1",
+        'return ("accepted fault", shownIn + FINAL_BLOCKS < known);', "return (0, false);", "test_D1",
     ),
     OldBug(
         "D2", "a leaf accepts and pays who never revealed", "RewardVault.sol",
@@ -229,8 +230,7 @@ OLD_BUGS = (
     ),
     OldBug(
         "E3", "a juror is charged for a vote that it could not pay for", "Jury.sol",
-        "if (stake.total - stake.locked < _part(votes, _levels[caseId][number].unit, _params.wrongVoteBps)) return 0;",
-        "", "test_E3",
+        "if (REGISTRY.verifierStakeAt(juror, before) < uint256(bound) + price) return 0;", "", "test_E3_",
     ),
     OldBug(
         "E7", "who cannot answer about a settlement that fell is struck from the fee of the next", "DisputeCourt.sol",
@@ -273,6 +273,75 @@ OLD_BUGS = (
     OldBug(
         "E20", "a task of so many rounds that no transaction can make it", "libraries/TaskRules.sol",
         "MAX_ROUNDS = 512;", "MAX_ROUNDS = 1024;", "test_E20",
+    ),
+    OldBug(
+        "E25", "a leaf is demanded so late that nobody can dispute what is shown", "DisputeCourt.sol",
+        "require(2 * left >= TERMS.phaseSeconds(taskId).window, DemandTooLate(taskId, round));", "", "test_E25",
+    ),
+    OldBug(
+        "E25b", "a leaf that was demanded in time is shown when nobody can dispute it", "DisputeCourt.sol",
+        "demand.deadline = uint64(block.timestamp) + left / 2;", "", "test_E25",
+    ),
+    OldBug(
+        "E26", "who signs that a trainer known to be at fault is accepted loses nothing", "SettlementProver.sol",
+        "shownIn + FINAL_BLOCKS < known", "false", "test_E26",
+    ),
+    OldBug(
+        "E27", "a juror is charged for a vote that it could not pay for, once its stake is free", "Jury.sol",
+        "REGISTRY.lockedVerifierStakeAt(juror, before);",
+        "REGISTRY.lockedVerifierStakeAt(juror, uint64(block.timestamp) - 1);", "test_E27_",
+    ),
+    OldBug(
+        "E27b", "votes in one case make who cast them pay for silence in another", "Jury.sol",
+        "if (bound < boundLast) bound = boundLast;", "", "test_E27b",
+    ),
+    OldBug(
+        "E28", "a demand holds a claim until the pay has gone back", "libraries/TaskRules.sol",
+        "phases.slash < answerSeconds ? answerSeconds : phases.slash;", "phases.slash;", "test_E28",
+    ),
+    OldBug(
+        "E29", "absences that were not in a row cost as if they were, when they are charged late", "VerifierPool.sol",
+        "_countMiss(taskId, verifier, round != current);", "_countMiss(taskId, verifier, false && round != current);",
+        "test_E29",
+    ),
+    OldBug(
+        "E30", "one claim refuses a whole list of claims", "RewardVault.sol",
+        "if (_isMarked(one.taskId, one.round, one.leaf.trainer)) continue;", "", "test_E30_",
+    ),
+    OldBug(
+        "E30b", "one claim of fees refuses a whole list of rounds", "VerifierFees.sol",
+        "if (fee == 0 && slashReward == 0) continue;",
+        "require(fee != 0 || slashReward != 0, NothingToClaim(taskId, round, verifier));", "test_E30b",
+    ),
+    OldBug(
+        "E31", "who votes for the truth pays when most jurors sleep", "Jury.sol",
+        "_isLast(caseId, case_) && (case_.overturned || 2 * upheld > case_.electorate);", "_isLast(caseId, case_);",
+        "test_E31_",
+    ),
+    OldBug(
+        "E31b", "bonds of those who say what is true pay the few who lie while others sleep", "Jury.sol",
+        "bool outvoted = !case_.overturned && last.upholding <= last.overturning;",
+        "bool outvoted = last.upholding + last.overturning == 0;", "test_E31_",
+    ),
+    OldBug(
+        "E32", "a case that is meant for one settlement is about the next", "Jury.sol",
+        "require(posted == settlement, OtherSettlement(posted));", "", "test_E32_",
+    ),
+    OldBug(
+        "E32b", "a demand that is meant for one settlement is about the next", "DisputeCourt.sol",
+        "require(posted == settlement, OtherSettlement(posted));", "", "test_E32_",
+    ),
+    OldBug(
+        "E32c", "an appeal for one side asks for the other a level later", "Jury.sol",
+        "require(case_.level == level, OtherLevel(case_.level));", "", "test_E32b",
+    ),
+    OldBug(
+        "E33", "a case that nobody can judge costs all jurors", "Jury.sol",
+        "if (_isSilent(case_, level)) return 0;", "", "test_E33",
+    ),
+    OldBug(
+        "E34", "one missed round costs everything", "libraries/TaskRules.sol",
+        "MAX_ABSENCE_BPS = 1_000;", "MAX_ABSENCE_BPS = 10_000;", "test_E34",
     ),
     OldBug(
         "rows", "a shard of 2^32-1 rows ends every verifier", "TrainerPool.sol", "&& dataRows <= MAX_ROWS, ", ", ",

@@ -107,6 +107,10 @@ interface IDisputeCourt {
     error InvalidCourtParameter(bytes32 field, uint256 value);
     /// @notice The round takes no demands of this kind now.
     error DisputesNotAccepted(uint64 taskId, uint32 round);
+    /// @notice Another settlement is posted than the one in question.
+    error OtherSettlement(bytes32 posted);
+    /// @notice Leaves are demanded in the first half of the dispute window, so that what is shown can still be disputed.
+    error DemandTooLate(uint64 taskId, uint32 round);
     /// @notice The work shown is not what the trainer committed to.
     error NotCommittedWork(address trainer);
     /// @notice The verifier revealed no attestation in the round.
@@ -153,15 +157,20 @@ interface IDisputeCourt {
     function answerOpening(uint256 demandId, ChunkOpening calldata opening) external;
 
     /// @notice Demand that a verifier shows its attested score of one trainer. During the dispute window; the round waits.
-    function demandScore(uint64 taskId, address verifier, address trainer) external returns (uint256 demandId);
+    /// @param settlement digest of the settlement in question, which has to be the posted one
+    function demandScore(uint64 taskId, bytes32 settlement, address verifier, address trainer)
+        external
+        returns (uint256 demandId);
 
     /// @notice Answer with the leaves of the attestation and of the settlement at the trainer's position. If they contradict,
     /// the verifier is struck from the fees and the bond goes back.
     function answerScore(uint256 demandId, ScorePair calldata pair) external;
 
-    /// @notice Demand that somebody shows a trainer's leaf of the posted settlement. During the dispute window; the round
-    /// waits. Without an answer the settlement is void, and nobody is slashed for it.
-    function demandLeaf(uint64 taskId, address trainer) external returns (uint256 demandId);
+    /// @notice Demand that somebody shows a trainer's leaf of the posted settlement. In the first half of the dispute window;
+    /// the answer is due after `answerSeconds`, or half of what is left of the window if that is less. Without an answer the
+    /// settlement is void, and nobody is slashed for it.
+    /// @param settlement digest of the settlement in question, which has to be the posted one
+    function demandLeaf(uint64 taskId, bytes32 settlement, address trainer) external returns (uint256 demandId);
 
     /// @notice Answer with the trainer's leaf. Anyone may answer, and gets most of the bond.
     function answerLeaf(uint256 demandId, uint32 index, SettlementLeaf calldata leaf, bytes32[] calldata proof) external;

@@ -10,8 +10,9 @@ interface IJury {
     /// @param bond of whoever opens a case, stake token; doubles with every appeal
     /// @param seats parts that level 0 divides the drawn stake into, at least 3
     /// @param jurorBps of a lost bond, to the jurors who voted with the outcome; the rest is burned; at most 9,000
-    /// @param absenceBps of a juror's drawn stake, lost for not showing a vote that it could have paid for
-    /// @param wrongVoteBps of a juror's drawn stake, lost for a vote that everybody's vote overturned; locked by voting
+    /// @param absenceBps of a juror's drawn stake, lost for not showing a vote that it could have paid for, at a level where a
+    /// quarter of the stake spoke
+    /// @param wrongVoteBps of a juror's drawn stake, lost for a vote against more than half of everybody's; locked by voting
     /// @param voteSeconds time to seal votes, and again to show them
     /// @param appealSeconds time to appeal against the outcome of a level
     /// @param activationSeconds how long stake has to lie before it has a vote
@@ -67,6 +68,7 @@ interface IJury {
 
     /// @param appellant who posted the bond
     /// @param overturns whether it asks for the settlement to fall
+    /// @param sealUntil when sealing votes ends, seconds since the epoch; 0 while the seed is awaited
     /// @param unit stake that one vote stands for, stake token; 1 at the last level
     /// @param upholding votes shown for the settlement
     /// @param overturning votes shown against it
@@ -74,6 +76,7 @@ interface IJury {
     struct Level {
         address appellant;
         bool overturns;
+        uint64 sealUntil;
         uint96 unit;
         uint96 sealed_;
         uint96 upholding;
@@ -133,6 +136,10 @@ interface IJury {
     error InvalidJuryParameter(bytes32 field, uint256 value);
     /// @notice The round has no settlement that a case could be about now.
     error CasesNotAccepted(uint64 taskId, uint32 round);
+    /// @notice Another settlement is posted than the one in question.
+    error OtherSettlement(bytes32 posted);
+    /// @notice Another level was held last than the one that is appealed against.
+    error OtherLevel(uint8 level);
     /// @notice The settlement is before a jury already.
     error CaseAlreadyOpen(uint256 caseId);
     /// @notice No stake is old enough to vote.
@@ -155,8 +162,9 @@ interface IJury {
     error NothingToSettle(uint256 caseId, uint8 level, address account);
 
     /// @notice Ask whether the posted settlement is right. During its dispute window; the round waits for the outcome.
+    /// @param settlement digest of the settlement in question, which has to be the posted one
     /// @param evidence SHA-256 of the evidence in the artifact store
-    function openCase(uint64 taskId, bytes32 evidence) external returns (uint256 caseId);
+    function openCase(uint64 taskId, bytes32 settlement, bytes32 evidence) external returns (uint256 caseId);
 
     /// @notice Draw the seats once the beacon has decided; returns false before that. Anyone may call.
     function drawSeats(uint256 caseId) external returns (bool drawn);
@@ -170,7 +178,8 @@ interface IJury {
     function showVote(uint256 caseId, bool overturn, bytes32 salt) external;
 
     /// @notice Ask twice the stake about the outcome of a level, whichever it was. Anyone may, for twice the bond.
-    function appeal(uint256 caseId, bytes32 evidence) external;
+    /// @param level whose outcome is appealed against, which has to be the last one held
+    function appeal(uint256 caseId, uint8 level, bytes32 evidence) external;
 
     /// @notice Move on from a phase that is over, or close the case; at any time if its settlement fell otherwise. Anyone may
     /// call.

@@ -145,7 +145,8 @@ interface IRewardVault {
         bytes32[] calldata proof
     ) external;
 
-    /// @notice Pay several rewards of one trainer in one token (across rounds and tasks) in one transfer.
+    /// @notice Pay several rewards of one trainer in one token (across rounds and tasks) in one transfer. Claims that are
+    /// paid, held or blocked by now are left out; reverts if none is left.
     function claimBatch(Claim[] calldata claims) external;
 
     /// @notice Return what was not claimed in time to the task's balance. Anyone may call.

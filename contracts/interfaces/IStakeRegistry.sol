@@ -146,7 +146,10 @@ interface IStakeRegistry {
     /// @param moment seconds since the epoch, before now
     function verifierStakeAt(address account, uint64 moment) external view returns (uint96);
 
-    /// @notice The same of all accounts together.
+    /// @notice What of it modules held at the end of a past second.
+    function lockedVerifierStakeAt(address account, uint64 moment) external view returns (uint96);
+
+    /// @notice The verifier stake of all accounts together at the end of a past second, stake on its way out left aside.
     function totalVerifierStakeAt(uint64 moment) external view returns (uint96);
 
     /// @notice Slash rewards waiting for the account.

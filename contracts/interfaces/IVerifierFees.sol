@@ -37,12 +37,13 @@ interface IVerifierFees {
 
     /// @notice Only another contract of the deployment may call this.
     error NotModule(address caller);
-    /// @notice The verifier is owed nothing for this round.
+    /// @notice The verifier is owed nothing for this round, nor for any other that was named.
     error NothingToClaim(uint64 taskId, uint32 round, address verifier);
     /// @notice The round's rewards can still be claimed.
     error RoundNotFinal(uint64 taskId, uint32 round);
 
-    /// @notice Pay a verifier its part of the fees and slash rewards of finished rounds. Anyone may call.
+    /// @notice Pay a verifier its part of the fees and slash rewards of finished rounds. Anyone may call. Rounds that owe it
+    /// nothing any more are left out; reverts if none is left.
     function claimFees(uint64 taskId, uint32[] calldata rounds, address verifier) external;
 
     /// @notice Pay the slash rewards alone, in case the reward token refuses the verifier. Anyone may call.

@@ -17,13 +17,21 @@ library TaskRules {
     /// @dev Least time for what running agents do, and for what people have to notice.
     uint256 private constant MIN_PHASE_SECONDS = 10 minutes;
     uint256 private constant MIN_NOTICE_SECONDS = 1 days;
+    /// @dev Attack: a term by which one missed round costs everything. It doubles with each in a row, up to `slashBps`.
+    uint256 private constant MAX_ABSENCE_BPS = 1_000;
     /// @dev Least part of a budget that accepted work is paid, whatever its scores: 5 %.
     uint256 private constant MIN_BASE_BPS = 500;
     /// @dev INVARIANT: the prover's share of a slash is a minority, so that accusing is never the best business.
     uint256 private constant MAX_PROVER_BPS = 5_000;
 
     /// @notice Reverts with `InvalidParameter(field, value)` for the first value out of range.
-    function check(TaskParams calldata p, bytes32[] calldata validationCommitments, bool testChain) internal view {
+    /// @param answerSeconds time to answer a demand, of the deployment's court
+    function check(
+        TaskParams calldata p,
+        bytes32[] calldata validationCommitments,
+        uint256 answerSeconds,
+        bool testChain
+    ) internal view {
         _require(p.token.code.length != 0, "token", uint160(p.token));
         _require(p.specHash != 0, "specHash", 0);
         _require(p.startDigest != 0, "startDigest", 0);
@@ -39,7 +47,12 @@ library TaskRules {
         _within("commitBond", p.stakes.commitBond, 1, p.stakes.trainerStake);
         _within("verifierStake", p.stakes.verifierStake, 1, type(uint96).max);
         _within("slashBps", p.stakes.slashBps, 1, BPS);
-        _within("absenceBps", p.stakes.absenceBps, 1, p.stakes.slashBps);
+        _within(
+            "absenceBps",
+            p.stakes.absenceBps,
+            1,
+            p.stakes.slashBps < MAX_ABSENCE_BPS ? p.stakes.slashBps : MAX_ABSENCE_BPS
+        );
         _within("proverBps", p.stakes.proverBps, 0, MAX_PROVER_BPS);
         // INVARIANT: two quorums overlap, so nobody can settle a round twice without an equivocation.
         _within("quorumBps", p.quorum.quorumBps, BPS / 2 + 1, BPS);
@@ -48,11 +61,11 @@ library TaskRules {
         _within("rounds", p.training.rounds, 1, MAX_ROUNDS);
         _within("steps", p.training.steps, 1, type(uint32).max - 1);
         _within("parameters", p.training.parameters, 1, MAX_PARAMETERS);
-        _checkPhases(p.phases, testChain);
+        _checkPhases(p.phases, answerSeconds, testChain);
         _within("validationCommitments", validationCommitments.length, p.training.rounds + 1, p.training.rounds + 1);
     }
 
-    function _checkPhases(PhaseSeconds calldata phases, bool testChain) private pure {
+    function _checkPhases(PhaseSeconds calldata phases, uint256 answerSeconds, bool testChain) private pure {
         uint256 short = testChain ? 1 : MIN_PHASE_SECONDS;
         uint256 long = testChain ? 1 : MIN_NOTICE_SECONDS;
         _within("commit", phases.commit, short, MAX_PHASE_SECONDS);
@@ -63,8 +76,10 @@ library TaskRules {
         _within("settle", phases.settle, short, MAX_PHASE_SECONDS);
         _within("window", phases.window, long, MAX_PHASE_SECONDS);
         _within("slash", phases.slash, long, MAX_PHASE_SECONDS);
-        // Demands can close a claim while stake is slashable; after that there is time left to collect.
-        _within("claim", phases.claim, phases.slash + long, type(uint32).max);
+        // Attack: a demand in the last second of a round holds a claim until the pay has gone back to the sponsor. A demand
+        // ends before stake is no longer slashable, or the time to answer after the round; then there is time to collect.
+        uint256 held = phases.slash < answerSeconds ? answerSeconds : phases.slash;
+        _within("claim", phases.claim, held + long, type(uint32).max);
         // Attack: stake that comes in the transaction that opens a round, and settles it alone.
         _within("activation", phases.activation, testChain ? 0 : MIN_NOTICE_SECONDS, MAX_PHASE_SECONDS);
     }

@@ -145,6 +145,8 @@ def demand(
     with open_gateway(rpc, contract, key) as gateway:
         terms, money = gateway.court.params(), gateway.money(gateway.registry.token())
         whom, task_id = parse_address(trainer, "--trainer"), TaskId(task)
+        # Read before anybody is asked: the demand is about what is posted now, or about nothing.
+        posted = gateway.posted_digest(task_id)
         cost = f"bond {money.text(terms.demand_bond)}, time to answer {terms.answer_seconds} s"
         if dry_run:
             text = f"would demand; {cost}. An answer costs the whole bond; no answer brings it back."
@@ -154,9 +156,9 @@ def demand(
         agreed(f"demand, with a {cost}", yes=yes, as_json=as_json, named=False)
         lock_stake(gateway, Role.CHALLENGER, terms.demand_bond)
         if leaf:
-            number, _ = gateway.court.demand_leaf(task_id, whom)
+            number, _ = gateway.court.demand_leaf(task_id, posted, whom)
         elif score_of is not None:
-            number, _ = gateway.court.demand_score(task_id, parse_address(score_of, "--score-by"), whom)
+            number, _ = gateway.court.demand_score(task_id, posted, parse_address(score_of, "--score-by"), whom)
         else:
             assert step is not None
             at = RoundIndex(round_ or gateway.tasks.phase(task_id).round)
@@ -287,6 +289,7 @@ def revote(
     with open_gateway(rpc, contract, key) as gateway:
         terms, money = gateway.jury.params(), gateway.money(gateway.registry.token())
         level = 0 if appeal is None else _case(gateway, appeal).level + 1
+        posted = None if task is None else gateway.posted_digest(TaskId(task))
         bond = TokenAmount(terms.bond << level)
         if dry_run:
             text = f"would ask for a vote of level {level}: bond {money.text(bond)}, lost if the other side wins"
@@ -298,11 +301,12 @@ def revote(
         agreed(risk, yes=yes, as_json=as_json, named=False)
         lock_stake(gateway, Role.CHALLENGER, bond)
         if appeal is not None:
-            gateway.jury.appeal(appeal, about)
+            gateway.jury.appeal(appeal, level - 1, about)
             number = appeal
         else:
             assert task is not None
-            number, _ = gateway.jury.open_case(TaskId(task), about)
+            assert posted is not None
+            number, _ = gateway.jury.open_case(TaskId(task), posted, about)
     result: OpenedCase = {"case": number, "level": level, "bond": str(bond), "evidence": hex_of(about)}
     show_result(result, as_json=as_json, text=f"case {number}, level {level}: bond {money.text(bond)}")
 

@@ -67,8 +67,10 @@ class DemandDesk:
             self._looked_to, self._open = 0, {}
         for number in range(count, self._looked_to, -1):
             demand = self.gateway.court.demand(number)
-            if demand.closed and demand.deadline < now and self._looked_to == 0:
-                break  # all have the same time to answer, so those before are over as well
+            over = demand.closed and demand.deadline < now
+            # But for leaves, which may have less, all have the same time to answer: those before are over as well.
+            if over and demand.kind is not DemandKind.LEAF and self._looked_to == 0:
+                break
             is_due = not demand.closed or self._closed is not None
             if demand.task_id == self.task_id and is_due and self._concerns(demand):
                 self._open[number] = demand

@@ -31,7 +31,9 @@ from deltaproof.store import ArtifactStore
 
 __all__ = ["SettlementDesk"]
 
-OVERTAKEN = frozenset({"ProofsNotAccepted", "WrongPass", "DisputesNotAccepted", "DemandAlreadyOpen"})
+OVERTAKEN = frozenset(
+    {"ProofsNotAccepted", "WrongPass", "DisputesNotAccepted", "DemandAlreadyOpen", "DemandTooLate", "OtherSettlement"}
+)
 """What the contracts say when a settlement fell, or a question was asked, a moment before."""
 
 
@@ -83,13 +85,15 @@ class SettlementDesk:
         return None if leaves is None else leaf_answer(self.gateway, number, demand, leaves)
 
     def demand_hidden(self, moment: Moment, trainer: Address) -> bool:
-        """Demand a trainer's leaf of a settlement whose leaves nobody published, in the second half of the window.
+        """Demand a trainer's leaf of a settlement whose leaves nobody published, in the second quarter of the window.
 
-        Only with free challenger stake for the bond: to deposit it is to agree to risk it. Returns whether it asked.
+        Whoever settled has a quarter to publish them; the contract takes demands in the first half. Only with free
+        challenger stake for the bond: to deposit it is to agree to risk it. Returns whether it asked.
         """
         round_ = moment.view.round
         hidden = moment.view.phase is Phase.WINDOW and not moment.overdue
-        if not hidden or 2 * moment.seconds_left > self.params.phases.window:
+        window, left = self.params.phases.window, moment.seconds_left
+        if not hidden or 4 * left > 3 * window or 2 * left < window:
             return False
         bond = self.gateway.court.params().demand_bond
         if self.gateway.registry.stake_of(self.gateway.account, Role.CHALLENGER).free < bond:
@@ -99,7 +103,8 @@ class SettlementDesk:
             return False
         self._told.add(("hidden", round_, view.attempts))
         try:
-            number, _ = self.gateway.court.demand_leaf(self.task_id, trainer)
+            digest = view.settlement.signing_digest(self.gateway.domain(self.task_id, round_), view.attempts)
+            number, _ = self.gateway.court.demand_leaf(self.task_id, digest, trainer)
         except ContractRevert as revert:
             if revert.name in OVERTAKEN:
                 return False

@@ -154,9 +154,7 @@ class JuryDesk:
         now = self.gateway.tasks.phase(case.task_id)
         if now.round != case.round or now.phase is not Phase.WINDOW:
             return True
-        posted = self.gateway.tasks.round(case.task_id, case.round)
-        domain = self.gateway.domain(case.task_id, case.round)
-        return posted.settlement.signing_digest(domain, posted.attempts) != case.settlement
+        return self.gateway.posted_digest(case.task_id, case.round) != case.settlement
 
     def _sealed_choice(self, number: int, level: int, vote: Vote) -> bool | None:
         for overturn in (True, False):

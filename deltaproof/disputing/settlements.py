@@ -15,6 +15,7 @@ from deltaproof.chain.abi.enums import Fault
 from deltaproof.chain.abi.structs import RoundView, TaskParams, TrainerWork
 from deltaproof.errors import UNUSABLE
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, Verdict, leaves_tree, verdicts_digest
+from deltaproof.protocol.rules import FINAL_BLOCKS
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, address_bytes
 from deltaproof.store import ArtifactStore
 from incentives.payouts import Payouts
@@ -149,7 +150,7 @@ def _broken_by_itself(leaf: SettlementLeaf, work: TrainerWork, attesting_block: 
     if not work.revealed:
         return "reveal", True
     known = work.fault is not Fault.NONE and work.fault_block < attesting_block
-    return ("accepted fault", False) if known else None
+    return ("accepted fault", work.fault_block + FINAL_BLOCKS < attesting_block) if known else None
 
 
 def _payouts(params: TaskParams, view: RoundView, leaves: Sequence[SettlementLeaf]) -> Payouts:

@@ -55,8 +55,10 @@ MAX_ROUNDS = 512
 MAX_BUDGET = 2**88 - 1
 MAX_STAKE = 2**96 - 1
 MAX_PROVER_BPS = 5_000
+MAX_ABSENCE_BPS = 1_000
 MIN_BASE_BPS = 500
 MAJORITY_BPS = 5_001
+FINAL_BLOCKS = 64
 MAX_PHASE_SECONDS = 90 * 86_400
 
 # What else a task's terms may be. A spec is untrusted, and whoever reads one computes with its numbers before anything

@@ -74,8 +74,10 @@ def test_case_about_a_fallen_settlement_is_closed_and_its_bond_comes_back(
 ) -> None:
     task, heard = settled.play.task, Heard()
     bring(challenger, challenger.jury.params().bond + challenger.court.params().demand_bond)
-    demand, _ = challenger.court.demand_leaf(task, settled.play.world.trainers[0].account)
-    case, _ = challenger.jury.open_case(task, ZERO_DIGEST)
+    demand, _ = challenger.court.demand_leaf(
+        task, challenger.posted_digest(task), settled.play.world.trainers[0].account
+    )
+    case, _ = challenger.jury.open_case(task, challenger.posted_digest(task), ZERO_DIGEST)
     desk = JuryDesk(challenger, vote_salt(HomeSecret.of(tmp_path)), lambda _case: None, heard)
     desk.mind(moment(challenger, task).now)
     assert challenger.jury.case(case).phase not in (CasePhase.MOOT, CasePhase.CLOSED)
@@ -92,9 +94,9 @@ def test_score_demand_about_a_fallen_settlement_is_left_to_lapse(settled: Stage,
     play, heard = settled.play, Heard()
     verifier, trainer = play.world.verifiers[0], play.world.trainers[0].account
     bring(challenger, 2 * challenger.court.params().demand_bond)
-    hidden, _ = challenger.court.demand_leaf(play.task, trainer)
+    hidden, _ = challenger.court.demand_leaf(play.task, challenger.posted_digest(play.task), trainer)
     skip(settled, HOUR // 2)
-    asked, _ = challenger.court.demand_score(play.task, verifier.account, trainer)
+    asked, _ = challenger.court.demand_score(play.task, challenger.posted_digest(play.task), verifier.account, trainer)
     leaves = play.leaves()
 
     def answer(number: int, _demand: Demand) -> Receipt | None:

@@ -167,7 +167,7 @@ def test_demanded_leaf_is_answered_from_the_store_for_most_of_the_bond(
     hostile, honest = world.trainers[0], world.verifiers[0]
     bond = hostile.court.params().demand_bond
     lock_stake(hostile, Role.CHALLENGER, TokenAmount(bond))
-    hostile.court.demand_leaf(task, leaves[0].trainer)
+    hostile.court.demand_leaf(task, hostile.posted_digest(task), leaves[0].trainer)
     log = TaskLog(honest, [honest.tasks.address], task)
     desk = SettlementDesk(honest, store, task, honest.terms.params(task), log, Heard())
     demands = DemandDesk(honest, task, Heard(), lambda demand: True, desk.answer_leaf)

@@ -10,6 +10,7 @@ import pytest
 from deltaproof.chain.abi.enums import Fault
 from deltaproof.disputing.settlements import SettlementFault, find_settlement_fault
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, build_settlement
+from deltaproof.protocol.rules import FINAL_BLOCKS
 from deltaproof.protocol.types import ZERO_DIGEST, RoundIndex, TaskId, TokenAmount, address
 from tests.worlds.simulated import Terms, leaves_of
 
@@ -17,7 +18,7 @@ TRAINERS = [address(f"0x{n:040x}") for n in (1, 2, 3)]
 TERMS = Terms()
 
 
-def found(leaves: list[SettlementLeaf], *, known_fault: bool) -> SettlementFault | None:
+def found(leaves: list[SettlementLeaf], *, known_fault: bool, attesting_block: int = 100) -> SettlementFault | None:
     """In a settlement of these leaves, where the first trainer's fault was known before attesting, or was not."""
 
     def work(_task: object, _round: object, trainer: object) -> Any:
@@ -25,7 +26,7 @@ def found(leaves: list[SettlementLeaf], *, known_fault: bool) -> SettlementFault
         return SimpleNamespace(committed=True, revealed=True, fault=fault, fault_block=50)
 
     posted = build_settlement(leaves, ZERO_DIGEST, 10**9, ZERO_DIGEST)
-    view: Any = SimpleNamespace(attesting_block=100, settlement=posted, validation_revealed=True)
+    view: Any = SimpleNamespace(attesting_block=attesting_block, settlement=posted, validation_revealed=True)
     gateway: Any = SimpleNamespace(
         trainers=SimpleNamespace(view=lambda *_: None, work=work), connection=SimpleNamespace(prefetch=lambda _: None)
     )
@@ -52,3 +53,11 @@ def test_accepted_fault_alone_is_proved_and_slashes_nobody() -> None:
     fault = found(leaves, known_fault=True)
     assert fault is not None
     assert (fault.reason, fault.index, fault.culpable) == ("accepted fault", 0, False)
+
+
+def test_accepted_fault_that_is_final_is_culpable() -> None:
+    leaves = leaves_of(TRAINERS, TERMS.payouts(10**9))
+    for block, culpable in ((50 + FINAL_BLOCKS, False), (51 + FINAL_BLOCKS, True)):
+        fault = found(leaves, known_fault=True, attesting_block=block)
+        assert fault is not None
+        assert fault.culpable == culpable

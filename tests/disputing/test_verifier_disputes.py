@@ -133,7 +133,7 @@ def test_lying_quorum_is_voted_down_by_jurors_who_did_the_work_and_the_honest_se
     wrong = bought(world)
     post(world, wrong)
     court.bring(court.challenger.jury.params().bond)
-    number, _ = court.challenger.jury.open_case(world.task, ZERO_DIGEST)
+    number, _ = court.challenger.jury.open_case(world.task, court.challenger.posted_digest(world.task), ZERO_DIGEST)
     assert court.decide(number)
     assert world.gateway.tasks.phase(world.task).phase is Phase.SETTLE
     ballots = {court.challenger.jury.vote(number, 0, v.account).ballot for v in world.verifiers}
@@ -151,7 +151,7 @@ def test_lying_quorum_is_voted_down_by_jurors_who_did_the_work_and_the_honest_se
     assert [v.gateway.verifiers.enrolment(world.task, v.account).stake for v in world.verifiers] == stakes
     # Whoever asks again, about the right one, is refused and loses the bond.
     court.bring(court.challenger.jury.params().bond)
-    number, _ = court.challenger.jury.open_case(world.task, ZERO_DIGEST)
+    number, _ = court.challenger.jury.open_case(world.task, court.challenger.posted_digest(world.task), ZERO_DIGEST)
     assert not court.decide(number)
     assert world.gateway.tasks.phase(world.task).phase is Phase.WINDOW
     world.gateway.tasks.finalize(world.task)
@@ -169,7 +169,9 @@ def test_demanded_score_is_shown_and_a_silent_verifier_loses_its_fee_only(court:
     honest, silent, closer = world.verifiers
     subject = world.trainers[0].account
     for verifier in (honest, silent):
-        court.challenger.court.demand_score(world.task, verifier.account, subject)
+        court.challenger.court.demand_score(
+            world.task, court.challenger.posted_digest(world.task), verifier.account, subject
+        )
     before = honest.gateway.registry.credit_of(honest.account)
     honest.disputes.answer_demands(moment(honest.gateway, world.task))
     assert honest.gateway.registry.credit_of(honest.account) > before, "the answer is paid out of the bond"
@@ -281,7 +283,7 @@ def case_about_garbage(court: Court) -> int:
     settlement = settlement_of(domain, leaves)
     gateway.tasks.settle(task, settlement, quorum_proof(domain, settlement, {me: key}, [me]))
     court.bring(gateway.jury.params().bond)
-    number, _ = gateway.jury.open_case(task, ZERO_DIGEST)
+    number, _ = gateway.jury.open_case(task, gateway.posted_digest(task), ZERO_DIGEST)
     while gateway.jury.case(number).phase is CasePhase.DRAW:
         if bring_seed(gateway, gateway.jury.level(number, 0).seed_request, gateway.connection.timestamp()):
             gateway.jury.draw_seats(number)

@@ -88,9 +88,9 @@ contract VaultTest is World {
         IRewardVault.Claim[] memory mixed = new IRewardVault.Claim[](2);
         mixed[0] = IRewardVault.Claim(a, 1, 1, 2, other, otherProof);
         mixed[1] = mixed[0];
-        mixed[1].taskId = a;
-        vm.expectPartialRevert(IRewardVault.AlreadyClaimed.selector);
+        before = token.balanceOf(trainers[1]);
         vault.claimBatch(mixed);
+        vm.assertEq(token.balanceOf(trainers[1]) - before, other.payout, "once");
         IRewardVault.Claim[] memory none = new IRewardVault.Claim[](0);
         vm.expectRevert(IRewardVault.ZeroAmount.selector);
         vault.claimBatch(none);

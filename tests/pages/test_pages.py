@@ -57,7 +57,9 @@ def dispute_a_score(world: RoleWorld) -> None:
     challenger.registry.deposit(Role.CHALLENGER, STAKE)
     attestation = verifier._own_attestation(RoundIndex(1))
     assert attestation is not None
-    demand, _ = challenger.court.demand_score(world.task, verifier.account, attestation.findings[0].trainer)
+    demand, _ = challenger.court.demand_score(
+        world.task, challenger.posted_digest(world.task), verifier.account, attestation.findings[0].trainer
+    )
     attested = attestation.leaves()
     leaf = ScoreLeaf(attested[0].trainer, attested[0].verdict, attested[0].score_nanos)
     proposal = settled_leaves(

@@ -128,6 +128,7 @@ class Level:
 
     appellant: Address
     overturns: bool
+    seal_until: int
     unit: TokenAmount
     sealed_: int
     upholding: int

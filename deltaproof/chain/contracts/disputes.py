@@ -56,18 +56,27 @@ class DisputeCourt(ContractClient):
         """Show the chunk."""
         return self._write("answerOpening", demand_id, opening)
 
-    def demand_score(self, task_id: TaskId, verifier: Address, trainer: Address) -> tuple[int, Receipt]:
-        """Demand that a verifier shows its attested score of a trainer; returns the demand's id."""
-        receipt = self._write("demandScore", task_id, verifier, trainer)
+    def demand_score(
+        self, task_id: TaskId, settlement: Digest32, verifier: Address, trainer: Address
+    ) -> tuple[int, Receipt]:
+        """Demand that a verifier shows its attested score of a trainer; returns the demand's id.
+
+        `settlement` is the digest of the one in question (`TaskContract.posted_digest`): if another one is posted by
+        then, nothing is asked. Raises ContractRevert.
+        """
+        receipt = self._write("demandScore", task_id, settlement, verifier, trainer)
         return self._emitted(receipt, DemandOpened).demand_id, receipt
 
     def answer_score(self, demand_id: int, pair: ScorePair) -> Receipt:
         """Show the score beside the settled one."""
         return self._write("answerScore", demand_id, pair)
 
-    def demand_leaf(self, task_id: TaskId, trainer: Address) -> tuple[int, Receipt]:
-        """Demand that somebody shows a trainer's leaf of the posted settlement; returns the demand's id."""
-        receipt = self._write("demandLeaf", task_id, trainer)
+    def demand_leaf(self, task_id: TaskId, settlement: Digest32, trainer: Address) -> tuple[int, Receipt]:
+        """Demand that somebody shows a trainer's leaf of the posted settlement; returns the demand's id.
+
+        In the first half of the window; `settlement` as for `demand_score`. Raises ContractRevert.
+        """
+        receipt = self._write("demandLeaf", task_id, settlement, trainer)
         return self._emitted(receipt, DemandOpened).demand_id, receipt
 
     def answer_leaf(self, demand_id: int, index: int, leaf: SettlementLeaf, proof: Sequence[Digest32]) -> Receipt:

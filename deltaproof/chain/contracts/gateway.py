@@ -20,7 +20,7 @@ from deltaproof.chain.rpc.relays import Relays
 from deltaproof.chain.rpc.sender import TransactionSender
 from deltaproof.errors import SigningKeyError
 from deltaproof.protocol.commit.commitments import RoundDomain
-from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
 from deltaproof.store.permits import PermitDomain
 
 __all__ = ["Gateway"]
@@ -88,6 +88,12 @@ class Gateway:
     def domain(self, task_id: TaskId, round_index: RoundIndex) -> RoundDomain:
         """What sealed and signed values of a round are bound to."""
         return RoundDomain(self.connection.chain_id, self.deployment.modules.tasks, task_id, round_index)
+
+    def posted_digest(self, task_id: TaskId, round_index: RoundIndex | None = None) -> Digest32:
+        """Digest of the settlement that is posted in a round, by default the current one: demands and cases name it."""
+        round_ = self.tasks.phase(task_id).round if round_index is None else round_index
+        view = self.tasks.round(task_id, round_)
+        return view.settlement.signing_digest(self.domain(task_id, round_), view.attempts)
 
     @property
     def permit_domain(self) -> PermitDomain:

@@ -82,9 +82,13 @@ class Jury(ContractClient):
         """Votes that an account has at a level whose seats are drawn."""
         return self._read(int, "seatsOf", case_id, level, account)
 
-    def open_case(self, task_id: TaskId, evidence: Digest32) -> tuple[int, Receipt]:
-        """Ask whether the posted settlement is right; returns the case's id."""
-        receipt = self._write("openCase", task_id, evidence)
+    def open_case(self, task_id: TaskId, settlement: Digest32, evidence: Digest32) -> tuple[int, Receipt]:
+        """Ask whether the posted settlement is right; returns the case's id.
+
+        `settlement` is the digest of the one in question: if another one is posted by then, nothing is asked. Raises
+        ContractRevert.
+        """
+        receipt = self._write("openCase", task_id, settlement, evidence)
         return self._emitted(receipt, CaseOpened).case_id, receipt
 
     def draw_seats(self, case_id: int) -> Receipt:
@@ -99,9 +103,9 @@ class Jury(ContractClient):
         """Open a sealed vote."""
         return self._write("showVote", case_id, overturn, salt)
 
-    def appeal(self, case_id: int, evidence: Digest32) -> Receipt:
-        """Ask twice the stake about the outcome of a level."""
-        return self._write("appeal", case_id, evidence)
+    def appeal(self, case_id: int, level: int, evidence: Digest32) -> Receipt:
+        """Ask twice the stake about the outcome of `level`, the last one held."""
+        return self._write("appeal", case_id, level, evidence)
 
     def advance_case(self, case_id: int) -> Receipt:
         """Move on from a phase that is over, or close the case."""

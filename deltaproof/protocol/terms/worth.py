@@ -8,6 +8,7 @@ from pydantic import Field
 
 from deltaproof.protocol.rules import (
     BPS,
+    MAX_ABSENCE_BPS,
     MAX_ADAPTER_RANK,
     MAX_BATCH_ROWS,
     MAX_BETA,
@@ -121,7 +122,7 @@ class VerificationSection(Record):
     """Of the locked stake, lost for a rejected or withheld round or a proven fault, basis points."""
     prover_bps: Annotated[int, Field(ge=0, le=MAX_PROVER_BPS)] = 2_000
     """Of a slash, to whoever proved the fault, basis points; the rest is burned."""
-    absence_bps: Annotated[int, Field(ge=1, le=BPS)] = 100
+    absence_bps: Annotated[int, Field(ge=1, le=MAX_ABSENCE_BPS)] = 100
     """Of a verifier's stake, lost for a round without attestation, basis points; doubles with each round in a row."""
     min_trainer_stake: AmountField
     """Stake that a trainer locks, smallest units of the stake token; at most 2^96-1."""
@@ -156,6 +157,6 @@ class PhasesSection(Record):
     slash: Seconds = 86_400
     """How long after a round its stakes stay slashable at least, seconds."""
     claim: Positive = 2_592_000
-    """How long after a round rewards can be claimed, seconds; longer than `slash`."""
+    """How long after a round rewards can be claimed, seconds; longer than `slash`, and than the court's `answerSeconds`."""
     activation: Count = 0
     """How long a verifier's stake lies before it weighs in a quorum, seconds; a day at least, but on test chains."""

@@ -81,7 +81,7 @@ def complete_spec(source: str, kind: str, sections: Mapping[str, Mapping[str, An
             "min_trainer_stake": "100",
             "min_verifier_stake": "100",
         },
-        "phases": dict.fromkeys(PhasesSection.model_fields, 60) | {"claim": 61},
+        "phases": dict.fromkeys(PhasesSection.model_fields, 60) | {"claim": 86_401},
     }
     for section, overrides in (sections or {}).items():
         if section:

@@ -47,8 +47,9 @@ contract CaseAttacksTest is JuryWorld {
     /// @dev A case, and a demand for a leaf that nobody shows: the settlement falls when it is closed.
     function openDoomed() internal returns (uint256 c, uint256 demand, SettlementLeaf[] memory leaves) {
         leaves = settledAmongMany();
-        vm.prank(accomplice);
-        demand = court.demandLeaf(id, trainers[1]);
+        vm.startPrank(accomplice);
+        demand = court.demandLeaf(id, posted(id), trainers[1]);
+        vm.stopPrank();
         c = open();
     }
 
@@ -90,8 +91,8 @@ contract CaseAttacksTest is JuryWorld {
     function test_E1c_mootWhileSeatsAreDrawn_closesAtOnce() public {
         settledAmongMany();
         vm.startPrank(accomplice);
-        uint256 demand = court.demandLeaf(id, trainers[1]);
-        uint256 c = jury.openCase(id, "e");
+        uint256 demand = court.demandLeaf(id, posted(id), trainers[1]);
+        uint256 c = jury.openCase(id, posted(id), "e");
         vm.stopPrank();
         vm.expectPartialRevert(IJury.WrongCasePhase.selector);
         jury.advanceCase(c);
@@ -223,9 +224,7 @@ contract CaseAttacksTest is JuryWorld {
         vm.prank(jurors[0]);
         vm.expectPartialRevert(IStakeRegistry.InsufficientFreeStake.selector);
         jury.sealVote(c, sealed_, none);
-        sleep(7_200);
-        jury.advanceCase(c);
-        close(c);
+        upheldFrom(c, 4);
         vm.expectPartialRevert(IJury.NothingToSettle.selector);
         jury.settleVote(c, 0, jurors[0], none);
         vm.assertEq(registry.stakeOf(jurors[0], Role.Verifier).total, 10_000 * UNIT);
@@ -248,26 +247,29 @@ contract CaseAttacksTest is JuryWorld {
         sleep(1);
         vm.prank(accomplice);
         vm.expectPartialRevert(IJury.TooLate.selector);
-        jury.appeal(c, "late");
+        jury.appeal(c, 0, "late");
         jury.advanceCase(c);
         assertCase(c, IJury.CasePhase.Closed);
+        bytes32 settlement = posted(id);
         vm.prank(accomplice);
         vm.expectPartialRevert(IJury.CasesNotAccepted.selector);
-        jury.openCase(id, "once more, after the window");
+        jury.openCase(id, settlement, "once more, after the window");
     }
 
     /// @dev The last second of the window is soon enough, and the round then waits for the case and for nothing else.
     function test_E4b_caseInTheLastSecondOfTheWindow_endsByAKnownTime() public {
         settledAmongMany();
         sleep(PHASE - 1);
-        vm.prank(accomplice);
-        uint256 c = jury.openCase(id, "e");
+        vm.startPrank(accomplice);
+        uint256 c = jury.openCase(id, posted(id), "e");
+        vm.stopPrank();
         sleep(1);
         vm.expectPartialRevert(ITaskManager.DisputesOpen.selector);
         tasks.finalize(id);
+        bytes32 settlement = posted(id);
         vm.prank(outsider);
         vm.expectPartialRevert(IDisputeCourt.DisputesNotAccepted.selector);
-        court.demandLeaf(id, trainers[0]);
+        court.demandLeaf(id, settlement, trainers[0]);
         drawn(c);
         sleep(7_200);
         jury.advanceCase(c);

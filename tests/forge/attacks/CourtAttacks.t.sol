@@ -18,13 +18,15 @@ contract CourtAttacksTest is World {
     address[] internal none;
 
     function demandScore(uint256 verifier, uint256 trainer) internal returns (uint256) {
+        bytes32 settlement = posted(id);
         vm.prank(outsider);
-        return court.demandScore(id, verifiers[verifier], trainers[trainer]);
+        return court.demandScore(id, settlement, verifiers[verifier], trainers[trainer]);
     }
 
     function demandLeaf(uint256 trainer) internal returns (uint256) {
+        bytes32 settlement = posted(id);
         vm.prank(outsider);
-        return court.demandLeaf(id, trainers[trainer]);
+        return court.demandLeaf(id, settlement, trainers[trainer]);
     }
 
     /// @dev The settlement falls 3,600 seconds after it was posted, because nobody shows a leaf.
@@ -66,9 +68,10 @@ contract CourtAttacksTest is World {
         uint256 hidden = demandLeaf(1);
         sleep(300);
         uint256 score = demandScore(0, 0);
+        bytes32 settlement = posted(id);
         vm.prank(outsider);
         vm.expectPartialRevert(IDisputeCourt.DemandAlreadyOpen.selector);
-        court.demandScore(id, verifiers[0], trainers[0]);
+        court.demandScore(id, settlement, verifiers[0], trainers[0]);
         sleep(3_300);
         court.closeDemand(hidden);
         ScorePair memory pair = pairOf(verifiers[0], scoreLeaves(leaves), leaves, 0);

@@ -224,10 +224,12 @@ contract FaultAttacksTest is World {
         vm.startPrank(outsider);
         court.demandOpening(id, 1, trainers[2], data, direct(), 2, Component.Theta, 0);
         vm.stopPrank();
-        vm.prank(friend);
-        court.demandScore(id, verifiers[0], trainers[0]);
-        vm.prank(outsider);
-        court.demandScore(id, verifiers[0], trainers[1]);
+        vm.startPrank(friend);
+        court.demandScore(id, posted(id), verifiers[0], trainers[0]);
+        vm.stopPrank();
+        vm.startPrank(outsider);
+        court.demandScore(id, posted(id), verifiers[0], trainers[1]);
+        vm.stopPrank();
         vm.assertEq(vault.closureOf(id, 1, trainers[2]).holds, 2);
     }
 

@@ -61,8 +61,8 @@ contract VerifierAttacksTest is World {
         id = startTask(3, 4);
         SettlementLeaf[] memory leaves = playToWindow(id, 3, 4);
         vm.startPrank(outsider);
-        uint256 silent = court.demandScore(id, verifiers[0], trainers[0]);
-        uint256 answered = court.demandScore(id, verifiers[1], trainers[0]);
+        uint256 silent = court.demandScore(id, posted(id), verifiers[0], trainers[0]);
+        uint256 answered = court.demandScore(id, posted(id), verifiers[1], trainers[0]);
         vm.stopPrank();
         court.answerScore(answered, pairOf(verifiers[1], scoreLeaves(leaves), leaves, 0));
         vm.assertEq(registry.creditOf(verifiers[1]), 5 * UNIT, "a needless demand pays for its answer");
@@ -81,8 +81,9 @@ contract VerifierAttacksTest is World {
             garbage[i] = ScoreLeaf(trainers[i], Verdict.Accepted, -777_777_777);
         }
         SettlementLeaf[] memory leaves = roundWithLazy(LeafTree.rootInPlace(scoreHashes(garbage)));
-        vm.prank(outsider);
-        uint256 d = court.demandScore(id, verifiers[0], trainers[1]); // in the first second of the window
+        vm.startPrank(outsider);
+        uint256 d = court.demandScore(id, posted(id), verifiers[0], trainers[1]); // in the first second of the window
+        vm.stopPrank();
         sleep(PHASE); // nobody may contest any more
         court.answerScore(d, pairOf(verifiers[0], garbage, leaves, 1));
         vm.assertEq(registry.stakeOf(outsider, Role.Challenger).total, 10_000 * UNIT, "the bond comes back");
@@ -101,8 +102,9 @@ contract VerifierAttacksTest is World {
             }
         }
         SettlementLeaf[] memory leaves = roundWithLazy(LeafTree.rootInPlace(scoreHashes(all)));
-        vm.prank(outsider);
-        uint256 d = court.demandScore(id, verifiers[0], trainers[1]);
+        vm.startPrank(outsider);
+        uint256 d = court.demandScore(id, posted(id), verifiers[0], trainers[1]);
+        vm.stopPrank();
         uint256 near = grid + uint256(int256((leaves[1].scoreNanos + 999) / 2_000)) + 31;
         ScorePair memory pair = ScorePair(
             verifiers[0], 1, all[near], proofOf(scoreHashes(all), near), leaves[1], proofOf(hashes(leaves), 1)
@@ -184,8 +186,8 @@ contract VerifierAttacksTest is World {
         id = startTask(2, 2);
         SettlementLeaf[] memory leaves = playToWindow(id, 2, 2);
         vm.startPrank(outsider);
-        uint256 shown = court.demandLeaf(id, trainers[0]);
-        uint256 hidden = court.demandLeaf(id, trainers[1]);
+        uint256 shown = court.demandLeaf(id, posted(id), trainers[0]);
+        uint256 hidden = court.demandLeaf(id, posted(id), trainers[1]);
         vm.stopPrank();
         bytes32[] memory proof = proofOf(hashes(leaves), 1);
         vm.expectPartialRevert(IDisputeCourt.WrongAnswer.selector);

@@ -531,14 +531,17 @@ contract Handler is World {
         } else if (phaseOf(id) != Phase.Window) {
             return;
         } else if (what == 1) {
-            vm.prank(outsider);
-            court.demandScore(id, verifiers[seed / 64 % VERIFIERS], leaves[0].trainer);
+            vm.startPrank(outsider);
+            court.demandScore(id, posted(id), verifiers[seed / 64 % VERIFIERS], leaves[0].trainer);
+            vm.stopPrank();
         } else if (what == 2) {
-            vm.prank(outsider);
-            jury.openCase(id, bytes32(seed));
+            vm.startPrank(outsider);
+            jury.openCase(id, posted(id), bytes32(seed));
+            vm.stopPrank();
         } else if (what == 5) {
-            vm.prank(outsider);
-            court.demandLeaf(id, leaves[seed / 64 % leaves.length].trainer);
+            vm.startPrank(outsider);
+            court.demandLeaf(id, posted(id), leaves[seed / 64 % leaves.length].trainer);
+            vm.stopPrank();
         } else if (what == 6) {
             uint256 leaf = seed / 64 % leaves.length;
             address verifier = verifiers[seed % VERIFIERS];
@@ -624,8 +627,9 @@ contract Handler is World {
             return;
         }
         if (phase == IJury.CasePhase.Appeal && seed % 3 == 0) {
+            uint8 level = jury.caseOf(c).level;
             vm.prank(outsider);
-            return jury.appeal(c, bytes32(seed));
+            return jury.appeal(c, level, bytes32(seed));
         }
         for (uint256 i = HONEST_PEOPLE; i < VERIFIERS; ++i) {
             _vote(c, i, seed >> i & 1 == 0);

@@ -35,8 +35,9 @@ abstract contract JuryWorld is World {
     }
 
     function open() internal returns (uint256 c) {
-        vm.prank(outsider);
-        c = jury.openCase(id, "evidence");
+        vm.startPrank(outsider);
+        c = jury.openCase(id, posted(id), "evidence");
+        vm.stopPrank();
         drawn(c);
     }
 
@@ -70,6 +71,22 @@ abstract contract JuryWorld is World {
         }
     }
 
+    /// @dev Jurors from number `from` on vote for the settlement, the others sleep, and nobody appeals.
+    function upheldFrom(uint256 c, uint256 from) internal {
+        uint8 level = jury.caseOf(c).level;
+        for (uint256 i = from; i < jurors.length; ++i) {
+            vote(c, jurors[i], false);
+        }
+        sleep(7_200);
+        jury.advanceCase(c);
+        for (uint256 i = from; i < jurors.length; ++i) {
+            if (jury.voteOf(c, level, jurors[i]).ballot != IJury.Ballot.Sealed) continue;
+            vm.prank(jurors[i]);
+            jury.showVote(c, false, "salt");
+        }
+        close(c);
+    }
+
     function close(uint256 c) internal {
         sleep(3_600);
         jury.advanceCase(c);
@@ -77,8 +94,9 @@ abstract contract JuryWorld is World {
     }
 
     function appeal(uint256 c, address who) internal {
+        uint8 level = jury.caseOf(c).level;
         vm.prank(who);
-        jury.appeal(c, "more");
+        jury.appeal(c, level, "more");
         drawn(c);
     }
 }

@@ -357,6 +357,11 @@ contract World {
         return tasks.settlementDigest(id, roundOf(id), tasks.attemptsOf(id, roundOf(id)), s);
     }
 
+    /// @dev Of the settlement that is posted now. Not between a prank or an expected revert and the call that is meant.
+    function posted(uint64 id) internal view returns (bytes32) {
+        return digestOf(id, tasks.settlementOf(id, roundOf(id)));
+    }
+
     function hashes(SettlementLeaf[] memory leaves) internal pure returns (bytes32[] memory nodes) {
         nodes = new bytes32[](leaves.length);
         for (uint256 i = 0; i < leaves.length; ++i) {
