@@ -141,8 +141,8 @@ def test_hidden_leaves_are_demanded_with_a_bond_and_the_settlement_falls(
     stranger.token(stranger.registry.token()).mint(stranger.account, bond)
     lock_stake(stranger, Role.CHALLENGER, TokenAmount(bond))
     watcher.mind_settlement(moment(stranger, task))
-    assert "demanded" not in heard.names(), "the first half of the window is left to the signers"
-    world.node("evm_increaseTime", 2_000)
+    assert "demanded" not in heard.names(), "the first quarter of the window is left to the signers"
+    world.node("evm_increaseTime", 1_200)
     world.node("evm_mine")
     watcher.mind_settlement(moment(stranger, task))
     assert "demanded" in heard.names()

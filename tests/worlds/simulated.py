@@ -94,7 +94,7 @@ class Terms:
     """Of each phase up to the settlement."""
     window_seconds: int = 600
     slash_seconds: int = 3_600
-    claim_seconds: int = 86_400
+    claim_seconds: int = 86_401
     activation_seconds: int = 0
 
     def params(self, token: Address) -> TaskParams:

@@ -157,6 +157,6 @@ class PhasesSection(Record):
     slash: Seconds = 86_400
     """How long after a round its stakes stay slashable at least, seconds."""
     claim: Positive = 2_592_000
-    """How long after a round rewards can be claimed, seconds; longer than `slash`, and than the court's `answerSeconds`."""
+    """How long after a round rewards can be claimed, seconds; longer than `slash` and the court's `answerSeconds`."""
     activation: Count = 0
     """How long a verifier's stake lies before it weighs in a quorum, seconds; a day at least, but on test chains."""
