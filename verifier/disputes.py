@@ -35,7 +35,6 @@ from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, SettlementProposal, scores_tree, verdicts_digest
-from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore, open_store
@@ -68,15 +67,18 @@ class VerifierDisputes:
         report: Reporter,
         *,
         attested: Callable[[RoundIndex], Attestation | None],
+        most_attested: Callable[[int], int],
         examiner: Examiner,
         heavy: Callable[[], Heavy],
         speaks_for: Callable[[TaskId], bool],
     ) -> None:
-        """`attested` finds what this verifier sealed in a round; `heavy` is where long work is done; `speaks_for` says
-        about which tasks' settlements it votes: see `Company`."""
+        """`attested` finds what this verifier sealed in a round; `most_attested` how many bytes anybody's attestation
+        of so many trainers has at most; `heavy` is where long work is done; `speaks_for` says about which tasks'
+        settlements it votes: see `Company`."""
         self.gateway, self.store, self.task_id, self.report = gateway, store, task_id, report
         self._log, self._attested, self._heavy, self._speaks_for = log, attested, heavy, speaks_for
         self._secret, self._examiners, self._stores = secret, {task_id: examiner}, {task_id: store}
+        self._most_attested = most_attested
         self._tolerance = params.quorum.score_tolerance_nanos
         self._contested: set[tuple[RoundIndex, int]] = set()
         self._compared: set[tuple[RoundIndex, int, Address]] = set()
@@ -130,8 +132,7 @@ class VerifierDisputes:
 
     def _contest(self, round_: RoundIndex, event: AttestationRevealed, leaves: Sequence[SettlementLeaf]) -> None:
         try:
-            most = attestation_bytes(self._examiners[self.task_id].spec, len(leaves))
-            theirs = self.store.get_attestation(Attestation, event.artifact_digest, most)
+            theirs = self.store.get_attestation(Attestation, event.artifact_digest, self._most_attested(len(leaves)))
         except UNUSABLE:
             return  # what nobody can see can be demanded: `deltaproof dispute demand --score-by`
         attested_leaves = theirs.leaves()

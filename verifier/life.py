@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 from deltaproof.agent.homes import task_folder, write_whole
@@ -33,6 +34,7 @@ from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.reads import withheld_from
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementProposal, scores_tree, verdicts_digest
+from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.reporting import Once, Reporter
 from deltaproof.store import ArtifactStore
@@ -98,7 +100,8 @@ class Verifier(Agent):
         self.money = gateway.money(self.params.token)
         self.disputes = VerifierDisputes(
             gateway, store, task_id, self.params, self.log, self.secret, report,
-            attested=self._own_attestation, examiner=self.examiner, heavy=lambda: self.heavy,
+            attested=self._own_attestation, most_attested=partial(attestation_bytes, self.spec),
+            examiner=self.examiner, heavy=lambda: self.heavy,
             speaks_for=lambda task: self.company.speaks_for(task),  # noqa: PLW0108 - the company comes later
         )  # fmt: skip
         self._waiting = (RoundIndex(0), Phase.IDLE, time.monotonic())

@@ -15,6 +15,7 @@ from deltaproof.protocol.commit.commitments import attestation_hash
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation, TrainerFinding
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict, scores_tree, verdicts_digest
+from deltaproof.protocol.rules import MAX_ATTESTATION_BYTES
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, address
 from tests.disputing.conftest import FIRST, Heard, Stage, moment
 from tests.worlds.gateways import GatewayWorld, world_of
@@ -91,5 +92,6 @@ def disputes_of(stage: Stage, verifier: Gateway, own: Attestation, home: Path, h
     log = TaskLog(verifier, [verifier.tasks.address, verifier.verifiers.address], task)
     return VerifierDisputes(
         verifier, stage.store, task, verifier.terms.params(task), log, HomeSecret.of(home), heard,
-        attested=lambda _: own, examiner=unused, heavy=lambda: unused, speaks_for=lambda _: False,
+        attested=lambda _: own, most_attested=lambda _: MAX_ATTESTATION_BYTES,
+        examiner=unused, heavy=lambda: unused, speaks_for=lambda _: False,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from deltaproof.chain.abi.enums import AttestationState, Phase
 from deltaproof.chain.local_node import start_node
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.outcome.settlement import Verdict
+from deltaproof.protocol.rules import MAX_ATTESTATION_BYTES
 from deltaproof.protocol.types import RoundIndex, TokenAmount
 from tests.worlds.roles import RoleWorld, build_world, silent
 from trainer.life import Trainer
@@ -139,7 +140,8 @@ def _juror(world: RoleWorld) -> VerifierDisputes:
     examiner = Examiner(verifier.spec, world.store, verifier.account, silent)
     return VerifierDisputes(
         verifier.gateway, world.store, world.task, verifier.params, verifier.log, verifier.secret, silent,
-        attested=lambda _round: None, examiner=examiner, heavy=lambda: verifier.heavy, speaks_for=lambda _task: True,
+        attested=lambda _round: None, most_attested=lambda _count: MAX_ATTESTATION_BYTES,
+        examiner=examiner, heavy=lambda: verifier.heavy, speaks_for=lambda _task: True,
     )  # fmt: skip
 
 
