@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from deltaproof.agent.heavy import Heavy
 from deltaproof.agent.loop import Moment
@@ -42,6 +43,7 @@ from deltaproof.store.permits import Writer
 from deltaproof.store.readers import Keyring
 from verifier.examining import Examiner
 from verifier.facts import RoundToJudge, as_settled, read_case
+from verifier.hindsight import receipts_in_time
 
 __all__ = ["VerifierDisputes"]
 
@@ -228,13 +230,18 @@ class VerifierDisputes:
         if spec.data.sealed and not self._lets_me_read(store, to_judge):
             return None
 
+        read_by = receipts_in_time(self.gateway, store, log, spec, to_judge)
+
         def compute() -> Attestation:
             examiner = self._examiners.get(case.task_id)
             if examiner is None:
                 machine = self._examiners[self.task_id].judges.machine
                 examiner = Examiner(spec, store, self.gateway.account, self.report, machine)
                 self._examiners[case.task_id] = examiner
-            found = examiner.examine(to_judge, may_give_up=False, publish=False, between_steps=heavy.between_steps)
+            between = heavy.between_steps
+            there = {one for one, receipts in read_by.items() if examiner.was_read(to_judge, one, receipts, between)}
+            fair = replace(to_judge, withheld=to_judge.withheld - there)
+            found = examiner.examine(fair, may_give_up=False, publish=False, between_steps=between)
             if found is None:
                 what = f"round {case.round} of task {case.task_id}"
                 raise ArtifactMissing(what, "not all that its settlement judged is in the store now")

@@ -5,13 +5,13 @@ A pure function of the case and the store: the same for a member of the quorum a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 from deltaproof.errors import UNUSABLE
 from deltaproof.protocol.evidence.state import component_root
 from deltaproof.protocol.outcome.attestation import Attestation
-from deltaproof.protocol.outcome.settlement import SettlementProposal
+from deltaproof.protocol.outcome.settlement import SettlementProposal, Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, RoundIndex
 from deltaproof.replaying.judges import Judges
@@ -35,6 +35,7 @@ from incentives.scoring import RoundScores, score_round
 from incentives.settling import disagreements
 from incentives.unions import Contribution, named_root
 from verifier.facts import RoundToJudge
+from verifier.hindsight import Receipts
 from verifier.looking import Basis, SecondLook
 
 __all__ = ["Examiner"]
@@ -103,6 +104,23 @@ class Examiner:
             improvement_nanos=scores.improvement_nanos,
             next_start_digest=named(scores.next_start),
         )
+
+    def was_read(
+        self,
+        case: RoundToJudge,
+        trainer: Address,
+        receipts: Iterable[Receipts],
+        between_steps: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Whether a trainer's work is good, and one of the receipts is for just what was judged.
+
+        Raises as `judge_submission` does.
+        """
+        (submission,) = (one for one in case.submissions if one.trainer == trainer)
+        basis = self._basis(case, submission)
+        (judgement,) = self.look.judged([basis], lambda one: self._judge(case.round, one, between_steps))
+        accepted = judgement.finding.verdict is Verdict.ACCEPTED
+        return accepted and any(one.hold(judgement.read) for one in receipts)
 
     def contradicts(self, own: Attestation, proposal: SettlementProposal) -> bool:
         """Whether a settlement is further from one's own findings than the task tolerates."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deltaproof.chain.abi.dispute_structs import Case, CasePhase
@@ -18,6 +20,7 @@ from trainer.life import Trainer
 from verifier.disputes import VerifierDisputes
 from verifier.examining import Examiner
 from verifier.facts import read_case
+from verifier.hindsight import receipts_in_time
 from verifier.life import Verifier
 
 FIRST = RoundIndex(1)
@@ -43,6 +46,8 @@ def test_verifier_waits_for_a_lagging_store_and_calls_withheld_only_late(tmp_pat
         assert _verdict(world, unlucky) is None
         world.skip_time(301)
         assert _verdict(world, unlucky) is Verdict.WITHHELD
+        shutil.move(away, openings)
+        two_words_that_it_was_there(world, unlucky)
         world.close()
 
 
@@ -76,6 +81,34 @@ def attested_anew(world: RoleWorld, verifier: Verifier) -> None:
     assert again is not None
     assert own is not None
     assert again.to_document() == own.to_document()
+
+
+def two_words_that_it_was_there(world: RoleWorld, juror: Verifier) -> None:
+    """What a settlement calls withheld is held against it by the store's clock and a receipt together, by neither
+    alone."""
+    world.until(Phase.ATTEST_REVEAL)
+    for verifier in world.verifiers:
+        verifier.attest_reveal(FIRST)
+    trainer, store, log = world.trainers[0].account, world.store, juror.log
+    log.refresh(FIRST)
+    read = read_case(world.gateway, store, log, juror.spec, world.task, FIRST)
+    case = replace(read, withheld=frozenset({trainer}))
+
+    def seen() -> bool:
+        known = receipts_in_time(world.gateway, store, log, juror.spec, case)
+        return trainer in known and juror.examiner.was_read(case, trainer, known[trainer])
+
+    assert seen()
+    root = next(one.transcript_root for one in case.submissions if one.trainer == trainer)
+    assert root is not None
+    opening = min((world.store_folder / "openings" / root.hex()).iterdir())
+    written = opening.stat().st_mtime
+    os.utime(opening, (2.0**40, 2.0**40))
+    assert not seen(), "the store says that a part of it came late"
+    os.utime(opening, (written, written))
+    assert seen()
+    shutil.rmtree(world.store_folder / "attestations")
+    assert not seen(), "nobody says to have read it"
 
 
 def _verdict(world: RoleWorld, verifier: Verifier) -> Verdict | None:
