@@ -105,7 +105,7 @@ OLD_BUGS = (
     ),
     OldBug(
         "A11", "a sponsor gives a second to claim", "libraries/TaskRules.sol",
-        '_within("claim", phases.claim, phases.slash + long', '_within("claim", phases.claim, 1', "test_A11",
+        '_within("claim", phases.claim, held + long', '_within("claim", phases.claim, 1', "test_A11",
     ),
     OldBug(
         "A12", "a worthless validation set makes accepted work free", "libraries/PayoutRule.sol",
