@@ -531,17 +531,17 @@ contract Handler is World {
         } else if (phaseOf(id) != Phase.Window) {
             return;
         } else if (what == 1) {
-            vm.startPrank(outsider);
-            court.demandScore(id, posted(id), verifiers[seed / 64 % VERIFIERS], leaves[0].trainer);
-            vm.stopPrank();
+            bytes32 settlement = posted(id);
+            vm.prank(outsider);
+            court.demandScore(id, settlement, verifiers[seed / 64 % VERIFIERS], leaves[0].trainer);
         } else if (what == 2) {
-            vm.startPrank(outsider);
-            jury.openCase(id, posted(id), bytes32(seed));
-            vm.stopPrank();
+            bytes32 settlement = posted(id);
+            vm.prank(outsider);
+            jury.openCase(id, settlement, bytes32(seed));
         } else if (what == 5) {
-            vm.startPrank(outsider);
-            court.demandLeaf(id, posted(id), leaves[seed / 64 % leaves.length].trainer);
-            vm.stopPrank();
+            bytes32 settlement = posted(id);
+            vm.prank(outsider);
+            court.demandLeaf(id, settlement, leaves[seed / 64 % leaves.length].trainer);
         } else if (what == 6) {
             uint256 leaf = seed / 64 % leaves.length;
             address verifier = verifiers[seed % VERIFIERS];
