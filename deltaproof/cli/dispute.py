@@ -130,9 +130,9 @@ def demand(
     """Ask somebody to show something on chain, for a bond.
 
     `--step` asks the trainer for one chunk of its committed work, `--score-by` a verifier for the score it attested,
-    `--leaf` anybody for the trainer's leaf of the posted settlement, in the first half of its window. Without an answer in time the bond comes back, and
-    the trainer is slashed, the verifier loses its fee, the settlement falls. With one, half the bond goes to whoever
-    answered and the rest is burned.
+    `--leaf` anybody for the trainer's leaf of the posted settlement, in the first half of its window. Without
+    an answer in time the bond comes back, and the trainer is slashed, the verifier loses its fee, the settlement falls.
+    With one, half the bond goes to whoever answered and the rest is burned.
     """
     from deltaproof.chain.participation import lock_stake
     from deltaproof.disputing.committed import committed_work

@@ -35,7 +35,7 @@ REASONS = {
     "TrainerPool.forfeitBond": _TERMS,
     "TrainerPool.release": "asks the court for open demands: stake cannot leave before somebody closes one",
     "VerifierFees.claimFees": "fees are a contract of their own, which asks the pool and the vault",
-    "VerifierPool.enrol": "the weight of a verifier counts from when its stake is old enough; what is bound is remembered",
+    "VerifierPool.enrol": "stake weighs once it is old enough, and what is bound is remembered for votes",
 }
 """By the name of the call."""
 
