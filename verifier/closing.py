@@ -17,7 +17,7 @@ from deltaproof.protocol.types import Address, RoundIndex, TaskId
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
 
-__all__ = ["close_round", "collect_fees"]
+__all__ = ["charge_absences", "close_round", "collect_fees"]
 
 ATTESTED = (Outcome.SETTLED, Outcome.NO_QUORUM, Outcome.NO_ATTESTATIONS)
 """How rounds end in which verifiers had the time to attest."""
@@ -28,7 +28,7 @@ def close_round(
 ) -> None:
     """Apply the penalties of an ended round. What others were faster at is left alone."""
     if view.outcome in ATTESTED:
-        _charge_absences(gateway, task_id, round_, report)
+        charge_absences(gateway, task_id, round_, report)
     if view.outcome != Outcome.SETTLED:
         report("ended", f"round {round_}: ended without a settlement ({view.outcome.name.lower()})")
         return
@@ -46,8 +46,12 @@ def collect_fees(
     return {round_: revert for (round_, _), revert in tried.refused}
 
 
-def _charge_absences(gateway: Gateway, task_id: TaskId, round_: RoundIndex, report: Reporter) -> None:
-    """Whoever belonged to the quorum and attested nothing pays for it and leaves the next rounds to the others."""
+def charge_absences(gateway: Gateway, task_id: TaskId, round_: RoundIndex, report: Reporter) -> None:
+    """Whoever belonged to the quorum and attested nothing pays for it and leaves the next rounds to the others.
+
+    Attack: stay away, and open the next round in the transaction that ends this one. A miss that is charged later
+    stands alone, costs no more than the first, and keeps the seat of the next round. So it is charged in the window.
+    """
     for verifier in quorum_members(gateway, task_id, round_):
         state = gateway.verifiers.attestation(task_id, round_, verifier).state
         if verifier == gateway.account or state not in (AttestationState.NONE, AttestationState.COMMITTED):

@@ -41,7 +41,7 @@ from deltaproof.store import ArtifactStore
 from deltaproof.store.readers import Keyring
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from incentives.settling import NothingToSettle
-from verifier.closing import close_round, collect_fees
+from verifier.closing import charge_absences, close_round, collect_fees
 from verifier.disputes import VerifierDisputes
 from verifier.examining import Examiner
 from verifier.facts import RoundToJudge, case_key, read_case
@@ -113,6 +113,8 @@ class Verifier(Agent):
         """By round and attempt."""
         self._objected: set[tuple[RoundIndex, int]] = set()
         self._closed: set[RoundIndex] = set()
+        self._charged: set[RoundIndex] = set()
+        """Rounds in whose window the absent were charged."""
 
     def duties(self) -> Sequence[Duty]:
         """What a verifier minds."""
@@ -153,6 +155,9 @@ class Verifier(Agent):
                 self.attest_reveal(round_)
             case Phase.SETTLE:
                 self.settle(round_)
+            case Phase.WINDOW if round_ not in self._charged and self._my_turn(round_, Phase.WINDOW):
+                charge_absences(self.gateway, self.task_id, round_, self.report)
+                self._charged.add(round_)
 
     def advance(self, moment: Moment) -> None:
         """Move the task on when its time is up and it is this verifier's turn."""

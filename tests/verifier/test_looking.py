@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from deltaproof.chain.abi.dispute_structs import Case, CasePhase
 from deltaproof.chain.abi.enums import AttestationState, Phase
 from deltaproof.chain.local_node import start_node
@@ -15,6 +17,7 @@ from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import MAX_ATTESTATION_BYTES
 from deltaproof.protocol.types import RoundIndex, TokenAmount
+from tests.disputing.conftest import moment
 from tests.worlds.roles import RoleWorld, build_world, silent
 from trainer.life import Trainer
 from verifier.disputes import VerifierDisputes
@@ -121,11 +124,16 @@ def _verdict(world: RoleWorld, verifier: Verifier) -> Verdict | None:
     return own.by_trainer()[world.trainers[0].account].verdict if own and sealed else None
 
 
-def test_validation_set_that_never_comes_to_the_store_costs_the_base_and_no_verifier_its_stake(tmp_path: Path) -> None:
+def test_validation_set_that_never_comes_to_the_store_costs_the_base_and_no_verifier_its_stake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Attack: the sponsor opens its commitment on chain and keeps the set back, so that nobody can score. A trainer
-    keeps its openings back, too; and when the round is settled without both, they show them to the jury."""
-    with start_node("anvil", accounts=7) as node:
-        world = build_world(node, tmp_path, rounds=1, honest=1, verifiers=2)
+    keeps its openings back, too; and when the round is settled without both, they show them to the jury. A verifier
+    stays away, so that a majority settles late, and is charged before anybody can open the next round."""
+    monkeypatch.setattr("verifier.life.PATIENCE_SECONDS", 0.0)
+    with start_node("anvil", accounts=8) as node:
+        world = build_world(node, tmp_path, rounds=1, honest=1, verifiers=3)
+        absent = world.verifiers.pop()
         round_ = world.open_round()
         world.work()
         cheat = world.trainers[1]
@@ -140,8 +148,14 @@ def test_validation_set_that_never_comes_to_the_store_costs_the_base_and_no_veri
             assert _verdict(world, verifier) is Verdict.ACCEPTED
         world.attest()
         _sign_before_and_after_a_late_document(world, round_)
+        world.skip_time(601)
+        world.gateway.tasks.advance(world.task)
 
         def in_window() -> None:
+            verifier = world.verifiers[0]
+            verifier.play(moment(verifier.gateway, world.task))
+            missed = verifier.gateway.verifiers.enrolment(world.task, absent.account)
+            assert (missed.misses, missed.stake, missed.active_until) == (1, 99, round_)
             juror = _juror(world)
             _moved(late, tmp_path / "not shown", world.store_folder)
             assert _opinion(world, juror) is False, "what came later tells nothing of what was missing then"
