@@ -288,8 +288,10 @@ OLD_BUGS = (
     ),
     OldBug(
         "E27", "a juror is charged for a vote that it could not pay for, once its stake is free", "Jury.sol",
-        "REGISTRY.lockedVerifierStakeAt(juror, before);",
-        "REGISTRY.lockedVerifierStakeAt(juror, uint64(block.timestamp) - 1);", "test_E27_",
+        "        uint96 bound = REGISTRY.lockedVerifierStakeAt(juror, before);\n"
+        "        uint96 boundLast = REGISTRY.lockedVerifierStakeAt(juror, level.sealUntil - 1);\n",
+        "        uint96 bound = REGISTRY.stakeOf(juror, Role.Verifier).locked;\n        uint96 boundLast = bound;\n",
+        "test_E27_",
     ),
     OldBug(
         "E27b", "votes in one case make who cast them pay for silence in another", "Jury.sol",
