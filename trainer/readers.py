@@ -81,7 +81,7 @@ class ReaderDesk:
             elif case.phase is CasePhase.SEAL and (root := root_of(case.round)) is not None:
                 seated = [each for each in self._known_stakers() if jury.seats(number, case.level, each)]
                 self._admit_accounts(root, seated)
-                self._admissions.admit(seated)
+                self._admissions.admit(seated, at_once=True)
 
     def _known_stakers(self) -> list[Address]:
         """Everybody who ever had a stake as a verifier: who may be drawn for a seat."""

@@ -114,19 +114,21 @@ class AdmissionDesk:
         self.admit(dict.fromkeys(pool), self._others)
         self._next_look = self._clock() + pause_between_looks(len(pool))
 
-    def admit(self, accounts: Iterable[Address], others: Iterable[Reader] = ()) -> None:
-        """Admit accounts with a reading key, and other readers, unless the sponsor has. Raises StoreUnavailable."""
+    def admit(self, accounts: Iterable[Address], others: Iterable[Reader] = (), *, at_once: bool = False) -> None:
+        """Admit accounts with a reading key, and other readers, unless the sponsor has. `at_once`: whom a sponsor does
+        not look for, and who has no minute to wait until it might have. Raises StoreUnavailable."""
         private = self._store.private
         if private is None or not private.known:
             return
         sponsor, mine = self._gateway.terms.sponsor(self._task_id), self._gateway.account
+        at_once = at_once or mine == sponsor
         for reader in (*others, *readers_of(self._store, self._gateway.permit_domain, accounts)):
             key = reader.newest
             if key in self._admitted or reader.name == mine:
                 continue
             if private.admitted(key, sponsor) or private.admitted(key, mine):
                 self._admitted.add(key)
-            elif mine == sponsor or self._clock() >= self._seen.setdefault(key, self._clock()) + self._patience:
+            elif at_once or self._clock() >= self._seen.setdefault(key, self._clock()) + self._patience:
                 private.admit(key, mine)
                 self._admitted.add(key)
                 self._report("admitted", f"let {reader.name} have the task's adapters", reader=reader.name)

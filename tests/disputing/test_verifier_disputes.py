@@ -85,8 +85,6 @@ def court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
         world = build_world(
             node, folder, rounds=2, honest=1, verifiers=3, window_seconds=3_600, data=SEALED, stores=url
         )
-        for trainer in world.trainers:
-            trainer.admissions._patience = 0.0  # in voting time, a minute is nothing
         deployment = world.gateway.deployment
 
         def gateway(number: int) -> Gateway:
