@@ -287,6 +287,7 @@ class Trainer(Agent):
             return False
         if not moment.ended:
             self.report("stopped", "the stake fell below the task's minimum: --top-up goes on")
+            self.farewell = "the task goes on without this trainer"
         return True
 
     def _has_to_answer(self, moment: Moment) -> bool:

@@ -41,7 +41,11 @@ def restart_node(stage: Stage) -> Undo:
     def end() -> None:
         port = urlsplit(world.node.rpc_url).port
         world.node = start_node(
-            "anvil", port=port, accounts=len(world.node.private_keys), state_dir=stage.folder / "chain"
+            "anvil",
+            port=port,
+            accounts=len(world.node.private_keys),
+            state_dir=stage.folder / "chain",
+            patience_seconds=300,  # of a machine that is busy otherwise
         )
         # What it loads is one state, without those of the blocks before.
         stage.least_block = world.gateway.connection.block_number()

@@ -103,6 +103,8 @@ class Agent(ABC):
         self.disk = NO_DISK_LIMIT
         self.shortest_phase = QUIET_PHASE_SECONDS
         """Seconds: no pause sleeps through a phase; see `_longest_pause`."""
+        self.farewell = "the task has ended"
+        """Why nothing is left to do, when `finished` says so."""
         self.looked: Callable[[dict[str, object]], None] = lambda moment: None
         """Told what was seen of the chain; see `Observed.looked`."""
         self._awake = threading.Event()
@@ -143,7 +145,7 @@ class Agent(ABC):
             with self.lookout.watched(self._awake.set, self.views):
                 while not self._asked_to_end:
                     if self._cycle():
-                        self.report("done", "the task has ended")
+                        self.report("done", self.farewell)
                         return
                     self._awake.wait(self._pause())
                     self._awake.clear()

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.abi.structs import StakeAccount
 from deltaproof.chain.contracts.gateway import Gateway
-from deltaproof.chain.participation import attempt, let_take, require_balance
+from deltaproof.chain.participation import attempt, let_take, require_balance, require_task
 from deltaproof.errors import ContractRevert, UsageError
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 
-__all__ = ["StakeStep", "clear_bond", "leave_task", "stake_for", "stakes_of", "take_out"]
+__all__ = ["BondCleared", "StakeStep", "clear_bond", "leave_task", "stake_for", "stakes_of", "take_out"]
 
 FOREVER = 2**32 - 1
 """`active_until` of who has not resigned."""
@@ -24,6 +24,19 @@ class StakeStep:
 
     done: bool
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class BondCleared:
+    """A bond that was settled."""
+
+    round: RoundIndex
+    lost: TokenAmount
+    """What it cost, smallest units of the stake token."""
+    stake: TokenAmount
+    """What the task holds of the trainer's since."""
+    least: TokenAmount
+    """What the task asks of a trainer: with less it takes part in no further round."""
 
 
 def stakes_of(gateway: Gateway, account: Address) -> dict[Role, StakeAccount]:
@@ -43,16 +56,23 @@ def stake_for(gateway: Gateway, account: Address, role: Role, amount: TokenAmoun
     gateway.registry.deposit_for(account, role, amount)
 
 
-def clear_bond(gateway: Gateway, task_id: TaskId, trainer: Address) -> RoundIndex | None:
-    """Settle the bond of the first commitment that was never revealed.
+def clear_bond(gateway: Gateway, task_id: TaskId, trainer: Address) -> BondCleared | None:
+    """Settle the bond of the first commitment that was never revealed; None if no bond is outstanding.
 
-    Returns its round; None if no bond is outstanding. Raises UsageError while the commitment can still be revealed.
+    Raises TaskMissing, and UsageError for who is no trainer of the task, or can still reveal.
     """
+    require_task(gateway, task_id)
+    before = gateway.trainers.enrolment(task_id, trainer)
+    if before.index == 0:
+        raise UsageError(f"{trainer} does not take part in task {task_id} as a trainer")
     missed = _unrevealed(gateway, task_id, trainer)
     if missed is None:
         return None
     try:
-        return missed if attempt(gateway.trainers.forfeit_bond, task_id, missed, trainer) is not None else None
+        if attempt(gateway.trainers.forfeit_bond, task_id, missed, trainer) is None:
+            return None
+        left, least = gateway.trainers.enrolment(task_id, trainer).stake, gateway.terms.params(task_id).stakes
+        return BondCleared(missed, TokenAmount(before.stake - left), left, least.trainer_stake)
     except ContractRevert as revert:
         if revert.name == "RevealStillOpen":
             raise UsageError(

@@ -135,16 +135,25 @@ def clear(
 ) -> None:
     """Settle the bond of a commitment that was never revealed, so that the trainer can commit again.
 
-    The bond is lost either way. A running trainer does this by itself before its next commitment.
+    The bond is lost either way, out of the stake: one that is less than the task asks for after it is filled up by
+    `trainer run --top-up`. A running trainer does this by itself before its next commitment. Anybody may send it.
     """
     from deltaproof.chain.stakes import clear_bond
     from deltaproof.protocol.types import TaskId
 
     with open_gateway(rpc, contract, key) as gateway:
         whom = parse_address(trainer, "--trainer") if trainer else gateway.account
-        round_ = clear_bond(gateway, TaskId(task), whom)
-    text = f"the bond of round {round_} is settled" if round_ else "no bond is outstanding"
-    told: ClearedBond = {"trainer": whom, "round": round_}
+        cleared = clear_bond(gateway, TaskId(task), whom)
+        money = gateway.money(gateway.registry.token())
+    text, told = "no bond is outstanding", ClearedBond(trainer=whom, round=None, lost="0")
+    if cleared is not None:
+        text = f"the bond of round {cleared.round} is settled: {money.text(cleared.lost)} of the stake are lost"
+        if cleared.stake < cleared.least:
+            text += (
+                f"; {money.text(cleared.stake)} are left of the {money.text(cleared.least)} that the task asks for: "
+                "`trainer run --top-up` fills them up"
+            )
+        told = ClearedBond(trainer=whom, round=cleared.round, lost=str(cleared.lost))
     show_result(told, as_json=as_json, text=text)
 
 

@@ -214,10 +214,17 @@ def fund_task(
 
     asked, number = Amount.read(amount, "AMOUNT"), TaskId(task)
     with open_gateway(rpc, contract, key) as gateway:
-        balance = funded(gateway, number, asked, lambda what: agreed(what, yes=yes, as_json=as_json))
-        money = gateway.money(gateway.vault.account(number).token)
-    result: FundedTask = {"task": task, "funded": str(asked.within(money)), "balance": str(balance)}
-    show_result(result, as_json=as_json, text=f"task {task} has {money.text(balance)}")
+        funded(gateway, number, asked, lambda what: agreed(what, yes=yes, as_json=as_json))
+        account = gateway.vault.account(number)
+        money = gateway.money(account.token)
+    text = f"task {task} has {money.text(account.balance)} for rounds that are to come"
+    if account.reserved:
+        text += f", and {money.text(account.reserved)} set aside for the running one"
+    balance, reserved = str(account.balance), str(account.reserved)
+    result: FundedTask = {
+        "task": task, "funded": str(asked.within(money)), "balance": balance, "reserved": reserved,
+    }  # fmt: skip
+    show_result(result, as_json=as_json, text=text)
 
 
 @app.command("expire")

@@ -57,11 +57,13 @@ def test_task_takes_more_money_and_who_never_joined_has_nothing_to_leave(
     chain, key = deployed[:4], deployed[6:8]
     code, out, err = run("task", "fund", "50wei", *chain, *key, *task, "--json")
     assert code == 0, err
-    assert json.loads(out)["balance"] == "1150"
+    assert {key: json.loads(out)[key] for key in ("balance", "reserved")} == {"balance": "1150", "reserved": "0"}
     code, out, _ = run("task", "expire", *chain, *key, *task)
     assert (code, out.strip()) == (0, "nothing has expired")
-    code, out, _ = run("bond", "clear", *chain, *key, *task, "--json")
-    assert (code, json.loads(out)["round"]) == (0, None)
+    code, _, err = run("bond", "clear", *chain, *key, *task)
+    assert (code, "does not take part in task" in err) == (1, True)
+    code, _, err = run("bond", "clear", *chain, *key, "--task", "99")
+    assert (code, "there is no task 99" in err) == (1, True)
     code, _, err = run("stake", "leave", "--role", "trainer", *chain, *key, *task)
     assert code == 1
     assert "does not take part" in err

@@ -99,6 +99,8 @@ class ClearedBond(Printed):
     trainer: AccountAddress
     round: int | None
     """Null where no bond was outstanding."""
+    lost: Units
+    """Of the stake."""
 
 
 class ClaimedRound(Printed):

@@ -257,7 +257,7 @@ class ShownTask(Printed):
     budget_per_round: Units
     balance: Units
     reserved: Units
-    """Part of the balance that running and unclaimed rounds hold."""
+    """Beside the balance: set aside for the running round."""
     adapter: Hex32
     """Digest of the newest adapter."""
     trainers: list[AccountAddress]
@@ -275,6 +275,9 @@ class FundedTask(Printed):
     task: int
     funded: Units
     balance: Units
+    """For rounds that are to come."""
+    reserved: Units
+    """Beside the balance: set aside for the running round."""
 
 
 class TaskExpired(Printed):
