@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 from typing import Any
 
-from deltaproof.chain.abi.enums import Outcome
+from deltaproof.chain.abi.enums import Outcome, Role
 from deltaproof.chain.events.base import ContractEvent
 from deltaproof.chain.events.participants import (
     AbsenceCharged,
@@ -18,6 +18,7 @@ from deltaproof.chain.events.participants import (
     VerifierSlashed,
 )
 from deltaproof.chain.events.rounds import Claimed, RoundEnded
+from deltaproof.chain.free_share import FREE_SHARE, beside
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import Address, RoundIndex
 from tests.chaos.chaos_world import ChaosWorld
@@ -77,19 +78,23 @@ def losses_of(world: ChaosWorld, rounds: int) -> Losses:
 def _double_payments(world: ChaosWorld, events: list[ContractEvent], honest: set[Address]) -> int:
     paid = Counter((e.round, e.trainer) for e in events if isinstance(e, Claimed))
     fees = Counter((e.round, e.verifier) for e in events if isinstance(e, FeesClaimed) and e.fee)
-    deposits: Counter[Address] = Counter()
+    deposits: Counter[tuple[Address, Role]] = Counter()
     for event in events:
         if isinstance(event, StakeDeposited) and event.account in honest:
-            deposits[event.account] += event.amount
+            deposits[event.account, event.role] += event.amount
     stakes = world.gateway.task(world.task).params.stakes
-    needed = Counter({account: max(stakes.trainer_stake, stakes.verifier_stake) for account in deposits})
+    once = {
+        Role.TRAINER: int(stakes.trainer_stake),
+        Role.VERIFIER: stakes.verifier_stake + beside(stakes.verifier_stake, FREE_SHARE),
+    }
+    needed = Counter({place: once.get(place[1], 0) for place in deposits})
     for event in events:
         if isinstance(event, StakeSlashed):
-            needed[event.account] += event.amount
+            needed[event.account, event.role] += event.amount
     return (
         sum(count - 1 for count in paid.values())
         + sum(count - 1 for count in fees.values())
-        + sum(amount > needed[account] for account, amount in deposits.items())
+        + sum(amount > needed[place] for place, amount in deposits.items())
     )
 
 
