@@ -91,7 +91,7 @@ class VerifierDisputes:
         self.settlements = SettlementDesk(gateway, store, task_id, params, log, report)
         self.works = WorkDesk(gateway, store, task_id, params, log, report)
         self.demands = DemandDesk(gateway, task_id, report, self._concerns, self._answer)
-        self.jury = JuryDesk(gateway, vote_salt(secret), self._opinion, report)
+        self.jury = JuryDesk(gateway, vote_salt(secret), self._opinion, report, appeals=speaks_for)
         self._now = Phase.IDLE
 
     @property

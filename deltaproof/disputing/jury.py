@@ -1,4 +1,4 @@
-"""A juror's part in votes about settlements: draw seats, seal, show, move on, settle; each when it is due.
+"""A juror's part in votes about settlements: draw seats, seal, show, appeal, move on, settle; each when it is due.
 
 What to vote is asked of whoever did the work (`Opinion`). Which vote was sealed need not be remembered: its salt is
 derived from the home's secret, so the commitment on chain tells it.
@@ -7,6 +7,7 @@ derived from the home's secret, so the commitment on chain tells it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Protocol
 
 from deltaproof.chain import Gateway
@@ -19,12 +20,14 @@ from deltaproof.errors import ContractRevert
 from deltaproof.protocol.commit.commitments import vote_hash
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.rules import BPS
-from deltaproof.protocol.types import Address, Digest32, TokenAmount
+from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, TaskId, TokenAmount, address_bytes
 from deltaproof.reporting import Once, Reporter
 
-__all__ = ["JuryDesk", "Opinion", "case_non_signers", "vote_price", "vote_salt"]
+__all__ = ["JuryDesk", "Opinion", "appeal_wait", "case_non_signers", "vote_price", "vote_salt"]
 
-OVERTAKEN = frozenset({"WrongCasePhase", "TooLate", "AlreadyVoted", "StillOpen", "NothingToSettle"})
+OVERTAKEN = frozenset(
+    {"WrongCasePhase", "TooLate", "AlreadyVoted", "StillOpen", "NothingToSettle", "OtherLevel", "LastLevel"}
+)
 """What the jury says when somebody else has moved a case on."""
 
 Salt = Callable[[int, int], Digest32]
@@ -40,9 +43,18 @@ class Opinion(Protocol):
 class JuryDesk:
     """Minds every open case of the deployment in which this account has seats or had them."""
 
-    def __init__(self, gateway: Gateway, salt: Salt, opinion: Opinion, report: Reporter) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        salt: Salt,
+        opinion: Opinion,
+        report: Reporter,
+        *,
+        appeals: Callable[[TaskId], bool] = lambda _task: False,
+    ) -> None:
+        """`appeals`: whether free challenger stake may be put up for a settlement of that task; see `_appeal`."""
         self.gateway, self.report = gateway, report
-        self._salt, self._opinion, self._once = salt, opinion, Once(report)
+        self._salt, self._opinion, self._appeals, self._once = salt, opinion, appeals, Once(report)
         self._looked_to = 0
         self._minded: set[int] = set()
         self._non_signers: dict[int, tuple[Address, ...]] = {}
@@ -89,6 +101,8 @@ class JuryDesk:
                 self._seal(number, case)
             case CasePhase.SHOW if not over:
                 self._show(number, level)
+            case CasePhase.APPEAL if not over:
+                self._appeal(number, case, now)
             case CasePhase.SEAL | CasePhase.SHOW | CasePhase.APPEAL if over:
                 jury.advance_case(number)
             case CasePhase.CLOSED | CasePhase.MOOT:
@@ -137,6 +151,38 @@ class JuryDesk:
             return
         self.gateway.jury.show_vote(number, overturn=overturn, salt=self._salt(number, level))
         self.report("shown", f"case {number}, level {level}: showed the vote", case=number)
+
+    def _appeal(self, number: int, case: Case, now: int) -> None:
+        """Ask twice the stake where a lot overturned what this account signed, voted for, or finds right itself.
+
+        Attack: below the last level seats are drawn, and less than half of all stake may hold most of them. Only with
+        free challenger stake for the bond: to deposit it is to agree to risk it. Each waits its turn, so one pays.
+        """
+        if not case.overturned or not self._appeals(case.task_id):
+            return
+        gateway, jury, params = self.gateway, self.gateway.jury, self.gateway.jury.params()
+        signed = self._is_party(case, self._list_of(number, case))
+        stands_by = signed or jury.vote(number, case.level, gateway.account).ballot is Ballot.UPHOLD
+        bond = TokenAmount(params.bond << (case.level + 1))
+        free = gateway.registry.stake_of(gateway.account, Role.CHALLENGER).free
+        if free < bond:
+            if stands_by:
+                self._tell_bondless(number, case.level, bond, TokenAmount(free))
+            return
+        if not stands_by and self._opinion(case) is not False:
+            return
+        wait = appeal_wait(gateway.account, number, case.level, params.appeal_seconds, signed=signed)
+        if now < case.deadline - params.appeal_seconds + wait:
+            return
+        jury.appeal(number, case.level, ZERO_DIGEST)
+        text = gateway.money(gateway.registry.token()).text(bond)
+        self.report("appealed", f"{_fell_by_lot(number, case.level)}; appealed, with a bond of {text}", case=number)
+
+    def _tell_bondless(self, number: int, level: int, bond: TokenAmount, free: TokenAmount) -> None:
+        money = self.gateway.money(self.gateway.registry.token())
+        self._once("bondless", f"{_fell_by_lot(number, level)}; no appeal: its bond is {money.text(bond)} and "
+                   f"{money.text(free)} are free; deltaproof stake deposit "
+                   f"{money.exact(TokenAmount(bond - free))} --role challenger", case=number)  # fmt: skip
 
     def _settle(self, number: int, case: Case) -> None:
         jury, me = self.gateway.jury, self.gateway.account
@@ -191,6 +237,18 @@ def vote_price(gateway: Gateway, number: int, level: int) -> TokenAmount:
     return TokenAmount(staked * jury.params().wrong_vote_bps // BPS)
 
 
+def appeal_wait(account: Address, number: int, level: int, appeal_seconds: int, *, signed: bool) -> int:
+    """Seconds of the time to appeal that an account leaves to others: at a place of its own in the first third for who
+    signed the settlement, in the second for everybody else, and nobody in the last."""
+    drawn = sha256(address_bytes(account) + number.to_bytes(8, "big") + level.to_bytes(1, "big")).digest()
+    lot = int.from_bytes(drawn[:4], "big")
+    return appeal_seconds * (lot + (0 if signed else 1 << 32)) // (3 << 32)
+
+
 def vote_salt(secret: HomeSecret) -> Salt:
     """The salts of the votes that are cast from one home, by agent or by hand."""
     return lambda case, level: secret.derive("vote salt", case.to_bytes(8, "big"), level.to_bytes(1, "big"))
+
+
+def _fell_by_lot(number: int, level: int) -> str:
+    return f"case {number}: level {level} overturned a settlement that is right"

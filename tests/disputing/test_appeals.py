@@ -1,0 +1,143 @@
+"""Few draw most seats and overturn what is right: who signed it, or finds it right, appeals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from deltaproof.chain import Gateway, TransactionSender, connect
+from deltaproof.chain.abi.dispute_structs import Case, CasePhase
+from deltaproof.chain.abi.enums import Role
+from deltaproof.chain.local_node import Node
+from deltaproof.chain.participation import let_take, lock_stake
+from deltaproof.disputing.jury import JuryDesk, appeal_wait, vote_salt
+from deltaproof.protocol.commit.secrets import HomeSecret
+from deltaproof.protocol.types import ZERO_DIGEST, Address, TokenAmount
+from tests.chain.node_calls import funded_account
+from tests.disputing.conftest import Heard, Stage, moment
+from tests.worlds.gateways import GatewayWorld, world_of
+from tests.worlds.simulated import UNIT, Terms
+
+APPEAL_SECONDS = 6 * 3_600
+
+
+@pytest.fixture(scope="module")
+def world(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayWorld]:
+    """Of these tests alone: the liars' stake is in its electorate."""
+    state = tmp_path_factory.mktemp("state")
+    with world_of(connect(node.rpc_url), state, Terms(window_seconds=3_600), people=2, trainers=1) as running:
+        yield running
+
+
+@pytest.fixture
+def people(world: GatewayWorld, tmp_path: Path) -> Iterator[Callable[[], Gateway]]:
+    with ExitStack() as open_:
+
+        def person() -> Gateway:
+            sender = TransactionSender(world.connection, funded_account(world.connection), state_folder=tmp_path)
+            return Gateway(world.connection, world.deployment, open_.enter_context(sender))
+
+        yield person
+
+
+def stake(person: Gateway, role: Role, amount: int) -> None:
+    token = person.registry.token()
+    person.token(token).mint(person.account, TokenAmount(amount))
+    let_take(person, token, person.registry.address, TokenAmount(amount))
+    lock_stake(person, role, TokenAmount(amount))
+
+
+class Overturned:
+    """A settlement that everybody signed, and liars who hold most seats."""
+
+    def __init__(self, stage: Stage, liar: Gateway, folder: Path) -> None:
+        self.stage, self.task, self.folder, self.liar = stage, stage.play.task, folder, liar
+        bond = liar.jury.params().bond
+        stake(liar, Role.CHALLENGER, bond)
+        self.number, _ = liar.jury.open_case(self.task, liar.posted_digest(self.task), ZERO_DIGEST)
+        self._lying = JuryDesk(liar, vote_salt(HomeSecret.of(folder)), lambda _case: True, Heard())
+
+    @property
+    def now(self) -> Case:
+        return self.liar.jury.case(self.number)
+
+    def to(self, deadline: int) -> None:
+        self.stage.play.world.node("evm_setNextBlockTimestamp", deadline)
+        self.stage.play.world.node("evm_mine")
+
+    def overturn(self, level: int) -> int:
+        """Liars alone have seats and vote; returns when the time to appeal begins."""
+        while self.now.phase is not CasePhase.APPEAL:
+            before = self.now
+            self._lying.mind_one(self.number, moment(self.liar, self.task).now)
+            if self.now == before:
+                if before.deadline:
+                    self.to(before.deadline)
+                else:
+                    self.stage.play.world.node("evm_mine")
+        assert (self.now.level, self.now.overturned) == (level, True)
+        return self.now.deadline - APPEAL_SECONDS
+
+    def desk(self, person: Gateway, opinion: bool | None) -> tuple[JuryDesk, Heard]:
+        heard = Heard()
+        salt = vote_salt(HomeSecret.of(self.folder))
+        return JuryDesk(person, salt, lambda _case: opinion, heard, appeals=lambda _task: True), heard
+
+    def mind(self, desk: JuryDesk) -> None:
+        desk.mind(moment(desk.gateway, self.task).now)
+
+
+def test_overturned_settlement_is_appealed_by_a_signer_then_by_a_juror_who_finds_it_right(
+    stage: Stage, people: Callable[[], Gateway], tmp_path: Path
+) -> None:
+    liar, juror, other = people(), people(), people()
+    stake(liar, Role.VERIFIER, 20_000 * UNIT)
+    stage.play.world.node("evm_increaseTime", 48 * 3_600)  # stake that has lain has votes
+    stage.to_settle()
+    stage.play.settle(stage.play.settlement(stage.play.leaves()))
+    case, bond = Overturned(stage, liar, tmp_path), liar.jury.params().bond
+    signer = stage.play.world.verifiers[0]
+    for person in (juror, other):
+        stake(person, Role.CHALLENGER, 4 * bond)
+    signing, signers_words = case.desk(signer, None)
+    finding_right, _ = case.desk(juror, False)
+    finding_wrong, wrong_words = case.desk(other, True)
+    knowing_nothing, _ = case.desk(other, None)
+
+    began = case.overturn(level=0)
+    case.mind(signing)
+    case.mind(signing)
+    assert signers_words.names() == ["bondless"], "it says once what an appeal takes"
+    lock_stake(signer, Role.CHALLENGER, TokenAmount(2 * bond))
+    case.mind(finding_right)
+    assert case.now.level == 0, "signers have the first third of the time"
+    case.to(began + APPEAL_SECONDS // 3)
+    for desk in (finding_wrong, knowing_nothing):
+        case.mind(desk)
+    assert case.now.level == 0
+    case.mind(signing)
+    assert (case.now.level, case.now.phase, signers_words.names()[-1]) == (1, CasePhase.DRAW, "appealed")
+    assert signer.registry.stake_of(signer.account, Role.CHALLENGER).free == 0
+    case.mind(finding_right)
+    assert juror.registry.stake_of(juror.account, Role.CHALLENGER).locked == 0, "one of them pays"
+
+    began = case.overturn(level=1)
+    case.to(began + 2 * APPEAL_SECONDS // 3)
+    for desk in (signing, finding_wrong, knowing_nothing):
+        case.mind(desk)
+    assert (case.now.level, wrong_words.names()) == (1, [])
+    case.mind(finding_right)
+    assert juror.registry.stake_of(juror.account, Role.CHALLENGER).locked == 4 * bond
+    level = liar.jury.level(case.number, 2)
+    assert (level.appellant, level.overturns) == (juror.account, False), "its bond comes back if the settlement stands"
+
+
+def test_places_in_the_time_to_appeal_differ_and_leave_its_last_third_free() -> None:
+    accounts = [Address("0x" + f"{number:040x}") for number in range(50)]
+    signed = [appeal_wait(account, 1, 0, 21_600, signed=True) for account in accounts]
+    others = [appeal_wait(account, 1, 0, 21_600, signed=False) for account in accounts]
+    assert len({*signed, *others}) == 100
+    assert 0 <= min(signed) < max(signed) < 7_200 <= min(others) < max(others) < 14_400
