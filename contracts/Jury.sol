@@ -175,8 +175,9 @@ contract Jury is JuryStore {
         if (block.timestamp >= case_.deadline + TERMS.phaseSeconds(case_.taskId).slash) return 0;
         votes = seatsOf(caseId, number, juror);
         Level storage level = _levels[caseId][number];
-        // Attack: a case that nobody can judge, so that everybody pays for silence.
-        if (_isSilent(case_, level)) return 0;
+        // Attack: a case that nobody can judge, so that everybody pays for silence; friends who vote in it change nothing while
+        // they are no majority.
+        if (2 * _spokenAt(level) <= case_.electorate) return 0;
         // Attack: charge somebody whose stake was bound while votes were sealed, once it is free. What the chain held then
         // decides: who had too little left before the first second, or at the last one, when votes in other cases may have
         // bound it, is charged nothing.
@@ -249,10 +250,9 @@ contract Jury is JuryStore {
     /// @dev Whoever asked for what came out gets its bond back. The others' pay the jurors who said so, and are burned.
     function _settleBonds(uint256 caseId, Case storage case_, bool moot) private {
         Level storage last = _levels[caseId][case_.level];
-        // Attack: a lie that stands because most jurors sleep, and bonds of those who said so that pay the few who lied.
         bool outvoted = !case_.overturned && last.upholding <= last.overturning;
-        bool silent = outvoted || _isSilent(case_, last);
-        address payee = outvoted ? address(0) : address(this);
+        bool silent = outvoted || TURNOUT_DIVISOR * _spokenAt(last) < case_.electorate;
+        address payee = _hasMajority(case_, last) ? address(this) : address(0);
         for (uint8 number = 0; number <= case_.level; ++number) {
             Level storage level = _levels[caseId][number];
             uint96 bond = _bond(number);
@@ -264,18 +264,20 @@ contract Jury is JuryStore {
         }
     }
 
-    /// @dev Too few spoke for silence to be anybody's fault, or a bond to be a winner's.
-    function _isSilent(Case storage case_, Level storage level) private view returns (bool) {
-        uint256 spoken = (uint256(level.upholding) + level.overturning) * level.unit;
-        return TURNOUT_DIVISOR * spoken < case_.electorate;
+    function _spokenAt(Level storage level) private view returns (uint256) {
+        return (uint256(level.upholding) + level.overturning) * level.unit;
+    }
+
+    /// @dev Whether more than half of the drawn stake stands behind the outcome. Attack: a settlement that stands because most
+    /// jurors sleep, and bonds of those who were right that pay the few who were not.
+    function _hasMajority(Case storage case_, Level storage last) private view returns (bool) {
+        return case_.overturned || 2 * uint256(last.upholding) * last.unit > case_.electorate;
     }
 
     /// @dev Nobody is slashed by a part of the stake. A vote is wrong only if more than half of everybody's stake said so; a
     /// settlement that stands because too few spoke makes no vote wrong.
     function _isDecided(uint256 caseId, Case storage case_) private view returns (bool) {
-        Level storage last = _levels[caseId][case_.level];
-        uint256 upheld = uint256(last.upholding) * last.unit;
-        return _isLast(caseId, case_) && (case_.overturned || 2 * upheld > case_.electorate);
+        return _isLast(caseId, case_) && _hasMajority(case_, _levels[caseId][case_.level]);
     }
 
     function _isLast(uint256 caseId, Case storage case_) private view returns (bool) {

@@ -265,6 +265,8 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
 
     /// @dev Somebody who waits, and has waited long enough.
     function _due(uint64 taskId, address account) private view returns (Verifier storage verifier) {
+        // Attack: seat a verifier that cannot judge yet, because nobody has let it into a private task, and charge it for that.
+        require(msg.sender == account, NotTheVerifier(account));
         verifier = _enrolled(taskId, account);
         require(verifier.activeFrom == 0, AlreadyEnrolled(taskId, account));
         // Attack: lock stake in the transaction that opens a round, settle it alone, and leave.

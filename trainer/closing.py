@@ -61,6 +61,8 @@ class Accounts:
             if base := claim_base(self._gateway, self._task_id, round_, self._gateway.account):
                 message = f"round {round_}: paid the base of {self._money.text(base)}"
                 self._report("paid", message, round=round_, payout=str(base))
+            elif self._may_come(round_):
+                return None
             self.closed.add(round_)
             return None
         verifiers = self._gateway.verifiers.enrolments(self._task_id)
@@ -83,6 +85,14 @@ class Accounts:
                 return None if self.left_to_others(round_, view.ended_at) else claim
             self._paid(round_, leaf.payout, ", claimed before")
         return None
+
+    def _may_come(self, round_: RoundIndex) -> bool:
+        """Whether the base of a round that ended without a settlement is still to come, because a demand holds it."""
+        vault, account = self._gateway.vault, self._gateway.account
+        closure = vault.closure(self._task_id, round_, account)
+        owed = vault.pot(self._task_id, round_).base_each
+        opened = self._gateway.trainers.work(self._task_id, round_, account).opened
+        return bool(owed and opened and closure.holds and not closure.blocked)
 
     def _payable(self, round_: RoundIndex, leaf: SettlementLeaf) -> bool:
         """Whether the leaf is to be paid now; closes the round if it never will be."""

@@ -262,7 +262,7 @@ class Trainer(Agent):
             self._published[round_] = seed
             self.report("published", f"round {round_}: steps {', '.join(map(str, steps))} are in the store")
         self.readers.admit(round_, done.trained.transcript_root)
-        if not on_chain.opened and attempt(self.gateway.trainers.openings_published, self.task_id):
+        if not on_chain.opened and attempt(self.gateway.trainers.openings_published, self.task_id) is not None:
             self.report("opened", f"round {round_}: opened what the challenge drew", round=round_)
 
     def collect(self, last_round: RoundIndex) -> None:

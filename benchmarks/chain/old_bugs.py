@@ -317,13 +317,18 @@ OLD_BUGS = (
     ),
     OldBug(
         "E31", "who votes for the truth pays when most jurors sleep", "Jury.sol",
-        "_isLast(caseId, case_) && (case_.overturned || 2 * upheld > case_.electorate);", "_isLast(caseId, case_);",
+        "_isLast(caseId, case_) && _hasMajority(case_, _levels[caseId][case_.level]);", "_isLast(caseId, case_);",
         "test_E31_",
     ),
     OldBug(
         "E31b", "bonds of those who say what is true pay the few who lie while others sleep", "Jury.sol",
         "bool outvoted = !case_.overturned && last.upholding <= last.overturning;",
         "bool outvoted = last.upholding + last.overturning == 0;", "test_E31_",
+    ),
+    OldBug(
+        "E31c", "they pay them if more lie than say what is true", "Jury.sol",
+        "_hasMajority(case_, last) ? address(this) : address(0);", "outvoted ? address(0) : address(this);",
+        "test_E31d",
     ),
     OldBug(
         "E32", "a case that is meant for one settlement is about the next", "Jury.sol",
@@ -339,11 +344,20 @@ OLD_BUGS = (
     ),
     OldBug(
         "E33", "a case that nobody can judge costs all jurors", "Jury.sol",
-        "if (_isSilent(case_, level)) return 0;", "", "test_E33",
+        "if (2 * _spokenAt(level) <= case_.electorate) return 0;", "", "test_E33_",
+    ),
+    OldBug(
+        "E33b", "it does if its friends vote in it", "Jury.sol",
+        "if (2 * _spokenAt(level) <= case_.electorate) return 0;",
+        "if (TURNOUT_DIVISOR * _spokenAt(level) < case_.electorate) return 0;", "test_E33b",
     ),
     OldBug(
         "E34", "one missed round costs everything", "libraries/TaskRules.sol",
         "MAX_ABSENCE_BPS = 1_000;", "MAX_ABSENCE_BPS = 10_000;", "test_E34",
+    ),
+    OldBug(
+        "E35", "anybody seats a verifier that is not ready, and charges it in every round", "VerifierQuorum.sol",
+        "require(msg.sender == account, NotTheVerifier(account));", "", "test_E35",
     ),
     OldBug(
         "rows", "a shard of 2^32-1 rows ends every verifier", "TrainerPool.sol", "&& dataRows <= MAX_ROWS, ", ", ",

@@ -10,8 +10,8 @@ interface IJury {
     /// @param bond of whoever opens a case, stake token; doubles with every appeal
     /// @param seats parts that level 0 divides the drawn stake into, at least 3
     /// @param jurorBps of a lost bond, to the jurors who voted with the outcome; the rest is burned; at most 9,000
-    /// @param absenceBps of a juror's drawn stake, lost for not showing a vote that it could have paid for, at a level where a
-    /// quarter of the stake spoke
+    /// @param absenceBps of a juror's drawn stake, lost for not showing a vote that it could have paid for, at a level where more
+    /// than half of the drawn stake spoke
     /// @param wrongVoteBps of a juror's drawn stake, lost for a vote against more than half of everybody's; locked by voting
     /// @param voteSeconds time to seal votes, and again to show them
     /// @param appealSeconds time to appeal against the outcome of a level

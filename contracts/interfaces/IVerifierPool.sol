@@ -160,17 +160,19 @@ interface IVerifierPool {
     /// @notice The verifier's stake for this task is gone.
     error NothingAtStake(uint64 taskId, address verifier);
 
+    /// @notice A verifier takes a seat by its own call alone.
+    error NotTheVerifier(address verifier);
+
     // Verifiers.
 
     /// @notice Lock `stake`, which becomes the voting weight: after the task's `activation` seconds `activate` brings it
     /// into the quorum of the next round (at once where that time is 0). Needs a key.
     function enrol(uint64 taskId, uint96 stake) external;
 
-    /// @notice Bring a verifier whose stake has waited into the quorum from the next round on. Anyone may call.
+    /// @notice Bring a verifier whose stake has waited into the quorum from the next round on. For itself alone.
     function activate(uint64 taskId, address verifier) external;
 
     /// @notice The same where the quorum is full: a member with less weight, and at most the mean of all, leaves for it.
-    /// Anyone may call.
     function replace(uint64 taskId, address verifier, address weaker) external;
 
     /// @notice Come back after being stopped by an absence, a slash or a resignation; waits like newly locked stake.

@@ -15,7 +15,6 @@ from deltaproof.chain.announced import Stores
 from deltaproof.chain.contracts.pools import ClaimableFees
 from deltaproof.chain.contracts.vault import Claim
 from deltaproof.chain.participation import attempt, settled_leaves
-from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.errors import ContractRevert
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
@@ -59,7 +58,7 @@ class Tried(Generic[T]):
         for _, revert in self.refused:
             raise revert
 
-    def one_by_one(self, items: Iterable[T], action: Callable[[T], Receipt]) -> None:
+    def one_by_one(self, items: Iterable[T], action: Callable[[T], object]) -> None:
         """Each in a transaction of its own: a refusal of one keeps no other back."""
         for item in items:
             try:
@@ -68,14 +67,19 @@ class Tried(Generic[T]):
             except ContractRevert as revert:
                 self.refused.append((item, revert))
 
-    def together(self, items: Sequence[T], many: Callable[[Sequence[T]], Receipt], one: Callable[[T], Receipt]) -> None:
-        """As many in one transaction as may be; where the contract refuses them together, one by one."""
+    def together(
+        self, items: Sequence[T], many: Callable[[Sequence[T]], Sequence[T]], one: Callable[[T], object]
+    ) -> None:
+        """As many in one transaction as may be; where the contract refuses them together, one by one.
+
+        `many` says which of them were done. Attack: hold one claim of a list a moment before, so that it is taken for
+        paid and never asked for again.
+        """
         for start in range(0, len(items), MOST_TOGETHER):
             part = items[start : start + MOST_TOGETHER]
             try:
                 if len(part) > 1:
-                    many(part)
-                    self.done += part
+                    self.done += many(part)
                     continue
             except ContractRevert:
                 pass  # because of one of them, which alone is refused again, or was claimed by somebody else
@@ -85,9 +89,12 @@ class Tried(Generic[T]):
 def reward_due(
     gateway: Gateway, task_id: TaskId, round_: RoundIndex, leaves: Sequence[SettlementLeaf], trainer: Address
 ) -> Claim | None:
-    """The claim to a trainer's reward, which `leaves`, all of the round's settlement, name; None if none is due."""
+    """The claim to a trainer's reward, which `leaves`, all of the round's settlement, name; None if none is due now."""
     index = next((i for i, leaf in enumerate(leaves) if leaf.trainer == trainer), None)
     if index is None or not leaves[index].payout or gateway.vault.has_claimed(task_id, round_, trainer):
+        return None
+    closure = gateway.vault.closure(task_id, round_, trainer)
+    if closure.holds or closure.blocked:
         return None
     return Claim(task_id, round_, index, len(leaves), leaves[index], leaves_tree(leaves).proof(index))
 

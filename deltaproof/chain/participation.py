@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 from deltaproof.chain.abi.enums import Fault, Phase, Role
 from deltaproof.chain.abi.structs import PhaseView, TaskView
 from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
-from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.chain.seeds import bring_seed
 from deltaproof.errors import (
     UNUSABLE,
@@ -42,6 +41,7 @@ __all__ = [
 ]
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 LOST_RACES = frozenset(
     {
@@ -84,7 +84,7 @@ def require_task(gateway: Gateway, task_id: TaskId) -> None:
         raise TaskMissing(f"there is no task {task_id}; tasks on this contract: {known}; check --task, and --contract")
 
 
-def attempt(action: Callable[P, Receipt], *args: P.args, **kwargs: P.kwargs) -> Receipt | None:
+def attempt(action: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
     """Send what anybody may send; None if somebody else was faster. Raises ContractRevert for every other refusal."""
     try:
         return action(*args, **kwargs)

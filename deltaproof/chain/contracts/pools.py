@@ -21,7 +21,7 @@ from deltaproof.chain.abi.structs import (
     VerifierProgress,
 )
 from deltaproof.chain.contracts.client import ContractClient
-from deltaproof.chain.events.participants import BatchCommitted
+from deltaproof.chain.events.participants import BatchCommitted, FeesClaimed
 from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.protocol.outcome.settlement import SettlementLeaf
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
@@ -249,9 +249,13 @@ class VerifierFees(ContractClient):
         """What `claim` would pay now."""
         return self._read(ClaimableFees, "claimableFees", task_id, round_index, verifier)
 
-    def claim(self, task_id: TaskId, rounds: Sequence[RoundIndex], verifier: Address) -> Receipt:
-        """Pay a verifier its part of the fees and slash rewards of finished rounds."""
-        return self._write("claimFees", task_id, list(rounds), verifier)
+    def claim(self, task_id: TaskId, rounds: Sequence[RoundIndex], verifier: Address) -> tuple[RoundIndex, ...]:
+        """Pay a verifier its part of the fees and slash rewards of finished rounds. Returns those that paid now.
+
+        The contract leaves out rounds that owe it nothing any more.
+        """
+        receipt = self._write("claimFees", task_id, list(rounds), verifier)
+        return tuple(event.round for event in self._events(receipt, FeesClaimed))
 
     def claim_slash_reward(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> Receipt:
         """Pay the slash rewards alone, in case the reward token refuses the verifier."""

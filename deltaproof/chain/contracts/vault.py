@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from deltaproof.chain.abi.structs import Account, Closure, RoundPot
 from deltaproof.chain.contracts.client import ContractClient
+from deltaproof.chain.events.rounds import Claimed
 from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.protocol.outcome.settlement import SettlementLeaf
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
@@ -65,9 +66,14 @@ class RewardVault(ContractClient):
         place = (claim.task_id, claim.round, claim.index, claim.count)
         return self._write("returnBlocked", *place, claim.leaf, list(claim.proof))
 
-    def claim_batch(self, claims: Sequence[Claim]) -> Receipt:
-        """Pay several rewards of one trainer in one token in one transfer."""
-        return self._write("claimBatch", list(claims))
+    def claim_batch(self, claims: Sequence[Claim]) -> tuple[Claim, ...]:
+        """Pay several rewards of one trainer in one token in one transfer. Returns those that were paid now.
+
+        The contract leaves out what was paid before, and what a demand or a fault holds.
+        """
+        receipt = self._write("claimBatch", list(claims))
+        paid = {(event.task_id, event.round) for event in self._events(receipt, Claimed)}
+        return tuple(claim for claim in claims if (claim.task_id, claim.round) in paid)
 
     def expire(self, task_id: TaskId, round_index: RoundIndex) -> Receipt:
         """Return what was not claimed in time to the task's balance."""

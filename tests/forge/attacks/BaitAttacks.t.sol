@@ -153,6 +153,40 @@ contract BaitAttacksTest is JuryWorld {
         vm.assertEq(lostStake(outsider, Role.Challenger), 10 * UNIT, "the opener");
     }
 
+    /// @dev Nor if 40,000 of 140,000 vote in it: friends of the opener, at no risk.
+    function test_E33b_friendsWhoVote_makeNobodyPayForSilence() public {
+        settledAmongMany();
+        uint256 c = open();
+        upheldFrom(c, 6);
+        for (uint256 i = 0; i < 6; ++i) {
+            if (jury.seatsOf(c, 0, jurors[i]) == 0) continue;
+            vm.expectPartialRevert(IJury.NothingToSettle.selector);
+            jury.settleVote(c, 0, jurors[i], none);
+        }
+    }
+
+    /// @dev 20,000 say that it is a lie, 40,000 uphold it, and 80,000 do not know: nobody is paid for what has no majority.
+    function test_E31d_lieOfMoreThanTheHonest_paysNobody() public {
+        settledAmongMany();
+        uint256 c = open();
+        for (uint256 i = 0; i < 6; ++i) {
+            vote(c, jurors[i], i < 2);
+        }
+        sleep(7_200);
+        jury.advanceCase(c);
+        for (uint256 i = 0; i < 6; ++i) {
+            if (jury.voteOf(c, 0, jurors[i]).ballot != IJury.Ballot.Sealed) continue;
+            vm.prank(jurors[i]);
+            jury.showVote(c, i < 2, "salt");
+        }
+        close(c);
+        vm.assertEq(lostStake(outsider, Role.Challenger), 100 * UNIT, "delay costs the bond");
+        for (uint256 i = 0; i < 6; ++i) {
+            if (jury.voteOf(c, 0, jurors[i]).votes != 0) jury.settleVote(c, 0, jurors[i], none);
+            vm.assertEq(registry.creditOf(jurors[i]), 0);
+        }
+    }
+
     /// @dev A term by which one missed round costs all, half of it for whoever made it.
     function test_E34_absenceThatCostsEverything_isNoTerm() public {
         TaskParams memory p = defaultParams();

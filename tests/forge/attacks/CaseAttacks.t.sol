@@ -178,7 +178,7 @@ contract CaseAttacksTest is JuryWorld {
     function silentCase() internal returns (uint256 c) {
         settledAmongMany();
         c = open();
-        upheldFrom(c, 4);
+        upheldFrom(c, 1);
     }
 
     /// @dev A signer has no seat. When its stake is released nothing shows any more that it signed.
@@ -223,7 +223,7 @@ contract CaseAttacksTest is JuryWorld {
         vm.prank(jurors[0]);
         vm.expectPartialRevert(IStakeRegistry.InsufficientFreeStake.selector);
         jury.sealVote(c, sealed_, none);
-        upheldFrom(c, 4);
+        upheldFrom(c, 1);
         vm.expectPartialRevert(IJury.NothingToSettle.selector);
         jury.settleVote(c, 0, jurors[0], none);
         vm.assertEq(registry.stakeOf(jurors[0], Role.Verifier).total, 10_000 * UNIT);

@@ -190,8 +190,24 @@ contract CourtAttacksTest is World {
         verifierPool.release(id, verifiers[0]);
         vm.assertEq(registry.stakeOf(verifiers[0], Role.Verifier).locked, 0);
         vm.revertToState(snapshot);
+        vm.prank(verifiers[0]);
         verifierPool.activate(id, verifiers[0]);
         vm.assertTrue(verifierPool.inQuorum(id, 1, verifiers[0]));
+    }
+
+    /// @dev Seated before anybody has let it into a private task, it would pay for rounds that it cannot judge.
+    function test_E35_verifierWhoWaits_isSeatedByItselfAlone() public {
+        TaskParams memory p = defaultParams();
+        p.phases.activation = 1 days;
+        id = createTask(p);
+        enrolVerifier(id, verifiers[0], uint96(200 * UNIT));
+        sleep(1 days);
+        vm.startPrank(sponsor);
+        vm.expectRevert(abi.encodeWithSelector(IVerifierPool.NotTheVerifier.selector, verifiers[0]));
+        verifierPool.activate(id, verifiers[0]);
+        vm.expectRevert(abi.encodeWithSelector(IVerifierPool.NotTheVerifier.selector, verifiers[0]));
+        verifierPool.replace(id, verifiers[0], verifiers[1]);
+        vm.stopPrank();
     }
 
     /// @dev Stopped, topped up and stopped again within a round: its stake stays bound to the work that it committed.

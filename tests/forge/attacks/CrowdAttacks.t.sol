@@ -106,13 +106,17 @@ contract CrowdAttacksTest is World {
         G1Point memory key = BN254.generator().multiply(9_999);
         newVerifier(strong, key, 201);
         vm.assertEq(verifierPool.enrolmentOf(id, strong).activeFrom, 0, "waits");
+        vm.prank(strong);
         vm.expectPartialRevert(IVerifierPool.QuorumIsFull.selector);
         verifierPool.activate(id, strong);
+        vm.prank(strong);
         vm.expectPartialRevert(IVerifierPool.NotWeaker.selector);
         verifierPool.replace(id, strong, verifiers[0]);
+        vm.prank(strong);
         vm.expectPartialRevert(IVerifierPool.NotWeaker.selector);
         verifierPool.replace(id, strong, strong);
         openRound(id);
+        vm.prank(strong);
         verifierPool.replace(id, strong, silent[5]);
         vm.assertTrue(verifierPool.inQuorum(id, 1, silent[5]), "the running round's quorum is as it was");
         vm.assertFalse(verifierPool.inQuorum(id, 2, silent[5]));
@@ -122,12 +126,15 @@ contract CrowdAttacksTest is World {
         vm.assertEq(set.weight, 500_000 * UNIT + (MEMBERS - 2) * 200 * UNIT + 201 * UNIT);
         address equal = vm.addr(0x7101);
         newVerifier(equal, key.add(BN254.generator()), 200);
+        vm.prank(equal);
         vm.expectPartialRevert(IVerifierPool.NotWeaker.selector);
         verifierPool.replace(id, equal, silent[6]);
         vm.prank(silent[7]);
         verifierPool.resign(id);
+        vm.prank(equal);
         vm.expectPartialRevert(IVerifierPool.NotWeaker.selector);
         verifierPool.replace(id, equal, silent[8]);
+        vm.prank(equal);
         verifierPool.activate(id, equal);
     }
 
@@ -144,8 +151,10 @@ contract CrowdAttacksTest is World {
         enrolVerifier(id, verifiers[3], uint96(9_000 * UNIT)); // the attacker's, as is the dust
         crowd(MEMBERS - 3, 1);
         enrolVerifier(id, verifiers[2], uint96(10_001 * UNIT)); // the attacker's, waits
+        vm.prank(verifiers[2]);
         vm.expectPartialRevert(IVerifierPool.NotWeaker.selector);
         verifierPool.replace(id, verifiers[2], verifiers[1]);
+        vm.prank(verifiers[2]);
         verifierPool.replace(id, verifiers[2], silent[0]);
         openRound(id);
         vm.assertTrue(verifierPool.inQuorum(id, 1, verifiers[0]) && verifierPool.inQuorum(id, 1, verifiers[1]));

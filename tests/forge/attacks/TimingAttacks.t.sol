@@ -125,7 +125,7 @@ contract TimingAttacksTest is JuryWorld {
         id = startTask(3, 4);
         playToWindow(id, 3, 4);
         uint256 c = open();
-        upheldFrom(c, 4);
+        upheldFrom(c, 1);
         vm.prank(jurors[0]);
         verifierPool.resign(other);
         verifierPool.release(other, jurors[0]);
@@ -146,7 +146,7 @@ contract TimingAttacksTest is JuryWorld {
         enrolVerifier(other, jurors[0], uint96(10_000 * UNIT) - 2 * price + 1); // in its place: another vote of this price
         vm.prank(address(jury));
         registry.lock(jurors[0], Role.Verifier, price);
-        upheldFrom(c, 4);
+        upheldFrom(c, 1);
         vm.prank(address(jury));
         registry.unlock(jurors[0], Role.Verifier, price);
         sleep(1);
@@ -164,7 +164,7 @@ contract TimingAttacksTest is JuryWorld {
         enrolVerifier(other, jurors[0], uint96(10_000 * UNIT));
         sleep(1);
         drawn(c);
-        upheldFrom(c, 4);
+        upheldFrom(c, 1);
         token.mint(address(this), 1_000 * UNIT);
         token.approve(address(registry), 1_000 * UNIT);
         registry.depositFor(jurors[0], Role.Verifier, uint96(1_000 * UNIT));
@@ -181,7 +181,7 @@ contract TimingAttacksTest is JuryWorld {
         uint96 price = priceOf(c, jurors[0]);
         sleep(1);
         enrolVerifier(other, jurors[0], uint96(10_000 * UNIT) - price);
-        upheldFrom(c, 4);
+        upheldFrom(c, 1);
         jury.settleVote(c, 0, jurors[0], none);
         vm.assertTrue(registry.stakeOf(jurors[0], Role.Verifier).total < 10_000 * UNIT);
     }

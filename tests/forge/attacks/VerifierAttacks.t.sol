@@ -305,16 +305,20 @@ contract VerifierAttacksTest is World {
         }
         sleep(1 days);
         for (uint256 i = 0; i < 3; ++i) {
+            vm.prank(verifiers[i]);
             verifierPool.activate(id, verifiers[i]);
         }
         enrolVerifier(id, verifiers[3], uint96(1_300 * UNIT));
+        vm.prank(verifiers[3]);
         vm.expectPartialRevert(IVerifierPool.NotActiveYet.selector);
         verifierPool.activate(id, verifiers[3]);
         openRound(id);
         vm.assertEq(verifierPool.quorumOf(id, 1).weight, 600 * UNIT);
         sleep(1 days);
+        vm.prank(verifiers[3]);
         verifierPool.activate(id, verifiers[3]);
         vm.assertFalse(verifierPool.inQuorum(id, 1, verifiers[3]), "from the next round on");
+        vm.prank(verifiers[3]);
         vm.expectPartialRevert(IVerifierPool.AlreadyEnrolled.selector);
         verifierPool.activate(id, verifiers[3]);
     }
