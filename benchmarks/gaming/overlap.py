@@ -36,6 +36,7 @@ from incentives.row_evidence import count_rows
 from incentives.unions import Contribution, row_claims
 from incentives.valuation import find_players, who_plays
 
+SIZES = (8, 16, 32, 64, 100, 200)
 SAMPLES = 24
 """As `deltaproof task init` has it."""
 STEPS = 60
@@ -78,7 +79,7 @@ class Pair:
 def full_pairs() -> Iterator[Pair]:
     """What is most alike first."""
     for shared in SHARED:
-        for rate, size in product((SCORED, 1e-2, 1e-3), (8, 16, 32, 64, 100, 200)):
+        for rate, size in product((SCORED, 1e-2, 1e-3), SIZES):
             yield Pair(size, shared, rate)
         if shared == SAME:
             yield from (Pair(size, SAME, SCORED, method) for size, method in product((8, 32), METHODS))
@@ -98,15 +99,22 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     started = time.perf_counter()
+    draws = [
+        {"rows": size, "shared": shared}
+        | cell(options.work, f"draws, {size} rows, {shared}", partial(unmet, Pair(size, shared, SCORED)))
+        for size, shared in product(SIZES, SHARED)
+        if SHARED[shared]
+    ]
     rows, pairs = [], list(PROFILES[options.profile]())
     for pair in pairs:
         place = options.work, pair.name
         if found := kept(*place) if options.report else cell(*place, partial(measure, pair)):
             rows.append({"rows": pair.size, "shared": pair.shared, "rate": pair.rate, "method": pair.method} | found)
     document = {
-        "machine": machine_facts(), "profile": options.profile, "rows": rows, "seconds": time.perf_counter() - started,
+        "machine": machine_facts(), "profile": options.profile, "draws": draws, "rows": rows,
+        "seconds": time.perf_counter() - started,
     }  # fmt: skip
-    write_results("overlap", document, markdown(rows, options.profile, len(pairs) - len(rows)))
+    write_results("overlap", document, markdown(draws, rows, options.profile, len(pairs) - len(rows)))
 
 
 def measure(pair: Pair) -> dict[str, Any]:
@@ -125,8 +133,6 @@ def measure(pair: Pair) -> dict[str, Any]:
         "alike": any(original is not None for original in who_plays(similarity, blind, threshold)[0]),
         "copy": any(original is not None for original in originals),
         "common": len(owner.opened() & other.opened()),
-        "apart": apart(bench, shards, SAMPLES),
-        "apart_edges": apart(bench, shards, 0),
         "counted": [count.counted / pair.size for count in counts],
     } | (scored(pair, owner, other) if pair.method == "lora" and pair.rate == SCORED else {})
 
@@ -171,10 +177,13 @@ def trained(method: str, rate: float, steps: int, rows: tuple[bytes, ...], numbe
     return Contribution(state["theta"].numpy(), len(rows), number, opened=lambda: opened)
 
 
-def apart(bench: Workbench, shards: Sequence[tuple[bytes, ...]], samples: int) -> float:
-    """The share of pairs of trainers, one of each shard, whose drawn steps open no common row."""
-    opened = [[_opened_by(bench, rows, number, samples) for number in range(ORDERS)] for rows in shards]
-    return sum(not (first & second) for first, second in product(*opened)) / ORDERS**2
+def unmet(pair: Pair) -> dict[str, Any]:
+    """The share of pairs of trainers, one of each shard, whose drawn steps open no common row; needs no training."""
+    shares = []
+    for samples in (SAMPLES, 0):
+        opened = [[_opened_by(pair.bench, rows, k, samples) for k in range(ORDERS)] for rows in pair.shards()]
+        shares.append(sum(not (first & second) for first, second in product(*opened)) / ORDERS**2)
+    return {"drawn": shares[0], "edges": shares[1]}
 
 
 def _opened_by(bench: Workbench, rows: tuple[bytes, ...], number: int, samples: int) -> frozenset[bytes]:
@@ -190,28 +199,36 @@ def _opened(bench: Workbench, context: RoundContext, rows: tuple[bytes, ...], sa
     return frozenset(rows[i] for step in drawn for i in context.batch(bench.spec, step))
 
 
-def markdown(rows: list[dict[str, Any]], profile: str, missing: int) -> str:
+def markdown(draws: list[dict[str, Any]], rows: list[dict[str, Any]], profile: str, missing: int) -> str:
     alike, robbed = (sum(row[key] for row in rows) for key in ("alike", "copy"))
-    owners = [row["counted"][0] for row in rows]
+    owners, unseen = [row["counted"][0] for row in rows], max(row["drawn"] for row in draws)
     ratios = [row["scores"][0] / row["alone"] for row in rows if row.get("alone", 0) > 0 and row["shared"] == SAME]
     return "\n\n".join(
         [
             "# Copies and common data",
-            f"Profile **{profile}**: pairs of honest trainers on MiniLM-L6 with batches of 8 rows, each in an order of "
-            "its own. The *owner* enrolled first, the *other* committed first. Likeness alone, from a similarity of "
+            "Honest trainers of common rows explain by them that their deltas are alike, so each keeps its pay. The "
+            f"rows have to be shown for that. Of {ORDERS**2:,} pairs of orders and draws, in rounds of {STEPS} steps "
+            f"of 8 rows, at most {unseen:.1%} show no common row in the {SAMPLES} drawn steps and the two ends, which "
+            "are the evidence. Beside it, the two ends alone, which were all that every verifier saw before one sample "
+            "was drawn for all:",
+            table(
+                ("rows of each", "they share", "no common row in drawn steps", "in the first and the last step"),
+                [(r["rows"], r["shared"], f"{r['drawn']:.1%}", f"{r['edges']:.1%}") for r in draws],
+            ),
+            f"Profile **{profile}**: pairs on MiniLM-L6, trained, each in an order of its own. The *owner* enrolled "
+            "first, the *other* committed first. Likeness alone, from a similarity of "
             f"0.98 on, makes the owner of {alike} of {len(rows)} pairs a copy; with the rows of all drawn steps as "
             f"evidence, of {robbed}. Where distinct rows count, the owner's do in every pair: {min(owners):.0%} of "
             "them at least. Beside another of the same rows it has "
             f"{min(ratios, default=1.0):.3f} to {max(ratios, default=1.0):.3f} of the score that it has without. "
             f"Made by `python -m benchmarks.gaming.overlap{'' if profile == 'full' else ' --profile ' + profile}`.",
-            "*Draws* are pairs of orders and of drawn steps; beside them, what the first and the last step alone would "
-            "show. *Rows that count* and scores are those of an open task: `aumann_shapley` with distinct rows. Scores "
+            "*Rows that count* and scores are those of an open task: `aumann_shapley` with distinct rows. Scores "
             "are in millinats on 90 held-out rows, with a third trainer of 100 other rows; nothing is paid for one "
             "that is not above zero.",
             table(
                 (
                     "method", "rows of each", "they share", "learning rate", "similarity", "opened in common",
-                    "draws that open none in common", "of first and last step", "copy by likeness", "copy by evidence",
+                    "copy by likeness", "copy by evidence",
                     "owner's rows that count", "the other's", "owner's score alone", "beside the other", "the other's",
                 ),
                 [_line(row) for row in rows],
@@ -226,7 +243,7 @@ def _line(row: dict[str, Any]) -> tuple[object, ...]:
     scores = [row["alone"], *row["scores"][:2]] if "alone" in row else []
     return (
         row["method"], row["rows"], row["shared"], row["rate"], f"{row['similarity']:.3f}", row["common"],
-        f"{row['apart']:.1%}", f"{row['apart_edges']:.1%}", "yes" if row["alike"] else "no",
+        "yes" if row["alike"] else "no",
         "yes" if row["copy"] else "no", *(f"{share:.0%}" for share in row["counted"]),
         *(f"{score / 1e6:.2f}" for score in scores or ()), *([""] * (3 - len(scores))),
     )  # fmt: skip
