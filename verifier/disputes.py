@@ -28,6 +28,7 @@ from deltaproof.errors import (
     ArtifactMissing,
     ChainReorganised,
     ChainUnavailable,
+    OverLimit,
     SigningKeyError,
     TransactionError,
     WrongChain,
@@ -36,6 +37,7 @@ from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, SettlementProposal, scores_tree, verdicts_digest
+from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore, open_store
@@ -44,6 +46,7 @@ from deltaproof.store.readers import Keyring
 from verifier.examining import Examiner
 from verifier.facts import RoundToJudge, as_settled, read_case
 from verifier.hindsight import receipts_in_time
+from verifier.reach import out_of_reach
 
 __all__ = ["VerifierDisputes"]
 
@@ -81,6 +84,7 @@ class VerifierDisputes:
         self._log, self._attested, self._heavy, self._speaks_for = log, attested, heavy, speaks_for
         self._secret, self._examiners, self._stores = secret, {task_id: examiner}, {task_id: store}
         self._most_attested = most_attested
+        self._values = params.training.parameters
         self._tolerance = params.quorum.score_tolerance_nanos
         self._contested: set[tuple[RoundIndex, int]] = set()
         self._compared: set[tuple[RoundIndex, int, Address]] = set()
@@ -218,8 +222,8 @@ class VerifierDisputes:
         followed = [self.gateway.tasks.address, self.gateway.trainers.address, self.gateway.verifiers.address]
         log = TaskLog(self.gateway, followed, case.task_id)
         log.refresh(case.round)
-        known, store = self._examiners.get(case.task_id), self._store_of(case.task_id)
-        spec = known.spec if known else read_task(self.gateway, store, case.task_id).spec
+        store = self._store_of(case.task_id)
+        spec = self._spec_of(case.task_id, store)
         store = store.of_task(spec)
         if not self._admitted(case, store):
             return None
@@ -248,6 +252,16 @@ class VerifierDisputes:
             return found
 
         return heavy.result(key, compute)
+
+    def _spec_of(self, task_id: TaskId, store: ArtifactStore) -> TaskSpec:
+        """The spec of a task whose rounds this juror can judge. Raises OverLimit for one that asks too much of it."""
+        if task_id in self._examiners:
+            return self._examiners[task_id].spec
+        read = read_task(self.gateway, store, task_id)
+        values = read.view.params.training.parameters
+        if why := out_of_reach(self._examiners[self.task_id].spec, self._values, read.spec, values):
+            raise OverLimit(f"task {task_id} is not judged: {why}; verify a task of its size, or vote by hand")
+        return read.spec
 
     def _store_of(self, task_id: TaskId) -> ArtifactStore:
         """Where the artifacts of a task are that this juror may have no part in: where its sponsor says on chain, else

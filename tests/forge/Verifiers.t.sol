@@ -348,6 +348,21 @@ contract VerifiersTest is World {
         vm.assertEq(token.balanceOf(verifiers[1]), before);
     }
 
+    /// @dev More stake takes the seat of less in a full quorum only; while there is room it sits down beside it.
+    function test_replace_whileThereIsRoom_refused() public {
+        TaskParams memory p = defaultParams();
+        p.phases.activation = 100;
+        uint64 id = startTask(p, 1, 2);
+        enrolVerifier(id, verifiers[2], 2 * p.stakes.verifierStake);
+        sleep(100);
+        verifierPool.activate(id, verifiers[0]);
+        verifierPool.activate(id, verifiers[1]);
+        vm.expectPartialRevert(IVerifierPool.NotWeaker.selector);
+        verifierPool.replace(id, verifiers[2], verifiers[0]);
+        verifierPool.activate(id, verifiers[2]);
+        vm.assertEq(verifierPool.checkpointOf(id, verifierPool.versionOf(id)).members, 3);
+    }
+
     function test_modules_onlyTheirCallers() public {
         uint64 id = startTask(1, 1);
         vm.expectPartialRevert(IVerifierPool.NotModule.selector);
