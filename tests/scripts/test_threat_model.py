@@ -9,7 +9,7 @@ import pytest
 from benchmarks.shared.places import ROOT
 
 TABLE = (ROOT / "docs" / "threat-model.md").read_text().split("## Attacks on the contracts\n")[1].split("\n### ")[0]
-ROWS = [line.strip("|").split("|") for line in TABLE.splitlines() if re.match(r"\| \d+[a-z]? \|", line)]
+ROWS = [line.strip("|").split("|") for line in TABLE.splitlines() if re.match(r"\| \d+[a-z]?\d? \|", line)]
 TESTS = {
     name
     for pattern, suffix in ((r"function (test\w+)", "*.t.sol"), (r"def (test\w+)", "test_*.py"))
