@@ -23,12 +23,13 @@ most_tasks = 4
 "{token}" = "{least}wei"
 [stake]
 most_per_task = "10wei"
-most_in_all = "20wei"
+most_in_all = "{in_all}wei"
 [work]
 models = ["model"]
 methods = {methods}
 """
-"""Two stakes of ten units; a task that pays `least` units a step."""
+"""Two stakes of ten units, and what a verifier keeps free beside; a task that pays `least` units a step."""
+IN_ALL = {"trainer": 20, "verifier": 25}
 LEAST = {"trainer": 10, "verifier": 5}
 SPONSORS = {1: 0, 2: 1}
 """Keys by task: each sponsors one, since a key belongs to one process."""
@@ -61,7 +62,8 @@ def write_policies(market: Market, methods: str) -> None:
     listed: Any = market.run("list", "task", "list")
     token = listed["tasks"][0]["token"]
     for role, least in LEAST.items():
-        (market.folder / f"{role}.toml").write_text(POLICY.format(token=token, methods=methods, least=least))
+        text = POLICY.format(token=token, methods=methods, least=least, in_all=IN_ALL[role])
+        (market.folder / f"{role}.toml").write_text(text)
 
 
 def test_one_process_a_role_serves_two_tasks_to_pay_and_goes_on_where_it_has_a_stake(market: Market) -> None:
