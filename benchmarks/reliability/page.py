@@ -28,7 +28,8 @@ FOUND = [
     "the newest state on disk now (`tests/tuning/test_training.py`). Verifiers on threads of one process that loaded",
     "their models at the same moment left one without data, and took that for the trainer's fault: an honest trainer",
     "was rejected and slashed. One thread loads at a time now, and a judge that does not load is waited for",
-    "(`tests/tuning/test_lean_loading.py`, `tests/replaying/test_judging.py`).",
+    "(`tests/tuning/test_lean_loading.py`, `tests/replaying/test_judging.py`). The cells of these last two, *full",
+    "disk* and *store away*, were played anew.",
 ]
 
 
