@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 from deltaproof.errors import UNUSABLE
-from deltaproof.protocol.evidence.state import component_root
+from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementProposal, Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Address, RoundIndex
+from deltaproof.protocol.types import Address, Digest32, RoundIndex
 from deltaproof.replaying.judges import Judges
 from deltaproof.replaying.judging import (
     Judgement,
@@ -31,7 +31,7 @@ from deltaproof.store import ArtifactStore
 from deltaproof.tuning.emulators.fetching import fetch_models
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from deltaproof.tuning.training.federation import scoring_bench
-from incentives.scoring import RoundScores, score_round
+from incentives.scoring import RoundScores, same_adapter, score_round
 from incentives.settling import disagreements
 from incentives.unions import Contribution, named_root
 from verifier.facts import RoundToJudge
@@ -53,6 +53,8 @@ class Examiner:
         self.judges = Judges(spec, machine)
         self.scoring_bench = scoring_bench(spec, machine.device)
         self.look = SecondLook(self._readable)
+        self._next_start: tuple[Digest32, Vector] | None = None
+        """Of the last round that was examined: a juror puts none into the store."""
 
     def look_early(
         self, case: RoundToJudge, arrived: Collection[Address], between_steps: Callable[[], None] = lambda: None
@@ -94,6 +96,8 @@ class Examiner:
         self.report("scoring", f"round {case.round}: {what}", round=case.round)
         scores = self._score(case, judgements, rows)
         named = self.store.put_tensors if publish else component_root
+        digest = named(scores.next_start)
+        self._next_start = (digest, scores.next_start)
         findings = (judgement.attested_by(self.account, case.task_id, case.round) for judgement in judgements)
         return Attestation(
             task=case.task_id,
@@ -102,7 +106,7 @@ class Examiner:
             findings=tuple(scores.scored(finding) for finding in findings),
             game=scores.game,
             improvement_nanos=scores.improvement_nanos,
-            next_start_digest=named(scores.next_start),
+            next_start_digest=digest,
         )
 
     def was_read(
@@ -123,8 +127,20 @@ class Examiner:
         return accepted and any(one.hold(judgement.read) for one in receipts)
 
     def contradicts(self, own: Attestation, proposal: SettlementProposal) -> bool:
-        """Whether a settlement is further from one's own findings than the task tolerates."""
-        return bool(disagreements(self.spec, own, proposal))
+        """Whether a settlement is further from one's own findings than the task tolerates, or names another adapter.
+
+        Raises `UNUSABLE` where that adapter cannot be had.
+        """
+        return bool(disagreements(self.spec, own, proposal)) or not self._names_my_adapter(own, proposal)
+
+    def _names_my_adapter(self, own: Attestation, proposal: SettlementProposal) -> bool:
+        mine, settled = own.next_start_digest, proposal.settlement.next_start_digest
+        if mine == settled:
+            return True
+        kept, vector = self._next_start or (None, None)
+        if kept != mine or vector is None:
+            vector = self.store.get_tensors(mine, self.scoring_bench.layout.size)
+        return same_adapter(vector, self.store.get_tensors(settled, len(vector)))
 
     def _basis(self, case: RoundToJudge, submission: Submission) -> Basis:
         return Basis(case.drawn, submission, case.sample_of(submission.trainer, self.spec))

@@ -195,9 +195,9 @@ def settled_leaves(
     """The leaves behind a settlement on chain, from whichever verifier published them; None if none did."""
     for verifier in verifiers:
         try:
-            proposal = store.get_proposal(task_id, round_, verifier)
+            published = store.get_posted_leaves(task_id, round_, verifier)
         except UNUSABLE:
             continue
-        if proposal.settlement == settlement:
+        if proposal := published.proposal_of(settlement):
             return proposal
     return None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 
+import numpy as np
 import pytest
 
 from deltaproof.chain import Gateway, TransactionSender, load_account
@@ -17,6 +18,7 @@ from deltaproof.chain.local_node import free_port, start_node
 from deltaproof.chain.participation import let_take, lock_stake
 from deltaproof.chain.seeds import bring_seed
 from deltaproof.disputing.jury import JuryDesk, vote_price
+from deltaproof.errors import ArtifactMissing
 from deltaproof.gateway.server import GatewayOptions, StoreServer
 from deltaproof.protocol.outcome.settlement import SettlementProposal, Verdict, build_settlement
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount
@@ -152,9 +154,29 @@ def test_lying_quorum_is_voted_down_by_jurors_who_did_the_work_and_the_honest_se
     number, _ = court.challenger.jury.open_case(world.task, court.challenger.posted_digest(world.task), ZERO_DIGEST)
     assert not court.decide(number)
     assert world.gateway.tasks.phase(world.task).phase is Phase.WINDOW
+    assert_another_adapter_is_held_against_its_settlement(world)
     world.gateway.tasks.finalize(world.task)
     for verifier in world.verifiers:
         verifier.close_rounds(FIRST)
+
+
+def assert_another_adapter_is_held_against_its_settlement(world: RoleWorld) -> None:
+    """Leaves that are right, and a next adapter that nobody's work leads to, or that nobody has."""
+    verifier = world.verifiers[0]
+    examiner, own, honest = verifier.examiner, verifier.disputes._attested(FIRST), verifier.quorum.compose(FIRST)
+    assert own is not None
+    assert not examiner.contradicts(own, honest)
+    vector = examiner.store.get_tensors(own.next_start_digest, examiner.scoring_bench.layout.size)
+    poisoned = examiner.store.put_tensors(vector + np.float32(0.01))
+    s = honest.settlement
+    for adapter in (poisoned, digest("nobody has it")):
+        settlement = build_settlement(honest.leaves, adapter, s.improvement_nanos, s.artifact_digest)
+        named = SettlementProposal(settlement=settlement, leaves=honest.leaves)
+        if adapter == poisoned:
+            assert examiner.contradicts(own, named)
+        else:
+            with pytest.raises(ArtifactMissing):
+                examiner.contradicts(own, named)
 
 
 def test_demanded_score_is_shown_and_a_silent_verifier_loses_its_fee_only(court: Court) -> None:

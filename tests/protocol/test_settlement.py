@@ -17,6 +17,7 @@ from deltaproof.protocol.commit.commitments import (
     vote_hash,
 )
 from deltaproof.protocol.outcome.settlement import (
+    PostedLeaves,
     SettlementLeaf,
     Verdict,
     build_settlement,
@@ -147,3 +148,19 @@ def test_sealed_values_are_bound_to_everything_that_they_name() -> None:
     sealed += [validation_commitment(DIGEST, other), validation_commitment(other, DIGEST)]
     assert len(set(sealed)) == len(sealed)
     assert all(a != b for a, b in pairwise(sorted(sealed)))
+
+
+def test_leaves_published_with_another_document_are_those_of_the_posted_settlement() -> None:
+    """Signed again for another document, a settlement has the leaves that were published with the first."""
+    leaves = [leaf(1, 5), leaf(2, 7), leaf(3)]
+    first, posted = (build_settlement(leaves, DIGEST, 0, Digest32(bytes([n]) * 32)) for n in (1, 2))
+    published = PostedLeaves(settlement=first, leaves=tuple(leaves))
+    found = published.proposal_of(posted)
+    assert found is not None
+    assert (found.settlement, found.leaves) == (posted, tuple(leaves))
+    for lie in (
+        posted.model_copy(update={"total_payout": TokenAmount(posted.total_payout + 1)}),
+        posted.model_copy(update={"leaves_root": ZERO_DIGEST}),
+        posted.model_copy(update={"leaf_count": 2}),
+    ):
+        assert published.proposal_of(lie) is None

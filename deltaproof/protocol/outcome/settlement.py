@@ -132,6 +132,17 @@ class PostedLeaves(Document, kind="proposal", max_bytes=MAX_PROPOSAL_BYTES):
         fits = len(self.leaves) == posted.leaf_count
         return fits and leaves_tree(self.leaves).root == posted.leaves_root
 
+    def proposal_of(self, posted: Settlement) -> SettlementProposal | None:
+        """A posted settlement with these leaves; None if they are not its leaves, or it does not follow from them.
+
+        Attack: have everybody sign again for another document, and publish nothing. What claims rest on is the leaves,
+        so it does not matter which settlement they were published with.
+        """
+        try:
+            return SettlementProposal(settlement=posted, leaves=self.leaves)
+        except ValueError:
+            return None
+
 
 def build_settlement(
     leaves: Sequence[SettlementLeaf], next_start_digest: Digest32, improvement_nanos: int, artifact_digest: Digest32
