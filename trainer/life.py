@@ -42,7 +42,7 @@ from deltaproof.protocol.commit.commitments import commitment_hash
 from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.draws.samples import draw_samples
-from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount
+from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, TokenAmount
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
 from deltaproof.store.readers import Keyring
@@ -149,10 +149,10 @@ class Trainer(Agent):
             self.desk.mind(moment.now)
 
     def mind_settlement(self, moment: Moment) -> None:
-        """Prove a wrong settlement, which is paid out of this trainer's part; demand the own leaf of a hidden one."""
+        """Prove a wrong settlement, which is paid out of this trainer's part; demand the leaves of a hidden one."""
         self.settlements.mind(moment)
         if moment.view.round and self.gateway.trainers.work(self.task_id, moment.view.round, self.account).revealed:
-            self.settlements.demand_hidden(moment, self.account)
+            self.settlements.demand_hidden(moment, self._committed)
 
     def play(self, moment: Moment) -> None:
         """What the phase asks for; nothing before somebody has admitted this trainer to a private task."""
@@ -347,6 +347,10 @@ class Trainer(Agent):
         if self.relay is None or self._known is None or not self.relay.leaves_claim(ended_at, self._known.now):
             return False
         return self._batch_of(round_) is not None
+
+    def _committed(self, round_: RoundIndex) -> Sequence[Address]:
+        self.log.refresh(round_)
+        return self.log.sorted_trainers(round_)
 
     def _transcript(self, round_: RoundIndex) -> Digest32 | None:
         """The root of the transcript that this trainer revealed in a round, if it did."""

@@ -110,8 +110,7 @@ class VerifierDisputes:
     def mind_settlement(self, moment: Moment) -> None:
         """Prove a wrong settlement and slash who signed it; ask for leaves that nobody shows."""
         self.settlements.mind(moment)
-        if moment.view.phase is Phase.WINDOW and (committed := self._log.sorted_trainers(moment.view.round)):
-            self.settlements.demand_hidden(moment, committed[0])
+        self.settlements.demand_hidden(moment, self._log.sorted_trainers)
 
     def contest(self, moment: Moment) -> None:
         """Strike attestations that contradict the settlement from the fee, which the others then share. Raises the

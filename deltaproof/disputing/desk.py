@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+
 from deltaproof.agent.loop import Moment
+from deltaproof.agent.patience import each_in_turn
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Demand, DemandKind
 from deltaproof.chain.abi.enums import Phase, Role
@@ -17,6 +21,7 @@ from deltaproof.disputing.settlements import (
     posted_leaves,
     prove_settlement_fault,
 )
+from deltaproof.disputing.shown import ShownLeaves
 from deltaproof.disputing.signers import (
     find_equivocations,
     posted_non_signers,
@@ -25,7 +30,7 @@ from deltaproof.disputing.signers import (
 )
 from deltaproof.errors import ContractRevert
 from deltaproof.protocol.outcome.settlement import SettlementLeaf
-from deltaproof.protocol.types import Address, RoundIndex, TaskId
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, address_bytes
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
 
@@ -57,6 +62,9 @@ class SettlementDesk:
         self._seen: set[tuple[RoundIndex, int]] = set()
         """Settlements that were looked at, by round and attempt."""
         self._told: set[tuple[str, RoundIndex, Address | int]] = set()
+        self._shown = ShownLeaves(gateway, task_id, log)
+        self._demanded: set[tuple[Digest32, Address]] = set()
+        """Own demands for leaves, by settlement and trainer: they count before the block that is looked at has them."""
 
     def mind(self, moment: Moment) -> None:
         """Look at what was posted; a proof needs the dispute window, a signer's fault only slashable stake."""
@@ -73,9 +81,10 @@ class SettlementDesk:
         self._look_at_signers(round_, view)
 
     def leaves(self, round_: RoundIndex, view: RoundView) -> tuple[SettlementLeaf, ...] | None:
-        """The leaves of the round's posted settlement; None if nobody has published them."""
+        """The leaves of the round's posted settlement; None if they were neither published nor all shown on demand."""
         publishers = self.gateway.verifiers.enrolments(self.task_id)
-        return posted_leaves(self.store, self.task_id, round_, view.settlement, publishers)
+        published = posted_leaves(self.store, self.task_id, round_, view.settlement, publishers)
+        return self._shown.all_of(view.settlement) if published is None else published
 
     def answer_leaf(self, number: int, demand: Demand) -> Receipt | None:
         """Show a demanded leaf, if its settlement is the right one: most of the challenger's bond is the reward."""
@@ -84,39 +93,57 @@ class SettlementDesk:
         leaves = self.leaves(demand.round, self.gateway.tasks.round(self.task_id, demand.round))
         return None if leaves is None else leaf_answer(self.gateway, number, demand, leaves)
 
-    def demand_hidden(self, moment: Moment, trainer: Address) -> bool:
-        """Demand a trainer's leaf of a settlement whose leaves nobody published, in the second quarter of the window.
+    def demand_hidden(self, moment: Moment, committed: Callable[[RoundIndex], Sequence[Address]]) -> None:
+        """Demand every leaf of a settlement whose leaves nobody published, in the second quarter of the window.
 
-        Whoever settled has a quarter to publish them; the contract takes demands in the first half. Only with free
-        challenger stake for the bond: to deposit it is to agree to risk it. Returns whether it asked.
+        Whoever settled has a quarter to publish them; the contract takes demands in the first half. `committed` says
+        whose leaves there are. Only with free challenger stake for each bond: to deposit it is to agree to risk it.
+        Raises the first error after all demands were tried.
         """
         round_ = moment.view.round
         hidden = moment.view.phase is Phase.WINDOW and not moment.overdue
         window, left = self.params.phases.window, moment.seconds_left
         if not hidden or 4 * left > 3 * window or 2 * left < window:
-            return False
-        bond = self.gateway.court.params().demand_bond
-        if self.gateway.registry.stake_of(self.gateway.account, Role.CHALLENGER).free < bond:
-            return False
+            return
         view = self.gateway.tasks.round(self.task_id, round_)
-        if ("hidden", round_, view.attempts) in self._told or self.leaves(round_, view) is not None:
-            return False
-        self._told.add(("hidden", round_, view.attempts))
+        if not self._bonds(0) or self.leaves(round_, view) is not None:
+            return
+        digest = self._digest(round_, view)
+        self._shown.look(round_, digest)
+        seen, own = self._shown.asked, {trainer for about, trainer in self._demanded if about == digest}
+        missing = [trainer for trainer in committed(round_) if trainer not in seen | own]
+        # The own leaf first, then each process in an order of its own, so that they share the bonds.
+        me = self.gateway.account
+        lots = {each: sha256(address_bytes(me) + address_bytes(each)).digest() for each in missing}
+        missing.sort(key=lambda trainer: (trainer != me, lots[trainer]))
+        each_in_turn(missing[: self._bonds(len(own - seen))], lambda one: self._demand_leaf(round_, digest, one))
+
+    def _bonds(self, unseen: int) -> int:
+        """How many demands the free challenger stake pays for, after those that are not seen on chain yet."""
+        free = self.gateway.registry.stake_of(self.gateway.account, Role.CHALLENGER).free
+        return max(0, free // self.gateway.court.params().demand_bond - unseen)
+
+    def _demand_leaf(self, round_: RoundIndex, digest: Digest32, trainer: Address) -> None:
         try:
-            digest = view.settlement.signing_digest(self.gateway.domain(self.task_id, round_), view.attempts)
             number, _ = self.gateway.court.demand_leaf(self.task_id, digest, trainer)
         except ContractRevert as revert:
             if revert.name in OVERTAKEN:
-                return False
+                return
             raise
+        self._demanded.add((digest, trainer))
         self.report("demanded", f"round {round_}: nobody published the leaves; demanded that of {trainer}: {number}")
-        return True
+
+    def _digest(self, round_: RoundIndex, view: RoundView) -> Digest32:
+        return view.settlement.signing_digest(self.gateway.domain(self.task_id, round_), view.attempts)
 
     def _look_at_settlement(self, moment: Moment, round_: RoundIndex, view: RoundView) -> None:
         place = (round_, view.attempts)
         if place in self._seen:
             return
         leaves = self.leaves(round_, view)
+        if leaves is None:
+            self._shown.look(round_, self._digest(round_, view))
+            leaves = self._shown.all_of(view.settlement)
         if leaves is None:
             self._tell("hidden-leaves", round_, view.attempts, "nobody has published the leaves of the settlement")
             return
@@ -157,8 +184,7 @@ class SettlementDesk:
         me = self.gateway.account
         if me not in quorum_members(self.gateway, self.task_id, round_):
             return False
-        digest = view.settlement.signing_digest(self.gateway.domain(self.task_id, round_), view.attempts)
-        return me not in (posted_non_signers(self.log, round_, digest) or ())
+        return me not in (posted_non_signers(self.log, round_, self._digest(round_, view)) or ())
 
     def _tell(self, event: str, round_: RoundIndex, whom: Address | int, message: str) -> bool:
         """Report once; whether it was new."""

@@ -78,8 +78,7 @@ class Watcher(Agent):
         self.settlements.mind(moment)
         if self.prove and moment.view.round:
             self.log.refresh(moment.view.round)
-            if committed := self.log.sorted_trainers(moment.view.round):
-                self.settlements.demand_hidden(moment, committed[0])
+            self.settlements.demand_hidden(moment, self.log.sorted_trainers)
 
     def advance(self, moment: Moment) -> None:
         """Move a phase on that is over and that nobody else moved: after the participants have had their turn."""

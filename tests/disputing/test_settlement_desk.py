@@ -10,10 +10,10 @@ from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Phase, Role
 from deltaproof.chain.participation import lock_stake
 from deltaproof.chain.tasklog import TaskLog
-from deltaproof.disputing.demands import DemandDesk
+from deltaproof.disputing.demands import DemandDesk, leaf_answer
 from deltaproof.disputing.desk import SettlementDesk
 from deltaproof.disputing.watching import Watcher
-from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, Verdict
+from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, Verdict, leaves_tree, verdicts_digest
 from deltaproof.protocol.types import TokenAmount
 from deltaproof.store import ArtifactStore
 from tests.disputing.conftest import Heard, Stage, moment
@@ -151,6 +151,52 @@ def test_hidden_leaves_are_demanded_with_a_bond_and_the_settlement_falls(
     watcher.demands.mind(moment(stranger, task).now)
     assert stage.play.phase is Phase.SETTLE
     assert stranger.registry.stake_of(stranger.account, Role.CHALLENGER).free == bond
+    stranger.registry.request_unbond(Role.CHALLENGER, TokenAmount(bond))
+    stranger.registry.withdraw(Role.CHALLENGER)
+
+
+def misordered(stage: Stage, leaves: list[SettlementLeaf]) -> tuple[list[SettlementLeaf], Settlement]:
+    """Two leaves in each other's place: the order of addresses puts together another tree."""
+    wrong = [leaves[1], leaves[0], *leaves[2:]]
+    changes = {"leaves_root": leaves_tree(wrong).root, "verdicts_digest": verdicts_digest(wrong)}
+    return wrong, stage.play.settlement(leaves).model_copy(update=changes)
+
+
+@pytest.mark.parametrize("lie", [overpaid, misordered])
+def test_hidden_leaves_that_are_shown_one_by_one_are_put_together_and_the_lie_is_proved(
+    stage: Stage, stranger: Gateway, store: ArtifactStore, lie: Lie
+) -> None:
+    """A bought quorum publishes nothing, and answers whoever asks for a leaf."""
+    stage.to_settle()
+    world, task = stage.play.world, stage.play.task
+    wrong, settlement = lie(stage, stage.play.leaves())
+    liar, heard, bond = world.verifiers[0], Heard(), stranger.court.params().demand_bond
+    stage.play.settle(settlement, [liar.account, world.verifiers[1].account])
+    watcher = Watcher(stranger, store, task, heard)
+    world.node("evm_increaseTime", 1_200)
+    world.node("evm_mine")
+    asked = stranger.court.demand_count()
+
+    def look_and_answer(bonds: int) -> int:
+        """How many leaves were asked for."""
+        nonlocal asked
+        stranger.token(stranger.registry.token()).mint(stranger.account, TokenAmount(bonds * bond))
+        lock_stake(stranger, Role.CHALLENGER, TokenAmount(bonds * bond))
+        watcher.mind_settlement(moment(stranger, task))
+        before, asked = asked, stranger.court.demand_count()
+        for number in range(before + 1, asked + 1):
+            leaf_answer(liar, number, liar.court.demand(number), wrong)
+        return asked - before
+
+    assert [look_and_answer(2), look_and_answer(2)] == [2, 1], "as many as are paid for, each once"
+    assert heard.names().count("demanded") == 3
+    assert stage.play.phase is Phase.WINDOW, "each leaf alone is in order"
+    watcher.mind_settlement(moment(stranger, task))
+    assert "proved" in heard.names(), heard.events
+    assert stage.play.phase is Phase.SETTLE
+    watcher.mind_settlement(moment(stranger, task))
+    stakes = [world.sponsor.verifiers.enrolment(task, v.account).stake for v in world.verifiers]
+    assert stakes == [world.terms.verifier_stake // 2] * 2 + [world.terms.verifier_stake]
     stranger.registry.request_unbond(Role.CHALLENGER, TokenAmount(bond))
     stranger.registry.withdraw(Role.CHALLENGER)
 
