@@ -294,8 +294,16 @@ class Verifier(Agent):
             raise errors[0]
 
     def finished(self, moment: Moment) -> bool:
-        """Whether the task has ended and all its rounds are closed."""
-        return moment.ended and len(self._closed) == moment.view.round
+        """Whether the task has ended, all its rounds are closed, and no vote waits to be shown or settled.
+
+        A sealed vote that is not shown costs like absence, and the other side is counted without it.
+        """
+        if not moment.ended or len(self._closed) != moment.view.round:
+            return False
+        if cases := self.disputes.jury.unsettled():
+            numbers = ", ".join(map(str, cases))
+            self._once("answering", f"stays until its votes are shown and settled: case {numbers}")
+        return not cases
 
     def views(self) -> list[View]:
         """What every block is asked: see `Agent.views`."""

@@ -93,11 +93,13 @@ class Fleet:
         stake: TokenAmount | None = None,
         poll_seconds: float,
         unfit: tuple[type[Exception], ...] = HOPELESS,
+        between: Callable[[int], None] = lambda now: None,
     ) -> None:
-        """`stake`: what a verifier locks in each task instead of its minimum. `unfit`: what drops a task."""
+        """`stake`: what a verifier locks in each task instead of its minimum. `unfit`: what drops a task. `between`:
+        what is minded while no task is at work, told the chain's time."""
         self.gateway, self.stores, self.role, self.policy = gateway, stores, role, policy
         self.observed, self.lookout, self.poll_seconds = observed, lookout, poll_seconds
-        self._make, self._own_stake, self._unfit = make, stake, unfit
+        self._make, self._own_stake, self._unfit, self._between = make, stake, unfit, between
         self._turns, self._joining, self._awake = Turns(), threading.RLock(), threading.Event()
         self._patience = Patience(f"{gateway.account}/tasks")
         self._limits: PolicyAmounts | None = None
@@ -137,7 +139,8 @@ class Fleet:
         if not self._patience.ready:
             return
         try:
-            with self.gateway.connection.reading_at(self.lookout.head(self.poll_seconds)):
+            head = self.lookout.head(self.poll_seconds)
+            with self.gateway.connection.reading_at(head):
                 count = self.gateway.terms.task_count()
             now = time.monotonic()
             if count != self._known or now >= self._recheck_at:
@@ -145,6 +148,9 @@ class Fleet:
                 with self.gateway.connection.reading_at(self.gateway.connection.head()):
                     self._consider(count, now)
                 self._show()
+            if not self.working:
+                with self.gateway.connection.reading_at(head):
+                    self._between(head.timestamp)
             self.observed.saw_chain()
             self._patience.succeeded()
         except HOPELESS:

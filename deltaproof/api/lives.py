@@ -10,12 +10,14 @@ from typing import Self
 from deltaproof.agent.loop import Agent
 from deltaproof.agent.policy import load_policy
 from deltaproof.api.connecting import parse_depth, task_store
-from deltaproof.api.living import Settings, live_by_choice
+from deltaproof.api.living import Between, Settings, live_by_choice
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.contracts.money import Amount
 from deltaproof.chain.free_share import FREE_SHARE, free_share_of
+from deltaproof.disputing.jury import votes_between_tasks
 from deltaproof.errors import UsageError
+from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.evidence.rows import distinct_rows
 from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.reporting import Reporter
@@ -44,9 +46,10 @@ class WorkingLife:
         role: Role,
         make: Callable[[Gateway, TaskId, Reporter], Agent],
         stake: Stake = lambda gateway: None,
+        between: Between = lambda gateway, report: lambda now: None,
     ) -> None:
         self.settings = settings
-        self._store, self._role, self._make, self._stake = store, role, make, stake
+        self._store, self._role, self._make, self._stake, self._between = store, role, make, stake, between
         self._agents: list[Agent] = []
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -59,7 +62,10 @@ class WorkingLife:
         Raises UsageError where settings make no sense, and what no waiting mends: SpecError, SigningKeyError,
         TaskRefused, InsufficientFunds.
         """
-        live_by_choice(self.settings, report, self._made, role=self._role, store=self._store, stake=self._stake)
+        live_by_choice(
+            self.settings, report, self._made, role=self._role, store=self._store, stake=self._stake,
+            between=self._between,
+        )  # fmt: skip
 
     def start(self, report: Reporter = quiet) -> Self:
         """The same in a thread of this process, which does not keep the process alive.
@@ -171,6 +177,7 @@ def verifier_life(
             stake=locked(gateway), free_share=share, poll_seconds=settings.poll, depth=depth, machine=machine,
         ),
         locked,
+        lambda gateway, report: votes_between_tasks(gateway, HomeSecret.of(settings.home), report),
     )  # fmt: skip
 
 

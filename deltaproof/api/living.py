@@ -25,10 +25,12 @@ from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.reporting import Reporter
 from deltaproof.tuning.errors import CodecError, MethodError, NarrowingError
 
-__all__ = ["Make", "Settings", "count_calls", "live", "live_by_choice", "observing"]
+__all__ = ["Between", "Make", "Settings", "count_calls", "live", "live_by_choice", "observing"]
 
 Make = Callable[[Gateway, TaskId, Reporter], Agent]
 """The agent of one task."""
+Between = Callable[[Gateway, Reporter], Callable[[int], None]]
+"""What an account minds while it is at work in no task, told the chain's time."""
 _UNFIT = (*HOPELESS, InsufficientFunds, OverLimit, MethodError, CodecError, NarrowingError)
 """What keeps a role from a task: besides what no waiting mends, a stake that it cannot pay, and terms that no
 machine can compute."""
@@ -72,10 +74,11 @@ def live_by_choice(
     role: Role,
     store: str,
     stake: Callable[[Gateway], TokenAmount | None] = lambda gateway: None,
+    between: Between = lambda gateway, report: lambda now: None,
 ) -> None:
     """One task if the settings name one, else every task that fits their policy, until the process is asked to end.
 
-    `store`: what `--store` says, empty for what each task's sponsor announced.
+    `store`: what `--store` says, empty for what each task's sponsor announced. `between`: see `Fleet`.
 
     Raises UsageError if they say neither or both.
     """
@@ -97,7 +100,7 @@ def live_by_choice(
         locked = insist(lambda: stake(gateway), "reading the stake token", gateway.account, observed, HOPELESS)
         Fleet(
             gateway, stores(store, gateway), role, policy, made, observed, lookout,
-            stake=locked, poll_seconds=settings.poll, unfit=_UNFIT,
+            stake=locked, poll_seconds=settings.poll, unfit=_UNFIT, between=between(gateway, observed),
         ).live()  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, TaskId, TokenAmount, address_bytes
 from deltaproof.reporting import Once, Reporter
 
-__all__ = ["JuryDesk", "Opinion", "appeal_wait", "case_non_signers", "vote_price", "vote_salt"]
+__all__ = ["JuryDesk", "Opinion", "appeal_wait", "case_non_signers", "vote_price", "vote_salt", "votes_between_tasks"]
 
 OVERTAKEN = frozenset(
     {"WrongCasePhase", "TooLate", "AlreadyVoted", "StillOpen", "NothingToSettle", "OtherLevel", "LastLevel"}
@@ -86,6 +86,16 @@ class JuryDesk:
     def open_cases(self) -> tuple[int, ...]:
         """Cases that are still looked after."""
         return tuple(sorted(self._minded))
+
+    def unsettled(self) -> tuple[int, ...]:
+        """Cases in which a vote of this account waits to be shown, or to be settled."""
+        jury, me, over = self.gateway.jury, self.gateway.account, (Ballot.NONE, Ballot.SETTLED)
+
+        def waits(number: int) -> bool:
+            levels = range(jury.case(number).level + 1)
+            return any(jury.vote(number, level, me).ballot not in over for level in levels)
+
+        return tuple(number for number in self.open_cases if waits(number))
 
     def _mind_case(self, number: int, case: Case, now: int) -> None:
         jury, level = self.gateway.jury, case.level
@@ -248,6 +258,12 @@ def appeal_wait(account: Address, number: int, level: int, appeal_seconds: int, 
 def vote_salt(secret: HomeSecret) -> Salt:
     """The salts of the votes that are cast from one home, by agent or by hand."""
     return lambda case, level: secret.derive("vote salt", case.to_bytes(8, "big"), level.to_bytes(1, "big"))
+
+
+def votes_between_tasks(gateway: Gateway, secret: HomeSecret, report: Reporter) -> Callable[[int], None]:
+    """A juror without a task shows, moves on and settles what it sealed, told the chain's time; with no model at hand
+    it finds nothing out, so it has no opinion and seals nothing."""
+    return JuryDesk(gateway, vote_salt(secret), lambda _case: None, report).mind
 
 
 def _fell_by_lot(number: int, level: int) -> str:

@@ -129,6 +129,7 @@ def hire(place: Place, proxy: RpcProxy, tmp_path: Path) -> Iterator[Hire]:
         role: Role = Role.TRAINER,
         poll: float = 0.1,
         make: Callable[[Gateway, TaskId, Reporter], Agent] | None = None,
+        between: Callable[[int], None] = lambda now: None,
         **limits: Any,
     ) -> Lived:
         connection = connect(proxy.url)
@@ -150,7 +151,7 @@ def hire(place: Place, proxy: RpcProxy, tmp_path: Path) -> Iterator[Hire]:
 
         fleet = Fleet(
             gateway, lambda _: place.store, role, policy(place, tmp_path, **limits), trainer, observed,
-            Lookout(connection), poll_seconds=poll,
+            Lookout(connection), poll_seconds=poll, between=between,
         )  # fmt: skip
         made.append(Lived(gateway, fleet, events, observed))
         return made[-1]
@@ -192,6 +193,17 @@ def test_task_that_fails_hopelessly_is_dropped_and_the_others_and_new_ones_go_on
     lived.until(lambda: {row["task"] for row in lived.observed.status()["tasks"]} == {good, new})  # type: ignore[attr-defined]
     others = {row["task"]: row["state"] for row in lived.observed.status()["others"]}  # type: ignore[attr-defined]
     assert others[bad] == "dropped"
+
+
+def test_fleet_without_a_task_minds_what_the_account_still_owes_at_the_chains_time(place: Place, hire: Hire) -> None:
+    """A juror's votes outlive the tasks it worked in."""
+    told: list[int] = []
+    lived = hire(4, methods="none", between=told.append)
+    began = lived.gateway.connection.timestamp()
+    lived.start()
+    lived.until(lambda: told)
+    assert lived.fleet.working == []
+    assert told[0] >= began
 
 
 def test_stakes_in_all_never_pass_the_limit_and_a_restart_resumes_what_is_staked(place: Place, hire: Hire) -> None:

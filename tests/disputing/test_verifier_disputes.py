@@ -11,6 +11,8 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
+from deltaproof.api.lives import verifier_life
+from deltaproof.api.living import Settings
 from deltaproof.chain import Gateway, TransactionSender, load_account
 from deltaproof.chain.abi.dispute_structs import Ballot, CasePhase
 from deltaproof.chain.abi.enums import AttestationState, Phase, Role
@@ -268,6 +270,28 @@ def test_juror_without_free_stake_says_what_to_deposit_and_votes_when_it_is_ther
     desk.mind_one(number, now)
     assert gateway.jury.vote(number, 0, gateway.account).ballot is Ballot.SEALED
     assert gateway.registry.stake_of(gateway.account, Role.VERIFIER).free == free - price
+    finished_only_when_votes_are_settled(court, number)
+
+
+def finished_only_when_votes_are_settled(court: Court, number: int) -> None:
+    """The juror's own task is over; the case is another's. A verifier without a task goes on with what it sealed."""
+    juror, heard = court.juror, Heard()
+    gateway = juror.gateway
+    settings = Settings("verifier", "", "", "", juror.home)
+    without_task = verifier_life(settings, "")._between(gateway, heard)
+    juror.disputes.jury.mind(gateway.connection.timestamp())
+    over = dataclasses.replace(moment(gateway, juror.task_id), ended=True)
+    for _ in range(8):
+        waits = gateway.jury.vote(number, 0, gateway.account).ballot is not Ballot.SETTLED
+        assert juror.finished(over) is not waits
+        if not waits:
+            break
+        before = gateway.jury.case(number)
+        without_task(gateway.connection.timestamp())
+        if gateway.jury.case(number) == before and not before.phase.over:
+            court.world.skip_time(max(1, before.deadline - gateway.connection.timestamp()))
+    assert {"shown", "decided"} <= set(heard.names())
+    assert gateway.jury.vote(number, 0, gateway.account).ballot is Ballot.SETTLED
 
 
 def case_about_garbage(court: Court) -> int:
