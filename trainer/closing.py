@@ -6,15 +6,16 @@ from collections.abc import Callable
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Outcome
-from deltaproof.chain.claims import claim_base, claim_rewards, reward_due
+from deltaproof.chain.claims import claim_base, claim_rewards
 from deltaproof.chain.contracts.money import Money
 from deltaproof.chain.contracts.vault import Claim
 from deltaproof.chain.participation import settled_leaves
-from deltaproof.errors import ChainError
-from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
+from deltaproof.errors import ChainError, StoreUnavailable
+from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, Verdict
 from deltaproof.protocol.types import RoundIndex, TaskId, TokenAmount
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
+from trainer.keeping import KeptClaims, claim_among
 
 __all__ = ["Accounts"]
 
@@ -22,8 +23,17 @@ __all__ = ["Accounts"]
 class Accounts:
     """The pay of one trainer in one task. `closed`: rounds of which nothing more can come."""
 
-    def __init__(self, gateway: Gateway, store: ArtifactStore, task_id: TaskId, money: Money, report: Reporter) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        store: ArtifactStore,
+        task_id: TaskId,
+        money: Money,
+        kept: KeptClaims,
+        report: Reporter,
+    ) -> None:
         self.closed: set[RoundIndex] = set()
+        self._kept = kept
         self._gateway, self._store, self._task_id = gateway, store, task_id
         self._money, self._report = money, report
         self.left_to_others: Callable[[RoundIndex, int], bool] = lambda round_, ended_at: False
@@ -51,7 +61,7 @@ class Accounts:
     def _due(self, round_: RoundIndex) -> Claim | None:
         """What is to be claimed of a round, if it has ended and there is something; closes it if there is nothing.
 
-        Raises ChainError while nobody has published the leaves of a settlement whose money can still be claimed.
+        Raises ChainError while nobody shows the leaf of a settlement whose money can still be claimed.
         """
         view = self._gateway.tasks.round(self._task_id, round_)
         if not view.ended_at:
@@ -65,25 +75,37 @@ class Accounts:
                 return None
             self.closed.add(round_)
             return None
-        verifiers = self._gateway.verifiers.enrolments(self._task_id)
-        proposal = settled_leaves(self._store, self._task_id, round_, view.settlement, verifiers)
-        if proposal is None:
-            expires_at = self._gateway.vault.pot(self._task_id, round_).expires_at
-            if expires_at >= self._gateway.connection.read_block.timestamp:
-                raise ChainError(
-                    f"round {round_} is settled, but no verifier has published the leaves of its settlement"
-                )
-            self._report("expired", f"round {round_}: the time to claim is over and nobody published the leaves")
+        claim = self._claim(round_, view.settlement)
+        if claim is None:
             self.closed.add(round_)
-            return None
-        leaf = next((leaf for leaf in proposal.leaves if leaf.trainer == self._gateway.account), None)
-        if leaf is None:
-            self.closed.add(round_)
-        elif self._payable(round_, leaf):
-            claim = reward_due(self._gateway, self._task_id, round_, proposal.leaves, leaf.trainer)
-            if claim is not None:
+        elif self._payable(round_, claim.leaf):
+            if not self._gateway.vault.has_claimed(self._task_id, round_, claim.leaf.trainer):
                 return None if self.left_to_others(round_, view.ended_at) else claim
-            self._paid(round_, leaf.payout, ", claimed before")
+            self._paid(round_, claim.leaf.payout, ", claimed before")
+        return None
+
+    def _claim(self, round_: RoundIndex, settlement: Settlement) -> Claim | None:
+        """The own claim to a settled round: kept at home, published by a verifier, or shown on chain.
+
+        None if the settlement has no leaf of this trainer, or nobody showed it in time. See `_due` for what is raised.
+        """
+        if (kept := self._kept.of(round_, settlement)) is not None:
+            return kept
+        verifiers = self._gateway.verifiers.enrolments(self._task_id)
+        try:
+            proposal = settled_leaves(self._store, self._task_id, round_, settlement, verifiers)
+        except StoreUnavailable:
+            if (shown := self._kept.answered(round_, settlement)) is not None:
+                return shown
+            raise
+        if proposal is not None:
+            return claim_among(self._task_id, round_, proposal.leaves, self._gateway.account)
+        if (shown := self._kept.answered(round_, settlement)) is not None:
+            return shown
+        expires_at = self._gateway.vault.pot(self._task_id, round_).expires_at
+        if expires_at >= self._gateway.connection.read_block.timestamp:
+            raise ChainError(f"round {round_} is settled, but no verifier has published the leaves of its settlement")
+        self._report("expired", f"round {round_}: the time to claim is over and nobody published the leaves")
         return None
 
     def _may_come(self, round_: RoundIndex) -> bool:

@@ -52,6 +52,7 @@ from deltaproof.tuning.training.step import RoundContext
 from trainer.closing import Accounts
 from trainer.conduct import Conduct
 from trainer.data import check_rows, enrolled_shard, shard_secret
+from trainer.keeping import KeptClaims
 from trainer.readers import ReaderDesk
 from trainer.relay import Relay
 from trainer.workshop import Done, Workshop
@@ -107,7 +108,8 @@ class Trainer(Agent):
         check_rows(self.workshop.bench, rows)
         self.money = gateway.money(self.params.token)
         self.stake_money = gateway.money(gateway.registry.token())
-        self.accounts = Accounts(gateway, store, task_id, self.money, report)
+        self.claims = KeptClaims(folder, gateway, store, task_id, report)
+        self.accounts = Accounts(gateway, store, task_id, self.money, self.claims, report)
         self.accounts.left_to_others = self._is_claimed_by_relay
         self.relay = Relay(relay, gateway, task_id, folder, report) if relay else None
         self.log = TaskLog(gateway, [gateway.trainers.address], task_id, folder)
@@ -139,6 +141,7 @@ class Trainer(Agent):
             Duty("readers", lambda moment: self.readers.admit_jurors(self._transcript)),
             Duty("admissions", lambda moment: self.admissions.mind()),
             Duty("settlement", self.mind_settlement),
+            Duty("pay", self.claims.mind),
             Duty("claims", lambda moment: self.collect(moment.view.round)),
             Duty("stake", lambda moment: self.mind_stake()),
         ]

@@ -12,7 +12,7 @@ from deltaproof.chain.contracts.pools import ClaimableFees
 from deltaproof.chain.contracts.vault import Claim
 from deltaproof.chain.participation import attempt, quorum_members, settled_leaves
 from deltaproof.errors import ContractRevert
-from deltaproof.protocol.outcome.settlement import Verdict, leaves_tree
+from deltaproof.protocol.outcome.settlement import SettlementProposal, Verdict, leaves_tree
 from deltaproof.protocol.types import Address, RoundIndex, TaskId
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
@@ -24,15 +24,30 @@ ATTESTED = (Outcome.SETTLED, Outcome.NO_QUORUM, Outcome.NO_ATTESTATIONS)
 
 
 def close_round(
-    gateway: Gateway, store: ArtifactStore, task_id: TaskId, round_: RoundIndex, view: RoundView, report: Reporter
+    gateway: Gateway,
+    store: ArtifactStore,
+    task_id: TaskId,
+    round_: RoundIndex,
+    view: RoundView,
+    report: Reporter,
+    *,
+    kept: SettlementProposal | None = None,
 ) -> None:
-    """Apply the penalties of an ended round. What others were faster at is left alone."""
+    """Apply the penalties of an ended round, by the proposal that the caller kept, else by one in the store. What
+    others were faster at is left alone."""
     if view.outcome in ATTESTED:
         charge_absences(gateway, task_id, round_, report)
     if view.outcome != Outcome.SETTLED:
         report("ended", f"round {round_}: ended without a settlement ({view.outcome.name.lower()})")
         return
-    _penalise(gateway, store, task_id, round_, view, report)
+    proposal = kept
+    if proposal is None:
+        verifiers = quorum_members(gateway, task_id, round_)
+        proposal = settled_leaves(store, task_id, round_, view.settlement, verifiers)
+    if proposal is None:
+        report("unusable", f"round {round_}: nobody published the leaves of the settlement")
+        return
+    _penalise(gateway, task_id, round_, proposal, report)
 
 
 def collect_fees(
@@ -70,13 +85,8 @@ def _fees_text(gateway: Gateway, task_id: TaskId, paid: ClaimableFees) -> str:
 
 
 def _penalise(
-    gateway: Gateway, store: ArtifactStore, task_id: TaskId, round_: RoundIndex, view: RoundView, report: Reporter
+    gateway: Gateway, task_id: TaskId, round_: RoundIndex, proposal: SettlementProposal, report: Reporter
 ) -> None:
-    verifiers = quorum_members(gateway, task_id, round_)
-    proposal = settled_leaves(store, task_id, round_, view.settlement, verifiers)
-    if proposal is None:
-        report("unusable", f"round {round_}: nobody published the leaves of the settlement")
-        return
     tree = leaves_tree(proposal.leaves)
     for index, leaf in enumerate(proposal.leaves):
         short, verdict = leaf.trainer[:8], leaf.verdict.name.lower()

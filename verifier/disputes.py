@@ -20,7 +20,7 @@ from deltaproof.chain.reading import publish_reading_key
 from deltaproof.chain.rpc.sender import Receipt
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.demands import DemandDesk, score_pair
-from deltaproof.disputing.desk import SettlementDesk
+from deltaproof.disputing.desk import Kept, SettlementDesk
 from deltaproof.disputing.jury import JuryDesk, vote_salt
 from deltaproof.disputing.workdesk import WorkDesk
 from deltaproof.errors import (
@@ -72,14 +72,15 @@ class VerifierDisputes:
         report: Reporter,
         *,
         attested: Callable[[RoundIndex], Attestation | None],
+        kept: Kept,
         most_attested: Callable[[int], int],
         examiner: Examiner,
         heavy: Callable[[], Heavy],
         speaks_for: Callable[[TaskId], bool],
     ) -> None:
-        """`attested` finds what this verifier sealed in a round; `most_attested` how many bytes anybody's attestation
-        of so many trainers has at most; `heavy` is where long work is done; `speaks_for` says about which tasks'
-        settlements it votes: see `Company`."""
+        """`attested` finds what this verifier sealed in a round, `kept` a proposal that is in its home; `most_attested`
+        how many bytes anybody's attestation of so many trainers has at most; `heavy` is where long work is done;
+        `speaks_for` says about which tasks' settlements it votes: see `Company`."""
         self.gateway, self.store, self.task_id, self.report = gateway, store, task_id, report
         self._log, self._attested, self._heavy, self._speaks_for = log, attested, heavy, speaks_for
         self._secret, self._examiners, self._stores = secret, {task_id: examiner}, {task_id: store}
@@ -92,7 +93,7 @@ class VerifierDisputes:
         self._opinions: dict[Digest32, bool] = {}
         self._patience: dict[Digest32, Patience] = {}
         """By settlement in dispute."""
-        self.settlements = SettlementDesk(gateway, store, task_id, params, log, report)
+        self.settlements = SettlementDesk(gateway, store, task_id, params, log, report, kept=kept)
         self.works = WorkDesk(gateway, store, task_id, params, log, report)
         self.demands = DemandDesk(gateway, task_id, report, self._concerns, self._answer)
         self.jury = JuryDesk(gateway, vote_salt(secret), self._opinion, report, appeals=speaks_for)

@@ -1,9 +1,9 @@
 """A verifier's round, read top-down: one method for each phase, named as the phase is.
 
-What must survive a crash is the home's secret and the attestation documents; everything else is on chain or in the
-store. A document belongs to the facts that it judges, all read at one block: when a reorganisation changes them, they
-are judged anew beside it. A verifier signs one settlement a round, the one that follows from the revealed attestations,
-and only if it is within tolerance of its own findings.
+What must survive a crash is the home's secret, the attestation documents and the proposals that were signed; everything
+else is on chain or in the store. A document belongs to the facts that it judges, all read at one block: when a
+reorganisation changes them, they are judged anew beside it. A verifier signs one settlement a round, the one that
+follows from the revealed attestations, and only if it is within tolerance of its own findings.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from verifier.disputes import VerifierDisputes
 from verifier.examining import Examiner
 from verifier.facts import RoundToJudge, case_key, read_case
 from verifier.looking import EarlyLook
+from verifier.proposals import KeptProposals
 from verifier.quorum import QuorumDesk
 from verifier.seat import take_seat
 
@@ -96,11 +97,15 @@ class Verifier(Agent):
         self.examiner = Examiner(self.spec, store, self.account, report, machine)
         followed = [gateway.tasks.address, gateway.trainers.address, gateway.verifiers.address]
         self.log = TaskLog(gateway, followed, task_id, self._folder)
-        self.quorum = QuorumDesk(gateway, store, task_id, self.spec, self.log, self.key, report)
+        self.proposals = KeptProposals(
+            self._folder, gateway, store, task_id, report,
+            require=lambda size, what: self.disk.require(size, what),  # noqa: PLW0108 - the limit comes later
+        )  # fmt: skip
+        self.quorum = QuorumDesk(gateway, store, task_id, self.spec, self.log, self.key, self.proposals, report)
         self.money = gateway.money(self.params.token)
         self.disputes = VerifierDisputes(
             gateway, store, task_id, self.params, self.log, self.secret, report,
-            attested=self._own_attestation, most_attested=partial(attestation_bytes, self.spec),
+            attested=self._own_attestation, kept=self.proposals.of, most_attested=partial(attestation_bytes, self.spec),
             examiner=self.examiner, heavy=lambda: self.heavy,
             speaks_for=lambda task: self.company.speaks_for(task),  # noqa: PLW0108 - the company comes later
         )  # fmt: skip
@@ -133,6 +138,7 @@ class Verifier(Agent):
             Duty("round", self.play, at_stake),
             Duty("works", self.disputes.works.mind),
             Duty("settlement", self.disputes.mind_settlement),
+            Duty("proposals", self.proposals.mind),
             Duty("contest", self.disputes.contest),
             Duty("votes", self.disputes.vote),
             Duty("claims", lambda moment: self.close_rounds(moment.view.round)),
@@ -284,7 +290,8 @@ class Verifier(Agent):
             try:
                 view = self.gateway.tasks.round(self.task_id, round_)
                 if view.ended_at:
-                    close_round(self.gateway, self.store, self.task_id, round_, view, self.report)
+                    kept = self.proposals.of(round_, view.settlement)
+                    close_round(self.gateway, self.store, self.task_id, round_, view, self.report, kept=kept)
                     ended.append(round_)
             except Exception as error:
                 errors.append(error)

@@ -37,6 +37,7 @@ from deltaproof.reporting import Once, Reporter
 from deltaproof.store import ArtifactStore
 from incentives.scoring import same_adapter
 from incentives.settling import RevealedAttestation, compose_settlement, disagreements
+from verifier.proposals import KeptProposals
 
 __all__ = ["QuorumDesk"]
 
@@ -52,10 +53,13 @@ class QuorumDesk:
         spec: TaskSpec,
         log: TaskLog,
         key: SecretKey,
+        kept: KeptProposals,
         report: Reporter,
     ) -> None:
+        """`kept`: where everything that is signed stays."""
         self.gateway, self.store, self.task_id, self.spec = gateway, store, task_id, spec
         self.log, self.key, self.report, self._once = log, key, report, Once(report)
+        self.kept = kept
         self.complete = False
         """Whether the last settlement that was composed knew every document that was revealed."""
         self._documents: dict[Digest32, Attestation] = {}
@@ -99,14 +103,15 @@ class QuorumDesk:
         return found
 
     def sign(self, round_: RoundIndex, attempt: int, proposal: SettlementProposal, *, again: bool = False) -> Digest32:
-        """Publish the leaves and this verifier's signature; returns the digest that was signed.
+        """Keep and publish the leaves, and publish this verifier's signature; returns the digest that was signed.
 
         `again`: another settlement of the attempt was signed before. Its leaves stay, because gateways replace nothing;
         whoever signs this one first publishes its leaves.
         """
+        digest = proposal.settlement.signing_digest(self.gateway.domain(self.task_id, round_), attempt)
+        self.kept.keep(round_, digest, proposal)
         if not again:
             self.store.put_proposal(self.task_id, round_, self.gateway.account, proposal)
-        digest = proposal.settlement.signing_digest(self.gateway.domain(self.task_id, round_), attempt)
         signature = self.key.sign(SETTLEMENT_DOMAIN, digest)
         self.store.put_signature(digest, self.gateway.account, signature)
         self._verified[digest, self.gateway.account] = signature

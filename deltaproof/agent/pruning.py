@@ -1,10 +1,11 @@
-"""What no deadline needs any more is removed from a home: transcripts, carried memories, attestations.
+"""What no deadline needs any more is removed from a home: transcripts, carried memories, attestations, leaves.
 
 A round's work can be asked for while somebody may demand it, and until every demand that was made in time is over.
 After the round's end a demand is accepted only if all of its time to answer lies within the slash period; before the
 end, at any moment. So nothing is asked for later than `Pruner.needed_until`, and votes are over before a round can end.
-What the next round goes on from stays as long as that round is needed. The role that works in one task looks now and
-then after its home's other tasks, too: the process of an earlier one has ended before its last deadlines did.
+What the next round goes on from stays as long as that round is needed, and what pay is claimed with until there is none
+to claim. The role that works in one task looks now and then after its home's other tasks, too: the process of an
+earlier one has ended before its last deadlines did.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from deltaproof.reporting import Reporter, about_task
 
 __all__ = ["Needless", "Pruner"]
 
-WORK = re.compile(r"(round|memory|attestation|signed)-(\d{1,10})(-[0-9a-f]{16})?(\.partial)?")
+WORK = re.compile(r"(round|memory|attestation|proposal|claim|signed)-(\d{1,10})(-[0-9a-f]{16})?(\.partial)?")
 """What roles keep of a round: a trainer's transcripts, what its codec carries on and what it
-signed for a relay, a verifier's attestations."""
+signed for a relay, a verifier's attestations; settled leaves, all of them or the trainer's own."""
 CARRIED = "memory"
 """Made in one round and needed in the next."""
+PAYS = ("proposal", "claim")
+"""Needed also while somebody can be paid by it."""
 OTHERS_SECONDS = 3600
-"""Between looks at the home's other tasks, by the chain's clock."""
+"""Between looks at the home's other tasks, and at pay that was still to be claimed, by the chain's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Pruner:
         self.gateway, self.task_id, self.folder, self.report = gateway, task_id, folder, report
         self._until: dict[RoundIndex, int] = {}
         """Of rounds that have ended: seconds since the epoch."""
+        self._unpaid: dict[RoundIndex, int] = {}
+        """When rounds with pay to claim are looked at again."""
         self._others_at = 0
 
     def mind(self, moment: Moment) -> None:
@@ -80,7 +85,8 @@ class Pruner:
         kept = ((path, WORK.fullmatch(path.name)) for path in sorted(self.folder.glob("*-*")))
         for path, name in ((path, name) for path, name in kept if name is not None):
             round_ = RoundIndex(int(name[2]))
-            if self._is_over(round_, now, carried=name[1] == CARRIED):
+            over = self._is_over(round_, now, carried=name[1] == CARRIED)
+            if over and (name[1] not in PAYS or self._is_claimed(round_, now)):
                 found.append(Needless(path, round_, size_on_disk(path)))
         return found
 
@@ -99,6 +105,16 @@ class Pruner:
         del self._until[round_]
         until = self.needed_until(round_)
         return until is not None and until < now
+
+    def _is_claimed(self, round_: RoundIndex, now: int) -> bool:
+        """Whether nothing is left to claim of an ended round, or the time to claim is over."""
+        if now < self._unpaid.get(round_, 0):
+            return False
+        pot = self.gateway.vault.pot(self.task_id, round_)
+        if pot.remaining and now <= pot.expires_at:
+            self._unpaid[round_] = now + OTHERS_SECONDS
+            return False
+        return True
 
     def needed_until(self, round_: RoundIndex) -> int | None:
         """Until when a round's work can be asked for, seconds since the epoch; None while nobody can know."""

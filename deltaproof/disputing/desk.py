@@ -29,12 +29,15 @@ from deltaproof.disputing.signers import (
     slash_culpable_signers,
 )
 from deltaproof.errors import ContractRevert
-from deltaproof.protocol.outcome.settlement import SettlementLeaf
+from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, SettlementProposal
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, address_bytes
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
 
-__all__ = ["SettlementDesk"]
+__all__ = ["Kept", "SettlementDesk"]
+
+Kept = Callable[[RoundIndex, Settlement], SettlementProposal | None]
+"""The proposal of a settlement, if its reader keeps it at home."""
 
 OVERTAKEN = frozenset(
     {"ProofsNotAccepted", "WrongPass", "DisputesNotAccepted", "DemandAlreadyOpen", "DemandTooLate", "OtherSettlement"}
@@ -55,10 +58,12 @@ class SettlementDesk:
         report: Reporter,
         *,
         prove: bool = True,
+        kept: Kept = lambda _round, _settlement: None,
     ) -> None:
-        """`log` follows the task manager. Without `prove` faults are only told."""
+        """`log` follows the task manager. Without `prove` faults are only told. `kept` is asked before the store."""
         self.gateway, self.store, self.task_id, self.params = gateway, store, task_id, params
         self.log, self.report, self.prove = log, report, prove
+        self._kept = kept
         self._seen: set[tuple[RoundIndex, int]] = set()
         """Settlements that were looked at, by round and attempt."""
         self._told: set[tuple[str, RoundIndex, Address | int]] = set()
@@ -81,7 +86,10 @@ class SettlementDesk:
         self._look_at_signers(round_, view)
 
     def leaves(self, round_: RoundIndex, view: RoundView) -> tuple[SettlementLeaf, ...] | None:
-        """The leaves of the round's posted settlement; None if they were neither published nor all shown on demand."""
+        """The leaves of the round's posted settlement; None if they are neither kept at home nor published, nor all
+        shown on demand."""
+        if (kept := self._kept(round_, view.settlement)) is not None:
+            return kept.leaves
         publishers = self.gateway.verifiers.enrolments(self.task_id)
         published = posted_leaves(self.store, self.task_id, round_, view.settlement, publishers)
         return self._shown.all_of(view.settlement) if published is None else published

@@ -92,6 +92,6 @@ def disputes_of(stage: Stage, verifier: Gateway, own: Attestation, home: Path, h
     log = TaskLog(verifier, [verifier.tasks.address, verifier.verifiers.address], task)
     return VerifierDisputes(
         verifier, stage.store, task, verifier.terms.params(task), log, HomeSecret.of(home), heard,
-        attested=lambda _: own, most_attested=lambda _: MAX_ATTESTATION_BYTES,
+        attested=lambda _: own, kept=lambda *_: None, most_attested=lambda _: MAX_ATTESTATION_BYTES,
         examiner=unused, heavy=lambda: unused, speaks_for=lambda _: False,
     )  # fmt: skip

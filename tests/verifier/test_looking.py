@@ -187,7 +187,7 @@ def _juror(world: RoleWorld) -> VerifierDisputes:
     examiner = Examiner(verifier.spec, world.store, verifier.account, silent)
     return VerifierDisputes(
         verifier.gateway, world.store, world.task, verifier.params, verifier.log, verifier.secret, silent,
-        attested=lambda _round: None, most_attested=lambda _count: MAX_ATTESTATION_BYTES,
+        attested=lambda _round: None, kept=lambda *_: None, most_attested=lambda _count: MAX_ATTESTATION_BYTES,
         examiner=examiner, heavy=lambda: verifier.heavy, speaks_for=lambda _task: True,
     )  # fmt: skip
 
