@@ -17,9 +17,7 @@ from deltaproof.protocol.types import RoundIndex, TokenAmount
 from deltaproof.store import ArtifactStore
 from tests.disputing.conftest import Heard, moment
 from tests.worlds.roles import RoleWorld, build_world
-from trainer.keeping import KeptClaims
-
-FIRST, SECOND = RoundIndex(1), RoundIndex(2)
+from trainer.keeping import KeptClaims, _KeptClaim
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +30,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
         built.close()
 
 
-def to_window(world: RoleWorld) -> None:
-    world.open_round()
+def to_window(world: RoleWorld) -> RoundIndex:
+    round_ = world.open_round()
     world.work()
     world.attest()
     world.post()
+    return round_
 
 
 def lose_proposals(world: RoleWorld) -> None:
@@ -66,7 +65,7 @@ def test_store_that_loses_the_leaves_takes_neither_answers_nor_pay(
     world: RoleWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer, verifier, heard = world.trainers[0], world.verifiers[0], Heard()
-    to_window(world)
+    round_ = to_window(world)
     trainer.claims.mind(moment(trainer.gateway, world.task))
     lose_proposals(world)
     numbers = demand(world, "leaf", "score")
@@ -95,15 +94,15 @@ def test_store_that_loses_the_leaves_takes_neither_answers_nor_pay(
     assert heard.names() == ["unshown"]
     verifier.proposals.mind(replace(now, block=replace(now.block, timestamp=now.block.timestamp + 3_600)))
     assert heard.names() == ["unshown", "republished"]
-    assert verifier.disputes.settlements.leaves(FIRST, world.gateway.tasks.round(world.task, FIRST))
+    assert verifier.disputes.settlements.leaves(round_, world.gateway.tasks.round(world.task, round_))
     assert (world.store_folder / "proposals").is_dir()
 
     lose_proposals(world)
     finalize(world)
-    trainer.accounts.settle(FIRST)
-    assert trainer.gateway.vault.has_claimed(world.task, FIRST, trainer.account)
+    trainer.accounts.settle(round_)
+    assert trainer.gateway.vault.has_claimed(world.task, round_, trainer.account)
     cheat = world.trainers[-1].account
-    verifier.close_rounds(FIRST)
+    verifier.close_rounds(round_)
     assert world.gateway.trainers.enrolment(world.task, cheat).stake < verifier.params.stakes.trainer_stake
 
 
@@ -112,33 +111,33 @@ def test_pay_is_claimed_by_a_leaf_that_only_an_answer_on_chain_shows(
 ) -> None:
     """The trainer saw nothing in the window; what its home holds afterwards is checked against the posted root."""
     trainer, verifier = world.trainers[0], world.verifiers[0]
-    to_window(world)
+    round_ = to_window(world)
     lose_proposals(world)
     trainer.claims.mind(moment(trainer.gateway, world.task))
     (number,) = demand(world, "leaf")
     asked = world.gateway.court.demand(number)
-    view = world.gateway.tasks.round(world.task, SECOND)
-    kept = verifier.proposals.of(SECOND, view.settlement)
+    view = world.gateway.tasks.round(world.task, round_)
+    kept = verifier.proposals.of(round_, view.settlement)
     assert kept is not None
     assert leaf_answer(verifier.gateway, number, asked, kept.leaves) is not None
     finalize(world)
     monkeypatch.setattr(ArtifactStore, "get_posted_leaves", refused)  # a store that says that it is away
-    trainer.accounts.settle(SECOND)
-    assert trainer.gateway.vault.has_claimed(world.task, SECOND, trainer.account)
-    assert world.gateway.tasks.round(world.task, SECOND).outcome == Outcome.SETTLED
+    trainer.accounts.settle(round_)
+    assert trainer.gateway.vault.has_claimed(world.task, round_, trainer.account)
+    assert world.gateway.tasks.round(world.task, round_).outcome == Outcome.SETTLED
     assert world.gateway.tasks.phase(world.task).phase is Phase.IDLE
 
-    # A kept file of another settlement, or a damaged one, is no claim.
+    # A kept file that does not fit the posted root, or a damaged one, is no claim.
     folder = trainer.home / f"task-{world.task}"
-    (path,) = folder.glob(f"claim-{SECOND}-*")
+    (path,) = folder.glob(f"claim-{round_}-*")
     told = Heard()
     again = KeptClaims(folder, trainer.gateway, world.store, world.task, told)
-    assert again.of(SECOND, view.settlement) is not None
-    (earlier,) = folder.glob(f"claim-{FIRST}-*")
-    path.write_bytes(earlier.read_bytes())
-    assert again.of(SECOND, view.settlement) is None
+    assert again.of(round_, view.settlement) is not None
+    kept_claim = _KeptClaim.from_document(path.read_bytes())
+    path.write_bytes(kept_claim.model_copy(update={"index": 1 - kept_claim.index}).to_document())
+    assert again.of(round_, view.settlement) is None
     path.write_bytes(b"")
-    assert again.of(SECOND, view.settlement) is None
+    assert again.of(round_, view.settlement) is None
     assert told.names() == ["unusable"]
 
 
