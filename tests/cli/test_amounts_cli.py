@@ -64,7 +64,7 @@ def test_create_funds_and_shows_in_tokens_and_json_in_smallest_units(
     assert "a round pays up to 100.00 DEMO to trainers and 10.00 DEMO to verifiers" in err
     task = ["--task", "1"]
     code, out, err = run("task", "fund", "1.5 demo", *deployed[:4], *deployed[6:8], *task)
-    assert (code, out.strip()) == (0, "task 1 has 331.50 DEMO")
+    assert (code, out.strip()) == (0, "task 1 has 331.50 DEMO for rounds that are to come")
     code, out, _ = run("task", "show", *read_options(deployed), *task)
     assert "balance: 331.50 DEMO" in out
     shown = json.loads(run("task", "show", *read_options(deployed), *task, "--json")[1])

@@ -46,7 +46,7 @@ from tests.worlds.simulated import (
 __all__ = ["GatewayWorld", "Play", "running_world", "world_alone", "world_of"]
 
 IMPROVEMENT_NANOS = 10**9
-DEPOSIT = TokenAmount(2_000 * UNIT)
+DEPOSIT = TokenAmount(4_000 * UNIT)
 """What each participant holds, and half of it stakes."""
 
 

@@ -20,7 +20,7 @@ from deltaproof.chain.rpc.relays import Relays
 from deltaproof.chain.rpc.sender import TransactionSender
 from deltaproof.errors import SigningKeyError
 from deltaproof.protocol.commit.commitments import RoundDomain
-from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
+from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, TokenAmount
 from deltaproof.store.permits import PermitDomain
 
 __all__ = ["Gateway"]
@@ -90,8 +90,13 @@ class Gateway:
         return RoundDomain(self.connection.chain_id, self.deployment.modules.tasks, task_id, round_index)
 
     def posted_digest(self, task_id: TaskId, round_index: RoundIndex | None = None) -> Digest32:
-        """Digest of the settlement that is posted in a round, by default the current one: demands and cases name it."""
+        """Digest of the settlement that is posted in a round, by default the current one: demands and cases name it.
+
+        Zero before the first round, which contracts refuse.
+        """
         round_ = self.tasks.phase(task_id).round if round_index is None else round_index
+        if not round_:
+            return Digest32(ZERO_DIGEST)
         view = self.tasks.round(task_id, round_)
         return view.settlement.signing_digest(self.domain(task_id, round_), view.attempts)
 
