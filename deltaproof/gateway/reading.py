@@ -16,7 +16,6 @@ from deltaproof.store.paths import ArtifactName, Kind
 
 __all__ = ["Answer", "Shelves"]
 
-_PIECE_BYTES = 256 * 1024
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 _SHA_NAMED = (Kind.BLOB, Kind.ATTESTATION)
 _REPLACED = (Kind.PROPOSAL, Kind.PROFILE)
@@ -41,7 +40,7 @@ class Answer:
         """The bytes, piece by piece. Raises ArtifactError if the store fails on the way."""
         at, end = self.start, self.start + self.count
         while self.depot is not None and at < end:
-            piece = self.depot.read_range(self.path, at, min(_PIECE_BYTES, end - at))
+            piece = self.depot.read_range(self.path, at, min(self.depot.piece_bytes, end - at))
             if not piece:
                 raise ArtifactMissing(self.path, "was taken away while it was read")
             yield piece

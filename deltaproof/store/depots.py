@@ -16,6 +16,9 @@ __all__ = ["Depot", "FolderDepot", "RemoteDepot", "open_depot"]
 class Depot(Backend, Protocol):
     """A backend whose artifacts need not fit into memory."""
 
+    piece_bytes: int
+    """How much is best read at once, by as many readers as there are: each holds one piece."""
+
     def size(self, path: str) -> int:
         """Bytes of an artifact. Raises ArtifactMissing or StoreUnavailable."""
 
@@ -31,6 +34,8 @@ class Depot(Backend, Protocol):
 
 class FolderDepot(LocalBackend):
     """A folder on this machine."""
+
+    piece_bytes = 256 * 1024
 
     def size(self, path: str) -> int:
         """See `Depot`."""
@@ -82,6 +87,8 @@ class FolderDepot(LocalBackend):
 
 class RemoteDepot(RemoteBackend):
     """Any fsspec file system that can be written."""
+
+    piece_bytes = 1024 * 1024  # each costs a request
 
     def size(self, path: str) -> int:
         """See `Depot`."""

@@ -39,6 +39,7 @@ __all__ = ["HubFile", "HubPlace", "download", "list_files"]
 T = TypeVar("T")
 RepoType = Literal["model", "dataset"]
 TOLD_EVERY_SECONDS = 2.0
+LOOK_SECONDS = 10.0
 SPARE_BYTES = 1 << 30
 """What stays free on the disk after a download."""
 MOST_FILES = 10_000
@@ -115,11 +116,9 @@ def download(place: HubPlace, choose: Choice, report: Reporter | None = None, wh
     marker = _marker(place, what)
     if (kept := _whole(place, marker)) is not None:
         return kept
-    try:
-        listed = list_files(place)
-    except HubError as outage:
-        return _by_another_tool(place, choose, outage)
-    files = choose(listed)
+    if not _answers(place) and (found := _by_another_tool(place, choose)) is not None:
+        return found
+    files = choose(list_files(place))
     wanted = sum(file.size for file in files)
     _refuse_full_disk(place, wanted)
     told = _Told(place, wanted, report)
@@ -164,8 +163,22 @@ def _whole(place: HubPlace, marker: Path) -> list[Path] | None:
     return [folder / file.path for file in files] if all(_has(folder, file) for file in files) else None
 
 
-def _by_another_tool(place: HubPlace, choose: Choice, outage: HubError) -> list[Path]:
-    """The files that somebody else has downloaded, where the hub cannot be asked. Raises `outage` if there is none."""
+def _answers(place: HubPlace) -> bool:
+    """Whether the hub shows the repository, by one look: its library asks six times before it tells of an outage."""
+    try:
+        _asked(
+            place,
+            lambda: HfApi().repo_info(
+                place.name, revision=place.commit, repo_type=place.repo_type, timeout=LOOK_SECONDS
+            ),
+        )
+    except HubError:
+        return False
+    return True
+
+
+def _by_another_tool(place: HubPlace, choose: Choice) -> list[Path] | None:
+    """The files that somebody else has downloaded, where the hub cannot be asked; None if they are not all there."""
     folder = _snapshot(place)
     there = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     names = [HubFile(file.relative_to(folder).as_posix(), file.stat().st_size) for file in there]
@@ -176,7 +189,7 @@ def _by_another_tool(place: HubPlace, choose: Choice, outage: HubError) -> list[
             place.name, repo_type=place.repo_type, revision=place.commit, allow_patterns=chosen, local_files_only=True
         )
     except (HubError, LocalEntryNotFoundError):
-        raise outage from None
+        return None
     return [folder / file.path for file in files]
 
 

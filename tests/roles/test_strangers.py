@@ -55,8 +55,9 @@ def audit(market: Market, *arguments: str) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.parametrize("node", ["anvil", "ganache"])
 def test_round_among_six_strangers_is_paid_and_audited_though_the_gateway_dies_in_between(
-    tmp_path: Path, bucket: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, bucket: dict[str, str], monkeypatch: pytest.MonkeyPatch, node: str
 ) -> None:
     model, auditor = minimal_model(tmp_path / "model", "bert"), ReadingKey.create(tmp_path / "auditor.key")
     private = PRIVATE.format(auditor=hex_of(auditor.public))
@@ -74,7 +75,7 @@ def test_round_among_six_strangers_is_paid_and_audited_though_the_gateway_dies_i
         monkeypatch.delenv(name)
     serving = ("--store", "s3://artifacts/tasks", "--home", str(tmp_path / "gateway"))
     with Supervisor(tmp_path / "logs", {"OMP_NUM_THREADS": "1", "DELTAPROOF_POLL": "0.3"}) as commands:
-        market = Market.open(commands, tmp_path, gateway=serving, behind=bucket, told=False)
+        market = Market.open(commands, tmp_path, gateway=serving, behind=bucket, told=False, node=node)
         assert "DELTAPROOF_STORE" not in market.environment
         assert market.server is not None
         url = market.url

@@ -118,7 +118,9 @@ def test_outage_of_a_hub_is_said_and_what_is_cached_needs_none(hub: Hub, tmp_pat
     hub.down = True
     assert resolve_source(SOURCE) == folder
     shutil.rmtree(tmp_path / "cache" / "models--some--model" / ".deltaproof")
+    asked = len(hub.asked)
     assert resolve_source(SOURCE) == folder, "what another tool has downloaded was not found"
+    assert len(hub.asked) == asked + 1, "whoever has the model waits for no hub that is away"
 
 
 def test_moving_reference_is_refused_where_no_hub_answers_as_well(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,14 +49,15 @@ class Market:
         gateway: Sequence[str] = (),
         behind: Mapping[str, str] = MappingProxyType({}),
         told: bool = True,
+        node: str = "anvil",
     ) -> Market:
         """Start the chain, deploy, and create the task of `task.toml` in the folder.
 
         `deploying`: more for `deploy`. `gateway`: the arguments of a `store serve` that everybody shares, with `behind`
-        in its environment. Unless `told`, nobody but the sponsor hears the store's URL.
+        in its environment. Unless `told`, nobody but the sponsor hears the store's URL. `node`: the chain's kind.
         """
         keys = development_keys(10)
-        chain = commands.start("chain", ["chain", "up"])
+        chain = commands.start("chain", ["chain", "up", "--kind", node])
         node_url = str(commands.wait_for(chain, "ready", patience).fields["rpc_url"])
         settings = {"DELTAPROOF_RPC": node_url, "DELTAPROOF_KEY": keys[0]}
 
