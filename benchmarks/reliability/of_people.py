@@ -9,13 +9,18 @@ from benchmarks.reliability.of_network import healthy
 from deltaproof.chain.abi.enums import AttestationState
 from deltaproof.chain.participation import attempt
 from deltaproof.demo.cheat import SkipHalf
+from deltaproof.protocol.evidence.state import component_root
 from deltaproof.protocol.evidence.transcript import StepOpening
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import RoundIndex
+from deltaproof.protocol.wire.encoding import sha256
+from deltaproof.store.paths import Kind as Artifact
+from deltaproof.store.paths import addressed_path
 from deltaproof.tuning.training.recording import Progress, TrainedRound
 from trainer.conduct import Conduct, Honest, RoundWork
 from trainer.life import Trainer
+from trainer.workshop import Done
 from verifier.life import Verifier
 
 __all__ = ["PEOPLE"]
@@ -38,9 +43,9 @@ def cut_off(prefix: str) -> Callable[[Stage], Undo]:
 
 
 class HostileTrainer(Trainer):
-    """Cheats in each round in another way: made-up steps, no reveal, nothing published, garbage published."""
+    """Cheats in each round in another way."""
 
-    WAYS = ("made-up steps", "no reveal", "nothing published", "garbage published")
+    WAYS = ("made-up steps", "no reveal", "nothing published", "garbage published", "a folder for a delta")
 
     def __init__(self, *arguments: object, **options: object) -> None:
         super().__init__(*arguments, **{**options, "top_up": True})  # type: ignore[arg-type]
@@ -51,9 +56,20 @@ class HostileTrainer(Trainer):
 
     def reveal(self, round_: RoundIndex) -> None:
         if self.way(round_) != "no reveal":
-            super().reveal(round_)
+            honest = self.workshop.publish
+            if self.way(round_) == "a folder for a delta":
+                self.workshop.publish = self._publish_a_folder  # type: ignore[method-assign]
+            try:
+                super().reveal(round_)
+            finally:
+                self.workshop.publish = honest  # type: ignore[method-assign]
         elif self.gateway.trainers.work(self.task_id, round_, self.account).committed:
             self._tell_once("hostile", round_, self.way(round_))
+
+    def _publish_a_folder(self, done: Done) -> None:
+        """Something lies where the delta should, and no reader of files can read it."""
+        path = addressed_path(Artifact.TENSORS, component_root(done.trained.theta))
+        self.store._backend.write(f"{path}/inside", b"nothing")
 
     def opening(self, round_: RoundIndex) -> None:
         revealed = self.gateway.trainers.work(self.task_id, round_, self.account).revealed
@@ -90,20 +106,27 @@ class Varying:
 class HostileVerifier(Verifier):
     """Lies in each round in another way."""
 
-    WAYS = ("rejects everybody", "never reveals", "publishes nothing", "never signs")
+    WAYS = (
+        "rejects everybody", "never reveals", "publishes nothing", "never signs", "names an adapter that nobody has",
+    )  # fmt: skip
 
     def way(self, round_: int) -> str:
         return self.WAYS[(round_ - 1) % len(self.WAYS)]
 
     def _attest(self, *arguments: object, **options: object) -> Attestation | None:
         found = super()._attest(*arguments, **options)  # type: ignore[arg-type]
-        if found is None or self.way(found.round) != "rejects everybody":
+        if found is None:
+            return None
+        if self.way(found.round) == "names an adapter that nobody has":
+            lie = found.model_copy(update={"next_start_digest": sha256(b"nobody has it")})
+        elif self.way(found.round) == "rejects everybody":
+            findings = tuple(
+                finding.model_copy(update={"verdict": Verdict.REJECTED, "score_nanos": 0, "stderr_nanos": 0})
+                for finding in found.findings
+            )
+            lie = found.model_copy(update={"findings": findings})
+        else:
             return found
-        findings = tuple(
-            finding.model_copy(update={"verdict": Verdict.REJECTED, "score_nanos": 0, "stderr_nanos": 0})
-            for finding in found.findings
-        )
-        lie = found.model_copy(update={"findings": findings})
         for path in (self.home / f"task-{self.task_id}").glob(f"attestation-{found.round}-*"):
             path.write_bytes(lie.to_document())
         return lie
@@ -147,10 +170,10 @@ PEOPLE = [
     ),
     Kind(
         "hostile trainer", "people", "one of three cheats, each round in another way", None, phase_seconds=40,
-        hostile=(HostileTrainer,), rounds_factor=2,
+        hostile=(HostileTrainer,), rounds_factor=len(HostileTrainer.WAYS),
     ),
     Kind(
         "hostile verifier", "people", "one of four lies, each round in another way", None, phase_seconds=40,
-        hostile=(HostileVerifier,), rounds_factor=2,
+        hostile=(HostileVerifier,), rounds_factor=len(HostileVerifier.WAYS),
     ),
 ]  # fmt: skip

@@ -29,10 +29,10 @@ def demo(
     ] = False,
     network: Annotated[
         bool,
-        typer.Option(
-            "--network",
-            help="Among strangers: a gateway that stands on chain, no shared folder; rows and adapters sealed.",
-        ),
+        typer.Option("--network", help="Rows are sealed for the verifiers, adapters for who takes part."),
+    ] = False,
+    folder: Annotated[
+        bool, typer.Option("--folder", help="Everybody writes into one folder, without the gateway.")
     ] = False,
     sybil: Annotated[
         bool, typer.Option("--sybil", help="Three honest trainers, and one person who enrols a shard thrice.")
@@ -52,15 +52,18 @@ def demo(
 
     Three trainers are honest, one is honest with 90 % of its labels flipped, one skips half of its steps and makes
     them up. With --fedpeat the owner of the model keeps it and trains as well, without pay; two honest trainers and one
-    cheat work on an emulator, and the audit is made with the full model and without it. With --network they share no
-    folder and find a gateway by the chain; rows are sealed for the verifiers, adapters for who takes part. With --sybil
-    three names of one person take the place of flipped labels and cheat: together they earn what one earns. Exit code 1
-    if anything does not come out as promised. Everything is in `runs/NAME`.
+    cheat work on an emulator, and the audit is made with the full model and without it. With --sybil three names of
+    one person take the place of flipped labels and cheat: together they earn what one earns.
+
+    They share no folder: they find a gateway by the chain. With --network they also show nobody their rows but the
+    verifiers, and no adapters but to who takes part. Exit code 1 if anything does not come out as promised. Everything
+    is in `runs/NAME`.
     """
-    from deltaproof.demo.plan import FEDPEAT, NETWORK, ORDINARY, SYBIL
+    from deltaproof.demo.plan import FEDPEAT, FOLDER, NETWORK, ORDINARY, SYBIL
     from deltaproof.demo.run import DemoOptions, run_demo
 
-    chosen = [scenario for wanted, scenario in ((fedpeat, FEDPEAT), (network, NETWORK), (sybil, SYBIL)) if wanted]
+    asked = ((fedpeat, FEDPEAT), (network, NETWORK), (sybil, SYBIL), (folder, FOLDER))
+    chosen = [scenario for wanted, scenario in asked if wanted]
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0].name} and --{chosen[1].name} are two demos: play one after the other")
     scenario = (chosen[0] if chosen else ORDINARY).of(rounds)

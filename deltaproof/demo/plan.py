@@ -8,6 +8,7 @@ from pathlib import Path
 __all__ = [
     "DEPLOYER",
     "FEDPEAT",
+    "FOLDER",
     "NAMES",
     "NETWORK",
     "ORDINARY",
@@ -49,8 +50,10 @@ class Scenario:
     verifiers: tuple[Participant, ...]
     rounds: int
     audit_options: tuple[str, ...] = ()
-    network: bool = False
-    """Whether participants find one gateway by the chain instead of sharing a folder, and seal rows and adapters."""
+    gateway: bool = True
+    """Whether participants find a gateway by the chain, instead of sharing a folder."""
+    sealed: bool = False
+    """Whether rows are sealed for the verifiers, and adapters for who takes part."""
     machines: tuple[str, str] | None = None
     """Names of two machines, where the full model is and where it is not; None if everybody works on one."""
 
@@ -70,9 +73,9 @@ class Scenario:
         return self.rounds >= ROUNDS
 
     def draft_text(self) -> str:
-        """The task's draft, with the rounds of this run, and sealed openings and adapters if it is for strangers."""
+        """The task's draft, with the rounds of this run, and what is sealed."""
         text = Path(__file__).with_name(self.draft).read_text(encoding="utf-8")
-        if self.network:
+        if self.sealed:
             sealed = '[adapter]\nvisibility = "participants"\n\n[data]\nvisibility = "verifiers"\n'
             text = text.replace("[data]\n", sealed)
         return text.replace(f"\nrounds = {ROUNDS}\n", f"\nrounds = {self.rounds}\n")
@@ -105,8 +108,10 @@ VERIFIERS = (Participant("victor", 7), Participant("vera", 8), Participant("vinc
 """The ordinary demo."""
 ORDINARY = Scenario("sentiment", "sentiment.toml", TRAINERS, VERIFIERS, rounds=ROUNDS)
 """`deltaproof demo`."""
-NETWORK = replace(ORDINARY, name="network", network=True)
-"""`deltaproof demo --network`: the ordinary demo among strangers."""
+FOLDER = replace(ORDINARY, name="folder", gateway=False)
+"""`deltaproof demo --folder`: the ordinary demo among people who trust each other with one folder."""
+NETWORK = replace(ORDINARY, name="network", sealed=True)
+"""`deltaproof demo --network`: the ordinary demo among strangers who show each other nothing."""
 SYBIL = Scenario(
     "sybil",
     "sentiment.toml",
@@ -130,6 +135,7 @@ FEDPEAT = Scenario(
     (Participant("victor", 6), Participant("vera", 7)),
     rounds=ROUNDS,
     audit_options=("--rescore",),
+    gateway=False,
     machines=("owner", "trainers"),
 )
 """`deltaproof demo --fedpeat`: trainers work on an emulator of a model that its owner keeps."""

@@ -44,8 +44,8 @@ def run_demo(options: DemoOptions, console: Console) -> bool:
     groups = (("trainer", scenario.trainers), ("verifier", scenario.verifiers))
     roles = {p.name: p.about or role for role, group in groups for p in group}
     environment = {
-        # Strangers find the store by the chain.
-        "DELTAPROOF_STORE": "" if scenario.network else str(folder / "store"),
+        # A gateway is found by the chain.
+        "DELTAPROOF_STORE": "" if scenario.gateway else str(folder / "store"),
         "DELTAPROOF_POLL": str(POLL_SECONDS),
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
@@ -56,7 +56,7 @@ def run_demo(options: DemoOptions, console: Console) -> bool:
         stage = Stage(commands, options, keys, console)
         stage.start_chain()
         stage.deploy()
-        if scenario.network:
+        if scenario.gateway:
             stage.start_gateway()
         task = stage.create_task(draft)
         with Display(console, {"sponsor": "sponsor", **roles}) as display:
@@ -94,13 +94,13 @@ def _prepare(options: DemoOptions, keys: Mapping[str, KeyFile]) -> tuple[DemoDat
 
 def _audit_options(stage: Stage, scenario: Scenario) -> Sequence[str]:
     """What is sealed, a verifier may read; so it audits with its own keys."""
-    key = ("--reading-key", str(stage.home(scenario.verifiers[0]))) if scenario.network else ()
+    key = ("--reading-key", str(stage.home(scenario.verifiers[0]))) if scenario.sealed else ()
     return (*scenario.audit_options, *key)
 
 
 def _reading(stage: Stage, scenario: Scenario) -> Sequence[str]:
     """Where adapters are sealed, the sponsor reads them with its own keys."""
-    return ("--reading-key", str(stage.home(SPONSOR))) if scenario.network else ()
+    return ("--reading-key", str(stage.home(SPONSOR))) if scenario.sealed else ()
 
 
 def _summarise(

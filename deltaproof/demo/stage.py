@@ -95,11 +95,11 @@ class Stage:
         self.progress.once("faucet", lambda: self._run(*faucet, by=DEPLOYER))
 
     def start_gateway(self) -> None:
-        """Put a gateway before a folder that nobody else knows. The sponsor announces its URL on chain."""
+        """Put a gateway before the folder, which nobody else is told. The sponsor announces its URL on chain."""
         folder = self._options.folder
         # A demo that goes on needs the same port: the URL stands on chain.
         chosen = self.progress.once("gateway", lambda: {"port": free_port("127.0.0.1")})
-        behind, home = str(folder / "behind-the-gateway"), str(folder / "gateway")
+        behind, home = str(folder / "store"), str(folder / "gateway")
         serving = ("--store", behind, "--home", home, "--port", str(chosen["port"]))
         worker = self._commands.start("gateway", ["store", "serve", *serving], self._environment)
         ready = self._commands.wait_for(worker, "ready", timeout=60)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from deltaproof.demo import fedpeat
 from deltaproof.demo.data import SOURCES, prepare_data
 from deltaproof.demo.expectations import TrainerOutcome, check_promises
-from deltaproof.demo.plan import FEDPEAT, NAMES, NETWORK, ORDINARY, ROUNDS, SYBIL, TRAINERS, VERIFIERS, Scenario
+from deltaproof.demo.plan import FEDPEAT, FOLDER, NAMES, NETWORK, ORDINARY, ROUNDS, SYBIL, TRAINERS, VERIFIERS, Scenario
 from deltaproof.demo.stage import DemoOptions
 from deltaproof.errors import UsageError
 from deltaproof.tuning.base_models.presets import minimal_model
@@ -109,14 +109,14 @@ def test_anything_else_breaks_a_promise(changes: dict[str, object]) -> None:
     assert not all(kept(**changes))
 
 
-@pytest.mark.parametrize("scenario", [ORDINARY, FEDPEAT, NETWORK, SYBIL])
+@pytest.mark.parametrize("scenario", [ORDINARY, FEDPEAT, FOLDER, NETWORK, SYBIL])
 def test_participants_have_accounts_of_their_own_and_a_draft(scenario: Scenario) -> None:
     accounts = [p.account for p in scenario.participants]
     assert accounts == list(range(len(accounts)))
     assert tomllib.loads(scenario.draft_text())["rewards"]["rounds"] == ROUNDS
 
 
-@pytest.mark.parametrize("scenario", [ORDINARY, FEDPEAT, NETWORK, SYBIL])
+@pytest.mark.parametrize("scenario", [ORDINARY, FEDPEAT, FOLDER, NETWORK, SYBIL])
 def test_shorter_demo_changes_the_rounds_of_its_draft_and_nothing_else(scenario: Scenario) -> None:
     whole, short = (tomllib.loads(s.draft_text()) for s in (scenario, scenario.of(1)))
     assert short["rewards"].pop("rounds") == 1
