@@ -15,6 +15,7 @@ from deltaproof.agent.homes import task_folder
 from deltaproof.agent.loop import Agent, Duty, Moment
 from deltaproof.agent.patience import IDLE_POLL_SECONDS
 from deltaproof.agent.pruning import Pruner
+from deltaproof.agent.terms import kept_task
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Demand, DemandKind
 from deltaproof.chain.abi.enums import Phase, Role
@@ -28,7 +29,6 @@ from deltaproof.chain.participation import (
     attempt,
     lacking_stake,
     lock_stake,
-    read_task,
 )
 from deltaproof.chain.reading import publish_reading_key
 from deltaproof.chain.rpc.blocks import Depth
@@ -86,7 +86,7 @@ class Trainer(Agent):
         super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
         self.home, self.top_up = home, top_up
         self.secret = HomeSecret.of(home)
-        terms = read_task(gateway, store, task_id)
+        terms = kept_task(gateway, store, task_id, home)
         self.params, self.spec = terms.view.params, terms.spec
         keyring = Keyring(ReadingKey.all_of_home(self.secret))
         self.store = store = store.reading_with(keyring).of_task(self.spec)
@@ -117,6 +117,7 @@ class Trainer(Agent):
         posted = TaskLog(gateway, [gateway.tasks.address], task_id, folder)
         self.settlements = SettlementDesk(gateway, store, task_id, self.params, posted, report)
         self.readers = ReaderDesk(gateway, store, task_id, self.spec, self.secret, report, self.admissions)
+        self._key_is_shown = False
         self._done: dict[RoundIndex, Done] = {}
         self._published: dict[RoundIndex, Digest32] = {}
         """The challenge seed whose steps are in the store, by round."""
@@ -137,6 +138,7 @@ class Trainer(Agent):
         return [
             Duty("answers", self.answer_demands, demanded),
             Duty("pruning", self.pruner.mind),
+            Duty("reading key", lambda moment: self.show_reading_key()),
             Duty("round", self.play, at_stake),
             Duty("readers", lambda moment: self.readers.admit_jurors(self._transcript)),
             Duty("admissions", lambda moment: self.admissions.mind()),
@@ -147,9 +149,11 @@ class Trainer(Agent):
         ]
 
     def answer_demands(self, moment: Moment) -> None:
-        """Show on chain what anybody demands of the committed work, also between two steps of training."""
-        if self.entrance.is_open():
-            self.desk.mind(moment.now)
+        """Show on chain what anybody demands of the committed work, also between two steps of training.
+
+        Attack: take the store away, or lose what an answer needs. So answers come from chain and home alone.
+        """
+        self.desk.mind(moment.now)
 
     def mind_settlement(self, moment: Moment) -> None:
         """Prove a wrong settlement, which is paid out of this trainer's part; demand the leaves of a hidden one."""
@@ -176,7 +180,7 @@ class Trainer(Agent):
         if enrolment.index == 0:
             self.disk.require_ever(self.workshop.bytes_of_a_round(), "training a round of this task")
             lock_stake(self.gateway, Role.TRAINER, self.params.stakes.trainer_stake)
-            self._publish_reading_key()
+            self.show_reading_key()
             self.gateway.trainers.enrol(self.task_id, self.shard.root, len(self.shard.rows))
             self.report("joined", f"enrolled {len(self.shard.rows)} rows", data_root=self.shard.root)
         elif enrolment.data_root != self.shard.root:
@@ -184,13 +188,12 @@ class Trainer(Agent):
                 f"{self.account} is enrolled in task {self.task_id} with other data; "
                 "go on with the same --data and --home as before"
             )
-        else:
-            self._publish_reading_key()
 
-    def _publish_reading_key(self) -> None:
-        """In a private task, say for which key others have to seal its adapters."""
-        if self.store.private is not None:
+    def show_reading_key(self) -> None:
+        """In a private task, say for which key others have to seal its adapters: in each process once."""
+        if self.store.private is not None and not self._key_is_shown:
             publish_reading_key(self.gateway, self.store, self.secret)
+            self._key_is_shown = True
 
     def joined(self) -> bool:
         """See `Agent`."""
@@ -373,6 +376,10 @@ class Trainer(Agent):
     def context(self, round_: RoundIndex) -> RoundContext:
         """The round as training knows it, from one block."""
         view = self.gateway.tasks.round(self.task_id, round_)
+        if not self.workshop.bench.codec.plain and (root := self._transcript(round_)) is not None:
+            revealed = self.workshop.trained_context(self.task_id, round_, view, root)
+            if revealed is not None:
+                return revealed
         return self.workshop.context(self.task_id, round_, view, self._error_root(round_))
 
     def _work_of(self, round_: RoundIndex) -> Done | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from trainer.answers import chunk_opening
 from trainer.conduct import Conduct, RoundWork
 
 __all__ = ["Done", "Workshop"]
+
+DIGEST_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,31 @@ class Workshop:
         return drawn.with_shard(address_bytes(self.account), self.shard, error_root)
 
     def work(self, context: RoundContext) -> RoundWork:
-        """Everything that the round needs. Raises ArtifactError if the start cannot be had."""
-        start = self.store.get_tensors(Digest32(context.start_digest), self.bench.layout.size)
-        return RoundWork(self.bench, context, start, self.shard, self._folder(context))
+        """Everything that the round needs. The start is the transcript's, once there is one.
+
+        Raises ArtifactError if it cannot be had, TranscriptError if the home is damaged.
+        """
+        folder = self._folder(context)
+        transcript = transcript_folder(self.bench, context, folder)
+        if transcript.begun:
+            start = transcript.start_theta()
+        else:
+            start = self.store.get_tensors(Digest32(context.start_digest), self.bench.layout.size)
+        return RoundWork(self.bench, context, start, self.shard, folder)
+
+    def trained_context(
+        self, task_id: TaskId, round_: RoundIndex, view: RoundView, transcript_root: Digest32
+    ) -> RoundContext | None:
+        """The round as it was trained here to this transcript, by the memories that the home has of the round before.
+
+        None if this home does not hold that work. Which memory it took in, else only the store knows.
+        """
+        for error_root in (ZERO_DIGEST, *self._memory_roots(round_ - 1)):
+            context = self.context(task_id, round_, view, error_root)
+            transcript = transcript_folder(self.bench, context, self._folder(context))
+            if transcript.complete and transcript.root() == transcript_root:
+                return context
+        return None
 
     def bytes_of_a_round(self) -> int:
         """How much a round adds to the home, at most."""
@@ -166,4 +191,12 @@ class Workshop:
 
     def _memories(self, round_: int) -> ArtifactStore:
         """What deltas of a round left for the next one; apart by round, so that `Pruner` can tell their age."""
-        return open_store(str(self.folder / f"memory-{round_}"))
+        return open_store(str(self._memory_folder(round_)))
+
+    def _memory_roots(self, round_: int) -> Sequence[Digest32]:
+        """Of several memories after a reorganisation, all; what is no memory fits no transcript."""
+        names = (path.name for path in sorted(self._memory_folder(round_).rglob("*")))
+        return [Digest32(bytes.fromhex(name)) for name in names if DIGEST_NAME.fullmatch(name)]
+
+    def _memory_folder(self, round_: int) -> Path:
+        return self.folder / f"memory-{round_}"

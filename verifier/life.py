@@ -18,11 +18,12 @@ from deltaproof.agent.homes import task_folder, write_whole
 from deltaproof.agent.loop import Agent, Duty, Moment
 from deltaproof.agent.patience import IDLE_POLL_SECONDS
 from deltaproof.agent.pruning import Pruner
+from deltaproof.agent.terms import kept_task
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import AttestationState, Phase, Role
 from deltaproof.chain.admissions import AdmissionDesk, Entrance
 from deltaproof.chain.free_share import FREE_SHARE, require_stake, told_free
-from deltaproof.chain.participation import attempt, lock_stake, move_on, read_task
+from deltaproof.chain.participation import attempt, lock_stake, move_on
 from deltaproof.chain.reading import publish_reading_key
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
@@ -79,7 +80,7 @@ class Verifier(Agent):
         self.home = home
         self.secret = HomeSecret.of(home)
         self.key = SecretKey.from_seed(self.secret.derive("bls key"))
-        terms = read_task(gateway, store, task_id)
+        terms = kept_task(gateway, store, task_id, home)
         self.params, self.spec = terms.view.params, terms.spec
         self.shortest_phase = self.params.phases.shortest
         keyring = Keyring(ReadingKey.all_of_home(self.secret))
@@ -111,6 +112,7 @@ class Verifier(Agent):
         )  # fmt: skip
         self._waiting = (RoundIndex(0), Phase.IDLE, time.monotonic())
         self._once = Once(report)
+        self._key_is_shown = False
         self._early: EarlyLook | None = None
         self._looked_at = (ZERO_DIGEST, 0)
         """Challenge seed, and how many had opened when what they opened was replayed."""
@@ -135,6 +137,7 @@ class Verifier(Agent):
         return [
             Duty("answers", self.disputes.answer_demands, demanded),
             Duty("pruning", self.pruner.mind),
+            Duty("reading key", lambda moment: self.show_reading_key()),
             Duty("round", self.play, at_stake),
             Duty("works", self.disputes.works.mind),
             Duty("settlement", self.disputes.mind_settlement),
@@ -174,19 +177,24 @@ class Verifier(Agent):
     def join(self) -> None:
         """Register the key, stake, publish the reading key and enrol, each once."""
         if self.joined():
-            publish_reading_key(self.gateway, self.store, self.secret)
-            return
+            return  # and nothing here asks the store: one that is away keeps nobody from answering
         registry = self.gateway.registry
         if registry.key_of(self.account) is None:
             chain_id = self.gateway.connection.chain_id
             possession = self.key.prove_possession(chain_id, registry.address, self.account)
             registry.register_key(self.key.public_key(), possession)
         lock_stake(self.gateway, Role.VERIFIER, require_stake(self.gateway, self.stake, self.free_share))
-        publish_reading_key(self.gateway, self.store, self.secret)  # before trainers may be held to it
+        self.show_reading_key()  # before trainers may be held to it
         self.gateway.verifiers.enrol(self.task_id, self.stake)
         locked = self.gateway.money(registry.token()).text(self.stake)
         free = told_free(self.gateway, self.free_share)
         self.report("joined", f"registered a BLS key and enrolled with {locked}; {free}")
+
+    def show_reading_key(self) -> None:
+        """Say for which key trainers have to seal: in each process once."""
+        if not self._key_is_shown:
+            publish_reading_key(self.gateway, self.store, self.secret)
+            self._key_is_shown = True
 
     def joined(self) -> bool:
         """See `Agent`."""

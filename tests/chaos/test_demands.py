@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
+
+import pytest
 
 from deltaproof.chain.abi.dispute_structs import Work
 from deltaproof.chain.abi.enums import Component, Outcome, Role
@@ -12,9 +15,10 @@ from deltaproof.chain.events.participants import Revealed
 from deltaproof.chain.local_node import start_node
 from deltaproof.chain.participation import lock_stake
 from deltaproof.chain.tasklog import TaskLog
+from deltaproof.errors import StoreUnavailable
 from deltaproof.protocol.types import RoundIndex, TokenAmount
 from deltaproof.sponsor.life import Sponsor
-from tests.chaos.chaos_world import ChaosWorld, chaos_world
+from tests.chaos.chaos_world import ChaosWorld, FaultyBackend, chaos_world
 from trainer.life import Trainer
 from verifier.life import Verifier
 
@@ -71,3 +75,44 @@ def until(world: ChaosWorld, condition: object) -> None:
     while not condition():
         assert time.monotonic() < deadline, world.story()
         time.sleep(0.1)
+
+
+def test_demand_is_answered_from_the_home_when_the_store_has_lost_everything(tmp_path: Path) -> None:
+    """Attack: lose the start adapter, demand a chunk of every trainer, and close the demands for their stake."""
+    with start_node("anvil", accounts=12) as node, chaos_world(node, tmp_path, seconds=600, kept_seconds=60) as world:
+        for verifier in world.of(Verifier):
+            verifier.agent.join()
+        world.start(Sponsor, Trainer)
+        wait_for(world, "ATTEST_COMMIT")
+        shutil.rmtree(world.store_folder)
+        numbers = [demand(world, role.agent.account, 3, Component.THETA, 0) for role in world.of(Trainer)]
+        until(world, lambda: all(world.gateway.court.demand(number).closed for number in numbers))
+        assert [role.name for role in world.of(Trainer) if "answered" not in dict(role.events)] == []
+        closures = [world.gateway.vault.closure(world.task, FIRST, role.agent.account) for role in world.of(Trainer)]
+        assert not any(closure.blocked for closure in closures)
+
+
+def test_demand_is_answered_by_a_trainer_that_starts_again_while_no_store_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start_node("anvil", accounts=12) as node, chaos_world(node, tmp_path, seconds=600, kept_seconds=60) as world:
+        for verifier in world.of(Verifier):
+            verifier.agent.join()
+        world.start(Sponsor, Trainer)
+        wait_for(world, "ATTEST_COMMIT")
+        honest = world.of(Trainer)[0]
+
+        def away(_access: str, path: str) -> None:
+            raise StoreUnavailable(path, "no route to host")
+
+        honest.stop()
+        until(world, lambda: not honest.living)
+        monkeypatch.setattr(FaultyBackend, "fault", staticmethod(away))
+        number = demand(world, honest.agent.account, 3, Component.THETA, 0)
+        assert honest.agent.gateway.sender is not None
+        honest.agent.gateway.sender.close()
+        back = honest.again(honest.folder)
+        back.start()
+        until(world, lambda: world.gateway.court.demand(number).closed)
+        assert "answered" in dict(back.events), back.events
+        back.stop()

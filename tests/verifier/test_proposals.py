@@ -15,9 +15,11 @@ from deltaproof.disputing.demands import leaf_answer
 from deltaproof.errors import StoreUnavailable
 from deltaproof.protocol.types import RoundIndex, TokenAmount
 from deltaproof.store import ArtifactStore
+from deltaproof.store.backend import Nowhere
 from tests.disputing.conftest import Heard, moment
-from tests.worlds.roles import RoleWorld, build_world
+from tests.worlds.roles import RoleWorld, build_world, silent
 from trainer.keeping import KeptClaims, _KeptClaim
+from verifier.life import Verifier
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,10 @@ def test_store_that_loses_the_leaves_takes_neither_answers_nor_pay(
     lose_proposals(world)
     numbers = demand(world, "leaf", "score")
     before = verifier.gateway.registry.credit_of(verifier.account)
-    verifier.disputes.answer_demands(moment(verifier.gateway, world.task))
+    # Also after a restart while no store answers at all.
+    back = Verifier(verifier.gateway, ArtifactStore(Nowhere()), world.task, verifier.home, silent, poll_seconds=0.01)
+    back.join()
+    back.disputes.answer_demands(moment(verifier.gateway, world.task))
     assert all(verifier.gateway.court.demand(number).closed for number in numbers)
     assert verifier.gateway.registry.credit_of(verifier.account) > before, "answers are paid out of the bonds"
 

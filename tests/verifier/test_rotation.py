@@ -78,6 +78,7 @@ def with_a_new_home(world: RoleWorld, home: Path) -> Verifier:
     lost = world.verifiers[-1]
     found = Verifier(lost.gateway, world.store, world.task, home, silent, poll_seconds=0.01)
     found.join()
+    found.show_reading_key()
     assert not found.entrance.is_open()
     AdmissionDesk(world.gateway, world.sponsor.store, world.task, world.sponsor.spec, silent).mind()
     assert found.store.private is not None

@@ -87,6 +87,11 @@ class TranscriptFolder:
             )
 
     @property
+    def begun(self) -> bool:
+        """Whether the folder holds a transcript, maybe not all of it."""
+        return (self.folder / "round.json").is_file()
+
+    @property
     def complete(self) -> bool:
         """Whether the round was trained to its end."""
         return (self.folder / "final.safetensors").is_file()
@@ -106,8 +111,12 @@ class TranscriptFolder:
 
     def start_state(self) -> State:
         """The state before the first step: the starting adapter, moments zero."""
-        theta = self._read_vectors(self.folder / "start.safetensors", ("theta",))[1]["theta"]
+        theta = torch.from_numpy(self.start_theta())
         return {slot: theta.clone() if slot == "theta" else torch.zeros_like(theta) for slot in self.slots}
+
+    def start_theta(self) -> Vector:
+        """The adapter before the first step, shape (P,). Raises TranscriptError."""
+        return self._read_vectors(self.folder / "start.safetensors", ("theta",))[1]["theta"].numpy()
 
     def append(self, record: StepRecord, state: State, gradient: Vector) -> None:
         """Add record t, whose state before the step is `state` and whose committed gradient is `gradient`."""
