@@ -49,6 +49,8 @@ contract TaskManager is TaskStore {
 
     /// @inheritdoc ITaskManager
     function openRound(uint64 taskId) external {
+        // Attack: be seated first, and open a round before anybody else is, who would outweigh the opener.
+        require(msg.sender == TERMS.sponsorOf(taskId), NotSponsor(taskId, msg.sender));
         Task storage task = _tasks[taskId];
         Cursor memory cursor = task.cursor;
         require(cursor.phase == Phase.Idle, WrongPhase(taskId, cursor.phase, Phase.Idle));

@@ -54,10 +54,12 @@ contract VerifierPool is VerifierQuorum {
         attestation.state = AttestationState.Revealed;
         attestation.digest = verdictsDigest;
         attestation.scoresRoot = scoresRoot;
-        _agreeing[taskId][round][verdictsDigest] += attestation.weight;
+        uint96 weight = attestation.weight;
+        _agreeing[taskId][round][verdictsDigest] += weight;
         _clearMisses(taskId, msg.sender);
         emit AttestationRevealed(taskId, round, msg.sender, verdictsDigest, scoresRoot, artifactDigest);
         Progress storage progress = _progress[taskId];
+        progress.attested += weight;
         uint32 count = ++progress.revealed;
         if (count == progress.committed) TASKS.completePhase(taskId, Phase.AttestReveal);
     }
@@ -76,10 +78,12 @@ contract VerifierPool is VerifierQuorum {
         bool silent = attestation.state == AttestationState.None || attestation.state == AttestationState.Committed;
         require(silent && _attestingIsOver(taskId, round), NotAbsent(taskId, round, verifier));
         attestation.state = AttestationState.Absent;
-        (uint32 current,,) = TASKS.currentPhase(taskId);
+        // Attack: flood the others with work, charge them all for one round, and be the quorum of the next. Where half or less
+        // attested, who did is not the majority: absence has its price, but takes no seat.
+        bool judged = _isJudged(taskId, round);
         // Attack: charge two misses together that were not in a row.
-        (uint8 misses, uint256 bps) = _countMiss(taskId, verifier, round != current);
-        uint96 amount = _takeStake(taskId, verifier, bps);
+        (uint8 misses, uint256 bps) = _countMiss(taskId, verifier, !judged || round != _progress[taskId].round);
+        uint96 amount = _takeStake(taskId, verifier, bps, judged);
         emit AbsenceCharged(taskId, round, verifier, misses, amount);
         uint16 proverBps = TERMS.stakeTerms(taskId).proverBps;
         if (amount != 0) REGISTRY.slash(verifier, Role.Verifier, amount, msg.sender, proverBps);
@@ -110,7 +114,7 @@ contract VerifierPool is VerifierQuorum {
         _penalised[taskId][round][verifier] = true;
         _exclude(taskId, round, verifier);
         StakeTerms memory terms = TERMS.stakeTerms(taskId);
-        uint96 amount = _takeStake(taskId, verifier, terms.slashBps);
+        uint96 amount = _takeStake(taskId, verifier, terms.slashBps, true);
         emit VerifierSlashed(taskId, round, verifier, amount, prover);
         if (amount != 0) return REGISTRY.slash(verifier, Role.Verifier, amount, prover, terms.proverBps);
     }

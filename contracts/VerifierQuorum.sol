@@ -43,6 +43,8 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
     mapping(uint64 taskId => Set) private _sets;
     mapping(uint64 taskId => mapping(uint32 version => Checkpoint)) private _checkpoints;
     mapping(uint64 taskId => Progress) internal _progress;
+    /// @dev Rounds before the running one in which half of the weight or less attested.
+    mapping(uint64 taskId => mapping(uint32 round => bool)) private _unjudged;
 
     // Enrolment.
 
@@ -122,11 +124,12 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
     /// @inheritdoc IVerifierPool
     function openRound(uint64 taskId, uint32 round) external returns (uint32 verifiers, uint32 version) {
         require(msg.sender == address(TASKS), NotModule(msg.sender));
+        if (round > 1 && !_isJudged(taskId, round - 1)) _unjudged[taskId][round - 1] = true;
         Set storage set = _sets[taskId];
         set.used = true;
         version = set.version;
         verifiers = _checkpoints[taskId][version].members;
-        _progress[taskId] = Progress(round, verifiers, 0, 0, version);
+        _progress[taskId] = Progress(round, verifiers, 0, 0, version, 0);
     }
 
     // Quorum.
@@ -224,26 +227,33 @@ abstract contract VerifierQuorum is IVerifierPool, ModuleSet {
         return _verifiers[taskId][account].weight;
     }
 
-    /// @dev A slashed verifier leaves the quorum of later rounds.
-    function _takeStake(uint64 taskId, address account, uint256 bps) internal returns (uint96 amount) {
+    /// @dev Whether more than half of a round's weight attested, of one that is past attesting.
+    function _isJudged(uint64 taskId, uint32 round) internal view returns (bool) {
+        Progress memory progress = _progress[taskId];
+        if (round != progress.round) return !_unjudged[taskId][round];
+        return 2 * uint256(progress.attested) > _checkpoints[taskId][progress.version].weight;
+    }
+
+    /// @param leaves whether it is out of the quorum of later rounds
+    function _takeStake(uint64 taskId, address account, uint256 bps, bool leaves) internal returns (uint96 amount) {
         Verifier storage verifier = _verifiers[taskId][account];
         require(verifier.stake != 0, NothingAtStake(taskId, account));
         amount = uint96(uint256(verifier.stake) * bps / BPS);
         verifier.stake -= amount;
-        if (_isMember(verifier)) _stop(taskId, account, verifier);
+        if (leaves && _isMember(verifier)) _stop(taskId, account, verifier);
     }
 
     /// @dev One more round missed; what it costs doubles with each in a row, up to `slashBps`.
-    /// @param late the next round has begun: whether the verifier was there in between is not known any more, so this miss
-    /// stands alone
-    function _countMiss(uint64 taskId, address account, bool late) internal returns (uint8 misses, uint256 bps) {
+    /// @param alone this miss stands alone: the next round has begun, and whether the verifier was there in between is not
+    /// known any more; or most others missed it as well
+    function _countMiss(uint64 taskId, address account, bool alone) internal returns (uint8 misses, uint256 bps) {
         Verifier storage verifier = _verifiers[taskId][account];
-        misses = late ? 0 : verifier.misses;
+        misses = alone ? 0 : verifier.misses;
         StakeTerms memory terms = TERMS.stakeTerms(taskId);
         bps = misses >= 14 ? terms.slashBps : uint256(terms.absenceBps) << misses;
         if (bps > terms.slashBps) bps = terms.slashBps;
         if (misses < type(uint8).max) ++misses;
-        if (!late) verifier.misses = misses;
+        if (!alone) verifier.misses = misses;
     }
 
     function _clearMisses(uint64 taskId, address account) internal {

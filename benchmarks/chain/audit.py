@@ -120,7 +120,7 @@ class PlayedHistory:
         """One round, in as few blocks as its phases allow."""
         domain = RoundDomain(self.connection.chain_id, self.gateway.tasks.address, self.task, round_)
         anyone = self.trainers[0]
-        self.send([(anyone, "tasks", "openRound", (self.task,))])
+        self.send([(self.gateway.account, "tasks", "openRound", (self.task,))])
         self.send([])
         self.send([(anyone, "tasks", "advance", (self.task,))])
         self.send([(t, "trainers", "commit", (self.task, seal_work(domain, t))) for t in self.trainers])

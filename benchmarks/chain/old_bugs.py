@@ -303,8 +303,8 @@ OLD_BUGS = (
     ),
     OldBug(
         "E29", "absences that were not in a row cost as if they were, when they are charged late", "VerifierPool.sol",
-        "_countMiss(taskId, verifier, round != current);", "_countMiss(taskId, verifier, false && round != current);",
-        "test_E29",
+        "_countMiss(taskId, verifier, !judged || round != _progress[taskId].round);",
+        "_countMiss(taskId, verifier, !judged);", "test_E29",
     ),
     OldBug(
         "E30", "one claim refuses a whole list of claims", "RewardVault.sol",
@@ -358,6 +358,29 @@ OLD_BUGS = (
     OldBug(
         "E35", "anybody seats a verifier that is not ready, and charges it in every round", "VerifierQuorum.sol",
         "require(msg.sender == account, NotTheVerifier(account));", "", "test_E35",
+    ),
+    OldBug(
+        "E36", "who has a seat first opens the round and is its quorum", "TaskManager.sol",
+        "        require(msg.sender == TERMS.sponsorOf(taskId), NotSponsor(taskId, msg.sender));\n"
+        "        Task storage task = _tasks[taskId];\n",
+        "        Task storage task = _tasks[taskId];\n", "test_E36_|test_E36b|test_openRound",
+    ),
+    OldBug(
+        "E36c", "one missed round makes a minority the next quorum", "VerifierPool.sol",
+        "bool judged = _isJudged(taskId, round);", "bool judged = true;", "test_E36c",
+    ),
+    OldBug(
+        "E36d", "it does if the others are charged when the next round runs", "VerifierQuorum.sol",
+        "if (round > 1 && !_isJudged(taskId, round - 1)) _unjudged[taskId][round - 1] = true;", "", "test_E36d",
+    ),
+    OldBug(
+        "E36e", "half of the weight sends away the other half", "VerifierQuorum.sol",
+        "2 * uint256(progress.attested) > _checkpoints", "2 * uint256(progress.attested) >= _checkpoints", "test_E36e",
+    ),
+    OldBug(
+        "E36f", "an outage that most share costs twice as much each round", "VerifierPool.sol",
+        "_countMiss(taskId, verifier, !judged || round != _progress[taskId].round);",
+        "_countMiss(taskId, verifier, round != _progress[taskId].round);", "test_E36f",
     ),
     OldBug(
         "rows", "a shard of 2^32-1 rows ends every verifier", "TrainerPool.sol", "&& dataRows <= MAX_ROWS, ", ", ",

@@ -111,7 +111,7 @@ interface ITaskManager {
     function cancelTask(uint64 taskId) external;
 
     /// @notice Fix who takes part in the next round, set its budget aside and ask the beacon for the order seed.
-    /// Anyone may call while no round runs.
+    /// Sponsor only, while no round runs: it decides whom to wait for. Where it opens none, whoever takes part leaves.
     function openRound(uint64 taskId) external;
 
     /// @notice Move on from a phase that expired or whose seed is decided. Anyone may call. While a seed is not decided

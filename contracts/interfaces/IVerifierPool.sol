@@ -37,12 +37,14 @@ interface IVerifierPool {
     }
 
     /// @notice Who acted in the current round, and which version of the set forms its quorum.
+    /// @param attested weight of those who revealed an attestation, stake token
     struct Progress {
         uint32 round;
         uint32 expected;
         uint32 committed;
         uint32 revealed;
         uint32 version;
+        uint96 attested;
     }
 
     /// @notice `Absent`: charged for a round without attestation. `Excluded`: punished for what it signed, earns nothing.
@@ -179,8 +181,9 @@ interface IVerifierPool {
     /// @param added stake to lock on top of what is left, stake token
     function rejoin(uint64 taskId, uint96 added) external;
 
-    /// @notice Charge a verifier of a round's quorum for not attesting in it, and stop it. Anyone may call; the caller gets
-    /// the prover's part.
+    /// @notice Charge a verifier of a round's quorum for not attesting in it. Anyone may call; the caller gets the prover's
+    /// part. It is out of the next quorum if more than half of the round's weight attested; else it keeps its seat, and the
+    /// miss does not count as one in a row.
     function chargeAbsence(uint64 taskId, uint32 round, address verifier) external;
 
     /// @notice Take no part in later rounds.

@@ -120,7 +120,7 @@ class BrownieTask:
 
     def open_round(self) -> None:
         """Through `Draw` into `Commit`."""
-        self.contracts.tasks.openRound(self.id, {"from": self.world.outsider})
+        self.contracts.tasks.openRound(self.id, {"from": self.world.sponsor})
         self.draw()
 
     def draw(self) -> None:

@@ -58,7 +58,7 @@ def test_task_two_rounds_next_starts_from_the_settled_adapter(world: BrownieWorl
     started_from = world.contracts.tasks.roundOf(task.id, 2)[7]
     assert started_from == "0x" + digest("adapter after", task.id, 1).hex()
     with brownie.reverts():
-        world.contracts.tasks.openRound(task.id, {"from": world.outsider})
+        world.contracts.tasks.openRound(task.id, {"from": world.sponsor})
 
 
 def test_settle_one_absent_quorum_of_stake_decides(world: BrownieWorld) -> None:

@@ -49,6 +49,7 @@ contract GasTest is World {
     function test_gas_round_asSnapshot() public {
         uint64 id = startTask(PEOPLE, PEOPLE);
         playRound(id, PEOPLE, PEOPLE);
+        vm.prank(sponsor);
         tasks.openRound(id);
         snapshot("TaskManager.openRound");
         nextBlock();

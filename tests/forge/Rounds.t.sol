@@ -41,6 +41,7 @@ contract RoundsTest is World {
             }
         }
         vm.assertTrue(tasks.isEnded(id));
+        vm.prank(sponsor);
         expectTaskRevert(ITaskManager.NoRoundLeft.selector);
         tasks.openRound(id);
         tasks.revealHeldOut(id, validationDigest(3), validationSalt(3));
@@ -196,12 +197,43 @@ contract RoundsTest is World {
         TaskParams memory p = defaultParams();
         p.quorum.minTrainers = 2;
         uint64 id = startTask(p, 1, 1);
+        vm.prank(outsider);
+        expectTaskRevert(ITaskManager.NotSponsor.selector);
+        tasks.openRound(id);
+        vm.prank(sponsor);
         expectTaskRevert(ITaskManager.TooFewEnrolled.selector);
         tasks.openRound(id);
         enrolTrainer(id, trainers[1]);
+        vm.prank(sponsor);
         tasks.openRound(id);
+        vm.prank(sponsor);
         expectTaskRevert(ITaskManager.WrongPhase.selector);
         tasks.openRound(id);
+    }
+
+    /// @dev At once before the first round, else `slash` seconds after the last one.
+    function test_openRound_neverComes_everybodyLeaves() public {
+        uint64 id = startTask(1, 1);
+        everybodyLeaves(id, 1);
+        id = startTask(2, 2);
+        playRound(id, 2, 2);
+        enrolTrainer(id, trainers[2]);
+        enrolVerifier(id, verifiers[2], uint96(200 * UNIT));
+        sleep(defaultParams().phases.slash);
+        everybodyLeaves(id, 3);
+    }
+
+    function everybodyLeaves(uint64 id, uint256 count) private {
+        for (uint256 i = 0; i < count; ++i) {
+            vm.prank(trainers[i]);
+            trainerPool.resign(id);
+            trainerPool.release(id, trainers[i]);
+            vm.prank(verifiers[i]);
+            verifierPool.resign(id);
+            verifierPool.release(id, verifiers[i]);
+            vm.assertEq(registry.stakeOf(trainers[i], Role.Trainer).locked, 0);
+            vm.assertEq(registry.stakeOf(verifiers[i], Role.Verifier).locked, 0);
+        }
     }
 
     function test_openRound_unfunded_reverts() public {
@@ -210,10 +242,12 @@ contract RoundsTest is World {
         uint64 id = terms.createTask(p, validationCommitments(4), BUDGET);
         enrolTrainer(id, trainers[0]);
         enrolVerifier(id, verifiers[0], p.stakes.verifierStake);
+        vm.prank(sponsor);
         expectTaskRevert(IRewardVault.InsufficientBalance.selector);
         tasks.openRound(id);
         vm.prank(sponsor);
         vault.fund(id, BUDGET / 10);
+        vm.prank(sponsor);
         tasks.openRound(id);
         assertPhase(id, Phase.Draw);
     }
@@ -232,6 +266,7 @@ contract RoundsTest is World {
         expectTaskRevert(IRewardVault.ZeroAmount.selector);
         vault.withdraw(id);
         vm.stopPrank();
+        vm.prank(sponsor);
         expectTaskRevert(ITaskManager.TaskIsCancelled.selector);
         tasks.openRound(id);
         vm.assertEq(token.balanceOf(address(vault)), 0);
@@ -282,6 +317,7 @@ contract RoundsTest is World {
 
     function test_phaseOf_drawing_dueWhenSeedIsFixed() public {
         uint64 id = startTask(1, 1);
+        vm.prank(sponsor);
         tasks.openRound(id);
         (,,, bool due) = tasks.phaseOf(id);
         vm.assertFalse(due);

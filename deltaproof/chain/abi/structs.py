@@ -464,6 +464,8 @@ class VerifierProgress:
     committed: int
     revealed: int
     version: int
+    attested: TokenAmount
+    """Weight of those who revealed an attestation."""
 
 
 @dataclass(frozen=True)

@@ -168,11 +168,13 @@ contract TermAttacksTest is World {
         fees.claimFees(id, one(1), verifiers[0]);
         vm.prank(trainers[0]);
         registry.requestUnbond(Role.Trainer, uint96(9_900 * UNIT));
+        vm.prank(sponsor);
         vm.expectPartialRevert(ITaskManager.NewRoundsArePaused.selector);
         tasks.openRound(id);
         sleep(7 days);
         vm.prank(trainers[0]);
         registry.withdraw(Role.Trainer);
+        vm.prank(sponsor);
         tasks.openRound(id);
         vm.prank(guardian);
         vm.expectPartialRevert(ITaskTerms.PauseTooSoon.selector);

@@ -192,6 +192,7 @@ contract Handler is World {
     function _open(uint64 id) private {
         if (tasks.taskOf(id).cancelled || vault.accountOf(id).balance < 12 * UNIT) return;
         if (members(id) == 0 || verifierPool.checkpointOf(id, verifierPool.versionOf(id)).members == 0) return;
+        vm.prank(sponsor);
         tasks.openRound(id);
     }
 

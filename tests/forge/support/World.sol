@@ -265,6 +265,7 @@ contract World {
     }
 
     function openRound(uint64 id) internal {
+        vm.prank(sponsor);
         tasks.openRound(id);
         draw(id);
     }
