@@ -34,6 +34,7 @@ from deltaproof.chain.reading import publish_reading_key
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.rpc.sender import Receipt
+from deltaproof.chain.seats import SeatWatch
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.demands import DemandDesk, demandable_until
 from deltaproof.disputing.desk import SettlementDesk
@@ -77,14 +78,15 @@ class Trainer(Agent):
         checkpointing: bool = False,
         device: str = "cpu",
         relay: str = "",
+        any_quorum: bool = False,
         poll_seconds: float = IDLE_POLL_SECONDS,
         depth: Depth | None = None,
     ) -> None:
         """`rows` are the shard's canonical rows. With `top_up` a slashed stake is filled up to go on;
         `checkpointing` trains the same bits in less memory. `relay`: URL of who brings commitments and reveals for
-        free."""
+        free. With `any_quorum` it works also where verifiers of less than half of the enrolled stake judge."""
         super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
-        self.home, self.top_up = home, top_up
+        self.home, self.top_up, self.any_quorum = home, top_up, any_quorum
         self.secret = HomeSecret.of(home)
         terms = kept_task(gateway, store, task_id, home)
         self.params, self.spec = terms.view.params, terms.spec
@@ -111,6 +113,7 @@ class Trainer(Agent):
         self.claims = KeptClaims(folder, gateway, store, task_id, report)
         self.accounts = Accounts(gateway, store, task_id, self.money, self.claims, report)
         self.accounts.left_to_others = self._is_claimed_by_relay
+        self.seats = SeatWatch(gateway, task_id)
         self.relay = Relay(relay, gateway, task_id, folder, report) if relay else None
         self.log = TaskLog(gateway, [gateway.trainers.address], task_id, folder)
         self.desk = DemandDesk(gateway, task_id, report, self._asks_me, self._answer)
@@ -122,6 +125,8 @@ class Trainer(Agent):
         self._published: dict[RoundIndex, Digest32] = {}
         """The challenge seed whose steps are in the store, by round."""
         self._told: set[tuple[str, RoundIndex]] = set()
+        self._judged: dict[RoundIndex, bool] = {}
+        """Whether enough stake judges a round, by round."""
 
     def duties(self) -> Sequence[Duty]:
         """What a trainer minds."""
@@ -178,6 +183,7 @@ class Trainer(Agent):
         """Stake and enrol the shard, once."""
         enrolment = self._enrolment()
         if enrolment.index == 0:
+            self._require_seats()
             self.disk.require_ever(self.workshop.bytes_of_a_round(), "training a round of this task")
             lock_stake(self.gateway, Role.TRAINER, self.params.stakes.trainer_stake)
             self.show_reading_key()
@@ -202,6 +208,8 @@ class Trainer(Agent):
     def commit(self, round_: RoundIndex) -> None:
         """Train all steps and seal the result."""
         if not self._may_act(round_) or self.gateway.trainers.has_committed(self.task_id, round_, self.account):
+            return
+        if not self._is_well_judged(round_):
             return
         self._settle_bond(round_)
         done = self._work_of(round_)
@@ -332,6 +340,30 @@ class Trainer(Agent):
         return asked
 
     # Below: how the phases do it.
+
+    def _require_seats(self) -> None:
+        """Raises ChainError while a round that opened now would be judged by too little of the enrolled stake."""
+        now, round_ = self.gateway.connection.read_block.timestamp, self.gateway.tasks.phase(self.task_id).round
+        seats = None if self.any_quorum else self.seats.too_few(RoundIndex(round_ + 1), now, now)
+        if seats is not None:
+            raise ChainError(
+                f"if a round of task {self.task_id} opened now, {seats.text(self.stake_money)}; nothing is staked "
+                "before that has changed, or with --any-quorum"
+            )
+
+    def _is_well_judged(self, round_: RoundIndex) -> bool:
+        """Whether the round's verifiers weigh enough, looked at once. Tells what to do if they do not."""
+        if round_ not in self._judged:
+            now = self.gateway.connection.read_block.timestamp
+            deadline = self.gateway.tasks.phase(self.task_id).deadline
+            opened_at = deadline - self.params.phases.commit
+            seats = None if self.any_quorum else self.seats.too_few(round_, now, opened_at)
+            self._judged[round_] = seats is None
+            if seats is not None:
+                text = seats.text(self.stake_money)
+                message = f"round {round_}: not taken part in: {text}. The next round is looked at anew; --any-quorum "
+                self._tell_once("skipped", round_, message + "works for whoever judges")
+        return self._judged[round_]
 
     def _revealed(self, batch: BatchCommitted | None, data: RevealData) -> bool:
         """Open the commitment; whether that was done here and now."""

@@ -108,9 +108,11 @@ class WorkingLife:
             self._error = error
 
 
-def sponsor_life(settings: Settings, store: str, *, trainers: int, verifiers: int) -> WorkingLife:
-    """Opens a round once so many trainers and verifiers take part; shows each hidden set in time; takes the rest
-    back."""
+def sponsor_life(
+    settings: Settings, store: str, *, trainers: int | None = None, verifiers: int | None = None
+) -> WorkingLife:
+    """Opens a round once so many trainers and verifiers take part, by default as many as the task needs; shows each
+    hidden set in time; takes the rest back."""
     depth = parse_depth(settings.confirmations)
     return WorkingLife(
         settings,
@@ -132,9 +134,10 @@ def trainer_life(
     top_up: bool = False,
     checkpointing: bool = False,
     relay: str = "",
+    any_quorum: bool = False,
 ) -> WorkingLife:
     """Trains every round on these rows (canonical, see `deltaproof.protocol.evidence.rows`). `relay`: URL of who
-    brings commitments and reveals for free."""
+    brings commitments and reveals for free. `any_quorum`: also where verifiers of little stake judge."""
     depth, shard = parse_depth(settings.confirmations), distinct_rows(rows)
     return WorkingLife(
         settings,
@@ -142,7 +145,7 @@ def trainer_life(
         Role.TRAINER,
         lambda gateway, number, report: Trainer(
             gateway, task_store(store, gateway, number, report), number, shard, settings.home, Honest(), report,
-            top_up=top_up, checkpointing=checkpointing, device=device, relay=relay,
+            top_up=top_up, checkpointing=checkpointing, device=device, relay=relay, any_quorum=any_quorum,
             poll_seconds=settings.poll, depth=depth,
         ),
     )  # fmt: skip

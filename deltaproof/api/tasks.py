@@ -179,7 +179,13 @@ class Task:
             return fund_task(gateway, TaskId(self.number), Amount.read(amount, "amount"))
 
     def sponsor(
-        self, *, home: str | Path, key: str | None = None, trainers: int = 1, verifiers: int = 1, **settings: Any
+        self,
+        *,
+        home: str | Path,
+        key: str | None = None,
+        trainers: int | None = None,
+        verifiers: int | None = None,
+        **settings: Any,
     ) -> WorkingLife:
         """The sponsor's life: `sponsor run`. `settings` of all three lives: `poll`, `confirmations`, `witness`,
         `max_gas_gwei`, `health_port`, `drand`, `limits`, as in `deltaproof.api.living.Settings`."""

@@ -75,8 +75,11 @@ def run_sponsor(
     key: KeyOption,
     home: HomeOption,
     task: TaskOption,
-    trainers: Annotated[int, typer.Option(help="Open a round when so many trainers take part.", min=1)] = 1,
-    verifiers: Annotated[int, typer.Option(help="... and so many verifiers.", min=1)] = 1,
+    trainers: Annotated[
+        int | None,
+        typer.Option(help="Open a round when so many trainers take part. Default: as many as the task needs.", min=1),
+    ] = None,
+    verifiers: Annotated[int | None, typer.Option(help="... and so many verifiers.", min=1)] = None,
     witness: WitnessOption = "",
     confirmations: ConfirmationsOption = "",
     poll: PollOption = IDLE_POLL_SECONDS,
@@ -90,6 +93,9 @@ def run_sponsor(
 
     Needs the `--home` in which `task create` kept the validation sets. A sponsor who does not show a set in time pays
     that round's accepted trainers in equal parts.
+
+    The first round waits for all who are expected; a later one goes on after a moment with half of them. No round opens
+    while its verifiers would weigh less than half of the stake that verifiers have enrolled.
     """
     from deltaproof.agent.limits import Limits
     from deltaproof.api.lives import sponsor_life
@@ -134,6 +140,13 @@ def run_trainer(
             metavar="URL",
         ),
     ] = "",
+    any_quorum: Annotated[
+        bool,
+        typer.Option(
+            "--any-quorum",
+            help="Work also in rounds whose verifiers weigh less than half of what verifiers have enrolled.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train every round of a task: join, train, commit, reveal, answer the challenge, claim.
@@ -166,6 +179,7 @@ def run_trainer(
         top_up=top_up,
         checkpointing=chosen.checkpointing,
         relay=relay,
+        any_quorum=any_quorum,
     )
     report = reporter(as_json)
     life.run(tracked(report, track, home, "trainer") if track else report)

@@ -32,6 +32,10 @@ def init(
     stake: Annotated[
         str, typer.Option(help="What a trainer or verifier locks at least, in tokens.", metavar=AMOUNT)
     ] = "250",
+    trainers: Annotated[
+        int | None, typer.Option(help="Trainers that you expect: a round needs more than half of them.", min=1)
+    ] = None,
+    verifiers: Annotated[int | None, typer.Option(help="Verifiers that you expect, the same.", min=1)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a draft of a task that works, with a comment at every choice.
@@ -47,6 +51,7 @@ def init(
     made = begin(
         out, name=name, source=model, data=data, method=method, rounds=rounds,
         budget=Amount.read(budget, "--budget"), stake=Amount.read(stake, "--stake"),
+        trainers=trainers, verifiers=verifiers,
     )  # fmt: skip
     text = (
         f"{made.draft}: {made.kind}, {made.rounds} rounds with {made.validation_rows} hidden rows each, "

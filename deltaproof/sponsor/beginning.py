@@ -16,6 +16,8 @@ __all__ = ["Beginning", "begin"]
 MOST_VALIDATION_ROWS = 128
 """A set for a round; more make smaller standard errors and cost every verifier time."""
 LEAST_ROWS = 8
+LEAST_VERIFIERS = 3
+"""In a round, where nobody says how many are expected."""
 CONSIDERED_ROWS = 512
 """As many rows decide how many tokens a row may have."""
 KINDS = {"pixels": "image-classification", "label": "sequence-classification"}
@@ -43,11 +45,14 @@ def begin(
     rounds: int,
     budget: Amount,
     stake: Amount,
+    trainers: int | None = None,
+    verifiers: int | None = None,
 ) -> Beginning:
     """Write `task.toml`, `validation.jsonl` and `test.jsonl` into `folder`, which may not hold any of them yet.
 
     `data` are held-out rows, of which no trainer may have any; the last sixth, at least, becomes the test set. `budget`
-    is a round's, `stake` what each trainer and verifier locks. Raises UsageError, or ModelError.
+    is a round's, `stake` what each trainer and verifier locks. Of `trainers` and `verifiers` that are expected a round
+    needs more than half: one who leaves keeps no round from opening. Raises UsageError, or ModelError.
     """
     from deltaproof.sponsor.open_pay import why_no_shares
     from deltaproof.sponsor.recommend import CANDIDATES
@@ -79,6 +84,8 @@ def begin(
         budget=budget.with_unit(),
         bond=stake.part(10).with_unit(),
         stake=stake.with_unit(),
+        trainers=f"min_trainers = {trainers // 2 + 1}\n" if trainers else "",
+        verifiers=verifiers // 2 + 1 if verifiers else LEAST_VERIFIERS,
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_shard(paths[1], rows[: size * rounds])
@@ -177,7 +184,7 @@ commit_bond = "{bond}"      # of the stake; lost for a commitment without a reve
 slash_bps = 5_000           # of the stake, for a fault
 min_trainer_stake = "{stake}"
 min_verifier_stake = "{stake}"
-min_verifiers = 3
+{trainers}min_verifiers = {verifiers}           # fewer open no round
 
 [phases]                    # seconds at most; a phase ends early when all have acted
 commit = 3600

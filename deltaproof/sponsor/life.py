@@ -20,6 +20,7 @@ from deltaproof.chain.participation import KnownTask, attempt, let_take, move_on
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.rpc.sender import Receipt
+from deltaproof.chain.seats import SeatWatch
 from deltaproof.errors import ArtifactMissing, EncodingError, UsageError
 from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
@@ -86,18 +87,23 @@ class Sponsor(Agent):
         home: Path,
         report: Reporter,
         *,
-        trainers: int,
-        verifiers: int,
+        trainers: int | None = None,
+        verifiers: int | None = None,
         poll_seconds: float = IDLE_POLL_SECONDS,
         depth: Depth | None = None,
     ) -> None:
-        """Rounds open once `trainers` and `verifiers` take part, or after a grace with as many as the task needs."""
+        """Rounds open once `trainers` and `verifiers` take part; by default as many as the task needs. A later round
+        goes on after a grace with half of them, and never with fewer than the task needs."""
         super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
-        self.store, self.home, self.trainers, self.verifiers = store, home, trainers, verifiers
+        self.store, self.home = store, home
         terms = self._published_task(task_id)
         if terms.view.sponsor != gateway.account:
             raise UsageError(f"task {task_id} belongs to {terms.view.sponsor}, not to {gateway.account}")
         self.spec, self.shortest_phase = terms.spec, terms.view.params.phases.shortest
+        needs = self.spec.verification
+        self.trainers = needs.min_trainers if trainers is None else trainers
+        self.verifiers = needs.min_verifiers if verifiers is None else verifiers
+        self.seats = SeatWatch(gateway, task_id)
         self.store = entered(store, self.spec, home)
         # Its own key, too, so that every command reads with `--reading-key` and this home.
         own = Reader("the sponsor", (ReadingKey.of_home(HomeSecret.of(home), 0).public,))
@@ -177,13 +183,14 @@ class Sponsor(Agent):
         needs = self.spec.verification
         ready = trainers >= self.trainers and verifiers >= self.verifiers and self._settled(round_, waited)
         late = round_ > 1 and waited > OPENING_GRACE_SECONDS
-        enough = late and trainers >= needs.min_trainers and verifiers >= needs.min_verifiers
-        if ready or enough:
+        few = max(needs.min_trainers, -(-self.trainers // 2)), max(needs.min_verifiers, -(-self.verifiers // 2))
+        enough = late and trainers >= few[0] and verifiers >= few[1]
+        if (ready or enough) and self._well_judged(round_):
             if attempt(self.gateway.tasks.open_round, self.task_id) is not None:
                 self.report("round", f"round {round_} opened", round=round_)
-        else:
+        elif not (ready or enough):
             here = f"{trainers} of {self.trainers} trainers, {verifiers} of {self.verifiers} verifiers"
-            least = f"{needs.min_trainers} and {needs.min_verifiers} are enough after {OPENING_GRACE_SECONDS:.0f} s"
+            least = f"{few[0]} and {few[1]} are enough after {OPENING_GRACE_SECONDS:.0f} s"
             line = f"round {round_} waits for participants: {here}{f'; {least}' if round_ > 1 else ''}"
             self._once("waiting", line, round=round_, trainers=trainers, verifiers=verifiers)
 
@@ -209,6 +216,15 @@ class Sponsor(Agent):
             self.gateway.vault.withdraw(self.task_id)
             text = self.gateway.money(self.gateway.vault.account(self.task_id).token).text(balance)
             self.report("withdrawn", f"took back {text} that was not earned", amount=str(balance))
+
+    def _well_judged(self, round_: RoundIndex) -> bool:
+        """Whether who would judge the round weighs at least half of what verifiers have enrolled. Tells why not."""
+        now = self.gateway.connection.read_block.timestamp
+        seats = self.seats.too_few(round_, now, now)
+        if seats is not None:
+            text = seats.text(self.gateway.money(self.gateway.registry.token()))
+            self._once("waiting", f"round {round_} waits for verifiers: {text}", round=round_)
+        return seats is None
 
     def _settled(self, round_: RoundIndex, waited: float) -> bool:
         """Whether nothing of the round before has to be waited for."""

@@ -270,6 +270,7 @@ def build_world(
     deployment: Deployment | None = None,
     drand: BeaconNetwork | None = None,
     window_seconds: int = 10,
+    phases: str = "",
     stores: str = "",
 ) -> RoleWorld:
     """Deploy, fund a task, and enrol `honest` trainers, one cheat and the verifiers.
@@ -279,7 +280,8 @@ def build_world(
     model `model` is. `cheat` is what the last trainer does.
     With `shards` each trainer, the cheat last, takes the one of its number, and if they are `named` the task takes no
     others; else all have data of their own. With a `deployment` the same people meet again on it, in the same
-    `folder`. `drand`: a network whose rounds are seeds. `stores`: what the sponsor announces on chain.
+    `folder`. `drand`: a network whose rounds are seeds. `phases`: keys of that table. `stores`: what the sponsor
+    announces on chain.
     """
     torch.set_num_threads(1)
     connection = connect(node.rpc_url)
@@ -308,7 +310,7 @@ def build_world(
     draft = TaskDraft(
         rounds=rounds, method=method, codec=codec, training=training, data=data, scoring=scoring,
         aggregation=aggregation, steps=steps, federation=federation,
-        window_seconds=window_seconds, floor_bps=floor_bps, model=model,
+        window_seconds=window_seconds, phases=phases, floor_bps=floor_bps, model=model,
         named=tuple(dict.fromkeys(rows)) if shards and named else (),
     )  # fmt: skip
     task = fund_task(sponsor_gateway, store, folder, draft, stores)
