@@ -57,17 +57,20 @@ class JuryDesk:
         self._salt, self._opinion, self._appeals, self._once = salt, opinion, appeals, Once(report)
         self._looked_to = 0
         self._minded: set[int] = set()
+        self._own: dict[int, bool] = {}
+        """Whether a case is about a task in which this account has a part."""
         self._non_signers: dict[int, tuple[Address, ...]] = {}
 
     def mind(self, now: int) -> None:
         """Do what each case waits for; `now` is the chain's time. Raises the first error after all were tried."""
         count = self.gateway.jury.case_count()
         if count < self._looked_to:
-            self._looked_to, self._minded = 0, set()
+            self._looked_to, self._minded, self._own = 0, set(), {}
         self._minded.update(range(self._looked_to + 1, count + 1))
         self._looked_to = count
         errors: list[Exception] = []
-        for number in sorted(self._minded):
+        # Attack: bring cases of one's own tasks first, and use up the stake that others vote with.
+        for number in sorted(self._minded, key=lambda each: (not self._is_own(each), each)):
             try:
                 self._mind_case(number, self.gateway.jury.case(number), now)
             except ContractRevert as revert:
@@ -139,14 +142,21 @@ class JuryDesk:
         self.report("voted", f"case {number}, level {case.level}: sealed that the settlement is {what}", case=number)
 
     def _can_back(self, number: int, level: int) -> bool:
-        """Whether enough stake is free for what a vote locks (`Jury.sealVote`). Tells once what it lacks."""
+        """Whether enough stake is free for what a vote locks (`Jury.sealVote`). Tells once what it lacks.
+
+        In a stranger's case a vote of all stake in a case of one's own has to be left.
+        """
         gateway = self.gateway
-        free = gateway.registry.stake_of(gateway.account, Role.VERIFIER).free
-        needed = vote_price(gateway, number, level)
-        if free >= needed:
+        stake = gateway.registry.stake_of(gateway.account, Role.VERIFIER)
+        free, kept = stake.free, 0
+        if stake.locked and not self._is_own(number):
+            kept = stake.total * gateway.jury.params().wrong_vote_bps // BPS
+        price = vote_price(gateway, number, level)
+        if free >= price + kept:
             return True
-        money = gateway.money(gateway.registry.token())
-        self._once("voteless", f"case {number}, level {level}: no vote: it locks {money.text(needed)} and "
+        money, needed = gateway.money(gateway.registry.token()), price + kept
+        own = f", {money.text(TokenAmount(kept))} are kept for cases of its own tasks" if kept else ""
+        self._once("voteless", f"case {number}, level {level}: no vote: it locks {money.exact(price)}{own}, and "
                    f"{money.text(free)} of the stake are free; deltaproof stake deposit "
                    f"{money.exact(TokenAmount(needed - free))} --role verifier", case=number)  # fmt: skip
         return False
@@ -163,36 +173,48 @@ class JuryDesk:
         self.report("shown", f"case {number}, level {level}: showed the vote", case=number)
 
     def _appeal(self, number: int, case: Case, now: int) -> None:
-        """Ask twice the stake where a lot overturned what this account signed, voted for, or finds right itself.
+        """Ask twice the stake where a level decided against what this account signed, voted, or finds itself.
 
-        Attack: below the last level seats are drawn, and less than half of all stake may hold most of them. Only with
-        free challenger stake for the bond: to deposit it is to agree to risk it. Each waits its turn, so one pays.
+        Attack: below the last level seats are drawn, and less than half of all stake may hold most of them; or bring
+        other cases first that take the votes, so that silence upholds. Only with free challenger stake for the bond: to
+        deposit it is to agree to risk it. Each waits its turn, so one pays.
         """
-        if not case.overturned or not self._appeals(case.task_id):
+        if not self._appeals(case.task_id):
             return
         gateway, jury, params = self.gateway, self.gateway.jury, self.gateway.jury.params()
-        signed = self._is_party(case, self._list_of(number, case))
-        stands_by = signed or jury.vote(number, case.level, gateway.account).ballot is Ballot.UPHOLD
+        signed, level = self._is_party(case, self._list_of(number, case)), jury.level(number, case.level)
+        if not case.overturned and (signed or 2 * level.upholding * level.unit > case.electorate):
+            return  # nobody speaks against its own signature; and more than half of all stake says that it is right
+        ballot = jury.vote(number, case.level, gateway.account).ballot
+        stands_by = ballot is (Ballot.UPHOLD if case.overturned else Ballot.OVERTURN) or signed
         bond = TokenAmount(params.bond << (case.level + 1))
         free = gateway.registry.stake_of(gateway.account, Role.CHALLENGER).free
         if free < bond:
             if stands_by:
-                self._tell_bondless(number, case.level, bond, TokenAmount(free))
+                self._tell_bondless(number, case, bond, TokenAmount(free))
             return
-        if not stands_by and self._opinion(case) is not False:
+        if not stands_by and self._opinion(case) in (None, case.overturned):
             return
-        wait = appeal_wait(gateway.account, number, case.level, params.appeal_seconds, signed=signed)
+        first = signed or (stands_by and not case.overturned)
+        wait = appeal_wait(gateway.account, number, case.level, params.appeal_seconds, first=first)
         if now < case.deadline - params.appeal_seconds + wait:
             return
         jury.appeal(number, case.level, ZERO_DIGEST)
         text = gateway.money(gateway.registry.token()).text(bond)
-        self.report("appealed", f"{_fell_by_lot(number, case.level)}; appealed, with a bond of {text}", case=number)
+        self.report("appealed", f"{_decided_wrongly(number, case)}; appealed, with a bond of {text}", case=number)
 
-    def _tell_bondless(self, number: int, level: int, bond: TokenAmount, free: TokenAmount) -> None:
+    def _tell_bondless(self, number: int, case: Case, bond: TokenAmount, free: TokenAmount) -> None:
         money = self.gateway.money(self.gateway.registry.token())
-        self._once("bondless", f"{_fell_by_lot(number, level)}; no appeal: its bond is {money.text(bond)} and "
+        self._once("bondless", f"{_decided_wrongly(number, case)}; no appeal: its bond is {money.text(bond)} and "
                    f"{money.text(free)} are free; deltaproof stake deposit "
                    f"{money.exact(TokenAmount(bond - free))} --role challenger", case=number)  # fmt: skip
+
+    def _is_own(self, number: int) -> bool:
+        """Whether a case is about a task that this account verifies."""
+        if number not in self._own:
+            task = self.gateway.jury.case(number).task_id
+            self._own[number] = self.gateway.verifiers.enrolment(task, self.gateway.account).takes_part
+        return self._own[number]
 
     def _settle(self, number: int, case: Case) -> None:
         jury, me = self.gateway.jury, self.gateway.account
@@ -247,12 +269,12 @@ def vote_price(gateway: Gateway, number: int, level: int) -> TokenAmount:
     return TokenAmount(staked * jury.params().wrong_vote_bps // BPS)
 
 
-def appeal_wait(account: Address, number: int, level: int, appeal_seconds: int, *, signed: bool) -> int:
+def appeal_wait(account: Address, number: int, level: int, appeal_seconds: int, *, first: bool) -> int:
     """Seconds of the time to appeal that an account leaves to others: at a place of its own in the first third for who
-    signed the settlement, in the second for everybody else, and nobody in the last."""
+    signed the settlement, or voted against it, in the second for everybody else, and nobody in the last."""
     drawn = sha256(address_bytes(account) + number.to_bytes(8, "big") + level.to_bytes(1, "big")).digest()
     lot = int.from_bytes(drawn[:4], "big")
-    return appeal_seconds * (lot + (0 if signed else 1 << 32)) // (3 << 32)
+    return appeal_seconds * (lot + (0 if first else 1 << 32)) // (3 << 32)
 
 
 def vote_salt(secret: HomeSecret) -> Salt:
@@ -266,5 +288,6 @@ def votes_between_tasks(gateway: Gateway, secret: HomeSecret, report: Reporter) 
     return JuryDesk(gateway, vote_salt(secret), lambda _case: None, report).mind
 
 
-def _fell_by_lot(number: int, level: int) -> str:
-    return f"case {number}: level {level} overturned a settlement that is right"
+def _decided_wrongly(number: int, case: Case) -> str:
+    what = "overturned a settlement that is right" if case.overturned else "upheld a settlement that is wrong"
+    return f"case {number}: level {case.level} {what}"

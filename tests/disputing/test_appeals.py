@@ -13,13 +13,14 @@ from deltaproof.chain.abi.dispute_structs import Case, CasePhase
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.local_node import Node
 from deltaproof.chain.participation import let_take, lock_stake
-from deltaproof.disputing.jury import JuryDesk, appeal_wait, vote_salt
+from deltaproof.disputing.jury import JuryDesk, appeal_wait, vote_price, vote_salt
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.types import ZERO_DIGEST, Address, TokenAmount
+from deltaproof.store import ArtifactStore
 from tests.chain.node_calls import funded_account
 from tests.disputing.conftest import Heard, Stage, moment
 from tests.worlds.gateways import GatewayWorld, world_of
-from tests.worlds.simulated import UNIT, Terms
+from tests.worlds.simulated import UNIT, Terms, bls_key
 
 APPEAL_SECONDS = 6 * 3_600
 
@@ -70,15 +71,22 @@ class Overturned:
 
     def overturn(self, level: int) -> int:
         """Liars alone have seats and vote; returns when the time to appeal begins."""
+        began = self.decide(level, self._lying)
+        assert self.now.overturned
+        return began
+
+    def decide(self, level: int, voting: JuryDesk | None = None) -> int:
+        """Nobody but `voting` votes; returns when the time to appeal begins."""
+        desk = voting or self.desk(self.liar, None)[0]
         while self.now.phase is not CasePhase.APPEAL:
             before = self.now
-            self._lying.mind_one(self.number, moment(self.liar, self.task).now)
+            desk.mind_one(self.number, moment(self.liar, self.task).now)
             if self.now == before:
                 if before.deadline:
                     self.to(before.deadline)
                 else:
                     self.stage.play.world.node("evm_mine")
-        assert (self.now.level, self.now.overturned) == (level, True)
+        assert self.now.level == level
         return self.now.deadline - APPEAL_SECONDS
 
     def desk(self, person: Gateway, opinion: bool | None) -> tuple[JuryDesk, Heard]:
@@ -135,9 +143,91 @@ def test_overturned_settlement_is_appealed_by_a_signer_then_by_a_juror_who_finds
     assert (level.appellant, level.overturns) == (juror.account, False), "its bond comes back if the settlement stands"
 
 
+def test_lie_that_silence_upheld_is_appealed_by_who_finds_it_wrong_and_not_by_who_signed(
+    stage: Stage, people: Callable[[], Gateway], tmp_path: Path
+) -> None:
+    """Attack: four cases of one's own tasks lock what honest jurors vote with; then the lie is upheld by silence."""
+    opener, juror, other = people(), people(), people()
+    case = lied(stage, opener, tmp_path)
+    bond = opener.jury.params().bond
+    for person in (juror, other):
+        stake(person, Role.CHALLENGER, 2 * bond)
+    lock_stake(stage.play.world.verifiers[0], Role.CHALLENGER, TokenAmount(2 * bond))
+    finding_wrong, _ = case.desk(juror, True)
+    finding_right, _ = case.desk(other, False)
+    knowing_nothing, _ = case.desk(other, None)
+    signing, _ = case.desk(stage.play.world.verifiers[0], True)
+
+    began = case.decide(level=0)
+    assert not case.now.overturned
+    case.mind(finding_wrong)
+    assert case.now.level == 0, "who voted against it has the first third of the time"
+    case.to(began + 2 * APPEAL_SECONDS // 3)
+    for desk in (finding_right, knowing_nothing, signing):
+        case.mind(desk)
+    assert case.now.level == 0
+    case.mind(finding_wrong)
+    level = opener.jury.level(case.number, 1)
+    assert (case.now.level, level.appellant, level.overturns) == (1, juror.account, True)
+
+
+def test_lie_that_more_than_half_of_all_stake_upheld_is_appealed_by_nobody(
+    stage: Stage, people: Callable[[], Gateway], tmp_path: Path
+) -> None:
+    liar, juror = people(), people()
+    stake(liar, Role.VERIFIER, 50_000 * UNIT)
+    stage.play.world.node("evm_increaseTime", 48 * 3_600)
+    case = lied(stage, liar, tmp_path)
+    stake(juror, Role.CHALLENGER, 2 * liar.jury.params().bond)
+    upholding = JuryDesk(liar, vote_salt(HomeSecret.of(tmp_path)), lambda _case: False, Heard())
+    began = case.decide(level=0, voting=upholding)
+    assert not case.now.overturned
+    case.to(began + 2 * APPEAL_SECONDS // 3)
+    case.mind(case.desk(juror, True)[0])
+    assert case.now.level == 0
+
+
+def test_votes_in_cases_of_own_tasks_come_first_and_strangers_leave_stake_for_them(
+    world: GatewayWorld, store: ArtifactStore, people: Callable[[], Gateway], tmp_path: Path
+) -> None:
+    opener, juror = people(), people()
+    stake(juror, Role.VERIFIER, 40_000 * UNIT)
+    world.node("evm_increaseTime", 48 * 3_600)
+    decoy, own = (lied(Stage(world.start_task(), store), opener, tmp_path) for _ in range(2))
+    assert decoy.number < own.number
+    key = bls_key(juror.account)
+    possession = key.prove_possession(world.connection.chain_id, juror.registry.address, juror.account)
+    juror.registry.register_key(key.public_key(), possession)
+    juror.verifiers.enrol(own.task, TokenAmount(1_000 * UNIT))
+    for case in (decoy, own):
+        while case.now.phase is CasePhase.DRAW:
+            world.node("evm_mine")
+            case.mind(case.desk(opener, None)[0])
+
+    def asked() -> tuple[list[int], list[str]]:
+        about, heard = list[int](), Heard()
+        desk = JuryDesk(juror, vote_salt(HomeSecret.of(tmp_path)), lambda one: about.append(one.task_id), heard)
+        desk.mind(moment(juror, own.task).now)
+        mine = (decoy.task, own.task)
+        return [task for task in about if task in mine], [told for told in heard.names() if told == "voteless"]
+
+    assert asked() == ([own.task, decoy.task], [])
+    free = juror.registry.stake_of(juror.account, Role.VERIFIER).free
+    price = vote_price(juror, own.number, 0)
+    juror.registry.request_unbond(Role.VERIFIER, TokenAmount(free - price - 1))
+    assert asked() == ([own.task], ["voteless"])
+
+
+def lied(stage: Stage, opener: Gateway, folder: Path) -> Overturned:
+    """A settlement of which the desks are told what they find, and a case about it."""
+    stage.to_settle()
+    stage.play.settle(stage.play.settlement(stage.play.leaves()))
+    return Overturned(stage, opener, folder)
+
+
 def test_places_in_the_time_to_appeal_differ_and_leave_its_last_third_free() -> None:
     accounts = [Address("0x" + f"{number:040x}") for number in range(50)]
-    signed = [appeal_wait(account, 1, 0, 21_600, signed=True) for account in accounts]
-    others = [appeal_wait(account, 1, 0, 21_600, signed=False) for account in accounts]
+    signed = [appeal_wait(account, 1, 0, 21_600, first=True) for account in accounts]
+    others = [appeal_wait(account, 1, 0, 21_600, first=False) for account in accounts]
     assert len({*signed, *others}) == 100
     assert 0 <= min(signed) < max(signed) < 7_200 <= min(others) < max(others) < 14_400
