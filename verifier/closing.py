@@ -66,10 +66,19 @@ def charge_absences(gateway: Gateway, task_id: TaskId, round_: RoundIndex, repor
 
     Attack: stay away, and open the next round in the transaction that ends this one. A miss that is charged later
     stands alone, costs no more than the first, and keeps the seat of the next round. So it is charged in the window.
+
+    Attack: make a round too much for everybody, and have the honest charge each other. Who attested nothing itself
+    charges nobody.
     """
-    for verifier in quorum_members(gateway, task_id, round_):
+
+    def attested(verifier: Address) -> bool:
         state = gateway.verifiers.attestation(task_id, round_, verifier).state
-        if verifier == gateway.account or state not in (AttestationState.NONE, AttestationState.COMMITTED):
+        return state not in (AttestationState.NONE, AttestationState.COMMITTED)
+
+    if not attested(gateway.account):
+        return
+    for verifier in quorum_members(gateway, task_id, round_):
+        if attested(verifier):
             continue
         if attempt(gateway.verifiers.charge_absence, task_id, round_, verifier) is not None:
             message = f"round {round_}: {verifier[:8]} attested nothing and was charged for it"

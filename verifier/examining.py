@@ -55,6 +55,8 @@ class Examiner:
         self.look = SecondLook(self._readable)
         self._next_start: tuple[Digest32, Vector] | None = None
         """Of the last round that was examined: a juror puts none into the store."""
+        self._scores: tuple[object, RoundScores] | None = None
+        """The last scores, and all that they follow from."""
 
     def look_early(
         self, case: RoundToJudge, arrived: Collection[Address], between_steps: Callable[[], None] = lambda: None
@@ -90,11 +92,12 @@ class Examiner:
         judgements = [given.get(one.trainer) or next(found) for one in case.submissions]
         rows = self._validation_rows(case)
         kept_back = case.view.validation_revealed and rows is None
-        if (kept_back or self.look.missing(looked)) and not may_give_up:
+        if kept_back and not may_give_up:
             return None
-        what = "nothing is scored: the sponsor keeps the validation set back" if kept_back else "scoring"
-        self.report("scoring", f"round {case.round}: {what}", round=case.round)
+        # Attack: withhold one opening, so that everybody begins to score when half of the phase is over, and is late.
         scores = self._score(case, judgements, rows)
+        if self.look.missing(looked) and not may_give_up:
+            return None
         named = self.store.put_tensors if publish else component_root
         digest = named(scores.next_start)
         self._next_start = (digest, scores.next_start)
@@ -171,7 +174,14 @@ class Examiner:
         return judgement
 
     def _score(self, case: RoundToJudge, judgements: list[Judgement], rows: list[bytes] | None) -> RoundScores:
-        """Score the accepted deltas on the validation rows; without any they are only aggregated."""
+        """Score the accepted deltas on the validation rows; without any they are only aggregated. Once for the same."""
+        taking_part = tuple(judgement.submission for judgement in judgements if judgement.theta is not None)
+        basis = (case.drawn, case.view.challenge_seed, case.commit_order, case.enrolled, taking_part, rows)
+        if self._scores is not None and self._scores[0] == basis:
+            return self._scores[1]
+        lacking = rows is None and case.view.validation_revealed
+        what = "nothing is scored: the sponsor keeps the validation set back" if lacking else "scoring"
+        self.report("scoring", f"round {case.round}: {what}", round=case.round)
         start = self.store.get_tensors(case.view.start_digest, self.scoring_bench.layout.size)
         order = {trainer: i for i, trainer in enumerate(case.commit_order)}
         accepted = {
@@ -188,9 +198,11 @@ class Examiner:
             if j.theta is not None and (s := j.submission)
         }
         seed = case.view.challenge_seed
-        return score_round(
+        scores = score_round(
             self.scoring_bench, start, accepted, rows, seed, self.judges.emulators(), machine=self.judges.machine
         )
+        self._scores = (basis, scores)
+        return scores
 
     def _validation_rows(self, case: RoundToJudge) -> list[bytes] | None:
         """The round's validation rows; None if the sponsor did not open its commitment, or shows no set that fits it.

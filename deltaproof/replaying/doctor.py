@@ -18,6 +18,7 @@ import transformers
 
 from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
 from deltaproof.protocol.evidence.state import component_root
+from deltaproof.protocol.outcome.reads import judging_seconds
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.replaying.replay import Judge
 from deltaproof.tuning.base_models.batches import made_up_row
@@ -67,10 +68,13 @@ class Measured:
     """Seconds of a step's gradient in each numeric mode, whichever the task's is."""
 
     def margins(self, spec: TaskSpec, trainers: int, workers: int) -> Mapping[str, tuple[float, int]]:
-        """Seconds of the work and of the phase that it has to fit, by phase."""
+        """Seconds of the work and of the time that it has, by phase: verifying has what a late opening leaves."""
         return {
             "commit": (self.speed.training(spec), spec.phases.commit),
-            "attest_commit": (self.speed.verifying(spec, trainers, workers), spec.phases.attest_commit),
+            "attest_commit": (
+                self.speed.verifying(spec, trainers, workers),
+                judging_seconds(spec.phases.attest_commit),
+            ),
         }
 
 

@@ -17,6 +17,7 @@ import peft
 from deltaproof.errors import DeltaproofError, Problem
 from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
 from deltaproof.protocol.evidence.state import Vector, component_root
+from deltaproof.protocol.outcome.reads import judging_seconds
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.tuning.base_models.batches import made_up_row
 from deltaproof.tuning.combining.evaluation import Evaluator
@@ -175,7 +176,10 @@ def _phases(spec: TaskSpec, found: Rehearsal, speed: float) -> Iterator[Problem]
     if training > spec.phases.commit:
         what = f"{spec.phases.commit} s; {spec.training.steps} steps take {training:.0f} s on {who}"
         yield Problem("phases.commit", what, remedy)
-    if attesting > spec.phases.attest_commit:
+    if attesting > judging_seconds(spec.phases.attest_commit):
         whom = "a trainer" if least == 1 else f"{least} trainers"
-        what = f"{spec.phases.attest_commit} s; verifying {whom} takes {attesting:.0f} s on {who}"
+        what = (
+            f"{spec.phases.attest_commit} s; verifying {whom} takes {attesting:.0f} s on {who}, and has to fit into "
+            "half of it: the last opening may come as late"
+        )
         yield Problem("phases.attest_commit", what, remedy)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.offers import ROUND_GAS
+from deltaproof.protocol.outcome.reads import judging_seconds
 from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.terms.costs import round_cost, verifier_fee
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -34,8 +35,8 @@ class Workload:
 
     @property
     def most_trainers(self) -> int:
-        """How many trainers a verifier can check within its phase."""
-        limit, fitting = self.spec.phases.attest_commit, 0
+        """How many trainers a verifier can check within its phase, whenever the last opening comes."""
+        limit, fitting = judging_seconds(self.spec.phases.attest_commit), 0
         while fitting < MOST_TRAINERS and self.speed.verifying(self.spec, fitting + 1) <= limit:
             fitting += 1
         return fitting
@@ -44,6 +45,7 @@ class Workload:
         """The work beside its deadlines, and what it costs, for a person."""
         spec, trainers, most = self.spec, self.trainers, self.most_trainers
         phases, paid = spec.phases, tokens.reward.text
+        judging = judging_seconds(phases.attest_commit)
         training, verifying = self.speed.training(spec), self.speed.verifying(spec, trainers)
         yield (
             f"a trainer takes {training:.1f} s for {spec.training.steps} steps; phases.commit is {phases.commit} s. "
@@ -51,7 +53,7 @@ class Workload:
         )
         yield (
             f"a verifier of {_trainers(trainers)} takes {verifying:.1f} s for {replays_of(spec, trainers)} replays and "
-            f"{evaluations_of(spec, trainers)} evaluations; phases.attest_commit is {phases.attest_commit} s, enough "
+            f"{evaluations_of(spec, trainers)} evaluations; half of phases.attest_commit is {judging} s, enough "
             f"for {_trainers(most) if most < MOST_TRAINERS else 'any number'}. "
             f"Gas: about {ROUND_GAS[Role.VERIFIER]:,} a round"
         )
@@ -76,7 +78,7 @@ class Workload:
                 "evaluation_seconds": self.speed.evaluation,
                 "phases": {
                     "commit": {"work": self.speed.training(spec), "phase": spec.phases.commit},
-                    "attest_commit": {"work": verifying, "phase": spec.phases.attest_commit},
+                    "attest_commit": {"work": verifying, "phase": judging_seconds(spec.phases.attest_commit)},
                 },
                 "most_trainers": self.most_trainers,
             },

@@ -25,8 +25,8 @@ def terms(**changes: dict[str, Any]) -> TaskSpec:
     return parse_spec(written)
 
 
-def test_most_trainers_just_fit_into_the_phase() -> None:
-    work = Workload(terms(phases={"attest_commit": 300}), SPEED)
+def test_most_trainers_just_fit_into_the_half_of_the_phase_that_a_late_opening_leaves() -> None:
+    work = Workload(terms(phases={"attest_commit": 600}), SPEED)
     assert 0 < work.most_trainers < MOST_TRAINERS
     assert SPEED.verifying(work.spec, work.most_trainers) <= 300
     assert SPEED.verifying(work.spec, work.most_trainers + 1) > 300

@@ -46,9 +46,13 @@ def test_verifier_waits_for_a_lagging_store_and_calls_withheld_only_late(tmp_pat
         assert _verdict(world, patient) is Verdict.ACCEPTED
 
         shutil.move(openings, away)
+        told: list[str] = []
+        unlucky.examiner.report = lambda event, message, **_fields: told.append(event)
         assert _verdict(world, unlucky) is None
+        assert told.count("scoring") == 1, "it scores as if nothing more came"
         world.skip_time(301)
         assert _verdict(world, unlucky) is Verdict.WITHHELD
+        assert told.count("scoring") == 1, "and not again when it gives up"
         shutil.move(away, openings)
         two_words_that_it_was_there(world, unlucky)
         world.close()

@@ -14,7 +14,7 @@ from deltaproof.protocol.rules import BPS, WITHHELD_AFTER_BPS
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, address_bytes
 from deltaproof.protocol.wire.encoding import sha256
 
-__all__ = ["DELTA", "read_receipt", "withheld_from"]
+__all__ = ["DELTA", "judging_seconds", "read_receipt", "withheld_from"]
 
 DELTA = -1
 """Stands for the delta where a step stands for its opening."""
@@ -30,4 +30,12 @@ def read_receipt(task: TaskId, round_: RoundIndex, reader: Address, content: Dig
 
 def withheld_from(deadline: int, seconds: int) -> int:
     """The earliest time, seconds since the epoch, at which *withheld* may be sealed in a phase of so many seconds."""
-    return deadline - seconds * (BPS - WITHHELD_AFTER_BPS) // BPS
+    return deadline - judging_seconds(seconds)
+
+
+def judging_seconds(phase: int) -> int:
+    """How long judging and scoring may take in a phase of so many seconds.
+
+    Attack: show an opening just before it counts as withheld, so that everybody has to score anew from then on.
+    """
+    return phase * (BPS - WITHHELD_AFTER_BPS) // BPS
