@@ -31,6 +31,7 @@ __all__ = [
     "NothingToSettle",
     "RevealedAttestation",
     "Rewards",
+    "attested_alike",
     "compose_settlement",
     "disagreements",
     "payouts_of",
@@ -157,6 +158,18 @@ def disagreements(spec: TaskSpec, own: Attestation, proposal: SettlementProposal
     if abs(own.improvement_nanos - improvement) > spec.scoring.tolerance_nanos:
         found.append(Disagreement(None, "improvement", own.improvement_nanos, improvement))
     return found
+
+
+def attested_alike(spec: TaskSpec, own: Attestation, other: Attestation) -> bool:
+    """Whether two attestations are about the same round's same work, within the task's tolerance: whoever can attest
+    what another computes had what it was computed from."""
+    mine, theirs = own.by_trainer(), other.by_trainer()
+    if (own.game is None) != (other.game is None) or set(mine) != set(theirs):
+        return False
+    pairs = [(mine[trainer], theirs[trainer]) for trainer in mine]
+    numbers = [(a.score_nanos, b.score_nanos) for a, b in pairs] + [(own.improvement_nanos, other.improvement_nanos)]
+    alike = all((a.verdict, a.discount_bps) == (b.verdict, b.discount_bps) for a, b in pairs)
+    return alike and all(abs(a - b) <= spec.scoring.tolerance_nanos for a, b in numbers)
 
 
 def _settled_finding(ordered: Sequence[RevealedAttestation], index: int) -> TrainerFinding:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Outcome
+from deltaproof.chain.abi.structs import RoundView
 from deltaproof.chain.claims import claim_base, claim_rewards
 from deltaproof.chain.contracts.money import Money
 from deltaproof.chain.contracts.vault import Claim
 from deltaproof.chain.participation import settled_leaves
 from deltaproof.errors import ChainError, StoreUnavailable
-from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, Verdict
+from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
 from deltaproof.protocol.types import RoundIndex, TaskId, TokenAmount
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
@@ -75,7 +76,7 @@ class Accounts:
                 return None
             self.closed.add(round_)
             return None
-        claim = self._claim(round_, view.settlement)
+        claim = self._claim(round_, view)
         if claim is None:
             self.closed.add(round_)
         elif self._payable(round_, claim.leaf):
@@ -84,16 +85,16 @@ class Accounts:
             self._paid(round_, claim.leaf.payout, ", claimed before")
         return None
 
-    def _claim(self, round_: RoundIndex, settlement: Settlement) -> Claim | None:
+    def _claim(self, round_: RoundIndex, view: RoundView) -> Claim | None:
         """The own claim to a settled round: kept at home, published by a verifier, or shown on chain.
 
         None if the settlement has no leaf of this trainer, or nobody showed it in time. See `_due` for what is raised.
         """
+        settlement = view.settlement
         if (kept := self._kept.of(round_, settlement)) is not None:
             return kept
-        verifiers = self._gateway.verifiers.enrolments(self._task_id)
         try:
-            proposal = settled_leaves(self._store, self._task_id, round_, settlement, verifiers)
+            proposal = settled_leaves(self._gateway, self._store, self._task_id, round_, view)
         except StoreUnavailable:
             if (shown := self._kept.answered(round_, settlement)) is not None:
                 return shown

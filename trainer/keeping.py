@@ -65,8 +65,7 @@ class KeptClaims:
         if (round_, view.attempts) in self._seen:
             return
         if self.of(round_, view.settlement) is None:
-            publishers = self._gateway.verifiers.enrolments(self._task_id)
-            leaves = posted_leaves(self._store, self._task_id, round_, view.settlement, publishers)
+            leaves = posted_leaves(self._gateway, self._store, self._task_id, round_, view)
             if leaves is None:
                 return
             if (claim := claim_among(self._task_id, round_, leaves, self._gateway.account)) is not None:

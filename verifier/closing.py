@@ -42,8 +42,7 @@ def close_round(
         return
     proposal = kept
     if proposal is None:
-        verifiers = quorum_members(gateway, task_id, round_)
-        proposal = settled_leaves(store, task_id, round_, view.settlement, verifiers)
+        proposal = settled_leaves(gateway, store, task_id, round_, view)
     if proposal is None:
         report("unusable", f"round {round_}: nobody published the leaves of the settlement")
         return

@@ -91,7 +91,7 @@ class Examiner:
         found = iter(looked)
         judgements = [given.get(one.trainer) or next(found) for one in case.submissions]
         rows = self._validation_rows(case)
-        kept_back = case.view.validation_revealed and rows is None
+        kept_back = case.view.validation_revealed and not case.unscored and rows is None
         if kept_back and not may_give_up:
             return None
         # Attack: withhold one opening, so that everybody begins to score when half of the phase is over, and is late.
@@ -179,7 +179,7 @@ class Examiner:
         basis = (case.drawn, case.view.challenge_seed, case.commit_order, case.enrolled, taking_part, rows)
         if self._scores is not None and self._scores[0] == basis:
             return self._scores[1]
-        lacking = rows is None and case.view.validation_revealed
+        lacking = rows is None and case.view.validation_revealed and not case.unscored
         what = "nothing is scored: the sponsor keeps the validation set back" if lacking else "scoring"
         self.report("scoring", f"round {case.round}: {what}", round=case.round)
         start = self.store.get_tensors(case.view.start_digest, self.scoring_bench.layout.size)
@@ -209,7 +209,7 @@ class Examiner:
 
         Raises StoreUnavailable, which is nobody's fault.
         """
-        if not case.view.validation_revealed:
+        if not case.view.validation_revealed or case.unscored:
             return None
         commitment = self.spec.validation.commitments[case.round - 1]
         try:

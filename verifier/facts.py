@@ -14,12 +14,13 @@ from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.outcome.settlement import SettlementProposal, Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
+from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId
+from deltaproof.protocol.wire.encoding import canonical_json
 from deltaproof.replaying.judging import Submission
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.training.step import DrawnRound
 
-__all__ = ["RoundToJudge", "as_settled", "case_key", "read_case"]
+__all__ = ["RoundToJudge", "as_settled", "case_key", "read_case", "read_chain"]
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,12 @@ class RoundToJudge:
     """In the order in which they enrolled their rows; none where that does not matter."""
     faulty: frozenset[Address]
     """Whose fault a contract had established before verifiers could attest."""
+    settled_before: Digest32 = ZERO_DIGEST
+    """Root of the leaves of the round before: it says whose memory counts."""
     withheld: frozenset[Address] = frozenset()
     """Whose work counts as withheld, whatever the store shows now: see `as_settled`."""
+    unscored: bool = False
+    """Whether nothing is scored, though the sponsor opened a validation set on chain: see `as_settled`."""
 
     @property
     def drawn(self) -> DrawnRound:
@@ -61,50 +66,75 @@ def as_settled(case: RoundToJudge, proposal: SettlementProposal) -> RoundToJudge
     revealed = {submission.trainer for submission in case.submissions if submission.transcript_root is not None}
     withheld = {leaf.trainer for leaf in proposal.leaves if leaf.verdict is Verdict.WITHHELD}
     scored = any((proposal.settlement.improvement_nanos, *(leaf.score_nanos for leaf in proposal.leaves)))
-    view = replace(case.view, validation_revealed=case.view.validation_revealed and scored)
-    return replace(case, view=view, withheld=frozenset(revealed & withheld))
+    unscored = case.view.validation_revealed and not scored
+    return replace(case, withheld=frozenset(revealed & withheld), unscored=unscored)
 
 
-def case_key(task_id: TaskId, round_: RoundIndex, view: RoundView) -> Digest32:
-    """Tells apart what has to be judged anew.
+def case_key(case: RoundToJudge) -> Digest32:
+    """Tells apart what has to be judged anew: everything that the chain says and that a judgement follows from.
 
-    The challenge seed comes from a block after the last reveal, so a reorganisation that changed any submission
-    changed the seed, too.
+    Attack: have a fault become known, or a commitment fall out, by a reorganisation that leaves the seeds as they are,
+    as rounds of drand do. Who reads, and whose memory is there, the store says; it is looked at again before sealing.
     """
-    seen = (view.start_digest, view.order_seed, view.challenge_seed, view.validation_digest)
-    numbers = f"{task_id}/{round_}/{int(view.validation_revealed)}".encode()
-    return Digest32(sha256(b"".join(seen) + numbers).digest())
+    view, before = case.view, case.settled_before
+    facts = {
+        "place": [case.task_id, case.round],
+        "drawn": [digest.hex() for digest in (view.start_digest, view.order_seed, view.challenge_seed, before)],
+        "scored": [view.validation_revealed and not case.unscored, view.validation_digest.hex()],
+        "order": [list(case.commit_order), list(case.enrolled)],
+        "faulty": sorted(case.faulty),
+        "withheld": sorted(case.withheld),
+        "work": [
+            [one.trainer, one.data_root.hex(), one.data_rows, _hex(one.delta_digest), _hex(one.transcript_root)]
+            for one in case.submissions
+        ],
+    }
+    return Digest32(sha256(canonical_json(facts)).digest())
 
 
-def read_case(
-    gateway: Gateway, store: ArtifactStore, log: TaskLog, spec: TaskSpec, task_id: TaskId, round_: RoundIndex
-) -> RoundToJudge:
-    """The round's case; `log` was refreshed at the block that is looked at. Raises ChainError, StoreUnavailable."""
-    reveals, readers = log.reveals(round_), due_readers(gateway, store, spec, task_id, round_)
-    enrolments = gateway.trainers.enrolments(task_id)
-    submissions = []
-    for trainer in log.sorted_trainers(round_):
-        enrolment, reveal = enrolments[trainer], reveals.get(trainer)
-        submissions.append(
-            Submission(
-                trainer=trainer,
-                data_root=enrolment.data_root,
-                data_rows=enrolment.data_rows,
-                delta_digest=reveal.delta_digest if reveal else None,
-                transcript_root=reveal.transcript_root if reveal else None,
-                error_root=memory_root(gateway, store, log, spec, task_id, round_, trainer),
-                readers=readers,
-            )
+def read_chain(gateway: Gateway, log: TaskLog, spec: TaskSpec, task_id: TaskId, round_: RoundIndex) -> RoundToJudge:
+    """What the chain says of a round's case, which is all that `case_key` knows: without readers and memories.
+
+    `log` was refreshed at the block that is looked at. Raises ChainError.
+    """
+    reveals, enrolments = log.reveals(round_), gateway.trainers.enrolments(task_id)
+    submissions = tuple(
+        Submission(
+            trainer=trainer,
+            data_root=enrolments[trainer].data_root,
+            data_rows=enrolments[trainer].data_rows,
+            delta_digest=reveals[trainer].delta_digest if trainer in reveals else None,
+            transcript_root=reveals[trainer].transcript_root if trainer in reveals else None,
         )
+        for trainer in log.sorted_trainers(round_)
+    )
+    before = gateway.tasks.round(task_id, RoundIndex(round_ - 1)).settlement.leaves_root if round_ > 1 else ZERO_DIGEST
     return RoundToJudge(
         task_id=task_id,
         round=round_,
         view=gateway.tasks.round(task_id, round_),
         commit_order=tuple(log.committed(round_)),
         enrolled=_enrolled(spec, round_, log),
-        submissions=tuple(submissions),
+        submissions=submissions,
         faulty=known_faults(gateway, task_id, round_, [submission.trainer for submission in submissions]),
+        settled_before=before,
     )
+
+
+def read_case(
+    gateway: Gateway, store: ArtifactStore, log: TaskLog, spec: TaskSpec, task_id: TaskId, round_: RoundIndex
+) -> RoundToJudge:
+    """The round's case, as chain and store say it now: see `read_chain`. Raises ChainError, StoreUnavailable."""
+    case, readers = read_chain(gateway, log, spec, task_id, round_), due_readers(gateway, store, spec, task_id, round_)
+    submissions = tuple(
+        replace(
+            one,
+            error_root=memory_root(gateway, store, log, spec, task_id, round_, one.trainer),
+            readers=readers,
+        )
+        for one in case.submissions
+    )
+    return replace(case, submissions=submissions)
 
 
 def _enrolled(spec: TaskSpec, round_: RoundIndex, log: TaskLog) -> tuple[Address, ...]:
@@ -112,3 +142,7 @@ def _enrolled(spec: TaskSpec, round_: RoundIndex, log: TaskLog) -> tuple[Address
     if spec.scoring.rows != "distinct":
         return ()
     return log.enrolments.order(round_, log.committed(round_))
+
+
+def _hex(digest: Digest32 | None) -> str:
+    return "" if digest is None else digest.hex()

@@ -1,8 +1,9 @@
-"""What a juror, who comes later, can still hold against a verdict of *withheld*: two words that it was there in time.
+"""What a juror, who comes later, can still hold against *withheld* and *unscored*: two words that it was there in time.
 
-One is the store's: when everything that a replay needs was written; the trainer had announced it on chain. The other is
-a receipt of a verifier of the round for all of it (`protocol.outcome.reads`). Neither is enough alone. A store's clock
-is its operator's, who may be the sponsor. A receipt may be that of somebody who had the bytes from the trainer.
+One is the store's: when everything that a replay needs was written, which the trainer had announced on chain; or the
+validation set, which the sponsor had opened there. The other is a verifier's of the round: a receipt for all of it
+(`protocol.outcome.reads`); or scores that nobody finds without the set. Neither is enough alone. A store's clock is its
+operator's, who may be the sponsor. A verifier may have had the bytes from trainer or sponsor.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, StepIndex, TaskId
 from deltaproof.replaying.judging import Submission
 from deltaproof.store import ArtifactStore
-from deltaproof.store.paths import Kind, envelope_path, opening_path
+from deltaproof.store.paths import Kind, addressed_path, envelope_path, opening_path
 from verifier.facts import RoundToJudge
 
-__all__ = ["Receipts", "receipts_in_time"]
+__all__ = ["Hindsight", "Receipts", "look_back"]
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,25 @@ class Receipts:
         return bool(due) and due == self.by_step
 
 
-def receipts_in_time(
-    gateway: Gateway, store: ArtifactStore, log: TaskLog, spec: TaskSpec, case: RoundToJudge
-) -> dict[Address, tuple[Receipts, ...]]:
-    """Of those who were settled as withheld and whose work was there in time by the store's clock: who had read it.
+@dataclass(frozen=True)
+class Hindsight:
+    """What was there in time by the store's clock, and who of the round says to have had it."""
+
+    read_by: Mapping[Address, tuple[Receipts, ...]]
+    """By trainer who was settled as withheld."""
+    scored_by: tuple[Attestation, ...]
+    """With scores, where the settlement has none."""
+
+    @property
+    def evidence(self) -> frozenset[object]:
+        """All of it in a form that can be compared."""
+        receipts = {(trainer, one.reader) for trainer, known in self.read_by.items() for one in known}
+        return frozenset({*receipts, *(one.digest() for one in self.scored_by)})
+
+
+def look_back(gateway: Gateway, store: ArtifactStore, log: TaskLog, spec: TaskSpec, case: RoundToJudge) -> Hindsight:
+    """Of what a settlement calls withheld or does not score: what was there in time by the store's clock, and who of
+    the round's verifiers says to have had it.
 
     `log` follows the verifier pool and was refreshed. Raises ChainError, StoreUnavailable.
     """
@@ -63,7 +79,12 @@ def receipts_in_time(
         written = _written(store, submission, case.sample_of(trainer, spec), kind, sealed=spec.data.sealed)
         if written is not None and written <= latest:
             found[trainer] = tuple(_receipts(store, log, case, trainer))
-    return found
+    scored: tuple[Attestation, ...] = ()
+    if case.unscored:
+        shown = _last(store, [addressed_path(Kind.VALIDATION, spec.validation.commitments[case.round - 1])])
+        if shown is not None and shown <= latest:
+            scored = tuple(one for one in _documents(store, log, case) if one.game is not None)
+    return Hindsight(found, scored)
 
 
 def _written(
@@ -97,14 +118,20 @@ def _last(store: ArtifactStore, paths: Sequence[str]) -> float | None:
     return max(times(), default=None)
 
 
-def _receipts(store: ArtifactStore, log: TaskLog, case: RoundToJudge, trainer: Address) -> Iterator[Receipts]:
+def _documents(store: ArtifactStore, log: TaskLog, case: RoundToJudge) -> Iterator[Attestation]:
+    """Attestations of the round that their verifiers revealed."""
     for event in log.of(AttestationRevealed, case.round):
         try:
             document = store.get_attestation(Attestation, event.artifact_digest)
         except UNUSABLE:
             continue
-        named = (document.task, document.round, document.verifier) == (case.task_id, case.round, event.verifier)
+        if (document.task, document.round, document.verifier) == (case.task_id, case.round, event.verifier):
+            yield document
+
+
+def _receipts(store: ArtifactStore, log: TaskLog, case: RoundToJudge, trainer: Address) -> Iterator[Receipts]:
+    for document in _documents(store, log, case):
         finding = document.by_trainer().get(trainer)
-        if named and finding is not None and finding.verdict is not Verdict.WITHHELD:
+        if finding is not None and finding.verdict is not Verdict.WITHHELD:
             by_step = {read.step: read.receipt for read in finding.reads}
-            yield Receipts(case.task_id, case.round, event.verifier, by_step)
+            yield Receipts(case.task_id, case.round, document.verifier, by_step)

@@ -45,7 +45,7 @@ from incentives.settling import NothingToSettle
 from verifier.closing import charge_absences, close_round, collect_fees
 from verifier.disputes import VerifierDisputes
 from verifier.examining import Examiner
-from verifier.facts import RoundToJudge, case_key, read_case
+from verifier.facts import RoundToJudge, case_key, read_case, read_chain
 from verifier.looking import EarlyLook
 from verifier.proposals import KeptProposals
 from verifier.quorum import QuorumDesk
@@ -240,12 +240,12 @@ class Verifier(Agent):
         view = self.gateway.tasks.round(self.task_id, round_)
         if ZERO_DIGEST in (view.order_seed, view.challenge_seed):
             return
-        key = case_key(self.task_id, round_, view)
+        self.log.refresh(round_)
+        key = case_key(read_chain(self.gateway, self.log, self.spec, self.task_id, round_))
         attestation = self._kept(self._path(round_, key))
         if attestation is None:
             if self.heavy.running(("attest", key)) or (self._early and self.heavy.running(self._early.key)):
                 return
-            self.log.refresh(round_)
             case = read_case(self.gateway, self.store, self.log, self.spec, self.task_id, round_)
             may_give_up = self._may_call_withheld(round_)
             attestation = self.heavy.result(("attest", key), lambda: self._attest(case, key, may_give_up=may_give_up))
@@ -370,7 +370,7 @@ class Verifier(Agent):
             for objection in objections:
                 self._once("disagreed", f"round {round_}: not signed: {objection}", round=round_)
             return
-        digest = self.quorum.sign(round_, attempts, proposal, again=place in self._signed)
+        digest = self.quorum.sign(round_, attempts, proposal)
         self._signed[place] = proposal
         self.report("signed", f"round {round_}: signed the settlement", round=round_, settlement=digest)
 

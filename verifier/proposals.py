@@ -14,6 +14,7 @@ from deltaproof.agent.homes import write_whole
 from deltaproof.agent.loop import Moment
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Phase
+from deltaproof.chain.abi.structs import RoundView
 from deltaproof.chain.participation import settled_leaves
 from deltaproof.errors import ArtifactError, EncodingError
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementProposal
@@ -89,24 +90,24 @@ class KeptProposals:
         if place in self._seen:
             return
         if self.of(round_, view.settlement) is None:
-            publishers = self.gateway.verifiers.enrolments(self.task_id)
-            posted = settled_leaves(self.store, self.task_id, round_, view.settlement, publishers)
+            posted = settled_leaves(self.gateway, self.store, self.task_id, round_, view)
             if posted is None:
                 return
-            digest = view.settlement.signing_digest(self.gateway.domain(self.task_id, round_), view.attempts)
-            self.keep(round_, digest, posted)
+            self.keep(round_, self._digest(round_, view), posted)
         self._seen.add(place)
 
     def _show(self, round_: RoundIndex) -> None:
-        settlement = self.gateway.tasks.round(self.task_id, round_).settlement
-        kept = self.of(round_, settlement)
+        view = self.gateway.tasks.round(self.task_id, round_)
+        kept = self.of(round_, view.settlement)
         if kept is None:
             return
-        publishers = self.gateway.verifiers.enrolments(self.task_id)
         try:
-            if settled_leaves(self.store, self.task_id, round_, settlement, publishers) is None:
-                self.store.put_proposal(self.task_id, round_, self.gateway.account, kept)
+            if settled_leaves(self.gateway, self.store, self.task_id, round_, view) is None:
+                self.store.put_proposal(self._digest(round_, view), kept)
                 self.report("republished", f"round {round_}: the store had lost the settled leaves", round=round_)
         except ArtifactError as error:
             message = f"round {round_}: the store does not show the settled leaves, and takes them from nobody: {error}"
             self._once("unshown", message, round=round_)
+
+    def _digest(self, round_: RoundIndex, view: RoundView) -> Digest32:
+        return view.settlement.signing_digest(self.gateway.domain(self.task_id, round_), view.attempts)

@@ -102,16 +102,19 @@ class QuorumDesk:
             found.append("the next starting adapter is not the aggregate of the accepted deltas")
         return found
 
-    def sign(self, round_: RoundIndex, attempt: int, proposal: SettlementProposal, *, again: bool = False) -> Digest32:
-        """Keep and publish the leaves, and publish this verifier's signature; returns the digest that was signed.
+    def sign(self, round_: RoundIndex, attempt: int, proposal: SettlementProposal) -> Digest32:
+        """Keep and publish what is signed, and publish this verifier's signature; returns the digest that was signed.
 
-        `again`: another settlement of the attempt was signed before. Its leaves stay, because gateways replace nothing;
-        whoever signs this one first publishes its leaves.
+        Attack: show one document after the other, so that everybody signs again until a gateway takes no more
+        proposals. A signature does not wait for its document: what is posted is shown from home (`KeptProposals`).
         """
         digest = proposal.settlement.signing_digest(self.gateway.domain(self.task_id, round_), attempt)
         self.kept.keep(round_, digest, proposal)
-        if not again:
-            self.store.put_proposal(self.task_id, round_, self.gateway.account, proposal)
+        try:
+            self.store.put_proposal(digest, proposal)
+            self.store.put_signed(self.task_id, round_, self.gateway.account, digest)
+        except ArtifactError as error:
+            self._once("unshown", f"round {round_}: signed, and the store does not take the settlement: {error}")
         signature = self.key.sign(SETTLEMENT_DOMAIN, digest)
         self.store.put_signature(digest, self.gateway.account, signature)
         self._verified[digest, self.gateway.account] = signature

@@ -32,12 +32,20 @@ from deltaproof.auditor.index.rpc import Call, Rpc
 from deltaproof.auditor.index.schema import open_database
 from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, ChainError, DeltaproofError, StoreUnavailable
 from deltaproof.protocol.commit.sealing import ReadingKey
-from deltaproof.protocol.rules import MAX_GIVERS, MAX_SEALED_COPIES
+from deltaproof.protocol.rules import MAX_GIVERS, MAX_SEALED_COPIES, MAX_SIGNED
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Digest32
 from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import Backend
-from deltaproof.store.paths import admission_path, envelope_path, key_path, sealed_path
+from deltaproof.store.paths import (
+    Kind,
+    addressed_path,
+    admission_path,
+    envelope_path,
+    key_path,
+    sealed_path,
+    signed_path,
+)
 
 __all__ = ["Bundle", "BundleError", "BundleNode", "export_round"]
 
@@ -224,6 +232,7 @@ def _artifacts(index: Index, backend: Backend, facts: RoundFacts) -> Iterator[st
     digests |= {reveal.delta_digest for reveal in facts.reveals.values()}
     wanted = [f"tensors/{digest.hex()}" for digest in sorted(digests)]
     wanted += [f"attestations/{a.artifact.hex()}" for a in facts.attestations.values() if a.revealed is not None]
+    wanted += _signed(backend, facts)
     if facts.scored:
         wanted.append(f"validation/{facts.task.validation_commitments[facts.number - 1].hex()}")
     for reveal in facts.reveals.values():
@@ -231,6 +240,16 @@ def _artifacts(index: Index, backend: Backend, facts: RoundFacts) -> Iterator[st
         wanted += [f"openings/{reveal.transcript_root.hex()}/{step}" for step in steps]
     wanted += _of_readers(index, backend, facts, digests)
     yield from (path for path in wanted if backend.exists(path))
+
+
+def _signed(backend: Backend, facts: RoundFacts) -> Iterator[str]:
+    """Settlements that were posted or that verifiers list as signed, and these lists."""
+    digests, store = {posted.digest for posted in facts.settlements}, ArtifactStore(backend)
+    for verifier in facts.task.quorum_of(facts.number):
+        digests.update(store.signed_by(facts.task.id, facts.number, verifier))
+        lists = (signed_path(facts.task.id, facts.number, verifier, number) for number in range(MAX_SIGNED))
+        yield from itertools.takewhile(backend.exists, lists)
+    yield from (addressed_path(Kind.PROPOSAL, digest) for digest in sorted(digests))
 
 
 def _of_readers(index: Index, backend: Backend, facts: RoundFacts, weights: Collection[Digest32]) -> Iterator[str]:

@@ -168,7 +168,7 @@ def claim_all(gateway: Gateway, stores: Stores, tasks: Iterable[TaskId], payee: 
                 _claim_base_too(gateway, task_id, round_, payee, found)
                 continue
             settled.append(round_)
-            proposal = settled_leaves(stores(task_id), task_id, round_, view.settlement, verifiers)
+            proposal = settled_leaves(gateway, stores(task_id), task_id, round_, view)
             if proposal and (claim := reward_due(gateway, task_id, round_, proposal.leaves, payee)):
                 claims.append(claim)
         if payee in verifiers:

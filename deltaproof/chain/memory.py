@@ -32,7 +32,7 @@ def memory_root(
     reveal = log.reveals(before).get(trainer)
     if view.outcome != Outcome.SETTLED or reveal is None:
         return ZERO_DIGEST
-    proposal = settled_leaves(store, task_id, before, view.settlement, gateway.verifiers.enrolments(task_id))
+    proposal = settled_leaves(gateway, store, task_id, before, view)
     if proposal is None:
         raise ChainError(f"round {before} is settled, but no verifier has published the leaves of its settlement")
     accepted = any(leaf.trainer == trainer and leaf.verdict is Verdict.ACCEPTED for leaf in proposal.leaves)

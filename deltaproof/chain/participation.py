@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from deltaproof.chain.abi.enums import Fault, Phase, Role
-from deltaproof.chain.abi.structs import PhaseView, TaskView
+from deltaproof.chain.abi.structs import PhaseView, RoundView, TaskView
 from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
 from deltaproof.chain.seeds import bring_seed
@@ -20,7 +20,7 @@ from deltaproof.errors import (
     SpecError,
     TaskMissing,
 )
-from deltaproof.protocol.outcome.settlement import Settlement, SettlementProposal
+from deltaproof.protocol.outcome.settlement import SettlementProposal
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.store import ArtifactStore
@@ -190,14 +190,14 @@ def known_faults(
 
 
 def settled_leaves(
-    store: ArtifactStore, task_id: TaskId, round_: RoundIndex, settlement: Settlement, verifiers: Iterable[Address]
+    gateway: Gateway, store: ArtifactStore, task_id: TaskId, round_: RoundIndex, view: RoundView
 ) -> SettlementProposal | None:
-    """The leaves behind a settlement on chain, from whichever verifier published them; None if none did."""
-    for verifier in verifiers:
-        try:
-            published = store.get_posted_leaves(task_id, round_, verifier)
-        except UNUSABLE:
-            continue
-        if proposal := published.proposal_of(settlement):
-            return proposal
-    return None
+    """The leaves behind the settlement that stands in a round, from the store; None if nobody published them there, or
+    it does not follow from them. Raises StoreUnavailable."""
+    posted = view.settlement
+    digest = posted.signing_digest(gateway.domain(task_id, round_), view.attempts)
+    try:
+        found = store.get_proposal(digest, lambda found: found.proposal_of(posted) is not None)
+    except UNUSABLE:
+        return None
+    return found.proposal_of(posted)

@@ -212,8 +212,7 @@ def answer(
                 "only the trainer's home holds that chunk: keep `deltaproof trainer run` going, it answers"
             )
         view = gateway.tasks.round(found.task_id, found.round)
-        verifiers = gateway.verifiers.enrolments(found.task_id)
-        leaves = posted_leaves(opened, found.task_id, found.round, view.settlement, verifiers)
+        leaves = posted_leaves(gateway, opened, found.task_id, found.round, view)
         if leaves is None:
             raise UsageError("nobody has published the leaves of the settlement in this store")
         if found.kind is DemandKind.LEAF:

@@ -90,8 +90,7 @@ class SettlementDesk:
         shown on demand."""
         if (kept := self._kept(round_, view.settlement)) is not None:
             return kept.leaves
-        publishers = self.gateway.verifiers.enrolments(self.task_id)
-        published = posted_leaves(self.store, self.task_id, round_, view.settlement, publishers)
+        published = posted_leaves(self.gateway, self.store, self.task_id, round_, view)
         return self._shown.all_of(view.settlement) if published is None else published
 
     def answer_leaf(self, number: int, demand: Demand) -> Receipt | None:

@@ -6,7 +6,7 @@ vote, in the dispute window.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,9 +14,9 @@ from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Fault
 from deltaproof.chain.abi.structs import RoundView, TaskParams, TrainerWork
 from deltaproof.errors import UNUSABLE
-from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, Verdict, leaves_tree, verdicts_digest
+from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict, leaves_tree, verdicts_digest
 from deltaproof.protocol.rules import FINAL_BLOCKS
-from deltaproof.protocol.types import Address, RoundIndex, TaskId, address_bytes
+from deltaproof.protocol.types import RoundIndex, TaskId, address_bytes
 from deltaproof.store import ArtifactStore
 from incentives.payouts import Payouts
 from incentives.settling import payouts_of
@@ -39,20 +39,17 @@ class SettlementFault:
 
 
 def posted_leaves(
-    store: ArtifactStore, task_id: TaskId, round_: RoundIndex, posted: Settlement, publishers: Iterable[Address]
+    gateway: Gateway, store: ArtifactStore, task_id: TaskId, round_: RoundIndex, view: RoundView
 ) -> tuple[SettlementLeaf, ...] | None:
-    """The leaves that a settlement commits to, wrong or right, from whichever verifier published them; else None.
+    """The leaves that the posted settlement commits to, wrong or right, from the store; None if they are not there.
 
     Raises StoreUnavailable.
     """
-    for publisher in publishers:
-        try:
-            found = store.get_posted_leaves(task_id, round_, publisher)
-        except UNUSABLE:
-            continue
-        if found.belongs_to(posted):
-            return found.leaves
-    return None
+    digest = view.settlement.signing_digest(gateway.domain(task_id, round_), view.attempts)
+    try:
+        return store.get_proposal(digest, lambda found: found.belongs_to(view.settlement)).leaves
+    except UNUSABLE:
+        return None
 
 
 def find_settlement_fault(

@@ -13,6 +13,7 @@ from deltaproof.chain.participation import attempt, quorum_members
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.errors import UNUSABLE
 from deltaproof.protocol.commit.bls import SETTLEMENT_DOMAIN, Signature, verify
+from deltaproof.protocol.commit.commitments import RoundDomain
 from deltaproof.protocol.outcome.settlement import Settlement
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
 from deltaproof.store import ArtifactStore
@@ -35,21 +36,21 @@ def find_equivocations(
 ) -> list[Equivocation]:
     """Every verifier of the round whose published signatures contradict each other, once each.
 
-    Candidates are the settlements that were posted or proposed. `log` follows the task manager and was refreshed.
-    Raises StoreUnavailable, ChainError.
+    Candidates are the settlements that were posted, or that a member lists as signed. `log` follows the task manager
+    and was refreshed. Raises StoreUnavailable, ChainError.
     """
     members = quorum_members(gateway, task_id, round_)
-    candidates = {event.settlement.verdicts_digest: event.settlement for event in log.of(SettlementPosted, round_)}
-    for member in members:
-        try:
-            settlement = store.get_posted_leaves(task_id, round_, member).settlement
-        except UNUSABLE:
-            continue
-        candidates.setdefault(settlement.verdicts_digest, settlement)
+    attempts = range(gateway.tasks.round(task_id, round_).attempts + 1)
+    posted = list(log.of(SettlementPosted, round_))
+    candidates = {event.settlement.verdicts_digest: event.settlement for event in posted}
+    listed = {digest for member in members for digest in store.signed_by(task_id, round_, member)}
+    domain = gateway.domain(task_id, round_)
+    for digest in sorted(listed - {event.digest for event in posted}):
+        if (settlement := _signed_settlement(store, digest, domain, attempts)) is not None:
+            candidates.setdefault(settlement.verdicts_digest, settlement)
     found: dict[Address, Equivocation] = {}
     if len(candidates) < 2:
         return []
-    attempts = range(gateway.tasks.round(task_id, round_).attempts + 1)
     for number, verifier in ((number, verifier) for number in attempts for verifier in members):
         if verifier in found:
             continue
@@ -89,6 +90,15 @@ def posted_non_signers(log: TaskLog, round_: RoundIndex, digest: Digest32) -> tu
     """Who did not sign a settlement, as it was posted; None if the log does not have it."""
     posted = (event for event in log.of(SettlementPosted, round_) if event.digest == digest)
     return next((event.non_signers for event in posted), None)
+
+
+def _signed_settlement(
+    store: ArtifactStore, digest: Digest32, domain: RoundDomain, attempts: Iterable[int]
+) -> Settlement | None:
+    try:
+        return store.get_proposal(digest, lambda found: found.signed_as(digest, domain, attempts)).settlement
+    except UNUSABLE:
+        return None
 
 
 def _signed_by(

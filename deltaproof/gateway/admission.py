@@ -6,7 +6,8 @@
 | who may write a delta or adapter, in a private task | the same sealed, and nothing of it in the open |
 | sponsor, enrolled trainer, enrolled verifier of a private task | admissions in its own name |
 | trainer of the running round or the one before | a delta within the codec's limit, adapters and error memories of P values, openings and envelopes of the transcript that it revealed |
-| verifier of the running round's quorum or the one before | adapters of P values, attestations, its own proposal and signatures |
+| verifier of the running round's quorum or the one before | adapters of P values, attestations, settlements that this round can have, its own signatures and which it signed |
+| who ever was enrolled as a verifier | the settlement that stands in an earlier round, as long as its pay can be claimed |
 | whoever has a stake as a verifier or trainer | its own reading keys |
 | sponsor, trainer, verifier, as above | its own profile |
 """  # noqa: E501 - a table
@@ -31,6 +32,7 @@ from deltaproof.protocol.rules import (
     MAX_KEY_EPOCHS,
     MAX_PROPOSAL_BYTES,
     MAX_SEALED_COPIES,
+    MAX_SIGNED,
     MAX_SPEC_BYTES,
     MAX_VALIDATION_BYTES,
 )
@@ -51,6 +53,7 @@ __all__ = ["Doorkeeper", "Grant"]
 NO_QUOTA = 2**62
 DOCUMENT_HEADER_BYTES = 128
 """More than the header of a document, which stands before its content."""
+DIGEST_BYTES = 32
 KEY_LIMIT = DOCUMENT_HEADER_BYTES + KeyRecord.MAX_BYTES
 ENVELOPES_A_ROUND = 1_024
 """For how many readers a trainer may seal a round."""
@@ -60,6 +63,8 @@ ADMISSIONS = 8_192
 """How many readers a participant may admit to a private task in a round."""
 READER_QUOTA = MAX_KEY_EPOCHS * KEY_LIMIT + ADMISSIONS * ENVELOPE_BYTES
 """Of whoever may say by which key it reads."""
+DETERMINED = (Kind.SIGNATURE, Kind.PROPOSAL)
+"""Whose name determines their bytes, though it is not their SHA-256."""
 Check = Callable[[ArtifactStore], object]
 """Reads the artifact from a store that holds nothing else, as its later readers will. Raises ArtifactError."""
 
@@ -77,14 +82,16 @@ class Grant:
     quota_bytes: int | None
     """What the account may write in this round of the task; None where the chain and the spec name each artifact."""
     version: int
-    """A name with a higher version may be written anew: a voided settlement's proposal gives way to the next."""
+    """A name with a higher version may be written anew: a profile gives way to a newer one."""
     check: Check | None
     """None where the SHA-256 is the name."""
+    most: int | None = None
+    """How many artifacts of its kind the account may write in this round of the task, where that is limited."""
 
     @property
     def only_bytes(self) -> bool:
         """Whether no other bytes than these can be right under their name."""
-        return self.check is None or self.quota_bytes is None or self.name.kind is Kind.SIGNATURE
+        return self.check is None or self.quota_bytes is None or self.name.kind in DETERMINED
 
     def refuse_wrong_content(self, file: Path) -> None:
         """Raises RequestRefused unless the file holds what its name promises."""
@@ -206,9 +213,31 @@ class Doorkeeper:
             place = (self.domain, account, name.epoch)
             most = max([READER_QUOTA, *(quota for _, quota in self._enrolled(task, account))])
             yield grant("reader", KEY_LIMIT, most, lambda store: store.get_key(*place))
-        if self._verifies(task, account) and (allowed := _of_verifier(task, self._spec(task), name, account)):
-            version = task.attempts if name.kind is Kind.PROPOSAL else 0
-            yield grant("verifier", allowed[0], _verifier_quota(task, self._spec(task)), allowed[1], version)
+        if name.kind is Kind.PROPOSAL and self.facts.verifier(task.id, account).index:
+            yield from self._proposals(task, name, permit, account)
+        elif self._verifies(task, account) and (allowed := _of_verifier(task, self._spec(task), name, account)):
+            yield grant("verifier", allowed[0], _verifier_quota(task, self._spec(task)), allowed[1])
+
+    def _proposals(self, task: TaskNow, name: ArtifactName, permit: WritePermit, account: Address) -> Iterator[Grant]:
+        """Leave for a settlement that stands in a round whose pay can be claimed, for whoever kept it; else for one
+        that the running round can have, a few for each of its verifiers."""
+        digest, most, domain = name.digest, DOCUMENT_HEADER_BYTES + PostedLeaves.MAX_BYTES, self.facts.gateway.domain
+        standing = self.facts.standing(task).get(digest)
+        if standing is not None:
+
+            def restored(store: ArtifactStore) -> None:
+                store.get_proposal(digest, lambda found: found.settlement == standing and found.belongs_to(standing))
+
+            yield Grant(name, permit, account, "verifier", task.round, most, None, 0, restored)
+        elif self._verifies(task, account):
+            # One attempt more: what is remembered of the chain may be seconds old.
+            round_, attempts = domain(task.id, task.round), range(task.attempts + 2)
+
+            def signed(store: ArtifactStore) -> None:
+                store.get_proposal(digest, lambda found: found.signed_as(digest, round_, attempts))
+
+            quota = _verifier_quota(task, self._spec(task))
+            yield Grant(name, permit, account, "verifier", task.round, most, quota, 0, signed, most=MAX_SIGNED)
 
     def _of_sponsor(self, task: TaskNow, name: ArtifactName) -> tuple[int, Check | None] | None:
         size, digest = task.params.training.parameters, name.digest
@@ -282,9 +311,9 @@ def _of_verifier(
             return _tensors_limit(task), lambda store: store.get_tensors(digest, size)
         case Kind.ATTESTATION:
             return DOCUMENT_HEADER_BYTES + attestation_bytes(spec, task.trainers), None
-        case Kind.PROPOSAL if (name.task, name.account) == (task.id, account) and name.round == task.round:
-            place = (name.task, name.round, account)
-            return DOCUMENT_HEADER_BYTES + PostedLeaves.MAX_BYTES, lambda store: store.get_posted_leaves(*place)
+        case Kind.SIGNED if (name.task, name.round, name.account) == (task.id, task.round, account):
+            if name.copy < MAX_SIGNED:
+                return DIGEST_BYTES, lambda store: store.get_signed(task.id, task.round, account, name.copy)
         case Kind.SIGNATURE if name.account == account:
             return SIGNATURE_BYTES, lambda store: store.get_signature(digest, account)
     return None

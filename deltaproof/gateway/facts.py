@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from deltaproof.chain import Gateway
-from deltaproof.chain.abi.enums import Role
-from deltaproof.chain.abi.structs import TaskParams, TrainerEnrolment, VerifierEnrolment
+from deltaproof.chain.abi.enums import Outcome, Role
+from deltaproof.chain.abi.structs import RoundView, TaskParams, TrainerEnrolment, VerifierEnrolment
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.errors import EncodingError
 from deltaproof.gateway.refusals import RequestRefused
+from deltaproof.protocol.outcome.settlement import Settlement
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
 from deltaproof.store import ArtifactStore
@@ -41,6 +42,15 @@ class Remembered(Generic[K, V]):
         self._seconds, self._entries = seconds, entries
         self._known: OrderedDict[K, tuple[float, V]] = OrderedDict()
         self._lock = threading.Lock()
+
+    def known(self, key: K) -> V | None:
+        """What is known of a key, if anything is."""
+        with self._lock:
+            known = self._known.get(key)
+            if known is None or time.monotonic() >= known[0]:
+                return None
+            self._known.move_to_end(key)
+            return known[1]
 
     def get(self, key: K, find: Callable[[], V]) -> V:
         """What is known of a key, or what `find` returns. What `find` raises is not remembered."""
@@ -103,6 +113,7 @@ class ChainFacts:
         self._specs: Remembered[Digest32, TaskSpec] = Remembered(FOREVER_SECONDS, 256)
         self._logs: OrderedDict[TaskId, TaskLog] = OrderedDict()
         self._reveals: Remembered[tuple[TaskId, RoundIndex], dict[Address, Digest32]] = Remembered(NOW_SECONDS)
+        self._ended: Remembered[tuple[TaskId, RoundIndex], RoundView] = Remembered(FOREVER_SECONDS)
         self._reading = threading.Lock()
 
     def task(self, task_id: TaskId) -> TaskNow:
@@ -139,6 +150,26 @@ class ChainFacts:
     def transcript_root(self, task_id: TaskId, round_: RoundIndex, trainer: Address) -> Digest32 | None:
         """The transcript root that a trainer revealed in a round; None if it did not."""
         return self._reveals.get((task_id, round_), lambda: self._revealed(task_id, round_)).get(trainer)
+
+    def standing(self, task: TaskNow) -> dict[Digest32, Settlement]:
+        """Settlements that stand in rounds whose pay can be claimed, by the digest that was signed of them."""
+        found: dict[Digest32, Settlement] = {}
+        for number in range(task.round, 0, -1):
+            round_ = RoundIndex(number)
+            view = self._round(task.id, round_)
+            if view.ended_at and view.ended_at + task.params.phases.claim <= task.now:
+                break  # so are all before it
+            posted = view.settlement
+            if posted.leaf_count and view.outcome in (Outcome.RUNNING, Outcome.SETTLED):
+                found[posted.signing_digest(self.gateway.domain(task.id, round_), view.attempts)] = posted
+        return found
+
+    def _round(self, task_id: TaskId, round_: RoundIndex) -> RoundView:
+        ended = self._ended.known((task_id, round_))
+        if ended is not None:
+            return ended
+        view = self.gateway.tasks.round(task_id, round_)
+        return self._ended.get((task_id, round_), lambda: view) if view.ended_at else view
 
     def _task(self, task_id: TaskId) -> TaskNow:
         sponsor, params, commitments = self._fixed.get(task_id, lambda: self._fixed_terms(task_id))

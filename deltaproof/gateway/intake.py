@@ -220,6 +220,11 @@ class Intake:
         if grant.quota_bytes is None:
             return
         place = (grant.permit.task, grant.round, grant.account)
+        kind = grant.name.kind
+        if grant.most is not None and self.ledger.count(kind, *place, but=grant.name.path) >= grant.most:
+            raise RequestRefused(
+                413, "over-quota", f"{grant.account} has written {grant.most} {kind.value} in round {grant.round}"
+            )
         used = self.ledger.written(*place, but=grant.name.path) + promised
         if used + grant.permit.size > grant.quota_bytes:
             raise RequestRefused(

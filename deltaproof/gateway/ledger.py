@@ -16,6 +16,7 @@ from typing import Any
 
 from deltaproof.errors import UsageError
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
+from deltaproof.store.paths import Kind
 
 __all__ = ["Entry", "Ledger"]
 
@@ -86,6 +87,14 @@ class Ledger:
         (row,) = self._rows(
             "SELECT COALESCE(SUM(size), 0) FROM holds WHERE task = ? AND round = ? AND account = ? AND path != ?",
             task, round_, account, but,
+        )  # fmt: skip
+        return int(row[0])
+
+    def count(self, kind: Kind, task: TaskId, round_: RoundIndex, account: Address, *, but: str) -> int:
+        """How many artifacts of a kind an account has written in a round, without the one under the path `but`."""
+        (row,) = self._rows(
+            "SELECT COUNT(*) FROM holds WHERE task = ? AND round = ? AND account = ? AND path != ? AND path LIKE ?",
+            task, round_, account, but, f"{kind.value}/%",
         )  # fmt: skip
         return int(row[0])
 

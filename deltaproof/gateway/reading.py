@@ -18,11 +18,11 @@ __all__ = ["Answer", "Shelves"]
 
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 _SHA_NAMED = (Kind.BLOB, Kind.ATTESTATION)
-_REPLACED = (Kind.PROPOSAL, Kind.PROFILE)
+_REPLACED = (Kind.PROFILE,)
 FOR_EVER = "public, max-age=31536000, immutable"
 """What is named by what it holds never changes."""
 ASK_AGAIN = "no-cache"
-"""A proposal gives way to the next, if its settlement is voided."""
+"""A profile gives way to a newer one."""
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,6 @@ class Relayer(Agent):
         rounds = [RoundIndex(n) for n in range(1, moment.view.round + 1) if n not in self._claimed]
         if not self._claims or not rounds:
             return
-        verifiers = self.gateway.verifiers.enrolments(self.task_id)
         for round_ in rounds:
             view = self.gateway.tasks.round(self.task_id, round_)
             if not view.ended_at:
@@ -159,7 +158,7 @@ class Relayer(Agent):
             if view.outcome != Outcome.SETTLED:
                 paid = sum(claim_base(self.gateway, self.task_id, round_, who) > 0 for who in clients)
             else:
-                proposal = settled_leaves(self._store, self.task_id, round_, view.settlement, verifiers)
+                proposal = settled_leaves(self.gateway, self._store, self.task_id, round_, view)
                 if proposal is None:
                     expires_at = self.gateway.vault.pot(self.task_id, round_).expires_at
                     if moment.now < expires_at:

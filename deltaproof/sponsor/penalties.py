@@ -24,7 +24,7 @@ def penalties_paid(gateway: Gateway, store: ArtifactStore, task_id: TaskId, roun
     absent = (AttestationState.NONE, AttestationState.COMMITTED)
     if any(gateway.verifiers.attestation(task_id, round_, member).state in absent for member in members):
         return False
-    proposal = settled_leaves(store, task_id, round_, view.settlement, members)
+    proposal = settled_leaves(gateway, store, task_id, round_, view)
     return proposal is not None and all(_paid(gateway, task_id, round_, leaf) for leaf in proposal.leaves)
 
 

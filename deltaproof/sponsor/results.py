@@ -106,7 +106,6 @@ def _last_accepted(
     """Context and delta digest of each trainer's last accepted round."""
     log = TaskLog(gateway, [gateway.tasks.address, gateway.trainers.address], task_id)
     log.refresh(RoundIndex(1))
-    verifiers = gateway.verifiers.enrolments(task_id)
     found: dict[Address, tuple[RoundContext, Digest32]] = {}
     enrolments = gateway.trainers.enrolments(task_id)
     for number in range(1, gateway.tasks.phase(task_id).round + 1):
@@ -114,7 +113,7 @@ def _last_accepted(
         view = gateway.tasks.round(task_id, round_)
         if view.outcome != Outcome.SETTLED:
             continue
-        proposal = settled_leaves(store, task_id, round_, view.settlement, verifiers)
+        proposal = settled_leaves(gateway, store, task_id, round_, view)
         reveals = log.reveals(round_)
         for leaf in proposal.leaves if proposal else ():
             if leaf.verdict == Verdict.ACCEPTED:

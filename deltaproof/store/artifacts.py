@@ -32,9 +32,9 @@ from deltaproof.protocol.commit.validation import ValidationSet, open_validation
 from deltaproof.protocol.evidence.state import Vector, check_vector, component_root
 from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening, parse_opening, serialize_opening
 from deltaproof.protocol.outcome.settlement import PostedLeaves, SettlementProposal
-from deltaproof.protocol.rules import MAX_KEY_EPOCHS, MAX_SEALED_COPIES, MAX_VALIDATION_BYTES
+from deltaproof.protocol.rules import MAX_KEY_EPOCHS, MAX_SEALED_COPIES, MAX_SIGNED, MAX_VALIDATION_BYTES
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Address, Digest32, RoundIndex, StepIndex, TaskId, hex_of
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, StepIndex, TaskId, digest32, hex_of
 from deltaproof.protocol.wire import merkle
 from deltaproof.protocol.wire.documents import Document
 from deltaproof.protocol.wire.encoding import sha256
@@ -48,9 +48,9 @@ from deltaproof.store.paths import (
     key_path,
     opening_path,
     profile_path,
-    proposal_path,
     sealed_path,
     signature_path,
+    signed_path,
 )
 from deltaproof.store.permits import PermitDomain, Writer
 from deltaproof.store.profiles import Profile
@@ -347,23 +347,54 @@ class ArtifactStore:
 
         return self._read(addressed_path(Kind.VALIDATION, commitment), MAX_VALIDATION_BYTES, opened)
 
-    # Proposals and signatures, named by who made them; their content proves itself.
+    # Settlements, named by the digest that is signed of them, and who signed which.
 
-    def put_proposal(
-        self, task_id: TaskId, round_index: RoundIndex, verifier: Address, proposal: SettlementProposal
-    ) -> None:
-        """Publish a verifier's proposed settlement."""
-        self._backend.write(proposal_path(task_id, round_index, verifier), proposal.to_document())
+    def put_proposal(self, digest: Digest32, proposal: SettlementProposal | PostedLeaves) -> None:
+        """Publish a settlement with its leaves under its signing digest."""
+        self._backend.write(addressed_path(Kind.PROPOSAL, digest), proposal.to_document())
 
-    def get_proposal(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> SettlementProposal:
-        """A verifier's proposal; consistent in itself, which is all that this reader can know."""
-        path = proposal_path(task_id, round_index, verifier)
-        return self._read(path, _document_limit(SettlementProposal), SettlementProposal.from_document)
+    def get_proposal(self, digest: Digest32, fits: Callable[[PostedLeaves], bool]) -> PostedLeaves:
+        """The settlement of a signing digest with its leaves, as `fits` accepts it.
 
-    def get_posted_leaves(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> PostedLeaves:
-        """The same file without the promise that settlement and leaves agree."""
-        path = proposal_path(task_id, round_index, verifier)
-        return self._read(path, _document_limit(PostedLeaves), PostedLeaves.from_document)
+        Attack: publish one document for who signs, and another for everybody else. The digest binds chain, task, round
+        and attempt, which this reader does not know: the caller says whether a document is the one.
+        """
+
+        def checked(data: bytes) -> PostedLeaves:
+            found = PostedLeaves.from_document(data)
+            if not fits(found):
+                raise EncodingError("another settlement than its name says")
+            return found
+
+        return self._read(addressed_path(Kind.PROPOSAL, digest), _document_limit(PostedLeaves), checked)
+
+    def put_signed(self, task_id: TaskId, round_index: RoundIndex, verifier: Address, digest: Digest32) -> None:
+        """List a settlement among those that a verifier signed in a round; one beyond `MAX_SIGNED` is not listed."""
+        for number in range(MAX_SIGNED):
+            try:
+                if self.get_signed(task_id, round_index, verifier, number) == digest:
+                    return
+            except ArtifactMissing:
+                self._backend.write(signed_path(task_id, round_index, verifier, number), digest)
+                return
+            except (ArtifactAltered, ArtifactTooLarge):
+                continue
+
+    def get_signed(self, task_id: TaskId, round_index: RoundIndex, verifier: Address, number: int) -> Digest32:
+        """The settlement that a verifier lists as the first, second, ... that it signed in a round."""
+        return self._read(signed_path(task_id, round_index, verifier, number), 32, digest32)
+
+    def signed_by(self, task_id: TaskId, round_index: RoundIndex, verifier: Address) -> list[Digest32]:
+        """Digests of the settlements that a verifier lists as signed in a round; nothing proves that it did."""
+        found: list[Digest32] = []
+        for number in range(MAX_SIGNED):
+            try:
+                found.append(self.get_signed(task_id, round_index, verifier, number))
+            except ArtifactMissing:
+                break
+            except (ArtifactAltered, ArtifactTooLarge):
+                continue
+        return found
 
     def put_signature(self, settlement_digest: Digest32, verifier: Address, signature: Signature) -> None:
         """Publish a verifier's signature over a settlement."""

@@ -29,9 +29,9 @@ __all__ = [
     "opening_path",
     "parse_path",
     "profile_path",
-    "proposal_path",
     "sealed_path",
     "signature_path",
+    "signed_path",
 ]
 
 
@@ -45,6 +45,7 @@ class Kind(StrEnum):
     ATTESTATION = "attestations"
     PROPOSAL = "proposals"
     SIGNATURE = "signatures"
+    SIGNED = "signed"
     KEY = "keys"
     ENVELOPE = "envelopes"
     PROFILE = "profiles"
@@ -62,8 +63,9 @@ PATTERNS: dict[Kind, dict[str, str]] = {
     Kind.OPENING: {"digest": _DIGEST, "step": _NUMBER},
     Kind.VALIDATION: {"digest": _DIGEST},
     Kind.ATTESTATION: {"digest": _DIGEST},
-    Kind.PROPOSAL: {"task": _NUMBER, "round": _NUMBER, "account": _ACCOUNT},
+    Kind.PROPOSAL: {"digest": _DIGEST},
     Kind.SIGNATURE: {"digest": _DIGEST, "account": _ACCOUNT},
+    Kind.SIGNED: {"task": _NUMBER, "round": _NUMBER, "account": _ACCOUNT, "copy": _NUMBER},
     Kind.KEY: {"account": _ACCOUNT, "epoch": _NUMBER},
     Kind.ENVELOPE: {"digest": _DIGEST, "reader": _DIGEST},
     Kind.PROFILE: {"account": _ACCOUNT},
@@ -96,7 +98,7 @@ class ArtifactName:
     reader: Digest32
     """The reading key that an envelope is for."""
     copy: int
-    """Of what is sealed, where the first may be garbage."""
+    """Of what is sealed, where the first may be garbage; of what a verifier signed in a round."""
 
 
 def parse_path(path: str) -> ArtifactName:
@@ -130,14 +132,14 @@ def opening_path(transcript_root: Digest32, step: StepIndex) -> str:
     return f"{Kind.OPENING.value}/{transcript_root.hex()}/{step}"
 
 
-def proposal_path(task_id: TaskId, round_index: RoundIndex, verifier: Address) -> str:
-    """The path of a verifier's proposed settlement."""
-    return f"{Kind.PROPOSAL.value}/{task_id}/{round_index}/{verifier.lower()}"
-
-
 def signature_path(settlement_digest: Digest32, verifier: Address) -> str:
     """The path of a verifier's signature over a settlement."""
     return f"{Kind.SIGNATURE.value}/{settlement_digest.hex()}/{verifier.lower()}"
+
+
+def signed_path(task_id: TaskId, round_index: RoundIndex, verifier: Address, number: int) -> str:
+    """The path that says which settlement a verifier signed as the first, second, ... of a round."""
+    return f"{Kind.SIGNED.value}/{task_id}/{round_index}/{verifier.lower()}/{number}"
 
 
 def key_path(account: Address, epoch: int) -> str:

@@ -29,6 +29,7 @@ from deltaproof.chain.abi.codec import encode
 from deltaproof.chain.abi.compiled import compiled
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import G1Point, G2Point, QuorumProof
+from deltaproof.chain.participation import settled_leaves
 from deltaproof.protocol.commit.bls import SETTLEMENT_DOMAIN, aggregate_keys, aggregate_signatures
 from deltaproof.protocol.commit.commitments import attestation_hash
 from deltaproof.protocol.evidence.state import component_root
@@ -113,6 +114,14 @@ class Collusion(Forgery):
         assert facts.challenge_seed is not None
         self.settle(compose_settlement(spec, facts.challenge_seed, facts.trainers, revealed, scored=facts.scored))
 
+    def settled(self) -> SettlementProposal:
+        """What the honest verifiers signed."""
+        world = self.world
+        view = world.gateway.tasks.round(world.task, self.round)
+        found = settled_leaves(world.gateway, world.store, world.task, self.round, view)
+        assert found is not None
+        return found
+
     def settle(self, proposal: SettlementProposal) -> None:
         """Sign and post this settlement, whatever the attestations say."""
         facts = self.facts()
@@ -128,9 +137,7 @@ class Collusion(Forgery):
         self.edit("SettlementPosted", "digest", hex_of(digest), self.round)
         call = call_data("tasks", "settle", (self.world.task, encode(settlement), encode(proof)))
         self.calldata("SettlementPosted", lambda _: call, self.round)
-        for verifier in self.world.verifiers:
-            path = f"proposals/{self.world.task}/{self.round}/{verifier.account.lower()}"
-            self.changed[path] = proposal.to_document()
+        self.changed[f"proposals/{digest.hex()}"] = proposal.to_document()
 
     def _seal(self, facts: RoundFacts, verifier: Address, document: Attestation) -> None:
         data, leaves = document.to_document(), document.leaves()

@@ -64,8 +64,6 @@ def _settle_in_favour_of(world: RoleWorld, cheat: str) -> None:
     keys = [verifier.key for verifier in world.verifiers]
     signature = aggregate_signatures(key.sign(SETTLEMENT_DOMAIN, digest) for key in keys)
     signers = aggregate_keys(key.public_key() for key in keys)
-    for verifier in world.verifiers:
-        proposal = SettlementProposal(settlement=settlement, leaves=leaves)
-        world.store.put_proposal(world.task, ROUND, verifier.account, proposal)
+    world.store.put_proposal(digest, SettlementProposal(settlement=settlement, leaves=leaves))
     proof = QuorumProof((), G2Point.of(signers.g2), G1Point.of(signature.point))
     world.gateway.tasks.settle(world.task, settlement, proof)

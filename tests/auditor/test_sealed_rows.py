@@ -21,6 +21,7 @@ from deltaproof.chain.abi.enums import Outcome, Phase
 from deltaproof.chain.abi.structs import PhaseView
 from deltaproof.chain.admissions import AdmissionDesk, givers_of, task_view
 from deltaproof.chain.local_node import start_node
+from deltaproof.chain.participation import settled_leaves
 from deltaproof.chain.reading import publish_reading_key
 from deltaproof.cli import app
 from deltaproof.disputing.watching import Watcher
@@ -79,7 +80,8 @@ def key_file(path: Path, key: ReadingKey) -> Path:
 def test_sealed_round_is_judged_settled_and_paid(world: RoleWorld) -> None:
     view = world.gateway.tasks.round(world.task, ROUND)
     assert view.outcome is Outcome.SETTLED
-    proposal = world.store.get_proposal(world.task, ROUND, world.verifiers[0].account)
+    proposal = settled_leaves(world.gateway, world.store, world.task, ROUND, view)
+    assert proposal is not None
     verdicts = {leaf.trainer: leaf.verdict for leaf in proposal.leaves}
     honest, cheat = world.trainers[:-1], world.trainers[-1]
     assert {verdicts[trainer.account] for trainer in honest} == {Verdict.ACCEPTED}

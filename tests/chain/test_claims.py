@@ -47,7 +47,7 @@ def played(world: GatewayWorld, tmp_path_factory: pytest.TempPathFactory) -> Pla
         leaves[round_] = play.play_round({world.trainers[1].account: Verdict.REJECTED} if round_ == FIRST else {})
         settlement = world.sponsor.tasks.round(play.task, round_).settlement
         proposal = SettlementProposal(settlement=settlement, leaves=tuple(leaves[round_]))
-        store.put_proposal(play.task, round_, world.verifiers[2].account, proposal)
+        store.put_proposal(world.sponsor.posted_digest(play.task, round_), proposal)
     return Played(play, leaves, store)
 
 

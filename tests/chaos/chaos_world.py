@@ -153,8 +153,7 @@ class ChaosWorld:
         round_ = RoundIndex(number)
         view = self.gateway.tasks.round(self.task, round_)
         store = ArtifactStore(LocalBackend(self.store_folder))
-        verifiers = self.gateway.verifiers.enrolments(self.task)
-        proposal = settled_leaves(store, self.task, round_, view.settlement, verifiers)
+        proposal = settled_leaves(self.gateway, store, self.task, round_, view)
         assert proposal is not None
         return {leaf.trainer: leaf.verdict for leaf in proposal.leaves}
 

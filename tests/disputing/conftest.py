@@ -14,7 +14,7 @@ from deltaproof.chain.local_node import Node, start_node
 from deltaproof.chain.rpc.blocks import BlockRef
 from deltaproof.protocol.commit.bls import SETTLEMENT_DOMAIN
 from deltaproof.protocol.outcome.settlement import PostedLeaves, Settlement, SettlementLeaf
-from deltaproof.protocol.types import RoundIndex, TaskId
+from deltaproof.protocol.types import Digest32, RoundIndex, TaskId
 from deltaproof.store import ArtifactStore, open_store
 from tests.chain.node_calls import funded_account
 from tests.worlds.gateways import GatewayWorld, Play, world_of
@@ -57,17 +57,19 @@ class Stage:
     store: ArtifactStore
 
     def publish(self, leaves: list[SettlementLeaf], settlement: Settlement, verifier: int = 0) -> None:
-        """As its signers do: leaves and signatures in the store."""
-        world, task, round_ = self.play.world, self.play.task, self.play.round
-        publisher = world.verifiers[verifier].account
-        proposal = PostedLeaves(settlement=settlement, leaves=tuple(leaves))
-        self.store.put_proposal(task, round_, publisher, proposal)  # type: ignore[arg-type]
+        """As a signer does: leaves, and what it signed, in the store."""
+        who, digest = self.play.world.verifiers[verifier].account, self.digest(settlement)
+        self.store.put_proposal(digest, PostedLeaves(settlement=settlement, leaves=tuple(leaves)))
+        self.store.put_signed(self.play.task, self.play.round, who, digest)
 
     def sign(self, settlement: Settlement, verifier: int) -> None:
-        who = self.play.world.verifiers[verifier].account
-        attempt = self.play.world.sponsor.tasks.round(self.play.task, self.play.round).attempts
-        digest = settlement.signing_digest(self.play.domain, attempt)
+        who, digest = self.play.world.verifiers[verifier].account, self.digest(settlement)
         self.store.put_signature(digest, who, self.play.world.keys[who].sign(SETTLEMENT_DOMAIN, digest))
+
+    def digest(self, settlement: Settlement) -> Digest32:
+        """What is signed of a settlement in the running attempt."""
+        attempt = self.play.world.sponsor.tasks.round(self.play.task, self.play.round).attempts
+        return settlement.signing_digest(self.play.domain, attempt)
 
     def to_settle(self) -> None:
         """A round in which everybody worked and attested alike."""

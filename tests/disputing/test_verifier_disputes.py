@@ -240,10 +240,10 @@ def test_case_about_a_task_whose_spec_is_garbage_is_no_opinion_and_ends_no_verif
     number = case_about_garbage(court)
     juror, heard = court.juror, Heard()
     assert juror.gateway.jury.seats(number, 0, juror.account), "the juror is asked"
-    juror.disputes.report = juror.disputes.jury.report = heard
+    juror.disputes.report = juror.disputes.jury.report = juror.disputes.opinions.report = heard
     for _ in range(3):
         juror.disputes.vote(moment(juror.gateway, court.world.task))
-        patience = juror.disputes._patience[juror.gateway.jury.case(number).settlement]
+        patience = juror.disputes.opinions._patience[juror.gateway.jury.case(number).settlement]
         patience._ready_at = 0.0
     (told,) = (message for event, message in heard.events if event == "delayed")
     assert "is not to be trusted" in told

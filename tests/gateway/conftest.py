@@ -62,7 +62,7 @@ class Scene:
         if kind in ("keys", "admissions"):
             account = path.split("/")[1 if kind == "keys" else 3]
             return next(who for who in self.keys if self.account(who).lower() == account)
-        if kind in ("attestations", "proposals", "signatures"):
+        if kind in ("attestations", "proposals", "signatures", "signed"):
             return "vera"
         log = self.world.trainers[0].log
         log.refresh(self.world.gateway.tasks.phase(self.task).round)

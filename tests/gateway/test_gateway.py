@@ -30,7 +30,7 @@ def test_whole_round_is_written_by_who_made_it_and_read_by_anybody(scene: Scene,
     served = serve()
     served.publish_spec()
     assert {path.partition("/")[0] for path in scene.files} == {
-        "attestations", "blob", "keys", "openings", "proposals", "signatures", "tensors", "validation",
+        "attestations", "blob", "keys", "openings", "proposals", "signatures", "signed", "tensors", "validation",
     }  # fmt: skip
     for path, data in scene.files.items():
         assert not served.client().exists(path) or path.startswith("blob/")
@@ -89,7 +89,7 @@ def test_artifact_is_served_with_ranges_tags_and_times(scene: Scene, serve: Serv
     tag = whole.headers["ETag"]
     assert tag == f'"{sha256(data).hex()}"'
     assert whole.headers["Cache-Control"] == "public, max-age=31536000, immutable"
-    assert get(proposal).headers["Cache-Control"] == "no-cache"
+    assert get(proposal).headers["Cache-Control"] == "public, max-age=31536000, immutable"
     part = get(Range="bytes=5-9")
     assert (part.status_code, part.content) == (206, data[5:10])
     assert part.headers["Content-Range"] == f"bytes 5-9/{len(data)}"

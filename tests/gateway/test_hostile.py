@@ -30,7 +30,7 @@ from deltaproof.gateway.traffic import (
     neighbourhood,
     room_for,
 )
-from deltaproof.protocol.rules import MAX_SPEC_BYTES
+from deltaproof.protocol.rules import MAX_SIGNED, MAX_SPEC_BYTES
 from deltaproof.protocol.types import TaskId, address
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.store.permits import PART_BYTES, PermitDomain
@@ -83,11 +83,22 @@ WRITES: dict[str, tuple[Callable[[Scene], tuple[str, str, bytes, dict[str, Any]]
     "another verifier's signature": (
         lambda s: ("vera", f"signatures/{'0' * 64}/{s.account('ann').lower()}", bytes(64), {}), (403, "not-yours"),
     ),
-    "a proposal for another task": (
-        lambda s: ("vera", f"proposals/{s.task + 1}/1/{s.account('vera').lower()}", b"{}", {}), (403, "not-yours"),
+    "a trainer's proposal": (lambda s: ("ann", s.path("proposals"), b"{}", {}), (403, "not-yours")),
+    "a proposal under another name": (
+        lambda s: ("vera", f"proposals/{BLOB}", s.files[s.path("proposals")], {}), (422, "wrong-content"),
     ),
-    "a proposal for a round to come": (
-        lambda s: ("vera", f"proposals/{s.task}/2/{s.account('vera').lower()}", b"{}", {}), (403, "not-yours"),
+    "what was signed in another task": (
+        lambda s: ("vera", f"signed/{s.task + 1}/1/{s.account('vera').lower()}/0", bytes(32), {}), (403, "not-yours"),
+    ),
+    "what was signed in a round to come": (
+        lambda s: ("vera", f"signed/{s.task}/2/{s.account('vera').lower()}/0", bytes(32), {}), (403, "not-yours"),
+    ),
+    "what another verifier signed": (
+        lambda s: ("vera", f"signed/{s.task}/1/{s.account('ann').lower()}/0", bytes(32), {}), (403, "not-yours"),
+    ),
+    "more signed settlements than there may be": (
+        lambda s: ("vera", f"signed/{s.task}/1/{s.account('vera').lower()}/{MAX_SIGNED}", bytes(32), {}),
+        (403, "not-yours"),
     ),
     "a trainer's spec": (
         lambda s: ("ann", s.path("validation"), s.files[s.path("validation")], {}), (403, "not-yours"),

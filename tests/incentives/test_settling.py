@@ -19,7 +19,13 @@ from deltaproof.protocol.rules import SAME_ADAPTER
 from deltaproof.protocol.types import address, address_bytes
 from incentives.payouts import PayoutEntry, PayoutTerms, compute_payouts
 from incentives.scoring import same_adapter
-from incentives.settling import NothingToSettle, RevealedAttestation, compose_settlement, disagreements
+from incentives.settling import (
+    NothingToSettle,
+    RevealedAttestation,
+    attested_alike,
+    compose_settlement,
+    disagreements,
+)
 from tests.vectors import generate_settling
 from tests.vectors.generate_settling import ACCEPTED, BAD, GONE, SEED, Case, attested, good, trainers_of
 
@@ -287,3 +293,24 @@ def test_lot_differs_between_rounds() -> None:
         compose_settlement(spec, seed, TWO, revealed, scored=True).settlement.artifact_digest for seed in seeds
     )
     assert len(winners) == 4
+
+
+# Who had what somebody else computes from.
+
+
+@pytest.mark.parametrize(
+    ("other", "alike"),
+    [
+        (attested("b", [good(5), BAD]), True),
+        (attested("b", [good(10), BAD]), True),
+        (attested("b", [good(11), BAD]), False),
+        (attested("b", [good(5), GONE]), False),
+        (attested("b", [good(5, discount=10_000), BAD]), False),
+        (attested("b", [good(5), BAD], improvement=10_000_006), False),
+        (attested("b", [good(5)], trainers=TWO[:1]), False),
+    ],
+)
+def test_attestations_are_alike_within_the_tolerance(other: RevealedAttestation, alike: bool) -> None:
+    """Attack: attest scores that are made up, so that a juror takes the validation set for shown in time."""
+    own, spec = attested("a", [good(5), BAD]).attestation, generate_settling.spec_of(tolerance=5)
+    assert attested_alike(spec, own, other.attestation) is alike

@@ -62,13 +62,8 @@ def dispute_a_score(world: RoleWorld) -> None:
     )
     attested = attestation.leaves()
     leaf = ScoreLeaf(attested[0].trainer, attested[0].verdict, attested[0].score_nanos)
-    proposal = settled_leaves(
-        world.store,
-        world.task,
-        RoundIndex(1),
-        world.gateway.tasks.round(world.task, RoundIndex(1)).settlement,
-        [v.account for v in world.verifiers],
-    )
+    view = world.gateway.tasks.round(world.task, RoundIndex(1))
+    proposal = settled_leaves(world.gateway, world.store, world.task, RoundIndex(1), view)
     assert proposal is not None
     settled = proposal.leaves
     shown = (leaf, scores_tree(attested).proof(0), settled[0], leaves_tree(settled).proof(0))

@@ -96,8 +96,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
 def leaves_of(world: RoleWorld, number: int = 1) -> dict[str, SettlementLeaf]:
     round_ = RoundIndex(number)
     view = world.gateway.tasks.round(world.task, round_)
-    verifiers = world.gateway.verifiers.enrolments(world.task)
-    proposal = settled_leaves(world.store, world.task, round_, view.settlement, verifiers)
+    proposal = settled_leaves(world.gateway, world.store, world.task, round_, view)
     assert proposal is not None
     return {leaf.trainer: leaf for leaf in proposal.leaves}
 

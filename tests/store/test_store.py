@@ -25,9 +25,17 @@ from deltaproof.errors import (
     StoreUnavailable,
 )
 from deltaproof.protocol.commit import bls
+from deltaproof.protocol.commit.commitments import RoundDomain
 from deltaproof.protocol.commit.validation import ValidationSet
 from deltaproof.protocol.evidence.state import component_root
-from deltaproof.protocol.outcome.settlement import SettlementLeaf, SettlementProposal, Verdict, build_settlement
+from deltaproof.protocol.outcome.settlement import (
+    PostedLeaves,
+    SettlementLeaf,
+    SettlementProposal,
+    Verdict,
+    build_settlement,
+)
+from deltaproof.protocol.rules import MAX_SIGNED
 from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, TokenAmount, address, digest32
 from deltaproof.protocol.wire.encoding import canonical_json, encode_document, sha256
 from deltaproof.store import ArtifactStore, open_store
@@ -189,19 +197,46 @@ def make_leaf(i: int, payout: int) -> SettlementLeaf:
     return SettlementLeaf(trainer=trainer, verdict=Verdict.ACCEPTED, payout=TokenAmount(payout))
 
 
-def test_proposal_must_follow_from_its_leaves(local: tuple[ArtifactStore, Path]) -> None:
+def test_proposal_that_is_not_what_its_name_says_is_refused(local: tuple[ArtifactStore, Path]) -> None:
     store, folder = local
     leaves = (make_leaf(1, 5), make_leaf(2, 7))
+    domain = RoundDomain(1, VERIFIER, TaskId(1), RoundIndex(2))
     proposal = SettlementProposal(settlement=build_settlement(leaves, DIGEST, 1, DIGEST), leaves=leaves)
-    store.put_proposal(TaskId(1), RoundIndex(2), VERIFIER, proposal)
-    assert store.get_proposal(TaskId(1), RoundIndex(2), VERIFIER) == proposal
-    path = folder / "proposals" / "1" / "2" / VERIFIER.lower()
+    digest = proposal.settlement.signing_digest(domain, 1)
+
+    def read() -> PostedLeaves:
+        def fits(found: PostedLeaves) -> bool:
+            return found.signed_as(digest, domain, range(2)) and found.belongs_to(found.settlement)
+
+        return store.get_proposal(digest, fits)
+
+    store.put_proposal(digest, proposal)
+    assert read().proposal_of(proposal.settlement) == proposal
+    path = folder / "proposals" / digest.hex()
     for old, new in ((b'"payout":"7"', b'"payout":"8"'), (b'"leaf_count":2', b'"leaf_count":3')):
         changed = proposal.to_document().replace(old, new)
         assert changed != proposal.to_document()
         path.write_bytes(changed)
-        with pytest.raises(ArtifactAltered, match="does not follow from its leaves"):
-            store.get_proposal(TaskId(1), RoundIndex(2), VERIFIER)
+        with pytest.raises(ArtifactAltered, match="another settlement than its name says"):
+            read()
+
+
+def test_settlements_that_one_verifier_signed_stand_beside_each_other_up_to_a_few(
+    local: tuple[ArtifactStore, Path],
+) -> None:
+    store, folder = local
+    place = (TaskId(1), RoundIndex(2), VERIFIER)
+    signed = [Digest32(bytes([number]) * 32) for number in range(MAX_SIGNED + 1)]
+    for digest in (*signed[:2], signed[0]):
+        store.put_signed(*place, digest)
+    assert store.signed_by(*place) == signed[:2], "each once"
+    (folder / "signed" / "1" / "2" / VERIFIER.lower() / "0").write_bytes(b"garbage")
+    store.put_signed(*place, signed[0])
+    assert store.signed_by(*place) == [signed[1], signed[0]], "garbage is passed over"
+    for digest in signed:
+        store.put_signed(*place, digest)
+    assert len(store.signed_by(*place)) == MAX_SIGNED - 1
+    assert store.signed_by(TaskId(1), RoundIndex(3), VERIFIER) == []
 
 
 def test_signature_must_be_a_point(local: tuple[ArtifactStore, Path]) -> None:

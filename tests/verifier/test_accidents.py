@@ -71,7 +71,7 @@ def test_missed_reveal_then_a_later_commit_stops_nobody(world: RoleWorld, monkey
     assert world.gateway.trainers.has_committed(world.task, SECOND, late.account)
     # Nor does a quorum that calls the unrevealed rejected: the chain slashes nobody who did not reveal.
     view = world.gateway.tasks.round(world.task, FIRST)
-    told = settled_leaves(world.store, world.task, FIRST, view.settlement, [verifier.account])
+    told = settled_leaves(world.gateway, world.store, world.task, FIRST, view)
     assert told is not None
     missed = next(leaf for leaf in told.leaves if leaf.trainer == late.account)
     lied = told.model_copy(update={"leaves": (missed.model_copy(update={"verdict": Verdict.REJECTED}),)})
@@ -106,7 +106,7 @@ def test_outage_of_the_store_is_no_verdict(world: RoleWorld, monkeypatch: pytest
 
 
 def verdicts(world: RoleWorld, round_: RoundIndex) -> dict[str, Verdict]:
-    settlement = world.gateway.tasks.round(world.task, round_).settlement
-    proposal = settled_leaves(world.store, world.task, round_, settlement, [v.account for v in world.verifiers])
+    view = world.gateway.tasks.round(world.task, round_)
+    proposal = settled_leaves(world.gateway, world.store, world.task, round_, view)
     assert proposal is not None
     return {leaf.trainer: leaf.verdict for leaf in proposal.leaves}

@@ -40,7 +40,8 @@ def test_unrevealed_trainer_that_has_left_keeps_no_verifier_from_its_fee(world: 
     play.attest(leaves)
     settlement, store = play.settlement(leaves), open_store(str(tmp_path / "store"))
     play.settle(settlement)
-    store.put_proposal(play.task, FIRST, verifier.account, PostedLeaves(settlement=settlement, leaves=tuple(leaves)))
+    posted = world.sponsor.posted_digest(play.task)
+    store.put_proposal(posted, PostedLeaves(settlement=settlement, leaves=tuple(leaves)))
     play.finalize()
     view = world.sponsor.tasks.round(play.task, FIRST)
     assert view.outcome == Outcome.SETTLED

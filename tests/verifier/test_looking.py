@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from deltaproof.chain.abi.dispute_structs import Case, CasePhase
 from deltaproof.chain.abi.enums import AttestationState, Phase
 from deltaproof.chain.local_node import start_node
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.rules import MAX_ATTESTATION_BYTES
-from deltaproof.protocol.types import RoundIndex, TokenAmount
+from deltaproof.protocol.types import RoundIndex
 from tests.disputing.conftest import moment
+from tests.verifier.jurors import juror_of, moved, opinion_of
 from tests.worlds.roles import RoleWorld, build_world, silent
 from trainer.life import Trainer
-from verifier.disputes import VerifierDisputes
 from verifier.examining import Examiner
 from verifier.facts import read_case
-from verifier.hindsight import receipts_in_time
+from verifier.hindsight import look_back
 from verifier.life import Verifier
 
 FIRST = RoundIndex(1)
@@ -102,7 +99,7 @@ def two_words_that_it_was_there(world: RoleWorld, juror: Verifier) -> None:
     case = replace(read, withheld=frozenset({trainer}))
 
     def seen() -> bool:
-        known = receipts_in_time(world.gateway, store, log, juror.spec, case)
+        known = look_back(world.gateway, store, log, juror.spec, case).read_by
         return trainer in known and juror.examiner.was_read(case, trainer, known[trainer])
 
     assert seen()
@@ -144,7 +141,7 @@ def test_validation_set_that_never_comes_to_the_store_costs_the_base_and_no_veri
         root = cheat._transcript(round_)
         assert root is not None
         late = [Path("validation"), Path("openings") / root.hex()]
-        _moved(late, world.store_folder, tmp_path / "not shown")
+        moved(late, world.store_folder, tmp_path / "not shown")
         for verifier in world.verifiers:
             assert _verdict(world, verifier) is None
         world.skip_time(301)
@@ -160,12 +157,12 @@ def test_validation_set_that_never_comes_to_the_store_costs_the_base_and_no_veri
             verifier.play(moment(verifier.gateway, world.task))
             missed = verifier.gateway.verifiers.enrolment(world.task, absent.account)
             assert (missed.misses, missed.stake, missed.active_until) == (1, 99, round_)
-            juror = _juror(world)
-            _moved(late, tmp_path / "not shown", world.store_folder)
-            assert _opinion(world, juror) is False, "what came later tells nothing of what was missing then"
-            _moved([Path("openings")], world.store_folder, tmp_path / "taken out")
-            assert _opinion(world, _juror(world)) is None, "nor does what is missing now tell what was there"
-            _moved([Path("openings")], tmp_path / "taken out", world.store_folder)
+            juror = juror_of(world)
+            moved(late, tmp_path / "not shown", world.store_folder)
+            assert opinion_of(world, juror) is False, "what came later tells nothing of what was missing then"
+            moved([Path("openings")], world.store_folder, tmp_path / "taken out")
+            assert opinion_of(world, juror_of(world)) is None, "nor does what is missing now tell what was there"
+            moved([Path("openings")], tmp_path / "taken out", world.store_folder)
 
         world.settle(in_window)
         settled = world.gateway.trainers.work(world.task, round_, cheat.account)
@@ -177,33 +174,6 @@ def test_validation_set_that_never_comes_to_the_store_costs_the_base_and_no_veri
             enrolment = world.gateway.verifiers.enrolment(world.task, verifier.account)
             assert (enrolment.misses, enrolment.stake) == (0, 100)
         world.close()
-
-
-def _moved(paths: Sequence[Path], source: Path, target: Path) -> None:
-    for path in paths:
-        (target / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(source / path, target / path)
-
-
-def _juror(world: RoleWorld) -> VerifierDisputes:
-    """Somebody who verified nothing of the round."""
-    verifier = world.verifiers[0]
-    examiner = Examiner(verifier.spec, world.store, verifier.account, silent)
-    return VerifierDisputes(
-        verifier.gateway, world.store, world.task, verifier.params, verifier.log, verifier.secret, silent,
-        attested=lambda _round: None, kept=lambda *_: None, most_attested=lambda _count: MAX_ATTESTATION_BYTES,
-        examiner=examiner, heavy=lambda: verifier.heavy, speaks_for=lambda _task: True,
-    )  # fmt: skip
-
-
-def _opinion(world: RoleWorld, juror: VerifierDisputes) -> bool | None:
-    """Whether a juror finds the posted settlement wrong."""
-    now, verifier = world.gateway.tasks.phase(world.task), world.verifiers[0]
-    settled = verifier._signed[now.round, 0].settlement
-    digest = settled.signing_digest(world.gateway.domain(world.task, now.round), 0)
-    return juror._opinion(
-        Case(CasePhase.SEAL, 0, False, world.task, now.round, 0, 0, TokenAmount(0), TokenAmount(0), digest)
-    )
 
 
 def _sign_before_and_after_a_late_document(world: RoleWorld, round_: RoundIndex) -> None:

@@ -80,9 +80,9 @@ def test_verifiers_find_the_same_of_a_forged_step_and_of_half_shown_openings(tmp
         }
 
         world.settle()
-        view, enrolments = world.gateway.tasks.round(world.task, FIRST), world.gateway.verifiers.enrolments(world.task)
+        view = world.gateway.tasks.round(world.task, FIRST)
         assert view.outcome is Outcome.SETTLED
-        proposal = settled_leaves(world.store, world.task, FIRST, view.settlement, enrolments)
+        proposal = settled_leaves(world.gateway, world.store, world.task, FIRST, view)
         assert proposal is not None
         assert {leaf.trainer: leaf.verdict for leaf in proposal.leaves} == found[0]
         assert not any(leaf.payout for leaf in proposal.leaves if leaf.verdict is not Verdict.ACCEPTED)

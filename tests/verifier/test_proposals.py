@@ -128,7 +128,7 @@ def test_pay_is_claimed_by_a_leaf_that_only_an_answer_on_chain_shows(
     assert kept is not None
     assert leaf_answer(verifier.gateway, number, asked, kept.leaves) is not None
     finalize(world)
-    monkeypatch.setattr(ArtifactStore, "get_posted_leaves", refused)  # a store that says that it is away
+    monkeypatch.setattr(ArtifactStore, "get_proposal", refused)  # a store that says that it is away
     trainer.accounts.settle(round_)
     assert trainer.gateway.vault.has_claimed(world.task, round_, trainer.account)
     assert world.gateway.tasks.round(world.task, round_).outcome == Outcome.SETTLED

@@ -61,6 +61,7 @@ def _artifact_checks() -> tuple[RoundCheck, ...]:
     from deltaproof.auditor.audit.availability import check_reads, check_withheld
     from deltaproof.auditor.audit.readers import check_envelopes
     from deltaproof.auditor.audit.row_records import check_row_records
+    from deltaproof.auditor.audit.signed import check_signed_documents
     from deltaproof.auditor.audit.training import check_deltas, check_openings, check_samples
     from deltaproof.auditor.audit.valuation import check_scores
 
@@ -74,6 +75,7 @@ def _artifact_checks() -> tuple[RoundCheck, ...]:
         check_reads,
         check_withheld,
         check_composition,
+        check_signed_documents,
         check_row_records,
         check_scores,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from deltaproof.auditor.facts.tasks import RoundFacts
 from deltaproof.auditor.index.reader import Index
@@ -51,11 +52,9 @@ def _candidates(facts: RoundFacts, spec: TaskSpec | None, store: ArtifactStore) 
     documents = read_attestations(facts, store)
     if spec is not None and facts.challenge_seed is not None and documents:
         yield from _composed(facts, spec, facts.challenge_seed, documents)
-    for verifier in facts.attestations:
-        try:
-            yield store.get_proposal(facts.task.id, facts.number, verifier).leaves
-        except ArtifactError:
-            continue
+    if (posted := facts.standing) is not None:
+        with suppress(ArtifactError):  # the audit says so; composed leaves will do
+            yield store.get_proposal(posted.digest, lambda found: found.belongs_to(posted.settlement)).leaves
 
 
 def _composed(
@@ -63,6 +62,6 @@ def _composed(
 ) -> Iterator[tuple[SettlementLeaf, ...]]:
     revealed = [RevealedAttestation(document, facts.attestations[v].stake) for v, document in documents.items()]
     try:
-        yield compose_settlement(spec, seed, facts.trainers, revealed, scored=facts.scored).leaves
+        yield compose_settlement(spec, seed, facts.trainers, revealed, scored=facts.scored, faulty=facts.faulty).leaves
     except NothingToSettle:
         return

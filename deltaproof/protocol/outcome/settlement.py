@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from itertools import pairwise
 from typing import Annotated, Self
@@ -119,13 +119,19 @@ class SettlementProposal(Document, kind="proposal", max_bytes=MAX_PROPOSAL_BYTES
 
 
 class PostedLeaves(Document, kind="proposal", max_bytes=MAX_PROPOSAL_BYTES):
-    """A published proposal as it stands, whether or not its settlement follows from its leaves.
+    """A published settlement as it stands, whether or not it follows from its leaves.
 
     What claims and signatures rest on is a `SettlementProposal`; this is for whoever looks for what is wrong with one.
     """
 
     settlement: Settlement
     leaves: Annotated[tuple[SettlementLeaf, ...], Field(max_length=MAX_LEAVES)]
+
+    def signed_as(self, digest: Digest32, domain: RoundDomain, attempts: Iterable[int]) -> bool:
+        """Whether a digest is what is signed of this settlement in a round, in one of these attempts, and these are its
+        leaves."""
+        named = any(self.settlement.signing_digest(domain, attempt) == digest for attempt in attempts)
+        return named and self.belongs_to(self.settlement)
 
     def belongs_to(self, posted: Settlement) -> bool:
         """Whether these are the leaves that a posted settlement commits to."""

@@ -214,7 +214,7 @@ def file_lies(fresh: Fresh) -> Iterator[Lie]:
         for how in DAMAGES:
             tell = partial(_damaged, fresh, place, other, how, check)
             yield Lie(Cell(f"{target} file", "", "store", how), tell)
-    for folder in ("proposals", "signatures"):
+    for folder in ("proposals", "signatures", "signed"):
         for how in DAMAGES:
             yield Lie(Cell(f"{folder} file", "", "store", how), partial(_damaged_folder, fresh, folder, how))
 

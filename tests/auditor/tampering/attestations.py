@@ -181,5 +181,4 @@ def _other_leaf(fresh: Fresh, path: str) -> Outcome:
 
 
 def _proposal(forgery: Collusion) -> SettlementProposal:
-    verifier = forgery.world.verifiers[0].account
-    return copy.copy(forgery.world.store.get_proposal(forgery.world.task, forgery.round, verifier))
+    return copy.copy(forgery.settled())

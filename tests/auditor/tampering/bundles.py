@@ -28,6 +28,8 @@ WHY = {
     "bundle about deployment.first_block": "never read: a bundle says nothing of all blocks",
     "bundle calldata from": "never read: who acted is in the event",
     "bundle calldata blockNumber": "never read: the event says in which block it is",
+    "bundle artifact proposals": "the audit says who signed what is not there, and composes the settlement itself",
+    "bundle artifact signed": "what a verifier lists proves nothing: its signatures do",
 }
 OTHER_NETWORK = {"public_key": ["1", "2", "1", "2"], "genesis": 1, "period": 3, "lead_seconds": 1, "chain_hash": "00"}
 

@@ -273,8 +273,7 @@ def _settled(change: Callable[[list[Json], Address, Address], None]) -> Callable
     """The leaves altered, by leaves, an honest trainer and the cheat; the rest of the settlement as it was."""
 
     def act(forgery: Collusion) -> None:
-        first = forgery.world.verifiers[0].account
-        proposal = forgery.world.store.get_proposal(forgery.world.task, forgery.round, first)
+        proposal = forgery.settled()
         leaves = [dict(leaf) for leaf in proposal.leaves]
         change(leaves, _honest(forgery), _cheat(forgery))
         altered = tuple(leaf.model_copy(update=new) for leaf, new in zip(proposal.leaves, leaves, strict=True))
