@@ -34,7 +34,7 @@ from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.reads import withheld_from
-from deltaproof.protocol.outcome.settlement import Settlement, SettlementProposal, scores_tree, verdicts_digest
+from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
 from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.reporting import Once, Reporter
@@ -42,6 +42,7 @@ from deltaproof.store import ArtifactStore
 from deltaproof.store.readers import Keyring
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from incentives.settling import NothingToSettle
+from verifier.bound import BoundVerdicts
 from verifier.closing import charge_absences, close_round, collect_fees
 from verifier.disputes import VerifierDisputes
 from verifier.examining import Examiner
@@ -102,6 +103,7 @@ class Verifier(Agent):
             self._folder, gateway, store, task_id, report,
             require=lambda size, what: self.disk.require(size, what),  # noqa: PLW0108 - the limit comes later
         )  # fmt: skip
+        self.bound = BoundVerdicts(self._folder)
         self.quorum = QuorumDesk(gateway, store, task_id, self.spec, self.log, self.key, self.proposals, report)
         self.money = gateway.money(self.params.token)
         self.disputes = VerifierDisputes(
@@ -363,13 +365,18 @@ class Verifier(Agent):
         except NothingToSettle as error:
             self._once("waiting", f"round {round_}: not signed yet: {error}", round=round_)
             return
-        if place in self._signed and not _signs_besides(self._signed[place].settlement, proposal.settlement):
+        if place in self._signed and self._signed[place].settlement == proposal.settlement:
+            return
+        if not self.bound.allows(round_, attempts, proposal.settlement.verdicts_digest):
+            message = f"round {round_}: not signed: other verdicts were signed in this attempt from this home before"
+            self._once("disagreed", message, round=round_)
             return
         if objections := self.quorum.objections(own, proposal, self.examiner.scoring_bench.layout.size):
             self._objected.add(place)
             for objection in objections:
                 self._once("disagreed", f"round {round_}: not signed: {objection}", round=round_)
             return
+        self.bound.bind(round_, attempts, proposal.settlement.verdicts_digest)
         digest = self.quorum.sign(round_, attempts, proposal)
         self._signed[place] = proposal
         self.report("signed", f"round {round_}: signed the settlement", round=round_, settlement=digest)
@@ -428,8 +435,3 @@ class Verifier(Agent):
             return False
         rank = (members.index(self.account) - round_) % len(members) + (1 if late else 0)
         return now - self._waiting[2] >= rank * PATIENCE_SECONDS
-
-
-def _signs_besides(signed: Settlement, other: Settlement) -> bool:
-    """Whether another settlement may be signed in the attempt: different verdicts would be an equivocation."""
-    return signed != other and signed.verdicts_digest == other.verdicts_digest
