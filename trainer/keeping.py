@@ -15,23 +15,22 @@ from pydantic import Field
 from deltaproof.agent.homes import write_whole
 from deltaproof.agent.loop import Moment
 from deltaproof.chain import Gateway
-from deltaproof.chain.abi.calls import function_of
 from deltaproof.chain.abi.enums import Phase
+from deltaproof.chain.claims import KeptClaim
 from deltaproof.chain.contracts.vault import Claim
-from deltaproof.chain.events.disputes import LeafAnswered
-from deltaproof.chain.events.reader import LogReader
-from deltaproof.chain.origin import log_start
+from deltaproof.chain.shown import shown_claims
 from deltaproof.disputing.settlements import posted_leaves
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, leaves_tree
 from deltaproof.protocol.rules import MAX_LEAF_PROOF, MAX_LEAVES
-from deltaproof.protocol.types import Address, Digest32, DigestField, RoundIndex, TaskId
+from deltaproof.protocol.types import Address, DigestField, RoundIndex, TaskId
 from deltaproof.protocol.wire.documents import Document
 from deltaproof.protocol.wire.leaftree import verify_proof
 from deltaproof.reporting import Once, Reporter
 from deltaproof.store import ArtifactStore
+from deltaproof.store.backend import Nowhere
 
-__all__ = ["KeptClaims", "claim_among"]
+__all__ = ["KeptClaims", "claim_among", "kept_claims"]
 
 MAX_CLAIM_BYTES = 2**14
 AGAIN_SECONDS = 3600
@@ -93,29 +92,14 @@ class KeptClaims:
         block = self._gateway.connection.read_block
         if block.timestamp < self._search_at.get(round_, 0):
             return None
-        reader = LogReader(self._gateway.connection, [self._gateway.court.address])
-        first = log_start(self._gateway, self._task_id, round_, self._folder)
-        for logged in reader.read(first, block.number, (LeafAnswered,)):
-            if isinstance(logged.event, LeafAnswered) and logged.event.leaf.trainer == self._gateway.account:
-                claim = self._shown(round_, settlement, logged.event.leaf, logged.transaction_hash)
-                if claim is not None:
-                    self._keep(claim, settlement)
-                    return claim
+        view = self._gateway.tasks.round(self._task_id, round_)
+        me = self._gateway.account
+        shown = shown_claims(self._gateway, self._task_id, round_, view, [me], self._folder).get(me)
+        if shown is not None:
+            self._keep(shown, settlement)
+            return shown
         self._search_at[round_] = block.timestamp + AGAIN_SECONDS
         return None
-
-    def _shown(
-        self, round_: RoundIndex, settlement: Settlement, leaf: SettlementLeaf, transaction: Digest32
-    ) -> Claim | None:
-        with self._gateway.connection.translated("eth_getTransactionByHash"):
-            found = self._gateway.connection.web3.eth.get_transaction(transaction)  # type: ignore[arg-type]
-        called = function_of(self._gateway.court.INTERFACE, "answerLeaf", 4).arguments(bytes(found["input"]))
-        if called is None:
-            return None
-        _, index, _, proof = called
-        shown = tuple(map(Digest32, proof))
-        claim = Claim(self._task_id, round_, index, settlement.leaf_count, leaf, shown)
-        return claim if self._is_mine(claim, settlement) else None
 
     def _is_mine(self, claim: Claim, settlement: Settlement) -> bool:
         place = (claim.index, settlement.leaf_count, claim.proof)
@@ -128,6 +112,17 @@ class KeptClaims:
 
     def _path(self, round_: RoundIndex, settlement: Settlement) -> Path:
         return self._folder / f"claim-{round_}-{settlement.leaves_root.hex()[:16]}"
+
+
+def kept_claims(home: Path, gateway: Gateway, report: Reporter) -> KeptClaim:
+    """What a trainer's home keeps of all tasks."""
+
+    def of(task_id: TaskId, round_: RoundIndex, settlement: Settlement) -> Claim | None:
+        return KeptClaims(home / f"task-{task_id}", gateway, ArtifactStore(Nowhere()), task_id, report).of(
+            round_, settlement
+        )
+
+    return of
 
 
 def claim_among(

@@ -17,6 +17,7 @@ from pathlib import Path
 from deltaproof.agent.homes import task_folder, write_whole
 from deltaproof.agent.loop import Agent, Duty, Moment
 from deltaproof.agent.patience import IDLE_POLL_SECONDS
+from deltaproof.agent.proposals import KeptProposals
 from deltaproof.agent.pruning import Pruner
 from deltaproof.agent.terms import kept_task
 from deltaproof.chain import Gateway
@@ -48,7 +49,6 @@ from verifier.disputes import VerifierDisputes
 from verifier.examining import Examiner
 from verifier.facts import RoundToJudge, case_key, read_case, read_chain
 from verifier.looking import EarlyLook
-from verifier.proposals import KeptProposals
 from verifier.quorum import QuorumDesk
 from verifier.seat import take_seat
 

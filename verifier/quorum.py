@@ -6,6 +6,7 @@ verifier signs that one or none, so it never signs two in one attempt.
 
 from __future__ import annotations
 
+from deltaproof.agent.proposals import KeptProposals
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.structs import G1Point, G2Point, QuorumProof
 from deltaproof.chain.events.participants import AttestationRevealed
@@ -37,7 +38,6 @@ from deltaproof.reporting import Once, Reporter
 from deltaproof.store import ArtifactStore
 from incentives.scoring import same_adapter
 from incentives.settling import RevealedAttestation, compose_settlement, disagreements
-from verifier.proposals import KeptProposals
 
 __all__ = ["QuorumDesk"]
 

@@ -114,21 +114,22 @@ def store_to_read(url: str, gateway: Gateway, task: int, reading_key: Path | Non
     return open_store(store_url(url, gateway, task)).reading_with(Keyring.load(reading_key))
 
 
-def stores(url: str, gateway: Gateway) -> Stores:
-    """The store of each task, to be read: the one at the URL, or what the task's sponsor announced, or an empty one."""
+def stores(url: str, gateway: Gateway, home: Path | None = None) -> Stores:
+    """The store of each task, to be read: the one at the URL, or what the task's sponsor announced, or an empty one;
+    and what a home keeps of settlements."""
     from deltaproof.chain.announced import announced_stores
     from deltaproof.store import ArtifactStore, open_store
     from deltaproof.store.backend import Nowhere
+    from deltaproof.store.homes import HomeLeaves
 
     known: dict[int, ArtifactStore] = {}
     given = open_store(url) if url else None
 
     def of(task: TaskId) -> ArtifactStore:
-        if given is not None:
-            return given
         if task not in known:
-            place = announced_stores(gateway, task)
-            known[task] = open_store(place) if place else ArtifactStore(Nowhere())
+            place = "" if given is not None else announced_stores(gateway, task)
+            found = given or (open_store(place) if place else ArtifactStore(Nowhere()))
+            known[task] = found if home is None else found.also_from(HomeLeaves(home))
         return known[task]
 
     return of

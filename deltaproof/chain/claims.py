@@ -5,21 +5,26 @@ Rounds are claimed together, in one transaction, as far as the contracts take th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Outcome
+from deltaproof.chain.abi.structs import RoundView
 from deltaproof.chain.announced import Stores
 from deltaproof.chain.contracts.pools import ClaimableFees
 from deltaproof.chain.contracts.vault import Claim
 from deltaproof.chain.participation import attempt, settled_leaves
-from deltaproof.errors import ContractRevert
-from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree
+from deltaproof.chain.shown import shown_claims
+from deltaproof.errors import ContractRevert, StoreUnavailable
+from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, leaves_tree
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
+from deltaproof.store import ArtifactStore
 
 __all__ = [
+    "KeptClaim",
     "Payment",
     "Tried",
     "claim_all",
@@ -28,10 +33,15 @@ __all__ = [
     "claim_fees",
     "claim_rewards",
     "expire_rounds",
+    "is_due",
+    "no_claim_kept",
     "reward_due",
+    "settled_claims",
 ]
 
 T = TypeVar("T")
+KeptClaim = Callable[[TaskId, RoundIndex, Settlement], Claim | None]
+"""A claim to a settled round that somebody keeps at home."""
 MOST_TOGETHER = 100
 """Rounds in one transaction: at 90,000 gas each far below what a transaction may use, 2^24 (EIP-7825)."""
 
@@ -86,17 +96,68 @@ class Tried(Generic[T]):
             self.one_by_one(part, one)
 
 
+def no_claim_kept(_task: TaskId, _round: RoundIndex, _settlement: Settlement) -> Claim | None:
+    """Of somebody without a home."""
+    return None
+
+
 def reward_due(
     gateway: Gateway, task_id: TaskId, round_: RoundIndex, leaves: Sequence[SettlementLeaf], trainer: Address
 ) -> Claim | None:
     """The claim to a trainer's reward, which `leaves`, all of the round's settlement, name; None if none is due now."""
-    index = next((i for i, leaf in enumerate(leaves) if leaf.trainer == trainer), None)
-    if index is None or not leaves[index].payout or gateway.vault.has_claimed(task_id, round_, trainer):
-        return None
-    closure = gateway.vault.closure(task_id, round_, trainer)
-    if closure.holds or closure.blocked:
-        return None
-    return Claim(task_id, round_, index, len(leaves), leaves[index], leaves_tree(leaves).proof(index))
+    claim = _claims_among(task_id, round_, leaves, [trainer]).get(trainer)
+    return claim if claim is not None and is_due(gateway, claim) else None
+
+
+def is_due(gateway: Gateway, claim: Claim) -> bool:
+    """Whether a claim pays now: it is worth something, was not paid, and nothing holds or blocks it."""
+    place = (claim.task_id, claim.round, claim.leaf.trainer)
+    if not claim.leaf.payout or gateway.vault.has_claimed(*place):
+        return False
+    closure = gateway.vault.closure(*place)
+    return not closure.holds and not closure.blocked
+
+
+def settled_claims(
+    gateway: Gateway,
+    store: ArtifactStore,
+    task_id: TaskId,
+    round_: RoundIndex,
+    view: RoundView,
+    trainers: Collection[Address],
+    cache: Path | None = None,
+    *,
+    search: bool = True,
+) -> tuple[dict[Address, Claim], bool]:
+    """Claims of these trainers to a settled round: by its leaves in the store, else by those that answers on chain
+    show; and whether these are all that there can be.
+
+    Attack: take the leaves out of the store, so that whoever claims for others finds none. `cache`: see `shown_claims`,
+    which costs many requests and is left out without `search`. Raises ChainError, and StoreUnavailable if the chain
+    shows nothing either.
+    """
+    away: StoreUnavailable | None = None
+    try:
+        proposal = settled_leaves(gateway, store, task_id, round_, view)
+    except StoreUnavailable as error:
+        proposal, away = None, error
+    if proposal is not None:
+        return _claims_among(task_id, round_, proposal.leaves, trainers), True
+    shown = shown_claims(gateway, task_id, round_, view, trainers, cache) if search else {}
+    if not shown and away is not None:
+        raise away
+    return shown, len(shown) == len(set(trainers))
+
+
+def _claims_among(
+    task_id: TaskId, round_: RoundIndex, leaves: Sequence[SettlementLeaf], trainers: Collection[Address]
+) -> dict[Address, Claim]:
+    tree, wanted = leaves_tree(leaves), set(trainers)
+    return {
+        leaf.trainer: Claim(task_id, round_, index, len(leaves), leaf, tree.proof(index))
+        for index, leaf in enumerate(leaves)
+        if leaf.trainer in wanted
+    }
 
 
 def claim_rewards(gateway: Gateway, claims: Sequence[Claim]) -> Tried[Claim]:
@@ -156,9 +217,18 @@ def claim_fees(
     return Tried(paid, [((round_, due[round_]), revert) for round_, revert in tried.refused])
 
 
-def claim_all(gateway: Gateway, stores: Stores, tasks: Iterable[TaskId], payee: Address) -> Tried[Payment]:
-    """Claim rewards, bases and fees of all ended rounds of tasks for `payee`."""
+def claim_all(
+    gateway: Gateway, stores: Stores, tasks: Iterable[TaskId], payee: Address, kept: KeptClaim = no_claim_kept
+) -> Tried[Payment]:
+    """Claim rewards, bases and fees of all ended rounds of tasks for `payee`. `kept` is asked first."""
     found, claims = Tried[Payment](), list[Claim]()
+
+    def claim_of(task_id: TaskId, round_: RoundIndex, view: RoundView) -> Claim | None:
+        claim = kept(task_id, round_, view.settlement)
+        if claim is None:
+            claim = settled_claims(gateway, stores(task_id), task_id, round_, view, [payee])[0].get(payee)
+        return claim if claim is not None and is_due(gateway, claim) else None
+
     for task_id in tasks:
         settled, verifiers = list[RoundIndex](), gateway.verifiers.enrolments(task_id)
         for number in range(1, gateway.tasks.phase(task_id).round + 1):
@@ -168,8 +238,7 @@ def claim_all(gateway: Gateway, stores: Stores, tasks: Iterable[TaskId], payee: 
                 _claim_base_too(gateway, task_id, round_, payee, found)
                 continue
             settled.append(round_)
-            proposal = settled_leaves(gateway, stores(task_id), task_id, round_, view)
-            if proposal and (claim := reward_due(gateway, task_id, round_, proposal.leaves, payee)):
+            if gateway.trainers.has_committed(task_id, round_, payee) and (claim := claim_of(task_id, round_, view)):
                 claims.append(claim)
         if payee in verifiers:
             fees = claim_fees(gateway, task_id, settled, payee)

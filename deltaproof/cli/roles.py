@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -267,6 +268,10 @@ def claim(
     payee: Annotated[
         str | None, typer.Option(help="Whose pay to claim; by default the key's own. The money goes to the payee.")
     ] = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(help="Also look into this home of a trainer or verifier for leaves that no store shows."),
+    ] = None,
     credit_to: Annotated[
         str | None,
         typer.Option(help="Give the credit for proofs, answers and votes to this account instead, which claims it."),
@@ -276,17 +281,20 @@ def claim(
     """Claim everything that a trainer or verifier has earned in a task and not claimed yet.
 
     Up to a hundred rounds are paid by one transaction. Anybody may pay the gas for somebody else. Credit for proofs,
-    answers and votes is paid out, too; `--credit-to` gives it to a treasury without paying it out first.
+    answers and votes is paid out, too; `--credit-to` gives it to a treasury without paying it out first. Leaves that no
+    store shows are looked for in `--home`, and among the answers to demands on chain.
     """
-    from deltaproof.chain.claims import Payment, claim_all, claim_credit
+    from deltaproof.chain.claims import Payment, claim_all, claim_credit, no_claim_kept
     from deltaproof.protocol.types import TaskId, TokenAmount
+    from trainer.keeping import kept_claims
 
     with open_gateway(rpc, contract, key) as gateway:
         whom = parse_address(payee, "--payee") if payee else gateway.account
         if task is None and not every:
             raise UsageError("say which task: --task N, or --all")
         tasks = range(1, gateway.terms.task_count() + 1) if every or task is None else [task]
-        tried = claim_all(gateway, stores(store, gateway), map(TaskId, tasks), whom)
+        kept = kept_claims(home, gateway, reporter(as_json)) if home and whom == gateway.account else no_claim_kept
+        tried = claim_all(gateway, stores(store, gateway, home), map(TaskId, tasks), whom, kept)
         receiver = parse_address(credit_to, "--credit-to") if credit_to else None
         credit = claim_credit(gateway, receiver) if whom == gateway.account else TokenAmount(0)
         staked = gateway.money(gateway.registry.token())

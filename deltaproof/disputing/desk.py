@@ -13,6 +13,7 @@ from deltaproof.chain.abi.enums import Phase, Role
 from deltaproof.chain.abi.structs import RoundView, TaskParams
 from deltaproof.chain.participation import quorum_members
 from deltaproof.chain.rpc.sender import Receipt
+from deltaproof.chain.shown import ShownLeaves
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.demands import leaf_answer
 from deltaproof.disputing.settlements import (
@@ -21,7 +22,6 @@ from deltaproof.disputing.settlements import (
     posted_leaves,
     prove_settlement_fault,
 )
-from deltaproof.disputing.shown import ShownLeaves
 from deltaproof.disputing.signers import (
     find_equivocations,
     posted_non_signers,

@@ -11,14 +11,16 @@ from pathlib import Path
 
 from deltaproof.agent.loop import Agent, Duty, Moment
 from deltaproof.agent.patience import IDLE_POLL_SECONDS
+from deltaproof.agent.proposals import KeptProposals
+from deltaproof.agent.pruning import Pruner
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Outcome, Phase
-from deltaproof.chain.abi.structs import BatchReveal, RevealData
+from deltaproof.chain.abi.structs import BatchReveal, RevealData, RoundView
 from deltaproof.chain.batches import batch_entries, place_in_batch
-from deltaproof.chain.claims import Tried, claim_base, reward_due
+from deltaproof.chain.claims import Tried, claim_base, is_due, settled_claims
 from deltaproof.chain.contracts.vault import Claim
 from deltaproof.chain.events.participants import BatchCommitted
-from deltaproof.chain.participation import attempt, settled_leaves
+from deltaproof.chain.participation import attempt
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.tasklog import TaskLog
@@ -27,6 +29,7 @@ from deltaproof.protocol.types import ZERO_DIGEST, Address, RoundIndex, TaskId
 from deltaproof.relaying.desk import Desk
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
+from deltaproof.store.homes import HomeLeaves
 
 __all__ = ["GATHER_SECONDS", "Relayer"]
 
@@ -34,6 +37,8 @@ GATHER_SECONDS = 15.0
 """How long the first commitment or reveal waits for others."""
 MOST_IN_A_BATCH = 256
 """`TrainerBatches.MAX_BATCH`."""
+SEARCH_SECONDS = 3600
+"""Between two searches of the chain for leaves that no store shows, by the chain's clock."""
 UNHURRIED = 0.5
 """Share of a phase that is left when nothing waits for others any more."""
 
@@ -57,13 +62,18 @@ class Relayer(Agent):
         """`claims`: whether it also claims the pay of those whose commitments came in batches."""
         super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
         self.desk = Desk(gateway, task_id)
-        self._store, self._gather, self._claims = store, gather_seconds, claims
+        self._gather, self._claims = gather_seconds, claims
         self.phases = gateway.terms.params(task_id).phases
         self.shortest_phase = self.phases.shortest
-        self._log = TaskLog(gateway, [gateway.trainers.address], task_id, home / f"task-{task_id}")
-        self._past = TaskLog(gateway, [gateway.trainers.address], task_id, home / f"task-{task_id}")
+        self._folder = home / f"task-{task_id}"
+        self._log = TaskLog(gateway, [gateway.trainers.address], task_id, self._folder)
+        self._past = TaskLog(gateway, [gateway.trainers.address], task_id, self._folder)
         self._admitted = RoundIndex(0)
         self._claimed: set[RoundIndex] = set()
+        self._search_at: dict[RoundIndex, int] = {}
+        self._leaves = store.also_from(HomeLeaves(home))
+        self._pruner = Pruner(gateway, task_id, self._folder, report)
+        self._kept = KeptProposals(self._folder, gateway, store, task_id, report, shows=False)
 
     def join(self) -> None:
         """Nobody has to let a relayer in."""
@@ -78,7 +88,9 @@ class Relayer(Agent):
             Duty("desk", self.open_desk),
             Duty("commitments", self.bring_commitments),
             Duty("reveals", self.bring_reveals),
+            Duty("leaves", self._kept.mind),
             Duty("claims", self.bring_claims),
+            Duty("pruning", self._pruner.mind),
         ]
 
     def finished(self, moment: Moment) -> bool:
@@ -156,21 +168,28 @@ class Relayer(Agent):
             self._past.refresh(round_)
             clients = [who for batch in self._past.of(BatchCommitted, round_) for who in batch.trainers]
             if view.outcome != Outcome.SETTLED:
-                paid = sum(claim_base(self.gateway, self.task_id, round_, who) > 0 for who in clients)
+                over, paid = True, sum(claim_base(self.gateway, self.task_id, round_, who) > 0 for who in clients)
             else:
-                proposal = settled_leaves(self.gateway, self._store, self.task_id, round_, view)
-                if proposal is None:
-                    expires_at = self.gateway.vault.pot(self.task_id, round_).expires_at
-                    if moment.now < expires_at:
-                        continue  # nobody has published the leaves yet
-                leaves = proposal.leaves if proposal else ()
-                due = [reward_due(self.gateway, self.task_id, round_, leaves, who) for who in clients]
+                claims, complete = self._claims_of(round_, view, clients, moment)
                 tried = Tried[Claim]()
-                tried.one_by_one([claim for claim in due if claim is not None], self.gateway.vault.claim)
+                tried.one_by_one([c for c in claims.values() if is_due(self.gateway, c)], self.gateway.vault.claim)
                 paid = len(tried.done)
-            self._claimed.add(round_)
+                over = complete or moment.now >= self.gateway.vault.pot(self.task_id, round_).expires_at
+            if over:  # else nobody has shown all leaves yet
+                self._claimed.add(round_)
             if paid:
                 self.report("paid", f"round {round_}: claimed for {paid} trainers", round=round_)
+
+    def _claims_of(
+        self, round_: RoundIndex, view: RoundView, clients: Sequence[Address], moment: Moment
+    ) -> tuple[dict[Address, Claim], bool]:
+        """The clients' claims, and whether these are all: from home and store, now and then from answers on chain."""
+        search = moment.now >= self._search_at.get(round_, 0)
+        place = (self.gateway, self._leaves, self.task_id, round_, view, clients, self._folder)
+        claims, complete = settled_claims(*place, search=search)
+        if search and not complete:
+            self._search_at[round_] = moment.now + SEARCH_SECONDS
+        return claims, complete
 
     def _is_time(self, moment: Moment, phase_seconds: int) -> bool:
         hurry = moment.seconds_left <= UNHURRIED * phase_seconds

@@ -40,7 +40,7 @@ from deltaproof.protocol.wire.documents import Document
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.protocol.wire.tensorfile import read_header, write_vectors
 from deltaproof.reporting import Reporter
-from deltaproof.store.backend import Backend, checked_copy, copies_of, open_backend
+from deltaproof.store.backend import Backend, Mirrors, checked_copy, copies_of, open_backend
 from deltaproof.store.paths import (
     Kind,
     addressed_path,
@@ -96,6 +96,11 @@ class ArtifactStore:
     def reading_with(self, keyring: Keyring) -> ArtifactStore:
         """The same store for somebody who holds reading keys."""
         return ArtifactStore(self._backend, keyring, self.private.commitment if self.private else None)
+
+    def also_from(self, place: Backend) -> ArtifactStore:
+        """The same store for somebody who reads from one more place what this one lacks, and does not write."""
+        commitment = self.private.commitment if self.private else None
+        return ArtifactStore(Mirrors([self._backend, place]), self._keyring, commitment)
 
     def of_task(self, spec: TaskSpec) -> ArtifactStore:
         """The same store for the deltas and adapters of one task: sealed and opened where the task says so."""

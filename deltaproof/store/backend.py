@@ -27,6 +27,7 @@ from deltaproof.errors import (
 )
 from deltaproof.extras import how_to_install
 from deltaproof.reporting import Reporter
+from deltaproof.store.homes import HomeLeaves
 from deltaproof.store.http import HttpBackend
 from deltaproof.store.permits import Writer
 
@@ -304,13 +305,15 @@ def checked_copy(backend: Backend, path: str, max_bytes: int, check: Callable[[b
 
 def open_backend(url: str, writer: Writer | None = None, report: Reporter | None = None) -> Backend:
     """A backend for a path, `file://`, `http(s)://` (a gateway; `writer` signs what is written there), `s3://` or any
-    other URL that fsspec knows, or for several of them separated by commas. `report` hears how large artifacts get
-    on. Raises StoreUnavailable."""
+    other URL that fsspec knows, `home:PATH` (settlements that a verifier's home keeps, only read), or for several of
+    them separated by commas. `report` hears how large artifacts get on. Raises StoreUnavailable."""
     if "," in url:
         return Mirrors([open_backend(part.strip(), writer, report) for part in url.split(",") if part.strip()])
     parts = urlsplit(url)
     if parts.scheme in ("http", "https"):
         return HttpBackend(url, writer, report)
+    if parts.scheme == "home":
+        return HomeLeaves(Path(unquote(parts.path)).expanduser().absolute())
     if parts.scheme in ("", "file"):
         path = unquote(parts.path) if parts.scheme else url
         if parts.netloc not in ("", "localhost") or not path:

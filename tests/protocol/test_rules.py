@@ -67,7 +67,6 @@ EXCEPTIONS = {
     "deltaproof.replaying.estimate:EFFICIENCY": "a forecast for this machine",
     "deltaproof.replaying.estimate:SIDE": "a forecast for this machine",
     "deltaproof.replaying.estimate:TIMED_SECONDS": "a forecast for this machine",
-    "verifier.proposals:LOOK_SECONDS": "how often an agent looks whether the store still shows them",
     "verifier.reach:MOST_TIMES": "what one juror's machine takes on; a verdict does not follow it",
     "incentives.names:NAMES": "a forecast for sponsors; pay does not follow it",
     "incentives.names:SPREADS": "a forecast for sponsors",

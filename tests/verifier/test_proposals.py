@@ -18,7 +18,7 @@ from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import Nowhere
 from tests.disputing.conftest import Heard, moment
 from tests.worlds.roles import RoleWorld, build_world, silent
-from trainer.keeping import KeptClaims, _KeptClaim
+from trainer.keeping import KeptClaims, _KeptClaim, kept_claims
 from verifier.life import Verifier
 
 
@@ -140,6 +140,8 @@ def test_pay_is_claimed_by_a_leaf_that_only_an_answer_on_chain_shows(
     told = Heard()
     again = KeptClaims(folder, trainer.gateway, world.store, world.task, told)
     assert again.of(round_, view.settlement) is not None
+    of_home = kept_claims(trainer.home, trainer.gateway, told)
+    assert of_home(world.task, round_, view.settlement) == again.of(round_, view.settlement), "`claim --home`"
     kept_claim = _KeptClaim.from_document(path.read_bytes())
     path.write_bytes(kept_claim.model_copy(update={"index": 1 - kept_claim.index}).to_document())
     assert again.of(round_, view.settlement) is None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
+from typing import Any
 
-from deltaproof.auditor.facts.tasks import RoundFacts
+from deltaproof.auditor.facts.tasks import PostedSettlement, RoundFacts
 from deltaproof.auditor.index.reader import Index
+from deltaproof.chain.shown import in_order
 from deltaproof.errors import ArtifactError
 from deltaproof.protocol.outcome.attestation import Attestation
-from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree
+from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict, leaves_tree
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Address, Digest32
+from deltaproof.protocol.types import Address, Digest32, TokenAmount
 from deltaproof.store import ArtifactStore
 from incentives.settling import NothingToSettle, RevealedAttestation, compose_settlement
 
@@ -21,15 +24,15 @@ __all__ = ["find_leaves", "read_attestations"]
 def find_leaves(
     index: Index, facts: RoundFacts, spec: TaskSpec | None, store: ArtifactStore | None
 ) -> tuple[SettlementLeaf, ...] | None:
-    """Leaves of the settlement that stands; None if nobody published what leads to its root."""
+    """Leaves of the settlement that stands; None if nobody published, or showed on demand, what leads to its root."""
     posted = facts.standing
     if posted is None:
         return None
     root = posted.settlement.leaves_root
     known = index.leaves(root)
-    if known is not None or store is None:
+    if known is not None:
         return known
-    for leaves in _candidates(facts, spec, store):
+    for leaves in chain(_candidates(facts, spec, store) if store is not None else (), _shown(index, facts, posted)):
         if leaves_tree(leaves).root == root and len(leaves) == posted.settlement.leaf_count:
             index.keep_leaves(root, leaves)
             return leaves
@@ -65,3 +68,19 @@ def _composed(
         yield compose_settlement(spec, seed, facts.trainers, revealed, scored=facts.scored, faulty=facts.faulty).leaves
     except NothingToSettle:
         return
+
+
+def _shown(index: Index, facts: RoundFacts, posted: PostedSettlement) -> Iterator[tuple[SettlementLeaf, ...]]:
+    """All leaves as answers to demands show them on chain, if they do."""
+    demands = facts.named("DemandOpened")
+    asked = {event.args["demand_id"] for event in demands if event.args["demand"]["root"] == posted.digest}
+    if not asked:
+        return
+    answers = (e for e in index.events(names=("LeafAnswered",)) if e.args["demand_id"] in asked)
+    leaves = {event.args["demand_id"]: _leaf(event.args["leaf"]) for event in answers}
+    if (found := in_order(leaves, posted.settlement)) is not None:
+        yield found
+
+
+def _leaf(told: Mapping[str, Any]) -> SettlementLeaf:
+    return SettlementLeaf(**{**told, "verdict": Verdict(told["verdict"]), "payout": TokenAmount(told["payout"])})

@@ -1,4 +1,4 @@
-"""Leaves of a settlement that nobody published, put together from what was shown on demand.
+"""Leaves of a settlement that no store shows: one trainer's claim, or all of them, by answers to demands on chain.
 
 Attack: keep the leaves back, and show each trainer its own. A wrong total or payout comes to light only when all of
 them lie side by side. A settlement has as many leaves as trainers committed, and the court takes none that is not in
@@ -7,11 +7,14 @@ it: so one shown leaf of each is all of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
-from deltaproof.chain import Gateway
 from deltaproof.chain.abi.calls import function_of
 from deltaproof.chain.abi.dispute_structs import DemandKind
+from deltaproof.chain.abi.structs import RoundView
+from deltaproof.chain.contracts.gateway import Gateway
+from deltaproof.chain.contracts.vault import Claim
 from deltaproof.chain.enrolments import OVERLAP_BLOCKS
 from deltaproof.chain.events.base import LoggedEvent
 from deltaproof.chain.events.disputes import DemandOpened, LeafAnswered
@@ -20,8 +23,46 @@ from deltaproof.chain.origin import log_start
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, leaves_tree
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, address_bytes
+from deltaproof.protocol.wire.leaftree import verify_proof
 
-__all__ = ["ShownLeaves"]
+__all__ = ["ShownLeaves", "in_order", "shown_claims"]
+
+
+def shown_claims(
+    gateway: Gateway,
+    task_id: TaskId,
+    round_: RoundIndex,
+    view: RoundView,
+    trainers: Collection[Address],
+    cache: Path | None = None,
+) -> dict[Address, Claim]:
+    """What answers on chain show of these trainers' leaves of a standing settlement, each with the proof that leads to
+    the posted root. `cache` is a folder that remembers where a task's events begin.
+
+    Who answers through a contract of its own hides the proof, not the leaf. Raises ChainError.
+    """
+    found: dict[Address, Claim] = {}
+    reader, settlement = LogReader(gateway.connection, [gateway.court.address]), view.settlement
+    first, answer = log_start(gateway, task_id, round_, cache), function_of(gateway.court.INTERFACE, "answerLeaf", 4)
+    for logged in reader.read(first, gateway.connection.read_block.number, (LeafAnswered,)):
+        if not isinstance(logged.event, LeafAnswered) or logged.event.leaf.trainer not in trainers:
+            continue
+        called = answer.arguments(_call_data(gateway, logged.transaction_hash))
+        if called is None:
+            continue
+        leaf, (_, index, _, proof) = logged.event.leaf, called
+        claim = Claim(task_id, round_, index, settlement.leaf_count, leaf, tuple(map(Digest32, proof)))
+        if verify_proof(settlement.leaves_root, leaves_tree([leaf]).root, index, settlement.leaf_count, claim.proof):
+            found[leaf.trainer] = claim
+    return found
+
+
+def in_order(leaves: Mapping[int, SettlementLeaf], posted: Settlement) -> tuple[SettlementLeaf, ...] | None:
+    """All leaves of a settlement, shown one by one: by their addresses, or else by the places that the call data of the
+    answers says; None if they are not all."""
+    by_address = sorted({leaf.trainer: leaf for leaf in leaves.values()}.values(), key=_by_address)
+    in_place = [leaf for _, leaf in sorted(leaves.items())]
+    return next((tuple(each) for each in (by_address, in_place) if _fits(each, posted)), None)
 
 
 class ShownLeaves:
@@ -84,12 +125,10 @@ class ShownLeaves:
         return {leaf.trainer: leaf for _, leaf, _ in self._answered.values()}
 
     def _ordered(self, posted: Settlement) -> tuple[SettlementLeaf, ...] | None:
-        by_address = sorted(self._leaves().values(), key=lambda leaf: address_bytes(leaf.trainer))
+        by_address = sorted(self._leaves().values(), key=_by_address)
         if _fits(by_address, posted):
             return tuple(by_address)
-        by_place = {self._place(number): leaf for number, (_, leaf, _) in self._answered.items()}
-        in_place = [leaf for _, leaf in sorted(by_place.items())]
-        return tuple(in_place) if _fits(in_place, posted) else None
+        return in_order({self._place(number): leaf for number, (_, leaf, _) in self._answered.items()}, posted)
 
     def _place(self, number: int) -> int:
         """The leaf's place in the tree, which only the call data of the answer says; -1 where it does not.
@@ -98,12 +137,20 @@ class ShownLeaves:
         """
         transaction = self._answered[number][2]
         if transaction not in self._places:
-            with self._gateway.connection.translated("eth_getTransactionByHash"):
-                found = self._gateway.connection.web3.eth.get_transaction(transaction)  # type: ignore[arg-type]
-            self._places[transaction] = bytes(found["input"])
+            self._places[transaction] = _call_data(self._gateway, transaction)
         begins = function_of(self._gateway.court.INTERFACE, "answerLeaf", 4).selector + number.to_bytes(32, "big")
         _, found_it, after = self._places[transaction].partition(begins)
         return int.from_bytes(after[:32], "big") if found_it and len(after) >= 32 else -1
+
+
+def _call_data(gateway: Gateway, transaction: Digest32) -> bytes:
+    with gateway.connection.translated("eth_getTransactionByHash"):
+        found = gateway.connection.web3.eth.get_transaction(transaction)  # type: ignore[arg-type]
+    return bytes(found["input"])
+
+
+def _by_address(leaf: SettlementLeaf) -> bytes:
+    return address_bytes(leaf.trainer)
 
 
 def _fits(leaves: Sequence[SettlementLeaf], posted: Settlement) -> bool:

@@ -1,4 +1,4 @@
-"""Every proposal that a verifier signed or saw posted, kept in its home: no store can take settled leaves back.
+"""Settlements that a verifier signed, or anybody saw posted, kept in its home: no store can take settled leaves back.
 
 Attack: run the store, take the proposals, and hide them when the round is settled. Then nobody can claim, no verifier
 can answer for a score or a leaf, and the money of the round goes back to the sponsor.
@@ -30,7 +30,7 @@ KEPT = re.compile(r"proposal-(\d{1,10})-[0-9a-f]{16}")
 
 
 class KeptProposals:
-    """What one verifier knows of the settlements of one task, in the task's folder; the pruner removes it."""
+    """What one home knows of the settlements of one task, in the task's folder; the pruner removes it."""
 
     def __init__(
         self,
@@ -39,10 +39,13 @@ class KeptProposals:
         store: ArtifactStore,
         task_id: TaskId,
         report: Reporter,
-        require: Callable[[int, str], None],
+        require: Callable[[int, str], None] = lambda _size, _what: None,
+        *,
+        shows: bool = True,
     ) -> None:
-        """`require` raises unless the home has room for so many bytes: see `DiskLimit.require`."""
-        self._require = require
+        """`require` raises unless the home has room for so many bytes: see `DiskLimit.require`. `shows`: whether its
+        owner may put them into the store again."""
+        self._require, self._shows = require, shows
         self.gateway, self.store, self.task_id = gateway, store, task_id
         self._folder, self.report, self._once = folder, report, Once(report)
         self._looked: tuple[RoundIndex, bool] | None = None
@@ -76,7 +79,7 @@ class KeptProposals:
         now, place = moment.block.timestamp, (moment.view.round, moment.view.phase is Phase.WINDOW)
         if moment.view.phase is Phase.WINDOW:
             self._keep_posted(moment.view.round)
-        if place == self._looked and now < self._look_at:
+        if not self._shows or (place == self._looked and now < self._look_at):
             return
         self._looked, self._look_at = place, now + LOOK_SECONDS
         names = (KEPT.fullmatch(path.name) for path in self._folder.glob("proposal-*"))
