@@ -8,9 +8,9 @@ import {Modules, Phase, Role} from "./interfaces/Types.sol";
 
 /// @title Votes on what no contract can decide
 /// @notice See `IJury`. Only contracts of this deployment are called, and none of them calls back.
-/// @dev INVARIANT: the electorate is fixed before the seed is asked for. INVARIANT: below the last level a vote takes
-/// nobody's stake but bonds and the small price of absence. INVARIANT: a case about a settlement that fell otherwise takes
-/// nobody's stake or bond.
+/// @dev INVARIANT: the electorate is fixed before the seed is asked for. INVARIANT: below the last level a vote binds
+/// nothing, and takes nobody's stake but bonds and the small price of absence. INVARIANT: a case about a settlement that
+/// fell otherwise takes nobody's stake or bond.
 contract Jury is JuryStore {
     /// @dev A case in which less than a quarter of the drawn stake spoke costs its losers a tenth of their bonds.
     uint256 private constant TURNOUT_DIVISOR = 4;
@@ -80,10 +80,11 @@ contract Jury is JuryStore {
         require(votes != 0 && !_isParty(caseId, msg.sender, nonSigners), NoSeat(caseId, msg.sender));
         Level storage level = _levels[caseId][number];
         // Attack: vote wrong for nothing. What everybody's vote may take is locked before the vote counts.
-        uint96 locked = _part(votes, level.unit, _params.wrongVoteBps);
+        uint96 locked = _priceOf(level, votes);
         _votes[caseId][number][msg.sender] = Vote(Ballot.Sealed, votes, locked, commitment);
         level.sealed_ += votes;
         emit VoteSealed(caseId, number, msg.sender, votes, locked);
+        if (locked == 0) return;
         REGISTRY.lock(msg.sender, Role.Verifier, locked);
     }
 
@@ -185,8 +186,14 @@ contract Jury is JuryStore {
         uint96 bound = REGISTRY.lockedVerifierStakeAt(juror, before);
         uint96 boundLast = REGISTRY.lockedVerifierStakeAt(juror, level.sealUntil - 1);
         if (bound < boundLast) bound = boundLast;
-        uint96 price = _part(votes, level.unit, _params.wrongVoteBps);
+        uint96 price = _priceOf(level, votes);
         if (REGISTRY.verifierStakeAt(juror, before) < uint256(bound) + price) return 0;
+    }
+
+    /// @dev What a vote binds. Attack: bring cases of one's own, whose votes bind the stake of honest jurors where nothing can
+    /// be taken from it, until they have none left for the case that matters. Below the last level a vote binds nothing.
+    function _priceOf(Level storage level, uint96 votes) private view returns (uint96) {
+        return level.unit == 1 ? _part(votes, 1, _params.wrongVoteBps) : 0;
     }
 
     /// @dev The locked part pays first; who never voted has nothing locked, and pays from what no module holds.

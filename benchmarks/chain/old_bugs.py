@@ -383,6 +383,11 @@ OLD_BUGS = (
         "_countMiss(taskId, verifier, round != _progress[taskId].round);", "test_E36f",
     ),
     OldBug(
+        "E37", "cases of the liars' own bind what an honest majority votes with", "Jury.sol",
+        "return level.unit == 1 ? _part(votes, 1, _params.wrongVoteBps) : 0;",
+        "return _part(votes, level.unit, _params.wrongVoteBps);", "test_E37",
+    ),
+    OldBug(
         "rows", "a shard of 2^32-1 rows ends every verifier", "TrainerPool.sol", "&& dataRows <= MAX_ROWS, ", ", ",
         "test_dataRows",
     ),

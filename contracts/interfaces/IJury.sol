@@ -12,7 +12,8 @@ interface IJury {
     /// @param jurorBps of a lost bond, to the jurors who voted with the outcome; the rest is burned; at most 9,000
     /// @param absenceBps of a juror's drawn stake, lost for not showing a vote that it could have paid for, at a level where more
     /// than half of the drawn stake spoke
-    /// @param wrongVoteBps of a juror's drawn stake, lost for a vote against more than half of everybody's; locked by voting
+    /// @param wrongVoteBps of a juror's stake, lost for a vote at the last level against more than half of everybody's; locked
+    /// by voting there
     /// @param voteSeconds time to seal votes, and again to show them
     /// @param appealSeconds time to appeal against the outcome of a level
     /// @param activationSeconds how long stake has to lie before it has a vote
@@ -86,7 +87,7 @@ interface IJury {
     }
 
     /// @param votes of the juror at that level
-    /// @param locked stake token, what a vote puts at risk
+    /// @param locked stake token, what a vote puts at risk; 0 below the last level
     struct Vote {
         Ballot ballot;
         uint96 votes;
@@ -110,7 +111,7 @@ interface IJury {
     /// @notice A level's phase began and ends at `deadline`, Unix time in seconds.
     event CasePhaseStarted(uint256 indexed caseId, uint8 indexed level, CasePhase phase, uint64 deadline);
     /// @notice A vote was sealed; its weight and what is locked with it are in the stake token's smallest unit.
-    /// @param locked stake token
+    /// @param locked stake token; 0 below the last level
     event VoteSealed(uint256 indexed caseId, uint8 indexed level, address indexed juror, uint96 votes, uint96 locked);
     /// @notice A sealed vote was shown; its weight is in the stake token's smallest unit.
     event VoteShown(uint256 indexed caseId, uint8 indexed level, address indexed juror, bool overturn, uint96 votes);
@@ -169,7 +170,8 @@ interface IJury {
     /// @notice Draw the seats once the beacon has decided; returns false before that. Anyone may call.
     function drawSeats(uint256 caseId) external returns (bool drawn);
 
-    /// @notice Seal a vote; locks what it puts at risk from the juror's free verifier stake.
+    /// @notice Seal a vote. At the last level it locks what it puts at risk from the juror's free verifier stake; below, a vote
+    /// needs no free stake.
     /// @param commitment `voteHash(caseId, level, caller, overturn, salt)`
     /// @param nonSigners the list that was posted with the settlement; only looked at for members of its quorum
     function sealVote(uint256 caseId, bytes32 commitment, address[] calldata nonSigners) external;
@@ -185,9 +187,9 @@ interface IJury {
     /// call.
     function advanceCase(uint256 caseId) external;
 
-    /// @notice After the case: unlock, pay or fine a juror for one level. Anyone may call. Who did not vote pays for it only if
-    /// its stake outside of tasks and other votes would have been enough for the vote, and for as long after the case as the
-    /// task's stakes stay slashable.
+    /// @notice After the case: unlock, pay or fine a juror for one level. Anyone may call. Who did not vote pays for it, at
+    /// the last level only if its stake outside of tasks and other votes would have been enough for the vote, and for as long
+    /// after the case as the task's stakes stay slashable.
     /// @param nonSigners the list that was posted with the settlement; only looked at for members of its quorum
     function settleVote(uint256 caseId, uint8 level, address juror, address[] calldata nonSigners) external;
 

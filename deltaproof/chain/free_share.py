@@ -1,8 +1,8 @@
 """What a verifier keeps free of its stake.
 
-A juror's vote locks a part of its stake (`Jury.sealVote`), up to four times in a case that is appealed to the end, and
-only free stake can be locked: who has put all of it into tasks has no vote. Bonds of demands and of cases are other
-stake, a challenger's, which nobody risks but by depositing it.
+A juror's vote at the last level of a case locks a part of its stake (`Jury.sealVote`), and only free stake can be
+locked: who has put all of it into tasks votes below that level alone. Bonds of demands and of cases are other stake, a
+challenger's, which nobody risks but by depositing it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from deltaproof.protocol.types import TokenAmount
 __all__ = ["FREE_SHARE", "beside", "free_share_of", "require_stake", "told_free"]
 
 FREE_SHARE = Fraction(1, 5)
-"""Of all stake, by default: four votes of the usual twentieth, one at each level of a case. Seats are rounded at
-random, so the last may lack a little, which the juror is told."""
+"""Of all stake, by default: votes of the usual hundredth in twenty cases at a time. Each comes to the last level by a
+loser's bonds."""
 
 
 def free_share_of(share: float) -> Fraction:

@@ -327,7 +327,7 @@ def vote(
     """Do what a case waits for: draw seats, seal your vote, show it, move on, settle.
 
     Run it again in each phase; the salt comes from `--home`, so seal and show from the same one. A seat without a vote
-    costs a little stake, a vote against what everybody's vote says in the end more.
+    costs a little stake, a vote at the last level against what everybody says there more.
     """
     from deltaproof.chain.abi.dispute_structs import Ballot, CasePhase
     from deltaproof.disputing.jury import JuryDesk, vote_price, vote_salt

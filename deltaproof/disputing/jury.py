@@ -142,16 +142,18 @@ class JuryDesk:
         self.report("voted", f"case {number}, level {case.level}: sealed that the settlement is {what}", case=number)
 
     def _can_back(self, number: int, level: int) -> bool:
-        """Whether enough stake is free for what a vote locks (`Jury.sealVote`). Tells once what it lacks.
+        """Whether enough stake is free for what a vote locks (`Jury.sealVote`), at the last level alone. Tells once what
+        it lacks.
 
         In a stranger's case a vote of all stake in a case of one's own has to be left.
         """
-        gateway = self.gateway
+        gateway, price = self.gateway, vote_price(self.gateway, number, level)
+        if not price:
+            return True
         stake = gateway.registry.stake_of(gateway.account, Role.VERIFIER)
         free, kept = stake.free, 0
         if stake.locked and not self._is_own(number):
             kept = stake.total * gateway.jury.params().wrong_vote_bps // BPS
-        price = vote_price(gateway, number, level)
         if free >= price + kept:
             return True
         money, needed = gateway.money(gateway.registry.token()), price + kept
@@ -263,10 +265,12 @@ def case_non_signers(gateway: Gateway, case: Case) -> tuple[Address, ...]:
 
 
 def vote_price(gateway: Gateway, number: int, level: int) -> TokenAmount:
-    """What this account's vote in a case locks of its free stake, and can lose at most (`JuryStore._part`)."""
+    """What this account's vote in a case locks of its free stake, and can lose at most: nothing below the last level,
+    where one vote stands for one unit of stake (`Jury._priceOf`)."""
     jury = gateway.jury
-    staked = jury.seats(number, level, gateway.account) * jury.level(number, level).unit
-    return TokenAmount(staked * jury.params().wrong_vote_bps // BPS)
+    if jury.level(number, level).unit != 1:
+        return TokenAmount(0)
+    return TokenAmount(jury.seats(number, level, gateway.account) * jury.params().wrong_vote_bps // BPS)
 
 
 def appeal_wait(account: Address, number: int, level: int, appeal_seconds: int, *, first: bool) -> int:

@@ -23,6 +23,8 @@ from tests.worlds.gateways import GatewayWorld, world_of
 from tests.worlds.simulated import UNIT, Terms, bls_key
 
 APPEAL_SECONDS = 6 * 3_600
+LAST_LEVEL = 3
+"""At which everybody votes, and a vote locks stake."""
 
 
 @pytest.fixture(scope="module")
@@ -199,10 +201,18 @@ def test_votes_in_cases_of_own_tasks_come_first_and_strangers_leave_stake_for_th
     possession = key.prove_possession(world.connection.chain_id, juror.registry.address, juror.account)
     juror.registry.register_key(key.public_key(), possession)
     juror.verifiers.enrol(own.task, TokenAmount(1_000 * UNIT))
-    for case in (decoy, own):
-        while case.now.phase is CasePhase.DRAW:
-            world.node("evm_mine")
-            case.mind(case.desk(opener, None)[0])
+    for level in range(LAST_LEVEL + 1):
+        for case in (decoy, own):
+            while case.now.phase is CasePhase.DRAW:
+                world.node("evm_mine")
+                case.mind(case.desk(opener, None)[0])
+        if level == LAST_LEVEL:
+            break
+        for case in (decoy, own):
+            case.decide(level)
+        for case in (decoy, own):
+            stake(opener, Role.CHALLENGER, opener.jury.params().bond << (level + 1))
+            opener.jury.appeal(case.number, level, ZERO_DIGEST)
 
     def asked() -> tuple[list[int], list[str]]:
         about, heard = list[int](), Heard()
@@ -213,7 +223,7 @@ def test_votes_in_cases_of_own_tasks_come_first_and_strangers_leave_stake_for_th
 
     assert asked() == ([own.task, decoy.task], [])
     free = juror.registry.stake_of(juror.account, Role.VERIFIER).free
-    price = vote_price(juror, own.number, 0)
+    price = vote_price(juror, own.number, LAST_LEVEL)
     juror.registry.request_unbond(Role.VERIFIER, TokenAmount(free - price - 1))
     assert asked() == ([own.task], ["voteless"])
 

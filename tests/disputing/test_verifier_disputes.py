@@ -44,6 +44,8 @@ from tests.worlds.simulated import (
 from verifier.life import Verifier
 
 FIRST = RoundIndex(1)
+LAST_LEVEL = 3
+"""At which everybody votes."""
 DAY = 86_400
 SEALED = 'visibility = "verifiers"\n[adapter]\nvisibility = "participants"'
 """Openings and adapters are for who takes part, and for jurors whom trainers let read."""
@@ -251,14 +253,19 @@ def test_case_about_a_task_whose_spec_is_garbage_is_no_opinion_and_ends_no_verif
     assert juror.gateway.jury.vote(number, 0, juror.account).ballot is Ballot.NONE
 
 
-def test_juror_without_free_stake_says_what_to_deposit_and_votes_when_it_is_there(court: Court) -> None:
+def test_juror_without_free_stake_votes_below_the_last_level_and_there_says_what_to_deposit(court: Court) -> None:
     number = case_about_garbage(court)
     juror, heard = court.juror, Heard()
     gateway, jury = juror.gateway, juror.disputes.jury
     free = TokenAmount(gateway.registry.stake_of(gateway.account, Role.VERIFIER).free)
-    price = vote_price(gateway, number, 0)
-    assert 0 < 3 * price <= free, "what is kept free by default pays for a vote at each level, but for rounded seats"
+    assert vote_price(gateway, number, 0) == 0
     gateway.registry.request_unbond(Role.VERIFIER, free)
+    to_the_last_level(court, number, JuryDesk(gateway, jury._salt, lambda _case: True, Heard()))
+    for level in range(LAST_LEVEL):
+        vote = gateway.jury.vote(number, level, gateway.account)
+        assert (vote.ballot, vote.locked) == (Ballot.OVERTURN, 0)
+    price = vote_price(gateway, number, LAST_LEVEL)
+    assert 0 < 10 * price <= free, "what is kept free by default pays for votes in many cases"
     desk = JuryDesk(gateway, jury._salt, lambda _case: True, heard)
     now = gateway.connection.timestamp()
     for _ in range(2):
@@ -268,9 +275,25 @@ def test_juror_without_free_stake_says_what_to_deposit_and_votes_when_it_is_ther
     assert gateway.money(gateway.registry.token()).exact(price) in message
     lock_stake(gateway, Role.VERIFIER, free)
     desk.mind_one(number, now)
-    assert gateway.jury.vote(number, 0, gateway.account).ballot is Ballot.SEALED
+    assert gateway.jury.vote(number, LAST_LEVEL, gateway.account).ballot is Ballot.SEALED
     assert gateway.registry.stake_of(gateway.account, Role.VERIFIER).free == free - price
     finished_only_when_votes_are_settled(court, number)
+
+
+def to_the_last_level(court: Court, number: int, desk: JuryDesk) -> None:
+    """The juror minds the case, and the challenger appeals each time."""
+    gateway = court.challenger
+    court.bring(gateway.jury.params().bond << (LAST_LEVEL + 1))
+    while (case := gateway.jury.case(number)).phase is not CasePhase.SEAL or case.level != LAST_LEVEL:
+        desk.mind_one(number, gateway.connection.timestamp())
+        if gateway.jury.case(number) != case:
+            continue
+        if case.phase is CasePhase.DRAW:
+            court.world.raw("evm_mine")
+        elif case.phase is CasePhase.APPEAL:
+            gateway.jury.appeal(number, case.level, ZERO_DIGEST)
+        else:
+            court.world.skip_time(max(1, case.deadline - gateway.connection.timestamp()))
 
 
 def finished_only_when_votes_are_settled(court: Court, number: int) -> None:
@@ -282,7 +305,7 @@ def finished_only_when_votes_are_settled(court: Court, number: int) -> None:
     juror.disputes.jury.mind(gateway.connection.timestamp())
     over = dataclasses.replace(moment(gateway, juror.task_id), ended=True)
     for _ in range(8):
-        waits = gateway.jury.vote(number, 0, gateway.account).ballot is not Ballot.SETTLED
+        waits = gateway.jury.vote(number, LAST_LEVEL, gateway.account).ballot is not Ballot.SETTLED
         assert juror.finished(over) is not waits
         if not waits:
             break
@@ -291,7 +314,7 @@ def finished_only_when_votes_are_settled(court: Court, number: int) -> None:
         if gateway.jury.case(number) == before and not before.phase.over:
             court.world.skip_time(max(1, before.deadline - gateway.connection.timestamp()))
     assert {"shown", "decided"} <= set(heard.names())
-    assert gateway.jury.vote(number, 0, gateway.account).ballot is Ballot.SETTLED
+    assert gateway.jury.vote(number, LAST_LEVEL, gateway.account).ballot is Ballot.SETTLED
 
 
 def case_about_garbage(court: Court) -> int:

@@ -114,7 +114,7 @@ class CasePhaseStarted(ContractEvent):
 
 @dataclass(frozen=True)
 class VoteSealed(ContractEvent):
-    """A juror sealed its votes; `locked` is what a wrong vote may cost it, stake token."""
+    """A juror sealed its votes; `locked` is what a wrong vote may cost it, stake token, 0 below the last level."""
 
     case_id: int
     level: int

@@ -218,14 +218,15 @@ contract CaseAttacksTest is JuryWorld {
         id = startTask(3, 4);
         playToWindow(id, 3, 4);
         uint256 c = open();
-        vm.assertTrue(jury.seatsOf(c, 0, jurors[0]) != 0);
-        bytes32 sealed_ = jury.voteHash(c, 0, jurors[0], false, "salt");
+        toTheLast(c);
+        vm.assertTrue(jury.seatsOf(c, 3, jurors[0]) != 0);
+        bytes32 sealed_ = jury.voteHash(c, 3, jurors[0], false, "salt");
         vm.prank(jurors[0]);
         vm.expectPartialRevert(IStakeRegistry.InsufficientFreeStake.selector);
         jury.sealVote(c, sealed_, none);
         upheldFrom(c, 1);
         vm.expectPartialRevert(IJury.NothingToSettle.selector);
-        jury.settleVote(c, 0, jurors[0], none);
+        jury.settleVote(c, 3, jurors[0], none);
         vm.assertEq(registry.stakeOf(jurors[0], Role.Verifier).total, 10_000 * UNIT);
     }
 
@@ -298,8 +299,9 @@ contract CaseAttacksTest is JuryWorld {
     function test_E6_stakeOfASealedVote_doesNotLeaveWithItsOwner() public {
         settledAmongMany();
         uint256 c = open();
+        toTheLast(c);
         vote(c, jurors[0], true);
-        uint96 locked = jury.voteOf(c, 0, jurors[0]).locked;
+        uint96 locked = jury.voteOf(c, 3, jurors[0]).locked;
         vm.assertTrue(locked != 0);
         vm.startPrank(jurors[0]);
         vm.expectPartialRevert(IStakeRegistry.InsufficientFreeStake.selector);
@@ -313,8 +315,7 @@ contract CaseAttacksTest is JuryWorld {
         vm.prank(jurors[0]);
         vm.expectPartialRevert(IJury.WrongCasePhase.selector);
         jury.showVote(c, true, "salt");
-        close(c);
-        jury.settleVote(c, 0, jurors[0], none);
+        jury.settleVote(c, 3, jurors[0], none);
         vm.assertEq(
             registry.stakeOf(jurors[0], Role.Verifier).total, 10_000 * UNIT, "a part of the stake slashes nobody"
         );

@@ -108,13 +108,12 @@ contract TimingAttacksTest is JuryWorld {
     }
 
     function priceOf(uint256 c, address juror) private view returns (uint96) {
-        uint256 stake = uint256(jury.seatsOf(c, 0, juror)) * jury.levelOf(c, 0).unit;
-        return uint96(stake * jury.params().wrongVoteBps / 10_000);
+        return uint96(uint256(jury.seatsOf(c, 3, juror)) * jury.params().wrongVoteBps / 10_000);
     }
 
     function assertNotCharged(uint256 c) private {
         vm.expectPartialRevert(IJury.NothingToSettle.selector);
-        jury.settleVote(c, 0, jurors[0], none);
+        jury.settleVote(c, 3, jurors[0], none);
     }
 
     /// @dev Bound in another task while votes were sealed, which it leaves in the ordinary way.
@@ -125,6 +124,7 @@ contract TimingAttacksTest is JuryWorld {
         id = startTask(3, 4);
         playToWindow(id, 3, 4);
         uint256 c = open();
+        toTheLast(c);
         upheldFrom(c, 1);
         vm.prank(jurors[0]);
         verifierPool.resign(other);
@@ -141,6 +141,7 @@ contract TimingAttacksTest is JuryWorld {
         id = startTask(3, 4);
         playToWindow(id, 3, 4);
         uint256 c = open();
+        toTheLast(c);
         uint96 price = priceOf(c, jurors[0]);
         sleep(1);
         enrolVerifier(other, jurors[0], uint96(10_000 * UNIT) - 2 * price + 1); // in its place: another vote of this price
@@ -158,12 +159,9 @@ contract TimingAttacksTest is JuryWorld {
         uint64 other = createTask(defaultParams());
         id = startTask(3, 4);
         playToWindow(id, 3, 4);
-        vm.startPrank(outsider);
-        uint256 c = jury.openCase(id, posted(id), "evidence");
-        vm.stopPrank();
+        uint256 c = open();
         enrolVerifier(other, jurors[0], uint96(10_000 * UNIT));
-        sleep(1);
-        drawn(c);
+        toTheLast(c);
         upheldFrom(c, 1);
         token.mint(address(this), 1_000 * UNIT);
         token.approve(address(registry), 1_000 * UNIT);
@@ -178,11 +176,12 @@ contract TimingAttacksTest is JuryWorld {
         id = startTask(3, 4);
         playToWindow(id, 3, 4);
         uint256 c = open();
+        toTheLast(c);
         uint96 price = priceOf(c, jurors[0]);
         sleep(1);
         enrolVerifier(other, jurors[0], uint96(10_000 * UNIT) - price);
         upheldFrom(c, 1);
-        jury.settleVote(c, 0, jurors[0], none);
+        jury.settleVote(c, 3, jurors[0], none);
         vm.assertTrue(registry.stakeOf(jurors[0], Role.Verifier).total < 10_000 * UNIT);
     }
 

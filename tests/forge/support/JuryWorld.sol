@@ -84,7 +84,17 @@ abstract contract JuryWorld is World {
             vm.prank(jurors[i]);
             jury.showVote(c, false, "salt");
         }
-        close(c);
+        if (jury.caseOf(c).phase != IJury.CasePhase.Closed) close(c);
+    }
+
+    /// @dev To the level that asks everybody: nobody votes before, and the outsider appeals.
+    function toTheLast(uint256 c) internal {
+        while (jury.levelOf(c, jury.caseOf(c).level).unit != 1) {
+            sleep(7_200);
+            jury.advanceCase(c);
+            appeal(c, outsider);
+        }
+        vm.assertEq(jury.caseOf(c).level, 3);
     }
 
     function close(uint256 c) internal {
