@@ -142,10 +142,9 @@ class JuryDesk:
         self.report("voted", f"case {number}, level {case.level}: sealed that the settlement is {what}", case=number)
 
     def _can_back(self, number: int, level: int) -> bool:
-        """Whether enough stake is free for what a vote locks (`Jury.sealVote`), at the last level alone. Tells once what
-        it lacks.
+        """Whether enough stake is free for what a vote locks (`Jury.sealVote`). Tells once what it lacks.
 
-        In a stranger's case a vote of all stake in a case of one's own has to be left.
+        Below the last level a vote locks nothing. In a stranger's case a vote of all stake in a case of one's own has to be left.
         """
         gateway, price = self.gateway, vote_price(self.gateway, number, level)
         if not price:
