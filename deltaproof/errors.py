@@ -8,6 +8,7 @@ here, the others in the room named in brackets. A test compares this drawing wit
     ├── OverLimit                something would take more than its owner allows a role to use
     ├── SpecError                a task spec is unreadable or wrong
     ├── EncodingError            bytes are not what the protocol's encoding allows
+    │   └── Misfit               an opening shows something else than was committed [protocol.evidence.opened]
     ├── CryptoError              a key, point, signature or proof is malformed or does not verify
     ├── ArtifactError            something about one artifact of the store (attribute `artifact`)
     │   ├── ArtifactMissing      it is not there

@@ -154,8 +154,8 @@ class Examiner:
         if not self.spec.data.sealed or root is None or enrolment_problem(self.spec, submission):
             return True
         size = self.judges.of(submission.trainer).reference.layout.size
-        limits = training_context(basis.round, submission).opening_limits(self.spec, size)
-        return sealing_problem(self.store, root, limits, submission.readers) is None
+        committed = training_context(basis.round, submission).committed_steps(self.spec, size, root)
+        return sealing_problem(self.store, committed, submission.readers) is None
 
     def _judge(self, round_: RoundIndex, basis: Basis, between_steps: Callable[[], None]) -> Judgement:
         """One trainer's verdict. Raises only what is nobody's fault: see `judge_submission`."""

@@ -19,7 +19,8 @@ from deltaproof.disputing.committed import committed_work
 from deltaproof.disputing.works import TrainerFault, find_work_fault
 from deltaproof.errors import UNUSABLE, ArtifactSealed
 from deltaproof.protocol.draws.samples import draw_samples
-from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening
+from deltaproof.protocol.evidence.opened import CommittedSteps
+from deltaproof.protocol.evidence.transcript import StepOpening
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, StepIndex, TaskId
 from deltaproof.reporting import Reporter
@@ -95,7 +96,7 @@ class WorkDesk:
         due = draw_samples(view.challenge_seed, self.task_id, round_, trainer, steps=terms.steps, extra=terms.samples)
         rows = min(self.gateway.trainers.enrolment(self.task_id, trainer).data_rows, spec.data.max_rows)
         limits = spec.opening_limits(terms.parameters, terms.optimizer.slots, terms.steps, rows)
-        openings = self._openings(root, due, limits)
+        openings = self._openings(CommittedSteps(root, limits, data_root=None, order_key=None), due)
         whole, final = len(openings) == len(due), None
         if terms.float32_delta:
             try:
@@ -114,11 +115,11 @@ class WorkDesk:
             self.report("sealed", message, round=round_)
         self._unseen.clear()
 
-    def _openings(self, root: Digest32, steps: Sequence[int], limits: OpeningLimits) -> dict[int, StepOpening]:
+    def _openings(self, committed: CommittedSteps, steps: Sequence[int]) -> dict[int, StepOpening]:
         found: dict[int, StepOpening] = {}
         for step in steps:
             try:
-                found[step] = self.store.get_opening(root, StepIndex(step), limits)
+                found[step] = self.store.get_opening(committed, StepIndex(step))
             except UNUSABLE as error:  # withheld: for verifiers to say, or for a demand
                 self._note(error, "openings")
         return found

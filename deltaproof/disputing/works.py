@@ -98,7 +98,7 @@ def _malformed(opening: StepOpening, terms: TrainingTerms) -> TrainerFault | Non
 
 
 def _wrong_start(opening: StepOpening, start_digest: Digest32, terms: TrainingTerms) -> TrainerFault | None:
-    roots = _roots(opening.state, opening)
+    roots = opening.roots
     if roots.root() != opening.before.state_root:
         return None  # the opening does not belong to its record: a replay rejects it, a contract needs a demand
     shown = _record(opening.before, opening.before_proof)
@@ -128,9 +128,9 @@ def _wrong_update(
     final: Vector | None,
 ) -> TrainerFault | None:
     step, slots = opening.before.step, terms.optimizer.slots
-    if _roots(opening.state, opening).root() != opening.before.state_root:
+    if opening.roots.root() != opening.before.state_root:
         return None
-    if component_root(opening.gradient) != opening.before.grad_root:
+    if opening.gradient_root != opening.before.grad_root:
         return None
     computed = _after(opening, terms, table)
     committed = dict(following.state) if following is not None else dict(computed)
@@ -143,7 +143,7 @@ def _wrong_update(
     first = next((found for found in differing if found.size), None)
     if first is None:
         return None
-    element, before = int(first[0]), _roots(opening.state, opening)
+    element, before = int(first[0]), opening.roots
     row = [merkle.leaf(row.astype("<f4").tobytes()) for row in table]
     evidence = StepEvidence(
         element=element,

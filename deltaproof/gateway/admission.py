@@ -25,6 +25,7 @@ from deltaproof.errors import ArtifactAltered, ArtifactError, ArtifactMissing, C
 from deltaproof.gateway.facts import ChainFacts, TaskNow
 from deltaproof.gateway.refusals import RequestRefused
 from deltaproof.protocol.commit.sealing import ENVELOPE_BYTES, SEALED_OVERHEAD_BYTES, sealed_weights_bytes
+from deltaproof.protocol.evidence.opened import CommittedSteps
 from deltaproof.protocol.evidence.transcript import OpeningLimits
 from deltaproof.protocol.outcome.settlement import PostedLeaves
 from deltaproof.protocol.rules import (
@@ -206,8 +207,9 @@ class Doorkeeper:
         if enrolment := self._trains(task, account):
             spec = self._spec(task)
             limits = _opening_limits(task, spec, enrolment)
+            committed = CommittedSteps(name.digest, limits, enrolment.data_root, order_key=None)
             sealed = _sealed_by_trainer(task, spec, name) if name.kind is Kind.SEALED else None
-            if allowed := sealed or self._of_trainer(task, spec, limits, name, account):
+            if allowed := sealed or self._of_trainer(task, spec, committed, name, account):
                 yield grant("trainer", allowed[0], _trainer_quota(task, spec, limits), allowed[1])
         if name.kind is Kind.KEY and name.account == account and self.facts.staked(account):
             place = (self.domain, account, name.epoch)
@@ -255,9 +257,10 @@ class Doorkeeper:
         return None
 
     def _of_trainer(
-        self, task: TaskNow, spec: TaskSpec, limits: OpeningLimits, name: ArtifactName, account: Address
+        self, task: TaskNow, spec: TaskSpec, committed: CommittedSteps, name: ArtifactName, account: Address
     ) -> tuple[int, Check | None] | None:
         size, digest, step = task.params.training.parameters, name.digest, name.step
+        limits = committed.limits
         match name.kind:
             case Kind.BLOB if not task.params.training.float32_delta and spec.adapter.sealed is None:
                 return spec.codec.byte_limit, None
@@ -267,7 +270,7 @@ class Doorkeeper:
                 if limits.sealed:
                     most = limits.max_bytes + SEALED_OVERHEAD_BYTES
                     return most, lambda store: store.check_sealed(digest, step, limits)
-                return limits.max_bytes, lambda store: store.get_opening(digest, step, limits)
+                return limits.max_bytes, lambda store: store.get_opening(committed, step)
             case Kind.ENVELOPE if limits.sealed and self._revealed(task, account, digest):
                 return ENVELOPE_BYTES, lambda store: _envelope(store, name)
         return None

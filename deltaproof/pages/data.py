@@ -27,6 +27,7 @@ from deltaproof.pages.courses import in_short
 from deltaproof.pages.rounds import game_of, phases_of, quorum_of, replays_of, waterfall_of, why
 from deltaproof.pages.stakes import stakes_of, verification_of
 from deltaproof.protocol.commit.commitments import COMMITMENT_TYPE, typehash
+from deltaproof.protocol.evidence.opened import CommittedSteps
 from deltaproof.protocol.outcome.settlement import leaves_tree
 from deltaproof.protocol.types import Address, Digest32, StepIndex, address, hex_of
 from deltaproof.store import ArtifactStore
@@ -302,7 +303,8 @@ class PageData:
         terms = facts.task.params.training
         limits = spec.opening_limits(terms.parameters, slots_of(spec.optimizer), terms.steps, shard.rows)
         try:
-            opening = self.store.get_opening(root, StepIndex(0), limits)
+            committed = CommittedSteps(root, limits, data_root=None, order_key=None)
+            opening = self.store.get_opening(committed, StepIndex(0))
         except ArtifactError:
             return None
         return {

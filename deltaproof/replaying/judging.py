@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deltaproof.errors import UNUSABLE, StoreUnavailable, is_out_of_memory
+from deltaproof.protocol.evidence.opened import CommittedSteps
 from deltaproof.protocol.evidence.state import Layout, Vector
-from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening, serialize_opening
+from deltaproof.protocol.evidence.transcript import StepOpening, serialize_opening
 from deltaproof.protocol.outcome.attestation import CheckRecord, ReadRecord, TrainerFinding
 from deltaproof.protocol.outcome.reads import DELTA, read_receipt
 from deltaproof.protocol.outcome.settlement import Verdict
@@ -145,8 +146,9 @@ def _judged(
     if problem := enrolment_problem(judges.spec, submission):
         return _without_adapter(submission, Verdict.REJECTED, "data", problem)
     judge = judges.of(submission.trainer)
-    limits = training_context(round_, submission).opening_limits(judges.spec, judge.reference.layout.size)
-    if absent := _absent(store, submission, submission.transcript_root, limits):
+    size, root = judge.reference.layout.size, submission.transcript_root
+    committed = training_context(round_, submission).committed_steps(judges.spec, size, root)
+    if absent := _absent(store, submission, committed):
         return absent
     try:
         delta = fetch_delta(store, judge.reference, training_context(round_, submission), submission.delta_digest)
@@ -178,8 +180,7 @@ def _replay(
     Adds to `read` what was read, and to `opened` the rows.
     """
     spec, layout = judge.spec, judge.reference.layout
-    limits = context.round.opening_limits(spec, layout.size)
-    root = Digest32(context.transcript_root)
+    committed = context.round.committed_steps(spec, layout.size, context.transcript_root)
     checks: list[CheckRecord] = []
     samples: list[DriftSample] = []
     thorough = noise_steps(steps)
@@ -190,7 +191,7 @@ def _replay(
         """Workers ask for openings ahead of the verdicts; one that is missing counts when its turn comes."""
         for step in steps:
             try:
-                opening = store.get_opening(root, StepIndex(step), limits)
+                opening = store.get_opening(committed, StepIndex(step))
             except UNUSABLE as error:
                 missing.append(_missing(step, error))
                 return
@@ -238,9 +239,9 @@ def enrolment_problem(spec: TaskSpec, submission: Submission) -> str | None:
     return None
 
 
-def _absent(store: ArtifactStore, submission: Submission, root: Digest32, limits: OpeningLimits) -> Judgement | None:
+def _absent(store: ArtifactStore, submission: Submission, committed: CommittedSteps) -> Judgement | None:
     """The verdict where what judging needs first is not there, or is not there for everybody."""
-    if limits.sealed and (problem := sealing_problem(store, root, limits, submission.readers)):
+    if committed.limits.sealed and (problem := sealing_problem(store, committed, submission.readers)):
         return _without_adapter(submission, Verdict.WITHHELD, "sealing", problem)
     if submission.error_root is None:
         message = "the delta of the round before, which names the error-feedback memory, is not in the store"
@@ -248,19 +249,17 @@ def _absent(store: ArtifactStore, submission: Submission, root: Digest32, limits
     return None
 
 
-def sealing_problem(
-    store: ArtifactStore, transcript_root: Digest32, limits: OpeningLimits, readers: Sequence[Reader]
-) -> str | None:
+def sealing_problem(store: ArtifactStore, committed: CommittedSteps, readers: Sequence[Reader]) -> str | None:
     """Who cannot read the sealed openings of a transcript, if somebody cannot: this reader, or another one.
 
     Whoever can read finds the same: the secret makes every envelope again. Raises StoreUnavailable.
     """
     try:
-        secret = store.transcript_secret(transcript_root, limits)
+        secret = store.transcript_secret(committed)
     except UNUSABLE as error:
         return str(error)
     for reader in readers:
-        if not any(store.has_envelope(transcript_root, key, secret) for key in reversed(reader.keys)):
+        if not any(store.has_envelope(committed.transcript_root, key, secret) for key in reversed(reader.keys)):
             return f"no envelope that is there opens the openings for {reader.name}"
     return None
 

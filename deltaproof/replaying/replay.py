@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from deltaproof.errors import EncodingError
+from deltaproof.protocol.evidence.opened import Misfit, check_opening
 from deltaproof.protocol.evidence.state import component_root
 from deltaproof.protocol.evidence.transcript import StepOpening, StepRecord, parse_opening
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.wire import merkle
 from deltaproof.replaying.drift import DriftSample
 from deltaproof.replaying.gradient_check import Recomputation, check_gradient, stride_of
 from deltaproof.replaying.grouping import groups_of
@@ -116,9 +116,8 @@ class Judge:
         """
         bench = self.reference
         try:
-            _check_records(opening, step, context, bench)
+            _check_fit(opening, step, context, bench)
             state = _check_state(opening, step, context, bench)
-            _check_rows(opening, step, context, bench)
             after = _check_update(opening, state, step, context, bench)
             key = context.round.dropout_key(step)
             rows = [row.row for row in opening.rows]
@@ -137,55 +136,31 @@ def judge_step(bench: Workbench, opening: StepOpening, step: int, context: Repla
     return Judge(bench, None).judge_step(opening, step, context)
 
 
-def _check_records(opening: StepOpening, step: int, context: ReplayContext, bench: Workbench) -> None:
-    steps = bench.spec.training.steps
-    if not 0 <= step < steps:
-        raise Refused("record", f"a round has steps 0 to {steps - 1}")
-    shown = (opening.before.step, opening.after.step)
-    if shown != (step, step + 1):
-        raise Refused("record", f"shows records {shown[0]} and {shown[1]} instead of {step} and {step + 1}")
-    pairs = ((opening.before, opening.before_proof), (opening.after, opening.after_proof))
-    for record, proof in pairs:
-        if not merkle.verify(context.transcript_root, record.digest, record.step, steps + 1, proof):
-            raise Refused("transcript", f"record {record.step} does not belong to the committed transcript")
-    if step == steps - 1 and opening.after != StepRecord(steps, opening.after.state_root):
-        raise Refused("record", "the final record must hold nothing but the final state")
-
-
-def _check_state(opening: StepOpening, step: int, context: ReplayContext, bench: Workbench) -> State:
+def _check_fit(opening: StepOpening, step: int, context: ReplayContext, bench: Workbench) -> None:
+    """Only openings from a store were held against what is committed before."""
     size = bench.layout.size
-    if set(opening.state) != set(bench.slots):
-        raise Refused("state", f"shows the components {sorted(opening.state)} instead of {sorted(bench.slots)}")
     for name, values in {**opening.state, "gradient": opening.gradient}.items():
         if values.shape != (size,) or values.dtype != np.float32 or not np.isfinite(values).all():
             raise Refused("state", f"{name} must be {size} finite float32 values")
+    try:
+        check_opening(opening, context.round.committed_steps(bench.spec, size, context.transcript_root), step)
+    except Misfit as misfit:
+        raise Refused(misfit.part, str(misfit)) from misfit
+
+
+def _check_state(opening: StepOpening, step: int, context: ReplayContext, bench: Workbench) -> State:
+    steps = bench.spec.training.steps
+    if step == steps - 1 and opening.after != StepRecord(steps, opening.after.state_root):
+        raise Refused("record", "the final record must hold nothing but the final state")
     if opening.error_root != context.round.error_root:
         raise Refused("state", "the error-feedback memory is not the round's")
-    state = {slot: torch.from_numpy(np.array(values)).to(bench.device) for slot, values in opening.state.items()}
-    if state_root(state, opening.error_root) != opening.before.state_root:
-        raise Refused("state", "the state shown is not the state that was committed")
     if step == 0:
-        if component_root(opening.state["theta"]) != context.round.start_digest:
+        if opening.roots.theta != context.round.start_digest:
             raise Refused("start", "the round does not start from its starting adapter")
         for slot in bench.slots[1:]:
             if np.any(opening.state[slot].view(np.uint32)):
                 raise Refused("start", f"the component {slot} is not zero at the start of the round")
-    if component_root(opening.gradient) != opening.before.grad_root:
-        raise Refused("gradient digest", "the gradient shown is not the gradient that was committed")
-    return state
-
-
-def _check_rows(opening: StepOpening, step: int, context: ReplayContext, bench: Workbench) -> None:
-    expected = context.round.batch(bench.spec, step)
-    shown = tuple(row.index for row in opening.rows)
-    if shown != expected:
-        wrong = sum(a != b for a, b in zip(shown, expected, strict=False)) + abs(len(shown) - len(expected))
-        raise Refused("rows", f"{wrong} of {len(expected)} rows are not the ones the batch order gives", float(wrong))
-    for row in opening.rows:
-        if not row.verify(context.round.data_root, context.round.rows):
-            raise Refused("rows", f"row {row.index} does not belong to the enrolled data")
-    if merkle.root([row.digest for row in opening.rows]) != opening.before.rows_root:
-        raise Refused("rows", "the rows shown are not the rows that were committed")
+    return {slot: torch.from_numpy(np.array(values)).to(bench.device) for slot, values in opening.state.items()}
 
 
 def _check_update(opening: StepOpening, state: State, step: int, context: ReplayContext, bench: Workbench) -> State:

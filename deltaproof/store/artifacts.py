@@ -29,13 +29,13 @@ from deltaproof.protocol.commit.sealing import (
     TranscriptSecret,
 )
 from deltaproof.protocol.commit.validation import ValidationSet, open_validation, seal_validation
+from deltaproof.protocol.evidence.opened import CommittedSteps, check_opening
 from deltaproof.protocol.evidence.state import Vector, check_vector, component_root
 from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening, parse_opening, serialize_opening
 from deltaproof.protocol.outcome.settlement import PostedLeaves, SettlementProposal
 from deltaproof.protocol.rules import MAX_KEY_EPOCHS, MAX_SEALED_COPIES, MAX_SIGNED, MAX_VALIDATION_BYTES
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, StepIndex, TaskId, digest32, hex_of
-from deltaproof.protocol.wire import merkle
 from deltaproof.protocol.wire.documents import Document
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.protocol.wire.tensorfile import read_header, write_vectors
@@ -201,21 +201,16 @@ class ArtifactStore:
         sealed = secret.seal(transcript_root, step, data) if secret else data
         self._backend.write(opening_path(transcript_root, step), sealed)
 
-    def get_opening(self, transcript_root: Digest32, step: StepIndex, limits: OpeningLimits) -> StepOpening:
-        """The opening of a step: within limits, finite, and its two records proved against the transcript root.
+    def get_opening(self, committed: CommittedSteps, step: StepIndex) -> StepOpening:
+        """The opening of a committed step: within limits, finite, and all of it what the trainer committed.
 
-        Whether tensors and rows belong to the records is what a replay checks. Raises ArtifactSealed if others read it.
+        Whether that was right is what a replay checks. Raises ArtifactSealed if others read it.
         """
+        transcript_root, limits = committed.transcript_root, committed.limits
 
         def opening(data: bytes) -> StepOpening:
             found = parse_opening(data, limits)
-            for record, proof, index in (
-                (found.before, found.before_proof, step),
-                (found.after, found.after_proof, step + 1),
-            ):
-                belongs = merkle.verify(transcript_root, record.digest, index, limits.steps + 1, proof)
-                if record.step != index or not belongs:
-                    raise EncodingError(f"record {index} does not belong to the committed transcript")
+            check_opening(found, committed, step)
             return found
 
         path = opening_path(transcript_root, step)
@@ -239,15 +234,15 @@ class ArtifactStore:
 
     # Of sealed openings: the envelopes of their transcript's secret, and the keys that these are for.
 
-    def transcript_secret(self, transcript_root: Digest32, limits: OpeningLimits) -> TranscriptSecret:
+    def transcript_secret(self, committed: CommittedSteps) -> TranscriptSecret:
         """The secret of a transcript, from an envelope for a key held here. Raises ArtifactSealed if there is none.
 
         Anybody can make an envelope for anybody. Where mirrors hold several, the right one opens the first step.
         """
-        candidates = self._secrets(transcript_root)
+        candidates = self._secrets(committed.transcript_root)
         if len(candidates) > 1:
-            self.get_opening(transcript_root, StepIndex(0), limits)
-        return self._keyring.proved(transcript_root) or candidates[0]
+            self.get_opening(committed, StepIndex(0))
+        return self._keyring.proved(committed.transcript_root) or candidates[0]
 
     def is_sealed_for_me(self, transcript_root: Digest32) -> bool:
         """Whether an envelope is there that opens with a key held here. Raises StoreUnavailable."""

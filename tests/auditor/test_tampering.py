@@ -127,8 +127,8 @@ EVENT_LIES: dict[str, tuple[Lie, str]] = {
     "start adapter altered": (edit("RoundOpened", "start_digest", other_digest, 2), "start adapter"),
     "round number altered": (edit("RoundOpened", "round", 4, 2), "rounds"),
     "number of verifiers altered": (edit("RoundOpened", "verifiers", one_more), "verifiers at opening"),
-    "data root altered": (edit("TrainerEnrolled", "data_root", other_digest, None), "opened rows"),
-    "rows of a shard altered": (edit("TrainerEnrolled", "data_rows", one_more, None), "batch order"),
+    "data root altered": (edit("TrainerEnrolled", "data_root", other_digest, None), "opening"),
+    "rows of a shard altered": (edit("TrainerEnrolled", "data_rows", one_more, None), "opening"),
     "enrolment missing": (drop("TrainerEnrolled", None), "enrolled"),
     "verifier's stake altered": (edit("VerifierActivated", "weight", one_more, None), "agreeing stake"),
     "spec hash altered": (edit("TaskCreated", "params.spec_hash", other_digest, None), "spec"),
@@ -229,10 +229,10 @@ ARTIFACT_LIES: dict[str, tuple[Lie, str]] = {
     "opening cut short": (_opening(lambda data: data[:-4]), "opening"),
     "opened gradient altered": (
         _opening(lambda data: flip(data, 10 + int.from_bytes(data[:8], "little"))),
-        "opened gradient",
+        "opening",
     ),
-    "opened values altered": (_opening(lambda data: flip(data, -4)), "opened state"),
-    "opened row altered": (_opening(_other_word), "opened rows"),
+    "opened values altered": (_opening(lambda data: flip(data, -4)), "opening"),
+    "opened row altered": (_opening(_other_word), "opening"),
 }
 
 

@@ -106,14 +106,16 @@ def test_artifact_with_other_bytes_is_withheld(
     assert judged(submission).finding.verdict is Verdict.WITHHELD
 
 
-def test_other_data_than_enrolled_is_rejected(
+def test_other_data_than_enrolled_is_withheld(
     judged: Callable[[Submission], Judgement], submission: Submission
 ) -> None:
+    """What was enrolled was never shown; that costs as much as what is rejected."""
     judgement = judged(replace(submission, data_root=Digest32(bytes(31) + b"\x01")))
-    assert judgement.finding.verdict is Verdict.REJECTED
+    assert judgement.finding.verdict is Verdict.WITHHELD
     failure = judgement.finding.failure()
     assert failure is not None
-    assert failure.check == "rows"
+    assert failure.check == "opening"
+    assert "does not belong to the enrolled data" in failure.message
 
 
 def test_want_of_memory_is_nobodys_fault(

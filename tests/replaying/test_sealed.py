@@ -110,9 +110,8 @@ def test_replays_of_sealed_openings_read_the_bytes_that_are_committed(court: Cou
 @pytest.mark.parametrize("keys", [(), (ReadingKey(b"\x77" * 32),)], ids=["no key", "a stranger's key"])
 def test_stranger_reads_nothing(court: Court, keys: tuple[ReadingKey, ...]) -> None:
     court.publish()
-    limits = court.rehearsal.context.opening_limits(court.rehearsal.spec, court.rehearsal.bench.layout.size)
     with pytest.raises(ArtifactSealed, match="are sealed"):
-        court.store(*keys).get_opening(court.root, StepIndex(0), limits)
+        court.store(*keys).get_opening(court.rehearsal.committed, StepIndex(0))
 
 
 def test_garbage_for_one_reader_is_withheld_for_all(court: Court) -> None:
@@ -185,6 +184,5 @@ def test_mirror_with_the_right_envelope_is_read_whatever_the_other_holds(court: 
             target.write_bytes(bytes(file.stat().st_size))
     (bad / envelope_path(court.root, KEYS["vera"].public)).write_bytes(OTHER_SECRET.envelope(KEYS["vera"].public))
     both = open_store(f"{bad},{good}").reading_with(Keyring([KEYS["vera"]]))
-    limits = court.rehearsal.context.opening_limits(court.rehearsal.spec, court.rehearsal.bench.layout.size)
-    assert both.transcript_secret(court.root, limits) == SECRET, "anybody can seal something for vera"
+    assert both.transcript_secret(court.rehearsal.committed) == SECRET, "anybody can seal something for vera"
     assert both.has_envelope(court.root, KEYS["victor"].public, SECRET)

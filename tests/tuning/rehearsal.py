@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from deltaproof.protocol.evidence.opened import CommittedSteps
 from deltaproof.protocol.evidence.rows import Shard, canonical_row
 from deltaproof.protocol.evidence.state import component_root
 from deltaproof.protocol.evidence.transcript import StepOpening
@@ -62,6 +63,10 @@ class Rehearsal:
     @property
     def replay_context(self) -> ReplayContext:
         return ReplayContext(self.context, self.trained.transcript_root, self.trained.theta_digest)
+
+    @property
+    def committed(self) -> CommittedSteps:
+        return self.context.committed_steps(self.spec, self.bench.layout.size, self.trained.transcript_root)
 
     def openings(self, steps: Iterable[int]) -> list[StepOpening]:
         return list(open_steps(self.bench, self.context, self.shard, self.folder, steps))

@@ -15,7 +15,6 @@ from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.audit.deltas import adapter_of, context_of, delta_paths, submission_of
 from deltaproof.auditor.audit.readers import due_readers_of, gives_up_from, published_at
-from deltaproof.auditor.audit.training import opening_problems
 from deltaproof.auditor.audit.valuation import attested_in
 from deltaproof.auditor.index.events import Event
 from deltaproof.errors import ArtifactError, ArtifactSealed, StoreUnavailable
@@ -149,9 +148,9 @@ class _Claim:
         context, spec = context_of(self.case, self.trainer), self.case.spec
         if context is None or spec is None:
             return self.subject.unchecked("withheld", "nothing can be read without the spec and the enrolment")
-        limits = context.opening_limits(spec, self.case.facts.task.params.training.parameters)
+        committed = context.committed_steps(spec, self.case.facts.task.params.training.parameters, root)
         readers = due_readers_of(self.case, store)
-        if problem := sealing_problem(store, root, limits, readers):
+        if problem := sealing_problem(store, committed, readers):
             return self.subject.unchecked("withheld", problem)
         paths = [envelope_path(root, key) for reader in readers for key in reader.keys]
         times = [time for path in paths if (time := published_at(store, path)) is not None]
@@ -251,11 +250,10 @@ def _content(case: RoundCase, trainer: Address, step: int) -> Digest32 | None:
         context = context_of(case, trainer)
         if context is None:
             return None
-        limits = context.opening_limits(case.spec, case.facts.task.params.training.parameters)
-        opening = case.artifacts.store.get_opening(reveal.transcript_root, StepIndex(step), limits)
+        size = case.facts.task.params.training.parameters
+        committed = context.committed_steps(case.spec, size, reveal.transcript_root)
+        return sha256(serialize_opening(case.artifacts.store.get_opening(committed, StepIndex(step))))
     except (StoreUnavailable, ArtifactSealed):
         raise
     except ArtifactError:
         return None
-    # Bytes that do not belong to the records were not what anybody committed: no receipt can be held against them.
-    return None if opening_problems(case.spec, context, opening) else sha256(serialize_opening(opening))

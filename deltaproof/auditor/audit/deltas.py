@@ -93,11 +93,9 @@ def opened_by(case: RoundCase, spec: TaskSpec, trainer: Address) -> frozenset[by
     context, reveal = context_of(case, trainer), case.facts.reveals.get(trainer)
     if case.artifacts is None or context is None or reveal is None:
         raise ArtifactError(f"openings of {trainer}", "there is no store, or the trainer never revealed")
-    limits = context.opening_limits(spec, case.facts.task.params.training.parameters)
-    openings = (
-        case.artifacts.store.get_opening(reveal.transcript_root, StepIndex(step), limits)
-        for step in drawn_steps(case, trainer)
-    )
+    size = case.facts.task.params.training.parameters
+    committed = context.committed_steps(spec, size, reveal.transcript_root)
+    openings = (case.artifacts.store.get_opening(committed, StepIndex(s)) for s in drawn_steps(case, trainer))
     return frozenset(row.row for opening in openings for row in opening.rows)
 
 

@@ -41,11 +41,11 @@ def check_envelopes(case: RoundCase) -> Iterator[Check]:
         context = context_of(case, trainer)
         if context is None:
             continue  # reported with the openings
-        limits = context.opening_limits(case.spec, case.facts.task.params.training.parameters)
         root = reveal.transcript_root
+        committed = context.committed_steps(case.spec, case.facts.task.params.training.parameters, root)
         subject = case.subject.of(reveal.event, participant=trainer, artifact=f"envelopes/{root.hex()}")
         try:
-            secret: TranscriptSecret | None = store.transcript_secret(root, limits)
+            secret: TranscriptSecret | None = store.transcript_secret(committed)
         except ArtifactSealed:
             secret = None
         except (ArtifactMissing, ArtifactAltered) as error:

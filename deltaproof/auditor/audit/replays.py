@@ -135,11 +135,11 @@ def run_replay(case: RoundCase, replay: Replay) -> Check:
         problem = enrolment_problem(case.spec, submission)
         return replay.subject.that(replay.name, problem is not None, "rejected for its data, which fits the task")
     if case.spec.data.sealed and submission.transcript_root is not None:
-        limits = training_context(round_, submission).opening_limits(
-            case.spec, case.facts.task.params.training.parameters
+        committed = training_context(round_, submission).committed_steps(
+            case.spec, case.facts.task.params.training.parameters, submission.transcript_root
         )
         try:
-            case.artifacts.store.transcript_secret(submission.transcript_root, limits)
+            case.artifacts.store.transcript_secret(committed)
             if case.artifacts.store.private is not None:
                 case.artifacts.store.private.secret()
         except (ArtifactSealed, StoreUnavailable) as error:

@@ -6,19 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from deltaproof.auditor.audit.case import RoundCase
-from deltaproof.auditor.audit.check import SEALED_ROWS, Check, Status, Subject
+from deltaproof.auditor.audit.check import SEALED_ROWS, Check, Subject
 from deltaproof.auditor.audit.deltas import adapter_of, context_of, delta_paths, drawn_steps
 from deltaproof.auditor.facts.tasks import Reveal
 from deltaproof.errors import ArtifactError, ArtifactSealed
-from deltaproof.protocol.evidence.state import StateRoots, component_root
-from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening
+from deltaproof.protocol.evidence.opened import CommittedSteps
 from deltaproof.protocol.outcome.attestation import TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Address, Digest32, StepIndex
-from deltaproof.protocol.wire import merkle
+from deltaproof.protocol.types import Address, StepIndex
 from deltaproof.store import ArtifactStore
-from deltaproof.tuning.training.step import RoundContext
 
 __all__ = [
     "WHOLE_SUBMISSION",
@@ -26,7 +22,6 @@ __all__ = [
     "check_deltas",
     "check_openings",
     "check_samples",
-    "opening_problems",
     "published_steps",
 ]
 
@@ -89,7 +84,7 @@ def _finding(case: RoundCase, verifier: Address, finding: TrainerFinding, drawn:
 
 
 def check_openings(case: RoundCase) -> Iterator[Check]:
-    """Every drawn step of every accepted trainer was published and lies under the committed transcript root."""
+    """Every drawn step of every accepted trainer was published, and what is shown is what was committed."""
     if case.artifacts is None or case.spec is None:
         return
     for trainer, reveal, step in published_steps(case):
@@ -99,55 +94,32 @@ def check_openings(case: RoundCase) -> Iterator[Check]:
         if context is None:
             yield subject.failed("opening", "the trainer was not enrolled")
             continue
-        limits = context.opening_limits(case.spec, case.facts.task.params.training.parameters)
+        size = case.facts.task.params.training.parameters
+        committed = context.committed_steps(case.spec, size, reveal.transcript_root)
         try:
-            opening = case.artifacts.store.get_opening(reveal.transcript_root, StepIndex(step), limits)
+            opening = case.artifacts.store.get_opening(committed, StepIndex(step))
         except ArtifactSealed as error:
-            yield from _sealed(case.artifacts.store, reveal.transcript_root, StepIndex(step), limits, subject, error)
+            yield from _sealed(case.artifacts.store, committed, StepIndex(step), subject, error)
             continue
         except ArtifactError as error:
             yield subject.artifact_failed("opening", error)
             continue
         yield subject.passed("opening")
-        yield from _contents(case.spec, context, opening, subject)
+        if step == 0:
+            yield subject.equal("start of training", context.start_digest, opening.roots.theta)
 
 
 def _sealed(
-    store: ArtifactStore,
-    root: Digest32,
-    step: StepIndex,
-    limits: OpeningLimits,
-    subject: Subject,
-    sealed: ArtifactSealed,
+    store: ArtifactStore, committed: CommittedSteps, step: StepIndex, subject: Subject, sealed: ArtifactSealed
 ) -> Iterator[Check]:
     """What can be said of an opening that is for others: that it is there, and how many rows are not seen."""
     try:
-        store.check_sealed(root, step, limits)
+        store.check_sealed(committed.transcript_root, step, committed.limits)
     except ArtifactError as error:
         yield subject.artifact_failed("opening", error)
         return
     yield subject.passed("opening", "it is there, and sealed")
-    yield replace(subject.unchecked(SEALED_ROWS, str(sealed)), expected=str(limits.batch_rows))
-
-
-def _contents(spec: TaskSpec, context: RoundContext, opening: StepOpening, subject: Subject) -> Iterator[Check]:
-    """What is shown is what the record commits to: everything about a step that needs no model."""
-    roots = {slot: component_root(values) for slot, values in opening.state.items()}
-    yield subject.equal("opened state", opening.before.state_root, StateRoots(**roots, e=opening.error_root).root())
-    yield subject.equal("opened gradient", opening.before.grad_root, component_root(opening.gradient))
-    step = opening.before.step
-    yield subject.equal("batch order", context.batch(spec, step), tuple(row.index for row in opening.rows))
-    strangers = [row.index for row in opening.rows if not row.verify(context.data_root, context.rows)]
-    yield subject.that("opened rows", not strangers, f"rows {strangers} do not belong to the enrolled data")
-    shown_rows = merkle.root([row.digest for row in opening.rows])
-    yield subject.equal("batch rows", opening.before.rows_root, shown_rows)
-    if step == 0:
-        yield subject.equal("start of training", context.start_digest, roots["theta"])
-
-
-def opening_problems(spec: TaskSpec, context: RoundContext, opening: StepOpening) -> list[Check]:
-    """What an opening shows that is not what its records commit to."""
-    return [c for c in _contents(spec, context, opening, Subject(0)) if c.status is Status.FAIL]
+    yield replace(subject.unchecked(SEALED_ROWS, str(sealed)), expected=str(committed.limits.batch_rows))
 
 
 def published_steps(case: RoundCase) -> Iterator[tuple[Address, Reveal, int]]:

@@ -12,6 +12,7 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated
 
 import numpy as np
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.rows import OpenedRow
-from deltaproof.protocol.evidence.state import Vector, check_vector
+from deltaproof.protocol.evidence.state import StateRoots, Vector, check_vector, component_root
 from deltaproof.protocol.rules import (
     MAX_ROW_BYTES,
     OPENING_BYTES,
@@ -102,6 +103,16 @@ class StepOpening:
     rows: tuple[OpenedRow, ...] = field(repr=False)
     error_root: bytes = ZERO_DIGEST
     """Component root of the error-feedback memory, which stays the same within a round."""
+
+    @cached_property
+    def roots(self) -> StateRoots:
+        """Component roots of the state that is shown; hashed once."""
+        return StateRoots(**{slot: component_root(values) for slot, values in self.state.items()}, e=self.error_root)
+
+    @cached_property
+    def gradient_root(self) -> Digest32:
+        """Component root of the gradient that is shown; hashed once."""
+        return component_root(self.gradient)
 
 
 @dataclass(frozen=True)

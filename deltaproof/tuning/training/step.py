@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from deltaproof.protocol.draws.order import BatchOrder, order_key
+from deltaproof.protocol.evidence.opened import CommittedSteps
 from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.evidence.state import StateRoots, Vector, component_root
 from deltaproof.protocol.evidence.transcript import OpeningLimits, StepRecord
@@ -94,6 +95,11 @@ class RoundContext(DrawnRound):
     def opening_limits(self, spec: TaskSpec, values: int) -> OpeningLimits:
         """What openings of this round may hold, for P = `values`."""
         return spec.opening_limits(values, slots_of(spec.optimizer), spec.training.steps, self.rows)
+
+    def committed_steps(self, spec: TaskSpec, values: int, transcript_root: bytes) -> CommittedSteps:
+        """What openings of this round have to fit, whose trainer committed to this transcript, for P = `values`."""
+        limits = self.opening_limits(spec, values)
+        return CommittedSteps(Digest32(transcript_root), limits, Digest32(self.data_root), self.key)
 
 
 @dataclass(frozen=True)

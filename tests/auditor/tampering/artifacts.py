@@ -156,8 +156,9 @@ def _an_opening(case: RoundCase) -> tuple[str, StepOpening]:
     assert context is not None
     assert case.spec is not None
     assert case.artifacts is not None
-    limits = context.opening_limits(case.spec, case.facts.task.params.training.parameters)
-    opening = case.artifacts.store.get_opening(reveal.transcript_root, StepIndex(step), limits)
+    size = case.facts.task.params.training.parameters
+    committed = context.committed_steps(case.spec, size, reveal.transcript_root)
+    opening = case.artifacts.store.get_opening(committed, StepIndex(step))
     return f"openings/{reveal.transcript_root.hex()}/{step}", opening
 
 
