@@ -144,7 +144,8 @@ class JuryDesk:
     def _can_back(self, number: int, level: int) -> bool:
         """Whether enough stake is free for what a vote locks (`Jury.sealVote`). Tells once what it lacks.
 
-        Below the last level a vote locks nothing. In a stranger's case a vote of all stake in a case of one's own has to be left.
+        Below the last level a vote locks nothing. In a stranger's case a vote of all stake in a case of one's own has
+        to be left.
         """
         gateway, price = self.gateway, vote_price(self.gateway, number, level)
         if not price:
