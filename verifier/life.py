@@ -50,7 +50,7 @@ from verifier.examining import Examiner
 from verifier.facts import RoundToJudge, case_key, read_case, read_chain
 from verifier.looking import EarlyLook
 from verifier.quorum import QuorumDesk
-from verifier.seat import take_seat
+from verifier.standing import Standing, check_pace
 
 __all__ = ["Verifier"]
 
@@ -71,12 +71,14 @@ class Verifier(Agent):
         *,
         stake: TokenAmount | None = None,
         free_share: Fraction = FREE_SHARE,
+        top_up: bool = False,
         poll_seconds: float = IDLE_POLL_SECONDS,
         depth: Depth | None = None,
         machine: Machine = HERE,
     ) -> None:
         """`stake` is locked for the task and weighs in its quorum; by default the task's minimum. Beside it so much is
-        deposited that `free_share` of all the verifier's stake is free, which it votes with."""
+        deposited that `free_share` of all the verifier's stake is free, which it votes with. With `top_up` a stake
+        that a penalty reduced is filled up from the wallet, and work that does not fit into its phase is risked."""
         super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
         self.home = home
         self.secret = HomeSecret.of(home)
@@ -90,7 +92,8 @@ class Verifier(Agent):
         self.admissions = AdmissionDesk(gateway, store, task_id, self.spec, report)
         self._folder = task_folder(home, gateway, task_id)
         self.pruner = Pruner(gateway, task_id, self._folder, report)
-        self.stake, self.free_share = stake or self.params.stakes.verifier_stake, free_share
+        self.stake, self.free_share, self.top_up = stake or self.params.stakes.verifier_stake, free_share, top_up
+        self.standing = Standing(gateway, task_id, self.params.stakes.verifier_stake, report, top_up=top_up)
         if self.joined():
             report("staked", told_free(gateway, free_share))
         else:
@@ -114,6 +117,8 @@ class Verifier(Agent):
         )  # fmt: skip
         self._waiting = (RoundIndex(0), Phase.IDLE, time.monotonic())
         self._once = Once(report)
+        self._attesting: tuple[RoundIndex, Digest32] | None = None
+        """What is judged on the other thread."""
         self._key_is_shown = False
         self._early: EarlyLook | None = None
         self._looked_at = (ZERO_DIGEST, 0)
@@ -157,6 +162,7 @@ class Verifier(Agent):
         round_ = moment.view.round
         if not self._in_quorum(round_) or not self.entrance.is_open():
             return
+        self._notice_lateness(moment)
         match moment.view.phase:
             case Phase.OPENING:
                 self.look_early(round_)
@@ -180,6 +186,7 @@ class Verifier(Agent):
         """Register the key, stake, publish the reading key and enrol, each once."""
         if self.joined():
             return  # and nothing here asks the store: one that is away keeps nobody from answering
+        check_pace(self.gateway, self.task_id, self.examiner, self.report, top_up=self.top_up)
         registry = self.gateway.registry
         if registry.key_of(self.account) is None:
             chain_id = self.gateway.connection.chain_id
@@ -203,21 +210,13 @@ class Verifier(Agent):
         return self.gateway.verifiers.enrolment(self.task_id, self.account).index != 0
 
     def keep_standing(self) -> None:
-        """Bring waiting stake into the quorum; come back after an absence or a slash that stopped this verifier.
+        """Bring waiting stake into the quorum; come back after an absence or a slash: see `Standing`.
 
         Who is not admitted to a private task takes no seat: it could judge nothing.
         """
         if not self.entrance.is_open():
             return
-        enrolment = self.gateway.verifiers.enrolment(self.task_id, self.account)
-        if enrolment.active_at and not enrolment.active_from:
-            if enrolment.active_at <= self.gateway.connection.block()["timestamp"]:
-                take_seat(self.gateway, self.task_id, self._once)
-        elif enrolment.active_at and enrolment.active_until in self._closed:
-            missing = TokenAmount(max(self.params.stakes.verifier_stake - enrolment.stake, 0))
-            lock_stake(self.gateway, Role.VERIFIER, missing)
-            if attempt(self.gateway.verifiers.rejoin, self.task_id, missing) is not None:
-                self.report("rejoined", "came back into the quorum after being stopped")
+        self.standing.keep(self._closed)
 
     def look_early(self, round_: RoundIndex) -> None:
         """Replay what is opened already: the slowest trainer keeps nobody from that."""
@@ -250,11 +249,12 @@ class Verifier(Agent):
                 return
             case = read_case(self.gateway, self.store, self.log, self.spec, self.task_id, round_)
             may_give_up = self._may_call_withheld(round_)
+            self._attesting = (round_, key)
             attestation = self.heavy.result(("attest", key), lambda: self._attest(case, key, may_give_up=may_give_up))
         if attestation is None:
             return
         if attempt(self.gateway.verifiers.commit_attestation, self.task_id, self._sealed(attestation)) is None:
-            self.report("late", f"round {round_}: judging took longer than the phase")
+            self.standing.was_too_slow(round_)
         else:
             self.report("attested", f"round {round_}: attestation sealed", round=round_)
 
@@ -333,6 +333,14 @@ class Verifier(Agent):
         return asked
 
     # Below: how the phases do it.
+
+    def _notice_lateness(self, moment: Moment) -> None:
+        """Whether a round is still being judged when the phase for that is over."""
+        if moment.view.phase is not Phase.ATTEST_COMMIT and self._attesting is not None:
+            round_, key = self._attesting
+            if moment.view.round == round_ and self.heavy.running(("attest", key)):
+                self.standing.was_too_slow(round_)
+            self._attesting = None
 
     def _attest(self, case: RoundToJudge, key: Digest32, *, may_give_up: bool) -> Attestation | None:
         """Judge and score; the document is on disk before this returns. None while what is missing may still come."""

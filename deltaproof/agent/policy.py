@@ -21,7 +21,9 @@ from deltaproof.chain.contracts.money import Amount, Money
 from deltaproof.chain.free_share import FREE_SHARE, beside, free_share_of
 from deltaproof.chain.offers import Offer
 from deltaproof.errors import EncodingError, UsageError
+from deltaproof.protocol.rules import MAX_ABSENCE_BPS, MAX_PROVER_BPS
 from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.terms.worth import VerificationSection
 from deltaproof.protocol.types import Address, TaskId, address, hex_of
 from deltaproof.protocol.wire.documents import Record
 
@@ -69,6 +71,11 @@ class PolicyAmounts:
     stake_money: Money
 
 
+def _default(term: str) -> int:
+    """What a spec has that says nothing."""
+    return int(VerificationSection.model_fields[term].default)
+
+
 class StakeLimits(Record):
     """What may be at risk, in tokens of the stake token."""
 
@@ -79,6 +86,11 @@ class StakeLimits(Record):
     free beside them."""
     free_share: Annotated[float, Field(ge=0.0, le=0.9)] = float(FREE_SHARE)
     """Of a verifier's stake, what it keeps free to vote with: see `deltaproof.chain.free_share`."""
+    most_absence_bps: Annotated[int, Field(ge=1, le=MAX_ABSENCE_BPS)] = _default("absence_bps")
+    """Of a verifier's stake, what a missed round may cost, basis points; by default what it costs where nothing is
+    said."""
+    most_prover_bps: Annotated[int, Field(ge=0, le=MAX_PROVER_BPS)] = _default("prover_bps")
+    """Of a penalty, what may go to whoever brought it, the same."""
 
 
 class WorkLimits(Record):
@@ -167,6 +179,11 @@ class TaskPolicy(Record):
             found.append(f"it is computed in numeric mode {spec.training.numeric}")
         if (seconds := offer.seconds_per_step(role)) < self.work.seconds_per_step:
             found.append(f"it gives {seconds:.3g} s for a step, less than {self.work.seconds_per_step:.3g}")
+        stakes = offer.view.params.stakes
+        if role is Role.VERIFIER and stakes.absence_bps > (absence := self.stake.most_absence_bps):
+            found.append(f"a missed round costs {stakes.absence_bps} basis points of the stake, more than {absence}")
+        if stakes.prover_bps > (prover := self.stake.most_prover_bps):
+            found.append(f"{stakes.prover_bps} basis points of a penalty go to who brings it, more than {prover}")
         if stake > (most := min(limits.most_per_task, limits.most_in_all)):
             found.append(f"it stakes {limits.stake_money.exact(stake)}, more than {limits.stake_money.exact(most)}")
         elif (whole := stake + beside(stake, self.kept_free(role))) > limits.most_in_all:
@@ -238,6 +255,8 @@ most_tasks = 4            # at once; each holds its model in memory, they comput
 most_per_task = "200"
 most_in_all = "800"
 free_share = 0.2          # of a verifier's stake, what it keeps free to vote with; 0: all of it goes into tasks
+most_absence_bps = 100    # of a verifier's stake, what a missed round may cost (it doubles in a row), basis points
+most_prover_bps = 2_000   # of a penalty, what may go to whoever brings it: the more, the more is to gain by one
 
 [work]                    # `*` and `?` stand for anything
 models = ["*"]            # source of the spec, its last part, or 0x and the digest of the weights

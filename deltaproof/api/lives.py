@@ -157,10 +157,11 @@ def verifier_life(
     *,
     stake: Amount | None = None,
     free_share: float | None = None,
+    top_up: bool = False,
     machine: Machine = HERE,
 ) -> WorkingLife:
     """Verifies every round. `stake`: locked in each task; by default the minimum. `free_share`: of its stake, what it
-    keeps free to vote with, where no policy says it.
+    keeps free to vote with, where no policy says it. `top_up`: fill a stake up from the wallet that a penalty reduced.
 
     Raises UsageError if a policy says it, too.
     """
@@ -177,7 +178,8 @@ def verifier_life(
         Role.VERIFIER,
         lambda gateway, number, report: Verifier(
             gateway, task_store(store, gateway, number, report), number, settings.home, report,
-            stake=locked(gateway), free_share=share, poll_seconds=settings.poll, depth=depth, machine=machine,
+            stake=locked(gateway), free_share=share, top_up=top_up,
+            poll_seconds=settings.poll, depth=depth, machine=machine,
         ),
         locked,
         lambda gateway, report: votes_between_tasks(gateway, HomeSecret.of(settings.home), report),

@@ -221,12 +221,14 @@ class Task:
         key: str | None = None,
         stake: str | None = None,
         free_share: float | None = None,
+        top_up: bool = False,
         device: str | None = None,
         workers: int | None = None,
         **settings: Any,
     ) -> WorkingLife:
         """A verifier's life: `verifier run`. `stake` in tokens; by default the task's minimum. `free_share` of all its
-        stake is deposited beside it and stays free for votes, a fifth by default."""
+        stake is deposited beside it and stays free for votes, a fifth by default. `top_up` fills a stake up from the
+        wallet that a penalty reduced."""
         from deltaproof.api.lives import verifier_life
         from deltaproof.chain.contracts.money import Amount
         from deltaproof.tuning.numerics.machine import machine_of
@@ -234,7 +236,9 @@ class Task:
         machine = machine_of(device=device, workers=workers)
         asked = Amount.read(stake, "stake") if stake is not None else None
         life = self._settings("verifier", key, home, settings)
-        return verifier_life(life, self.network.store, stake=asked, free_share=free_share, machine=machine)
+        return verifier_life(
+            life, self.network.store, stake=asked, free_share=free_share, top_up=top_up, machine=machine
+        )
 
     def claim(self, *, key: str | None = None, payee: str | None = None) -> Sequence[Payment]:
         """Claim all that a trainer or verifier has earned: `claim`. By default the key's own."""

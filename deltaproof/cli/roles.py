@@ -210,6 +210,14 @@ def run_verifier(
             max=0.9,
         ),
     ] = None,
+    top_up: Annotated[
+        bool,
+        typer.Option(
+            "--top-up",
+            help="Fill a stake up from the wallet that a penalty reduced, and take part although a round is too much "
+            "work for its phase here.",
+        ),
+    ] = False,
     device: DeviceOption = None,
     workers: WorkersOption = None,
     backend: BackendOption = None,
@@ -255,7 +263,8 @@ def run_verifier(
         drand, Limits(_most_stake(max_stake), max_disk, max_memory, processes),
     )  # fmt: skip
     asked = Amount.read(stake, "--stake") if stake is not None else None
-    verifier_life(settings, store, stake=asked, free_share=free_share, machine=runs_on).run(reporter(as_json))
+    life = verifier_life(settings, store, stake=asked, free_share=free_share, top_up=top_up, machine=runs_on)
+    life.run(reporter(as_json))
 
 
 def claim(

@@ -29,7 +29,7 @@ from deltaproof.tuning.training.speed import Speed
 from deltaproof.tuning.training.step import DrawnRound, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["Measured", "longest_rows", "machine_facts", "measure"]
+__all__ = ["Measured", "longest_rows", "machine_facts", "measure", "speed_of"]
 
 
 def machine_facts() -> dict[str, object]:
@@ -98,6 +98,22 @@ def measure(spec: TaskSpec, rows: Sequence[bytes], device: str = "cpu") -> Measu
     trainer = judge.mirror or judge.reference
     scoring = Workbench.from_spec(spec, device, precision="float32")
     loaded = time.perf_counter() - began
+    speed = speed_of(judge, scoring, spec, rows)
+    content = (list(rows) * spec.training.batch_size)[: spec.training.batch_size]
+
+    def gradient(bench: Workbench) -> object:
+        return bench.gradient(content, bytes(32))[0].cpu()
+
+    modes = {
+        "exact": _timed(partial(gradient, judge.reference)),
+        "bounded": _timed(partial(gradient, judge.mirror or scoring)),
+    }
+    return Measured(device, trainer.precision, speed, loaded, _peak_mib(), modes)
+
+
+def speed_of(judge: Judge, scoring: Workbench, spec: TaskSpec, rows: Sequence[bytes]) -> Speed:
+    """The seconds of the same with models that are loaded already."""
+    trainer = judge.mirror or judge.reference
     shard = Shard(tuple(rows) * -(-spec.training.batch_size // len(rows)), PUBLIC_SALTS)
     start = trainer.initial_state()
     seed = sha256(b"deltaproof/doctor").digest()
@@ -115,17 +131,7 @@ def measure(spec: TaskSpec, rows: Sequence[bytes], device: str = "cpu") -> Measu
     sample = rows[: min(len(rows), spec.validation.rows, spec.scoring.batch_size)]
     evaluator = Evaluator(scoring, sample)
     evaluation = _timed(lambda: evaluator.evaluate(start)) * spec.validation.rows / len(sample)
-    speed = Speed(_timed(step), _timed(replay), evaluation)
-    content = [row for _, row in batch]
-
-    def gradient(bench: Workbench) -> object:
-        return bench.gradient(content, context.dropout_key(0))[0].cpu()
-
-    modes = {
-        "exact": _timed(partial(gradient, judge.reference)),
-        "bounded": _timed(partial(gradient, judge.mirror or scoring)),
-    }
-    return Measured(device, trainer.precision, speed, loaded, _peak_mib(), modes)
+    return Speed(_timed(step), _timed(replay), evaluation)
 
 
 def _timed(work: Callable[[], object]) -> float:

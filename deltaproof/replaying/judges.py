@@ -47,6 +47,10 @@ class Judges:
         """Raises ModelError, MethodError or NarrowingError, like `Judge.from_spec`."""
         return self._judge(as_held_by(self.spec, trainer))
 
+    def one(self) -> Judge:
+        """One of them, loaded here: of a task with emulators that of the first. Raises what `of` raises."""
+        return self._judge(self.spec if self.spec.federation is None else next(iter(each_emulator(self.spec))))
+
     def judged(self, jobs: Iterable[ReplayJob]) -> Iterator[tuple[ReplayJob, StepVerdict]]:
         """Each job with its verdict, in order. Raises what `of` raises, and WorkersLost."""
         if self.machine.backend != "inline":

@@ -106,6 +106,19 @@ def test_stake_above_either_limit_is_left_out(tmp_path: Path) -> None:
     assert said(tmp_path, TEXT, offer(), limits(per_task=10, in_all=10)) == ""
 
 
+def test_terms_that_reward_an_absence_more_than_usual_are_left_out_unless_the_policy_says_so(tmp_path: Path) -> None:
+    """Attack: a missed round costs a tenth of the stake, half of that for the sponsor's friend."""
+    usual = offer().view.params
+    dear = offer(params=replace(usual, stakes=replace(usual.stakes, absence_bps=1_000, prover_bps=5_000)))
+    judging, training = (said(tmp_path, TEXT, dear, role=role) for role in (Role.VERIFIER, Role.TRAINER))
+    assert "a missed round costs 1000 basis points" in judging
+    assert "5000 basis points of a penalty" in judging
+    assert "5000 basis points of a penalty" in training
+    assert "missed round" not in training
+    told = TEXT.replace("[stake]", "[stake]\nmost_absence_bps = 1_000\nmost_prover_bps = 5_000")
+    assert said(tmp_path, told, dear, role=Role.VERIFIER) == ""
+
+
 def test_task_with_a_spec_nobody_should_trust_is_left_out(tmp_path: Path) -> None:
     assert "not to be trusted" in said(tmp_path, TEXT, offer(spec=None, problem=SpecError("odd")))
 
