@@ -38,6 +38,7 @@ from deltaproof.chain.seats import SeatWatch
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.demands import DemandDesk, demandable_until
 from deltaproof.disputing.desk import SettlementDesk
+from deltaproof.disputing.spending import own_pay
 from deltaproof.errors import ChainError, ChainUnavailable, ContractRevert, TaskRefused
 from deltaproof.protocol.commit.commitments import commitment_hash
 from deltaproof.protocol.commit.sealing import ReadingKey
@@ -118,7 +119,7 @@ class Trainer(Agent):
         self.log = TaskLog(gateway, [gateway.trainers.address], task_id, folder)
         self.desk = DemandDesk(gateway, task_id, report, self._asks_me, self._answer)
         posted = TaskLog(gateway, [gateway.tasks.address], task_id, folder)
-        self.settlements = SettlementDesk(gateway, store, task_id, self.params, posted, report)
+        self.settlements = SettlementDesk(gateway, store, task_id, self.params, posted, report, spend=self._pay)
         self.readers = ReaderDesk(gateway, store, task_id, self.spec, self.secret, report, self.admissions)
         self._key_is_shown = False
         self._done: dict[RoundIndex, Done] = {}
@@ -395,6 +396,9 @@ class Trainer(Agent):
         self.log.refresh(round_)
         revealed = self.log.reveals(round_).get(self.account)
         return revealed.transcript_root if revealed else None
+
+    def _pay(self, round_: RoundIndex) -> TokenAmount:
+        return own_pay(self.gateway, self.task_id, self.params, Role.TRAINER, round_)
 
     def _asks_me(self, demand: Demand) -> bool:
         return demand.kind is DemandKind.OPENING and demand.respondent == self.account

@@ -9,7 +9,7 @@ from deltaproof.agent.loop import Moment
 from deltaproof.agent.patience import each_in_turn
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Demand, DemandKind
-from deltaproof.chain.abi.enums import Phase
+from deltaproof.chain.abi.enums import Phase, Role
 from deltaproof.chain.abi.structs import TaskParams
 from deltaproof.chain.events.participants import AttestationRevealed
 from deltaproof.chain.participation import attempt
@@ -18,6 +18,7 @@ from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.demands import DemandDesk, score_pair
 from deltaproof.disputing.desk import Kept, SettlementDesk
 from deltaproof.disputing.jury import JuryDesk, vote_salt
+from deltaproof.disputing.spending import own_pay
 from deltaproof.disputing.workdesk import WorkDesk
 from deltaproof.errors import (
     UNUSABLE,
@@ -63,7 +64,10 @@ class VerifierDisputes:
         self._contested: set[tuple[RoundIndex, int]] = set()
         self._compared: set[tuple[RoundIndex, int, Address]] = set()
         """Whose attestations were compared with which settlement, by round, attempt and verifier."""
-        self.settlements = SettlementDesk(gateway, store, task_id, params, log, report, kept=kept)
+        self.settlements = SettlementDesk(
+            gateway, store, task_id, params, log, report, kept=kept,
+            spend=lambda round_: own_pay(gateway, task_id, params, Role.VERIFIER, round_),
+        )  # fmt: skip
         self.works = WorkDesk(gateway, store, task_id, params, log, report)
         self.demands = DemandDesk(gateway, task_id, report, self._concerns, self._answer)
         self.opinions = Opinions(

@@ -13,6 +13,7 @@ from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.participation import attempt, lock_stake
 from deltaproof.errors import TaskRefused
+from deltaproof.protocol.outcome.reads import judging_seconds
 from deltaproof.protocol.types import RoundIndex, TaskId, TokenAmount
 from deltaproof.replaying.doctor import longest_rows, speed_of
 from deltaproof.reporting import Once, Reporter, span
@@ -87,11 +88,12 @@ def check_pace(gateway: Gateway, task_id: TaskId, examiner: Examiner, report: Re
     round_ = RoundIndex(gateway.tasks.phase(task_id).round + 1)
     enrolled = gateway.trainers.enrolments(task_id).values()
     trainers = max(sum(e.active_from <= round_ <= e.active_until for e in enrolled), spec.verification.min_trainers)
-    seconds, limit = speed.verifying(spec, trainers, workers), spec.phases.attest_commit
+    # A late opening leaves no more of the phase.
+    seconds, limit = speed.verifying(spec, trainers, workers), judging_seconds(spec.phases.attest_commit)
     work = f"checking the work of {trainers} trainers takes about {span(int(seconds) + 1)} here, with {workers} workers"
-    report("pace", f"{work}; the phase for it has {span(limit)}", seconds=int(seconds) + 1, phase_seconds=limit)
+    report("pace", f"{work}; its phase leaves {span(limit)} for it", seconds=int(seconds) + 1, phase_seconds=limit)
     if seconds > limit and not top_up:
         raise TaskRefused(
-            f"{work}, and the phase for it has {span(limit)}: each round would be missed and charged. More --workers "
+            f"{work}, and its phase leaves {span(limit)} for it: each round would be missed and charged. More --workers "
             "or a GPU (--device) would help, `deltaproof doctor` measures more; --top-up joins all the same"
         )

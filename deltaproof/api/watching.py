@@ -15,10 +15,11 @@ from deltaproof.agent.witness import Witness
 from deltaproof.api.connecting import open_gateway, parse_depth, read_only_gateway, stores
 from deltaproof.api.living import count_calls, observing
 from deltaproof.chain import Gateway
+from deltaproof.chain.contracts.money import Amount
 from deltaproof.chain.participation import require_task
 from deltaproof.disputing.watching import Watch, Watcher
 from deltaproof.errors import DeploymentError, UsageError
-from deltaproof.protocol.types import TaskId
+from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.reporting import Reporter
 from deltaproof.store.readers import Keyring
 
@@ -43,6 +44,8 @@ class WatchSettings:
     health_port: int | None
     reading_key: Path | None = None
     """What opens what is sealed; see `ReadingKey.load`."""
+    spend: Amount | None = None
+    """Most bonds that may be risked for the hidden leaves of one settlement; None: nothing."""
 
 
 def watch_tasks(settings: WatchSettings, report: Reporter) -> None:
@@ -80,12 +83,20 @@ def _watch(settings: WatchSettings, gateway: Gateway, report: Reporter, observed
     if settings.witness:
         lookout.witness = Witness(settings.witness, gateway.connection, report)
 
+    spend = TokenAmount(0)
+    if settings.spend is not None:
+        most = settings.spend
+        spend = insist(
+            lambda: most.within(gateway.money(gateway.registry.token())), "reading the stake token", "watch", report,
+            HOPELESS,
+        )  # fmt: skip
+
     def made(number: TaskId) -> Watcher:
         if number == settings.task:
             require_task(gateway, number)
         prove = gateway.sender is not None
         store = store_of(number).reading_with(keyring)
-        watcher = Watcher(gateway, store, number, report, prove=prove, poll_seconds=poll, depth=depth)
+        watcher = Watcher(gateway, store, number, report, prove=prove, spend=spend, poll_seconds=poll, depth=depth)
         if observed is not None:
             watcher.looked = observed.looked
         return watcher

@@ -74,8 +74,8 @@ class ShownLeaves:
         self._reader = LogReader(gateway.connection, [gateway.court.address])
         self._digest: Digest32 | None = None
         self._next_block = 0
-        self._opened: dict[int, tuple[int, Address]] = {}
-        """Block and trainer of each demand for a leaf of that settlement."""
+        self._opened: dict[int, tuple[int, Address, Address]] = {}
+        """Block, trainer and challenger of each demand for a leaf of that settlement."""
         self._answered: dict[int, tuple[int, SettlementLeaf, Digest32]] = {}
         """Block, leaf and transaction of each answer, by demand."""
         self._places: dict[Digest32, bytes] = {}
@@ -86,7 +86,11 @@ class ShownLeaves:
     @property
     def asked(self) -> set[Address]:
         """Trainers whose leaf somebody has demanded; it is shown, or else the settlement falls."""
-        return {trainer for _, trainer in self._opened.values()}
+        return {trainer for _, trainer, _ in self._opened.values()}
+
+    def asked_by(self, challenger: Address) -> set[Address]:
+        """Those whose leaf this account has demanded."""
+        return {trainer for _, trainer, who in self._opened.values() if who == challenger}
 
     def look(self, round_: RoundIndex, digest: Digest32) -> None:
         """Read what was demanded and shown up to the block that is looked at. Raises what `LogReader.read` raises."""
@@ -117,7 +121,7 @@ class ShownLeaves:
         event, block = logged.event, logged.block_number
         if isinstance(event, DemandOpened):
             if event.demand.kind is DemandKind.LEAF and event.demand.root == digest:
-                self._opened[event.demand_id] = (block, event.demand.subject)
+                self._opened[event.demand_id] = (block, event.demand.subject, event.demand.challenger)
         elif isinstance(event, LeafAnswered) and event.demand_id in self._opened:
             self._answered[event.demand_id] = (block, event.leaf, logged.transaction_hash)
 

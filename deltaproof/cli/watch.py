@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from deltaproof.agent.patience import IDLE_POLL_SECONDS
+from deltaproof.cli.amounts import AMOUNT
 from deltaproof.cli.common import (
     ConfirmationsOption,
     ContractOption,
@@ -45,6 +46,13 @@ def watch(
     max_gas_price: GasPriceOption = None,
     health_port: HealthOption = None,
     reading_key: ReadingKeyOption = None,
+    spend: Annotated[
+        str | None,
+        typer.Option(
+            help="Most bonds to risk for the leaves of one settlement that nobody published. Default: none.",
+            metavar=AMOUNT,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Recheck a task as it goes on; tell every fault, and with a key prove it and earn.
@@ -52,12 +60,14 @@ def watch(
     Looks at each settlement (leaves, total, payouts), at what its signers signed elsewhere, and at the openings that
     trainers publish. A proof needs no stake and no bond, only gas; the prover gets its part of the slash, to be taken
     with `deltaproof claim`. What is sealed for others it tells once a round; `--reading-key` opens it. Deposit stake as
-    a challenger (`deltaproof stake deposit`) if it may also risk a bond to demand leaves that nobody shows.
+    a challenger (`deltaproof stake deposit`) and say `--spend` if it may also risk bonds to demand leaves that nobody
+    shows: whoever answers keeps a half of each.
     """
     from deltaproof.api.watching import WatchSettings, watch_tasks
+    from deltaproof.chain.contracts.money import Amount
 
     settings = WatchSettings(
         rpc, contract, store, task, "" if dry_run else key, once, home, witness, confirmations, poll,
-        max_gas_price, health_port, reading_key,
+        max_gas_price, health_port, reading_key, Amount.read(spend, "--spend") if spend is not None else None,
     )  # fmt: skip
     watch_tasks(settings, reporter(as_json))

@@ -59,11 +59,13 @@ class SettlementDesk:
         *,
         prove: bool = True,
         kept: Kept = lambda _round, _settlement: None,
+        spend: Callable[[RoundIndex], int] = lambda _round: 0,
     ) -> None:
-        """`log` follows the task manager. Without `prove` faults are only told. `kept` is asked before the store."""
+        """`log` follows the task manager. Without `prove` faults are only told. `kept` is asked before the store.
+        `spend`: most bonds that may be risked for hidden leaves of a round's settlement, smallest units."""
         self.gateway, self.store, self.task_id, self.params = gateway, store, task_id, params
         self.log, self.report, self.prove = log, report, prove
-        self._kept = kept
+        self._kept, self._spend = kept, spend
         self._seen: set[tuple[RoundIndex, int]] = set()
         """Settlements that were looked at, by round and attempt."""
         self._told: set[tuple[str, RoundIndex, Address | int]] = set()
@@ -105,7 +107,8 @@ class SettlementDesk:
 
         Whoever settled has a quarter to publish them; the contract takes demands in the first half. `committed` says
         whose leaves there are. Only with free challenger stake for each bond: to deposit it is to agree to risk it.
-        Raises the first error after all demands were tried.
+        Attack: leaves of a right settlement are hidden, so that whoever asks for them pays who answers. So only as far
+        as `spend` goes. Raises the first error after all demands were tried.
         """
         round_ = moment.view.round
         hidden = moment.view.phase is Phase.WINDOW and not moment.overdue
@@ -113,17 +116,20 @@ class SettlementDesk:
         if not hidden or 4 * left > 3 * window or 2 * left < window:
             return
         view = self.gateway.tasks.round(self.task_id, round_)
-        if not self._bonds(0) or self.leaves(round_, view) is not None:
+        most = self._spend(round_) // self.gateway.court.params().demand_bond
+        if not most or not self._bonds(0) or self.leaves(round_, view) is not None:
             return
         digest = self._digest(round_, view)
         self._shown.look(round_, digest)
         seen, own = self._shown.asked, {trainer for about, trainer in self._demanded if about == digest}
+        most -= len(self._shown.asked_by(self.gateway.account) | own)
         missing = [trainer for trainer in committed(round_) if trainer not in seen | own]
         # The own leaf first, then each process in an order of its own, so that they share the bonds.
         me = self.gateway.account
         lots = {each: sha256(address_bytes(me) + address_bytes(each)).digest() for each in missing}
         missing.sort(key=lambda trainer: (trainer != me, lots[trainer]))
-        each_in_turn(missing[: self._bonds(len(own - seen))], lambda one: self._demand_leaf(round_, digest, one))
+        paid_for = missing[: max(0, min(most, self._bonds(len(own - seen))))]
+        each_in_turn(paid_for, lambda one: self._demand_leaf(round_, digest, one))
 
     def _bonds(self, unseen: int) -> int:
         """How many demands the free challenger stake pays for, after those that are not seen on chain yet."""

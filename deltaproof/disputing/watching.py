@@ -21,12 +21,13 @@ from deltaproof.disputing.answers import answer_to, fault_in_answer
 from deltaproof.disputing.demands import DemandDesk
 from deltaproof.disputing.desk import SettlementDesk
 from deltaproof.disputing.workdesk import WorkDesk
-from deltaproof.protocol.types import TaskId
+from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
 
 __all__ = ["Watch", "Watcher"]
 
+NOTHING = TokenAmount(0)
 GRACE_SECONDS = 30
 """How long participants, who are there anyway, are left to pay the gas."""
 
@@ -42,16 +43,20 @@ class Watcher(Agent):
         report: Reporter,
         *,
         prove: bool = True,
+        spend: TokenAmount = NOTHING,
         poll_seconds: float = IDLE_POLL_SECONDS,
         depth: Depth | None = None,
     ) -> None:
-        """Without `prove` it only tells; then the gateway needs no key."""
+        """Without `prove` it only tells; then the gateway needs no key. `spend`: most bonds that it may risk for the
+        hidden leaves of one settlement, smallest units of the stake token."""
         super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
         self.store, self.prove = store, prove
         self.params = gateway.terms.params(task_id)
         self.shortest_phase = self.params.phases.shortest
         self.log = TaskLog(gateway, [gateway.tasks.address, gateway.trainers.address], task_id)
-        self.settlements = SettlementDesk(gateway, store, task_id, self.params, self.log, report, prove=prove)
+        self.settlements = SettlementDesk(
+            gateway, store, task_id, self.params, self.log, report, prove=prove, spend=lambda _: spend
+        )
         self.works = WorkDesk(gateway, store, task_id, self.params, self.log, report, prove=prove)
         self.demands = DemandDesk(gateway, task_id, report, lambda demand: True, self._answer, self.look_at_answer)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -12,11 +13,12 @@ from deltaproof.chain.participation import lock_stake
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.demands import DemandDesk, leaf_answer
 from deltaproof.disputing.desk import SettlementDesk
+from deltaproof.disputing.spending import own_pay
 from deltaproof.disputing.watching import Watcher
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, Verdict, leaves_tree, verdicts_digest
 from deltaproof.protocol.types import TokenAmount
 from deltaproof.store import ArtifactStore
-from tests.disputing.conftest import Heard, Stage, moment
+from tests.disputing.conftest import FIRST, Heard, Stage, moment
 
 Lie = Callable[[Stage, list[SettlementLeaf]], tuple[list[SettlementLeaf], Settlement]]
 
@@ -135,15 +137,16 @@ def test_hidden_leaves_are_demanded_with_a_bond_and_the_settlement_falls(
     stage.to_settle()
     world, task = stage.play.world, stage.play.task
     stage.play.settle(stage.play.settlement(stage.play.leaves()))
-    heard = Heard()
-    watcher = Watcher(stranger, store, task, heard)
-    bond = stranger.court.params().demand_bond
+    heard, bond = Heard(), stranger.court.params().demand_bond
+    careful, watcher = Watcher(stranger, store, task, heard), Watcher(stranger, store, task, heard, spend=bond)
     stranger.token(stranger.registry.token()).mint(stranger.account, bond)
     lock_stake(stranger, Role.CHALLENGER, TokenAmount(bond))
     watcher.mind_settlement(moment(stranger, task))
     assert "demanded" not in heard.names(), "the first quarter of the window is left to the signers"
     world.node("evm_increaseTime", 1_200)
     world.node("evm_mine")
+    careful.mind_settlement(moment(stranger, task))
+    assert "demanded" not in heard.names(), "nobody said that it may spend anything"
     watcher.mind_settlement(moment(stranger, task))
     assert "demanded" in heard.names()
     world.node("evm_increaseTime", 90_000)
@@ -172,7 +175,7 @@ def test_hidden_leaves_that_are_shown_one_by_one_are_put_together_and_the_lie_is
     wrong, settlement = lie(stage, stage.play.leaves())
     liar, heard, bond = world.verifiers[0], Heard(), stranger.court.params().demand_bond
     stage.play.settle(settlement, [liar.account, world.verifiers[1].account])
-    watcher = Watcher(stranger, store, task, heard)
+    watcher = Watcher(stranger, store, task, heard, spend=TokenAmount(3 * bond))
     world.node("evm_increaseTime", 1_200)
     world.node("evm_mine")
     asked = stranger.court.demand_count()
@@ -199,6 +202,45 @@ def test_hidden_leaves_that_are_shown_one_by_one_are_put_together_and_the_lie_is
     assert stakes == [world.terms.verifier_stake // 2] * 2 + [world.terms.verifier_stake]
     stranger.registry.request_unbond(Role.CHALLENGER, TokenAmount(bond))
     stranger.registry.withdraw(Role.CHALLENGER)
+
+
+def test_hidden_leaves_of_a_right_settlement_cost_no_more_than_may_be_spent(stage: Stage, store: ArtifactStore) -> None:
+    """Attack: settle rightly, publish no leaves, and answer each demand for a half of its bond."""
+    stage.to_settle()
+    world, task, leaves = stage.play.world, stage.play.task, stage.play.leaves()
+    stage.play.settle(stage.play.settlement(leaves))
+    asking, answering = world.trainers[1], world.verifiers[0]
+    bond, params = asking.court.params().demand_bond, asking.terms.params(task)
+    lock_stake(asking, Role.CHALLENGER, TokenAmount(10 * bond))
+    world.node("evm_increaseTime", 1_200)
+    world.node("evm_mine")
+
+    def asked() -> int:
+        """By a process that starts now, which looks three times, and is answered each time."""
+        log = TaskLog(asking, [asking.tasks.address, asking.trainers.address], task)
+        desk = SettlementDesk(asking, store, task, params, log, Heard(), spend=lambda _round: 3 * bond - 1)
+        answered = before = asking.court.demand_count()
+        for _ in range(3):
+            log.refresh(FIRST)
+            desk.demand_hidden(moment(asking, task), log.sorted_trainers)
+            for number in range(answered + 1, asking.court.demand_count() + 1):
+                leaf_answer(answering, number, answering.court.demand(number), leaves)
+            answered = asking.court.demand_count()
+        return answered - before
+
+    assert len(leaves) == 3
+    assert asked() == 2
+    assert asked() == 0, "what it asked for before a restart counts"
+
+
+def test_trainer_and_verifier_risk_an_equal_part_of_what_the_round_pays_their_kind(stage: Stage) -> None:
+    stage.to_settle()
+    world, task = stage.play.world, stage.play.task
+    anybody, params = world.sponsor, world.sponsor.terms.params(task)
+    assert own_pay(anybody, task, params, Role.TRAINER, FIRST) == world.terms.budget // len(world.trainers)
+    assert own_pay(anybody, task, params, Role.VERIFIER, FIRST) == world.terms.fee // len(world.verifiers)
+    elsewhere = replace(params, token=anybody.account)
+    assert own_pay(anybody, task, elsewhere, Role.TRAINER, FIRST) == anybody.court.params().demand_bond
 
 
 def test_demanded_leaf_is_answered_from_the_store_for_most_of_the_bond(

@@ -92,7 +92,7 @@ def test_work_that_does_not_fit_into_its_phase_is_said_and_not_joined_without_co
     check_pace(*place, top_up=False)
     assert heard.names() == ["pace"]
     monkeypatch.setattr(verifier.standing, "speed_of", lambda *_: Speed(1.0, 300.0, 1.0))
-    with pytest.raises(TaskRefused, match=r"of 2 trainers takes .* phase for it has"):
+    with pytest.raises(TaskRefused, match=r"of 2 trainers takes .* its phase leaves"):
         check_pace(*place, top_up=False)
     check_pace(*place, top_up=True)
 
