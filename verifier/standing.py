@@ -94,6 +94,6 @@ def check_pace(gateway: Gateway, task_id: TaskId, examiner: Examiner, report: Re
     report("pace", f"{work}; its phase leaves {span(limit)} for it", seconds=int(seconds) + 1, phase_seconds=limit)
     if seconds > limit and not top_up:
         raise TaskRefused(
-            f"{work}, and its phase leaves {span(limit)} for it: each round would be missed and charged. More --workers "
-            "or a GPU (--device) would help, `deltaproof doctor` measures more; --top-up joins all the same"
+            f"{work}, and its phase leaves {span(limit)} for it: each round would be missed and charged. More "
+            "--workers or a GPU (--device) would help, `deltaproof doctor` measures more; --top-up joins all the same"
         )
