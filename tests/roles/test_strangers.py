@@ -94,7 +94,10 @@ def test_round_among_six_strangers_is_paid_and_audited_though_the_gateway_dies_i
         outsider = audit(market)
         report = audit(market, "--reading-key", str(tmp_path / "auditor.key"))
         metrics = requests.get(f"{url}/metrics", timeout=5).text
-    assert (report["failures"], report["unchecked"]) == ([], [])
+    assert report["failures"] == []
+    # Ganache serves no receipts of whole blocks: an audit says that it could not look for events that were left out.
+    unseen = {"events in block"} if node == "ganache" else set()
+    assert {check["name"] for check in report["unchecked"]} == unseen
     assert (report["sealedRows"], report["sealedAdapters"]) == (0, 0)
     assert outsider["failures"] == []
     assert outsider["sealedRows"] > 0
