@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from deltaproof.protocol.draws.order import BatchOrder
-from deltaproof.protocol.rules import CALIBRATION_MARGIN, TIE_NOISE
+from deltaproof.protocol.rules import CALIBRATION_MARGIN, MIN_BOUND, TIE_NOISE
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import ZERO_DIGEST
 from deltaproof.replaying.comparison import Wide
@@ -132,7 +132,8 @@ def _relative(judge: Judge, committed: Wide, reference: Wide, norms: RowNorms) -
 
 
 def _round_up(value: float) -> float:
+    """To one digit, and to what a task may ask for at least; 0 where nothing was measured."""
     if value == 0.0:
         return 0.0
     unit = 10.0 ** math.floor(math.log10(value))
-    return float(f"{math.ceil(value / unit) * unit:.1g}")
+    return max(float(f"{math.ceil(value / unit) * unit:.1g}"), MIN_BOUND)

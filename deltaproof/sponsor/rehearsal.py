@@ -19,6 +19,7 @@ from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
 from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.outcome.reads import judging_seconds
 from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.sponsor.likeness import honest_likeness, likeness_note
 from deltaproof.tuning.base_models.batches import made_up_row
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.combining.mixing import aggregate_thetas, masks_of
@@ -58,16 +59,21 @@ class Rehearsal:
     """Of one coalition on a whole validation set."""
     disturbed: tuple[float, float] | None = None
     """Loss of the rows without the method and with its starting adapter, nats, where that adapter changes the model."""
+    alike: float | None = None
+    """Similarity of two honest deltas of separate rows, where it could be measured."""
 
     def notes(self, spec: TaskSpec) -> list[str]:
         """What is no problem and yet worth knowing, for a person."""
+        likeness = likeness_note(spec, self.alike)
+        told = [likeness] if likeness else []
         if self.disturbed is None or self.disturbed[1] <= self.disturbed[0] + DISTURBED_NATS:
-            return []
+            return told
         bare, begun = self.disturbed
         return [
+            *told,
             f"{spec.method.name} begins by disturbing this model: its loss on your rows goes from {bare:.2f} to "
             f"{begun:.2f} nats before the first step, and rounds have to win that back first. lora begins where "
-            "the model is"
+            "the model is",
         ]
 
     @property
@@ -88,6 +94,7 @@ def rehearse(spec: TaskSpec, bench: Workbench, start: Vector, rows: Sequence[byt
     if theta is not None:
         found.problems += _delta(bench, start, theta)
         _evaluation(bench, theta, rows, found)
+        found.alike = honest_likeness(bench, start, rows)
         found.problems += _phases(spec, found, speed)
     return found
 

@@ -231,7 +231,7 @@ def shown(spec: TaskSpec) -> object:
 BOUNDED = {"training.numeric": "bounded"}
 ADAM = {"optimizer.name": "adam"}
 CHAIN = {
-    "start_digest": OTHER, "training.steps": 7, "scoring.tolerance_nanos": 5, "rewards.budget_per_round": "77",
+    "start_digest": OTHER, "training.steps": 7, "scoring.tolerance_nanos": 555_555, "rewards.budget_per_round": "77",
     "rewards.verifier_fee_bps": 77, "rewards.target_nanos": 77, "rewards.floor_bps": 77, "rewards.cap_bps": 77,
     "rewards.base_bps": 2_100, "verification.absence_bps": 2, "phases.activation": 61,
     "verification.samples": 1, "verification.quorum_bps": 7_000, "verification.commit_bond": "7",

@@ -188,11 +188,16 @@ def test_spec_is_frozen(tables: dict[str, Any]) -> None:
         ("verification", "quorum_bps", 5_000, "verification.quorum_bps: input should be greater than 5000"),
         ("verification", "commit_bond", 101, "commit_bond is part of the trainer's stake"),
         ("rewards", "budget_per_round", 0, "rewards.budget_per_round: must lie between 1 and 2^88-1"),
+        ("scoring", "similarity_threshold", 0.89, "should be greater than or equal to 0.9 (got 0.89)"),
+        ("scoring", "tolerance_nanos", 0, "should be greater than or equal to 100000 (got 0)"),
+        ("scoring", "tolerance_nanos", 2**31 - 1, "should be less than or equal to 10000000 (got 2147483647)"),
+        ("training", "bound_tensor", 1e-13, "should be greater than or equal to 0.000001 (got 1e-13)"),
+        ("training", "bound_total", 1e-13, "should be greater than or equal to 0.000001 (got 1e-13)"),
         ("phases", "comit", 3, "phases.comit: unknown key; did you mean 'commit'?"),
     ],
 )
 def test_wrong_value_is_named(tables: dict[str, Any], section: str, key: str, value: Any, message: str) -> None:
-    tables[section][key] = value
+    tables.setdefault(section, {})[key] = value
     with pytest.raises(SpecError) as caught:
         parse_spec(tables)
     assert message in str(caught.value)
@@ -274,6 +279,27 @@ def test_odd_values_are_refused_with_reasons_or_accepted_but_never_crash(changes
         return
     spec = parse_spec(tables)
     assert TaskSpec.from_document(spec.to_document()) == spec
+
+
+@pytest.mark.parametrize(
+    ("honest", "joker", "takes"),
+    [
+        (b'"similarity_threshold":0.98', b'"similarity_threshold":1e-09', "the pay of all but who commits first"),
+        (b'"tolerance_nanos":1000000', b'"tolerance_nanos":0', "the stake of honest signers"),
+        (b'"tolerance_nanos":1000000', b'"tolerance_nanos":2147483647', "scores, and no juror contradicts"),
+        (b'"bound_tensor":5e-05', b'"bound_tensor":1e-13', "the stake of trainers on other machines"),
+        (b'"bound_total":1e-05', b'"bound_total":1e-13', "the stake of trainers on other machines"),
+    ],
+)
+def test_term_that_takes_what_honest_people_earn_or_stake_is_refused_by_every_reader(
+    tables: dict[str, Any], honest: bytes, joker: bytes, takes: str
+) -> None:
+    """Attack: a term that looks like a detail, that honest defaults join, and that all honest people then enforce."""
+    tables["training"]["numeric"] = "bounded"
+    data = parse_spec(tables).to_document()
+    assert honest in data
+    with pytest.raises(EncodingError, match="input should be"):
+        TaskSpec.from_document(data.replace(honest, joker))
 
 
 def test_stored_spec_that_breaks_rules_is_refused_with_every_reason(tables: dict[str, Any]) -> None:

@@ -270,11 +270,11 @@ def cases() -> Iterator[Case]:
         "within the tolerance one signs, a nano beyond it one does not",
         two,
         (
-            attested("a", [good(1_000), good(500)], improvement=1_000),
-            attested("b", [good(1_100), good(500)], improvement=1_100),
-            attested("c", [good(1_201), good(500)], improvement=1_201),
+            attested("a", [good(1_000_000), good(500)], improvement=1_000_000),
+            attested("b", [good(1_100_000), good(500)], improvement=1_100_000),
+            attested("c", [good(1_200_001), good(500)], improvement=1_200_001),
         ),
-        tolerance=100,
+        tolerance=100_000,
     )
     yield Case("one verifier", two, (attested("a", [good(5), BAD]),))
     yield Case("nobody accepted", two, tuple(attested(name, [BAD, SILENT], improvement=0) for name in "ab"))
@@ -292,13 +292,19 @@ def drawn() -> Iterator[Case]:
             results: list[Result] = []
             for _ in trainers:
                 verdict = (ACCEPTED, ACCEPTED, ACCEPTED, REJECTED, WITHHELD)[next(draws) % 5]
-                score = next(draws) % 41 - 10 if verdict is ACCEPTED else 0
+                score = 20_000 * (next(draws) % 41 - 10) if verdict is ACCEPTED else 0
                 results.append((verdict, score, next(draws) % 5, (0, 0, 0, 10_000)[next(draws) % 4]))
             stake = 1 + next(draws) % 4
-            gain = next(draws) % 100 - 20
+            gain = 20_000 * (next(draws) % 100 - 20)
             revealed.append(attested(f"{v}", results, stake, improvement=gain, adapter=f"of {v}"))
-        rewards = {"target_nanos": next(draws) % 60, "floor_bps": next(draws) % 900, "cap_bps": 4_000 + number}
-        yield Case(f"drawn {number}", trainers, tuple(revealed), rewards, tolerance=5, scored=bool(next(draws) % 4))
+        rewards = {
+            "target_nanos": 20_000 * (next(draws) % 60),
+            "floor_bps": next(draws) % 900,
+            "cap_bps": 4_000 + number,
+        }
+        yield Case(
+            f"drawn {number}", trainers, tuple(revealed), rewards, tolerance=100_000, scored=bool(next(draws) % 4)
+        )
 
 
 def rendered(case: Case) -> dict[str, object]:

@@ -23,6 +23,7 @@ from deltaproof.protocol.rules import (
     MAX_STEPS,
     MAX_TOKENS,
     MAX_WEIGHT_DECAY,
+    MIN_BOUND,
     MIN_DRIFT_SIGMAS,
     MIN_EPS,
     MIN_LEARNING_RATE,
@@ -124,10 +125,10 @@ class TrainingSection(Record):
     """Whether the model's dropout is on, with masks that verifiers draw again."""
     gradient_dtype: Literal["float32"] = "float32"
     """What the trainer computes gradients in; bounded mode only."""
-    bound_tensor: Annotated[float, Field(gt=0.0, le=MAX_BOUND_TENSOR)] = 5e-5
+    bound_tensor: Annotated[float, Field(ge=MIN_BOUND, le=MAX_BOUND_TENSOR)] = 5e-5
     """Largest difference of one tensor, relative to its norm, or to `bound_floor` of the whole gradient's if that is
-    larger; bounded mode only."""
-    bound_total: Annotated[float, Field(gt=0.0, le=MAX_BOUND_TOTAL)] = 1e-5
+    larger; bounded mode only. A loss is held against it, too."""
+    bound_total: Annotated[float, Field(ge=MIN_BOUND, le=MAX_BOUND_TOTAL)] = 1e-5
     """Largest difference of the whole gradient, relative to its norm; bounded mode only."""
     bound_floor: Annotated[float, Field(ge=0.0, le=MAX_BOUND_FLOOR)] = 1e-2
     """Share of the whole gradient's norm below which a tensor's own norm does not count; bounded mode only."""

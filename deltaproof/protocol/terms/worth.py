@@ -16,8 +16,11 @@ from deltaproof.protocol.rules import (
     MAX_PROVER_BPS,
     MAX_ROUNDS,
     MAX_SAMPLES,
+    MAX_TOLERANCE_NANOS,
     MAX_VALIDATION_ROWS,
     MIN_BASE_BPS,
+    MIN_SIMILARITY,
+    MIN_TOLERANCE_NANOS,
     MIN_VALIDATION_ROWS,
 )
 from deltaproof.protocol.terms._fields import BasisPoints, Count, Positive, Seconds
@@ -72,9 +75,9 @@ class ScoringSection(Record):
     """First parameter of beta_shapley, a whole number; larger favours small coalitions."""
     beta_b: _Beta = 1
     """Second parameter of beta_shapley, a whole number; larger favours large coalitions."""
-    tolerance_nanos: Count = 1_000_000
+    tolerance_nanos: Annotated[int, Field(ge=MIN_TOLERANCE_NANOS, le=MAX_TOLERANCE_NANOS)] = 1_000_000
     """Largest difference between two verifiers' scores that still counts as agreement, nano-nats."""
-    similarity_threshold: Annotated[float, Field(gt=0.0, le=1.0)] = 0.98
+    similarity_threshold: Annotated[float, Field(ge=MIN_SIMILARITY, le=1.0)] = 0.98
     """Cosine similarity of two updates in product space from which the later one is treated as a copy."""
     batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH_ROWS)] = 64
     """Validation rows per forward pass."""
