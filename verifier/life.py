@@ -50,7 +50,7 @@ from verifier.examining import Examiner
 from verifier.facts import RoundToJudge, case_key, read_case, read_chain
 from verifier.looking import EarlyLook
 from verifier.quorum import QuorumDesk
-from verifier.standing import Standing, check_pace
+from verifier.standing import SeatDesk, check_pace
 
 __all__ = ["Verifier"]
 
@@ -93,7 +93,7 @@ class Verifier(Agent):
         self._folder = task_folder(home, gateway, task_id)
         self.pruner = Pruner(gateway, task_id, self._folder, report)
         self.stake, self.free_share, self.top_up = stake or self.params.stakes.verifier_stake, free_share, top_up
-        self.standing = Standing(gateway, task_id, self.params.stakes.verifier_stake, report, top_up=top_up)
+        self.seat = SeatDesk(gateway, task_id, self.params.stakes.verifier_stake, report, top_up=top_up)
         if self.joined():
             report("staked", told_free(gateway, free_share))
         else:
@@ -210,13 +210,13 @@ class Verifier(Agent):
         return self.gateway.verifiers.enrolment(self.task_id, self.account).index != 0
 
     def keep_standing(self) -> None:
-        """Bring waiting stake into the quorum; come back after an absence or a slash: see `Standing`.
+        """Bring waiting stake into the quorum; come back after an absence or a slash: see `SeatDesk`.
 
         Who is not admitted to a private task takes no seat: it could judge nothing.
         """
         if not self.entrance.is_open():
             return
-        self.standing.keep(self._closed)
+        self.seat.keep(self._closed)
 
     def look_early(self, round_: RoundIndex) -> None:
         """Replay what is opened already: the slowest trainer keeps nobody from that."""
@@ -254,7 +254,7 @@ class Verifier(Agent):
         if attestation is None:
             return
         if attempt(self.gateway.verifiers.commit_attestation, self.task_id, self._sealed(attestation)) is None:
-            self.standing.was_too_slow(round_)
+            self.seat.was_too_slow(round_)
         else:
             self.report("attested", f"round {round_}: attestation sealed", round=round_)
 
@@ -339,7 +339,7 @@ class Verifier(Agent):
         if moment.view.phase is not Phase.ATTEST_COMMIT and self._attesting is not None:
             round_, key = self._attesting
             if moment.view.round == round_ and self.heavy.running(("attest", key)):
-                self.standing.was_too_slow(round_)
+                self.seat.was_too_slow(round_)
             self._attesting = None
 
     def _attest(self, case: RoundToJudge, key: Digest32, *, may_give_up: bool) -> Attestation | None:

@@ -20,13 +20,13 @@ from deltaproof.reporting import Once, Reporter, span
 from verifier.examining import Examiner
 from verifier.seat import take_seat
 
-__all__ = ["Standing", "check_pace"]
+__all__ = ["SeatDesk", "check_pace"]
 
 ROWS = 8
 """On which an evaluation is timed."""
 
 
-class Standing:
+class SeatDesk:
     """One verifier in one task."""
 
     def __init__(

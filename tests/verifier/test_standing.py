@@ -18,7 +18,7 @@ from deltaproof.tuning.training.speed import Speed
 from tests.disputing.conftest import Heard, moment
 from tests.worlds.roles import RoleWorld, build_world
 from verifier.life import Verifier
-from verifier.standing import Standing, check_pace
+from verifier.standing import SeatDesk, check_pace
 
 FIRST = RoundIndex(1)
 
@@ -67,7 +67,7 @@ def test_round_that_is_still_judged_when_its_phase_is_over_was_too_much_work(
     world: RoleWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow, heard, done = world.verifiers[0], Heard(), threading.Event()
-    slow.standing = Standing(slow.gateway, world.task, slow.params.stakes.verifier_stake, heard, top_up=False)
+    slow.seat = SeatDesk(slow.gateway, world.task, slow.params.stakes.verifier_stake, heard, top_up=False)
     slow.heavy = heavy = OnThread(lambda: None)
     monkeypatch.setattr(slow, "_attest", lambda *_, **__: done.wait(60) and None)
     world.open_round()
@@ -100,7 +100,7 @@ def test_work_that_does_not_fit_into_its_phase_is_said_and_not_joined_without_co
 def keep(one: Verifier, *, slow: bool = False, top_up: bool = False) -> list[str]:
     """What its standing tells, as after a restart."""
     heard = Heard()
-    standing = Standing(one.gateway, one.task_id, one.params.stakes.verifier_stake, heard, top_up=top_up)
+    standing = SeatDesk(one.gateway, one.task_id, one.params.stakes.verifier_stake, heard, top_up=top_up)
     if slow:
         standing.was_too_slow(FIRST)
     standing.keep([FIRST])
