@@ -67,10 +67,10 @@ def check(
     """Everything that is wrong with a spec, at once; needs neither a key nor a chain.
 
     Checks keys and what they demand of one another, the files of `[sponsor]` and their rows, method, codec and model.
-    If nothing is wrong, plays one step of the task in small, and sets the work of trainers and verifiers against the
-    phases. Then prints what verification costs, how much funds every round, and what every kind of attack would win or
-    lose in a round under these terms. Exit code 1 if there is a problem, or if an attack pays. Emulators of a
-    `[federation]` are not made here, only their recipes are checked.
+    If nothing is wrong, plays one step of the task in small, sees how alike honest trainers become, and sets the work
+    of trainers and verifiers against the phases. Then prints what verification costs, how much funds every round, and
+    what every kind of attack would win or lose in a round under these terms. Exit code 1 if there is a problem, or if
+    an attack pays. Emulators of a `[federation]` are not made here, only their recipes are checked.
     """
     from deltaproof.chain.contracts.money import Money
     from deltaproof.protocol.commit.secrets import HomeSecret
@@ -93,7 +93,7 @@ def check(
     else:
         unsaid = HomeSecret(bytes(32))  # salts nothing that is ever published
         prepared = complete_draft(
-            draft, unsaid, tell, speed=speed, objections=objections(tokens, tell, accept_risk=accept_risk)
+            draft, unsaid, tell, speed=speed, objections=objections(tokens, tell, accept_risk=accept_risk), alike=True
         )
         notes, found = prepared.notes, economics(prepared.spec)
         work = Workload(prepared.spec, prepared.speed)

@@ -62,13 +62,14 @@ def complete_draft(
     *,
     speed: float = 1.0,
     objections: Objections = lambda _: (),
+    alike: bool = False,
 ) -> PreparedTask:
     """Complete a draft and rehearse its task. The sponsor's `secret` makes the salts, so that a repeat gives the same.
 
     Making emulators takes a while; `progress` hears of it. `speed` is how many times faster the participants' machines
     are than this one. What `objections` says of the complete terms is told together with what the rehearsal finds.
-    Raises SpecError with every problem that was found, ModelError or MethodError for a model or method that cannot be
-    loaded.
+    `alike`: see `rehearse`. Raises SpecError with every problem that was found, ModelError or MethodError for a model
+    or method that cannot be loaded.
     """
     from deltaproof.sponsor.rehearsal import rehearse
     from deltaproof.tuning.base_models.loading import resolve_source, weights_digest
@@ -103,7 +104,7 @@ def complete_draft(
     if federation:
         check_methods(spec)
     progress("rehearsing a step")
-    rehearsal = rehearse(spec, bench, start, files.validation, speed)
+    rehearsal = rehearse(spec, bench, start, files.validation, speed, alike=alike)
     if problems := [*rehearsal.problems, *objections(spec)]:
         raise SpecError.of(origin, problems)
     blobs = (*(federation.blobs if federation else ()), *(draft.control.blobs if draft.control else ()))

@@ -82,10 +82,13 @@ class Rehearsal:
         return Speed(self.step_seconds, REPLAY_FACTOR * self.step_seconds, self.evaluation_seconds)
 
 
-def rehearse(spec: TaskSpec, bench: Workbench, start: Vector, rows: Sequence[bytes], speed: float = 1.0) -> Rehearsal:
+def rehearse(
+    spec: TaskSpec, bench: Workbench, start: Vector, rows: Sequence[bytes], speed: float = 1.0, *, alike: bool = False
+) -> Rehearsal:
     """Play a step of the task on `rows`, canonical rows of its kind.
 
     `start` is the starting adapter, shape (P,); `speed` is how many times faster the participants' machines are.
+    `alike`: train two halves of the rows for some steps, too, to see how alike they become.
     """
     found = Rehearsal()
     found.problems += _longest_row(bench)
@@ -94,7 +97,7 @@ def rehearse(spec: TaskSpec, bench: Workbench, start: Vector, rows: Sequence[byt
     if theta is not None:
         found.problems += _delta(bench, start, theta)
         _evaluation(bench, theta, rows, found)
-        found.alike = honest_likeness(bench, start, rows)
+        found.alike = honest_likeness(bench, start, rows) if alike else None
         found.problems += _phases(spec, found, speed)
     return found
 

@@ -45,7 +45,7 @@ def test_sponsor_hears_that_honest_trainers_become_alike(
     source: str, optimizer: dict[str, object], positive: int, told: bool
 ) -> None:
     bench = bench_of(source, optimizer)
-    found = rehearse(bench.spec, bench, bench.start, rows_with(positive), speed=1e6)
+    found = rehearse(bench.spec, bench, bench.start, rows_with(positive), speed=1e6, alike=True)
     assert found.problems == []
     notes = [note for note in found.notes(bench.spec) if "similarity_threshold" in note]
     assert bool(notes) is told
