@@ -94,6 +94,11 @@ def test_task_init_writes_a_draft_that_passes_the_check(run: Run, tmp_path: Path
     code, _, err = run(*begin)
     assert code == 1
     assert "is there already" in err
+    assert "min_verifiers = 3 " in text
+    code, _, err = run(*begin[:-1], str(tmp_path / "known"), "--rounds", "2", "--trainers", "6", "--verifiers", "5")
+    assert code == 0, err
+    known = tomllib.loads((tmp_path / "known" / "task.toml").read_text())["verification"]
+    assert (known["min_trainers"], known["min_verifiers"]) == (4, 3), "more than half of those who are expected"
     code, _, err = run(*begin[:-1], str(tmp_path / "other"), "--rounds", "20")
     assert code == 1
     assert "192 at least" in err
