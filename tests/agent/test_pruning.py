@@ -236,7 +236,7 @@ def test_what_nobody_can_ask_for_any_more_is_removed_and_the_rest_stays(ended: E
     ended.go_to(until + 1)
     ended.look()
     assert ended.works(trainer) == ["memory-1", "memory-2", "round-2"]
-    assert ended.works(verifier) == ["attestation-2", "proposal-2"]
+    assert ended.works(verifier) == ["attestation-2", "proposal-2", "signed-2"]
     with pytest.raises(ContractRevert, match="DisputesNotAccepted"):
         demand_unsalted(ended)
     ended.past(SECOND)
