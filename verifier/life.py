@@ -34,7 +34,7 @@ from deltaproof.protocol.commit.commitments import attestation_hash
 from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
-from deltaproof.protocol.outcome.reads import judging_seconds, withheld_from
+from deltaproof.protocol.outcome.reads import withheld_from
 from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
 from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
@@ -360,16 +360,10 @@ class Verifier(Agent):
     def _may_call_withheld(self, round_: RoundIndex) -> bool:
         """Whether it is late enough to seal that something is not in the store."""
         phase = self.gateway.tasks.phase(self.task_id)
-        if phase.round != round_:
-            return True
-        # Where everybody waits, nobody sends anything: a chain that makes blocks of transactions alone has a clock that
-        # stands. What has passed since its last block counts as well.
-        known = self._known is not None and self._known.view.deadline == phase.deadline
-        left = self.seconds_left() if known else None
-        if left is not None and left <= judging_seconds(self.spec.phases.attest_commit):
-            return True
         earliest = withheld_from(phase.deadline, self.spec.phases.attest_commit)
-        return self.gateway.connection.timestamp() >= earliest
+        # Where everybody waits, nobody sends anything: a chain that makes blocks of transactions alone stands still.
+        between_blocks = self._known.now if self._known is not None else 0
+        return phase.round != round_ or max(between_blocks, self.gateway.connection.timestamp()) >= earliest
 
     def _sign(self, round_: RoundIndex, attempts: int) -> None:
         """Sign the settlement that follows from what is revealed; again if a late document changes all but verdicts."""
