@@ -76,7 +76,7 @@ class PayoutEntry:
 
     @property
     def earns(self) -> bool:
-        """Whether it has a part in floor, shares and base: not a copy, nor a server that the task does not pay."""
+        """Whether it has a part in floor, shares and base: not rowless, nor a server that the task does not pay."""
         return self.accepted and self.discount_bps < BPS
 
 

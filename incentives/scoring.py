@@ -22,7 +22,7 @@ from deltaproof.protocol.outcome.attestation import (
     TrainerFinding,
 )
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.rules import COPY_DISCOUNT_BPS, MAX_EARLIER, SAME_ADAPTER
+from deltaproof.protocol.rules import MAX_EARLIER, ROWLESS_DISCOUNT_BPS, SAME_ADAPTER
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.tuning.combining.evaluation import Evaluator
@@ -36,10 +36,10 @@ from incentives.valuation import RoundValuation, value_round
 __all__ = [
     "RoundScores",
     "counted_rows",
+    "discount_bps",
     "emulator_scores",
     "path_pass",
     "row_records",
-    "rowless_bps",
     "same_adapter",
     "score_round",
 ]
@@ -94,7 +94,7 @@ def score_round(
             verdict=Verdict.ACCEPTED,
             score_nanos=value.score_nanos,
             stderr_nanos=value.stderr_nanos,
-            discount_bps=max(value.discount_bps, bench.spec.discount_bps(trainer), rowless_bps(rows, trainer)),
+            discount_bps=discount_bps(bench.spec, rows, trainer),
         )
         for trainer, value in zip(accepted, valuation.values, strict=True)
     }
@@ -117,9 +117,11 @@ def counted_rows(
     return counted, records
 
 
-def rowless_bps(records: Sequence[RowRecord], trainer: Address) -> int:
-    """What a trainer loses of its pay for bringing no row: all, as a copy does, so that no floor pays for its name."""
-    return COPY_DISCOUNT_BPS if any(r.trainer == trainer and r.counted == 0 for r in records) else 0
+def discount_bps(spec: TaskSpec, records: Sequence[RowRecord], trainer: Address) -> int:
+    """What is taken off a trainer's pay, basis points: what the spec says, or all of it for whoever brings no row that
+    counts, so that no floor pays for its name. `records` are of the round, none where enrolled rows count."""
+    rowless = any(record.trainer == trainer and record.counted == 0 for record in records)
+    return max(spec.discount_bps(trainer), ROWLESS_DISCOUNT_BPS if rowless else 0)
 
 
 def row_records(trainers: Sequence[Address], claims: Sequence[RowClaim]) -> tuple[RowRecord, ...]:

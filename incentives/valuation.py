@@ -4,8 +4,8 @@ The rules are docs/protocol/scores.md. v(S) is the improvement of the mean held-
 the deltas of S are aggregated; v of nobody is 0. Values are rounded to nano-nats before anything else sees them. So
 scores follow from the recorded table alone, and an auditor can recompute them without a model.
 
-A near-duplicate of an earlier delta (`similarity`) is no player. It scores 0, its discount is complete, and it takes no
-part in the aggregate. So a copied trainer's coalitions, and its pay, are what they would be without the copy.
+A near-duplicate of an earlier delta (`similarity`), where a task looks for them, is no player. It scores 0 and takes no
+part in the aggregate. So a copied trainer's coalitions and its score are what they would be without the copy.
 
 Trainers of one named data root are one player and share its value (`unions`). Among them nobody is a copy.
 
@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deltaproof.protocol.evidence.state import Vector
-from deltaproof.protocol.rules import BORDER_WEIGHT, COPY_DISCOUNT_BPS, NANOS, PATH_GROUPS
+from deltaproof.protocol.rules import BORDER_WEIGHT, NANOS, PATH_GROUPS
 from deltaproof.protocol.terms.estimators import estimator_for
 from deltaproof.protocol.terms.spec import ScoringSection
 from deltaproof.tuning.combining.aggregation import Array
@@ -61,7 +61,6 @@ class TrainerValue:
 
     score_nanos: int
     stderr_nanos: int
-    discount_bps: int = 0
     copy_of: int | None = None
 
 
@@ -218,10 +217,12 @@ def who_plays(
 ) -> tuple[tuple[int | None, ...], tuple[tuple[int, ...], ...]]:
     """For each contribution the original that it copies, if any, and the players: unions of those that copy nobody.
 
-    Only deltas of other data can be copies: of another root, and with no row in common that both opened. `similarity`
-    is float64 [N, N].
+    Only deltas of other data can be copies: of another root, and with no row in common that both opened. From a
+    threshold of 1 on there are none. `similarity` is float64 [N, N].
     """
     unions = data_unions([contribution.union for contribution in contributions])
+    if threshold >= 1.0:  # not from what rounding makes of one: verifiers would differ
+        return (None,) * len(contributions), tuple(tuple(union) for union in unions)
     compared = similarity.copy()
     for union in unions:
         compared[np.ix_(union, union)] = 0.0
@@ -236,8 +237,8 @@ def who_plays(
 def shared_out(
     scored: Sequence[TrainerValue], groups: Sequence[Sequence[int]], originals: Sequence[int | None]
 ) -> list[TrainerValue]:
-    """Players' values as their members': equal parts. A copy gets 0 and the complete discount."""
-    values = [TrainerValue(0, 0, COPY_DISCOUNT_BPS, original) for original in originals]
+    """Players' values as their members': equal parts. A copy gets 0."""
+    values = [TrainerValue(0, 0, original) for original in originals]
     for group, value in zip(groups, scored, strict=True):
         for i in group:
             # A part is rounded down and its error up: together they never claim more than the whole.

@@ -40,6 +40,8 @@ SIZES = (8, 16, 32, 64, 100, 200)
 SAMPLES = 24
 """As `deltaproof task init` has it."""
 STEPS = 60
+ALIKE = 0.98
+"""Similarity from which a task may call a delta a copy, were it to look for them; the default looks for none."""
 SAME = "the same rows"
 SHARED = {SAME: 1.0, "half of the rows": 0.5, "no row": 0.0}
 SCORED = 3e-3
@@ -124,13 +126,13 @@ def measure(pair: Pair) -> dict[str, Any]:
         replace(trained(pair.method, pair.rate, pair.steps, rows, number), enrolled=number, order=1 - number)
         for number, rows in enumerate(shards)
     )
-    threshold = bench.spec.scoring.similarity_threshold
-    similarity, originals, _ = find_players(bench, bench.start, [owner, other])
+    similarity, _, _ = find_players(bench, bench.start, [owner, other])
+    originals, _ = who_plays(similarity, [owner, other], ALIKE)
     blind = [Contribution(c.theta, c.rows, c.order) for c in (owner, other)]
     counts = count_rows(row_claims(bench.spec, [owner, other]))
     return {
         "similarity": float(similarity[0, 1]),
-        "alike": any(original is not None for original in who_plays(similarity, blind, threshold)[0]),
+        "alike": any(original is not None for original in who_plays(similarity, blind, ALIKE)[0]),
         "copy": any(original is not None for original in originals),
         "common": len(owner.opened() & other.opened()),
         "counted": [count.counted / pair.size for count in counts],
@@ -206,7 +208,9 @@ def markdown(draws: list[dict[str, Any]], rows: list[dict[str, Any]], profile: s
     return "\n\n".join(
         [
             "# Copies and common data",
-            "Honest trainers of common rows explain by them that their deltas are alike, so each keeps its pay. The "
+            "By default nobody is called a copy by likeness. In a task that looks for copies "
+            "(`scoring.similarity_threshold` below 1) honest trainers of common rows explain by them that their deltas "
+            "are alike, so each keeps its score. The "
             f"rows have to be shown for that. Of {ORDERS**2:,} pairs of orders and draws, in rounds of {STEPS} steps "
             f"of 8 rows, at most {unseen:.1%} show no common row in the {SAMPLES} drawn steps and the two ends, which "
             "are the evidence. Beside it, the two ends alone, which were all that every verifier saw before one sample "
@@ -217,7 +221,7 @@ def markdown(draws: list[dict[str, Any]], rows: list[dict[str, Any]], profile: s
             ),
             f"Profile **{profile}**: pairs on MiniLM-L6, trained, each in an order of its own. The *owner* enrolled "
             "first, the *other* committed first. Likeness alone, from a similarity of "
-            f"0.98 on, makes the owner of {alike} of {len(rows)} pairs a copy; with the rows of all drawn steps as "
+            f"{ALIKE} on, makes the owner of {alike} of {len(rows)} pairs a copy; with the rows of all drawn steps as "
             f"evidence, of {robbed}. Where distinct rows count, the owner's do in every pair: {min(owners):.0%} of "
             "them at least. Beside another of the same rows it has "
             f"{min(ratios, default=1.0):.3f} to {max(ratios, default=1.0):.3f} of the score that it has without. "

@@ -66,8 +66,8 @@ library PayoutRule {
         return leaf.verdict == ACCEPTED;
     }
 
-    /// @notice Whether a leaf has a part in floor, shares and base: accepted, and not discounted whole (a copy, or a
-    /// server that the task does not pay).
+    /// @notice Whether a leaf has a part in floor, shares and base: accepted, and not discounted whole (no row
+    /// counts, or a server that the task does not pay).
     function earns(SettlementLeaf calldata leaf) internal pure returns (bool) {
         return isAccepted(leaf) && leaf.discountBps < BPS;
     }

@@ -58,8 +58,8 @@ def likeness_note(spec: TaskSpec, alike: float | None) -> str | None:
     steps = min(spec.training.steps, STEPS)
     return (
         f"two honest trainers of your rows who share none come to deltas with a similarity of {alike:.3f} in {steps} "
-        f"steps: from scoring.similarity_threshold = {threshold:g} on the later one counts as a copy, and gets "
-        "nothing, not even the base. Set it to 1, use adam or adamw, or balance the labels"
+        f"steps: from scoring.similarity_threshold = {threshold:g} on the later one counts as a copy, and "
+        "scores nothing. Leave it out, use adam or adamw, or balance the labels"
     )
 
 

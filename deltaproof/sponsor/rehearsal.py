@@ -88,7 +88,7 @@ def rehearse(
     """Play a step of the task on `rows`, canonical rows of its kind.
 
     `start` is the starting adapter, shape (P,); `speed` is how many times faster the participants' machines are.
-    `alike`: train two halves of the rows for some steps, too, to see how alike they become.
+    `alike`: where the task looks for copies, train two halves of the rows for some steps, to see how alike they become.
     """
     found = Rehearsal()
     found.problems += _longest_row(bench)
@@ -97,7 +97,8 @@ def rehearse(
     if theta is not None:
         found.problems += _delta(bench, start, theta)
         _evaluation(bench, theta, rows, found)
-        found.alike = honest_likeness(bench, start, rows) if alike else None
+        looked_for = spec.scoring.similarity_threshold < 1.0
+        found.alike = honest_likeness(bench, start, rows) if alike and looked_for else None
         found.problems += _phases(spec, found, speed)
     return found
 

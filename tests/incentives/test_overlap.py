@@ -51,6 +51,13 @@ def test_trainers_of_the_same_rows_are_no_copies_whoever_commits_first(first: in
     assert who_plays(ALIKE, both, 0.98) == ((None, None), ((0,), (1,)))
 
 
+@pytest.mark.parametrize("alike", [0.99, 1.0, 1.0 + 2**-52])
+def test_nobody_is_a_copy_in_a_task_that_looks_for_none(alike: float) -> None:
+    """Plain gradient steps on skewed labels bring honest trainers of other rows to one direction."""
+    both = [contribution(0, MINE), contribution(1, OTHERS)]
+    assert who_plays(np.full((2, 2), alike), both, 1.0) == ((None, None), ((0,), (1,)))
+
+
 def test_delta_handed_on_to_other_data_is_a_copy() -> None:
     handed_on = [contribution(0, MINE), contribution(1, OTHERS)]
     assert who_plays(ALIKE, handed_on, 0.98) == ((None, 0), ((0,),))

@@ -284,7 +284,7 @@ def test_odd_values_are_refused_with_reasons_or_accepted_but_never_crash(changes
 @pytest.mark.parametrize(
     ("honest", "joker", "takes"),
     [
-        (b'"similarity_threshold":0.98', b'"similarity_threshold":1e-09', "the pay of all but who commits first"),
+        (b'"similarity_threshold":1.0', b'"similarity_threshold":1e-09', "the pay of all but who commits first"),
         (b'"tolerance_nanos":1000000', b'"tolerance_nanos":0', "the stake of honest signers"),
         (b'"tolerance_nanos":1000000', b'"tolerance_nanos":2147483647', "scores, and no juror contradicts"),
         (b'"bound_tensor":5e-05', b'"bound_tensor":1e-13', "the stake of trainers on other machines"),

@@ -33,7 +33,11 @@ def rows_with(positive: int, of: int = 5, count: int = 128) -> list[bytes]:
 
 
 def bench_of(source: str, optimizer: dict[str, object]) -> Workbench:
-    sections = {"optimizer": optimizer, "training": {"steps": 40, "batch_size": 4}}
+    sections = {
+        "optimizer": optimizer,
+        "training": {"steps": 40, "batch_size": 4},
+        "scoring": {"similarity_threshold": 0.98},
+    }
     return Workbench.from_spec(complete_spec(source, "sequence-classification", sections))
 
 
@@ -52,11 +56,13 @@ def test_sponsor_hears_that_honest_trainers_become_alike(
     assert found.alike is not None
     assert (found.alike >= 0.98) is told
     if told:
-        assert "not even the base" in notes[0]
-        lenient = bench.spec.model_copy(
-            update={"scoring": bench.spec.scoring.model_copy(update={"similarity_threshold": 1.0})}
-        )
-        assert not found.notes(lenient)
+        assert "scores nothing" in notes[0]
+
+
+def test_likeness_is_not_measured_where_nobody_looks_for_copies(source: str) -> None:
+    bench = Workbench.from_spec(complete_spec(source, "sequence-classification", {"optimizer": PLAIN_STEPS}))
+    assert bench.spec.scoring.similarity_threshold == 1.0
+    assert rehearse(bench.spec, bench, bench.start, rows_with(4), speed=1e6, alike=True).alike is None
 
 
 def test_likeness_is_not_told_of_rows_that_are_too_few_or_the_same(source: str) -> None:

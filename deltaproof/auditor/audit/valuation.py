@@ -15,12 +15,12 @@ from deltaproof.auditor.facts.sharing import players_of, shard_in
 from deltaproof.errors import ArtifactError, StoreUnavailable
 from deltaproof.protocol.outcome.attestation import Attestation, GameRecord, TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.rules import AUDIT_CLOCK_SECONDS, COPY_DISCOUNT_BPS, LOSS_CAP, NANOS
+from deltaproof.protocol.rules import AUDIT_CLOCK_SECONDS, LOSS_CAP, NANOS
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.store.paths import Kind, addressed_path
 from incentives.path import PATH_METHOD, values_of_passes
-from incentives.scoring import path_pass, rowless_bps
+from incentives.scoring import discount_bps, path_pass
 from incentives.semivalues import GameError, ScoringError
 from incentives.unions import row_weights, share_of
 from incentives.valuation import scores_from_table
@@ -115,8 +115,9 @@ def _scores(
     players = {member for union in unions for member in union}
     for finding in document.findings:
         if finding.verdict is Verdict.ACCEPTED and finding.trainer not in players:
-            marked = (finding.score_nanos, finding.stderr_nanos, finding.discount_bps)
-            yield subject.equal("score", (0, 0, COPY_DISCOUNT_BPS), marked, f"of {finding.trainer}, no player: a copy")
+            marked = (finding.score_nanos, finding.stderr_nanos)
+            yield subject.equal("score", (0, 0), marked, f"of {finding.trainer}, no player: a copy")
+            yield _discount(spec, game, finding, subject)
 
 
 def _shares(
@@ -134,12 +135,16 @@ def _shares(
         for member in union:
             finding = findings[member]
             yield subject.equal("score", score, finding.score_nanos, f"of {member}")
-            discount = max(spec.discount_bps(member), rowless_bps(game.rows, member))
-            yield subject.equal("discount", discount, finding.discount_bps, f"of {member}")
+            yield _discount(spec, game, finding, subject)
             yield subject.that(
                 "standard error", finding.stderr_nanos >= least, f"of {member}: below the estimator's own",
                 expected=f"at least {least}", actual=finding.stderr_nanos,
             )  # fmt: skip
+
+
+def _discount(spec: TaskSpec, game: GameRecord, finding: TrainerFinding, subject: Subject) -> Check:
+    expected = discount_bps(spec, game.rows, finding.trainer)
+    return subject.equal("discount", expected, finding.discount_bps, f"of {finding.trainer}")
 
 
 @dataclass(frozen=True, slots=True)

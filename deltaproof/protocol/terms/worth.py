@@ -77,8 +77,9 @@ class ScoringSection(Record):
     """Second parameter of beta_shapley, a whole number; larger favours large coalitions."""
     tolerance_nanos: Annotated[int, Field(ge=MIN_TOLERANCE_NANOS, le=MAX_TOLERANCE_NANOS)] = 1_000_000
     """Largest difference between two verifiers' scores that still counts as agreement, nano-nats."""
-    similarity_threshold: Annotated[float, Field(ge=MIN_SIMILARITY, le=1.0)] = 0.98
-    """Cosine similarity of two updates in product space from which the later one is treated as a copy."""
+    similarity_threshold: Annotated[float, Field(ge=MIN_SIMILARITY, le=1.0)] = 1.0
+    """Cosine similarity of two updates in product space from which the later one scores nothing, if they have no row in
+    common. 1 looks for nobody: a replay shows whose work a delta is, and honest deltas may be alike."""
     batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH_ROWS)] = 64
     """Validation rows per forward pass."""
 
