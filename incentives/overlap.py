@@ -2,8 +2,8 @@
 
 Every trainer opens the batches of its drawn steps to every verifier. Honest trainers of the same few rows
 come to nearly the same delta, and that is no copy: each computed its own, step by step. So where opened rows are
-common, data explain the likeness. Rows count as common if they hold nearly the same words, so that whoever has learnt
-a trainer's rows gains nothing by changing a letter of each.
+common, data explain the likeness. Rows count as common if they hold nearly the same words, or images nearly the same
+edges, so that whoever has learnt a trainer's rows gains nothing by changing a letter or the brightness of each.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.rows import parse_row
 from deltaproof.protocol.rules import COMMON_WORDS
+from incentives.image_hash import edges_of
 
 __all__ = ["have_common_rows", "words_of"]
 
@@ -24,11 +25,12 @@ _WORD = re.compile(r"\w+")
 
 
 def have_common_rows(first: Iterable[bytes], second: Iterable[bytes]) -> bool:
-    """Whether any canonical row of one is, nearly, a row of the other. Rows without text have to be the same bytes."""
+    """Whether any canonical row of one is, nearly, a row of the other. Rows that have neither text nor the edges of an
+    image have to be the same bytes."""
     mine, theirs = set(first), set(second)
     if mine & theirs:
         return True
-    worded = [[words for row in sorted(rows) if (words := words_of(row))] for rows in (mine, theirs)]
+    worded = [[words for row in sorted(rows) if (words := words_of(row) or _edges(row))] for rows in (mine, theirs)]
     often = Counter(word for words in (*worded[0], *worded[1]) for word in words)
     holders: dict[str, list[frozenset[str]]] = defaultdict(list)
     for words in worded[1]:
@@ -50,6 +52,13 @@ def words_of(row: bytes) -> frozenset[str]:
         return frozenset()
     texts = (value for value in fields.values() if isinstance(value, str))
     return frozenset(word for text in texts for word in _WORD.findall(_plain(text)))
+
+
+def _edges(row: bytes) -> frozenset[str]:
+    try:
+        return edges_of(parse_row(row).get("pixels"))
+    except EncodingError:
+        return frozenset()
 
 
 def _plain(text: str) -> str:

@@ -38,9 +38,13 @@ def update_norms(bench: Workbench, start: Vector, thetas: Sequence[Vector]) -> l
 def capped_units(norms: Sequence[float], rows: Sequence[int]) -> tuple[int, ...]:
     """Each member's share of the step in units of 1 / STEP_UNITS; what is missing to all of them stays at the start.
 
-    The cap is the smallest norm that half of the rows of those who moved at all do not exceed.
+    The cap is the smallest norm that half of the rows of those who moved at all do not exceed. Without rows nobody has
+    a share.
     """
-    everybody, moved = sum(rows), sorted((norm, count) for norm, count in zip(norms, rows, strict=True) if norm > 0.0)
+    everybody, moved = (
+        max(1, sum(rows)),
+        sorted((norm, count) for norm, count in zip(norms, rows, strict=True) if norm > 0.0),
+    )
     half, seen, cap = sum(count for _, count in moved), 0, 0.0
     for norm, count in moved:
         seen, cap = seen + count, norm

@@ -217,8 +217,8 @@ def who_plays(
 ) -> tuple[tuple[int | None, ...], tuple[tuple[int, ...], ...]]:
     """For each contribution the original that it copies, if any, and the players: unions of those that copy nobody.
 
-    Only deltas of other data can be copies: of another root, and with no row in common that both opened. From a
-    threshold of 1 on there are none. `similarity` is float64 [N, N].
+    Only deltas of other data can be copies: of another root, with rows of their own that count, and with no row in
+    common that both opened. From a threshold of 1 on there are none. `similarity` is float64 [N, N].
     """
     unions = data_unions([contribution.union for contribution in contributions])
     if threshold >= 1.0:  # not from what rounding makes of one: verifiers would differ
@@ -226,6 +226,9 @@ def who_plays(
     compared = similarity.copy()
     for union in unions:
         compared[np.ix_(union, union)] = 0.0
+    # Attack: enrol rows that are another's and count for nobody, commit first, and be the original of their owner.
+    rowless = [i for i, contribution in enumerate(contributions) if not contribution.rows]
+    compared[rowless, :] = compared[:, rowless] = 0.0
     for i, j in np.argwhere(np.triu(compared >= threshold, 1)).tolist():
         if have_common_rows(contributions[i].opened(), contributions[j].opened()):
             compared[i, j] = compared[j, i] = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,6 +41,17 @@ def test_rows_without_text_are_common_by_their_bytes() -> None:
     assert not have_common_rows([image], [canonical_row({"pixels": [1, 2, 4], "label": 1})])
 
 
+def test_image_made_brighter_is_common() -> None:
+    draw = random.Random(0)
+    pixels = [draw.randrange(200) for _ in range(64)]
+    mine, brighter, other = (
+        canonical_row({"pixels": values, "label": 1})
+        for values in (pixels, [pixel + 40 for pixel in pixels], pixels[::-1])
+    )
+    assert have_common_rows([mine], [other, brighter])
+    assert not have_common_rows([mine], [other])
+
+
 def contribution(order: int, rows: list[bytes]) -> Contribution:
     return Contribution(np.zeros(3, np.float32), 24, order, opened=lambda: frozenset(rows))
 
@@ -61,6 +73,13 @@ def test_nobody_is_a_copy_in_a_task_that_looks_for_none(alike: float) -> None:
 def test_delta_handed_on_to_other_data_is_a_copy() -> None:
     handed_on = [contribution(0, MINE), contribution(1, OTHERS)]
     assert who_plays(ALIKE, handed_on, 0.98) == ((None, 0), ((0,),))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_whose_rows_count_for_nobody_makes_no_copy_and_is_none(first: int) -> None:
+    """Its rows are another's; whoever commits first of the two."""
+    both = [contribution(first, MINE), replace(contribution(1 - first, OTHERS), rows=0)]
+    assert who_plays(ALIKE, both, 0.98) == ((None, None), ((0,), (1,)))
 
 
 def test_rows_are_asked_for_only_where_deltas_are_alike() -> None:

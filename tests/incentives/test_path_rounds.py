@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deltaproof.protocol.evidence.rows import canonical_row
 from deltaproof.protocol.rules import BPS, PATH_NODES, STEP_UNITS
 from deltaproof.protocol.types import address
 from deltaproof.tuning.combining.evaluation import Evaluator
@@ -17,7 +18,7 @@ from deltaproof.tuning.numerics.machine import Machine
 from deltaproof.tuning.training.workbench import Workbench
 from incentives.path import path_values, values_of_passes
 from incentives.scoring import score_round
-from incentives.steps import update_norms
+from incentives.steps import capped_units, update_norms
 from incentives.unions import Contribution, aggregate_contributions
 from incentives.valuation import value_round
 from tests.incentives.tiny_rounds import ROWS, SEED, make_bench, make_contributions
@@ -196,3 +197,25 @@ def test_name_without_a_row_of_its_own_is_discounted_as_a_copy_is(source: str) -
     assert found.game is not None
     assert [(r.counted, found.findings[r.trainer].discount_bps) for r in found.game.rows] == [(3, 0), (0, BPS), (5, 0)]
     assert found.findings[people[1]].score_nanos == 0
+
+
+def test_round_is_scored_where_likeness_would_leave_only_names_without_rows(source: str) -> None:
+    """Names on rows that are taken commit first, and all that have rows are alike to them: no verifier could score."""
+    bench = make_bench(source, **{**BY_STEP, "scoring": {**BY_STEP["scoring"], "rows": "distinct",
+                                                         "similarity_threshold": 0.95}})  # fmt: skip
+    delta = make_contributions(bench, 2)[0]
+    own, others = (
+        frozenset(canonical_row({"text": f"{name}{i} {name}a{i} {name}b{i}", "label": 1}) for i in range(8))
+        for name in "xy"
+    )
+    made = [
+        replace(delta, rows=8, order=order, opened=lambda rows=rows: rows, enrolled=rank)
+        for rank, (order, rows) in enumerate(((2, own), (0, own), (1, others)))
+    ]
+    people = [address(bytes([n]) * 20) for n in (1, 2, 3)]
+    found = score_round(bench, bench.start, dict(zip(people, made, strict=True)), ROWS, SEED)
+    assert [found.findings[person].discount_bps for person in people] == [0, BPS, 0]
+    assert found.game is not None
+    assert found.game.players == (people[1], people[2])  # the first to commit of two who are alike
+    assert [found.findings[person].score_nanos != 0 for person in people] == [False, False, True]
+    assert capped_units([1.0], [0]) == (0,)
