@@ -3,9 +3,10 @@
 A row counts once in a round, for whoever enrolled it first. So ten names on one shard weigh as one, and whoever
 enrols rows that it saw in another's openings comes later and gets no weight for them, while their owner loses nothing.
 
-Openings are a sample of the rows that a trainer's steps read, so what they repeat is scaled up. Rows that were not
-opened are taken to be new to the shard as often as opened ones were met once (Good 1953): a shard of rows that repeat
-one another has few rows, however many it enrols. A row that earlier names opened stands for its part of the distinct
+Openings are a sample of the rows that a trainer's steps read, so what they repeat is scaled up. How many of the rows
+that were not opened are new to the shard follows from how many opened ones were met once and twice, as the number of
+species does in a sample without replacement (Chao and Lin 2012): a shard of rows that repeat one another has few rows,
+however many it enrols. A row that earlier names opened stands for its part of the distinct
 rows of all names that such rows link, the *cluster*: this is the estimator of Petersen and Lincoln for marked and
 recaptured animals (Seber 1982, chapter 3), with the cluster's opened rows as the marked ones. Where all read rows are
 opened, the count is exact.
@@ -221,10 +222,19 @@ class _Ledger:
 
 
 def _different_rows(claim: RowClaim, met: Counter[int]) -> int:
-    """How many rows of a claim are not alike: those shown, and of the others as large a part as was met once."""
+    """How many rows of a claim are not alike: those shown, and an estimate of the others (Chao and Lin 2012).
+
+    Attack: enrol each row several times, changed a little. Few of the shown ones then meet another of theirs, so all
+    but those that were met twice would stand for rows that nobody has.
+    """
     shown = len(claim.opened)
-    once = sum(times == 1 for times in met.values())
-    return len(met) + -(-once * max(0, claim.rows - shown) // shown)
+    hidden = claim.rows - shown
+    times = Counter(met.values())
+    once, twice = times[1], times[2]
+    if not once or hidden <= 0:
+        return len(met)
+    unlike = Fraction(once * shown, hidden) + (Fraction(2 * twice * shown, shown - 1) if twice else 0)
+    return len(met) + math.ceil(once * once / unlike)
 
 
 @lru_cache(maxsize=2**16)
