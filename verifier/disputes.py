@@ -136,7 +136,7 @@ class VerifierDisputes:
 
     def vote(self, moment: Moment) -> None:
         """Do what every open case waits for."""
-        self.opinions.phase = moment.view.phase
+        self.opinions.look(moment.view.phase)
         self.jury.mind(moment.now)
 
     def _concerns(self, demand: Demand) -> bool:

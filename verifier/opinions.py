@@ -39,6 +39,7 @@ from deltaproof.store import ArtifactStore, open_store
 from deltaproof.store.permits import Writer
 from deltaproof.store.readers import Keyring
 from incentives.settling import attested_alike
+from verifier.docket import Docket
 from verifier.examining import Examiner
 from verifier.facts import RoundToJudge, as_settled, case_key, read_case
 from verifier.hindsight import Hindsight, look_back
@@ -111,6 +112,12 @@ class Opinions:
         self._work: dict[Digest32, Hashable] = {}
         """What is being computed, as `Heavy` tells it apart."""
         self._patience: dict[Digest32, Patience] = {}
+        self._docket = Docket(gateway, task_id)
+
+    def look(self, phase: Phase) -> None:
+        """All open cases are gone through once more, in this phase of the own task."""
+        self.phase = phase
+        self._docket.look()
 
     def of(self, case: Case) -> bool | None:
         """Whether the settlement in dispute contradicts what this verifier computes itself; None while it computes, or
@@ -157,8 +164,12 @@ class Opinions:
         misses what the settlement judged has no opinion. Raises ArtifactMissing then.
         """
         heavy, work = self._heavy(), self._work.get(case.settlement)
+        self._docket.asked(case)
         if work is not None and heavy.running(work):
             return None
+        failures, in_hand = self._patience[case.settlement].failures, self._docket.in_hand()
+        if in_hand is not None and heavy.running(self._work[in_hand]) and self._docket.waits(case, failures):
+            return known
         asked = None if self.phase in BUSY else self._question(case)
         if asked is None:
             return known
@@ -177,7 +188,10 @@ class Opinions:
 
         self._work[case.settlement] = ("vote", case.settlement, basis, evidence)
         contradicts = heavy.result(self._work[case.settlement], compute)
-        return None if contradicts is None else _Formed(contradicts, case.level, basis, evidence)
+        if contradicts is None:
+            self._docket.begun(case, failures)
+            return None
+        return _Formed(contradicts, case.level, basis, evidence)
 
     def _question(self, case: Case) -> _Question | None:
         """What is to be judged; None where this juror is not let in, or the settlement does not stand any more."""

@@ -31,7 +31,7 @@ class Heavy(Protocol):
     """Runs long work by key."""
 
     def result(self, key: Hashable, work: Callable[[], T]) -> T | None:
-        """What `work` gave under this key; None while it runs. Starts it, and gives up work under other keys.
+        """What `work` gave under this key; None while it runs. Starts it, and gives up work under other keys then.
 
         Raises what the work raised, once; the next call starts it again.
         """
@@ -86,18 +86,17 @@ class OnThread:
 
     def result(self, key: Hashable, work: Callable[[], T]) -> T | None:
         """See `Heavy`."""
-        self._wanted = key
         future = self._futures.get(key)
+        if future is not None and future.done():
+            del self._futures[key]
+            if isinstance(future.exception(), WorkAbandoned):  # wanted again, after all
+                return self.result(key, work)
+            return cast(T, future.result())
+        self._wanted = key
         if future is None:
-            future = self._futures[key] = Future()
+            self._futures[key] = future = Future()
             self._jobs.put((key, future, work))
-            return None
-        if not future.done():
-            return None
-        del self._futures[key]
-        if isinstance(future.exception(), WorkAbandoned):  # wanted again, after all
-            return self.result(key, work)
-        return cast(T, future.result())
+        return None
 
     def running(self, key: Hashable) -> bool:
         """See `Heavy`."""
