@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
@@ -57,11 +57,12 @@ _DOMAIN = b"deltaproof/near-rows/v1\x00"
 
 @dataclass(frozen=True, slots=True)
 class RowClaim:
-    """One name's rows: when it enrolled them (a rank), how many the round's steps read, canonical rows it opened."""
+    """One name's rows: when it enrolled them (a rank), how many the round's steps read, and those that it opened, each
+    once, as the model reads them (`rows_as_read`): what is twice there are rows that differ in what no model sees."""
 
     enrolled: int
     rows: int
-    opened: frozenset[bytes]
+    opened: Collection[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,7 @@ class _Ledger:
         counted = new if new >= Fraction(LEAST_NEW) * rows else 0
         return RowCount(counted, len(claim.opened), len(claim.opened) - fresh, tuple(sorted(earlier)))
 
-    def _entered(self, place: int, opened: frozenset[bytes]) -> Counter[int]:
+    def _entered(self, place: int, opened: Collection[bytes]) -> Counter[int]:
         """Enter what nobody has shown before. Returns how often each entry, new or of another, was met."""
         met = Counter[int]()
         for row in sorted(opened):

@@ -13,7 +13,7 @@ learnt a trainer's rows would enrol them in many names to take its share. There 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from deltaproof.protocol.evidence.state import Vector
@@ -42,8 +42,9 @@ class Contribution:
     """One accepted trainer's round: the adapter it leads to, shape (P,), its shard's rows, its commitment's rank.
 
     `tuned` are the values that it tuned under federated dropout, shape (P,); None for all. `union` is the data root
-    that it shares value by (`named_root`). `opened` gives the canonical rows of its drawn steps, which every verifier
-    sees; they are asked for only where deltas are alike or rows are counted. `enrolled` is its enrolment's rank.
+    that it shares value by (`named_root`). `opened` gives the rows of its drawn steps, each once and as the model reads
+    it (`rows_as_read`); they are asked for only where deltas are alike or rows are counted. `enrolled` is its
+    enrolment's rank.
     """
 
     theta: Vector
@@ -51,7 +52,7 @@ class Contribution:
     order: int
     tuned: Mask | None = None
     union: Digest32 | None = None
-    opened: Callable[[], frozenset[bytes]] = frozenset
+    opened: Callable[[], Collection[bytes]] = tuple
     enrolled: int = 0
 
 

@@ -28,6 +28,7 @@ from deltaproof.replaying.judging import (
 from deltaproof.replaying.replay import StepVerdict
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
+from deltaproof.tuning.base_models.batches import rows_as_read
 from deltaproof.tuning.emulators.fetching import fetch_models
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from deltaproof.tuning.training.federation import scoring_bench
@@ -191,7 +192,7 @@ class Examiner:
                 order[s.trainer],
                 j.tuned,
                 named_root(self.spec, s.data_root),
-                partial(frozenset, j.opened),
+                partial(rows_as_read, j.opened, self.spec.model, self.scoring_bench.tokenizer),
                 case.enrolled.index(s.trainer) if case.enrolled else 0,
             )
             for j in judgements

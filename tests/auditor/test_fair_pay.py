@@ -11,6 +11,7 @@ import pytest
 
 from deltaproof.auditor.audit.case import AuditOptions
 from deltaproof.auditor.audit.check import Status
+from deltaproof.auditor.audit.depth import blind_to
 from deltaproof.auditor.auditing import AuditSource, run_audit
 from deltaproof.auditor.explain import explain
 from deltaproof.auditor.session import open_index
@@ -29,13 +30,14 @@ Lie = Callable[[dict[str, Any]], None]
 
 @pytest.fixture(scope="module")
 def fair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
-    """Three honest trainers, a second name of the first one, a cheat, two verifiers; one round."""
+    """Three honest trainers, a second name of the first one, whose rows differ in what no model reads, a cheat, two
+    verifiers; one round."""
     with start_node("anvil", accounts=12) as node:
         folder = tmp_path_factory.mktemp("fair")
         scoring, aggregation = 'index = "aumann_shapley"\nrows = "distinct"', 'weights = "rows"'
         world = build_world(
             node, folder, rounds=1, honest=4, verifiers=2, scoring=scoring, aggregation=aggregation,
-            shards=[0, 1, 2, 0, 3], named=False,
+            shards=[0, 1, 2, 0, 3], named=False, unread=True,
         )  # fmt: skip
         world.play(1)
         yield world
@@ -165,9 +167,16 @@ def stranger(document: dict[str, Any]) -> None:
         (counts_all, "counted rows"),
     ],
 )
-def test_lies_about_the_record_are_found_without_a_model(forged: Forgery, lie: Lie, check: str) -> None:
+def test_lies_about_the_record_are_found_without_measuring(forged: Forgery, lie: Lie, check: str) -> None:
     forged.attestation(lie)
     assert check in {found.name for found in forged.audit(offline=True)}
+
+
+def test_audit_without_a_model_leaves_counted_rows_open(fair: RoleWorld) -> None:
+    index, _ = open_index(fair.rpc, fair.contract)
+    report = run_audit(AuditSource(index, fair.store, None), AuditOptions(replays=0, models=False))
+    assert {check.status for check in report.checks if check.name == "counted rows"} == {Status.NOT_CHECKABLE}
+    assert any("which rows count" in blind for blind in blind_to({"models": False}))
 
 
 @pytest.mark.parametrize("lie", [steeper(10**6), heavier], ids=["slopes", "units"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,10 @@ from hypothesis import strategies as st
 
 from deltaproof.protocol.evidence.rows import canonical_row, parse_row
 from deltaproof.protocol.rules import LEAST_NEW
+from deltaproof.tuning.base_models.batches import rows_as_read
+from deltaproof.tuning.base_models.loading import read_tokenizer
+from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
+from incentives.overlap import words_of
 from incentives.row_evidence import RowClaim, RowCount, count_rows
 
 WORDS = [f"word{i}" for i in range(2_000)]
@@ -86,8 +91,9 @@ def test_overlap_costs_no_more_than_what_overlaps() -> None:
         "the quick, brown fox; jumps over one lazy dog!",
         "thé quick brown fox jumps over one la\u200bzy dog",
         "dog lazy one over jumps fox brown quick the",
+        "t\x01he q\x7fuick b\ue000rown fox_ _jumps _over_ one lazy dog",
     ],
-    ids=["case", "a word", "punctuation", "accents and invisible characters", "order"],
+    ids=["case", "a word", "punctuation", "accents and invisible characters", "order", "control and underscore"],
 )
 def test_row_changed_a_little_is_the_same_row(changed: str) -> None:
     assert counted([text("the quick brown fox jumps over one lazy dog")], [text(changed)]) == [1, 0]
@@ -105,6 +111,12 @@ def test_row_changed_a_little_is_the_same_row(changed: str) -> None:
 )
 def test_other_rows_are_other_rows(one: bytes, other: bytes) -> None:
     assert counted([one], [other]) == [1, 1]
+
+
+@pytest.mark.parametrize("letter", ["\U0001e290", "\U00011f04"], ids=["of Unicode 14", "of Unicode 15"])
+def test_words_are_the_same_whatever_letters_a_python_knows(letter: str) -> None:
+    """Python 3.11 knows the first as a letter and not the second, Python 3.13 both."""
+    assert words_of(text(f"a{letter}b good{letter} \u0130\u00df")) == {"a", "b", "good", letter, "iss"}
 
 
 def test_image_with_a_little_noise_is_the_same_row_and_a_moved_one_is_not() -> None:
@@ -201,3 +213,28 @@ def test_counts_are_the_same_whatever_the_order_of_sets() -> None:
     again = [RowClaim(c.enrolled, c.rows, frozenset(sorted(c.opened, reverse=True))) for c in reversed(claims)]
     one, other = count_rows(claims), count_rows(again)
     assert [c.counted for c in one] == [c.counted for c in reversed(other)]
+
+
+@pytest.mark.parametrize("kind", ["sequence-classification", "causal-lm"])
+def test_rows_are_compared_as_the_model_reads_them(tmp_path: Path, kind: str) -> None:
+    """Ten names on one shard, with other words in each behind the last token that is read."""
+    folder = minimal_model(tmp_path / "model", "bert" if kind == "sequence-classification" else "llama")
+    model = complete_spec(f"path:{folder}", kind, {}).model
+    tokenizer, texts = read_tokenizer(model.source)[0], [f"{i} quite good {i}" for i in range(8)]
+
+    def row(words: str) -> bytes:
+        label = {"label": 1} if kind == "sequence-classification" else {}
+        return canonical_row({"text": words, **label})
+
+    shards = [[row(f"{words:32}tail{name} of{name} {name}{words[0]}") for words in texts] for name in range(10)]
+    read = [rows_as_read(rows, model, tokenizer) for rows in shards]
+    assert set(read) == {tuple(row(words.ljust(32)) for words in texts)}
+    assert [c.counted for c in count_rows([RowClaim(i, 8, rows) for i, rows in enumerate(read)])] == [8] + [0] * 9
+    # One row in ten versions is one row, also where all its versions read alike.
+    versions = rows_as_read([row(f"{texts[0]:32}{name}") for name in range(10)], model, tokenizer)
+    assert count_rows([RowClaim(0, 40, versions)])[0].counted == 1
+    for odd in (b"no row", row(""), canonical_row({"pixels": [1], "label": 0})):
+        assert rows_as_read([odd], model, tokenizer) == (odd,)
+    assert (
+        len(rows_as_read([row("\x01" * 9_000)], model.model_copy(update={"max_tokens": 9_000}), tokenizer)[0]) < 2**16
+    )

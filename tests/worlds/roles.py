@@ -29,7 +29,7 @@ from deltaproof.chain.local_node import Node
 from deltaproof.chain.seeds import bring_seed
 from deltaproof.demo.cheat import SkipHalf
 from deltaproof.protocol.commit.secrets import HomeSecret
-from deltaproof.protocol.evidence.rows import canonical_row, write_shard
+from deltaproof.protocol.evidence.rows import canonical_row, parse_row, write_shard
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 from deltaproof.sponsor.drafts import prepare_task
 from deltaproof.sponsor.keeping import publish_task
@@ -273,6 +273,7 @@ def build_world(
     cheat: Conduct | None = None,
     shards: Sequence[int] | None = None,
     named: bool = True,
+    unread: bool = False,
     deployment: Deployment | None = None,
     drand: BeaconNetwork | None = None,
     window_seconds: int = 10,
@@ -285,7 +286,8 @@ def build_world(
     method, keys of its tables of codec, training, data, scoring and aggregation, the tables of a federation whose full
     model `model` is. `cheat` is what the last trainer does.
     With `shards` each trainer, the cheat last, takes the one of its number, and if they are `named` the task takes no
-    others; else all have data of their own. With a `deployment` the same people meet again on it, in the same
+    others; else all have data of their own. `unread`: who has a shard that another one has enrols it with other words
+    behind what the model reads. With a `deployment` the same people meet again on it, in the same
     `folder`. `drand`: a network whose rounds are seeds. `phases`: keys of that table. `stores`: what the sponsor
     announces on chain.
     """
@@ -312,6 +314,8 @@ def build_world(
         shard_rows(20, seed=n, flipped=shards is None and n == honest - 1, unlike=not named)
         for n in shards or range(honest + 1)
     ]
+    if unread:
+        rows = [with_unread(own, n) if own in rows[:n] else own for n, own in enumerate(rows)]
     sponsor_gateway = gateway(1, deployment)
     draft = TaskDraft(
         rounds=rounds, method=method, codec=codec, training=training, data=data, scoring=scoring,
@@ -386,3 +390,12 @@ def shard_rows(count: int, *, seed: int, flipped: bool = False, unlike: bool = F
         text = " ".join(draw.choice(WORDS[label]) for _ in range(words)) + f" {seed}n{len(rows)}" * unlike
         rows[canonical_row({"text": text, "label": 1 - label if flipped else label})] = None
     return tuple(rows)
+
+
+def with_unread(rows: Sequence[bytes], number: int) -> tuple[bytes, ...]:
+    """The rows with words behind `max_tokens`, which no model reads; the tokeniser's tokens are bytes."""
+    parsed = [parse_row(row) for row in rows]
+    tails = (" ".join(f"unread{number}n{i}n{j}" for j in range(12)) for i in range(len(rows)))
+    return tuple(
+        canonical_row({**row, "text": f"{row['text']!s:24} {tail}"}) for row, tail in zip(parsed, tails, strict=True)
+    )

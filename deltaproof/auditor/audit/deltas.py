@@ -16,6 +16,7 @@ from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex
 from deltaproof.replaying.judging import Submission, training_context
 from deltaproof.store import ArtifactStore
 from deltaproof.store.paths import Kind
+from deltaproof.tuning.base_models.batches import rows_as_read
 from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.deltas import decode_delta
 from deltaproof.tuning.training.step import DrawnRound, RoundContext
@@ -26,7 +27,7 @@ __all__ = [
     "delta_paths",
     "drawn_round",
     "drawn_steps",
-    "opened_by",
+    "read_by",
     "submission_of",
     "tuned_by",
 ]
@@ -88,15 +89,19 @@ def tuned_by(case: RoundCase, trainer: Address) -> Mask | None:
     return case.task.scoring_bench.codec.mask(context.key)
 
 
-def opened_by(case: RoundCase, spec: TaskSpec, trainer: Address) -> frozenset[bytes]:
-    """Canonical rows of a trainer's drawn steps, which every verifier saw. Raises ArtifactError."""
+def read_by(case: RoundCase, spec: TaskSpec, trainer: Address) -> tuple[bytes, ...]:
+    """Rows of a trainer's drawn steps, which every verifier saw, as the model reads them (`rows_as_read`).
+
+    Raises ArtifactError, or TuningError where the model is not here.
+    """
     context, reveal = context_of(case, trainer), case.facts.reveals.get(trainer)
     if case.artifacts is None or context is None or reveal is None:
         raise ArtifactError(f"openings of {trainer}", "there is no store, or the trainer never revealed")
     size = case.facts.task.params.training.parameters
     committed = context.committed_steps(spec, size, reveal.transcript_root)
     openings = (case.artifacts.store.get_opening(committed, StepIndex(s)) for s in drawn_steps(case, trainer))
-    return frozenset(row.row for opening in openings for row in opening.rows)
+    rows = {row.row for opening in openings for row in opening.rows}
+    return rows_as_read(rows, spec.model, case.task.scoring_bench.tokenizer)
 
 
 def drawn_steps(case: RoundCase, trainer: Address) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from functools import cached_property, partial
 
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
-from deltaproof.auditor.audit.deltas import adapter_of, opened_by, tuned_by
+from deltaproof.auditor.audit.deltas import adapter_of, read_by, tuned_by
 from deltaproof.auditor.audit.valuation import attested_in
 from deltaproof.auditor.facts.sharing import enrolment_rank, players_of, shard_in
 from deltaproof.errors import ArtifactError, ArtifactSealed, DeltaproofError, StoreUnavailable
@@ -328,7 +328,7 @@ def _contribution(case: RoundCase, spec: TaskSpec, trainer: Address) -> Contribu
     shard, committed = shard_in(case.facts, trainer), list(case.facts.commitments)
     if trainer not in committed:
         raise ArtifactError(f"commitment of {trainer}", "there is none on chain")
-    union, opened = named_root(spec, shard.root), partial(opened_by, case, spec, trainer)
+    union, opened = named_root(spec, shard.root), partial(read_by, case, spec, trainer)
     theta, order = adapter_of(case, trainer), committed.index(trainer)
     rank = enrolment_rank(case.facts, trainer)
     return Contribution(theta, shard.rows, order, tuned_by(case, trainer), union, opened, rank)

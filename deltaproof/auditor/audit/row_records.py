@@ -1,4 +1,4 @@
-"""How many rows of each trainer count, from the rows that openings show. No model."""
+"""How many rows of each trainer count, from the rows that openings show, as the model's tokeniser reads them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check
-from deltaproof.auditor.audit.deltas import opened_by
+from deltaproof.auditor.audit.deltas import read_by
 from deltaproof.auditor.audit.valuation import attested_in
 from deltaproof.auditor.facts.sharing import enrolment_rank, shard_in
-from deltaproof.errors import ArtifactError
+from deltaproof.errors import DeltaproofError
 from deltaproof.protocol.outcome.attestation import RowRecord
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -31,10 +31,13 @@ def check_row_records(case: RoundCase) -> Iterator[Check]:
             continue
         subject = attested_in(case, verifier)
         accepted = tuple(f.trainer for f in document.findings if f.verdict is Verdict.ACCEPTED)
+        if case.spec.scoring.rows == "distinct" and not case.options.models:
+            yield subject.unchecked("counted rows", "no model was loaded, whose tokeniser says what it reads of a row")
+            continue
         try:
             if accepted not in found:
                 found[accepted] = _records(case, case.spec, accepted)
-        except ArtifactError as error:
+        except DeltaproofError as error:
             yield subject.unchecked("counted rows", str(error))
             continue
         yield subject.equal("counted rows", found[accepted], document.game.rows)
@@ -47,7 +50,7 @@ def _records(case: RoundCase, spec: TaskSpec, accepted: tuple[Address, ...]) -> 
         RowClaim(
             enrolment_rank(case.facts, trainer),
             rows_within_reach(spec, shard_in(case.facts, trainer).rows),
-            opened_by(case, spec, trainer),
+            read_by(case, spec, trainer),
         )
         for trainer in accepted
     ]

@@ -7,7 +7,7 @@ B batch, T tokens, C channels, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,16 @@ from torch import Tensor
 
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.rows import canonical_row, parse_row
+from deltaproof.protocol.rules import MAX_ROW_BYTES
 from deltaproof.protocol.terms.spec import ModelSection
+from deltaproof.protocol.wire.encoding import canonical_json
 from deltaproof.tuning.errors import RowError
 
-__all__ = ["IGNORED", "Batch", "made_up_row", "make_batch", "token_count", "unfit_rows"]
+__all__ = ["IGNORED", "Batch", "made_up_row", "make_batch", "rows_as_read", "token_count", "unfit_rows"]
 
 IGNORED = -100
 """Label of a token that counts for nothing."""
+_TEXTS = ("text", "prompt", "completion")
 _FIELDS = {
     "sequence-classification": ({"text", "label"},),
     "causal-lm": ({"text"}, {"prompt", "completion"}),
@@ -99,6 +102,34 @@ def token_count(row: bytes, section: ModelSection, tokenizer: Any) -> int:
     return len(tokenizer(fields["text"])["input_ids"])
 
 
+def rows_as_read(rows: Iterable[bytes], section: ModelSection, tokenizer: Any) -> tuple[bytes, ...]:
+    """Canonical rows, in ascending order, with their texts as the model reads them: no more than `max_tokens`, as the
+    tokeniser gives them back. Rows of images stay as they are, and rows that no model could read.
+
+    Attack: one shard under many names, with other words in each behind `max_tokens`, or with characters inside words
+    that the tokeniser drops. To the model all names have the same rows.
+    """
+    return tuple(_as_read(row, section, tokenizer) for row in sorted(rows))
+
+
+def _as_read(row: bytes, section: ModelSection, tokenizer: Any) -> bytes:
+    if tokenizer is None:
+        return row
+    try:
+        fields = _checked(row, section, 0)
+    except (RowError, EncodingError):
+        return row
+    causal = section.kind == "causal-lm"
+    tokens = _causal_tokens(fields, tokenizer)[0] if causal else tokenizer(fields["text"])["input_ids"]
+    text = tokenizer.decode(
+        tokens[: section.max_tokens], skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )  # fmt: skip
+    others = {name: value for name, value in fields.items() if name not in _TEXTS}
+    while len(data := canonical_json({**others, "text": text})) > MAX_ROW_BYTES:
+        text = text[: len(text) * MAX_ROW_BYTES // len(data)]
+    return data
+
+
 def _learns(tensors: dict[str, Tensor]) -> bool:
     return bool((tensors["labels"][:, 1:] != IGNORED).any())
 
@@ -108,7 +139,7 @@ def _checked(row: bytes, section: ModelSection, number: int) -> dict[str, Any]:
     if set(fields) not in _FIELDS[section.kind]:
         expected = " or ".join(str(sorted(names)) for names in _FIELDS[section.kind])
         raise RowError(f"row {number} has fields {sorted(fields)}; {section.kind} needs {expected}")
-    for name in ("text", "prompt", "completion"):
+    for name in _TEXTS:
         if name in fields and not isinstance(fields[name], str):
             raise RowError(f"row {number}: {name} must be text")
     if "label" in fields:
