@@ -5,6 +5,7 @@ flight apart: chains of two tests that start in one second have one genesis and 
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -32,6 +33,15 @@ REAL_TIME = {
 }  # fmt: skip
 """Folders (and a file) whose tests drive chains, servers and processes against the clock: a busy machine may make one
 late. Such a test is played once more, and the closing line counts it (`rerun`)."""
+
+
+# Modules and tests stay to the end: no collection of garbage has to look at them, while they come or later.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

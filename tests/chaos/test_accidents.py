@@ -23,6 +23,8 @@ from tests.chain.rpc_proxy import LaggingPool, RawAnswer
 from tests.chaos.chaos_world import ChaosWorld, chaos_world
 
 PATIENCE = 240.0
+LOOKING = 0.3
+"""Seconds between looks at the chain: more often, and looking is most of what the tests cost."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def settled_without_loss(world: ChaosWorld, before: dict[str, int]) -> None:
 
 def test_every_rpc_fault_in_turn_costs_nobody_anything(node: Node, tmp_path: Path) -> None:
     """Each role's node fails in a way of its own for most of the time, in every phase."""
-    with chaos_world(node, tmp_path) as world:
+    with chaos_world(node, tmp_path, poll_seconds=LOOKING) as world:
         kinds: list[Any] = [
             "refuse", "drop", RawAnswer(500), RawAnswer(429), RawAnswer(200), {"code": -32005, "message": "limit"},
         ]  # fmt: skip
@@ -56,7 +58,7 @@ def test_every_rpc_fault_in_turn_costs_nobody_anything(node: Node, tmp_path: Pat
 
 
 def test_nodes_that_differ_by_two_blocks_cost_nobody_anything(node: Node, tmp_path: Path) -> None:
-    with chaos_world(node, tmp_path) as world:
+    with chaos_world(node, tmp_path, poll_seconds=LOOKING) as world:
         for role in world.roles:
             role.proxy.fault = LaggingPool(role.proxy)
         world.start()
@@ -66,7 +68,7 @@ def test_nodes_that_differ_by_two_blocks_cost_nobody_anything(node: Node, tmp_pa
 
 
 def test_store_that_is_away_in_every_phase_is_waited_for(node: Node, tmp_path: Path) -> None:
-    with chaos_world(node, tmp_path) as world:
+    with chaos_world(node, tmp_path, poll_seconds=LOOKING) as world:
         away_until = 0.0
         seen: set[str] = set()
 
@@ -95,7 +97,7 @@ def test_reorganisations_in_every_phase_cost_nobody_anything(node: Node, tmp_pat
 
     Three blocks and one in turn; `benchmarks/reliability` takes up to twenty at any moment.
     """
-    with chaos_world(node, tmp_path) as world:
+    with chaos_world(node, tmp_path, poll_seconds=LOOKING) as world:
         world.start()
         stakes = joined(world)
         seen = {"IDLE"}

@@ -47,7 +47,7 @@ def market(tmp_path: Path) -> Iterator[Market]:
             tmp_path / f"{name}.jsonl", [canonical_row({"text": f"{name} {i}", "label": i % 2}) for i in range(12)]
         )
     settings = {"DELTAPROOF_STORE": str(tmp_path / "store"), "OMP_NUM_THREADS": "1"}
-    with Supervisor(tmp_path / "logs", settings) as commands:
+    with Supervisor(tmp_path / "logs", settings, preload=True) as commands:
         market = Market.open(commands, tmp_path)
         market.create("task", SPONSORS[2])
         market.create("poor", SPONSORS[1])

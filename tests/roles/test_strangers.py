@@ -55,10 +55,11 @@ def audit(market: Market, *arguments: str) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("node", ["anvil", "ganache"])
-def test_round_among_six_strangers_is_paid_and_audited_though_the_gateway_dies_in_between(
-    tmp_path: Path, bucket: dict[str, str], monkeypatch: pytest.MonkeyPatch, node: str
+@pytest.mark.parametrize(("node", "each"), [("anvil", 2), ("ganache", 1)])
+def test_round_among_strangers_is_paid_and_audited_though_the_gateway_dies_in_between(
+    tmp_path: Path, bucket: dict[str, str], monkeypatch: pytest.MonkeyPatch, node: str, each: int
 ) -> None:
+    """Trainers and verifiers, so many of each; one suffices for what Ganache does in its own way, and it is slow."""
     model, auditor = minimal_model(tmp_path / "model", "bert"), ReadingKey.create(tmp_path / "auditor.key")
     private = PRIVATE.format(auditor=hex_of(auditor.public))
     draft = DRAFT.format(model=model).replace("= 60\n", "= 600\n").replace("[codec]", private)
@@ -74,14 +75,14 @@ def test_round_among_six_strangers_is_paid_and_audited_though_the_gateway_dies_i
     for name in bucket:  # the gateway alone may use it
         monkeypatch.delenv(name)
     serving = ("--store", "s3://artifacts/tasks", "--home", str(tmp_path / "gateway"))
-    with Supervisor(tmp_path / "logs", {"OMP_NUM_THREADS": "1", "DELTAPROOF_POLL": "0.3"}) as commands:
+    with Supervisor(tmp_path / "logs", {"OMP_NUM_THREADS": "1", "DELTAPROOF_POLL": "0.3"}, preload=True) as commands:
         market = Market.open(commands, tmp_path, gateway=serving, behind=bucket, told=False, node=node)
         assert "DELTAPROOF_STORE" not in market.environment
         assert market.server is not None
         url = market.url
-        verifiers = [market.role(name, number, "verifier") for name, number in (("vera", 4), ("victor", 5))]
-        trainers = [market.trainer(name, number) for name, number in (("ann", 2), ("bob", 3))]
-        sponsor = market.role("sponsor", 0, "sponsor", "--trainers", "2", "--verifiers", "2")
+        verifiers = [market.role(name, number, "verifier") for name, number in (("vera", 4), ("victor", 5))[:each]]
+        trainers = [market.trainer(name, number) for name, number in (("ann", 2), ("bob", 3))[:each]]
+        sponsor = market.role("sponsor", 0, "sponsor", "--trainers", str(each), "--verifiers", str(each))
         market.wait(trainers[0], "committed")
         os.killpg(market.server.process.pid, signal.SIGKILL)
         market.wait(trainers[0], "delayed")
@@ -101,7 +102,7 @@ def test_round_among_six_strangers_is_paid_and_audited_though_the_gateway_dies_i
     assert (report["sealedRows"], report["sealedAdapters"]) == (0, 0)
     assert outsider["failures"] == []
     assert outsider["sealedRows"] > 0
-    assert outsider["sealedAdapters"] >= 3, "the start, two deltas, and what follows from them"
+    assert outsider["sealedAdapters"] >= 1 + each, "the start, each delta, and what follows from them"
     listed = [entry["Key"] for entry in objects.list_objects_v2(Bucket="artifacts", Prefix="tasks/")["Contents"]]
     kinds = {key.split("/")[1] for key in listed}
     assert kinds >= {"sealed", "admissions", "envelopes", "openings", "attestations", "keys"}

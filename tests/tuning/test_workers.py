@@ -14,7 +14,7 @@ import pytest
 
 from deltaproof.errors import UsageError
 from deltaproof.tuning.numerics.machine import HERE, Machine, machine_of, pick_device
-from deltaproof.tuning.numerics.workers import Workers, WorkersLost
+from deltaproof.tuning.numerics.workers import Workers, WorkersLost, new_processes
 
 TWO = Machine(workers=2, backend="processes")
 
@@ -84,6 +84,11 @@ def test_job_that_kills_every_worker_is_given_up_and_is_nobodys_fault(tmp_path: 
     with Workers[int, int](TWO, Fragile, str(tmp_path / "killed"), True) as workers, lost:
         list(workers.map(range(6)))
     assert issubclass(WorkersLost, OSError), "which a verifier waits out"
+
+
+def test_workers_for_the_processor_are_forked_where_nothing_was_computed_and_those_for_a_gpu_are_not_forked() -> None:
+    assert new_processes("cpu").get_start_method() == "forkserver"
+    assert {new_processes(device).get_start_method() for device in ("cuda", "cuda:1")} == {"spawn"}
 
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:

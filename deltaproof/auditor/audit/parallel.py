@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +18,7 @@ from deltaproof.auditor.index.schema import open_database
 from deltaproof.store import open_store
 from deltaproof.store.readers import Keyring
 from deltaproof.tuning.numerics.machine import HERE, Machine
+from deltaproof.tuning.numerics.workers import new_processes
 
 __all__ = ["Origin", "ProcessPool"]
 
@@ -49,10 +49,9 @@ class ProcessPool:
         self, audit: Audit, task_id: int, numbers: Sequence[int], progress: Progress
     ) -> Iterator[Check | Equation]:
         parts = [numbers[start : start + ROUNDS_AT_ONCE] for start in range(0, len(numbers), ROUNDS_AT_ONCE)]
-        # `spawn`, because a forked process that has used torch threads can hang.
-        spawn = multiprocessing.get_context("spawn")
+        started = new_processes(self.machine.device)
         with ProcessPoolExecutor(
-            self.workers, spawn, initializer=_open, initargs=(self.origin, audit.options, self.machine)
+            self.workers, started, initializer=_open, initargs=(self.origin, audit.options, self.machine)
         ) as pool:
             jobs = [pool.submit(_check, task_id, tuple(part)) for part in parts]
             for done, job in enumerate(jobs):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -25,13 +26,15 @@ from deltaproof.errors import DeltaproofError
 from deltaproof.extras import need
 from deltaproof.tuning.numerics.machine import Machine
 
-__all__ = ["Workers", "WorkersLost"]
+__all__ = ["Workers", "WorkersLost", "new_processes"]
 
 J = TypeVar("J")
 R = TypeVar("R")
 Work = Callable[[J], R]
 LOST_NODE_SECONDS = 120.0
 """How long a job is tried on a Ray cluster that loses the workers which have it."""
+LOADED = ["deltaproof.tuning.training.workbench", "peft", "transformers.models.auto.modeling_auto"]
+"""What workers need; it takes seconds to import."""
 TRIES = 3
 """How often a job is given to workers that die of it before nobody tries any more."""
 
@@ -127,6 +130,19 @@ class Workers(Generic[J, R]):
 _LOST = "worker processes died again and again; give them fewer --workers, or the machine more memory"
 
 
+def new_processes(device: str) -> BaseContext:
+    """How processes that compute on a device start.
+
+    For the processor each is forked from one that has loaded the libraries, once for all of them, and computed nothing:
+    this process has used torch threads, and forked from here they could hang. A GPU's driver survives no fork at all.
+    """
+    if device != "cpu":
+        return multiprocessing.get_context("spawn")
+    forking = multiprocessing.get_context("forkserver")
+    forking.set_forkserver_preload(LOADED)
+    return forking
+
+
 class _Inline:
     """No workers: a job is done here when its answer is asked for."""
 
@@ -142,11 +158,9 @@ class _Inline:
 
 class _Processes:
     def __init__(self, machine: Machine, make: Callable[..., Work[Any, Any]], arguments: tuple[Any, ...]) -> None:
-        # `spawn`, because a forked process that has used torch threads can hang.
-        spawn = multiprocessing.get_context("spawn")
         threads = max(1, torch.get_num_threads() // machine.workers)
         self._pool = ProcessPoolExecutor(
-            machine.workers, spawn, initializer=_start, initargs=(threads, make, arguments)
+            machine.workers, new_processes(machine.device), initializer=_start, initargs=(threads, make, arguments)
         )  # fmt: skip
 
     def submit(self, job: Any) -> Callable[[], Any]:
