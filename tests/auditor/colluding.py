@@ -169,12 +169,13 @@ def _rejudged(
     adapter: Digest32,
 ) -> Attestation:
     known = document.by_trainer()[trainer]
-    kept = () if last.check == "data" else known.checks[:-1]
+    unread = last.check in ("data", "fault", "sealing")
+    kept = () if unread else known.checks[:-1]
     if last.check == "opening":
         kept = tuple(check for check in kept if check.step < last.step)
     looked_at = {DELTA, *(check.step for check in kept)} if last.check == "opening" else {r.step for r in known.reads}
     reads = tuple(read for read in known.reads if read.step in looked_at)
-    reads = () if last.check == "data" else reads
+    reads = () if unread else reads
     other = TrainerFinding(trainer=trainer, verdict=verdict, checks=(*kept, last), reads=reads)
     return document.model_copy(
         update={

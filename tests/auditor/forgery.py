@@ -115,9 +115,12 @@ class Forgery:
     def double(self, name: str, round_: int | None = 1, nth: int = 0) -> None:
         self.invent(name, self.row(name, round_, nth), lambda args: args)
 
-    def invent(self, name: str, like: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        """One more event after another one, in the same transaction."""
+    def invent(
+        self, name: str, like: Any, change: Callable[[dict[str, Any]], dict[str, Any]], contract: str = ""
+    ) -> None:
+        """One more event after another one, in the same transaction; of another contract, if that is named."""
         values = {**like._mapping, "log_index": like.log_index + 1000, "name": name}
+        values["contract"] = contract or like.contract
         values["arguments"] = json.dumps(change(json.loads(like.arguments)))
         with self.engine.begin() as db:
             db.execute(insert(schema.events).values(**values))

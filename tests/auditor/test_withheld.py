@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deltaproof.auditor.audit.check import Check, Status
+from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import Address
 from tests.auditor.colluding import Collusion
 from tests.auditor.tampering.quorums import EARLY, LATE, QUORUM_LIES, call_withheld
@@ -78,6 +79,28 @@ def test_trainer_who_never_announced_cannot_accuse_by_a_clock_that_it_may_have_s
 def test_what_is_not_there_now_was_withheld(collusion: Collusion, honest: Address) -> None:
     collusion.changed[call_withheld(collusion, honest)] = None
     assert {check.status for check in verdicts_of(collusion)} == {Status.PASS}
+
+
+def test_envelope_that_is_said_to_lack_where_nothing_is_sealed_is_seen(collusion: Collusion, honest: Address) -> None:
+    """No clock and no receipt speaks of envelopes that never were."""
+    collusion.rejudge(honest, Verdict.WITHHELD, {"step": -1, "check": "sealing"})
+    for verifier in collusion.honest:
+        collusion.sealed_at(verifier, LATE)
+    failed = collusion.audit(offline=True, models=False)
+    assert {(check.name, check.participant) for check in failed} == {("withheld", honest)}
+
+
+@pytest.mark.parametrize("established", [True, False])
+def test_fault_that_a_contract_established_needs_no_receipts_and_one_that_none_did_is_a_lie(
+    collusion: Collusion, honest: Address, established: bool
+) -> None:
+    collusion.rejudge(honest, Verdict.REJECTED, {"step": -1, "check": "fault"})
+    if established:
+        blocked = {"task_id": collusion.world.task, "round": 1, "trainer": honest}
+        collusion.invent("ClaimBlocked", collusion.row("PhaseStarted"), lambda _: blocked, "vault")
+    failed = {check.name for check in collusion.audit(offline=True, models=False)}
+    assert ("finding" in failed) is not established
+    assert "reads" not in failed
 
 
 def test_receipt_of_somebody_who_did_not_read_is_seen(collusion: Collusion) -> None:

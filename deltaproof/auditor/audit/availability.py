@@ -68,7 +68,7 @@ def _expected_reads(finding: TrainerFinding) -> list[int]:
     unread = (
         failure is not None
         and failure.step == DELTA
-        and failure.check in ("reveal", "data", "sealing", "delta", "judging")
+        and failure.check in ("reveal", "data", "sealing", "delta", "judging", "fault")
     )
     if unread or finding.verdict not in JUDGED:
         return []
@@ -142,6 +142,8 @@ class _Claim:
 
     def _sealing(self, submission: Submission) -> Check:
         """Somebody could not read what was sealed. Who holds the secret makes every envelope again."""
+        if self.case.spec is not None and not self.case.spec.data.sealed:
+            return self.subject.failed("withheld", "nobody lacks an envelope: nothing is sealed in this task")
         store, root = self.case.artifacts.store if self.case.artifacts else None, submission.transcript_root
         if store is None or root is None:
             return self.subject.unchecked("withheld", "nothing was revealed, or there is no store")

@@ -68,6 +68,9 @@ def _finding(case: RoundCase, verifier: Address, finding: TrainerFinding, drawn:
     )
     replayed = sorted({check.step for check in finding.checks if check.step != WHOLE_SUBMISSION})
     failure = finding.failure()
+    if failure is not None and failure.check == "fault":
+        known = finding.trainer in case.facts.faulty
+        yield subject.that("finding", known, f"of {finding.trainer}: no contract had established a fault by then")
     about = f"of {finding.trainer}"
     if finding.verdict is Verdict.ACCEPTED:
         yield subject.equal("samples", drawn, replayed, about)
