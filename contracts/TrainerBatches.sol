@@ -165,7 +165,7 @@ abstract contract TrainerBatches is TrainerStore {
             (uint32 index, bool active) = _standing(taskId, round, account);
             require(index > previous || index == 0, BatchNotSorted(previous, index));
             if (index != 0) previous = index;
-            if (!active || progress.committed + count == MAX_LEAVES) continue;
+            if (!active) continue;
             // A direct commitment is only looked for where there is one: a look costs 2,100 gas.
             if (progress.direct != 0 && _commitments[taskId][round][account] != 0) continue;
             if (!_markBatched(taskId, round, index)) continue;

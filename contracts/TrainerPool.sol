@@ -36,18 +36,15 @@ contract TrainerPool is TrainerBatches {
         Trainer storage trainer = _trainers[taskId][msg.sender];
         require(trainer.activeFrom == 0, AlreadyEnrolled(taskId, msg.sender));
         uint96 stake = TERMS.stakeTerms(taskId).trainerStake;
-        (uint32 round,,) = TASKS.currentPhase(taskId);
         if (trainer.index == 0) {
             _lists[taskId].push(msg.sender);
             trainer.index = uint32(_lists[taskId].length);
         }
-        trainer.activeFrom = round + 1;
-        trainer.activeUntil = type(uint32).max;
+        _seat(taskId, trainer);
         trainer.stake = stake;
         trainer.dataRoot = dataRoot;
         trainer.dataRows = dataRows;
-        ++_members[taskId];
-        emit TrainerEnrolled(taskId, msg.sender, trainer.index, round + 1, dataRoot, dataRows, stake);
+        emit TrainerEnrolled(taskId, msg.sender, trainer.index, trainer.activeFrom, dataRoot, dataRows, stake);
         REGISTRY.lock(msg.sender, Role.Trainer, stake);
         VAULT.prepare(taskId, msg.sender);
     }
@@ -59,12 +56,7 @@ contract TrainerPool is TrainerBatches {
         uint96 missing = wanted - trainer.stake;
         bool stopped = trainer.activeUntil != type(uint32).max;
         require(missing != 0 || stopped, AlreadyEnrolled(taskId, msg.sender));
-        if (stopped) {
-            (uint32 round,,) = TASKS.currentPhase(taskId);
-            trainer.activeFrom = round + 1;
-            trainer.activeUntil = type(uint32).max;
-            ++_members[taskId];
-        }
+        if (stopped) _seat(taskId, trainer);
         trainer.stake = wanted;
         emit StakeToppedUp(taskId, msg.sender, wanted, trainer.activeFrom);
         REGISTRY.lock(msg.sender, Role.Trainer, missing);
@@ -75,6 +67,19 @@ contract TrainerPool is TrainerBatches {
         Trainer storage trainer = _enrolled(taskId, msg.sender);
         require(trainer.activeUntil == type(uint32).max, NotActive(taskId, trainer.activeUntil, msg.sender));
         _stop(taskId, msg.sender, trainer);
+    }
+
+    /// @inheritdoc ITrainerPool
+    function vacate(uint64 taskId, address account) external {
+        Trainer storage trainer = _enrolled(taskId, account);
+        uint32 most = TERMS.quorumTerms(taskId).maxTrainers;
+        (uint32 round,,) = TASKS.currentPhase(taskId);
+        if (round != 0 && TASKS.endedAt(taskId, round) == 0) --round;
+        // Attack: fill a task with names that never work, so that nobody else can. A name that works keeps its seat.
+        bool idle = round != 0 && trainer.activeFrom <= round && trainer.activeUntil == type(uint32).max
+            && !hasCommitted(taskId, round, account);
+        require(idle && _members[taskId] == most, NotVacant(taskId, account));
+        _stop(taskId, account, trainer);
     }
 
     /// @inheritdoc ITrainerPool
@@ -116,7 +121,6 @@ contract TrainerPool is TrainerBatches {
         Trainer storage trainer = _trainers[taskId][msg.sender];
         _requireActive(taskId, round, msg.sender, trainer);
         Progress memory progress = _progress[taskId];
-        require(progress.committed < MAX_LEAVES, RoundIsFull(taskId, round));
         bool batched = progress.batches != 0 && _isSet(_marks[taskId][round].batched, trainer.index);
         require(!batched && _commitments[taskId][round][msg.sender] == 0, AlreadyCommitted(taskId, round, msg.sender));
         _commitments[taskId][round][msg.sender] = commitment;
@@ -242,6 +246,15 @@ contract TrainerPool is TrainerBatches {
         trainer.stake -= amount;
         if (trainer.activeUntil == type(uint32).max) _stop(taskId, account, trainer);
         return REGISTRY.slash(account, Role.Trainer, amount, beneficiary, rewardBps);
+    }
+
+    function _seat(uint64 taskId, Trainer storage trainer) private {
+        uint32 most = TERMS.quorumTerms(taskId).maxTrainers;
+        require(_members[taskId] < most, TaskIsFull(taskId, most));
+        (uint32 round,,) = TASKS.currentPhase(taskId);
+        trainer.activeFrom = round + 1;
+        trainer.activeUntil = type(uint32).max;
+        ++_members[taskId];
     }
 
     function _stop(uint64 taskId, address account, Trainer storage trainer) private {

@@ -10,10 +10,6 @@ import {LeafTree} from "./libraries/LeafTree.sol";
 
 /// @title What is stored of trainers, and the views on it
 abstract contract TrainerStore is ITrainerPool, ModuleSet {
-    /// @dev Attack: commit under so many identities that nobody can write a settlement of the round. Whoever takes a place
-    /// loses the commit bond at least, unless it works.
-    uint32 internal constant MAX_LEAVES = 4_096;
-
     /// @dev All that a commitment reads is in the first slot. `TrainerBatches._admit` reads it whole.
     struct Trainer {
         uint32 index;
@@ -41,7 +37,7 @@ abstract contract TrainerStore is ITrainerPool, ModuleSet {
 
     mapping(uint64 taskId => mapping(address trainer => Trainer)) internal _trainers;
     mapping(uint64 taskId => address[]) internal _lists;
-    /// @dev Trainers who may commit in the next round.
+    /// @dev Trainers who may commit in the next round. INVARIANT: at most the task's `maxTrainers`.
     mapping(uint64 taskId => uint32) internal _members;
     mapping(uint64 taskId => Progress) internal _progress;
     /// @dev Direct commitments. Kept for every round: a fault can be shown as long as the stake can be slashed.

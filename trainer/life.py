@@ -31,6 +31,7 @@ from deltaproof.chain.participation import (
     lock_stake,
 )
 from deltaproof.chain.reading import publish_reading_key
+from deltaproof.chain.room import FOREVER, make_room
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.rpc.sender import Receipt
@@ -185,6 +186,7 @@ class Trainer(Agent):
         enrolment = self._enrolment()
         if enrolment.index == 0:
             self._require_seats()
+            self._require_room()
             self.disk.require_ever(self.workshop.bytes_of_a_round(), "training a round of this task")
             lock_stake(self.gateway, Role.TRAINER, self.params.stakes.trainer_stake)
             self.show_reading_key()
@@ -222,12 +224,9 @@ class Trainer(Agent):
         try:
             receipt = attempt(self.gateway.trainers.commit, self.task_id, sealed)
         except ContractRevert as revert:
-            if revert.name == "AlreadyCommitted":
-                return  # a relay was faster
-            if revert.name != "RoundIsFull":
+            if revert.name != "AlreadyCommitted":
                 raise
-            self._tell_once("full", round_, f"round {round_}: as many trainers committed before as a round can have")
-            return
+            return  # a relay was faster
         if receipt is None:
             self._tell_once("late", round_, f"round {round_}: training took longer than the commit phase")
         else:
@@ -285,11 +284,12 @@ class Trainer(Agent):
         self.accounts.settle(last_round)
 
     def mind_stake(self) -> None:
-        """With `--top-up`, fill a stake up that a penalty has reduced."""
+        """With `--top-up`, fill a stake up that a penalty has reduced, and take a seat again that was lost."""
         if self.top_up and self._stopped():
+            self._require_room()
             lock_stake(self.gateway, Role.TRAINER, self._missing_stake())
             if attempt(self.gateway.trainers.top_up, self.task_id) is not None:
-                self.report("topped-up", "filled the slashed stake up")
+                self.report("topped-up", "takes part again")
 
     def finished(self, moment: Moment) -> bool:
         """Whether nothing is left to do: all ended rounds are collected, none will follow for this trainer, and nothing
@@ -301,7 +301,7 @@ class Trainer(Agent):
         if not (moment.ended or stopped) or self._has_to_answer(moment):
             return False
         if not moment.ended:
-            self.report("stopped", "the stake fell below the task's minimum: --top-up goes on")
+            self.report("stopped", "the stake fell below the task's minimum, or another has the seat: --top-up goes on")
             self.farewell = "the task goes on without this trainer"
         return True
 
@@ -350,6 +350,15 @@ class Trainer(Agent):
             raise ChainError(
                 f"if a round of task {self.task_id} opened now, {seats.text(self.stake_money)}; nothing is staked "
                 "before that has changed, or with --any-quorum"
+            )
+
+    def _require_room(self) -> None:
+        """Raises ChainError while as many trainers work in the task as it takes."""
+        most = self.params.quorum.max_trainers
+        if not make_room(self.gateway, self.task_id, most):
+            raise ChainError(
+                f"task {self.task_id} is full: {most} trainers take part, and none of them missed the last round that "
+                "ended. The seat of the first that does is taken"
             )
 
     def _is_well_judged(self, round_: RoundIndex) -> bool:
@@ -482,7 +491,9 @@ class Trainer(Agent):
         return enrolment.active_from <= round_ <= enrolment.active_until
 
     def _stopped(self) -> bool:
-        return self._enrolment().stake < self.params.stakes.trainer_stake
+        """Whether it takes no part in later rounds: too little stake, or it gave its seat up or lost it."""
+        enrolment = self._enrolment()
+        return enrolment.stake < self.params.stakes.trainer_stake or enrolment.active_until != FOREVER
 
     def _missing_stake(self) -> TokenAmount:
         return TokenAmount(self.params.stakes.trainer_stake - self._enrolment().stake)

@@ -250,12 +250,8 @@ OLD_BUGS = (
         "require(_isMember(member), NotWeaker(taskId, weaker));", "test_E18",
     ),
     OldBug(
-        "E19", "so many identities commit that nobody can write a settlement", "TrainerPool.sol",
-        "require(progress.committed < MAX_LEAVES, RoundIsFull(taskId, round));", "", "test_E19",
-    ),
-    OldBug(
-        "E19b", "the same in a batch", "TrainerBatches.sol",
-        " || progress.committed + count == MAX_LEAVES", "", "test_E19",
+        "E19", "so many identities commit that nobody can write a settlement", "TaskRules.sol",
+        "p.quorum.minTrainers, MAX_TRAINERS);", "p.quorum.minTrainers, type(uint32).max);", "test_E19",
     ),
     OldBug(
         "E21", "liars hide behind the stake of those in their quorum who did not sign", "Jury.sol",
@@ -390,6 +386,19 @@ OLD_BUGS = (
         "E37", "cases of the liars' own bind what an honest majority votes with", "Jury.sol",
         "return level.unit == 1 ? _part(votes, 1, _params.wrongVoteBps) : 0;",
         "return _part(votes, level.unit, _params.wrongVoteBps);", "test_E37",
+    ),
+    OldBug(
+        "E38", "more names come in than verifiers can judge in time", "TrainerPool.sol",
+        "        require(_members[taskId] < most, TaskIsFull(taskId, most));\n", "", "test_E38",
+    ),
+    OldBug(
+        "E38b", "names that never work keep everybody else out", "TrainerPool.sol",
+        "require(idle && _members[taskId] == most, NotVacant(taskId, account));", "revert NotVacant(taskId, account);",
+        "test_E38b",
+    ),
+    OldBug(
+        "E38c", "who works is put out", "TrainerPool.sol",
+        "            && !hasCommitted(taskId, round, account);\n", ";\n", "test_E38",
     ),
     OldBug(
         "rows", "a shard of 2^32-1 rows ends every verifier", "TrainerPool.sol", "&& dataRows <= MAX_ROWS, ", ", ",

@@ -117,6 +117,10 @@ interface ITrainerPool {
     error NotModule(address caller);
     /// @notice The trainer is enrolled and has all its stake.
     error AlreadyEnrolled(uint64 taskId, address trainer);
+    /// @notice As many trainers take part as the task has room for.
+    error TaskIsFull(uint64 taskId, uint32 maxTrainers);
+    /// @notice The task has room, or the trainer worked in the last round that ended or did not belong to it.
+    error NotVacant(uint64 taskId, address trainer);
     /// @notice The account is not enrolled.
     error NotEnrolled(uint64 taskId, address trainer);
     /// @notice A shard has a root, and 1 to 4,194,304 rows.
@@ -127,8 +131,6 @@ interface ITrainerPool {
     error ZeroCommitment();
     /// @notice The trainer committed in this round before.
     error AlreadyCommitted(uint64 taskId, uint32 round, address trainer);
-    /// @notice As many trainers committed as a settlement may have leaves.
-    error RoundIsFull(uint64 taskId, uint32 round);
     /// @notice The trainer did not commit in this round.
     error NotCommitted(uint64 taskId, uint32 round, address trainer);
     /// @notice The work shown is not what was committed.
@@ -177,6 +179,10 @@ interface ITrainerPool {
     /// @notice Fill the locked stake up to `trainerStake` after a penalty; active again from the next round on.
     function topUp(uint64 taskId) external;
 
+    /// @notice In a full task, stop a trainer that committed nothing in the last round that ended, so that its seat is free. It
+    /// keeps its stake, and takes part again by `topUp` when there is room. Anyone may call.
+    function vacate(uint64 taskId, address trainer) external;
+
     /// @notice Take no part in later rounds.
     function resign(uint64 taskId) external;
 
@@ -188,8 +194,8 @@ interface ITrainerPool {
     /// @param commitment `commitmentHash(taskId, round, caller, reveal)`
     function commit(uint64 taskId, bytes32 commitment) external;
 
-    /// @notice Bring many trainers' signed commitments in one transaction. Anyone may relay. Who committed already, may
-    /// not, or comes when the round is full is left out.
+    /// @notice Bring many trainers' signed commitments in one transaction. Anyone may relay. Who committed already or
+    /// may not is left out.
     /// @return batchId number of the batch in the round, from 1; 0 if nobody was left
     function commitBatch(uint64 taskId, SignedCommit[] calldata commits) external returns (uint32 batchId);
 

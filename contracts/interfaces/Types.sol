@@ -119,11 +119,13 @@ struct StakeTerms {
 /// @param quorumBps of the verifiers' stake at the round's snapshot that must sign, 5,001 to 10,000; once the settle phase
 /// has passed without a settlement, more than half of that stake is enough
 /// @param minTrainers enrolled trainers without whom no round opens, at least 1
+/// @param maxTrainers trainers who take part at a time, `minTrainers` to 4,096
 /// @param minVerifiers enrolled verifiers without whom no round opens, at least 1
 /// @param scoreToleranceNanos largest difference of a score between two verifiers that still agree
 struct QuorumTerms {
     uint16 quorumBps;
     uint32 minTrainers;
+    uint32 maxTrainers;
     uint32 minVerifiers;
     uint64 scoreToleranceNanos;
 }

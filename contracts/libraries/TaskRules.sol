@@ -13,6 +13,8 @@ library TaskRules {
     /// @dev As many validation commitments as a task can be made with in one transaction (EIP-7825).
     uint256 private constant MAX_ROUNDS = 512;
     uint256 private constant MAX_PARAMETERS = 2 ** 30;
+    /// @dev As many as a settlement may have leaves.
+    uint256 private constant MAX_TRAINERS = 4_096;
     uint256 private constant MAX_PHASE_SECONDS = 90 days;
     /// @dev Least time for what running agents do, and for what people have to notice.
     uint256 private constant MIN_PHASE_SECONDS = 10 minutes;
@@ -56,7 +58,9 @@ library TaskRules {
         _within("proverBps", p.stakes.proverBps, 0, MAX_PROVER_BPS);
         // INVARIANT: two quorums overlap, so nobody can settle a round twice without an equivocation.
         _within("quorumBps", p.quorum.quorumBps, BPS / 2 + 1, BPS);
-        _within("minTrainers", p.quorum.minTrainers, 1, type(uint32).max);
+        _within("minTrainers", p.quorum.minTrainers, 1, MAX_TRAINERS);
+        // Attack: enrol so many that no verifier can judge a round in time.
+        _within("maxTrainers", p.quorum.maxTrainers, p.quorum.minTrainers, MAX_TRAINERS);
         _within("minVerifiers", p.quorum.minVerifiers, 1, type(uint32).max);
         _within("rounds", p.training.rounds, 1, MAX_ROUNDS);
         _within("steps", p.training.steps, 1, type(uint32).max - 1);

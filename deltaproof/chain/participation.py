@@ -46,8 +46,8 @@ R = TypeVar("R")
 LOST_RACES = frozenset(
     {
         "AlreadyClaimed", "AlreadyPenalised", "AlreadyRevealed", "ClaimIsClosed", "NotAbsent", "NotActiveYet",
-        "NotDue", "NothingAtStake", "NothingToClaim", "PhaseClosed", "WrongPhase", "DisputesOpen", "NoRoundLeft",
-        "DemandClosed",
+        "NotDue", "NotVacant", "NothingAtStake", "NothingToClaim", "PhaseClosed", "WrongPhase", "DisputesOpen",
+        "NoRoundLeft", "DemandClosed",
     }
 )  # fmt: skip
 """What the contracts say to somebody who does what another has just done."""

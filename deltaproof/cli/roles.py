@@ -119,7 +119,9 @@ def run_trainer(
     data: RowsOption,
     task: AnyTaskOption = None,
     policy: PolicyOption = None,
-    top_up: Annotated[bool, typer.Option("--top-up", help="Fill a slashed stake up and go on.")] = False,
+    top_up: Annotated[
+        bool, typer.Option("--top-up", help="Fill a slashed stake up, or take a lost seat again, and go on.")
+    ] = False,
     checkpointing: CheckpointingOption = False,
     device: DeviceOption = None,
     machine: MachineOption = None,

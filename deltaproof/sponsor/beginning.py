@@ -10,12 +10,15 @@ from pathlib import Path
 from deltaproof.chain.contracts.money import Amount
 from deltaproof.errors import UsageError
 from deltaproof.protocol.evidence.rows import distinct_rows, parse_row, read_shard, write_shard
+from deltaproof.protocol.rules import MAX_LEAVES
 
 __all__ = ["Beginning", "begin"]
 
 MOST_VALIDATION_ROWS = 128
 """A set for a round; more make smaller standard errors and cost every verifier time."""
 LEAST_ROWS = 8
+MOST_TRAINERS = 64
+"""At a time, where no more than half as many are expected."""
 LEAST_VERIFIERS = 3
 """In a round, where nobody says how many are expected."""
 CONSIDERED_ROWS = 512
@@ -85,6 +88,7 @@ def begin(
         bond=stake.part(10).with_unit(),
         stake=stake.with_unit(),
         trainers=f"min_trainers = {trainers // 2 + 1}\n" if trainers else "",
+        most_trainers=min(MAX_LEAVES, max(MOST_TRAINERS, 2 * (trainers or 0))),
         verifiers=verifiers // 2 + 1 if verifiers else LEAST_VERIFIERS,
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -184,7 +188,8 @@ commit_bond = "{bond}"      # of the stake; lost for a commitment without a reve
 slash_bps = 5_000           # of the stake, for a fault
 min_trainer_stake = "{stake}"
 min_verifier_stake = "{stake}"
-{trainers}min_verifiers = {verifiers}           # fewer open no round
+{trainers}max_trainers = {most_trainers}           # more find no seat: verifiers judge a round in half of attest_commit
+min_verifiers = {verifiers}           # fewer open no round
 
 [phases]                    # seconds at most; a phase ends early when all have acted
 commit = 3600

@@ -57,6 +57,12 @@ class Workload:
             f"for {_trainers(most) if most < MOST_TRAINERS else 'any number'}. "
             f"Gas: about {ROUND_GAS[Role.VERIFIER]:,} a round"
         )
+        if most < spec.verification.max_trainers:
+            yield (
+                f"the task takes {_trainers(spec.verification.max_trainers)}, more than such a verifier can judge: "
+                "names that fill it would leave rounds unsettled, and honest work paid the base alone. Lower "
+                "verification.max_trainers, or raise phases.attest_commit"
+            )
         fee, verifiers = verifier_fee(spec.rewards), spec.verification.min_verifiers
         share = spec.rewards.verifier_fee_bps / (BPS // 100)
         yield (

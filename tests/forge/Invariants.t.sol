@@ -23,6 +23,7 @@ contract Books is Handler {
         checkVault();
         checkRegistry();
         checkLocks();
+        checkSeats();
         checkQuorums();
         checkPeople();
         checkRewards();
@@ -183,6 +184,14 @@ contract Books is Handler {
                 IJury.Vote memory vote = jury.voteOf(c, level, verifier);
                 if (vote.ballot != IJury.Ballot.Settled) locked += vote.locked;
             }
+        }
+    }
+
+    /// @dev P29: no task has more trainers than it has room for, nor a round more than took part.
+    function checkSeats() internal view {
+        for (uint256 t = 0; t < ids.length; ++t) {
+            vm.assertLe(members(ids[t]), terms.quorumTerms(ids[t]).maxTrainers, "P29 seats");
+            vm.assertLe(trainerPool.progressOf(ids[t]).expected, terms.quorumTerms(ids[t]).maxTrainers, "P29 round");
         }
     }
 

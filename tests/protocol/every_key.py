@@ -236,7 +236,8 @@ CHAIN = {
     "rewards.base_bps": 2_100, "verification.absence_bps": 2, "phases.activation": 61,
     "verification.samples": 1, "verification.quorum_bps": 7_000, "verification.commit_bond": "7",
     "verification.slash_bps": 177, "verification.prover_bps": 77, "verification.min_trainer_stake": "177",
-    "verification.min_verifier_stake": "177", "verification.min_trainers": 3, "verification.min_verifiers": 3,
+    "verification.min_verifier_stake": "177", "verification.min_trainers": 3, "verification.max_trainers": 63,
+    "verification.min_verifiers": 3,
     "phases.commit": 61, "phases.reveal": 61, "phases.opening": 61, "phases.attest_commit": 61,
     "phases.attest_reveal": 61, "phases.settle": 61, "phases.window": 61, "phases.slash": 59, "phases.claim": 62,
 }  # fmt: skip

@@ -83,7 +83,8 @@ def spec(**changes: object) -> TaskSpec:
 
 def draft(**changes: object) -> dict[str, Any]:
     tables = tomllib.loads(TOML)
-    for key, value in {"training__steps": 100_000, **changes}.items():
+    widest = {"training__steps": 100_000, "verification__max_trainers": rules.MAX_LEAVES}
+    for key, value in {**widest, **changes}.items():
         section, _, entry = key.partition("__")
         tables.setdefault(section, {})[entry] = value
     return tables
@@ -137,8 +138,10 @@ def test_terms_under_which_a_full_round_could_not_be_settled_are_refused() -> No
         (problem,) = spec_problems(draft(verification__samples=most + 1, **changes))
         assert problem.key == "verification.samples"
         assert "keep it from being settled" in problem.what
-        assert problem.remedy == f"lower it to {most}"
+        assert problem.remedy == f"lower it to {most}, or lower max_trainers"
     (problem,) = spec_problems(draft(scoring__budget=2**16, verification__samples=0))
-    assert problem.remedy == "lower it and scoring.budget"
+    assert problem.remedy == "lower it, scoring.budget or max_trainers"
+    few = spec(scoring__budget=2**16, verification__samples=0, verification__max_trainers=64)
+    assert few.verification.max_trainers == 64, "few trainers make small attestations"
     named = spec(scoring__budget=2**16, verification__samples=100, data__roots=[ROOT, "0x" + "cd" * 32])
     assert named.scoring.budget == 2**16, "where roots are named, nobody else plays"

@@ -199,7 +199,7 @@ def test_constants_page_has_the_value_of_the_contract(name: str, text: str) -> N
         ("ModuleSet", "VERSION", rules.CONTRACTS_VERSION),
         ("libraries/TaskRules", "BPS", rules.BPS),
         ("libraries/TaskRules", "MAX_ROUNDS", rules.MAX_ROUNDS),
-        ("TrainerStore", "MAX_LEAVES", rules.MAX_LEAVES),
+        ("libraries/TaskRules", "MAX_TRAINERS", rules.MAX_LEAVES),
         ("libraries/TaskRules", "MAX_PARAMETERS", rules.MAX_VALUES),
         ("libraries/TaskRules", "MAX_PROVER_BPS", rules.MAX_PROVER_BPS),
         ("libraries/TaskRules", "MIN_BASE_BPS", rules.MIN_BASE_BPS),

@@ -169,7 +169,10 @@ def test_wrong_draft_names_the_key(
         ([("max_tokens = 16", "max_tokens = 64"), ("lora", "prompt"), ("r = 2", "")], "a row of 64 tokens"),
         ([("byte_limit = 1_000_000", "byte_limit = 100")], "byte_limit is 100"),
         ([("steps = 4", "steps = 1_000_000"), ("commit = 60", "commit = 1")], "phases.commit"),
-        ([("min_trainer_stake", "min_trainers = 1_000_000\nmin_trainer_stake")], "phases.attest_commit|budget"),
+        (
+            [("min_trainer_stake", "min_trainers = 4_000\nmax_trainers = 4_000\nmin_trainer_stake")],
+            "phases.attest_commit|budget",
+        ),
     ],
     ids=["rank above the method's", "large steps that stay finite", "virtual tokens", "byte limit", "commit", "attest"],
 )

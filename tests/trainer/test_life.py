@@ -14,11 +14,9 @@ from deltaproof.errors import DeltaproofError
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.rows import canonical_row
 from deltaproof.protocol.evidence.transcript import StepRecord
-from deltaproof.protocol.rules import MAX_LEAVES
 from deltaproof.protocol.types import RoundIndex, TokenAmount
 from deltaproof.sponsor.penalties import penalties_paid
 from deltaproof.tuning.training.recording import Progress, TrainedRound
-from tests.chain.node_calls import poke
 from tests.worlds.roles import FUND, RoleWorld, build_world
 from trainer.conduct import Honest, RoundWork
 from trainer.life import Trainer
@@ -107,21 +105,6 @@ def test_join_enrols_once_and_refuses_other_data_or_another_home(world: RoleWorl
     for stranger in (other_rows, other_home):
         with pytest.raises(DeltaproofError, match="same --data and --home"):
             stranger.join()
-
-
-def test_commit_to_a_full_round_is_told_once_and_costs_nothing(world: RoleWorld) -> None:
-    """Others took every place that a settlement has; the work is kept and the next round is open."""
-    trainer, _, heard = again(world.trainers[0])
-    world.open_round()
-    poke(
-        world.gateway.connection, world.gateway.trainers.address, (3, world.task),
-        lambda word: word & ~(0xFFFFFFFF << 64) | MAX_LEAVES << 64,
-    )  # fmt: skip
-    assert world.gateway.trainers.progress(world.task).committed == MAX_LEAVES
-    trainer.commit(FIRST)
-    trainer.commit(FIRST)
-    assert heard.names().count("full") == 1
-    assert not world.gateway.trainers.has_committed(world.task, FIRST, trainer.account)
 
 
 def test_next_round_waits_for_the_penalties_of_the_last_and_no_longer(world: RoleWorld) -> None:

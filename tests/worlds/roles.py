@@ -80,6 +80,7 @@ commit_bond = "10"
 slash_bps = 5_000
 min_trainer_stake = "100"
 min_verifier_stake = "100"
+max_trainers = {max_trainers}
 [phases]
 commit = {phase_seconds}
 reveal = {phase_seconds}
@@ -124,6 +125,7 @@ class TaskDraft:
     steps: int = 6
     federation: str = ""
     floor_bps: int = 1_000
+    max_trainers: int = 64
     phase_seconds: int = 600
     window_seconds: int = 10
     phases: str = ""
@@ -265,6 +267,7 @@ def build_world(
     federation: str = "",
     model: Path | None = None,
     floor_bps: int = 1_000,
+    max_trainers: int = 64,
     training: str = "",
     data: str = "",
     scoring: str = "",
@@ -320,7 +323,7 @@ def build_world(
     draft = TaskDraft(
         rounds=rounds, method=method, codec=codec, training=training, data=data, scoring=scoring,
         aggregation=aggregation, steps=steps, federation=federation,
-        window_seconds=window_seconds, phases=phases, floor_bps=floor_bps, model=model,
+        window_seconds=window_seconds, phases=phases, floor_bps=floor_bps, max_trainers=max_trainers, model=model,
         named=tuple(dict.fromkeys(rows)) if shards and named else (),
     )  # fmt: skip
     task = fund_task(sponsor_gateway, store, folder, draft, stores)

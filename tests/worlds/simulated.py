@@ -82,6 +82,7 @@ class Terms:
     absence_bps: int = 100
     quorum_bps: int = 6_667
     min_trainers: int = 1
+    max_trainers: int = 4_096
     min_verifiers: int = 1
     tolerance_nanos: int = 1_000
     rounds: int = 3
@@ -121,7 +122,9 @@ class Terms:
                 self.prover_bps,
                 self.absence_bps,
             ),
-            quorum=QuorumTerms(self.quorum_bps, self.min_trainers, self.min_verifiers, self.tolerance_nanos),
+            quorum=QuorumTerms(
+                self.quorum_bps, self.min_trainers, self.max_trainers, self.min_verifiers, self.tolerance_nanos
+            ),
             training=TrainingTerms(
                 self.rounds, self.steps, self.parameters, self.optimizer, self.float32_delta, self.samples
             ),

@@ -165,6 +165,7 @@ class QuorumTerms:
 
     quorum_bps: int
     min_trainers: int
+    max_trainers: int
     min_verifiers: int
     score_tolerance_nanos: int
 

@@ -101,6 +101,10 @@ class TrainerPool(ContractClient):
         """Fill the locked stake up after a penalty."""
         return self._write("topUp", task_id)
 
+    def vacate(self, task_id: TaskId, trainer: Address) -> Receipt:
+        """In a full task, free the seat of a trainer that committed nothing in the last round that ended."""
+        return self._write("vacate", task_id, trainer)
+
     def resign(self, task_id: TaskId) -> Receipt:
         """Take no part in later rounds."""
         return self._write("resign", task_id)

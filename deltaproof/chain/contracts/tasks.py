@@ -62,6 +62,7 @@ def task_params(spec: TaskSpec, *, token: Address, parameters: int, constants_ro
         quorum=QuorumTerms(
             quorum_bps=stakes.quorum_bps,
             min_trainers=stakes.min_trainers,
+            max_trainers=stakes.max_trainers,
             min_verifiers=stakes.min_verifiers,
             score_tolerance_nanos=spec.scoring.tolerance_nanos,
         ),

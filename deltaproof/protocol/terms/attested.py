@@ -14,7 +14,6 @@ from deltaproof.protocol.rules import (
     ATTESTED_STEP_BYTES,
     ATTESTED_TRAINER_BYTES,
     MAX_COALITIONS,
-    MAX_LEAVES,
     PATH_PASSES,
 )
 from deltaproof.protocol.terms.estimators import evaluations_spent
@@ -25,7 +24,7 @@ __all__ = ["attestation_bytes", "most_players"]
 
 def attestation_bytes(terms: TaskTables, trainers: int) -> int:
     """Most bytes of an attestation of a round to which so many trainers committed."""
-    trainers = min(trainers, MAX_LEAVES)
+    trainers = min(trainers, terms.verification.max_trainers)
     drawn = min(terms.verification.samples + 2, terms.training.steps)
     of_each = ATTESTED_TRAINER_BYTES + drawn * ATTESTED_STEP_BYTES
     return ATTESTATION_BASE_BYTES + trainers * of_each + _game_bytes(terms, min(trainers, most_players(terms)))
@@ -33,11 +32,12 @@ def attestation_bytes(terms: TaskTables, trainers: int) -> int:
 
 def most_players(terms: TaskTables) -> int:
     """Most players of a game that the terms allow: named data roots or assigned trainers, else all of a full round."""
+    most = terms.verification.max_trainers
     if terms.data.roots:
-        return min(len(terms.data.roots), MAX_LEAVES)
+        return min(len(terms.data.roots), most)
     if terms.federation is not None and terms.federation.assignments:
-        return min(len(terms.federation.assignments) + 1, MAX_LEAVES)
-    return MAX_LEAVES
+        return min(len(terms.federation.assignments) + 1, most)
+    return most
 
 
 def _game_bytes(terms: TaskTables, players: int) -> int:

@@ -15,7 +15,6 @@ from deltaproof.protocol.rules import (
     ATTESTED_STEP_BYTES,
     MAX_ATTESTATION_BYTES,
     MAX_BUDGET,
-    MAX_LEAVES,
     MAX_STAKE,
     MIN_CLIP_NORM,
 )
@@ -228,21 +227,31 @@ def budget_pays_for_the_players(t: TaskTables) -> Iterator[Finding]:
         )
 
 
+@_rule("verification.min_trainers", "verification.max_trainers")
+def as_many_trainers_as_a_round_needs_fit(t: TaskTables) -> Iterator[Finding]:
+    if t.verification.min_trainers > t.verification.max_trainers:
+        most = t.verification.max_trainers
+        yield f"no round opens with {most} trainers, the most that take part", "lower it, or raise max_trainers"
+
+
 @_rule(
-    "verification.samples", "training.steps", "scoring.budget", "scoring.method", "scoring.index", "data.roots",
-    "federation",
+    "verification.samples", "verification.max_trainers", "training.steps", "scoring.budget", "scoring.method",
+    "scoring.index", "data.roots", "federation",
 )  # fmt: skip
 def full_round_fits_its_attestation(t: TaskTables) -> Iterator[Finding]:
-    size = attestation_bytes(t, MAX_LEAVES)
+    most = t.verification.max_trainers
+    size = attestation_bytes(t, most)
     if size <= MAX_ATTESTATION_BYTES:
         return
-    steps_fit = (MAX_ATTESTATION_BYTES - size) // (MAX_LEAVES * ATTESTED_STEP_BYTES) + min(
+    steps_fit = (MAX_ATTESTATION_BYTES - size) // (most * ATTESTED_STEP_BYTES) + min(
         t.verification.samples + 2, t.training.steps
     )
     yield (
-        f"an attestation of a round of {MAX_LEAVES} trainers could take {size >> 20} MiB, and nobody reads more than "
+        f"an attestation of a round of {most} trainers could take {size >> 20} MiB, and nobody reads more than "
         f"{MAX_ATTESTATION_BYTES >> 20}: whoever fills a round with names would keep it from being settled",
-        f"lower it to {steps_fit - 2}" if steps_fit >= 2 else "lower it and scoring.budget",
+        f"lower it to {steps_fit - 2}, or lower max_trainers"
+        if steps_fit >= 2
+        else "lower it, scoring.budget or max_trainers",
     )
 
 

@@ -13,6 +13,7 @@ from deltaproof.protocol.rules import (
     MAX_BATCH_ROWS,
     MAX_BETA,
     MAX_EVALUATIONS,
+    MAX_LEAVES,
     MAX_PROVER_BPS,
     MAX_ROUNDS,
     MAX_SAMPLES,
@@ -134,6 +135,9 @@ class VerificationSection(Record):
     """Least stake that a verifier locks, smallest units of the stake token; from 1 to 2^96-1."""
     min_trainers: Positive = 1
     """Enrolled trainers without whom no round opens."""
+    max_trainers: Annotated[int, Field(ge=1, le=MAX_LEAVES)] = 64
+    """Trainers who take part at a time. More than a verifier can judge in half of `phases.attest_commit` would make
+    every round one that nobody can settle."""
     min_verifiers: Positive = 1
     """Enrolled verifiers without whom no round opens."""
 

@@ -162,44 +162,16 @@ contract CrowdAttacksTest is World {
     }
 
     /// @dev More commitments than a settlement may have leaves would leave nobody able to write one.
-    function test_E19_moreTrainersThanLeaves_theRestIsLeftOut() public {
-        id = startTask(3, 1);
-        openRound(id);
-        bytes32 slot = keccak256(abi.encode(uint256(id), PROGRESS_SLOT));
-        uint256 word = uint256(vm.load(address(trainerPool), slot));
-        // `expected` 5,000 and `committed` 4,095, the second and third number.
-        vm.store(
-            address(trainerPool), slot, bytes32(word & ~(uint256(type(uint64).max) << 32) | 5_000 << 32 | 4_095 << 64)
-        );
-        vm.assertEq(trainerPool.progressOf(id).committed, 4_095, "slot of the progress");
-        ITrainerPool.SignedCommit[] memory batch = new ITrainerPool.SignedCommit[](2);
-        batch[0] = signed(1);
-        batch[1] = signed(2);
-        uint256 snapshot = vm.snapshotState();
-        trainerPool.commitBatch(id, batch);
-        vm.assertEq(trainerPool.progressOf(id).committed, 4_096);
-        vm.assertTrue(trainerPool.hasCommitted(id, 1, trainers[1]));
-        vm.assertFalse(trainerPool.hasCommitted(id, 1, trainers[2]), "left out");
-        vm.assertEq(trainerPool.commitBatch(id, batch), 0);
-        vm.revertToState(snapshot);
-        commit(id, trainers[0]);
-        bytes32 sealed_ = trainerPool.commitmentHash(id, 1, trainers[1], workOf(id, trainers[1]));
-        vm.prank(trainers[1]);
-        vm.expectPartialRevert(ITrainerPool.RoundIsFull.selector);
-        trainerPool.commit(id, sealed_);
-    }
-
-    function signed(uint256 i) private view returns (ITrainerPool.SignedCommit memory) {
-        bytes32 sealed_ = trainerPool.commitmentHash(id, 1, trainers[i], workOf(id, trainers[i]));
-        bytes32 digest = keccak256(
-            abi.encodePacked(
-                hex"1901",
-                trainerPool.domainSeparator(),
-                keccak256(abi.encode(trainerPool.COMMIT_TYPEHASH(), uint256(id), uint256(1), sealed_))
-            )
-        );
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(trainerKeys[i], digest);
-        return ITrainerPool.SignedCommit(sealed_, r, bytes32(uint256(s) | uint256(v - 27) << 255));
+    function test_E19_roomForMoreTrainersThanLeaves_isRefused() public {
+        TaskParams memory p = defaultParams();
+        bytes32 field = "maxTrainers";
+        p.quorum.maxTrainers = 4_097;
+        bytes32[] memory commitments = validationCommitments(p.training.rounds + 1);
+        vm.expectRevert(abi.encodeWithSelector(ITaskTerms.InvalidParameter.selector, field, 4_097));
+        terms.createTask(p, commitments, 0);
+        (p.quorum.minTrainers, p.quorum.maxTrainers) = (3, 2);
+        vm.expectRevert(abi.encodeWithSelector(ITaskTerms.InvalidParameter.selector, field, 2));
+        terms.createTask(p, commitments, 0);
     }
 
     function test_E20_longestTask_isMadeInOneTransaction() public {

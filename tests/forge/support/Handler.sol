@@ -57,6 +57,7 @@ contract Handler is World {
         for (uint256 i = 0; i < TASKS; ++i) {
             TaskParams memory p = defaultParams();
             p.training.rounds = 512;
+            p.quorum.maxTrainers = uint32(TRAINERS - i);
             p.rewards.budgetPerRound = uint96(10 * UNIT + i);
             p.rewards.capBps = uint16(10_000 - 3_000 * i);
             p.rewards.floorBps = uint16(500 * i);
@@ -393,6 +394,7 @@ contract Handler is World {
             vm.prank(trainer);
             return trainerPool.topUp(id);
         }
+        if (vm.getBlockTimestamp() % 2 == 0) return trainerPool.vacate(id, trainer);
         if (members(id) < 2) return;
         vm.prank(trainer);
         trainerPool.resign(id);

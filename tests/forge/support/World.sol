@@ -172,7 +172,7 @@ contract World {
         p.constantsRoot = keccak256("constants");
         p.rewards = RewardTerms(BUDGET, 1_000, 0, 0, 10_000, 2_000);
         p.stakes = StakeTerms(uint96(100 * UNIT), uint96(10 * UNIT), uint96(200 * UNIT), 5_000, 2_000, 100);
-        p.quorum = QuorumTerms(6_667, 1, 1, 1_000);
+        p.quorum = QuorumTerms(6_667, 1, 4_096, 1, 1_000);
         p.training = TrainingTerms(3, 4, 600, Optimizer.Adam, true, 2);
         p.phases = PhaseSeconds(PHASE, PHASE, PHASE, PHASE, PHASE, PHASE, PHASE, 3_600, 86_400, 0);
     }
