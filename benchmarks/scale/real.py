@@ -24,7 +24,7 @@ def real_round(trainers: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, start_node("anvil", accounts=trainers + VERIFIERS + 6) as node:
         world = build_world(
             node, Path(folder), rounds=1, honest=trainers - 1, verifiers=VERIFIERS, scoring=scoring,
-            aggregation=aggregation, named=False,
+            aggregation=aggregation, named=False, max_trainers=max(64, trainers),
         )  # fmt: skip
         began, busy = time.perf_counter(), time.process_time()
         world.play(1)

@@ -59,7 +59,8 @@ class Offer:
         """The same for a whole round: the most that one more participant can count on among equals."""
         rewards, quorum = self.view.params.rewards, self.view.params.quorum
         if role is Role.TRAINER:
-            return TokenAmount(int(rewards.budget_per_round) // max(self.trainers + 1, quorum.min_trainers))
+            players = max(min(self.trainers + 1, quorum.max_trainers), quorum.min_trainers)
+            return TokenAmount(int(rewards.budget_per_round) // players)
         return TokenAmount(int(verifier_fee(rewards)) // max(self.verifiers + 1, quorum.min_verifiers))
 
     def seconds_per_step(self, role: Role) -> float:

@@ -56,7 +56,8 @@ def terms_of(spec: TaskSpec) -> Json:
         "optimizer": f"{spec.optimizer.name}, learning rate {spec.optimizer.learning_rate}",
         "delta": f"codec {spec.codec.name}, at most {spec.codec.byte_limit:,} bytes",
         "scoring": f"{spec.scoring.index.replace('_', ' ')}, {spec.validation.rows} hidden rows a round",
-        "verification": f"{checks.samples} drawn steps, {checks.min_verifiers} verifiers or more, "
+        "verification": f"{checks.samples} drawn steps of each of {checks.max_trainers} trainers at most, "
+        f"{checks.min_verifiers} verifiers or more, "
         f"quorum {checks.quorum_bps / 100:g} % of their stake",
         "penalty": f"{checks.slash_bps / 100:g} % of the stake for a fault",
         "drawn rows": _rows_readers(spec),

@@ -76,5 +76,6 @@ def money_lines(spec: TaskSpec, tokens: Tokens) -> Iterator[str]:
     )
     yield (
         f"a trainer stakes {staked(terms.min_trainer_stake)}, a verifier {staked(terms.min_verifier_stake)} or more; "
-        f"a commitment without a reveal costs {staked(terms.commit_bond)}"
+        f"a commitment without a reveal costs {staked(terms.commit_bond)}; {terms.max_trainers} trainers at most take "
+        "part at a time"
     )
