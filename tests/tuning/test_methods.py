@@ -120,6 +120,16 @@ def test_aggregate_of_one_is_the_adapter_and_of_two_lies_between(played: Rehears
     assert set(unfolded[0]) == set(unfolded[1])
 
 
+def test_aggregate_with_values_near_the_end_of_the_range_is_finite(played: Rehearsal) -> None:
+    """Else one trainer's delta, however it came about, would leave every verifier without a next adapter."""
+    bench, theta = played.bench, played.trained.theta
+    for size in (1e20, 3.4e38):
+        huge = (np.sign(theta) * size).astype(np.float32)
+        both, lost = aggregate_thetas(bench, [theta, huge], None)
+        assert np.isfinite(both).all()
+        assert 0.0 <= lost <= 1.0
+
+
 def missing_share(bench: Workbench, before: Tensors, after: Tensors) -> float:
     """Relative norm of the difference of all products, or of the changes that a method makes sparse, multiplied out."""
 

@@ -19,7 +19,7 @@ from deltaproof.tuning.errors import MethodError
 from deltaproof.tuning.methods._targets import lora_targets
 from deltaproof.tuning.methods.base import Options, PeftMethod, Reasons, Shapes
 from deltaproof.tuning.numerics.linalg import Array, frobenius, tree_sum
-from deltaproof.tuning.numerics.products import LowRankPair, Tensors
+from deltaproof.tuning.numerics.products import LowRankPair, Tensors, narrowed
 
 __all__ = ["AdaLora"]
 
@@ -84,8 +84,8 @@ class AdaLora(PeftMethod):
             size = rows * columns
             unit = np.where(columns > 0, b / np.where(columns > 0, columns, 1.0), mean_b / length)
             result[name] = (a / np.where(rows > 0, rows, 1.0)[:, None]).astype(np.float32)
-            result[_b_of(name)] = (unit * length).astype(np.float32)
-            result[_e_of(name)] = (size / length).astype(np.float32)[:, None]
+            result[_b_of(name)] = narrowed(unit * length)
+            result[_e_of(name)] = narrowed(size / length)[:, None]
             sizes.append(size)
         everything = np.concatenate(sizes)
         kept = np.argsort(-everything, kind="stable")[: self.target_rank * len(names)]

@@ -34,7 +34,7 @@ from deltaproof.tuning.methods.adapters import replace_module
 from deltaproof.tuning.methods.base import Options, Shapes
 from deltaproof.tuning.methods.deliverable import trainable, write_deliverable
 from deltaproof.tuning.methods.own import OwnMethod
-from deltaproof.tuning.numerics.products import Tensors
+from deltaproof.tuning.numerics.products import Tensors, narrowed
 from deltaproof.tuning.numerics.randomness import uniform
 
 __all__ = ["DiffPruning", "gate_values"]
@@ -120,7 +120,7 @@ class DiffPruning(OwnMethod):
             gates = np.where(shut, np.float32(0.0), gates)  # the gate of 0 is exactly half open
             open_ = gate_values(gates)
             result[_gates_of(name)] = gates
-            result[name] = np.where(change != 0, change / np.where(open_ > 0, open_, 1.0), 0.0).astype(np.float32)
+            result[name] = narrowed(np.where(change != 0, change / np.where(open_ > 0, open_, 1.0), 0.0))
         return super().fold(result, members, shapes)
 
     def export(self, model: nn.Module, folder: Path, source: str) -> None:

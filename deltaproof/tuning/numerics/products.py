@@ -21,6 +21,7 @@ __all__ = [
     "leading_of_dense",
     "leading_of_mean",
     "module_grams",
+    "narrowed",
     "same_shape",
 ]
 
@@ -185,5 +186,10 @@ def canonical_factors(
     a[:kept], b[:, :kept] = direction * sign * length, (image * sign / length).T
     if limit:
         b[:, limit:] = 0.0
-    # A hostile member's values near the end of the range must not become infinite in everybody's next adapter.
-    return np.clip(a, -_LARGEST, _LARGEST).astype(np.float32), np.clip(b, -_LARGEST, _LARGEST).astype(np.float32)
+    return narrowed(a), narrowed(b)
+
+
+def narrowed(values: Array) -> NDArray[np.float32]:
+    """As float32, where what is larger becomes the largest: a hostile member's values near the end of the range must
+    not become infinite in everybody's next adapter."""
+    return np.asarray(np.clip(values, -_LARGEST, _LARGEST).astype(np.float32))
