@@ -8,9 +8,9 @@ import {Modules, Phase, Role} from "./interfaces/Types.sol";
 
 /// @title Votes on what no contract can decide
 /// @notice See `IJury`. Only contracts of this deployment are called, and none of them calls back.
-/// @dev INVARIANT: the electorate is fixed before the seed is asked for. INVARIANT: below the last level a vote binds
-/// nothing, and takes nobody's stake but bonds and the small price of absence. INVARIANT: a case about a settlement that
-/// fell otherwise takes nobody's stake or bond.
+/// @dev INVARIANT: the electorate is fixed before the seed is asked for. INVARIANT: a vote binds no stake; below the last
+/// level none takes any but bonds and the small price of absence. INVARIANT: a case about a settlement that fell otherwise
+/// takes nobody's stake or bond.
 contract Jury is JuryStore {
     /// @dev A case in which less than a quarter of the drawn stake spoke costs its losers a tenth of their bonds.
     uint256 private constant TURNOUT_DIVISOR = 4;
@@ -66,7 +66,6 @@ contract Jury is JuryStore {
         (level.seed, level.unit) = (seed, unit);
         emit SeatsDrawn(caseId, number, seed, unit);
         _begin(caseId, case_, CasePhase.Seal, _params.voteSeconds);
-        level.sealUntil = case_.deadline;
         return true;
     }
 
@@ -78,14 +77,11 @@ contract Jury is JuryStore {
         require(vote.ballot == Ballot.None, AlreadyVoted(caseId, msg.sender));
         uint96 votes = seatsOf(caseId, number, msg.sender);
         require(votes != 0 && !_isParty(caseId, msg.sender, nonSigners), NoSeat(caseId, msg.sender));
-        Level storage level = _levels[caseId][number];
-        // Attack: vote wrong for nothing. What everybody's vote may take is locked before the vote counts.
-        uint96 locked = _priceOf(level, votes);
-        _votes[caseId][number][msg.sender] = Vote(Ballot.Sealed, votes, locked, commitment);
-        level.sealed_ += votes;
-        emit VoteSealed(caseId, number, msg.sender, votes, locked);
-        if (locked == 0) return;
-        REGISTRY.lock(msg.sender, Role.Verifier, locked);
+        // Attack: bring cases of one's own, whose votes bind the stake of honest jurors where nothing can be taken from it,
+        // until they have none left for the case that matters. A vote binds nothing.
+        _votes[caseId][number][msg.sender] = Vote(Ballot.Sealed, votes, commitment);
+        _levels[caseId][number].sealed_ += votes;
+        emit VoteSealed(caseId, number, msg.sender, votes);
     }
 
     /// @inheritdoc IJury
@@ -148,11 +144,7 @@ contract Jury is JuryStore {
         _votes[caseId][number][juror].ballot = Ballot.Settled;
         bool shown = vote.ballot == Ballot.Uphold || vote.ballot == Ballot.Overturn;
         bool right = shown && (vote.ballot == Ballot.Overturn) == case_.overturned;
-        uint96 fine;
-        if (moot) fine = 0;
-        else if (shown) fine = right || !_isDecided(caseId, case_) ? 0 : vote.locked;
-        else fine = _part(vote.votes, _levels[caseId][number].unit, _params.absenceBps);
-        fine = _takeFine(juror, fine, vote.locked);
+        uint96 fine = moot || right ? 0 : _fine(caseId, number, juror, vote.votes, shown);
         uint96 pay = !moot && right && number == case_.level ? _payFor(caseId, case_, vote.votes) : 0;
         emit VoteSettled(caseId, number, juror, fine, pay);
         if (pay != 0) REGISTRY.transferCredit(juror, pay);
@@ -170,39 +162,23 @@ contract Jury is JuryStore {
     }
 
     /// @dev Votes that a juror could have cast at a level and did not; none where absence costs nothing.
-    function _missedBy(uint256 caseId, uint8 number, address juror) private view returns (uint96 votes) {
+    function _missedBy(uint256 caseId, uint8 number, address juror) private view returns (uint96) {
         Case storage case_ = _cases[caseId];
         // Attack: charge a signer, who had no seat, when its stake is released and nothing shows any more that it signed.
         if (block.timestamp >= case_.deadline + TERMS.phaseSeconds(case_.taskId).slash) return 0;
-        votes = seatsOf(caseId, number, juror);
-        Level storage level = _levels[caseId][number];
         // Attack: a case that nobody can judge, so that everybody pays for silence; friends who vote in it change nothing while
         // they are no majority.
-        if (2 * _spokenAt(level) <= case_.electorate) return 0;
-        // Attack: charge somebody whose stake was bound while votes were sealed, once it is free. What the chain held then
-        // decides: who had too little left before the first second, or at the last one, when votes in other cases may have
-        // bound it, is charged nothing.
-        uint64 before = level.sealUntil - _params.voteSeconds - 1;
-        uint96 bound = REGISTRY.lockedVerifierStakeAt(juror, before);
-        uint96 boundLast = REGISTRY.lockedVerifierStakeAt(juror, level.sealUntil - 1);
-        if (bound < boundLast) bound = boundLast;
-        uint96 price = _priceOf(level, votes);
-        if (REGISTRY.verifierStakeAt(juror, before) < uint256(bound) + price) return 0;
+        if (2 * _spokenAt(_levels[caseId][number]) <= case_.electorate) return 0;
+        return seatsOf(caseId, number, juror);
     }
 
-    /// @dev What a vote binds. Attack: bring cases of one's own, whose votes bind the stake of honest jurors where nothing can
-    /// be taken from it, until they have none left for the case that matters. Below the last level a vote binds nothing.
-    function _priceOf(Level storage level, uint96 votes) private view returns (uint96) {
-        return level.unit == 1 ? _part(votes, 1, _params.wrongVoteBps) : 0;
-    }
-
-    /// @dev The locked part pays first; who never voted has nothing locked, and pays from what no module holds.
-    function _takeFine(address juror, uint96 fine, uint96 locked) private returns (uint96) {
-        if (locked == 0) return fine == 0 ? 0 : REGISTRY.fine(juror, Role.Verifier, fine);
-        if (fine > locked) fine = locked;
-        if (fine != 0) REGISTRY.slash(juror, Role.Verifier, fine, address(0), 0);
-        if (locked != fine) REGISTRY.unlock(juror, Role.Verifier, locked - fine);
-        return fine;
+    /// @dev For a vote that was not shown, or that everybody's says is wrong, from what no module holds.
+    function _fine(uint256 caseId, uint8 number, address juror, uint96 votes, bool shown) private returns (uint96) {
+        Case storage case_ = _cases[caseId];
+        bool decided = number == case_.level && _isDecided(caseId, case_);
+        uint16 rate = !shown ? _params.absenceBps : decided ? _params.wrongVoteBps : 0;
+        uint96 fine = _part(votes, _levels[caseId][number].unit, rate);
+        return fine == 0 ? 0 : REGISTRY.fine(juror, Role.Verifier, fine);
     }
 
     function _payFor(uint256 caseId, Case storage case_, uint96 votes) private returns (uint96 pay) {

@@ -102,14 +102,12 @@ contract StakeRegistry is IStakeRegistry, ModuleSet {
         uint96 free = _free(stake);
         require(amount <= free, InsufficientFreeStake(account, role, free, amount));
         stake.locked += amount;
-        if (role == Role.Verifier) _remember(account);
         emit StakeLocked(account, role, amount);
     }
 
     /// @inheritdoc IStakeRegistry
     function unlock(address account, Role role, uint96 amount) external onlyModules {
         _takeLocked(account, role, amount);
-        if (role == Role.Verifier) _remember(account);
         emit StakeUnlocked(account, role, amount);
     }
 
@@ -250,19 +248,13 @@ contract StakeRegistry is IStakeRegistry, ModuleSet {
     /// @inheritdoc IStakeRegistry
     function verifierStakeAt(address account, uint64 moment) external view returns (uint96) {
         require(moment < block.timestamp, NotPast(moment));
-        return _history[account].entryAt(moment).stake;
-    }
-
-    /// @inheritdoc IStakeRegistry
-    function lockedVerifierStakeAt(address account, uint64 moment) external view returns (uint96) {
-        require(moment < block.timestamp, NotPast(moment));
-        return _history[account].entryAt(moment).locked;
+        return _history[account].stakeAt(moment);
     }
 
     /// @inheritdoc IStakeRegistry
     function totalVerifierStakeAt(uint64 moment) external view returns (uint96) {
         require(moment < block.timestamp, NotPast(moment));
-        return _totalHistory.entryAt(moment).stake;
+        return _totalHistory.stakeAt(moment);
     }
 
     /// @inheritdoc IStakeRegistry
@@ -290,16 +282,16 @@ contract StakeRegistry is IStakeRegistry, ModuleSet {
         _credits[msg.sender] = credit - amount;
     }
 
-    /// @dev Write down the verifier stake that is not on its way out, what of it is bound, and the sum of all.
+    /// @dev Write down the verifier stake that is not on its way out, and the sum of all.
     function _remember(address account) private {
         StakeAccount storage stake = _stakes[account][Role.Verifier];
         uint96 current = stake.total - stake.unbonding;
         StakeHistory.Trace storage history = _history[account];
-        uint96 before = history.latest().stake;
-        history.push(current, stake.locked);
+        uint96 before = history.latest();
         if (current == before) return;
-        uint96 total = _totalHistory.latest().stake + current - before;
-        _totalHistory.push(total, 0);
+        uint96 total = _totalHistory.latest() + current - before;
+        history.push(current);
+        _totalHistory.push(total);
         emit VerifierStakeChanged(account, current, total);
     }
 

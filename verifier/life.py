@@ -77,7 +77,7 @@ class Verifier(Agent):
         machine: Machine = HERE,
     ) -> None:
         """`stake` is locked for the task and weighs in its quorum; by default the task's minimum. Beside it so much is
-        deposited that `free_share` of all the verifier's stake is free, which it votes with. With `top_up` a stake
+        deposited that `free_share` of all the verifier's stake is free, to come back with. With `top_up` a stake
         that a penalty reduced is filled up from the wallet, and work that does not fit into its phase is risked."""
         super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
         self.home = home

@@ -10,10 +10,9 @@ interface IJury {
     /// @param bond of whoever opens a case, stake token; doubles with every appeal
     /// @param seats parts that level 0 divides the drawn stake into, at least 3
     /// @param jurorBps of a lost bond, to the jurors who voted with the outcome; the rest is burned; at most 9,000
-    /// @param absenceBps of a juror's drawn stake, lost for not showing a vote that it could have paid for, at a level where more
-    /// than half of the drawn stake spoke
-    /// @param wrongVoteBps of a juror's stake, lost for a vote at the last level against more than half of everybody's; locked
-    /// by voting there
+    /// @param absenceBps of a juror's drawn stake, lost for not showing a vote at a level where more than half of the drawn stake
+    /// spoke
+    /// @param wrongVoteBps of a juror's stake, lost for a vote at the last level against more than half of everybody's
     /// @param voteSeconds time to seal votes, and again to show them
     /// @param appealSeconds time to appeal against the outcome of a level
     /// @param activationSeconds how long stake has to lie before it has a vote
@@ -69,7 +68,6 @@ interface IJury {
 
     /// @param appellant who posted the bond
     /// @param overturns whether it asks for the settlement to fall
-    /// @param sealUntil when sealing votes ends, seconds since the epoch; 0 while the seed is awaited
     /// @param unit stake that one vote stands for, stake token; 1 at the last level
     /// @param upholding votes shown for the settlement
     /// @param overturning votes shown against it
@@ -77,7 +75,6 @@ interface IJury {
     struct Level {
         address appellant;
         bool overturns;
-        uint64 sealUntil;
         uint96 unit;
         uint96 sealed_;
         uint96 upholding;
@@ -87,11 +84,9 @@ interface IJury {
     }
 
     /// @param votes of the juror at that level
-    /// @param locked stake token, what a vote puts at risk; 0 below the last level
     struct Vote {
         Ballot ballot;
         uint96 votes;
-        uint96 locked;
         bytes32 commitment;
     }
 
@@ -110,9 +105,8 @@ interface IJury {
     event SeatsDrawn(uint256 indexed caseId, uint8 indexed level, bytes32 seed, uint96 unit);
     /// @notice A level's phase began and ends at `deadline`, Unix time in seconds.
     event CasePhaseStarted(uint256 indexed caseId, uint8 indexed level, CasePhase phase, uint64 deadline);
-    /// @notice A vote was sealed; its weight and what is locked with it are in the stake token's smallest unit.
-    /// @param locked stake token; 0 below the last level
-    event VoteSealed(uint256 indexed caseId, uint8 indexed level, address indexed juror, uint96 votes, uint96 locked);
+    /// @notice A vote was sealed; its weight is in the stake token's smallest unit.
+    event VoteSealed(uint256 indexed caseId, uint8 indexed level, address indexed juror, uint96 votes);
     /// @notice A sealed vote was shown; its weight is in the stake token's smallest unit.
     event VoteShown(uint256 indexed caseId, uint8 indexed level, address indexed juror, bool overturn, uint96 votes);
     /// @notice A level decided; what stands for and against is weight in the stake token's smallest unit.
@@ -123,7 +117,7 @@ interface IJury {
     event Appealed(uint256 indexed caseId, uint8 indexed level, address indexed appellant, bytes32 evidence);
     /// @notice The case is decided for good.
     event CaseClosed(uint256 indexed caseId, bool overturned, uint8 level);
-    /// @notice The case is moot: its settlement fell otherwise. Bonds and locked votes go back, and nobody is paid or fined.
+    /// @notice The case is moot: its settlement fell otherwise. Bonds go back, and nobody is paid or fined.
     event CaseDropped(uint256 indexed caseId, uint8 level);
     /// @notice A vote was paid or fined, in the stake token's smallest unit.
     /// @param fine stake token, what the juror lost
@@ -170,8 +164,7 @@ interface IJury {
     /// @notice Draw the seats once the beacon has decided; returns false before that. Anyone may call.
     function drawSeats(uint256 caseId) external returns (bool drawn);
 
-    /// @notice Seal a vote. At the last level it locks what it puts at risk from the juror's free verifier stake; below, a vote
-    /// needs no free stake.
+    /// @notice Seal a vote. It needs no free stake, and locks none.
     /// @param commitment `voteHash(caseId, level, caller, overturn, salt)`
     /// @param nonSigners the list that was posted with the settlement; only looked at for members of its quorum
     function sealVote(uint256 caseId, bytes32 commitment, address[] calldata nonSigners) external;
@@ -187,9 +180,9 @@ interface IJury {
     /// call.
     function advanceCase(uint256 caseId) external;
 
-    /// @notice After the case: unlock, pay or fine a juror for one level. Anyone may call. Who did not vote pays for it, at
-    /// the last level only if its stake outside of tasks and other votes would have been enough for the vote, and for as long
-    /// after the case as the task's stakes stay slashable.
+    /// @notice After the case: pay or fine a juror for one level. Anyone may call. Fines come from verifier stake that no task
+    /// holds, also what is on its way out, and are at most what there is of it. Who did not vote is fined for as long after the
+    /// case as the task's stakes stay slashable.
     /// @param nonSigners the list that was posted with the settlement; only looked at for members of its quorum
     function settleVote(uint256 caseId, uint8 level, address juror, address[] calldata nonSigners) external;
 

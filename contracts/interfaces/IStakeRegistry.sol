@@ -6,7 +6,7 @@ import {G1Point, G2Point, Role} from "./Types.sol";
 /// @title Stakes and BLS keys
 /// @notice Holds every staked token. Stake is free, locked by a module (a task, a dispute), or unbonding. Locked stake can
 /// be slashed, only by the module that locked it and only for a fault that it established; stake that nobody holds can be
-/// fined by the jury for absence from a vote.
+/// fined by the jury for a wrong vote or none.
 /// All amounts are in the stake token's smallest unit.
 interface IStakeRegistry {
     /// @param total everything of this role: free, locked and unbonding
@@ -51,7 +51,7 @@ interface IStakeRegistry {
     /// @notice An account's verifier stake that is not on its way out, from now on; it weighs in the jury's votes.
     /// @dev Both in the stake token's smallest unit.
     event VerifierStakeChanged(address indexed account, uint96 stake, uint96 total);
-    /// @notice Locked stake was taken as a fine, in the stake token's smallest unit.
+    /// @notice Stake was taken as a fine, in the stake token's smallest unit.
     /// @param amount what the account lost of its stake that no module holds, burned
     event StakeFined(address indexed account, Role indexed role, uint96 amount);
 
@@ -146,9 +146,6 @@ interface IStakeRegistry {
     /// @param moment seconds since the epoch, before now
     function verifierStakeAt(address account, uint64 moment) external view returns (uint96);
 
-    /// @notice What of it modules held at the end of a past second.
-    function lockedVerifierStakeAt(address account, uint64 moment) external view returns (uint96);
-
     /// @notice The verifier stake of all accounts together at the end of a past second, stake on its way out left aside.
     function totalVerifierStakeAt(uint64 moment) external view returns (uint96);
 
@@ -178,7 +175,7 @@ interface IStakeRegistry {
         external
         returns (uint96 reward);
 
-    /// @notice Burn stake that no module holds, also what is on its way out. Jury only, for absence from a vote.
+    /// @notice Burn stake that no module holds, also what is on its way out. Jury only, for a wrong vote or none.
     /// @return taken at most `amount`: what there was
     function fine(address account, Role role, uint96 amount) external returns (uint96 taken);
 }

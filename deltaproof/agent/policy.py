@@ -85,7 +85,7 @@ class StakeLimits(Record):
     """The stakes of all tasks together, as they are locked now and would be with one more, and what a verifier keeps
     free beside them."""
     free_share: Annotated[float, Field(ge=0.0, le=0.9)] = float(FREE_SHARE)
-    """Of a verifier's stake, what it keeps free to vote with: see `deltaproof.chain.free_share`."""
+    """Of a verifier's stake, what it keeps free of tasks: see `deltaproof.chain.free_share`."""
     most_absence_bps: Annotated[int, Field(ge=1, le=MAX_ABSENCE_BPS)] = _default("absence_bps")
     """Of a verifier's stake, what a missed round may cost, basis points; by default what it costs where nothing is
     said."""
@@ -192,7 +192,7 @@ class TaskPolicy(Record):
         return found
 
     def kept_free(self, role: Role) -> Fraction:
-        """The share of its stake that a role keeps free: a verifier votes with it, others need none."""
+        """The share of its stake that a role keeps free: a verifier comes back with it, others need none."""
         return free_share_of(self.stake.free_share) if role is Role.VERIFIER else Fraction(0)
 
     def priority(self, offer: Offer) -> int:
@@ -254,7 +254,7 @@ most_tasks = 4            # at once; each holds its model in memory, they comput
 [stake]                   # what may be at risk, tokens of the stake token
 most_per_task = "200"
 most_in_all = "800"
-free_share = 0.2          # of a verifier's stake, what it keeps free to vote with; 0: all of it goes into tasks
+free_share = 0.2          # of a verifier's stake, what it keeps free to come back with after an absence
 most_absence_bps = 100    # of a verifier's stake, what a missed round may cost (it doubles in a row), basis points
 most_prover_bps = 2_000   # of a penalty, what may go to whoever brings it: the more, the more is to gain by one
 

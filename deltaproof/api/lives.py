@@ -161,7 +161,7 @@ def verifier_life(
     machine: Machine = HERE,
 ) -> WorkingLife:
     """Verifies every round. `stake`: locked in each task; by default the minimum. `free_share`: of its stake, what it
-    keeps free to vote with, where no policy says it. `top_up`: fill a stake up from the wallet that a penalty reduced.
+    keeps free of tasks, where no policy says it. `top_up`: fill a stake up from the wallet that a penalty reduced.
 
     Raises UsageError if a policy says it, too.
     """

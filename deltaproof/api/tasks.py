@@ -227,7 +227,7 @@ class Task:
         **settings: Any,
     ) -> WorkingLife:
         """A verifier's life: `verifier run`. `stake` in tokens; by default the task's minimum. `free_share` of all its
-        stake is deposited beside it and stays free for votes, a fifth by default. `top_up` fills a stake up from the
+        stake is deposited beside it and stays free, a fifth by default. `top_up` fills a stake up from the
         wallet that a penalty reduced."""
         from deltaproof.api.lives import verifier_life
         from deltaproof.chain.contracts.money import Amount

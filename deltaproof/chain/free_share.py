@@ -1,8 +1,8 @@
 """What a verifier keeps free of its stake.
 
-A juror's vote at the last level of a case locks a part of its stake (`Jury.sealVote`), and only free stake can be
-locked: who has put all of it into tasks votes below that level alone. Bonds of demands and of cases are other stake, a
-challenger's, which nobody risks but by depositing it.
+A verifier that lost some of a task's stake to an absence comes back into the quorum with it, and fines of jurors come
+from it (`Jury.settleVote`). A vote needs none: who has put all of its stake into tasks votes all the same, and pays no
+fine for a vote. Bonds of demands and of cases are other stake, a challenger's, which nobody risks but by depositing it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from deltaproof.protocol.types import TokenAmount
 __all__ = ["FREE_SHARE", "beside", "free_share_of", "require_stake", "told_free"]
 
 FREE_SHARE = Fraction(1, 5)
-"""Of all stake, by default: votes of the usual hundredth in twenty cases at a time. Each comes to the last level by a
-loser's bonds."""
+"""Of all stake, by default: four absences in a row at the usual hundredth, of which each costs twice as much as the one
+before, and many fines of votes."""
 
 
 def free_share_of(share: float) -> Fraction:
@@ -47,8 +47,8 @@ def require_stake(gateway: Gateway, locking: TokenAmount, share: Fraction) -> To
             raise
         money = gateway.money(gateway.registry.token())
         raise type(error)(
-            f"{error}; {money.exact(kept)} of it would stay free, for votes about settlements; --free-share 0, or "
-            "free_share = 0 in the policy, keeps nothing free, and votes about nothing"
+            f"{error}; {money.exact(kept)} of it would stay free, for fines and to come back after an absence; "
+            "--free-share 0, or free_share = 0 in the policy, keeps nothing free"
         ) from error
     return needed
 
@@ -56,7 +56,9 @@ def require_stake(gateway: Gateway, locking: TokenAmount, share: Fraction) -> To
 def told_free(gateway: Gateway, share: Fraction) -> str:
     """What is free of a verifier's stake, and what it lacks of the share, for people."""
     stake, money = gateway.registry.stake_of(gateway.account, Role.VERIFIER), gateway.money(gateway.registry.token())
-    told = f"{money.text(stake.free)} of {money.text(stake.total)} stay free, for votes about settlements"
+    told = (
+        f"{money.text(stake.free)} of {money.text(stake.total)} stay free, for fines and to come back after an absence"
+    )
     missing = beside(stake.locked, share) - stake.free
     if missing <= 0:
         return told

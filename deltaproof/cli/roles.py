@@ -206,8 +206,8 @@ def run_verifier(
     free_share: Annotated[
         float | None,
         typer.Option(
-            help="Of all your stake, the share that stays free beside, for votes about settlements: it is deposited, "
-            "too. Default: 0.2. A policy says it itself.",
+            help="Of all your stake, the share that stays free beside, for fines and to come back after an absence: it "
+            "is deposited, too. Default: 0.2. A policy says it itself.",
             min=0.0,
             max=0.9,
         ),
@@ -240,7 +240,7 @@ def run_verifier(
     """Verify every round of a task: replay drawn steps, score, attest, sign, settle, claim.
 
     Locks what the task asks for, or `--stake`, and deposits a quarter of that on top, so that a fifth of your stake is
-    free: only free stake can vote in a dispute (`--free-share`).
+    free: for fines, and to come back after an absence (`--free-share`).
 
     The BLS key is derived from the secret in `--home`; keep that folder.
 

@@ -69,7 +69,7 @@ class JuryDesk:
         self._minded.update(range(self._looked_to + 1, count + 1))
         self._looked_to = count
         errors: list[Exception] = []
-        # Attack: bring cases of one's own tasks first, and use up the stake that others vote with.
+        # Attack: bring cases of one's own tasks first, so that judging them takes the time to judge others' own.
         for number in sorted(self._minded, key=lambda each: (not self._is_own(each), each)):
             try:
                 self._mind_case(number, self.gateway.jury.case(number), now)
@@ -131,8 +131,6 @@ class JuryDesk:
         non_signers = self._list_of(number, case)
         if self._is_party(case, non_signers):
             return
-        if not self._can_back(number, case.level):
-            return
         overturn = self._opinion(case)
         if overturn is None:
             return
@@ -140,28 +138,6 @@ class JuryDesk:
         jury.seal_vote(number, sealed, non_signers)
         what = "wrong" if overturn else "right"
         self.report("voted", f"case {number}, level {case.level}: sealed that the settlement is {what}", case=number)
-
-    def _can_back(self, number: int, level: int) -> bool:
-        """Whether enough stake is free for what a vote locks (`Jury.sealVote`). Tells once what it lacks.
-
-        Below the last level a vote locks nothing. In a stranger's case a vote of all stake in a case of one's own has
-        to be left.
-        """
-        gateway, price = self.gateway, vote_price(self.gateway, number, level)
-        if not price:
-            return True
-        stake = gateway.registry.stake_of(gateway.account, Role.VERIFIER)
-        free, kept = stake.free, 0
-        if stake.locked and not self._is_own(number):
-            kept = stake.total * gateway.jury.params().wrong_vote_bps // BPS
-        if free >= price + kept:
-            return True
-        money, needed = gateway.money(gateway.registry.token()), price + kept
-        own = f", {money.text(TokenAmount(kept))} are kept for cases of its own tasks" if kept else ""
-        self._once("voteless", f"case {number}, level {level}: no vote: it locks {money.exact(price)}{own}, and "
-                   f"{money.text(free)} of the stake are free; deltaproof stake deposit "
-                   f"{money.exact(TokenAmount(needed - free))} --role verifier", case=number)  # fmt: skip
-        return False
 
     def _show(self, number: int, level: int) -> None:
         vote = self.gateway.jury.vote(number, level, self.gateway.account)
@@ -265,8 +241,8 @@ def case_non_signers(gateway: Gateway, case: Case) -> tuple[Address, ...]:
 
 
 def vote_price(gateway: Gateway, number: int, level: int) -> TokenAmount:
-    """What this account's vote in a case locks of its free stake, and can lose at most: nothing below the last level,
-    where one vote stands for one unit of stake (`Jury._priceOf`)."""
+    """What this account's vote in a case can lose at most if it is wrong, of the stake that no task holds: nothing
+    below the last level, where one vote stands for one unit of stake (`Jury.settleVote`)."""
     jury = gateway.jury
     if jury.level(number, level).unit != 1:
         return TokenAmount(0)

@@ -154,7 +154,6 @@ contract Books is Handler {
             for (uint256 t = 0; t < ids.length; ++t) {
                 locked += verifierPool.enrolmentOf(ids[t], verifiers[i]).stake;
             }
-            locked += lockedInVotes(verifiers[i]);
             vm.assertEq(registry.stakeOf(verifiers[i], Role.Verifier).locked, locked, "P7 verifier locks");
         }
         uint256 bonds;
@@ -175,15 +174,6 @@ contract Books is Handler {
         vm.assertEq(registry.stakeOf(outsider, Role.Challenger).locked, bonds, "P7 bonds");
         for (uint256 t = 0; t < ids.length; ++t) {
             vm.assertEq(tasks.openDisputes(ids[t]), open[ids[t]], "P8 disputes counted");
-        }
-    }
-
-    function lockedInVotes(address verifier) internal view returns (uint256 locked) {
-        for (uint256 c = jury.caseCount(); c > 0; --c) {
-            for (uint8 level = 0; level <= jury.caseOf(c).level; ++level) {
-                IJury.Vote memory vote = jury.voteOf(c, level, verifier);
-                if (vote.ballot != IJury.Ballot.Settled) locked += vote.locked;
-            }
         }
     }
 

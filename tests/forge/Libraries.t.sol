@@ -19,23 +19,21 @@ contract LibrariesTest {
     // StakeHistory.
 
     function test_history_empty_isZero() public view {
-        vm.assertEq(uint256(trace.latest().stake), 0);
-        vm.assertEq(uint256(trace.entryAt(type(uint64).max).stake), 0);
+        vm.assertEq(uint256(trace.latest()), 0);
+        vm.assertEq(uint256(trace.stakeAt(type(uint64).max)), 0);
     }
 
     function test_history_sameSecond_keepsTheLast() public {
         vm.warp(100);
-        trace.push(5, 1);
-        trace.push(7, 2);
+        trace.push(5);
+        trace.push(7);
         vm.assertEq(trace.entries.length, 1);
-        vm.assertEq(uint256(trace.latest().stake), 7);
+        vm.assertEq(uint256(trace.latest()), 7);
         vm.warp(101);
-        trace.push(9, 3);
+        trace.push(9);
         vm.assertEq(trace.entries.length, 2);
-        vm.assertEq(uint256(trace.entryAt(100).stake), 7);
-        vm.assertEq(uint256(trace.entryAt(100).locked), 2);
-        vm.assertEq(uint256(trace.latest().stake), 9);
-        vm.assertEq(uint256(trace.latest().locked), 3);
+        vm.assertEq(uint256(trace.stakeAt(100)), 7);
+        vm.assertEq(uint256(trace.latest()), 9);
     }
 
     /// @dev Every moment against a walk over all entries.
@@ -46,17 +44,16 @@ contract LibrariesTest {
             time += gaps[i] % 4;
             times[i] = time;
             vm.warp(time);
-            trace.push(stakes[i], stakes[11 - i]);
+            trace.push(stakes[i]);
         }
         for (uint64 moment = 998; moment < time + 3; ++moment) {
-            StakeHistory.Entry memory expected;
+            uint256 expected;
             for (uint256 i = 0; i < 12; ++i) {
-                if (times[i] <= moment) (expected.stake, expected.locked) = (stakes[i], stakes[11 - i]);
+                if (times[i] <= moment) expected = stakes[i];
             }
-            vm.assertEq(uint256(trace.entryAt(moment).stake), uint256(expected.stake));
-            vm.assertEq(uint256(trace.entryAt(moment).locked), uint256(expected.locked));
+            vm.assertEq(uint256(trace.stakeAt(moment)), expected);
         }
-        vm.assertEq(uint256(trace.latest().stake), uint256(stakes[11]));
+        vm.assertEq(uint256(trace.latest()), uint256(stakes[11]));
     }
 
     // LeafTree.

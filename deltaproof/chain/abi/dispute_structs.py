@@ -128,7 +128,6 @@ class Level:
 
     appellant: Address
     overturns: bool
-    seal_until: int
     unit: TokenAmount
     sealed_: int
     upholding: int
@@ -143,7 +142,6 @@ class Vote:
 
     ballot: Ballot
     votes: int
-    locked: TokenAmount
     commitment: Digest32
 
 

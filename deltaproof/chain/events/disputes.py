@@ -114,13 +114,12 @@ class CasePhaseStarted(ContractEvent):
 
 @dataclass(frozen=True)
 class VoteSealed(ContractEvent):
-    """A juror sealed its votes; `locked` is what a wrong vote may cost it, stake token, 0 below the last level."""
+    """A juror sealed its votes."""
 
     case_id: int
     level: int
     juror: Address
     votes: int
-    locked: TokenAmount
 
 
 @dataclass(frozen=True)

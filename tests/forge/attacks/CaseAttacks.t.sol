@@ -206,28 +206,24 @@ contract CaseAttacksTest is JuryWorld {
         jury.settleVote(c, 0, verifiers[0], invented);
     }
 
-    /// @dev All its stake but ten tokens works in a task, which is what stake is for: it cannot pay for a vote.
-    function test_E3_jurorWhoseStakeIsBound_isNotChargedForTheVoteItCannotPay() public {
+    /// @dev All its stake but four tokens works in a task, which is what stake is for. Silence at the last level costs ten.
+    function test_E3_jurorWhoseStakeIsBound_paysForSilenceFromWhatIsFreeAlone() public {
         for (uint256 i = 0; i < 10; ++i) {
             addJuror(i, 10_000);
         }
         sleep(2 days);
         registerKey(jurors[0], 3);
         uint64 other = createTask(defaultParams());
-        enrolVerifier(other, jurors[0], uint96(9_990 * UNIT));
+        enrolVerifier(other, jurors[0], uint96(9_996 * UNIT));
         id = startTask(3, 4);
         playToWindow(id, 3, 4);
         uint256 c = open();
         toTheLast(c);
         vm.assertTrue(jury.seatsOf(c, 3, jurors[0]) != 0);
-        bytes32 sealed_ = jury.voteHash(c, 3, jurors[0], false, "salt");
-        vm.prank(jurors[0]);
-        vm.expectPartialRevert(IStakeRegistry.InsufficientFreeStake.selector);
-        jury.sealVote(c, sealed_, none);
         upheldFrom(c, 1);
-        vm.expectPartialRevert(IJury.NothingToSettle.selector);
         jury.settleVote(c, 3, jurors[0], none);
-        vm.assertEq(registry.stakeOf(jurors[0], Role.Verifier).total, 10_000 * UNIT);
+        vm.assertEq(registry.stakeOf(jurors[0], Role.Verifier).total, 9_996 * UNIT);
+        vm.assertEq(verifierPool.enrolmentOf(other, jurors[0]).stake, 9_996 * UNIT);
     }
 
     // The edges of its phases.
@@ -278,8 +274,8 @@ contract CaseAttacksTest is JuryWorld {
         assertOutcome(id, 1, Outcome.Settled);
     }
 
-    /// @dev Pay that nobody collected is gone after a month; the stake behind the votes is not.
-    function test_E5_votesSettledAfterTheMonth_unlockWithoutPay() public {
+    /// @dev Pay that nobody collected is gone after a month; the voters' stake is not.
+    function test_E5_votesSettledAfterTheMonth_arePaidAndFinedNothing() public {
         settledAmongMany();
         uint256 c = open();
         voteAll(c, 0, 0);
@@ -295,19 +291,59 @@ contract CaseAttacksTest is JuryWorld {
         vm.assertEq(registry.creditOf(address(jury)), 0);
     }
 
-    /// @dev A sealed vote keeps what it may lose, even from its owner's way out.
-    function test_E6_stakeOfASealedVote_doesNotLeaveWithItsOwner() public {
+    /// @dev Nine of ten jurors, with 90,000 of 140,000, say at the last level that it is wrong; juror 0 is for it.
+    function wrongAtTheLast(uint256 c) internal {
+        toTheLast(c);
+        voteAll(c, 1, 10);
+        vm.assertTrue(jury.caseOf(c).overturned);
+        assertCase(c, IJury.CasePhase.Closed);
+    }
+
+    function unbond(address juror) internal {
+        vm.prank(juror);
+        registry.requestUnbond(Role.Verifier, uint96(10_000 * UNIT));
+    }
+
+    /// @dev A vote binds nothing, and what is on its way out pays for it. It cannot be out before the case ends.
+    function test_E6_stakeOnItsWayOut_paysForAWrongVote() public {
+        settledAmongMany();
+        uint256 c = open();
+        unbond(jurors[0]); // in the second in which the case was opened, which is the first that leaves it a vote
+        wrongAtTheLast(c);
+        vm.prank(jurors[0]);
+        vm.expectPartialRevert(IStakeRegistry.StillUnbonding.selector);
+        registry.withdraw(Role.Verifier);
+        jury.settleVote(c, 3, jurors[0], none);
+        sleep(7 days);
+        vm.prank(jurors[0]);
+        vm.assertEq(registry.withdraw(Role.Verifier), 9_500 * UNIT, "5 %");
+        vm.expectPartialRevert(IJury.NothingToSettle.selector);
+        jury.settleVote(c, 3, jurors[0], none);
+    }
+
+    function test_E6b_stakeThatLeftBefore_hasNoVote() public {
+        settledAmongMany();
+        unbond(jurors[0]);
+        sleep(1);
+        uint256 c = open();
+        toTheLast(c);
+        vm.assertEq(jury.seatsOf(c, 3, jurors[0]), 0);
+        bytes32 sealed_ = jury.voteHash(c, 3, jurors[0], false, "salt");
+        vm.prank(jurors[0]);
+        vm.expectPartialRevert(IJury.NoSeat.selector);
+        jury.sealVote(c, sealed_, none);
+    }
+
+    /// @dev Each vote is sealed, shown and fined once, though nothing is bound by the first.
+    function test_E6c_oneVoteAJurorAndLevel() public {
         settledAmongMany();
         uint256 c = open();
         toTheLast(c);
         vote(c, jurors[0], true);
-        uint96 locked = jury.voteOf(c, 3, jurors[0]).locked;
-        vm.assertTrue(locked != 0);
-        vm.startPrank(jurors[0]);
-        vm.expectPartialRevert(IStakeRegistry.InsufficientFreeStake.selector);
-        registry.requestUnbond(Role.Verifier, uint96(10_000 * UNIT));
-        registry.requestUnbond(Role.Verifier, uint96(10_000 * UNIT) - locked);
-        vm.stopPrank();
+        bytes32 other = jury.voteHash(c, 3, jurors[0], false, "salt");
+        vm.prank(jurors[0]);
+        vm.expectPartialRevert(IJury.AlreadyVoted.selector);
+        jury.sealVote(c, other, none);
         sleep(7_200);
         jury.advanceCase(c);
         vm.prank(jurors[0]);
@@ -319,5 +355,21 @@ contract CaseAttacksTest is JuryWorld {
         vm.assertEq(
             registry.stakeOf(jurors[0], Role.Verifier).total, 10_000 * UNIT, "a part of the stake slashes nobody"
         );
+    }
+
+    /// @dev The price of votes that bind nothing: of two wrong ones, both are fined as far as there is something.
+    function test_E6d_twoWrongVotes_payFromTheSameStake() public {
+        settledAmongMany();
+        vm.prank(address(verifierPool));
+        registry.lock(jurors[0], Role.Verifier, uint96(9_200 * UNIT));
+        uint256 first = open();
+        wrongAtTheLast(first);
+        id = startTask(3, 4);
+        playToWindow(id, 3, 4);
+        uint256 second = open();
+        wrongAtTheLast(second);
+        jury.settleVote(first, 3, jurors[0], none);
+        jury.settleVote(second, 3, jurors[0], none);
+        vm.assertEq(registry.stakeOf(jurors[0], Role.Verifier).total, 9_200 * UNIT, "500 and the last 300");
     }
 }

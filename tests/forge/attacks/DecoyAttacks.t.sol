@@ -2,7 +2,6 @@
 pragma solidity 0.8.37;
 
 import {IJury} from "../../../contracts/interfaces/IJury.sol";
-import {IStakeRegistry} from "../../../contracts/interfaces/IStakeRegistry.sol";
 import "../../../contracts/interfaces/Types.sol";
 import {JuryWorld} from "../support/JuryWorld.sol";
 import {vm} from "../support/Vm.sol";
@@ -26,7 +25,7 @@ contract DecoyAttacksTest is JuryWorld {
         sleep(2 days);
     }
 
-    /// @dev Whether the juror's free stake is enough for its vote.
+    /// @dev Whether the juror has a seat and its vote is taken.
     function canVote(uint256 c, address juror, bool overturn) private returns (bool) {
         uint8 level = jury.caseOf(c).level;
         if (jury.seatsOf(c, level, juror) == 0) return false;
@@ -39,44 +38,61 @@ contract DecoyAttacksTest is JuryWorld {
         }
     }
 
-    /// @dev The friend's case about a lie in a task with one trainer and one verifier: all jurors seal that it is one.
-    function decoy() private returns (uint256 c) {
-        uint64 task = startTask(1, 1);
-        playToWindow(task, 1, 1);
-        vm.startPrank(friend);
-        c = jury.openCase(task, posted(task), "mine");
-        vm.stopPrank();
-        drawn(c);
-        for (uint256 i = 0; i < jurors.length; ++i) {
-            canVote(c, jurors[i], true);
-        }
-    }
-
-    /// @dev Honest trainers 0 and 1 are called rejected, by a quorum of four that lies.
-    function lieIsJudged() private returns (uint256 c, uint256 voted) {
-        id = startTask(3, 4);
-        playToOpening(id, 3);
-        expirePhase(id);
-        SettlementLeaf[] memory leaves = honestLeaves(id, 3);
-        (leaves[0].verdict, leaves[1].verdict) = (uint8(Verdict.Rejected), uint8(Verdict.Rejected));
-        leaves = paid(id, leaves);
-        attestAll(id, 4, leaves);
-        settle(id, leaves, 4, 15);
-        c = open();
+    /// @dev How many jurors seal that the settlement is wrong.
+    function sealAll(uint256 c) private returns (uint256 voted) {
         for (uint256 i = 0; i < jurors.length; ++i) {
             if (canVote(c, jurors[i], true)) ++voted;
         }
-        show(c);
     }
 
     function show(uint256 c) private {
         uint8 level = jury.caseOf(c).level;
-        sleep(7_200);
         jury.advanceCase(c);
         for (uint256 i = 0; i < jurors.length; ++i) {
             if (jury.voteOf(c, level, jurors[i]).ballot != IJury.Ballot.Sealed) continue;
             vm.prank(jurors[i]);
             jury.showVote(c, true, "salt");
+        }
+    }
+
+    function bring(address challenger) private returns (uint256 c) {
+        vm.startPrank(challenger);
+        c = jury.openCase(id, posted(id), "mine");
+        vm.stopPrank();
+        drawn(c);
+    }
+
+    /// @dev Honest trainers 0 and 1 are called rejected, by a quorum that lies; `challenger` brings the case.
+    function lie(uint256 members, address challenger) private returns (uint256 c) {
+        id = startTask(3, members);
+        playToOpening(id, 3);
+        expirePhase(id);
+        SettlementLeaf[] memory leaves = honestLeaves(id, 3);
+        (leaves[0].verdict, leaves[1].verdict) = (uint8(Verdict.Rejected), uint8(Verdict.Rejected));
+        leaves = paid(id, leaves);
+        attestAll(id, members, leaves);
+        settle(id, leaves, members, (1 << members) - 1);
+        return bring(challenger);
+    }
+
+    /// @dev The friend's case about a lie in a task with one trainer and one verifier: all jurors seal that it is one.
+    function decoy() private returns (uint256 c) {
+        id = startTask(1, 1);
+        playToWindow(id, 1, 1);
+        c = bring(friend);
+        sealAll(c);
+    }
+
+    function lieIsJudged() private returns (uint256 c, uint256 voted) {
+        c = lie(4, outsider);
+        voted = sealAll(c);
+        sleep(7_200);
+        show(c);
+    }
+
+    function assertNothingBound() private view {
+        for (uint256 i = 0; i < jurors.length; ++i) {
+            vm.assertEq(registry.freeStakeOf(jurors[i], Role.Verifier), 2_000 * UNIT, "votes bind nothing");
         }
     }
 
@@ -92,9 +108,7 @@ contract DecoyAttacksTest is JuryWorld {
         for (uint256 i = 0; i < 5; ++i) {
             decoy();
         }
-        for (uint256 i = 0; i < jurors.length; ++i) {
-            vm.assertEq(registry.freeStakeOf(jurors[i], Role.Verifier), 2_000 * UNIT, "votes bind nothing");
-        }
+        assertNothingBound();
         (uint256 c, uint256 voted) = lieIsJudged();
         vm.assertTrue(voted >= 8);
         vm.assertTrue(jury.caseOf(c).overturned);
@@ -102,61 +116,87 @@ contract DecoyAttacksTest is JuryWorld {
         assertPhase(id, Phase.Settle);
     }
 
-    /// @dev A decoy that binds stake has to come to the last level: whoever brings it there was wrong three times, and pays.
-    function test_E37b_decoyAtTheLastLevel_costsItsBonds() public {
+    /// @dev Whoever brings a decoy to the last level by lying there was wrong three times, and pays.
+    function test_E37b_decoyAtTheLastLevel_costsItsBondsAndBindsNothing() public {
         manyJurors();
         uint256 c = decoy();
-        uint64 task = jury.caseOf(c).taskId;
+        sleep(7_200);
         show(c);
         for (uint8 level = 1; level < 4; ++level) {
             vm.assertTrue(jury.caseOf(c).overturned);
             appeal(c, friend);
-            for (uint256 i = 0; i < jurors.length; ++i) {
-                canVote(c, jurors[i], true);
-            }
-            if (level == 3) {
-                vm.assertEq(registry.freeStakeOf(jurors[0], Role.Verifier), 1_500 * UNIT, "a twentieth is bound");
-            } else {
-                vm.assertEq(registry.freeStakeOf(jurors[0], Role.Verifier), 2_000 * UNIT);
-            }
+            sealAll(c);
+            assertNothingBound();
+            sleep(7_200);
             show(c);
         }
-        assertPhase(task, Phase.Settle);
+        assertPhase(id, Phase.Settle);
         vm.assertEq(registry.stakeOf(friend, Role.Challenger).total, 8_600 * UNIT, "200 + 400 + 800 of bonds");
     }
 
-    /// @dev With all of its stake in tasks a juror votes below the last level, at no risk, and not at the last.
-    function test_E37c_jurorWithoutFreeStake_votesBelowTheLastLevel() public {
+    /// @dev Whoever is right at the last level pays nothing: a liar hides what it judged until then, so that silence upholds,
+    /// its friend brings the case and appeals, and there it shows everything. Votes of the usual twentieth in four such
+    /// cases would bind the free fifth of every honest juror, while the case that matters is at its last level.
+    function test_E39_decoysOfWhoIsRight_takeNobodysVoteAtTheLastLevel() public {
+        manyJurors();
+        uint256[4] memory decoys;
+        for (uint256 i = 0; i < decoys.length; ++i) {
+            decoys[i] = lie(1, friend);
+        }
+        address liar = vm.addr(0x7002);
+        equip(liar, Role.Challenger, uint96(1_400 * UNIT));
+        uint256 c = lie(4, outsider);
+        for (uint8 level = 0; level < 3; ++level) {
+            sealAll(c);
+            sleep(7_200);
+            show(c);
+            vm.assertTrue(jury.caseOf(c).overturned, "seen by all");
+            for (uint256 i = 0; i < decoys.length; ++i) {
+                show(decoys[i]);
+                vm.assertFalse(jury.caseOf(decoys[i]).overturned, "nobody can judge it, and silence upholds");
+                appeal(decoys[i], friend);
+            }
+            appeal(c, liar);
+        }
+        for (uint256 i = 0; i < decoys.length; ++i) {
+            vm.assertEq(sealAll(decoys[i]), 10);
+        }
+        vm.assertEq(sealAll(c), 10, "votes in the case that matters");
+        assertNothingBound();
+        sleep(7_200);
+        for (uint256 i = 0; i < decoys.length; ++i) {
+            show(decoys[i]);
+            vm.assertTrue(jury.caseOf(decoys[i]).overturned, "the decoys fall");
+        }
+        vm.assertEq(registry.stakeOf(friend, Role.Challenger).total, 10_000 * UNIT, "and cost nothing");
+        show(c);
+        assertPhase(id, Phase.Settle);
+        vm.assertEq(registry.stakeOf(liar, Role.Challenger).total, 0);
+    }
+
+    /// @dev With all of its stake in tasks a juror votes at every level. Of that stake a wrong vote takes nothing.
+    function test_E37c_jurorWithoutFreeStake_votesAtEveryLevel() public {
         settledAmongMany();
         vm.prank(address(verifierPool));
         registry.lock(jurors[0], Role.Verifier, uint96(10_000 * UNIT));
         uint256 c = open();
-        uint8 level;
-        while (jury.seatsOf(c, level, jurors[0]) == 0) {
+        for (uint8 level = 0; level < 4; ++level) {
+            bool seated = jury.seatsOf(c, level, jurors[0]) != 0;
+            vm.assertEq(canVote(c, jurors[0], false), seated);
+            vm.assertTrue(seated || level < 3);
+            for (uint256 i = 2; level == 3 && i < jurors.length; ++i) {
+                vote(c, jurors[i], true);
+            }
             sleep(7_200);
             jury.advanceCase(c);
-            appeal(c, outsider);
-            ++level;
+            for (uint256 i = 0; i < jurors.length; ++i) {
+                if (jury.voteOf(c, level, jurors[i]).ballot != IJury.Ballot.Sealed) continue;
+                vm.prank(jurors[i]);
+                jury.showVote(c, i != 0, "salt");
+            }
+            if (level < 3) appeal(c, outsider);
         }
-        vm.assertTrue(level < 3 && canVote(c, jurors[0], false));
-        vm.assertEq(jury.voteOf(c, level, jurors[0]).locked, 0);
-        sleep(7_200);
-        jury.advanceCase(c);
-        vm.prank(jurors[0]);
-        jury.showVote(c, false, "salt");
-        appeal(c, outsider);
-        toTheLast(c);
-        bytes32 sealed_ = jury.voteHash(c, 3, jurors[0], false, "salt");
-        vm.prank(jurors[0]);
-        vm.expectPartialRevert(IStakeRegistry.InsufficientFreeStake.selector);
-        jury.sealVote(c, sealed_, none);
-        for (uint256 i = 2; i < jurors.length; ++i) {
-            vote(c, jurors[i], true);
-        }
-        show(c);
         vm.assertTrue(jury.caseOf(c).overturned, "against its vote, and by more than half");
-        jury.settleVote(c, level, jurors[0], none);
-        vm.expectPartialRevert(IJury.NothingToSettle.selector);
         jury.settleVote(c, 3, jurors[0], none);
         vm.assertEq(registry.stakeOf(jurors[0], Role.Verifier).total, 10_000 * UNIT);
     }

@@ -89,7 +89,7 @@ contract JuryAttacksTest is JuryWorld {
         jury.settleVote(c, 3, jurors[0], none);
         vm.assertEq(registry.creditOf(jurors[0]), 480 ether / uint256(9), "a ninth of 40 % of 1,200");
         vm.assertEq(registry.stakeOf(jurors[0], Role.Verifier).total, 10_000 * UNIT);
-        vm.assertEq(registry.stakeOf(jurors[0], Role.Verifier).locked, 0, "nothing is bound below");
+        vm.assertEq(registry.stakeOf(jurors[0], Role.Verifier).locked, 0, "nothing is bound");
         // The fifth voted for the settlement at the lowest level: everybody says that it was wrong, and it costs nothing.
         vm.assertEq(uint256(jury.voteOf(c, 0, jurors[5]).ballot), uint256(IJury.Ballot.Uphold));
         for (uint8 level = 0; level < 3; ++level) {
