@@ -6,7 +6,7 @@ from deltaproof.chain.abi.enums import Outcome
 from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.participation import settled_leaves
 from deltaproof.chain.tasklog import TaskLog
-from deltaproof.errors import ArtifactError, ChainError, EncodingError
+from deltaproof.errors import ArtifactError, ChainError, EncodingError, StoreUnavailable
 from deltaproof.protocol.evidence.delta import unpack_delta
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -40,8 +40,10 @@ def memory_root(
 
 
 def memory_after(store: ArtifactStore, spec: TaskSpec, delta: Digest32) -> Digest32 | None:
-    """Root of the memory that an encoded delta names; None if the store has no such delta."""
+    """Root of the memory that an encoded delta names; None if the store has no such delta. Raises StoreUnavailable."""
     try:
         return unpack_delta(store.get_delta(delta, spec.codec.byte_limit))[0]
+    except StoreUnavailable:
+        raise
     except (ArtifactError, EncodingError):
         return None  # the verdict on the trainer's next round says so

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deltaproof.chain.memory import memory_after
+from deltaproof.errors import StoreUnavailable
 from deltaproof.protocol.evidence.delta import DELTA_HEADER_BYTES, pack_delta
 from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.evidence.state import Vector, component_root
@@ -16,6 +18,7 @@ from deltaproof.protocol.types import ZERO_DIGEST, Digest32, address
 from deltaproof.replaying.judges import Judges
 from deltaproof.replaying.judging import Judgement, Submission, judge_submission
 from deltaproof.store import ArtifactStore, open_store
+from deltaproof.store.backend import LocalBackend
 from deltaproof.tuning.codecs import EncodedDelta
 from deltaproof.tuning.training.recording import TrainedRound, open_steps, train_round
 from deltaproof.tuning.training.step import RoundContext
@@ -155,3 +158,16 @@ def test_a_memory_that_nobody_can_read_is_withheld(
     verdict, message = verdict_of(elsewhere.judged(context, trained, data, context.error_root))
     assert verdict is Verdict.WITHHELD
     assert "cannot be used" in message
+
+
+def test_store_that_does_not_answer_loses_nobody_its_memory(trainer: FeedbackTrainer) -> None:
+    """Else an outage at the wrong moment would call an honest trainer withheld."""
+
+    class Silent(LocalBackend):
+        def read(self, path: str, max_bytes: int) -> bytes:
+            raise StoreUnavailable(path, "no answer")
+
+    store = ArtifactStore(Silent(trainer.folder / "store"))
+    with pytest.raises(StoreUnavailable):
+        memory_after(store, trainer.bench.spec, Digest32(bytes(32)))
+    assert memory_after(trainer.store, trainer.bench.spec, Digest32(bytes(32))) is None

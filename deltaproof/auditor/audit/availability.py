@@ -37,7 +37,7 @@ def check_reads(case: RoundCase) -> Iterator[Check]:
     """Every verifier shows that it read the delta and each opening that it made a check on."""
     if case.artifacts is None or case.spec is None:
         return
-    known: dict[tuple[Address, int], Digest32 | ArtifactSealed | None] = {}
+    known: dict[tuple[Address, int], Digest32 | ArtifactSealed | StoreUnavailable | None] = {}
     for verifier, document in case.attestations.items():
         subject = attested_in(case, verifier)
         for finding in document.findings:
@@ -48,11 +48,11 @@ def check_reads(case: RoundCase) -> Iterator[Check]:
                 if place not in known:
                     try:
                         known[place] = _content(case, *place)
-                    except ArtifactSealed as error:
+                    except (ArtifactSealed, StoreUnavailable) as error:
                         known[place] = error
                 content = known[place]
                 what = f"of {finding.trainer}, {_name(read.step)}"
-                if isinstance(content, ArtifactSealed):
+                if isinstance(content, ArtifactSealed | StoreUnavailable):
                     yield subject.unchecked("receipt", f"{what}: {content}")
                     continue
                 if content is None:
@@ -123,7 +123,11 @@ class _Claim:
     def checks(self) -> Iterator[Check]:
         yield from self._patience()
         name, what = "withheld", _name(self.step)
-        submission = submission_of(self.case, self.trainer)
+        try:
+            submission = submission_of(self.case, self.trainer)
+        except StoreUnavailable as error:
+            yield self.subject.unchecked(name, str(error))
+            return
         if submission is None or submission.delta_digest is None or submission.error_root is None:
             yield self.subject.passed(name, "nothing was revealed, or the round before left nothing to go on from")
             return

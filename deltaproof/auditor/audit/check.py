@@ -8,7 +8,7 @@ from enum import Enum, StrEnum
 from typing import Any
 
 from deltaproof.auditor.index.events import Event
-from deltaproof.errors import ArtifactError, ArtifactSealed
+from deltaproof.errors import ArtifactError, ArtifactSealed, StoreUnavailable
 
 __all__ = ["SEALED_ROWS", "Check", "Status", "Subject", "count", "shown"]
 
@@ -120,8 +120,8 @@ class Subject:
         return Check(name, Status.NOT_CHECKABLE, **self.__dict__, reason=reason)
 
     def artifact_failed(self, name: str, error: ArtifactError) -> Check:
-        """An artifact that had to be there is missing or altered, or sealed for others."""
-        if isinstance(error, ArtifactSealed):
+        """An artifact that had to be there is missing or altered; or sealed for others, or a store does not answer."""
+        if isinstance(error, ArtifactSealed | StoreUnavailable):
             return self.of(artifact=error.artifact).unchecked(name, str(error))
         return self.of(artifact=error.artifact).failed(name, str(error))
 

@@ -34,7 +34,7 @@ __all__ = [
 
 
 def submission_of(case: RoundCase, trainer: Address) -> Submission | None:
-    """What a trainer committed to; None if it was not enrolled when the round opened."""
+    """What a trainer committed to; None if it was not enrolled when the round opened. Raises StoreUnavailable."""
     shard = case.facts.task.shard_of(trainer, case.facts.opened.position)
     if shard is None:
         return None
@@ -53,7 +53,10 @@ def drawn_round(case: RoundCase) -> DrawnRound | None:
 
 
 def context_of(case: RoundCase, trainer: Address) -> RoundContext | None:
-    """The trainer's round as the training step knows it; None if it was not enrolled or no order seed is drawn."""
+    """The trainer's round as the training step knows it; None if it was not enrolled or no order seed is drawn.
+
+    Raises StoreUnavailable.
+    """
     submission, round_ = submission_of(case, trainer), drawn_round(case)
     return None if submission is None or round_ is None else training_context(round_, submission)
 
@@ -114,7 +117,7 @@ def drawn_steps(case: RoundCase, trainer: Address) -> tuple[int, ...]:
 
 
 def _memory(case: RoundCase, trainer: Address) -> Digest32 | None:
-    """Root of the error-feedback memory, by the rule of `deltaproof.chain.memory`."""
+    """Root of the error-feedback memory, by the rule of `deltaproof.chain.memory`. Raises StoreUnavailable."""
     if case.artifacts is None or case.spec is None or case.spec.codec.name == "float32" or case.facts.number <= 1:
         return ZERO_DIGEST
     before = load_round(case.index, case.facts.task, RoundIndex(case.facts.number - 1))

@@ -38,9 +38,12 @@ def check_envelopes(case: RoundCase) -> Iterator[Check]:
         reveal = case.facts.reveals.get(trainer)
         if reveal is None:
             continue
-        context = context_of(case, trainer)
-        if context is None:
+        try:
+            context = context_of(case, trainer)
+        except StoreUnavailable:
             continue  # reported with the openings
+        if context is None:
+            continue  # the same
         root = reveal.transcript_root
         committed = context.committed_steps(case.spec, case.facts.task.params.training.parameters, root)
         subject = case.subject.of(reveal.event, participant=trainer, artifact=f"envelopes/{root.hex()}")

@@ -125,6 +125,14 @@ def _official(case: RoundCase) -> Iterator[Replay]:
 
 def run_replay(case: RoundCase, replay: Replay) -> Check:
     """Judge again. An accepted step must pass, a rejected one must fail."""
+    try:
+        return _replayed(case, replay)
+    except StoreUnavailable as error:
+        return replay.subject.unchecked(replay.name, str(error))
+
+
+def _replayed(case: RoundCase, replay: Replay) -> Check:
+    """Raises StoreUnavailable."""
     round_ = drawn_round(case)
     if case.artifacts is None or case.spec is None or round_ is None:
         return replay.subject.unchecked(replay.name, "spec, store or order seed are not there")
@@ -142,19 +150,16 @@ def run_replay(case: RoundCase, replay: Replay) -> Check:
             case.artifacts.store.transcript_secret(committed)
             if case.artifacts.store.private is not None:
                 case.artifacts.store.private.secret()
-        except (ArtifactSealed, StoreUnavailable) as error:
+        except ArtifactSealed as error:
             return replay.subject.unchecked(replay.name, str(error))
         except UNUSABLE:
             pass  # the verdict says so
-    try:
-        # A fault that a contract established before verifiers could attest is no matter of replaying.
-        found = (
-            proven_faulty(submission)
-            if replay.trainer in case.facts.faulty
-            else judge_submission(case.task.judges, case.artifacts.store, round_, submission, replay.steps)
-        ).finding
-    except StoreUnavailable as error:
-        return replay.subject.unchecked(replay.name, str(error))
+    # A fault that a contract established before verifiers could attest is no matter of replaying.
+    found = (
+        proven_faulty(submission)
+        if replay.trainer in case.facts.faulty
+        else judge_submission(case.task.judges, case.artifacts.store, round_, submission, replay.steps)
+    ).finding
     return _outcome(replay, found)
 
 

@@ -10,7 +10,7 @@ from deltaproof.auditor.audit.check import Check
 from deltaproof.auditor.facts.chainview import ChainView, Question, token_balance
 from deltaproof.auditor.index.events import Event
 from deltaproof.chain.contracts.tasks import task_params
-from deltaproof.errors import ArtifactError, ArtifactSealed, ChainError, DeltaproofError
+from deltaproof.errors import ArtifactError, ArtifactSealed, ChainError, DeltaproofError, StoreUnavailable
 from deltaproof.protocol.types import ZERO_DIGEST
 from deltaproof.store.paths import Kind
 
@@ -56,7 +56,7 @@ def check_terms(case: TaskCase) -> Iterator[Check]:
     try:
         case.artifacts.tensors(params.start_digest, params.training.parameters)
         yield subject.passed("starting adapter")
-    except ArtifactSealed as error:
+    except (ArtifactSealed, StoreUnavailable) as error:
         yield subject.artifact_failed("starting adapter", error)
     except DeltaproofError as error:
         yield subject.failed("starting adapter", str(error))

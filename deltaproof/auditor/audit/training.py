@@ -9,7 +9,7 @@ from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import SEALED_ROWS, Check, Subject
 from deltaproof.auditor.audit.deltas import adapter_of, context_of, delta_paths, drawn_steps
 from deltaproof.auditor.facts.tasks import Reveal
-from deltaproof.errors import ArtifactError, ArtifactSealed
+from deltaproof.errors import ArtifactError, ArtifactSealed, StoreUnavailable
 from deltaproof.protocol.evidence.opened import CommittedSteps
 from deltaproof.protocol.outcome.attestation import TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
@@ -93,7 +93,11 @@ def check_openings(case: RoundCase) -> Iterator[Check]:
     for trainer, reveal, step in published_steps(case):
         path = f"openings/{reveal.transcript_root.hex()}/{step}"
         subject = case.subject.of(reveal.event, participant=trainer, step=step, artifact=path)
-        context = context_of(case, reveal.trainer)
+        try:
+            context = context_of(case, reveal.trainer)
+        except StoreUnavailable as error:
+            yield subject.artifact_failed("opening", error)
+            continue
         if context is None:
             yield subject.failed("opening", "the trainer was not enrolled")
             continue
