@@ -66,7 +66,7 @@ class QuorumDesk:
         """Revealed documents that were in the store."""
         self._keys: dict[Address, PublicKey] = {}
         self._verified: dict[tuple[Digest32, Address], Signature] = {}
-        """Signatures that hold; each costs a twentieth of a second to check."""
+        """Signatures that hold; each costs half a second to check."""
 
     def compose(self, round_: RoundIndex) -> SettlementProposal:
         """The settlement of the round. Raises NothingToSettle if nothing usable was revealed."""

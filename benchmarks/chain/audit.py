@@ -42,11 +42,11 @@ from deltaproof.chain.contracts.tasks import task_params
 from deltaproof.chain.local_node import Node, start_node
 from deltaproof.pages.data import PageData
 from deltaproof.protocol.commit.bls import (
+    CURVE_ORDER,  # type: ignore[attr-defined]
     SETTLEMENT_DOMAIN,
     SecretKey,
     aggregate_keys,
 )
-from deltaproof.protocol.commit.bn254 import ORDER
 from deltaproof.protocol.commit.commitments import RoundDomain
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict, leaves_tree
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -91,7 +91,7 @@ class PlayedHistory:
         self.rpc = Rpc(self.node.rpc_url)
         self.connection = connect(self.node.rpc_url)
         self.keys = [bls_key(verifier) for verifier in self.verifiers]
-        self.everybody = SecretKey(sum(key.scalar for key in self.keys) % ORDER)
+        self.everybody = SecretKey(sum(key.scalar for key in self.keys) % CURVE_ORDER)
         self.signers_key = G2Point.of(aggregate_keys(key.public_key() for key in self.keys).g2)
 
     def prepare(self) -> None:

@@ -21,11 +21,13 @@ from hashlib import sha256
 from typing import cast
 
 from py_ecc.fields import optimized_bn128_FQ as FQ
+from py_ecc.fields import optimized_bn128_FQ2 as FQ2
+from py_ecc.fields import optimized_bn128_FQ12 as FQ12
 from py_ecc.optimized_bn128 import optimized_curve as bn
+from py_ecc.optimized_bn128.optimized_pairing import final_exponentiate, pairing
 
 from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.protocol.commit.bls import (
-    GENERATOR,
     POP_DOMAIN,
     SETTLEMENT_DOMAIN,
     G1Wire,
@@ -34,15 +36,14 @@ from deltaproof.protocol.commit.bls import (
     Signature,
     hash_to_g1,
     pop_message,
-    twisted,
 )
-from deltaproof.protocol.commit.bn254 import TWIST_GENERATOR, pairings_cancel
 from deltaproof.protocol.types import Address, Digest32
 
 __all__ = ["Equation", "check_equations", "possession_equations", "signature_equation"]
 
 WEIGHT_BYTES = 16
 G1Point = tuple[FQ, FQ, FQ]
+GENERATOR: G1Wire = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,13 @@ def check_equations(equations: Sequence[Equation]) -> Iterator[Check]:
 def _hold(terms: tuple[tuple[G1Wire, G1Wire, G2Wire], ...]) -> bool:
     seed = sha256(repr(terms).encode()).digest()
     weights = [_weight(seed, position) for position in range(len(terms))]
-    sums = [(_weighted_sum([_point(left) for left, _, _ in terms], weights), TWIST_GENERATOR)]
+    signed = _weighted_sum([_point(left) for left, _, _ in terms], weights)
+    product = pairing(bn.G2, signed, final_exponentiate=False)
     for key in dict.fromkeys(key for _, _, key in terms):
         mine = [position for position, term in enumerate(terms) if term[2] == key]
         hashed = _weighted_sum([_point(terms[i][1]) for i in mine], [weights[i] for i in mine])
-        sums.append((cast(G1Point, bn.neg(hashed)), twisted(key)))
-    # At infinity a pairing is one.
-    return pairings_cancel((_coordinates(point), of) for point, of in sums if not bn.is_inf(point))
+        product = product * pairing(_twist_point(key), cast(G1Point, bn.neg(hashed)), final_exponentiate=False)
+    return bool(final_exponentiate(product) == FQ12.one())
 
 
 def _weighted_sum(points: Sequence[G1Point], weights: Sequence[int]) -> G1Point:
@@ -124,9 +125,9 @@ def _point(wire: G1Wire) -> G1Point:
     return (FQ(wire[0]), FQ(wire[1]), FQ(1))
 
 
-def _coordinates(point: G1Point) -> G1Wire:
-    x, y = bn.normalize(point)
-    return (int(x), int(y))
+def _twist_point(key: G2Wire) -> tuple[FQ2, FQ2, FQ2]:
+    x_imaginary, x_real, y_imaginary, y_real = key
+    return (FQ2([x_real, x_imaginary]), FQ2([y_real, y_imaginary]), FQ2.one())
 
 
 def _plus(a: G1Point, b: G1Point) -> G1Point:
