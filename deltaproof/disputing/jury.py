@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Protocol
 
 from deltaproof.chain import Gateway
-from deltaproof.chain.abi.dispute_structs import Ballot, Case, CasePhase, Vote
+from deltaproof.chain.abi.dispute_structs import Ballot, Case, CasePhase, Level, Vote
 from deltaproof.chain.abi.enums import Phase, Role
 from deltaproof.chain.seeds import bring_seed
 from deltaproof.chain.tasklog import TaskLog
@@ -23,12 +23,25 @@ from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, TaskId, TokenAmount, address_bytes
 from deltaproof.reporting import Once, Reporter
 
-__all__ = ["JuryDesk", "Opinion", "appeal_wait", "case_non_signers", "vote_price", "vote_salt", "votes_between_tasks"]
+__all__ = [
+    "LAST_LEVEL",
+    "JuryDesk",
+    "Opinion",
+    "appeal_is_lost",
+    "appeal_wait",
+    "case_non_signers",
+    "vote_price",
+    "vote_salt",
+    "votes_between_tasks",
+]
 
 OVERTAKEN = frozenset(
     {"WrongCasePhase", "TooLate", "AlreadyVoted", "StillOpen", "NothingToSettle", "OtherLevel", "LastLevel"}
 )
 """What the jury says when somebody else has moved a case on."""
+
+LAST_LEVEL = 3
+"""At which everybody votes."""
 
 Salt = Callable[[int, int], Digest32]
 """The secret salt of this juror's vote in a case at a level."""
@@ -155,21 +168,23 @@ class JuryDesk:
 
         Attack: below the last level seats are drawn, and less than half of all stake may hold most of them; or bring
         other cases first that take the votes, so that silence upholds. Only with free challenger stake for the bond: to
-        deposit it is to agree to risk it. Each waits its turn, so one pays.
+        deposit it is to agree to risk it. Each waits its turn, so one pays. Attack: lie where few can judge, and have
+        whoever does lose its bonds: see `appeal_is_lost` and `_kept_bonds`.
         """
         if not self._appeals(case.task_id):
             return
         gateway, jury, params = self.gateway, self.gateway.jury, self.gateway.jury.params()
         signed, level = self._is_party(case, self._list_of(number, case)), jury.level(number, case.level)
-        if not case.overturned and (signed or 2 * level.upholding * level.unit > case.electorate):
-            return  # nobody speaks against its own signature; and more than half of all stake says that it is right
+        if not case.overturned and (signed or appeal_is_lost(case, level)):
+            return  # nobody speaks against its own signature
         ballot = jury.vote(number, case.level, gateway.account).ballot
         stands_by = ballot is (Ballot.UPHOLD if case.overturned else Ballot.OVERTURN) or signed
         bond = TokenAmount(params.bond << (case.level + 1))
-        free = gateway.registry.stake_of(gateway.account, Role.CHALLENGER).free
-        if free < bond:
+        kept = TokenAmount(0) if signed or self._is_own(number) else self._kept_bonds(params.bond)
+        free = TokenAmount(gateway.registry.stake_of(gateway.account, Role.CHALLENGER).free)
+        if free < bond + kept:
             if stands_by:
-                self._tell_bondless(number, case, bond, TokenAmount(free))
+                self._tell_bondless(number, case, bond, kept, free)
             return
         if not stands_by and self._opinion(case) in (None, case.overturned):
             return
@@ -181,11 +196,17 @@ class JuryDesk:
         text = gateway.money(gateway.registry.token()).text(bond)
         self.report("appealed", f"{_decided_wrongly(number, case)}; appealed, with a bond of {text}", case=number)
 
-    def _tell_bondless(self, number: int, case: Case, bond: TokenAmount, free: TokenAmount) -> None:
+    def _kept_bonds(self, bond: int) -> TokenAmount:
+        """What a stranger's case leaves: the bonds of all appeals in one of one's own, where tasks hold one's stake."""
+        verifies = self.gateway.registry.stake_of(self.gateway.account, Role.VERIFIER).locked > 0
+        return TokenAmount(sum(bond << level for level in range(1, LAST_LEVEL + 1)) if verifies else 0)
+
+    def _tell_bondless(self, number: int, case: Case, bond: TokenAmount, kept: TokenAmount, free: TokenAmount) -> None:
         money = self.gateway.money(self.gateway.registry.token())
-        self._once("bondless", f"{_decided_wrongly(number, case)}; no appeal: its bond is {money.text(bond)} and "
+        own = f", {money.text(kept)} are kept for cases of its own tasks" if kept else ""
+        self._once("bondless", f"{_decided_wrongly(number, case)}; no appeal: its bond is {money.text(bond)}{own} and "
                    f"{money.text(free)} are free; deltaproof stake deposit "
-                   f"{money.exact(TokenAmount(bond - free))} --role challenger", case=number)  # fmt: skip
+                   f"{money.exact(TokenAmount(bond + kept - free))} --role challenger", case=number)  # fmt: skip
 
     def _is_own(self, number: int) -> bool:
         """Whether a case is about a task that this account verifies."""
@@ -247,6 +268,17 @@ def vote_price(gateway: Gateway, number: int, level: int) -> TokenAmount:
     if jury.level(number, level).unit != 1:
         return TokenAmount(0)
     return TokenAmount(jury.seats(number, level, gateway.account) * jury.params().wrong_vote_bps // BPS)
+
+
+def appeal_is_lost(case: Case, level: Level) -> bool:
+    """Whether too few would speak against an upheld settlement for an appeal to win.
+
+    They are where more than half of all stake says that it is right; where less than a quarter says that it is wrong,
+    and more that it is right; and where less than a quarter says so after an appeal, when all had time to judge.
+    """
+    upheld, against = level.upholding * level.unit, level.overturning * level.unit
+    few = 4 * against < case.electorate
+    return 2 * upheld > case.electorate or (few and (upheld > against or case.level > 0))
 
 
 def appeal_wait(account: Address, number: int, level: int, appeal_seconds: int, *, first: bool) -> int:

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from deltaproof.chain import Gateway, TransactionSender, connect
-from deltaproof.chain.abi.dispute_structs import Case, CasePhase
+from deltaproof.chain.abi.dispute_structs import Case, CasePhase, Level
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.local_node import Node
 from deltaproof.chain.participation import let_take, lock_stake
-from deltaproof.disputing.jury import JuryDesk, appeal_wait, vote_salt
+from deltaproof.disputing.jury import JuryDesk, appeal_is_lost, appeal_wait, vote_salt
 from deltaproof.protocol.commit.secrets import HomeSecret
-from deltaproof.protocol.types import ZERO_DIGEST, Address, TaskId, TokenAmount
+from deltaproof.protocol.types import ZERO_DIGEST, Address, RoundIndex, TaskId, TokenAmount
 from deltaproof.store import ArtifactStore
 from tests.chain.node_calls import funded_account
 from tests.disputing.conftest import Heard, Stage, moment
@@ -59,7 +59,6 @@ class Overturned:
         bond = liar.jury.params().bond
         stake(liar, Role.CHALLENGER, bond)
         self.number, _ = liar.jury.open_case(self.task, liar.posted_digest(self.task), ZERO_DIGEST)
-        self._lying = JuryDesk(liar, vote_salt(HomeSecret.of(folder)), lambda _case: True, Heard())
 
     @property
     def now(self) -> Case:
@@ -71,16 +70,21 @@ class Overturned:
 
     def overturn(self, level: int) -> int:
         """Liars alone have seats and vote; returns when the time to appeal begins."""
-        began = self.decide(level, self._lying)
+        began = self.decide(level, self.voter(self.liar, overturn=True))
         assert self.now.overturned
         return began
 
-    def decide(self, level: int, voting: JuryDesk | None = None) -> int:
+    def voter(self, person: Gateway, *, overturn: bool) -> JuryDesk:
+        """Votes so, and never appeals."""
+        return JuryDesk(person, vote_salt(HomeSecret.of(self.folder)), lambda _case: overturn, Heard())
+
+    def decide(self, level: int, *voting: JuryDesk) -> int:
         """Nobody but `voting` votes; returns when the time to appeal begins."""
-        desk = voting or self.desk(self.liar, None)[0]
+        desks = voting or (self.desk(self.liar, None)[0],)
         while self.now.phase is not CasePhase.APPEAL:
             before = self.now
-            desk.mind_one(self.number, moment(self.liar, self.task).now)
+            for desk in desks:
+                desk.mind_one(self.number, moment(self.liar, self.task).now)
             if self.now == before:
                 if before.deadline:
                     self.to(before.deadline)
@@ -179,8 +183,7 @@ def test_lie_that_more_than_half_of_all_stake_upheld_is_appealed_by_nobody(
     stage.play.world.node("evm_increaseTime", 48 * 3_600)
     case = lied(stage, liar, tmp_path)
     stake(juror, Role.CHALLENGER, 2 * liar.jury.params().bond)
-    upholding = JuryDesk(liar, vote_salt(HomeSecret.of(tmp_path)), lambda _case: False, Heard())
-    began = case.decide(level=0, voting=upholding)
+    began = case.decide(0, case.voter(liar, overturn=False))
     assert not case.now.overturned
     case.to(began + 2 * APPEAL_SECONDS // 3)
     case.mind(case.desk(juror, True)[0])
@@ -197,14 +200,85 @@ def test_cases_of_own_tasks_are_judged_first(
     decoy, own = (lied(Stage(world.start_task(), store), opener, tmp_path) for _ in range(2))
     assert decoy.number < own.number
     enrol(juror, own.task)
-    for case in (decoy, own):
-        while case.now.phase is CasePhase.DRAW:
-            world.node("evm_mine")
-            case.mind(case.desk(opener, None)[0])
+    drawn(decoy, own)
     about = list[int]()
     desk = JuryDesk(juror, vote_salt(HomeSecret.of(tmp_path)), lambda one: about.append(one.task_id), Heard())
     desk.mind(moment(juror, own.task).now)
     assert [task for task in about if task in (decoy.task, own.task)] == [own.task, decoy.task]
+
+
+def test_lie_that_few_find_and_more_uphold_is_appealed_by_nobody(
+    stage: Stage, people: Callable[[], Gateway], tmp_path: Path
+) -> None:
+    """Attack: bait. Lie where few can judge; a seventh of the stake finds it, a fourth upholds it, the rest cannot say.
+    Who finds it would lose the bonds of three appeals."""
+    opener, liar, juror, silent = people(), people(), people(), people()
+    for person, thousands in ((liar, 300), (juror, 140), (silent, 560)):
+        stake(person, Role.VERIFIER, thousands * 1_000 * UNIT)
+    stage.play.world.node("evm_increaseTime", 48 * 3_600)
+    case = lied(stage, opener, tmp_path)
+    stake(juror, Role.CHALLENGER, 14 * opener.jury.params().bond)
+    began = case.decide(0, case.voter(liar, overturn=False), case.voter(juror, overturn=True))
+    level = opener.jury.level(case.number, 0)
+    assert level.upholding > level.overturning > 0
+    case.to(began + 2 * APPEAL_SECONDS // 3)
+    desk, heard = case.desk(juror, True)
+    case.mind(desk)
+    assert (case.now.level, [told for told in heard.names() if told in ("appealed", "bondless")]) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("held", "upholding", "overturning", "lost"),
+    [
+        (0, 51, 49, True), (0, 50, 49, False), (0, 26, 25, False), (0, 25, 24, True), (0, 24, 24, False),
+        (0, 0, 0, False), (1, 0, 24, True), (1, 26, 25, False), (2, 0, 0, True),
+    ],
+)  # fmt: skip
+def test_appeal_is_lost_where_few_would_speak_for_it(held: int, upholding: int, overturning: int, lost: bool) -> None:
+    """Of a stake of 100: a quarter against is enough, fewer only where nobody had more time and not more uphold."""
+    nobody, nothing = Address("0x" + 40 * "0"), TokenAmount(0)
+    case = Case(CasePhase.APPEAL, held, False, TaskId(1), RoundIndex(1), 0, 0, TokenAmount(200), nothing, ZERO_DIGEST)
+    level = Level(nobody, True, TokenAmount(2), upholding + overturning, upholding, overturning, 0, ZERO_DIGEST)
+    assert appeal_is_lost(case, level) is lost
+
+
+def test_appeal_in_a_strangers_case_leaves_the_bonds_for_own_ones(
+    world: GatewayWorld, store: ArtifactStore, people: Callable[[], Gateway], tmp_path: Path
+) -> None:
+    opener, juror = people(), people()
+    bond = opener.jury.params().bond
+    stake(juror, Role.VERIFIER, 400_000 * UNIT)
+    world.node("evm_increaseTime", 48 * 3_600)
+    strange, own = (lied(Stage(world.start_task(), store), opener, tmp_path) for _ in range(2))
+    enrol(juror, own.task)
+    stake(juror, Role.CHALLENGER, 16 * bond - 1)
+    drawn(strange, own)
+    for case in (strange, own):
+        began = case.decide(0, case.voter(juror, overturn=True))
+        assert not case.now.overturned
+    own.to(began + 2 * APPEAL_SECONDS // 3)
+    desk, heard = own.desk(juror, True)
+
+    def mind(case: Overturned) -> int:
+        desk.mind_one(case.number, moment(juror, case.task).now)
+        return case.now.level
+
+    assert mind(strange) == 0
+    ((event, message),) = heard.events
+    assert event == "bondless"
+    assert "are kept for cases of its own tasks" in message
+    stake(juror, Role.CHALLENGER, 16 * bond)
+    assert mind(strange) == 1
+    assert juror.registry.stake_of(juror.account, Role.CHALLENGER).free == 14 * bond
+    assert mind(own) == 1, "nothing is kept from an own case"
+
+
+def drawn(*cases: Overturned) -> None:
+    """Their seats are drawn at about the same time."""
+    for case in cases:
+        while case.now.phase is CasePhase.DRAW:
+            case.stage.play.world.node("evm_mine")
+            case.mind(case.desk(case.liar, None)[0])
 
 
 def enrol(person: Gateway, task: TaskId) -> None:

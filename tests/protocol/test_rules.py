@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deltaproof.disputing.jury import LAST_LEVEL
 from deltaproof.protocol import rules
 from deltaproof.protocol.terms.spec import TaskSpec
 from tests.test_architecture import REPOSITORY, module_of, product_files, room_of, within
@@ -208,6 +209,7 @@ def test_constants_page_has_the_value_of_the_contract(name: str, text: str) -> N
         ("libraries/StateOpening", "CHUNK_VALUES", rules.CHUNK_VALUES),
         ("libraries/StateOpening", "CHUNK_BYTES", rules.CHUNK_BYTES),
         ("libraries/OptimizerStep", "ROW_BYTES", 4 * rules.OPTIMIZER_CONSTANTS),
+        ("JuryStore", "LAST_LEVEL", LAST_LEVEL),
     ],
 )
 def test_contracts_have_the_rules_of_the_code(contract: str, constant: str, rule: int) -> None:
