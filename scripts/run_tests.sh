@@ -24,6 +24,6 @@ contracts > "$work/contracts" 2>&1
 wait
 cat "$work/style" "$work/contracts"
 [ ! -e "$work/failed" ] || { echo; cat "$work/failed"; }
-# In the order of the folders: tests/chaos has few tests that take long, and must not come last.
+# In the order that tests/conftest.py gives them: a file with few tests that take long must not come last.
 step pytest -n 4 --dist loadfile --no-loadscope-reorder -r R --durations 60 --durations-min 3
 [ ! -e "$work/failed" ]

@@ -34,6 +34,12 @@ REAL_TIME = {
 """Folders (and a file) whose tests drive chains, servers and processes against the clock: a busy machine may make one
 late. Such a test is played once more, and the closing line counts it (`rerun`)."""
 
+LONGEST = {
+    "chaos/test_accidents.py", "gateway/test_buckets.py", "replaying/test_honest_replays.py", "roles/test_lives.py",
+    "roles/test_many_tasks.py", "roles/test_strangers.py", "scripts/test_docsite.py", "test_notebooks.py",
+    "tuning/test_methods_on_chain.py", "tuning/test_workers.py",
+}  # fmt: skip
+"""Files that begin first: one that takes a minute and begins last is waited for by everybody."""
 
 # Modules and tests stay to the end: no collection of garbage has to look at them, while they come or later.
 gc.disable()
@@ -45,6 +51,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] in REAL_TIME:
+    places = {item: item.path.relative_to(Path(__file__).parent) for item in items}
+    for item, place in places.items():
+        if place.parts[0] in REAL_TIME:
             item.add_marker(pytest.mark.flaky(reruns=1))
+    items.sort(key=lambda item: places[item].as_posix() not in LONGEST)

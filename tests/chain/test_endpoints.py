@@ -56,6 +56,17 @@ def test_failing_endpoint_with_another_is_not_noticed(proxy: RpcProxy, node: Nod
     assert time.monotonic() - started < 5, "a failed endpoint rests instead of being asked each time"
 
 
+def test_proxy_that_the_environment_names_is_used_and_looked_up_once(
+    proxy: RpcProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", proxy.url)
+    connection = connect("http://chain.example")
+    monkeypatch.delenv("http_proxy")
+    assert connection.head().number >= 0
+
+
 def test_second_endpoint_of_another_chain_is_refused(proxy: RpcProxy, node: Node) -> None:
     with start_node("anvil", chain_id=5) as other, pytest.raises(WrongChain, match=r"take it out of --rpc"):
         connect(f"{node.rpc_url},{other.rpc_url}")

@@ -16,6 +16,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
+from requests.utils import get_netrc_auth
 from web3.providers.base import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
@@ -60,6 +61,17 @@ class _Endpoint:
     trouble: str = ""
 
 
+def _session(url: str) -> requests.Session:
+    """With the proxies, certificates and login that the environment names for this URL: looked up once, since that
+    takes as long as a call to a node near by."""
+    session = requests.Session()
+    session.trust_env = False
+    named = requests.Session().merge_environment_settings(url, {}, None, None, None)
+    session.proxies, session.verify, session.cert = named["proxies"], named["verify"], named["cert"]
+    session.auth = get_netrc_auth(url)
+    return session
+
+
 class Endpoints(JSONBaseProvider):
     """A web3 provider over several URLs, asked in the order given. Safe to share between threads."""
 
@@ -71,7 +83,7 @@ class Endpoints(JSONBaseProvider):
         for url in urls:
             if urlsplit(url).scheme not in ("http", "https"):
                 raise ChainUnavailable(f"{url!r} is not an RPC URL; expected http://host:port or https://...")
-        self._endpoints = [_Endpoint(url, requests.Session()) for url in urls]
+        self._endpoints = [_Endpoint(url, _session(url)) for url in urls]
         self._timeout = timeout_seconds
         self._lock = threading.Lock()
         self.identity: tuple[int, Digest32] | None = None
