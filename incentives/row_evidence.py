@@ -238,7 +238,7 @@ def _different_rows(claim: RowClaim, met: Counter[int]) -> int:
     return len(met) + math.ceil(once * once / unlike)
 
 
-@lru_cache(maxsize=2**16)
+@lru_cache(maxsize=1)  # asked for twice in a row: what is looked for is then entered
 def _sketch(words: frozenset[str]) -> MinHash:
     """Its permutations come from a hash, so that no library's random numbers decide who is alike."""
     from datasketch import MinHash
