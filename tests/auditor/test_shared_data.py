@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ ROUND = RoundIndex(1)
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
-    """Trainers 0 and 2 on one shard, trainer 1 and the cheat on others; one round."""
+    """Trainers 0 and 2 on one shard, trainer 1 and the cheat on others; one round of a task that looks for copies."""
     with start_node("anvil", accounts=12) as node:
-        world = build_world(node, tmp_path_factory.mktemp("shared"), rounds=1, verifiers=2, shards=(0, 1, 0, 2))
+        folder, scoring = tmp_path_factory.mktemp("shared"), "similarity_threshold = 0.9999"
+        world = build_world(node, folder, rounds=1, verifiers=2, shards=(0, 1, 0, 2), scoring=scoring)
         world.play(1)
         yield world
         world.close()
@@ -93,6 +95,30 @@ def test_audit_sharer_scored_as_if_alone_is_named(shared: RoleWorld, sharer: int
     failed = [check for check in forgery.audit(offline=True) if check.name == "score"]
     assert failed
     assert all(account in check.reason for check in failed)
+
+
+def test_audit_sharer_who_is_called_a_copy_is_named(shared: RoleWorld, tmp_path: Path) -> None:
+    """The record holds together: a copy is no player and scores nothing. Only the deltas show that there is none."""
+    twins = [shared.trainers[i].account for i in (0, 2)]
+
+    def copied(document: dict[str, Any]) -> None:
+        sharer = next(twin for twin in twins if twin not in document["game"]["players"])
+        for finding in document["findings"]:
+            if finding["trainer"] == sharer:
+                finding |= {"score_nanos": 0, "stderr_nanos": 0}
+            elif finding["trainer"] in twins:
+                finding["score_nanos"] = value
+
+    honest = attested(shared)
+    assert honest.game is not None
+    values = {c.members: c.value_nanos for c in honest.game.coalitions}
+    place = next(i for i, player in enumerate(honest.game.players) if player in twins)
+    value = round(float(Fraction(values[place,] + values[0, 1] - values[1 - place,], 2)))
+    forgery = forged(shared, tmp_path)
+    forgery.attestation(copied)
+    assert "score" not in {check.name for check in forgery.audit(offline=True, models=False)}
+    failed = [check for check in forgery.audit(offline=True) if check.name == "coalition players"]
+    assert len(failed) == 1
 
 
 def test_audit_sharers_who_play_apart_are_named(shared: RoleWorld, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def check_players(case: RoundCase) -> Iterator[Check]:
     """Compare the accepted deltas again: who plays in the game, and who is a copy."""
     if case.spec is None or case.artifacts is None:
         return
-    found: dict[tuple[Address, ...], list[Address]] = {}
+    found: dict[tuple[Address, ...], list[list[Address]]] = {}
     for verifier, document in case.attestations.items():
         if document.game is None:
             continue
@@ -126,11 +126,12 @@ def check_players(case: RoundCase) -> Iterator[Check]:
             if accepted not in found:
                 contributions = _contributions(case, case.spec, accepted)
                 _, _, groups = find_players(case.task.scoring_bench, _start(case), list(contributions.values()))
-                found[accepted] = [accepted[group[0]] for group in groups]
+                found[accepted] = [[accepted[i] for i in group] for group in groups]
         except DeltaproofError as error:
             yield subject.unchecked("coalition players", str(error))
             continue
-        yield subject.equal("coalition players", found[accepted], list(document.game.players))
+        # Attack: call who shares a player's value a copy, so that the others have its part. No player changes by it.
+        yield subject.equal("coalition players", found[accepted], players_of(case.facts, case.spec, document))
 
 
 @dataclass

@@ -15,7 +15,8 @@ __all__ = ["enrolment_rank", "players_of", "shard_in"]
 def players_of(facts: RoundFacts, spec: TaskSpec, document: Attestation) -> list[list[Address]]:
     """Each player of the attested game with those who share its value, itself first.
 
-    These are the accepted trainers of its data root who are no copies and are not named as players themselves.
+    These are the accepted trainers of its data root who are no copies and are not named as players themselves. Where a
+    task looks for copies, a copy is who has neither a score nor an error of one.
     """
     if document.game is None:
         return []
@@ -25,7 +26,7 @@ def players_of(facts: RoundFacts, spec: TaskSpec, document: Attestation) -> list
         for finding in document.findings
         if finding.verdict is Verdict.ACCEPTED
         and finding.trainer not in named
-        and finding.discount_bps == spec.discount_bps(finding.trainer)
+        and (spec.scoring.similarity_threshold >= 1.0 or (finding.score_nanos, finding.stderr_nanos) != (0, 0))
     ]
     roots = {trainer: named_root(spec, shard_in(facts, trainer).root) for trainer in (*named, *sharers)}
     return [[p, *(s for s in sharers if roots[s] is not None and roots[s] == roots[p])] for p in named]
