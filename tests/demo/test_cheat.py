@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
 from typer.testing import CliRunner
 
 from deltaproof.chain.local_node import development_keys
 from deltaproof.cli import app
-from deltaproof.demo.processes import command
+from deltaproof.demo.nursery import Nursery
 from deltaproof.protocol.evidence.rows import canonical_row, write_shard
 
 
@@ -30,10 +29,8 @@ def test_cheat_takes_the_demo_s_options_and_fails_as_commands_do(tmp_path: Path)
         "DELTAPROOF_STORE": str(tmp_path / "store"),
         "DELTAPROOF_KEY": development_keys(1)[0],
     }
-    ended = subprocess.run(
-        command(arguments, "deltaproof.demo.cheat"),
-        check=False, capture_output=True, text=True, timeout=120, env={**os.environ, **settings},
-    )  # fmt: skip
+    environment = {**os.environ, **settings}
+    ended = Nursery(environment).run("deltaproof.demo.cheat", [*arguments, "--json"], environment, timeout=120)
     assert ended.returncode == 1, ended.stderr
     event = json.loads(ended.stdout.splitlines()[-1])
     assert event["event"] == "error"
