@@ -35,7 +35,8 @@ REASONS = {
     "TrainerPool.forfeitBond": _TERMS,
     "TrainerPool.release": "asks the court for open demands: stake cannot leave before somebody closes one",
     "VerifierFees.claimFees": "fees are a contract of their own, which asks the pool and the vault",
-    "VerifierPool.enrol": "stake weighs once it is old enough, and what is bound is remembered for votes",
+    "TrainerPool.topUp": "whoever comes back needs a seat: the task's room is looked up",
+    "VerifierPool.enrol": "stake weighs once it is old enough, and its history is kept for votes",
 }
 """By the name of the call."""
 
