@@ -113,11 +113,19 @@ def _scores(
     yield subject.equal("scoring method", values.method, game.method)
     yield from _shares(spec, findings, unions, values, game, subject)
     players = {member for union in unions for member in union}
+    yield from _left_out(spec, document, players, subject)
     for finding in document.findings:
         if finding.verdict is Verdict.ACCEPTED and finding.trainer not in players:
             marked = (finding.score_nanos, finding.stderr_nanos)
             yield subject.equal("score", (0, 0), marked, f"of {finding.trainer}, no player: a copy")
             yield _discount(spec, game, finding, subject)
+
+
+def _left_out(spec: TaskSpec, document: Attestation, players: set[Address], subject: Subject) -> Iterator[Check]:
+    """In a task that looks for no copies every accepted trainer plays, which takes no model to see."""
+    left = [f.trainer for f in document.findings if f.verdict is Verdict.ACCEPTED and f.trainer not in players]
+    if spec.scoring.similarity_threshold >= 1.0:
+        yield subject.that("players", not left, f"{', '.join(left)} does not play, in a task that looks for no copies")
 
 
 def _shares(

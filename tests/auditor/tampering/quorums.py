@@ -218,6 +218,12 @@ def _withheld_with_a_witness(forgery: Collusion) -> None:
     forgery.sealed_at(min(forgery.honest), EARLY)
 
 
+def _withheld_for_an_envelope(forgery: Collusion) -> None:
+    forgery.rejudge(_honest(forgery), Verdict.WITHHELD, {"step": -1, "check": "sealing"})
+    for verifier in forgery.honest:
+        forgery.sealed_at(verifier, LATE)
+
+
 def _withheld_without_trace(forgery: Collusion) -> None:
     forgery.times[call_withheld(forgery, _honest(forgery))] = None
 
@@ -242,7 +248,7 @@ def _copy(document: Json) -> None:
     game = document["game"]
     copied = len(game["players"]) - 1
     finding = next(f for f in document["findings"] if f["trainer"] == game["players"][copied])
-    finding |= {"score_nanos": 0, "stderr_nanos": 0, "discount_bps": 10_000}
+    finding |= {"score_nanos": 0, "stderr_nanos": 0}
     game["players"] = game["players"][:-1]
     game["coalitions"] = [c for c in game["coalitions"] if copied not in c["members"]]
 
@@ -324,6 +330,8 @@ QUORUM_LIES: dict[str, QuorumLie] = {
     "withheld, though announced and dated": QuorumLie(_withheld_by_all, E, "withheld"),
     "withheld, before it was time to give up": QuorumLie(_withheld_early, E, "withheld too early"),
     "withheld, though another had read it": QuorumLie(_withheld_with_a_witness, E, "withheld"),
+    "withheld for an envelope where nothing is sealed": QuorumLie(_withheld_for_an_envelope, E, "withheld"),
+    "rejected for a fault that no contract established": QuorumLie(_rejected(-1, "fault"), E, "finding"),
     "withheld, and nothing dates it": QuorumLie(_withheld_without_trace, Level.NONE, why=UNDATED),
     "pay moved to the cheat": QuorumLie(_settled(_pay), E, "payout"),
     "the cheat settled as accepted": QuorumLie(_settled(_verdict), E, "settled verdicts"),
@@ -336,7 +344,7 @@ QUORUM_LIES: dict[str, QuorumLie] = {
     "half of the aggregate lost": QuorumLie(_game(truncation=lambda share: (share + 0.5) % 1.0), D, "truncation"),
     "a next adapter twice as large": QuorumLie(_next_adapter(2.0), D, "next adapter"),
     "a next adapter of nothing": QuorumLie(_next_adapter(0.0), D, "next adapter"),
-    "an honest trainer called a copy": QuorumLie(_copied, D, "coalition players"),
+    "an honest trainer called a copy": QuorumLie(_copied, E, "players"),
     "an honest trainer rejected by drift": QuorumLie(_rejected(-1, "drift"), D, "rejection"),
     "an honest trainer rejected for its data": QuorumLie(_rejected(-1, "data"), D, "rejection"),
     "an honest trainer rejected by a gradient": QuorumLie(_rejected(0, "gradient"), D, "rejection"),
