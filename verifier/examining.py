@@ -28,6 +28,7 @@ from deltaproof.replaying.judging import (
 from deltaproof.replaying.replay import StepVerdict
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
+from deltaproof.store.closing import Closing
 from deltaproof.tuning.base_models.batches import rows_as_read
 from deltaproof.tuning.emulators.fetching import fetch_models
 from deltaproof.tuning.numerics.machine import HERE, Machine
@@ -46,10 +47,18 @@ class Examiner:
     """Judges and scores the rounds of one task's spec."""
 
     def __init__(
-        self, spec: TaskSpec, store: ArtifactStore, account: Address, report: Reporter, machine: Machine = HERE
+        self,
+        spec: TaskSpec,
+        store: ArtifactStore,
+        account: Address,
+        report: Reporter,
+        machine: Machine = HERE,
+        closing: Closing | None = None,
     ) -> None:
-        """Loads the models for `machine`. Raises ArtifactError, ModelError."""
+        """Loads the models for `machine`. What comes after `closing` is not there. Raises ArtifactError, ModelError."""
         self.spec, self.store, self.account, self.report = spec, store, account, report
+        self._shown = store if closing is None else store.in_time(closing)
+        """What trainers and sponsor show of a round."""
         fetch_models(store, spec, report=report)
         self.judges = Judges(spec, machine)
         self.scoring_bench = scoring_bench(spec, machine.device)
@@ -156,7 +165,7 @@ class Examiner:
             return True
         size = self.judges.of(submission.trainer).reference.layout.size
         committed = training_context(basis.round, submission).committed_steps(self.spec, size, root)
-        return sealing_problem(self.store, committed, submission.readers) is None
+        return sealing_problem(self._shown, committed, submission.readers) is None
 
     def _judge(self, round_: RoundIndex, basis: Basis, between_steps: Callable[[], None]) -> Judgement:
         """One trainer's verdict. Raises only what is nobody's fault: see `judge_submission`."""
@@ -167,7 +176,7 @@ class Examiner:
             self.report("replayed", f"round {round_}: replayed {short} {verdict.message}", round=round_)
             between_steps()
 
-        judgement = judge_submission(self.judges, self.store, basis.round, submission, basis.steps, progress)
+        judgement = judge_submission(self.judges, self._shown, basis.round, submission, basis.steps, progress)
         if failure := judgement.finding.failure():
             verdict = judgement.finding.verdict.name.lower()
             message = f"round {round_}: {short} {verdict}: {failure.message}"
@@ -214,7 +223,7 @@ class Examiner:
             return None
         commitment = self.spec.validation.commitments[case.round - 1]
         try:
-            rows, _salt = self.store.get_validation(commitment)
+            rows, _salt = self._shown.get_validation(commitment)
         except UNUSABLE:
             # Attack: open the commitment on chain and keep the set back, so that nobody can attest and all are absent.
             return None

@@ -34,12 +34,13 @@ from deltaproof.protocol.commit.commitments import attestation_hash
 from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
-from deltaproof.protocol.outcome.reads import withheld_from
+from deltaproof.protocol.outcome.reads import given_up_from
 from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
 from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.reporting import Once, Reporter
 from deltaproof.store import ArtifactStore
+from deltaproof.store.closing import Closing
 from deltaproof.store.readers import Keyring
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from incentives.settling import NothingToSettle
@@ -99,7 +100,8 @@ class Verifier(Agent):
         else:
             require_stake(gateway, self.stake, free_share)  # told before minutes of loading
         report("loading", "loading the model")
-        self.examiner = Examiner(self.spec, store, self.account, report, machine)
+        self.closing = Closing()
+        self.examiner = Examiner(self.spec, store, self.account, report, machine, self.closing)
         followed = [gateway.tasks.address, gateway.trainers.address, gateway.verifiers.address]
         self.log = TaskLog(gateway, followed, task_id, self._folder)
         self.proposals = KeptProposals(
@@ -160,6 +162,8 @@ class Verifier(Agent):
     def play(self, moment: Moment) -> None:
         """What the phase asks for."""
         round_ = moment.view.round
+        if moment.view.phase is not Phase.ATTEST_COMMIT:
+            self.closing.lift()
         if not self._in_quorum(round_) or not self.entrance.is_open():
             return
         self._notice_lateness(moment)
@@ -220,6 +224,7 @@ class Verifier(Agent):
 
     def look_early(self, round_: RoundIndex) -> None:
         """Replay what is opened already: the slowest trainer keeps nobody from that."""
+        self.closing.lift()
         view = self.gateway.tasks.round(self.task_id, round_)
         seed, opened = view.challenge_seed, self.gateway.trainers.progress(self.task_id).opened
         if ZERO_DIGEST in (view.order_seed, seed) or (seed, opened) == self._looked_at:
@@ -245,10 +250,12 @@ class Verifier(Agent):
         key = case_key(read_chain(self.gateway, self.log, self.spec, self.task_id, round_))
         attestation = self._kept(self._path(round_, key))
         if attestation is None:
-            if self.heavy.running(("attest", key)) or (self._early and self.heavy.running(self._early.key)):
+            if self.heavy.running(("attest", key)):
+                return
+            may_give_up = self._may_call_withheld(round_)
+            if self._early and self.heavy.running(self._early.key):
                 return
             case = read_case(self.gateway, self.store, self.log, self.spec, self.task_id, round_)
-            may_give_up = self._may_call_withheld(round_)
             self._attesting = (round_, key)
             attestation = self.heavy.result(("attest", key), lambda: self._attest(case, key, may_give_up=may_give_up))
         if attestation is None:
@@ -358,12 +365,15 @@ class Verifier(Agent):
         return True
 
     def _may_call_withheld(self, round_: RoundIndex) -> bool:
-        """Whether it is late enough to seal that something is not in the store."""
-        phase = self.gateway.tasks.phase(self.task_id)
-        earliest = withheld_from(phase.deadline, self.spec.phases.attest_commit)
+        """Whether it is late enough to seal that something is not in the store; what comes later counts no more."""
+        phase, seconds = self.gateway.tasks.phase(self.task_id), self.spec.phases.attest_commit
         # Where everybody waits, nobody sends anything: a chain that makes blocks of transactions alone stands still.
         between_blocks = self._known.now if self._known is not None else 0
-        return phase.round != round_ or max(between_blocks, self.gateway.connection.timestamp()) >= earliest
+        now = max(between_blocks, self.gateway.connection.timestamp())
+        if phase.round != round_:
+            return True
+        self.closing.set(phase.deadline, seconds, now)
+        return now >= given_up_from(phase.deadline, seconds)
 
     def _sign(self, round_: RoundIndex, attempts: int) -> None:
         """Sign the settlement that follows from what is revealed; again if a late document changes all but verdicts."""

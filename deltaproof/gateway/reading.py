@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -12,6 +13,7 @@ from deltaproof.errors import ArtifactMissing
 from deltaproof.gateway.ledger import Ledger
 from deltaproof.gateway.refusals import RequestRefused
 from deltaproof.store.depots import Depot
+from deltaproof.store.http import CLOCK_HEADER, TAKEN_HEADER
 from deltaproof.store.paths import ArtifactName, Kind
 
 __all__ = ["Answer", "Shelves"]
@@ -76,6 +78,8 @@ class Shelves:
         }
         if written_at is not None:
             headers["Last-Modified"] = formatdate(written_at, usegmt=True)
+        if entry is not None and name.kind not in _REPLACED:
+            headers[TAKEN_HEADER], headers[CLOCK_HEADER] = f"{entry.written_at:.3f}", f"{time.time():.3f}"
         if tag in [each.strip() for each in asked.get("if-none-match", "").split(",")]:
             return Answer(304, headers, None, name.path, 0, 0)
         if digest:

@@ -99,6 +99,7 @@ SAME_ADAPTER = 1e-6
 
 # Before a verdict of "withheld".
 WITHHELD_AFTER_BPS = 5_000
+CLOCK_MARGIN_BPS = 500
 
 # A step, and its replay.
 CLIP_EPSILON = 1e-6

@@ -53,7 +53,7 @@ class Workload:
         )
         yield (
             f"a verifier of {_trainers(trainers)} takes {verifying:.1f} s for {replays_of(spec, trainers)} replays and "
-            f"{evaluations_of(spec, trainers)} evaluations; half of phases.attest_commit is {judging} s, enough "
+            f"{evaluations_of(spec, trainers)} evaluations; phases.attest_commit leaves {judging} s, enough "
             f"for {_trainers(most) if most < MOST_TRAINERS else 'any number'}. "
             f"Gas: about {ROUND_GAS[Role.VERIFIER]:,} a round"
         )

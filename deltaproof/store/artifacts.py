@@ -41,6 +41,7 @@ from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.protocol.wire.tensorfile import read_header, write_vectors
 from deltaproof.reporting import Reporter
 from deltaproof.store.backend import Backend, Mirrors, checked_copy, copies_of, open_backend
+from deltaproof.store.closing import Closing, InTime
 from deltaproof.store.paths import (
     Kind,
     addressed_path,
@@ -105,6 +106,11 @@ class ArtifactStore:
     def of_task(self, spec: TaskSpec) -> ArtifactStore:
         """The same store for the deltas and adapters of one task: sealed and opened where the task says so."""
         return ArtifactStore(self._backend, self._keyring, spec.adapter.sealed)
+
+    def in_time(self, closing: Closing) -> ArtifactStore:
+        """The same store without what came too late."""
+        commitment = self.private.commitment if self.private else None
+        return ArtifactStore(InTime(self._backend, closing), self._keyring, commitment)
 
     def published(self, path: str) -> float | None:
         """When the artifact at a path was written, seconds since the epoch, by the word of the store; None if it does

@@ -222,7 +222,7 @@ class Mirrors:
     that has it."""
 
     def __init__(self, places: Sequence[Backend]) -> None:
-        self._places = places
+        self.places = places
 
     def read(self, path: str, max_bytes: int) -> bytes:
         """See `Backend`. Missing only if all places answer and none has it."""
@@ -232,7 +232,7 @@ class Mirrors:
         """What each place holds, in order; who has what it needs asks no further. Raises the worst error of all if
         none holds anything, and StoreUnavailable in the end if a place was away."""
         errors: list[ArtifactError] = []
-        for place in self._places:
+        for place in self.places:
             try:
                 data = place.read(path, max_bytes)
             except ArtifactError as error:
@@ -242,24 +242,24 @@ class Mirrors:
         # A place that is away may hold what the others lack.
         if away := next((error for error in errors if isinstance(error, StoreUnavailable)), None):
             raise away
-        if len(errors) == len(self._places):
+        if len(errors) == len(self.places):
             raise errors[0]
 
     def write(self, path: str, data: bytes) -> None:
         """See `Backend`. Raises StoreUnavailable only if no place took it."""
         errors: list[StoreUnavailable] = []
-        for place in self._places:
+        for place in self.places:
             try:
                 place.write(path, data)
             except StoreUnavailable as error:
                 errors.append(error)
-        if len(errors) == len(self._places):
+        if len(errors) == len(self.places):
             raise errors[0]
 
     def exists(self, path: str) -> bool:
         """See `Backend`."""
         errors: list[StoreUnavailable] = []
-        for place in self._places:
+        for place in self.places:
             try:
                 if place.exists(path):
                     return True
@@ -273,7 +273,7 @@ class Mirrors:
         """See `Backend`. The earliest time of all: from then on it could be read."""
         errors: list[ArtifactError] = []
         times: list[float | None] = []
-        for place in self._places:
+        for place in self.places:
             try:
                 times.append(place.published(path))
             except ArtifactError as error:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -24,7 +26,7 @@ from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.reporting import Reporter
 from deltaproof.store.permits import PART_BYTES, Writer
 
-__all__ = ["HttpBackend"]
+__all__ = ["CLOCK_HEADER", "TAKEN_HEADER", "HttpBackend", "Taken"]
 
 T = TypeVar("T")
 ATTEMPTS = 5
@@ -37,6 +39,10 @@ MAX_ANSWER_BYTES = 64 * 1024
 TOLD_FROM_BYTES = 16 * 1024 * 1024
 """Transfers of this size and more are reported as they go on."""
 TOLD_EVERY_SECONDS = 5.0
+TAKEN_HEADER = "Deltaproof-Taken"
+"""When a gateway took an artifact that it does not replace, seconds since the epoch."""
+CLOCK_HEADER = "Deltaproof-Clock"
+"""What its clock says now."""
 COME_BACK = frozenset({403, 408, 425, 429, 500, 502, 503, 504})
 """Statuses that another attempt may mend. 403, too: the gateway's node may not have seen yet who somebody is."""
 
@@ -47,6 +53,14 @@ class _Broken(DeltaproofError):
     def __init__(self, reason: str, pause: float = 0.0) -> None:
         super().__init__(reason)
         self.pause = pause
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """When a place that replaces nothing took an artifact, and the time now, by its clock; seconds since the epoch."""
+
+    at: float
+    now: float
 
 
 class HttpBackend:
@@ -118,9 +132,21 @@ class HttpBackend:
         except (TypeError, ValueError, OverflowError):
             return None  # it does not say
 
-    def _head(self, path: str) -> requests.Response:
+    def taken(self, path: str) -> Taken | None:
+        """When the gateway took the artifact, if it says so: it replaces none, so that is when it could first be read
+        there. Raises ArtifactMissing or StoreUnavailable."""
+        said = self._head(path, fresh=True).headers
+        try:
+            found = Taken(float(said[TAKEN_HEADER]), float(said[CLOCK_HEADER]))
+        except (KeyError, ValueError):
+            return None
+        return found if math.isfinite(found.at) and math.isfinite(found.now) else None
+
+    def _head(self, path: str, *, fresh: bool = False) -> requests.Response:
+        headers = {"Cache-Control": "no-cache"} if fresh else {}
+
         def attempt() -> requests.Response:
-            with self._asked("HEAD", path) as answer:
+            with self._asked("HEAD", path, headers=headers) as answer:
                 self._expect(answer, path, 200)
                 return answer
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from deltaproof.auditor.audit.check import Check, Status
+from deltaproof.chain.abi.enums import Phase
+from deltaproof.protocol.outcome.reads import in_time_until
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import Address
 from tests.auditor.colluding import Collusion
@@ -65,6 +67,21 @@ def test_trainer_who_published_too_late_was_rightly_called_withheld(collusion: C
     path = call_withheld(collusion, honest)
     collusion.times[path] = 2.0**40
     assert {check.status for check in verdicts_of(collusion)} == {Status.PASS}
+
+
+def test_what_came_between_two_seals_was_withheld_for_both(collusion: Collusion, honest: Address) -> None:
+    """A verifier that looked later found it there, and says the same: it came too late. A receipt of somebody who read
+    it then says nothing else; one from before shows that the store's time is wrong."""
+    path = call_withheld(collusion, honest, witnesses=1)
+    facts, witness = collusion.facts(), min(collusion.honest)
+    started, length = facts.phase_start(Phase.ATTEST_COMMIT), facts.task.params.phases.attest_commit
+    assert started is not None
+    until = in_time_until(started.args["deadline"], length)
+    came = until - (started.args["deadline"] - length)
+    for shown, seen, status in ((1, came + 30, Status.PASS), (1, EARLY, Status.FAIL), (0, came + 30, Status.FAIL)):
+        collusion.times[path] = until + shown
+        collusion.sealed_at(witness, seen)
+        assert {check.status for check in verdicts_of(collusion)} == {status}
 
 
 def test_trainer_who_never_announced_cannot_accuse_by_a_clock_that_it_may_have_set(

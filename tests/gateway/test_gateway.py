@@ -103,6 +103,34 @@ def test_artifact_is_served_with_ranges_tags_and_times(scene: Scene, serve: Serv
     assert (head.headers["Content-Length"], head.content) == (str(len(data)), b"")
 
 
+def test_gateway_says_when_something_came_first_and_nobody_moves_that(
+    scene: Scene, serve: Serve, tmp_path: Path
+) -> None:
+    """A time that can be moved would have honest work called withheld."""
+    served = serve()
+    served.publish_spec()
+    path = scene.path("openings")
+    data, maker = scene.files[path], served.client(scene.maker(path))
+    maker.write(path, data)
+    first = served.client().taken(path)
+    assert first is not None
+    assert 0 <= first.now - first.at < PATIENCE
+    file = tmp_path / "store" / path
+    for change in (lambda: None, file.unlink, lambda: file.write_bytes(data[:-1])):
+        time.sleep(0.01)
+        change()
+        maker.write(path, data)
+        again = served.client().taken(path)
+        assert again is not None
+        assert (again.at, file.read_bytes()) == (first.at, data)
+        assert again.now > first.now
+    profile = profile_path(scene.account("ann"))
+    writer = scene.writer("ann")
+    said = Profile(account=scene.account("ann"), name="Ann", issued=int(time.time())).signed(writer.sign, scene.domain)
+    assert served.put("ann", profile, said.to_document()).status_code == 201
+    assert served.client().taken(profile) is None, "what is replaced has no first time"
+
+
 def test_upload_in_parts_goes_on_where_it_was_also_over_a_restart(
     scene: Scene, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

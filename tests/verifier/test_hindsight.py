@@ -31,7 +31,7 @@ def test_unscored_settlement_falls_where_the_stores_clock_and_scores_of_the_roun
         assert scored.game is not None
         aside = tmp_path / "not shown"
         moved([Path("validation")], world.store_folder, aside)
-        world.skip_time(301)
+        world.skip_time(361)
         for verifier in liars:
             verifier.attest_commit(round_)
             blind = verifier._own_attestation(round_)

@@ -47,7 +47,7 @@ def test_verifier_waits_for_a_lagging_store_and_calls_withheld_only_late(tmp_pat
         unlucky.examiner.report = lambda event, message, **_fields: told.append(event)
         assert _verdict(world, unlucky) is None
         assert told.count("scoring") == 1, "it scores as if nothing more came"
-        world.skip_time(301)
+        world.skip_time(361)
         assert _verdict(world, unlucky) is Verdict.WITHHELD
         assert told.count("scoring") == 1, "and not again when it gives up"
         shutil.move(away, openings)
@@ -144,7 +144,7 @@ def test_validation_set_that_never_comes_to_the_store_costs_the_base_and_no_veri
         moved(late, world.store_folder, tmp_path / "not shown")
         for verifier in world.verifiers:
             assert _verdict(world, verifier) is None
-        world.skip_time(301)
+        world.skip_time(361)
         for verifier in world.verifiers:
             assert _verdict(world, verifier) is Verdict.ACCEPTED
         world.attest()

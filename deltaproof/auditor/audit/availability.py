@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.audit.deltas import adapter_of, context_of, delta_paths, submission_of
-from deltaproof.auditor.audit.readers import due_readers_of, gives_up_from, published_at
+from deltaproof.auditor.audit.readers import due_readers_of, gives_up_from, in_time_until_of, published_at
 from deltaproof.auditor.audit.valuation import attested_in
 from deltaproof.auditor.index.events import Event
 from deltaproof.errors import ArtifactError, ArtifactSealed, StoreUnavailable
@@ -142,7 +142,9 @@ class _Claim:
         if content is None:
             yield self.subject.passed(name, f"{what} is not in the store now, or is not what was committed")
             return
-        yield self._witnessed(content) or self._dated(name, what)
+        published = self._published()
+        late = published if self._came_late(published) else None
+        yield self._witnessed(content, late) or self._dated(name, what, published)
 
     def _sealing(self, submission: Submission) -> Check:
         """Somebody could not read what was sealed. Who holds the secret makes every envelope again."""
@@ -160,7 +162,8 @@ class _Claim:
             return self.subject.unchecked("withheld", problem)
         paths = [envelope_path(root, key) for reader in readers for key in reader.keys]
         times = [time for path in paths if (time := published_at(store, path)) is not None]
-        if times and max(times) <= self._time() - AUDIT_CLOCK_SECONDS:
+        last = max(times, default=None)
+        if last is not None and last <= self._time() - AUDIT_CLOCK_SECONDS and not self._came_late(last):
             return self.subject.failed("withheld", "by the store's clock every envelope was there, and all are good")
         return self.subject.unchecked("withheld", "every envelope is good now; whether it was, the store does not say")
 
@@ -174,8 +177,15 @@ class _Claim:
             expected=f"not before {earliest}", actual=self._time(),
         )  # fmt: skip
 
-    def _witnessed(self, content: Digest32) -> Check | None:
-        """Another verifier's receipt for the same bytes, sealed a minute earlier."""
+    def _came_late(self, published: float | None) -> bool:
+        """Whether something came when it counted as withheld already, whoever saw it then."""
+        until = in_time_until_of(self.case)
+        return published is not None and until is not None and published > until
+
+    def _witnessed(self, content: Digest32, late: float | None) -> Check | None:
+        """Another verifier's receipt for the same bytes, sealed a minute earlier; of what came too late, a minute
+        before the store says that it came at all."""
+        before = self._time() if late is None else min(late, self._time())
         facts, times = self.case.facts, self.case.index
         for other, document in self.case.attestations.items():
             finding = document.by_trainer().get(self.trainer)
@@ -186,19 +196,20 @@ class _Claim:
             if not any(read.step == self.step and read.receipt == own for read in finding.reads):
                 continue
             block = times.blocks([committed.block]).get(committed.block)
-            if block is not None and block.timestamp + AUDIT_CLOCK_SECONDS <= self._time():
+            if block is not None and block.timestamp + AUDIT_CLOCK_SECONDS <= before:
                 reason = f"{other} had read it before: transaction {committed.transaction}"
                 return self.subject.failed("withheld", reason)
         return None
 
-    def _dated(self, name: str, what: str) -> Check:
+    def _dated(self, name: str, what: str, published: float | None) -> Check:
         """By the store's clock."""
-        published = self._published()
         if published is None:
             reason = f"{what} is there now; since when, neither a receipt nor the store says"
             return self.subject.unchecked(name, reason)
         if published >= self._time() + AUDIT_CLOCK_SECONDS:
             return self.subject.passed(name, f"{what} was written after the verdict was sealed, by the store's clock")
+        if self._came_late(published):
+            return self.subject.passed(name, f"{what} was written when it counted as withheld, by the store's clock")
         announced = self._announced()
         if published > self._time() - AUDIT_CLOCK_SECONDS or announced is None:
             reason = f"{what} was written about when the verdict was sealed, or its trainer never announced it"

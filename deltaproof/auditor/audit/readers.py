@@ -16,12 +16,12 @@ from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.reading import invited, readers_of
 from deltaproof.errors import ArtifactAltered, ArtifactError, ArtifactMissing, ArtifactSealed, StoreUnavailable
 from deltaproof.protocol.commit.sealing import TranscriptSecret
-from deltaproof.protocol.outcome.reads import withheld_from
+from deltaproof.protocol.outcome.reads import in_time_until, withheld_from
 from deltaproof.protocol.types import Digest32
 from deltaproof.store import ArtifactStore
 from deltaproof.store.readers import Reader
 
-__all__ = ["check_envelopes", "due_readers_of", "gives_up_from", "published_at"]
+__all__ = ["check_envelopes", "due_readers_of", "gives_up_from", "in_time_until_of", "published_at"]
 
 
 def check_envelopes(case: RoundCase) -> Iterator[Check]:
@@ -82,6 +82,14 @@ def gives_up_from(case: RoundCase) -> int | None:
     if started is None:
         return None
     return withheld_from(started.args["deadline"], case.facts.task.params.phases.attest_commit)
+
+
+def in_time_until_of(case: RoundCase) -> int | None:
+    """Until when the work of the round had to be in the store, by the store's clock, seconds since the epoch."""
+    started = case.facts.phase_start(Phase.ATTEST_COMMIT)
+    if started is None:
+        return None
+    return in_time_until(started.args["deadline"], case.facts.task.params.phases.attest_commit)
 
 
 def published_at(store: ArtifactStore, path: str) -> float | None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
-from deltaproof.auditor.audit.readers import gives_up_from, published_at
+from deltaproof.auditor.audit.readers import gives_up_from, in_time_until_of, published_at
 from deltaproof.auditor.facts.sharing import players_of, shard_in
 from deltaproof.errors import ArtifactError, StoreUnavailable
 from deltaproof.protocol.outcome.attestation import Attestation, GameRecord, TrainerFinding
@@ -69,8 +69,8 @@ def _kept_back(case: RoundCase, verifier: Address, subject: Subject) -> Check:
     published = published_at(case.artifacts.store, addressed_path(Kind.VALIDATION, commitment))
     if published is None or abs(published - sealed) < AUDIT_CLOCK_SECONDS:
         return subject.unchecked("game", "the validation set is there now; whether it was, the store does not say")
-    reason = "by the store's clock the validation set was there, and nothing was scored"
-    return subject.that("game", published > sealed, reason)
+    reason, until = "by the store's clock the validation set was there, and nothing was scored", in_time_until_of(case)
+    return subject.that("game", published > sealed or (until is not None and published > until), reason)
 
 
 def _unscored(document: Attestation, subject: Subject) -> Iterator[Check]:
