@@ -27,7 +27,7 @@ FIRST = RoundIndex(1)
 
 def test_demand_against_an_honest_trainer_is_answered_and_costs_it_nothing(tmp_path: Path) -> None:
     """Chunks of every vector, of the first, a middle and the last record."""
-    with start_node("anvil", accounts=12) as node, chaos_world(node, tmp_path, seconds=120) as world:
+    with start_node("anvil", accounts=12) as node, chaos_world(node, tmp_path, seconds=120, poll_seconds=0.3) as world:
         for verifier in world.of(Verifier):
             verifier.agent.join()
         world.start(Sponsor, Trainer)
@@ -79,7 +79,10 @@ def until(world: ChaosWorld, condition: object) -> None:
 
 def test_demand_is_answered_from_the_home_when_the_store_has_lost_everything(tmp_path: Path) -> None:
     """Attack: lose the start adapter, demand a chunk of every trainer, and close the demands for their stake."""
-    with start_node("anvil", accounts=12) as node, chaos_world(node, tmp_path, seconds=600, kept_seconds=60) as world:
+    with (
+        start_node("anvil", accounts=12) as node,
+        chaos_world(node, tmp_path, seconds=600, kept_seconds=60, poll_seconds=0.3) as world,
+    ):
         for verifier in world.of(Verifier):
             verifier.agent.join()
         world.start(Sponsor, Trainer)
@@ -95,7 +98,10 @@ def test_demand_is_answered_from_the_home_when_the_store_has_lost_everything(tmp
 def test_demand_is_answered_by_a_trainer_that_starts_again_while_no_store_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with start_node("anvil", accounts=12) as node, chaos_world(node, tmp_path, seconds=600, kept_seconds=60) as world:
+    with (
+        start_node("anvil", accounts=12) as node,
+        chaos_world(node, tmp_path, seconds=600, kept_seconds=60, poll_seconds=0.3) as world,
+    ):
         for verifier in world.of(Verifier):
             verifier.agent.join()
         world.start(Sponsor, Trainer)

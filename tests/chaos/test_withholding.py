@@ -19,7 +19,7 @@ class Folder(HostileTrainer):
 def test_unreadable_delta_costs_nobody_the_round_on_a_chain_whose_clock_stands_while_all_wait(tmp_path: Path) -> None:
     with (
         start_node("anvil", accounts=12) as node,
-        chaos_world(node, tmp_path, seconds=40, trainers=2, verifiers=2, hostile=(Folder,)) as world,
+        chaos_world(node, tmp_path, seconds=40, trainers=2, verifiers=2, hostile=(Folder,), poll_seconds=0.3) as world,
     ):
         world.start()
         world.wait_until_done(240)
