@@ -250,7 +250,7 @@ OLD_BUGS = (
         "require(_isMember(member), NotWeaker(taskId, weaker));", "test_E18",
     ),
     OldBug(
-        "E19", "so many identities commit that nobody can write a settlement", "TaskRules.sol",
+        "E19", "so many identities commit that nobody can write a settlement", "libraries/TaskRules.sol",
         "p.quorum.minTrainers, MAX_TRAINERS);", "p.quorum.minTrainers, type(uint32).max);", "test_E19",
     ),
     OldBug(
