@@ -81,7 +81,7 @@ class Recomputation:
 
     @cached_property
     def row_norms(self) -> RowNorms:
-        """Norms of each row's own share of the gradient at the committed state, without dropout."""
+        """Norms of each row's own share of the gradient at the committed state: see `Workbench.row_norms`."""
         self.bench.load(self.state["theta"])
         return self.bench.row_norms(self.rows)
 

@@ -36,6 +36,12 @@ def test_default_audit_sees_an_adapter_that_its_verifier_never_published(collusi
     assert "next adapter" in {failed.name for failed in collusion.audit(offline=True)}
 
 
+@pytest.mark.parametrize("field", ["start_accuracy", "end_accuracy", "start_loss", "end_loss"])
+def test_default_audit_is_not_ended_by_a_number_beyond_all_others(collusion: Collusion, field: str) -> None:
+    collusion.lie_as_one(lambda document: document["game"].update({field: 1e308}))
+    assert field.replace("_", " ") in {failed.name for failed in collusion.audit(offline=True)}
+
+
 # Rejections.
 
 

@@ -206,7 +206,7 @@ class Workbench:
         return total, nats
 
     def row_norms(self, rows: Sequence[bytes]) -> RowNorms:
-        """Norms of each row's own share of the gradient, at the loaded values, without dropout."""
+        """Norms of each row's own share of the gradient, at the loaded values, under the dropout key of zeros."""
         whole, tensors = 0.0, dict.fromkeys(self.layout.names, 0.0)
         for row in rows:
             gradient = self.gradient([row], bytes(32), parts=1)[0].double() / len(rows)
