@@ -28,6 +28,19 @@ def test_signature_verifies_for_its_key_message_and_domain_only() -> None:
     assert not bls.verify(public, DOMAIN, Digest32(bytes(32)), signature)
 
 
+def test_what_is_remembered_of_one_check_answers_no_other() -> None:
+    """The same signature and key, asked again and with one thing changed each time."""
+    public, signature = key(1).public_key(), key(1).sign(DOMAIN, MESSAGE)
+    other = key(1).sign(DOMAIN, Digest32(bytes(32)))
+    for _ in range(2):
+        assert bls.verify(public, DOMAIN, MESSAGE, signature)
+        assert not bls.verify(public, DOMAIN, MESSAGE, other)
+        assert bls.verify(public, DOMAIN, Digest32(bytes(32)), other)
+        with pytest.raises(CryptoError, match="not on the curve"):
+            bls.PublicKey.from_wire(public.g1, (public.g2[0], public.g2[1], public.g2[3], public.g2[2]))
+        assert bls.PublicKey.from_wire(public.g1, public.g2) == public
+
+
 def test_aggregate_of_some_signers_does_not_verify_for_others() -> None:
     signatures = [key(i).sign(DOMAIN, MESSAGE) for i in (1, 2, 3)]
     publics = [key(i).public_key() for i in (1, 2, 3)]

@@ -88,6 +88,7 @@ EXCEPTIONS = {
     "deltaproof.tuning.numerics.workers:TRIES": "patience with workers that die",
     "deltaproof.protocol.commit.bls:CURVE_ORDER": "the curve's, by EIP-196",
     "deltaproof.protocol.commit.bls:FIELD_MODULUS": "the curve's, by EIP-196",
+    "deltaproof.protocol.commit.bls:REMEMBERED": "memory; a check comes out the same each time",
     "deltaproof.protocol.commit.drand:FIELD_BYTES": "drand's, by RFC 9380",
     "deltaproof.protocol.commit.drand:KECCAK_BLOCK_BYTES": "the hash's, by RFC 9380",
     "deltaproof.protocol.commit.secrets:SECRET_BYTES": "width of a hash",

@@ -16,6 +16,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Self, cast
 
 from eth_abi.abi import encode as abi_encode
@@ -69,6 +70,8 @@ FIELD_MODULUS: int = bn.field_modulus
 CURVE_ORDER: int = bn.curve_order
 G1 = bn.G1
 G2 = bn.G2
+REMEMBERED = 4096
+"""Keys and signatures whose check is remembered: it takes long, and comes out the same each time."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ def verify(key: PublicKey, domain: Digest32, message: Digest32, signature: Signa
     return verify_point(key.g2, hash_to_g1(domain, message), signature)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def verify_point(key: G2Wire, hashed: G1Wire, signature: Signature) -> bool:
     """Whether e(signature, G2) = e(hashed, key), for a key that was checked. Takes about a second."""
     return _pairing_product_is_one([(_g1(signature.point), G2), (_negated(_g1(hashed)), _g2(key))])
@@ -246,9 +250,15 @@ def _g2_from_wire(wire: Sequence[int]) -> G2Point:
     point = _g2((wire[0], wire[1], wire[2], wire[3]))
     if not bn.is_on_curve(point, bn.b2):
         raise CryptoError("G2 point: not on the curve")
-    if not bn.is_inf(_multiplied2(point, CURVE_ORDER)):
+    if not _has_order((wire[0], wire[1], wire[2], wire[3])):
         raise CryptoError("G2 point: not in the subgroup")
     return point
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _has_order(wire: G2Wire) -> bool:
+    """Whether the group's order takes a point of the twist to infinity."""
+    return bool(bn.is_inf(_multiplied2(_g2(wire), CURVE_ORDER)))
 
 
 def _g1(wire: G1Wire) -> G1Point:
