@@ -8,6 +8,7 @@ models differ by about 1e-8 nats (`deltaproof.tuning.combining.evaluation`); a t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -180,7 +181,8 @@ def _evaluated(name: str, mine: Evaluation, loss: float, accuracy: float, subjec
         expected=mine.loss, actual=loss,
     )  # fmt: skip
     # Rounding may turn a prediction whose two best labels are equally likely. What is stated may be any number.
-    same = abs(mine.accuracy - accuracy) * mine.predictions < 1.5
+    turned = abs(mine.accuracy - accuracy) * mine.predictions
+    same = math.isfinite(turned) and round(turned) <= 1
     yield subject.that(
         f"{name} accuracy", same, "the adapter's accuracy is another one", expected=mine.accuracy, actual=accuracy
     )
