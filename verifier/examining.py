@@ -39,6 +39,7 @@ from incentives.unions import Contribution, named_root
 from verifier.facts import RoundToJudge
 from verifier.hindsight import Receipts
 from verifier.looking import Basis, SecondLook
+from verifier.outbox import Outbox
 
 __all__ = ["Examiner"]
 
@@ -54,11 +55,14 @@ class Examiner:
         report: Reporter,
         machine: Machine = HERE,
         closing: Closing | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
-        """Loads the models for `machine`. What comes after `closing` is not there. Raises ArtifactError, ModelError."""
+        """Loads the models for `machine`. What comes after `closing` is not there; what the store refuses stays in
+        `outbox`. Raises ArtifactError, ModelError."""
         self.spec, self.store, self.account, self.report = spec, store, account, report
         self._shown = store if closing is None else store.in_time(closing)
         """What trainers and sponsor show of a round."""
+        self._outbox = outbox or Outbox(report)
         fetch_models(store, spec, report=report)
         self.judges = Judges(spec, machine)
         self.scoring_bench = scoring_bench(spec, machine.device)
@@ -108,9 +112,10 @@ class Examiner:
         scores = self._score(case, judgements, rows)
         if self.look.missing(looked) and not may_give_up:
             return None
-        named = self.store.put_tensors if publish else component_root
-        digest = named(scores.next_start)
-        self._next_start = (digest, scores.next_start)
+        digest, next_start = component_root(scores.next_start), scores.next_start
+        if publish:
+            self._outbox.put(case.round, "the next adapter", lambda: self.store.put_tensors(next_start))
+        self._next_start = (digest, next_start)
         findings = (judgement.attested_by(self.account, case.task_id, case.round) for judgement in judgements)
         return Attestation(
             task=case.task_id,
@@ -150,10 +155,15 @@ class Examiner:
         mine, settled = own.next_start_digest, proposal.settlement.next_start_digest
         if mine == settled:
             return True
-        kept, vector = self._next_start or (None, None)
-        if kept != mine or vector is None:
-            vector = self.store.get_tensors(mine, self.scoring_bench.layout.size)
+        vector = self.adapter(mine)
         return same_adapter(vector, self.store.get_tensors(settled, len(vector)))
+
+    def adapter(self, digest: Digest32) -> Vector:
+        """An adapter that was found here, float32 of shape (P,). Raises `UNUSABLE` where it cannot be had any more."""
+        kept, vector = self._next_start or (None, None)
+        if kept != digest or vector is None:
+            return self.store.get_tensors(digest, self.scoring_bench.layout.size)
+        return vector
 
     def _basis(self, case: RoundToJudge, submission: Submission) -> Basis:
         return Basis(case.drawn, submission, case.sample_of(submission.trainer, self.spec))

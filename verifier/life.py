@@ -50,6 +50,7 @@ from verifier.disputes import VerifierDisputes
 from verifier.examining import Examiner
 from verifier.facts import RoundToJudge, case_key, read_case, read_chain
 from verifier.looking import EarlyLook
+from verifier.outbox import Outbox
 from verifier.quorum import QuorumDesk
 from verifier.standing import SeatDesk, check_pace
 
@@ -100,8 +101,8 @@ class Verifier(Agent):
         else:
             require_stake(gateway, self.stake, free_share)  # told before minutes of loading
         report("loading", "loading the model")
-        self.closing = Closing()
-        self.examiner = Examiner(self.spec, store, self.account, report, machine, self.closing)
+        self.closing, self.outbox = Closing(), Outbox(report)
+        self.examiner = Examiner(self.spec, store, self.account, report, machine, self.closing, self.outbox)
         followed = [gateway.tasks.address, gateway.trainers.address, gateway.verifiers.address]
         self.log = TaskLog(gateway, followed, task_id, self._folder)
         self.proposals = KeptProposals(
@@ -109,7 +110,9 @@ class Verifier(Agent):
             require=lambda size, what: self.disk.require(size, what),  # noqa: PLW0108 - the limit comes later
         )  # fmt: skip
         self.bound = BoundVerdicts(self._folder)
-        self.quorum = QuorumDesk(gateway, store, task_id, self.spec, self.log, self.key, self.proposals, report)
+        self.quorum = QuorumDesk(
+            gateway, store, task_id, self.spec, self.log, self.key, self.proposals, self.outbox, report
+        )
         self.money = gateway.money(self.params.token)
         self.disputes = VerifierDisputes(
             gateway, store, task_id, self.params, self.log, self.secret, report,
@@ -129,6 +132,8 @@ class Verifier(Agent):
         """By round and attempt."""
         self._objected: set[tuple[RoundIndex, int]] = set()
         self._closed: set[RoundIndex] = set()
+        self._shown: set[Digest32] = set()
+        """Attestations that the store has, or that wait for it."""
         self._charged: set[RoundIndex] = set()
         """Rounds in whose window the absent were charged."""
 
@@ -148,6 +153,7 @@ class Verifier(Agent):
             Duty("pruning", self.pruner.mind),
             Duty("reading key", lambda moment: self.show_reading_key()),
             Duty("round", self.play, at_stake),
+            Duty("showing", lambda moment: self.outbox.mind()),
             Duty("works", self.disputes.works.mind),
             Duty("settlement", self.disputes.mind_settlement),
             Duty("proposals", self.proposals.mind),
@@ -266,12 +272,12 @@ class Verifier(Agent):
             self.report("attested", f"round {round_}: attestation sealed", round=round_)
 
     def attest_reveal(self, round_: RoundIndex) -> None:
-        """Publish the attestation and open the seal."""
+        """Publish the attestation and open the seal, though the store may refuse the document."""
         on_chain = self.gateway.verifiers.attestation(self.task_id, round_, self.account)
         attestation = self._own_attestation(round_)
         if attestation is None or on_chain.state != AttestationState.COMMITTED:
             return
-        self.store.put_attestation(attestation)
+        self._show(round_, attestation)
         fields, salt = self._sealed_fields(attestation), self._salt(round_, attestation.digest())
         if attempt(self.gateway.verifiers.reveal_attestation, self.task_id, **fields, salt=salt) is not None:
             self.report("revealed", f"round {round_}: attestation revealed", round=round_)
@@ -279,7 +285,9 @@ class Verifier(Agent):
     def settle(self, round_: RoundIndex) -> None:
         """Sign the settlement that follows from the revealed attestations; post it when a quorum has signed."""
         view = self.gateway.tasks.round(self.task_id, round_)
-        place = (round_, view.attempts)
+        place, own = (round_, view.attempts), self._own_attestation(round_)
+        if own is not None:
+            self._show(round_, own)
         # Attack: reveal on chain, and show the document when half of the others have signed without it.
         if place not in self._signed or not self.quorum.complete:
             self._sign(*place)
@@ -391,7 +399,7 @@ class Verifier(Agent):
             message = f"round {round_}: not signed: other verdicts were signed in this attempt from this home before"
             self._once("disagreed", message, round=round_)
             return
-        if objections := self.quorum.objections(own, proposal, self.examiner.scoring_bench.layout.size):
+        if objections := self.quorum.objections(own, proposal, self.examiner.adapter):
             self._objected.add(place)
             for objection in objections:
                 self._once("disagreed", f"round {round_}: not signed: {objection}", round=round_)
@@ -400,6 +408,12 @@ class Verifier(Agent):
         digest = self.quorum.sign(round_, attempts, proposal)
         self._signed[place] = proposal
         self.report("signed", f"round {round_}: signed the settlement", round=round_, settlement=digest)
+
+    def _show(self, round_: RoundIndex, attestation: Attestation) -> None:
+        """Publish what was sealed: in each process once, as the store may have refused it to the one before."""
+        if attestation.digest() not in self._shown:
+            self._shown.add(attestation.digest())
+            self.outbox.put(round_, "the attestation", lambda: self.store.put_attestation(attestation))
 
     def _sealed_fields(self, attestation: Attestation) -> dict[str, Digest32]:
         leaves = attestation.leaves()

@@ -6,6 +6,9 @@ verifier signs that one or none, so it never signs two in one attempt.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from deltaproof.agent.proposals import KeptProposals
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.structs import G1Point, G2Point, QuorumProof
@@ -28,6 +31,7 @@ from deltaproof.protocol.commit.bls import (
     aggregate_signatures,
     verify,
 )
+from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
 from deltaproof.protocol.rules import BPS, MAJORITY_BPS
@@ -38,6 +42,7 @@ from deltaproof.reporting import Once, Reporter
 from deltaproof.store import ArtifactStore
 from incentives.scoring import same_adapter
 from incentives.settling import RevealedAttestation, compose_settlement, disagreements
+from verifier.outbox import Outbox
 
 __all__ = ["QuorumDesk"]
 
@@ -54,12 +59,13 @@ class QuorumDesk:
         log: TaskLog,
         key: SecretKey,
         kept: KeptProposals,
+        outbox: Outbox,
         report: Reporter,
     ) -> None:
-        """`kept`: where everything that is signed stays."""
+        """`kept`: where everything that is signed stays; `outbox`: where the signature waits for a store."""
         self.gateway, self.store, self.task_id, self.spec = gateway, store, task_id, spec
         self.log, self.key, self.report, self._once = log, key, report, Once(report)
-        self.kept = kept
+        self.kept, self._outbox = kept, outbox
         self.complete = False
         """Whether the last settlement that was composed knew every document that was revealed."""
         self._documents: dict[Digest32, Attestation] = {}
@@ -87,15 +93,17 @@ class QuorumDesk:
             faulty=known_faults(self.gateway, self.task_id, round_, trainers),
         )
 
-    def objections(self, own: Attestation, proposal: SettlementProposal, size: int) -> list[str]:
-        """Why this verifier does not sign, if it does not. `size` is the number of trainable values."""
+    def objections(
+        self, own: Attestation, proposal: SettlementProposal, adapter: Callable[[Digest32], Vector]
+    ) -> list[str]:
+        """Why this verifier does not sign, if it does not. `adapter` is one that it found itself."""
         found = [str(disagreement) for disagreement in disagreements(self.spec, own, proposal)]
         settled = proposal.settlement.next_start_digest
         if settled == own.next_start_digest:
             return found
-        mine = self.store.get_tensors(own.next_start_digest, size)
+        mine = adapter(own.next_start_digest)
         try:
-            theirs = self.store.get_tensors(settled, size)
+            theirs = self.store.get_tensors(settled, len(mine))
         except UNUSABLE as error:
             return [*found, f"the next starting adapter cannot be had: {error}"]
         if not same_adapter(mine, theirs):
@@ -116,8 +124,9 @@ class QuorumDesk:
         except ArtifactError as error:
             self._once("unshown", f"round {round_}: signed, and the store does not take the settlement: {error}")
         signature = self.key.sign(SETTLEMENT_DOMAIN, digest)
-        self.store.put_signature(digest, self.gateway.account, signature)
         self._verified[digest, self.gateway.account] = signature
+        show = partial(self.store.put_signature, digest, self.gateway.account, signature)
+        self._outbox.put(round_, f"the signature of settlement {attempt}", show)
         return digest
 
     def proof(

@@ -68,6 +68,7 @@ EXCEPTIONS = {
     "deltaproof.replaying.estimate:EFFICIENCY": "a forecast for this machine",
     "deltaproof.replaying.estimate:SIDE": "a forecast for this machine",
     "deltaproof.replaying.estimate:TIMED_SECONDS": "a forecast for this machine",
+    "verifier.outbox:MOST": "how much waits for a store; nobody's verdict follows it",
     "verifier.reach:MOST_TIMES": "what one juror's machine takes on; a verdict does not follow it",
     "verifier.standing:ROWS": "a forecast for this machine",
     "incentives.names:NAMES": "a forecast for sponsors; pay does not follow it",
