@@ -285,7 +285,7 @@ class Trainer(Agent):
 
     def mind_stake(self) -> None:
         """With `--top-up`, fill a stake up that a penalty has reduced, and take a seat again that was lost."""
-        if self.top_up and self._stopped():
+        if self.top_up and self._stopped() and not self._may_commit():
             self._require_room()
             lock_stake(self.gateway, Role.TRAINER, self._missing_stake())
             if attempt(self.gateway.trainers.top_up, self.task_id) is not None:
@@ -489,6 +489,13 @@ class Trainer(Agent):
     def _may_act(self, round_: RoundIndex) -> bool:
         enrolment = self._enrolment()
         return enrolment.active_from <= round_ <= enrolment.active_until
+
+    def _may_commit(self) -> bool:
+        """Whether the running round still takes this trainer's work. Attack: free its seat while it trains: one that is
+        taken at once counts from the next round on."""
+        now = self.gateway.tasks.phase(self.task_id)
+        waits = now.phase in (Phase.DRAW, Phase.COMMIT) and self._may_act(now.round)
+        return waits and not self.gateway.trainers.has_committed(self.task_id, now.round, self.account)
 
     def _stopped(self) -> bool:
         """Whether it takes no part in later rounds: too little stake, or it gave its seat up or lost it."""

@@ -181,8 +181,13 @@ class Doorkeeper:
 
     def _trains(self, task: TaskNow, account: Address) -> TrainerEnrolment | None:
         enrolment = self.facts.trainer(task.id, account)
-        takes_part = task.round > 0 and enrolment.active_from <= task.round <= enrolment.active_until + 1
-        return enrolment if enrolment.index and takes_part else None
+        if not enrolment.index or not task.round:
+            return None
+        takes_part = enrolment.active_from <= task.round <= enrolment.active_until + 1
+        # Attack: put somebody out while its work is judged. Who takes its seat again takes part from the next round on.
+        rounds = [RoundIndex(number) for number in (task.round, task.round - 1) if number > 0]
+        worked = takes_part or any(self.facts.committed(task.id, round_, account) for round_ in rounds)
+        return enrolment if worked else None
 
     def _verifies(self, task: TaskNow, account: Address) -> VerifierEnrolment | None:
         enrolment = self.facts.verifier(task.id, account)

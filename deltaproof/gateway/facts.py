@@ -108,6 +108,7 @@ class ChainFacts:
         self._fixed: Remembered[TaskId, tuple[Address, TaskParams, tuple[Digest32, ...]]] = Remembered(FOREVER_SECONDS)
         self._tasks: Remembered[TaskId, TaskNow] = Remembered(NOW_SECONDS)
         self._trainers: Remembered[tuple[TaskId, Address], TrainerEnrolment] = Remembered(NOW_SECONDS)
+        self._commitments: Remembered[tuple[TaskId, RoundIndex, Address], bool] = Remembered(NOW_SECONDS)
         self._verifiers: Remembered[tuple[TaskId, Address], VerifierEnrolment] = Remembered(NOW_SECONDS)
         self._stakes: Remembered[Address, bool] = Remembered(NOW_SECONDS)
         self._specs: Remembered[Digest32, TaskSpec] = Remembered(FOREVER_SECONDS, 256)
@@ -124,6 +125,11 @@ class ChainFacts:
         """A trainer's part in a task."""
         pool = self.gateway.trainers
         return self._trainers.get((task_id, account), lambda: pool.enrolment(task_id, account))
+
+    def committed(self, task_id: TaskId, round_: RoundIndex, account: Address) -> bool:
+        """Whether a trainer committed in a round."""
+        pool = self.gateway.trainers
+        return self._commitments.get((task_id, round_, account), lambda: pool.has_committed(task_id, round_, account))
 
     def verifier(self, task_id: TaskId, account: Address) -> VerifierEnrolment:
         """A verifier's part in a task."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deltaproof.chain import Gateway, TransactionSender, load_account
+from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.local_node import start_node
 from deltaproof.chain.room import FOREVER, idle_trainers
 from deltaproof.errors import ChainError
@@ -61,3 +62,19 @@ def test_seat_of_a_name_that_never_works_goes_to_one_that_does(world: RoleWorld,
     late.gateway.trainers.resign(world.task)
     squatter.mind_stake()
     assert world.gateway.trainers.enrolment(world.task, squatter.account).active_until == FOREVER
+
+
+def test_trainer_that_was_put_out_commits_before_it_takes_a_seat_again(world: RoleWorld) -> None:
+    """Attack: free its seat while it trains. A seat that it takes at once counts from the next round on, and what it
+    trains would be for nothing."""
+    *working, idle = world.trainers
+    world.trainers = working
+    world.play(1)
+    round_ = world.open_round()
+    world.until(Phase.COMMIT)
+    working[0].gateway.trainers.vacate(world.task, idle.account)
+    idle.mind_stake()
+    idle.commit(round_)
+    assert idle.gateway.trainers.has_committed(world.task, round_, idle.account)
+    idle.mind_stake()
+    assert idle.gateway.trainers.enrolment(world.task, idle.account).active_from == round_ + 1
