@@ -210,14 +210,14 @@ class Opinions:
         return _Question(spec, store, proposal, to_judge, look_back(self.gateway, store, log, spec, to_judge))
 
     def _spec_of(self, task_id: TaskId, store: ArtifactStore) -> TaskSpec:
-        """The spec of a task whose rounds this juror can judge. Raises OverLimit for one that asks too much of it."""
-        if task_id in self._examiners:
-            return self._examiners[task_id].spec
-        read = read_task(self.gateway, store, task_id)
-        values = read.view.params.training.parameters
-        if why := out_of_reach(self._examiners[self.task_id].spec, self._values, read.spec, values):
+        """The spec of a task whose running round this juror can judge. Raises OverLimit if it asks too much of it."""
+        own, known = self._examiners[self.task_id].spec, self._examiners.get(task_id)
+        spec = known.spec if known is not None else read_task(self.gateway, store, task_id).spec
+        values = self.gateway.terms.params(task_id).training.parameters
+        trainers = self.gateway.trainers.progress(task_id).committed
+        if task_id != self.task_id and (why := out_of_reach(own, self._values, spec, values, trainers)):
             raise OverLimit(f"task {task_id} is not judged: {why}; verify a task of its size, or vote by hand")
-        return read.spec
+        return spec
 
     def _store_of(self, task_id: TaskId) -> ArtifactStore:
         """Where the artifacts of a task are that this juror may have no part in: where its sponsor says on chain, else
