@@ -180,8 +180,10 @@ class Opinions:
         def compute() -> bool:
             examiner = self._examiners.get(case.task_id)
             if examiner is None:
-                machine = self._examiners[self.task_id].judges.machine
-                examiner = Examiner(asked.spec, asked.store, self.gateway.account, self.report, machine)
+                own_task = self._examiners[self.task_id]
+                # Attack: cases in many tasks, each with a model of its own, until a juror's memory is full of them.
+                self._examiners = {self.task_id: own_task}
+                examiner = Examiner(asked.spec, asked.store, self.gateway.account, self.report, own_task.judges.machine)
                 self._examiners[case.task_id] = examiner
             own = _judged(examiner, asked.round, asked.seen, heavy.between_steps)
             return examiner.contradicts(own, asked.proposal)

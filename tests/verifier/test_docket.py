@@ -107,6 +107,17 @@ def test_cases_are_judged_one_after_the_other_and_the_shortest_first(court: Cour
     assert len(replayed) <= SHORT + LONG + LOST
 
 
+def test_models_of_other_tasks_do_not_stay(court: Court) -> None:
+    """Attack: cases in one task after the other, each with a model of its own."""
+    opinions, _, _ = court.juror()
+    own = opinions.task_id
+    before = TaskId(99)
+    opinions._examiners[before] = opinions._examiners[own]
+    court.judge(opinions, "long", "short")
+    assert before not in opinions._examiners
+    assert own in opinions._examiners
+
+
 def test_case_of_the_own_task_comes_before_a_shorter_one(court: Court) -> None:
     opinions, _, replayed = court.juror(own="long")
     assert court.judge(opinions, "short", "long") == ["long", "short"]
