@@ -1,4 +1,5 @@
-"""Which of several cases in dispute a juror judges first: its own task's, then the one with the least to replay.
+"""Which of several cases in dispute a juror judges first: its own task's, then the one with the least to replay for the
+stake that signed (Smith 1956: weighted completion times are least in this order).
 
 Attack: bring cases about tasks of one's own beside the one that counts. Work that is given up begins again with the
 trainer in hand, so a juror that does a little for each case in turn has no opinion on any; and one that takes them as
@@ -8,13 +9,15 @@ only by less than that takes itself.
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Case
 from deltaproof.protocol.types import Digest32, TaskId
 
 __all__ = ["Docket"]
 
-Place = tuple[bool, int, int, Digest32]
+Place = tuple[bool, int, Fraction, Digest32]
 """Sorts who goes first to the front."""
 
 
@@ -54,7 +57,8 @@ class Docket:
 
     def _place(self, case: Case, failures: int) -> Place:
         """`failures`: how often judging it failed. Attack: a short case that fails at its end, again and again."""
-        return (case.task_id != self._own, failures, self._replays_of(case), case.settlement)
+        by_stake = Fraction(self._replays_of(case), max(case.quorum_weight, 1))
+        return (case.task_id != self._own, failures, by_stake, case.settlement)
 
     def _replays_of(self, case: Case) -> int:
         """How many steps have to be replayed, by what the chain says. Raises ChainError."""

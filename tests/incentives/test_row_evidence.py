@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from deltaproof.protocol.evidence.rows import canonical_row, parse_row
 from deltaproof.protocol.rules import LEAST_NEW
-from deltaproof.tuning.base_models.batches import rows_as_read
+from deltaproof.tuning.base_models.batches import make_batch, rows_as_read
 from deltaproof.tuning.base_models.loading import read_tokenizer
 from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
 from incentives.overlap import words_of
@@ -246,3 +246,16 @@ def test_rows_are_compared_as_the_model_reads_them(tmp_path: Path, kind: str) ->
     assert (
         len(rows_as_read([row("\x01" * 9_000)], model.model_copy(update={"max_tokens": 9_000}), tokenizer)[0]) < 2**16
     )
+
+
+def test_rows_that_the_tokeniser_cuts_at_their_beginning_are_compared_by_their_end(tmp_path: Path) -> None:
+    """Attack: where `truncation_side` is left, other words in front of the tokens that are read."""
+    model = complete_spec(f"path:{minimal_model(tmp_path / 'model', 'bert')}", "sequence-classification", {}).model
+    tokenizer = read_tokenizer(model.source)[0]
+    tokenizer.truncation_side = "left"
+    shards = [[text(f"{f'name{name} ' * 9}{i} quite good {i:>32}") for i in range(8)] for name in range(10)]
+    assert len({rows_as_read(rows, model, tokenizer) for rows in shards}) == 1
+    assert len(set(rows_as_read(shards[0], model, tokenizer))) == 8
+    batches = [make_batch(rows[:1], model, tokenizer=tokenizer, config=None, parts=1) for rows in shards]
+    read = {str(batch.parts[0]["input_ids"].tolist()) for batch in batches}
+    assert len(read) == 1, "so reads the model"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -143,3 +143,13 @@ def test_case_that_nobody_asks_about_any_more_keeps_none_waiting(court: Court) -
     assert heavy.running(opinions._work[court.cases["short"].settlement])
     court.look(opinions, "long")
     assert heavy.running(opinions._work[court.cases["long"].settlement])
+
+
+def test_short_cases_that_little_stake_signed_delay_no_long_one_of_much(court: Court) -> None:
+    """Attack: a hundred short cases about tasks of one's own, so that votes about the one that counts are due before
+    anybody has judged it."""
+    docket, weight = Docket(court.world.gateway, TaskId(0)), LONG // SHORT
+    short = replace(court.cases["short"], quorum_weight=TokenAmount(100))
+    for signed, waits in ((100 * weight - 1, True), (100 * weight + 1, False)):
+        docket.begun(short, 0)
+        assert docket.waits(replace(court.cases["long"], quorum_weight=TokenAmount(signed)), 0) is waits

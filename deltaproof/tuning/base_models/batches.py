@@ -119,11 +119,11 @@ def _as_read(row: bytes, section: ModelSection, tokenizer: Any) -> bytes:
         fields = _checked(row, section, 0)
     except (RowError, EncodingError):
         return row
-    causal = section.kind == "causal-lm"
-    tokens = _causal_tokens(fields, tokenizer)[0] if causal else tokenizer(fields["text"])["input_ids"]
-    text = tokenizer.decode(
-        tokens[: section.max_tokens], skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )  # fmt: skip
+    if section.kind == "causal-lm":
+        tokens = _causal_tokens(fields, tokenizer)[0][: section.max_tokens]
+    else:  # some tokenisers cut the beginning off
+        tokens = tokenizer(fields["text"], truncation=True, max_length=section.max_tokens)["input_ids"]
+    text = tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     others = {name: value for name, value in fields.items() if name not in _TEXTS}
     while len(data := canonical_json({**others, "text": text})) > MAX_ROW_BYTES:
         text = text[: len(text) * MAX_ROW_BYTES // len(data)]
