@@ -62,6 +62,7 @@ def run_demo(options: DemoOptions, console: Console) -> bool:
         with Display(console, {"sponsor": "sponsor", **roles}) as display:
             stage.play(task, data.shards, display)
         seconds = time.monotonic() - began
+        stage.introduce(task)
         history, audit, results = stage.ask_together(
             ("history", "--task", str(task)),
             ("audit", "--task", str(task), "--html", str(folder / "report.html"), *_audit_options(stage, scenario)),

@@ -145,6 +145,13 @@ class Stage:
                 )
         self._pump(display)
 
+    def introduce(self, task: int) -> None:
+        """Everybody signs the name that it has here, so that pages show it beside its address."""
+        people = self._scenario.participants
+        with ThreadPoolExecutor(len(people)) as asked:
+            said = [("profile", "set", "--task", str(task), "--name", one.name) for one in people]
+            list(asked.map(lambda words, one: self._run(*words, by=one), said, people))
+
     def ask(self, *arguments: str, may_fail: bool = False, outside: bool = False) -> dict[str, Any]:
         """The JSON answer of a command that only reads; `outside`: on a machine where nobody holds the full model."""
         environment = {**self._environment, **self._machine(inside=not outside)}

@@ -24,6 +24,7 @@ from deltaproof.chain.contracts.money import UNNAMED, Money, usable_symbol
 from deltaproof.errors import ArtifactError, ChainError, StoreUnavailable
 from deltaproof.pages.cards import card_of, standing_in, terms_of
 from deltaproof.pages.courses import in_short
+from deltaproof.pages.people import people_of
 from deltaproof.pages.rounds import game_of, phases_of, quorum_of, replays_of, waterfall_of, why
 from deltaproof.pages.stakes import stakes_of, verification_of
 from deltaproof.protocol.commit.commitments import COMMITMENT_TYPE, typehash
@@ -48,7 +49,7 @@ MOST_SYMBOL, MOST_DECIMALS = 12, 36
 
 @dataclass
 class PageData:
-    """Answers by path: `overview`, `task/1`, `round/1/2`, `account/0x...`."""
+    """Answers by path: `overview`, `people`, `task/1`, `round/1/2`, `account/0x...`."""
 
     index: Index
     store: ArtifactStore | None
@@ -68,6 +69,8 @@ class PageData:
                 found = self.task(int(task))
             case ["round", task, round_] if task.isdigit() and round_.isdigit():
                 found = self.round(int(task), int(round_))
+            case ["people"]:
+                found = self.people()
             case ["account", account]:
                 found = self.account(address(account))
             case ["find", text]:
@@ -81,7 +84,7 @@ class PageData:
 
     def everything(self) -> dict[str, Json]:
         """All answers, for one self-contained file."""
-        paths = ["overview"]
+        paths = ["overview", "people"]
         for task in self.index.tasks():
             paths.append(f"task/{task}")
             paths += [f"round/{task}/{number}" for number in self.index.rounds(task)]
@@ -117,6 +120,13 @@ class PageData:
             "accountsInAll": len(accounts),
             **self._tokens({str(task["token"]) for task in tasks}),
         }
+
+    def people(self) -> Json:
+        """Everybody who takes part, and what came of it."""
+        shown = self.index.accounts()[:SHOWN_ACCOUNTS]
+        tokens = {number: str(load_task(self.index, number).params.token) for number in self.index.tasks()}
+        names = {who: profile.name for who, profile in self._profiles(shown).items() if profile.name}
+        return people_of(self.index, tokens, names, shown)
 
     def _tokens(self, rewards: set[str]) -> Json:
         """The stake token's address, and how each token writes its amounts, as far as an endpoint says it."""

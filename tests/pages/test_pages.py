@@ -119,6 +119,23 @@ def page(browser: Browser, report: tuple[Path, dict[str, Any]]) -> Iterator[Page
     context.close()
 
 
+def test_people_are_told_with_what_they_did_earned_and_lost(
+    report: tuple[Path, dict[str, Any]], world: RoleWorld
+) -> None:
+    people = {one["account"]: one for one in report[1]["people"]["people"]}
+    assert list(people) == report[1]["overview"]["accounts"]
+    for who, told in people.items():
+        mine = report[1][f"account/{who}"]
+        assert sum(int(amount) for _, amount in told["earned"]) == mine["totals"]["claimed"] + mine["totals"]["fees"]
+        assert told["rewarded"] == mine["totals"]["slashReward"]
+        assert told["lost"] >= mine["totals"]["slashed"], "absences are no slash"
+    cheat, judge = world.trainers[-1].account, world.verifiers[0].account
+    assert people[cheat]["lost"] > 0
+    assert (people[judge]["verifies"], people[judge]["trains"]) == (1, 0)
+    assert people[judge]["attested"] > 0
+    assert people[world.trainers[0].account]["trained"] > 0
+
+
 def go(page: Page, address: str) -> None:
     page.evaluate("address => { location.hash = address; }", address)
     page.wait_for_function("address => document.getElementById('main').dataset.ready === address", arg=address)
@@ -383,6 +400,7 @@ def test_render_hostile_text_stays_text(browser: Browser, tmp_path: Path, report
     data["overview"]["tasks"][0]["name"] = data["task/1"]["name"] = hostile
     said = {"name": hostile, "url": 'https://a.example/"onmouseover="x', "contact": hostile, "issued": 1}
     data[f"account/{data['overview']['accounts'][0]}"]["profile"] = said
+    data["people"]["people"][0]["name"] = hostile
     path = tmp_path / "hostile.html"
     path.write_text(render(data), encoding="utf-8")
     opened = browser.new_page()
@@ -395,6 +413,11 @@ def test_render_hostile_text_stays_text(browser: Browser, tmp_path: Path, report
     opened.wait_for_selector(".profile")
     assert hostile in opened.inner_text(".profile")
     assert who in opened.inner_text("h1"), "a name took the address's place"
+    for address in ("#/accounts", "#/find/script"):
+        opened.goto(path.as_uri() + address)
+        opened.wait_for_selector("main table")
+        assert hostile in opened.inner_text("main table")
+        assert who[:8] in opened.inner_text("main table")
     assert not opened.title().startswith("owned")
     opened.close()
 

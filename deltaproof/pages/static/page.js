@@ -63,13 +63,17 @@
       ];
     },
     async accounts() {
-      const data = await load("overview");
-      return [make("h1", {}, `Participants (${data.accountsInAll})`), table("Participants", [["participant"], ["sponsor of", N]], data.accounts.map((one) => [account(one), data.tasks.filter((task) => task.sponsor === one).length]))];
+      const data = await load("overview"), {people} = await load("people");
+      const earned = (one) => one.earned.length ? keep(make("span", {}, one.earned.map(([token, amount], at) => [at ? " + " : null, money(amount, token)])), one.earned[0][1]) : "–";
+      return [make("h1", {}, `Participants (${data.accountsInAll})`),
+        people.length ? null : make("p", {class: "soft"}, "Nobody takes part yet. Join with: deltaproof trainer run, or deltaproof verifier run"),
+        table("Participants", [["participant"], ["calls itself"], ["trains in", N], ["rounds trained", N], ["verifies in", N], ["rounds judged", N], ["earned", N], ["of others' slashes", N], ["lost", N]], people.map((one) => [
+          account(one.account), one.name || "–", one.trains, one.trained, one.verifies, one.attested, earned(one), money(one.rewarded, stakeToken), money(one.lost, stakeToken)]))];
     },
     async find(text) {
-      const wanted = text.trim().toLowerCase(), data = await load("overview"), found = [];
+      const wanted = text.trim().toLowerCase(), data = await load("overview"), found = [], {people} = await load("people");
       data.tasks.forEach((one) => { if (String(one.task) === wanted || (one.name || "").toLowerCase().includes(wanted)) found.push(["task", link("#/task/" + one.task, `${one.task}: ${one.name || "unnamed"}`)]); });
-      data.accounts.filter((one) => one.toLowerCase().includes(wanted)).slice(0, 50).forEach((one) => found.push(["participant", account(one)]));
+      people.filter((one) => one.account.toLowerCase().includes(wanted) || (one.name || "").toLowerCase().includes(wanted)).slice(0, 50).forEach((one) => found.push(["participant", make("span", {}, account(one.account), one.name ? " calls itself " + one.name : "")]));
       if (!found.length && /^0x[0-9a-f]{16,64}$/.test(wanted)) for (const one of await places(wanted, data)) found.push([one.kind, link(`#/round/${one.task}/${one.round}`, `round ${one.round} of task ${one.task}`)]);
       return [make("h1", {}, "Search"), make("p", {}, found.length ? `${found.length} found for ` : "Nothing is known of ", make("code", {}, text)), found.length ? table("Found", [["what"], ["where"]], found) : null];
     },
