@@ -78,6 +78,8 @@ contract TrainerPool is TrainerBatches {
         // Attack: fill a task with names that never work, so that nobody else can. A name that works keeps its seat.
         bool idle = round != 0 && trainer.activeFrom <= round && trainer.activeUntil == type(uint32).max
             && !hasCommitted(taskId, round, account);
+        // Attack: put everybody out after one round in which nobody could work.
+        if (idle && trainer.activeFrom < round) idle = !hasCommitted(taskId, round - 1, account);
         require(idle && _members[taskId] == most, NotVacant(taskId, account));
         _stop(taskId, account, trainer);
     }
@@ -252,7 +254,9 @@ contract TrainerPool is TrainerBatches {
         uint32 most = TERMS.quorumTerms(taskId).maxTrainers;
         require(_members[taskId] < most, TaskIsFull(taskId, most));
         (uint32 round,,) = TASKS.currentPhase(taskId);
-        trainer.activeFrom = round + 1;
+        // Attack: stop and come back in every round, so that none finds the seat idle. Who comes back in the round in which
+        // it stopped has taken part all the time.
+        if (trainer.activeFrom == 0 || trainer.activeUntil < round) trainer.activeFrom = round + 1;
         trainer.activeUntil = type(uint32).max;
         ++_members[taskId];
     }

@@ -397,6 +397,15 @@ OLD_BUGS = (
         "            && !hasCommitted(taskId, round, account);\n", ";\n", "test_E38",
     ),
     OldBug(
+        "E38d", "who stops and comes back in every round keeps an idle seat", "TrainerPool.sol",
+        "if (trainer.activeFrom == 0 || trainer.activeUntil < round) trainer", "trainer", "test_E38d",
+    ),
+    OldBug(
+        "E38e", "one round in which nobody can work puts everybody out", "TrainerPool.sol",
+        "        if (idle && trainer.activeFrom < round) idle = !hasCommitted(taskId, round - 1, account);\n", "",
+        "test_E38e",
+    ),
+    OldBug(
         "rows", "a shard of 2^32-1 rows ends every verifier", "TrainerPool.sol", "&& dataRows <= MAX_ROWS, ", ", ",
         "test_dataRows",
     ),

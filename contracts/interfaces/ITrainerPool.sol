@@ -176,11 +176,13 @@ interface ITrainerPool {
     /// @param dataRows number of rows, 1 to 4,194,304
     function enrol(uint64 taskId, bytes32 dataRoot, uint32 dataRows) external;
 
-    /// @notice Fill the locked stake up to `trainerStake` after a penalty; active again from the next round on.
+    /// @notice Fill the locked stake up to `trainerStake` after a penalty; active again from the next round on, or all
+    /// the time if it stopped in the running one.
     function topUp(uint64 taskId) external;
 
-    /// @notice In a full task, stop a trainer that committed nothing in the last round that ended, so that its seat is free. It
-    /// keeps its stake, and takes part again by `topUp` when there is room. Anyone may call.
+    /// @notice In a full task, stop a trainer that committed nothing in the last two rounds that ended, or in the last one if
+    /// that was its first, so that its seat is free. It keeps its stake, and takes part again by `topUp` when there is
+    /// room. Anyone may call.
     function vacate(uint64 taskId, address trainer) external;
 
     /// @notice Take no part in later rounds.

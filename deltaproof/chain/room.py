@@ -1,7 +1,7 @@
 """Room among a task's trainers: seats that are free, and seats of names that do not work.
 
 Attack: take every seat with names that never commit, so that nobody else gets in. In a full task anybody may free the
-seat of a trainer that committed nothing in the last round that ended.
+seat of a trainer that committed nothing in the last two rounds that ended, as far as it took part in them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,20 @@ def make_room(gateway: Gateway, task_id: TaskId, most: int) -> bool:
 
 
 def idle_trainers(gateway: Gateway, task_id: TaskId) -> list[Address]:
-    """Who takes part and committed nothing in the last round that ended, in order of enrolment."""
+    """Who takes part and committed nothing in the last two rounds that ended, or in the one of them that it took part
+    in, in order of enrolment."""
     round_ = gateway.tasks.phase(task_id).round
     if round_ and not gateway.tasks.round(task_id, round_).ended_at:
         round_ = RoundIndex(round_ - 1)
     if not round_:
         return []
-    there = [trainer for trainer, since in _members(gateway, task_id).items() if since <= round_]
-    return [trainer for trainer in there if not gateway.trainers.has_committed(task_id, round_, trainer)]
+
+    def worked(trainer: Address, since: int) -> bool:
+        last_two = range(max(since, round_ - 1), round_ + 1)
+        return any(gateway.trainers.has_committed(task_id, RoundIndex(each), trainer) for each in last_two)
+
+    there = [(trainer, since) for trainer, since in _members(gateway, task_id).items() if since <= round_]
+    return [trainer for trainer, since in there if not worked(trainer, since)]
 
 
 def _members(gateway: Gateway, task_id: TaskId) -> dict[Address, int]:

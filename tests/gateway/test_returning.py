@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.local_node import start_node
+from deltaproof.chain.room import FOREVER
 from deltaproof.gateway.server import GatewayOptions
 from deltaproof.protocol.types import RoundIndex
 from tests.gateway.conftest import scene_of, serving
@@ -28,7 +29,7 @@ def test_who_was_put_out_and_came_back_while_its_round_runs_publishes_the_work_o
             world.until(Phase.ATTEST_COMMIT)
             ann.gateway.trainers.vacate(world.task, ben.account)
             ben.mind_stake()
-            assert ben.gateway.trainers.enrolment(world.task, ben.account).active_from == 3
+            assert ben.gateway.trainers.enrolment(world.task, ben.account).active_until == FOREVER
 
             scene = scene_of(world)
             work = {path: data for path, data in scene.files.items() if path.startswith(("openings/", "blob/"))}

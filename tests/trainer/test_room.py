@@ -77,4 +77,4 @@ def test_trainer_that_was_put_out_commits_before_it_takes_a_seat_again(world: Ro
     idle.commit(round_)
     assert idle.gateway.trainers.has_committed(world.task, round_, idle.account)
     idle.mind_stake()
-    assert idle.gateway.trainers.enrolment(world.task, idle.account).active_from == round_ + 1
+    assert idle.gateway.trainers.enrolment(world.task, idle.account).active_until == FOREVER

@@ -87,9 +87,71 @@ contract FloodAttacksTest is World {
         enrolTrainer(id, trainers[2]);
         refused(trainers[2]);
         vacate(trainers[1]);
-        vm.prank(trainers[1]);
+    }
+
+    /// @dev Attack: keep a seat without work, by leaving it and coming back in every round.
+    function test_E38d_whoStopsAndComesBackInEveryRound_keepsItsSeat_no() public {
+        fill();
+        openRound(id);
+        vm.startPrank(trainers[1]);
+        trainerPool.resign(id);
         trainerPool.topUp(id);
+        vm.stopPrank();
+        commit(id, trainers[0]);
+        endRound();
+        vm.startPrank(trainers[1]);
+        trainerPool.resign(id);
+        trainerPool.topUp(id);
+        vm.stopPrank();
+        vacate(trainers[1]);
+        enrolTrainer(id, trainers[2]);
+    }
+
+    /// @dev Attack: have one round in which nobody can work, or may want to, and take the seats of all who would.
+    function test_E38e_whoWorkedBefore_isPutOutAfterOneMissedRound_no() public {
+        fill();
+        playRound(id, 2, 2);
+        openRound(id);
+        expirePhase(id);
+        assertPhase(id, Phase.Idle);
+        refused(trainers[0]);
         refused(trainers[1]);
+        openRound(id);
+        commit(id, trainers[0]);
+        endRound();
+        refused(trainers[0]);
+        vacate(trainers[1]);
+    }
+
+    /// @dev What is left: twice as many names as seats, of which each takes the other's in the block that ends a round.
+    function test_E38f_twoNamesForASeat_keepItWithoutWork() public {
+        fill();
+        enrolOther();
+        for (uint256 i = 0; i < 2; ++i) {
+            openRound(id);
+            commit(id, trainers[0]);
+            endRound();
+            (address there, address away) = i == 0 ? (trainers[2], trainers[1]) : (trainers[1], trainers[2]);
+            vm.prank(there);
+            trainerPool.resign(id);
+            vm.prank(away);
+            trainerPool.topUp(id);
+            refused(away);
+        }
+    }
+
+    function enrolOther() private {
+        vm.prank(trainers[1]);
+        trainerPool.resign(id);
+        enrolTrainer(id, trainers[2]);
+    }
+
+    function endRound() private {
+        while (phaseOf(id) != Phase.Idle) {
+            if (phaseOf(id) == Phase.Reveal && trainerPool.progressOf(id).revealed == 0) reveal(id, trainers[0]);
+            else if (phaseOf(id) == Phase.Challenge) draw(id);
+            else expirePhase(id);
+        }
     }
 
     function commitOf(address trainer) external {
