@@ -147,7 +147,7 @@ class Stage:
 
     def introduce(self, task: int) -> None:
         """Everybody signs the name that it has here, so that pages show it beside its address."""
-        people = self._scenario.participants
+        people = [SPONSOR, *self._scenario.trainers, *self._scenario.verifiers]
         with ThreadPoolExecutor(len(people)) as asked:
             said = [("profile", "set", "--task", str(task), "--name", one.name) for one in people]
             list(asked.map(lambda words, one: self._run(*words, by=one), said, people))
