@@ -87,8 +87,10 @@ def test_model_is_named_by_source_end_or_digest(tmp_path: Path, name: str) -> No
 def test_pay_is_an_equal_share_of_a_step_among_those_who_would_take_part(tmp_path: Path) -> None:
     alone = BUDGET // (max(1, SPEC.verification.min_trainers) * STEPS)
     assert offer().pay_per_step(Role.TRAINER) == alone
+    assert offer(trainers=49).pay_per_step(Role.TRAINER) == BUDGET // (50 * STEPS)
     crowded = offer(trainers=99)
-    assert crowded.pay_per_step(Role.TRAINER) == BUDGET // (100 * STEPS)
+    most = SPEC.verification.max_trainers
+    assert crowded.pay_per_step(Role.TRAINER) == BUDGET // (most * STEPS), "no more take part at a time"
     fee = BUDGET * SPEC.rewards.verifier_fee_bps // 10_000
     assert offer(verifiers=9).pay_per_step(Role.VERIFIER) == fee // (10 * STEPS)
     assert said(tmp_path, TEXT, offer(), limits(least=alone)) == ""
