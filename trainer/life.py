@@ -19,7 +19,7 @@ from deltaproof.agent.terms import kept_task
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Demand, DemandKind
 from deltaproof.chain.abi.enums import Phase, Role
-from deltaproof.chain.abi.structs import RevealData, TrainerEnrolment
+from deltaproof.chain.abi.structs import FOREVER, RevealData, TrainerEnrolment
 from deltaproof.chain.admissions import AdmissionDesk, Entrance
 from deltaproof.chain.batches import place_in_batch
 from deltaproof.chain.contracts.tasks import task_params
@@ -31,7 +31,7 @@ from deltaproof.chain.participation import (
     lock_stake,
 )
 from deltaproof.chain.reading import publish_reading_key
-from deltaproof.chain.room import FOREVER, make_room
+from deltaproof.chain.room import make_room
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.rpc.sender import Receipt

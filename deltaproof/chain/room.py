@@ -6,14 +6,12 @@ seat of a trainer that committed nothing in the last two rounds that ended, as f
 
 from __future__ import annotations
 
+from deltaproof.chain.abi.structs import FOREVER
 from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.participation import attempt
 from deltaproof.protocol.types import Address, RoundIndex, TaskId
 
-__all__ = ["FOREVER", "idle_trainers", "make_room"]
-
-FOREVER = 2**32 - 1
-"""Until when a trainer that has not stopped takes part."""
+__all__ = ["idle_trainers", "make_room"]
 
 
 def make_room(gateway: Gateway, task_id: TaskId, most: int) -> bool:

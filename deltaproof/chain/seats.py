@@ -12,15 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from deltaproof.chain.abi.structs import VerifierEnrolment
+from deltaproof.chain.abi.structs import FOREVER, VerifierEnrolment
 from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.contracts.money import Money
 from deltaproof.protocol.types import RoundIndex, TaskId, TokenAmount
 
 __all__ = ["SeatWatch", "Seats", "weigh"]
 
-FOREVER = 2**32 - 1
-"""Until when whoever has not stopped belongs to the quorum."""
 GRACE_SECONDS = 3_600
 """How long after its wait stake may take its seat and still counts as waiting."""
 

@@ -6,16 +6,13 @@ import time
 from dataclasses import dataclass
 
 from deltaproof.chain.abi.enums import Role
-from deltaproof.chain.abi.structs import StakeAccount
+from deltaproof.chain.abi.structs import FOREVER, StakeAccount
 from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.participation import attempt, let_take, require_balance, require_task
 from deltaproof.errors import ContractRevert, UsageError
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
 
 __all__ = ["BondCleared", "StakeStep", "clear_bond", "leave_task", "stake_for", "stakes_of", "take_out"]
-
-FOREVER = 2**32 - 1
-"""`active_until` of who has not resigned."""
 
 
 @dataclass(frozen=True, slots=True)

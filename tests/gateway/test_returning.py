@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from deltaproof.chain.abi.enums import Phase
+from deltaproof.chain.abi.structs import FOREVER
 from deltaproof.chain.local_node import start_node
-from deltaproof.chain.room import FOREVER
 from deltaproof.gateway.server import GatewayOptions
 from deltaproof.protocol.types import RoundIndex
 from tests.gateway.conftest import scene_of, serving

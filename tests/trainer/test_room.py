@@ -9,8 +9,9 @@ import pytest
 
 from deltaproof.chain import Gateway, TransactionSender, load_account
 from deltaproof.chain.abi.enums import Phase
+from deltaproof.chain.abi.structs import FOREVER
 from deltaproof.chain.local_node import start_node
-from deltaproof.chain.room import FOREVER, idle_trainers
+from deltaproof.chain.room import idle_trainers
 from deltaproof.errors import ChainError
 from deltaproof.protocol.types import RoundIndex, TokenAmount
 from tests.disputing.conftest import Heard

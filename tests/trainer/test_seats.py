@@ -10,9 +10,9 @@ import pytest
 
 from deltaproof.chain import Gateway, TransactionSender, connect, load_account
 from deltaproof.chain.abi.enums import Phase
-from deltaproof.chain.abi.structs import VerifierEnrolment
+from deltaproof.chain.abi.structs import FOREVER, VerifierEnrolment
 from deltaproof.chain.local_node import start_node
-from deltaproof.chain.seats import FOREVER, GRACE_SECONDS, SeatWatch, weigh
+from deltaproof.chain.seats import GRACE_SECONDS, SeatWatch, weigh
 from deltaproof.errors import ChainError
 from deltaproof.protocol.types import RoundIndex, TokenAmount
 from tests.trainer.test_life import Counting, Heard

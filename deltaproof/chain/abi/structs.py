@@ -16,6 +16,7 @@ from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, V
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TokenAmount
 
 __all__ = [
+    "FOREVER",
     "Account",
     "AttestationStatus",
     "BatchReveal",
@@ -357,6 +358,10 @@ class StakeAccount:
     def free(self) -> TokenAmount:
         """What can be locked or unbonded."""
         return TokenAmount(self.total - self.locked - self.unbonding)
+
+
+FOREVER = RoundIndex(2**32 - 1)
+"""`active_until` of whoever has not stopped."""
 
 
 @dataclass(frozen=True)
