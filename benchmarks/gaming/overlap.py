@@ -175,10 +175,11 @@ def _rows() -> tuple[bytes, ...]:
 
 @lru_cache(12)
 def _bench(method: str, rate: float, steps: int, optimizer: str = "adamw") -> Workbench:
-    sections: dict[str, Mapping[str, Any]] = {} if method == "lora" else {"method": {"name": method, "options": {}}}
+    sections: dict[str, Mapping[str, Any]] = {"method": {"name": method, "options": {}}}
+    if method == "lora":  # the others are compared, not scored
+        sections = {"scoring": {"index": "aumann_shapley", "rows": "distinct"}, "aggregation": {"weights": "rows"}}
     spec = task(
         "MiniLM-L6", optimizer=optimizer, numeric="bounded", steps=steps, batch=8, tokens=32, rank=4, **sections,
-        scoring={"index": "aumann_shapley", "rows": "distinct"}, aggregation={"weights": "rows"},
     )  # fmt: skip
     terms = {**spec.model_dump(), "optimizer": {**spec.optimizer.model_dump(), "learning_rate": rate}}
     return Workbench.from_spec(type(spec).model_validate(terms))
