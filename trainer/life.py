@@ -357,8 +357,8 @@ class Trainer(Agent):
         most = self.params.quorum.max_trainers
         if not make_room(self.gateway, self.task_id, most):
             raise ChainError(
-                f"task {self.task_id} is full: {most} trainers take part, and none of them missed the last round that "
-                "ended. The seat of the first that does is taken"
+                f"task {self.task_id} is full: {most} trainers take part, and all of them work. The seat of the first "
+                "that misses two rounds, or its first, is taken"
             )
 
     def _is_well_judged(self, round_: RoundIndex) -> bool:
