@@ -257,8 +257,9 @@ def test_round_draws_its_life_the_sampled_steps_and_where_the_money_went(
     go(page, "#/round/1/1")
     life = page.locator("figure.wide svg").first
     phases = [phase["phase"] for phase in report[1]["round/1/1"]["phases"]]
-    assert {"commit", "reveal", "opening", "attest_commit", "attest_reveal", "settle"} <= set(phases)
-    assert life.locator("rect.bar").count() == len(phases)  # one that took no second and no act is left out
+    # One that took no second and no act is left out, as settling is on a fast machine.
+    assert {"commit", "reveal", "opening", "attest_commit", "attest_reveal"} <= set(phases)
+    assert life.locator("rect.bar").count() == len(phases)
     assert life.locator("circle.late").count() == 0
     assert life.locator("circle.act").count() >= 2 * len(world.trainers)
     assert page.locator("svg.strip").count() == len(world.trainers)
