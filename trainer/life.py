@@ -285,7 +285,7 @@ class Trainer(Agent):
 
     def mind_stake(self) -> None:
         """With `--top-up`, fill a stake up that a penalty has reduced, and take a seat again that was lost."""
-        if self.top_up and self._stopped() and not self._may_commit():
+        if self.top_up and self._stopped() and not self._has_left() and not self._may_commit():
             self._require_room()
             lock_stake(self.gateway, Role.TRAINER, self._missing_stake())
             if attempt(self.gateway.trainers.top_up, self.task_id) is not None:
@@ -501,6 +501,14 @@ class Trainer(Agent):
         """Whether it takes no part in later rounds: too little stake, or it gave its seat up or lost it."""
         enrolment = self._enrolment()
         return enrolment.stake < self.params.stakes.trainer_stake or enrolment.active_until != FOREVER
+
+    def _has_left(self) -> bool:
+        """Whether it gave its seat up by itself: nobody else can take it from one that worked in the round before."""
+        mine = self._enrolment()
+        if mine.stake < self.params.stakes.trainer_stake or mine.active_until == FOREVER:
+            return False
+        last = RoundIndex(max(mine.active_from, mine.active_until - 1))
+        return last > mine.active_until or self.gateway.trainers.has_committed(self.task_id, last, self.account)
 
     def _missing_stake(self) -> TokenAmount:
         return TokenAmount(self.params.stakes.trainer_stake - self._enrolment().stake)

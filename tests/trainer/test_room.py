@@ -64,6 +64,11 @@ def test_seat_of_a_name_that_never_works_goes_to_one_that_does(world: RoleWorld,
     squatter.mind_stake()
     assert world.gateway.trainers.enrolment(world.task, squatter.account).active_until == FOREVER
 
+    leaver = working[0]
+    leaver.gateway.trainers.resign(world.task)
+    leaver.mind_stake()
+    assert world.gateway.trainers.enrolment(world.task, leaver.account).active_until == 2, "whoever leaves stays away"
+
 
 def test_trainer_that_was_put_out_commits_before_it_takes_a_seat_again(world: RoleWorld) -> None:
     """Attack: free its seat while it trains. A seat that it takes at once counts from the next round on, and what it
