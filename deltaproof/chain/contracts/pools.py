@@ -102,7 +102,7 @@ class TrainerPool(ContractClient):
         return self._write("topUp", task_id)
 
     def vacate(self, task_id: TaskId, trainer: Address) -> Receipt:
-        """In a full task, free the seat of a trainer that committed nothing in the last round that ended."""
+        """In a full task, free the seat of a trainer that committed nothing in its last two rounds, or its first."""
         return self._write("vacate", task_id, trainer)
 
     def resign(self, task_id: TaskId) -> Receipt:
