@@ -9,10 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from deltaproof.demo import nursery as nursery_module
 from deltaproof.demo.nursery import LIGHT, Nursery
 from deltaproof.demo.processes import CommandError, Supervisor
 
 PATIENCE = 240.0
+
+
+@pytest.fixture(autouse=True)
+def _no_libraries_loaded_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ran in this process before may have begun with another environment."""
+    monkeypatch.setattr(nursery_module, "_loading_with", None)
 
 
 def test_forked_commands_have_their_own_environment_output_and_status(tmp_path: Path) -> None:
