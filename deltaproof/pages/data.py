@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -42,6 +43,8 @@ SHOWN_REASONS = 500
 """In a file, of each task; the server tells every one."""
 _HASH = re.compile(r"0x[0-9a-f]{16,64}")
 """Shorter, it would be found everywhere."""
+NAMES_KEPT = 60.0
+"""Seconds for which the names of everybody are not read again: each is a file of its own, and a signature to check."""
 LARGEST_EXACT = 2**53 - 1
 MOST_SYMBOL, MOST_DECIMALS = 12, 36
 """What a token says of itself is nobody's word but its own."""
@@ -59,6 +62,8 @@ class PageData:
     _kept: dict[tuple[int, int, int], list[Json]] = field(default_factory=dict)
     _written: dict[str, Json] = field(default_factory=dict)
     """How each token that says so writes its amounts, which never changes."""
+    _named: tuple[float, dict[Address, str]] = (-math.inf, {})
+    """When the names of everybody were read, by a clock that never goes back, and what they were."""
 
     def at(self, path: str) -> Json:
         """Raises UnknownSubject, EncodingError, or KeyError for no such path."""
@@ -125,8 +130,15 @@ class PageData:
         """Everybody who takes part, and what came of it."""
         shown = self.index.accounts()[:SHOWN_ACCOUNTS]
         tokens = {number: str(load_task(self.index, number).params.token) for number in self.index.tasks()}
-        names = {who: profile.name for who, profile in self._profiles(shown).items() if profile.name}
-        return people_of(self.index, tokens, names, shown)
+        return people_of(self.index, tokens, self._names_of(shown), shown)
+
+    def _names_of(self, shown: Sequence[Address]) -> dict[Address, str]:
+        """What those accounts call themselves, read at most once in `NAMES_KEPT`."""
+        read, names = self._named
+        if time.monotonic() - read > NAMES_KEPT:
+            names = {who: profile.name for who, profile in self._profiles(shown).items() if profile.name}
+            self._named = time.monotonic(), names
+        return names
 
     def _tokens(self, rewards: set[str]) -> Json:
         """The stake token's address, and how each token writes its amounts, as far as an endpoint says it."""

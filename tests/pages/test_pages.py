@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -24,10 +25,12 @@ from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.abi.structs import ScoreLeaf, ScorePair
 from deltaproof.chain.local_node import start_node
 from deltaproof.chain.participation import settled_leaves
+from deltaproof.pages import data as data_of_pages
 from deltaproof.pages.data import PageData, by_round
 from deltaproof.pages.render import render
 from deltaproof.protocol.outcome.settlement import leaves_tree, scores_tree
 from deltaproof.protocol.types import RoundIndex, TokenAmount
+from deltaproof.store.profiles import Profile
 from tests.chain.test_money import SHOWN
 from tests.worlds.roles import RoleWorld, build_world
 
@@ -134,6 +137,23 @@ def test_people_are_told_with_what_they_did_earned_and_lost(
     assert (people[judge]["verifies"], people[judge]["trains"]) == (1, 0)
     assert people[judge]["attested"] > 0
     assert people[world.trainers[0].account]["trained"] > 0
+
+
+def test_names_of_everybody_are_read_once_a_minute(world: RoleWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = world.trainers[0].gateway
+    assert trainer.sender is not None
+    said = Profile(account=trainer.account, name="Ada", issued=1)
+    world.store.put_profile(said.signed(trainer.sender.sign_message, trainer.permit_domain))
+    index, _ = open_index(world.rpc, world.contract)
+    pages, read = PageData(index, world.store, world.rpc), Mock(wraps=world.store.known_profiles)
+    monkeypatch.setattr(world.store, "known_profiles", read)
+    for _ in range(2):
+        named = {one["account"]: one["name"] for one in pages.at("people")["people"]}
+        assert named[trainer.account] == "Ada"
+    assert read.call_count == 1
+    monkeypatch.setattr(data_of_pages, "NAMES_KEPT", 0.0)
+    pages.at("people")
+    assert read.call_count == 2
 
 
 def go(page: Page, address: str) -> None:
