@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from deltaproof.protocol.rules import FLOAT32_UNIT
+from deltaproof.protocol.rules import FLOAT32_UNIT, ROUNDED_UP_TO
 
 __all__ = ["rounded_at_random"]
 
@@ -55,4 +55,6 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         if generator is None:
             generator = self._generators[value.device] = torch.Generator(value.device).manual_seed(self._seed)
         error = torch.empty_like(value).uniform_(-FLOAT32_UNIT, FLOAT32_UNIT, generator=generator)
-        return value * (1.0 + error)  # keeps what is infinite
+        # A mask is a constant, the same on every machine. Where all of a row is masked (padding beyond a sliding
+        # window, an empty text), errors in it would choose one masked token, or leave no number at all.
+        return torch.where(value.abs() > ROUNDED_UP_TO, value, value * (1.0 + error))

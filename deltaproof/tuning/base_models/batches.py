@@ -53,9 +53,17 @@ def made_up_row(section: ModelSection, config: Any, text: str) -> bytes:
 
 
 def make_batch(
-    rows: Sequence[bytes], section: ModelSection, *, tokenizer: Any, config: Any, parts: int, device: str = "cpu"
+    rows: Sequence[bytes],
+    section: ModelSection,
+    *,
+    tokenizer: Any,
+    config: Any,
+    parts: int,
+    device: str = "cpu",
+    pixels: torch.dtype = torch.float64,
 ) -> Batch:
-    """Tensors for canonical rows, in order, in `parts` equal parts. Raises RowError or EncodingError for a bad row."""
+    """Tensors for canonical rows, in order, in `parts` equal parts; those of images in the type `pixels`. Raises
+    RowError or EncodingError for a bad row."""
     fields = [_checked(row, section, number) for number, row in enumerate(rows)]
     size = len(rows) // parts
     made = []
@@ -67,7 +75,7 @@ def make_batch(
             case "sequence-classification":
                 tensors = _texts(part, section, tokenizer)
             case _:
-                tensors = _images(part, config)
+                tensors = _images(part, config, dtype=pixels)
         made.append({name: tensor.to(device) for name, tensor in tensors.items()})
     if section.kind == "causal-lm":
         count = sum(int((part["labels"][:, 1:] != IGNORED).sum()) for part in made)
@@ -187,7 +195,9 @@ def _padded(tokens: list[list[int]], tokenizer: Any) -> dict[str, Tensor]:
     }
 
 
-def _images(fields: list[dict[str, Any]], config: Any, first: int = 0) -> dict[str, Tensor]:
+def _images(
+    fields: list[dict[str, Any]], config: Any, first: int = 0, dtype: torch.dtype = torch.float64
+) -> dict[str, Tensor]:
     shape = (config.num_channels, config.image_size, config.image_size)
     size = shape[0] * shape[1] * shape[2]
     for number, row in enumerate(fields, start=first):
@@ -199,4 +209,4 @@ def _images(fields: list[dict[str, Any]], config: Any, first: int = 0) -> dict[s
         ):
             raise RowError(f"row {number}: pixels must be {size} whole numbers from 0 to 255")
     pixels = torch.tensor([row["pixels"] for row in fields], dtype=torch.float64).view(len(fields), *shape)
-    return {"pixel_values": pixels / 127.5 - 1.0, "labels": torch.tensor([row["label"] for row in fields])}
+    return {"pixel_values": (pixels / 127.5 - 1.0).to(dtype), "labels": torch.tensor([row["label"] for row in fields])}

@@ -35,6 +35,7 @@ from deltaproof.tuning.combining.prefix import PrefixCache
 from deltaproof.tuning.errors import RowError
 from deltaproof.tuning.methods.low_rank import low_rank_pairs, tensors_of
 from deltaproof.tuning.numerics.linalg import Array
+from deltaproof.tuning.numerics.precision import dtype_of
 from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["Chunk", "Evaluation", "Evaluator", "RowResults", "chunked", "prediction_losses"]
@@ -196,6 +197,7 @@ def chunked(
             config=config,
             parts=1,
             device=bench.device,
+            pixels=dtype_of(bench.precision),
         )
         return batch.parts[0]
 

@@ -62,4 +62,5 @@ def evaluating(bench: Workbench, *, gradients: bool = False) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
-        bench.model.train(training)
+        if training:
+            bench.train()

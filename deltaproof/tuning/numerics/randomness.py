@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from deltaproof.tuning.errors import MethodError
+from deltaproof.tuning.errors import MethodError, ModelError
 
-__all__ = ["CounterDropout", "SeededFills", "normal", "uniform", "words"]
+__all__ = ["CounterDropout", "SeededFills", "assert_drawless", "normal", "uniform", "words"]
 
 _DOMAIN = b"deltaproof/random/v1\x00"
 _LANES = 2**16
@@ -144,6 +144,26 @@ class CounterDropout(TorchFunctionMode):
         mask = torch.from_numpy(lanes >= dropped).view(input.shape).to(input.device)
         scaled = mask * input * (_LANES / (_LANES - dropped))
         return input.copy_(scaled) if inplace else scaled
+
+
+def assert_drawless(step: Callable[[], object], device: str) -> None:
+    """Run `step`, a forward and backward pass, and raise ModelError if anything in it draws from torch's generators.
+
+    Stochastic depth, layer dropout and jitter of routers do. No verifier could draw the same, so that every honest
+    trainer would be refused.
+    """
+    before = _generator_states(device)
+    step()
+    if not all(map(torch.equal, before, _generator_states(device))):
+        raise ModelError(
+            "the model draws random numbers of its own while it trains, which nobody could draw again (stochastic "
+            "depth, layer dropout, jitter): set their rates to 0 in its configuration, or training.dropout to false"
+        )
+
+
+def _generator_states(device: str) -> list[Tensor]:
+    on_device = [torch.cuda.get_rng_state(device)] if device.startswith("cuda") else []
+    return [torch.get_rng_state(), *on_device]
 
 
 _OTHER_DROPOUT = frozenset(

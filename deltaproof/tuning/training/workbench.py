@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from deltaproof.protocol.evidence.state import Layout, Vector, check_vector
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -26,9 +27,9 @@ from deltaproof.tuning.codecs import DeltaCodec, create_codec
 from deltaproof.tuning.errors import CodecError, MethodError, ModelError, RowError
 from deltaproof.tuning.methods import Method, create_method
 from deltaproof.tuning.methods.low_rank import mergeable_pairs, tensors_of
-from deltaproof.tuning.numerics.precision import Precision, assert_wide, computing_in
+from deltaproof.tuning.numerics.precision import Precision, assert_wide, computing_in, dtype_of
 from deltaproof.tuning.numerics.products import LowRankPair
-from deltaproof.tuning.numerics.randomness import CounterDropout
+from deltaproof.tuning.numerics.randomness import CounterDropout, assert_drawless
 from deltaproof.tuning.training.checkpointing import checkpointed, layers_to_checkpoint
 from deltaproof.tuning.training.optimizers import constants_table, optimizer_id, slots_of
 
@@ -78,8 +79,9 @@ class Workbench:
     ) -> Workbench:
         """Load the task's model and attach its method. `precision` defaults to what a trainer uses.
 
-        Raises ModelError, MethodError, CodecError, or NarrowingError if the model cannot be kept in float64 where that
-        is asked; ModelError or MethodError where layers cannot be computed twice for `checkpointing`.
+        Raises ModelError, also for a model that draws random numbers of its own, MethodError, CodecError, or
+        NarrowingError if the model cannot be kept in float64 where that is asked; ModelError or MethodError where
+        layers cannot be computed twice for `checkpointing`.
         """
         precision = precision or training_precision(spec)
         if device.startswith("cuda"):
@@ -95,7 +97,6 @@ class Workbench:
             )  # fmt: skip
             with computing_in(precision), _tuned_layers(base.model, spec):
                 model = method.attach(base.model, spec.model.kind, spec.method.seed).to(device)
-        model.train(spec.training.dropout)
         trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
         layout = Layout.of({name: tuple(p.shape) for name, p in trainable.items()})
         start = _flat([trainable[name].detach() for name in layout.names]).float().cpu().numpy()
@@ -105,11 +106,22 @@ class Workbench:
         _check_partial(bench)
         _check_rank(bench)
         _check_step(bench)
+        bench.train()
         bench.load(start)
+        probe = made_up_row(spec.model, getattr(bench.model, "config", None), "a probe of several words")
+        with computing_in(precision):  # no other model computes, and draws, meanwhile
+            assert_drawless(lambda: bench.gradient([probe], bytes(32), parts=1), device)
         if precision == "float64":
-            probe = made_up_row(spec.model, getattr(bench.model, "config", None), "a probe of several words")
             assert_wide(lambda: bench.gradient([probe], bytes(32), parts=1))
         return bench
+
+    def train(self) -> None:
+        """Switch dropout on, if the task has it. Batch normalisation stays with its stored statistics: those of a batch
+        would make rows influence each other, and each step would leave its own behind, which no state commits to."""
+        self.model.train(self.spec.training.dropout)
+        for module in self.model.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
 
     @property
     def optimizer(self) -> int:
@@ -177,8 +189,9 @@ class Workbench:
         parts = parts or self.spec.training.accumulation
         config = getattr(self.model, "config", None)
         batch = make_batch(
-            rows, self.spec.model, tokenizer=self.tokenizer, config=config, parts=parts, device=self.device
-        )
+            rows, self.spec.model, tokenizer=self.tokenizer, config=config, parts=parts, device=self.device,
+            pixels=dtype_of(self.precision),
+        )  # fmt: skip
         for part in batch.parts:
             _check_labelled(part, self.spec.model.kind)
         parameters = self.parameters

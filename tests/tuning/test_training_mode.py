@@ -1,0 +1,65 @@
+"""Training mode switches dropout on, whose masks anybody draws again, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from deltaproof.protocol.evidence.rows import canonical_row
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.tuning.base_models.presets import complete_spec
+from deltaproof.tuning.combining.evaluation import Evaluator
+from deltaproof.tuning.errors import ModelError
+from deltaproof.tuning.training.workbench import Workbench
+from tests.tuning.rehearsal import rehearse
+
+SIZES: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+
+
+def image_spec(folder: Path, model: Any, targets: list[str], **training: object) -> TaskSpec:
+    model.save_pretrained(folder)
+    method = {"options": {"r": 2, "target_modules": targets}}
+    return complete_spec(f"path:{folder}", "image-classification", {"method": method, "training": training})
+
+
+@pytest.mark.parametrize("numeric", ["exact", "bounded"])
+def test_model_that_draws_by_itself_is_refused_before_anybody_trains(tmp_path: Path, numeric: str) -> None:
+    """BEiT skips whole blocks at random while it trains: every step of an honest trainer was refused."""
+    config = transformers.BeitConfig(**SIZES, image_size=8, patch_size=4, num_channels=1, num_labels=2)
+    targets = ["q_proj", "v_proj"]
+    model = transformers.BeitForImageClassification(config)
+    spec = image_spec(tmp_path / "drawing", model, targets, dropout=True, numeric=numeric)
+    with pytest.raises(ModelError, match="draws random numbers of its own"):
+        Workbench.from_spec(spec)
+    Workbench.from_spec(image_spec(tmp_path / "drawing", model, targets, numeric=numeric))  # nothing is drawn then
+
+    config.drop_path_rate = 0.0
+    model = transformers.BeitForImageClassification(config)
+    quiet = image_spec(tmp_path / "quiet", model, targets, dropout=True, numeric=numeric)
+    played = rehearse(quiet, tmp_path / "round")
+    verdicts = [played.judge().judge_step(o, s, played.replay_context) for s, o in enumerate(played.openings(range(3)))]
+    assert all(verdict.accepted for verdict in verdicts), verdicts
+
+
+@pytest.mark.parametrize("numeric", ["exact", "bounded"])
+def test_batch_normalisation_keeps_its_stored_statistics(tmp_path: Path, numeric: str) -> None:
+    """Those of a batch of one row are undefined, and each step that a verifier replays moved the scores it measures."""
+    torch.manual_seed(0)
+    config = transformers.MobileViTConfig(
+        image_size=32, num_channels=1, hidden_sizes=[8, 8, 8], neck_hidden_sizes=[4] * 6 + [8], num_attention_heads=2,
+        patch_size=2, num_labels=2,
+    )  # fmt: skip
+    model = transformers.MobileViTForImageClassification(config)
+    spec = image_spec(tmp_path / "model", model, ["query", "value"], dropout=True, numeric=numeric)
+    bench = Workbench.from_spec(spec)
+    rows = [canonical_row({"pixels": [(i * 31 + k * 7) % 256 for k in range(32 * 32)], "label": i % 2}) for i in (1, 2)]
+    evaluator = Evaluator(bench, rows)
+    before = evaluator.evaluate(bench.start)
+    bench.gradient(rows, bytes(32))
+    bench.gradient(rows[:1], bytes(32))
+    assert evaluator.evaluate(bench.start) == before
+    assert bench.model.training
