@@ -106,6 +106,6 @@ class ReaderDesk:
     def _admit(self, transcript_root: Digest32, reader: Reader) -> None:
         place, secret = (transcript_root, reader.name), self.secret(transcript_root)
         if self._sealed_for.get(place) != reader.newest and secret is not None:
-            self.store.put_envelope(transcript_root, reader.newest, secret)
+            self.store.put_envelope(transcript_root, self.gateway.account, reader.newest, secret)
             self._sealed_for[place] = reader.newest
             self.report("admitted", f"sealed the openings for {reader.name}", reader=reader.name)

@@ -171,7 +171,7 @@ class Workshop:
         if (memory := self.memory(context)) is not None:
             self.store.put_tensors(memory)
         for opening in self.conduct.open(self.work(context), steps):
-            self.store.put_opening(done.trained.transcript_root, opening, secret)
+            self.store.put_opening(done.trained.transcript_root, self.account, opening, secret)
             between_steps()
         return steps
 

@@ -94,12 +94,12 @@ def _written(
 
     Of several copies of one thing the last counts: a store does not say which one is right.
     """
-    root, delta = submission.transcript_root, submission.delta_digest
+    trainer, root, delta = submission.trainer, submission.transcript_root, submission.delta_digest
     if root is None or delta is None:
         return None
-    needed = [store.weights_paths(kind, delta), *([opening_path(root, StepIndex(step))] for step in steps)]
+    needed = [store.weights_paths(kind, delta), *([opening_path(root, trainer, StepIndex(step))] for step in steps)]
     if sealed:
-        needed += [[envelope_path(root, key) for key in reader.keys] for reader in submission.readers]
+        needed += [[envelope_path(root, trainer, key) for key in reader.keys] for reader in submission.readers]
     times = [_last(store, paths) for paths in needed]
     known = [time for time in times if time is not None]
     return max(known) if len(known) == len(times) else None

@@ -243,8 +243,8 @@ class Opinions:
 
     def _lets_me_read(self, store: ArtifactStore, to_judge: RoundToJudge) -> bool:
         """Whether trainers have let this juror read all that it has to judge."""
-        shown = [s.transcript_root for s in to_judge.submissions if s.trainer not in to_judge.withheld]
-        if all(store.is_sealed_for_me(root) for root in shown if root is not None):
+        shown = [(s.transcript_root, s.trainer) for s in to_judge.submissions if s.trainer not in to_judge.withheld]
+        if all(store.is_sealed_for_me(root, trainer) for root, trainer in shown if root is not None):
             return True
         publish_reading_key(self.gateway, store, self._secret)
         return False

@@ -45,7 +45,7 @@ def judged(arena: Arena, forged: Forged, delta: Delta, steps: list[int], folder:
     court = Court(arena, folder)
     court.store.put_tensors(arena.bench.initial_state())
     for step in steps:
-        court.store.put_opening(Digest32(forged.transcript_root), forged.openings[step])
+        court.publish(Digest32(forged.transcript_root), forged.openings[step])
     committed = delta(arena, forged.theta)
     if isinstance(committed, bytes):
         return court.judge(forged, court.store.put_blob(committed), steps).finding

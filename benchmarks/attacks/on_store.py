@@ -13,10 +13,11 @@ from benchmarks.attacks.forging import Forged
 from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.evidence.transcript import StepOpening, serialize_opening
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.types import Digest32, address
+from deltaproof.protocol.types import Address, Digest32, StepIndex, address
 from deltaproof.replaying.judges import Judges
 from deltaproof.replaying.judging import Judgement, Submission, judge_submission
 from deltaproof.store import ArtifactStore, open_store
+from deltaproof.store.paths import opening_path
 
 CONTROL = "all as committed"
 
@@ -29,10 +30,17 @@ class Court:
         self.store: ArtifactStore = open_store(str(folder))
         self.judges = Judges(arena.bench.spec)
 
+    @property
+    def trainer(self) -> Address:
+        return address(self.arena.context.trainer)
+
+    def publish(self, root: Digest32, opening: StepOpening) -> None:
+        self.store.put_opening(root, self.trainer, opening)
+
     def judge(self, forged: Forged, delta: Digest32, steps: Collection[int]) -> Judgement:
         context = self.arena.context
         submission = Submission(
-            address(context.trainer), Digest32(context.data_root), context.rows, delta, Digest32(forged.transcript_root)
+            self.trainer, Digest32(context.data_root), context.rows, delta, Digest32(forged.transcript_root)
         )
         return judge_submission(self.judges, self.store, context, submission, sorted(steps))
 
@@ -43,7 +51,7 @@ def withheld_steps(arena: Arena, folder: Path, forged: Forged, hidden: Collectio
     delta = court.store.put_tensors(forged.theta)
     for opening in forged.openings:
         if opening.before.step not in hidden:
-            court.store.put_opening(Digest32(forged.transcript_root), opening)
+            court.publish(Digest32(forged.transcript_root), opening)
     refused = {}
     for step in range(arena.steps):
         finding = court.judge(forged, delta, [step]).finding
@@ -81,13 +89,13 @@ def unusable_artifacts(arena: Arena, folder: Path) -> list[str]:
 
     def opening_file(content: bytes) -> Callable[[Court], Digest32]:
         def prepare(court: Court) -> Digest32:
-            file_at(court, f"openings/{root.hex()}/1", content)
+            file_at(court, opening_path(root, court.trainer, StepIndex(1)), content)
             return court.store.put_tensors(honest.theta)
 
         return prepare
 
     def without_opening(court: Court) -> Digest32:
-        (court.folder / "openings" / root.hex() / "1").unlink()
+        (court.folder / opening_path(root, court.trainer, StepIndex(1))).unlink()
         return court.store.put_tensors(honest.theta)
 
     second, sampled = honest.openings[1], (0, 1, arena.steps - 1)
@@ -109,7 +117,7 @@ def unusable_artifacts(arena: Arena, folder: Path) -> list[str]:
     for number, (name, prepare) in enumerate(cases.items()):
         court = Court(arena, folder / str(number))
         for step in sampled:
-            court.store.put_opening(root, honest.openings[step])
+            court.publish(root, honest.openings[step])
         delta = prepare(court)
         verdict = court.judge(honest, delta, sampled).finding.verdict
         if (verdict is Verdict.ACCEPTED) is not (name == CONTROL):

@@ -34,7 +34,7 @@ from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, ChainError, Del
 from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.rules import MAX_GIVERS, MAX_SEALED_COPIES, MAX_SIGNED
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Digest32
+from deltaproof.protocol.types import Digest32, StepIndex
 from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import Backend
 from deltaproof.store.paths import (
@@ -43,6 +43,7 @@ from deltaproof.store.paths import (
     admission_path,
     envelope_path,
     key_path,
+    opening_path,
     sealed_path,
     signed_path,
 )
@@ -235,9 +236,9 @@ def _artifacts(index: Index, backend: Backend, facts: RoundFacts) -> Iterator[st
     wanted += _signed(backend, facts)
     if facts.scored:
         wanted.append(f"validation/{facts.task.validation_commitments[facts.number - 1].hex()}")
-    for reveal in facts.reveals.values():
-        steps = range(facts.task.params.training.steps)
-        wanted += [f"openings/{reveal.transcript_root.hex()}/{step}" for step in steps]
+    for trainer, reveal in facts.reveals.items():
+        steps = map(StepIndex, range(facts.task.params.training.steps))
+        wanted += [opening_path(reveal.transcript_root, trainer, step) for step in steps]
     wanted += _of_readers(index, backend, facts, digests)
     yield from (path for path in wanted if backend.exists(path))
 
@@ -268,7 +269,8 @@ def _of_readers(index: Index, backend: Backend, facts: RoundFacts, weights: Coll
         records = store.get_keys(index.deployment.permit_domain, verifier)
         yield from (key_path(verifier, record.epoch) for record in records)
         keys += [record.key for record in records]
-    yield from (envelope_path(reveal.transcript_root, key) for reveal in facts.reveals.values() for key in keys)
+    for trainer, reveal in facts.reveals.items():
+        yield from (envelope_path(reveal.transcript_root, trainer, key) for key in keys)
     if spec.adapter.sealed is None:
         return
     for digest in sorted(weights):

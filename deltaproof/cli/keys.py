@@ -120,7 +120,7 @@ def invite(
             reveal = log.reveals(RoundIndex(number)).get(gateway.account)
             if reveal is not None:
                 root = reveal.transcript_root
-                artifacts.put_envelope(root, public, TranscriptSecret.of_home(secret, root))
+                artifacts.put_envelope(root, gateway.account, public, TranscriptSecret.of_home(secret, root))
                 opened.append(number)
     text = f"rounds that {hex_of(public)} can read now: {', '.join(map(str, opened)) or 'none'}"
     text += "\nand every delta and adapter of the task" if adapters is not None else ""

@@ -96,7 +96,7 @@ class WorkDesk:
         due = draw_samples(view.challenge_seed, self.task_id, round_, trainer, steps=terms.steps, extra=terms.samples)
         rows = min(self.gateway.trainers.enrolment(self.task_id, trainer).data_rows, spec.data.max_rows)
         limits = spec.opening_limits(terms.parameters, terms.optimizer.slots, terms.steps, rows)
-        openings = self._openings(CommittedSteps(root, limits, data_root=None, order_key=None), due)
+        openings = self._openings(CommittedSteps(root, trainer, limits, data_root=None, order_key=None), due)
         whole, final = len(openings) == len(due), None
         if terms.float32_delta:
             try:

@@ -212,7 +212,7 @@ class Doorkeeper:
         if enrolment := self._trains(task, account):
             spec = self._spec(task)
             limits = _opening_limits(task, spec, enrolment)
-            committed = CommittedSteps(name.digest, limits, enrolment.data_root, order_key=None)
+            committed = CommittedSteps(name.digest, account, limits, enrolment.data_root, order_key=None)
             sealed = _sealed_by_trainer(task, spec, name) if name.kind is Kind.SEALED else None
             if allowed := sealed or self._of_trainer(task, spec, committed, name, account):
                 yield grant("trainer", allowed[0], _trainer_quota(task, spec, limits), allowed[1])
@@ -271,12 +271,12 @@ class Doorkeeper:
                 return spec.codec.byte_limit, None
             case Kind.TENSORS if spec.adapter.sealed is None:
                 return _tensors_limit(task), lambda store: store.get_tensors(digest, size)
-            case Kind.OPENING if step < limits.steps and self._revealed(task, account, digest):
+            case Kind.OPENING if name.account == account and step < limits.steps and self._revealed(task, name):
                 if limits.sealed:
                     most = limits.max_bytes + SEALED_OVERHEAD_BYTES
-                    return most, lambda store: store.check_sealed(digest, step, limits)
+                    return most, lambda store: store.check_sealed(committed, step)
                 return limits.max_bytes, lambda store: store.get_opening(committed, step)
-            case Kind.ENVELOPE if limits.sealed and self._revealed(task, account, digest):
+            case Kind.ENVELOPE if name.account == account and limits.sealed and self._revealed(task, name):
                 return ENVELOPE_BYTES, lambda store: _envelope(store, name)
         return None
 
@@ -291,10 +291,10 @@ class Doorkeeper:
         if self.facts.verifier(task.id, account).index:
             yield "verifier", _verifier_quota(task, self._spec(task))
 
-    def _revealed(self, task: TaskNow, account: Address, root: bytes) -> bool:
-        """Whether the account revealed this transcript in the running round or the one before."""
+    def _revealed(self, task: TaskNow, name: ArtifactName) -> bool:
+        """Whether the named account revealed the named transcript in the running round or the one before."""
         rounds = [RoundIndex(number) for number in (task.round, task.round - 1) if number > 0]
-        return any(self.facts.transcript_root(task.id, round_, account) == root for round_ in rounds)
+        return any(self.facts.transcript_root(task.id, round_, name.account) == name.digest for round_ in rounds)
 
     def _spec(self, task: TaskNow) -> TaskSpec:
         try:
@@ -353,7 +353,7 @@ def _admission(spec: TaskSpec, name: ArtifactName, store: ArtifactStore) -> None
 
 
 def _envelope(store: ArtifactStore, name: ArtifactName) -> None:
-    if not store.has_envelope(name.digest, name.reader):
+    if not store.has_envelope(name.digest, name.account, name.reader):
         raise ArtifactAltered(name.path, f"an envelope has {ENVELOPE_BYTES} bytes")
 
 

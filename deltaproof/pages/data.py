@@ -325,7 +325,7 @@ class PageData:
         terms = facts.task.params.training
         limits = spec.opening_limits(terms.parameters, slots_of(spec.optimizer), terms.steps, shard.rows)
         try:
-            committed = CommittedSteps(root, limits, data_root=None, order_key=None)
+            committed = CommittedSteps(root, trainer, limits, data_root=None, order_key=None)
             opening = self.store.get_opening(committed, StepIndex(0))
         except ArtifactError:
             return None

@@ -259,7 +259,8 @@ def sealing_problem(store: ArtifactStore, committed: CommittedSteps, readers: Se
     except UNUSABLE as error:
         return str(error)
     for reader in readers:
-        if not any(store.has_envelope(committed.transcript_root, key, secret) for key in reversed(reader.keys)):
+        place = (committed.transcript_root, committed.trainer)
+        if not any(store.has_envelope(*place, key, secret) for key in reversed(reader.keys)):
             return f"no envelope that is there opens the openings for {reader.name}"
     return None
 

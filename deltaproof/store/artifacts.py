@@ -31,7 +31,7 @@ from deltaproof.protocol.commit.sealing import (
 from deltaproof.protocol.commit.validation import ValidationSet, open_validation, seal_validation
 from deltaproof.protocol.evidence.opened import CommittedSteps, check_opening
 from deltaproof.protocol.evidence.state import Vector, check_vector, component_root
-from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening, parse_opening, serialize_opening
+from deltaproof.protocol.evidence.transcript import StepOpening, parse_opening, serialize_opening
 from deltaproof.protocol.outcome.settlement import PostedLeaves, SettlementProposal
 from deltaproof.protocol.rules import MAX_KEY_EPOCHS, MAX_SEALED_COPIES, MAX_SIGNED, MAX_VALIDATION_BYTES
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -197,32 +197,36 @@ class ArtifactStore:
             return self._read(path, max_bytes, check)
         return self.private.get(digest, max_bytes, check)
 
-    # Openings of sampled steps, named by transcript and step.
+    # Openings of sampled steps, named by transcript, trainer and step.
 
     def put_opening(
-        self, transcript_root: Digest32, opening: StepOpening, secret: TranscriptSecret | None = None
+        self,
+        transcript_root: Digest32,
+        trainer: Address,
+        opening: StepOpening,
+        secret: TranscriptSecret | None = None,
     ) -> None:
         """Store the opening of step `opening.before.step`, sealed with the transcript's secret if there is one."""
         step, data = StepIndex(opening.before.step), serialize_opening(opening)
         sealed = secret.seal(transcript_root, step, data) if secret else data
-        self._backend.write(opening_path(transcript_root, step), sealed)
+        self._backend.write(opening_path(transcript_root, trainer, step), sealed)
 
     def get_opening(self, committed: CommittedSteps, step: StepIndex) -> StepOpening:
         """The opening of a committed step: within limits, finite, and all of it what the trainer committed.
 
         Whether that was right is what a replay checks. Raises ArtifactSealed if others read it.
         """
-        transcript_root, limits = committed.transcript_root, committed.limits
+        transcript_root, trainer, limits = committed.transcript_root, committed.trainer, committed.limits
 
         def opening(data: bytes) -> StepOpening:
             found = parse_opening(data, limits)
             check_opening(found, committed, step)
             return found
 
-        path = opening_path(transcript_root, step)
+        path = opening_path(transcript_root, trainer, step)
         if not limits.sealed:
             return self._read(path, limits.max_bytes, opening)
-        candidates = self._secrets(transcript_root)
+        candidates = self._secrets(transcript_root, trainer)
 
         def unsealed(data: bytes) -> StepOpening:
             wrong: Exception | None = None
@@ -232,7 +236,7 @@ class ArtifactStore:
                 except (CryptoError, EncodingError) as error:
                     wrong = error
                     continue
-                self._keyring.prove(transcript_root, secret)
+                self._keyring.prove(transcript_root, trainer, secret)
                 return found
             raise EncodingError(str(wrong))
 
@@ -245,27 +249,29 @@ class ArtifactStore:
 
         Anybody can make an envelope for anybody. Where mirrors hold several, the right one opens the first step.
         """
-        candidates = self._secrets(committed.transcript_root)
+        root, trainer = committed.transcript_root, committed.trainer
+        candidates = self._secrets(root, trainer)
         if len(candidates) > 1:
             self.get_opening(committed, StepIndex(0))
-        return self._keyring.proved(committed.transcript_root) or candidates[0]
+        return self._keyring.proved(root, trainer) or candidates[0]
 
-    def is_sealed_for_me(self, transcript_root: Digest32) -> bool:
+    def is_sealed_for_me(self, transcript_root: Digest32, trainer: Address) -> bool:
         """Whether an envelope is there that opens with a key held here. Raises StoreUnavailable."""
         try:
-            return bool(self._secrets(transcript_root))
+            return bool(self._secrets(transcript_root, trainer))
         except (ArtifactSealed, ArtifactAltered):
             return False
 
-    def _secrets(self, transcript_root: Digest32) -> list[TranscriptSecret]:
+    def _secrets(self, transcript_root: Digest32, trainer: Address) -> list[TranscriptSecret]:
         """What the envelopes for keys held here hold, one of it right if the trainer sealed for one of them."""
-        if known := self._keyring.proved(transcript_root):
+        if known := self._keyring.proved(transcript_root, trainer):
             return [known]
         found: dict[bytes, TranscriptSecret] = {}
-        place, wrong = f"{Kind.ENVELOPE.value}/{transcript_root.hex()}", ""
+        place, wrong = f"{Kind.ENVELOPE.value}/{transcript_root.hex()}/{trainer.lower()}", ""
         for key in self._keyring.keys:
             try:
-                for envelope in copies_of(self._backend, envelope_path(transcript_root, key.public), ENVELOPE_BYTES):
+                path = envelope_path(transcript_root, trainer, key.public)
+                for envelope in copies_of(self._backend, path, ENVELOPE_BYTES):
                     try:
                         opened = key.opened(envelope)
                     except CryptoError as error:
@@ -284,11 +290,15 @@ class ArtifactStore:
         held = "for none of the keys held here" if self._keyring.keys else "and no reading key is held here"
         raise ArtifactSealed(place, "the openings of this transcript", held)
 
-    def put_envelope(self, transcript_root: Digest32, reader: Digest32, secret: TranscriptSecret) -> None:
+    def put_envelope(
+        self, transcript_root: Digest32, trainer: Address, reader: Digest32, secret: TranscriptSecret
+    ) -> None:
         """Let a reader open what is sealed with a transcript's secret."""
-        self._backend.write(envelope_path(transcript_root, reader), secret.envelope(reader))
+        self._backend.write(envelope_path(transcript_root, trainer, reader), secret.envelope(reader))
 
-    def has_envelope(self, transcript_root: Digest32, reader: Digest32, secret: TranscriptSecret | None = None) -> bool:
+    def has_envelope(
+        self, transcript_root: Digest32, trainer: Address, reader: Digest32, secret: TranscriptSecret | None = None
+    ) -> bool:
         """Whether a reader's envelope is there; with the secret, whether it is the one that the secret gives."""
 
         def right(data: bytes) -> bool:
@@ -297,18 +307,19 @@ class ArtifactStore:
             return True
 
         try:
-            return self._read(envelope_path(transcript_root, reader), ENVELOPE_BYTES, right)
+            return self._read(envelope_path(transcript_root, trainer, reader), ENVELOPE_BYTES, right)
         except (ArtifactMissing, ArtifactAltered, ArtifactTooLarge):
             return False
 
-    def check_sealed(self, transcript_root: Digest32, step: StepIndex, limits: OpeningLimits) -> None:
+    def check_sealed(self, committed: CommittedSteps, step: StepIndex) -> None:
         """What can be said of a sealed opening without its secret: that it is one, and not too long."""
 
         def sealed(data: bytes) -> None:
             if not data.startswith(SEALED_MAGIC):
                 raise EncodingError("not a sealed opening")
 
-        self._read(opening_path(transcript_root, step), limits.max_bytes + SEALED_OVERHEAD_BYTES, sealed)
+        path = opening_path(committed.transcript_root, committed.trainer, step)
+        self._read(path, committed.limits.max_bytes + SEALED_OVERHEAD_BYTES, sealed)
 
     def put_key(self, record: KeyRecord) -> None:
         """Publish a reading key."""

@@ -60,14 +60,14 @@ _ACCOUNT = "0x[0-9a-f]{40}"
 PATTERNS: dict[Kind, dict[str, str]] = {
     Kind.BLOB: {"digest": _DIGEST},
     Kind.TENSORS: {"digest": _DIGEST},
-    Kind.OPENING: {"digest": _DIGEST, "step": _NUMBER},
+    Kind.OPENING: {"digest": _DIGEST, "account": _ACCOUNT, "step": _NUMBER},
     Kind.VALIDATION: {"digest": _DIGEST},
     Kind.ATTESTATION: {"digest": _DIGEST},
     Kind.PROPOSAL: {"digest": _DIGEST},
     Kind.SIGNATURE: {"digest": _DIGEST, "account": _ACCOUNT},
     Kind.SIGNED: {"task": _NUMBER, "round": _NUMBER, "account": _ACCOUNT, "copy": _NUMBER},
     Kind.KEY: {"account": _ACCOUNT, "epoch": _NUMBER},
-    Kind.ENVELOPE: {"digest": _DIGEST, "reader": _DIGEST},
+    Kind.ENVELOPE: {"digest": _DIGEST, "account": _ACCOUNT, "reader": _DIGEST},
     Kind.PROFILE: {"account": _ACCOUNT},
     Kind.SEALED: {"digest": _DIGEST, "copy": _NUMBER},
     Kind.ADMISSION: {"digest": _DIGEST, "reader": _DIGEST, "account": _ACCOUNT},
@@ -127,9 +127,13 @@ def addressed_path(kind: Kind, digest: Digest32) -> str:
     return f"{kind.value}/{digest.hex()}"
 
 
-def opening_path(transcript_root: Digest32, step: StepIndex) -> str:
-    """The path of the opening of a step."""
-    return f"{Kind.OPENING.value}/{transcript_root.hex()}/{step}"
+def opening_path(transcript_root: Digest32, trainer: Address, step: StepIndex) -> str:
+    """The path of the opening of a step.
+
+    Attack: reveal somebody else's transcript in a task of one's own, and put garbage under its names first; what is
+    sealed a store cannot tell from it. So each trainer has names of its own.
+    """
+    return f"{Kind.OPENING.value}/{transcript_root.hex()}/{trainer.lower()}/{step}"
 
 
 def signature_path(settlement_digest: Digest32, verifier: Address) -> str:
@@ -147,9 +151,9 @@ def key_path(account: Address, epoch: int) -> str:
     return f"{Kind.KEY.value}/{account.lower()}/{epoch}"
 
 
-def envelope_path(transcript_root: Digest32, reader: Digest32) -> str:
-    """The path of a transcript's secret, sealed for a reading key."""
-    return f"{Kind.ENVELOPE.value}/{transcript_root.hex()}/{reader.hex()}"
+def envelope_path(transcript_root: Digest32, trainer: Address, reader: Digest32) -> str:
+    """The path of a transcript's secret, sealed for a reading key by its trainer."""
+    return f"{Kind.ENVELOPE.value}/{transcript_root.hex()}/{trainer.lower()}/{reader.hex()}"
 
 
 def profile_path(account: Address) -> str:

@@ -64,7 +64,7 @@ class Keyring:
 
     def __init__(self, keys: Sequence[ReadingKey] = ()) -> None:
         self.keys = tuple(keys)
-        self._proved: OrderedDict[Digest32, TranscriptSecret] = OrderedDict()
+        self._proved: OrderedDict[tuple[Digest32, Address], TranscriptSecret] = OrderedDict()
         self._adapters: dict[Digest32, AdapterSecret] = {}
 
     @classmethod
@@ -72,13 +72,14 @@ class Keyring:
         """The keys of a file or home; none for None. Raises SigningKeyError."""
         return cls(ReadingKey.load(path) if path is not None else ())
 
-    def proved(self, transcript_root: Digest32) -> TranscriptSecret | None:
-        """The secret that has opened an opening of this transcript, which only the right one can; None so far."""
-        return self._proved.get(transcript_root)
+    def proved(self, transcript_root: Digest32, trainer: Address) -> TranscriptSecret | None:
+        """The secret that has opened an opening of this trainer's transcript, which only the right one can; None so
+        far. Whoever has read another's openings can seal them anew as its own."""
+        return self._proved.get((transcript_root, trainer))
 
-    def prove(self, transcript_root: Digest32, secret: TranscriptSecret) -> None:
+    def prove(self, transcript_root: Digest32, trainer: Address, secret: TranscriptSecret) -> None:
         """Remember a secret that has opened something."""
-        self._proved[transcript_root] = secret
+        self._proved[transcript_root, trainer] = secret
         while len(self._proved) > SECRETS_KEPT:
             self._proved.popitem(last=False)
 

@@ -91,7 +91,7 @@ def test_sealed_round_is_judged_settled_and_paid(world: RoleWorld) -> None:
 def test_no_row_lies_in_the_store(world: RoleWorld) -> None:
     """Besides the validation set, whose rows are made of the same few words."""
     files = [file for file in world.store_folder.rglob("*") if file.is_file() and file.parent.name != "validation"]
-    assert {"openings", "envelopes"} <= {file.parent.parent.name for file in files}
+    assert {"openings", "envelopes"} <= {file.relative_to(world.store_folder).parts[0] for file in files}
     everything = b"".join(file.read_bytes() for file in files)
     rows = {json.loads(row)["text"].encode() for trainer in world.trainers for row in trainer.shard.rows}
     assert rows
@@ -206,7 +206,7 @@ def test_wrong_envelope_is_named_by_an_audit_with_a_key_only(world: RoleWorld, t
     (record,) = world.store.get_keys(victim.gateway.permit_domain, victim.account)
     revealed = trainer._work_of(ROUND)
     assert revealed is not None
-    path = world.store_folder / envelope_path(revealed.trained.transcript_root, record.key)
+    path = world.store_folder / envelope_path(revealed.trained.transcript_root, trainer.account, record.key)
     good = path.read_bytes()
     path.write_bytes(bytes(len(good)))
     try:

@@ -195,7 +195,7 @@ def _opening(change: Callable[[bytes], bytes] | None) -> Lie:
         honest = forgery.args("Claimed")["trainer"]
         reveals = [forgery.args("Revealed", 1, n) for n in range(4)]
         root = next(r["transcript_root"] for r in reveals if r["trainer"] == honest)
-        forgery.artifact(f"openings/{root[2:]}/0", change)
+        forgery.artifact(f"openings/{root[2:]}/{honest.lower()}/0", change)
 
     return lie
 

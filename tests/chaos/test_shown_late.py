@@ -42,7 +42,7 @@ def test_opening_shown_between_two_seals_is_withheld_for_both(tmp_path: Path, mo
         attacker = world.of(Trainer)[0].agent
         assert isinstance(attacker, Trainer)
         root = attacker._done[FIRST].trained.transcript_root
-        place = min((world.store_folder / "openings" / root.hex()).iterdir())
+        place = min((world.store_folder / "openings" / root.hex() / attacker.account.lower()).iterdir())
         right = place.read_bytes()
         place.unlink()
         early, late = world.of(Verifier)

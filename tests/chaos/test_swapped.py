@@ -32,7 +32,7 @@ def test_trainer_that_swaps_an_opening_splits_no_quorum(tmp_path: Path) -> None:
         assert isinstance(attacker, Trainer)
         root = attacker._done[FIRST].trained.transcript_root
         limits = attacker.context(RoundIndex(FIRST)).opening_limits(attacker.spec, attacker.workshop.bench.layout.size)
-        place = min((world.store_folder / "openings" / root.hex()).iterdir())
+        place = min((world.store_folder / "openings" / root.hex() / attacker.account.lower()).iterdir())
         right = place.read_bytes()
         opening = parse_opening(right, limits)
         theta = opening.state["theta"].copy()

@@ -55,6 +55,7 @@ def refusal(answer: requests.Response) -> tuple[int, str]:
 
 STRANGER = address("0x" + "12" * 20)
 BLOB = sha256(b"blob").hex()
+OPENING = f"openings/{BLOB}/0x{'ab' * 20}"
 WRITES: dict[str, tuple[Callable[[Scene], tuple[str, str, bytes, dict[str, Any]]], tuple[int, str]]] = {
     "nobody": (lambda s: ("mallory", s.path("openings"), s.files[s.path("openings")], {}), (403, "no-role")),
     "another trainer's transcript": (
@@ -203,8 +204,8 @@ def test_replayed_permit_changes_nothing(scene: Scene, serve: Serve) -> None:
 TRICKS = [
     "blob/../../etc/passwd", "blob/%2e%2e/%2e%2e/etc/passwd", "blob/..%2f..%2fetc%2fpasswd", "//etc/passwd",
     f"blob/{BLOB}/", f"blob/{BLOB}%00", f"blob/{BLOB.upper()}", f"Blob/{BLOB}", f"blob//{BLOB}", f"blob/{BLOB[:-1]}",
-    f"openings/{BLOB}/01", f"openings/{BLOB}/-1", f"openings/{BLOB}/1e3", f"openings/{BLOB}/\u0661", "blob/",
-    f"openings/{BLOB}/9999999999999999999999", f"signatures/{BLOB}/0x{'AB' * 20}", f"blob/{BLOB}\\..\\x",
+    f"{OPENING}/01", f"{OPENING}/-1", f"{OPENING}/1e3", f"{OPENING}/\u0661", f"openings/{BLOB}/1", "blob/",
+    f"{OPENING}/9999999999999999999999", f"signatures/{BLOB}/0x{'AB' * 20}", f"blob/{BLOB}\\..\\x",
     f"blob/.part-{BLOB}", "ledger.sqlite", "incoming/x.part", f"blob/{BLOB};x", f"blob/%u0061{BLOB[1:]}",
 ]  # fmt: skip
 

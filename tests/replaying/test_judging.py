@@ -13,10 +13,11 @@ from deltaproof.demo.cheat import SkipHalf
 from deltaproof.errors import is_out_of_memory
 from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.types import Digest32, address
+from deltaproof.protocol.types import Digest32, StepIndex, address
 from deltaproof.replaying.judges import Judges
 from deltaproof.replaying.judging import Judgement, Submission, judge_submission
 from deltaproof.store import ArtifactStore, open_store
+from deltaproof.store.paths import opening_path
 from deltaproof.tuning.errors import ModelError
 from deltaproof.tuning.numerics.machine import Machine
 from deltaproof.tuning.training.recording import open_steps, train_round
@@ -39,7 +40,7 @@ def store(rehearsal: Rehearsal, tmp_path: Path) -> ArtifactStore:
     published = open_store(str(tmp_path / "store"))
     published.put_tensors(rehearsal.trained.theta)
     for opening in rehearsal.openings(STEPS):
-        published.put_opening(rehearsal.trained.transcript_root, opening)
+        published.put_opening(rehearsal.trained.transcript_root, rehearsal.committed.trainer, opening)
     return published
 
 
@@ -170,7 +171,7 @@ def test_made_up_steps_are_rejected_by_their_gradient(
     forged = SkipHalf().train(work, lambda _: None)
     store.put_tensors(forged.theta)
     for opening in SkipHalf().open(work, STEPS):
-        store.put_opening(forged.transcript_root, opening)
+        store.put_opening(forged.transcript_root, submission.trainer, opening)
     cheat = replace(submission, delta_digest=forged.theta_digest, transcript_root=forged.transcript_root)
     judgement = judged(cheat)
     assert judgement.finding.verdict is Verdict.REJECTED
@@ -190,7 +191,7 @@ def test_shard_that_repeats_its_rows_is_rejected(rehearsal: Rehearsal, tmp_path:
     published = open_store(str(tmp_path / "repeats"))
     published.put_tensors(trained.theta)
     for opening in open_steps(rehearsal.bench, context, shard, folder, STEPS):
-        published.put_opening(trained.transcript_root, opening)
+        published.put_opening(trained.transcript_root, address(context.trainer), opening)
     submission = Submission(address(context.trainer), shard.root, 24, trained.theta_digest, trained.transcript_root)
     round_ = DrawnRound(context.task_id, context.round, context.order_seed, context.start_digest)
     failure = judge_submission(Judges(rehearsal.spec), published, round_, submission, STEPS).finding.failure()
@@ -217,8 +218,8 @@ def test_workers_find_what_one_process_finds(
         assert both(submission).finding.verdict is Verdict.ACCEPTED
         other = store.put_tensors(rehearsal.trained.theta * 2)
         assert both(replace(submission, delta_digest=other)).finding.verdict is Verdict.REJECTED
-        openings = tmp_path / "store" / "openings" / rehearsal.trained.transcript_root.hex()
-        (openings / "2").write_bytes(b"")
+        path = opening_path(rehearsal.trained.transcript_root, submission.trainer, StepIndex(2))
+        (tmp_path / "store" / path).write_bytes(b"")
         withheld = both(submission)
         assert withheld.finding.verdict is Verdict.WITHHELD
         assert 5 not in withheld.read

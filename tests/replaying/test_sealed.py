@@ -12,7 +12,7 @@ from deltaproof.errors import ArtifactSealed
 from deltaproof.protocol.commit.sealing import ReadingKey, TranscriptSecret
 from deltaproof.protocol.evidence.transcript import serialize_opening
 from deltaproof.protocol.outcome.settlement import Verdict
-from deltaproof.protocol.types import Digest32, StepIndex, address
+from deltaproof.protocol.types import Address, Digest32, StepIndex, address
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.replaying.judges import Judges
 from deltaproof.replaying.judging import Judgement, Submission, judge_submission
@@ -52,11 +52,15 @@ class Court:
     def root(self) -> Digest32:
         return self.rehearsal.trained.transcript_root
 
+    @property
+    def trainer(self) -> Address:
+        return address(self.rehearsal.context.trainer)
+
     def file(self, path: str) -> Path:
         return self.folder / path
 
     def envelope(self, name: str) -> Path:
-        return self.file(envelope_path(self.root, KEYS[name].public))
+        return self.file(envelope_path(self.root, self.trainer, KEYS[name].public))
 
     def store(self, *keys: ReadingKey) -> ArtifactStore:
         return open_store(str(self.folder)).reading_with(Keyring(keys))
@@ -65,9 +69,9 @@ class Court:
         store = self.store()
         store.put_tensors(self.rehearsal.trained.theta)
         for opening in self.rehearsal.openings(STEPS):
-            store.put_opening(self.root, opening, secret)
+            store.put_opening(self.root, self.trainer, opening, secret)
         for name in readers:
-            store.put_envelope(self.root, KEYS[name].public, secret)
+            store.put_envelope(self.root, self.trainer, KEYS[name].public, secret)
 
     def judged(self, *keys: ReadingKey, due: Sequence[str] = NAMES) -> Judgement:
         readers = tuple(Reader(name, (KEYS[name].public,)) for name in due)
@@ -155,7 +159,7 @@ def test_verifier_who_lies_about_its_envelope_stands_alone(court: Court) -> None
 def test_garbage_for_everybody_is_withheld(court: Court, damage: object) -> None:
     assert callable(damage)
     court.publish()
-    path = court.file(opening_path(court.root, StepIndex(5)))
+    path = court.file(opening_path(court.root, court.trainer, StepIndex(5)))
     path.write_bytes(damage(path.read_bytes()))
     assert court.verdicts() == {Verdict.WITHHELD}
 
@@ -163,13 +167,13 @@ def test_garbage_for_everybody_is_withheld(court: Court, damage: object) -> None
 def test_openings_in_the_open_are_withheld_in_a_sealed_task(court: Court) -> None:
     court.publish()
     for opening in court.rehearsal.openings(STEPS):
-        court.store().put_opening(court.root, opening)
+        court.store().put_opening(court.root, court.trainer, opening)
     assert court.verdicts() == {Verdict.WITHHELD}
 
 
 def test_openings_swapped_between_steps_are_withheld(court: Court) -> None:
     court.publish()
-    first, second = (court.file(opening_path(court.root, StepIndex(step))) for step in STEPS)
+    first, second = (court.file(opening_path(court.root, court.trainer, StepIndex(step))) for step in STEPS)
     second.write_bytes(first.read_bytes())
     assert court.verdicts() == {Verdict.WITHHELD}
 
@@ -182,7 +186,8 @@ def test_mirror_with_the_right_envelope_is_read_whatever_the_other_holds(court: 
             target = bad / file.relative_to(good)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(bytes(file.stat().st_size))
-    (bad / envelope_path(court.root, KEYS["vera"].public)).write_bytes(OTHER_SECRET.envelope(KEYS["vera"].public))
+    envelope = envelope_path(court.root, court.trainer, KEYS["vera"].public)
+    (bad / envelope).write_bytes(OTHER_SECRET.envelope(KEYS["vera"].public))
     both = open_store(f"{bad},{good}").reading_with(Keyring([KEYS["vera"]]))
     assert both.transcript_secret(court.rehearsal.committed) == SECRET, "anybody can seal something for vera"
-    assert both.has_envelope(court.root, KEYS["victor"].public, SECRET)
+    assert both.has_envelope(court.root, court.trainer, KEYS["victor"].public, SECRET)

@@ -74,7 +74,7 @@ def published(folder: Path, round_: Rehearsal, openings: Sequence[StepOpening]) 
     store = open_store(str(folder))
     store.put_tensors(round_.trained.theta)
     for opening in openings:
-        store.put_opening(round_.trained.transcript_root, opening)
+        store.put_opening(round_.trained.transcript_root, round_.committed.trainer, opening)
     return store
 
 
@@ -135,7 +135,7 @@ def test_opening_shown_wrong_to_verifiers_and_right_to_jurors_turns_no_verdict(
     assert seen.finding.verdict is Verdict.WITHHELD, "which jurors take from the settlement"
     proposal = settled(seen, exact_round, submission)
 
-    late.put_opening(exact_round.trained.transcript_root, openings[1])
+    late.put_opening(exact_round.trained.transcript_root, submission.trainer, openings[1])
     later = judged(everybody)
     assert later.finding.verdict is Verdict.ACCEPTED
     assert [leaf.verdict for leaf in proposal.leaves] == [Verdict.WITHHELD]
@@ -153,7 +153,7 @@ def test_opening_shown_right_to_verifiers_and_wrong_to_jurors_turns_no_verdict(
     assert [leaf.verdict for leaf in proposal.leaves] == [Verdict.ACCEPTED]
 
     wrong = WRONG["gradient"](openings[1])
-    open_store(str(first)).put_opening(exact_round.trained.transcript_root, wrong)
+    open_store(str(first)).put_opening(exact_round.trained.transcript_root, submission.trainer, wrong)
     later = judged(everybody)
     assert later.finding.verdict is Verdict.ACCEPTED
     assert not disagreements(exact_round.spec, attested(later, b"\x22", exact_round), proposal)
@@ -176,10 +176,10 @@ def test_row_that_is_enrolled_twice_is_shown_at_the_index_of_the_order_or_not_at
     rows = [shown_at(row.index, row) for row in opening.rows]
     enrolled = replace(committed, data_root=tree[-1][0])
     store = open_store(str(tmp_path))
-    store.put_opening(exact_round.trained.transcript_root, replace(opening, rows=tuple(rows)))
+    store.put_opening(committed.transcript_root, committed.trainer, replace(opening, rows=tuple(rows)))
     assert store.get_opening(enrolled, StepIndex(STEP)).rows[0].index == due
     rows[0] = shown_at(twin, rows[0])
     assert rows[0].verify(tree[-1][0], 24)
-    store.put_opening(exact_round.trained.transcript_root, replace(opening, rows=tuple(rows)))
+    store.put_opening(committed.transcript_root, committed.trainer, replace(opening, rows=tuple(rows)))
     with pytest.raises(ArtifactAltered, match="batch order"):
         store.get_opening(enrolled, StepIndex(STEP))

@@ -71,7 +71,8 @@ def test_record_of_another_account_epoch_or_deployment_is_refused(
 def test_keyring_remembers_only_what_was_proved_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deltaproof.store.readers.SECRETS_KEPT", 2)
     keyring, roots = Keyring(), [Digest32(bytes([n]) * 32) for n in range(3)]
-    assert keyring.proved(roots[0]) is None
+    assert keyring.proved(roots[0], ACCOUNT) is None
     for root in roots:
-        keyring.prove(root, TranscriptSecret(root))
-    assert [keyring.proved(root) is not None for root in roots] == [False, True, True]
+        keyring.prove(root, ACCOUNT, TranscriptSecret(root))
+    assert [keyring.proved(root, ACCOUNT) is not None for root in roots] == [False, True, True]
+    assert keyring.proved(roots[1], Address(MALLORY.address)) is None

@@ -46,7 +46,7 @@ class FeedbackTrainer:
         trained = train_round(self.bench, context, start, self.shard, folder)
         self.store.put_tensors(start)
         for opening in open_steps(self.bench, context, self.shard, folder, STEPS):
-            self.store.put_opening(trained.transcript_root, opening)
+            self.store.put_opening(trained.transcript_root, address(context.trainer), opening)
         return context, trained
 
     def encode(

@@ -100,10 +100,10 @@ def _show_another_gradient_and_not_the_last(trainer: Trainer) -> None:
     drawn_steps, store = trainer._drawn_steps, trainer.workshop.store
     put = store.put_opening
 
-    def put_opening(root: Any, opening: Any, secret: Any = None) -> None:
+    def put_opening(root: Any, trainer: Any, opening: Any, secret: Any = None) -> None:
         if opening.before.step not in (0, STEPS - 1):
             opening = dataclasses.replace(opening, gradient=opening.gradient * 2)
-        put(root, opening, secret)
+        put(root, trainer, opening, secret)
 
     store.put_opening = put_opening  # type: ignore[assignment, method-assign]
     trainer._drawn_steps = lambda *of: drawn_steps(*of)[:-1]  # type: ignore[method-assign]

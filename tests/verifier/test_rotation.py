@@ -88,8 +88,9 @@ def with_a_new_home(world: RoleWorld, home: Path) -> Verifier:
 
 def envelopes(world: RoleWorld, verifier: Verifier) -> set[int]:
     """The epochs of a verifier's keys for which the honest trainer has sealed."""
-    done = world.trainers[0]._work_of(FIRST)
+    trainer = world.trainers[0]
+    done = trainer._work_of(FIRST)
     assert done is not None
     records = world.store.get_keys(verifier.gateway.permit_domain, verifier.account)
     root = done.trained.transcript_root
-    return {record.epoch for record in records if world.store.has_envelope(root, record.key)}
+    return {record.epoch for record in records if world.store.has_envelope(root, trainer.account, record.key)}

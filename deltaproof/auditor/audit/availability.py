@@ -160,7 +160,7 @@ class _Claim:
         readers = due_readers_of(self.case, store)
         if problem := sealing_problem(store, committed, readers):
             return self.subject.unchecked("withheld", problem)
-        paths = [envelope_path(root, key) for reader in readers for key in reader.keys]
+        paths = [envelope_path(root, self.trainer, key) for reader in readers for key in reader.keys]
         times = [time for path in paths if (time := published_at(store, path)) is not None]
         last = max(times, default=None)
         if last is not None and last <= self._time() - AUDIT_CLOCK_SECONDS and not self._came_late(last):
@@ -234,7 +234,7 @@ class _Claim:
     def _paths(self) -> list[str]:
         reveal, artifacts = self.case.facts.reveals[self.trainer], self.case.artifacts
         if self.step != DELTA:
-            return [opening_path(reveal.transcript_root, StepIndex(self.step))]
+            return [opening_path(reveal.transcript_root, self.trainer, StepIndex(self.step))]
         return delta_paths(self.case, artifacts.store, reveal.delta_digest) if artifacts else []
 
     def _time(self) -> int:

@@ -16,8 +16,8 @@ from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.reading import invited, readers_of
 from deltaproof.errors import ArtifactAltered, ArtifactError, ArtifactMissing, ArtifactSealed, StoreUnavailable
 from deltaproof.protocol.commit.sealing import TranscriptSecret
+from deltaproof.protocol.evidence.opened import CommittedSteps
 from deltaproof.protocol.outcome.reads import in_time_until, withheld_from
-from deltaproof.protocol.types import Digest32
 from deltaproof.store import ArtifactStore
 from deltaproof.store.readers import Reader
 
@@ -46,7 +46,8 @@ def check_envelopes(case: RoundCase) -> Iterator[Check]:
             continue  # the same
         root = reveal.transcript_root
         committed = context.committed_steps(case.spec, case.facts.task.params.training.parameters, root)
-        subject = case.subject.of(reveal.event, participant=trainer, artifact=f"envelopes/{root.hex()}")
+        envelopes = f"envelopes/{root.hex()}/{trainer.lower()}"
+        subject = case.subject.of(reveal.event, participant=trainer, artifact=envelopes)
         try:
             secret: TranscriptSecret | None = store.transcript_secret(committed)
         except ArtifactSealed:
@@ -55,18 +56,19 @@ def check_envelopes(case: RoundCase) -> Iterator[Check]:
             yield subject.artifact_failed("envelope", error)
             continue
         for reader in readers:
-            yield _of_reader(store, root, secret, subject, reader)
+            yield _of_reader(store, committed, secret, subject, reader)
 
 
 def _of_reader(
-    store: ArtifactStore, root: Digest32, secret: TranscriptSecret | None, subject: Subject, reader: Reader
+    store: ArtifactStore, committed: CommittedSteps, secret: TranscriptSecret | None, subject: Subject, reader: Reader
 ) -> Check:
-    there = [key for key in reader.keys if store.has_envelope(root, key)]
+    place = (committed.transcript_root, committed.trainer)
+    there = [key for key in reader.keys if store.has_envelope(*place, key)]
     if not there:
         return subject.unchecked("envelope", f"none is there for {reader.name}, whose reading key may have come late")
     if secret is None:
         return subject.passed("envelope", f"there is one for {reader.name}; whether it opens, a reader can tell")
-    good = any(store.has_envelope(root, key, secret) for key in there)
+    good = any(store.has_envelope(*place, key, secret) for key in there)
     return subject.that("envelope", good, f"the one for {reader.name} does not hold what opens these openings")
 
 

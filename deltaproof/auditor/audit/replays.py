@@ -19,8 +19,9 @@ from deltaproof.protocol.draws.stream import HashStream
 from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import AUDIT_DRIFT_SHARE
-from deltaproof.protocol.types import Address
+from deltaproof.protocol.types import Address, StepIndex
 from deltaproof.replaying.judging import enrolment_problem, judge_submission, proven_faulty, training_context
+from deltaproof.store.paths import opening_path
 
 __all__ = ["Replay", "check_replays", "planned_replays", "run_replay"]
 
@@ -99,7 +100,7 @@ def _fresh(case: RoundCase) -> Iterator[Replay | Check]:
             yield case.subject.unchecked("replay", reason if number else "no accepted trainer's step was published")
             return
         trainer, reveal, step = candidates.pop(stream.below(len(candidates)))
-        path = f"openings/{reveal.transcript_root.hex()}/{step}"
+        path = opening_path(reveal.transcript_root, trainer, StepIndex(step))
         subject = case.subject.of(reveal.event, participant=trainer, step=step, artifact=path)
         yield Replay("replay", trainer, (step,), Verdict.ACCEPTED, subject)
 

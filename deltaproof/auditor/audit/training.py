@@ -15,6 +15,7 @@ from deltaproof.protocol.outcome.attestation import TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import Address, StepIndex
 from deltaproof.store import ArtifactStore
+from deltaproof.store.paths import opening_path
 
 __all__ = [
     "WHOLE_SUBMISSION",
@@ -91,7 +92,7 @@ def check_openings(case: RoundCase) -> Iterator[Check]:
     if case.artifacts is None or case.spec is None:
         return
     for trainer, reveal, step in published_steps(case):
-        path = f"openings/{reveal.transcript_root.hex()}/{step}"
+        path = opening_path(reveal.transcript_root, trainer, StepIndex(step))
         subject = case.subject.of(reveal.event, participant=trainer, step=step, artifact=path)
         try:
             context = context_of(case, reveal.trainer)
@@ -121,7 +122,7 @@ def _sealed(
 ) -> Iterator[Check]:
     """What can be said of an opening that is for others: that it is there, and how many rows are not seen."""
     try:
-        store.check_sealed(committed.transcript_root, step, committed.limits)
+        store.check_sealed(committed, step)
     except ArtifactError as error:
         yield subject.artifact_failed("opening", error)
         return

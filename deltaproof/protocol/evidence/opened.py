@@ -13,7 +13,7 @@ from typing import Literal
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.draws.order import BatchOrder
 from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening
-from deltaproof.protocol.types import Digest32
+from deltaproof.protocol.types import Address, Digest32
 from deltaproof.protocol.wire import merkle
 
 __all__ = ["CommittedSteps", "Misfit", "Part", "check_opening"]
@@ -35,6 +35,7 @@ class CommittedSteps:
     """What openings of one trainer's round are held against."""
 
     transcript_root: Digest32
+    trainer: Address
     limits: OpeningLimits
     data_root: Digest32 | None
     """Of the enrolled rows; None for who reads no rows."""

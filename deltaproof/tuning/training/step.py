@@ -21,7 +21,7 @@ from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.evidence.state import StateRoots, Vector, component_root
 from deltaproof.protocol.evidence.transcript import OpeningLimits, StepRecord
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import ZERO_DIGEST, Digest32, hex_of
+from deltaproof.protocol.types import ZERO_DIGEST, Digest32, address, hex_of
 from deltaproof.protocol.wire import merkle
 from deltaproof.protocol.wire.encoding import canonical_json
 from deltaproof.tuning.errors import DivergenceError
@@ -99,7 +99,8 @@ class RoundContext(DrawnRound):
     def committed_steps(self, spec: TaskSpec, values: int, transcript_root: bytes) -> CommittedSteps:
         """What openings of this round have to fit, whose trainer committed to this transcript, for P = `values`."""
         limits = self.opening_limits(spec, values)
-        return CommittedSteps(Digest32(transcript_root), limits, Digest32(self.data_root), self.key)
+        root, trainer = Digest32(transcript_root), address(self.trainer)
+        return CommittedSteps(root, trainer, limits, Digest32(self.data_root), self.key)
 
 
 @dataclass(frozen=True)

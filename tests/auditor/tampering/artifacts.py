@@ -28,6 +28,7 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Digest32, StepIndex, hex_of
 from deltaproof.protocol.wire.encoding import canonical_json
 from deltaproof.store import ArtifactStore
+from deltaproof.store.paths import opening_path
 from tests.auditor.colluding import Collusion
 from tests.auditor.forgery import Overlay
 from tests.auditor.tampering.attestations import round_checks
@@ -159,7 +160,7 @@ def _an_opening(case: RoundCase) -> tuple[str, StepOpening]:
     size = case.facts.task.params.training.parameters
     committed = context.committed_steps(case.spec, size, reveal.transcript_root)
     opening = case.artifacts.store.get_opening(committed, StepIndex(step))
-    return f"openings/{reveal.transcript_root.hex()}/{step}", opening
+    return opening_path(reveal.transcript_root, trainer, StepIndex(step)), opening
 
 
 def _altered_openings(honest: StepOpening) -> Iterator[tuple[str, StepOpening]]:
@@ -238,9 +239,9 @@ def _damaged_folder(fresh: Fresh, folder: str, how: str) -> Outcome:
 def _files(forgery: Collusion) -> dict[str, tuple[str, Callable[[Collusion], list[Check]], str]]:
     """Of each folder a file, the check that reads it, and another file of the folder."""
     case = _case(forgery)
-    params, (_, reveal, step) = case.facts.task.params, next(published_steps(case))
+    params, (trainer, reveal, step) = case.facts.task.params, next(published_steps(case))
     seen = next(iter(case.facts.attestations.values())).artifact.hex()
-    openings = f"openings/{reveal.transcript_root.hex()}"
+    openings = f"openings/{reveal.transcript_root.hex()}/{trainer.lower()}"
     validation = case.facts.task.validation_commitments[forgery.round - 1].hex()
 
     def others(folder: str, mine: str) -> str:

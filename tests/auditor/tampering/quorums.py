@@ -15,8 +15,9 @@ import numpy as np
 from deltaproof.protocol.evidence.state import component_root
 from deltaproof.protocol.outcome.settlement import SettlementProposal, Verdict, build_settlement
 from deltaproof.protocol.rules import NANOS
-from deltaproof.protocol.types import Address, TokenAmount
+from deltaproof.protocol.types import Address, StepIndex, TokenAmount
 from deltaproof.protocol.wire.tensorfile import write_vectors
+from deltaproof.store.paths import opening_path
 from incentives.valuation import scores_from_table
 from tests.auditor.colluding import Collusion
 from tests.auditor.tampering.attestations import least_audit
@@ -202,7 +203,7 @@ def call_withheld(forgery: Collusion, trainer: Address, *, witnesses: int = 0, s
     forgery.rejudge(trainer, Verdict.WITHHELD, {"step": 0, "check": "opening"}, liars=liars)
     for verifier in liars:
         forgery.sealed_at(verifier, sealed)
-    return f"openings/{forgery.facts().reveals[trainer].transcript_root.hex()}/0"
+    return opening_path(forgery.facts().reveals[trainer].transcript_root, trainer, StepIndex(0))
 
 
 def _withheld_by_all(forgery: Collusion) -> None:
