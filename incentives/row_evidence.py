@@ -16,15 +16,17 @@ taken, and every name that counts has a part in what a round pays by heads (`inc
 
 Rows with text are the same if the rest of their fields is the same and the Jaccard similarity of their words is at
 least NEAR_ROW; candidates come from MinHash with banding (Broder 1997; Leskovec et al., Mining of Massive Datasets,
-section 3.4). Images are compared by a perceptual hash (`incentives.image_hash`), whose edges are words of which at
-least NEAR_IMAGE has to agree. Other rows have to be the same bytes.
+section 3.4). Words that most rows of a name have say nothing: rows of one prompt template, or under one system message
+of a chat, are not the same for that, and a shard with a few words more in each row is no other shard. Images are
+compared by a perceptual hash (`incentives.image_hash`), whose edges are words of which at least NEAR_IMAGE has to
+agree. Other rows have to be the same bytes.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
@@ -42,6 +44,8 @@ from deltaproof.protocol.rules import (
     NEAR_HASHES,
     NEAR_IMAGE,
     NEAR_ROW,
+    TEMPLATE_ROWS,
+    TEMPLATE_SHARE,
 )
 from deltaproof.protocol.wire.encoding import canonical_json
 from incentives.image_hash import edges_of
@@ -91,29 +95,53 @@ def count_rows(claims: Sequence[RowClaim]) -> list[RowCount]:
 @dataclass(frozen=True, slots=True)
 class _Features:
     """What two rows are compared by, and from which Jaccard similarity of the words on they are alike. Without words,
-    `rest` is the whole row."""
+    `rest` is the whole row. `template` are those words that most rows of the same name have."""
 
     rest: bytes
     words: frozenset[str]
     least: float = NEAR_ROW
+    template: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, row: bytes) -> _Features:
+    def of(cls, row: bytes, words: frozenset[str], usual: Set[str]) -> _Features:
+        """Of a canonical row with these words in its texts; `usual` are those of most rows of its name."""
         try:
             fields = parse_row(row)
         except EncodingError:  # no row that a step could have read
             return cls(row, frozenset())
-        words, least = words_of(row), NEAR_ROW
-        if not words:
-            words, least = edges_of(fields.get("pixels")), NEAR_IMAGE
+        if words:
+            least, template = NEAR_ROW, words & usual
+        else:
+            words, least, template = edges_of(fields.get("pixels")), NEAR_IMAGE, words
         if not words:
             return cls(row, words)
         rest = {k: v for k, v in fields.items() if not isinstance(v, str) and k != "pixels"}
-        return cls(canonical_json(rest), words, least)
+        return cls(canonical_json(rest), words, least, template)
+
+    @property
+    def telling(self) -> frozenset[str]:
+        """The words that tell a row from others of its name; all where none does."""
+        return self.words - self.template or self.words
 
     def alike(self, other: _Features) -> bool:
-        shared = len(self.words & other.words)
-        return self.rest == other.rest and shared >= self.least * (len(self.words) + len(other.words) - shared)
+        # Either's template is left out of both: else a shard with some words more in each row is another shard. Where
+        # that leaves little, it says little: else who has every usual word in its rows has everybody's rows.
+        template = self.template | other.template
+        mine, theirs = self.words - template, other.words - template
+        if 2 * len(mine) < len(self.telling) or 2 * len(theirs) < len(other.telling):
+            mine, theirs = self.telling, other.telling
+        shared = len(mine & theirs)
+        return self.rest == other.rest and shared >= self.least * (len(mine) + len(theirs) - shared)
+
+
+def _features(opened: Collection[bytes]) -> Iterator[_Features]:
+    """Of the rows of one name, in ascending order. Few rows have words in common by chance."""
+    rows = sorted(opened)
+    texts = [words_of(row) for row in rows]
+    often = Counter(word for words in texts for word in words)
+    least = max(TEMPLATE_ROWS, TEMPLATE_SHARE * len(rows))
+    usual = {word for word, times in often.items() if times >= least}
+    return (_Features.of(row, words, usual) for row, words in zip(rows, texts, strict=True))
 
 
 class _Sheet:
@@ -123,24 +151,24 @@ class _Sheet:
         from datasketch import MinHashLSH
 
         self._entries: list[_Features] = []
-        self._same: dict[_Features, int] = {}
+        self._same: dict[tuple[bytes, frozenset[str]], int] = {}
         self._near: Any = MinHashLSH(num_perm=NEAR_HASHES, params=(NEAR_BANDS, NEAR_HASHES // NEAR_BANDS))
 
     def enter(self, features: _Features) -> None:
         """Remember a row under the next number."""
         number = len(self._entries)
         self._entries.append(features)
-        self._same[features] = number
+        self._same[features.rest, features.words] = number
         if features.words:
-            self._near.insert(number, _sketch(features.words))
+            self._near.insert(number, _sketch(features.telling))
 
     def alike(self, features: _Features) -> list[int]:
         """Numbers of rows that are alike: the same one, else those among the first NEAR_CANDIDATES that are near."""
-        if features in self._same:
-            return [self._same[features]]
+        if (same := self._same.get((features.rest, features.words))) is not None:
+            return [same]
         if not features.words:
             return []
-        candidates = sorted(self._near.query(_sketch(features.words)))[:NEAR_CANDIDATES]
+        candidates = sorted(self._near.query(_sketch(features.telling)))[:NEAR_CANDIDATES]
         return [number for number in candidates if self._entries[number].alike(features)]
 
 
@@ -194,8 +222,7 @@ class _Ledger:
     def _entered(self, place: int, opened: Collection[bytes]) -> Counter[int]:
         """Enter what nobody has shown before. Returns how often each entry, new or of another, was met."""
         met = Counter[int]()
-        for row in sorted(opened):
-            features = _Features.of(row)
+        for features in _features(opened):
             hits = self.sheet.alike(features)
             if not hits:
                 met[len(self.holders)] = 1

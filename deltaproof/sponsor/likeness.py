@@ -1,7 +1,8 @@
 """How alike two honest trainers of a task become who share no row: what counts as a copy must be more alike than that.
 
 Where labels lean to one side, or rows are much alike, the first thing that plain gradient steps learn is what all rows
-have in common. Then all honest deltas point the same way, and nobody has copied anything.
+have in common. Then all honest deltas point the same way, and nobody has copied anything. So it is with rows that are
+compared by their words: those of a small vocabulary, or of a few templates, hold the same ones.
 """
 
 from __future__ import annotations
@@ -14,18 +15,23 @@ from deltaproof.errors import DeltaproofError
 from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
 from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.tuning.base_models.batches import rows_as_read
 from deltaproof.tuning.combining.mixing import members_of
 from deltaproof.tuning.training.recording import batch_rows
 from deltaproof.tuning.training.step import DrawnRound, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 from incentives.overlap import have_common_rows
+from incentives.row_evidence import RowClaim, count_rows
 from incentives.similarity import similarities
 
-__all__ = ["honest_likeness", "likeness_note"]
+__all__ = ["different_rows", "honest_likeness", "likeness_note", "rows_note"]
 
 STEPS = 16
 """Of each trainer at most. Where deltas become alike they have done so by then (docs/protocol/scores.md, copies)."""
 MOST_SECONDS = 60.0
+MOST_ROWS = 1_024
+FEW_DIFFERENT = 0.75
+"""Share of the rows below which a sponsor hears of it."""
 
 
 def honest_likeness(bench: Workbench, start: Vector, rows: Sequence[bytes]) -> float | None:
@@ -60,6 +66,26 @@ def likeness_note(spec: TaskSpec, alike: float | None) -> str | None:
         f"two honest trainers of your rows who share none come to deltas with a similarity of {alike:.3f} in {steps} "
         f"steps: from scoring.similarity_threshold = {threshold:g} on the later one counts as a copy, and "
         "scores nothing. Leave it out, use adam or adamw, or balance the labels"
+    )
+
+
+def different_rows(bench: Workbench, rows: Sequence[bytes]) -> tuple[int, int] | None:
+    """How many of `rows` would count of a trainer that enrols and shows them, and how many were looked at; None where
+    enrolled rows count as they are."""
+    if bench.spec.scoring.rows != "distinct":
+        return None
+    read = rows_as_read(rows[:MOST_ROWS], bench.spec.model, bench.tokenizer)
+    return count_rows([RowClaim(0, len(read), read)])[0].counted, len(read)
+
+
+def rows_note(different: tuple[int, int] | None) -> str | None:
+    """What a sponsor has to hear about it; None if nearly all rows are different."""
+    if different is None or different[0] >= FEW_DIFFERENT * different[1]:
+        return None
+    counted, looked_at = different
+    return (
+        f"of {looked_at} of your rows only {counted} count as different: the others hold nearly the same words. Honest "
+        'trainers of such rows would be paid for few, or, if others came first, for none; set scoring.rows = "enrolled"'
     )
 
 

@@ -19,7 +19,7 @@ from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
 from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.outcome.reads import judging_seconds
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.sponsor.likeness import honest_likeness, likeness_note
+from deltaproof.sponsor.likeness import different_rows, honest_likeness, likeness_note, rows_note
 from deltaproof.tuning.base_models.batches import made_up_row
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.combining.mixing import aggregate_thetas, masks_of
@@ -61,11 +61,12 @@ class Rehearsal:
     """Loss of the rows without the method and with its starting adapter, nats, where that adapter changes the model."""
     alike: float | None = None
     """Similarity of two honest deltas of separate rows, where it could be measured."""
+    different: tuple[int, int] | None = None
+    """How many of the sponsor's rows count as different, and how many were looked at, where distinct rows count."""
 
     def notes(self, spec: TaskSpec) -> list[str]:
         """What is no problem and yet worth knowing, for a person."""
-        likeness = likeness_note(spec, self.alike)
-        told = [likeness] if likeness else []
+        told = [note for note in (likeness_note(spec, self.alike), rows_note(self.different)) if note]
         if self.disturbed is None or self.disturbed[1] <= self.disturbed[0] + DISTURBED_NATS:
             return told
         bare, begun = self.disturbed
@@ -93,6 +94,7 @@ def rehearse(
     found = Rehearsal()
     found.problems += _longest_row(bench)
     found.disturbed = _disturbed(bench, start, rows)
+    found.different = different_rows(bench, rows)
     theta = _step(bench, start, rows, found)
     if theta is not None:
         found.problems += _delta(bench, start, theta)

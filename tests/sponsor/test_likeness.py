@@ -70,3 +70,16 @@ def test_likeness_is_not_told_of_rows_that_are_too_few_or_the_same(source: str) 
     rows = rows_with(4)
     assert honest_likeness(bench, bench.start, rows[:7]) is None
     assert honest_likeness(bench, bench.start, rows[:16] + rows[1:16]) is None
+
+
+@pytest.mark.parametrize("letters", [True, False])
+def test_sponsor_hears_that_few_of_its_rows_count_as_different(source: str, letters: bool) -> None:
+    """Rows of twenty letters in any order hold the same words."""
+    sections = {"scoring": {"index": "aumann_shapley", "rows": "distinct"}, "aggregation": {"weights": "rows"}}
+    bench = Workbench.from_spec(complete_spec(source, "sequence-classification", sections))
+    draw = np.random.default_rng(0)
+    proteins = [{"text": " ".join(draw.choice(list("acdefg"), 16)), "label": 1} for _ in range(40)]
+    rows = [canonical_row(row) for row in proteins] if letters else rows_with(3, count=40)
+    found = rehearse(bench.spec, bench, bench.start, rows, speed=1e6)
+    told = [note for note in found.notes(bench.spec) if "count as different" in note]
+    assert len(told) == letters, found.different
