@@ -60,6 +60,23 @@ def test_digest_sees_every_change(tmp_path: Path, what: str) -> None:
     assert weights_digest(folder) != digest
 
 
+def test_tokeniser_that_draws_how_it_reads_a_text_is_refused(tmp_path: Path) -> None:
+    """Dropout of merges makes other tokens each time: every step of an honest trainer was refused."""
+    folder = minimal_model(tmp_path / "model", "bert")
+    file = folder / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    for merged, unused in (("fi", "\u0123"), ("lm", "\u0124")):
+        vocabulary[merged] = vocabulary.pop(unused)
+    tokenizer["model"] |= {"merges": [["f", "i"], ["l", "m"]], "dropout": 0.1}
+    file.write_text(json.dumps(tokenizer))
+    with pytest.raises(ModelError, match="draws how it reads a text"):
+        Workbench.from_spec(minimal_spec(folder))
+    tokenizer["model"]["dropout"] = None
+    file.write_text(json.dumps(tokenizer))
+    Workbench.from_spec(minimal_spec(folder))
+
+
 def test_altered_weights_are_refused_before_loading(tmp_path: Path) -> None:
     spec = minimal_spec(tmp_path / "model")
     tensors = load_file(tmp_path / "model" / "model.safetensors")

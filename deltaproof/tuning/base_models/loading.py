@@ -87,6 +87,9 @@ _AUTO_CLASSES = {
     "image-classification": "AutoModelForImageClassification",
 }
 _HEAD_STD = 0.02
+_PROBE = "The quick brown fox jumps over a lazy dog; 3.14159 unwatchable films, überhaupt. " * 16
+"""Text that a tokeniser has to read alike however often it is asked."""
+_READINGS = 4
 _OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx", ".gguf")
 
 
@@ -306,6 +309,11 @@ def _load_tokenizer(folder: Path) -> Any:
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if len({tuple(tokenizer(_PROBE)["input_ids"]) for _ in range(_READINGS)}) > 1:
+        raise ModelError(
+            "its tokeniser draws how it reads a text (dropout of merges, or sampling), so that a verifier reads other "
+            "tokens than a trainer: switch that off in its files"
+        )
     return tokenizer
 
 
