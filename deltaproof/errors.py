@@ -34,7 +34,8 @@ here, the others in the room named in brackets. A test compares this drawing wit
     │       ├── ContractRevert   the contract refused, with a named error and its arguments
     │       ├── InsufficientFunds    the sender cannot pay for it
     │       └── TransactionPending   not mined within the bound; it may still be
-    ├── WorkAbandoned            heavy work was given up because nobody needs it any more [agent.heavy]
+    ├── TooSlow                  a server did not finish in the time that its bytes are worth [store.waiting]
+    ├── WorkAbandoned            heavy work was given up because nobody needs it any more
     ├── WorkersLost              worker processes died again and again [tuning.numerics.workers]
     ├── NodeError                a local chain did not start or died [chain.local_node]
     ├── TuningError              a model, method or training run cannot be used as the spec asks [tuning.errors]
@@ -96,6 +97,7 @@ __all__ = [
     "TransactionError",
     "TransactionPending",
     "UsageError",
+    "WorkAbandoned",
     "WrongChain",
     "is_out_of_memory",
 ]
@@ -185,6 +187,11 @@ class StoreUnavailable(ArtifactError):
 
 UNUSABLE = (ArtifactMissing, ArtifactAltered, ArtifactTooLarge, ArtifactSealed)
 """An artifact that is no use: whoever had to publish it answers for that. An outage is nobody's fault."""
+
+
+class WorkAbandoned(DeltaproofError):
+    """Work was given up between two steps, or while it waited, because nobody needs it any more. It says nothing about
+    anybody's work."""
 
 
 class SigningKeyError(DeltaproofError):

@@ -170,7 +170,7 @@ class Opinions:
         failures, in_hand = self._patience[case.settlement].failures, self._docket.in_hand()
         if in_hand is not None and heavy.running(self._work[in_hand]) and self._docket.waits(case, failures):
             return known
-        asked = None if self.phase in BUSY else self._question(case)
+        asked = None if self.phase in BUSY else self._looked_up(case)
         if asked is None:
             return known
         basis, evidence = case_key(asked.round), asked.seen.evidence
@@ -194,6 +194,21 @@ class Opinions:
             self._docket.begun(case, failures)
             return None
         return _Formed(contradicts, case.level, basis, evidence)
+
+    def _looked_up(self, case: Case) -> _Question | None:
+        """What is to be judged; None also while its store is asked.
+
+        Attack: name a store that answers one byte a minute, so that every juror waits for it, and its own round does.
+        """
+        connection = self.gateway.connection
+        block = connection.read_block
+
+        def ask() -> tuple[_Question | None]:
+            with connection.reading_at(block):
+                return (self._question(case),)
+
+        asked = self._heavy().aside(("question", case.settlement), ask)
+        return None if asked is None else asked[0]
 
     def _question(self, case: Case) -> _Question | None:
         """What is to be judged; None where this juror is not let in, or the settlement does not stand any more."""

@@ -14,17 +14,14 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar, cast
 
 from deltaproof.agent.turns import Rank, Turns
-from deltaproof.errors import DeltaproofError
+from deltaproof.errors import WorkAbandoned
+from deltaproof.store.waiting import between_waits
 
-__all__ = ["AtOnce", "Heavy", "OnThread", "WorkAbandoned"]
+__all__ = ["AtOnce", "Heavy", "OnThread"]
 
 T = TypeVar("T")
 _ENDED = object()
 """The key of no work."""
-
-
-class WorkAbandoned(DeltaproofError):
-    """Work was given up between two steps because nobody needs it any more."""
 
 
 class Heavy(Protocol):
@@ -41,6 +38,12 @@ class Heavy(Protocol):
 
     def urgent(self, work: Callable[[], T]) -> T:
         """Do something that needs the same models now, between two steps of whatever runs. Raises what it raises."""
+
+    def aside(self, key: Hashable, work: Callable[[], T]) -> T | None:
+        """What `work`, which waits and does not compute, gave under this key; None while it runs, in nobody's way.
+
+        Raises what the work raised, once; the next call starts it again.
+        """
 
     def between_steps(self) -> None:
         """Called by long work as often as it can be interrupted. Raises WorkAbandoned."""
@@ -61,6 +64,10 @@ class AtOnce:
         """See `Heavy`."""
         return work()
 
+    def aside(self, key: Hashable, work: Callable[[], T]) -> T | None:
+        """See `Heavy`; never None."""
+        return work()
+
     def between_steps(self) -> None:
         """See `Heavy`."""
 
@@ -79,6 +86,7 @@ class OnThread:
         self._jobs: queue.Queue[tuple[Hashable, Future[Any], Callable[[], Any]]] = queue.Queue()
         self._urgent: queue.Queue[tuple[Future[Any], Callable[[], Any]]] = queue.Queue()
         self._futures: dict[Hashable, Future[Any]] = {}
+        self._aside: dict[Hashable, Future[Any]] = {}
         self._wanted: Hashable = None
         self._running: Hashable = None
         self._thread = threading.Thread(target=self._work, name="heavy", daemon=True)
@@ -111,6 +119,17 @@ class OnThread:
         self._turns.reconsider()  # or that waits for its turn
         return cast(T, future.result())
 
+    def aside(self, key: Hashable, work: Callable[[], T]) -> T | None:
+        """See `Heavy`."""
+        future = self._aside.get(key)
+        if future is None:
+            self._aside[key] = future = Future()
+            future.add_done_callback(lambda _: self._wake())
+            threading.Thread(target=self._complete, args=(future, work), name="aside", daemon=True).start()
+        if not future.done():
+            return None
+        return cast(T, self._aside.pop(key).result())
+
     def between_steps(self) -> None:
         """See `Heavy`."""
         self._turns.give_way()
@@ -134,7 +153,8 @@ class OnThread:
                     self._futures.pop(key, None)
                     continue
                 self._running = key
-                self._complete(future, work)
+                with between_waits(self.between_steps):
+                    self._complete(future, work)
                 self._running = None
             self._wake()
 
@@ -147,7 +167,8 @@ class OnThread:
                 future, work = self._urgent.get_nowait()
             except queue.Empty:
                 return
-            self._complete(future, work)
+            with between_waits(None):
+                self._complete(future, work)
 
     @staticmethod
     def _complete(future: Future[Any], work: Callable[[], Any]) -> None:

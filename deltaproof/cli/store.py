@@ -11,8 +11,9 @@ from deltaproof import __version__
 from deltaproof.api.connecting import read_only_gateway
 from deltaproof.cli.common import ContractOption, JsonOption, NeededStoreOption, RpcOption
 from deltaproof.cli.reporting import reporter
-from deltaproof.errors import UsageError
+from deltaproof.errors import EncodingError, UsageError
 from deltaproof.extras import need
+from deltaproof.protocol.types import Address, address
 
 __all__ = ["app"]
 
@@ -43,6 +44,9 @@ def serve(
         float, typer.Option(help="How long artifacts stay after the last claim and slashing of their tasks.", min=0)
     ] = 30.0,
     max_artifact: Annotated[int, typer.Option(help="Largest artifact, MiB, whatever a task allows.", min=1)] = 1_024,
+    sponsors: Annotated[
+        str, typer.Option(help="Addresses of sponsors whose tasks are served, separated by commas; by default all.")
+    ] = "",
     reads_per_second: Annotated[float, typer.Option(help="Reads that one address may make.", min=0.1)] = 200.0,
     writes_per_second: Annotated[float, typer.Option(help="Writes that one address may make.", min=0.1)] = 50.0,
     connections: Annotated[int, typer.Option(help="Most connections at once.", min=1)] = 1_024,
@@ -70,6 +74,7 @@ def serve(
         archive=archive,
         keep_seconds=keep_days * 86_400,
         max_artifact_bytes=max_artifact * MEBIBYTE,
+        sponsors=_addresses(sponsors),
         reads_per_second=reads_per_second,
         writes_per_second=writes_per_second,
         connections=ConnectionLimits(connections, connections_per_address),
@@ -82,3 +87,11 @@ def serve(
         report("ready", f"store of {contract} at http://{shown}:{bound}", url=f"http://{shown}:{bound}")
 
     StoreServer(read_only_gateway(rpc, contract), options, host, port).serve(ready)
+
+
+def _addresses(text: str) -> frozenset[Address]:
+    """Addresses separated by commas. Raises UsageError."""
+    try:
+        return frozenset(address(part.strip()) for part in text.split(",") if part.strip())
+    except EncodingError as error:
+        raise UsageError(f"--sponsors {text!r}: {error}") from error

@@ -121,9 +121,13 @@ class _OneFile(LocalBackend):
 class Doorkeeper:
     """Decides about every write to one gateway."""
 
-    def __init__(self, facts: ChainFacts, max_artifact_bytes: int) -> None:
-        """`max_artifact_bytes`: the operator's own limit, whatever a task allows."""
-        self.facts, self.max_artifact_bytes = facts, max_artifact_bytes
+    def __init__(self, facts: ChainFacts, max_artifact_bytes: int, sponsors: frozenset[Address] = frozenset()) -> None:
+        """`max_artifact_bytes`: the operator's own limit, whatever a task allows. `sponsors`: whose tasks are served;
+        everybody's if there are none.
+
+        Attack: make tasks of one's own, and fill the store as their trainer, so that honest work is refused.
+        """
+        self.facts, self.max_artifact_bytes, self.sponsors = facts, max_artifact_bytes, sponsors
         self.domain = facts.gateway.permit_domain
 
     def admit(self, permit: WritePermit, signature: bytes) -> Grant:
@@ -144,6 +148,8 @@ class Doorkeeper:
     def readmit(self, name: ArtifactName, permit: WritePermit, account: Address) -> Grant:
         """Leave for a permit whose signature is known already. Raises like `admit`."""
         task = self.facts.task(permit.task)
+        if self.sponsors and task.sponsor not in self.sponsors:
+            raise RequestRefused(403, "not-served", f"this gateway does not serve tasks of {task.sponsor}")
         if task.closed:
             raise RequestRefused(403, "closed", f"task {task.id} is over: claims and slashing have ended")
         grant = next(self._grants(task, name, permit, account), None)

@@ -17,6 +17,7 @@ from deltaproof.gateway.reading import Shelves
 from deltaproof.gateway.retention import Retention
 from deltaproof.gateway.serving import HttpServer
 from deltaproof.gateway.traffic import ConnectionLimits, GuardedProtocol, RequestRate, guarded
+from deltaproof.protocol.types import Address
 from deltaproof.store import ArtifactStore
 from deltaproof.store.depots import open_depot
 
@@ -35,6 +36,8 @@ class GatewayOptions:
     keep_seconds: float = 30 * 86_400.0
     """How long artifacts stay after the last claim and slashing of their tasks."""
     max_artifact_bytes: int = 2**30
+    sponsors: frozenset[Address] = frozenset()
+    """Whose tasks are served; everybody's if there are none."""
     reads_per_second: float = 200.0
     writes_per_second: float = 50.0
     burst_seconds: float = 10.0
@@ -54,7 +57,7 @@ class StoreServer(HttpServer):
         home = options.home
         ledger = Ledger(home / "ledger.sqlite")
         facts = ChainFacts(chain, ArtifactStore(depot), home / "chain")
-        doorkeeper = Doorkeeper(facts, options.max_artifact_bytes)
+        doorkeeper = Doorkeeper(facts, options.max_artifact_bytes, options.sponsors)
         incoming = home / "incoming"
         intake = Intake(doorkeeper, depot, ledger, incoming)
         self.metrics = GatewayMetrics()

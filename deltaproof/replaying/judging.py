@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from deltaproof.errors import UNUSABLE, StoreUnavailable, is_out_of_memory
+from deltaproof.errors import UNUSABLE, StoreUnavailable, WorkAbandoned, is_out_of_memory
 from deltaproof.protocol.evidence.opened import CommittedSteps
 from deltaproof.protocol.evidence.state import Layout, Vector
 from deltaproof.protocol.evidence.transcript import StepOpening, serialize_opening
@@ -110,8 +110,8 @@ def judge_submission(
     """Check one submission, replaying `steps`; stops at the first check that fails.
 
     Data that make the checks themselves fail are rejected: they must not keep a judge from judging the others. Raises
-    StoreUnavailable, OSError and MemoryError (or torch's word for it), which are nobody's fault, ModelError and what
-    `progress` raises.
+    StoreUnavailable, OSError and MemoryError (or torch's word for it), which are nobody's fault, ModelError,
+    WorkAbandoned and what `progress` raises.
     """
     interrupted: list[BaseException] = []
 
@@ -124,7 +124,7 @@ def judge_submission(
 
     try:
         return _judged(judges, store, round_, submission, steps, watched)
-    except (StoreUnavailable, OSError, MemoryError, ModelError):
+    except (StoreUnavailable, OSError, MemoryError, ModelError, WorkAbandoned):
         raise
     except Exception as error:
         if interrupted or is_out_of_memory(error):

@@ -25,6 +25,7 @@ from deltaproof.protocol.types import hex_of
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.reporting import Reporter
 from deltaproof.store.permits import PART_BYTES, Writer
+from deltaproof.store.waiting import Line, TooSlow, Transfer
 
 __all__ = ["CLOCK_HEADER", "TAKEN_HEADER", "HttpBackend", "Taken"]
 
@@ -90,7 +91,7 @@ class HttpBackend:
         received, tag = bytearray(), ""
         progress = self._progress("downloading", path)
 
-        def attempt() -> bytes:
+        def attempt(transfer: Transfer) -> bytes:
             nonlocal tag
             headers = {"Range": f"bytes={len(received)}-", "If-Range": tag} if received and tag else {}
             with self._asked("GET", path, headers=headers, stream=True) as answer:
@@ -103,6 +104,7 @@ class HttpBackend:
                     raise ArtifactTooLarge(path, f"more than the {max_bytes} bytes it may have")
                 while part := _received(answer, PIECE_BYTES):
                     received.extend(part)
+                    transfer.moved(len(part))
                     if len(received) > max_bytes:
                         raise ArtifactTooLarge(path, f"more than the {max_bytes} bytes it may have")
                     progress(len(received), total)
@@ -145,7 +147,7 @@ class HttpBackend:
     def _head(self, path: str, *, fresh: bool = False) -> requests.Response:
         headers = {"Cache-Control": "no-cache"} if fresh else {}
 
-        def attempt() -> requests.Response:
+        def attempt(_transfer: Transfer) -> requests.Response:
             with self._asked("HEAD", path, headers=headers) as answer:
                 self._expect(answer, path, 200)
                 return answer
@@ -159,15 +161,15 @@ class HttpBackend:
         if self._writer is None:
             raise StoreUnavailable(path, f"{self.url} takes what a participant of a task signs, and no key was given")
         if len(data) <= PART_BYTES:
-            self._retried(path, "written", lambda: self._put(path, data))
+            self._retried(path, "written", lambda _: self._put(path, data), len(data))
         else:
-            self._retried(path, "written", lambda: self._upload(path, data))
+            self._retried(path, "written", lambda transfer: self._upload(path, data, transfer))
 
     def _put(self, path: str, data: bytes) -> None:
         with self._asked("PUT", path, data=data, headers=self._signed(path, data)) as answer:
             self._expect(answer, path, 200, 201)
 
-    def _upload(self, path: str, data: bytes) -> None:
+    def _upload(self, path: str, data: bytes, transfer: Transfer) -> None:
         """In parts, from where the gateway says that an earlier attempt ended."""
         progress = self._progress("uploading", path)
         with self._asked("POST", f"uploads/{path}", headers=self._signed(path, data)) as answer:
@@ -182,6 +184,7 @@ class HttpBackend:
             if not 0 <= offset < len(data):
                 raise _Broken(f"the gateway asks for byte {offset} of {len(data)}")
             part = data[offset : offset + PART_BYTES]
+            transfer.moved(len(part))
             with self._asked("PATCH", f"uploads/{place}", data=part, headers={"Upload-Offset": str(offset)}) as answer:
                 self._expect(answer, path, 200, 201)
                 told = self._told(answer)
@@ -244,10 +247,15 @@ class HttpBackend:
             return {}
         return told if isinstance(told, dict) else {}
 
-    def _retried(self, path: str, verb: str, action: Callable[[], T]) -> T:
+    def _retried(self, path: str, verb: str, action: Callable[[Transfer], T], size: int = 0) -> T:
+        line: Line | None = getattr(self._local, "line", None)
+        if line is None:
+            line = self._local.line = Line()
         for attempt in range(1, self._attempts + 1):
             try:
-                return action()
+                return line.run(action, size)
+            except TooSlow as error:
+                raise StoreUnavailable(path, f"cannot be {verb}: {self.url} is too slow") from error
             except _Broken as error:
                 if attempt == self._attempts:
                     raise StoreUnavailable(path, f"cannot be {verb} after {attempt} attempts: {error}") from error

@@ -223,6 +223,20 @@ def test_path_that_is_no_name_is_not_found(served: Served, path: str) -> None:
         connection.close()
 
 
+def test_task_of_another_sponsor_is_not_served_where_sponsors_are_named(scene: Scene, serve: Serve) -> None:
+    """Attack: make tasks of one's own, and fill somebody's gateway as their trainer, until honest work is refused."""
+    path = f"blob/{scene.world.gateway.terms.params(scene.task).spec_hash.hex()}"
+    closed = serve(sponsors=frozenset({scene.account("mallory")}))
+    assert refusal(closed.put("sponsor", path, scene.files[path])) == (403, "not-served")
+    assert not closed.client().exists(path)
+
+
+def test_task_of_a_named_sponsor_is_served(scene: Scene, serve: Serve) -> None:
+    path = f"blob/{scene.world.gateway.terms.params(scene.task).spec_hash.hex()}"
+    served = serve(sponsors=frozenset({scene.account("sponsor")}))
+    assert served.put("sponsor", path, scene.files[path]).status_code == 201
+
+
 def test_other_bytes_under_a_taken_name_are_refused(scene: Scene, serve: Serve) -> None:
     served = serve()
     served.publish_spec()

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from deltaproof.demo.cheat import SkipHalf
-from deltaproof.errors import is_out_of_memory
+from deltaproof.errors import WorkAbandoned, is_out_of_memory
 from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import Digest32, StepIndex, address
 from deltaproof.replaying.judges import Judges
 from deltaproof.replaying.judging import Judgement, Submission, judge_submission
 from deltaproof.store import ArtifactStore, open_store
+from deltaproof.store.backend import LocalBackend
 from deltaproof.store.paths import opening_path
 from deltaproof.tuning.errors import ModelError
 from deltaproof.tuning.numerics.machine import Machine
@@ -233,3 +234,19 @@ def test_rows_of_every_drawn_step_are_evidence(
     """Also the middle one's: two honest trainers of common rows need not meet in their first and last step."""
     shown = [{row.row for row in opening.rows} for opening in rehearsal.openings(STEPS)]
     assert judged(submission).opened == set.union(*shown) > shown[0] | shown[-1]
+
+
+def test_work_that_is_given_up_while_it_waits_for_the_store_is_no_verdict(
+    rehearsal: Rehearsal, submission: Submission, tmp_path: Path
+) -> None:
+    """A store that does not finish its answer gives way to other work; honest work must not be rejected for that."""
+
+    class Wanted(LocalBackend):
+        def read(self, path: str, max_bytes: int) -> bytes:
+            if path.startswith("openings/"):
+                raise WorkAbandoned("other work is wanted now")
+            return super().read(path, max_bytes)
+
+    open_store(str(tmp_path)).put_tensors(rehearsal.trained.theta)
+    with pytest.raises(WorkAbandoned):
+        judge_submission(Judges(rehearsal.spec), ArtifactStore(Wanted(tmp_path)), rehearsal.context, submission, STEPS)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import pytest
 
-from deltaproof.agent.heavy import OnThread
+from deltaproof.agent.heavy import AtOnce, OnThread
 from deltaproof.agent.patience import Patience
 from deltaproof.chain.abi.dispute_structs import Case, CasePhase
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.local_node import start_node
 from deltaproof.protocol.types import TaskId, TokenAmount
+from deltaproof.store import ArtifactStore
+from deltaproof.store.backend import LocalBackend
 from tests.verifier.jurors import juror_of
 from tests.worlds.roles import DRAFT, RoleWorld, build_world
 from verifier.docket import Docket
@@ -35,7 +38,7 @@ class Court:
     cases: dict[str, Case]
     threads: list[OnThread] = field(default_factory=list)
 
-    def juror(self, own: str = "") -> tuple[Opinions, OnThread, list[str]]:
+    def juror(self, own: str = "", *, asks_at_once: bool = True) -> tuple[Opinions, OnThread, list[str]]:
         """One who verifies the task of one of the cases; where it computes, and what it has replayed so far. It has no
         memory of what it judged, and is slow enough to be interrupted."""
         opinions, replayed, heavy = juror_of(self.world).opinions, list[str](), OnThread(lambda: None)
@@ -46,6 +49,8 @@ class Court:
                 time.sleep(STEP_SECONDS)
 
         self.threads.append(heavy)
+        if asks_at_once:
+            heavy.aside = AtOnce().aside  # type: ignore[method-assign]
         opinions.report = slow
         for examiner in opinions._examiners.values():
             examiner.report = slow
@@ -105,6 +110,30 @@ def test_cases_are_judged_one_after_the_other_and_the_shortest_first(court: Cour
     opinions, _, replayed = court.juror()
     assert court.judge(opinions, "long", "short") == ["short", "long"]
     assert len(replayed) <= SHORT + LONG + LOST
+
+
+class _Slow(LocalBackend):
+    """A store that finishes no answer before it is let."""
+
+    let = threading.Event()
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """See `Backend`."""
+        self.let.wait(20)
+        return super().read(path, max_bytes)
+
+
+def test_store_that_finishes_no_answer_keeps_no_juror_from_its_own_round(court: Court) -> None:
+    """Attack: announce a store that answers one byte a minute, and bring a case: every juror's loop waits for it, and
+    its rounds have no attestation."""
+    opinions, _, _ = court.juror(asks_at_once=False)
+    case = court.cases["short"]
+    opinions._stores[case.task_id] = ArtifactStore(_Slow(court.world.store_folder))
+    began = time.monotonic()
+    assert not court.look(opinions, "short")
+    assert time.monotonic() - began < LOOK_SECONDS + 5
+    _Slow.let.set()
+    assert court.judge(opinions, "short") == ["short"]
 
 
 def test_models_of_other_tasks_do_not_stay(court: Court) -> None:
