@@ -1,4 +1,4 @@
-"""Training mode switches dropout on, whose masks anybody draws again, and nothing else."""
+"""Training mode switches dropout on, whose masks anybody draws again, and nothing else; which models are refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import transformers
 
 from deltaproof.protocol.evidence.rows import canonical_row
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.tuning.base_models.presets import complete_spec
+from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.errors import ModelError
 from deltaproof.tuning.training.workbench import Workbench
@@ -63,3 +63,20 @@ def test_batch_normalisation_keeps_its_stored_statistics(tmp_path: Path, numeric
     bench.gradient(rows[:1], bytes(32))
     assert evaluator.evaluate(bench.start) == before
     assert bench.model.training
+
+
+@pytest.mark.parametrize("numeric", ["exact", "bounded"])
+def test_mixture_of_experts_is_refused_before_anybody_trains(tmp_path: Path, numeric: str) -> None:
+    """In bounded mode a task was made and trained for, and no verifier could load the model in float64."""
+    folder = minimal_model(tmp_path / "model", "llama")
+    config = transformers.MixtralConfig(
+        **SIZES, num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2, vocab_size=259, pad_token_id=0,
+        bos_token_id=None, eos_token_id=1,
+    )  # fmt: skip
+    transformers.MixtralForCausalLM(config).save_pretrained(folder)
+    sections = {
+        "method": {"options": {"r": 2, "target_modules": ["q_proj", "v_proj"]}},
+        "training": {"numeric": numeric},
+    }
+    with pytest.raises(ModelError, match="4 experts"):
+        Workbench.from_spec(complete_spec(f"path:{folder}", "causal-lm", sections))

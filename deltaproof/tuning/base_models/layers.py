@@ -11,11 +11,22 @@ from torch import nn
 
 from deltaproof.tuning.errors import ModelError
 
-__all__ = ["LAYERS_KEY", "hidden", "layer_list", "layer_of", "number_as_in_full_model", "renumbered", "shorten_config"]
+__all__ = [
+    "LAYERS_KEY",
+    "check_routing",
+    "hidden",
+    "layer_list",
+    "layer_of",
+    "number_as_in_full_model",
+    "renumbered",
+    "shorten_config",
+]
 
 LAYERS_KEY = "deltaproof_layers"
 """In an emulator's configuration: which layers of the full model it has."""
 
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+"""What configurations call the number of a mixture's experts."""
 _LAYER_NAME = re.compile(r"^(?P<before>(?:.*\.)?(?:layers?|h|blocks?)\.)(?P<number>\d+)(?P<after>\..*)$")
 """A tensor inside a transformer layer, as transformers names it."""
 
@@ -82,3 +93,15 @@ def shorten_config(config: dict[str, Any], layers: Sequence[int]) -> dict[str, A
         per_layer = isinstance(value, list) and len(value) == depth and "layer" in key
         short[key] = [value[number] for number in layers] if per_layer else value
     return {**short, "num_hidden_layers": len(layers)}
+
+
+def check_routing(config: Any) -> None:
+    """Raises ModelError for a mixture of experts: where two experts are nearly as likely, rounding decides which one
+    computes a token, so that neither gradients in float32 nor held-out losses agree between machines."""
+    named = (getattr(config, name, None) for name in _EXPERTS)
+    experts = max((number for number in named if isinstance(number, int)), default=0)
+    if experts > 1:
+        raise ModelError(
+            f"the model has {experts} experts, between which the rounding of a machine may choose: mixtures of experts "
+            "are not supported"
+        )

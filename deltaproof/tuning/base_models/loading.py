@@ -32,7 +32,7 @@ from deltaproof.protocol.types import Digest32, hex_of
 from deltaproof.protocol.wire.encoding import canonical_json
 from deltaproof.protocol.wire.encoding import sha256 as sha256_of
 from deltaproof.reporting import Reporter
-from deltaproof.tuning.base_models.layers import LAYERS_KEY, number_as_in_full_model
+from deltaproof.tuning.base_models.layers import LAYERS_KEY, check_routing, number_as_in_full_model
 from deltaproof.tuning.base_models.lean import (
     FrozenForm,
     InMemory,
@@ -216,6 +216,7 @@ def load_base(
                 raise
             raise ModelError(f"base model {section.source} does not load as {section.kind}: {error}") from error
     model: Any = lean.model
+    check_routing(model.config)
     if section.max_tokens > (positions := _positions(model.config)):
         raise ModelError(
             f"rows of {section.max_tokens} tokens do not fit {section.source}, which has {positions} positions"
