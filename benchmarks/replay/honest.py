@@ -1,19 +1,21 @@
 """Are honest trainers refused anywhere? Every regime, in both modes, between machines; no step twice.
 
-    python -m benchmarks.replay.honest [--parts small real] [--pair TRAINER VERIFIER] [--work DIR] [--report]
+    python -m benchmarks.replay.honest [--parts small real] [--pair TRAINER VERIFIER] [--work DIR] [--anew] [--report]
 
 The regimes of `benchmarks.replay.regimes` and more, each with several pairs of machine configurations as trainer and
 verifier, in exact and in bounded mode. Every pair has a round of its own with batches of its own, so no replay stands
 for another. Part `small` takes random models of two layers, part `real` MiniLM-L6 and SmolLM2-135M; `short` is one real
-round in each mode, and is only printed. Verdicts are kept in `--work`: an interrupted run goes on, and `--report` makes
-the page of what was judged so far, and says what is missing. Results: docs/results/honest_replays.md. A refusal or a
-drift alarm makes the command fail.
+round in each mode, and is only printed. Verdicts are kept in `--work`, and what the page's figures hold is not judged
+again without `--anew`: so a run goes on where another ended, on any machine. `--report` makes the page of what was
+judged so far, and says what is missing and when each part was judged. Results: docs/results/honest_replays.md. A
+refusal or a drift alarm makes the command fail.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -27,7 +29,7 @@ import torch
 
 from benchmarks.replay.regimes import ADAMW, Regime, regimes, shard_of, spec_of
 from benchmarks.shared.cells import cell
-from benchmarks.shared.places import ROOT
+from benchmarks.shared.places import FIGURES, ROOT
 from benchmarks.shared.replay_tasks import (
     MACHINES,
     machine_facts,
@@ -97,6 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PAGE))
     parser.add_argument("--work", type=Path, default=Path("runs/honest_replays"))
+    parser.add_argument("--anew", action="store_true", help="judge what was judged before as well")
     parser.add_argument("--report", action="store_true", help="the page of what was judged so far, and no more")
     parser.add_argument("--worker", choices=("train", "judge"), help=argparse.SUPPRESS)
     parser.add_argument("--pair", nargs=2, choices=MACHINES, help="only this one; others may run beside it")
@@ -104,22 +107,23 @@ def main() -> None:
     work = options.work.resolve()
     if options.worker:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-        work_on(options.worker, options.parts[0], tuple(options.pair), work)
+        work_on(options.worker, options.parts[0], tuple(options.pair), work, {} if options.anew else judged_before())
         return
     for name in [] if options.report else options.parts:
         every = dict.fromkeys(pair for pairs in PARTS[name].pairs.values() for pair in pairs)
         for pair in every if options.pair is None else [tuple(options.pair)]:
             for worker, machine in zip(("train", "judge"), pair, strict=True):
                 arguments = ["--parts", name, "--work", str(work), "--worker", worker, "--pair", *pair]
+                arguments += ["--anew"] if options.anew else []
                 subprocess.run(
                     [sys.executable, "-m", "benchmarks.replay.honest", *arguments],
                     cwd=ROOT, env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **MACHINES[machine]}, check=True,
                 )  # fmt: skip
     if "short" in options.parts:
-        rows = list(kept("short", work))
+        rows = list(kept("short", work, {}))
         print(markdown(rows))
     else:
-        rows = [row for name in PAGE for row in kept(name, work)]
+        rows = [row for name in PAGE for row in kept(name, work, judged_before())]
         write_results("honest_replays", {"machine": machine_facts(), "rows": rows}, markdown(rows))
     stop_if_refused(rows)
 
@@ -147,10 +151,29 @@ def rounds(part: Part) -> Iterator[tuple[str, Regime]]:
             yield name, replace(regime, steps=part.long if regime.steps >= 40 else part.brief)
 
 
-def work_on(worker: str, name: str, pair: Pair, work: Path) -> None:
+Place = tuple[str, str, str, str, str]
+"""Of a round on the page: regime, model, mode, and the pair."""
+
+
+def judged_before() -> dict[Place, dict[str, Any]]:
+    """Rounds that the page's figures hold, with the day on which each was judged."""
+    path = FIGURES / "honest_replays.json"
+    if not path.is_file():
+        return {}
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    found = ({"day": figures["machine"]["day"], **row} for row in figures["rows"])
+    return {place_of(row): row for row in found if "replays" in row or "skipped" in row}
+
+
+def place_of(row: Mapping[str, Any]) -> Place:
+    return row["regime"], row["model"], row["mode"], *row["pair"]
+
+
+def work_on(worker: str, name: str, pair: Pair, work: Path, before: Mapping[Place, Any]) -> None:
     part = PARTS[name]
     for (regime_name, regime), (mode, pairs) in product(rounds(part), part.pairs.items()):
-        if pair in pairs:
+        known = name in PAGE and (regime_name, part.models[regime.language], mode, *pair) in before
+        if pair in pairs and not known:
             (train if worker == "train" else judge)(Round(name, regime_name, regime, mode, pair, work))
 
 
@@ -224,7 +247,7 @@ def judge(round_: Round) -> None:
             "worst": max((v.magnitude / v.bound for v in verdicts if v.accepted and v.bound), default=0.0),
             "ties": sum(verdict.near_ties for verdict in verdicts), "root": trained["root"],
             "drift": drift.magnitude if drift else None, "drift_message": drift.message if drift else "",
-            "first": trained["losses"][0], "least": min(trained["losses"]),
+            "first": trained["losses"][0], "least": min(trained["losses"]), "day": machine_facts()["day"],
         }  # fmt: skip
 
     if not cell(folder, "judged", judged).get("refused"):
@@ -232,16 +255,16 @@ def judge(round_: Round) -> None:
             file.unlink()
 
 
-def kept(name: str, work: Path) -> Iterator[dict[str, Any]]:
-    """A row of each round, with its verdicts if it was judged."""
+def kept(name: str, work: Path, before: Mapping[Place, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A row of each round, with its verdicts if it was judged, in this work or before."""
     part = PARTS[name]
     for (regime_name, regime), (mode, pairs) in product(rounds(part), part.pairs.items()):
         for pair in pairs:
             round_ = Round(name, regime_name, regime, mode, pair, work)
             found = round_.folder / "judged.json"
-            facts = cell(round_.folder, "judged", dict) if found.is_file() else {}
-            model = part.models[regime.language]
-            yield {"regime": regime_name, "model": model, "mode": mode, "pair": pair, **facts}
+            row: dict[str, Any] = {"regime": regime_name, "model": part.models[regime.language], "mode": mode}
+            row["pair"] = list(pair)
+            yield row | (cell(round_.folder, "judged", dict) if found.is_file() else before.get(place_of(row), {}))
 
 
 def stop_if_refused(rows: list[dict[str, Any]]) -> None:
@@ -289,9 +312,22 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         table(header, cells),
         *(["Left out, with the reason:", "\n".join(skipped)] if skipped else []),
         *([f"Not judged yet: {open_} of {len(rows)} rounds."] if open_ else []),
+        _judged_when(done),
         f"Machine: {machine_facts()}",
     ]
     return "\n\n".join(lines)
+
+
+def _judged_when(rows: list[dict[str, Any]]) -> str:
+    days: dict[str, dict[str, int]] = {}
+    for row in rows:
+        of_day = days.setdefault(row["day"], {})
+        of_day[row["model"]] = of_day.get(row["model"], 0) + 1
+    told = (
+        f"{day}: " + ", ".join(f"{count} rounds of {model}" for model, count in sorted(found.items()))
+        for day, found in sorted(days.items())
+    )
+    return "Judged on " + ". On ".join(told) + "."
 
 
 if __name__ == "__main__":
