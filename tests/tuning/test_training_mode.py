@@ -1,4 +1,4 @@
-"""Training mode switches dropout on, whose masks anybody draws again, and nothing else; which models are refused."""
+"""Training mode switches dropout on and nothing else; models and machines that nobody could replay are refused."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.errors import ModelError
+from deltaproof.tuning.training.optimizers import constants_of, constants_table, update
 from deltaproof.tuning.training.workbench import Workbench
-from tests.tuning.rehearsal import rehearse
+from tests.tuning.rehearsal import minimal_spec, rehearse
 
 SIZES: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
 
@@ -80,3 +81,24 @@ def test_mixture_of_experts_is_refused_before_anybody_trains(tmp_path: Path, num
     }
     with pytest.raises(ModelError, match="4 experts"):
         Workbench.from_spec(complete_spec(f"path:{folder}", "causal-lm", sections))
+
+
+def test_machine_that_takes_subnormal_numbers_for_zero_is_told_before_it_trains(tmp_path: Path) -> None:
+    """A word that is met once leaves a first moment that halves every seven steps, and ends at zero for nobody else."""
+    spec = minimal_spec(tmp_path / "model")
+    state = {name: torch.full((8,), 1e-37) for name in ("theta", "m", "v")}
+    constants = constants_of(constants_table(spec.optimizer, 6), 0) | {"beta1": 0.1}
+
+    def moment() -> list[int]:
+        return update(2, constants, state, torch.zeros(8), 1.0)["m"].view(torch.int32).tolist()
+
+    gradual = moment()
+    try:
+        if not torch.set_flush_denormal(True):
+            pytest.skip("this processor always computes with subnormal numbers")
+        assert moment() != gradual
+        with pytest.raises(ModelError, match="subnormal"):
+            Workbench.from_spec(spec)
+    finally:
+        torch.set_flush_denormal(False)
+    Workbench.from_spec(spec)

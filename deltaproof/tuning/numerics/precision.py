@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from deltaproof.tuning.errors import NarrowingError
+from deltaproof.tuning.errors import ModelError, NarrowingError
 
-__all__ = ["Precision", "Wide", "assert_wide", "computing_in", "dtype_of", "wide"]
+__all__ = ["Precision", "Wide", "assert_gradual", "assert_wide", "computing_in", "dtype_of", "wide"]
 
 Precision = Literal["float64", "float32", "bfloat16"]
 """What gradients are computed in."""
@@ -105,3 +105,16 @@ def assert_wide(step: Callable[[], object]) -> None:
     """Run `step` (a forward and backward pass) and raise NarrowingError if anything in it narrows."""
     with _Probe():  # type: ignore[no-untyped-call]
         step()
+
+
+def assert_gradual(device: str) -> None:
+    """Raise ModelError if `device` takes float32 values below 1.2e-38 for zero, as no IEEE machine does.
+
+    Moments of values that get no gradient any more fall below it in some hundred steps, and an update that lost them
+    is refused. Some libraries switch a whole thread to that when they are loaded.
+    """
+    if not float(torch.tensor([torch.finfo(torch.float32).tiny], device=device) * 0.5):
+        raise ModelError(
+            "this process computes with subnormal numbers taken for zero (torch.set_flush_denormal, or a library that "
+            "was built with -ffast-math): verifiers would refuse its steps. Run it without that"
+        )

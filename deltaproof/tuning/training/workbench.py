@@ -27,7 +27,7 @@ from deltaproof.tuning.codecs import DeltaCodec, create_codec
 from deltaproof.tuning.errors import CodecError, MethodError, ModelError, RowError
 from deltaproof.tuning.methods import Method, create_method
 from deltaproof.tuning.methods.low_rank import mergeable_pairs, tensors_of
-from deltaproof.tuning.numerics.precision import Precision, assert_wide, computing_in, dtype_of
+from deltaproof.tuning.numerics.precision import Precision, assert_gradual, assert_wide, computing_in, dtype_of
 from deltaproof.tuning.numerics.products import LowRankPair
 from deltaproof.tuning.numerics.randomness import CounterDropout, assert_drawless
 from deltaproof.tuning.training.checkpointing import checkpointed, layers_to_checkpoint
@@ -86,6 +86,7 @@ class Workbench:
         precision = precision or training_precision(spec)
         if device.startswith("cuda"):
             _be_deterministic_on_cuda()
+        assert_gradual(device)
         method = create_method(spec.method)
         _check_frozen(spec, method)
         with torch.random.fork_rng(devices=[]):  # libraries draw values that are then overwritten
