@@ -271,5 +271,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in MEMORY_WORDS)
 
 
+ACCELERATOR_WORDS = ("cuda error", "cublas", "cudnn", "cusolver")
+"""What torch says when a GPU fails, by itself or for what a program asked of it; all that follows fails, too."""
+
+
+def is_accelerator_failure(error: BaseException) -> bool:
+    """Whether a GPU failed: the machine's fault, and the process has to begin anew."""
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in ACCELERATOR_WORDS)
+
+
 def _readable(value: object) -> str:
     return f"0x{value.hex()}" if isinstance(value, bytes) else str(value)

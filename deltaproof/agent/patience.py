@@ -27,6 +27,7 @@ from deltaproof.errors import (
     TaskRefused,
     UsageError,
     WrongChain,
+    is_accelerator_failure,
     is_out_of_memory,
 )
 from deltaproof.reporting import Reporter
@@ -135,11 +136,14 @@ def report_delay(report: Reporter, what: str, error: Exception, pause: float, st
     told = str(error) if isinstance(error, DeltaproofError) else f"{type(error).__name__}: {error}"
     if is_out_of_memory(error):
         told = f"not enough memory ({told}); give it more (--max-memory, if that is set), or fewer --workers"
+    if is_accelerator_failure(error):
+        told = f"the GPU failed ({told.splitlines()[0]}); start this process again"
     report("delayed", f"{what} waits: {told}; again in {pause:.0f} s{stake and f'; {stake}'}", **fields)
 
 
 def owner_of(error: Exception) -> str:
-    """Who an error belongs to: `operator` (a limit it set), `network`, `machine` (disk, memory) or `program`."""
+    """Who an error belongs to: `operator` (a limit it set), `network`, `machine` (disk, memory, GPU) or `program`."""
     if isinstance(error, DeltaproofError):
         return "operator" if isinstance(error, OverLimit) else "network"
-    return "machine" if isinstance(error, OSError) or is_out_of_memory(error) else "program"
+    failed = isinstance(error, OSError) or is_out_of_memory(error) or is_accelerator_failure(error)
+    return "machine" if failed else "program"

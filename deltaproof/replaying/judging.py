@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from deltaproof.errors import UNUSABLE, StoreUnavailable, WorkAbandoned, is_out_of_memory
+from deltaproof.errors import UNUSABLE, StoreUnavailable, WorkAbandoned, is_accelerator_failure, is_out_of_memory
 from deltaproof.protocol.evidence.opened import CommittedSteps
 from deltaproof.protocol.evidence.state import Layout, Vector
 from deltaproof.protocol.evidence.transcript import StepOpening, serialize_opening
@@ -110,8 +110,8 @@ def judge_submission(
     """Check one submission, replaying `steps`; stops at the first check that fails.
 
     Data that make the checks themselves fail are rejected: they must not keep a judge from judging the others. Raises
-    StoreUnavailable, OSError and MemoryError (or torch's word for it), which are nobody's fault, ModelError,
-    WorkAbandoned and what `progress` raises.
+    StoreUnavailable, OSError and MemoryError (or torch's word for it, or for a GPU that failed), which are nobody's
+    fault, ModelError, WorkAbandoned and what `progress` raises.
     """
     interrupted: list[BaseException] = []
 
@@ -127,7 +127,7 @@ def judge_submission(
     except (StoreUnavailable, OSError, MemoryError, ModelError, WorkAbandoned):
         raise
     except Exception as error:
-        if interrupted or is_out_of_memory(error):
+        if interrupted or is_out_of_memory(error) or is_accelerator_failure(error):
             raise
         message = f"judging it failed: {type(error).__name__}: {error}"
         return _without_adapter(submission, Verdict.REJECTED, "judging", message)

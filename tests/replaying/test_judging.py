@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from deltaproof.agent.patience import owner_of, report_delay
 from deltaproof.demo.cheat import SkipHalf
 from deltaproof.errors import WorkAbandoned, is_out_of_memory
 from deltaproof.protocol.evidence.rows import Shard
@@ -132,6 +133,26 @@ def test_want_of_memory_is_nobodys_fault(
     with pytest.raises(RuntimeError) as refused:
         judged(submission)
     assert is_out_of_memory(refused.value)
+
+
+def test_gpu_that_fails_is_nobodys_fault(
+    judged: Callable[[Submission], Judgement], submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it has failed, everything fails in this process: all who were judged after that were rejected."""
+
+    def failing(*_arguments: object) -> None:
+        raise RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be reported later")
+
+    monkeypatch.setattr("deltaproof.replaying.judging.fetch_delta", failing)
+    with pytest.raises(RuntimeError) as refused:
+        judged(submission)
+    assert owner_of(refused.value) == "machine"
+    told: list[str] = []
+    report_delay(lambda _, message, **__: told.append(message), "round 1", refused.value, 1.0, "")
+    assert told == [
+        "round 1 waits: the GPU failed (RuntimeError: CUDA error: unspecified launch failure); start this process "
+        "again; again in 1 s"
+    ]
 
 
 def test_judge_that_does_not_load_is_nobodys_fault(

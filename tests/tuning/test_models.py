@@ -12,10 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
+from deltaproof.protocol.evidence.rows import canonical_row
+from deltaproof.tuning.base_models.batches import unfit_rows
 from deltaproof.tuning.base_models.loading import resolve_source, weights_digest
-from deltaproof.tuning.base_models.presets import minimal_model
+from deltaproof.tuning.base_models.presets import Architecture, minimal_model
+from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.errors import MethodError, ModelError, NarrowingError, RowError
 from deltaproof.tuning.numerics.precision import assert_wide, computing_in, wide
 from deltaproof.tuning.numerics.randomness import CounterDropout, SeededFills, normal, uniform
@@ -58,6 +62,27 @@ def test_digest_sees_every_change(tmp_path: Path, what: str) -> None:
                 file.write("\n")
     save_file(tensors, folder / "model.safetensors")
     assert weights_digest(folder) != digest
+
+
+@pytest.mark.parametrize("architecture", ["bert", "llama"])
+def test_token_that_the_model_does_not_know_makes_a_row_that_it_cannot_use(
+    tmp_path: Path, architecture: Architecture
+) -> None:
+    """Tokens are added to a tokeniser alone, and read wherever a text names them. Attack: one validation row of such a
+    text ended every verifier, so that all work of a round was had for the base."""
+    folder = minimal_model(tmp_path / "model", architecture)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<extra>"])
+    tokenizer.save_pretrained(folder)
+    bench = Workbench.from_spec(minimal_spec(folder, architecture))
+    label = {"label": 1} if architecture == "bert" else {}
+    rows = [canonical_row({"text": text, **label}) for text in ("a fine film", "an <extra> film")]
+    with pytest.raises(RowError, match="row 1: its text has a token that the model does not know"):
+        bench.gradient(rows, bytes(32))
+    section, config = bench.spec.model, bench.model.config
+    assert len(list(unfit_rows(rows, section, tokenizer=bench.tokenizer, config=config))) == 1
+    both, first = (Evaluator(bench, some).evaluate(bench.start) for some in (rows, rows[:1]))
+    assert both == first
 
 
 def test_tokeniser_that_draws_how_it_reads_a_text_is_refused(tmp_path: Path) -> None:

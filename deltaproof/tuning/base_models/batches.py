@@ -71,9 +71,9 @@ def make_batch(
         part = fields[start : start + size]
         match section.kind:
             case "causal-lm":
-                tensors = _causal(part, section, tokenizer)
+                tensors = _known(_causal(part, section, tokenizer), config, start)
             case "sequence-classification":
-                tensors = _texts(part, section, tokenizer)
+                tensors = _known(_texts(part, section, tokenizer), config, start)
             case _:
                 tensors = _images(part, config, dtype=pixels)
         made.append({name: tensor.to(device) for name, tensor in tensors.items()})
@@ -95,7 +95,9 @@ def unfit_rows(rows: Sequence[bytes], section: ModelSection, *, tokenizer: Any, 
             fields = _checked(row, section, number)
             if section.kind == "image-classification":
                 _images([fields], config, number)
-            elif section.kind == "causal-lm" and not _learns(_causal([fields], section, tokenizer)):
+            elif section.kind == "sequence-classification":
+                _known(_texts([fields], section, tokenizer), config, number)
+            elif not _learns(_known(_causal([fields], section, tokenizer), config, number)):
                 why = f"its prompt fills max_tokens = {section.max_tokens}" if "prompt" in fields else "it is too short"
                 raise RowError(f"row {number}: {why}, so no token is left to predict")
         except (RowError, EncodingError) as error:
@@ -183,6 +185,18 @@ def _causal_tokens(row: dict[str, Any], tokenizer: Any) -> tuple[list[int], list
     if tokenizer.eos_token_id is not None:
         target = [*target, tokenizer.eos_token_id]
     return [*prompt, *target], [*[IGNORED] * len(prompt), *target]
+
+
+def _known(tensors: dict[str, Tensor], config: Any, first: int) -> dict[str, Tensor]:
+    """The tensors of rows from number `first` on. Raises RowError for a token that the model has no embedding of.
+
+    Tokenisers know tokens that were added to them alone, and read them wherever a text names them. Attack: such a row
+    among the validation rows ends every verifier, and on a GPU one of a trainer's leaves no memory to judge others in.
+    """
+    known = getattr(config, "vocab_size", None)
+    if isinstance(known, int) and (beyond := (tensors["input_ids"] >= known).any(1).nonzero()).numel():
+        raise RowError(f"row {first + int(beyond[0, 0])}: its text has a token that the model does not know")
+    return tensors
 
 
 def _padded(tokens: list[list[int]], tokenizer: Any) -> dict[str, Tensor]:
