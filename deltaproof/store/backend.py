@@ -27,6 +27,7 @@ from deltaproof.errors import (
 )
 from deltaproof.extras import how_to_install
 from deltaproof.reporting import Reporter
+from deltaproof.store.behind import Behind
 from deltaproof.store.homes import HomeLeaves
 from deltaproof.store.http import HttpBackend
 from deltaproof.store.permits import Writer
@@ -223,6 +224,7 @@ class Mirrors:
 
     def __init__(self, places: Sequence[Backend]) -> None:
         self.places = places
+        self._behind = [Behind(place.write) for place in places]
 
     def read(self, path: str, max_bytes: int) -> bytes:
         """See `Backend`. Missing only if all places answer and none has it."""
@@ -246,15 +248,21 @@ class Mirrors:
             raise errors[0]
 
     def write(self, path: str, data: bytes) -> None:
-        """See `Backend`. Raises StoreUnavailable only if no place took it."""
+        """See `Backend`. Raises StoreUnavailable only if no place took it; else those that did not get it later."""
         errors: list[StoreUnavailable] = []
-        for place in self.places:
+        lacking: list[Behind] = []
+        for place, behind in zip(self.places, self._behind, strict=True):
             try:
                 place.write(path, data)
             except StoreUnavailable as error:
                 errors.append(error)
+                lacking.append(behind)
+            else:
+                behind.written(path)
         if len(errors) == len(self.places):
             raise errors[0]
+        for behind in lacking:
+            behind.put(path, data)
 
     def exists(self, path: str) -> bool:
         """See `Backend`."""

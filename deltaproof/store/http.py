@@ -35,6 +35,8 @@ FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
 """Longest that a server's own word on when to come back is followed."""
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
+STALLED_SECONDS, AWAY_SECONDS = 10.0, 30.0
+"""Whoever has cost more time than that and did nothing is not asked again for a while."""
 PIECE_BYTES = 256 * 1024
 MAX_ANSWER_BYTES = 64 * 1024
 TOLD_FROM_BYTES = 16 * 1024 * 1024
@@ -83,6 +85,8 @@ class HttpBackend:
         self.url, self._writer, self._report = url.rstrip("/"), writer, report
         self._attempts, self._pause = attempts, pause_seconds
         self._local = threading.local()
+        self._away: tuple[float, str] = (0.0, "")
+        """Until when it is not asked again, by a monotonic clock, and why."""
 
     # Reading.
 
@@ -248,6 +252,18 @@ class HttpBackend:
         return told if isinstance(told, dict) else {}
 
     def _retried(self, path: str, verb: str, action: Callable[[Transfer], T], size: int = 0) -> T:
+        began, (until, why) = time.monotonic(), self._away
+        if began < until:
+            raise StoreUnavailable(path, f"is not asked for: {why}")
+        try:
+            return self._tried(path, verb, action, size)
+        except StoreUnavailable:
+            # Attack: be one of two places, and let everybody wait for each of a hundred openings.
+            if time.monotonic() - began > STALLED_SECONDS:
+                self._away = time.monotonic() + AWAY_SECONDS, f"{self.url} did not answer before"
+            raise
+
+    def _tried(self, path: str, verb: str, action: Callable[[Transfer], T], size: int) -> T:
         line: Line | None = getattr(self._local, "line", None)
         if line is None:
             line = self._local.line = Line()
