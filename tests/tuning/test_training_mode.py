@@ -13,7 +13,7 @@ from deltaproof.protocol.evidence.rows import canonical_row
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
 from deltaproof.tuning.combining.evaluation import Evaluator
-from deltaproof.tuning.errors import ModelError
+from deltaproof.tuning.errors import ModelError, TuningError
 from deltaproof.tuning.training.optimizers import constants_of, constants_table, update
 from deltaproof.tuning.training.workbench import Workbench
 from tests.tuning.rehearsal import minimal_spec, rehearse
@@ -81,6 +81,32 @@ def test_mixture_of_experts_is_refused_before_anybody_trains(tmp_path: Path, num
     }
     with pytest.raises(ModelError, match="4 experts"):
         Workbench.from_spec(complete_spec(f"path:{folder}", "causal-lm", sections))
+
+
+@pytest.mark.parametrize("numeric", ["exact", "bounded"])
+def test_method_that_cannot_be_trained_on_a_model_is_said_in_a_line(tmp_path: Path, numeric: str) -> None:
+    """What libraries raise was a traceback for whoever made the task. DoRA's norms are of rows, and the weights of
+    GPT-2 are transposed: of square ones they were those of columns."""
+
+    def refused(model: Any, kind: str, method: str, options: dict[str, Any]) -> TuningError:
+        folder = minimal_model(tmp_path / method, "llama")
+        model.save_pretrained(folder)
+        sections: dict[str, dict[str, Any]] = {
+            "method": {"name": method, "options": options},
+            "training": {"numeric": numeric},
+        }
+        with pytest.raises(TuningError) as found:
+            Workbench.from_spec(complete_spec(f"path:{folder}", kind, sections))
+        return found.value
+
+    tokens = {"vocab_size": 259, "pad_token_id": 0, "bos_token_id": None, "eos_token_id": 1}
+    special = {"cls_token_id": None, "sep_token_id": None, "max_position_embeddings": 64}
+    modern = transformers.ModernBertModel(transformers.ModernBertConfig(**SIZES, **tokens, **special))
+    told = refused(modern, "sequence-classification", "prefix", {"num_virtual_tokens": 2})
+    assert str(told).startswith("prefix cannot be trained on this model in float")
+    gpt2 = transformers.GPT2Config(n_embd=8, n_layer=2, n_head=2, n_positions=64, **tokens)
+    told = refused(transformers.GPT2LMHeadModel(gpt2), "causal-lm", "dora", {"r": 2, "target_modules": ["c_proj"]})
+    assert "no magnitude of a linear layer" in str(told)
 
 
 def test_machine_that_takes_subnormal_numbers_for_zero_is_told_before_it_trains(tmp_path: Path) -> None:

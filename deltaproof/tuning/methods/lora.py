@@ -67,7 +67,8 @@ class Dora(Lora):
         for name, parameter in model.named_parameters():
             if ".lora_magnitude_vector." in name:
                 layer = model.get_submodule(name.partition(".lora_magnitude_vector.")[0])
-                if not isinstance(layer, nn.Module) or parameter.ndim != 1:
+                transposed = getattr(layer, "fan_in_fan_out", False)
+                if not isinstance(layer, nn.Module) or parameter.ndim != 1 or transposed:
                     raise MethodError(f"dora: {name} is no magnitude of a linear layer")
                 # peft's own norm depends on the precision and the machine; B is zero, so this is the row norm of W.
                 weight = layer.get_base_layer().weight.detach().double().cpu().numpy()  # type: ignore[operator]

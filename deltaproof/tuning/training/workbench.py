@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from deltaproof.errors import DeltaproofError, is_accelerator_failure, is_out_of_memory
 from deltaproof.protocol.evidence.state import Layout, Vector, check_vector
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.tuning.base_models.batches import IGNORED, made_up_row, make_batch
@@ -109,11 +110,7 @@ class Workbench:
         _check_step(bench)
         bench.train()
         bench.load(start)
-        probe = made_up_row(spec.model, getattr(bench.model, "config", None), "a probe of several words")
-        with computing_in(precision):  # no other model computes, and draws, meanwhile
-            assert_drawless(lambda: bench.gradient([probe], bytes(32), parts=1), device)
-        if precision == "float64":
-            assert_wide(lambda: bench.gradient([probe], bytes(32), parts=1))
+        _probe(bench)
         return bench
 
     def train(self) -> None:
@@ -234,6 +231,28 @@ class Workbench:
         `PeftModel.from_pretrained` as well."""
         self.load(theta)
         self.method.export(self.model, folder, self.spec.model.source)
+
+
+def _probe(bench: Workbench) -> None:
+    """Compute a step of one made-up row. Raises ModelError where none can be computed, or where the model draws random
+    numbers of its own, NarrowingError where it leaves float64."""
+    row = made_up_row(bench.spec.model, getattr(bench.model, "config", None), "a probe of several words")
+
+    def step() -> None:
+        bench.gradient([row], bytes(32), parts=1)
+
+    try:
+        with computing_in(bench.precision):  # no other model computes, and draws, meanwhile
+            assert_drawless(step, bench.device)
+        if bench.precision == "float64":
+            assert_wide(step)
+    except DeltaproofError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:  # whatever models and methods say of one another
+        if is_out_of_memory(error) or is_accelerator_failure(error):
+            raise
+        what = f"{bench.spec.method.name} cannot be trained on this model in {bench.precision}"
+        raise ModelError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _check_labelled(part: Mapping[str, Tensor], kind: str) -> None:
