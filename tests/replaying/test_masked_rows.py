@@ -37,7 +37,7 @@ def spec_of(folder: Path, architecture: str) -> TaskSpec:
                 **SIZES, global_attn_every_n_layers=2, local_attention=8, cls_token_id=None, sep_token_id=None
             )
             transformers.ModernBertModel(modern).save_pretrained(folder)
-    sections = {
+    sections: dict[str, Any] = {
         "model": {"max_tokens": 64},
         "training": {"numeric": "bounded"},
         "method": {"options": {"r": 4, "target_modules": targets[architecture]}},

@@ -75,7 +75,7 @@ def test_mixture_of_experts_is_refused_before_anybody_trains(tmp_path: Path, num
         bos_token_id=None, eos_token_id=1,
     )  # fmt: skip
     transformers.MixtralForCausalLM(config).save_pretrained(folder)
-    sections = {
+    sections: dict[str, Any] = {
         "method": {"options": {"r": 2, "target_modules": ["q_proj", "v_proj"]}},
         "training": {"numeric": numeric},
     }
