@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from deltaproof.protocol.evidence.rows import canonical_row
 from deltaproof.tuning.base_models.batches import unfit_rows
-from deltaproof.tuning.base_models.loading import resolve_source, weights_digest
+from deltaproof.tuning.base_models.loading import TOKENISER_FILES, resolve_source, weights_digest
 from deltaproof.tuning.base_models.presets import Architecture, minimal_model
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.errors import MethodError, ModelError, NarrowingError, RowError
@@ -62,6 +63,16 @@ def test_digest_sees_every_change(tmp_path: Path, what: str) -> None:
                 file.write("\n")
     save_file(tensors, folder / "model.safetensors")
     assert weights_digest(folder) != digest
+
+
+def test_digest_is_of_every_file_that_a_tokeniser_reads() -> None:
+    """Attack: a folder whose vocabulary the digest does not cover is another model for whoever gets another file."""
+    read: set[str] = set()
+    for source in Path(transformers.__file__).parent.glob("models/*/tokenization_*.py"):
+        for table in re.findall(r"VOCAB_FILES_NAMES = \{([^}]*)\}", source.read_text("utf-8")):
+            read |= set(re.findall(r'"([^"]+\.[a-z]+)"', table))
+    assert len(read) > 5
+    assert read <= set(TOKENISER_FILES)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "llama"])
