@@ -27,7 +27,7 @@ from deltaproof.errors import (
 )
 from deltaproof.extras import how_to_install
 from deltaproof.reporting import Reporter
-from deltaproof.store.behind import Behind
+from deltaproof.store.behind import Behind, Delay
 from deltaproof.store.homes import HomeLeaves
 from deltaproof.store.http import HttpBackend
 from deltaproof.store.permits import Writer
@@ -46,6 +46,8 @@ __all__ = [
 T = TypeVar("T")
 ATTEMPTS = 5
 FIRST_PAUSE_SECONDS = 0.2
+DUE_BYTES_A_SECOND = 1024 * 1024
+"""A mirror from which bytes come more slowly is read after the others."""
 
 
 class Backend(Protocol):
@@ -225,6 +227,7 @@ class Mirrors:
     def __init__(self, places: Sequence[Backend]) -> None:
         self.places = places
         self._behind = [Behind(place.write) for place in places]
+        self._delays = [Delay() for _ in places]
 
     def read(self, path: str, max_bytes: int) -> bytes:
         """See `Backend`. Missing only if all places answer and none has it."""
@@ -234,9 +237,9 @@ class Mirrors:
         """What each place holds, in order; who has what it needs asks no further. Raises the worst error of all if
         none holds anything, and StoreUnavailable in the end if a place was away."""
         errors: list[ArtifactError] = []
-        for place in self.places:
+        for number in self._quick_first():
             try:
-                data = place.read(path, max_bytes)
+                data = self._read(number, path, max_bytes)
             except ArtifactError as error:
                 errors.append(error)
                 continue
@@ -251,18 +254,43 @@ class Mirrors:
         """See `Backend`. Raises StoreUnavailable only if no place took it; else those that did not get it later."""
         errors: list[StoreUnavailable] = []
         lacking: list[Behind] = []
-        for place, behind in zip(self.places, self._behind, strict=True):
+        took: list[float] = []
+        spent: list[tuple[Delay, float]] = []
+        for number in self._quick_first():
+            behind, delay = self._behind[number], self._delays[number]
+            if took and delay.too_long and behind.has_room(len(data)):
+                lacking.append(behind)
+                continue
+            on_its_way, began = behind.withdraw(path), time.monotonic()
             try:
-                place.write(path, data)
+                self.places[number].write(path, data)
             except StoreUnavailable as error:
                 errors.append(error)
                 lacking.append(behind)
             else:
-                behind.written(path)
-        if len(errors) == len(self.places):
+                took.append(time.monotonic() - began)
+                if on_its_way:  # what comes later may be older
+                    lacking.append(behind)
+            spent.append((delay, time.monotonic() - began))
+        if not took:
             raise errors[0]
+        for delay, seconds in spent:
+            delay.add(seconds - 2 * min(took))
         for behind in lacking:
             behind.put(path, data)
+
+    def _quick_first(self) -> list[int]:
+        """The places in order, but those that let others wait come last."""
+        return sorted(range(len(self.places)), key=lambda number: self._delays[number].too_long)
+
+    def _read(self, number: int, path: str, max_bytes: int) -> bytes:
+        began, size = time.monotonic(), 0
+        try:
+            data = self.places[number].read(path, max_bytes)
+            size = len(data)
+        finally:
+            self._delays[number].add(time.monotonic() - began - size / DUE_BYTES_A_SECOND)
+        return data
 
     def exists(self, path: str) -> bool:
         """See `Backend`."""

@@ -76,12 +76,13 @@ class InTime(Mirrors):
             return
         late: list[Backend] = []
         errors: list[ArtifactError] = []
-        for place in self.places:
+        for number in self._quick_first():
+            place = self.places[number]
             try:
                 if self._came_late(place, path):
                     late.append(place)
                     continue
-                data = place.read(path, max_bytes)
+                data = self._read(number, path, max_bytes)
             except ArtifactError as error:
                 errors.append(error)
                 continue

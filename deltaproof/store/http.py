@@ -25,7 +25,7 @@ from deltaproof.protocol.types import hex_of
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.reporting import Reporter
 from deltaproof.store.permits import PART_BYTES, Writer
-from deltaproof.store.waiting import Line, TooSlow, Transfer
+from deltaproof.store.waiting import LeftBehind, Line, TooSlow, Transfer
 
 __all__ = ["CLOCK_HEADER", "TAKEN_HEADER", "HttpBackend", "Taken"]
 
@@ -36,7 +36,7 @@ LONGEST_PAUSE_SECONDS = 10.0
 """Longest that a server's own word on when to come back is followed."""
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
 STALLED_SECONDS, AWAY_SECONDS = 10.0, 30.0
-"""Whoever has cost more time than that and did nothing is not asked again for a while."""
+"""Whoever has cost more time than that and gave no answer is not asked again for a while."""
 PIECE_BYTES = 256 * 1024
 MAX_ANSWER_BYTES = 64 * 1024
 TOLD_FROM_BYTES = 16 * 1024 * 1024
@@ -85,6 +85,7 @@ class HttpBackend:
         self.url, self._writer, self._report = url.rstrip("/"), writer, report
         self._attempts, self._pause = attempts, pause_seconds
         self._local = threading.local()
+        self._left_behind = LeftBehind()
         self._away: tuple[float, str] = (0.0, "")
         """Until when it is not asked again, by a monotonic clock, and why."""
 
@@ -255,26 +256,24 @@ class HttpBackend:
         began, (until, why) = time.monotonic(), self._away
         if began < until:
             raise StoreUnavailable(path, f"is not asked for: {why}")
-        try:
-            return self._tried(path, verb, action, size)
-        except StoreUnavailable:
+        line: Line | None = getattr(self._local, "line", None)
+        if line is None:
+            line = self._local.line = Line(self._left_behind)
+
+        def unanswered(problem: str) -> StoreUnavailable:
             # Attack: be one of two places, and let everybody wait for each of a hundred openings.
             if time.monotonic() - began > STALLED_SECONDS:
                 self._away = time.monotonic() + AWAY_SECONDS, f"{self.url} did not answer before"
-            raise
+            return StoreUnavailable(path, f"cannot be {verb}{problem}")
 
-    def _tried(self, path: str, verb: str, action: Callable[[Transfer], T], size: int) -> T:
-        line: Line | None = getattr(self._local, "line", None)
-        if line is None:
-            line = self._local.line = Line()
         for attempt in range(1, self._attempts + 1):
             try:
                 return line.run(action, size)
             except TooSlow as error:
-                raise StoreUnavailable(path, f"cannot be {verb}: {self.url} is too slow") from error
+                raise unanswered(f": {self.url} is too slow") from error
             except _Broken as error:
                 if attempt == self._attempts:
-                    raise StoreUnavailable(path, f"cannot be {verb} after {attempt} attempts: {error}") from error
+                    raise unanswered(f" after {attempt} attempts: {error}") from error
                 pause = max(self._pause * 2.0 ** (attempt - 1), min(error.pause, LONGEST_PAUSE_SECONDS))
             time.sleep(pause)
         raise AssertionError("unreachable")

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 from deltaproof.errors import DeltaproofError
 
-__all__ = ["Line", "TooSlow", "Transfer", "between_waits"]
+__all__ = ["LeftBehind", "Line", "TooSlow", "Transfer", "between_waits"]
 
 T = TypeVar("T")
 GRACE_SECONDS = 30.0
@@ -25,7 +25,7 @@ SLOWEST_BYTES_A_SECOND = 32 * 1024
 """Of what comes or goes; as a gateway asks of who writes."""
 LOOK_SECONDS = 0.5
 MOST_LEFT_BEHIND = 8
-"""Threads of one line that were left to a server which does not finish: it is asked no more until one has ended."""
+"""Threads that were left to one server which does not finish: it is asked no more until one has ended."""
 
 
 class TooSlow(DeltaproofError):
@@ -70,21 +70,45 @@ def between_waits(act: Callable[[], None] | None) -> Iterator[None]:
         _between.act = before
 
 
+class LeftBehind:
+    """Threads that wait for one server, and for which nobody waits. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+
+    def add(self, thread: threading.Thread) -> None:
+        """One more."""
+        with self._lock:
+            self._threads.append(thread)
+
+    @property
+    def too_many(self) -> bool:
+        """Whether the server has as many as it may."""
+        with self._lock:
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            return len(self._threads) >= MOST_LEFT_BEHIND
+
+
 class Line:
     """Requests of one thread, one after the other, done on another."""
 
-    def __init__(self) -> None:
+    def __init__(self, left_behind: LeftBehind | None = None) -> None:
+        """`left_behind`: of all threads that ask the same server."""
+        self._left_behind = left_behind or LeftBehind()
+        self._busy = False
         self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] | None = None
         self._thread: threading.Thread | None = None
-        self._left_behind: list[threading.Thread] = []
 
     def run(self, work: Callable[[Transfer], T], size: int = 0) -> T:
         """What `work` returns or raises, which says of each byte that it moved. Raises TooSlow."""
-        self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
-        if len(self._left_behind) >= MOST_LEFT_BEHIND:
+        if self._left_behind.too_many:
             raise TooSlow
+        if self._busy:  # what is urgent asks while its thread waits, and does not queue up behind that
+            return Line(self._left_behind).run(work, size)
         transfer, future = Transfer(size), Future[T]()
         self._queue().put((future, lambda: work(transfer)))
+        self._busy = True
         try:
             while not wait([future], LOOK_SECONDS).done:
                 if transfer.overdue:
@@ -95,6 +119,8 @@ class Line:
             transfer.given_up = True
             self._leave()
             raise
+        finally:
+            self._busy = False
         return future.result()
 
     def _queue(self) -> queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]:
@@ -108,7 +134,7 @@ class Line:
         """The thread ends by itself as soon as the server lets it."""
         if self._jobs is not None and self._thread is not None:
             self._jobs.put(None)
-            self._left_behind.append(self._thread)
+            self._left_behind.add(self._thread)
         self._jobs = self._thread = None
 
     def __del__(self) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from deltaproof.store.http import HttpBackend
 from tests.store.test_waiting import STARTS, tarpit
 
 OPENINGS = 40
+SLOW_SECONDS = 0.2
 
 
 class Refusing(LocalBackend):
@@ -26,6 +30,20 @@ class Refusing(LocalBackend):
         """See `Backend`."""
         if self.away:
             raise StoreUnavailable(path, "away")
+        super().write(path, data)
+
+
+class Slow(LocalBackend):
+    """A folder that does all that is asked, and late."""
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """See `Backend`."""
+        time.sleep(SLOW_SECONDS)
+        return super().read(path, max_bytes)
+
+    def write(self, path: str, data: bytes) -> None:
+        """See `Backend`."""
+        time.sleep(SLOW_SECONDS)
         super().write(path, data)
 
 
@@ -90,6 +108,117 @@ def test_stalling_mirror_makes_nothing_late_at_the_other(tmp_path: Path, monkeyp
         assert time.monotonic() - began < OPENINGS / 4, "a second for each would be too late"
         with pytest.raises(StoreUnavailable, match="did not answer before"):
             stalling.read("openings/0", 9)
+
+
+def test_mirror_that_takes_everything_late_makes_nothing_late_at_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: answer rightly, each time shortly before it counts as a stall."""
+    monkeypatch.setattr(behind, "PATIENCE_SECONDS", 2 * SLOW_SECONDS)
+    late, good = Slow(tmp_path / "late"), LocalBackend(tmp_path / "good")
+    mirrors, began = Mirrors([late, good]), time.monotonic()
+    for number in range(OPENINGS):
+        mirrors.write(f"openings/{number}", b"opening")
+        assert good.exists(f"openings/{number}")
+    for number in range(OPENINGS):
+        assert mirrors.read(f"openings/{number}", 9) == b"opening"
+    assert time.monotonic() - began < OPENINGS * SLOW_SECONDS, "each waited for the late one"
+    until(lambda: late.exists(f"openings/{OPENINGS - 1}") and not mirrors._behind[0].paths)
+    assert all(late.exists(f"openings/{number}") for number in range(OPENINGS))
+
+
+def test_slow_mirror_is_waited_for_where_more_would_wait_behind_than_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An honest one is only slow: what is dropped for it would be missing there."""
+    monkeypatch.setattr(behind, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(behind, "MOST_BYTES", 10)
+    slow = Slow(tmp_path / "slow")
+    mirrors = Mirrors([slow, LocalBackend(tmp_path / "quick")])
+    for number in range(6):
+        mirrors.write(f"openings/{number}", bytes(6))
+    until(lambda: not mirrors._behind[0].paths)
+    assert all(slow.exists(f"openings/{number}") for number in range(6))
+
+
+def test_what_was_tried_behind_never_replaces_what_came_after_it(tmp_path: Path) -> None:
+    on_its_way, go_on, came = threading.Event(), threading.Event(), threading.Event()
+
+    class Stalling(Refusing):
+        def write(self, path: str, data: bytes) -> None:
+            if data == b"old" and not self.away:
+                on_its_way.set()
+                assert go_on.wait(20)
+            super().write(path, data)
+            if go_on.is_set() and data == b"old":
+                came.set()
+
+    first = Stalling(tmp_path / "one")
+    mirrors = Mirrors([first, LocalBackend(tmp_path / "two")])
+    mirrors.write("profiles/a", b"old")
+    first.away = False
+    assert on_its_way.wait(20)
+    mirrors.write("profiles/a", b"new")
+    go_on.set()
+    assert came.wait(20)
+    until(lambda: not mirrors._behind[0].paths)
+    until(lambda: first.read("profiles/a", 9) == b"new")
+
+
+def test_artifact_at_which_a_mirror_stalls_keeps_it_from_no_other() -> None:
+    came: set[str] = set()
+    away = False
+
+    def write(path: str, data: bytes) -> None:
+        nonlocal away
+        if path == "large":
+            away = True
+        if away:
+            raise StoreUnavailable(path, "is not asked for")
+        came.add(path)
+
+    late = behind.Behind(write)
+    for path in ("large", "a", "b"):
+        late.put(path, path.encode())
+
+    def back() -> bool:
+        nonlocal away
+        away = False
+        time.sleep(0.05)
+        return came == {"a", "b"}
+
+    until(back)
+
+
+def test_refusal_is_an_answer_however_late_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large upload that is refused at its end would keep the next opening from the gateway."""
+    monkeypatch.setattr(http, "STALLED_SECONDS", 0.1)
+    with refusing_late(0.3) as url:
+        gateway = HttpBackend(url, _Anybody())  # type: ignore[arg-type]
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="refuses"):
+                gateway.write("openings/0", b"opening")
+
+
+@contextmanager
+def refusing_late(seconds: float) -> Iterator[str]:
+    """The URL of a server that refuses each write after a while."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            time.sleep(seconds)
+            self.send_response(409)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 class _Anybody:

@@ -77,6 +77,38 @@ def test_threads_that_were_left_to_a_server_are_few(monkeypatch: pytest.MonkeyPa
         assert len(mine) <= before + waiting.MOST_LEFT_BEHIND
 
 
+def test_threads_that_were_left_to_a_server_are_few_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: bring a case about such a store, so that a new thread asks it at each look."""
+    monkeypatch.setattr(waiting, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.01)
+    with tarpit(STARTS["head"]) as url:
+        store, before = HttpBackend(url), {thread for thread in threading.enumerate() if thread.name == "line"}
+
+        def ask() -> None:
+            with pytest.raises(StoreUnavailable):
+                store.read(PATH, 200_000)
+
+        for _ in range(2 * waiting.MOST_LEFT_BEHIND):
+            asking = threading.Thread(target=ask)
+            asking.start()
+            asking.join()
+        left = {thread for thread in threading.enumerate() if thread.name == "line"} - before
+        assert len(left) <= waiting.MOST_LEFT_BEHIND
+
+
+def test_what_is_urgent_does_not_queue_up_behind_a_long_transfer() -> None:
+    """A demand that is answered while a large adapter comes slowly."""
+    line, come = waiting.Line(), threading.Event()
+
+    def urgent() -> None:
+        with waiting.between_waits(None):
+            assert line.run(lambda _: "small") == "small"
+        come.set()
+
+    with waiting.between_waits(urgent):
+        assert line.run(lambda _: come.wait(PATIENCE))
+
+
 def test_slow_but_steady_server_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "GRACE_SECONDS", 0.5)
     monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.05)
