@@ -99,6 +99,7 @@ __all__ = [
     "UsageError",
     "WorkAbandoned",
     "WrongChain",
+    "is_accelerator_failure",
     "is_out_of_memory",
 ]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,8 +30,8 @@ from deltaproof.gateway.openapi import PROBLEMS, description_of, parameters_of, 
 from deltaproof.gateway.reading import Answer, Shelves
 from deltaproof.gateway.refusals import RequestRefused
 from deltaproof.gateway.retention import Retention
-from deltaproof.gateway.traffic import RequestRate
-from deltaproof.protocol.types import TaskId, digest32
+from deltaproof.gateway.traffic import OneEach, RequestRate
+from deltaproof.protocol.types import Address, TaskId, digest32
 from deltaproof.store.paths import ArtifactName, Kind, parse_path
 from deltaproof.store.permits import PART_BYTES, WritePermit
 
@@ -65,6 +65,7 @@ class GatewayParts:
     on_chain: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(8))
     on_store: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(16))
     on_content: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
+    checked: OneEach = field(default_factory=OneEach)
 
     @property
     def healthy(self) -> bool:
@@ -150,7 +151,7 @@ def _add_artifacts(app: FastAPI, parts: GatewayParts, kind: Kind) -> None:
         grant = await _admitted(parts, path, permit)
         with parts.intake.reserved(grant), parts.intake.new_file() as file:
             await _arrive(parts, request, file, permit.size)
-            new = await to_thread.run_sync(parts.intake.accept, grant, file, limiter=parts.on_content)
+            new = await _checked(parts, grant.account, lambda: parts.intake.accept(grant, file))
         return JSONResponse({"stored": True, "new": new}, status_code=201 if new else 200)
 
     async def begin(request: Request, permit: Permit) -> JSONResponse:
@@ -251,9 +252,14 @@ async def _admitted(parts: GatewayParts, path: str, signed: _SignedPermit) -> Gr
 
 async def _finished(parts: GatewayParts, number: str) -> JSONResponse:
     upload = parts.intake.upload(number)
-    new = await to_thread.run_sync(parts.intake.finish, upload, limiter=parts.on_content)
+    new = await _checked(parts, upload.account, lambda: parts.intake.finish(upload))
     told = {"stored": True, "new": new, "offset": upload.permit.size}
     return JSONResponse(told, status_code=201 if new else 200)
+
+
+async def _checked(parts: GatewayParts, account: Address, check: Callable[[], bool]) -> bool:
+    async with parts.checked.turn(account):
+        return await to_thread.run_sync(check, limiter=parts.on_content)
 
 
 def _expect_length(request: Request, least: int, most: int) -> int:

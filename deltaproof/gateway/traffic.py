@@ -9,8 +9,10 @@ from __future__ import annotations
 import ipaddress
 import resource
 import time
-from asyncio import BaseTransport, TimerHandle, Transport
+from asyncio import BaseTransport, Lock, TimerHandle, Transport
 from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -18,7 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from deltaproof.errors import UsageError
 
-__all__ = ["ConnectionLimits", "GuardedProtocol", "RequestRate", "guarded", "neighbourhood", "room_for"]
+__all__ = ["ConnectionLimits", "GuardedProtocol", "OneEach", "RequestRate", "guarded", "neighbourhood", "room_for"]
 
 ADDRESSES = 65_536
 """Most addresses whose use is remembered."""
@@ -56,6 +58,30 @@ class RequestRate:
         while len(self._buckets) > ADDRESSES:
             self._buckets.popitem(last=False)
         return 0.0 if passes else (1 - tokens) / self.per_second
+
+
+class OneEach:
+    """One thing of each account at a time. For one event loop.
+
+    Attack: send hundreds of large artifacts that are not what their names say, which costs no quota. Whoever comes
+    after waits until all of them are checked, and an opening that waits too long counts as withheld.
+    """
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[Lock, int]] = {}
+
+    @asynccontextmanager
+    async def turn(self, account: str) -> AsyncIterator[None]:
+        """Wait until nothing else of the account is being done."""
+        lock, users = self._locks.get(account, (Lock(), 0))
+        self._locks[account] = lock, users + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            _, users = self._locks.pop(account)
+            if users > 1:
+                self._locks[account] = lock, users - 1
 
 
 @dataclass(frozen=True)

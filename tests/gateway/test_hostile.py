@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from deltaproof.errors import UsageError
 from deltaproof.gateway import app as gateway_app
 from deltaproof.gateway import bounds as gateway_bounds
 from deltaproof.gateway import intake as gateway_intake
+from deltaproof.gateway.admission import Grant
 from deltaproof.gateway.server import GatewayOptions
 from deltaproof.gateway.traffic import (
     SPARE_DESCRIPTORS,
@@ -261,6 +262,32 @@ def test_many_writers_of_one_name_leave_one_whole_artifact(scene: Scene, serve: 
         answers = list(pool.map(lambda _: served.put(scene.maker(path), path, scene.files[path]), range(24)))
     assert Counter(answer.status_code for answer in answers) == {201: 1, 200: 23}
     assert served.client().read(path, 10**7) == scene.files[path]
+
+
+def test_who_sends_much_that_is_wrong_lets_nobody_wait_for_its_checks(
+    scene: Scene, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: hundreds of large artifacts that are not what their names say, at no quota, while rivals publish their
+    openings: what comes too late counts as withheld."""
+    served, many, seconds = serve(), 24, 0.2
+    served.publish_spec()
+    wrong, right = (next(p for p in scene.files if p.startswith("openings/") and scene.maker(p) == who)
+                    for who in ("ann", "ben"))  # fmt: skip
+    check = Grant.refuse_wrong_content
+
+    def large(grant: Grant, file: Path) -> None:
+        if grant.name.path == wrong:
+            time.sleep(seconds)
+        check(grant, file)
+
+    monkeypatch.setattr(Grant, "refuse_wrong_content", large)
+    with ThreadPoolExecutor(many) as pool:
+        sent = [pool.submit(served.put, "ann", wrong, bytes(100)) for _ in range(many)]
+        wait(sent, return_when=FIRST_COMPLETED)
+        assert served.put("ben", right, scene.files[right]).status_code == 201
+        left = sum(not answer.done() for answer in sent)
+    assert left > many / 2
+    assert {answer.result().status_code for answer in sent} == {422}
 
 
 def test_quota_bounds_what_a_trainer_leaves_behind(scene: Scene, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
