@@ -30,7 +30,7 @@ from deltaproof.gateway.openapi import PROBLEMS, description_of, parameters_of, 
 from deltaproof.gateway.reading import Answer, Shelves
 from deltaproof.gateway.refusals import RequestRefused
 from deltaproof.gateway.retention import Retention
-from deltaproof.gateway.traffic import OneEach, RequestRate
+from deltaproof.gateway.traffic import FewEach, RequestRate, neighbourhood
 from deltaproof.protocol.types import Address, TaskId, digest32
 from deltaproof.store.paths import ArtifactName, Kind, parse_path
 from deltaproof.store.permits import PART_BYTES, WritePermit
@@ -42,6 +42,8 @@ GRACE_SECONDS = 15.0
 SLOWEST_BYTES_A_SECOND = 32 * 1024
 """A body has the grace, and then the time that it takes at this rate."""
 WRITE_AT_BYTES = 512 * 1024
+ADMITTED_AT_ONCE = 4
+"""Of one address; half of what is asked of the chain at once."""
 LOOK_SECONDS = 10.0
 """How often the background looks at chain, store and what is over."""
 STALE_SECONDS = 60.0
@@ -65,7 +67,10 @@ class GatewayParts:
     on_chain: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(8))
     on_store: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(16))
     on_content: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
-    checked: OneEach = field(default_factory=OneEach)
+    admitted: FewEach = field(default_factory=lambda: FewEach(ADMITTED_AT_ONCE))
+    """By address: who has no role yet can sign as anybody."""
+    checked: FewEach = field(default_factory=lambda: FewEach(1))
+    """By account."""
 
     @property
     def healthy(self) -> bool:
@@ -148,7 +153,7 @@ def _add_artifacts(app: FastAPI, parts: GatewayParts, kind: Kind) -> None:
         if permit.size > PART_BYTES:
             raise RequestRefused(413, "in-parts", f"more than {PART_BYTES} bytes travel in parts: POST /uploads/{path}")
         _expect_length(request, permit.size, permit.size)
-        grant = await _admitted(parts, path, permit)
+        grant = await _admitted(parts, request, path, permit)
         with parts.intake.reserved(grant), parts.intake.new_file() as file:
             await _arrive(parts, request, file, permit.size)
             new = await _checked(parts, grant.account, lambda: parts.intake.accept(grant, file))
@@ -157,7 +162,7 @@ def _add_artifacts(app: FastAPI, parts: GatewayParts, kind: Kind) -> None:
     async def begin(request: Request, permit: Permit) -> JSONResponse:
         path = _named(request.scope["path"][len("/uploads/") :]).path
         _expect_length(request, 0, 0)
-        grant = await _admitted(parts, path, permit)
+        grant = await _admitted(parts, request, path, permit)
         if await to_thread.run_sync(parts.intake.stands, grant, limiter=parts.on_store):
             return JSONResponse({"stored": True, "new": False})
         upload = await to_thread.run_sync(parts.intake.begin, grant, limiter=parts.on_store)
@@ -245,9 +250,10 @@ def _named(path: str) -> ArtifactName:
         raise RequestRefused(404, "no-such-name", str(error)) from error
 
 
-async def _admitted(parts: GatewayParts, path: str, signed: _SignedPermit) -> Grant:
+async def _admitted(parts: GatewayParts, request: Request, path: str, signed: _SignedPermit) -> Grant:
     permit, signature = signed.of(path)
-    return await to_thread.run_sync(parts.doorkeeper.admit, permit, signature, limiter=parts.on_chain)
+    async with parts.admitted.turn(neighbourhood(request.client.host if request.client else "")):
+        return await to_thread.run_sync(parts.doorkeeper.admit, permit, signature, limiter=parts.on_chain)
 
 
 async def _finished(parts: GatewayParts, number: str) -> JSONResponse:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import resource
 import time
-from asyncio import BaseTransport, Lock, TimerHandle, Transport
+from asyncio import BaseTransport, Semaphore, TimerHandle, Transport
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from deltaproof.errors import UsageError
 
-__all__ = ["ConnectionLimits", "GuardedProtocol", "OneEach", "RequestRate", "guarded", "neighbourhood", "room_for"]
+__all__ = ["ConnectionLimits", "FewEach", "GuardedProtocol", "RequestRate", "guarded", "neighbourhood", "room_for"]
 
 ADDRESSES = 65_536
 """Most addresses whose use is remembered."""
@@ -60,28 +60,29 @@ class RequestRate:
         return 0.0 if passes else (1 - tokens) / self.per_second
 
 
-class OneEach:
-    """One thing of each account at a time. For one event loop.
+class FewEach:
+    """A few things of each account or address at a time. For one event loop.
 
-    Attack: send hundreds of large artifacts that are not what their names say, which costs no quota. Whoever comes
-    after waits until all of them are checked, and an opening that waits too long counts as withheld.
+    Attack: send hundreds of permits that nobody knows, or of large artifacts that are not what their names say, which
+    costs no quota. Whoever comes after waits for all of them, and an opening that waits too long counts as withheld.
     """
 
-    def __init__(self) -> None:
-        self._locks: dict[str, tuple[Lock, int]] = {}
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._room: dict[str, tuple[Semaphore, int]] = {}
 
     @asynccontextmanager
-    async def turn(self, account: str) -> AsyncIterator[None]:
-        """Wait until nothing else of the account is being done."""
-        lock, users = self._locks.get(account, (Lock(), 0))
-        self._locks[account] = lock, users + 1
+    async def turn(self, whose: str) -> AsyncIterator[None]:
+        """Wait until little enough of theirs is being done."""
+        room, users = self._room.get(whose, (Semaphore(self._most), 0))
+        self._room[whose] = room, users + 1
         try:
-            async with lock:
+            async with room:
                 yield
         finally:
-            _, users = self._locks.pop(account)
+            _, users = self._room.pop(whose)
             if users > 1:
-                self._locks[account] = lock, users - 1
+                self._room[whose] = room, users - 1
 
 
 @dataclass(frozen=True)

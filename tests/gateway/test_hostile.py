@@ -22,7 +22,7 @@ from deltaproof.errors import UsageError
 from deltaproof.gateway import app as gateway_app
 from deltaproof.gateway import bounds as gateway_bounds
 from deltaproof.gateway import intake as gateway_intake
-from deltaproof.gateway.admission import Grant
+from deltaproof.gateway.admission import Doorkeeper, Grant
 from deltaproof.gateway.server import GatewayOptions
 from deltaproof.gateway.traffic import (
     SPARE_DESCRIPTORS,
@@ -34,7 +34,7 @@ from deltaproof.gateway.traffic import (
 from deltaproof.protocol.rules import MAX_SIGNED, MAX_SPEC_BYTES
 from deltaproof.protocol.types import TaskId, address
 from deltaproof.protocol.wire.encoding import sha256
-from deltaproof.store.permits import PART_BYTES, PermitDomain
+from deltaproof.store.permits import PART_BYTES, PermitDomain, WritePermit
 from tests.gateway.conftest import PATIENCE, Scene, Serve, Served, serving
 
 
@@ -288,6 +288,35 @@ def test_who_sends_much_that_is_wrong_lets_nobody_wait_for_its_checks(
         left = sum(not answer.done() for answer in sent)
     assert left > many / 2
     assert {answer.result().status_code for answer in sent} == {422}
+
+
+def test_permits_of_nobody_let_no_other_address_wait_for_the_chain(
+    scene: Scene, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: sign hundreds of permits, each as somebody else: that this one has no role a node has to say, and it
+    costs no gas. What rivals publish meanwhile comes too late."""
+    served, many, seconds = serve(), 48, 0.2
+    served.publish_spec()
+    path = scene.path("openings")
+    admit = Doorkeeper.admit
+
+    def far_from_its_node(keeper: Doorkeeper, permit: WritePermit, signature: bytes) -> Grant:
+        if permit.path != path:
+            time.sleep(seconds)
+        return admit(keeper, permit, signature)
+
+    monkeypatch.setattr(Doorkeeper, "admit", far_from_its_node)
+    with ThreadPoolExecutor(many) as pool:
+        sent = [pool.submit(served.put, "mallory", f"blob/{BLOB}", b"x") for _ in range(many)]
+        wait(sent, return_when=FIRST_COMPLETED)
+        elsewhere = http.client.HTTPConnection(urlsplit(served.url).netloc, source_address=("127.0.0.2", 0))
+        headers = served.signed(scene.maker(path), path, scene.files[path])
+        elsewhere.request("PUT", f"/{path}", scene.files[path], headers)
+        assert elsewhere.getresponse().status == 201
+        left = sum(not answer.done() for answer in sent)
+        elsewhere.close()
+    assert left > many / 2
+    assert {answer.result().status_code for answer in sent} == {403}
 
 
 def test_quota_bounds_what_a_trainer_leaves_behind(scene: Scene, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
