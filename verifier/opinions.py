@@ -207,7 +207,8 @@ class Opinions:
             with connection.reading_at(block):
                 return (self._question(case),)
 
-        asked = self._heavy().aside(("question", case.settlement), ask)
+        # What was found before an appeal may wait here through the own round, without what was shown since.
+        asked = self._heavy().aside(("question", case.settlement, case.level), ask)
         return None if asked is None else asked[0]
 
     def _question(self, case: Case) -> _Question | None:

@@ -136,6 +136,27 @@ def test_store_that_finishes_no_answer_keeps_no_juror_from_its_own_round(court: 
     assert court.judge(opinions, "short") == ["short"]
 
 
+def test_what_was_found_before_an_appeal_is_looked_up_again_after_it(
+    court: Court, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was shown since would be missing in the opinion of the next level."""
+    opinions, heavy, _ = court.juror(asks_at_once=False)
+    case, found, let = court.cases["short"], list[object](), threading.Event()
+    monkeypatch.setattr(opinions, "_question", lambda case: case.level if let.wait(20) else None)
+    assert opinions._looked_up(case) is None
+    let.set()
+    until = time.monotonic() + 20
+    while not all(future.done() for future in heavy._aside.values()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    # Its own round keeps the juror until the case is at its next level.
+    while not found:
+        assert time.monotonic() < until
+        found += [level for level in [opinions._looked_up(replace(case, level=1))] if level is not None]
+        time.sleep(0.01)
+    assert found == [1]
+
+
 def test_models_of_other_tasks_do_not_stay(court: Court) -> None:
     """Attack: cases in one task after the other, each with a model of its own."""
     opinions, _, _ = court.juror()
