@@ -10,6 +10,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -292,12 +293,22 @@ class Mirrors:
             self._delays[number].add(time.monotonic() - began - size / DUE_BYTES_A_SECOND)
         return data
 
+    @contextmanager
+    def _timed(self, number: int) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._delays[number].add(time.monotonic() - began)
+
     def exists(self, path: str) -> bool:
         """See `Backend`."""
         errors: list[StoreUnavailable] = []
-        for place in self.places:
+        for number in self._quick_first():
             try:
-                if place.exists(path):
+                with self._timed(number):
+                    there = self.places[number].exists(path)
+                if there:
                     return True
             except StoreUnavailable as error:
                 errors.append(error)

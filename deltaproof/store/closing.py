@@ -77,10 +77,11 @@ class InTime(Mirrors):
         late: list[Backend] = []
         errors: list[ArtifactError] = []
         for number in self._quick_first():
-            place = self.places[number]
             try:
-                if self._came_late(place, path):
-                    late.append(place)
+                with self._timed(number):
+                    came_late = self._came_late(self.places[number], path)
+                if came_late:
+                    late.append(self.places[number])
                     continue
                 data = self._read(number, path, max_bytes)
             except ArtifactError as error:

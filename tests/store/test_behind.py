@@ -46,6 +46,11 @@ class Slow(LocalBackend):
         time.sleep(SLOW_SECONDS)
         super().write(path, data)
 
+    def exists(self, path: str) -> bool:
+        """See `Backend`."""
+        time.sleep(SLOW_SECONDS)
+        return super().exists(path)
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +130,15 @@ def test_mirror_that_takes_everything_late_makes_nothing_late_at_the_other(
     assert time.monotonic() - began < OPENINGS * SLOW_SECONDS, "each waited for the late one"
     until(lambda: late.exists(f"openings/{OPENINGS - 1}") and not mirrors._behind[0].paths)
     assert all(late.exists(f"openings/{number}") for number in range(OPENINGS))
+
+
+def test_mirror_that_says_late_what_it_has_is_asked_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(behind, "PATIENCE_SECONDS", 2 * SLOW_SECONDS)
+    good = LocalBackend(tmp_path)
+    good.write("openings/0", b"opening")
+    mirrors, began = Mirrors([Slow(tmp_path / "late"), good]), time.monotonic()
+    assert all(mirrors.exists("openings/0") for _ in range(OPENINGS))
+    assert time.monotonic() - began < OPENINGS * SLOW_SECONDS / 2
 
 
 def test_slow_mirror_is_waited_for_where_more_would_wait_behind_than_may(

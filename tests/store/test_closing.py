@@ -66,6 +66,17 @@ def test_what_a_gateway_took_too_late_is_not_there() -> None:
         read(Gateway(DATA, LATE), closing())
 
 
+def test_gateway_that_is_slow_to_say_when_it_took_something_is_asked_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: of two mirrors, let verifiers wait for this word at each opening, until they are late."""
+    monkeypatch.setattr("deltaproof.store.behind.PATIENCE_SECONDS", 0.1)
+    slow = Gateway(DATA, IN_TIME)
+    monkeypatch.setattr(slow, "taken", lambda path: time.sleep(0.2) or Gateway.taken(slow, path))
+    store = ArtifactStore(Mirrors([slow, Gateway(DATA, IN_TIME)])).in_time(closing())
+    for _ in range(20):
+        assert store.get_blob(sha256(DATA), 100) == DATA
+    assert slow.asked == 1
+
+
 def test_honest_work_is_not_called_late_by_a_clock_within_the_margin_and_everybody_sees_what_is_in_time() -> None:
     deadline, margin = 10_000, 60
     missed_from = withheld_from(deadline, SECONDS)
