@@ -50,16 +50,25 @@ class Agreement:
         return self.magnitude <= self.bound
 
 
-def compare_exact(committed: Vector, recomputed: Wide, layout: Layout, stride: Wide | None = None) -> Agreement:
+def compare_exact(
+    committed: Vector,
+    recomputed: Wide,
+    layout: Layout,
+    stride: Wide | None = None,
+    rounding: Wide | None = None,
+) -> Agreement:
     """Magnitude: the largest excess over half a float32 step, in units of the tolerated noise; bound 1.
 
     `stride`, shape (P,), is the gradient that the optimiser makes a full step of: noise is less than `TIE_STEP` of it.
+    `rounding`, shape (P,), is what rounding in float64 may do to each value: `ROUNDING_MARGIN` times it is noise, too.
     """
     rounded = recomputed.astype(np.float32)
     differs = np.flatnonzero(rounded != committed)
     if differs.size == 0:
         return Agreement(0.0, 1.0, "")
     noise = TIE_NOISE * _scales(recomputed, layout)[differs]
+    if rounding is not None:
+        noise = np.maximum(noise, ROUNDING_MARGIN * rounding[differs])
     if stride is not None:
         noise = np.minimum(noise, TIE_STEP * stride[differs])
     half_step = 0.5 * np.maximum(np.spacing(np.abs(rounded[differs])), np.spacing(np.abs(committed[differs])))

@@ -26,18 +26,21 @@ __all__ = ["rounded_at_random"]
 
 
 @contextmanager
-def rounded_at_random(seed: int) -> Iterator[None]:
-    """Whatever torch computes inside is rounded as float32 would, but at random; equal seeds round alike."""
-    with _Rounding(seed):
+def rounded_at_random(seed: int, unit: float = FLOAT32_UNIT) -> Iterator[None]:
+    """Whatever torch computes inside is rounded as float32 would, but at random; equal seeds round alike.
+
+    `unit` is the largest relative error; below that of float64 nothing would change.
+    """
+    with _Rounding(seed, unit):
         yield
 
 
 class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves this class untyped
-    """Each value of every new floating tensor gets a relative error drawn evenly from -2^-24 to 2^-24."""
+    """Each value of every new floating tensor gets a relative error drawn evenly from -unit to unit."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, unit: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._seed = seed
+        self._seed, self._unit = seed, unit
         self._generators: dict[torch.device, torch.Generator] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -54,7 +57,7 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         generator = self._generators.get(value.device)
         if generator is None:
             generator = self._generators[value.device] = torch.Generator(value.device).manual_seed(self._seed)
-        error = torch.empty_like(value).uniform_(-FLOAT32_UNIT, FLOAT32_UNIT, generator=generator)
+        error = torch.empty_like(value).uniform_(-self._unit, self._unit, generator=generator)
         # A mask is a constant, the same on every machine. Where all of a row is masked (padding beyond a sliding
         # window, an empty text), errors in it would choose one masked token, or leave no number at all.
         return torch.where(value.abs() > ROUNDED_UP_TO, value, value * (1.0 + error))

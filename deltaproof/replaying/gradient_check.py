@@ -18,7 +18,14 @@ from torch import Tensor
 
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.state import Vector
-from deltaproof.protocol.rules import LOSS_TOLERANCE, MIRROR_SHARE, ROUNDING_DRAWS
+from deltaproof.protocol.rules import (
+    FLOAT32_UNIT,
+    FLOAT64_MAGNIFIED,
+    FLOAT64_UNIT,
+    LOSS_TOLERANCE,
+    MIRROR_SHARE,
+    ROUNDING_DRAWS,
+)
 from deltaproof.replaying.comparison import (
     Agreement,
     Wide,
@@ -80,6 +87,18 @@ class Recomputation:
         return tuple(self._compute(self.bench, 1, seed).values for seed in range(ROUNDING_DRAWS))
 
     @cached_property
+    def wide_rounding(self) -> Wide:
+        """What rounding in float64 may do to each value, shape (P,): the largest change that random roundings made, of
+        the value or as a root mean square of its tensor. They are magnified, or float64's own would swallow them."""
+        exact, found = self._gradient(self.bench, 1).values, np.zeros(self.bench.layout.size)
+        for seed in range(ROUNDING_DRAWS):
+            change = np.abs(self._compute(self.bench, 1, seed, FLOAT64_MAGNIFIED * FLOAT64_UNIT).values - exact)
+            for where in self.bench.layout.slices.values():
+                usual = float(np.sqrt(np.mean(change[where] ** 2)))
+                found[where] = np.maximum(found[where], np.maximum(change[where], usual))
+        return found / FLOAT64_MAGNIFIED
+
+    @cached_property
     def row_norms(self) -> RowNorms:
         """Norms of each row's own share of the gradient at the committed state: see `Workbench.row_norms`."""
         self.bench.load(self.state["theta"])
@@ -106,9 +125,9 @@ class Recomputation:
             self._kept[place] = self._compute(bench, groups)
         return self._kept[place]
 
-    def _compute(self, bench: Workbench, groups: int, seed: int | None = None) -> Gradient:
+    def _compute(self, bench: Workbench, groups: int, seed: int | None = None, unit: float = FLOAT32_UNIT) -> Gradient:
         bench.load(self.state["theta"])
-        with nullcontext() if seed is None else rounded_at_random(seed):
+        with nullcontext() if seed is None else rounded_at_random(seed, unit):
             try:
                 gradient, loss = grouped_gradient(bench, self.rows, self.dropout_key, groups)
             except (RowError, EncodingError) as error:
@@ -149,6 +168,9 @@ def _check_exact(committed: Vector, loss: float, again: Recomputation, stride: W
         agreement = compare_exact(committed, again.reference.values, again.bench.layout, stride)
         if agreement.agrees:
             break
+    if not agreement.agrees:
+        values, rounding = again.reference.values, again.wide_rounding
+        agreement = compare_exact(committed, values, again.bench.layout, stride, rounding)
     _require(agreement, "times what rounding explains")
     _check_zeros(committed, again)
     _check_loss(loss, again.reference.loss, 0.0)

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.evidence.transcript import StepOpening
+from deltaproof.protocol.rules import ROUNDING_MARGIN
 from deltaproof.protocol.types import Digest32
+from deltaproof.replaying import comparison
+from deltaproof.replaying.gradient_check import Gradient, Recomputation, check_gradient
+from deltaproof.replaying.refusal import Refused
 from deltaproof.replaying.replay import Judge
 from tests.replaying.forging import recommitted, with_next_state
 from tests.tuning.rehearsal import Rehearsal, context_for, some_rows
@@ -59,6 +64,32 @@ def test_near_tie_is_accepted_and_counted(exact_round: Rehearsal, judge: Judge, 
         agreement = compare_exact(committed, recomputed, bench.layout)
         assert agreement.agrees is accepted
         assert agreement.near_ties == 1
+
+
+def test_what_rounding_does_at_an_ill_conditioned_state_is_measured_and_explained(
+    judge: Judge, opening: StepOpening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a rate of 1 attention saturates, and float64 itself is off by more than any fixed share: honest steps of
+    MiniLM were refused at 1.1 times `TIE_NOISE`. This small model rounds far below it, so here it is nothing."""
+    bench, rows = judge.reference, [row.row for row in opening.rows]
+    again = Recomputation(bench, None, {"theta": torch.from_numpy(opening.state["theta"])}, rows, bytes(32), bytes(32))
+    values, rounding = again.reference.values.copy(), again.wide_rounding
+    assert 0.0 < rounding.max() < 1e-12 * np.abs(values).max(), "of float64, not of float32"
+    monkeypatch.setattr(comparison, "TIE_NOISE", 0.0)
+    index = int(np.argmax(rounding))
+    low = np.float32(values[index])
+    high = np.nextafter(low, np.float32(np.inf))
+    committed = values.astype(np.float32)
+    committed[index] = high
+    for times, accepted in ((0.5, True), (2.0, False)):
+        values[index] = (float(low) + float(high)) / 2 - times * ROUNDING_MARGIN * rounding[index]
+        again._kept[True, 1] = Gradient(values.copy(), again.reference.loss)
+        loss = float(np.float32(again.reference.loss))
+        if accepted:
+            assert check_gradient(committed, loss, again, None, thorough=False)[0].near_ties == 1
+        else:
+            with pytest.raises(Refused, match="what rounding explains"):
+                check_gradient(committed, loss, again, None, thorough=False)
 
 
 @pytest.mark.parametrize("slot", ["theta", "m", "v"])

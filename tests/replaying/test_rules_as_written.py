@@ -55,6 +55,7 @@ def test_exact_mode_allows_near_ties_as_written(seed: int) -> None:
     h = np.where(tied, middles + whole * TIE_NOISE * 10.0 ** draw.uniform(-1, 1, LAYOUT.size), h)
     g = np.where(tied & (draw.random(LAYOUT.size) < 0.8), np.float32(middles), np.float32(h)).astype(np.float32)
     stride = 10.0 ** draw.uniform(-9, 0, LAYOUT.size) if seed % 2 else None
+    rounding = whole * TIE_NOISE * 10.0 ** draw.uniform(-3, 0, LAYOUT.size) if seed % 3 else None
 
     agrees, ties = True, 0
     for _, where in places():
@@ -63,10 +64,11 @@ def test_exact_mode_allows_near_ties_as_written(seed: int) -> None:
             if g[i] == np.float32(h[i]):
                 continue
             ties += 1
-            allowed = TIE_NOISE * scale if stride is None else min(TIE_NOISE * scale, TIE_STEP * stride[i])
+            allowed = max(TIE_NOISE * scale, 0.0 if rounding is None else ROUNDING_MARGIN * rounding[i])
+            allowed = allowed if stride is None else min(allowed, TIE_STEP * stride[i])
             step = max(float(np.spacing(abs(g[i]))), float(np.spacing(abs(np.float32(h[i])))))
             agrees &= abs(float(g[i]) - h[i]) - step / 2 <= allowed
-    found = compare_exact(g, h, LAYOUT, stride)
+    found = compare_exact(g, h, LAYOUT, stride, rounding)
     assert (found.agrees, found.near_ties) == (agrees, ties)
 
 
