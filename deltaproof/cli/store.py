@@ -15,7 +15,7 @@ from deltaproof.errors import EncodingError, UsageError
 from deltaproof.extras import need
 from deltaproof.protocol.types import Address, address
 
-__all__ = ["app"]
+__all__ = ["app", "named_sponsors"]
 
 app = typer.Typer(no_args_is_help=True, help="A store that strangers can share.")
 
@@ -74,7 +74,7 @@ def serve(
         archive=archive,
         keep_seconds=keep_days * 86_400,
         max_artifact_bytes=max_artifact * MEBIBYTE,
-        sponsors=_addresses(sponsors),
+        sponsors=named_sponsors(sponsors),
         reads_per_second=reads_per_second,
         writes_per_second=writes_per_second,
         connections=ConnectionLimits(connections, connections_per_address),
@@ -89,9 +89,9 @@ def serve(
     StoreServer(read_only_gateway(rpc, contract), options, host, port).serve(ready)
 
 
-def _addresses(text: str) -> frozenset[Address]:
-    """Addresses separated by commas. Raises UsageError."""
+def named_sponsors(text: str) -> frozenset[Address]:
+    """Addresses separated by commas; none for no text. Raises UsageError."""
     try:
-        return frozenset(address(part.strip()) for part in text.split(",") if part.strip())
+        return frozenset(address(part.strip()) for part in text.split(",")) if text else frozenset()
     except EncodingError as error:
         raise UsageError(f"--sponsors {text!r}: {error}") from error

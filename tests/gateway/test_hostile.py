@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from deltaproof.cli.store import named_sponsors
 from deltaproof.errors import UsageError
 from deltaproof.gateway import app as gateway_app
 from deltaproof.gateway import bounds as gateway_bounds
@@ -236,6 +237,12 @@ def test_task_of_a_named_sponsor_is_served(scene: Scene, serve: Serve) -> None:
     path = f"blob/{scene.world.gateway.terms.params(scene.task).spec_hash.hex()}"
     served = serve(sponsors=frozenset({scene.account("sponsor")}))
     assert served.put("sponsor", path, scene.files[path]).status_code == 201
+
+
+@pytest.mark.parametrize("text", [",", " ", "0x11", "0x" + "11" * 20 + ","])
+def test_names_of_sponsors_that_are_none_do_not_open_a_gateway_to_everybody(text: str) -> None:
+    with pytest.raises(UsageError, match="--sponsors"):
+        named_sponsors(text)
 
 
 def test_other_bytes_under_a_taken_name_are_refused(scene: Scene, serve: Serve) -> None:
