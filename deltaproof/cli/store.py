@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,9 @@ from deltaproof.cli.common import ContractOption, JsonOption, NeededStoreOption,
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import EncodingError, UsageError
 from deltaproof.extras import need
-from deltaproof.protocol.types import Address, address
+
+if TYPE_CHECKING:
+    from deltaproof.protocol.types import Address
 
 __all__ = ["app", "named_sponsors"]
 
@@ -91,6 +93,8 @@ def serve(
 
 def named_sponsors(text: str) -> frozenset[Address]:
     """Addresses separated by commas; none for no text. Raises UsageError."""
+    from deltaproof.protocol.types import address
+
     try:
         return frozenset(address(part.strip()) for part in text.split(",")) if text else frozenset()
     except EncodingError as error:
