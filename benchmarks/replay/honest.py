@@ -162,19 +162,17 @@ def judged_before() -> dict[Place, dict[str, Any]]:
         return {}
     figures = json.loads(path.read_text(encoding="utf-8"))
     found = ({"day": figures["machine"]["day"], **row} for row in figures["rows"])
-    return {place_of(row): row for row in found if "replays" in row or "skipped" in row}
-
-
-def place_of(row: Mapping[str, Any]) -> Place:
-    return row["regime"], row["model"], row["mode"], *row["pair"]
+    judged = (row for row in found if "replays" in row or "skipped" in row)
+    return {(row["regime"], row["model"], row["mode"], *row["pair"]): row for row in judged}
 
 
 def work_on(worker: str, name: str, pair: Pair, work: Path, before: Mapping[Place, Any]) -> None:
     part = PARTS[name]
     for (regime_name, regime), (mode, pairs) in product(rounds(part), part.pairs.items()):
-        known = name in PAGE and (regime_name, part.models[regime.language], mode, *pair) in before
+        round_ = Round(name, regime_name, regime, mode, pair, work)
+        known = name in PAGE and round_.place in before
         if pair in pairs and not known:
-            (train if worker == "train" else judge)(Round(name, regime_name, regime, mode, pair, work))
+            (train if worker == "train" else judge)(round_)
 
 
 @dataclass(frozen=True)
@@ -193,6 +191,11 @@ class Round:
         """Where its openings and verdicts are kept."""
         name = "-".join((self.part, self.mode, *self.pair, self.name))
         return self.work / "rounds" / "".join(c if c.isalnum() or c in ".-" else "_" for c in name)
+
+    @property
+    def place(self) -> Place:
+        """Its place on the page."""
+        return self.name, PARTS[self.part].models[self.regime.language], self.mode, *self.pair
 
     def spec(self) -> TaskSpec:
         sections = dict(self.regime.sections or {})
@@ -262,9 +265,9 @@ def kept(name: str, work: Path, before: Mapping[Place, dict[str, Any]]) -> Itera
         for pair in pairs:
             round_ = Round(name, regime_name, regime, mode, pair, work)
             found = round_.folder / "judged.json"
-            row: dict[str, Any] = {"regime": regime_name, "model": part.models[regime.language], "mode": mode}
-            row["pair"] = list(pair)
-            yield row | (cell(round_.folder, "judged", dict) if found.is_file() else before.get(place_of(row), {}))
+            facts = cell(round_.folder, "judged", dict) if found.is_file() else before.get(round_.place, {})
+            model = part.models[regime.language]
+            yield {"regime": regime_name, "model": model, "mode": mode, "pair": list(pair), **facts}
 
 
 def stop_if_refused(rows: list[dict[str, Any]]) -> None:

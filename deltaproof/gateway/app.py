@@ -34,13 +34,13 @@ from deltaproof.gateway.traffic import FewEach, RequestRate, neighbourhood
 from deltaproof.protocol.types import Address, TaskId, digest32
 from deltaproof.store.paths import ArtifactName, Kind, parse_path
 from deltaproof.store.permits import PART_BYTES, WritePermit
+from deltaproof.store.waiting import SLOWEST_BYTES_A_SECOND
 
 __all__ = ["GatewayParts", "create_app"]
 
 T = TypeVar("T")
 GRACE_SECONDS = 15.0
-SLOWEST_BYTES_A_SECOND = 32 * 1024
-"""A body has the grace, and then the time that it takes at this rate."""
+"""A body has the grace, and then the time that it takes at `SLOWEST_BYTES_A_SECOND`."""
 WRITE_AT_BYTES = 512 * 1024
 ADMITTED_AT_ONCE = 4
 """Of one address; half of what is asked of the chain at once."""

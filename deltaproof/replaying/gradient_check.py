@@ -84,15 +84,15 @@ class Recomputation:
     @cached_property
     def rounded(self) -> tuple[Wide, ...]:
         """In float64 in one piece, with random roundings of every operation."""
-        return tuple(self._compute(self.bench, 1, seed).values for seed in range(ROUNDING_DRAWS))
+        return tuple(self._rounded(FLOAT32_UNIT))
 
     @cached_property
     def wide_rounding(self) -> Wide:
         """What rounding in float64 may do to each value, shape (P,): the largest change that random roundings made, of
         the value or as a root mean square of its tensor. They are magnified, or float64's own would swallow them."""
         exact, found = self._gradient(self.bench, 1).values, np.zeros(self.bench.layout.size)
-        for seed in range(ROUNDING_DRAWS):
-            change = np.abs(self._compute(self.bench, 1, seed, FLOAT64_MAGNIFIED * FLOAT64_UNIT).values - exact)
+        for drawn in self._rounded(FLOAT64_MAGNIFIED * FLOAT64_UNIT):
+            change = np.abs(drawn - exact)
             for where in self.bench.layout.slices.values():
                 usual = float(np.sqrt(np.mean(change[where] ** 2)))
                 found[where] = np.maximum(found[where], np.maximum(change[where], usual))
@@ -119,15 +119,19 @@ class Recomputation:
             self.groups = 1
             yield
 
+    def _rounded(self, unit: float) -> Iterator[Wide]:
+        """With random roundings of at most `unit`, relative, one draw after the other."""
+        return (self._compute(self.bench, 1, (seed, unit)).values for seed in range(ROUNDING_DRAWS))
+
     def _gradient(self, bench: Workbench, groups: int) -> Gradient:
         place = (bench is self.bench, groups)
         if place not in self._kept:
             self._kept[place] = self._compute(bench, groups)
         return self._kept[place]
 
-    def _compute(self, bench: Workbench, groups: int, seed: int | None = None, unit: float = FLOAT32_UNIT) -> Gradient:
+    def _compute(self, bench: Workbench, groups: int, rounding: tuple[int, float] | None = None) -> Gradient:
         bench.load(self.state["theta"])
-        with nullcontext() if seed is None else rounded_at_random(seed, unit):
+        with nullcontext() if rounding is None else rounded_at_random(*rounding):
             try:
                 gradient, loss = grouped_gradient(bench, self.rows, self.dropout_key, groups)
             except (RowError, EncodingError) as error:

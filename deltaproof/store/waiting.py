@@ -16,13 +16,13 @@ from typing import Any, TypeVar, cast
 
 from deltaproof.errors import DeltaproofError
 
-__all__ = ["LeftBehind", "Line", "TooSlow", "Transfer", "between_waits"]
+__all__ = ["SLOWEST_BYTES_A_SECOND", "LeftBehind", "Line", "TooSlow", "Transfer", "between_waits"]
 
 T = TypeVar("T")
 GRACE_SECONDS = 30.0
 """For an answer of no bytes."""
 SLOWEST_BYTES_A_SECOND = 32 * 1024
-"""Of what comes or goes; as a gateway asks of who writes."""
+"""Of what comes or goes; a gateway asks the same of who writes."""
 LOOK_SECONDS = 0.5
 MOST_LEFT_BEHIND = 8
 """Threads that were left to one server which does not finish: it is asked no more until one has ended."""
