@@ -24,7 +24,7 @@ from deltaproof.chain.admissions import AdmissionDesk, Entrance
 from deltaproof.chain.batches import place_in_batch
 from deltaproof.chain.contracts.tasks import task_params
 from deltaproof.chain.events.participants import BatchCommitted
-from deltaproof.chain.memory import memory_root
+from deltaproof.chain.memory import memory_roots
 from deltaproof.chain.participation import (
     attempt,
     lacking_stake,
@@ -461,7 +461,8 @@ class Trainer(Agent):
         if self.workshop.bench.codec.plain:
             return ZERO_DIGEST
         self.log.refresh(round_)
-        root = memory_root(self.gateway, self.store, self.log, self.spec, self.task_id, round_, self.account)
+        me, chain = self.account, (self.gateway, self.store, self.log)
+        root = memory_roots(*chain, self.spec, self.task_id, round_, [me])[me]
         if root is None:
             raise ChainError(f"the store has lost the delta of round {round_ - 1}, which round {round_} goes on from")
         return root

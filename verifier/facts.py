@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.structs import RoundView
-from deltaproof.chain.memory import memory_root
+from deltaproof.chain.memory import memory_roots
 from deltaproof.chain.participation import known_faults
 from deltaproof.chain.reading import due_readers
 from deltaproof.chain.tasklog import TaskLog
@@ -126,14 +126,9 @@ def read_case(
 ) -> RoundToJudge:
     """The round's case, as chain and store say it now: see `read_chain`. Raises ChainError, StoreUnavailable."""
     case, readers = read_chain(gateway, log, spec, task_id, round_), due_readers(gateway, store, spec, task_id, round_)
-    submissions = tuple(
-        replace(
-            one,
-            error_root=memory_root(gateway, store, log, spec, task_id, round_, one.trainer),
-            readers=readers,
-        )
-        for one in case.submissions
-    )
+    trainers = [one.trainer for one in case.submissions]
+    memories = memory_roots(gateway, store, log, spec, task_id, round_, trainers)
+    submissions = tuple(replace(one, error_root=memories[one.trainer], readers=readers) for one in case.submissions)
     return replace(case, submissions=submissions)
 
 

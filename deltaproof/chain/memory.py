@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from deltaproof.chain.abi.enums import Outcome
 from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.participation import settled_leaves
@@ -13,30 +15,36 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId
 from deltaproof.store import ArtifactStore
 
-__all__ = ["memory_after", "memory_root"]
+__all__ = ["memory_after", "memory_roots"]
 
 
-def memory_root(
+def memory_roots(
     gateway: Gateway, store: ArtifactStore, log: TaskLog, spec: TaskSpec, task_id: TaskId, round_: RoundIndex,
-    trainer: Address,
-) -> Digest32 | None:  # fmt: skip
-    """Root of the memory: what the trainer's delta of the round before names, if that was settled as accepted.
+    trainers: Sequence[Address],
+) -> dict[Address, Digest32 | None]:  # fmt: skip
+    """Roots of the trainers' memories: what the delta of the round before names, if that was settled as accepted.
 
     Zero otherwise: a memory that nobody checked is lost. None if that delta is no longer in the store. `log` has been
     refreshed in this round. Raises ChainError if the leaves of the round before cannot be had, StoreUnavailable.
+
+    Reveals and leaves of the round before are read once, for however many trainers.
     """
+    roots: dict[Address, Digest32 | None] = dict.fromkeys(trainers, ZERO_DIGEST)
     if spec.codec.name == "float32" or round_ <= 1:
-        return ZERO_DIGEST
+        return roots
     before = RoundIndex(round_ - 1)
-    view = gateway.tasks.round(task_id, before)
-    reveal = log.reveals(before).get(trainer)
-    if view.outcome != Outcome.SETTLED or reveal is None:
-        return ZERO_DIGEST
+    view, reveals = gateway.tasks.round(task_id, before), log.reveals(before)
+    revealed = [trainer for trainer in trainers if trainer in reveals]
+    if view.outcome != Outcome.SETTLED or not revealed:
+        return roots
     proposal = settled_leaves(gateway, store, task_id, before, view)
     if proposal is None:
         raise ChainError(f"round {before} is settled, but no verifier has published the leaves of its settlement")
-    accepted = any(leaf.trainer == trainer and leaf.verdict is Verdict.ACCEPTED for leaf in proposal.leaves)
-    return memory_after(store, spec, reveal.delta_digest) if accepted else ZERO_DIGEST
+    accepted = {leaf.trainer for leaf in proposal.leaves if leaf.verdict is Verdict.ACCEPTED}
+    for trainer in revealed:
+        if trainer in accepted:
+            roots[trainer] = memory_after(store, spec, reveals[trainer].delta_digest)
+    return roots
 
 
 def memory_after(store: ArtifactStore, spec: TaskSpec, delta: Digest32) -> Digest32 | None:

@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deltaproof.chain import Deployment
+from deltaproof.chain import Deployment, Gateway
 from deltaproof.chain.abi.enums import Role
+from deltaproof.chain.abi.structs import RoundView
 from deltaproof.chain.local_node import Node, start_node
 from deltaproof.chain.participation import settled_leaves
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
-from deltaproof.protocol.types import ZERO_DIGEST, RoundIndex
+from deltaproof.protocol.types import ZERO_DIGEST, RoundIndex, TaskId
+from deltaproof.store import ArtifactStore
 from deltaproof.tuning.codecs import EncodedDelta, Mask
 from deltaproof.tuning.methods.low_rank import tensors_of
 from deltaproof.tuning.training.workbench import Workbench
 from tests.tuning.method_cases import CASES, method_section
 from tests.worlds.roles import RoleWorld, build_world
 from trainer.life import Trainer
+from verifier.facts import read_case
 
 CODECS: tuple[dict[str, Any], ...] = (
     {"name": "float16"},
@@ -102,7 +105,9 @@ def sent_by(trainer: Trainer, round_: RoundIndex) -> EncodedDelta:
     return done.delta
 
 
-def test_feedback_goes_on_over_rounds_and_the_audit_agrees(node: Node, tmp_path: Path) -> None:
+def test_feedback_goes_on_over_rounds_and_the_audit_agrees(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from deltaproof.auditor.audit.run import Audit, one_process
     from deltaproof.auditor.session import open_index
 
@@ -123,8 +128,26 @@ def test_feedback_goes_on_over_rounds_and_the_audit_agrees(node: Node, tmp_path:
     assert leaves_of(world, 2)[trainer.account].verdict is Verdict.ACCEPTED
     sent = len(sent_by(trainer, RoundIndex(2)).data)
     assert sent < 4 * trainer.workshop.bench.layout.size / 10
+    leaves_before_are_read_once(world, monkeypatch)
     audit(world, Audit, one_process, open_index)
     world.close()
+
+
+def leaves_before_are_read_once(world: RoleWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verifier's case of round 2 looks up whose memory counts once, not once a trainer; each gets its own root."""
+    asked: list[int] = []
+
+    def counted(gateway: Gateway, store: ArtifactStore, task: TaskId, round_: RoundIndex, view: RoundView) -> object:
+        asked.append(round_)
+        return settled_leaves(gateway, store, task, round_, view)
+
+    monkeypatch.setattr("deltaproof.chain.memory.settled_leaves", counted)
+    judge = world.verifiers[0]
+    case = read_case(judge.gateway, judge.store, judge.log, judge.spec, world.task, RoundIndex(2))
+    assert asked == [1]
+    roots = {one.trainer: one.error_root for one in case.submissions}
+    assert len(set(roots.values())) == len(roots) == 2, "of two honest trainers; the cheat was slashed and is gone"
+    assert roots == {one.account: one.context(RoundIndex(2)).error_root for one in world.trainers[:2]}
 
 
 def test_dropout_of_ranks_is_aggregated_by_who_tuned_what_and_the_audit_agrees(node: Node, tmp_path: Path) -> None:
