@@ -13,7 +13,7 @@ from deltaproof.chain import Connection, connect
 from deltaproof.chain.local_node import Node, start_node
 from deltaproof.chain.rpc.blocks import BlockRef
 from deltaproof.errors import BlockUnknown, ChainUnavailable, ContractRevert, WrongChain
-from deltaproof.protocol.types import Digest32, TaskId
+from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, address
 from tests.chain.node_calls import rpc
 from tests.chain.rpc_proxy import Fault, LaggingPool, RawAnswer, RpcProxy
 from tests.worlds.gateways import GatewayWorld
@@ -111,6 +111,22 @@ def test_many_views_at_one_block_cost_one_call(world: GatewayWorld, proxy: RpcPr
         assert proxy.seen[before:] == ["eth_call"]
         with pytest.raises(ContractRevert, match="UnknownTask"):
             gateway.task(TaskId(10**6))
+
+
+def test_views_whose_answers_are_too_long_for_one_call_are_asked_in_smaller_ones(
+    world: GatewayWorld, proxy: RpcProxy
+) -> None:
+    """A trainer's work has ten words and more: of 64 trainers they are longer than a contract may be (EIP-170)."""
+    connection = connect(proxy.url)
+    gateway = type(world.sponsor)(connection, world.deployment)
+    trainers = [address(n.to_bytes(20, "big")) for n in range(1, 101)]
+    pool, place = gateway.trainers, (TaskId(1), RoundIndex(1))
+    with connection.reading_at(connection.head()):
+        before = len(proxy.seen)
+        connection.prefetch([pool.view("workOf", *place, trainer) for trainer in trainers])
+        assert not any(pool.work(*place, trainer).revealed for trainer in trainers)
+        asked = proxy.seen[before:]
+    assert asked == ["eth_call"] * (1 + 4), "one that was too long, and four of at most 32"
 
 
 def test_node_that_runs_no_batches_is_asked_one_by_one(world: GatewayWorld, proxy: RpcProxy) -> None:

@@ -44,8 +44,9 @@ TRANSPORT_ERRORS = (
 """What says that an endpoint gave no usable answer, rather than what the answer was."""
 View = tuple[Address, bytes]
 """A question to a contract: its address, and selector with arguments."""
-MOST_VIEWS = 64
-"""Views in one call: far below what nodes let one call do."""
+MOST_VIEWS, FEWEST_VIEWS = 64, 8
+"""Views in one call: far below what nodes let one call do. Where the answers are too long together, half as many are
+asked, down to the second number."""
 NO_HASHES = ('Cannot wrap a "object"', "cannot unmarshal object")
 """How nodes say that they take only numbers of blocks: Ganache, and old ones in Go."""
 BARE_REVERT = "VM Exception while processing transaction: revert"
@@ -92,7 +93,7 @@ class Connection:
         self._pin = _Pin()
         self._answers = _Answers()
         self._deep: tuple[Digest32, int, BlockRef] | None = None
-        self._batches = True
+        self._most_views = MOST_VIEWS
         self._by_hash = True
         """Whether the node takes the hash of a block to read at (EIP-1898). Ganache does not."""
 
@@ -181,11 +182,11 @@ class Connection:
         Only saves calls: where a node does not run such a call, nothing is read ahead.
         """
         wanted = [view for view in views if view not in self._pin.answers]
-        if self._pin.block is None or not self._batches or len(wanted) < 2:
+        if self._pin.block is None or len(wanted) < 2:
             return
-        code = compiled("CallBatch").bytecode
-        for start in range(0, len(wanted), MOST_VIEWS):
-            part = wanted[start : start + MOST_VIEWS]
+        code, start = compiled("CallBatch").bytecode, 0
+        while start < len(wanted) and self._most_views:
+            part = wanted[start : start + self._most_views]
             data = code + eth_abi.encode(["(address,bytes)[]"], [part])
             try:
                 with self.translated("CallBatch"):
@@ -194,11 +195,13 @@ class Connection:
             except ChainUnavailable:
                 raise
             except (ChainError, DecodingError):
-                # Some nodes refuse a call without a target. Views are then read one by one, which is slow but right.
-                self._batches = False
-                return
+                # The answers come as the code of a contract, which has 24,576 bytes at most (EIP-170). And some nodes
+                # refuse every call without a target: views are then read one by one, which is slow but right.
+                self._most_views = len(part) // 2 if len(part) > FEWEST_VIEWS else 0
+                continue
             good = zip(part, answers, strict=True)
             self._pin.answers.update({view: bytes(data) for view, (success, data) in good if success and data})
+            start += len(part)
 
     def _call(self, transaction: dict[str, str], block: int | None) -> HexBytes:
         at = self._pin.block
