@@ -6,7 +6,7 @@ verifiers for their own attestation and by auditors for anybody's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -40,6 +40,7 @@ __all__ = [
     "emulator_scores",
     "path_pass",
     "row_records",
+    "rowless_in",
     "same_adapter",
     "score_round",
 ]
@@ -88,13 +89,14 @@ def score_round(
     if validation_rows is None:
         return RoundScores({}, None, 0, aggregate_contributions(bench, start, list(accepted.values()))[0])
     valuation = value_round(bench, start, list(accepted.values()), validation_rows, seed, machine=machine)
+    rowless = rowless_in(rows)
     findings = {
         trainer: TrainerFinding(
             trainer=trainer,
             verdict=Verdict.ACCEPTED,
             score_nanos=value.score_nanos,
             stderr_nanos=value.stderr_nanos,
-            discount_bps=discount_bps(bench.spec, rows, trainer),
+            discount_bps=discount_bps(bench.spec, rowless, trainer),
         )
         for trainer, value in zip(accepted, valuation.values, strict=True)
     }
@@ -117,11 +119,15 @@ def counted_rows(
     return counted, records
 
 
-def discount_bps(spec: TaskSpec, records: Sequence[RowRecord], trainer: Address) -> int:
+def rowless_in(records: Sequence[RowRecord]) -> frozenset[Address]:
+    """Who brings no row that counts, of a round's records; nobody where enrolled rows count."""
+    return frozenset(record.trainer for record in records if record.counted == 0)
+
+
+def discount_bps(spec: TaskSpec, rowless: Collection[Address], trainer: Address) -> int:
     """What is taken off a trainer's pay, basis points: what the spec says, or all of it for whoever brings no row that
-    counts, so that no floor pays for its name. `records` are of the round, none where enrolled rows count."""
-    rowless = any(record.trainer == trainer and record.counted == 0 for record in records)
-    return max(spec.discount_bps(trainer), ROWLESS_DISCOUNT_BPS if rowless else 0)
+    counts, so that no floor pays for its name. `rowless` are those of the round (`rowless_in`)."""
+    return max(spec.discount_bps(trainer), ROWLESS_DISCOUNT_BPS if trainer in rowless else 0)
 
 
 def row_records(trainers: Sequence[Address], claims: Sequence[RowClaim]) -> tuple[RowRecord, ...]:

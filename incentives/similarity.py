@@ -18,6 +18,9 @@ from deltaproof.tuning.combining.aggregation import Array, LowRankPair, Tensors,
 
 __all__ = ["copies", "similarities"]
 
+BLOCK = 64
+"""Members whose inner products with all others are held at once: the memory is N, not N^2, a module."""
+
 
 def similarities(members: Sequence[Tensors], start: Tensors, pairs: Sequence[LowRankPair]) -> Array:
     """Similarity of the members' updates of `start`, float64 [N, N] in [-1, 1], symmetric.
@@ -26,12 +29,27 @@ def similarities(members: Sequence[Tensors], start: Tensors, pairs: Sequence[Low
     """
     if not members:
         return np.zeros((0, 0))
-    grams = module_grams(members, pairs, start)
-    whole = np.nan_to_num(_cosines(np.asarray(grams.sum(axis=0))), nan=0.0)
-    each = _cosines(grams)
-    each[:, np.isnan(each).all(axis=0)] = 0.0  # no common module; the median below would be of nothing
-    larger = np.maximum(whole, np.nanmedian(each, axis=0))
+    squares = np.concatenate([module_grams([member], pairs, start)[:, 0] for member in members], axis=1)  # [M, N]
+    blocks = (slice(first, first + BLOCK) for first in range(0, len(members), BLOCK))
+    larger = np.concatenate([_larger(module_grams(members, pairs, start, rows), squares, rows) for rows in blocks])
     return np.asarray((larger + larger.T) / 2)  # sums over (i, j) and (j, i) round differently
+
+
+def _larger(grams: Array, squares: Array, rows: slice) -> Array:
+    """The larger of the two similarities of some members to all, [n, N], from inner products [M, n, N]; `squares`
+    [M, N] are all members' products with themselves."""
+    whole = np.nan_to_num(_cosines(_over_modules(grams), _over_modules(squares), rows), nan=0.0)
+    each = _cosines(grams, squares, rows)
+    each[:, np.isnan(each).all(axis=0)] = 0.0  # no common module; the median below would be of nothing
+    return np.maximum(whole, np.nanmedian(each, axis=0))
+
+
+def _over_modules(values: Array) -> Array:
+    """Sum over modules in their order, whatever the shape of the rest."""
+    total = np.zeros(values.shape[1:])
+    for module in values:
+        total += module
+    return total
 
 
 def copies(similarity: Array, order: Sequence[int], threshold: float) -> tuple[int | None, ...]:
@@ -59,8 +77,9 @@ def copies(similarity: Array, order: Sequence[int], threshold: float) -> tuple[i
     return tuple(original)
 
 
-def _cosines(grams: Array) -> Array:
-    """[..., N, N] inner products to cosines; NaN where a norm is zero."""
-    norms = np.sqrt(np.maximum(np.diagonal(grams, axis1=-2, axis2=-1), 0.0))
-    scale = norms[..., :, None] * norms[..., None, :]
+def _cosines(grams: Array, squares: Array, rows: slice) -> Array:
+    """[..., n, N] inner products of the members `rows` with all to cosines; NaN where a norm is zero. `squares` are of
+    all members, [..., N]."""
+    norms = np.sqrt(np.maximum(squares, 0.0))
+    scale = norms[..., rows, None] * norms[..., None, :]
     return np.asarray(np.divide(grams, scale, out=np.full(grams.shape, np.nan), where=scale > 0))

@@ -55,6 +55,12 @@ __all__ = [
 ]
 
 
+NO_COPIES = 1.0
+"""Threshold of likeness from which on nobody is a copy, whatever rounding makes of one: verifiers would differ."""
+Players = tuple[tuple[int | None, ...], tuple[tuple[int, ...], ...]]
+"""Each contribution's original, if it copies one; and the players, as places among the contributions."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainerValue:
     """What goes into the trainer's settlement leaf. `copy_of` is the index of the contribution that it repeats."""
@@ -75,7 +81,6 @@ class RoundValuation:
     """
 
     values: tuple[TrainerValue, ...]
-    similarity: Array
     players: tuple[tuple[int, ...], ...]
     coalitions: Bools
     values_nanos: tuple[int, ...]
@@ -119,7 +124,7 @@ def value_round(
     spec = bench.spec
     evaluator = Evaluator(bench, validation_rows)
     start_rows = evaluator.evaluate_means([start], np.ones((1, 1)))
-    similarity, originals, groups = find_players(bench, start, contributions)
+    originals, groups = find_players(bench, start, contributions)
     players = [united(bench, [contributions[i] for i in group]) for group in groups]
     value = _along_step if spec.scoring.index == "aumann_shapley" else _by_coalitions
     found = value(evaluator, validation_rows, start_rows, start, players, seed, machine)
@@ -131,7 +136,6 @@ def value_round(
     next_start, truncation = aggregate_contributions(bench, start, chosen) if chosen else (start.copy(), 0.0)
     return RoundValuation(
         values=tuple(values),
-        similarity=similarity,
         players=groups,
         coalitions=found.coalitions,
         values_nanos=found.values_nanos,
@@ -200,29 +204,33 @@ def _along_step(
     return _Found(scored, PATH_METHOD, passes=valued.passes)
 
 
-def find_players(
-    bench: Workbench, start: Vector, contributions: Sequence[Contribution]
-) -> tuple[Array, tuple[int | None, ...], tuple[tuple[int, ...], ...]]:
-    """Similarity of all contributions, float64 [N, N], and who plays (`who_plays`). Needs no validation rows.
+def find_players(bench: Workbench, start: Vector, contributions: Sequence[Contribution]) -> Players:
+    """Who plays (`who_plays`). Deltas are compared, N^2 products, only where the task looks for copies. Needs no
+    validation rows.
 
-    Raises EncodingError for an adapter that does not fit the task.
+    Raises EncodingError where an adapter that is compared does not fit the task.
     """
+    threshold = bench.spec.scoring.similarity_threshold
+    if threshold >= NO_COPIES:
+        return _all_play(contributions)
     begun, *members = members_of(bench, [start, *(contribution.theta for contribution in contributions)])
-    similarity = similarities(members, begun, bench.pairs)
-    return similarity, *who_plays(similarity, contributions, bench.spec.scoring.similarity_threshold)
+    return who_plays(similarities(members, begun, bench.pairs), contributions, threshold)
 
 
-def who_plays(
-    similarity: Array, contributions: Sequence[Contribution], threshold: float
-) -> tuple[tuple[int | None, ...], tuple[tuple[int, ...], ...]]:
+def _all_play(contributions: Sequence[Contribution]) -> Players:
+    """Nobody copies anybody, and every union is a player."""
+    return (None,) * len(contributions), data_unions([contribution.union for contribution in contributions])
+
+
+def who_plays(similarity: Array, contributions: Sequence[Contribution], threshold: float) -> Players:
     """For each contribution the original that it copies, if any, and the players: unions of those that copy nobody.
 
     Only deltas of other data can be copies: of another root, with rows of their own that count, and with no row in
     common that both opened. From a threshold of 1 on there are none. `similarity` is float64 [N, N].
     """
+    if threshold >= NO_COPIES:
+        return _all_play(contributions)
     unions = data_unions([contribution.union for contribution in contributions])
-    if threshold >= 1.0:  # not from what rounding makes of one: verifiers would differ
-        return (None,) * len(contributions), tuple(tuple(union) for union in unions)
     compared = similarity.copy()
     for union in unions:
         compared[np.ix_(union, union)] = 0.0

@@ -31,12 +31,14 @@ from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.rows import Shard, parse_row
 from deltaproof.protocol.types import Digest32, address
 from deltaproof.sponsor.likeness import honest_likeness
+from deltaproof.tuning.combining.mixing import members_of
 from deltaproof.tuning.training.recording import batch_rows
 from deltaproof.tuning.training.step import RoundContext, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 from incentives.row_evidence import count_rows
+from incentives.similarity import similarities
 from incentives.unions import Contribution, row_claims
-from incentives.valuation import find_players, who_plays
+from incentives.valuation import who_plays
 
 SIZES = (8, 16, 32, 64, 100, 200)
 SAMPLES = 24
@@ -143,7 +145,8 @@ def measure(pair: Pair) -> dict[str, Any]:
         replace(trained(pair.method, pair.rate, pair.steps, rows, number), enrolled=number, order=1 - number)
         for number, rows in enumerate(shards)
     )
-    similarity, _, _ = find_players(bench, bench.start, [owner, other])
+    begun, *members = members_of(bench, [bench.start, owner.theta, other.theta])
+    similarity = similarities(members, begun, bench.pairs)
     originals, _ = who_plays(similarity, [owner, other], ALIKE)
     blind = [Contribution(c.theta, c.rows, c.order) for c in (owner, other)]
     counts = count_rows(row_claims(bench.spec, [owner, other]))

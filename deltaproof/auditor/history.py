@@ -327,13 +327,22 @@ def rows_of(history: Json) -> list[Json]:
             "round": entry["round"],
             "outcome": entry["outcome"],
             **trainer,
-            "slashed": sum(s["amount"] for s in entry["slashes"] if s["account"] == trainer["trainer"]),
+            "slashed": slashed.get(trainer["trainer"], 0),
             "ended_at": entry["endedAt"],
         }
         for task in history["tasks"]
         for entry in task["history"]
+        for slashed in [_slashed_in(entry)]
         for trainer in entry["trainers"]
     ]
+
+
+def _slashed_in(entry: Json) -> dict[Address, int]:
+    """What each account lost in a round."""
+    lost: dict[Address, int] = {}
+    for slash in entry["slashes"]:
+        lost[slash["account"]] = lost.get(slash["account"], 0) + slash["amount"]
+    return lost
 
 
 def _settled(leaf: SettlementLeaf) -> Json:

@@ -278,11 +278,12 @@ class PageData:
         leaves = find_leaves(self.index, facts, spec, self.store)
         posted = facts.standing
         tree = leaves_tree(leaves) if leaves else None
+        places = {leaf.trainer: place for place, leaf in enumerate(leaves or ())}
         proofs = []
         for trainer in facts.trainers:
             entry: Json = {"trainer": trainer}
-            if leaves and tree and posted:
-                place, leaf = next((i, leaf) for i, leaf in enumerate(leaves) if leaf.trainer == trainer)
+            if leaves and tree and posted and (place := places.get(trainer)) is not None:
+                leaf = leaves[place]
                 entry["leaf"] = {
                     "trainer": leaf.trainer,
                     "verdict": int(leaf.verdict),
@@ -317,7 +318,7 @@ class PageData:
     def _record(self, facts: RoundFacts, root: Digest32, trainer: Address) -> Json | None:
         """Record 0 with its place in the transcript tree, if its opening is in the store."""
         spec = self.historian.spec(facts.task)
-        shard = facts.task.shard_of(trainer, facts.opened.position)
+        shard = facts.shard_of(trainer)
         if self.store is None or spec is None or shard is None:
             return None
         from deltaproof.tuning.training.optimizers import slots_of

@@ -61,11 +61,11 @@ def replays_of(facts: RoundFacts, store: ArtifactStore | None) -> list[Json]:
     """For each trainer and verifier whose attestation the store has: verdict, steps replayed, and those that failed."""
     if store is None:
         return []
-    documents = read_attestations(facts, store)
+    findings = {verifier: one.by_trainer() for verifier, one in read_attestations(facts, store).items()}
     found = []
     for trainer in facts.trainers:
-        for verifier, document in documents.items():
-            finding = document.by_trainer().get(trainer)
+        for verifier, attested in findings.items():
+            finding = attested.get(trainer)
             if finding is None:
                 continue
             steps = sorted({check.step for check in finding.checks if check.step >= 0})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deltaproof.tuning.combining.aggregation import LowRankPair
+from deltaproof.tuning.combining.aggregation import LowRankPair, module_grams
 from incentives.similarity import copies, similarities
 
 Member = dict[str, NDArray[np.float32]]
@@ -52,6 +52,16 @@ def refactored(member: Member, seed: int = 3) -> Member:
         result[pair.b] = (member[pair.b].astype(np.float64) @ mixing).astype(np.float32)
         result[pair.a] = np.linalg.solve(mixing, member[pair.a].astype(np.float64)).astype(np.float32)
     return result
+
+
+def test_similarities_in_blocks_have_the_bits_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [trained(START, seed) for seed in range(7)]
+    members[2] = {**START, "head": members[2]["head"]}  # moves one module only
+    whole = similarities(members, START, PAIRS)
+    assert np.array_equal(module_grams(members, PAIRS, START)[:, 2:5], module_grams(members, PAIRS, START, slice(2, 5)))
+    for block in (1, 3):
+        monkeypatch.setattr("incentives.similarity.BLOCK", block)
+        assert np.array_equal(similarities(members, START, PAIRS), whole)
 
 
 START = make_start()

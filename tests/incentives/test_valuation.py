@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from math import factorial
 
@@ -10,14 +11,16 @@ import pytest
 
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.state import Vector
+from deltaproof.protocol.types import Digest32
 from deltaproof.tuning.combining.aggregation import aggregate
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.combining.mixing import aggregate_thetas, masks_of
 from deltaproof.tuning.methods.low_rank import low_rank_pairs, tensors_of, vector_of
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from incentives.semivalues import GameError
+from incentives.similarity import similarities
 from incentives.unions import Contribution
-from incentives.valuation import RoundValuation, scores_from_table, value_round
+from incentives.valuation import RoundValuation, find_players, scores_from_table, value_round
 from tests.incentives.tiny_rounds import ROWS, SEED, make_bench, make_contributions
 
 TWO = Machine(workers=2, backend="processes")
@@ -90,6 +93,25 @@ def test_value_round_copy_costs_its_victim_nothing(source: str) -> None:
     assert (copied.values[1].score_nanos, copied.values[1].copy_of) == (0, 2)
     assert np.array_equal(copied.next_start, alone.next_start)
     assert copied.players == ((0,), (2,), (3,))
+
+
+def test_find_players_compares_no_deltas_where_nobody_looks_for_copies(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default; the comparison is of every pair. The players are those of a comparison all the same."""
+    own, shared, other = make_contributions(make_bench(source), 3)
+    root = Digest32(bytes([1]) * 32)
+    contributions = [replace(own, union=root), other, replace(shared, union=root)]
+    compared: list[int] = []
+    monkeypatch.setattr(
+        "incentives.valuation.similarities", lambda members, *rest: compared.append(1) or similarities(members, *rest)
+    )
+    found = [
+        find_players(bench, bench.start, contributions)
+        for bench in (make_bench(source), make_bench(source, scoring={"similarity_threshold": 0.999999}))
+    ]
+    assert found == [((None, None, None), ((0, 2), (1,)))] * 2
+    assert compared == [1], "only where the task looks for copies"
 
 
 def test_value_round_same_bits_in_other_processes(source: str) -> None:

@@ -109,6 +109,7 @@ def test_feedback_goes_on_over_rounds_and_the_audit_agrees(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from deltaproof.auditor.audit.run import Audit, one_process
+    from deltaproof.auditor.facts.loading import load_round
     from deltaproof.auditor.session import open_index
 
     codec = {"name": "top_k|two_bit", "options": {"fraction": 0.05, "error_feedback": True}}
@@ -129,7 +130,12 @@ def test_feedback_goes_on_over_rounds_and_the_audit_agrees(
     sent = len(sent_by(trainer, RoundIndex(2)).data)
     assert sent < 4 * trainer.workshop.bench.layout.size / 10
     leaves_before_are_read_once(world, monkeypatch)
+    read: list[int] = []
+    monkeypatch.setattr(
+        "deltaproof.auditor.audit.case.load_round", lambda *about: read.append(about[2]) or load_round(*about)
+    )
     audit(world, Audit, one_process, open_index)
+    assert read == [1], "an audit reads the round before once, not once for each opening"
     world.close()
 
 

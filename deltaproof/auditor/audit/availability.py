@@ -187,8 +187,8 @@ class _Claim:
         before the store says that it came at all."""
         before = self._time() if late is None else min(late, self._time())
         facts, times = self.case.facts, self.case.index
-        for other, document in self.case.attestations.items():
-            finding = document.by_trainer().get(self.trainer)
+        for other, findings in self.case.findings.items():
+            finding = findings.get(self.trainer)
             if other == self.verifier or finding is None:
                 continue
             own = read_receipt(facts.task.id, facts.number, other, content)

@@ -9,17 +9,20 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from deltaproof.auditor.audit.check import Check, Subject
+from deltaproof.auditor.facts.leaves import find_leaves
+from deltaproof.auditor.facts.loading import load_round
 from deltaproof.auditor.facts.tasks import RoundFacts, TaskFacts
 from deltaproof.auditor.index.calldata import called_directly
 from deltaproof.auditor.index.events import Event
 from deltaproof.auditor.index.reader import Index
+from deltaproof.chain.abi.enums import Outcome
 from deltaproof.errors import ArtifactError
 from deltaproof.protocol.commit.validation import ValidationSet
 from deltaproof.protocol.evidence.state import Vector
-from deltaproof.protocol.outcome.attestation import Attestation
-from deltaproof.protocol.outcome.settlement import SettlementLeaf
+from deltaproof.protocol.outcome.attestation import Attestation, TrainerFinding
+from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32
+from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.numerics.machine import HERE, Machine
 
@@ -161,6 +164,22 @@ class RoundCase:
     """Documents of revealed attestations that were found and match their digest."""
     leaves: tuple[SettlementLeaf, ...] | None = None
     """Leaves of the standing settlement, checked against its root."""
+    memories: dict[Address, Digest32 | None] = field(default_factory=dict, repr=False)
+    """Roots of memories of error feedback that were looked up: every opening of a trainer asks for its own."""
+
+    @cached_property
+    def findings(self) -> dict[Address, dict[Address, TrainerFinding]]:
+        """What each verifier's document holds of each trainer."""
+        return {verifier: document.by_trainer() for verifier, document in self.attestations.items()}
+
+    @cached_property
+    def accepted_before(self) -> dict[Address, Digest32]:
+        """Deltas that the settlement of the round before accepts, by trainer: only their memories go on."""
+        before = load_round(self.index, self.facts.task, RoundIndex(self.facts.number - 1))
+        store = self.artifacts.store if self.artifacts else None
+        leaves = find_leaves(self.index, before, self.spec, store) if before.outcome is Outcome.SETTLED else None
+        accepted = {leaf.trainer for leaf in leaves or () if leaf.verdict is Verdict.ACCEPTED}
+        return {trainer: shown.delta_digest for trainer, shown in before.reveals.items() if trainer in accepted}
 
     @property
     def index(self) -> Index:

@@ -134,9 +134,8 @@ def _actors(event: Event) -> list[str]:
 def _participants(case: RoundCase) -> Iterator[Check]:
     """Whoever acted was enrolled, and nobody opened what was not sealed."""
     facts = case.facts
-    opened = facts.opened.position
     for trainer, commitment in facts.commitments.items():
-        enrolled = facts.task.shard_of(trainer, opened) is not None
+        enrolled = facts.shard_of(trainer) is not None
         yield case.subject.of(commitment.event, participant=trainer).that(
             "enrolled", enrolled, "committed without being enrolled before the round opened"
         )

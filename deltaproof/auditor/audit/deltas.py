@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from deltaproof.auditor.audit.case import RoundCase
-from deltaproof.auditor.facts.leaves import find_leaves
-from deltaproof.auditor.facts.loading import load_round
-from deltaproof.chain.abi.enums import Outcome
 from deltaproof.chain.memory import memory_after
 from deltaproof.errors import ArtifactError
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.state import Vector
-from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, StepIndex
+from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, StepIndex
 from deltaproof.replaying.judging import Submission, training_context
 from deltaproof.store import ArtifactStore
 from deltaproof.store.paths import Kind
@@ -35,7 +31,7 @@ __all__ = [
 
 def submission_of(case: RoundCase, trainer: Address) -> Submission | None:
     """What a trainer committed to; None if it was not enrolled when the round opened. Raises StoreUnavailable."""
-    shard = case.facts.task.shard_of(trainer, case.facts.opened.position)
+    shard = case.facts.shard_of(trainer)
     if shard is None:
         return None
     reveal = case.facts.reveals.get(trainer)
@@ -120,11 +116,8 @@ def _memory(case: RoundCase, trainer: Address) -> Digest32 | None:
     """Root of the error-feedback memory, by the rule of `deltaproof.chain.memory`. Raises StoreUnavailable."""
     if case.artifacts is None or case.spec is None or case.spec.codec.name == "float32" or case.facts.number <= 1:
         return ZERO_DIGEST
-    before = load_round(case.index, case.facts.task, RoundIndex(case.facts.number - 1))
-    reveal = before.reveals.get(trainer)
-    if before.outcome != Outcome.SETTLED or reveal is None:
-        return ZERO_DIGEST
-    leaves = find_leaves(case.index, before, case.spec, case.artifacts.store)
-    if leaves is None or not any(leaf.trainer == trainer and leaf.verdict is Verdict.ACCEPTED for leaf in leaves):
-        return ZERO_DIGEST
-    return memory_after(case.artifacts.store, case.spec, reveal.delta_digest)
+    if trainer not in case.memories:
+        delta = case.accepted_before.get(trainer)
+        root = ZERO_DIGEST if delta is None else memory_after(case.artifacts.store, case.spec, delta)
+        case.memories[trainer] = root
+    return case.memories[trainer]

@@ -126,7 +126,7 @@ def check_players(case: RoundCase) -> Iterator[Check]:
         try:
             if accepted not in found:
                 contributions = _contributions(case, case.spec, accepted)
-                _, _, groups = find_players(case.task.scoring_bench, _start(case), list(contributions.values()))
+                _, groups = find_players(case.task.scoring_bench, _start(case), list(contributions.values()))
                 found[accepted] = [[accepted[i] for i in group] for group in groups]
         except DeltaproofError as error:
             yield subject.unchecked("coalition players", str(error))
@@ -328,10 +328,9 @@ def _contributions(case: RoundCase, spec: TaskSpec, trainers: Sequence[Address])
 
 def _contribution(case: RoundCase, spec: TaskSpec, trainer: Address) -> Contribution:
     """Raises ArtifactError or TuningError."""
-    shard, committed = shard_in(case.facts, trainer), list(case.facts.commitments)
-    if trainer not in committed:
+    shard, order = shard_in(case.facts, trainer), case.facts.commit_ranks.get(trainer)
+    if order is None:
         raise ArtifactError(f"commitment of {trainer}", "there is none on chain")
     union, opened = named_root(spec, shard.root), partial(read_by, case, spec, trainer)
-    theta, order = adapter_of(case, trainer), committed.index(trainer)
     rank = enrolment_rank(case.facts, trainer)
-    return Contribution(theta, shard.rows, order, tuned_by(case, trainer), union, opened, rank)
+    return Contribution(adapter_of(case, trainer), shard.rows, order, tuned_by(case, trainer), union, opened, rank)

@@ -191,14 +191,16 @@ def check_slashes(case: RoundCase) -> Iterator[Check]:
     """Nobody lost stake without a fault that the round shows, and nobody lost more than the terms say."""
     terms = case.facts.task.params.stakes
     leaves = _leaves_by_trainer(case)
-    for event in case.facts.named("TrainerSlashed"):
+    slashed = case.facts.named("TrainerSlashed")
+    by_proof = any(Fault(event.args["fault"]) is not Fault.NONE for event in slashed)
+    proven = {e.args.get("trainer") or e.args.get("respondent") for e in _proofs(case)} if by_proof else set()
+    for event in slashed:
         trainer = event.args["trainer"]
         subject = case.subject.of(event, participant=trainer)
         stake = case.facts.task.trainer_stake(trainer, event.position)
         yield subject.equal("slash amount", stake * terms.slash_bps // BPS, event.args["amount"])
         fault = Fault(event.args["fault"])
         if fault is not Fault.NONE:
-            proven = {e.args.get("trainer") or e.args.get("respondent") for e in _proofs(case)}
             yield subject.that("slash", trainer in proven, "slashed for a fault that nobody proved", actual=fault)
         elif case.leaves is None:
             yield subject.unchecked("slash", "the settlement's leaves are not known")

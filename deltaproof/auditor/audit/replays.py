@@ -68,8 +68,8 @@ def _rejections(case: RoundCase) -> Iterator[Replay | Check]:
         if leaf.verdict is not Verdict.REJECTED:
             continue
         claims: dict[tuple[int, str], Replay] = {}
-        for verifier, document in case.attestations.items():
-            finding = document.by_trainer().get(leaf.trainer)
+        for verifier, findings in case.findings.items():
+            finding = findings.get(leaf.trainer)
             failure = finding.failure() if finding and finding.verdict is leaf.verdict else None
             if failure is not None:
                 replay = _claimed(case, verifier, leaf.trainer, leaf.verdict, failure)
@@ -119,7 +119,7 @@ def _official(case: RoundCase) -> Iterator[Replay]:
         f.trainer for d in case.attestations.values() for f in d.findings if f.verdict is Verdict.ACCEPTED
     }  # fmt: skip
     for trainer in accepted(case):
-        steps = tuple(step for t, _, step in published_steps(case) if t == trainer)
+        steps = drawn_steps(case, trainer) if trainer in case.facts.reveals else ()
         if trainer not in attested and steps:
             yield Replay("official replays", trainer, steps, Verdict.ACCEPTED, case.subject.of(participant=trainer))
 

@@ -142,5 +142,5 @@ def accepted(case: RoundCase) -> list[Address]:
     """Trainers whom the settlement accepts; before it, those whom some attestation accepts."""
     if case.leaves is not None:
         return [leaf.trainer for leaf in case.leaves if leaf.verdict is Verdict.ACCEPTED]
-    found = [f.trainer for d in case.attestations.values() for f in d.findings if f.verdict is Verdict.ACCEPTED]
+    found = {f.trainer for d in case.attestations.values() for f in d.findings if f.verdict is Verdict.ACCEPTED}
     return [trainer for trainer in case.facts.trainers if trainer in found]

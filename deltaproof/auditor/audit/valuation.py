@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.store.paths import Kind, addressed_path
 from incentives.path import PATH_METHOD, values_of_passes
-from incentives.scoring import discount_bps, path_pass
+from incentives.scoring import discount_bps, path_pass, rowless_in
 from incentives.semivalues import GameError, ScoringError
 from incentives.unions import row_weights, share_of
 from incentives.valuation import scores_from_table
@@ -111,14 +111,15 @@ def _scores(
         yield subject.failed("scores", f"the game record is not one that this task's rule leads to: {error}")
         return
     yield subject.equal("scoring method", values.method, game.method)
-    yield from _shares(spec, findings, unions, values, game, subject)
+    rowless = rowless_in(game.rows)
+    yield from _shares(spec, findings, unions, values, rowless, subject)
     players = {member for union in unions for member in union}
     yield from _left_out(spec, document, players, subject)
     for finding in document.findings:
         if finding.verdict is Verdict.ACCEPTED and finding.trainer not in players:
             marked = (finding.score_nanos, finding.stderr_nanos)
             yield subject.equal("score", (0, 0), marked, f"of {finding.trainer}, no player: a copy")
-            yield _discount(spec, game, finding, subject)
+            yield _discount(spec, rowless, finding, subject)
 
 
 def _left_out(spec: TaskSpec, document: Attestation, players: set[Address], subject: Subject) -> Iterator[Check]:
@@ -133,7 +134,7 @@ def _shares(
     findings: dict[Address, TrainerFinding],
     unions: list[list[Address]],
     found: _Values,
-    game: GameRecord,
+    rowless: Collection[Address],
     subject: Subject,
 ) -> Iterator[Check]:
     """Each player's value as its members' scores. The error on rows needs a model; the estimator's own is a floor."""
@@ -143,15 +144,15 @@ def _shares(
         for member in union:
             finding = findings[member]
             yield subject.equal("score", score, finding.score_nanos, f"of {member}")
-            yield _discount(spec, game, finding, subject)
+            yield _discount(spec, rowless, finding, subject)
             yield subject.that(
                 "standard error", finding.stderr_nanos >= least, f"of {member}: below the estimator's own",
                 expected=f"at least {least}", actual=finding.stderr_nanos,
             )  # fmt: skip
 
 
-def _discount(spec: TaskSpec, game: GameRecord, finding: TrainerFinding, subject: Subject) -> Check:
-    expected = discount_bps(spec, game.rows, finding.trainer)
+def _discount(spec: TaskSpec, rowless: Collection[Address], finding: TrainerFinding, subject: Subject) -> Check:
+    expected = discount_bps(spec, rowless, finding.trainer)
     return subject.equal("discount", expected, finding.discount_bps, f"of {finding.trainer}")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from deltaproof.auditor.facts.tasks import EnrolledShard, RoundFacts
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import ZERO_DIGEST, Address
+from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32
 from incentives.unions import named_root
 
 __all__ = ["enrolment_rank", "players_of", "shard_in"]
@@ -20,7 +22,7 @@ def players_of(facts: RoundFacts, spec: TaskSpec, document: Attestation) -> list
     """
     if document.game is None:
         return []
-    named = document.game.players
+    named = set(document.game.players)
     sharers = [
         finding.trainer
         for finding in document.findings
@@ -28,16 +30,18 @@ def players_of(facts: RoundFacts, spec: TaskSpec, document: Attestation) -> list
         and finding.trainer not in named
         and (spec.scoring.similarity_threshold >= 1.0 or (finding.score_nanos, finding.stderr_nanos) != (0, 0))
     ]
-    roots = {trainer: named_root(spec, shard_in(facts, trainer).root) for trainer in (*named, *sharers)}
-    return [[p, *(s for s in sharers if roots[s] is not None and roots[s] == roots[p])] for p in named]
+    of_root: dict[Digest32 | None, list[Address]] = {}
+    for sharer in sharers:
+        of_root.setdefault(named_root(spec, shard_in(facts, sharer).root), []).append(sharer)
+    of_root.pop(None, None)
+    return [[p, *of_root.get(named_root(spec, shard_in(facts, p).root), ())] for p in document.game.players]
 
 
 def enrolment_rank(facts: RoundFacts, trainer: Address) -> int:
     """How many of those who committed had enrolled their rows before the trainer did."""
-    own = shard_in(facts, trainer).position
-    return sum(shard_in(facts, other).position < own for other in facts.commitments)
+    return bisect_left(facts.enrolled_at, shard_in(facts, trainer).position)
 
 
 def shard_in(facts: RoundFacts, trainer: Address) -> EnrolledShard:
     """What the trainer had enrolled when the round opened; no rows of no root for a stranger, whom a check names."""
-    return facts.task.shard_of(trainer, facts.opened.position) or EnrolledShard(ZERO_DIGEST, 0)
+    return facts.shard_of(trainer) or EnrolledShard(ZERO_DIGEST, 0)

@@ -194,9 +194,19 @@ class TaskFacts:
                 members.discard(verifier)
         return sorted(members, key=address_bytes)
 
+    @cached_property
+    def _by_account(self) -> dict[tuple[str, ...], dict[Address, list[Event]]]:
+        """Events of some names by whom they are about, as far as somebody asked: every trainer is looked up."""
+        return {}
+
     def _about(self, names: str | tuple[str, ...], key: str, account: Address) -> list[Event]:
         wanted = (names,) if isinstance(names, str) else names
-        return [event for event in self.named(*wanted) if event.args[key] == account]
+        if wanted not in self._by_account:
+            found: dict[Address, list[Event]] = {}
+            for event in self.named(*wanted):
+                found.setdefault(event.args[key], []).append(event)
+            self._by_account[wanted] = found
+        return self._by_account[wanted].get(account, [])
 
 
 @dataclass(frozen=True)
@@ -212,13 +222,22 @@ class RoundFacts:
     attestations: Mapping[Address, AttestationFacts] = field(repr=False)
     settlements: tuple[PostedSettlement, ...] = field(repr=False)
 
+    @cached_property
+    def _by_name(self) -> dict[str, list[Event]]:
+        found: dict[str, list[Event]] = {}
+        for event in self.events:
+            found.setdefault(event.name, []).append(event)
+        return found
+
     def named(self, *names: str) -> list[Event]:
         """Events of the round with one of these names, in the chain's order."""
+        if len(names) == 1:
+            return list(self._by_name.get(names[0], ()))
         return [event for event in self.events if event.name in names]
 
     def first(self, name: str) -> Event | None:
         """The first event of that name."""
-        return next(iter(self.named(name)), None)
+        return next(iter(self._by_name.get(name, ())), None)
 
     @property
     def opened(self) -> Event:
@@ -251,6 +270,21 @@ class RoundFacts:
     def trainers(self) -> list[Address]:
         """All who committed, by ascending address: the order of the leaves."""
         return sorted(self.commitments, key=address_bytes)
+
+    def shard_of(self, trainer: Address) -> EnrolledShard | None:
+        """The shard with which a trainer was enrolled when the round opened."""
+        return self.task.shard_of(trainer, self.opened.position)
+
+    @cached_property
+    def commit_ranks(self) -> Mapping[Address, int]:
+        """How many committed before each trainer who did."""
+        return {trainer: rank for rank, trainer in enumerate(self.commitments)}
+
+    @cached_property
+    def enrolled_at(self) -> list[tuple[int, int]]:
+        """Where on the chain those who committed had enrolled, ascending; (0, 0) of who was not enrolled."""
+        shards = (self.shard_of(trainer) for trainer in self.commitments)
+        return sorted(shard.position if shard else (0, 0) for shard in shards)
 
     @property
     def standing(self) -> PostedSettlement | None:

@@ -43,20 +43,27 @@ class LowRankPair:
     scale: float
 
 
-def module_grams(members: Sequence[Tensors], pairs: Sequence[LowRankPair], start: Tensors | None = None) -> Array:
+def module_grams(
+    members: Sequence[Tensors],
+    pairs: Sequence[LowRankPair],
+    start: Tensors | None = None,
+    rows: slice = slice(None),
+) -> Array:
     """Inner products of the members in each module, float64 [M, N, N], without forming a product.
 
     <s B_i A_i, s B_j A_j> = s^2 sum((B_i^T B_j) * (A_i A_j^T)). With `start`, of the differences from it. Modules are
-    the pairs in order, then each tensor that belongs to no pair, by name.
+    the pairs in order, then each tensor that belongs to no pair, by name. `rows` are the members whose products with
+    all are wanted, the same bits as those rows of the whole: for many members the whole does not fit into memory.
     """
-    everyone = [start, *members] if start is not None else list(members)
+    before = [start] if start is not None else []
+    everyone, chosen = [*before, *members], [*before, *members[rows]]
     size = len(everyone)
     grams = []
     for pair in pairs:
-        a = np.concatenate([member[pair.a] for member in everyone]).astype(np.float64)
-        b = np.concatenate([member[pair.b].T for member in everyone]).astype(np.float64)
+        a, some_a = (np.concatenate([one[pair.a] for one in part]).astype(np.float64) for part in (everyone, chosen))
+        b, some_b = (np.concatenate([one[pair.b].T for one in part]).astype(np.float64) for part in (everyone, chosen))
         rank = a.shape[0] // size
-        overlap = (matmul(a, a.T) * matmul(b, b.T)).reshape(size, rank, size, rank)
+        overlap = (matmul(some_a, a.T) * matmul(some_b, b.T)).reshape(len(chosen), rank, size, rank)
         gram = pair.scale**2 * tree_sum(tree_sum(overlap, 3), 1)
         if start is not None:
             gram = gram[1:, 1:] - gram[1:, :1] - gram[:1, 1:] + gram[0, 0]
@@ -66,8 +73,8 @@ def module_grams(members: Sequence[Tensors], pairs: Sequence[LowRankPair], start
         flat = np.stack([member[name].reshape(-1) for member in members]).astype(np.float64)
         if start is not None:
             flat = flat - start[name].reshape(-1).astype(np.float64)
-        grams.append(np.array([tree_sum(flat * row, 1) for row in flat]))
-    return np.stack(grams) if grams else np.zeros((0, len(members), len(members)))
+        grams.append(np.array([tree_sum(flat * row, 1) for row in flat[rows]]))
+    return np.stack(grams) if grams else np.zeros((0, len(members[rows]), len(members)))
 
 
 def same_shape(member: Tensors, pairs: Sequence[LowRankPair]) -> list[list[LowRankPair]]:
