@@ -1,38 +1,30 @@
-"""A round of N trainers on real contracts, in batches, and what reading it takes: gas, RPC calls, seconds.
+"""A round of N trainers on real contracts, in batches, and what reading it takes: gas, calldata, RPC calls, seconds.
 
 Training is simulated: what is committed and revealed are digests. Everything that is read, is read by the product.
 """
 
 from __future__ import annotations
 
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from benchmarks.chain.gas.bench import Bench, anvil, person
 from benchmarks.chain.gas.rounds import index_of, signed_for_relay
-from benchmarks.chain.gas.task import MeasuredTask, register, verifier_keys
-from deltaproof.auditor.index.rpc import Rpc
-from deltaproof.auditor.session import open_index
-from deltaproof.chain import Deployment, Gateway, connect
-from deltaproof.chain.participation import known_faults
-from deltaproof.chain.tasklog import TaskLog
-from deltaproof.protocol.outcome.settlement import leaves_tree
-from deltaproof.protocol.types import Address, RoundIndex, TaskId
+from benchmarks.chain.gas.task import IMPROVEMENT_NANOS, MeasuredTask, register, verifier_keys
+from benchmarks.scale.reading import audited, read_by_a_verifier, read_memories
+from deltaproof.protocol.outcome.settlement import SettlementLeaf, SettlementProposal, leaves_tree
+from tests.worlds.simulated import settlement_of
 
 __all__ = ["round_on_chain"]
 
 BATCH = 50
+HARDFORK = "prague"
+"""With the floor price of calldata (EIP-7623)."""
 VERIFIERS = 3
-ROUND = RoundIndex(1)
 
 
 def round_on_chain(trainers: int) -> dict[str, Any]:
     """One settled round of so many trainers."""
-    with anvil() as url:
+    with anvil(HARDFORK) as url:
         bench = Bench(url)
         bench.deploy()
         keys = verifier_keys(VERIFIERS)
@@ -42,93 +34,58 @@ def round_on_chain(trainers: int) -> dict[str, Any]:
         enrolling = bench.gas["TrainerPool.enrol (next)"] if trainers > 1 else bench.gas["TrainerPool.enrol (first)"]
         task.call("tasks", "openRound")
         task.draw()
-        committing, revealing = [], []
+        sent: dict[str, list[Any]] = {"commit": [], "reveal": [], "claim": [], "settle": []}
         for i in range(0, trainers, BATCH):
-            committing.append(_gas(task.call("trainers", "commitBatch", signed_for_relay(task, people[i : i + BATCH]))))
+            batch = signed_for_relay(task, people[i : i + BATCH])
+            sent["commit"].append(task.call("trainers", "commitBatch", batch))
         first = index_of(task, people[0])
         places = {t.address: first + place for place, t in enumerate(people)}
         for number, i in enumerate(range(0, trainers, BATCH), start=1):
             entries = [(places[t.address], t.address, *task.work(t)) for t in people[i : i + BATCH]]
-            revealing.append(_gas(task.call("trainers", "revealBatch", number, entries)))
+            sent["reveal"].append(task.call("trainers", "revealBatch", number, entries))
         task.draw()
         task.show_validation()
         task.expire()
         leaves = task.leaves()
         task.attest(leaves, keys, {})
-        read = _reading(url, task, len(people))
+        read = read_by_a_verifier(url, task)
+        proposal = SettlementProposal(
+            settlement=settlement_of(task.domain, leaves, IMPROVEMENT_NANOS), leaves=tuple(leaves)
+        )
         task.settle(leaves, label="settle")
+        sent["settle"].append(_last_transaction(bench))
         task.finalize(label="finalize")
-        tree = leaves_tree(leaves)
-        claims = [(task.id, 1, 0, trainers, leaves[0].fields(), tree.proof(0))]
-        bench.call("vault", "claimBatch", claims, label="claim")
-        seconds, rows = _indexing(url, bench)
+        sent["claim"].append(bench.call("vault", "claimBatch", [_claim(task, leaves)], label="claim"))
+        shown = audited(url, bench, task, leaves)
+        task.call("tasks", "openRound")
         return {
             "trainers": trainers,
             "gas_enrol": enrolling,
-            "gas_commit": sum(committing) / trainers,
-            "gas_reveal": sum(revealing) / trainers,
+            "gas_commit": sum(int(receipt["gasUsed"]) for receipt in sent["commit"]) / trainers,
+            "gas_reveal": sum(int(receipt["gasUsed"]) for receipt in sent["reveal"]) / trainers,
             "gas_settle": bench.gas["settle"],
             "gas_finalize": bench.gas["finalize"],
             "gas_claim": bench.gas["claim"],
+            "calldata": {name: _calldata(bench, receipts) for name, receipts in sent.items()},
             **read,
-            "index_seconds": seconds,
-            "index_rows": rows,
+            **read_memories(url, task, proposal),
+            **shown,
         }
 
 
-def _gas(receipt: Any) -> int:
-    return int(receipt["gasUsed"])
+def _claim(task: MeasuredTask, leaves: list[SettlementLeaf]) -> tuple[Any, ...]:
+    """Of the first leaf."""
+    return (task.id, 1, 0, len(leaves), leaves[0].fields(), leaves_tree(leaves).proof(0))
 
 
-def _reading(url: str, task: MeasuredTask, trainers: int) -> dict[str, Any]:
-    """What a verifier reads before it judges: events, enrolments, their order, known faults."""
-    connection = connect(url)
-    deployment = Deployment.at(connection, Address(task.bench.contracts["tasks"].address))
-    with tempfile.TemporaryDirectory() as folder, connection.reading_at(connection.head()):
-        gateway = Gateway(connection, deployment)
-        log = TaskLog(gateway, [gateway.trainers.address, gateway.verifiers.address], TaskId(task.id), Path(folder))
-        steps: dict[str, Callable[[], object]] = {
-            "events": lambda: log.refresh(ROUND),
-            "enrolments": lambda: gateway.trainers.enrolments(TaskId(task.id)),
-            "order": lambda: log.enrolments.order(ROUND, log.committed(ROUND)),
-            "faults": lambda: known_faults(gateway, TaskId(task.id), ROUND, log.committed(ROUND)),
-        }
-        found: dict[str, Any] = {}
-        for name, step in steps.items():
-            with _counted(connection) as calls:
-                began = time.perf_counter()
-                step()
-                found[f"{name}_seconds"] = time.perf_counter() - began
-            found[f"{name}_calls"] = calls[0]
-        if len(log.committed(ROUND)) != trainers:
-            raise RuntimeError(f"{len(log.committed(ROUND))} of {trainers} commitments were read")
-        return found
+def _last_transaction(bench: Bench) -> Any:
+    """Of the newest block, which holds one."""
+    block: Any = bench.web3.eth.get_block("latest")
+    return {"transactionHash": block["transactions"][-1]}
 
 
-@contextmanager
-def _counted(connection: Any) -> Iterator[list[int]]:
-    """Requests to the node inside."""
-    manager, calls = connection.web3.manager, [0]
-    ask = manager.request_blocking
-
-    def counted(*arguments: Any, **options: Any) -> Any:
-        calls[0] += 1
-        return ask(*arguments, **options)
-
-    manager.request_blocking = counted
-    try:
-        yield calls
-    finally:
-        manager.request_blocking = ask
-
-
-def _indexing(url: str, bench: Bench) -> tuple[float, int]:
-    """Seconds of reading the whole chain into an auditor's index, and its events."""
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        index, synced = open_index(
-            Rpc(url), Address(bench.contracts["tasks"].address), str(Path(folder) / "index.sqlite")
-        )
-        seconds = time.perf_counter() - began
-        index.engine.dispose()
-    return seconds, synced.events
+def _calldata(bench: Bench, receipts: list[Any]) -> dict[str, int]:
+    """Transactions, and zero and other bytes of what they were called with."""
+    data = [bytes(bench.web3.eth.get_transaction(receipt["transactionHash"])["input"]) for receipt in receipts]
+    zeros = sum(one.count(0) for one in data)
+    return {"transactions": len(data), "zero": zeros, "other": sum(map(len, data)) - zeros}

@@ -42,7 +42,7 @@ def work_of_a_round(trainers: int) -> dict[str, Any]:
     start = bench.initial_state()
     thetas = [start + draw.normal(0, 1e-3, start.shape).astype(np.float32) for _ in range(trainers)]
     people = [Contribution(theta, ROWS, i, enrolled=i) for i, theta in enumerate(thetas)]
-    addresses = sorted(address(i.to_bytes(20, "big")) for i in range(1, trainers + 1))
+    addresses = [address(i.to_bytes(20, "big")) for i in range(1, trainers + 1)]
     validation = _rows(16, 0)
     attestation = Attestation(
         task=1, round=1, verifier=address(bytes([1]) * 20), game=None, improvement_nanos=10**8, next_start_digest=SEED,

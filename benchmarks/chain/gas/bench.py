@@ -103,14 +103,14 @@ def person(kind: str, i: int) -> Any:
 
 
 @contextmanager
-def anvil() -> Iterator[str]:
+def anvil(hardfork: str = "paris") -> Iterator[str]:
     """Where a private chain answers that signs for anybody, gas for nothing, a block per transaction."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     options = ["--auto-impersonate", "--gas-price", "0", "--block-base-fee-per-gas", "0", "--gas-limit", "30000000"]
     process = subprocess.Popen(
-        [ROOT / "node_modules/.bin/anvil", "--port", str(port), "--hardfork", "paris", "--silent", *options],
+        [ROOT / "node_modules/.bin/anvil", "--port", str(port), "--hardfork", hardfork, "--silent", *options],
         stdout=subprocess.DEVNULL,
     )
     try:
