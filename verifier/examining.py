@@ -5,12 +5,13 @@ A pure function of the case and the store: the same for a member of the quorum a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 
 from deltaproof.errors import UNUSABLE
 from deltaproof.protocol.evidence.state import Vector, component_root
-from deltaproof.protocol.outcome.attestation import Attestation
+from deltaproof.protocol.outcome.attestation import Attestation, TrainerFinding
 from deltaproof.protocol.outcome.settlement import SettlementProposal, Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex
@@ -38,7 +39,7 @@ from incentives.settling import disagreements
 from incentives.unions import Contribution, named_root
 from verifier.facts import RoundToJudge
 from verifier.hindsight import Receipts
-from verifier.looking import Basis, SecondLook
+from verifier.looking import Basis, SecondLook, Word
 from verifier.outbox import Outbox
 
 __all__ = ["Examiner"]
@@ -82,17 +83,37 @@ class Examiner:
             lambda basis: self._judge(case.round, basis, between_steps),
         )
 
+    def found_of(
+        self,
+        case: RoundToJudge,
+        trainers: Collection[Address],
+        *,
+        may_give_up: bool,
+        between_steps: Callable[[], None] = lambda: None,
+    ) -> tuple[TrainerFinding, ...] | None:
+        """Judge these trainers, as their committee; None while what is missing may still come.
+
+        Raises as `judge_submission` does.
+        """
+        wanted = [self._basis(case, one) for one in case.submissions if one.trainer in trainers]
+        looked = self.look.judged(wanted, lambda basis: self._judge(case.round, basis, between_steps))
+        if self.look.missing(looked) and not may_give_up:
+            return None
+        return tuple(judgement.attested_by(self.account, case.task_id, case.round) for judgement in looked)
+
     def examine(
         self,
         case: RoundToJudge,
         *,
         may_give_up: bool,
         publish: bool = True,
+        words: Mapping[Address, Word] = MappingProxyType({}),
         between_steps: Callable[[], None] = lambda: None,
     ) -> Attestation | None:
         """Judge and score; None while what is missing may still come and `may_give_up` is not set.
 
-        `publish`: put the next adapter into the store, as a member of the round's quorum has to.
+        `publish`: put the next adapter into the store, as a member of the round's quorum has to. `words`: of
+        committees, by trainer, in place of replays.
 
         Raises what is nobody's fault: see `judge_submission`.
         """
@@ -100,7 +121,8 @@ class Examiner:
             **{one.trainer: taken_as_withheld(one) for one in case.submissions if one.trainer in case.withheld},
             **{one.trainer: proven_faulty(one) for one in case.submissions if one.trainer in case.faulty},
         }
-        wanted = [self._basis(case, one) for one in case.submissions if one.trainer not in given]
+        judged = [one for one in case.submissions if one.trainer not in given]
+        wanted = [self._basis(case, one, words.get(one.trainer)) for one in judged]
         looked = self.look.judged(wanted, lambda basis: self._judge(case.round, basis, between_steps))
         found = iter(looked)
         judgements = [given.get(one.trainer) or next(found) for one in case.submissions]
@@ -165,8 +187,8 @@ class Examiner:
             return self.store.get_tensors(digest, self.scoring_bench.layout.size)
         return vector
 
-    def _basis(self, case: RoundToJudge, submission: Submission) -> Basis:
-        return Basis(case.drawn, submission, case.sample_of(submission.trainer, self.spec))
+    def _basis(self, case: RoundToJudge, submission: Submission, word: Word | None = None) -> Basis:
+        return Basis(case.drawn, submission, case.sample_of(submission.trainer, self.spec), word)
 
     def _readable(self, basis: Basis) -> bool:
         """Whether everybody can read what a trainer sealed; so it is where nothing is, or where nobody looks."""
@@ -186,7 +208,11 @@ class Examiner:
             self.report("replayed", f"round {round_}: replayed {short} {verdict.message}", round=round_)
             between_steps()
 
-        judgement = judge_submission(self.judges, self._shown, basis.round, submission, basis.steps, progress)
+        judge = partial(judge_submission, self.judges, self._shown, basis.round, submission, basis.steps, progress)
+        judgement = judge() if basis.word is None else judge(basis.word.record)
+        if basis.word is not None and judgement.theta is not None and not basis.word.is_about(judgement.read):
+            # Attack: a report about other bytes than everybody reads, or by somebody who read none.
+            judgement = judge()
         if failure := judgement.finding.failure():
             verdict = judgement.finding.verdict.name.lower()
             message = f"round {round_}: {short} {verdict}: {failure.message}"

@@ -9,7 +9,7 @@ follows from the revealed attestations, and only if it is within tolerance of it
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -46,10 +46,11 @@ from deltaproof.tuning.numerics.machine import HERE, Machine
 from incentives.settling import NothingToSettle
 from verifier.bound import BoundVerdicts
 from verifier.closing import charge_absences, close_round, collect_fees
+from verifier.committee import CommitteeDesk, Deadline
 from verifier.disputes import VerifierDisputes
 from verifier.examining import Examiner
 from verifier.facts import RoundToJudge, case_key, read_case, read_chain
-from verifier.looking import EarlyLook
+from verifier.looking import EarlyLook, Word
 from verifier.outbox import Outbox
 from verifier.quorum import QuorumDesk
 from verifier.standing import SeatDesk, check_pace
@@ -110,6 +111,9 @@ class Verifier(Agent):
             require=lambda size, what: self.disk.require(size, what),  # noqa: PLW0108 - the limit comes later
         )  # fmt: skip
         self.bound = BoundVerdicts(self._folder)
+        self.committee = CommitteeDesk(
+            gateway, store, task_id, self.spec, self.secret, self._folder, self.outbox, report
+        )
         self.quorum = QuorumDesk(
             gateway, store, task_id, self.spec, self.log, self.key, self.proposals, self.outbox, report
         )
@@ -239,7 +243,9 @@ class Verifier(Agent):
             self.log.refresh(round_)
             case = read_case(self.gateway, self.store, self.log, self.spec, self.task_id, round_)
             work = self.gateway.trainers.work
-            there = [s.trainer for s in case.submissions if work(self.task_id, round_, s.trainer).opened]
+            drawn = self.committee.drawn(case)
+            mine = {s.trainer for s in case.submissions} if drawn is None else drawn.of(self.account)
+            there = [trainer for trainer in mine if work(self.task_id, round_, trainer).opened]
             self._early = EarlyLook(seed, opened, lambda: self._looked(case, there))
         early = self._early
         if not self.heavy.running(early.key) and self.heavy.result(early.key, early.work):
@@ -263,7 +269,11 @@ class Verifier(Agent):
                 return
             case = read_case(self.gateway, self.store, self.log, self.spec, self.task_id, round_)
             self._attesting = (round_, key)
-            attestation = self.heavy.result(("attest", key), lambda: self._attest(case, key, may_give_up=may_give_up))
+            words = self._heard(case, key, may_give_up=may_give_up)
+            if words is None:
+                return
+            attest = partial(self._attest, case, key, words, may_give_up=may_give_up)
+            attestation = self.heavy.result(("attest", key), attest)
         if attestation is None:
             return
         if attempt(self.gateway.verifiers.commit_attestation, self.task_id, self._sealed(attestation)) is None:
@@ -357,10 +367,27 @@ class Verifier(Agent):
                 self.seat.was_too_slow(round_)
             self._attesting = None
 
-    def _attest(self, case: RoundToJudge, key: Digest32, *, may_give_up: bool) -> Attestation | None:
+    def _heard(self, case: RoundToJudge, key: Digest32, *, may_give_up: bool) -> Mapping[Address, Word] | None:
+        """What committees say of those whom this verifier does not replay; None while it replays its own, or waits."""
+        committees = self.committee.drawn(case)
+        if committees is None:
+            return {}
+        if (mine := committees.of(self.account)) and not self.committee.has_sealed(case):
+            between = self.heavy.between_steps
+            look = partial(self.examiner.found_of, case, mine, may_give_up=may_give_up, between_steps=between)
+            findings = self.heavy.result(("committee", key), look)
+            if findings is None:
+                return None
+            self.committee.seal(case, findings)
+        phase, seconds = self.gateway.tasks.phase(self.task_id), self.spec.phases.attest_commit
+        return self.committee.words(case, committees, Deadline(phase.deadline, seconds, self._now()))
+
+    def _attest(
+        self, case: RoundToJudge, key: Digest32, words: Mapping[Address, Word], *, may_give_up: bool
+    ) -> Attestation | None:
         """Judge and score; the document is on disk before this returns. None while what is missing may still come."""
         between = self.heavy.between_steps
-        attestation = self.examiner.examine(case, may_give_up=may_give_up, between_steps=between)
+        attestation = self.examiner.examine(case, may_give_up=may_give_up, words=words, between_steps=between)
         if attestation is None:
             return None
         path, document = self._path(case.round, key), attestation.to_document()
@@ -375,13 +402,16 @@ class Verifier(Agent):
     def _may_call_withheld(self, round_: RoundIndex) -> bool:
         """Whether it is late enough to seal that something is not in the store; what comes later counts no more."""
         phase, seconds = self.gateway.tasks.phase(self.task_id), self.spec.phases.attest_commit
-        # Where everybody waits, nobody sends anything: a chain that makes blocks of transactions alone stands still.
-        between_blocks = self._known.now if self._known is not None else 0
-        now = max(between_blocks, self.gateway.connection.timestamp())
+        now = self._now()
         if phase.round != round_:
             return True
         self.closing.set(phase.deadline, seconds, now)
         return now >= given_up_from(phase.deadline, seconds)
+
+    def _now(self) -> int:
+        """A chain that makes blocks of transactions alone stands still where everybody waits, and nobody sends."""
+        between_blocks = self._known.now if self._known is not None else 0
+        return max(between_blocks, self.gateway.connection.timestamp())
 
     def _sign(self, round_: RoundIndex, attempts: int) -> None:
         """Sign the settlement that follows from what is revealed; again if a late document changes all but verdicts."""

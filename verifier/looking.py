@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from deltaproof.protocol.outcome.attestation import CheckRecord
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.replaying.judging import Judgement, Submission
 from deltaproof.tuning.training.step import DrawnRound
+from verifier.hindsight import Receipts
 
-__all__ = ["Basis", "EarlyLook", "SecondLook"]
+__all__ = ["Basis", "EarlyLook", "SecondLook", "Word"]
+
+
+@dataclass(frozen=True)
+class Word:
+    """What a committee says of a trainer whom it replayed, and what each member who says so had read."""
+
+    record: CheckRecord
+    receipts: tuple[Receipts, ...]
+
+    def is_about(self, read: Mapping[int, Digest32]) -> bool:
+        """Whether all of them had read just these bytes, named by their SHA-256 by step."""
+        return all(receipts.hold(read) for receipts in self.receipts)
 
 
 @dataclass(frozen=True)
@@ -20,7 +34,8 @@ class Basis:
     round: DrawnRound
     submission: Submission
     steps: tuple[int, ...]
-    """That are replayed."""
+    """That are replayed, or with a `word` read."""
+    word: Word | None = None
 
     def judges_as(self, other: Basis) -> bool:
         """Whether both lead to the same judgement, as long as every reader can read."""

@@ -26,9 +26,9 @@ from deltaproof.reporting import Reporter, about_task
 
 __all__ = ["Needless", "Pruner"]
 
-WORK = re.compile(r"(round|memory|attestation|proposal|claim|signed)-(\d{1,10})(-[0-9a-f]{16})?(\.partial)?")
+WORK = re.compile(r"(round|memory|attestation|report|proposal|claim|signed)-(\d{1,10})(-[0-9a-f]{16})?(\.partial)?")
 """What roles keep of a round: a trainer's transcripts, what its codec carries on and what it
-signed for a relay, a verifier's attestations; settled leaves, all of them or the trainer's own."""
+signed for a relay, a verifier's attestations and reports; settled leaves, all of them or the trainer's own."""
 CARRIED = "memory"
 """Made in one round and needed in the next."""
 PAYS = ("proposal", "claim")

@@ -6,7 +6,7 @@
 | who may write a delta or adapter, in a private task | the same sealed, and nothing of it in the open |
 | sponsor, enrolled trainer, enrolled verifier of a private task | admissions in its own name |
 | trainer of the running round or the one before | a delta within the codec's limit, adapters and error memories of P values, openings and envelopes of the transcript that it revealed |
-| verifier of the running round's quorum or the one before | adapters of P values, attestations, settlements that this round can have, its own signatures and which it signed |
+| verifier of the running round's quorum or the one before | adapters of P values, attestations, settlements that this round can have, its own signatures and which it signed, its seal of a committee's report |
 | who ever was enrolled as a verifier | the settlement that stands in an earlier round, as long as its pay can be claimed |
 | whoever has a stake as a verifier or trainer | its own reading keys |
 | sponsor, trainer, verifier, as above | its own profile |
@@ -48,6 +48,7 @@ from deltaproof.store.paths import ArtifactName, Kind, parse_path
 from deltaproof.store.permits import MAX_PERMIT_SECONDS, WritePermit
 from deltaproof.store.profiles import Profile
 from deltaproof.store.readers import KeyRecord
+from deltaproof.store.seals import ReportSeal
 
 __all__ = ["Doorkeeper", "Grant"]
 
@@ -56,6 +57,7 @@ DOCUMENT_HEADER_BYTES = 128
 """More than the header of a document, which stands before its content."""
 DIGEST_BYTES = 32
 KEY_LIMIT = DOCUMENT_HEADER_BYTES + KeyRecord.MAX_BYTES
+SEAL_LIMIT = DOCUMENT_HEADER_BYTES + ReportSeal.MAX_BYTES
 ENVELOPES_A_ROUND = 1_024
 """For how many readers a trainer may seal a round."""
 SPONSOR_QUOTA = 2 * (MAX_SPEC_BYTES + MAX_VALIDATION_BYTES + MAX_EMULATOR_BYTES)
@@ -228,6 +230,10 @@ class Doorkeeper:
             yield grant("reader", KEY_LIMIT, most, lambda store: store.get_key(*place))
         if name.kind is Kind.PROPOSAL and self.facts.verifier(task.id, account).index:
             yield from self._proposals(task, name, permit, account)
+        elif name.kind is Kind.REPORT and name.account == account and self._verifies(task, account):
+            if (spec := self._spec(task)).verification.committee:
+                quota, seal = _verifier_quota(task, spec), (self.domain, account, name.digest)
+                yield grant("verifier", SEAL_LIMIT, quota, lambda store: store.get_report_seal(*seal))
         elif self._verifies(task, account) and (allowed := _of_verifier(task, self._spec(task), name, account)):
             yield grant("verifier", allowed[0], _verifier_quota(task, self._spec(task)), allowed[1])
 
@@ -383,8 +389,8 @@ def _trainer_quota(task: TaskNow, spec: TaskSpec, limits: OpeningLimits) -> int:
 
 
 def _verifier_quota(task: TaskNow, spec: TaskSpec) -> int:
-    """For each settlement that is tried: adapter, attestation and proposal, each twice for a machine that lost its
-    work."""
+    """For each settlement that is tried: adapter, attestation and proposal, and a committee's report, each twice for a
+    machine that lost its work."""
     once = (
         sealed_weights_bytes(_tensors_limit(task))
         + attestation_bytes(spec, task.trainers)
@@ -392,4 +398,5 @@ def _verifier_quota(task: TaskNow, spec: TaskSpec) -> int:
         + 2 * DOCUMENT_HEADER_BYTES
     )
     settled = 2 * (task.attempts + 1) * (once + SIGNATURE_BYTES)
-    return settled + READER_QUOTA
+    report = SEAL_LIMIT + attestation_bytes(spec, task.trainers) if spec.verification.committee else 0
+    return settled + 2 * report + READER_QUOTA

@@ -101,6 +101,14 @@ SAME_ADAPTER = 1e-6
 WITHHELD_AFTER_BPS = 5_000
 CLOCK_MARGIN_BPS = 500
 
+# Committees per trainer. Shares of the time that is left when verifiers give up looking.
+MIN_COMMITTEE = 2
+MAX_COMMITTEE = 64
+COMMITTEE_AGREES_BPS = 6_600
+REPORTS_SEALED_BPS = 5_000
+REPORTS_SHOWN_BPS = 6_250
+COMMITTEE_ROOM = 2
+
 # A step, and its replay.
 CLIP_EPSILON = 1e-6
 LEARNT_ODDS = 2.0**-10

@@ -106,8 +106,11 @@ def judge_submission(
     submission: Submission,
     steps: Sequence[int],
     progress: Callable[[StepVerdict], None] = lambda _: None,
+    word: CheckRecord | None = None,
 ) -> Judgement:
     """Check one submission, replaying `steps`; stops at the first check that fails.
+
+    With a committee's `word` the same artifacts are read and held against what was committed, and nothing is replayed.
 
     Data that make the checks themselves fail are rejected: they must not keep a judge from judging the others. Raises
     StoreUnavailable, OSError and MemoryError (or torch's word for it, or for a GPU that failed), which are nobody's
@@ -123,7 +126,7 @@ def judge_submission(
             raise
 
     try:
-        return _judged(judges, store, round_, submission, steps, watched)
+        return _judged(judges, store, round_, submission, steps, watched, word)
     except (StoreUnavailable, OSError, MemoryError, ModelError, WorkAbandoned):
         raise
     except Exception as error:
@@ -140,6 +143,7 @@ def _judged(
     submission: Submission,
     steps: Sequence[int],
     progress: Callable[[StepVerdict], None],
+    word: CheckRecord | None,
 ) -> Judgement:
     if submission.delta_digest is None or submission.transcript_root is None:
         return _without_adapter(submission, Verdict.UNREVEALED, "reveal", "committed, but revealed nothing")
@@ -158,7 +162,7 @@ def _judged(
     context = replay_context(round_, submission, submission.transcript_root, submission.delta_digest, delta)
     read = {DELTA: delta.content}
     opened: set[bytes] = set()
-    verdict, checks = _replay(judges, judge, store, context, steps, read, progress, opened)
+    verdict, checks = _replay(judges, judge, store, context, steps, read, progress, opened, word)
     finding = _finding(submission, verdict, checks)
     if verdict is not Verdict.ACCEPTED:
         return Judgement(finding, submission, read=read)
@@ -174,14 +178,15 @@ def _replay(
     read: dict[int, Digest32],
     progress: Callable[[StepVerdict], None],
     opened: set[bytes],
+    word: CheckRecord | None,
 ) -> tuple[Verdict, list[CheckRecord]]:
     """Replay the steps, and in bounded mode look at all of them together; the last check is the one that failed.
 
-    Adds to `read` what was read, and to `opened` the rows.
+    With a `word` in their place they are only read. Adds to `read` what was read, and to `opened` the rows.
     """
     spec, layout = judge.spec, judge.reference.layout
     committed = context.round.committed_steps(spec, layout.size, context.transcript_root)
-    checks: list[CheckRecord] = []
+    checks: list[CheckRecord] = [word] if word is not None else []
     samples: list[DriftSample] = []
     thorough = noise_steps(steps)
     seen: dict[bytes, int] = {}
@@ -197,18 +202,19 @@ def _replay(
                 return
             yield ReplayJob(context, step, opening, step in thorough)
 
-    for job, verdict in judges.judged(jobs()):
+    for job, verdict in judges.judged(jobs()) if word is None else ((job, None) for job in jobs()):
         step, opening = job.step, job.opening
         read[step] = sha256(serialize_opening(opening))
-        progress(verdict)
-        checks.append(_record(verdict))
-        if not verdict.accepted:
-            return Verdict.REJECTED, checks
+        if verdict is not None:
+            progress(verdict)
+            checks.append(_record(verdict))
+            if not verdict.accepted:
+                return Verdict.REJECTED, checks
         if problem := repeated_row(opening, seen):
             checks.append(_failed(step, "rows", problem))
             return Verdict.REJECTED, checks
         opened |= {row.row for row in opening.rows}
-        if verdict.drift is not None:
+        if verdict is not None and verdict.drift is not None:
             samples.append(verdict.drift)
     if missing:
         return Verdict.WITHHELD, [*checks, *missing]

@@ -49,6 +49,7 @@ from deltaproof.store.paths import (
     key_path,
     opening_path,
     profile_path,
+    report_path,
     sealed_path,
     signature_path,
     signed_path,
@@ -56,6 +57,7 @@ from deltaproof.store.paths import (
 from deltaproof.store.permits import PermitDomain, Writer
 from deltaproof.store.profiles import Profile
 from deltaproof.store.readers import KeyRecord, Keyring
+from deltaproof.store.seals import ReportSeal
 from deltaproof.store.weights import PrivateWeights
 
 __all__ = ["MAX_TENSORS_HEADER_BYTES", "SIGNATURE_BYTES", "ArtifactStore", "open_store"]
@@ -145,6 +147,20 @@ class ArtifactStore:
         limit = _document_limit(kind)
         data = self._get_addressed(Kind.ATTESTATION, digest, limit if most_bytes is None else min(limit, most_bytes))
         return _decoded(addressed_path(Kind.ATTESTATION, digest), kind, data)
+
+    def put_report_seal(self, seal: ReportSeal) -> None:
+        """Publish a verifier's seal of its report."""
+        self._backend.write(report_path(seal.challenge_seed, seal.account), seal.to_document())
+
+    def get_report_seal(self, domain: PermitDomain, verifier: Address, challenge_seed: Digest32) -> ReportSeal:
+        """A verifier's seal of its report in a round, signed by it."""
+
+        def checked(data: bytes) -> ReportSeal:
+            found = ReportSeal.from_document(data)
+            found.check(domain, verifier, challenge_seed)
+            return found
+
+        return self._read(report_path(challenge_seed, verifier), _document_limit(ReportSeal), checked)
 
     # Adapters and deltas, named by their component root or SHA-256. In a private task they are sealed: `of_task`.
 

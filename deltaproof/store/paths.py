@@ -29,6 +29,7 @@ __all__ = [
     "opening_path",
     "parse_path",
     "profile_path",
+    "report_path",
     "sealed_path",
     "signature_path",
     "signed_path",
@@ -51,6 +52,7 @@ class Kind(StrEnum):
     PROFILE = "profiles"
     SEALED = "sealed"
     ADMISSION = "admissions"
+    REPORT = "reports"
 
 
 _DIGEST = "[0-9a-f]{64}"
@@ -71,6 +73,7 @@ PATTERNS: dict[Kind, dict[str, str]] = {
     Kind.PROFILE: {"account": _ACCOUNT},
     Kind.SEALED: {"digest": _DIGEST, "copy": _NUMBER},
     Kind.ADMISSION: {"digest": _DIGEST, "reader": _DIGEST, "account": _ACCOUNT},
+    Kind.REPORT: {"digest": _DIGEST, "account": _ACCOUNT},
 }
 """After the kind, the parts of its path in order, each with the regular expression that it matches as a whole."""
 
@@ -88,7 +91,7 @@ class ArtifactName:
     kind: Kind
     path: str
     digest: Digest32
-    """SHA-256, component root, transcript root, commitment or settlement digest, as the kind says."""
+    """SHA-256, component root, transcript root, commitment, settlement digest or challenge seed, as the kind says."""
     step: StepIndex
     task: TaskId
     round: RoundIndex
@@ -159,6 +162,11 @@ def envelope_path(transcript_root: Digest32, trainer: Address, reader: Digest32)
 def profile_path(account: Address) -> str:
     """The path of what an account says of itself."""
     return f"{Kind.PROFILE.value}/{account.lower()}"
+
+
+def report_path(challenge_seed: Digest32, verifier: Address) -> str:
+    """The path of a verifier's seal of its report about the trainers it was drawn for."""
+    return f"{Kind.REPORT.value}/{challenge_seed.hex()}/{verifier.lower()}"
 
 
 def sealed_path(digest: Digest32, copy: int) -> str:

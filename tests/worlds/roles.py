@@ -81,6 +81,7 @@ slash_bps = 5_000
 min_trainer_stake = "100"
 min_verifier_stake = "100"
 max_trainers = {max_trainers}
+{verification}
 [phases]
 commit = {phase_seconds}
 reveal = {phase_seconds}
@@ -105,6 +106,7 @@ r = 2
 lora_alpha = 4
 """
 FUND = 10**9
+PASSES = 4
 TURNS_SECONDS = 60.0
 """Whoever is absent has its turn to post as well; the others wait for it."""
 WORDS = {0: ("bad", "poor", "awful", "sad"), 1: ("good", "fine", "great", "glad")}
@@ -126,6 +128,7 @@ class TaskDraft:
     federation: str = ""
     floor_bps: int = 1_000
     max_trainers: int = 64
+    verification: str = ""
     phase_seconds: int = 600
     window_seconds: int = 10
     phases: str = ""
@@ -198,8 +201,11 @@ class RoleWorld:
 
     def attest(self) -> None:
         round_ = self.gateway.tasks.phase(self.task).round
-        for verifier in self.verifiers:
-            verifier.attest_commit(round_)
+        for _ in range(PASSES):  # where committees replay, each waits for what the others sealed
+            for verifier in self.verifiers:
+                verifier.attest_commit(round_)
+            if self.gateway.tasks.phase(self.task).phase is not Phase.ATTEST_COMMIT:
+                break
         self.until(Phase.ATTEST_REVEAL)
         for verifier in self.verifiers:
             verifier.attest_reveal(round_)
@@ -268,6 +274,7 @@ def build_world(
     model: Path | None = None,
     floor_bps: int = 1_000,
     max_trainers: int = 64,
+    verification: str = "",
     training: str = "",
     data: str = "",
     scoring: str = "",
@@ -285,9 +292,9 @@ def build_world(
 ) -> RoleWorld:
     """Deploy, fund a task, and enrol `honest` trainers, one cheat and the verifiers.
 
-    `method`, `codec`, `training`, `data`, `scoring`, `aggregation` and `federation` are TOML: the spec's tables of the
-    method, keys of its tables of codec, training, data, scoring and aggregation, the tables of a federation whose full
-    model `model` is. `cheat` is what the last trainer does.
+    `method`, `codec`, `training`, `data`, `scoring`, `aggregation`, `verification` and `federation` are TOML: the
+    spec's tables of the method, keys of its tables of codec, training, data, scoring, aggregation and verification, the
+    tables of a federation whose full model `model` is. `cheat` is what the last trainer does.
     With `shards` each trainer, the cheat last, takes the one of its number, and if they are `named` the task takes no
     others; else all have data of their own. `unread`: who has a shard that another one has enrols it with other words
     behind what the model reads. With a `deployment` the same people meet again on it, in the same
@@ -323,7 +330,8 @@ def build_world(
     draft = TaskDraft(
         rounds=rounds, method=method, codec=codec, training=training, data=data, scoring=scoring,
         aggregation=aggregation, steps=steps, federation=federation,
-        window_seconds=window_seconds, phases=phases, floor_bps=floor_bps, max_trainers=max_trainers, model=model,
+        window_seconds=window_seconds, phases=phases, floor_bps=floor_bps, max_trainers=max_trainers,
+        verification=verification, model=model,
         named=tuple(dict.fromkeys(rows)) if shards and named else (),
     )  # fmt: skip
     task = fund_task(sponsor_gateway, store, folder, draft, stores)

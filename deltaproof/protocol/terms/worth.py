@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from deltaproof.protocol.rules import (
     BPS,
@@ -12,6 +12,7 @@ from deltaproof.protocol.rules import (
     MAX_ADAPTER_RANK,
     MAX_BATCH_ROWS,
     MAX_BETA,
+    MAX_COMMITTEE,
     MAX_EVALUATIONS,
     MAX_LEAVES,
     MAX_PROVER_BPS,
@@ -20,6 +21,7 @@ from deltaproof.protocol.rules import (
     MAX_TOLERANCE_NANOS,
     MAX_VALIDATION_ROWS,
     MIN_BASE_BPS,
+    MIN_COMMITTEE,
     MIN_SIMILARITY,
     MIN_TOLERANCE_NANOS,
     MIN_VALIDATION_ROWS,
@@ -140,6 +142,16 @@ class VerificationSection(Record):
     every round one that nobody can settle."""
     min_verifiers: Positive = 1
     """Enrolled verifiers without whom no round opens."""
+    committee: Annotated[int, Field(ge=0, le=MAX_COMMITTEE)] = 0
+    """Verifiers, drawn by stake for each trainer, who replay it; others take over that it is accepted where all of them
+    say so, and replay it themselves where not. 0, or no fewer than there are, means everybody."""
+
+    @field_validator("committee")
+    @classmethod
+    def _somebody_contradicts(cls, value: int) -> int:
+        if 0 < value < MIN_COMMITTEE:
+            raise ValueError("nobody contradicts a committee of one; name 0 for everybody, or at least 2")
+        return value
 
 
 class PhasesSection(Record):

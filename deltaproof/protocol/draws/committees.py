@@ -1,0 +1,52 @@
+"""Who replays whom: for each trainer a committee of verifiers, drawn by stake from the challenge seed.
+
+Members are drawn one after the other without replacement, each with a chance in proportion to its stake among those
+who are left (successive sampling). The seed is known when reveals are over, and the quorum is fixed when the round
+opens: no trainer chooses who looks at it, and no verifier whom it looks at.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from itertools import accumulate
+
+from deltaproof.protocol.draws.stream import HashStream
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, address_bytes
+
+__all__ = ["draw_committee"]
+
+_DOMAIN = b"deltaproof/committee/v1\x00"
+_BITS = 63
+"""Of the sum of all stakes, once they are scaled: a uniform integer of the stream has 64."""
+
+
+def draw_committee(
+    challenge_seed: Digest32,
+    task_id: TaskId,
+    round_index: RoundIndex,
+    trainer: Address,
+    stakes: Mapping[Address, int],
+    size: int,
+) -> tuple[Address, ...]:
+    """The verifiers who replay `trainer`, by ascending address; all of `stakes` if there are no more than `size`.
+
+    `stakes` are those of the round's quorum. Raises ValueError for no positive size, or a stake that is not positive.
+    """
+    if size < 1 or any(stake < 1 for stake in stakes.values()):
+        raise ValueError("a committee has a member, and each verifier a stake")
+    left = sorted(stakes, key=address_bytes)
+    if len(left) <= size:
+        return tuple(left)
+    shift = max(sum(stakes.values()).bit_length() - _BITS, 0)
+    weights = [max(stakes[verifier] >> shift, 1) for verifier in left]
+    stream = HashStream(
+        _DOMAIN + challenge_seed + task_id.to_bytes(8, "big") + round_index.to_bytes(4, "big") + address_bytes(trainer)
+    )
+    drawn = []
+    for _ in range(size):
+        sums = list(accumulate(weights))
+        place = bisect_right(sums, stream.below(sums[-1]))
+        drawn.append(left.pop(place))
+        weights.pop(place)
+    return tuple(sorted(drawn, key=address_bytes))

@@ -1,0 +1,252 @@
+"""A verifier's part in committees: seal what it found of the trainers it was drawn for, show it, and hear the others.
+
+`protocol.outcome.reports` says what is taken over. A seal counts if it was there before reports were shown; who seals
+nothing, or shows nothing, keeps others waiting until `sealed_until` and `reports_until`, and then they replay what they
+did not hear about. Attack: show a wrong report to some and none to others. Only a committee that has no honest member
+who speaks can do that, and what each verifier attests is still its own word: the majority of all stake decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from deltaproof.agent.homes import write_whole
+from deltaproof.chain import Gateway
+from deltaproof.chain.participation import quorum_members
+from deltaproof.errors import UNUSABLE, EncodingError
+from deltaproof.protocol.commit.secrets import HomeSecret
+from deltaproof.protocol.draws.committees import draw_committee
+from deltaproof.protocol.draws.stream import HashStream
+from deltaproof.protocol.outcome.attestation import TrainerFinding
+from deltaproof.protocol.outcome.reports import CommitteeReport, reports_until, sealed_until, word_of
+from deltaproof.protocol.terms.attested import attestation_bytes
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
+from deltaproof.reporting import Once, Reporter
+from deltaproof.store import ArtifactStore
+from deltaproof.store.paths import report_path
+from deltaproof.store.seals import ReportSeal
+from verifier.facts import RoundToJudge
+from verifier.hindsight import Receipts
+from verifier.looking import Word
+from verifier.outbox import Outbox
+
+__all__ = ["CommitteeDesk", "Committees", "Deadline"]
+
+Words = Mapping[Address, Word]
+"""By trainer, what its committee says of it."""
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """Of the phase in which verifiers attest: when it ends, its seconds, and the time now."""
+
+    at: int
+    seconds: int
+    now: int
+
+
+@dataclass(frozen=True)
+class Committees:
+    """Who was drawn in a round."""
+
+    stakes: Mapping[Address, int]
+    """Of the round's quorum."""
+    by_trainer: Mapping[Address, tuple[Address, ...]]
+    """Of each trainer who revealed and whose fault no contract had established."""
+
+    def of(self, verifier: Address) -> frozenset[Address]:
+        """The trainers that a verifier was drawn for."""
+        return frozenset(trainer for trainer, members in self.by_trainer.items() if verifier in members)
+
+    @property
+    def members(self) -> frozenset[Address]:
+        """All who were drawn for somebody."""
+        return frozenset(member for members in self.by_trainer.values() for member in members)
+
+
+@dataclass
+class _Heard:
+    """What is known of the reports of one round."""
+
+    seals: dict[Address, Digest32] = field(default_factory=dict)
+    reports: dict[Address, CommitteeReport] = field(default_factory=dict)
+    unusable: set[Address] = field(default_factory=set)
+    """Whose report is there and is none."""
+    own: CommitteeReport | None = None
+    shown: bool = False
+    """Whether one's own report was given to the store."""
+
+
+class CommitteeDesk:
+    """One verifier in the committees of one task."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        store: ArtifactStore,
+        task_id: TaskId,
+        spec: TaskSpec,
+        secret: HomeSecret,
+        folder: Path,
+        outbox: Outbox,
+        report: Reporter,
+    ) -> None:
+        """`folder`: where reports are kept before they are sealed; `outbox`: where seal and report wait for a store."""
+        self._gateway, self._store, self._task_id, self._spec = gateway, store, task_id, spec
+        self._secret, self._folder, self._outbox, self._once = secret, folder, outbox, Once(report)
+        self._report = report
+        self._heard: tuple[Digest32, _Heard] | None = None
+        self._drawn: tuple[object, Committees] | None = None
+        """The last committees, and what they were drawn from."""
+
+    def drawn(self, case: RoundToJudge) -> Committees | None:
+        """The committees of a round; None where everybody replays everybody."""
+        size, seed = self._spec.verification.committee, case.view.challenge_seed
+        if not size:
+            return None
+        members = quorum_members(self._gateway, self._task_id, case.round)
+        stakes = {verifier: int(stake) for verifier, stake in members.items() if stake}
+        if not size < len(stakes):
+            return None
+        judged = [s.trainer for s in case.submissions if s.transcript_root is not None and s.trainer not in case.faulty]
+        basis = (seed, judged, stakes)
+        if self._drawn is None or self._drawn[0] != basis:
+            by_trainer = {t: draw_committee(seed, case.task_id, case.round, t, stakes, size) for t in judged}
+            self._drawn = basis, Committees(stakes, by_trainer)
+        return self._drawn[1]
+
+    def has_sealed(self, case: RoundToJudge) -> bool:
+        """Whether this verifier's report of the round is in its home: no other is sealed then."""
+        return self._own(case) is not None
+
+    def seal(self, case: RoundToJudge, findings: Sequence[TrainerFinding]) -> None:
+        """Keep the report, and publish its seal."""
+        seed, account = case.view.challenge_seed, self._gateway.account
+        salt = self._secret.derive("report salt", seed)
+        document = CommitteeReport(
+            task=case.task_id, round=case.round, verifier=account, challenge_seed=seed, salt=salt,
+            findings=tuple(findings),
+        )  # fmt: skip
+        write_whole(self._path(case), document.to_document())
+        message = f"round {case.round}: sealed what was found of {len(findings)} trainers, as their committee"
+        self._report("report", message, round=case.round)
+
+    def words(self, case: RoundToJudge, committees: Committees, deadline: Deadline) -> Words | None:
+        """What committees say of the trainers that this verifier was not drawn for; None while more may be heard.
+
+        One of them, drawn by this home's secret, is left out: it is replayed here all the same. Raises ChainError,
+        StoreUnavailable.
+        """
+        heard, account = self._of_round(case), self._gateway.account
+        mine = committees.of(account)
+        own = self._own(case) if mine else None
+        if own is not None and account not in heard.seals:
+            self._publish_seal(case, own)
+            heard.seals[account] = own.digest()
+        counted = sealed_until(deadline.at, deadline.seconds)
+        self._hear_seals(case, committees, heard, counted, deadline.now)
+        complete = committees.members <= set(heard.seals)
+        if not complete and deadline.now < counted:
+            return None
+        if own is not None and not heard.shown:
+            heard.shown = True
+            self._outbox.put(case.round, "the committee's report", partial(self._store.put_attestation, own))
+        self._hear_reports(case, committees, heard)
+        waited = set(heard.seals) - set(heard.reports) - heard.unusable - {account}
+        if waited and deadline.now < reports_until(deadline.at, deadline.seconds):
+            return None
+        words = dict(self._said(committees, heard, mine))
+        if looked_at := self._drawn_anyway(case, sorted(words)):
+            del words[looked_at]
+        return words
+
+    def _said(self, committees: Committees, heard: _Heard, mine: frozenset[Address]) -> Words:
+        verdicts = {
+            member: {finding.trainer: finding.verdict for finding in report.findings}
+            for member, report in heard.reports.items()
+        }
+        found: dict[Address, Word] = {}
+        for trainer, members in committees.by_trainer.items():
+            if trainer in mine:
+                continue
+            stakes = {member: committees.stakes[member] for member in members}
+            said = {m: verdicts[m][trainer] for m in members if trainer in verdicts.get(m, {})}
+            if (record := word_of(stakes, said)) is not None:
+                found[trainer] = Word(record, tuple(_receipts(heard.reports[member], trainer) for member in said))
+        return found
+
+    def _drawn_anyway(self, case: RoundToJudge, trainers: Sequence[Address]) -> Address | None:
+        """Attack: own a whole committee. Nobody knows whom another verifier replays beside those it was drawn for."""
+        if not trainers:
+            return None
+        stream = HashStream(self._secret.derive("look anyway", case.view.challenge_seed))
+        return trainers[stream.below(len(trainers))]
+
+    def _hear_seals(self, case: RoundToJudge, committees: Committees, heard: _Heard, counted: int, now: int) -> None:
+        seed = case.view.challenge_seed
+        for member in committees.members - set(heard.seals):
+            try:
+                seal = self._store.get_report_seal(self._gateway.permit_domain, member, seed)
+                # Who looks first when seals count no more goes by the store's clock, as for what counts as withheld.
+                if now >= counted and not self._was_there(report_path(seed, member), counted):
+                    continue
+            except UNUSABLE:
+                continue
+            heard.seals[member] = seal.report
+
+    def _was_there(self, path: str, by: int) -> bool:
+        written = self._store.published(path)
+        return written is not None and written < by
+
+    def _hear_reports(self, case: RoundToJudge, committees: Committees, heard: _Heard) -> None:
+        most = attestation_bytes(self._spec, len(case.submissions))
+        for member, digest in heard.seals.items():
+            if member in heard.reports or member in heard.unusable or member == self._gateway.account:
+                continue
+            try:
+                report = self._store.get_attestation(CommitteeReport, digest, most)
+            except UNUSABLE:
+                continue
+            place = (report.task, report.round, report.verifier, report.challenge_seed)
+            if place != (case.task_id, case.round, member, case.view.challenge_seed):
+                heard.unusable.add(member)
+                self._once("unusable", f"the committee's report of {member} is not what it sealed", round=case.round)
+                continue
+            heard.reports[member] = report
+
+    def _of_round(self, case: RoundToJudge) -> _Heard:
+        seed = case.view.challenge_seed
+        if self._heard is None or self._heard[0] != seed:
+            self._heard = (seed, _Heard())
+        return self._heard[1]
+
+    def _publish_seal(self, case: RoundToJudge, document: CommitteeReport) -> None:
+        sender = self._gateway.sender
+        assert sender is not None, "a verifier signs"
+        seal = ReportSeal(
+            account=self._gateway.account, challenge_seed=document.challenge_seed, report=document.digest()
+        ).signed(sender.sign_message, self._gateway.permit_domain)
+        self._outbox.put(case.round, "the seal of the committee's report", lambda: self._store.put_report_seal(seal))
+
+    def _own(self, case: RoundToJudge) -> CommitteeReport | None:
+        """The report in this home; None if there is none, or it is damaged."""
+        heard = self._of_round(case)
+        if heard.own is None:
+            try:
+                heard.own = CommitteeReport.from_document(self._path(case).read_bytes())
+            except (FileNotFoundError, EncodingError):
+                return None
+        return heard.own
+
+    def _path(self, case: RoundToJudge) -> Path:
+        return self._folder / f"report-{case.round}-{case.view.challenge_seed.hex()[:16]}"
+
+
+def _receipts(report: CommitteeReport, trainer: Address) -> Receipts:
+    (finding,) = (finding for finding in report.findings if finding.trainer == trainer)
+    by_step = {read.step: read.receipt for read in finding.reads}
+    return Receipts(TaskId(report.task), RoundIndex(report.round), report.verifier, by_step)
