@@ -6,11 +6,12 @@ sponsor whose reward token is worth something else multiplies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 
+from deltaproof.protocol.draws.committees import capture_probability
 from deltaproof.protocol.rules import BPS, MAJORITY_BPS
 from deltaproof.protocol.terms.spec import TaskSpec
 from incentives.names import MeasuredGain, NamesGain, measured_gains, names_gain
@@ -117,6 +118,7 @@ class _Terms:
     trainer_stake: int
     verifier_stake: int
     bond: int
+    committee: int
 
     @classmethod
     def of(cls, spec: TaskSpec) -> _Terms:
@@ -124,7 +126,7 @@ class _Terms:
         return cls(
             rewards.budget_per_round, rewards.verifier_fee_bps, rewards.base_bps, spec.training.steps, terms.samples,
             terms.min_verifiers, terms.slash_bps, terms.prover_bps, terms.absence_bps, terms.min_trainer_stake,
-            terms.min_verifier_stake, terms.commit_bond,
+            terms.min_verifier_stake, terms.commit_bond, terms.committee,
         )  # fmt: skip
 
     @property
@@ -150,6 +152,10 @@ class _Terms:
         """Verifiers of equal stake that a coalition of that size has."""
         return self.verifiers * percent // 100
 
+    def owned(self, percent: int) -> Fraction:
+        """Chance that a coalition of that size owns the committee of one trainer."""
+        return capture_probability(self.verifiers, self.corrupt(percent), self.committee)
+
 
 def _attacks(terms: _Terms, assumed: Assumptions) -> tuple[Attack, ...]:
     slash, budget = Fraction(terms.slash_bps * terms.burned_bps, BPS * BPS), terms.budget
@@ -168,6 +174,7 @@ def _attacks(terms: _Terms, assumed: Assumptions) -> tuple[Attack, ...]:
         Attack("trainer", "commits and never reveals", (-terms.bond,), "verification.commit_bond"),
         Attack("verifier", "attests without looking", (ceil(lazy),), "rewards.verifier_fee_bps"),
         Attack("coalition", "attests what is false, below the quorum", attested, "rewards.verifier_fee_bps"),
+        *_of_committees(terms, slash),
         Attack("stallers", "stay away, so that no quorum comes", stalled, "verification.absence_bps"),
         Attack("griefer", "demands what an honest trainer or verifier answers", (-assumed.demand_bond,)),
         Attack("griefer", "opens a case about an honest settlement", (-assumed.case_bond,)),
@@ -179,6 +186,16 @@ def _attacks(terms: _Terms, assumed: Assumptions) -> tuple[Attack, ...]:
         ),
         Attack("sponsor", "keeps everybody else's majority away as well, and pays the base", (kept,), "", True),
     )  # fmt: skip
+
+
+def _of_committees(terms: _Terms, slash: Fraction) -> Iterator[Attack]:
+    """With committees a coalition may be all who replay its trainer."""
+    if not 0 < terms.committee < terms.verifiers:
+        return
+    owned = [terms.owned(percent) for percent in COALITIONS]
+    nets = tuple(ceil(chance * terms.budget - (1 - chance) * slash * terms.trainer_stake) for chance in owned)
+    does = "makes up a trainer's round, and hopes to be all of its committee"
+    yield Attack("coalition", does, nets, "verification.committee")
 
 
 def _cost_of_checking(terms: _Terms, assumed: Assumptions) -> Fraction:
@@ -204,18 +221,30 @@ def _better(terms: _Terms, assumed: Assumptions) -> dict[str, int]:
         changed["verification.samples"] = samples
     missed = unseen(terms.steps, samples)
     burned = Fraction(slash_bps * terms.burned_bps, BPS * BPS)
-    stake = ceil(missed / (1 - missed) * terms.budget / burned) if missed else 0
-    if stake > terms.trainer_stake:
-        changed["verification.min_trainer_stake"] = stake
+    stake_of_trainer = ceil(missed / (1 - missed) * terms.budget / burned) if missed else 0
+    if stake_of_trainer > terms.trainer_stake:
+        changed["verification.min_trainer_stake"] = stake_of_trainer
     # Each signer's part is rounded down by the contract, and so is what of it comes back.
     amount = ceil(Fraction(-(-terms.budget // terms.signers) * BPS, terms.burned_bps))
     stake = ceil(Fraction(amount * BPS, slash_bps))
     if stake > terms.verifier_stake:
         changed["verification.min_verifier_stake"] = stake
+    if (committee := _committee(terms, max(stake_of_trainer, terms.trainer_stake), burned)) != terms.committee:
+        changed["verification.committee"] = committee
     fee_bps = _fee_bps(replace(terms, samples=samples), assumed)
     if fee_bps > terms.fee_bps:
         changed["rewards.verifier_fee_bps"] = fee_bps
     return changed
+
+
+def _committee(terms: _Terms, stake: int, slash: Fraction) -> int:
+    """The least committee, no smaller than the terms', that no coalition gains by owning; 0 if none is."""
+    for size in range(terms.committee, terms.verifiers):
+        if not any(max(attack.nets) > 0 for attack in _of_committees(
+            replace(terms, committee=size, trainer_stake=stake), slash
+        )):  # fmt: skip
+            return size
+    return 0
 
 
 def _fee_bps(terms: _Terms, assumed: Assumptions) -> int:

@@ -89,7 +89,7 @@ def check_pace(gateway: Gateway, task_id: TaskId, examiner: Examiner, report: Re
     enrolled = gateway.trainers.enrolments(task_id).values()
     trainers = max(sum(e.active_from <= round_ <= e.active_until for e in enrolled), spec.verification.min_trainers)
     # A late opening leaves no more of the phase.
-    seconds, limit = speed.verifying(spec, trainers, workers), judging_seconds(spec.phases.attest_commit)
+    seconds, limit = speed.verifying(spec, trainers, workers), judging_seconds(spec)
     work = f"checking the work of {trainers} trainers takes about {span(int(seconds) + 1)} here, with {workers} workers"
     report("pace", f"{work}; its phase leaves {span(limit)} for it", seconds=int(seconds) + 1, phase_seconds=limit)
     if seconds > limit and not top_up:

@@ -104,9 +104,10 @@ CLOCK_MARGIN_BPS = 500
 # Committees per trainer. Shares of the time that is left when verifiers give up looking.
 MIN_COMMITTEE = 2
 MAX_COMMITTEE = 64
+COMMITTEE_STAKE_BITS = 62
 COMMITTEE_AGREES_BPS = 6_600
-REPORTS_SEALED_BPS = 5_000
-REPORTS_SHOWN_BPS = 6_250
+REPORTS_SEALED_BPS = 3_750
+REPORTS_SHOWN_BPS = 5_000
 COMMITTEE_ROOM = 2
 
 # A step, and its replay.

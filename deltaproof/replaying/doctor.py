@@ -73,7 +73,7 @@ class Measured:
             "commit": (self.speed.training(spec), spec.phases.commit),
             "attest_commit": (
                 self.speed.verifying(spec, trainers, workers),
-                judging_seconds(spec.phases.attest_commit),
+                judging_seconds(spec),
             ),
         }
 

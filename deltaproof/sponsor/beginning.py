@@ -183,7 +183,8 @@ budget_per_round = "{budget}"   # to trainers; a number without a unit would be 
 verifier_fee_bps = 1_500        # 15 % on top, to the verifiers
 
 [verification]
-samples = 24                # steps that every verifier replays of each trainer, besides the first and the last
+samples = 24                # steps that are replayed of each trainer, besides the first and the last
+committee = 0               # by so many verifiers, drawn for each trainer by stake; 0: by all of them
 commit_bond = "{bond}"      # of the stake; lost for a commitment without a reveal
 slash_bps = 5_000           # of the stake, for a fault
 min_trainer_stake = "{stake}"

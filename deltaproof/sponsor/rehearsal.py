@@ -189,7 +189,7 @@ def _phases(spec: TaskSpec, found: Rehearsal, speed: float) -> Iterator[Problem]
     if training > spec.phases.commit:
         what = f"{spec.phases.commit} s; {spec.training.steps} steps take {training:.0f} s on {who}"
         yield Problem("phases.commit", what, remedy)
-    if attesting > (judging := judging_seconds(spec.phases.attest_commit)):
+    if attesting > (judging := judging_seconds(spec)):
         whom = "a trainer" if least == 1 else f"{least} trainers"
         what = (
             f"{spec.phases.attest_commit} s; verifying {whom} takes {attesting:.0f} s on {who}, and has to fit into "

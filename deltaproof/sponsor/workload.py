@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.offers import ROUND_GAS
+from deltaproof.protocol.draws.committees import capture_probability
 from deltaproof.protocol.outcome.reads import judging_seconds
 from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.terms.costs import round_cost, verifier_fee
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import TokenAmount
 from deltaproof.sponsor.amounts import Tokens
-from deltaproof.tuning.training.speed import Speed, evaluations_of, replays_of
+from deltaproof.tuning.training.speed import Speed, evaluations_of, replayed_trainers, replays_of
 
 __all__ = ["Workload"]
 
@@ -36,7 +37,7 @@ class Workload:
     @property
     def most_trainers(self) -> int:
         """How many trainers a verifier can check within its phase, whenever the last opening comes."""
-        limit, fitting = judging_seconds(self.spec.phases.attest_commit), 0
+        limit, fitting = judging_seconds(self.spec), 0
         while fitting < MOST_TRAINERS and self.speed.verifying(self.spec, fitting + 1) <= limit:
             fitting += 1
         return fitting
@@ -45,7 +46,7 @@ class Workload:
         """The work beside its deadlines, and what it costs, for a person."""
         spec, trainers, most = self.spec, self.trainers, self.most_trainers
         phases, paid = spec.phases, tokens.reward.text
-        judging = judging_seconds(phases.attest_commit)
+        judging = judging_seconds(spec)
         training, verifying = self.speed.training(spec), self.speed.verifying(spec, trainers)
         yield (
             f"a trainer takes {training:.1f} s for {spec.training.steps} steps; phases.commit is {phases.commit} s. "
@@ -57,13 +58,21 @@ class Workload:
             f"for {_trainers(most) if most < MOST_TRAINERS else 'any number'}. "
             f"Gas: about {ROUND_GAS[Role.VERIFIER]:,} a round"
         )
+        verifiers, most_taken = spec.verification.min_verifiers, spec.verification.max_trainers
         if most < spec.verification.max_trainers:
             yield (
                 f"the task takes {_trainers(spec.verification.max_trainers)}, more than such a verifier can judge: "
                 "names that fill it would leave rounds unsettled, and honest work paid the base alone. Lower "
                 "verification.max_trainers, or raise phases.attest_commit"
             )
-        fee, verifiers = verifier_fee(spec.rewards), spec.verification.min_verifiers
+        if (looked := replayed_trainers(spec, most_taken)) < most_taken:
+            owned = capture_probability(verifiers, verifiers // 3, spec.verification.committee)
+            yield (
+                f"each trainer is replayed by {spec.verification.committee} of at least {verifiers} verifiers, so that "
+                f"one has time for {looked} of {most_taken}. A third of the stake is all of a trainer's committee in "
+                f"{100 * float(owned):.2g} % of cases, and only then can it have wrong work taken for right"
+            )
+        fee = verifier_fee(spec.rewards)
         share = spec.rewards.verifier_fee_bps / (BPS // 100)
         yield (
             f"verification costs {paid(fee)} a round in fees, {share:g} % of the trainers' pay: "
@@ -84,7 +93,7 @@ class Workload:
                 "evaluation_seconds": self.speed.evaluation,
                 "phases": {
                     "commit": {"work": self.speed.training(spec), "phase": spec.phases.commit},
-                    "attest_commit": {"work": verifying, "phase": judging_seconds(spec.phases.attest_commit)},
+                    "attest_commit": {"work": verifying, "phase": judging_seconds(spec)},
                 },
                 "most_trainers": self.most_trainers,
             },

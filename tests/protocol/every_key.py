@@ -38,6 +38,7 @@ from deltaproof.tuning.codecs import create_codec
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.training.optimizers import constants_table
 from deltaproof.tuning.training.recording import batch_rows
+from deltaproof.tuning.training.speed import replays_of
 from deltaproof.tuning.training.step import DrawnRound, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 from incentives.scoring import counted_rows
@@ -243,6 +244,7 @@ CHAIN = {
 }  # fmt: skip
 READERS: Mapping[str, Row] = {
     **{key: Row(value, on_chain) for key, value in CHAIN.items()},
+    "verification.committee": Row(3, lambda spec: replays_of(spec, 10), {"verification.min_verifiers": 9}),
     "rewards.rounds": Row(2, on_chain, also={"validation.commitments": [OTHER] * 3}),
     "task.name": Row("another", shown),
     "task.description": Row("what it is about", shown),

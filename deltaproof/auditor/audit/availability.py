@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
-from deltaproof.auditor.audit.deltas import adapter_of, context_of, delta_paths, submission_of
+from deltaproof.auditor.audit.deltas import adapter_of, context_of, delta_paths, drawn_steps, submission_of
 from deltaproof.auditor.audit.readers import due_readers_of, gives_up_from, in_time_until_of, published_at
 from deltaproof.auditor.audit.valuation import attested_in
 from deltaproof.auditor.index.events import Event
@@ -21,6 +21,7 @@ from deltaproof.errors import ArtifactError, ArtifactSealed, StoreUnavailable
 from deltaproof.protocol.evidence.transcript import serialize_opening
 from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
 from deltaproof.protocol.outcome.reads import DELTA, read_receipt
+from deltaproof.protocol.outcome.reports import taken_over
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import AUDIT_CLOCK_SECONDS
 from deltaproof.protocol.types import Address, Digest32, StepIndex
@@ -41,7 +42,7 @@ def check_reads(case: RoundCase) -> Iterator[Check]:
     for verifier, document in case.attestations.items():
         subject = attested_in(case, verifier)
         for finding in document.findings:
-            expected, shown = _expected_reads(finding), [read.step for read in finding.reads]
+            expected, shown = _expected_reads(case, finding), [read.step for read in finding.reads]
             yield subject.equal("reads", expected, shown, f"of {finding.trainer}")
             for read in finding.reads:
                 place = (finding.trainer, read.step)
@@ -62,8 +63,8 @@ def check_reads(case: RoundCase) -> Iterator[Check]:
                 yield subject.equal("receipt", own, read.receipt, what)
 
 
-def _expected_reads(finding: TrainerFinding) -> list[int]:
-    """The delta and the openings that the recorded checks were made on."""
+def _expected_reads(case: RoundCase, finding: TrainerFinding) -> list[int]:
+    """The delta and the openings that the recorded checks were made on; with a committee's word all up to the fault."""
     failure = finding.failure()
     unread = (
         failure is not None
@@ -72,6 +73,12 @@ def _expected_reads(finding: TrainerFinding) -> list[int]:
     )
     if unread or finding.verdict not in JUDGED:
         return []
+    if taken_over(finding):
+        drawn = drawn_steps(case, finding.trainer)
+        if failure is None:
+            return [DELTA, *drawn]
+        last = failure.step if failure.check == "opening" else failure.step + 1
+        return [DELTA, *(step for step in drawn if step < last)]
     made = (check.step for check in finding.checks if check.step != DELTA and check.check != "opening")
     return [DELTA, *dict.fromkeys(made)]
 

@@ -17,6 +17,7 @@ from deltaproof.auditor.audit.valuation import attested_in
 from deltaproof.errors import UNUSABLE, ArtifactSealed, StoreUnavailable
 from deltaproof.protocol.draws.stream import HashStream
 from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
+from deltaproof.protocol.outcome.reports import taken_over
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import AUDIT_DRIFT_SHARE
 from deltaproof.protocol.types import Address, StepIndex
@@ -112,8 +113,9 @@ def _official(case: RoundCase) -> Iterator[Replay]:
             steps = drawn_steps(case, finding.trainer)
             if finding.verdict in (Verdict.ACCEPTED, Verdict.REJECTED) and finding.trainer in case.facts.reveals:
                 subject = attested_in(case, verifier).of(participant=finding.trainer)
+                own = None if taken_over(finding) else finding
                 yield Replay(
-                    "official replays", finding.trainer, steps, finding.verdict, subject, finding.failure(), finding
+                    "official replays", finding.trainer, steps, finding.verdict, subject, finding.failure(), own
                 )
     attested = {
         f.trainer for d in case.attestations.values() for f in d.findings if f.verdict is Verdict.ACCEPTED

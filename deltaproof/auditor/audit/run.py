@@ -59,6 +59,7 @@ CHAIN_CHECKS: tuple[RoundCheck, ...] = (
 def _artifact_checks() -> tuple[RoundCheck, ...]:
     """From artifacts, too. They load the machine-learning libraries, which an audit of events alone does without."""
     from deltaproof.auditor.audit.availability import check_reads, check_withheld
+    from deltaproof.auditor.audit.committees import check_committees
     from deltaproof.auditor.audit.readers import check_envelopes
     from deltaproof.auditor.audit.row_records import check_row_records
     from deltaproof.auditor.audit.signed import check_signed_documents
@@ -72,6 +73,7 @@ def _artifact_checks() -> tuple[RoundCheck, ...]:
         check_openings,
         check_envelopes,
         check_samples,
+        check_committees,
         check_reads,
         check_withheld,
         check_composition,

@@ -12,6 +12,7 @@ from deltaproof.auditor.facts.tasks import Reveal
 from deltaproof.errors import ArtifactError, ArtifactSealed, StoreUnavailable
 from deltaproof.protocol.evidence.opened import CommittedSteps
 from deltaproof.protocol.outcome.attestation import TrainerFinding
+from deltaproof.protocol.outcome.reports import taken_over
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import Address, StepIndex
 from deltaproof.store import ArtifactStore
@@ -74,7 +75,7 @@ def _finding(case: RoundCase, verifier: Address, finding: TrainerFinding, drawn:
         yield subject.that("finding", known, f"of {finding.trainer}: no contract had established a fault by then")
     about = f"of {finding.trainer}"
     if finding.verdict is Verdict.ACCEPTED:
-        yield subject.equal("samples", drawn, replayed, about)
+        yield subject.equal("samples", [] if taken_over(finding) else drawn, replayed, about)
         reason = f"{about}: accepted although check {failure.check!r} failed" if failure else ""
         yield subject.that("finding", failure is None, reason)
     else:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
+from fractions import Fraction
 from itertools import accumulate
+from math import comb
 
 from deltaproof.protocol.draws.stream import HashStream
+from deltaproof.protocol.rules import COMMITTEE_STAKE_BITS
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, address_bytes
 
-__all__ = ["draw_committee"]
+__all__ = ["capture_probability", "draw_committee"]
 
 _DOMAIN = b"deltaproof/committee/v1\x00"
-_BITS = 63
-"""Of the sum of all stakes, once they are scaled: a uniform integer of the stream has 64."""
 
 
 def draw_committee(
@@ -38,7 +39,7 @@ def draw_committee(
     left = sorted(stakes, key=address_bytes)
     if len(left) <= size:
         return tuple(left)
-    shift = max(sum(stakes.values()).bit_length() - _BITS, 0)
+    shift = max(sum(stakes.values()).bit_length() - COMMITTEE_STAKE_BITS, 0)
     weights = [max(stakes[verifier] >> shift, 1) for verifier in left]
     stream = HashStream(
         _DOMAIN + challenge_seed + task_id.to_bytes(8, "big") + round_index.to_bytes(4, "big") + address_bytes(trainer)
@@ -50,3 +51,16 @@ def draw_committee(
         drawn.append(left.pop(place))
         weights.pop(place)
     return tuple(sorted(drawn, key=address_bytes))
+
+
+def capture_probability(verifiers: int, colluding: int, size: int) -> Fraction:
+    """Chance that a whole committee is among the colluding ones of so many verifiers with equal stakes.
+
+    Only then may others take over a wrong word (`protocol.outcome.reports`); 0 where everybody replays everybody, as a
+    minority decides nothing there. Raises ValueError for fewer verifiers than colluding ones, or a negative size.
+    """
+    if not 0 <= colluding <= verifiers or size < 0:
+        raise ValueError("0 <= colluding <= verifiers and 0 <= size")
+    if not 0 < size < verifiers:
+        return Fraction(0)
+    return Fraction(comb(colluding, size), comb(verifiers, size))

@@ -10,7 +10,14 @@ because clocks differ. A verdict of *withheld* that was sealed before is no verd
 
 from __future__ import annotations
 
-from deltaproof.protocol.rules import AUDIT_CLOCK_SECONDS, BPS, CLOCK_MARGIN_BPS, WITHHELD_AFTER_BPS
+from deltaproof.protocol.rules import (
+    AUDIT_CLOCK_SECONDS,
+    BPS,
+    CLOCK_MARGIN_BPS,
+    REPORTS_SHOWN_BPS,
+    WITHHELD_AFTER_BPS,
+)
+from deltaproof.protocol.terms.tables import TaskTables
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, address_bytes
 from deltaproof.protocol.wire.encoding import sha256
 
@@ -57,9 +64,12 @@ def given_up_from(deadline: int, seconds: int) -> int:
     return withheld_from(deadline, seconds) + 2 * clock_margin(seconds)
 
 
-def judging_seconds(phase: int) -> int:
-    """How long judging and scoring may take in a phase of so many seconds.
+def judging_seconds(terms: TaskTables) -> int:
+    """How long judging and scoring a round may take in the phase for it.
 
-    Attack: show an opening just before it counts as withheld, so that everybody has to score anew from then on.
+    Attack: show an opening just before it counts as withheld, so that everybody has to score anew from then on. With
+    committees what nobody was heard about is replayed in the second half of that (`protocol.outcome.reports`).
     """
-    return phase - given_up_from(phase, phase)
+    phase = terms.phases.attest_commit
+    left = phase - given_up_from(phase, phase)
+    return left * (BPS - REPORTS_SHOWN_BPS) // BPS if terms.verification.committee else left

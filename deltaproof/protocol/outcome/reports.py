@@ -14,7 +14,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
-from deltaproof.protocol.outcome.reads import given_up_from
+from deltaproof.protocol.outcome.reads import DELTA, given_up_from
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import (
     BPS,
@@ -32,7 +32,6 @@ __all__ = ["COMMITTEE", "CommitteeReport", "reports_until", "sealed_until", "tak
 
 COMMITTEE = "committee"
 """The check of a finding that was taken over."""
-WHOLE = -1
 
 
 class CommitteeReport(Document, kind="report", max_bytes=MAX_ATTESTATION_BYTES):
@@ -76,7 +75,7 @@ def word_of(stakes: Mapping[Address, int], said: Mapping[Address, Verdict]) -> C
     if not agreed or heard * BPS < sum(stakes.values()) * COMMITTEE_AGREES_BPS:
         return None
     message = f"replayed and accepted by {len(said)} of the {len(stakes)} verifiers drawn for it"
-    return CheckRecord(step=WHOLE, check=COMMITTEE, passed=True, measured=0.0, message=message)
+    return CheckRecord(step=DELTA, check=COMMITTEE, passed=True, measured=0.0, message=message)
 
 
 def taken_over(finding: TrainerFinding) -> bool:

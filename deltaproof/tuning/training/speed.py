@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
+from deltaproof.protocol.rules import COMMITTEE_ROOM
 from deltaproof.protocol.terms.estimators import evaluations_spent
 from deltaproof.protocol.terms.spec import TaskSpec
 
-__all__ = ["Speed", "evaluations_of", "replays_of"]
+__all__ = ["Speed", "evaluations_of", "replayed_trainers", "replays_of"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,19 @@ class Speed:
 
 def replays_of(spec: TaskSpec, trainers: int) -> int:
     """Steps that a verifier replays in a round: of each trainer the drawn ones, the first and the last."""
-    return trainers * min(spec.training.steps, spec.verification.samples + 2)
+    return replayed_trainers(spec, trainers) * min(spec.training.steps, spec.verification.samples + 2)
+
+
+def replayed_trainers(spec: TaskSpec, trainers: int) -> int:
+    """How many of a round's trainers a verifier should have time for.
+
+    With committees it is drawn for a share, in a quorum of the fewest verifiers, looks at one more, and has room for
+    once more as many, whose committee lies or says nothing.
+    """
+    terms = spec.verification
+    if not 0 < terms.committee < terms.min_verifiers:
+        return trainers
+    return min(trainers, 1 + ceil(COMMITTEE_ROOM * trainers * terms.committee / terms.min_verifiers))
 
 
 def evaluations_of(spec: TaskSpec, trainers: int) -> int:
