@@ -36,7 +36,7 @@ here, the others in the room named in brackets. A test compares this drawing wit
     │       └── TransactionPending   not mined within the bound; it may still be
     ├── TooSlow                  a server did not finish in the time that its bytes are worth [store.waiting]
     ├── WorkAbandoned            heavy work was given up because nobody needs it any more
-    ├── WorkersLost              worker processes died again and again [tuning.numerics.workers]
+    ├── WorkersLost              workers died or failed again and again, or there were none [tuning.errors]
     ├── NodeError                a local chain did not start or died [chain.local_node]
     ├── TuningError              a model, method or training run cannot be used as the spec asks [tuning.errors]
     │   ├── ModelError           the base model is missing, altered, or of a kind that is not supported

@@ -44,10 +44,12 @@ class CoalitionLosses:
         thetas: Sequence[Vector],
         weights: Sequence[int] | None,
         tuned: Sequence[Mask] | None = None,
+        device: str | None = None,
     ) -> None:
-        """`tuned` as in `aggregate_thetas`: a coalition's value is the mean over its members who tuned it."""
+        """`tuned` as in `aggregate_thetas`: a coalition's value is the mean over its members who tuned it. `device` is
+        what a process computes on that receives it, if not the same as here."""
         self._evaluator, self._rows, self._thetas, self._weights = evaluator, tuple(rows), list(thetas), weights
-        self._tuned = tuned
+        self._tuned, self._device = tuned, device or evaluator.bench.device
 
     def __call__(self, coalitions: Bools) -> RowResults:
         evaluator, bench = self._evaluator, self._evaluator.bench
@@ -63,7 +65,7 @@ class CoalitionLosses:
 
     def __reduce__(self) -> tuple[Any, ...]:
         bench = self._evaluator.bench
-        return _load, (bench.spec, bench.device, bench.precision, self._rows, self._thetas, self._weights, self._tuned)
+        return _load, (bench.spec, self._device, bench.precision, self._rows, self._thetas, self._weights, self._tuned)
 
 
 class RecordedGame:

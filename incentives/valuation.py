@@ -172,7 +172,7 @@ def _by_coalitions(
     spec = evaluator.bench.spec
     weights = row_weights(spec, [player.rows for player in players])
     tuned = masks_of([player.tuned for player in players])
-    losses = CoalitionLosses(evaluator, rows, [player.theta for player in players], weights, tuned)
+    losses = CoalitionLosses(evaluator, rows, [player.theta for player in players], weights, tuned, machine.device)
     with Workers.holding(machine, losses) as workers:
         game = RecordedGame(workers, begun)
         scored, method = score_players(game, len(players), spec.scoring, seed, weights)
@@ -191,7 +191,7 @@ def _along_step(
     bench, thetas = evaluator.bench, [player.theta for player in players]
     weights = [rows_within_reach(bench.spec, player.rows) for player in players]
     groups = min(len(rows), PATH_GROUPS)
-    with Workers.holding(machine, Slopes(bench, rows, start, thetas, groups)) as workers:
+    with Workers.holding(machine, Slopes(bench, rows, start, thetas, groups, machine.device)) as workers:
         valued = value_along_path(
             RoundLandscape(evaluator, begun, start, thetas, workers),
             update_norms(bench, start, thetas),

@@ -37,7 +37,7 @@ late. Such a test is played once more, and the closing line counts it (`rerun`).
 LONGEST = {
     "chaos/test_accidents.py", "gateway/test_buckets.py", "replaying/test_honest_replays.py", "roles/test_lives.py",
     "roles/test_many_tasks.py", "roles/test_strangers.py", "scripts/test_docsite.py", "test_notebooks.py",
-    "tuning/test_methods_on_chain.py", "tuning/test_workers.py",
+    "tuning/test_methods_on_chain.py", "tuning/test_workers.py", "tuning/test_workers_on_ray.py",
 }  # fmt: skip
 """Files that begin first: one that takes a minute and begins last is waited for by everybody."""
 

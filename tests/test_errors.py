@@ -18,6 +18,7 @@ CONTROL_FLOW = {
     "deltaproof.chain.local_node._EndedEarly",
     "deltaproof.cli.interrupts._Interrupted",
     "deltaproof.protocol.terms.spec._BrokenRules",
+    "deltaproof.tuning.numerics.workers._BeginAnew",
 }
 """Private exceptions that one function hands another of the same module; they never reach a caller."""
 

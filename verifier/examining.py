@@ -66,7 +66,7 @@ class Examiner:
         self._outbox = outbox or Outbox(report)
         fetch_models(store, spec, report=report)
         self.judges = Judges(spec, machine)
-        self.scoring_bench = scoring_bench(spec, machine.device)
+        self.scoring_bench = scoring_bench(spec, machine.device_here)
         self.look = SecondLook(self._readable)
         self._next_start: tuple[Digest32, Vector] | None = None
         """Of the last round that was examined: a juror puts none into the store."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from deltaproof.errors import DeltaproofError, is_out_of_memory
+from deltaproof.errors import DeltaproofError, is_accelerator_failure, is_out_of_memory
 from deltaproof.protocol.evidence.transcript import StepOpening
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, address
@@ -76,11 +76,11 @@ class Judges:
         key = bytes(spec.model.weights_digest)
         if key not in self._loaded:
             try:
-                judge = Judge.from_spec(spec, self.machine.device, checkpointing=self.machine.checkpointing)
+                judge = Judge.from_spec(spec, self.machine.device_here, checkpointing=self.machine.checkpointing)
             except (DeltaproofError, OSError, MemoryError):
                 raise
             except Exception as error:
-                if is_out_of_memory(error):
+                if is_out_of_memory(error) or is_accelerator_failure(error):
                     raise
                 # Whatever it is, no trainer did it: it must not become a verdict.
                 raise ModelError(f"the judge does not load: {type(error).__name__}: {error}") from error

@@ -14,6 +14,7 @@ __all__ = [
     "RowError",
     "TranscriptError",
     "TuningError",
+    "WorkersLost",
 ]
 
 
@@ -51,3 +52,8 @@ class DivergenceError(TuningError):
 
 class TranscriptError(TuningError):
     """A transcript on disk does not belong to the round, or cannot be regenerated."""
+
+
+class WorkersLost(DeltaproofError, OSError):
+    """Workers died or failed again and again, or there were none; the message says what to do. It is nobody's fault but
+    the machine's or the cluster's."""

@@ -15,8 +15,10 @@ from deltaproof.protocol.types import Digest32
 from deltaproof.tuning.combining.aggregation import aggregate
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.combining.mixing import aggregate_thetas, masks_of
+from deltaproof.tuning.combining.slopes import Slopes
 from deltaproof.tuning.methods.low_rank import low_rank_pairs, tensors_of, vector_of
 from deltaproof.tuning.numerics.machine import HERE, Machine
+from incentives._coalitions import CoalitionLosses
 from incentives.semivalues import GameError
 from incentives.similarity import similarities
 from incentives.unions import Contribution
@@ -122,6 +124,14 @@ def test_value_round_same_bits_in_other_processes(source: str) -> None:
     assert here.values_nanos == there.values_nanos
     assert np.array_equal(here.coalitions, there.coalitions)
     assert np.array_equal(here.next_start, there.next_start)
+
+
+def test_losses_and_slopes_travel_to_the_device_of_the_workers(source: str) -> None:
+    bench = make_bench(source)
+    thetas = [contribution.theta for contribution in make_contributions(bench, 2)]
+    losses = CoalitionLosses(Evaluator(bench, ROWS), ROWS, thetas, None, device="cuda")
+    slopes = Slopes(bench, ROWS, bench.start, thetas, 2, "cuda")
+    assert [work.__reduce__()[1][1] for work in (losses, slopes)] == ["cuda", "cuda"]  # type: ignore[index]
 
 
 def test_scores_from_table_repeats_the_scores_without_a_model(source: str) -> None:

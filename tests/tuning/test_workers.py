@@ -1,4 +1,4 @@
-"""Workers answer in order, their errors arrive, and those that die are replaced; on a Ray cluster as well."""
+"""Workers answer in order, their errors arrive, and those that die, hang or lose their GPU are replaced."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from deltaproof.errors import UsageError
+from deltaproof.tuning.errors import WorkersLost
+from deltaproof.tuning.numerics import workers as workers_module
 from deltaproof.tuning.numerics.machine import HERE, Machine, machine_of, pick_device
-from deltaproof.tuning.numerics.workers import Workers, WorkersLost, new_processes
+from deltaproof.tuning.numerics.workers import Workers, new_processes
 
 TWO = Machine(workers=2, backend="processes")
 
@@ -47,8 +49,31 @@ class Fragile:
     def __call__(self, job: int) -> int:
         if job == 3 and (self.fatal or not self.marker.exists()):
             self.marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.fail()
         return -job
+
+    def fail(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class FailingGpu(Fragile):
+    """As torch says it: from then on nothing on the device works in this process."""
+
+    broken = False
+
+    def __call__(self, job: int) -> int:
+        if self.broken:
+            self.fail()
+        return super().__call__(job)
+
+    def fail(self) -> None:
+        self.broken = True
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+class Hanging(Fragile):
+    def fail(self) -> None:
+        time.sleep(600)
 
 
 def test_answers_come_in_the_order_of_the_jobs_and_few_are_taken_ahead() -> None:
@@ -86,6 +111,30 @@ def test_job_that_kills_every_worker_is_given_up_and_is_nobodys_fault(tmp_path: 
     assert issubclass(WorkersLost, OSError), "which a verifier waits out"
 
 
+def test_worker_whose_gpu_failed_is_replaced_by_the_pool_itself(tmp_path: Path) -> None:
+    with Workers[int, int](TWO, FailingGpu, str(tmp_path / "failed"), False) as workers:
+        assert list(workers.map(range(6))) == [(job, -job) for job in range(6)]
+    assert (tmp_path / "failed").exists()
+
+
+def test_gpu_that_fails_every_worker_is_told_as_such_and_is_nobodys_fault(tmp_path: Path) -> None:
+    lost = pytest.raises(WorkersLost, match="the GPU failed: CUDA error: an illegal")
+    with Workers[int, int](TWO, FailingGpu, str(tmp_path / "failed"), True) as workers, lost:
+        list(workers.map(range(6)))
+
+
+def test_worker_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "JOB_SECONDS", 10.0)
+    with Workers[int, int](TWO, Hanging, str(tmp_path / "hung"), False) as workers:
+        assert list(workers.map(range(6))) == [(job, -job) for job in range(6)]
+    assert (tmp_path / "hung").exists()
+
+
+def test_what_a_worker_cannot_make_is_told_as_it_is_here(tmp_path: Path) -> None:
+    with Workers[int, int](TWO, Fragile, None, False) as workers, pytest.raises(TypeError, match="NoneType"):
+        list(workers.map([1]))
+
+
 def test_workers_for_the_processor_are_forked_where_nothing_was_computed_and_those_for_a_gpu_are_not_forked() -> None:
     assert new_processes("cpu").get_start_method() == "forkserver"
     assert {new_processes(device).get_start_method() for device in ("cuda", "cuda:1")} == {"spawn"}
@@ -95,6 +144,7 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     program = f"""
 import os, sys
 from pathlib import Path
+from deltaproof.tuning.numerics import workers as workers_module
 from deltaproof.tuning.numerics.machine import Machine
 from deltaproof.tuning.numerics.workers import Workers
 from tests.tuning.test_workers import Told
@@ -133,35 +183,6 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def test_ray_cluster_that_loses_a_node_gives_every_answer() -> None:
-    pytest.importorskip("ray")
-    import ray
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        lost = cluster.add_node(num_cpus=1)
-        machine = Machine(workers=2, backend="ray", ray_address=cluster.address)
-        with Workers[int, int](machine, _slow_squares, 0) as workers:
-            found = workers.map(range(12))
-            answers = [next(found) for _ in range(3)]
-            cluster.remove_node(lost, allow_graceful=False)
-            cluster.add_node(num_cpus=1)
-            answers += list(found)
-        assert answers == [(job, job * job) for job in range(12)]
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-
-
-def _slow_squares(offset: int) -> Callable[[int], int]:
-    def work(job: int) -> int:
-        time.sleep(0.1)
-        return job * job + offset
-
-    return work
-
-
 # The machine file and options.
 
 
@@ -175,6 +196,15 @@ def test_options_go_before_the_machine_file(tmp_path: Path) -> None:
     assert machine_of(file) == Machine("cpu", 3, "processes", checkpointing=True)
     file.write_text('device = "cpu"\nworkers = 3\n')
     assert machine_of(file, backend="ray", ray_address="10.0.0.1:6379") == Machine("cpu", 3, "ray", "10.0.0.1:6379")
+
+
+def test_devices_of_a_ray_cluster_are_the_workers_and_this_process_needs_none() -> None:
+    import torch
+
+    cluster = machine_of(device="cuda:1", backend="ray")
+    assert cluster.device == "cuda", "Ray shows each worker one device"
+    assert cluster.device_here == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert Machine("cuda:1").device_here == "cuda:1"
 
 
 @pytest.mark.parametrize(

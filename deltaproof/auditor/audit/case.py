@@ -136,7 +136,7 @@ class TaskCase:
         """The model that coalitions are evaluated on. Raises TuningError."""
         if self.spec is None:
             raise ValueError("no spec, no model")
-        return _bench(self.spec.to_document(), self.machine.device)
+        return _bench(self.spec.to_document(), self.machine.device_here)
 
 
 @lru_cache(maxsize=4)

@@ -36,12 +36,22 @@ class Slopes:
     Pickles as what it was made from; the process that receives it loads the model itself.
     """
 
-    def __init__(self, bench: Workbench, rows: Sequence[bytes], start: Vector, thetas: Sequence[Vector], groups: int):
+    def __init__(
+        self,
+        bench: Workbench,
+        rows: Sequence[bytes],
+        start: Vector,
+        thetas: Sequence[Vector],
+        groups: int,
+        device: str | None = None,
+    ) -> None:
         """`rows` are canonical; row v belongs to group v modulo `groups`. `start` and the N thetas have shape (P,).
+        `device` is what a process computes on that receives it, if not the same as here.
 
         Raises EncodingError for a vector that does not fit.
         """
         self._made_from = (tuple(rows), start, tuple(thetas), groups)
+        self._device = device or bench.device
         self.bench, self._mixtures = bench, Mixtures(bench)
         self._members = [tensors_of(bench.layout, theta) for theta in (start, *thetas)]
         limit = bench.spec.scoring.batch_size
@@ -63,7 +73,7 @@ class Slopes:
         return np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _load, (self.bench.spec, self.bench.device, self.bench.precision, *self._made_from)
+        return _load, (self.bench.spec, self._device, self.bench.precision, *self._made_from)
 
     @contextmanager
     def _tracking(self, weights: Weights) -> Iterator[list[Tensor]]:

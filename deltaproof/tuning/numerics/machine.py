@@ -19,7 +19,8 @@ Backend = Literal["inline", "processes", "ray"]
 
 @dataclass(frozen=True)
 class Machine:
-    """`device` is torch's name; `ray_address` is the cluster's, `auto` the one that runs here or is named by Ray.
+    """`device` is torch's name, on a Ray cluster the workers'; `ray_address` is the cluster's, `auto` the one that runs
+    here or is named by Ray.
 
     `checkpointing` computes layers again in the backward pass instead of keeping what they computed.
     """
@@ -29,6 +30,16 @@ class Machine:
     backend: Backend = "inline"
     ray_address: str = "auto"
     checkpointing: bool = False
+
+    @property
+    def device_here(self) -> str:
+        """What this process computes on itself: a Ray cluster may have devices that it has not."""
+        if self.backend != "ray" or self.device == "cpu":
+            return self.device
+        try:
+            return pick_device(self.device)
+        except UsageError:
+            return "cpu"
 
 
 HERE = Machine()
@@ -65,8 +76,8 @@ def machine_of(
     if chosen == "inline" and count > 1:
         raise UsageError("several workers need --backend processes or ray")
     asked = device or said.device or "cpu"
-    # On a cluster the devices are the workers'.
-    found = asked if chosen == "ray" and asked != "auto" else pick_device(asked)
+    # Ray gives each worker a device that is free on its node.
+    found = "cuda" if chosen == "ray" and asked.startswith("cuda") else pick_device(asked)
     address = ray_address or said.ray_address or "auto"
     return Machine(found, count, chosen, address, checkpointing or said.checkpointing)
 

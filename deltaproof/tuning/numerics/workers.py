@@ -1,50 +1,64 @@
 """Workers that each hold what they compute with, such as a model, and answer jobs in the order of the jobs.
 
-In this process, in others of this machine, or as actors on a Ray cluster. A worker that dies is replaced, and its jobs
-run again.
+In this process, in others of this machine, or as actors on a Ray cluster. A worker that dies or hangs, or whose GPU
+fails, is replaced, and its jobs run again.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 
-from deltaproof.errors import DeltaproofError
-from deltaproof.extras import need
+from deltaproof.errors import is_accelerator_failure
+from deltaproof.tuning.errors import WorkersLost
+from deltaproof.tuning.numerics._on_ray import OnRay
 from deltaproof.tuning.numerics.machine import Machine
 
-__all__ = ["Workers", "WorkersLost", "new_processes"]
+__all__ = ["Workers", "new_processes"]
 
 J = TypeVar("J")
 R = TypeVar("R")
 Work = Callable[[J], R]
-LOST_NODE_SECONDS = 120.0
-"""How long a job is tried on a Ray cluster that loses the workers which have it."""
 LOADED = ["deltaproof.tuning.training.workbench", "peft", "transformers.models.auto.modeling_auto"]
 """What workers need; it takes seconds to import."""
 TRIES = 3
 """How often a job is given to workers that die of it before nobody tries any more."""
+JOB_SECONDS = 3600.0
+"""A worker that is silent about a job for so long hangs, and is replaced."""
 
 
-class WorkersLost(DeltaproofError, OSError):
-    """Workers died again and again, most likely for want of memory. It is nobody's fault but the machine's."""
+class _BeginAnew(Exception):
+    """Workers that have to begin anew, and why; their jobs as well."""
+
+
+class _Given(Protocol):
+    """A job that a pool has."""
+
+    def answer(self) -> tuple[Any, Any]:
+        """The job with its answer. Raises what the work raises, WorkersLost, and _BeginAnew."""
+
+    def again(self) -> Any:
+        """The job, if `answer` may raise _BeginAnew."""
+
+    def forget(self) -> None:
+        """Nobody wants the answer any more."""
 
 
 class _Pool(Protocol):
-    def submit(self, job: Any) -> Callable[[], Any]: ...
+    def submit(self, job: Any) -> _Given: ...
 
     def close(self) -> None: ...
 
@@ -84,42 +98,50 @@ class Workers(Generic[J, R]):
 
         Raises what the work raises, and WorkersLost.
         """
-        waiting: deque[tuple[J, Callable[[], R]]] = deque()
+        waiting: deque[_Given] = deque()
         source, ended = iter(jobs), False
-        while True:
-            while not ended and len(waiting) <= self._machine.workers:
+        try:
+            while True:
+                while not ended and len(waiting) <= self._machine.workers:
+                    try:
+                        job = next(source)
+                    except StopIteration:
+                        ended = True
+                    else:
+                        waiting.append(self._submit(job))
+                if not waiting:
+                    return
+                given = waiting.popleft()
                 try:
-                    job = next(source)
-                except StopIteration:
-                    ended = True
-                else:
-                    waiting.append((job, self._submit(job)))
-            if not waiting:
-                return
-            job, answer = waiting.popleft()
-            try:
-                found = answer()
-            except BrokenProcessPool:
-                found = self._again(job)
-                waiting = deque((later, self._submit(later)) for later, _ in waiting)
-            yield job, found
+                    found = given.answer()
+                except _BeginAnew as broken:
+                    found = self._again(given.again(), broken)
+                    waiting = deque(self._submit(later.again()) for later in waiting)
+                yield found
+        except WorkersLost:
+            self.close()
+            raise
+        finally:
+            for given in waiting:
+                given.forget()
 
-    def _submit(self, job: J) -> Callable[[], R]:
+    def _submit(self, job: J) -> _Given:
         for _ in range(TRIES):
             try:
                 return self._started().submit(job)
-            except BrokenProcessPool:
+            except _BeginAnew as broken:
                 self.close()
-        raise WorkersLost(_LOST)
+                last = broken
+        raise _lost(last)
 
-    def _again(self, job: J) -> R:
+    def _again(self, job: J, last: _BeginAnew) -> tuple[J, R]:
         for _ in range(1, TRIES):
             self.close()
             try:
-                return self._submit(job)()
-            except BrokenProcessPool:
-                continue
-        raise WorkersLost(_LOST)
+                return self._submit(job).answer()
+            except _BeginAnew as broken:
+                last = broken
+        raise _lost(last)
 
     def _started(self) -> _Pool:
         if self._pool is None:
@@ -127,7 +149,8 @@ class Workers(Generic[J, R]):
         return self._pool
 
 
-_LOST = "worker processes died again and again; give them fewer --workers, or the machine more memory"
+def _lost(last: _BeginAnew) -> WorkersLost:
+    return WorkersLost(f"workers failed again and again: {last}")
 
 
 def new_processes(device: str) -> BaseContext:
@@ -143,43 +166,91 @@ def new_processes(device: str) -> BaseContext:
     return forking
 
 
+@dataclass(frozen=True)
+class _Here:
+    work: Work[Any, Any]
+    job: Any
+
+    def answer(self) -> tuple[Any, Any]:
+        return self.job, self.work(self.job)
+
+    def again(self) -> Any:
+        return self.job
+
+    def forget(self) -> None:
+        """Nothing was begun."""
+
+
 class _Inline:
     """No workers: a job is done here when its answer is asked for."""
 
     def __init__(self, machine: Machine, make: Callable[..., Work[Any, Any]], arguments: tuple[Any, ...]) -> None:
         self._work = make(*arguments)
 
-    def submit(self, job: Any) -> Callable[[], Any]:
-        return partial(self._work, job)
+    def submit(self, job: Any) -> _Given:
+        return _Here(self._work, job)
 
     def close(self) -> None:
         """Nothing was started."""
 
 
+@dataclass(frozen=True)
+class _InProcess:
+    future: Future[Any]
+    job: Any
+
+    def answer(self) -> tuple[Any, Any]:
+        try:
+            return self.job, self.future.result(JOB_SECONDS)
+        except BrokenProcessPool as error:
+            raise _BeginAnew(_DIED) from error
+        except TimeoutError as error:
+            if self.future.done():
+                raise  # the work's own
+            raise _BeginAnew(f"a worker was silent about its job for {JOB_SECONDS:.0f} s") from error
+
+    def again(self) -> Any:
+        return self.job
+
+    def forget(self) -> None:
+        self.future.cancel()
+
+
+_DIED = "a worker process died, most likely for want of memory; give them fewer --workers, or the machine more memory"
+
+
 class _Processes:
     def __init__(self, machine: Machine, make: Callable[..., Work[Any, Any]], arguments: tuple[Any, ...]) -> None:
         threads = max(1, torch.get_num_threads() // machine.workers)
+        made_from = pickle.dumps((make, arguments))
         self._pool = ProcessPoolExecutor(
-            machine.workers, new_processes(machine.device), initializer=_start, initargs=(threads, make, arguments)
+            machine.workers, new_processes(machine.device), initializer=_start, initargs=(threads, made_from)
         )  # fmt: skip
 
-    def submit(self, job: Any) -> Callable[[], Any]:
-        future: Future[Any] = self._pool.submit(_answer, job)
-        return future.result
+    def submit(self, job: Any) -> _Given:
+        try:
+            return _InProcess(self._pool.submit(_answer, job), job)
+        except BrokenProcessPool as error:
+            raise _BeginAnew(_DIED) from error
 
     def close(self) -> None:
+        processes = list((self._pool._processes or {}).values())
         self._pool.shutdown(wait=False, cancel_futures=True)
+        # One that hangs, or whose GPU failed, would keep its memory from those that come after it.
+        for process in processes:
+            process.kill()
 
 
 _held: list[Work[Any, Any]] = []
 """What this worker process answers with."""
+_made_from: list[bytes] = []
 
 
-def _start(threads: int, make: Callable[..., Work[Any, Any]], arguments: tuple[Any, ...]) -> None:
+def _start(threads: int, made_from: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    _held[:] = [make(*arguments)]
+    _made_from[:] = [made_from]
 
 
 def _end_with_the_parent() -> None:
@@ -190,58 +261,23 @@ def _end_with_the_parent() -> None:
 
 
 def _answer(job: Any) -> Any:
-    return _held[0](job)
+    try:
+        if not _held:  # made here, so that what is wrong with it is told as a job's error is
+            make, arguments = pickle.loads(_made_from[0])
+            _held[:] = [make(*arguments)]
+        return _held[0](job)
+    except Exception as error:
+        if is_accelerator_failure(error):
+            # Nothing works on the device any more before the process begins anew.
+            raise _BeginAnew(f"the GPU failed: {error}") from error
+        raise
 
 
-class _Actor:
-    def __init__(self, make: Callable[..., Work[Any, Any]], arguments: tuple[Any, ...]) -> None:
-        torch.set_num_threads(1)
-        self._work = make(*arguments)
-
-    def answer(self, job: Any) -> Any:
-        return self._work(job)
+def _on_ray(machine: Machine, make: Callable[..., Work[Any, Any]], arguments: tuple[Any, ...]) -> OnRay:
+    return OnRay(machine, make, arguments, new_processes("cpu"))
 
 
-class _OnRay:
-    """Actors that keep the model; Ray starts a lost one anew on a node that lives, and others take its jobs."""
-
-    def __init__(self, machine: Machine, make: Callable[..., Work[Any, Any]], arguments: tuple[Any, ...]) -> None:
-        self._ray = need("ray")
-        if not self._ray.is_initialized():
-            self._ray.init(address=machine.ray_address, log_to_driver=False)
-        gpus = int(machine.device.startswith("cuda"))
-        remote: Any = self._ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=-1)(_Actor)
-        self._actors = deque(remote.remote(make, arguments) for _ in range(machine.workers))
-
-    def submit(self, job: Any) -> Callable[[], Any]:
-        first = self._next(job)
-
-        def answer() -> Any:
-            reference, patience = first, time.monotonic() + LOST_NODE_SECONDS
-            while True:
-                try:
-                    return self._ray.get(reference)
-                except self._ray.exceptions.RayTaskError as error:
-                    raise error.cause from error
-                except self._ray.exceptions.RayError as error:
-                    # A cluster needs a while to see that a node is gone.
-                    if time.monotonic() > patience:
-                        raise WorkersLost(f"the Ray cluster lost its workers: {error}") from error
-                    time.sleep(1.0)
-                    reference = self._next(job)
-
-        return answer
-
-    def _next(self, job: Any) -> Any:
-        self._actors.rotate(-1)
-        return self._actors[0].answer.remote(job)
-
-    def close(self) -> None:
-        for actor in self._actors:
-            self._ray.kill(actor)
-
-
-_POOLS: dict[str, Callable[..., _Pool]] = {"inline": _Inline, "processes": _Processes, "ray": _OnRay}
+_POOLS: dict[str, Callable[..., _Pool]] = {"inline": _Inline, "processes": _Processes, "ray": _on_ray}
 
 
 def _itself(work: Work[J, R]) -> Work[J, R]:
