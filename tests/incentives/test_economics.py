@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ def terms(**values: Any) -> TaskSpec:
         "rewards": {"budget_per_round": 1_000 * UNIT, "verifier_fee_bps": 3_000, "base_bps": 2_000},
         "verification": {
             "samples": 8, "quorum_bps": 6_600, "slash_bps": 5_000, "prover_bps": 2_000, "absence_bps": 100,
-            "min_verifiers": 3,
+            "min_verifiers": 3, "committee": 0,
             "min_trainer_stake": 1_000 * UNIT, "min_verifier_stake": 1_250 * UNIT, "commit_bond": 10 * UNIT,
         },
         "training": {"steps": 12},
@@ -137,6 +138,7 @@ def test_bonds_of_the_deployment_are_what_griefers_lose() -> None:
     steps=st.integers(2, 2_000),
     samples=st.integers(0, 40),
     verifiers=st.integers(1, 40),
+    committee=st.sampled_from([0, 0, 2, 3, 8, 30]),
     quorum=st.integers(5_001, 10_000),
     slash=st.integers(0, 10_000),
     trainer=st.integers(1, 10**24),
@@ -148,6 +150,7 @@ def test_better_terms_leave_no_attack_worth_it(
     steps: int,
     samples: int,
     verifiers: int,
+    committee: int,
     quorum: int,
     slash: int,
     trainer: int,
@@ -155,7 +158,7 @@ def test_better_terms_leave_no_attack_worth_it(
 ) -> None:
     spec = terms(
         budget_per_round=budget, verifier_fee_bps=fee, steps=steps, samples=samples, min_verifiers=verifiers,
-        quorum_bps=quorum, slash_bps=slash, min_trainer_stake=trainer, min_verifier_stake=verifier,
+        committee=committee, quorum_bps=quorum, slash_bps=slash, min_trainer_stake=trainer, min_verifier_stake=verifier,
     )  # fmt: skip
     found = economics(spec)
     mended = better(spec, found)
@@ -163,3 +166,18 @@ def test_better_terms_leave_no_attack_worth_it(
     left = {a.who for a in economics(mended).risks}
     # Where even a fee of the whole budget pays for no checking, more verifiers than the task can pay are asked for.
     assert left <= ({"verifier"} if mended.rewards.verifier_fee_bps == 10_000 else set())
+
+
+def test_whoever_may_own_a_committee_is_counted_and_a_larger_one_is_proposed() -> None:
+    """Nine verifiers, two for each trainer: 49 % are four of nine, and own one committee in six."""
+    drawn = terms(min_verifiers=9, committee=2, min_trainer_stake=100 * UNIT, samples=12)
+    owns = attack(drawn, "coalition", "all of its committee")
+    assert owns.nets[0] < 0 < owns.nets[-1], "without a verifier of its own it only loses"
+    caught = Fraction(5, 6) * Fraction(4, 10) * 100 * UNIT
+    assert owns.nets[-1] == ceil(Fraction(1, 6) * 1_000 * UNIT - caught)
+    found = economics(drawn)
+    assert found.better["verification.committee"] == 4, "all four are one committee of 126"
+    assert not economics(better(drawn, found)).risks
+    for size in (0, 9, 20):
+        everybody = economics(terms(min_verifiers=9, committee=size, min_trainer_stake=100 * UNIT, samples=12))
+        assert not [a for a in everybody.attacks if "committee" in a.does], "everybody replays everybody"

@@ -18,7 +18,7 @@ from deltaproof.chain.participation import settled_leaves
 from deltaproof.cli import app
 from deltaproof.demo.cheat import SkipHalf
 from deltaproof.protocol.outcome.attestation import ReadRecord, TrainerFinding
-from deltaproof.protocol.outcome.reports import taken_over
+from deltaproof.protocol.outcome.reports import taken_over, word_of
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import ZERO_DIGEST, Address, RoundIndex
 from deltaproof.store.paths import report_path
@@ -26,9 +26,10 @@ from tests.worlds.roles import RoleWorld, build_world
 from verifier.committee import Committees
 from verifier.facts import read_case
 from verifier.life import Verifier
+from verifier.looking import Word
 
 FIRST = RoundIndex(1)
-COMMITTEE, VERIFIERS, HONEST, STEPS_REPLAYED = 2, 5, 4, 3
+COMMITTEE, VERIFIERS, HONEST = 2, 5, 4
 
 
 @pytest.fixture
@@ -92,6 +93,23 @@ def test_a_report_about_other_bytes_is_not_taken_over(world: RoleWorld) -> None:
     attest(world)
     for verifier in world.verifiers:
         assert not taken_over(attested(world, verifier)[victim])
+
+
+def test_an_audit_finds_who_took_over_what_nobody_drawn_had_said(world: RoleWorld) -> None:
+    """A quorum replays the cheat and what it was drawn for, and who was drawn for one trainer not even that."""
+    committees, unseen, cheat = drawn(world), world.trainers[0].account, world.trainers[-1].account
+    word = Word(record_of(world, unseen), ())
+    for verifier in world.verifiers:
+        others = set(committees.by_trainer) - committees.of(verifier.account) - {cheat} | {unseen}
+        lazy = dict.fromkeys(others, word)
+        verifier.committee.words = lambda *_, lazy=lazy: lazy  # type: ignore[method-assign,misc]
+        verifier.committee.has_sealed = lambda _: True  # type: ignore[method-assign]
+    world.attest()
+    world.settle()
+    report = audited(world, exit_code=1)
+    failed = {(check["name"], check["participant"]) for check in report["checks"] if check["status"] == "fail"}
+    assert ("committee", unseen) in failed, report
+    assert {name for name, _ in failed} == {"committee"}
 
 
 def test_who_says_nothing_keeps_others_waiting_for_a_while_and_its_trainers_are_replayed(world: RoleWorld) -> None:
@@ -207,8 +225,14 @@ def settled(world: RoleWorld) -> dict[Address, Verdict]:
     return {leaf.trainer: leaf.verdict for leaf in proposal.leaves}
 
 
-def audited(world: RoleWorld, *arguments: str) -> dict[str, Any]:
+def record_of(world: RoleWorld, trainer: Address) -> Any:
+    """What an honest committee says."""
+    members = drawn(world).by_trainer[trainer]
+    return word_of(dict.fromkeys(members, 1), dict.fromkeys(members, Verdict.ACCEPTED))
+
+
+def audited(world: RoleWorld, *arguments: str, exit_code: int = 0) -> dict[str, Any]:
     place = ("--rpc", world.node.rpc_url, "--contract", world.contract, "--store", str(world.store_folder))
     done = CliRunner().invoke(app, ["audit", *place, "--json", *arguments], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == exit_code, done.output
     return dict(json.loads(done.stdout))

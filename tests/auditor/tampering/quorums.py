@@ -164,6 +164,13 @@ def _step_not_replayed(document: Json) -> None:
     finding["checks"] = finding["checks"][1:]
 
 
+def _word_of_no_committee(document: Json) -> None:
+    """Nobody replays anything, and all say that a committee did."""
+    finding = _first_with(document, Verdict.ACCEPTED)
+    word = "replayed and accepted by 2 of the 2 verifiers drawn for it"
+    finding["checks"] = [{"step": -1, "check": "committee", "passed": True, "measured": 0.0, "message": word}]
+
+
 def _accepted_against_its_check(document: Json) -> None:
     _first_with(document, Verdict.REJECTED)["verdict"] = int(Verdict.ACCEPTED)
 
@@ -325,6 +332,7 @@ QUORUM_LIES: dict[str, QuorumLie] = {
         _findings("stderr_nanos", lambda error: 1000 * error), R, "standard error"
     ),
     "a step that was not replayed": QuorumLie(_together(_step_not_replayed), E, "samples"),
+    "a committee's word in place of replays": QuorumLie(_together(_word_of_no_committee), E, "committee"),
     "accepted although a check failed": QuorumLie(_together(_accepted_against_its_check), E, "finding"),
     "rejected although no check failed": QuorumLie(_together(_rejected_without_reason), E, "finding"),
     "a receipt for what was not read": QuorumLie(_together(_receipt_of_nothing), E, "receipt"),
