@@ -19,7 +19,7 @@ PATIENCE = 120.0
 """Seconds that anything may take by default."""
 DRAFT = (WORK + TERMS).replace("rows = 8", "rows = 4").replace("= 300\n", "= 60\n").replace("from a wheel", "tiny")
 """A task of one round; to be filled with the folder of a model."""
-_PEOPLE = 6
+_PEOPLE = 8
 _FUNDS = ("100000wei", "1100wei")
 """What each of them gets, and what the task is funded with."""
 
