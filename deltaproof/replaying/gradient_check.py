@@ -40,6 +40,7 @@ from deltaproof.replaying.drift import DriftSample
 from deltaproof.replaying.grouping import grouped_gradient
 from deltaproof.replaying.refusal import Refused
 from deltaproof.tuning.errors import RowError
+from deltaproof.tuning.numerics.memory import give_back
 from deltaproof.tuning.training.optimizers import State, constants_of, correctly_rounded_sqrt
 from deltaproof.tuning.training.workbench import RowNorms, Workbench
 
@@ -136,6 +137,8 @@ class Recomputation:
                 gradient, loss = grouped_gradient(bench, self.rows, self.dropout_key, groups)
             except (RowError, EncodingError) as error:
                 raise Refused("rows", str(error)) from error
+            finally:
+                give_back()
         wide = bench.tuned(gradient, self.round_key).to(device="cpu", dtype=torch.float64).numpy()
         if not np.isfinite(wide).all():
             raise Refused("gradient", "the gradient of this batch at the committed state is not finite", math.inf)

@@ -117,6 +117,23 @@ def test_float64_holds_one_matrix_wide_not_the_model(place: Path, monkeypatch: p
     assert bytes_held(whole) > 3.5 * stored
 
 
+@pytest.mark.parametrize("architecture", ["bert", "llama"])
+def test_judge_of_bounded_mode_holds_float32_weights_once_and_finds_the_same_bits(
+    architecture: Architecture, tmp_path: Path
+) -> None:
+    spec = minimal_spec(minimal_model(tmp_path / "model", architecture), architecture, training={"numeric": "bounded"})
+    mirror, reference = Workbench.from_spec(spec), Workbench.from_spec(spec, precision="float64")
+    apart = [gradient(mirror), gradient(reference)]
+    del mirror, reference
+    judge = Judge.from_spec(spec)
+    assert judge.mirror is not None
+    assert [gradient(judge.mirror), gradient(judge.reference)] == apart
+    own = {parameter.data_ptr() for parameter in judge.mirror.model.parameters()}
+    linear = [m.matrix for m in frozen(judge.reference) if isinstance(m, FrozenLinear)]
+    assert linear
+    assert all(isinstance(matrix, StoredMatrix) and matrix.values.data_ptr() in own for matrix in linear)
+
+
 def bytes_held(bench: Workbench) -> int:
     tensors = [*bench.model.parameters(), *bench.model.buffers()]
     tensors += [m.matrix.values for m in frozen(bench) if isinstance(m.matrix, StoredMatrix)]

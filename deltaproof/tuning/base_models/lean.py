@@ -115,13 +115,16 @@ class InMemory:
 class FrozenForm:
     """In what form a model's weights are held, for computing in `dtype` on `device`.
 
-    `beside`: nothing tunes or merges a matrix but through `FrozenLinear`, so it may stay as it is stored. `base` is the
-    spec's `model.frozen_dtype`. `packed` are an emulator's matrices by the name of the stored tensor that they are.
+    `beside`: nothing tunes or merges a matrix but through `FrozenLinear`, so it may stay as it is stored. `lends`:
+    nothing writes into those either that compute as they are, so a later model of this process widens these and reads
+    none of its own. `base` is the spec's `model.frozen_dtype`. `packed` are an emulator's matrices by the name of the
+    stored tensor that they are.
     """
 
     dtype: torch.dtype
     device: str = "cpu"
     beside: bool = False
+    lends: bool = False
     base: Literal["stored", "bfloat16", "int8", "int4"] = "stored"
     packed: Mapping[str, PackedMatrix] = field(default_factory=dict)
 
@@ -146,6 +149,7 @@ def load_lean(model: nn.Module, stored: Mapping[str, StoredTensor], form: Frozen
     _keep_stored(model, left, form)
     tables = _tables(model)
     made: dict[int, nn.Parameter] = {}
+    lent: list[StoredMatrix] = []
     for name, tensor in left.items():
         parameter = parameters[name]
         values = tensor.read()
@@ -156,6 +160,10 @@ def load_lean(model: nn.Module, stored: Mapping[str, StoredTensor], form: Frozen
         mapped = form.device == "cpu" and values.dtype == form.dtype and id(parameter) in tables
         values = values if mapped else values.to(form.device, form.dtype, copy=True)
         made[id(parameter)] = nn.Parameter(values, requires_grad=False)
+        if form.beside and form.lends and isinstance(tensor, OnDisk) and tensor.dtype == form.dtype and not mapped:
+            lent.append(StoredMatrix(values))
+            _shared[(*tensor.key, "stored", form.device)] = lent[-1]
+    model.lent = lent  # type: ignore[assignment]  # no longer than the model is
     lacks = tuple(sorted(name for name, p in model.named_parameters() if id(p) not in made))
     for name in lacks:
         made[id(parameters[name])] = nn.Parameter(torch.zeros(parameters[name].shape, dtype=torch.float64))

@@ -206,13 +206,15 @@ def load_base(
     *,
     packed: bool = False,
     beside: bool = False,
+    lends: bool = False,
 ) -> BaseModel:
     """The base model of a task, every parameter frozen, in evaluation mode, loaded tensor by tensor.
 
     What the weights lack (a new classification head) is drawn from `seed` by parameter name. Constants that the model
     computes are made in float64 and narrowed, so that they are the same roundings in every precision. With `packed`,
     an emulator's quantised middle stays in its bits; nothing can be tuned there. `beside` is for who tunes no matrix of
-    a layer itself: matrices are held as they are stored, and widened one at a time as they compute.
+    a layer itself: matrices are held as they are stored, and widened one at a time as they compute. `lends`: who
+    loads it writes into no matrix either, and a later model of another precision in this process widens the same.
 
     Raises ModelError if the source is missing, its digest differs from the spec's, or it is of another kind.
     """
@@ -223,7 +225,7 @@ def load_base(
             f"base model {section.source} has digest {hex_of(found)}; the task names {hex_of(section.weights_digest)}"
         )
     matrices = read_packed(folder) if packed else {}
-    form = FrozenForm(dtype_of(precision), device, beside, section.frozen_dtype, matrices)
+    form = FrozenForm(dtype_of(precision), device, beside, lends, section.frozen_dtype, matrices)
     # Libraries build a model under settings of the whole process: one thread loads at a time, and none computes then.
     with computing_in("float32"), quiet():
         try:

@@ -24,7 +24,6 @@ from importlib.metadata import version
 from multiprocessing.connection import Connection
 from typing import Any
 
-from deltaproof import __version__
 from deltaproof.errors import is_accelerator_failure
 from deltaproof.tuning.errors import WorkersLost
 
@@ -322,7 +321,7 @@ def _pickled(error: Exception) -> bytes:
 
 
 def _versions() -> str:
-    return f"deltaproof {__version__}, torch {version('torch').partition('+')[0]}"
+    return f"deltaproof {version('deltaproof')}, torch {version('torch').partition('+')[0]}"
 
 
 def _line(error: BaseException) -> str:

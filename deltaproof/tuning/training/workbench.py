@@ -77,8 +77,10 @@ class Workbench:
         precision: Precision | None = None,
         *,
         checkpointing: bool = False,
+        lends: bool = False,
     ) -> Workbench:
-        """Load the task's model and attach its method. `precision` defaults to what a trainer uses.
+        """Load the task's model and attach its method. `precision` defaults to what a trainer uses. `lends`: a later
+        workbench of this process in another precision may hold the same weights (`load_base`).
 
         Raises ModelError, also for a model that draws random numbers of its own, MethodError, CodecError, or
         NarrowingError if the model cannot be kept in float64 where that is asked; ModelError or MethodError where
@@ -95,7 +97,7 @@ class Workbench:
                 method.calibrate(load_base(spec.model, spec.method.seed, "float64"), spec.model)
             base = load_base(
                 spec.model, spec.method.seed, precision, device,
-                packed=spec.federation is not None, beside=method.leaves_matrices,
+                packed=spec.federation is not None, beside=method.leaves_matrices, lends=lends,
             )  # fmt: skip
             with computing_in(precision), _tuned_layers(base.model, spec):
                 model = method.attach(base.model, spec.model.kind, spec.method.seed).to(device)
