@@ -1,9 +1,11 @@
 """Peak memory and seconds of trainers and verifiers over models of growing size, and the arithmetic for 7 B in 24 GB.
 
     python -m benchmarks.hardware --figures FILE.jsonl --models FOLDER [--before TREE] [--device D]
+        [--most-seconds N] [--only MODEL ...]
 
 Each cell is measured by a process of its own and kept in FILE, so that a run that is stopped goes on. `--before` is a
-checkout of an earlier commit, measured beside this one. Writes docs/results/hardware.md.
+checkout of an earlier commit, measured beside this one. A cell that takes more than N seconds is given up, and the page
+says so. Writes docs/results/hardware.md.
 """
 
 from __future__ import annotations
@@ -47,6 +49,8 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--before", type=Path)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--most-seconds", type=float, help="Of a cell; it is given up then.")
+    parser.add_argument("--only", nargs="+", metavar="MODEL", help="Measure cells of these models alone.")
     parser.add_argument("--page-only", action="store_true", help="Measure nothing more.")
     options = parser.parse_args()
     wanted: list[tuple[Path, Cell]] = [(ROOT, ("after", *cell)) for cell in AFTER]
@@ -54,8 +58,8 @@ def main() -> None:
         wanted += [(options.before, ("before", *cell)) for cell in BEFORE]
     known = _read(options.figures)
     for place, cell in [] if options.page_only else wanted:
-        if cell not in known:
-            known[cell] = _measured(place, cell, options.device, options.models)
+        if cell not in known and (options.only is None or cell[2] in options.only):
+            known[cell] = _measured(place, cell, options.device, options.models, options.most_seconds)
             with options.figures.open("a") as file:
                 file.write(json.dumps(known[cell]) + "\n")
     facts = {"machine": machine_facts(), "tokens": TOKENS, "batch": BATCH, "cells": list(known.values())}
@@ -68,14 +72,18 @@ def _read(path: Path) -> dict[Cell, dict[str, Any]]:
     return {(f["tree"], f["role"], f["model"], f["form"]): f for f in found}
 
 
-def _measured(place: Path, cell: Cell, device: str, models: Path) -> dict[str, Any]:
+def _measured(place: Path, cell: Cell, device: str, models: Path, most: float | None) -> dict[str, Any]:
     tree, role, model, form = cell
     command = [sys.executable, "-m", "benchmarks.hardware.memory", role, model, form, device, str(models)]
     environment = {**os.environ, "PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, "--steps", "1"], cwd=place, env=environment, capture_output=True, text=True, check=False
-    )
     asked = {"tree": tree, "role": role, "model": model, "form": form, "device": device}
+    try:
+        done = subprocess.run(
+            [*command, "--steps", "1"], cwd=place, env=environment, capture_output=True, text=True, check=False,
+            timeout=most,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return {**asked, "failed": f"took more than {most:.0f} s"}
     if done.returncode:
         return {**asked, "failed": (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]}
     return {**asked, **json.loads(done.stdout.splitlines()[-1])}

@@ -19,7 +19,7 @@ from typing import Any
 from deltaproof.errors import UsageError
 from deltaproof.extras import how_to_install
 from deltaproof.tuning.errors import WorkersLost
-from deltaproof.tuning.numerics._ray_driver import Plan, Saying, drive
+from deltaproof.tuning.numerics._ray_driver import RayPlan, Saying, drive
 from deltaproof.tuning.numerics.machine import Machine
 
 __all__ = ["OnCluster", "OnRay"]
@@ -43,9 +43,9 @@ class OnRay:
         if find_spec("ray") is None:
             raise UsageError(f"--backend ray needs Ray: {how_to_install('ray')}")
         gpus = int(machine.device.startswith("cuda"))
-        self._plan = Plan(machine.ray_address, machine.workers, gpus, PATIENCE_SECONDS, JOB_SECONDS)
+        self._plan = RayPlan(machine.ray_address, machine.workers, gpus, PATIENCE_SECONDS, JOB_SECONDS)
         self._made_from, self._processes = pickle.dumps((make, arguments)), processes
-        self._cluster: _Cluster | None = None
+        self._cluster: _Connection | None = None
         self._work = 0
 
     def submit(self, job: Any) -> OnCluster:
@@ -70,7 +70,7 @@ class OnRay:
 class OnCluster:
     """A job that the cluster has."""
 
-    cluster: _Cluster
+    cluster: _Connection
     number: int
 
     def answer(self) -> tuple[Any, Any]:
@@ -86,10 +86,10 @@ class OnCluster:
         self.cluster.forget(self.number)
 
 
-class _Cluster:
+class _Connection:
     """The process that speaks with a cluster, for all pools here."""
 
-    def __init__(self, plan: Plan, processes: BaseContext) -> None:
+    def __init__(self, plan: RayPlan, processes: BaseContext) -> None:
         self.plan, self.lost, self.works = plan, False, set[int]()
         self._pipe, theirs = processes.Pipe()
         self._answers: dict[int, tuple[bytes, bytes]] = {}
@@ -178,18 +178,18 @@ class _Cluster:
 
 
 _numbers = itertools.count()
-_clusters: dict[Plan, _Cluster] = {}
+_clusters: dict[RayPlan, _Connection] = {}
 _registering = threading.Lock()
 
 
-def _joined(plan: Plan, processes: BaseContext) -> _Cluster:
+def _joined(plan: RayPlan, processes: BaseContext) -> _Connection:
     with _registering:
         if plan not in _clusters or _clusters[plan].lost:
-            _clusters[plan] = _Cluster(plan, processes)
+            _clusters[plan] = _Connection(plan, processes)
         return _clusters[plan]
 
 
-def _left(cluster: _Cluster, work: int) -> None:
+def _left(cluster: _Connection, work: int) -> None:
     with _registering:
         cluster.drop(work)
         if not cluster.works:

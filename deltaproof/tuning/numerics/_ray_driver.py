@@ -27,7 +27,7 @@ from typing import Any
 from deltaproof.errors import is_accelerator_failure
 from deltaproof.tuning.errors import WorkersLost
 
-__all__ = ["Plan", "Saying", "drive"]
+__all__ = ["RayPlan", "Saying", "drive"]
 
 TRIES = 3
 """How often a job is given to workers that die of it on nodes that live."""
@@ -45,7 +45,7 @@ Told = queue.SimpleQueue[tuple[Saying, bytes]]
 
 
 @dataclass(frozen=True)
-class Plan:
+class RayPlan:
     """Where workers are, how many, and how long to wait for a place for them and for an answer, seconds."""
 
     address: str
@@ -55,7 +55,7 @@ class Plan:
     job_seconds: float
 
 
-def drive(pipe: Connection, plan: Plan) -> None:
+def drive(pipe: Connection, plan: RayPlan) -> None:
     """What the process that speaks with the cluster does, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
     os.dup2(2, 1)  # Ray prints on stdout, where a command's JSON goes
@@ -121,7 +121,7 @@ class _Job:
 
 
 class _Driver:
-    def __init__(self, ray: Any, pipe: Connection, plan: Plan, told: Told) -> None:
+    def __init__(self, ray: Any, pipe: Connection, plan: RayPlan, told: Told) -> None:
         self._ray, self._pipe, self._plan, self._told = ray, pipe, plan, told
         self._jobs: dict[int, _Job] = {}
         self._queue: list[int] = []
