@@ -224,6 +224,8 @@ class Task:
         top_up: bool = False,
         device: str | None = None,
         workers: int | None = None,
+        backend: str | None = None,
+        ray_address: str | None = None,
         **settings: Any,
     ) -> WorkingLife:
         """A verifier's life: `verifier run`. `stake` in tokens; by default the task's minimum. `free_share` of all its
@@ -233,7 +235,7 @@ class Task:
         from deltaproof.chain.contracts.money import Amount
         from deltaproof.tuning.numerics.machine import machine_of
 
-        machine = machine_of(device=device, workers=workers)
+        machine = machine_of(device=device, workers=workers, backend=backend, ray_address=ray_address)
         asked = Amount.read(stake, "stake") if stake is not None else None
         life = self._settings("verifier", key, home, settings)
         return verifier_life(
@@ -270,6 +272,9 @@ class Task:
         rescore: bool = False,
         full: bool = False,
         device: str | None = None,
+        workers: int | None = None,
+        backend: str | None = None,
+        ray_address: str | None = None,
         witness: str = "",
         reading_key: str | Path | None = None,
         index: str = "sqlite://",
@@ -283,7 +288,8 @@ class Task:
 
         options = AuditOptions(replays=replay, official_replays=full, rescore=rescore or full)
         source = self.network.source(index, witness, reading_key, self.number)
-        return run_audit(source, options, [self.number], rounds, progress, machine=machine_of(device=device))
+        machine = machine_of(device=device, workers=workers, backend=backend, ray_address=ray_address)
+        return run_audit(source, options, [self.number], rounds, progress, machine=machine)
 
     def explain(self, round_: int, trainer: str, *, index: str = "sqlite://") -> Explanation:
         """Why a trainer got what it got in a round: `explain`. `lines` for people, `numbers` for programs."""

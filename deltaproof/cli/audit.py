@@ -19,6 +19,7 @@ from deltaproof.cli.common import (
     ContractOption,
     DeviceOption,
     JsonOption,
+    MachineOption,
     RayOption,
     ReadingKeyOption,
     RpcOption,
@@ -78,6 +79,7 @@ def audit(
     backend: BackendOption = None,
     ray_address: RayOption = None,
     checkpointing: CheckpointingOption = False,
+    machine: MachineOption = None,
     draw: Annotated[
         str | None, typer.Option(help="Seed of the drawn steps (64 hex digits), to repeat an audit.", metavar="HEX")
     ] = None,
@@ -111,10 +113,12 @@ def audit(
     from deltaproof.protocol.types import digest32
     from deltaproof.tuning.numerics.machine import machine_of
 
-    here, rounds_at_once = (workers, 1) if backend else (1, workers)
     within = machine_of(
-        device=device, workers=here, backend=backend, ray_address=ray_address, checkpointing=checkpointing
-    )
+        machine, device=device, workers=workers if backend else None, backend=backend, ray_address=ray_address,
+        checkpointing=checkpointing,
+    )  # fmt: skip
+    # A machine file may say where workers are, too; then they replay within a round.
+    rounds_at_once = workers if within.backend == "inline" else 1
     if rounds_at_once > 1 and database == "sqlite://":
         raise UsageError("--workers needs an --index that other processes can open")
     if html is not None and bundle is not None:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deltaproof.api.connecting import read_only_gateway, store_to_read
-from deltaproof.cli.common import DeviceOption, JsonOption, MachineOption, WorkersOption, show_result, told_on_stderr
+from deltaproof.cli.common import (
+    BackendOption,
+    DeviceOption,
+    JsonOption,
+    MachineOption,
+    RayOption,
+    WorkersOption,
+    show_result,
+    told_on_stderr,
+)
 from deltaproof.cli.exit_codes import ExitCode
 from deltaproof.errors import UsageError
 
@@ -36,6 +45,8 @@ def doctor(
     ] = None,
     device: DeviceOption = None,
     workers: WorkersOption = None,
+    backend: BackendOption = None,
+    ray_address: RayOption = None,
     machine: MachineOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,16 +54,21 @@ def doctor(
 
     Without `--task`, devices, memory, threads, and the versions that decide bits. With one, a training step, a replay
     and an evaluation are measured, and set against the phases. Exit code 1 if a phase is too short for this machine.
+    With `--backend ray` every worker on the cluster says where it is, and one of them measures.
     """
-    from deltaproof.replaying.doctor import longest_rows, machine_facts, measure
+    from deltaproof.replaying.doctor import longest_rows, machine_facts, measure_on, worker_facts
     from deltaproof.tuning.base_models.loading import resolve_source
     from deltaproof.tuning.numerics.machine import machine_of
 
-    chosen = machine_of(machine, device=device, workers=workers)
+    chosen = machine_of(machine, device=device, workers=workers, backend=backend, ray_address=ray_address)
     facts = machine_facts()
     lines = [f"{name.replace('_', ' ')}: {_words(value)}" for name, value in facts.items() if value is not None]
+    there: dict[str, object] = {}
+    if chosen.backend == "ray":
+        there["worker_machines"] = found_there = worker_facts(chosen)
+        lines += [f"worker on {one['host']}: {_words(one['devices'])}, {one['memory_mib']} MiB" for one in found_there]
     if task is None:
-        show_result({"machine": facts}, as_json=as_json, text="\n".join(lines))
+        show_result({"machine": facts, **there}, as_json=as_json, text="\n".join(lines))
         return
     if not (rpc and contract):
         raise UsageError("--task needs --rpc and --contract as well")
@@ -60,11 +76,12 @@ def doctor(
     resolve_source(spec.model.source, told_on_stderr)
     rows = _rows(spec, data) if data else longest_rows(spec, ROWS)
     players = trainers or max(enrolled, spec.verification.min_trainers)
-    found = measure(spec, rows, chosen.device)
+    found = measure_on(chosen, spec, rows)
     margins = found.margins(spec, players, chosen.workers)
     text = "\n".join([*lines, "", *_told(found, margins, players, chosen.workers)])
     told = {
         "machine": facts,
+        **there,
         "task": task,
         "device": found.device,
         "trainers": players,

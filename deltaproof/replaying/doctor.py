@@ -24,12 +24,14 @@ from deltaproof.replaying.replay import Judge
 from deltaproof.tuning.base_models.batches import made_up_row
 from deltaproof.tuning.base_models.loading import row_reader
 from deltaproof.tuning.combining.evaluation import Evaluator
+from deltaproof.tuning.numerics.machine import Machine
+from deltaproof.tuning.numerics.workers import Workers
 from deltaproof.tuning.training.recording import batch_rows
 from deltaproof.tuning.training.speed import Speed
 from deltaproof.tuning.training.step import DrawnRound, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["Measured", "longest_rows", "machine_facts", "measure", "speed_of"]
+__all__ = ["Measured", "longest_rows", "machine_facts", "measure", "measure_on", "speed_of", "worker_facts"]
 
 
 def machine_facts() -> dict[str, object]:
@@ -48,6 +50,17 @@ def machine_facts() -> dict[str, object]:
         "numpy": numpy.__version__,
         "transformers": transformers.__version__,
     }
+
+
+def worker_facts(machine: Machine) -> list[dict[str, object]]:
+    """`machine_facts` of where each worker is, and its host, as many as there are workers. Raises WorkersLost."""
+    with Workers[int, dict[str, object]](machine, _WorkerFacts) as workers:
+        return [facts for _, facts in workers.map(range(machine.workers))]
+
+
+class _WorkerFacts:
+    def __call__(self, _number: int) -> dict[str, object]:
+        return {"host": platform.node(), **machine_facts()}
 
 
 def _cuda(index: int) -> str:
@@ -86,6 +99,25 @@ def longest_rows(spec: TaskSpec, count: int) -> list[bytes]:
     room = spec.data.max_row_bytes - len(made_up_row(spec.model, config, str(count)))
     text = ("a " * spec.model.max_tokens)[:room]
     return [made_up_row(spec.model, config, f"{text}{number}") for number in range(count)]
+
+
+def measure_on(machine: Machine, spec: TaskSpec, rows: Sequence[bytes]) -> Measured:
+    """`measure` where the machine's replays run: by one of its workers, if it has some. Raises WorkersLost as well."""
+    if machine.backend == "inline":
+        return measure(spec, rows, machine.device)
+    with Workers[Sequence[bytes], Measured](machine, _Measuring, spec.to_document(), machine.device) as workers:
+        ((_, found),) = workers.map([rows])
+    return found
+
+
+class _Measuring:
+    """What the worker holds that measures."""
+
+    def __init__(self, spec: bytes, device: str) -> None:
+        self._spec, self._device = TaskSpec.from_document(spec), device
+
+    def __call__(self, rows: Sequence[bytes]) -> Measured:
+        return measure(self._spec, rows, self._device)
 
 
 def measure(spec: TaskSpec, rows: Sequence[bytes], device: str = "cpu") -> Measured:

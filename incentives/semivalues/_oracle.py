@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from deltaproof.extras import need
-from incentives.semivalues._result import Bools, BudgetError, Floats, Game, GameError, Ints
+from incentives.semivalues._result import Bools, BudgetError, Floats, Game, GameError, Ints, ScoringError
 
 
 class Mapper(Protocol):
@@ -48,8 +48,15 @@ class ProcessMapper:
         return self.executor.map(_ask_installed, batches)
 
 
+LOOK_SECONDS = 60.0
+"""How often a cluster is looked at that answers nothing."""
+
+
 class RayMapper:
-    """Batches as Ray tasks; the game is put into the object store once. Needs `ray.init` before use."""
+    """Batches as Ray tasks; the game is put into the object store once. Needs `ray.init` before use.
+
+    Ray gives the batches of a lost node to others. Raises ScoringError when no node is left.
+    """
 
     def __init__(self) -> None:
         self._ray = need("ray")
@@ -62,7 +69,13 @@ class RayMapper:
             self._stored = (game, self._ray.put(game))
         handle = self._stored[1]
         # Ray hands out read-only views of the store; the oracle only reads them.
-        return list(self._ray.get([self._answer.remote(handle, batch) for batch in batches]))
+        answers = [self._answer.remote(handle, batch) for batch in batches]
+        waiting = answers
+        while waiting:
+            done, waiting = self._ray.wait(waiting, num_returns=len(waiting), timeout=LOOK_SECONDS)
+            if not done and not self._ray.cluster_resources().get("CPU"):
+                raise ScoringError("the Ray cluster has no node left that computes: start nodes, and ask again")
+        return list(self._ray.get(answers))
 
 
 @contextmanager

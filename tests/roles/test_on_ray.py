@@ -112,6 +112,25 @@ def test_values_along_the_step_have_the_same_bits_where_a_node_is_killed(
     assert np.array_equal(here.next_start, there.next_start)
 
 
+def test_doctor_asks_workers_where_they_are_and_lets_one_measure(world: RoleWorld, cluster: Any) -> None:
+    task = [
+        "--task",
+        "1",
+        "--rpc",
+        world.node.rpc_url,
+        "--contract",
+        world.contract,
+        "--store",
+        str(world.store_folder),
+    ]
+    there = ["--backend", "ray", "--ray-address", cluster.address, "--workers", "2"]
+    result = CliRunner().invoke(app, ["doctor", *task, *there, "--json"])
+    told = json.loads(result.stdout)
+    assert [one["torch"] for one in told["worker_machines"]] == [told["machine"]["torch"]] * 2
+    assert (told["workers"], told["device"]) == (2, "cpu")
+    assert told["seconds"]["step"] > 0
+
+
 def test_verifier_whose_cluster_has_no_node_left_rejects_nobody(
     world: RoleWorld, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

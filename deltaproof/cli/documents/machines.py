@@ -33,6 +33,7 @@ __all__ = [
     "TrainedPolicy",
     "TriedMethod",
     "WorkInPhase",
+    "WorkerFacts",
 ]  # fmt: skip
 
 
@@ -108,10 +109,18 @@ class MachineFacts(Printed):
     transformers: str
 
 
+class WorkerFacts(MachineFacts):
+    """What a worker found where it is."""
+
+    host: str
+
+
 class PrintedMachine(Printed):
     """`doctor` without `--task`."""
 
     machine: MachineFacts
+    worker_machines: NotRequired[list[WorkerFacts]]
+    """With `--backend ray`: one for each worker."""
 
 
 class SecondsOfWork(Printed):
@@ -134,6 +143,8 @@ class DoctorsFindings(Printed):
     """`doctor --task`: whether this machine keeps up. Exit code 1 if a phase is too short."""
 
     machine: MachineFacts
+    worker_machines: NotRequired[list[WorkerFacts]]
+    """With `--backend ray`: one for each worker."""
     task: int
     device: str
     trainers: int
