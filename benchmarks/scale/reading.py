@@ -14,6 +14,8 @@ from benchmarks.chain.gas.task import MeasuredTask
 from deltaproof.auditor.audit.case import AuditOptions
 from deltaproof.auditor.audit.check import Status
 from deltaproof.auditor.auditing import AuditSource, run_audit
+from deltaproof.auditor.facts.loading import load_round, load_task
+from deltaproof.auditor.facts.sharing import enrolment_rank, players_of
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.auditor.session import open_index
@@ -22,9 +24,10 @@ from deltaproof.chain.memory import memory_roots
 from deltaproof.chain.participation import known_faults
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.pages.data import PageData
-from deltaproof.protocol.outcome.settlement import SettlementLeaf, SettlementProposal
+from deltaproof.protocol.outcome.attestation import Attestation, GameRecord, TrainerFinding
+from deltaproof.protocol.outcome.settlement import SettlementLeaf, SettlementProposal, Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Address, RoundIndex, TaskId
+from deltaproof.protocol.types import ZERO_DIGEST, Address, RoundIndex, TaskId
 from deltaproof.store import open_store
 from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
 
@@ -79,6 +82,7 @@ def audited(url: str, bench: Bench, task: MeasuredTask, leaves: Sequence[Settlem
         if failed:
             raise RuntimeError(f"{len(failed)} checks fail, first of all {failed[0]}")
         found["audit_checks"] = len(report.checks)
+        _look_everybody_up(found, index, task, leaves)
         pages = PageData(index, None)
         for name, path in (
             ("round_page", f"round/{task.id}/{ROUND}"),
@@ -96,6 +100,27 @@ def timed(found: dict[str, Any], name: str, act: Callable[[], Any]) -> Any:
     made = act()
     found[f"{name}_seconds"] = time.perf_counter() - began
     return made
+
+
+def _look_everybody_up(
+    found: dict[str, Any], index: Index, task: MeasuredTask, leaves: Sequence[SettlementLeaf]
+) -> None:
+    """Who had enrolled before whom, and who shares value with whom: what audits of scores ask of every trainer."""
+    facts, trainers = load_round(index, load_task(index, task.id), ROUND), [leaf.trainer for leaf in leaves]
+    game = GameRecord(
+        players=tuple(trainers), start_loss=1.0, start_accuracy=0.0, end_loss=1.0, end_accuracy=0.0, method="path",
+        coalitions=(),
+    )  # fmt: skip
+    document = Attestation(
+        task=task.id, round=ROUND, verifier=Address(task.keys[0].account), game=game, improvement_nanos=0,
+        next_start_digest=ZERO_DIGEST,
+        findings=tuple(TrainerFinding(trainer=trainer, verdict=Verdict.ACCEPTED) for trainer in trainers),
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        spec = _lossy(Path(folder))
+    timed(found, "lookups", lambda: (
+        [enrolment_rank(facts, trainer) for trainer in trainers], players_of(facts, spec, document)
+    ))  # fmt: skip
 
 
 def _keep_leaves(index: Index, task: MeasuredTask, leaves: Sequence[SettlementLeaf]) -> None:

@@ -6,8 +6,8 @@ are does.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,18 +15,22 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.scale.reading import timed
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.rows import canonical_row
 from deltaproof.protocol.outcome.attestation import Attestation, TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict, leaves_tree
+from deltaproof.protocol.rules import MAX_LEAVES
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, address
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, address
 from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
+from deltaproof.tuning.combining.mixing import members_of
 from deltaproof.tuning.training.workbench import Workbench
 from incentives.row_evidence import RowClaim, count_rows
 from incentives.settling import RevealedAttestation, compose_settlement
+from incentives.similarity import similarities
 from incentives.unions import Contribution
-from incentives.valuation import find_players, value_round
+from incentives.valuation import value_round
 
 __all__ = ["work_of_a_round"]
 
@@ -36,14 +40,31 @@ SEED = Digest32(bytes(range(32)))
 
 
 def work_of_a_round(trainers: int) -> dict[str, Any]:
-    """Seconds of every step that is there once a round, and the attestation's bytes."""
+    """Seconds of every step that is there once a round, memory of the largest two, the attestation's bytes."""
     bench = _bench()
     draw = np.random.default_rng(trainers)
     start = bench.initial_state()
     thetas = [start + draw.normal(0, 1e-3, start.shape).astype(np.float32) for _ in range(trainers)]
     people = [Contribution(theta, ROWS, i, enrolled=i) for i, theta in enumerate(thetas)]
+    claims = [RowClaim(i, ROWS, frozenset(_rows(SHOWN, 1000 + i))) for i in range(trainers)]
     addresses = [address(i.to_bytes(20, "big")) for i in range(1, trainers + 1)]
-    validation = _rows(16, 0)
+    found: dict[str, Any] = {"trainers": trainers}
+    timed(found, "samples", lambda: [
+        draw_samples(SEED, TaskId(1), RoundIndex(1), a, steps=50, extra=12) for a in addresses
+    ])  # fmt: skip
+    timed(found, "rows", lambda: count_rows(claims))
+    with _peak(found, "valuation"):
+        timed(found, "valuation", lambda: value_round(bench, start, people, _rows(16, 0), b"scale"))
+    if trainers <= MAX_LEAVES:
+        _settled(found, bench, addresses)
+        begun, *members = members_of(bench, [start, *thetas])
+        with _peak(found, "likeness"):
+            timed(found, "likeness", lambda: similarities(members, begun, bench.pairs))
+    return found
+
+
+def _settled(found: dict[str, Any], bench: Workbench, addresses: Sequence[Address]) -> None:
+    """From the attestations to the settlement's tree, for as many trainers as a settlement holds."""
     attestation = Attestation(
         task=1, round=1, verifier=address(bytes([1]) * 20), game=None, improvement_nanos=10**8, next_start_digest=SEED,
         findings=tuple(
@@ -51,30 +72,27 @@ def work_of_a_round(trainers: int) -> dict[str, Any]:
             for i, a in enumerate(addresses)
         ),
     )  # fmt: skip
+    found["attestation_bytes"] = len(attestation.to_document())
     others = [address(bytes([n]) * 20) for n in range(1, VERIFIERS + 1)]
     revealed = [RevealedAttestation(attestation.model_copy(update={"verifier": who}), 100) for who in others]
-    claims = [RowClaim(i, ROWS, frozenset(_rows(SHOWN, 1000 + i))) for i in range(trainers)]
-    found: dict[str, Any] = {
-        "trainers": trainers,
-        "attestation_bytes": len(attestation.to_document()),
-    }
+    proposal = timed(found, "settlement", lambda: compose_settlement(
+        bench.spec, SEED, addresses, revealed, scored=True
+    ))  # fmt: skip
+    found["proof_digests"] = len(timed(found, "tree", lambda: leaves_tree(proposal.leaves)).proof(0))
 
-    def timed(name: str, act: Callable[[], Any]) -> Any:
-        began = time.perf_counter()
-        made = act()
-        found[f"{name}_seconds"] = time.perf_counter() - began
-        return made
 
-    timed("samples", lambda: [
-        draw_samples(SEED, TaskId(1), RoundIndex(1), a, steps=50, extra=12) for a in addresses
-    ])  # fmt: skip
-    timed("likeness", lambda: find_players(bench, start, people))
-    timed("rows", lambda: count_rows(claims))
-    timed("valuation", lambda: value_round(bench, start, people, validation, b"scale"))
-    proposal = timed("settlement", lambda: compose_settlement(bench.spec, SEED, addresses, revealed, scored=True))
-    tree = timed("tree", lambda: leaves_tree(proposal.leaves))
-    found["proof_digests"] = len(tree.proof(0))
-    return found
+@contextmanager
+def _peak(found: dict[str, Any], name: str) -> Iterator[None]:
+    """Memory that the process needs inside beyond what it had, bytes. Linux forgets its peak where it is told to."""
+    status = Path("/proc/self/status")
+
+    def kilobytes(line: str) -> int:
+        return next(int(one.split()[1]) for one in status.read_text().splitlines() if one.startswith(line))
+
+    Path("/proc/self/clear_refs").write_text("5")
+    before = kilobytes("VmRSS")
+    yield
+    found[f"{name}_memory_bytes"] = 1024 * max(0, kilobytes("VmHWM") - before)
 
 
 def _rows(count: int, seed: int) -> list[bytes]:
