@@ -96,6 +96,8 @@ def _penalise(
     gateway: Gateway, task_id: TaskId, round_: RoundIndex, proposal: SettlementProposal, report: Reporter
 ) -> None:
     tree = leaves_tree(proposal.leaves)
+    paid = [leaf.trainer for leaf in proposal.leaves if leaf.verdict is Verdict.ACCEPTED and leaf.payout]
+    gateway.connection.prefetch([gateway.vault.view("closureOf", task_id, round_, trainer) for trainer in paid])
     for index, leaf in enumerate(proposal.leaves):
         short, verdict = leaf.trainer[:8], leaf.verdict.name.lower()
         match leaf.verdict:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deltaproof.chain.abi.enums import Outcome
-from deltaproof.protocol.outcome.settlement import PostedLeaves, Verdict
+from deltaproof.protocol.outcome.settlement import PostedLeaves, SettlementProposal, Verdict
 from deltaproof.protocol.types import RoundIndex
 from deltaproof.store import open_store
 from tests.worlds.gateways import GatewayWorld, world_alone
@@ -51,6 +51,31 @@ def test_unrevealed_trainer_that_has_left_keeps_no_verifier_from_its_fee(world: 
     close_round(verifier, store, play.task, FIRST, view, lambda event, _message, **_: told.append(event))
     assert collect_fees(verifier, play.task, [FIRST], lambda event, _message, **_: told.append(event)) == {}
     assert told == ["paid"]
+
+
+def test_closing_a_round_asks_of_everybody_accepted_in_one_call(
+    world: GatewayWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An endpoint is asked once for many trainers, not once for each."""
+    play, verifier = world.start_task(), world.verifiers[0]
+    play.play_to_opening()
+    play.publish()
+    leaves = play.leaves()
+    play.attest(leaves)
+    settlement = play.settlement(leaves)
+    play.settle(settlement)
+    play.finalize()
+    view, kept = (
+        world.sponsor.tasks.round(play.task, FIRST),
+        SettlementProposal(settlement=settlement, leaves=tuple(leaves)),
+    )
+    monkeypatch.setattr("verifier.closing.charge_absences", lambda *_: None)
+    calls: list[object] = []
+    ask = verifier.connection._call
+    monkeypatch.setattr(verifier.connection, "_call", lambda *about: calls.append(about) or ask(*about))
+    with verifier.connection.reading_at(verifier.connection.head()):
+        close_round(verifier, open_store(str(tmp_path)), play.task, FIRST, view, lambda *_, **__: None, kept=kept)
+    assert len(calls) == 1 < len([leaf for leaf in leaves if leaf.payout])
 
 
 def pass_time(world: GatewayWorld, seconds: int) -> None:
