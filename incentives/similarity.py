@@ -18,7 +18,7 @@ from deltaproof.tuning.combining.aggregation import Array, LowRankPair, Tensors,
 
 __all__ = ["copies", "similarities"]
 
-BLOCK = 64
+BLOCK = 16
 """Members whose inner products with all others are held at once: the memory is N, not N^2, a module."""
 
 

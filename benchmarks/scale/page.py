@@ -24,52 +24,52 @@ HEAD = """# What a round costs by the number of its trainers
 Made by `python -m benchmarks.scale`. *Growth* is the exponent between the two largest rounds: 0 is a cost that does not
 depend on the number of trainers, 1 is the same for each trainer, 2 is a cost for each pair. The last column is
 arithmetic: the largest measured cost, grown by that exponent to 100,000 trainers. A round holds 4,096 at most, so there
-it stands for 25 tasks of 4,000. Seconds were measured one after another on two cores that did other work too: they are
-upper bounds, and an exponent of seconds is rough."""
+it stands for 25 tasks of 4,000. Seconds are CPU seconds of the process that computes, unless a
+line says otherwise; a node's are not in them. They were measured one after another on two cores that did other work
+too: they are upper bounds, and an exponent of seconds is rough."""
 CHAIN: dict[str, Line] = {
     "gas of a trainer: commitment, in batches of 50": lambda c: c["gas_commit"],
     "gas of a trainer: reveal, in batches of 50": lambda c: c["gas_reveal"],
     "gas of a trainer: claim": lambda c: c["gas_claim"],
     "gas of the round: settlement": lambda c: c["gas_settle"],
     "gas of the round: finalising": lambda c: c["gas_finalize"],
-    "a verifier's RPC calls: events": lambda c: c["events_calls"],
-    "a verifier's RPC calls: enrolments": lambda c: c["enrolments_calls"],
-    "a verifier's RPC calls: who enrolled first": lambda c: c["order_calls"],
-    "a verifier's RPC calls: known faults": lambda c: c["faults_calls"],
+    "a verifier's requests: events": lambda c: c["events_calls"],
+    "a verifier's requests: enrolments": lambda c: c["enrolments_calls"],
+    "a verifier's requests: who enrolled first": lambda c: c["order_calls"],
+    "a verifier's requests: known faults": lambda c: c["faults_calls"],
     "a verifier's seconds: all of these": lambda c: sum(
-        c[f"{k}_seconds"] for k in ("events", "enrolments", "order", "faults")
+        c[f"{k}_cpu_seconds"] for k in ("events", "enrolments", "order", "faults")
     ),
-    "a verifier's seconds: whose memory counts": lambda c: c["memories_seconds"],
-    "an auditor's index, s": lambda c: c["index_seconds"],
-    "an audit of chain and leaves, s": lambda c: c["audit_seconds"],
-    "who enrolled before whom and shares with whom, s": lambda c: c["lookups_seconds"],
-    "a round's page, s": lambda c: c["round_page_seconds"],
-    "a task's page, s": lambda c: c["task_page_seconds"],
-    "an account's page, s": lambda c: c["account_page_seconds"],
+    "a verifier's seconds: whose memory counts": lambda c: c["memories_cpu_seconds"],
+    "an auditor's index, s": lambda c: c["index_cpu_seconds"],
+    "an audit of chain and leaves, s": lambda c: c["audit_cpu_seconds"],
+    "who enrolled before whom and shares with whom, s": lambda c: c["lookups_cpu_seconds"],
+    "a round's page, s": lambda c: c["round_page_cpu_seconds"],
+    "a task's page, s": lambda c: c["task_page_cpu_seconds"],
+    "an account's page, s": lambda c: c["account_page_cpu_seconds"],
 }
 WORK: dict[str, Line] = {
-    "drawing everybody's samples, s": lambda c: c["samples_seconds"],
-    "distinct rows, s": lambda c: c["rows_seconds"],
-    "valuation and next adapter, s": lambda c: c["valuation_seconds"],
-    "its memory, MB": lambda c: c["valuation_memory_bytes"] / 1e6,
-    "likeness of deltas, where a task looks for copies, s": lambda c: c["likeness_seconds"],
-    "its memory, MB ": lambda c: c["likeness_memory_bytes"] / 1e6,
-    "deriving the settlement, s": lambda c: c["settlement_seconds"],
-    "its tree, s": lambda c: c["tree_seconds"],
+    "drawing everybody's samples, s": lambda c: c["samples_cpu_seconds"],
+    "distinct rows, s": lambda c: c["rows_cpu_seconds"],
+    "valuation and next adapter, s": lambda c: c["valuation_cpu_seconds"],
+    "likeness of deltas, where a task looks for copies, s": lambda c: c["likeness_cpu_seconds"],
+    "its memory, MB": lambda c: c["likeness_memory_bytes"] / 1e6,
+    "deriving the settlement, s": lambda c: c["settlement_cpu_seconds"],
+    "its tree, s": lambda c: c["tree_cpu_seconds"],
     "attestation without the record, bytes": lambda c: c["attestation_bytes"],
     "a claim's proof, digests": lambda c: c["proof_digests"],
 }
 REAL: dict[str, Line] = {
-    "the round, all roles in turn, s": lambda c: c["round_seconds"],
+    "the round, all roles in turn, s by the clock": lambda c: c["round_seconds"],
     "CPU seconds of a verifier": lambda c: c["verifier_cpu_seconds"],
     "steps that a verifier replays": lambda c: c["replayed_steps"],
     "bytes that a verifier reads": lambda c: c["verifier_read_bytes"],
     "bytes of its attestation": lambda c: c["attestation_bytes"],
     "CPU seconds a trainer, without verifiers": lambda c: (
-        (c["cpu_seconds"] - c["verifiers"] * c["verifier_cpu_seconds"]) / c["trainers"]
+        (c["round_cpu_seconds"] - c["verifiers"] * c["verifier_cpu_seconds"]) / c["trainers"]
     ),
     "bytes in the store a trainer": lambda c: c["stored_bytes"] / c["trainers"],
-    "an audit with store and model, s": lambda c: c["audit_seconds"],
+    "an audit with store and model, s": lambda c: c["audit_cpu_seconds"],
 }
 PARTS = {
     "chain": (

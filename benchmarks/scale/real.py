@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks.scale.reading import timed
 from deltaproof.auditor.audit.case import AuditOptions
@@ -52,10 +53,8 @@ def real_round(trainers: int, verifiers: int = VERIFIERS) -> dict[str, Any]:
             node, Path(folder), rounds=1, honest=trainers - 1, verifiers=verifiers, scoring=scoring,
             aggregation=aggregation, named=False, max_trainers=max(64, trainers),
         ))  # fmt: skip
-        busy = time.process_time()
         with _metered(world.verifiers) as spent:
             timed(found, "round", lambda: world.play(1))
-        found["cpu_seconds"] = time.process_time() - busy
         found["verifier_cpu_seconds"] = statistics.median(one.cpu_seconds for one in spent)
         found["verifier_read_bytes"] = statistics.median(one.read_bytes for one in spent)
         files = [path for path in (Path(folder) / "store").rglob("*") if path.is_file()]
@@ -97,11 +96,8 @@ def _metered(verifiers: list[Verifier]) -> Iterator[list[Spent]]:
     for verifier, own in zip(verifiers, spent, strict=True):
         for name in ACTS:
             setattr(verifier, name, on_account(getattr(verifier, name), own))
-    setattr(LocalBackend, "read", counted)  # noqa: B010 - a method of a class that others hold
-    try:
+    with patch.object(LocalBackend, "read", counted):
         yield spent
-    finally:
-        setattr(LocalBackend, "read", read)  # noqa: B010
 
 
 def _attested(world: RoleWorld, index: Index) -> tuple[float, float]:
