@@ -1,15 +1,16 @@
 """What a round costs by the number of its trainers.
 
-    python -m benchmarks.scale [--chain N ...] [--work N ...] [--real N[xV] ...] [--folder DIR]
+    python -m benchmarks.scale [--chain N ...] [--work N ...] [--real N[xV[cC]] ...] [--folder DIR]
 
 Three parts: a round on real contracts with simulated training, what is computed once a round, and rounds that are
-really trained and replayed, by V verifiers. Cells are kept, so an interrupted run goes on; the page is made of all that
-are there. Results: docs/results/scale.md.
+really trained and replayed, by V verifiers, C of them for each trainer. Cells are kept, so an interrupted run goes on;
+the page is made of all that are there. Results: docs/results/scale.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
 SIZES = {
     "chain": ("10", "100", "1000", "4000"),
     "work": ("10", "100", "1000", "4000", "10000"),
-    "real": (f"5x{VERIFIERS}", f"20x{VERIFIERS}", f"100x{VERIFIERS}", "100x12"),
+    "real": (f"5x{VERIFIERS}", f"20x{VERIFIERS}", f"100x{VERIFIERS}", "100x12", "100x12c4"),
 }
 
 
@@ -40,13 +41,13 @@ def main() -> None:
     """Measure and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for part, sizes in SIZES.items():
-        parser.add_argument(f"--{part}", nargs="*", default=sizes, metavar="NxV" if part == "real" else "N")
+        parser.add_argument(f"--{part}", nargs="*", default=sizes, metavar="NxVcC" if part == "real" else "N")
     parser.add_argument("--folder", type=Path, default=BUILD / "scale")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for part, measure in PARTS.items():
         for size in getattr(options, part):
-            cell(options.folder, f"{part} {size}", partial(measure, *map(int, size.split("x"))))
+            cell(options.folder, f"{part} {size}", partial(measure, *map(int, re.split("[xc]", size))))
     write_page(options.folder)
 
 

@@ -99,11 +99,11 @@ def write_page(folder: Path) -> None:
     """Write docs/results/scale.md and its figures."""
     found: dict[str, list[Cell]] = {part: [] for part in PARTS}
     for path in folder.glob("*.json"):
-        named = re.fullmatch(r"([a-z]+)-\d+(x\d+)?", path.stem)
+        named = re.fullmatch(r"([a-z]+)-\d+(x\d+(c\d+)?)?", path.stem)
         if named and named[1] in PARTS:
             found[named[1]].append(json.loads(path.read_text("utf-8")))
     for cells in found.values():
-        cells.sort(key=lambda cell: (int(cell["trainers"]), int(cell.get("verifiers", 0))))
+        cells.sort(key=lambda cell: (cell["trainers"], cell.get("verifiers", 0), cell.get("committee", 0)))
     parts = [_part(*PARTS[part], cells) for part, cells in found.items() if cells]
     if found["chain"]:
         parts.insert(1, layer2_part(found["chain"][-1]))
@@ -127,7 +127,8 @@ def _part(title: str, about: str, lines: dict[str, Line], cells: Sequence[Cell])
 
 def _size(cell: Cell) -> str:
     verifiers = f", {cell['verifiers']} verifiers" if "verifiers" in cell else ""
-    return f"{cell['trainers']:,} trainers{verifiers}"
+    committees = f", committees of {cell['committee']}" if cell.get("committee") else ""
+    return f"{cell['trainers']:,} trainers{verifiers}{committees}"
 
 
 def _measured(line: Line, cell: Cell) -> float | None:

@@ -44,14 +44,18 @@ class Spent:
     """From the store: deltas, openings, validation rows, attestations and proposals of others."""
 
 
-def real_round(trainers: int, verifiers: int = VERIFIERS) -> dict[str, Any]:
-    """One round that is settled, of honest trainers of shards of their own and one who cheats; then its audit."""
+def real_round(trainers: int, verifiers: int = VERIFIERS, committee: int = 0) -> dict[str, Any]:
+    """One round that is settled, of honest trainers of shards of their own and one who cheats; then its audit.
+
+    `committee`: of so many verifiers for each trainer (`verification.committee`); 0 for everybody.
+    """
     scoring, aggregation = 'index = "aumann_shapley"\nrows = "distinct"', 'weights = "rows"'
-    found: dict[str, Any] = {"trainers": trainers, "verifiers": verifiers}
+    found: dict[str, Any] = {"trainers": trainers, "verifiers": verifiers, "committee": committee}
     with tempfile.TemporaryDirectory() as folder, start_node("anvil", accounts=trainers + verifiers + 6) as node:
         world = timed(found, "enrolling", lambda: build_world(
             node, Path(folder), rounds=1, honest=trainers - 1, verifiers=verifiers, scoring=scoring,
             aggregation=aggregation, named=False, max_trainers=max(64, trainers),
+            verification=f"committee = {committee}",
         ))  # fmt: skip
         with _metered(world.verifiers) as spent:
             timed(found, "round", lambda: world.play(1))
