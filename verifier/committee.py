@@ -3,7 +3,8 @@
 `protocol.outcome.reports` says what is taken over. A seal counts if it was there before reports were shown; who seals
 nothing, or shows nothing, keeps others waiting until `sealed_until` and `reports_until`, and then they replay what they
 did not hear about. Attack: show a wrong report to some and none to others. Only a committee that has no honest member
-who speaks can do that, and what each verifier attests is still its own word: the majority of all stake decides.
+who speaks can do that, and what each verifier attests is still its own word: the majority of all stake decides. A store
+that is away is like members who say nothing: it delays, and keeps nobody from attesting.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from functools import partial
 from pathlib import Path
 
 from deltaproof.agent.homes import write_whole
+from deltaproof.agent.patience import Patience
 from deltaproof.chain import Gateway
 from deltaproof.chain.participation import quorum_members
-from deltaproof.errors import UNUSABLE, EncodingError
+from deltaproof.errors import UNUSABLE, ArtifactAltered, ArtifactTooLarge, EncodingError, StoreUnavailable
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.draws.committees import draw_committee
 from deltaproof.protocol.draws.stream import HashStream
 from deltaproof.protocol.outcome.attestation import TrainerFinding
-from deltaproof.protocol.outcome.reports import CommitteeReport, reports_until, sealed_until, word_of
+from deltaproof.protocol.outcome.reports import CommitteeReport, own_word, reports_until, sealed_until, word_of
 from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
@@ -75,7 +77,9 @@ class _Heard:
     seals: dict[Address, Digest32] = field(default_factory=dict)
     reports: dict[Address, CommitteeReport] = field(default_factory=dict)
     unusable: set[Address] = field(default_factory=set)
-    """Whose report is there and is none."""
+    """Whose report is another round's or account's."""
+    junk: dict[Address, Patience] = field(default_factory=dict)
+    """When a report that was none is looked at again: a mirror may have the right one by then."""
     own: CommitteeReport | None = None
     shown: bool = False
     """Whether one's own report was given to the store."""
@@ -119,6 +123,17 @@ class CommitteeDesk:
             self._drawn = basis, Committees(stakes, by_trainer)
         return self._drawn[1]
 
+    def looked_at_anyway(self, case: RoundToJudge, committees: Committees) -> frozenset[Address]:
+        """One trainer beside those that this verifier was drawn for, or nobody if there is no other.
+
+        Attack: own a whole committee. Nobody knows whom another verifier replays all the same: its home's secret says.
+        """
+        others = sorted(committees.by_trainer.keys() - committees.of(self._gateway.account))
+        if not others:
+            return frozenset()
+        stream = HashStream(self._secret.derive("look anyway", case.view.challenge_seed))
+        return frozenset({others[stream.below(len(others))]})
+
     def has_sealed(self, case: RoundToJudge) -> bool:
         """Whether this verifier's report of the round is in its home: no other is sealed then."""
         return self._own(case) is not None
@@ -138,8 +153,7 @@ class CommitteeDesk:
     def words(self, case: RoundToJudge, committees: Committees, deadline: Deadline) -> Words | None:
         """What committees say of the trainers that this verifier was not drawn for; None while more may be heard.
 
-        One of them, drawn by this home's secret, is left out: it is replayed here all the same. Raises ChainError,
-        StoreUnavailable.
+        Nothing of whom it looks at anyway.
         """
         heard, account = self._of_round(case), self._gateway.account
         mine = committees.of(account)
@@ -159,14 +173,12 @@ class CommitteeDesk:
         waited = set(heard.seals) - set(heard.reports) - heard.unusable - {account}
         if waited and deadline.now < reports_until(deadline.at, deadline.seconds):
             return None
-        words = dict(self._said(committees, heard, mine))
-        if looked_at := self._drawn_anyway(case, sorted(words)):
-            del words[looked_at]
-        return words
+        anyway = self.looked_at_anyway(case, committees)
+        return {trainer: word for trainer, word in self._said(committees, heard, mine).items() if trainer not in anyway}
 
     def _said(self, committees: Committees, heard: _Heard, mine: frozenset[Address]) -> Words:
-        verdicts = {
-            member: {finding.trainer: finding.verdict for finding in report.findings}
+        findings = {
+            member: {finding.trainer: finding for finding in report.findings}
             for member, report in heard.reports.items()
         }
         found: dict[Address, Word] = {}
@@ -174,17 +186,11 @@ class CommitteeDesk:
             if trainer in mine:
                 continue
             stakes = {member: committees.stakes[member] for member in members}
-            said = {m: verdicts[m][trainer] for m in members if trainer in verdicts.get(m, {})}
+            told = {m: findings[m][trainer] for m in members if trainer in findings.get(m, {})}
+            said = {m: word for m, finding in told.items() if (word := own_word(finding)) is not None}
             if (record := word_of(stakes, said)) is not None:
-                found[trainer] = Word(record, tuple(_receipts(heard.reports[member], trainer) for member in said))
+                found[trainer] = Word(record, tuple(_receipts(heard.reports[m], told[m]) for m in said))
         return found
-
-    def _drawn_anyway(self, case: RoundToJudge, trainers: Sequence[Address]) -> Address | None:
-        """Attack: own a whole committee. Nobody knows whom another verifier replays beside those it was drawn for."""
-        if not trainers:
-            return None
-        stream = HashStream(self._secret.derive("look anyway", case.view.challenge_seed))
-        return trainers[stream.below(len(trainers))]
 
     def _hear_seals(self, case: RoundToJudge, committees: Committees, heard: _Heard, counted: int, now: int) -> None:
         seed = case.view.challenge_seed
@@ -194,7 +200,8 @@ class CommitteeDesk:
                 # Who looks first when seals count no more goes by the store's clock, as for what counts as withheld.
                 if now >= counted and not self._was_there(report_path(seed, member), counted):
                     continue
-            except UNUSABLE:
+            except (*UNUSABLE, StoreUnavailable):
+                # Attack: say nothing while one of two mirrors is away, which may have what the other lacks.
                 continue
             heard.seals[member] = seal.report
 
@@ -207,9 +214,15 @@ class CommitteeDesk:
         for member, digest in heard.seals.items():
             if member in heard.reports or member in heard.unusable or member == self._gateway.account:
                 continue
+            if not heard.junk.setdefault(member, Patience(f"{self._gateway.account}/{member}")).ready:
+                continue
             try:
                 report = self._store.get_attestation(CommitteeReport, digest, most)
-            except UNUSABLE:
+            except (ArtifactAltered, ArtifactTooLarge):
+                # Attack: seal junk as long as a report may be, so that everybody loads it at every look.
+                heard.junk[member].failed()
+                continue
+            except (*UNUSABLE, StoreUnavailable):
                 continue
             place = (report.task, report.round, report.verifier, report.challenge_seed)
             if place != (case.task_id, case.round, member, case.view.challenge_seed):
@@ -230,6 +243,13 @@ class CommitteeDesk:
         seal = ReportSeal(
             account=self._gateway.account, challenge_seed=document.challenge_seed, report=document.digest()
         ).signed(sender.sign_message, self._gateway.permit_domain)
+        try:
+            # Whoever starts again would make its seal late: a store says when it was written last.
+            there = self._store.get_report_seal(self._gateway.permit_domain, seal.account, seal.challenge_seed)
+            if there.report == seal.report:
+                return
+        except (*UNUSABLE, StoreUnavailable):
+            pass
         self._outbox.put(case.round, "the seal of the committee's report", lambda: self._store.put_report_seal(seal))
 
     def _own(self, case: RoundToJudge) -> CommitteeReport | None:
@@ -246,7 +266,6 @@ class CommitteeDesk:
         return self._folder / f"report-{case.round}-{case.view.challenge_seed.hex()[:16]}"
 
 
-def _receipts(report: CommitteeReport, trainer: Address) -> Receipts:
-    (finding,) = (finding for finding in report.findings if finding.trainer == trainer)
+def _receipts(report: CommitteeReport, finding: TrainerFinding) -> Receipts:
     by_step = {read.step: read.receipt for read in finding.reads}
     return Receipts(TaskId(report.task), RoundIndex(report.round), report.verifier, by_step)

@@ -39,7 +39,7 @@ from incentives.settling import disagreements
 from incentives.unions import Contribution, named_root
 from verifier.facts import RoundToJudge
 from verifier.hindsight import Receipts
-from verifier.looking import Basis, SecondLook, Word
+from verifier.looking import UNHEARD, Basis, SecondLook, Word
 from verifier.outbox import Outbox
 
 __all__ = ["Examiner"]
@@ -74,14 +74,23 @@ class Examiner:
         """The last scores, and all that they follow from."""
 
     def look_early(
-        self, case: RoundToJudge, arrived: Collection[Address], between_steps: Callable[[], None] = lambda: None
-    ) -> None:
-        """Judge those who have opened already; `examine` finds it done. Raises as `judge_submission` does."""
-        there = [submission for submission in case.submissions if submission.trainer in arrived]
-        self.look.judged(
-            [self._basis(case, one) for one in there if one.trainer not in case.faulty],
-            lambda basis: self._judge(case.round, basis, between_steps),
-        )
+        self,
+        case: RoundToJudge,
+        arrived: Collection[Address],
+        between_steps: Callable[[], None] = lambda: None,
+        heard_of: Collection[Address] = (),
+    ) -> bool:
+        """Judge those who have opened already; `examine` finds it done. Of trainers that are `heard_of` from their
+        committees everything is read, and nothing replayed. Returns whether all of it was there.
+
+        Attack: take openings out of the store while committees report, so that others find nothing. Raises as
+        `judge_submission` does.
+        """
+        there = [one for one in case.submissions if one.trainer not in case.faulty]
+        replayed = [self._basis(case, one) for one in there if one.trainer in arrived]
+        read = [self._basis(case, one, UNHEARD) for one in there if one.trainer in heard_of]
+        looked = self.look.judged([*replayed, *read], lambda basis: self._judge(case.round, basis, between_steps))
+        return not self.look.missing(looked)
 
     def found_of(
         self,
@@ -213,7 +222,7 @@ class Examiner:
         if basis.word is not None and judgement.theta is not None and not basis.word.is_about(judgement.read):
             # Attack: a report about other bytes than everybody reads, or by somebody who read none.
             judgement = judge()
-        if failure := judgement.finding.failure():
+        if basis.word is not UNHEARD and (failure := judgement.finding.failure()):
             verdict = judgement.finding.verdict.name.lower()
             message = f"round {round_}: {short} {verdict}: {failure.message}"
             self.report("caught", message, round=round_, trainer=submission.trainer, check=failure.check)

@@ -9,7 +9,7 @@ follows from the revealed attestations, and only if it is within tolerance of it
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ from deltaproof.tuning.numerics.machine import HERE, Machine
 from incentives.settling import NothingToSettle
 from verifier.bound import BoundVerdicts
 from verifier.closing import charge_absences, close_round, collect_fees
-from verifier.committee import CommitteeDesk, Deadline
+from verifier.committee import CommitteeDesk, Committees, Deadline
 from verifier.disputes import VerifierDisputes
 from verifier.examining import Examiner
 from verifier.facts import RoundToJudge, case_key, read_case, read_chain
@@ -59,6 +59,8 @@ __all__ = ["Verifier"]
 
 PATIENCE_SECONDS = 4.0
 """How long a verifier leaves work that anybody may do to each one before it in the round's order."""
+JUDGING = ("committee", "attest")
+"""Heavy work on a round: as a member of committees, and for the attestation."""
 
 
 class Verifier(Agent):
@@ -128,6 +130,8 @@ class Verifier(Agent):
         self._once = Once(report)
         self._attesting: tuple[RoundIndex, Digest32] | None = None
         """What is judged on the other thread."""
+        self._read_all = ZERO_DIGEST
+        """Of what round's case everything was read that other verifiers replay, as `case_key` names it."""
         self._key_is_shown = False
         self._early: EarlyLook | None = None
         self._looked_at = (ZERO_DIGEST, 0)
@@ -244,9 +248,12 @@ class Verifier(Agent):
             case = read_case(self.gateway, self.store, self.log, self.spec, self.task_id, round_)
             work = self.gateway.trainers.work
             drawn = self.committee.drawn(case)
-            mine = {s.trainer for s in case.submissions} if drawn is None else drawn.of(self.account)
-            there = [trainer for trainer in mine if work(self.task_id, round_, trainer).opened]
-            self._early = EarlyLook(seed, opened, lambda: self._looked(case, there))
+            there = {s.trainer for s in case.submissions if work(self.task_id, round_, s.trainer).opened}
+            if drawn is None:
+                mine = there
+            else:
+                mine = there & (drawn.of(self.account) | self.committee.looked_at_anyway(case, drawn))
+            self._early = EarlyLook(seed, opened, lambda: self._looked(case, mine, there - mine))
         early = self._early
         if not self.heavy.running(early.key) and self.heavy.result(early.key, early.work):
             self._early, self._looked_at = None, (seed, early.opened)
@@ -363,7 +370,7 @@ class Verifier(Agent):
         """Whether a round is still being judged when the phase for that is over."""
         if moment.view.phase is not Phase.ATTEST_COMMIT and self._attesting is not None:
             round_, key = self._attesting
-            if moment.view.round == round_ and self.heavy.running(("attest", key)):
+            if moment.view.round == round_ and any(self.heavy.running((work, key)) for work in JUDGING):
                 self.seat.was_too_slow(round_)
             self._attesting = None
 
@@ -380,7 +387,10 @@ class Verifier(Agent):
                 return None
             self.committee.seal(case, findings)
         phase, seconds = self.gateway.tasks.phase(self.task_id), self.spec.phases.attest_commit
-        return self.committee.words(case, committees, Deadline(phase.deadline, seconds, self._now()))
+        words = self.committee.words(case, committees, Deadline(phase.deadline, seconds, self._now()))
+        if words is None:
+            self._read_ahead(case, key, committees)
+        return words
 
     def _attest(
         self, case: RoundToJudge, key: Digest32, words: Mapping[Address, Word], *, may_give_up: bool
@@ -395,9 +405,20 @@ class Verifier(Agent):
         write_whole(path, document)
         return attestation
 
-    def _looked(self, case: RoundToJudge, there: Sequence[Address]) -> bool:
-        self.examiner.look_early(case, there, self.heavy.between_steps)
+    def _looked(self, case: RoundToJudge, mine: Collection[Address], others: Collection[Address]) -> bool:
+        self.examiner.look_early(case, mine, self.heavy.between_steps, others)
         return True
+
+    def _read_ahead(self, case: RoundToJudge, key: Digest32, committees: Committees) -> None:
+        """While committees report, read what they report on: their word is all that is missing then."""
+        others = committees.by_trainer.keys() - committees.of(self.account)
+        if self._read_all == key or not others:
+            return
+        anyway, between = self.committee.looked_at_anyway(case, committees), self.heavy.between_steps
+        if self.heavy.result(
+            ("reading", key), partial(self.examiner.look_early, case, anyway, between, others - anyway)
+        ):
+            self._read_all = key
 
     def _may_call_withheld(self, round_: RoundIndex) -> bool:
         """Whether it is late enough to seal that something is not in the store; what comes later counts no more."""

@@ -14,6 +14,7 @@ from deltaproof.auditor.index.reader import Index
 from deltaproof.chain.contracts.money import SMALLEST, UNNAMED, Money
 from deltaproof.errors import ArtifactError
 from deltaproof.protocol.outcome.attestation import Attestation, GameRecord
+from deltaproof.protocol.outcome.reports import taken_over
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree
 from deltaproof.protocol.rules import NANOS, STEP_UNITS
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -102,9 +103,17 @@ def _verdicts(
         steps = sorted({check.step for check in finding.checks if check.step >= 0})
         failure = finding.failure()
         verdict = finding.verdict.name.lower()
-        found.append({"verifier": verifier, "verdict": verdict, "steps": steps, "scoreNanos": finding.score_nanos})
+        found.append(
+            {
+                "verifier": verifier, "verdict": verdict, "steps": steps, "takenOver": taken_over(finding),
+                "scoreNanos": finding.score_nanos,
+            }
+        )  # fmt: skip
         why = f": {failure.message}" if failure else ""
-        yield f"verifier {verifier} replayed steps {', '.join(map(str, steps)) or 'none'} and {verdict} it{why}"
+        looked = f"replayed steps {', '.join(map(str, steps)) or 'none'}"
+        if taken_over(finding):
+            looked = "was not drawn for it, read what its committee replayed,"
+        yield f"verifier {verifier} {looked} and {verdict} it{why}"
     numbers["verifiers"] = found
 
 

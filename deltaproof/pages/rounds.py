@@ -15,6 +15,7 @@ from deltaproof.errors import DeltaproofError
 from deltaproof.protocol.commit.bls import SETTLEMENT_DOMAIN
 from deltaproof.protocol.commit.commitments import SETTLEMENT_TYPE, RoundDomain, typehash
 from deltaproof.protocol.outcome.attestation import Attestation
+from deltaproof.protocol.outcome.reports import COMMITTEE
 from deltaproof.protocol.outcome.settlement import Settlement
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, hex_of
@@ -58,7 +59,8 @@ def phases_of(facts: RoundFacts, times: dict[int, int]) -> list[Json]:
 
 
 def replays_of(facts: RoundFacts, store: ArtifactStore | None) -> list[Json]:
-    """For each trainer and verifier whose attestation the store has: verdict, steps replayed, and those that failed."""
+    """For each trainer and verifier whose attestation the store has: verdict, steps replayed, those that failed, and
+    why, or whose word stands for the steps."""
     if store is None:
         return []
     findings = {verifier: one.by_trainer() for verifier, one in read_attestations(facts, store).items()}
@@ -71,6 +73,7 @@ def replays_of(facts: RoundFacts, store: ArtifactStore | None) -> list[Json]:
             steps = sorted({check.step for check in finding.checks if check.step >= 0})
             failed = sorted({check.step for check in finding.checks if check.step >= 0 and not check.passed})
             failure = finding.failure()
+            said = failure or next((check for check in finding.checks if check.check == COMMITTEE), None)
             found.append(
                 {
                     "trainer": trainer,
@@ -78,7 +81,7 @@ def replays_of(facts: RoundFacts, store: ArtifactStore | None) -> list[Json]:
                     "verdict": finding.verdict.name.lower(),
                     "steps": steps,
                     "failed": failed,
-                    "why": failure.message if failure else None,
+                    "why": said.message if said else None,
                 }
             )
     return found

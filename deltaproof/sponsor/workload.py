@@ -70,7 +70,8 @@ class Workload:
             yield (
                 f"each trainer is replayed by {spec.verification.committee} of at least {verifiers} verifiers, so that "
                 f"one has time for {looked} of {most_taken}. A third of the stake is all of a trainer's committee in "
-                f"{100 * float(owned):.2g} % of cases, and only then can it have wrong work taken for right"
+                f"{100 * float(owned):.2g} % of cases; only then, or where honest members are kept from speaking, can "
+                "it have wrong work taken for right"
             )
         fee = verifier_fee(spec.rewards)
         share = spec.rewards.verifier_fee_bps / (BPS // 100)

@@ -28,7 +28,7 @@ from deltaproof.protocol.rules import (
 from deltaproof.protocol.types import Address, AddressField, DigestField, address_bytes
 from deltaproof.protocol.wire.documents import Document
 
-__all__ = ["COMMITTEE", "CommitteeReport", "reports_until", "sealed_until", "taken_over", "word_of"]
+__all__ = ["COMMITTEE", "CommitteeReport", "own_word", "reports_until", "sealed_until", "taken_over", "word_of"]
 
 COMMITTEE = "committee"
 """The check of a finding that was taken over."""
@@ -76,6 +76,17 @@ def word_of(stakes: Mapping[Address, int], said: Mapping[Address, Verdict]) -> C
         return None
     message = f"replayed and accepted by {len(said)} of the {len(stakes)} verifiers drawn for it"
     return CheckRecord(step=DELTA, check=COMMITTEE, passed=True, measured=0.0, message=message)
+
+
+def own_word(finding: TrainerFinding) -> Verdict | None:
+    """What a member says of a trainer by its own replays; None if it says nothing of its own.
+
+    Attack: report what others are said to have found, or what one's own checks contradict, and have those who take it
+    over look like liars.
+    """
+    if finding.verdict is Verdict.ACCEPTED and (taken_over(finding) or finding.failure() is not None):
+        return None
+    return finding.verdict
 
 
 def taken_over(finding: TrainerFinding) -> bool:

@@ -143,8 +143,9 @@ class VerificationSection(Record):
     min_verifiers: Positive = 1
     """Enrolled verifiers without whom no round opens."""
     committee: Annotated[int, Field(ge=0, le=MAX_COMMITTEE)] = 0
-    """Verifiers, drawn by stake for each trainer, who replay it; others take over that it is accepted where all of them
-    say so, and replay it themselves where not. 0, or no fewer than there are, means everybody."""
+    """Verifiers, drawn by stake for each trainer, who replay it; others take over that it is accepted where two thirds
+    of their stake say so and nobody of them anything else, and replay it themselves where not. 0, or no fewer than
+    there are, means everybody."""
 
     @field_validator("committee")
     @classmethod
