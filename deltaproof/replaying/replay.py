@@ -23,7 +23,6 @@ from deltaproof.replaying.grouping import groups_of
 from deltaproof.replaying.refusal import Check, Refused
 from deltaproof.tuning.combining.deltas import CommittedDelta
 from deltaproof.tuning.methods import create_method
-from deltaproof.tuning.numerics.memory import give_back
 from deltaproof.tuning.training.optimizers import State, clip_scale
 from deltaproof.tuning.training.step import RoundContext, apply_update, state_root
 from deltaproof.tuning.training.workbench import Workbench
@@ -95,7 +94,6 @@ class Judge:
         # The reference widens the mirror's matrices where both hold them as they are stored.
         mirror = Workbench.from_spec(spec, device, checkpointing=again, lends=True) if bounded else None
         reference = Workbench.from_spec(spec, device, precision="float64", checkpointing=again)
-        give_back()
         return cls(reference, mirror, groups_of(reference))
 
     @property

@@ -27,6 +27,7 @@ from deltaproof.tuning.base_models.layers import layer_of
 from deltaproof.tuning.base_models.packed import PackedMatrix
 from deltaproof.tuning.base_models.stored_embedding import StoredEmbedding, TensorFile
 from deltaproof.tuning.errors import ModelError
+from deltaproof.tuning.numerics.memory import give_back
 
 __all__ = [
     "FrozenForm",
@@ -309,6 +310,7 @@ def _shared_matrix(tensor: StoredTensor, base: str, device: str) -> StoredMatrix
             matrix = StoredMatrix(values.to(torch.bfloat16).to(device))
         case _:
             matrix = PackedMatrix.quantised(values, 8 if base == "int8" else 4).to(device)
+            give_back()  # what packing needs on the way is many times what it leaves
     if isinstance(tensor, OnDisk):
         _shared[place] = matrix
     return matrix

@@ -28,6 +28,7 @@ from deltaproof.tuning.codecs import DeltaCodec, create_codec
 from deltaproof.tuning.errors import CodecError, MethodError, ModelError, RowError
 from deltaproof.tuning.methods import Method, create_method
 from deltaproof.tuning.methods.low_rank import mergeable_pairs, tensors_of
+from deltaproof.tuning.numerics.memory import give_back
 from deltaproof.tuning.numerics.precision import Precision, assert_gradual, assert_wide, computing_in, dtype_of
 from deltaproof.tuning.numerics.products import LowRankPair
 from deltaproof.tuning.numerics.randomness import CounterDropout, assert_drawless
@@ -113,6 +114,7 @@ class Workbench:
         bench.train()
         bench.load(start)
         _probe(bench)
+        give_back()
         return bench
 
     def train(self) -> None:
