@@ -30,11 +30,11 @@ from deltaproof.tuning.training.workbench import Workbench
 MODEL = "MiniLM-L6"
 KILLED_AFTER = 1 / 4
 """Of the replays that are timed."""
-QUIET = (
-    "With nothing else on the same machine, on 2026-11-28 and with 40 replays, one process judged 1.62 a second, two "
-    "workers 1.84 times and two Ray actors of one node 1.85 times as many."
+EARLIER = (
+    "An earlier run, on 2026-11-28 with 40 replays, disturbed less (its load is not recorded): one process judged 1.62 "
+    "a second, two workers 1.84 times and two Ray actors of one node 1.85 times as many."
 )
-"""From this page's earlier run, before its cluster had nodes."""
+"""What this page said before its cluster had nodes."""
 KILLED = "2 Ray nodes, one killed"
 
 
@@ -147,7 +147,7 @@ def markdown(facts: dict[str, Any]) -> str:
             "alone. The longest wait shows how long answers, which come in order, stood still.",
             "",
             f"The machine has two cores and did other work meanwhile (a load of {facts['load']:.1f} over five "
-            f"minutes): rows compare arrangements roughly at best, those of two workers least. {QUIET}",
+            f"minutes): rows compare arrangements roughly at best, those of two workers least. {EARLIER}",
             "",
             f"Machine: {facts['machine']}",
             "",
