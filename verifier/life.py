@@ -204,7 +204,7 @@ class Verifier(Agent):
         """Register the key, stake, publish the reading key and enrol, each once."""
         if self.joined():
             return  # and nothing here asks the store: one that is away keeps nobody from answering
-        check_pace(self.gateway, self.task_id, self.examiner, self.report, top_up=self.top_up)
+        check_pace(self.gateway, self.task_id, self.examiner, self.report, top_up=self.top_up, stake=self.stake)
         registry = self.gateway.registry
         if registry.key_of(self.account) is None:
             chain_id = self.gateway.connection.chain_id

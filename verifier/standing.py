@@ -8,13 +8,16 @@ wallet without consent, and who was too slow once does not come back by itself.
 from __future__ import annotations
 
 from collections.abc import Collection
+from fractions import Fraction
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.participation import attempt, lock_stake
 from deltaproof.errors import TaskRefused
+from deltaproof.protocol.draws.committees import drawn_share
 from deltaproof.protocol.outcome.reads import judging_seconds
-from deltaproof.protocol.types import RoundIndex, TaskId, TokenAmount
+from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import RoundIndex, TaskId, TokenAmount, address
 from deltaproof.replaying.doctor import longest_rows, speed_of
 from deltaproof.reporting import Once, Reporter, span
 from verifier.examining import Examiner
@@ -77,10 +80,19 @@ class SeatDesk:
         return False
 
 
-def check_pace(gateway: Gateway, task_id: TaskId, examiner: Examiner, report: Reporter, *, top_up: bool) -> None:
+def check_pace(
+    gateway: Gateway,
+    task_id: TaskId,
+    examiner: Examiner,
+    report: Reporter,
+    *,
+    top_up: bool,
+    stake: int = 0,
+) -> None:
     """Time a replay and an evaluation, and say whether a round's work fits into the phase for it.
 
-    Raises TaskRefused if it does not, unless `top_up` says to risk it.
+    `stake`: what is to weigh in the quorum; whose is large is drawn for more committees than others. Raises
+    TaskRefused if it does not, unless `top_up` says to risk it.
     """
     spec, workers = examiner.spec, examiner.judges.machine.workers
     judge = examiner.judges.one()
@@ -89,7 +101,8 @@ def check_pace(gateway: Gateway, task_id: TaskId, examiner: Examiner, report: Re
     enrolled = gateway.trainers.enrolments(task_id).values()
     trainers = max(sum(e.active_from <= round_ <= e.active_until for e in enrolled), spec.verification.min_trainers)
     # A late opening leaves no more of the phase.
-    seconds, limit = speed.verifying(spec, trainers, workers), judging_seconds(spec)
+    share = _drawn_share(gateway, task_id, spec, stake)
+    seconds, limit = speed.verifying(spec, trainers, workers, share), judging_seconds(spec)
     work = f"checking the work of {trainers} trainers takes about {span(int(seconds) + 1)} here, with {workers} workers"
     report("pace", f"{work}; its phase leaves {span(limit)} for it", seconds=int(seconds) + 1, phase_seconds=limit)
     if seconds > limit and not top_up:
@@ -97,3 +110,20 @@ def check_pace(gateway: Gateway, task_id: TaskId, examiner: Examiner, report: Re
             f"{work}, and its phase leaves {span(limit)} for it: each round would be missed and charged. More "
             "--workers or a GPU (--device) would help, `deltaproof doctor` measures more; --top-up joins all the same"
         )
+
+
+def _drawn_share(gateway: Gateway, task_id: TaskId, spec: TaskSpec, stake: int) -> Fraction:
+    """Of how many committees somebody with this stake is a member, beside those who verify the task now, and as many
+    with the least stake as lack of the fewest that a round has.
+
+    Attack: none is needed. Who brings ten times the stake of the others replays nearly everybody, is late, and has
+    everybody else replay what it did not report.
+    """
+    terms, account = spec.verification, gateway.account
+    stakes = {verifier: int(one.stake) for verifier, one in gateway.verifiers.enrolments(task_id).items() if one.stake}
+    stakes[account] = stake
+    for number in range(terms.min_verifiers - len(stakes)):
+        stakes[address(number.to_bytes(20, "big"))] = int(terms.min_verifier_stake)
+    if not stake or not 0 < terms.committee < len(stakes):
+        return Fraction(0)
+    return drawn_share(stakes, account, terms.committee)

@@ -9,7 +9,7 @@ from itertools import combinations
 
 import pytest
 
-from deltaproof.protocol.draws.committees import capture_probability, draw_committee
+from deltaproof.protocol.draws.committees import capture_probability, draw_committee, drawn_share
 from deltaproof.protocol.outcome.reads import given_up_from
 from deltaproof.protocol.outcome.reports import COMMITTEE, reports_until, sealed_until, word_of
 from deltaproof.protocol.outcome.settlement import Verdict
@@ -73,6 +73,13 @@ def test_stake_decides_how_often_somebody_is_drawn_and_dust_hardly_ever() -> Non
     counts = Counter(verifier for number in range(3_000) for verifier in drawn(number, stakes, 1))
     shares = [counts[verifier] / 3_000 for verifier in people(4)]
     assert shares == pytest.approx([1 / 6, 1 / 3, 1 / 2, 0.0], abs=0.04)
+
+
+def test_who_has_most_of_the_stake_is_drawn_for_nearly_everybody() -> None:
+    first, *others = people(10)
+    assert float(drawn_share(dict.fromkeys([first, *others], 100), first, 2)) == pytest.approx(0.2, abs=0.08)
+    whale = {first: 900, **dict.fromkeys(others, 100)}
+    assert float(drawn_share(whale, first, 2)) == pytest.approx(0.5 + 0.5 * 900 / 1_700, abs=0.08)
 
 
 def test_few_verifiers_are_all_drawn_and_nonsense_is_refused() -> None:

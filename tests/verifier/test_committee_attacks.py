@@ -17,6 +17,7 @@ from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.local_node import start_node
 from deltaproof.cli import app
 from deltaproof.demo.cheat import SkipHalf
+from deltaproof.errors import TaskRefused
 from deltaproof.protocol.outcome.attestation import CheckRecord
 from deltaproof.protocol.outcome.reads import DELTA
 from deltaproof.protocol.outcome.reports import COMMITTEE, taken_over
@@ -27,9 +28,11 @@ from deltaproof.store.backend import Mirrors
 from deltaproof.store.http import HttpBackend
 from deltaproof.store.paths import Kind, opening_path, report_path
 from deltaproof.store.seals import ReportSeal
+from deltaproof.tuning.training.speed import Speed
 from tests.verifier.test_committee import FIRST, attest, attested, drawn, member_of, says, seed
-from tests.worlds.roles import RoleWorld, build_world
+from tests.worlds.roles import RoleWorld, build_world, silent
 from verifier.life import Verifier
+from verifier.standing import check_pace
 
 VERIFIERS = 5
 
@@ -178,6 +181,20 @@ def test_explain_says_who_took_a_trainer_over(world: RoleWorld) -> None:
     for verifier in took:
         assert f"verifier {verifier} was not drawn for it, read what its committee replayed, and accepted it" in text
     assert "replayed steps none" not in text
+
+
+def test_who_brings_most_of_the_stake_has_to_have_time_for_most_trainers(
+    world: RoleWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is drawn for nearly everybody, and late all others replay what it did not report."""
+    joins = world.verifiers[0]
+    terms = joins.spec.verification.model_copy(update={"min_verifiers": VERIFIERS, "min_trainers": 100})
+    monkeypatch.setattr(joins.examiner, "spec", joins.spec.model_copy(update={"verification": terms}))
+    monkeypatch.setattr("verifier.standing.speed_of", lambda *_: Speed(0.0, 0.45, 0.0))
+    place = (joins.gateway, world.task, joins.examiner, silent)
+    check_pace(*place, top_up=False, stake=100)
+    with pytest.raises(TaskRefused, match=r"of 100 trainers takes .* its phase leaves"):
+        check_pace(*place, top_up=False, stake=2_000)
 
 
 # Below: how the tests look.

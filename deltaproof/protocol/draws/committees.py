@@ -17,7 +17,7 @@ from deltaproof.protocol.draws.stream import HashStream
 from deltaproof.protocol.rules import COMMITTEE_STAKE_BITS
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, address_bytes
 
-__all__ = ["capture_probability", "draw_committee"]
+__all__ = ["capture_probability", "draw_committee", "drawn_share"]
 
 _DOMAIN = b"deltaproof/committee/v1\x00"
 
@@ -51,6 +51,17 @@ def draw_committee(
         drawn.append(left.pop(place))
         weights.pop(place)
     return tuple(sorted(drawn, key=address_bytes))
+
+
+def drawn_share(stakes: Mapping[Address, int], verifier: Address, size: int, draws: int = 256) -> Fraction:
+    """Share of a round's committees that a verifier is a member of, by drawing so many.
+
+    Raises ValueError as `draw_committee` does.
+    """
+    seeds = (Digest32(number.to_bytes(32, "big")) for number in range(draws))
+    nobody = Address("0x" + "0" * 40)
+    drawn = (draw_committee(seed, TaskId(0), RoundIndex(0), nobody, stakes, size) for seed in seeds)
+    return Fraction(sum(verifier in members for members in drawn), draws)
 
 
 def capture_probability(verifiers: int, colluding: int, size: int) -> Fraction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from math import ceil
 
 from deltaproof.protocol.rules import COMMITTEE_ROOM
@@ -24,9 +25,12 @@ class Speed:
         """Seconds of a trainer's round."""
         return spec.training.steps * self.step
 
-    def verifying(self, spec: TaskSpec, trainers: int, workers: int = 1) -> float:
-        """Seconds of a verifier's round with so many trainers, the work shared evenly by its workers."""
-        replays, evaluations = replays_of(spec, trainers), evaluations_of(spec, trainers)
+    def verifying(self, spec: TaskSpec, trainers: int, workers: int = 1, share: Fraction = Fraction(0)) -> float:
+        """Seconds of a verifier's round with so many trainers, the work shared evenly by its workers.
+
+        `share`: see `replayed_trainers`.
+        """
+        replays, evaluations = replays_of(spec, trainers, share), evaluations_of(spec, trainers)
         return (replays * self.replay + evaluations * self.evaluation) / workers
 
     def times(self, factor: float) -> Speed:
@@ -34,21 +38,23 @@ class Speed:
         return Speed(self.step / factor, self.replay / factor, self.evaluation / factor)
 
 
-def replays_of(spec: TaskSpec, trainers: int) -> int:
+def replays_of(spec: TaskSpec, trainers: int, share: Fraction = Fraction(0)) -> int:
     """Steps that a verifier replays in a round: of each trainer the drawn ones, the first and the last."""
-    return replayed_trainers(spec, trainers) * min(spec.training.steps, spec.verification.samples + 2)
+    return replayed_trainers(spec, trainers, share) * min(spec.training.steps, spec.verification.samples + 2)
 
 
-def replayed_trainers(spec: TaskSpec, trainers: int) -> int:
+def replayed_trainers(spec: TaskSpec, trainers: int, share: Fraction = Fraction(0)) -> int:
     """How many of a round's trainers a verifier should have time for.
 
-    With committees it is drawn for a share, in a quorum of the fewest verifiers, looks at one more, and has room for
-    once more as many, whose committee lies or says nothing.
+    With committees it is drawn for a share, in a quorum of the fewest verifiers with equal stakes, looks at one more,
+    and has room for once more as many, whose committee lies or says nothing. Whose stake has it drawn more often says
+    by `share` of how many committees it is.
     """
     terms = spec.verification
     if not 0 < terms.committee < terms.min_verifiers:
         return trainers
-    return min(trainers, 1 + ceil(COMMITTEE_ROOM * trainers * terms.committee / terms.min_verifiers))
+    own = max(share, Fraction(terms.committee, terms.min_verifiers))
+    return min(trainers, 1 + ceil(COMMITTEE_ROOM * trainers * own))
 
 
 def evaluations_of(spec: TaskSpec, trainers: int) -> int:
