@@ -87,19 +87,24 @@ def economics(spec: TaskSpec, assumed: Assumptions | None = None) -> Economics:
     if any(attack.pays for attack in attacks):
         better = _better(terms, assumed)
     return Economics(
-        terms.fee, unseen(terms.steps, terms.samples), attacks, better, names_gain(spec), measured_gains(spec)
+        terms.fee,
+        unseen(terms.steps, terms.samples, terms.run),
+        attacks,
+        better,
+        names_gain(spec),
+        measured_gains(spec),
     )
 
 
-def unseen(steps: int, samples: int) -> Fraction:
-    """Chance that one step, chosen by whoever cheats, is not drawn.
+def unseen(steps: int, samples: int, run: int = 1) -> Fraction:
+    """Chance that one step, chosen by whoever cheats, is not drawn: nor any other of its run, where runs are drawn.
 
     The first and the last are always replayed, and of those between one sample, by all verifiers
     (docs/protocol/rounds.md, Samples). So it does not matter how many they are, or who looks away: the verdict is that
     of a majority, and its honest members find the same.
     """
-    between = max(steps - 2, 0)
-    return Fraction(0) if between == 0 else 1 - Fraction(min(samples, between), between)
+    runs, drawn = -(-max(steps - 2, 0) // run), -(-samples // run)
+    return Fraction(0) if runs == 0 else 1 - Fraction(min(drawn, runs), runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,7 @@ class _Terms:
     verifier_stake: int
     bond: int
     committee: int
+    run: int
 
     @classmethod
     def of(cls, spec: TaskSpec) -> _Terms:
@@ -126,7 +132,7 @@ class _Terms:
         return cls(
             rewards.budget_per_round, rewards.verifier_fee_bps, rewards.base_bps, spec.training.steps, terms.samples,
             terms.min_verifiers, terms.slash_bps, terms.prover_bps, terms.absence_bps, terms.min_trainer_stake,
-            terms.min_verifier_stake, terms.commit_bond, terms.committee,
+            terms.min_verifier_stake, terms.commit_bond, terms.committee, terms.run,
         )  # fmt: skip
 
     @property
@@ -159,7 +165,7 @@ class _Terms:
 
 def _attacks(terms: _Terms, assumed: Assumptions) -> tuple[Attack, ...]:
     slash, budget = Fraction(terms.slash_bps * terms.burned_bps, BPS * BPS), terms.budget
-    missed = unseen(terms.steps, terms.samples)
+    missed = unseen(terms.steps, terms.samples, terms.run)
     forged = ceil(missed * budget - (1 - missed) * slash * terms.trainer_stake)
     stalled = tuple(-terms.loss(terms.verifier_stake, terms.absence_bps) * terms.corrupt(p) for p in COALITIONS)
     attested = tuple(-terms.fee * terms.corrupt(p) for p in COALITIONS)
@@ -216,10 +222,10 @@ def _better(terms: _Terms, assumed: Assumptions) -> dict[str, int]:
     if slash_bps != terms.slash_bps:
         changed["verification.slash_bps"] = slash_bps
     samples = terms.samples
-    if unseen(terms.steps, samples) == 1:
-        samples = ceil(Fraction(terms.steps - 2, 2))
+    if unseen(terms.steps, samples, terms.run) == 1:
+        samples = ceil(Fraction(terms.steps - 2, 2 * terms.run)) * terms.run
         changed["verification.samples"] = samples
-    missed = unseen(terms.steps, samples)
+    missed = unseen(terms.steps, samples, terms.run)
     burned = Fraction(slash_bps * terms.burned_bps, BPS * BPS)
     stake_of_trainer = ceil(missed / (1 - missed) * terms.budget / burned) if missed else 0
     if stake_of_trainer > terms.trainer_stake:

@@ -468,8 +468,9 @@ class Trainer(Agent):
         return root
 
     def _drawn_steps(self, round_: RoundIndex, seed: Digest32) -> tuple[int, ...]:
-        steps, samples = self.spec.training.steps, self.spec.verification.samples
-        return draw_samples(seed, self.task_id, round_, self.account, steps=steps, extra=samples)
+        steps, terms = self.spec.training.steps, self.spec.verification
+        place = (seed, self.task_id, round_, self.account)
+        return draw_samples(*place, steps=steps, extra=terms.samples, run=terms.run)
 
     def _settle_bond(self, round_: RoundIndex) -> None:
         """Give up the bond of the last commitment that was never revealed, before others are paid for taking it."""

@@ -53,7 +53,7 @@ class RoundToJudge:
         """The steps of a trainer that every verifier replays: all that it has to publish."""
         return draw_samples(
             self.view.challenge_seed, self.task_id, self.round, trainer,
-            steps=spec.training.steps, extra=spec.verification.samples,
+            steps=spec.training.steps, extra=spec.verification.samples, run=spec.verification.run,
         )  # fmt: skip
 
 

@@ -105,6 +105,13 @@ class SecondLook:
             known = replace(known, word=basis.word)
         return known == basis or (known.judges_as(basis) and self._readable(basis))
 
+    def replayed(self, trainer: Address, transcript_root: Digest32) -> bool | None:
+        """Whether a transcript was replayed here and accepted; None if it was not judged yet."""
+        basis, judgement = self._judged.get(trainer, (None, None))
+        if basis is None or judgement is None or basis.submission.transcript_root != transcript_root:
+            return None
+        return basis.word is None and judgement.finding.verdict is Verdict.ACCEPTED
+
     @staticmethod
     def missing(judgements: Sequence[Judgement]) -> bool:
         """Whether something was not there to be judged."""

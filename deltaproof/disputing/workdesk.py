@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +46,12 @@ class WorkDesk:
         report: Reporter,
         *,
         prove: bool = True,
+        replayed: Callable[[Address, Digest32], bool | None] = lambda *_: False,
     ) -> None:
-        """`log` follows the trainer pool. Without `prove` faults are only told."""
+        """`log` follows the trainer pool. Without `prove` faults are only told. `replayed`: whether this process has
+        replayed a trainer's transcript and accepted it, which leaves nothing to find; None if it is about to."""
         self.gateway, self.store, self.task_id, self.params = gateway, store, task_id, params
-        self.log, self.report, self.prove = log, report, prove
+        self.log, self.report, self.prove, self._replayed = log, report, prove, replayed
         self._spec: TaskSpec | None = None
         self._unseen: set[str] = set()
         self._told = RoundIndex(0)
@@ -72,6 +74,9 @@ class WorkDesk:
             place = (seed, phase, trainer)
             if place in self._seen or (seed, trainer) in self._whole or trainer == self._myself:
                 return
+            accepted = self._replayed(trainer, reveals[trainer].transcript_root)
+            if accepted or (accepted is None and phase is Phase.ATTEST_COMMIT):
+                return
             self._mind_one(round_, view, trainer, reveals[trainer])
             self._seen.add(place)
 
@@ -93,7 +98,8 @@ class WorkDesk:
         """The first fault in what one trainer published that a contract can see, and whether everything was there."""
         spec, table = self._terms()
         terms = self.params.training
-        due = draw_samples(view.challenge_seed, self.task_id, round_, trainer, steps=terms.steps, extra=terms.samples)
+        place = (view.challenge_seed, self.task_id, round_, trainer)
+        due = draw_samples(*place, steps=terms.steps, extra=terms.samples, run=spec.verification.run)
         rows = min(self.gateway.trainers.enrolment(self.task_id, trainer).data_rows, spec.data.max_rows)
         limits = spec.opening_limits(terms.parameters, terms.optimizer.slots, terms.steps, rows)
         openings = self._openings(CommittedSteps(root, trainer, limits, data_root=None, order_key=None), due)

@@ -12,7 +12,7 @@ from deltaproof.errors import DeltaproofError, is_accelerator_failure, is_out_of
 from deltaproof.protocol.evidence.transcript import StepOpening
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, address
-from deltaproof.replaying.replay import Judge, ReplayContext, StepVerdict
+from deltaproof.replaying.replay import Foresight, Judge, ReplayContext, StepVerdict
 from deltaproof.tuning.errors import ModelError
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from deltaproof.tuning.numerics.workers import Workers
@@ -30,6 +30,8 @@ class ReplayJob:
     step: int
     opening: StepOpening = field(repr=False)
     thorough: bool = True
+    foresight: Foresight | None = field(default=None, repr=False)
+    """Only where judge and reader are one process."""
 
 
 class Judges:
@@ -57,10 +59,16 @@ class Judges:
             return self._workers.map(jobs)
         return ((job, self.judge(job)) for job in jobs)
 
+    def foresight(self, context: ReplayContext) -> Foresight | None:
+        """What the judge of a trainer will know of its next openings; None where workers judge, far from the reader."""
+        if self.machine.backend != "inline":
+            return None
+        return Foresight(self.of(address(context.round.trainer)), context)
+
     def judge(self, job: ReplayJob) -> StepVerdict:
         """The verdict, in this process."""
         judge = self.of(address(job.context.round.trainer))
-        return judge.judge_step(job.opening, job.step, job.context, job.thorough)
+        return judge.judge_step(job.opening, job.step, job.context, job.thorough, job.foresight)
 
     def close(self) -> None:
         """End the workers."""

@@ -191,16 +191,17 @@ def _replay(
     thorough = noise_steps(steps)
     seen: dict[bytes, int] = {}
     missing: list[CheckRecord] = []
+    foresight = judges.foresight(context) if word is None else None
 
     def jobs() -> Iterator[ReplayJob]:
         """Workers ask for openings ahead of the verdicts; one that is missing counts when its turn comes."""
         for step in steps:
             try:
-                opening = store.get_opening(committed, StepIndex(step))
+                opening = store.get_opening(committed, StepIndex(step), foresight)
             except UNUSABLE as error:
                 missing.append(_missing(step, error))
                 return
-            yield ReplayJob(context, step, opening, step in thorough)
+            yield ReplayJob(context, step, opening, step in thorough, foresight)
 
     for job, verdict in judges.judged(jobs()) if word is None else ((job, None) for job in jobs()):
         step, opening = job.step, job.opening

@@ -7,6 +7,7 @@ understand, and as data. Nothing in an opening is trusted; anything wrong with i
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,9 +15,11 @@ import torch
 
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.evidence.opened import Misfit, check_opening
-from deltaproof.protocol.evidence.state import component_root
+from deltaproof.protocol.evidence.rows import OpenedRow
+from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.evidence.transcript import StepOpening, StepRecord, parse_opening
 from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import StepIndex
 from deltaproof.replaying.drift import DriftSample
 from deltaproof.replaying.gradient_check import Recomputation, check_gradient, stride_of
 from deltaproof.replaying.grouping import groups_of
@@ -27,7 +30,7 @@ from deltaproof.tuning.training.optimizers import State, clip_scale
 from deltaproof.tuning.training.step import RoundContext, apply_update, state_root
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["Check", "Judge", "ReplayContext", "StepVerdict", "judge_step"]
+__all__ = ["Check", "Foresight", "Judge", "ReplayContext", "StepVerdict", "judge_step"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,15 @@ class Judge:
         """The task that is judged."""
         return self.reference.spec
 
+    def on_device(self, state: Mapping[str, Vector]) -> State:
+        """Float32 tensors of shape (P,) where the reference computes."""
+        return {slot: torch.from_numpy(np.array(values)).to(self.reference.device) for slot, values in state.items()}
+
+    def recomputation(self, opening: StepOpening, state: State, context: ReplayContext) -> Recomputation:
+        """The gradient of an opening's rows at a state, to be computed when a verdict asks."""
+        key, rows = context.round.dropout_key(opening.before.step), [row.row for row in opening.rows]
+        return Recomputation(self.reference, self.mirror, state, rows, key, context.round.key, self.groups)
+
     def judge_bytes(self, data: bytes, step: int, context: ReplayContext, thorough: bool = True) -> StepVerdict:
         """Judge the untrusted file of an opening; see `judge_step`."""
         try:
@@ -109,20 +121,31 @@ class Judge:
             return StepVerdict(step, False, "format", f"step {step}: the opening is malformed: {error}")
         return self.judge_step(opening, step, context, thorough)
 
-    def judge_step(self, opening: StepOpening, step: int, context: ReplayContext, thorough: bool = True) -> StepVerdict:
+    def judge_step(
+        self,
+        opening: StepOpening,
+        step: int,
+        context: ReplayContext,
+        thorough: bool = True,
+        foresight: Foresight | None = None,
+    ) -> StepVerdict:
         """Replay step `step` from its opening; anything wrong with it is a verdict, never an exception.
 
         `thorough` runs the float64 replay in bounded mode even without doubt, which also measures the noise that the
-        drift test needs; do so for a few samples of each trainer.
+        drift test needs; do so for a few samples of each trainer. `foresight` gives what it computed for this opening,
+        and is told the state after the step.
         """
         bench = self.reference
         try:
             _check_fit(opening, step, context, bench)
-            state = _check_state(opening, step, context, bench)
+            _check_state(opening, step, context, bench)
+            state = self.on_device(opening.state)
             after = _check_update(opening, state, step, context, bench)
-            key = context.round.dropout_key(step)
-            rows = [row.row for row in opening.rows]
-            again = Recomputation(bench, self.mirror, state, rows, key, context.round.key, self.groups)
+            if foresight is not None:
+                foresight.foresee(step + 1, after)
+            again = None if foresight is None else foresight.computed(opening)
+            if again is None:
+                again = self.recomputation(opening, state, context)
             stride = stride_of(bench, step, opening.before.clip_scale, after)
             agreement, drift = check_gradient(opening.gradient, opening.before.loss, again, stride, thorough)
         except Refused as refused:
@@ -130,6 +153,49 @@ class Judge:
             return StepVerdict(step, False, refused.check, message, refused.magnitude, refused.bound)
         magnitude, bound, ties = agreement.magnitude, agreement.bound, agreement.near_ties
         return StepVerdict(step, True, None, f"step {step}: accepted", magnitude, bound, ties, drift)
+
+
+@dataclass
+class Foresight:
+    """What a judge knows of a trainer's next opening before it reads it: see `store.lean.Forecast`.
+
+    The state before a step, where it has judged the step before: the optimiser is exact, and the update was checked.
+    The gradient in exact mode, which has to be computed anyhow. Both are held against what is committed before they
+    count.
+    """
+
+    judge: Judge
+    context: ReplayContext
+    _next: tuple[int, Mapping[str, Vector]] | None = None
+    _computed: tuple[Mapping[str, Vector], Sequence[OpenedRow], Recomputation] | None = None
+
+    def foresee(self, step: int, state: State) -> None:
+        """The state before `step`."""
+        self._next = step, {slot: values.cpu().numpy() for slot, values in state.items()}
+
+    def state(self, step: StepIndex) -> Mapping[str, Vector] | None:
+        """See `Forecast`."""
+        return self._next[1] if self._next is not None and self._next[0] == step else None
+
+    def gradient(self, opening: StepOpening) -> Vector | None:
+        """See `Forecast`. Nothing that an opening holds makes this fail: judging it says what is wrong."""
+        self._computed = None
+        if self.judge.mirror is not None:
+            return None
+        again = self.judge.recomputation(opening, self.judge.on_device(opening.state), self.context)
+        try:
+            wide = again.reference.values
+        except Refused:
+            return None
+        self._computed = opening.state, opening.rows, again
+        with np.errstate(over="ignore"):  # a value that float32 does not hold fits no digest
+            return wide.astype(np.float32)
+
+    def computed(self, opening: StepOpening) -> Recomputation | None:
+        """What was computed for just this state and these rows."""
+        if self._computed is None or self._computed[0] is not opening.state or self._computed[1] is not opening.rows:
+            return None
+        return self._computed[2]
 
 
 def judge_step(bench: Workbench, opening: StepOpening, step: int, context: ReplayContext) -> StepVerdict:
@@ -149,7 +215,7 @@ def _check_fit(opening: StepOpening, step: int, context: ReplayContext, bench: W
         raise Refused(misfit.part, str(misfit)) from misfit
 
 
-def _check_state(opening: StepOpening, step: int, context: ReplayContext, bench: Workbench) -> State:
+def _check_state(opening: StepOpening, step: int, context: ReplayContext, bench: Workbench) -> None:
     steps = bench.spec.training.steps
     if step == steps - 1 and opening.after != StepRecord(steps, opening.after.state_root):
         raise Refused("record", "the final record must hold nothing but the final state")
@@ -161,7 +227,6 @@ def _check_state(opening: StepOpening, step: int, context: ReplayContext, bench:
         for slot in bench.slots[1:]:
             if np.any(opening.state[slot].view(np.uint32)):
                 raise Refused("start", f"the component {slot} is not zero at the start of the round")
-    return {slot: torch.from_numpy(np.array(values)).to(bench.device) for slot, values in opening.state.items()}
 
 
 def _check_update(opening: StepOpening, state: State, step: int, context: ReplayContext, bench: Workbench) -> State:

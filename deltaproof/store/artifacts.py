@@ -42,6 +42,7 @@ from deltaproof.protocol.wire.tensorfile import read_header, write_vectors
 from deltaproof.reporting import Reporter
 from deltaproof.store.backend import Backend, Mirrors, checked_copy, copies_of, open_backend
 from deltaproof.store.closing import Closing, InTime
+from deltaproof.store.lean import Forecast, Ranged, lean_opening
 from deltaproof.store.paths import (
     Kind,
     addressed_path,
@@ -227,10 +228,11 @@ class ArtifactStore:
         sealed = secret.seal(transcript_root, step, data) if secret else data
         self._backend.write(opening_path(transcript_root, trainer, step), sealed)
 
-    def get_opening(self, committed: CommittedSteps, step: StepIndex) -> StepOpening:
+    def get_opening(self, committed: CommittedSteps, step: StepIndex, forecast: Forecast | None = None) -> StepOpening:
         """The opening of a committed step: within limits, finite, and all of it what the trainer committed.
 
-        Whether that was right is what a replay checks. Raises ArtifactSealed if others read it.
+        Whether that was right is what a replay checks. With a `forecast` only what it does not tell is read, where the
+        store gives parts. Raises ArtifactSealed if others read it.
         """
         transcript_root, trainer, limits = committed.transcript_root, committed.trainer, committed.limits
 
@@ -241,6 +243,10 @@ class ArtifactStore:
 
         path = opening_path(transcript_root, trainer, step)
         if not limits.sealed:
+            if forecast is not None and isinstance(self._backend, Ranged):
+                lean = lean_opening(self._backend, path, committed, step, forecast)
+                if lean is not None:
+                    return lean
             return self._read(path, limits.max_bytes, opening)
         candidates = self._secrets(transcript_root, trainer)
 

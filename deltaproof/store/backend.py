@@ -31,6 +31,7 @@ from deltaproof.reporting import Reporter
 from deltaproof.store.behind import Behind, Delay
 from deltaproof.store.homes import HomeLeaves
 from deltaproof.store.http import HttpBackend
+from deltaproof.store.lean import Ranged
 from deltaproof.store.permits import Writer
 
 __all__ = [
@@ -251,6 +252,19 @@ class Mirrors:
         if len(errors) == len(self.places):
             raise errors[0]
 
+    def read_range(self, path: str, start: int, size: int) -> bytes:
+        """See `Ranged`: from the first place that gives parts and has it."""
+        errors: list[ArtifactError] = []
+        for number in self._quick_first():
+            place = self.places[number]
+            if isinstance(place, Ranged):
+                try:
+                    with self._timed(number, size):
+                        return place.read_range(path, start, size)
+                except ArtifactError as error:
+                    errors.append(error)
+        raise StoreUnavailable(path, "cannot be read in parts") from next(iter(errors), None)
+
     def write(self, path: str, data: bytes) -> None:
         """See `Backend`. Raises StoreUnavailable only if no place took it; else those that did not get it later."""
         errors: list[StoreUnavailable] = []
@@ -294,12 +308,12 @@ class Mirrors:
         return data
 
     @contextmanager
-    def _timed(self, number: int) -> Iterator[None]:
+    def _timed(self, number: int, due_bytes: int = 0) -> Iterator[None]:
         began = time.monotonic()
         try:
             yield
         finally:
-            self._delays[number].add(time.monotonic() - began)
+            self._delays[number].add(time.monotonic() - began - due_bytes / DUE_BYTES_A_SECOND)
 
     def exists(self, path: str) -> bool:
         """See `Backend`."""

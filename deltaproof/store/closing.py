@@ -95,6 +95,12 @@ class InTime(Mirrors):
         elif len(errors) == len(self.places):
             raise errors[0]
 
+    def read_range(self, path: str, start: int, size: int) -> bytes:
+        """See `Ranged`. Where something can have come too late, the whole is read, which tells."""
+        if self._closing.near:
+            raise StoreUnavailable(path, "is read as a whole now")
+        return super().read_range(path, start, size)
+
     def _came_late(self, place: Backend, path: str) -> bool:
         taken = place.taken(path) if isinstance(place, HttpBackend) else None
         return taken is not None and self._closing.missed(taken)

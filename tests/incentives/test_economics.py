@@ -63,6 +63,12 @@ def test_unseen_is_what_the_draw_leaves_out(steps: int, samples: int) -> None:
     assert unseen(steps, samples) == (1 - Fraction(len(seen), between) if between else 0)
 
 
+@pytest.mark.parametrize(("steps", "samples", "run"), [(62, 20, 10), (60, 20, 10), (12, 4, 2), (9, 3, 3)])
+def test_a_step_of_a_run_is_unseen_as_often_as_its_run(steps: int, samples: int, run: int) -> None:
+    runs = -(-(steps - 2) // run)
+    assert unseen(steps, samples, run) == 1 - Fraction(samples // run, runs)
+
+
 def test_good_terms_leave_nobody_a_reason() -> None:
     found = economics(terms())
     assert found.risks == ()

@@ -22,6 +22,7 @@ from deltaproof.chain.reading import invited
 from deltaproof.cli.task import headline
 from deltaproof.errors import DeltaproofError
 from deltaproof.protocol.commit.sealing import ReadingKey
+from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.rows import Shard, canonical_row
 from deltaproof.protocol.evidence.state import Layout, component_root
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -148,6 +149,12 @@ def drift(spec: TaskSpec) -> object:
     return judge_drift(samples, spec.training, LAYOUT)
 
 
+def drawn(spec: TaskSpec) -> object:
+    """Which steps a trainer has to open."""
+    terms = spec.verification
+    return draw_samples(SEED, 1, 1, TRAINER, steps=spec.training.steps, extra=terms.samples, run=terms.run)
+
+
 def enrolment(rows: int) -> Seen:
     return lambda spec: enrolment_problem(spec, Submission(TRAINER, SEED, rows, SEED, SEED))
 
@@ -245,6 +252,7 @@ CHAIN = {
 READERS: Mapping[str, Row] = {
     **{key: Row(value, on_chain) for key, value in CHAIN.items()},
     "verification.committee": Row(3, lambda spec: replays_of(spec, 10), {"verification.min_verifiers": 9}),
+    "verification.run": Row(2, drawn, {"verification.samples": 4, "training.steps": 40}),
     "rewards.rounds": Row(2, on_chain, also={"validation.commitments": [OTHER] * 3}),
     "task.name": Row("another", shown),
     "task.description": Row("what it is about", shown),

@@ -133,3 +133,35 @@ def test_stream_rejects_words_above_the_last_whole_multiple() -> None:
 def test_stream_refuses_impossible_bounds(bound: int) -> None:
     with pytest.raises(ValueError, match="no uniform integer"):
         HashStream(b"").below(bound)
+
+
+@given(st.integers(1, 120), st.integers(0, 12), st.integers(1, 9), st.binary(min_size=32, max_size=32))
+def test_runs_are_consecutive_and_as_many_as_fit(steps: int, runs: int, run: int, seed: bytes) -> None:
+    sample = draw_samples(Digest32(seed), 1, 1, TRAINER, steps=steps, extra=runs * run, run=run)
+    between = max(steps - 2, 0)
+    blocks = [set(range(1 + start, 1 + min(start + run, between))) for start in range(0, between, run)]
+    whole = [block for block in blocks if block <= set(sample)]
+    assert set(sample) == {0, steps - 1}.union(*whole)
+    assert len(whole) == min(runs, len(blocks))
+    assert len(sample) <= min(steps, runs * run + 2)
+
+
+def test_single_steps_are_runs_of_one() -> None:
+    assert draw_samples(SEED, 1, 1, TRAINER, steps=60, extra=7, run=1) == draw_one(SEED, steps=60, extra=7)
+
+
+def test_every_run_is_drawn_as_often_and_clusters_escape_as_single_steps_do() -> None:
+    """60 steps between in runs of 10, two of six drawn: a step is drawn with a third, and so are ten close together."""
+    draws = 3_000
+    samples = [set(draw_samples(numbered(i), 1, 1, TRAINER, steps=62, extra=20, run=10)) for i in range(draws)]
+    for cluster in ({5}, set(range(11, 21)), set(range(31, 36))):
+        caught = sum(bool(cluster & sample) for sample in samples) / draws
+        assert caught == pytest.approx(1 / 3, abs=0.03)
+    spread = {3, 13, 23, 33, 43, 53}
+    assert all(spread & sample for sample in samples), "one step in each run is always found"
+
+
+@pytest.mark.parametrize("run", [0, -1])
+def test_a_run_has_a_step(run: int) -> None:
+    with pytest.raises(ValueError, match="in runs of"):
+        draw_samples(SEED, 1, 1, TRAINER, steps=10, extra=2, run=run)

@@ -75,7 +75,7 @@ budget_per_round = "1000003"
 verifier_fee_bps = 1_000
 floor_bps = {floor_bps}
 [verification]
-samples = 1
+samples = {samples}
 commit_bond = "10"
 slash_bps = 5_000
 min_trainer_stake = "100"
@@ -129,6 +129,7 @@ class TaskDraft:
     floor_bps: int = 1_000
     max_trainers: int = 64
     verification: str = ""
+    samples: int = 1
     phase_seconds: int = 600
     window_seconds: int = 10
     phases: str = ""
@@ -275,6 +276,7 @@ def build_world(
     floor_bps: int = 1_000,
     max_trainers: int = 64,
     verification: str = "",
+    samples: int = 1,
     training: str = "",
     data: str = "",
     scoring: str = "",
@@ -331,7 +333,7 @@ def build_world(
         rounds=rounds, method=method, codec=codec, training=training, data=data, scoring=scoring,
         aggregation=aggregation, steps=steps, federation=federation,
         window_seconds=window_seconds, phases=phases, floor_bps=floor_bps, max_trainers=max_trainers,
-        verification=verification, model=model,
+        verification=verification, samples=samples, model=model,
         named=tuple(dict.fromkeys(rows)) if shards and named else (),
     )  # fmt: skip
     task = fund_task(sponsor_gateway, store, folder, draft, stores)

@@ -108,8 +108,8 @@ def drawn_steps(case: RoundCase, trainer: Address) -> tuple[int, ...]:
     facts, seed = case.facts, case.facts.challenge_seed
     if seed is None:
         return ()
-    terms = facts.task.params.training
-    return draw_samples(seed, facts.task.id, facts.number, trainer, steps=terms.steps, extra=terms.samples)
+    terms, run = facts.task.params.training, 1 if case.spec is None else case.spec.verification.run
+    return draw_samples(seed, facts.task.id, facts.number, trainer, steps=terms.steps, extra=terms.samples, run=run)
 
 
 def _memory(case: RoundCase, trainer: Address) -> Digest32 | None:

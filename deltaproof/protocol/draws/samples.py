@@ -19,20 +19,31 @@ _DOMAIN = b"deltaproof/sample/v2\x00"
 
 
 def draw_samples(
-    challenge_seed: Digest32, task_id: int, round_index: int, trainer: Address, *, steps: int, extra: int
+    challenge_seed: Digest32,
+    task_id: int,
+    round_index: int,
+    trainer: Address,
+    *,
+    steps: int,
+    extra: int,
+    run: int = 1,
 ) -> tuple[int, ...]:
     """The sorted steps of `trainer` that every verifier of the round replays.
 
-    They are the first, the last, and min(extra, M) of the M = steps - 2 between, a uniformly random subset.
-    Raises ValueError for no step or a negative `extra`.
+    They are the first, the last, and of those between ceil(extra / run) runs of `run` consecutive steps (the last run
+    may be shorter), a uniformly random subset of all runs. With `run` = 1 that is min(extra, steps - 2) single steps.
+    Raises ValueError for no step, a negative `extra`, or no step a run.
     """
-    if steps < 1 or extra < 0:
-        raise ValueError(f"cannot draw {extra} extra steps of {steps}")
+    if steps < 1 or extra < 0 or run < 1:
+        raise ValueError(f"cannot draw {extra} extra steps of {steps} in runs of {run}")
     between = max(steps - 2, 0)
+    runs = -(-between // run)
     stream = HashStream(
         _DOMAIN + challenge_seed + task_id.to_bytes(8, "big") + round_index.to_bytes(4, "big") + address_bytes(trainer)
     )
-    return tuple(sorted({0, steps - 1, *_permuted(between, min(extra, between), stream)}))
+    drawn = _permuted(runs, min(-(-extra // run), runs), stream)
+    middle = (step for number in drawn for step in range(1 + (number - 1) * run, 1 + min(number * run, between)))
+    return tuple(sorted({0, steps - 1, *middle}))
 
 
 def _permuted(between: int, wanted: int, stream: HashStream) -> list[int]:

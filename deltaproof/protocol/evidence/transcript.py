@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated
 
@@ -34,6 +34,7 @@ from deltaproof.protocol.wire.encoding import canonical_json, parse_json
 from deltaproof.protocol.wire.tensorfile import read_header, write_vectors
 
 __all__ = [
+    "GRADIENT",
     "RECORD_BYTES",
     "OpeningLimits",
     "StepOpening",
@@ -47,7 +48,8 @@ _RECORD = struct.Struct(">I32s32s32sfd")
 RECORD_BYTES = _RECORD.size
 """Length of an encoded step record."""
 _METADATA_KEY = "opening"
-_GRADIENT = "grad"
+GRADIENT = "grad"
+"""Name of the gradient's tensor in an opening; it stands first."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,12 @@ class StepOpening:
     def roots(self) -> StateRoots:
         """Component roots of the state that is shown; hashed once."""
         return StateRoots(**{slot: component_root(values) for slot, values in self.state.items()}, e=self.error_root)
+
+    def with_gradient(self, gradient: Vector) -> StepOpening:
+        """The same with another gradient; roots of the state are not hashed again."""
+        changed = replace(self, gradient=gradient)
+        changed.__dict__["roots"] = self.roots
+        return changed
 
     @cached_property
     def gradient_root(self) -> Digest32:
@@ -193,7 +201,7 @@ def serialize_opening(opening: StepOpening) -> bytes:
             for row in opening.rows
         ],
     }
-    tensors = {**opening.state, _GRADIENT: opening.gradient}
+    tensors = {**opening.state, GRADIENT: opening.gradient}
     return write_vectors(tensors, {_METADATA_KEY: canonical_json(fields).decode("utf-8")})
 
 
@@ -203,7 +211,7 @@ def parse_opening(data: bytes, limits: OpeningLimits) -> StepOpening:
         raise EncodingError(f"opening of {len(data)} bytes exceeds the limit of {limits.max_bytes}")
     header = read_header(data, max_header_bytes=limits.max_header_bytes)
     vectors = {}
-    for name in sorted((*limits.slots, _GRADIENT)):
+    for name in sorted((*limits.slots, GRADIENT)):
         if name not in header.tensors:
             raise EncodingError(f"opening lacks the tensor {name!r}")
         values = header.float32_vector(name, limits.values)
@@ -213,7 +221,7 @@ def parse_opening(data: bytes, limits: OpeningLimits) -> StepOpening:
     if set(header.metadata) != {_METADATA_KEY}:
         raise EncodingError(f"opening's metadata must be exactly {_METADATA_KEY!r}")
     fields = _parse_fields(header.metadata[_METADATA_KEY], limits)
-    gradient = vectors.pop(_GRADIENT)
+    gradient = vectors.pop(GRADIENT)
     return StepOpening(
         before=StepRecord.decode(bytes.fromhex(fields.before[2:])),
         after=StepRecord.decode(bytes.fromhex(fields.after[2:])),

@@ -227,6 +227,16 @@ def budget_pays_for_the_players(t: TaskTables) -> Iterator[Finding]:
         )
 
 
+@_rule("verification.run", "verification.samples")
+def samples_are_whole_runs(t: TaskTables) -> Iterator[Finding]:
+    run, samples = t.verification.run, t.verification.samples
+    if samples % run:
+        yield (
+            f"{samples} samples are no whole number of runs of {run} steps",
+            f"choose {-(-samples // run) * run} samples",
+        )
+
+
 @_rule("verification.min_trainers", "verification.max_trainers")
 def as_many_trainers_as_a_round_needs_fit(t: TaskTables) -> Iterator[Finding]:
     if t.verification.min_trainers > t.verification.max_trainers:

@@ -120,6 +120,9 @@ class VerificationSection(Record):
 
     samples: Annotated[int, Field(ge=0, le=MAX_SAMPLES)]
     """Drawn steps per verifier and trainer, besides the first and the last; all steps between if there are fewer."""
+    run: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = 1
+    """Drawn steps come in runs of so many consecutive ones; `samples` is a multiple. A verifier fetches one state for
+    each, and in exact mode no gradient. Corruption that lies close together is found as seldom as a single step."""
     quorum_bps: Annotated[int, Field(gt=BPS // 2, le=BPS)] = 6_600
     """Share of the enrolled verifier stake that must sign a settlement, basis points. A hair below two thirds, so that
     one of three equal verifiers may be away."""

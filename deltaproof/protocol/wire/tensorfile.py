@@ -20,7 +20,7 @@ from deltaproof.errors import EncodingError
 from deltaproof.protocol.rules import MAX_TENSORS
 from deltaproof.protocol.wire.encoding import canonical_json, parse_json
 
-__all__ = ["Header", "TensorEntry", "read_header", "write_vectors"]
+__all__ = ["Header", "TensorEntry", "read_header", "read_vector", "write_vectors"]
 
 
 class TensorEntry(BaseModel):
@@ -48,8 +48,7 @@ class Header:
         begin, end = entry.data_offsets
         if end - begin != 4 * size:
             raise EncodingError(f"{name} has {end - begin} bytes for {size} float32 values")
-        values = np.frombuffer(self.data[begin:end], dtype="<f4")
-        return values.astype(np.float32)  # a copy: aligned, writable, and the file can be dropped
+        return read_vector(self.data[begin:end])
 
 
 def write_vectors(vectors: Mapping[str, NDArray[np.float32]], metadata: Mapping[str, str]) -> bytes:
@@ -67,6 +66,13 @@ def write_vectors(vectors: Mapping[str, NDArray[np.float32]], metadata: Mapping[
         position += len(blob)
     encoded = _padded(canonical_json(header))
     return b"".join([len(encoded).to_bytes(8, "little"), encoded, *blobs])
+
+
+def read_vector(data: bytes | memoryview) -> NDArray[np.float32]:
+    """The float32 values in bytes. Raises EncodingError unless their number is whole."""
+    if len(data) % 4:
+        raise EncodingError(f"{len(data)} bytes are no float32 values")
+    return np.frombuffer(data, dtype="<f4").astype(np.float32)  # a copy: aligned, writable, and the file can be dropped
 
 
 def read_header(data: bytes, max_header_bytes: int) -> Header:
