@@ -197,8 +197,9 @@ PROMISE = """## What runs promise
 
 How often a draw of {promised} of {long} steps hits a corrupted one ({draws} draws; 95 %, Wilson). A replay refuses a
 corrupted step ([attacks](attacks.md)), so that is the chance to be caught."""
-NOTES = """- Corruption that is spread is found as often. What lies close together is found as seldom as a single step: who needs
-  ten neighbouring steps pays for one. Stakes have to cover what a whole run can earn, and `task check` counts it so.
+NOTES = """\
+- Corruption that is spread is found as often. What lies close together is found as seldom as a single step: who needs
+  ten neighbouring steps pays for one. Stakes have to cover what a whole run can earn; `task check` counts it so.
 - Only gateways are read in parts: they take an opening when all of it fits. A folder or a bucket takes anything, and
   what nobody reads there, nobody would miss.
 - Sealed openings are read whole, and so are those that workers judge (`--workers`), and all openings where something
