@@ -124,12 +124,15 @@ class HttpBackend:
         return self._retried(path, "read", attempt)
 
     def read_range(self, path: str, start: int, size: int) -> bytes:
-        """See `Ranged`. What the bytes are is for the caller to check."""
+        """See `Ranged`: of what a gateway says that it took, which it checked as a whole. What the bytes are is for the
+        caller to check. Raises StoreUnavailable of what it only serves."""
 
         def attempt(transfer: Transfer) -> bytes:
             headers = {"Range": f"bytes={start}-{start + size - 1}"}
             with self._asked("GET", path, headers=headers, stream=True) as answer:
                 self._expect(answer, path, 206)
+                if TAKEN_HEADER not in answer.headers:
+                    raise StoreUnavailable(path, f"{self.url} serves it, and does not say that it took it")
                 received = bytearray()
                 while len(received) < size and (part := _received(answer, min(PIECE_BYTES, size - len(received)))):
                     received.extend(part)

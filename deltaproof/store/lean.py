@@ -6,7 +6,8 @@ cannot be read in parts, is read as a whole, and that decides.
 
 Attack: show the head, and garbage for what most verifiers compute themselves. Those who read it find something else
 than those who do not, as where a rounding tie falls the other way. So only gateways are read in parts: they take an
-opening when all of it fits, which a folder or a bucket does not look at.
+opening when all of it fits, which a folder or a bucket does not look at. What lies behind a gateway and was not taken
+by it, it serves without saying so.
 """
 
 from __future__ import annotations

@@ -53,6 +53,9 @@ def test_a_round_is_judged_from_parts_of_openings(tmp_path: Path, monkeypatch: p
                 (verifier,) = world.verifiers
                 for store in (verifier.store, verifier.examiner.store, verifier.examiner._shown):
                     store._backend = served.client("vera")
+                for name, trainer in zip(("ann", "ben"), world.trainers, strict=True):
+                    for store in (trainer.store, trainer.workshop.store):
+                        store._backend = served.client(name)
                 world.open_round()
                 world.work()
                 verifier.attest_commit(FIRST)
@@ -70,12 +73,21 @@ def test_a_round_is_judged_from_parts_of_openings(tmp_path: Path, monkeypatch: p
                 assert len(paths) == 8, "the first, the last, and a run of six"
                 stored = sum((world.store_folder / path).stat().st_size for path in paths)
                 assert sum(size for _, size in mine) < 0.55 * stored
-                client = served.client()
-                some = sorted(paths)[0]
-                assert client.read_range(some, 3, 5) == (world.store_folder / some).read_bytes()[3:8]
-                with pytest.raises(ArtifactMissing):
-                    client.read_range(some[:-1] + "9999", 0, 5)
-                with pytest.raises(StoreUnavailable):
-                    client.read_range(some, 10**9, 5)
+                _check_parts(served.client(), world.store_folder, sorted(paths))
         finally:
             world.close()
+
+
+def _check_parts(client: HttpBackend, stored: Path, paths: list[str]) -> None:
+    """Ranges of what the gateway took; of nothing else."""
+    some = paths[0]
+    folder = some.rpartition("/")[0]
+    assert client.read_range(some, 3, 5) == (stored / some).read_bytes()[3:8]
+    with pytest.raises(ArtifactMissing):
+        client.read_range(f"{folder}/9999", 0, 5)
+    with pytest.raises(StoreUnavailable):
+        client.read_range(some, 10**9, 5)
+    undrawn = next(f"{folder}/{step}" for step in range(14) if f"{folder}/{step}" not in paths)
+    (stored / undrawn).write_bytes(b"put there behind the gateway's back")
+    with pytest.raises(StoreUnavailable, match="does not say that it took it"):
+        client.read_range(undrawn, 0, 5)
