@@ -68,7 +68,7 @@ class VerifierDisputes:
             gateway, store, task_id, params, log, report, kept=kept,
             spend=lambda round_: own_pay(gateway, task_id, params, Role.VERIFIER, round_),
         )  # fmt: skip
-        self.works = WorkDesk(gateway, store, task_id, params, log, report, replayed=examiner.look.replayed)
+        self.works = WorkDesk(gateway, store, task_id, params, log, report, replayed=lambda *of: examiner.look.replayed(*of))
         self.demands = DemandDesk(gateway, task_id, report, self._concerns, self._answer)
         self.opinions = Opinions(
             gateway, store, task_id, params, secret, report,
