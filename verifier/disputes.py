@@ -68,7 +68,8 @@ class VerifierDisputes:
             gateway, store, task_id, params, log, report, kept=kept,
             spend=lambda round_: own_pay(gateway, task_id, params, Role.VERIFIER, round_),
         )  # fmt: skip
-        self.works = WorkDesk(gateway, store, task_id, params, log, report, replayed=lambda *of: examiner.look.replayed(*of))
+        self._examiner = examiner
+        self.works = WorkDesk(gateway, store, task_id, params, log, report, replayed=self._has_replayed)
         self.demands = DemandDesk(gateway, task_id, report, self._concerns, self._answer)
         self.opinions = Opinions(
             gateway, store, task_id, params, secret, report,
@@ -133,6 +134,9 @@ class VerifierDisputes:
 
     def _settled(self, round_: RoundIndex) -> Digest32:
         return self.gateway.tasks.round(self.task_id, round_).settlement.verdicts_digest
+
+    def _has_replayed(self, trainer: Address, transcript_root: Digest32) -> bool | None:
+        return self._examiner.look.replayed(trainer, transcript_root)
 
     def vote(self, moment: Moment) -> None:
         """Do what every open case waits for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import pytest
 
 from deltaproof.errors import ArtifactAltered, ArtifactError, ArtifactMissing, StoreUnavailable
 from deltaproof.protocol.outcome.reads import given_up_from, in_time_until, judging_seconds, withheld_from
+from deltaproof.protocol.outcome.reports import reports_until
+from deltaproof.protocol.terms.spec import parse_spec
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import Backend, LocalBackend, Mirrors
 from deltaproof.store.closing import Closing
 from deltaproof.store.http import HttpBackend, Taken
+from tests.protocol.test_spec import TOML
 
 DATA = b"an opening"
 SECONDS = 1_200
@@ -84,7 +88,13 @@ def test_honest_work_is_not_called_late_by_a_clock_within_the_margin_and_everybo
         assert missed_from + ahead <= in_time_until(deadline, SECONDS), "what was there before anybody may miss it"
         latest = in_time_until(deadline, SECONDS) - ahead
         assert latest <= given_up_from(deadline, SECONDS), "what is in time is there when the first gives up"
-    assert judging_seconds(SECONDS) == deadline - given_up_from(deadline, SECONDS)
+    spec = parse_spec(tomllib.loads(TOML))
+    spec = spec.model_copy(update={"phases": spec.phases.model_copy(update={"attest_commit": SECONDS})})
+    left = deadline - given_up_from(deadline, SECONDS)
+    assert judging_seconds(spec) == left
+    drawn = spec.verification.model_copy(update={"committee": 3})
+    with_committees = spec.model_copy(update={"verification": drawn})
+    assert judging_seconds(with_committees) == left // 2 == deadline - reports_until(deadline, SECONDS)
 
 
 @pytest.mark.parametrize("ahead", [DAY, 61.0 + 5, -61.0 - 5, -DAY])

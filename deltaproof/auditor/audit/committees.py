@@ -34,7 +34,7 @@ def check_committees(case: RoundCase) -> Iterator[Check]:
     """
     if case.artifacts is None or case.spec is None:
         return
-    round_ = _Round(case)
+    round_ = _Reports(case)
     for verifier, document in case.attestations.items():
         for finding in document.findings:
             if taken_over(finding):
@@ -42,7 +42,7 @@ def check_committees(case: RoundCase) -> Iterator[Check]:
                 yield round_.taken_over(subject, verifier, finding.trainer)
 
 
-class _Round:
+class _Reports:
     """The committees of one round, each drawn once, and their members' reports, each read once."""
 
     def __init__(self, case: RoundCase) -> None:
