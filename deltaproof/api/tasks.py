@@ -298,16 +298,21 @@ class Task:
 
         return explained(self.network, self.number, round_, parse_address(trainer, "trainer"), index)
 
-    def results(self, out: str | Path | None = None, *, reading_key: str | Path | None = None) -> TaskResults:
+    def results(
+        self, out: str | Path | None = None, *, reading_key: str | Path | None = None, device: str | None = None
+    ) -> TaskResults:
         """Held-out quality of start, final adapter and each last delta alone: `task results`. `out`: a folder for the
         final adapter, with a model card, that `PeftModel.from_pretrained` loads. `reading_key`: the home of a private
         task's sponsor or of another participant."""
         from deltaproof.protocol.types import TaskId
         from deltaproof.sponsor.results import task_results
+        from deltaproof.tuning.numerics.machine import pick_device
 
         folder = Path(out) if out is not None else None
         artifacts = self.network.artifacts(self.number, reading_key)
-        return task_results(self.network.gateway(), artifacts, TaskId(self.number), folder)
+        return task_results(
+            self.network.gateway(), artifacts, TaskId(self.number), folder, pick_device(device or "cpu")
+        )
 
     def adapter(self, out: str | Path, *, reading_key: str | Path | None = None) -> Path:
         """Write the adapter that the next round starts from, as `results` does, also while the task runs."""

@@ -11,6 +11,7 @@ from deltaproof.api.connecting import open_gateway, read_only_gateway, store_to_
 from deltaproof.cli.amounts import AMOUNT, YesOption, agreed
 from deltaproof.cli.common import (
     ContractOption,
+    DeviceOption,
     JsonOption,
     KeyOption,
     ReadingKeyOption,
@@ -160,6 +161,7 @@ def results(
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="A repository that --push makes is private.")] = False,
     reading_key: ReadingKeyOption = None,
+    device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Held-out quality of start, final adapter and each trainer's last delta alone; export the final adapter.
@@ -168,15 +170,17 @@ def results(
     """
     from deltaproof.protocol.types import TaskId, hex_of
     from deltaproof.sponsor.results import task_results
+    from deltaproof.tuning.numerics.machine import pick_device
     from deltaproof.tuning.publishing import may_push, push_folder
 
     if push is not None:
         if out is None:
             raise UsageError("--push publishes the folder of --out; give both")
         may_push()
+    computes_on = pick_device(device or "cpu")
     gateway = read_only_gateway(rpc, contract)
     artifacts = store_to_read(store, gateway, task, reading_key)
-    found = task_results(gateway, artifacts, TaskId(task), out)
+    found = task_results(gateway, artifacts, TaskId(task), out, computes_on)
     result: PrintedTaskResults = {
         "task": task,
         "final_digest": hex_of(found.final_digest),

@@ -36,8 +36,10 @@ class TaskResults:
     final_digest: Digest32
 
 
-def task_results(gateway: Gateway, store: ArtifactStore, task_id: TaskId, out: Path | None) -> TaskResults:
-    """Evaluate on the task's held-out set, and write the final adapter to `out`.
+def task_results(
+    gateway: Gateway, store: ArtifactStore, task_id: TaskId, out: Path | None, device: str = "cpu"
+) -> TaskResults:
+    """Evaluate on the task's held-out set, on `device`, and write the final adapter to `out`.
 
     Raises UsageError while the held-out set is not shown, which the sponsor does after the last round; ArtifactSealed
     without a reading key of a private task's participant.
@@ -51,7 +53,7 @@ def task_results(gateway: Gateway, store: ArtifactStore, task_id: TaskId, out: P
         raise UsageError(
             f"task {task_id} has no held-out set to evaluate on yet; its sponsor shows it after the last round"
         ) from error
-    bench = scoring_bench(spec)
+    bench = scoring_bench(spec, device)
     size = bench.layout.size
     evaluator = Evaluator(bench, [row.encode() for row in rows.rows])
     final = store.get_tensors(terms.view.adapter_digest, size)

@@ -200,11 +200,12 @@ def test_calibrate_prints_what_a_spec_needs(run: Run, draft: Path) -> None:
     assert 0 < tomllib.loads(draft.read_text())["training"]["bound_total"] <= found["bound_total"]
 
 
-@pytest.mark.parametrize("command", ["doctor", "trainer run", "verifier run", "audit"])
+@pytest.mark.parametrize("command", ["doctor", "trainer run", "verifier run", "audit", "task results"])
 def test_device_that_is_not_here_is_named(run: Run, command: str, draft: Path, deployed: list[str]) -> None:
     needed = {
         "doctor": [], "audit": read_options(deployed)[:6], "verifier run": [*deployed, "--task", "1"],
         "trainer run": [*deployed, "--task", "1", "--data", str(draft.parent / "rows.jsonl")],
+        "task results": [*read_options(deployed)[:6], "--task", "1"],
     }  # fmt: skip
     code, _, err = run(*command.split(), *needed[command], "--device", "cuda:77")
     assert code == 1
