@@ -46,8 +46,8 @@ ROLES = {
 WHERE_IT_GOES = (
     "## Where the peak comes from",
     "",
-    "No size that was measured meets the aim of 1.2 times the weights. What is above them, found by sampling the "
-    "process while it loads and computes:",
+    "Only a trainer on a base in int4 meets the aim of 1.2 times the stored weights (1.18). What is above them, "
+    "found by sampling the process while it loads and computes:",
     "",
     "- **The head in float64.** The head of a language model is its table: 216 MiB of SmolLM2-135M's, 360 MiB of "
     "the 360M model's. A verifier's step peaks in the head's backward pass, with that matrix and about 300 MiB "
@@ -56,14 +56,13 @@ WHERE_IT_GOES = (
     "weights, and the float64 reference mapped them once more. Now it widens the mirror's own: of SmolLM2-135M, "
     "1,353 MiB held became 824, and the peak of a step 1,718 MiB became 1,187, at the same CPU time and with the "
     "same bits. What it freed and the heap kept is given back after each pass: 595 MiB held, a peak of 1,095.",
-    "- **The vocabulary's gradient once more than needed, which is gone** where a task computes in float32 or "
-    "bfloat16.",
     "- **Holes in the heap.** Matrices that are widened or unpacked for one product are freed at once, but what "
     "is allocated between them pins the heap. In the first forward pass of the 360M model in int8, 800 MiB piled "
-    "up like this on top of the 430 that it needs. They are given back after loading, so less is held than the "
-    "peak shows. `MALLOC_MMAP_THRESHOLD_=1048576` in the environment keeps them from piling up (1,416 MiB at the "
-    "peak of loading became 660) for five times the system time: 15 s instead of 3, beside 18 s of computing. So "
-    "it is left to who needs the memory.",
+    "up like this on top of the 430 that it needs. So the peak of a cell differs by some hundred MiB from run to "
+    "run (729 to 824 MiB of SmolLM2-135M's trainer, 1,166 and 1,337 of the 360M model's). They are given back "
+    "after loading, so less is held than the peak shows. `MALLOC_MMAP_THRESHOLD_=1048576` in the environment "
+    "keeps them from piling up (1,416 MiB at the peak of loading became 660) for five times the system time: 15 s "
+    "instead of 3, beside 18 s of computing. So it is left to who needs the memory.",
 )
 
 
@@ -126,7 +125,8 @@ def markdown(facts: dict[str, Any]) -> str:
             "touched, though the kernel may drop them at any time. SmolLM2-135M is real, stored in float32; "
             "360M has random weights, stored in bfloat16, a file a layer. A row without seconds of a step is loading, "
             "with the one pass that a float64 model is probed with. Made by `python -m "
-            "benchmarks.hardware`. Seconds are of a machine that worked for seven others at the same time: they "
+            "benchmarks.hardware`; rows of *before* and of trainers in exact mode are of 2026-11-28, the others of the "
+            "day below. Seconds are of a machine that worked for seven others at the same time: they "
             "compare rows no better than roughly.",
             "",
             "## Peak host memory, before and after loading tensor by tensor",

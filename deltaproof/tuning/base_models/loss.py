@@ -77,8 +77,7 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
-        # In place: a vocabulary's gradient need not be held twice, and there is no second backward pass.
-        return gradient.mul_(outer[0].to(gradient.dtype)).to(ctx.dtype), None
+        return (gradient * outer[0].to(gradient.dtype)).to(ctx.dtype), None
 
 
 def _chunks(logits: Tensor) -> Iterator[slice]:
