@@ -92,7 +92,6 @@ def announced_pages() -> set[str]:
 
 UNMEASURED: dict[str, str] = {
     "backdoors.md": "a quarter of an hour of one core",
-    "scale.md": "half an hour of one core",
 }
 """Pages that a benchmark can write and nobody has made yet, with the reason."""
 

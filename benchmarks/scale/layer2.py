@@ -116,5 +116,5 @@ What that costs, gwei for a trainer and round, at prices that are the reader's t
 {prices}
 
 A blob holds the calldata of {USABLE_BYTES / whole.all:,.0f} trainers' rounds. A claim of several rounds together
-costs less ([gas](gas.md)). The settlement is {settle["zero"] + settle["other"]:,} bytes, whatever the number of
+costs less ([gas](gas.md)). A settlement is {settle["zero"] + settle["other"]:,} bytes, whatever the number of
 trainers."""

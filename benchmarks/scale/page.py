@@ -19,14 +19,19 @@ Cell = dict[str, Any]
 Line = Callable[[Cell], float]
 FAR = 100_000
 """Trainers of the last column: by unit costs, from the largest round that was measured."""
+FLAT = 0.2
+"""An exponent up to which a cost hardly depends on the number of trainers."""
 HEAD = """# What a round costs by the number of its trainers
 
 Made by `python -m benchmarks.scale`. *Growth* is the exponent between the two largest rounds: 0 is a cost that does not
-depend on the number of trainers, 1 is the same for each trainer, 2 is a cost for each pair. The last column is
-arithmetic: the largest measured cost, grown by that exponent to 100,000 trainers. A round holds 4,096 at most, so there
-it stands for 25 tasks of 4,000. Seconds are CPU seconds of the process that computes, unless a
-line says otherwise; a node's are not in them. They were measured one after another on two cores that did other work
-too: they are upper bounds, and an exponent of seconds is rough."""
+depend on the number of trainers, 1 is the same for each trainer, 2 is a cost for each pair; between 0 and 1 there is a
+part for the round and one for each trainer. The last column is arithmetic: the largest measured cost, grown by that
+exponent to 100,000 trainers, or along the line through the two largest where the exponent is from 0.2 to 1. A round
+holds 4,096 at most, so there it stands for 25 tasks of 4,000.
+
+Seconds are CPU seconds of the process that computes, unless a line says otherwise; a node's are not in them. They were
+measured one after another on two cores that did other work too: they are upper bounds, and an exponent of seconds is
+rough."""
 CHAIN: dict[str, Line] = {
     "gas of a trainer: commitment, in batches of 50": lambda c: c["gas_commit"],
     "gas of a trainer: reveal, in batches of 50": lambda c: c["gas_reveal"],
@@ -88,7 +93,8 @@ PARTS = {
     "real": (
         "Really trained, replayed and settled",
         "The minimal preset in one process: 6 steps of 4 rows, of which three are replayed; one cheat. Verifiers "
-        "replay everybody. They take turns, so that what each spends is known; numbers of a verifier are medians. "
+        "replay everybody where no committees are named. They take turns, so that what each spends is known; numbers "
+        "of a verifier are medians. "
         "Growth is that with the trainers at three verifiers.",
         REAL,
     ),
@@ -119,7 +125,7 @@ def _part(title: str, about: str, lines: dict[str, Line], cells: Sequence[Cell])
         compared = [(int(cell["trainers"]), value) for cell, value in zip(cells, values, strict=True)
                     if value is not None and cell.get("verifiers", VERIFIERS) == VERIFIERS]  # fmt: skip
         growth = _growth(compared)
-        far = "" if growth is None else _short(compared[-1][1] * (FAR / compared[-1][0]) ** max(growth, 0.0))
+        far = "" if growth is None else _short(_far(compared, growth))
         rows.append((name.strip(), *map(_short, values), "" if growth is None else f"{growth:.2f}", far))
     header = ("", *map(_size, cells), "growth", f"{FAR:,}")
     return "\n\n".join([f"## {title}", about, table(header, rows)])
@@ -145,6 +151,14 @@ def _growth(compared: Sequence[tuple[int, float]]) -> float | None:
         return None
     (few, least), (many, most) = compared[-2:]
     return math.log(most / least) / math.log(many / few)
+
+
+def _far(compared: Sequence[tuple[int, float]], growth: float) -> float:
+    """The cost of FAR trainers, from the two largest rounds."""
+    (few, least), (many, most) = compared[-2:]
+    if FLAT < growth < 1.0:  # a part for the round and one for each trainer
+        return most + (most - least) * (FAR - many) / (many - few)
+    return float(most * (FAR / many) ** max(growth, 0.0))
 
 
 def _short(value: float | None) -> str:

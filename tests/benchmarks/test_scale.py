@@ -31,6 +31,11 @@ def test_growth_is_the_exponent_between_the_two_largest(exponent: int, most: flo
     assert _growth([(1, 10**9), (10, 7.0), (100, most)]) == pytest.approx(exponent)
 
 
+def test_far_column_follows_the_line_where_a_round_has_a_part_of_its_own() -> None:
+    cells = [{"trainers": 1_000, "cost": 20.0}, {"trainers": 4_000, "cost": 50.0}]
+    assert "| 20 | 50 | 0.66 | 1,010 |" in _part("", "", {"cost": lambda c: c["cost"]}, cells)
+
+
 def test_growth_with_trainers_leaves_out_cells_of_more_verifiers() -> None:
     cells: list[dict[str, Any]] = [
         {"trainers": 20, "verifiers": 3, "replayed_steps": 60},
