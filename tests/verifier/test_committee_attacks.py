@@ -197,6 +197,22 @@ def test_who_brings_most_of_the_stake_has_to_have_time_for_most_trainers(
         check_pace(*place, top_up=False, stake=2_000)
 
 
+def test_who_comes_late_or_lost_its_report_attests_all_the_same(world: RoleWorld) -> None:
+    committees, victim = drawn(world), world.trainers[0].account
+    damaged, late = (member_of(world, committees, victim, place) for place in range(2))
+    there = [one for one in world.verifiers if one is not late]
+    attest(world, *there)
+    (kept,) = damaged._folder.glob("report-1-*")
+    kept.write_bytes(kept.read_bytes()[:100])
+    damaged.committee._heard = None
+    world.skip_time(485)  # when nobody waits for reports any more
+    attest(world, *there)
+    attest(world, late)
+    assert world.gateway.verifiers.progress(world.task).committed == VERIFIERS
+    found = [{trainer: one.verdict for trainer, one in attested(world, v).items()} for v in world.verifiers]
+    assert all(one == found[0] for one in found)
+
+
 # Below: how the tests look.
 
 
