@@ -9,11 +9,13 @@ that is away is like members who say nothing: it delays, and keeps nobody from a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from deltaproof.agent.heavy import AtOnce, Heavy
 from deltaproof.agent.homes import write_whole
 from deltaproof.agent.patience import Patience
 from deltaproof.chain import Gateway
@@ -38,6 +40,8 @@ from verifier.outbox import Outbox
 
 __all__ = ["CommitteeDesk", "Committees", "Deadline"]
 
+LOOKS_AT_A_TIME = 8
+"""For seals, and for reports: a store may let each wait."""
 Words = Mapping[Address, Word]
 """By trainer, what its committee says of it."""
 
@@ -81,6 +85,8 @@ class _Heard:
     junk: dict[Address, Patience] = field(default_factory=dict)
     """When a report that was none is looked at again: a mirror may have the right one by then."""
     own: CommitteeReport | None = None
+    looked: bool = False
+    """Whether all were looked for once."""
     shown: bool = False
     """Whether one's own report was given to the store."""
 
@@ -98,8 +104,11 @@ class CommitteeDesk:
         folder: Path,
         outbox: Outbox,
         report: Reporter,
+        heavy: Callable[[], Heavy] = AtOnce,
     ) -> None:
-        """`folder`: where reports are kept before they are sealed; `outbox`: where seal and report wait for a store."""
+        """`folder`: where reports are kept before they are sealed; `outbox`: where seal and report wait for a store;
+        `heavy`: beside whose work others are heard, in nobody's way."""
+        self._heavy = heavy
         self._gateway, self._store, self._task_id, self._spec = gateway, store, task_id, spec
         self._secret, self._folder, self._outbox, self._once = secret, folder, outbox, Once(report)
         self._report = report
@@ -162,24 +171,26 @@ class CommitteeDesk:
             self._publish_seal(case, own)
             heard.seals[account] = own.digest()
         counted = sealed_until(deadline.at, deadline.seconds)
-        self._hear_seals(case, committees, heard, counted, deadline.now)
-        complete = committees.members <= set(heard.seals)
-        if not complete and deadline.now < counted:
+        hear = partial(self._hear, case, committees, heard, counted, deadline.now)
+        # Attack: a second store that lets each look wait, where what nobody sealed is asked for, too.
+        if self._heavy().aside(("hearing", case.view.challenge_seed), hear):
+            heard.looked = True
+        if not committees.members <= set(heard.seals) and deadline.now < counted:
             return None
         if own is not None and not heard.shown:
             heard.shown = True
             self._outbox.put(case.round, "the committee's report", partial(self._store.put_attestation, own))
-        self._hear_reports(case, committees, heard)
-        waited = set(heard.seals) - set(heard.reports) - heard.unusable - {account}
-        if waited and deadline.now < reports_until(deadline.at, deadline.seconds):
+        shown = reports_until(deadline.at, deadline.seconds)
+        waited = set(heard.seals) - set(heard.reports) - set(heard.unusable) - {account}
+        if (waited and deadline.now < shown) or (not heard.looked and 2 * deadline.now < shown + deadline.at):
             return None
         anyway = self.looked_at_anyway(case, committees)
         return {trainer: word for trainer, word in self._said(committees, heard, mine).items() if trainer not in anyway}
 
     def _said(self, committees: Committees, heard: _Heard, mine: frozenset[Address]) -> Words:
+        reports = dict(heard.reports)  # more may be heard meanwhile
         findings = {
-            member: {finding.trainer: finding for finding in report.findings}
-            for member, report in heard.reports.items()
+            member: {finding.trainer: finding for finding in report.findings} for member, report in reports.items()
         }
         found: dict[Address, Word] = {}
         for trainer, members in committees.by_trainer.items():
@@ -189,47 +200,53 @@ class CommitteeDesk:
             told = {m: findings[m][trainer] for m in members if trainer in findings.get(m, {})}
             said = {m: word for m, finding in told.items() if (word := own_word(finding)) is not None}
             if (record := word_of(stakes, said)) is not None:
-                found[trainer] = Word(record, tuple(_receipts(heard.reports[m], told[m]) for m in said))
+                found[trainer] = Word(record, tuple(_receipts(reports[m], told[m]) for m in said))
         return found
 
-    def _hear_seals(self, case: RoundToJudge, committees: Committees, heard: _Heard, counted: int, now: int) -> None:
+    def _hear(self, case: RoundToJudge, committees: Committees, heard: _Heard, counted: int, now: int) -> bool:
+        """Look once for every seal and report that is not known yet; several at a time, as each may be waited for."""
+        with ThreadPoolExecutor(LOOKS_AT_A_TIME, "hearing") as looks:
+            members = committees.members - set(heard.seals)
+            list(looks.map(partial(self._hear_seal, case, heard, counted, now), members))
+            if committees.members <= set(heard.seals) or now >= counted:
+                most = attestation_bytes(self._spec, len(case.submissions))
+                known = set(heard.seals) - set(heard.reports) - heard.unusable - {self._gateway.account}
+                list(looks.map(partial(self._hear_report, case, heard, most), known))
+        return True
+
+    def _hear_seal(self, case: RoundToJudge, heard: _Heard, counted: int, now: int, member: Address) -> None:
         seed = case.view.challenge_seed
-        for member in committees.members - set(heard.seals):
-            try:
-                seal = self._store.get_report_seal(self._gateway.permit_domain, member, seed)
-                # Who looks first when seals count no more goes by the store's clock, as for what counts as withheld.
-                if now >= counted and not self._was_there(report_path(seed, member), counted):
-                    continue
-            except (*UNUSABLE, StoreUnavailable):
-                # Attack: say nothing while one of two mirrors is away, which may have what the other lacks.
-                continue
-            heard.seals[member] = seal.report
+        try:
+            seal = self._store.get_report_seal(self._gateway.permit_domain, member, seed)
+            # Who looks first when seals count no more goes by the store's clock, as for what counts as withheld.
+            if now >= counted and not self._was_there(report_path(seed, member), counted):
+                return
+        except (*UNUSABLE, StoreUnavailable):
+            # Attack: say nothing while one of two mirrors is away, which may have what the other lacks.
+            return
+        heard.seals[member] = seal.report
 
     def _was_there(self, path: str, by: int) -> bool:
         written = self._store.published(path)
         return written is not None and written < by
 
-    def _hear_reports(self, case: RoundToJudge, committees: Committees, heard: _Heard) -> None:
-        most = attestation_bytes(self._spec, len(case.submissions))
-        for member, digest in heard.seals.items():
-            if member in heard.reports or member in heard.unusable or member == self._gateway.account:
-                continue
-            if not heard.junk.setdefault(member, Patience(f"{self._gateway.account}/{member}")).ready:
-                continue
-            try:
-                report = self._store.get_attestation(CommitteeReport, digest, most)
-            except (ArtifactAltered, ArtifactTooLarge):
-                # Attack: seal junk as long as a report may be, so that everybody loads it at every look.
-                heard.junk[member].failed()
-                continue
-            except (*UNUSABLE, StoreUnavailable):
-                continue
-            place = (report.task, report.round, report.verifier, report.challenge_seed)
-            if place != (case.task_id, case.round, member, case.view.challenge_seed):
-                heard.unusable.add(member)
-                self._once("unusable", f"the committee's report of {member} is not what it sealed", round=case.round)
-                continue
-            heard.reports[member] = report
+    def _hear_report(self, case: RoundToJudge, heard: _Heard, most: int, member: Address) -> None:
+        if not heard.junk.setdefault(member, Patience(f"{self._gateway.account}/{member}")).ready:
+            return
+        try:
+            report = self._store.get_attestation(CommitteeReport, heard.seals[member], most)
+        except (ArtifactAltered, ArtifactTooLarge):
+            # Attack: seal junk as long as a report may be, so that everybody loads it at every look.
+            heard.junk[member].failed()
+            return
+        except (*UNUSABLE, StoreUnavailable):
+            return
+        place = (report.task, report.round, report.verifier, report.challenge_seed)
+        if place != (case.task_id, case.round, member, case.view.challenge_seed):
+            heard.unusable.add(member)
+            self._once("unusable", f"the committee's report of {member} is not what it sealed", round=case.round)
+            return
+        heard.reports[member] = report
 
     def _of_round(self, case: RoundToJudge) -> _Heard:
         seed = case.view.challenge_seed

@@ -114,8 +114,9 @@ class Verifier(Agent):
         )  # fmt: skip
         self.bound = BoundVerdicts(self._folder)
         self.committee = CommitteeDesk(
-            gateway, store, task_id, self.spec, self.secret, self._folder, self.outbox, report
-        )
+            gateway, store, task_id, self.spec, self.secret, self._folder, self.outbox, report,
+            heavy=lambda: self.heavy,
+        )  # fmt: skip
         self.quorum = QuorumDesk(
             gateway, store, task_id, self.spec, self.log, self.key, self.proposals, self.outbox, report
         )

@@ -82,6 +82,7 @@ EXCEPTIONS = {
     "incentives.semivalues._oracle:LOOK_SECONDS": "how workers are waited for; no value follows it",
     "incentives.similarity:BLOCK": "how many are compared at a time, to save memory; the same cosines",
     "incentives.valuation:NO_COPIES": "the spec's largest threshold, which no cosine exceeds",
+    "verifier.committee:LOOKS_AT_A_TIME": "how a store is asked; nobody's verdict follows it",
     "verifier.outbox:MOST": "how much waits for a store; nobody's verdict follows it",
     "verifier.reach:MOST_TIMES": "what one juror's machine takes on; a verdict does not follow it",
     "verifier.standing:ROWS": "a forecast for this machine",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -211,6 +213,21 @@ def test_who_comes_late_or_lost_its_report_attests_all_the_same(world: RoleWorld
     assert world.gateway.verifiers.progress(world.task).committed == VERIFIERS
     found = [{trainer: one.verdict for trainer, one in attested(world, v).items()} for v in world.verifiers]
     assert all(one == found[0] for one in found)
+
+
+def test_a_mirror_that_answers_nothing_keeps_no_loop_from_going_on(world: RoleWorld) -> None:
+    """Attack: of two stores let one wait at every look for a seal that is not there: demands stay unanswered."""
+    committees = drawn(world)
+    waits = next(verifier for verifier in world.verifiers if committees.of(verifier.account))
+    waits.attest_commit(FIRST)
+    with socket.create_server(("127.0.0.1", 0)) as stalled:
+        place = HttpBackend(f"http://127.0.0.1:{stalled.getsockname()[1]}", attempts=1)
+        waits.committee._store = ArtifactStore(Mirrors([open_store(str(world.store_folder))._backend, place]))
+        waits.heavy = heavy = OnThread(lambda: None)
+        began = time.monotonic()
+        waits.attest_commit(FIRST)
+        assert time.monotonic() - began < 5
+        heavy.close()
 
 
 # Below: how the tests look.
