@@ -79,7 +79,7 @@ class Court:
 def court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
     with pytest.MonkeyPatch.context() as patch, start_node("anvil", accounts=8) as node:
         patch.setattr("verifier.life.PATIENCE_SECONDS", 0.0)
-        patch.setattr("tests.worlds.roles.DRAFT", DRAFT.replace("samples = 1", f"samples = {LONG}"))
+        patch.setattr("tests.worlds.roles.DRAFT", DRAFT.replace("samples = {samples}", f"samples = {LONG}"))
         folder = tmp_path_factory.mktemp("court")
         alike = {"rounds": 1, "honest": 1, "verifiers": 1, "window_seconds": 3_600}
         first = posted(build_world(node, folder, steps=LONG, **alike))

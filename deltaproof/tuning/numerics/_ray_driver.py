@@ -10,6 +10,7 @@ import logging
 import os
 import pickle
 import queue
+import secrets
 import signal
 import socket
 import sys
@@ -103,6 +104,8 @@ class _Seat:
     probe: Any = None
     again_at: float = 0.0
     node: str = ""
+    life: str = ""
+    """Which of the processes that were its actor was there last."""
     busy: deque[int] = field(default_factory=deque)
     since: float = 0.0
     suspect: int | None = None
@@ -223,7 +226,7 @@ class _Driver:
 
     def _seat(self, seat: _Seat) -> None:
         try:
-            node, versions = self._ray.get(seat.probe)
+            node, life, versions = self._ray.get(seat.probe)
         except self._ray.exceptions.RayError as error:
             self._lose(seat, _line(error))
             if isinstance(error, self._ray.exceptions.ActorDiedError):
@@ -233,9 +236,10 @@ class _Driver:
             raise WorkersLost(f"a node of the Ray cluster has {versions} where this machine has {_versions()}: "
                               "install the same there, or verdicts may differ")  # fmt: skip
         seat.probe = None
-        if seat.suspect is not None and node == seat.node:
+        # A call that came while an actor started anew fails as well, and killed nobody.
+        if seat.suspect is not None and node == seat.node and life != seat.life:
             self._died(seat.suspect)
-        seat.suspect, seat.node = None, node
+        seat.suspect, seat.node, seat.life = None, node, life
 
     def _died(self, number: int) -> None:
         """A worker died of a job, and its node lives."""
@@ -286,11 +290,13 @@ class _Actor:
     def __init__(self, path: list[str]) -> None:
         sys.path += [place for place in path if place not in sys.path]
         self._works: dict[int, Callable[[Any], Any]] = {}
+        self._life = secrets.token_hex(8)
 
-    def where(self) -> tuple[str, str]:
+    def where(self) -> tuple[str, str, str]:
+        """Its node, its process, and the versions there."""
         import ray
 
-        return ray.get_runtime_context().get_node_id(), _versions()
+        return ray.get_runtime_context().get_node_id(), self._life, _versions()
 
     def answer(self, work: int, works: dict[int, Any], job: bytes) -> tuple[str, bytes]:
         """`answered` with ("found" or "error", what it is), or `broken` with words; pickled."""
