@@ -32,8 +32,15 @@ from deltaproof.replaying.drift import DriftSample, judge_drift
 from deltaproof.replaying.replay import StepVerdict
 from deltaproof.tuning.training.workbench import Workbench
 
-PLANS = {"MiniLM-L6": (8, 1e-2, 60, 20), "SmolLM2-135M": (4, 1e-3, 24, 14)}
-"""Batch, learning rate, steps and samples besides the ends."""
+HIGH = "MiniLM-L6, at a rate too high for so many steps"
+PLANS = {
+    "MiniLM-L6": ("MiniLM-L6", 8, 1e-2, 60, 20),
+    HIGH: ("MiniLM-L6", 8, 1e-2, 120, 24),
+    "SmolLM2-135M": ("SmolLM2-135M", 4, 1e-3, 24, 14),
+}
+"""Model, batch, learning rate, steps and samples besides the ends."""
+GROWTH = ((1e-3, 120), (3e-3, 120), (6e-3, 120), (1e-2, 60), (1e-2, 120))
+"""Rates and steps at which it is measured on MiniLM how far rounding grows."""
 
 
 def main() -> None:
@@ -44,12 +51,28 @@ def main() -> None:
     options = parser.parse_args()
     short = options.profile == "short"
     torch.set_num_threads(1)
-    found = [Pushes(model, short, options.work / options.profile).found() for model in options.models]
-    text = markdown(found)
+    work = options.work / options.profile
+    found = [Pushes(PLANS[name], short, work / name).found(name) for name in options.models]
+    grown = [] if short else [growth(rate, steps, work / "growth") for rate, steps in GROWTH]
+    text = markdown(found, grown)
     if short:
         print(text)
     else:
-        write_results("steering", {"machine": machine_facts(), "models": found}, text)
+        write_results("steering", {"machine": machine_facts(), "models": found, "growth": grown}, text)
+
+
+def growth(rate: float, steps: int, work: Path) -> dict[str, Any]:
+    """What rounding alone makes of a round on MiniLM."""
+
+    def measured() -> dict[str, Any]:
+        pushes = Pushes(("MiniLM-L6", 8, rate, steps, 0), False, work)
+        weighed = {
+            name: asdict(pushes.scales.weigh(at.theta))
+            for name, at in (("honest", pushes.honest), ("twin", pushes.twin))
+        }
+        return {"rate": rate, "steps": steps, **weighed}
+
+    return cell(work, f"{rate} {steps}", measured)
 
 
 def arena(model: str, batch: int, rate: float, steps: int) -> Arena:
@@ -62,13 +85,13 @@ def arena(model: str, batch: int, rate: float, steps: int) -> Arena:
 class Pushes:
     """How often the drift test sees each push on one model, what it moves and what it earns; and its false alarms."""
 
-    def __init__(self, model: str, short: bool, work: Path) -> None:
-        batch, rate, steps, samples = PLANS[model]
-        self.model, self.work = model, work
+    def __init__(self, plan: tuple[str, int, float, int, int], short: bool, work: Path) -> None:
+        self.model, batch, self.rate, steps, samples = plan
+        self.work = work
         self.steps, self.samples, self.trials = (6, 4, 20) if short else (steps, samples, 300)
-        self._arena = partial(arena, model, batch, rate, self.steps)
+        self._arena = partial(arena, self.model, batch, self.rate, self.steps)
 
-    def found(self) -> dict[str, Any]:
+    def found(self, name: str) -> dict[str, Any]:
         """All rows, each from `work` if it was measured before."""
         plain: dict[str, Callable[[], Vector]] = {
             "honest": lambda: self.honest.theta,
@@ -77,11 +100,11 @@ class Pushes:
         rows = [self._kept(name, partial(self._unpushed, name, theta)) for name, theta in plain.items()]
         rows += [self._kept(name, partial(self._pushed, name)) for name in ATTACKS if self._fits(name)]
         alarms = self._kept("false alarms", lambda: false_alarms(self.arena, self.rounded, self.trials, self.samples))
-        return {"model": self.model, "steps": self.steps, "samples": self.samples + 2, "rows": rows,
+        return {"model": name, "rate": self.rate, "steps": self.steps, "samples": self.samples + 2, "rows": rows,
                 "false_alarms": alarms}  # fmt: skip
 
     def _kept(self, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        return cell(self.work / self.model, name, measure)
+        return cell(self.work, name, measure)
 
     def _fits(self, name: str) -> bool:
         return not (name.endswith(BACKDOOR) and "SmolLM2" in self.model)  # a language model has no label to flip
@@ -221,7 +244,14 @@ def _tensor_noise(verdicts: Sequence[StepVerdict]) -> list[float]:
 # Report
 
 
-def markdown(found: Sequence[dict[str, Any]]) -> str:
+GROWN = """The same round on MiniLM twice, with gradients in float32 and in float64. Where the rate is too high for so
+many steps, training is unstable: what differs by a rounding ends elsewhere. There a push that no test sees, and that
+aims at nothing, changes pay as much as chance does, and **a trainer may keep the best of many such runs, for work
+alone**. Such a rate also learns less. `exact` mode leaves no such choice: a round has one transcript, rounding ties
+aside."""
+
+
+def markdown(found: Sequence[dict[str, Any]], grown: Sequence[dict[str, Any]]) -> str:
     return "\n\n".join(
         [
             "# What steering inside the tolerance is worth",
@@ -233,10 +263,31 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
             "attacker does not have. *Displacement* is the distance of the final adapter from the honest one over the "
             f"way that training went. *Pay* is that of a trainer beside {PEERS} honest ones of the same score. "
             "Made by `python -m benchmarks.attacks.steering`.",
+            *([_growth(grown)] if grown else []),
             *(_section(part) for part in found),
             f"Machine: {machine_facts()}",
         ]
     )
+
+
+def _growth(grown: Sequence[dict[str, Any]]) -> str:
+    header = (
+        "learning rate",
+        "steps",
+        "held-out loss falls by",
+        "rounding alone: displacement",
+        "held-out loss",
+        "pay",
+    )
+    rows = [
+        (
+            f"{one['rate']:g}", one["steps"], f"{one['honest']['improvement']:.4f}",
+            f"{one['twin']['displacement']:.2e}", f"{0.0 - one['twin']['improvement_change']:+.2e}",
+            f"{one['twin']['pay_change']:+.4%}",
+        )
+        for one in grown
+    ]  # fmt: skip
+    return "\n\n".join(["## How far rounding grows", GROWN, table(header, rows)])
 
 
 def _section(part: dict[str, Any]) -> str:
@@ -256,7 +307,7 @@ def _section(part: dict[str, Any]) -> str:
     real, signed = part["false_alarms"]["real"], part["false_alarms"]["random_signs"]
     return "\n\n".join(
         [
-            f"## {part['model']}, {part['steps']} steps, {part['samples']} of them sampled",
+            f"## {part['model']}, {part['steps']} steps at {part['rate']:g}, {part['samples']} of them sampled",
             f"Honest training lowers the loss of 200 held-out rows by {part['rows'][0]['improvement']:.4f} nats.",
             table(header, rows),
             "False alarms, on an honest transcript that differs from the verifier's by float32 rounding in every step: "
