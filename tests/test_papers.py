@@ -90,9 +90,7 @@ def announced_pages() -> set[str]:
     return written | {name for text in sources for name in re.findall(r'(?:PAGES / "|docs/results/)(\w+\.md)', text)}
 
 
-UNMEASURED: dict[str, str] = {
-    "backdoors.md": "a quarter of an hour of one core",
-}
+UNMEASURED: dict[str, str] = {}
 """Pages that a benchmark can write and nobody has made yet, with the reason."""
 
 
