@@ -48,28 +48,32 @@ SEED = Digest32(bytes(range(32)))
 TRAINER = address(b"\x01" * 20)
 
 
-class Parts(LocalBackend):
-    """A folder that is read in parts and counts; every opening in it was checked as a whole, as gateways do."""
+class Counted(LocalBackend):
+    """A folder that counts what is read of openings."""
 
-    def __init__(self, root: Path, *, parts: bool) -> None:
+    def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.bytes = self.requests = 0
-        if parts:
-            self.read_range = self._read_range
 
     def read(self, path: str, max_bytes: int) -> bytes:
         """See `Backend`."""
-        return self._counted(path, super().read(path, max_bytes))
+        return self.counted(path, super().read(path, max_bytes))
 
-    def _read_range(self, path: str, start: int, size: int) -> bytes:
-        with (self.root / path).open("rb") as file:
-            file.seek(start)
-            return self._counted(path, file.read(size))
-
-    def _counted(self, path: str, data: bytes) -> bytes:
+    def counted(self, path: str, data: bytes) -> bytes:
+        """The same bytes, counted."""
         if path.startswith("openings/"):
             self.bytes, self.requests = self.bytes + len(data), self.requests + 1
         return data
+
+
+class Parts(Counted):
+    """One that is read in parts, too: every opening in it was checked as a whole, as gateways do."""
+
+    def read_range(self, path: str, start: int, size: int) -> bytes:
+        """See `Ranged`."""
+        with (self.root / path).open("rb") as file:
+            file.seek(start)
+            return self.counted(path, file.read(size))
 
 
 def main() -> None:
@@ -109,15 +113,15 @@ def judged(mode: str, steps: int, samples: int) -> Iterator[dict[str, Any]]:
             for opening in open_steps(bench, context, shard, folder / "round", sample):
                 whole.put_opening(trained.transcript_root, TRAINER, opening)
             found: list[Judgement] = []
-            for parts in (False, True):
-                place = Parts(folder / "store", parts=parts)
+            for kind in (Counted, Parts):
+                place = kind(folder / "store")
                 began = time.process_time()
                 found.append(judge_submission(judges, ArtifactStore(place), drawn, submission, sample))
                 seconds = time.process_time() - began
                 first, last = found[0], found[-1]
                 same = (first.finding, first.read, first.opened) == (last.finding, last.read, last.opened)
                 yield {
-                    "mode": mode, "run": run, "parts": parts, "steps": len(sample), "bytes": place.bytes,
+                    "mode": mode, "run": run, "parts": kind is Parts, "steps": len(sample), "bytes": place.bytes,
                     "requests": place.requests, "seconds": seconds, "verdict": last.finding.verdict.name.lower(),
                     "same": same, "values": bench.layout.size,
                 }  # fmt: skip

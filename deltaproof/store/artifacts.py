@@ -155,13 +155,8 @@ class ArtifactStore:
 
     def get_report_seal(self, domain: PermitDomain, verifier: Address, challenge_seed: Digest32) -> ReportSeal:
         """A verifier's seal of its report in a round, signed by it."""
-
-        def checked(data: bytes) -> ReportSeal:
-            found = ReportSeal.from_document(data)
-            found.check(domain, verifier, challenge_seed)
-            return found
-
-        return self._read(report_path(challenge_seed, verifier), _document_limit(ReportSeal), checked)
+        path = report_path(challenge_seed, verifier)
+        return self._read_checked(path, ReportSeal, lambda seal: seal.check(domain, verifier, challenge_seed))
 
     # Adapters and deltas, named by their component root or SHA-256. In a private task they are sealed: `of_task`.
 
@@ -349,13 +344,8 @@ class ArtifactStore:
 
     def get_key(self, domain: PermitDomain, account: Address, epoch: int) -> KeyRecord:
         """An account's reading key of an epoch, by its own signature."""
-
-        def signed(data: bytes) -> KeyRecord:
-            record = KeyRecord.from_document(data)
-            record.check(domain, account, epoch)
-            return record
-
-        return self._read(key_path(account, epoch), _document_limit(KeyRecord), signed)
+        path = key_path(account, epoch)
+        return self._read_checked(path, KeyRecord, lambda record: record.check(domain, account, epoch))
 
     def get_keys(self, domain: PermitDomain, account: Address) -> tuple[KeyRecord, ...]:
         """All reading keys of an account, by epoch, up to the first that is missing or wrong."""
@@ -451,13 +441,7 @@ class ArtifactStore:
 
     def get_profile(self, domain: PermitDomain, account: Address) -> Profile:
         """What an account says of itself, signed by it for this deployment."""
-
-        def checked(data: bytes) -> Profile:
-            found = Profile.from_document(data)
-            found.check(domain, account)
-            return found
-
-        return self._read(profile_path(account), _document_limit(Profile), checked)
+        return self._read_checked(profile_path(account), Profile, lambda profile: profile.check(domain, account))
 
     def known_profiles(self, domain: PermitDomain, accounts: Iterable[Address]) -> dict[Address, Profile]:
         """Profiles of the first `MOST_PROFILES` accounts that have one here; what cannot be used is left out."""
@@ -474,6 +458,16 @@ class ArtifactStore:
 
     def _get_addressed(self, kind: Kind, digest: Digest32, max_bytes: int) -> bytes:
         return self._read(addressed_path(kind, digest), max_bytes, _with_digest(digest))
+
+    def _read_checked(self, path: str, kind: type[D], check: Callable[[D], None]) -> D:
+        """The document at a path that `check` raises nothing about."""
+
+        def checked(data: bytes) -> D:
+            found = kind.from_document(data)
+            check(found)
+            return found
+
+        return self._read(path, _document_limit(kind), checked)
 
     def _read(self, path: str, max_bytes: int, check: Callable[[bytes], T]) -> T:
         """The artifact from whichever place holds the right bytes, as `check` returns it."""

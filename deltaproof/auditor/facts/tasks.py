@@ -5,10 +5,10 @@ Every fact keeps the event that it comes from, so that a check can name the tran
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from deltaproof.auditor.index.events import Event
 from deltaproof.chain.abi.enums import Outcome, Phase
@@ -28,6 +28,8 @@ __all__ = [
     "TaskFacts",
     "UnknownSubject",
 ]
+
+K = TypeVar("K")
 
 
 class UnknownSubject(DeltaproofError):
@@ -132,10 +134,7 @@ class TaskFacts:
 
     @cached_property
     def _by_name(self) -> dict[str, list[Event]]:
-        found: dict[str, list[Event]] = {}
-        for event in self.events:
-            found.setdefault(event.name, []).append(event)
-        return found
+        return _grouped(self.events, lambda event: event.name)
 
     def named(self, *names: str) -> list[Event]:
         """Events of these names, in the order of the chain."""
@@ -202,10 +201,7 @@ class TaskFacts:
     def _about(self, names: str | tuple[str, ...], key: str, account: Address) -> list[Event]:
         wanted = (names,) if isinstance(names, str) else names
         if wanted not in self._by_account:
-            found: dict[Address, list[Event]] = {}
-            for event in self.named(*wanted):
-                found.setdefault(event.args[key], []).append(event)
-            self._by_account[wanted] = found
+            self._by_account[wanted] = _grouped(self.named(*wanted), lambda event: event.args[key])
         return self._by_account[wanted].get(account, [])
 
 
@@ -224,10 +220,7 @@ class RoundFacts:
 
     @cached_property
     def _by_name(self) -> dict[str, list[Event]]:
-        found: dict[str, list[Event]] = {}
-        for event in self.events:
-            found.setdefault(event.name, []).append(event)
-        return found
+        return _grouped(self.events, lambda event: event.name)
 
     def named(self, *names: str) -> list[Event]:
         """Events of the round with one of these names, in the chain's order."""
@@ -311,3 +304,11 @@ class RoundFacts:
     def phase_start(self, phase: Phase) -> Event | None:
         """When this phase first began, if it did."""
         return next((event for event in self.named("PhaseStarted") if event.args["phase"] == phase), None)
+
+
+def _grouped(events: Iterable[Event], by: Callable[[Event], K]) -> dict[K, list[Event]]:
+    """Events in their order, by what `by` says of each."""
+    found: dict[K, list[Event]] = {}
+    for event in events:
+        found.setdefault(by(event), []).append(event)
+    return found

@@ -41,9 +41,7 @@ def draw_committee(
         return tuple(left)
     shift = max(sum(stakes.values()).bit_length() - COMMITTEE_STAKE_BITS, 0)
     weights = [max(stakes[verifier] >> shift, 1) for verifier in left]
-    stream = HashStream(
-        _DOMAIN + challenge_seed + task_id.to_bytes(8, "big") + round_index.to_bytes(4, "big") + address_bytes(trainer)
-    )
+    stream = HashStream.of_trainer(_DOMAIN, challenge_seed, task_id, round_index, trainer)
     drawn = []
     for _ in range(size):
         sums = list(accumulate(weights))

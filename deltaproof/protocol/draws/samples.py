@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from deltaproof.protocol.draws.stream import HashStream
-from deltaproof.protocol.types import Address, Digest32, address_bytes
+from deltaproof.protocol.types import Address, Digest32
 
 __all__ = ["draw_samples", "samples_needed"]
 
@@ -38,9 +38,7 @@ def draw_samples(
         raise ValueError(f"cannot draw {extra} extra steps of {steps} in runs of {run}")
     between = max(steps - 2, 0)
     runs = -(-between // run)
-    stream = HashStream(
-        _DOMAIN + challenge_seed + task_id.to_bytes(8, "big") + round_index.to_bytes(4, "big") + address_bytes(trainer)
-    )
+    stream = HashStream.of_trainer(_DOMAIN, challenge_seed, task_id, round_index, trainer)
     drawn = _permuted(runs, min(-(-extra // run), runs), stream)
     middle = (step for number in drawn for step in range(1 + (number - 1) * run, 1 + min(number * run, between)))
     return tuple(sorted({0, steps - 1, *middle}))

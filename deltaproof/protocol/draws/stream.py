@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import sha256
 
+from deltaproof.protocol.types import Address, Digest32, address_bytes
+
 __all__ = ["HashStream"]
 
 WORDS = 2**64
@@ -19,6 +21,12 @@ class HashStream:
 
     def __init__(self, prefix: bytes) -> None:
         self._words = _words(prefix)
+
+    @classmethod
+    def of_trainer(cls, domain: bytes, seed: Digest32, task_id: int, round_index: int, trainer: Address) -> HashStream:
+        """The stream of one trainer's round: of the prefix domain, seed, task as 8 bytes, round as 4, address."""
+        place = task_id.to_bytes(8, "big") + round_index.to_bytes(4, "big")
+        return cls(domain + seed + place + address_bytes(trainer))
 
     def below(self, bound: int) -> int:
         """The next uniform integer in 0..bound-1. Raises ValueError unless 1 <= bound <= 2^64."""

@@ -16,7 +16,7 @@ from deltaproof.protocol.evidence.transcript import OpeningLimits, StepOpening
 from deltaproof.protocol.types import Address, Digest32
 from deltaproof.protocol.wire import merkle
 
-__all__ = ["CommittedSteps", "Misfit", "Part", "check_all_but_gradient", "check_opening"]
+__all__ = ["CommittedSteps", "Misfit", "Part", "check_all_but_gradient", "check_gradient_digest", "check_opening"]
 
 Part = Literal["record", "transcript", "state", "gradient digest", "rows"]
 """What of an opening is held against a digest, as verdicts name it."""
@@ -52,12 +52,17 @@ class CommittedSteps:
 def check_opening(opening: StepOpening, committed: CommittedSteps, step: int) -> None:
     """Raises Misfit unless this is the opening of the committed step `step`. Its vectors are float32 of shape (P,)."""
     check_all_but_gradient(opening, committed, step)
+    check_gradient_digest(opening)
+
+
+def check_gradient_digest(opening: StepOpening) -> None:
+    """Raises Misfit unless the gradient is the one that the opening's record names."""
     if opening.gradient_root != opening.before.grad_root:
         raise Misfit("gradient digest", "the gradient shown is not the gradient that was committed")
 
 
 def check_all_but_gradient(opening: StepOpening, committed: CommittedSteps, step: int) -> None:
-    """The same, whatever stands for the gradient. Raises Misfit."""
+    """`check_opening`, whatever stands for the gradient. Raises Misfit."""
     _check_records(opening, committed, step)
     if set(opening.state) != set(committed.limits.slots):
         shown, due = sorted(opening.state), sorted(committed.limits.slots)

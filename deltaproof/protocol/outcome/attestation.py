@@ -6,9 +6,9 @@ recomputed from the spec, the chain and the artifacts, which is what other verif
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
 from deltaproof.protocol.rules import (
@@ -30,6 +30,7 @@ __all__ = [
     "CheckRecord",
     "CoalitionValue",
     "EmulatorScore",
+    "Findings",
     "GameRecord",
     "PathRecord",
     "PathShare",
@@ -88,6 +89,17 @@ class TrainerFinding(Record):
             discount_bps=self.discount_bps,
             payout=TokenAmount(payout),
         )
+
+
+def _in_order(findings: tuple[TrainerFinding, ...]) -> tuple[TrainerFinding, ...]:
+    order = [address_bytes(finding.trainer) for finding in findings]
+    if order != sorted(set(order)):
+        raise ValueError("findings must be sorted by address, one per trainer")
+    return findings
+
+
+Findings = Annotated[tuple[TrainerFinding, ...], Field(max_length=MAX_LEAVES), AfterValidator(_in_order)]
+"""Sorted by address, one per trainer."""
 
 
 class CoalitionValue(Record):
@@ -168,20 +180,13 @@ class Attestation(Document, kind="attestation", max_bytes=MAX_ATTESTATION_BYTES)
     task: UInt64
     round: UInt32
     verifier: AddressField
-    findings: Annotated[tuple[TrainerFinding, ...], Field(max_length=MAX_LEAVES)]
+    findings: Findings
     """One per trainer who committed, sorted by address."""
     game: GameRecord | None
     """None when nothing was scored: no accepted delta, or the validation set was withheld."""
     improvement_nanos: Int64
     """Loss improvement of the adapter that the next round starts from."""
     next_start_digest: DigestField
-
-    @model_validator(mode="after")
-    def _sorted(self) -> Self:
-        order = [address_bytes(finding.trainer) for finding in self.findings]
-        if order != sorted(set(order)):
-            raise ValueError("findings must be sorted by address, one per trainer")
-        return self
 
     def leaves(self) -> tuple[SettlementLeaf, ...]:
         """The findings as settlement leaves without pay: what verdicts digest and scores root are made of."""

@@ -9,23 +9,22 @@ So a wrong word needs a committee without one honest member who speaks.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from deltaproof.protocol.outcome.attestation import CheckRecord, TrainerFinding
+from deltaproof.protocol.outcome.attestation import CheckRecord, Findings, TrainerFinding
 from deltaproof.protocol.outcome.reads import DELTA, given_up_from
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import (
     BPS,
     COMMITTEE_AGREES_BPS,
     MAX_ATTESTATION_BYTES,
-    MAX_LEAVES,
     MIN_COMMITTEE,
     REPORTS_SEALED_BPS,
     REPORTS_SHOWN_BPS,
 )
-from deltaproof.protocol.types import Address, AddressField, DigestField, address_bytes
+from deltaproof.protocol.types import Address, AddressField, DigestField
 from deltaproof.protocol.wire.documents import Document
 
 __all__ = ["COMMITTEE", "CommitteeReport", "own_word", "reports_until", "sealed_until", "taken_over", "word_of"]
@@ -43,15 +42,8 @@ class CommitteeReport(Document, kind="report", max_bytes=MAX_ATTESTATION_BYTES):
     challenge_seed: DigestField
     salt: DigestField
     """Keeps others from finding the report to a digest."""
-    findings: Annotated[tuple[TrainerFinding, ...], Field(max_length=MAX_LEAVES)]
-    """Sorted by address, without scores."""
-
-    @model_validator(mode="after")
-    def _sorted(self) -> Self:
-        order = [address_bytes(finding.trainer) for finding in self.findings]
-        if order != sorted(set(order)):
-            raise ValueError("findings must be sorted by address, one per trainer")
-        return self
+    findings: Findings
+    """Of these trainers, without scores."""
 
 
 def sealed_until(deadline: int, seconds: int) -> int:
