@@ -244,13 +244,16 @@ def _better(terms: _Terms, assumed: Assumptions) -> dict[str, int]:
 
 
 def _committee(terms: _Terms, stake: int, slash: Fraction) -> int:
-    """The least committee, no smaller than the terms', that no coalition gains by owning; 0 if none is."""
+    """The least committee, no smaller than the terms', that no coalition gains by owning; 0 if none is.
+
+    One of everybody stays.
+    """
     for size in range(terms.committee, terms.verifiers):
         if not any(max(attack.nets) > 0 for attack in _of_committees(
             replace(terms, committee=size, trainer_stake=stake), slash
         )):  # fmt: skip
             return size
-    return 0
+    return terms.committee if terms.committee >= terms.verifiers else 0
 
 
 def _fee_bps(terms: _Terms, assumed: Assumptions) -> int:

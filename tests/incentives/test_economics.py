@@ -187,3 +187,5 @@ def test_whoever_may_own_a_committee_is_counted_and_a_larger_one_is_proposed() -
     for size in (0, 9, 20):
         everybody = economics(terms(min_verifiers=9, committee=size, min_trainer_stake=100 * UNIT, samples=12))
         assert not [a for a in everybody.attacks if "committee" in a.does], "everybody replays everybody"
+        assert everybody.risks
+        assert "verification.committee" not in everybody.better, "nothing is wrong with that"
