@@ -57,7 +57,8 @@ def plain_cell(data: Data, method: str, rate: float, seed: int) -> dict[str, Any
         for first in range(0, len(data.test), _ROWS_A_PASS):
             loss, correct, predictions = _losses(model, tokenizer, data.test[first : first + _ROWS_A_PASS], data)
             loss_sum, hits, count = loss_sum + float(loss), hits + correct, count + predictions
-    return {"accuracy": hits / count, "loss": loss_sum / count, "values": sum(p.numel() for p in parameters)}
+    values = sum(p.numel() for p in parameters)
+    return {"accuracy": hits / count, "loss": loss_sum / count, "values": values, "rate": rate}
 
 
 def _model(data: Data, method: str) -> tuple[nn.Module, Any]:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.methods.cells import METHODS
+from benchmarks.methods.rates import rate_of
 from benchmarks.shared.places import FIGURES
 from benchmarks.shared.tuning_tasks import TASKS
 
-__all__ = ["KINDS", "ROWS", "SPLIT", "UNTOUCHED", "Key", "Measured", "Place", "adopt", "kind_of"]
+__all__ = ["KINDS", "ROWS", "SPLIT", "UNTOUCHED", "Key", "Measured", "Place", "adopt", "kind_of", "standing", "stands"]
 
 KINDS = {"text": "MiniLM", "digits": "vision transformer", "language": "SmolLM2"}
 ROWS = (*METHODS, "head")
@@ -21,7 +22,7 @@ UNTOUCHED = "untouched"
 SPLIT = "split"
 """Key of the digest of the rows that a task's cells were measured on."""
 CHANGED = ("adalora", "diff_pruning")
-"""Cells of these count only if they say what their form lost: earlier ones are of what was trained, not delivered."""
+"""Rounds of these stand only if they say what their form lost: earlier ones are of what was trained, not delivered."""
 FIGURES_FILE = FIGURES / "methods.json"
 
 
@@ -50,7 +51,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Measured:
-    """Cells by task, and memory by model and method."""
+    """Cells that stand, by task, and memory by model and method."""
 
     cells: Mapping[str, Mapping[Key, dict[str, Any]]]
     splits: Mapping[str, str]
@@ -64,7 +65,8 @@ class Measured:
             if path.is_file():
                 found = json.loads(path.read_text())
                 splits[task] = found.pop(SPLIT)["digest"]
-                cells[task] = {Key.of(key): cell for key, cell in found.items()}
+                keyed = {Key.of(key): cell for key, cell in found.items()}
+                cells[task] = {key: cell for key, cell in keyed.items() if stands(task, key, cell)}
         memory = folder / "memory.json"
         return cls(cells, splits, json.loads(memory.read_text()) if memory.is_file() else {})
 
@@ -105,15 +107,36 @@ class Measured:
         ]
 
 
-def adopt(folder: Path) -> None:
-    """Go on from the published cells where this machine has none yet."""
-    figures = json.loads(FIGURES_FILE.read_text())
+def stands(task: str, key: Key, cell: Mapping[str, Any]) -> bool:
+    """Whether a cell is of the method as it is and of the rate that is chosen now.
+
+    What was measured before cells of the plain loop named their rate does not stand. The untouched model and a refusal
+    have no rate.
+    """
+    if key.kind == UNTOUCHED or "refused" in cell:
+        return True
+    if key.kind == "ours" and key.method in CHANGED and "lost" not in cell:
+        return False
+    return cell.get("rate") == rate_of(kind_of(task), key.method)
+
+
+def standing(task: str, cells: Mapping[str, dict[str, Any]], split: str) -> dict[str, dict[str, Any]]:
+    """The cells of a task's file that stand, if they are of the rows that `split` names; and that name."""
+    kept: dict[str, dict[str, Any]] = {SPLIT: {"digest": split}}
+    if cells.get(SPLIT) == kept[SPLIT]:
+        kept |= {key: cell for key, cell in cells.items() if key != SPLIT and stands(task, Key.of(key), cell)}
+    return kept
+
+
+def adopt(folder: Path, published: Path = FIGURES_FILE) -> None:
+    """Go on from the published cells that stand, where this machine has none of a task yet."""
+    figures = json.loads(published.read_text())
     folder.mkdir(parents=True, exist_ok=True)
     for task, cells in figures["cells"].items():
         path = _path(folder, task)
         if task in figures["splits"] and not path.is_file():
-            kept = {key: cell for key, cell in cells.items() if "lost" in cell or Key.of(key).method not in CHANGED}
-            path.write_text(json.dumps({**kept, SPLIT: {"digest": figures["splits"][task]}}, indent=1))
+            split = figures["splits"][task]
+            path.write_text(json.dumps(standing(task, {**cells, SPLIT: {"digest": split}}, split), indent=1))
     if not (folder / "memory.json").is_file():
         (folder / "memory.json").write_text(json.dumps(figures["memory"], indent=1))
 
