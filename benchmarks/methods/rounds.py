@@ -9,11 +9,13 @@ Cells are kept in build/benchmarks/methods/rounds.json and shown by `python -m b
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from benchmarks.methods.cells import family, spec_of, task_data
 from benchmarks.methods.rates import rate_of
+from benchmarks.methods.results import kind_of
 from benchmarks.shared.places import BUILD
 from benchmarks.shared.tuning_tasks import Cells, Data
 from deltaproof.protocol.evidence.rows import Shard
@@ -25,7 +27,7 @@ from deltaproof.tuning.training.recording import batch_rows
 from deltaproof.tuning.training.step import DrawnRound, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["FILE", "PLANS"]
+__all__ = ["FILE", "PLANS", "of_chosen_rate"]
 
 FILE = BUILD / "methods" / "rounds.json"
 TRAINERS = 3
@@ -44,6 +46,7 @@ PLANS = {
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     cells = Cells(FILE)
+    cells.values = of_chosen_rate(cells.values)
     for task, plan in PLANS.items():
         data = task_data(task)
         data = replace(data, test=data.test[: plan["test"]])
@@ -51,9 +54,18 @@ def main() -> None:
             cells.measure(f"{task} / {method}", lambda m=method, d=data, p=plan: play(d, m, p["rounds"], p["steps"]))
 
 
+def of_chosen_rate(cells: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Those that were played at the rate that is chosen now."""
+    keys = {key: key.split(" / ") for key in cells}
+    return {
+        key: cell for key, cell in cells.items() if cell.get("rate") == rate_of(kind_of(keys[key][0]), keys[key][1])
+    }
+
+
 def play(data: Data, method: str, rounds: int, steps: int) -> dict[str, Any]:
     """Accuracy and loss of the start and after each round, and the largest share of a change lost in refactoring."""
-    spec = spec_of(data, method, rate_of(family(data.source), method), 0)
+    rate = rate_of(family(data.source), method)
+    spec = spec_of(data, method, rate, 0)
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"steps": steps})})
     bench = Workbench.from_spec(spec)
     shards = [Shard(data.train[number::TRAINERS], Digest32(bytes(32))) for number in range(TRAINERS)]
@@ -70,6 +82,7 @@ def play(data: Data, method: str, rounds: int, steps: int) -> dict[str, Any]:
         "lost": lost,
         "rounds": rounds,
         "steps": steps,
+        "rate": rate,
     }
 
 

@@ -1,0 +1,125 @@
+"""Sections of the page on how rates were chosen, on rounds of a federation, and on what is missing."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.methods.cells import METHODS
+from benchmarks.methods.quality import Quality, listed, number, paragraph, title
+from benchmarks.methods.rates import APART, FACTORS, MOST, TRIED, is_chosen, rate_of
+from benchmarks.methods.results import KINDS, MINUTES, ROWS, Measured, Place, kind_of
+from benchmarks.methods.rounds import of_chosen_rate
+from benchmarks.shared.tuning_tasks import TASKS, is_here
+
+__all__ = ["missing", "rates", "rounds"]
+
+
+def rates(tried: Path = TRIED) -> list[str]:
+    """Chosen rates, how many were tried for each, and where the best is still the last one tried."""
+    trials = _trials(tried)
+    starts = "; ".join(f"{', '.join(f'{f:g}' for f in FACTORS[kind])} on {name}" for kind, name in KINDS.items())
+    lines = [
+        "## Learning rates",
+        "",
+        *paragraph(
+            "Chosen by `benchmarks/methods/rates.py` on dev tasks that nothing is reported on, the one with the lowest",
+            f"held-out loss (Adam, linear decay). Every method gets the same search: the default times {starts}; as",
+            f"long as the best is the lowest or the highest of those tried, one {APART:g} times beyond it, to {MOST}",
+            "in all. All trials: [data/method_rate_trials.json](data/method_rate_trials.json).",
+            "† not searched: the default.",
+        ),
+    ]
+    for kind, name in KINDS.items():
+        counts = [len(trials[kind, m]) for m in ROWS if is_chosen(kind, m) and trials.get((kind, m))]
+        edges = [m for m in ROWS if is_chosen(kind, m) and _at_an_edge(trials.get((kind, m), []), rate_of(kind, m))]
+        if counts:
+            lines += paragraph(
+                f"{name}: {min(counts)} to {max(counts)} trials of each of {len(counts)} methods;"
+                f" the best is the last one tried of {listed(edges)}."
+            )
+    lines += ["| method | MiniLM | vision transformer | SmolLM2 |", "|---|---|---|---|"]
+    for method in ROWS:
+        found = [f"{rate_of(kind, method):g}{'' if is_chosen(kind, method) else ' †'}" for kind in KINDS]
+        lines.append(f"| {title(method)} | {' | '.join(found)} |")
+    return [*lines, ""]
+
+
+def _trials(path: Path) -> dict[tuple[str, str], list[float]]:
+    """Rates that were tried, by model and method."""
+    tried: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for key, cell in json.loads(path.read_text()).items() if path.is_file() else ():
+        kind, method, rate = key.split(" / ")
+        if "refused" not in cell:
+            tried[kind, method].append(float(rate))
+    return dict(tried)
+
+
+def _at_an_edge(tried: list[float], chosen: float) -> bool:
+    # A trial's key has six digits of its rate.
+    return len(tried) > 1 and any(abs(chosen / edge - 1) < 1e-3 for edge in (min(tried), max(tried)))
+
+
+def rounds(folder: Path) -> list[str]:
+    """Quality by round of a federation, where that was measured with the rates that are chosen now."""
+    path = folder / "rounds.json"
+    found = of_chosen_rate(json.loads(path.read_text())) if path.is_file() else {}
+    if not found:
+        return []
+    lines = [
+        "## Rounds of a federation",
+        "",
+        *paragraph(
+            "`benchmarks/methods/rounds.py`: three trainers with a third of the rows each; each round starts from the",
+            "aggregate of the round before. Accuracy of digits, loss of language, before the first round and after",
+            "each; `lost` is the largest share of an aggregate that refactoring to the method's form lost.",
+        ),
+    ]
+    for task in dict.fromkeys(key.split(" / ")[0] for key in found):
+        cells = {key.split(" / ")[1]: cell for key, cell in found.items() if key.startswith(f"{task} / ")}
+        count, steps = max(c["rounds"] for c in cells.values()), max(c["steps"] for c in cells.values())
+        lines += [
+            f"| {task}, {steps} steps a round | start | {' | '.join(map(str, range(1, count + 1)))} | lost |",
+            f"|---|---|{'---|' * count}---|",
+        ]
+        metric = "loss" if kind_of(task) == "language" else "accuracy"
+        for method, cell in cells.items():
+            lines.append(f"| {title(method)} | {' | '.join(map(number, cell[metric]))} | {cell['lost']:.1e} |")
+        lines.append("")
+    return lines
+
+
+def missing(measured: Measured, qualities: Mapping[str, Quality]) -> list[str]:
+    """Tasks, seeds and methods that no figure above is of."""
+    lines = ["## What is missing", ""]
+    absent = [task for task in TASKS if not is_here(task) and task not in measured.cells]
+    if absent:
+        lines.append(
+            f"- {', '.join(absent)}: their data was not laid out where this was measured "
+            "(`python scripts/fetch_assets.py spam sotu`)."
+        )
+    later = [task for task in TASKS if not measured.cells.get(task) and task not in absent]
+    if later:
+        lines.append(
+            f"- {', '.join(later)}: not measured yet; `python -m benchmarks.methods` goes on from what is there."
+        )
+    for kind, quality in qualities.items():
+        for task in (task for task in measured.cells if kind_of(task) == kind):
+            for seed in measured.seeds(task):
+                if Place(task, seed) not in quality.places:
+                    lacking = measured.lacking(Place(task, seed))
+                    lines.append(f"- {task}, seed {seed}: not in the means, for it lacks {listed(lacking)}.")
+        for method in MINUTES:
+            without = [t for t in quality.tasks if quality.of(method, t) is None and not measured.refused(method, t)]
+            if without:
+                lines.append(f"- {title(method)} was not measured with every seed on {', '.join(without)}.")
+    lines.append(
+        "- `full` on MiniLM commits 360 MB a step: recorded on one task with one seed, else trained by the plain loop."
+    )
+    for kind, name in KINDS.items():
+        tasks = [task for task in measured.cells if kind_of(task) == kind]
+        refusals = {m: measured.refused(m, tasks[0]) for m in METHODS} if tasks else {}
+        lines += [f"- `{m}` ({name}): {reason}." for m, reason in refusals.items() if reason]
+    return lines
