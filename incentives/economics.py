@@ -12,6 +12,7 @@ from fractions import Fraction
 from math import ceil
 
 from deltaproof.protocol.draws.committees import capture_probability
+from deltaproof.protocol.draws.samples import replayed_steps
 from deltaproof.protocol.rules import BPS, MAJORITY_BPS
 from deltaproof.protocol.terms.spec import TaskSpec
 from incentives.names import MeasuredGain, NamesGain, measured_gains, names_gain
@@ -206,7 +207,7 @@ def _of_committees(terms: _Terms, slash: Fraction) -> Iterator[Attack]:
 
 def _cost_of_checking(terms: _Terms, assumed: Assumptions) -> Fraction:
     """Every trainer's first, last and drawn steps, at what a step costs to compute; trainers share the budget."""
-    replayed = min(terms.steps, terms.samples + 2)
+    replayed = replayed_steps(terms.steps, terms.samples)
     return assumed.work * terms.budget * Fraction(replayed, terms.steps)
 
 

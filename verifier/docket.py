@@ -13,6 +13,7 @@ from fractions import Fraction
 
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Case
+from deltaproof.protocol.draws.samples import replayed_steps
 from deltaproof.protocol.types import Digest32, TaskId
 
 __all__ = ["Docket"]
@@ -65,5 +66,5 @@ class Docket:
         if case.settlement not in self._replays:
             revealed = self._gateway.trainers.progress(case.task_id).revealed
             terms = self._gateway.terms.params(case.task_id).training
-            self._replays[case.settlement] = revealed * min(terms.steps, terms.samples + 2)
+            self._replays[case.settlement] = revealed * replayed_steps(terms.steps, terms.samples)
         return self._replays[case.settlement]

@@ -4,13 +4,15 @@
 
 The drift test lets the gradients of all steps lean by a share of the bound of one step, because honest machines do. The
 attackers here know that limit, fill it, and aim at what they would want: more pay, or a backdoor. Measured is how often
-they are caught and what the final adapter gains them. Rows are kept in `--work`, so an interrupted run goes on.
+they are caught and what the final adapter gains them. Rows are kept in `--work`, so an interrupted run goes on;
+without `--afresh` it goes on from the published ones.
 Results: docs/results/steering.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
@@ -23,9 +25,11 @@ import torch
 from benchmarks.attacks.arena import Arena
 from benchmarks.attacks.floor_pushes import FILL, PEERS, Aim, Scales, Stakes, aims, floor_push, sized_push, wandering
 from benchmarks.attacks.forging import Attack, Forged, forge
+from benchmarks.attacks.growth import GROWTH, TIES, arena_at, growth, growth_section, tied, ties_section
 from benchmarks.attacks.rates import challenges, clopper_pearson, tally
 from benchmarks.shared.cells import cell
-from benchmarks.shared.replay_tasks import machine_facts, sentiment_shard, table, task, write_results
+from benchmarks.shared.places import FIGURES
+from benchmarks.shared.replay_tasks import machine_facts, table, write_results
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.rules import STEADY_SHARE
 from deltaproof.replaying.drift import DriftSample, judge_drift
@@ -39,47 +43,41 @@ PLANS = {
     "SmolLM2-135M": ("SmolLM2-135M", 4, 1e-3, 24, 14),
 }
 """Model, batch, learning rate, steps and samples besides the ends."""
-GROWTH = ((1e-3, 120), (3e-3, 120), (6e-3, 120), (1e-2, 60), (1e-2, 120))
-"""Rates and steps at which it is measured on MiniLM how far rounding grows."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=("full", "short"), default="full")
     parser.add_argument("--models", nargs="+", choices=PLANS, default=list(PLANS))
+    parser.add_argument("--afresh", action="store_true", help="measure published rows again")
     parser.add_argument("--work", type=Path, default=Path("runs/steering"))
     options = parser.parse_args()
     short = options.profile == "short"
     torch.set_num_threads(1)
     work = options.work / options.profile
+    if not (short or options.afresh):
+        adopt(work)
     found = [Pushes(PLANS[name], short, work / name).found(name) for name in options.models]
     grown = [] if short else [growth(rate, steps, work / "growth") for rate, steps in GROWTH]
-    text = markdown(found, grown)
+    ties = [] if short else [tied(rate, steps, work / "growth") for rate, steps in TIES]
+    text = markdown(found, grown, ties)
     if short:
         print(text)
     else:
-        write_results("steering", {"machine": machine_facts(), "models": found, "growth": grown}, text)
+        write_results("steering", {"machine": machine_facts(), "models": found, "growth": grown, "ties": ties}, text)
 
 
-def growth(rate: float, steps: int, work: Path) -> dict[str, Any]:
-    """What rounding alone makes of a round on MiniLM."""
-
-    def measured() -> dict[str, Any]:
-        pushes = Pushes(("MiniLM-L6", 8, rate, steps, 0), False, work)
-        weighed = {
-            name: asdict(pushes.scales.weigh(at.theta))
-            for name, at in (("honest", pushes.honest), ("twin", pushes.twin))
-        }
-        return {"rate": rate, "steps": steps, **weighed}
-
-    return cell(work, f"{rate} {steps}", measured)
-
-
-def arena(model: str, batch: int, rate: float, steps: int) -> Arena:
-    spec = task(model, optimizer="adamw", numeric="bounded", steps=steps, batch=batch, tokens=32, rank=2)
-    tuned = {"optimizer": {**spec.optimizer.model_dump(), "learning_rate": rate}}
-    spec = type(spec).model_validate({**spec.model_dump(), **tuned})
-    return Arena.of(model, spec, sentiment_shard(spec.model.kind))
+def adopt(work: Path) -> None:
+    """Go on from the published rows where this machine has none."""
+    published = json.loads((FIGURES / "steering.json").read_text("utf-8"))
+    for part in published["models"]:
+        cell(work / part["model"], "false alarms", lambda p=part: p["false_alarms"])  # type: ignore[misc]
+        for row in part["rows"]:
+            cell(work / part["model"], row["attack"], lambda r=row: r)  # type: ignore[misc]
+    for one in published["growth"]:
+        cell(work / "growth", f"{one['rate']} {one['steps']}", lambda o=one: o)  # type: ignore[misc]
+    for one in published.get("ties", []):
+        cell(work / "growth", f"ties {one['rate']} {one['steps']}", lambda o=one: o)  # type: ignore[misc]
 
 
 class Pushes:
@@ -89,7 +87,7 @@ class Pushes:
         self.model, batch, self.rate, steps, samples = plan
         self.work = work
         self.steps, self.samples, self.trials = (6, 4, 20) if short else (steps, samples, 300)
-        self._arena = partial(arena, self.model, batch, self.rate, self.steps)
+        self._arena = partial(arena_at, self.model, batch, self.rate, self.steps, "bounded")
 
     def found(self, name: str) -> dict[str, Any]:
         """All rows, each from `work` if it was measured before."""
@@ -244,14 +242,7 @@ def _tensor_noise(verdicts: Sequence[StepVerdict]) -> list[float]:
 # Report
 
 
-GROWN = """The same round on MiniLM twice, with gradients in float32 and in float64. Where the rate is too high for so
-many steps, training is unstable: what differs by a rounding ends elsewhere. There a push that no test sees, and that
-aims at nothing, changes pay as much as chance does, and **a trainer may keep the best of many such runs, for work
-alone**. Such a rate also learns less. `exact` mode leaves no such choice: a round has one transcript, rounding ties
-aside."""
-
-
-def markdown(found: Sequence[dict[str, Any]], grown: Sequence[dict[str, Any]]) -> str:
+def markdown(found: Sequence[dict[str, Any]], grown: Sequence[dict[str, Any]], ties: Sequence[dict[str, Any]]) -> str:
     return "\n\n".join(
         [
             "# What steering inside the tolerance is worth",
@@ -263,31 +254,11 @@ def markdown(found: Sequence[dict[str, Any]], grown: Sequence[dict[str, Any]]) -
             "attacker does not have. *Displacement* is the distance of the final adapter from the honest one over the "
             f"way that training went. *Pay* is that of a trainer beside {PEERS} honest ones of the same score. "
             "Made by `python -m benchmarks.attacks.steering`.",
-            *([_growth(grown)] if grown else []),
+            *([growth_section(grown), ties_section(ties)] if grown else []),
             *(_section(part) for part in found),
             f"Machine: {machine_facts()}",
         ]
     )
-
-
-def _growth(grown: Sequence[dict[str, Any]]) -> str:
-    header = (
-        "learning rate",
-        "steps",
-        "held-out loss falls by",
-        "rounding alone: displacement",
-        "held-out loss",
-        "pay",
-    )
-    rows = [
-        (
-            f"{one['rate']:g}", one["steps"], f"{one['honest']['improvement']:.4f}",
-            f"{one['twin']['displacement']:.2e}", f"{0.0 - one['twin']['improvement_change']:+.2e}",
-            f"{one['twin']['pay_change']:+.4%}",
-        )
-        for one in grown
-    ]  # fmt: skip
-    return "\n\n".join(["## How far rounding grows", GROWN, table(header, rows)])
 
 
 def _section(part: dict[str, Any]) -> str:

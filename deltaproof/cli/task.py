@@ -50,6 +50,7 @@ app.command("create")(create)
 app.command("list")(list_tasks)
 app.command("watch")(watch_task)
 
+PATIENCE_SECONDS = 120.0
 AMOUNTS = ("budget_per_round", "balance", "reserved")
 STANDING = ("profiles", "spec", "round", "phase", "deadline", "ended", "task")
 """What `task show` says in words."""
@@ -63,15 +64,21 @@ def check(
         int, typer.Option(help="Decimals of the tokens; `task create` asks the tokens themselves.", min=0, max=36)
     ] = 18,
     accept_risk: AcceptOption = False,
+    patience: Annotated[
+        float,
+        typer.Option(help="Seconds to play a whole round twice, to see whether rounding decides how it ends.", min=0),
+    ] = PATIENCE_SECONDS,
     as_json: JsonOption = False,
 ) -> None:
     """Everything that is wrong with a spec, at once; needs neither a key nor a chain.
 
     Checks keys and what they demand of one another, the files of `[sponsor]` and their rows, method, codec and model.
     If nothing is wrong, plays one step of the task in small, sees how alike honest trainers become, and sets the work
-    of trainers and verifiers against the phases. Then prints what verification costs, how much funds every round, and
-    what every kind of attack would win or lose in a round under these terms. Exit code 1 if there is a problem, or if
-    an attack pays. Emulators of a `[federation]` are not made here, only their recipes are checked.
+    of trainers and verifiers against the phases. Plays a round twice, once with every gradient value moved by a
+    rounding: where the two end apart, pay is luck, and a lower learning rate is proposed. Then prints what verification
+    costs, how much funds every round, and what every kind of attack would win or lose in a round under these terms.
+    Exit code 1 if there is a problem, or if an attack pays. Emulators of a `[federation]` are not made here, only their
+    recipes are checked.
     """
     from deltaproof.chain.contracts.money import Money
     from deltaproof.protocol.commit.secrets import HomeSecret
@@ -94,12 +101,18 @@ def check(
     else:
         unsaid = HomeSecret(bytes(32))  # salts nothing that is ever published
         prepared = complete_draft(
-            draft, unsaid, tell, speed=speed, objections=objections(tokens, tell, accept_risk=accept_risk), alike=True
+            draft,
+            unsaid,
+            tell,
+            speed=speed,
+            objections=objections(tokens, tell, accept_risk=accept_risk),
+            patience=patience,
         )
         notes, found = prepared.notes, economics(prepared.spec)
         work = Workload(prepared.spec, prepared.speed)
         table = [*money_lines(prepared.spec, tokens), *work.lines(tokens), *economics_table(found, tokens)]
         result |= {"economics": economics_record(found), **work.record()}
+        result["stability"] = [one.record() for one in prepared.stability]
     text = "\n".join([f"{spec} has no problem", *(f"  {line}" for line in (*notes, *table))])
     result["notes"] = list(notes)
     show_result(result, as_json=as_json, text=text)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deltaproof.errors import Problem, SpecError
 from deltaproof.protocol.commit.sealing import AdapterSecret
@@ -26,6 +26,9 @@ from deltaproof.sponsor.checking import CheckedDraft, check_draft
 from deltaproof.sponsor.control import start_from
 from deltaproof.sponsor.emulators import PreparedFederation, Progress, check_methods, prepare_federation
 from deltaproof.tuning.training.speed import Speed
+
+if TYPE_CHECKING:
+    from deltaproof.sponsor.stability import Stability
 
 __all__ = ["PreparedTask", "complete_draft", "prepare_task"]
 
@@ -46,6 +49,8 @@ class PreparedTask:
     """Of a federation: public rows and emulators, which the sponsor publishes at once."""
     notes: tuple[str, ...] = ()
     """What a rehearsal found out that is no problem."""
+    stability: tuple[Stability, ...] = ()
+    """What a rounding makes of a round, by learning rate; empty if it was not looked at."""
     speed: Speed = UNMEASURED
     """How fast the participants' machines are, as far as a rehearsal here can tell; zero without one."""
 
@@ -62,14 +67,14 @@ def complete_draft(
     *,
     speed: float = 1.0,
     objections: Objections = lambda _: (),
-    alike: bool = False,
+    patience: float | None = None,
 ) -> PreparedTask:
     """Complete a draft and rehearse its task. The sponsor's `secret` makes the salts, so that a repeat gives the same.
 
     Making emulators takes a while; `progress` hears of it. `speed` is how many times faster the participants' machines
     are than this one. What `objections` says of the complete terms is told together with what the rehearsal finds.
-    `alike`: see `rehearse`. Raises SpecError with every problem that was found, ModelError or MethodError for a model
-    or method that cannot be loaded.
+    `patience`: see `rehearse`. Raises SpecError with every problem that was found, ModelError or MethodError for a
+    model or method that cannot be loaded.
     """
     from deltaproof.sponsor.rehearsal import rehearse
     from deltaproof.tuning.base_models.loading import resolve_source, weights_digest
@@ -103,14 +108,15 @@ def complete_draft(
         raise SpecError.of(origin, [Problem("start_digest", what, "remove the key to let it be computed")])
     if federation:
         check_methods(spec)
-    progress("rehearsing a step")
-    rehearsal = rehearse(spec, bench, start, files.validation, speed, alike=alike)
+    progress("rehearsing a step" if patience is None else "rehearsing a step, then a round with and without a rounding")
+    rehearsal = rehearse(spec, bench, start, files.validation, speed, patience=patience)
     if problems := [*rehearsal.problems, *objections(spec)]:
         raise SpecError.of(origin, problems)
     blobs = (*(federation.blobs if federation else ()), *(draft.control.blobs if draft.control else ()))
     complete = spec.model_copy(update={"start_digest": digest})
     theirs = rehearsal.speed.times(speed)
-    return PreparedTask(complete, start, validation, blobs, tuple(rehearsal.notes(spec)), theirs)
+    notes, stability = tuple(rehearsal.notes(spec)), tuple(rehearsal.stability or ())
+    return PreparedTask(complete, start, validation, blobs, notes, stability, theirs)
 
 
 def _federation(draft: CheckedDraft, progress: Progress) -> PreparedFederation | None:

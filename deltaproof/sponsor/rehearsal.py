@@ -20,6 +20,7 @@ from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.outcome.reads import judging_seconds
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.sponsor.likeness import different_rows, honest_likeness, likeness_note, rows_note
+from deltaproof.sponsor.stability import Stability, looked_at, stability_note
 from deltaproof.tuning.base_models.batches import made_up_row
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.combining.mixing import aggregate_thetas, masks_of
@@ -61,12 +62,15 @@ class Rehearsal:
     """Loss of the rows without the method and with its starting adapter, nats, where that adapter changes the model."""
     alike: float | None = None
     """Similarity of two honest deltas of separate rows, where it could be measured."""
+    stability: list[Stability] | None = None
+    """What a rounding makes of a round, by learning rate, the task's own first; None if it was not asked for."""
     different: tuple[int, int] | None = None
     """How many of the sponsor's rows count as different, and how many were looked at, where distinct rows count."""
 
     def notes(self, spec: TaskSpec) -> list[str]:
         """What is no problem and yet worth knowing, for a person."""
-        told = [note for note in (likeness_note(spec, self.alike), rows_note(self.different)) if note]
+        unstable = None if self.stability is None else stability_note(spec, self.stability)
+        told = [note for note in (unstable, likeness_note(spec, self.alike), rows_note(self.different)) if note]
         if self.disturbed is None or self.disturbed[1] <= self.disturbed[0] + DISTURBED_NATS:
             return told
         bare, begun = self.disturbed
@@ -84,12 +88,19 @@ class Rehearsal:
 
 
 def rehearse(
-    spec: TaskSpec, bench: Workbench, start: Vector, rows: Sequence[bytes], speed: float = 1.0, *, alike: bool = False
+    spec: TaskSpec,
+    bench: Workbench,
+    start: Vector,
+    rows: Sequence[bytes],
+    speed: float = 1.0,
+    *,
+    patience: float | None = None,
 ) -> Rehearsal:
     """Play a step of the task on `rows`, canonical rows of its kind.
 
     `start` is the starting adapter, shape (P,); `speed` is how many times faster the participants' machines are.
-    `alike`: where the task looks for copies, train two halves of the rows for some steps, to see how alike they become.
+    `patience`: play a whole round twice within so many seconds, to see whether rounding decides how it ends; and where
+    the task looks for copies, train two halves of the rows for some steps, to see how alike they become.
     """
     found = Rehearsal()
     found.problems += _longest_row(bench)
@@ -99,8 +110,10 @@ def rehearse(
     if theta is not None:
         found.problems += _delta(bench, start, theta)
         _evaluation(bench, theta, rows, found)
-        looked_for = spec.scoring.similarity_threshold < 1.0
-        found.alike = honest_likeness(bench, start, rows) if alike and looked_for else None
+        if patience is not None:
+            looked_for = spec.scoring.similarity_threshold < 1.0
+            found.alike = honest_likeness(bench, start, rows) if looked_for else None
+            found.stability = looked_at(bench, start, rows, patience)
         found.problems += _phases(spec, found, speed)
     return found
 

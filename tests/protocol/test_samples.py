@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltaproof.protocol.draws.samples import draw_samples, samples_needed
+from deltaproof.protocol.draws.samples import draw_samples, replayed_steps, samples_needed
 from deltaproof.protocol.draws.stream import HashStream
 from deltaproof.protocol.types import Digest32, address
 
@@ -32,7 +32,7 @@ def test_draw_has_both_ends_and_distinct_steps(steps: int, extra: int, seed: byt
     sample = draw_one(Digest32(seed), steps=steps, extra=extra)
     assert list(sample) == sorted(set(sample))
     assert {0, steps - 1} <= set(sample) <= set(range(steps))
-    assert len(sample) == min(steps, len({0, steps - 1}) + extra)
+    assert len(sample) == min(steps, len({0, steps - 1}) + extra) == replayed_steps(steps, extra)
 
 
 def test_draw_is_the_beginning_of_a_shuffle() -> None:

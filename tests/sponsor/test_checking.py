@@ -224,7 +224,11 @@ def test_task_check_needs_no_key_and_ends_with_1_if_there_is_a_problem(
     write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert called(monkeypatch, "task", "check", str(write()), "--accept-risk", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["problems"] == []
+    found = json.loads(capsys.readouterr().out)
+    assert found["problems"] == []
+    assert [one["steps"] for one in found["stability"]] == [4]
+    assert called(monkeypatch, "task", "check", str(write()), "--accept-risk", "--patience", "0") == 0
+    assert "was not looked at" in capsys.readouterr().out
     draft = write(("steps = 4", "steps = 0"), ("r = 2", "rr = 2"))
     assert called(monkeypatch, "task", "check", str(draft), "--json") == 1
     told = json.loads(capsys.readouterr().out)

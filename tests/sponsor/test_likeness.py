@@ -49,7 +49,7 @@ def test_sponsor_hears_that_honest_trainers_become_alike(
     source: str, optimizer: dict[str, object], positive: int, told: bool
 ) -> None:
     bench = bench_of(source, optimizer)
-    found = rehearse(bench.spec, bench, bench.start, rows_with(positive), speed=1e6, alike=True)
+    found = rehearse(bench.spec, bench, bench.start, rows_with(positive), speed=1e6, patience=60.0)
     assert found.problems == []
     notes = [note for note in found.notes(bench.spec) if "similarity_threshold" in note]
     assert bool(notes) is told
@@ -62,7 +62,7 @@ def test_sponsor_hears_that_honest_trainers_become_alike(
 def test_likeness_is_not_measured_where_nobody_looks_for_copies(source: str) -> None:
     bench = Workbench.from_spec(complete_spec(source, "sequence-classification", {"optimizer": PLAIN_STEPS}))
     assert bench.spec.scoring.similarity_threshold == 1.0
-    assert rehearse(bench.spec, bench, bench.start, rows_with(4), speed=1e6, alike=True).alike is None
+    assert rehearse(bench.spec, bench, bench.start, rows_with(4), speed=1e6, patience=60.0).alike is None
 
 
 def test_likeness_is_not_told_of_rows_that_are_too_few_or_the_same(source: str) -> None:

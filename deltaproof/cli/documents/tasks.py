@@ -19,6 +19,7 @@ __all__ = [
     "PrintedEconomics",
     "PrintedEstimate",
     "PrintedQuality",
+    "PrintedStability",
     "PrintedTaskCancelled",
     "PrintedTaskResults",
     "RehearsedTask",
@@ -130,6 +131,19 @@ class Funding(Printed):
     """For every round: what `task create --fund` takes."""
 
 
+class PrintedStability(Printed):
+    """What a rounding of every gradient value made of a round at one learning rate."""
+
+    learning_rate: float
+    steps: int
+    """Steps that were looked at; fewer than the round has where `--patience` was over."""
+    moved: float | None
+    """Distance of the two adapters over the way that training went; null where training diverges. From 0.01 on rounding
+    decides how the round ends."""
+    loss: float | None
+    """Mean of the last steps, nats; null where training diverges."""
+
+
 class CheckedTask(Printed):
     """A draft without a problem. With one the command fails, and the error has the list."""
 
@@ -143,6 +157,8 @@ class CheckedTask(Printed):
     work: NotRequired[WorkOfRound]
     verification: NotRequired[VerificationCost]
     funding: NotRequired[Funding]
+    stability: NotRequired[list[PrintedStability]]
+    """The task's own learning rate first, then half of it and so on, as far as rounding decides."""
 
 
 class RehearsedTask(Printed):

@@ -13,7 +13,7 @@ import math
 from deltaproof.protocol.draws.stream import HashStream
 from deltaproof.protocol.types import Address, Digest32
 
-__all__ = ["draw_samples", "samples_needed"]
+__all__ = ["draw_samples", "replayed_steps", "samples_needed"]
 
 _DOMAIN = b"deltaproof/sample/v2\x00"
 
@@ -42,6 +42,11 @@ def draw_samples(
     drawn = _permuted(runs, min(-(-extra // run), runs), stream)
     middle = (step for number in drawn for step in range(1 + (number - 1) * run, 1 + min(number * run, between)))
     return tuple(sorted({0, steps - 1, *middle}))
+
+
+def replayed_steps(steps: int, extra: int) -> int:
+    """How many steps of a trainer `draw_samples` draws: the first, the last, and `extra` of those between."""
+    return min(steps, extra + 2)
 
 
 def _permuted(between: int, wanted: int, stream: HashStream) -> list[int]:

@@ -6,6 +6,7 @@ may have terms under which a full round's attestations are more than anybody tak
 
 from __future__ import annotations
 
+from deltaproof.protocol.draws.samples import replayed_steps
 from deltaproof.protocol.rules import (
     ATTESTATION_BASE_BYTES,
     ATTESTED_COALITION_BYTES,
@@ -25,7 +26,7 @@ __all__ = ["attestation_bytes", "most_players"]
 def attestation_bytes(terms: TaskTables, trainers: int) -> int:
     """Most bytes of an attestation of a round to which so many trainers committed."""
     trainers = min(trainers, terms.verification.max_trainers)
-    drawn = min(terms.verification.samples + 2, terms.training.steps)
+    drawn = replayed_steps(terms.training.steps, terms.verification.samples)
     of_each = ATTESTED_TRAINER_BYTES + drawn * ATTESTED_STEP_BYTES
     return ATTESTATION_BASE_BYTES + trainers * of_each + _game_bytes(terms, min(trainers, most_players(terms)))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from deltaproof.errors import CryptoError, Problem
 from deltaproof.protocol.commit.sealing import public_reading_key
+from deltaproof.protocol.draws.samples import replayed_steps
 from deltaproof.protocol.rules import (
     ATTESTED_STEP_BYTES,
     MAX_ATTESTATION_BYTES,
@@ -253,8 +254,8 @@ def full_round_fits_its_attestation(t: TaskTables) -> Iterator[Finding]:
     size = attestation_bytes(t, most)
     if size <= MAX_ATTESTATION_BYTES:
         return
-    steps_fit = (MAX_ATTESTATION_BYTES - size) // (most * ATTESTED_STEP_BYTES) + min(
-        t.verification.samples + 2, t.training.steps
+    steps_fit = (MAX_ATTESTATION_BYTES - size) // (most * ATTESTED_STEP_BYTES) + replayed_steps(
+        t.training.steps, t.verification.samples
     )
     yield (
         f"an attestation of a round of {most} trainers could take {size >> 20} MiB, and nobody reads more than "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 
+from deltaproof.protocol.draws.samples import replayed_steps
 from deltaproof.protocol.rules import COMMITTEE_ROOM
 from deltaproof.protocol.terms.estimators import evaluations_spent
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -40,7 +41,7 @@ class Speed:
 
 def replays_of(spec: TaskSpec, trainers: int, share: Fraction = Fraction(0)) -> int:
     """Steps that a verifier replays in a round: of each trainer the drawn ones, the first and the last."""
-    return replayed_trainers(spec, trainers, share) * min(spec.training.steps, spec.verification.samples + 2)
+    return replayed_trainers(spec, trainers, share) * replayed_steps(spec.training.steps, spec.verification.samples)
 
 
 def replayed_trainers(spec: TaskSpec, trainers: int, share: Fraction = Fraction(0)) -> int:
