@@ -7,7 +7,8 @@ process; each method's peak memory is measured in a process of its own (benchmar
 below build/benchmarks/methods/, so a run that was stopped goes on, elsewhere from the published figures; the first seed
 of all tasks comes before the second. A cell counts as long as the task has the rows that it was measured on, and the
 method its rate: after a new search of rates (benchmarks/methods/rates.py) what has another rate now is measured anew.
-`--report` only writes docs/results/methods.{md,json,svg} from what is there.
+`--report` only writes docs/results/methods.{md,json,svg} from what is there. Rounds of equal time and several rounds of
+a federation are measured by benchmarks/methods/equal_time.py and rounds.py.
 
 `full` on the 23 M values of MiniLM commits 360 MB a step: it is recorded and replayed on one task and trained by the
 plain loop on the others. On SmolLM2 it is left out.

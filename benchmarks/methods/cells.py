@@ -28,7 +28,18 @@ from deltaproof.tuning.training.recording import batch_rows, open_steps, train_r
 from deltaproof.tuning.training.step import DrawnRound, RoundContext, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["METHODS", "REPLAYED", "dev_cell", "family", "our_cell", "spec_of", "task_data", "untouched_cell"]
+__all__ = [
+    "METHODS",
+    "REPLAYED",
+    "delivered",
+    "dev_cell",
+    "family",
+    "our_cell",
+    "spec_of",
+    "task_data",
+    "trained",
+    "untouched_cell",
+]
 
 METHODS = (*CANDIDATES, "fusion")
 STEPS = {"text": 120, "digits": 60, "language": 12}
@@ -85,12 +96,12 @@ def our_cell(data: Data, method: str, rate: float, seed: int, *, replay: bool) -
     start, steps = bench.initial_state(), bench.spec.training.steps
     with tempfile.TemporaryDirectory() as folder:
         began = time.process_time()
-        trained = train_round(bench, context, start, shard, Path(folder) / "round", keep_every=steps)
+        recorded = train_round(bench, context, start, shard, Path(folder) / "round", keep_every=steps)
         seconds = time.process_time() - began
         drawn = [0, steps - 1] if replay else []
         openings = list(open_steps(bench, context, shard, Path(folder) / "round", drawn))
     cell = {
-        **_delivered(bench, data, trained.theta),
+        **delivered(bench, data, recorded.theta),
         "values": bench.layout.size,
         "bytes": 4 * bench.layout.size,
         "train_seconds": seconds,
@@ -99,7 +110,7 @@ def our_cell(data: Data, method: str, rate: float, seed: int, *, replay: bool) -
     if replay:
         # What a verifier on this machine would load as its mirror is the trainer's bench.
         judge = replace(Judge(Workbench.from_spec(bench.spec, precision="float64"), bench))
-        known = ReplayContext(context, trained.transcript_root, trained.theta_digest)
+        known = ReplayContext(context, recorded.transcript_root, recorded.theta_digest)
         verdicts = [judge.judge_step(opening, opening.before.step, known) for opening in openings]
         refused = [v.message for v in verdicts if not v.accepted]
         cell["replay"] = refused[0] if refused else "accepted"
@@ -112,7 +123,7 @@ def dev_cell(data: Data, method: str, rate: float) -> dict[str, Any]:
         bench = Workbench.from_spec(spec_of(data, method, rate, 0))
     except MethodError as error:
         return {"refused": str(error)}
-    return _delivered(bench, data, _trained(bench, data, 0))
+    return delivered(bench, data, trained(bench, data, 0))
 
 
 def untouched_cell(data: Data, seed: int) -> dict[str, Any]:
@@ -128,7 +139,8 @@ def round_of(bench: Workbench, data: Data, seed: int) -> tuple[Shard, RoundConte
     return shard, DrawnRound(0, 1, bytes([seed]) * 32, start).with_shard(bytes(20), shard)
 
 
-def _trained(bench: Workbench, data: Data, seed: int) -> np.ndarray:
+def trained(bench: Workbench, data: Data, seed: int) -> np.ndarray:
+    """Theta after the round's steps, without a record."""
     shard, context = round_of(bench, data, seed)
     state = start_state(bench, bench.initial_state())
     for step in range(bench.spec.training.steps):
@@ -137,10 +149,10 @@ def _trained(bench: Workbench, data: Data, seed: int) -> np.ndarray:
     return theta
 
 
-def _delivered(bench: Workbench, data: Data, theta: np.ndarray) -> dict[str, Any]:
+def delivered(bench: Workbench, data: Data, theta: np.ndarray) -> dict[str, Any]:
     """Quality of what a task of one trainer would deliver: the adapter as the method's form holds it."""
-    delivered, lost = aggregate_thetas(bench, [theta], None)
-    return {**_quality(bench, data, delivered), "lost": lost}
+    aggregate, lost = aggregate_thetas(bench, [theta], None)
+    return {**_quality(bench, data, aggregate), "lost": lost}
 
 
 def _quality(bench: Workbench, data: Data, theta: np.ndarray) -> dict[str, Any]:
@@ -155,7 +167,7 @@ def _adapters(kind: str) -> dict[str, tuple[str, ...]]:
         if not folder.is_dir():
             data = task_data(task)
             bench = Workbench.from_spec(spec_of(data, "pfeiffer", CANDIDATES["pfeiffer"][1], 0))
-            bench.export(_trained(bench, data, 0), folder)
+            bench.export(trained(bench, data, 0), folder)
     return {
         "adapters": tuple(str(folder) for folder in folders),
         "digests": tuple(hex_of(tensors_digest(read_tensors(folder))) for folder in folders),

@@ -6,9 +6,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from benchmarks.methods.cells import STEPS
 from benchmarks.methods.comparing import rank
-from benchmarks.methods.quality import Quality, listed, paragraph, title
+from benchmarks.methods.equal_time import EqualTime
+from benchmarks.methods.quality import REFERENCE, Quality, listed, paragraph, title
 from benchmarks.methods.results import KINDS
+from benchmarks.shared.ranks import ranked
 
 __all__ = ["BYTES", "MEMORY", "TIMES", "Budget", "budgets", "equal", "on_the_line"]
 
@@ -67,7 +72,7 @@ def on_the_line(quality: Quality, cost: Callable[[str], float | None]) -> list[s
     return line
 
 
-def equal(qualities: Mapping[str, Quality]) -> list[str]:
+def equal(qualities: Mapping[str, Quality], timed: EqualTime) -> list[str]:
     """Tables by budget and lines of the undominated, for each model whose costs are known."""
     lines = [
         "## At equal bytes, memory and time",
@@ -75,16 +80,16 @@ def equal(qualities: Mapping[str, Quality]) -> list[str]:
         *paragraph(
             "Methods that need no more than a budget are ranked anew among themselves; *alike* are those that the",
             "critical difference does not tell apart from the best. Each method was measured at one size, the one that",
-            "`task recommend` proposes: one that does not fit might with a smaller rank. Methods that were not",
-            "measured on every task of a model are left out of its tables, and a head alone where its memory or time",
+            "`deltaproof methods recommend` tries: one that does not fit might with a smaller rank. Methods that were",
+            "not measured on every task of a model are left out of its tables, and a head alone where its memory or time",
             "was not taken. *Undominated* are methods that no other equals or beats in mean quality at no more cost.",
         ),
         *paragraph(
-            "**Time is a filter.** All methods took the same number of steps; a budget keeps those whose round took",
-            "no more CPU seconds than so many times the fastest one's. What a fast method would have made of the time",
-            "that it saves was not measured. So the tables understate fast methods, if more steps help them: a method",
-            "that is faster and not worse at equal steps is ahead at equal time, too, and only the undominated ones",
-            "can be the best at equal time.",
+            "**Time is a filter in these tables.** All methods took the same number of steps; a budget keeps those",
+            "whose round took no more CPU seconds than so many times the fastest one's. What a fast method makes of",
+            "the time that it saves is not in them, so they understate fast methods, if more steps help those: then",
+            "a method that is faster and not worse at equal steps is ahead at equal time, too, and only undominated",
+            "ones can be the best. Where rounds of equal time were measured, a table of them ends this section.",
         ),
     ]
     for kind, quality in qualities.items():
@@ -94,7 +99,42 @@ def equal(qualities: Mapping[str, Quality]) -> list[str]:
             lines += _table(quality, f"{KINDS[kind]}, CPU time of a round", _relative(quality, fastest), TIMES, _times)
         if len([m for m in quality.ranking if quality.memory(m) is not None]) > 1:
             lines += _table(quality, f"{KINDS[kind]}, memory above bare", quality.memory, MEMORY, _mib)
+    for quality in qualities.values():
+        lines += _at_equal_time(quality, timed)
     return lines
+
+
+def _at_equal_time(quality: Quality, timed: EqualTime) -> list[str]:
+    """Rounds with as many steps as the time of `lora` allows, beside those of equal steps on the same tasks."""
+    found = timed.qualities(quality)
+    tasks = list(dict.fromkeys(place.task for place in found))
+    if len(tasks) < 2:
+        return []
+    steps = timed.steps[quality.kind]
+    methods = list(steps)
+    places = {task: [place for place in found if place.task == task] for task in tasks}
+    # [tasks, methods, 2]: equal steps and equal time
+    table = np.array([[np.mean([found[p][m] for p in places[task]], axis=0) for m in methods] for task in tasks])
+    ranks = ranked(-table[..., 1] if quality.kind == "language" else table[..., 1])
+    usual, timed_means = table.mean(axis=0).T
+    lines = [
+        *paragraph(
+            f"**Equal time, measured, on {KINDS[quality.kind]}**: every method takes as many steps as it can in the",
+            f"CPU time of a recorded round of `{REFERENCE}` with {STEPS[quality.kind]} steps",
+            f"(`benchmarks/methods/equal_time.py`). {len(tasks)} tasks, {len(found)} runs of each method. Critical",
+            f"difference of ranks {ranks.critical:.1f}; \\* told apart from the first.",
+        ),
+        f"| method | steps | {quality.metric} at equal steps | {quality.metric} at equal time | rank at equal time |",
+        "|---|---|---|---|---|",
+    ]
+    best = ranks.average.min()
+    for i in np.argsort(ranks.average, kind="stable"):
+        mark = "" if ranks.average[i] - best < ranks.critical else " *"
+        lines.append(
+            f"| {title(methods[i])} | {steps[methods[i]]} | {usual[i]:.3f} | {timed_means[i]:.3f} | "
+            f"{ranks.average[i]:.1f}{mark} |"
+        )
+    return [*lines, ""]
 
 
 def _relative(quality: Quality, fastest: float) -> Callable[[str], float | None]:

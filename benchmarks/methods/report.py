@@ -13,6 +13,7 @@ from benchmarks.methods.beside_peft import beside_peft
 from benchmarks.methods.cells import BATCH, METHODS, STEPS, TEST
 from benchmarks.methods.comparing import beside_reference, ranks
 from benchmarks.methods.equal import equal
+from benchmarks.methods.equal_time import EqualTime
 from benchmarks.methods.plot import Point, plot
 from benchmarks.methods.quality import Quality, paragraph
 from benchmarks.methods.results import KINDS, ROWS, Measured, kind_of
@@ -36,6 +37,7 @@ def write_report(folder: Path) -> None:
         "splits": measured.splits,
         "transformer": DIGEST,
         "memory": measured.memory,
+        "equal_time": EqualTime(folder).published(measured),
     }
     (FIGURES / "methods.json").write_text(json.dumps(everything, indent=1, sort_keys=True) + "\n")
 
@@ -51,7 +53,7 @@ def page(measured: Measured, folder: Path) -> list[str]:
         *costs(measured, qualities["text"]),
         *ranks(qualities),
         *beside_reference(qualities),
-        *equal(qualities),
+        *equal(qualities, EqualTime(folder)),
         *by_task(measured, qualities),
         *beside_peft(measured),
         *rounds(folder),

@@ -25,6 +25,9 @@ SPLIT = "split"
 """Key of the digest of the rows that a task's cells were measured on."""
 CHANGED = ("adalora", "diff_pruning")
 """Rounds of these stand only if they say what their form lost: earlier ones are of what was trained, not delivered."""
+EQUAL_TIME = "equal-time"
+"""Folder of the cells of benchmarks/methods/equal_time.py, and in it the file of the steps that it allots."""
+ALLOTTED = "steps.json"
 FIGURES_FILE = FIGURES / "methods.json"
 
 
@@ -154,6 +157,11 @@ def adopt(folder: Path, published: Path = FIGURES_FILE) -> None:
             path.write_text(json.dumps(standing(task, {**cells, SPLIT: {"digest": split}}, split), indent=1))
     if not (folder / "memory.json").is_file():
         (folder / "memory.json").write_text(json.dumps(figures["memory"], indent=1))
+    if "equal_time" in figures and not (folder / EQUAL_TIME).is_dir():
+        (folder / EQUAL_TIME).mkdir()
+        (folder / EQUAL_TIME / ALLOTTED).write_text(json.dumps(figures["equal_time"]["steps"], indent=1))
+        for task, cells in figures["equal_time"]["cells"].items():
+            _path(folder / EQUAL_TIME, task).write_text(json.dumps(cells, indent=1))
 
 
 def _path(folder: Path, task: str) -> Path:
