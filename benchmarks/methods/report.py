@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks.methods.beside_peft import beside_peft
 from benchmarks.methods.cells import BATCH, METHODS, STEPS, TEST
 from benchmarks.methods.comparing import beside_reference, ranks
+from benchmarks.methods.disjoint import splits
 from benchmarks.methods.equal import equal
 from benchmarks.methods.equal_time import EqualTime
 from benchmarks.methods.plot import Point, plot
@@ -29,7 +30,7 @@ __all__ = ["page", "write_report"]
 
 def write_report(folder: Path) -> None:
     """From the cells below `folder`."""
-    measured = Measured.read(folder)
+    measured = Measured.read(folder).of_these_rows()
     (PAGES / "methods.md").write_text("\n".join(page(measured, folder)) + "\n")
     (PAGES / "methods.svg").write_text(plot(*_points(measured)))
     everything = {
@@ -58,6 +59,7 @@ def page(measured: Measured, folder: Path) -> list[str]:
         *beside_peft(measured),
         *rounds(folder),
         *rates(),
+        *splits(measured),
         *missing(measured, qualities),
     ]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.methods.cells import METHODS
+from benchmarks.methods.cells import METHODS, task_data
 from benchmarks.methods.rates import rate_of
 from benchmarks.shared.places import FIGURES
-from benchmarks.shared.tuning_tasks import TASKS
+from benchmarks.shared.tuning_tasks import TASKS, is_here
 
 __all__ = ["KINDS", "ROWS", "SPLIT", "UNTOUCHED", "Key", "Measured", "Place", "adopt", "kind_of", "standing", "stands"]
 
@@ -74,6 +74,12 @@ class Measured:
                 cells[task] = {key: cell for key, cell in keyed.items() if stands(task, key, cell)}
         memory = folder / "memory.json"
         return cls(cells, splits, json.loads(memory.read_text()) if memory.is_file() else {})
+
+    def of_these_rows(self) -> Measured:
+        """Without cells of a task whose rows are others now; a task whose data was not laid out is believed."""
+        kept = {task: not is_here(task) or task_data(task).split == split for task, split in self.splits.items()}
+        cells = {task: found for task, found in self.cells.items() if kept[task]}
+        return Measured(cells, {task: split for task, split in self.splits.items() if kept[task]}, self.memory)
 
     def quality(self, method: str, place: Place) -> dict[str, Any] | None:
         """Of our round; of the plain loop where a method was trained by that alone."""

@@ -64,6 +64,14 @@ def test_stale_cells_are_neither_reported_nor_adopted(tmp_path: Path) -> None:
     assert set(json.loads((tmp_path / "anew" / file.name).read_text())) == STANDING | {SPLIT}
 
 
+def test_report_leaves_out_a_task_whose_rows_are_others_now(tmp_path: Path) -> None:
+    for task, digest in (("imdb", task_data("imdb").split), ("yelp", "aa")):
+        (tmp_path / f"{task}.json").write_text(json.dumps({**CELLS, SPLIT: {"digest": digest}}))
+    measured = Measured.read(tmp_path)
+    assert (list(measured.cells), list(measured.of_these_rows().cells)) == (["imdb", "yelp"], ["imdb"])
+    assert list(measured.of_these_rows().splits) == ["imdb"]
+
+
 def test_run_that_goes_on_measures_what_changed_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
