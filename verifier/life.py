@@ -9,12 +9,12 @@ follows from the revealed attestations, and only if it is within tolerance of it
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-from deltaproof.agent.homes import task_folder, write_whole
+from deltaproof.agent.homes import task_folder
 from deltaproof.agent.loop import Agent, Duty, Moment
 from deltaproof.agent.patience import IDLE_POLL_SECONDS
 from deltaproof.agent.proposals import KeptProposals
@@ -30,28 +30,26 @@ from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.protocol.commit.bls import SecretKey
-from deltaproof.protocol.commit.commitments import attestation_hash
 from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
-from deltaproof.protocol.outcome.reads import given_up_from
-from deltaproof.protocol.outcome.settlement import SettlementProposal, scores_tree, verdicts_digest
+from deltaproof.protocol.outcome.settlement import SettlementProposal
 from deltaproof.protocol.terms.attested import attestation_bytes
-from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
+from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
 from deltaproof.reporting import Once, Reporter
 from deltaproof.store import ArtifactStore
 from deltaproof.store.closing import Closing
 from deltaproof.store.readers import Keyring
 from deltaproof.tuning.numerics.machine import HERE, Machine
 from incentives.settling import NothingToSettle
+from verifier.attesting import AttestingDesk
 from verifier.bound import BoundVerdicts
 from verifier.closing import charge_absences, close_round, collect_fees
-from verifier.committee import CommitteeDesk, Committees, Deadline
+from verifier.committee import CommitteeDesk
 from verifier.disputes import VerifierDisputes
 from verifier.examining import Examiner
-from verifier.facts import RoundToJudge, case_key, read_case, read_chain
-from verifier.looking import EarlyLook, Word
 from verifier.outbox import Outbox
+from verifier.own import OwnAttestations
 from verifier.quorum import QuorumDesk
 from verifier.standing import SeatDesk, check_pace
 
@@ -59,8 +57,6 @@ __all__ = ["Verifier"]
 
 PATIENCE_SECONDS = 4.0
 """How long a verifier leaves work that anybody may do to each one before it in the round's order."""
-JUDGING = ("committee", "attest")
-"""Heavy work on a round: as a member of committees, and for the attestation."""
 
 
 class Verifier(Agent):
@@ -113,9 +109,17 @@ class Verifier(Agent):
             require=lambda size, what: self.disk.require(size, what),  # noqa: PLW0108 - the limit comes later
         )  # fmt: skip
         self.bound = BoundVerdicts(self._folder)
+        self.own = OwnAttestations(
+            gateway, task_id, self.account, self.secret, self._folder,
+            require=lambda size, what: self.disk.require(size, what),  # noqa: PLW0108 - the limit comes later
+        )  # fmt: skip
         self.committee = CommitteeDesk(
             gateway, store, task_id, self.spec, self.secret, self._folder, self.outbox, report,
             heavy=lambda: self.heavy,
+        )  # fmt: skip
+        self.attesting = AttestingDesk(
+            gateway, store, task_id, self.spec, self.log, self.examiner, self.committee, self.own, self.closing,
+            heavy=lambda: self.heavy, now=self._now,
         )  # fmt: skip
         self.quorum = QuorumDesk(
             gateway, store, task_id, self.spec, self.log, self.key, self.proposals, self.outbox, report
@@ -123,20 +127,13 @@ class Verifier(Agent):
         self.money = gateway.money(self.params.token)
         self.disputes = VerifierDisputes(
             gateway, store, task_id, self.params, self.log, self.secret, report,
-            attested=self._own_attestation, kept=self.proposals.of, most_attested=partial(attestation_bytes, self.spec),
+            attested=self.own.of, kept=self.proposals.of, most_attested=partial(attestation_bytes, self.spec),
             examiner=self.examiner, heavy=lambda: self.heavy,
             speaks_for=lambda task: self.company.speaks_for(task),  # noqa: PLW0108 - the company comes later
         )  # fmt: skip
         self._waiting = (RoundIndex(0), Phase.IDLE, time.monotonic())
         self._once = Once(report)
-        self._attesting: tuple[RoundIndex, Digest32] | None = None
-        """What is judged on the other thread."""
-        self._read_all = ZERO_DIGEST
-        """Of what round's case everything was read that other verifiers replay, as `case_key` names it."""
         self._key_is_shown = False
-        self._early: EarlyLook | None = None
-        self._looked_at = (ZERO_DIGEST, 0)
-        """Challenge seed, and how many had opened when what they opened was replayed."""
         self._signed: dict[tuple[RoundIndex, int], SettlementProposal] = {}
         """By round and attempt."""
         self._objected: set[tuple[RoundIndex, int]] = set()
@@ -181,7 +178,8 @@ class Verifier(Agent):
             self.closing.lift()
         if not self._in_quorum(round_) or not self.entrance.is_open():
             return
-        self._notice_lateness(moment)
+        if moment.view.phase is not Phase.ATTEST_COMMIT and self.attesting.was_late(round_):
+            self.seat.was_too_slow(round_)
         match moment.view.phase:
             case Phase.OPENING:
                 self.look_early(round_)
@@ -240,24 +238,7 @@ class Verifier(Agent):
     def look_early(self, round_: RoundIndex) -> None:
         """Replay what is opened already: the slowest trainer keeps nobody from that."""
         self.closing.lift()
-        view = self.gateway.tasks.round(self.task_id, round_)
-        seed, opened = view.challenge_seed, self.gateway.trainers.progress(self.task_id).opened
-        if ZERO_DIGEST in (view.order_seed, seed) or (seed, opened) == self._looked_at:
-            return
-        if self._early is None or self._early.seed != seed:
-            self.log.refresh(round_)
-            case = read_case(self.gateway, self.store, self.log, self.spec, self.task_id, round_)
-            work = self.gateway.trainers.work
-            drawn = self.committee.drawn(case)
-            there = {s.trainer for s in case.submissions if work(self.task_id, round_, s.trainer).opened}
-            if drawn is None:
-                mine = there
-            else:
-                mine = there & (drawn.of(self.account) | self.committee.looked_at_anyway(case, drawn))
-            self._early = EarlyLook(seed, opened, lambda: self._looked(case, mine, there - mine))
-        early = self._early
-        if not self.heavy.running(early.key) and self.heavy.result(early.key, early.work):
-            self._early, self._looked_at = None, (seed, early.opened)
+        self.attesting.look_early(round_)
 
     def attest_commit(self, round_: RoundIndex) -> None:
         """Replay, score, and seal what was found."""
@@ -266,25 +247,10 @@ class Verifier(Agent):
         view = self.gateway.tasks.round(self.task_id, round_)
         if ZERO_DIGEST in (view.order_seed, view.challenge_seed):
             return
-        self.log.refresh(round_)
-        key = case_key(read_chain(self.gateway, self.log, self.spec, self.task_id, round_))
-        attestation = self._kept(self._path(round_, key))
-        if attestation is None:
-            if self.heavy.running(("attest", key)):
-                return
-            may_give_up = self._may_call_withheld(round_)
-            if self._early and self.heavy.running(self._early.key):
-                return
-            case = read_case(self.gateway, self.store, self.log, self.spec, self.task_id, round_)
-            self._attesting = (round_, key)
-            words = self._heard(case, key, may_give_up=may_give_up)
-            if words is None:
-                return
-            attest = partial(self._attest, case, key, words, may_give_up=may_give_up)
-            attestation = self.heavy.result(("attest", key), attest)
+        attestation = self.attesting.judged(round_)
         if attestation is None:
             return
-        if attempt(self.gateway.verifiers.commit_attestation, self.task_id, self._sealed(attestation)) is None:
+        if attempt(self.gateway.verifiers.commit_attestation, self.task_id, self.own.seal(attestation)) is None:
             self.seat.was_too_slow(round_)
         else:
             self.report("attested", f"round {round_}: attestation sealed", round=round_)
@@ -292,18 +258,18 @@ class Verifier(Agent):
     def attest_reveal(self, round_: RoundIndex) -> None:
         """Publish the attestation and open the seal, though the store may refuse the document."""
         on_chain = self.gateway.verifiers.attestation(self.task_id, round_, self.account)
-        attestation = self._own_attestation(round_)
+        attestation = self.own.of(round_)
         if attestation is None or on_chain.state != AttestationState.COMMITTED:
             return
         self._show(round_, attestation)
-        fields, salt = self._sealed_fields(attestation), self._salt(round_, attestation.digest())
+        fields, salt = self.own.fields(attestation), self.own.salt(attestation)
         if attempt(self.gateway.verifiers.reveal_attestation, self.task_id, **fields, salt=salt) is not None:
             self.report("revealed", f"round {round_}: attestation revealed", round=round_)
 
     def settle(self, round_: RoundIndex) -> None:
         """Sign the settlement that follows from the revealed attestations; post it when a quorum has signed."""
         view = self.gateway.tasks.round(self.task_id, round_)
-        place, own = (round_, view.attempts), self._own_attestation(round_)
+        place, own = (round_, view.attempts), self.own.of(round_)
         if own is not None:
             self._show(round_, own)
         # Attack: reveal on chain, and show the document when half of the others have signed without it.
@@ -367,69 +333,6 @@ class Verifier(Agent):
 
     # Below: how the phases do it.
 
-    def _notice_lateness(self, moment: Moment) -> None:
-        """Whether a round is still being judged when the phase for that is over."""
-        if moment.view.phase is not Phase.ATTEST_COMMIT and self._attesting is not None:
-            round_, key = self._attesting
-            if moment.view.round == round_ and any(self.heavy.running((work, key)) for work in JUDGING):
-                self.seat.was_too_slow(round_)
-            self._attesting = None
-
-    def _heard(self, case: RoundToJudge, key: Digest32, *, may_give_up: bool) -> Mapping[Address, Word] | None:
-        """What committees say of those whom this verifier does not replay; None while it replays its own, or waits."""
-        committees = self.committee.drawn(case)
-        if committees is None:
-            return {}
-        if (mine := committees.of(self.account)) and not self.committee.has_sealed(case):
-            between = self.heavy.between_steps
-            look = partial(self.examiner.found_of, case, mine, may_give_up=may_give_up, between_steps=between)
-            findings = self.heavy.result(("committee", key), look)
-            if findings is None:
-                return None
-            self.committee.seal(case, findings)
-        phase, seconds = self.gateway.tasks.phase(self.task_id), self.spec.phases.attest_commit
-        words = self.committee.words(case, committees, Deadline(phase.deadline, seconds, self._now()))
-        if words is None:
-            self._read_ahead(case, key, committees)
-        return words
-
-    def _attest(
-        self, case: RoundToJudge, key: Digest32, words: Mapping[Address, Word], *, may_give_up: bool
-    ) -> Attestation | None:
-        """Judge and score; the document is on disk before this returns. None while what is missing may still come."""
-        between = self.heavy.between_steps
-        attestation = self.examiner.examine(case, may_give_up=may_give_up, words=words, between_steps=between)
-        if attestation is None:
-            return None
-        path, document = self._path(case.round, key), attestation.to_document()
-        self.disk.require(2 * len(document), f"the attestation of round {case.round}")
-        write_whole(path, document)
-        return attestation
-
-    def _looked(self, case: RoundToJudge, mine: Collection[Address], others: Collection[Address]) -> bool:
-        self.examiner.look_early(case, mine, self.heavy.between_steps, others)
-        return True
-
-    def _read_ahead(self, case: RoundToJudge, key: Digest32, committees: Committees) -> None:
-        """While committees report, read what they report on: their word is all that is missing then."""
-        others = committees.by_trainer.keys() - committees.of(self.account)
-        if self._read_all == key or not others:
-            return
-        anyway, between = self.committee.looked_at_anyway(case, committees), self.heavy.between_steps
-        if self.heavy.result(
-            ("reading", key), partial(self.examiner.look_early, case, anyway, between, others - anyway)
-        ):
-            self._read_all = key
-
-    def _may_call_withheld(self, round_: RoundIndex) -> bool:
-        """Whether it is late enough to seal that something is not in the store; what comes later counts no more."""
-        phase, seconds = self.gateway.tasks.phase(self.task_id), self.spec.phases.attest_commit
-        now = self._now()
-        if phase.round != round_:
-            return True
-        self.closing.set(phase.deadline, seconds, now)
-        return now >= given_up_from(phase.deadline, seconds)
-
     def _now(self) -> int:
         """A chain that makes blocks of transactions alone stands still where everybody waits, and nobody sends."""
         between_blocks = self._known.now if self._known is not None else 0
@@ -437,7 +340,7 @@ class Verifier(Agent):
 
     def _sign(self, round_: RoundIndex, attempts: int) -> None:
         """Sign the settlement that follows from what is revealed; again if a late document changes all but verdicts."""
-        own, place = self._own_attestation(round_), (round_, attempts)
+        own, place = self.own.of(round_), (round_, attempts)
         if own is None or (place in self._objected and self.quorum.complete):
             return
         try:
@@ -466,46 +369,6 @@ class Verifier(Agent):
         if attestation.digest() not in self._shown:
             self._shown.add(attestation.digest())
             self.outbox.put(round_, "the attestation", lambda: self.store.put_attestation(attestation))
-
-    def _sealed_fields(self, attestation: Attestation) -> dict[str, Digest32]:
-        leaves = attestation.leaves()
-        return {
-            "verdicts_digest": verdicts_digest(leaves),
-            "scores_root": scores_tree(leaves).root,
-            "artifact_digest": attestation.digest(),
-        }
-
-    def _sealed(self, attestation: Attestation) -> Digest32:
-        round_ = RoundIndex(attestation.round)
-        context, salt = self.gateway.domain(self.task_id, round_), self._salt(round_, attestation.digest())
-        return attestation_hash(context, self.account, **self._sealed_fields(attestation), salt=salt)
-
-    def _own_attestation(self, round_: RoundIndex) -> Attestation | None:
-        """Of the documents written for a round, the one that was sealed or revealed on chain."""
-        on_chain = self.gateway.verifiers.attestation(self.task_id, round_, self.account)
-        for path in sorted(self._folder.glob(f"attestation-{round_}-*")):
-            kept = self._kept(path)
-            if kept is None:
-                continue
-            if on_chain.state == AttestationState.COMMITTED:
-                fits = on_chain.digest == self._sealed(kept)
-            else:
-                fields = self._sealed_fields(kept)
-                fits = (on_chain.digest, on_chain.scores_root) == (fields["verdicts_digest"], fields["scores_root"])
-            if fits:
-                return kept
-        return None
-
-    def _kept(self, path: Path) -> Attestation | None:
-        return Attestation.from_document(path.read_bytes()) if path.is_file() and not path.suffix else None
-
-    def _path(self, round_: RoundIndex, key: Digest32) -> Path:
-        return self._folder / f"attestation-{round_}-{key.hex()[:16]}"
-
-    def _salt(self, round_: RoundIndex, digest: Digest32) -> Digest32:
-        return self.secret.derive(
-            "attestation salt", self.task_id.to_bytes(8, "big"), round_.to_bytes(4, "big"), digest
-        )
 
     def _in_quorum(self, round_: RoundIndex) -> bool:
         enrolment = self.gateway.verifiers.enrolment(self.task_id, self.account)

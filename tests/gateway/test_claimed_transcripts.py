@@ -79,7 +79,7 @@ def test_who_reveals_anothers_transcript_in_a_task_of_its_own_takes_none_of_its_
         world.until(Phase.ATTEST_COMMIT)
         world.attest()
         world.settle()
-        own = vera._own_attestation(FIRST)
+        own = vera.own.of(FIRST)
         assert own is not None
         assert own.by_trainer()[ann.account].verdict is Verdict.ACCEPTED
         staked = world.gateway.registry.stake_of(ann.account, Role.TRAINER).total

@@ -61,7 +61,7 @@ def test_a_round_is_judged_from_parts_of_openings(tmp_path: Path, monkeypatch: p
                 verifier.attest_commit(FIRST)
                 verifier.disputes.works.store = ArtifactStore(served.client("vera"))
                 world.until(Phase.ATTEST_REVEAL)
-                own = verifier._own_attestation(FIRST)
+                own = verifier.own.of(FIRST)
                 assert own is not None
                 found = own.by_trainer()
                 honest, cheat = world.trainers

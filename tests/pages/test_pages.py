@@ -58,7 +58,7 @@ def dispute_a_score(world: RoleWorld) -> None:
     token.mint(challenger.account, STAKE)
     token.approve(challenger.registry.address, STAKE)
     challenger.registry.deposit(Role.CHALLENGER, STAKE)
-    attestation = verifier._own_attestation(RoundIndex(1))
+    attestation = verifier.own.of(RoundIndex(1))
     assert attestation is not None
     demand, _ = challenger.court.demand_score(
         world.task, challenger.posted_digest(world.task), verifier.account, attestation.findings[0].trainer

@@ -212,7 +212,7 @@ def attest(world: RoleWorld, *verifiers: Verifier) -> None:
 
 
 def attested(world: RoleWorld, verifier: Verifier) -> dict[Address, TrainerFinding]:
-    own = verifier._own_attestation(FIRST)
+    own = verifier.own.of(FIRST)
     assert own is not None
     return own.by_trainer()
 

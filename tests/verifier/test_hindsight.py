@@ -26,7 +26,7 @@ def test_unscored_settlement_falls_where_the_stores_clock_and_scores_of_the_roun
         world.work()
         world.until(Phase.ATTEST_COMMIT)
         honest.attest_commit(round_)
-        scored = honest._own_attestation(round_)
+        scored = honest.own.of(round_)
         assert scored is not None
         assert scored.game is not None
         aside = tmp_path / "not shown"
@@ -34,7 +34,7 @@ def test_unscored_settlement_falls_where_the_stores_clock_and_scores_of_the_roun
         world.skip_time(361)
         for verifier in liars:
             verifier.attest_commit(round_)
-            blind = verifier._own_attestation(round_)
+            blind = verifier.own.of(round_)
             assert blind is not None
             assert blind.game is None
         moved([Path("validation")], aside, world.store_folder)
@@ -83,7 +83,7 @@ def remembered(world: RoleWorld, aside: Path) -> None:
 
 
 def scored_document(world: RoleWorld) -> Path:
-    own = world.verifiers[0]._own_attestation(world.gateway.tasks.phase(world.task).round)
+    own = world.verifiers[0].own.of(world.gateway.tasks.phase(world.task).round)
     assert own is not None
     assert {finding.verdict for finding in own.findings} >= {Verdict.ACCEPTED}
     return Path("attestations") / own.digest().hex()

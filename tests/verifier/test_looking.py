@@ -81,7 +81,7 @@ def attested_anew(world: RoleWorld, verifier: Verifier) -> None:
     case = read_case(world.gateway, world.store, log, verifier.spec, world.task, FIRST)
     fresh = Examiner(verifier.spec, world.store, verifier.account, silent)
     again = fresh.examine(case, may_give_up=True, publish=False)
-    own = verifier._own_attestation(FIRST)
+    own = verifier.own.of(FIRST)
     assert again is not None
     assert own is not None
     assert again.to_document() == own.to_document()
@@ -120,7 +120,7 @@ def _verdict(world: RoleWorld, verifier: Verifier) -> Verdict | None:
     round_ = world.gateway.tasks.phase(world.task).round
     verifier.attest_commit(round_)
     state = world.gateway.verifiers.attestation(world.task, round_, verifier.account).state
-    own = verifier._own_attestation(round_)
+    own = verifier.own.of(round_)
     sealed = own is not None and state == AttestationState.COMMITTED
     return own.by_trainer()[world.trainers[0].account].verdict if own and sealed else None
 
@@ -181,7 +181,7 @@ def _sign_before_and_after_a_late_document(world: RoleWorld, round_: RoundIndex)
     early = world.verifiers[0]
     source = early.quorum.compose(round_).settlement.artifact_digest
     early.quorum._documents.clear()
-    own = early._own_attestation(round_)
+    own = early.own.of(round_)
     if own is None or own.digest() == source:
         early = world.verifiers[1]
     document, away = world.store_folder / "attestations" / source.hex(), world.store_folder.parent / "kept back"

@@ -119,7 +119,7 @@ def _attest_late(world: RoleWorld) -> None:
 
 
 def _verdicts(world: RoleWorld, number: int) -> dict[Address, Verdict]:
-    own = world.verifiers[number]._own_attestation(FIRST)
+    own = world.verifiers[number].own.of(FIRST)
     assert own is not None
     return {finding.trainer: finding.verdict for finding in own.findings}
 

@@ -67,7 +67,7 @@ def test_keys_rotated_before_and_after_sealing_lose_nobodys_round_and_cost_nobod
     replayed.clear()
     for verifier in (patient, before, moved):
         verifier.attest_commit(FIRST)
-        own = verifier._own_attestation(FIRST)
+        own = verifier.own.of(FIRST)
         assert own is not None
         assert own.by_trainer()[world.trainers[0].account].verdict is Verdict.ACCEPTED
     assert "replayed" not in replayed, "a new key costs no replay"
