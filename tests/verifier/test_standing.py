@@ -65,7 +65,7 @@ def test_round_that_is_still_judged_when_its_phase_is_over_was_too_much_work(
     slow, heard, done = world.verifiers[0], Heard(), threading.Event()
     slow.seat = SeatDesk(slow.gateway, world.task, slow.params.stakes.verifier_stake, heard, top_up=False)
     slow.heavy = heavy = OnThread(lambda: None)
-    monkeypatch.setattr(slow, "_attest", lambda *_, **__: done.wait(60) and None)
+    monkeypatch.setattr(slow.attesting, "_attest", lambda *_, **__: done.wait(60) and None)
     world.open_round()
     world.work()
     world.verifiers[1].attest_commit(FIRST)
