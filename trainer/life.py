@@ -19,7 +19,7 @@ from deltaproof.agent.terms import kept_task
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Demand, DemandKind
 from deltaproof.chain.abi.enums import Phase, Role
-from deltaproof.chain.abi.structs import FOREVER, RevealData, TrainerEnrolment
+from deltaproof.chain.abi.structs import RevealData
 from deltaproof.chain.admissions import AdmissionDesk, Entrance
 from deltaproof.chain.batches import place_in_batch
 from deltaproof.chain.contracts.tasks import task_params
@@ -31,11 +31,9 @@ from deltaproof.chain.participation import (
     lock_stake,
 )
 from deltaproof.chain.reading import publish_reading_key
-from deltaproof.chain.room import make_room
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.rpc.sender import Receipt
-from deltaproof.chain.seats import SeatWatch
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.demands import DemandDesk, demandable_until
 from deltaproof.disputing.desk import SettlementDesk
@@ -58,6 +56,7 @@ from trainer.data import check_rows, enrolled_shard, shard_secret
 from trainer.keeping import KeptClaims
 from trainer.readers import ReaderDesk
 from trainer.relay import Relay
+from trainer.seat import TrainerSeat
 from trainer.workshop import Done, Workshop
 
 __all__ = ["Trainer"]
@@ -88,7 +87,7 @@ class Trainer(Agent):
         `checkpointing` trains the same bits in less memory. `relay`: URL of who brings commitments and reveals for
         free. With `any_quorum` it works also where verifiers of less than half of the enrolled stake judge."""
         super().__init__(gateway, task_id, report, poll_seconds=poll_seconds, depth=depth)
-        self.home, self.top_up, self.any_quorum = home, top_up, any_quorum
+        self.home, self.top_up = home, top_up
         self.secret = HomeSecret.of(home)
         terms = kept_task(gateway, store, task_id, home)
         self.params, self.spec = terms.view.params, terms.spec
@@ -96,6 +95,11 @@ class Trainer(Agent):
         self.store = store = store.reading_with(keyring).of_task(self.spec)
         self.entrance = Entrance(gateway, store, task_id, report)
         self.admissions = AdmissionDesk(gateway, store, task_id, self.spec, report)
+        self.money = gateway.money(self.params.token)
+        self.stake_money = gateway.money(gateway.registry.token())
+        self.seat = TrainerSeat(
+            gateway, task_id, self.account, self.params, self.stake_money, report, any_quorum=any_quorum
+        )
         self.shortest_phase = self.params.phases.shortest
         folder = task_folder(home, gateway, task_id)
         self.pruner = Pruner(gateway, task_id, folder, report)
@@ -110,12 +114,9 @@ class Trainer(Agent):
         )  # fmt: skip
         self._check_terms()
         check_rows(self.workshop.bench, rows)
-        self.money = gateway.money(self.params.token)
-        self.stake_money = gateway.money(gateway.registry.token())
         self.claims = KeptClaims(folder, gateway, store, task_id, report)
         self.accounts = Accounts(gateway, store, task_id, self.money, self.claims, report)
         self.accounts.left_to_others = self._is_claimed_by_relay
-        self.seats = SeatWatch(gateway, task_id)
         self.relay = Relay(relay, gateway, task_id, folder, report) if relay else None
         self.log = TaskLog(gateway, [gateway.trainers.address], task_id, folder)
         self.desk = DemandDesk(gateway, task_id, report, self._asks_me, self._answer)
@@ -127,8 +128,6 @@ class Trainer(Agent):
         self._published: dict[RoundIndex, Digest32] = {}
         """The challenge seed whose steps are in the store, by round."""
         self._told: set[tuple[str, RoundIndex]] = set()
-        self._judged: dict[RoundIndex, bool] = {}
-        """Whether enough stake judges a round, by round."""
 
     def duties(self) -> Sequence[Duty]:
         """What a trainer minds."""
@@ -183,10 +182,10 @@ class Trainer(Agent):
 
     def join(self) -> None:
         """Stake and enrol the shard, once."""
-        enrolment = self._enrolment()
+        enrolment = self.seat.enrolment
         if enrolment.index == 0:
-            self._require_seats()
-            self._require_room()
+            self.seat.require_judges()
+            self.seat.require_room()
             self.disk.require_ever(self.workshop.bytes_of_a_round(), "training a round of this task")
             lock_stake(self.gateway, Role.TRAINER, self.params.stakes.trainer_stake)
             self.show_reading_key()
@@ -206,13 +205,13 @@ class Trainer(Agent):
 
     def joined(self) -> bool:
         """See `Agent`."""
-        return self._enrolment().index != 0
+        return self.seat.enrolment.index != 0
 
     def commit(self, round_: RoundIndex) -> None:
         """Train all steps and seal the result."""
-        if not self._may_act(round_) or self.gateway.trainers.has_committed(self.task_id, round_, self.account):
+        if not self.seat.may_act(round_) or self.gateway.trainers.has_committed(self.task_id, round_, self.account):
             return
-        if not self._is_well_judged(round_):
+        if not self.seat.is_well_judged(round_):
             return
         self._settle_bond(round_)
         done = self._work_of(round_)
@@ -285,11 +284,8 @@ class Trainer(Agent):
 
     def mind_stake(self) -> None:
         """With `--top-up`, fill a stake up that a penalty has reduced, and take a seat again that was lost."""
-        if self.top_up and self._stopped() and not self._has_left() and not self._may_commit():
-            self._require_room()
-            lock_stake(self.gateway, Role.TRAINER, self._missing_stake())
-            if attempt(self.gateway.trainers.top_up, self.task_id) is not None:
-                self.report("topped-up", "takes part again")
+        if self.top_up:
+            self.seat.take_again()
 
     def finished(self, moment: Moment) -> bool:
         """Whether nothing is left to do: all ended rounds are collected, none will follow for this trainer, and nothing
@@ -297,7 +293,7 @@ class Trainer(Agent):
         last = moment.view.round
         if len(self.accounts.closed) < last or (last == 0 and not moment.ended):
             return False
-        stopped = self._stopped() and not self.top_up
+        stopped = self.seat.has_stopped() and not self.top_up
         if not (moment.ended or stopped) or self._has_to_answer(moment):
             return False
         if not moment.ended:
@@ -307,7 +303,7 @@ class Trainer(Agent):
 
     def _has_to_answer(self, moment: Moment) -> bool:
         """Whether stake is left to lose for a demand that was made, or may yet be made, about an ended round."""
-        if not self._enrolment().stake:
+        if not self.seat.enrolment.stake:
             return False
         if self.desk.deadlines:
             return True
@@ -341,39 +337,6 @@ class Trainer(Agent):
         return asked
 
     # Below: how the phases do it.
-
-    def _require_seats(self) -> None:
-        """Raises ChainError while a round that opened now would be judged by too little of the enrolled stake."""
-        now, round_ = self.gateway.connection.read_block.timestamp, self.gateway.tasks.phase(self.task_id).round
-        seats = None if self.any_quorum else self.seats.too_few(RoundIndex(round_ + 1), now, now)
-        if seats is not None:
-            raise ChainError(
-                f"if a round of task {self.task_id} opened now, {seats.text(self.stake_money)}; nothing is staked "
-                "before that has changed, or with --any-quorum"
-            )
-
-    def _require_room(self) -> None:
-        """Raises ChainError while as many trainers work in the task as it takes."""
-        most = self.params.quorum.max_trainers
-        if not make_room(self.gateway, self.task_id, most):
-            raise ChainError(
-                f"task {self.task_id} is full: {most} trainers take part, and all of them work. The seat of the first "
-                "that misses two rounds, or its first, is taken"
-            )
-
-    def _is_well_judged(self, round_: RoundIndex) -> bool:
-        """Whether the round's verifiers weigh enough, looked at once. Tells what to do if they do not."""
-        if round_ not in self._judged:
-            now = self.gateway.connection.read_block.timestamp
-            deadline = self.gateway.tasks.phase(self.task_id).deadline
-            opened_at = deadline - self.params.phases.commit
-            seats = None if self.any_quorum else self.seats.too_few(round_, now, opened_at)
-            self._judged[round_] = seats is None
-            if seats is not None:
-                text = seats.text(self.stake_money)
-                message = f"round {round_}: not taken part in: {text}. The next round is looked at anew; --any-quorum "
-                self._tell_once("skipped", round_, message + "works for whoever judges")
-        return self._judged[round_]
 
     def _revealed(self, batch: BatchCommitted | None, data: RevealData) -> bool:
         """Open the commitment; whether that was done here and now."""
@@ -487,36 +450,6 @@ class Trainer(Agent):
         if (event, round_) not in self._told:
             self._told.add((event, round_))
             self.report(event, message, round=round_)
-
-    def _may_act(self, round_: RoundIndex) -> bool:
-        enrolment = self._enrolment()
-        return enrolment.active_from <= round_ <= enrolment.active_until
-
-    def _may_commit(self) -> bool:
-        """Whether the running round still takes this trainer's work. Attack: free its seat while it trains: one that is
-        taken at once counts from the next round on."""
-        now = self.gateway.tasks.phase(self.task_id)
-        waits = now.phase in (Phase.DRAW, Phase.COMMIT) and self._may_act(now.round)
-        return waits and not self.gateway.trainers.has_committed(self.task_id, now.round, self.account)
-
-    def _stopped(self) -> bool:
-        """Whether it takes no part in later rounds: too little stake, or it gave its seat up or lost it."""
-        enrolment = self._enrolment()
-        return enrolment.stake < self.params.stakes.trainer_stake or enrolment.active_until != FOREVER
-
-    def _has_left(self) -> bool:
-        """Whether it gave its seat up by itself: nobody else can take it from one that worked in the round before."""
-        mine = self._enrolment()
-        if mine.stake < self.params.stakes.trainer_stake or mine.active_until == FOREVER:
-            return False
-        last = RoundIndex(max(mine.active_from, mine.active_until - 1))
-        return last > mine.active_until or self.gateway.trainers.has_committed(self.task_id, last, self.account)
-
-    def _missing_stake(self) -> TokenAmount:
-        return TokenAmount(self.params.stakes.trainer_stake - self._enrolment().stake)
-
-    def _enrolment(self) -> TrainerEnrolment:
-        return self.gateway.trainers.enrolment(self.task_id, self.account)
 
     def _check_terms(self) -> None:
         """A contract that pays by other terms than the spec says is not worth working for."""
