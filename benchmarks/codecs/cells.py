@@ -1,172 +1,123 @@
-"""Federated rounds under an exchange codec, kept round by round under `build/`: a run that ended early goes on.
+"""Federated rounds of one arm on one task: quality after each, and the bytes of everything that is published.
 
-The demo's task: LoRA of rank 8 on MiniLM, three trainers (imdb, yelp, amazon), Adam, the mean of decoded deltas.
+Three trainers with a third of the rows each, Adam, the mean of decoded deltas; moments start at zero in each round.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from hashlib import sha256
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from benchmarks.shared.lora_rounds import SOURCES, sentiment_rows
-from benchmarks.shared.places import BUILD
-from benchmarks.shared.tuning_tasks import MINILM
+from benchmarks.codecs.arms import Arm
+from benchmarks.shared.tuning_tasks import DEV, TASKS, Data
 from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.evidence.state import Vector, component_root
-from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Digest32
 from deltaproof.tuning.base_models.presets import complete_spec
 from deltaproof.tuning.codecs import Mask
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.combining.mixing import aggregate_thetas
+from deltaproof.tuning.errors import DivergenceError
 from deltaproof.tuning.training.recording import batch_rows
 from deltaproof.tuning.training.step import DrawnRound, RoundContext, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["METHODS", "Cell", "Members"]
+__all__ = ["ROUNDS", "STEPS", "TRAINERS", "play", "rows_of"]
 
-CACHE = BUILD / "codecs"
-TRAINING_ROWS = 600
-METHODS: dict[str, dict[str, Any]] = {
-    "lora": {"name": "lora", "options": {"r": 8, "lora_alpha": 16, "target_modules": ["query", "value"]}},
-    "pfeiffer": {"name": "pfeiffer", "options": {"size": 8}},
-    "shira": {"name": "shira", "options": {"fraction": 0.05}},
-}
+ROUNDS = 4
+STEPS = 12
+TRAINERS = 3
+BATCH = 8
+TRAIN = 600
+TEST = 400
+FEW = 200
+"""Held-out rows of a task that would have fewer than this to train on beside `TEST`."""
 
 
-@dataclass(frozen=True)
-class Members:
-    """Trainers with a shard each, and held-out rows of all."""
+@cache
+def rows_of(task: str) -> Data:
+    """Rows of a text task: to deal out, and held out."""
+    make = {**TASKS, **DEV}[task]
+    data = make(task, TRAIN, TEST)
+    return data if len(data.train) >= FEW else make(task, TRAIN, FEW)
 
-    shards: tuple[Shard, ...]
-    held_out: tuple[bytes, ...]
 
-    @classmethod
-    def of(cls, test: int) -> Members:
-        """`test` held-out rows of each source."""
-        shards = tuple(Shard(tuple(sentiment_rows(s, 0, TRAINING_ROWS)), Digest32(bytes(32))) for s in SOURCES)
-        first = TRAINING_ROWS + 100
-        return cls(shards, tuple(row for s in SOURCES for row in sentiment_rows(s, first, first + test)))
+def play(data: Data, arm: Arm, rate: float, seed: int) -> dict[str, Any]:
+    """Accuracy, loss and the rows that were right after each round; bytes that a trainer publishes a round."""
+    spec = complete_spec(
+        data.source,
+        data.kind,
+        {
+            "model": dict(data.model),
+            **arm.sections,
+            "optimizer": {"name": "adam", "learning_rate": rate, "weight_decay": 0.0, "schedule": "linear"},
+            "training": {"steps": STEPS, "batch_size": BATCH, "numeric": "bounded"},
+        },
+    )
+    spec = spec.model_copy(update={"method": spec.method.model_copy(update={"seed": bytes([seed]) * 32})})
+    bench = Workbench.from_spec(spec, precision="float32")
+    federation = Federation(bench, [Shard(data.train[i::TRAINERS], Digest32(bytes(32))) for i in range(TRAINERS)], seed)
+    evaluator, rounds, start = Evaluator(bench, data.test), [], bench.initial_state()
+    for number in range(1, ROUNDS + 1):
+        try:
+            start, sizes = federation.round(start, number)
+        except DivergenceError:
+            break
+        rounds.append(_quality(evaluator, start) | {"bytes": float(np.mean(sizes))})
+    return {"rate": rate, "values": bench.layout.size, "held_out": len(data.test), "rounds": rounds}
 
 
 @dataclass
-class Progress:
-    """Where a federation is: the adapter, each trainer's memory, and what every round so far was measured as."""
+class Federation:
+    """Trainers and what each carries on from round to round."""
 
-    start: Vector
-    memories: list[Vector | None]
-    rounds: list[dict[str, Any]] = field(default_factory=list)
-
-    @classmethod
-    def load(cls, path: Path, fresh: Progress) -> Progress:
-        if not path.is_file():
-            return fresh
-        with np.load(path, allow_pickle=False) as kept:
-            names = [f"memory{i}" for i in range(len(fresh.memories))]
-            memories = [kept[name] if name in kept.files else None for name in names]
-            return cls(kept["start"], memories, json.loads(kept["rounds"].tobytes()))
-
-    def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.stem}.partial.npz")
-        memories = {f"memory{i}": memory for i, memory in enumerate(self.memories) if memory is not None}
-        said = np.frombuffer(json.dumps(self.rounds).encode(), np.uint8)
-        np.savez(partial, start=self.start, rounds=said, **memories)
-        os.replace(partial, path)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One federation under one codec."""
-
-    federation: Members
-    method: str
-    codec: Mapping[str, Any]
-    steps: int
+    bench: Workbench
+    shards: Sequence[Shard]
     seed: int
+    memories: list[Vector | None] = field(init=False)
 
-    @cached_property
-    def spec(self) -> TaskSpec:
-        return complete_spec(
-            MINILM,
-            "sequence-classification",
-            {
-                "model": {"max_tokens": 32},
-                "method": {**METHODS[self.method], "seed": "0x" + bytes([self.seed]).hex() * 32},
-                "optimizer": {"name": "adam", "learning_rate": 4e-3, "weight_decay": 0.0, "schedule": "linear"},
-                "training": {"steps": self.steps, "batch_size": 8, "numeric": "bounded"},
-                "codec": dict(self.codec),
-            },
-        )
+    def __post_init__(self) -> None:
+        self.memories = [None] * len(self.shards)
 
-    @cached_property
-    def _path(self) -> Path:
-        rows = (*(bytes(shard.root) for shard in self.federation.shards), *self.federation.held_out)
-        named = sha256(bytes(self.spec.digest()) + b"\x00".join(rows)).hexdigest()
-        return CACHE / f"{named[:32]}.npz"
-
-    def measure(self, rounds: int) -> dict[str, Any]:
-        """Accuracy and loss after each round, which rows were right, and bytes of a trainer's delta a round."""
-        bench = Workbench.from_spec(self.spec, precision="float32")
-        evaluator = Evaluator(bench, self.federation.held_out)
-        progress = Progress.load(self._path, Progress(bench.initial_state(), [None] * len(self.federation.shards)))
-        while len(progress.rounds) < rounds:
-            sizes = self._play(bench, progress)
-            progress.rounds.append(self._measured(evaluator, progress.start) | {"bytes": sizes})
-            progress.save(self._path)
-        played = progress.rounds[:rounds]
-        size = float(np.mean([round_["bytes"] for round_ in played]))
-        return {
-            "bytes": size,
-            "times_fewer": 4 * bench.layout.size / size,
-            "held_out": len(self.federation.held_out),
-            "rounds": [{k: v for k, v in round_.items() if k != "bytes"} for round_ in played],
-        }
-
-    def _play(self, bench: Workbench, progress: Progress) -> list[int]:
-        """One round of everybody; `progress` is after it. Returns bytes of each delta."""
-        start, round_ = progress.start, len(progress.rounds) + 1
+    def round(self, start: Vector, number: int) -> tuple[Vector, list[int]]:
+        """The adapter after a round, and the bytes that each trainer published."""
         reached, masks, sizes = [], [], []
-        for number, shard in enumerate(self.federation.shards):
-            drawn = DrawnRound(0, round_, bytes([self.seed]) * 32, component_root(start))
-            context = drawn.with_shard(bytes([number]) * 20, shard)
-            theta, size, progress.memories[number] = self._train(
-                bench, context, start, shard, progress.memories[number]
-            )
+        for who, shard in enumerate(self.shards):
+            drawn = DrawnRound(0, number, bytes([self.seed]) * 32, component_root(start))
+            context = drawn.with_shard(bytes([who]) * 20, shard)
+            theta, size = self._delta(who, context, start, self._trained(context, shard, start))
             reached.append(theta)
             sizes.append(size)
-            masks.append(bench.codec.mask(context.key))
-        progress.start = aggregate_thetas(bench, reached, None, _all_masks(masks))[0]
-        return sizes
+            masks.append(self.bench.codec.mask(context.key))
+        return aggregate_thetas(self.bench, reached, None, _all(masks))[0], sizes
 
-    def _train(
-        self, bench: Workbench, context: RoundContext, start: Vector, shard: Shard, memory: Vector | None
-    ) -> tuple[Vector, int, Vector | None]:
-        """The adapter that a trainer's delta leads to, the delta's bytes, and the memory after it."""
-        state = start_state(bench, start)
-        for step in range(self.steps):
-            state = run_step(bench, context, state, step, batch_rows(bench, context, shard, step)).next_state
-        theta = state["theta"].numpy()
-        if bench.codec.plain:
-            return theta, 4 * len(theta), None
-        sent = bench.codec.encode(start, theta, memory, context.key)
-        return sent.theta, len(sent.data), sent.memory
+    def _trained(self, context: RoundContext, shard: Shard, start: Vector) -> Vector:
+        state = start_state(self.bench, start)
+        for step in range(self.bench.spec.training.steps):
+            state = run_step(self.bench, context, state, step, batch_rows(self.bench, context, shard, step)).next_state
+        theta: Vector = state["theta"].numpy()
+        return theta
 
-    def _measured(self, evaluator: Evaluator, theta: Vector) -> dict[str, Any]:
-        found = evaluator.evaluate_means([theta], np.ones((1, 1)))
-        mean = found.mean(0)
-        right = np.packbits(found.hits[0].astype(np.bool_)).tobytes().hex()
-        return {"accuracy": mean.accuracy, "loss": mean.loss, "right": right}
+    def _delta(self, who: int, context: RoundContext, start: Vector, theta: Vector) -> tuple[Vector, int]:
+        """What a trainer's delta leads to, and the bytes of it and of a memory that is fed back."""
+        if self.bench.codec.plain:
+            return theta, 4 * len(theta)
+        sent = self.bench.codec.encode(start, theta, self.memories[who], context.key)
+        self.memories[who] = sent.memory
+        return sent.theta, len(sent.data) + (0 if sent.memory is None else 4 * len(sent.memory))
 
 
-def _all_masks(masks: Sequence[Mask | None]) -> list[Mask] | None:
+def _quality(evaluator: Evaluator, theta: Vector) -> dict[str, Any]:
+    found = evaluator.evaluate_means([theta], np.ones((1, 1)))
+    mean = found.mean(0)
+    right = np.packbits(found.hits[0].astype(np.bool_)).tobytes().hex()
+    return {"accuracy": mean.accuracy, "loss": mean.loss, "right": right}
+
+
+def _all(masks: Sequence[Mask | None]) -> list[Mask] | None:
     found = [mask for mask in masks if mask is not None]
     return found or None

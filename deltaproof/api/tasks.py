@@ -43,6 +43,7 @@ class Task:
         *,
         name: str = "my task",
         method: str = "lora",
+        small_deltas: bool = False,
         rounds: int = 3,
         budget: str = "100",
         stake: str = "250",
@@ -63,7 +64,7 @@ class Task:
             rows, data = _rows(data), folder / "held.jsonl"
             write_shard(data, rows)
         return begin(
-            folder, name=name, source=model, data=Path(data), method=method, rounds=rounds,
+            folder, name=name, source=model, data=Path(data), method=method, small_deltas=small_deltas, rounds=rounds,
             budget=Amount.read(budget, "budget"), stake=Amount.read(stake, "stake"),
         )  # fmt: skip
 

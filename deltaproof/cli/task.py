@@ -109,7 +109,7 @@ def check(
             patience=patience,
         )
         notes, found = prepared.notes, economics(prepared.spec)
-        work = Workload(prepared.spec, prepared.speed)
+        work = Workload(prepared.spec, prepared.speed, prepared.values, prepared.published_bytes)
         table = [*money_lines(prepared.spec, tokens), *work.lines(tokens), *economics_table(found, tokens)]
         result |= {"economics": economics_record(found), **work.record()}
         result["stability"] = [one.record() for one in prepared.stability]

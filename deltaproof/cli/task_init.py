@@ -27,6 +27,9 @@ def init(
     out: Annotated[Path, typer.Option(help="Folder for the draft and its files.")] = Path(),
     name: Annotated[str, typer.Option(help="What the task is called.")] = "my task",
     method: Annotated[str, typer.Option(help="Tuning method; `deltaproof methods` compares them.")] = "lora",
+    small_deltas: Annotated[
+        bool, typer.Option("--small-deltas", help="LoRA of rank 2 on the upper layers, two bits a value.")
+    ] = False,
     rounds: Annotated[int, typer.Option(help="Rounds of training.", min=1)] = 3,
     budget: Annotated[str, typer.Option(help="Pay of a round to its trainers, in tokens.", metavar=AMOUNT)] = "100",
     stake: Annotated[
@@ -49,7 +52,7 @@ def init(
 
     resolve_source(model, told_on_stderr)
     made = begin(
-        out, name=name, source=model, data=data, method=method, rounds=rounds,
+        out, name=name, source=model, data=data, method=method, small_deltas=small_deltas, rounds=rounds,
         budget=Amount.read(budget, "--budget"), stake=Amount.read(stake, "--stake"),
         trainers=trainers, verifiers=verifiers,
     )  # fmt: skip

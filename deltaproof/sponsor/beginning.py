@@ -45,6 +45,7 @@ def begin(
     source: str,
     data: Path,
     method: str,
+    small_deltas: bool = False,
     rounds: int,
     budget: Amount,
     stake: Amount,
@@ -55,10 +56,12 @@ def begin(
 
     `data` are held-out rows, of which no trainer may have any; the last sixth, at least, becomes the test set. `budget`
     is a round's, `stake` what each trainer and verifier locks. Of `trainers` and `verifiers` that are expected a round
-    needs more than half: one who leaves keeps no round from opening. Raises UsageError, or ModelError.
+    needs more than half: one who leaves keeps no round from opening. `small_deltas`: LoRA of rank 2 on the upper half
+    of the layers, sent in two bits a value (docs/methods.md#small-deltas). Raises UsageError, or ModelError.
     """
     from deltaproof.sponsor.open_pay import why_no_shares
     from deltaproof.sponsor.recommend import CANDIDATES
+    from deltaproof.tuning.base_models.loading import model_layers
 
     if method not in CANDIDATES or method == "sensitivity":
         raise UsageError(f"--method {method}: say one of {', '.join(sorted(set(CANDIDATES) - {'sensitivity'}))}")
@@ -72,7 +75,12 @@ def begin(
         raise UsageError(f"{data} has {len(rows)} different rows; {rounds} rounds and a test set need {least} at least")
     fields = parse_row(rows[0])
     kind = next((kind for field, kind in KINDS.items() if field in fields), "causal-lm")
+    if small_deltas and method != "lora":
+        raise UsageError(f"small deltas are measured with lora alone; leave --method {method} or --small-deltas out")
     options, rate = CANDIDATES[method]
+    if small_deltas:
+        layers = model_layers(source)
+        options = {"r": 2, "lora_alpha": 8, "layers_to_transform": list(range(layers // 2, layers))}
     text = DRAFT.format(
         name=json.dumps(name),
         kind=kind,
@@ -81,6 +89,7 @@ def begin(
         method=method,
         options="".join(f"{key} = {json.dumps(value)}\n" for key, value in options.items()),
         rate=rate,
+        codec=TWO_BITS if small_deltas else UNCODED,
         scoring=BY_COALITIONS if why_no_shares(method) else BY_ROWS,
         rows=size,
         rounds=rounds,
@@ -139,6 +148,18 @@ BY_COALITIONS = """\
 index = "shapley"           # every name is a trainer: name the shards, or choose a method that adds up, such as lora
 budget = 64                 # coalitions that every verifier evaluates
 """
+UNCODED = """\
+[codec]
+byte_limit = 64_000_000     # largest delta
+"""
+TWO_BITS = """\
+[codec]
+name = "two_bit"            # a sign and one of two sizes for each value
+byte_limit = 64_000_000     # largest delta
+
+[codec.options]
+keep_norm = true
+"""
 DRAFT = """\
 # A task for deltaproof. Change what you like, then: deltaproof task check task.toml
 # What a program can compute (digests, starting adapter, seals of the hidden rows) is left out.
@@ -170,9 +191,7 @@ numeric = "exact"           # "bounded" costs trainers half as much, and leaves 
 [data]
 min_rows = 64               # a trainer's
 
-[codec]
-byte_limit = 64_000_000     # largest delta
-
+{codec}
 {scoring}
 [validation]
 rows = {rows}               # a round's hidden set

@@ -53,6 +53,10 @@ class PreparedTask:
     """What a rounding makes of a round, by learning rate; empty if it was not looked at."""
     speed: Speed = UNMEASURED
     """How fast the participants' machines are, as far as a rehearsal here can tell; zero without one."""
+    values: int = 0
+    """That a trainer tunes."""
+    published_bytes: int = 0
+    """That a trainer publishes in a round at most, besides openings."""
 
 
 def prepare_task(path: Path, secret: HomeSecret) -> PreparedTask:
@@ -116,7 +120,8 @@ def complete_draft(
     complete = spec.model_copy(update={"start_digest": digest})
     theirs = rehearsal.speed.times(speed)
     notes, stability = tuple(rehearsal.notes(spec)), tuple(rehearsal.stability or ())
-    return PreparedTask(complete, start, validation, blobs, notes, stability, theirs)
+    values, published = bench.layout.size, bench.codec.published_bytes
+    return PreparedTask(complete, start, validation, blobs, notes, stability, theirs, values, published)
 
 
 def _federation(draft: CheckedDraft, progress: Progress) -> PreparedFederation | None:

@@ -28,6 +28,10 @@ class Workload:
 
     spec: TaskSpec
     speed: Speed
+    values: int = 0
+    """That a trainer tunes."""
+    published_bytes: int = 0
+    """That a trainer publishes in a round at most, besides openings."""
 
     @property
     def trainers(self) -> int:
@@ -51,6 +55,11 @@ class Workload:
         yield (
             f"a trainer takes {training:.1f} s for {spec.training.steps} steps; phases.commit is {phases.commit} s. "
             f"Gas: about {ROUND_GAS[Role.TRAINER]:,} a round"
+        )
+        coded = f", where {self.values:,} values in float32 have {4 * self.values:,}"
+        yield (
+            f"a trainer publishes at most {self.published_bytes:,} bytes a round besides openings"
+            f"{coded if self.published_bytes != 4 * self.values else ''}"
         )
         yield (
             f"a verifier of {_trainers(trainers)} takes {verifying:.1f} s for {replays_of(spec, trainers)} replays and "
@@ -97,6 +106,8 @@ class Workload:
                     "attest_commit": {"work": verifying, "phase": judging_seconds(spec)},
                 },
                 "most_trainers": self.most_trainers,
+                "values": self.values,
+                "published_bytes": self.published_bytes,
             },
             "verification": {
                 "trainers": trainers,

@@ -104,6 +104,23 @@ def test_task_init_writes_a_draft_that_passes_the_check(run: Run, tmp_path: Path
     assert "192 at least" in err
 
 
+def test_task_init_of_small_deltas_sends_a_fraction_of_the_bytes(run: Run, tmp_path: Path) -> None:
+    model = f"path:{minimal_model(tmp_path / 'model', 'bert')}"
+    write_shard(tmp_path / "held.jsonl", [canonical_row({"text": f"row {i}", "label": i % 2}) for i in range(60)])
+    begin = ("task", "init", "--model", model, "--data", str(tmp_path / "held.jsonl"), "--small-deltas")
+    code, _, err = run(*begin, "--out", str(tmp_path), "--rounds", "1")
+    assert code == 0, err
+    code, out, err = run("task", "check", str(tmp_path / "task.toml"), "--speed", "1000", "--json")
+    assert code == 0, err
+    work = json.loads(out)["work"]
+    assert work["published_bytes"] < work["values"], "under eight bits a value"
+    drafted = tomllib.loads((tmp_path / "task.toml").read_text())
+    assert drafted["method"]["options"]["layers_to_transform"] == [1], "the upper of two layers"
+    code, _, err = run(*begin, "--out", str(tmp_path / "ia3"), "--rounds", "1", "--method", "ia3")
+    assert code == 1
+    assert "lora alone" in err
+
+
 def test_task_list_shows_what_one_can_take_part_in(
     run: Run, deployed: list[str], draft: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ def test_good_draft_has_no_problem(write: Callable[..., Path], tmp_path: Path) -
     prepared = prepare_task(write(), HomeSecret.of(tmp_path))
     assert prepared.notes == ()
     assert prepared.speed.step > 0
+    assert prepared.published_bytes == 4 * prepared.values == 4 * len(prepared.start)
 
 
 def test_every_problem_is_told_at_once_with_its_key_and_a_remedy(

@@ -49,6 +49,13 @@ def test_fund_that_is_named_pays_every_round_to_the_last_unit(fee: int) -> None:
     }  # fmt: skip
 
 
+def test_bytes_of_a_codec_are_told_beside_those_of_its_values() -> None:
+    coded = next(line for line in Workload(terms(), SPEED, 9_986, 2_617).lines(TOKENS) if "bytes a round" in line)
+    assert coded.endswith("at most 2,617 bytes a round besides openings, where 9,986 values in float32 have 39,944")
+    plain = next(line for line in Workload(terms(), SPEED, 10, 40).lines(TOKENS) if "bytes a round" in line)
+    assert plain.endswith("at most 40 bytes a round besides openings")
+
+
 def test_verification_costs_what_a_verifier_computes() -> None:
     spec = terms(rewards={"verifier_fee_bps": 1_000})
     work = Workload(spec, SPEED)
@@ -57,5 +64,5 @@ def test_verification_costs_what_a_verifier_computes() -> None:
     assert told["seconds"] == replays * SPEED.replay + evaluations * SPEED.evaluation
     assert told["fee"] == str(spec.rewards.budget_per_round // 10)
     lines = list(work.lines(TOKENS))
-    assert f"{replays} replays and {evaluations} evaluations" in lines[1]
+    assert f"{replays} replays and {evaluations} evaluations" in lines[2]
     assert "10.05 USDC a round in fees, 10 % of the trainers' pay" in lines[-2]

@@ -101,6 +101,10 @@ class WorkOfRound(Printed):
     """`commit` and `attest_commit`, with the fewest trainers."""
     most_trainers: int
     """So many a verifier can check in its phase; 1,000 for more."""
+    values: int
+    """That a trainer tunes."""
+    published_bytes: int
+    """That a trainer publishes in a round at most, besides openings."""
 
 
 class VerificationCost(Printed):

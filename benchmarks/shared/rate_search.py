@@ -1,0 +1,38 @@
+"""An equal search for every learning rate: coarse, then once finer.
+
+Three rates, each four times the one before; while the best is at an edge the next one beyond it, to five at most; then
+half and twice the best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = ["best_rate"]
+
+APART = 4.0
+FINER = 2.0
+MOST = 5
+"""Coarse trials."""
+
+
+def best_rate(base: float, loss: Callable[[float], float]) -> float:
+    """The tried rate of the lowest `loss`, of those around `base`. Losses may be infinite."""
+    losses: dict[float, float] = {}
+    rates = [base / APART, base, base * APART]
+    while rates:
+        losses |= {rate: loss(rate) for rate in rates}
+        rates = _beyond(losses) if len(losses) < MOST else []
+    best = _best(losses)
+    losses |= {rate: loss(rate) for rate in (best / FINER, best * FINER)}
+    return _best(losses)
+
+
+def _beyond(losses: dict[float, float]) -> list[float]:
+    """The rate beyond the best one, where the best is the first or the last of those tried."""
+    best = _best(losses)
+    return [best / APART] if best == min(losses) else [best * APART] if best == max(losses) else []
+
+
+def _best(losses: dict[float, float]) -> float:
+    return min(losses, key=losses.__getitem__)
