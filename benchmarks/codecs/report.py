@@ -105,7 +105,7 @@ def _verdict(measured: Measured) -> str:
         named = f"{said}: {', '.join(bad[:NAMED])}{rest}." if bad else ""
         means = [found for at in COMPARED_ROUNDS if (found := measured.overall(name, at))]
         lines.append(
-            f"- {_code(name)}, {fewer:.0f} times fewer: **{met}**. The mean over tasks is "
+            f"- {_plain(name)}, {fewer:.0f} times fewer: **{met}**. The mean over tasks is "
             f"{', '.join(f'{x.mean:+.1f}' for x in means)} points after rounds {FIRST_COMPARED} to {ROUNDS}.{named}"
         )
     return "\n".join(lines) + "\n"
@@ -159,7 +159,17 @@ def _chance(measured: Measured) -> str:
     return (
         "\nWhat of this is chance? The reference's second seed lies over a point below its own first in "
         f"{below} of {len(found)} pairs of task and round, and the two are {np.abs(found).mean():.1f} points apart on "
-        f"average. So a single task's column tells points of that size from nothing; the means over tasks tell more.\n"
+        "average. So a single task's column does not tell points of that size from nothing; means over tasks do more.\n"
+        + _falls(measured)
+    )
+
+
+def _falls(measured: Measured) -> str:
+    found = {name: measured.falls(name) for name in (REFERENCE, *measured.others)}
+    told = "; ".join(f"{_plain(name)}: {', '.join(falls)}" for name, falls in found.items() if falls)
+    return (
+        "\nA rate that is the best on one task is too high on another, also for the reference. Where it falls, points "
+        f"against it are its fall. Over ten points were lost from one round to the next here: {told or 'nowhere'}.\n"
     )
 
 
@@ -256,6 +266,11 @@ def _beyond(found: Lost) -> bool:
     return found.points < -AIM_POINTS - 1e-9
 
 
+def _plain(name: str) -> str:
+    return f"`{name}`"
+
+
 def _code(name: str) -> str:
+    """In a table, whose cells a bar would end."""
     escaped = name.replace("|", "\\|")
     return f"`{escaped}`"

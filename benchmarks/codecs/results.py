@@ -23,6 +23,9 @@ __all__ = ["COMPARED_ROUNDS", "Key", "Lost", "Measured", "text_tasks"]
 
 COMPARED_ROUNDS = range(FIRST_COMPARED, ROUNDS + 1)
 
+FALL = 0.1
+"""Of accuracy, from one round to the next."""
+
 Cell = Mapping[str, Any]
 
 
@@ -111,6 +114,16 @@ class Measured:
                 100 * (_accuracy(seeds[b], at) - _accuracy(seeds[a], at)) for b, a in pairs for at in COMPARED_ROUNDS
             ]
         return found
+
+    def falls(self, name: str) -> list[str]:
+        """Where an arm lost over ten points from one round to the next, so that its rate was too high there."""
+        return [
+            f"{task} at {at} (seed {seed}, {_accuracy(cell, at):.3f})"
+            for task, seeds in self.cells[name].items()
+            for seed, cell in seeds.items()
+            for at in COMPARED_ROUNDS
+            if _accuracy(cell, at) < _accuracy(cell, at - 1) - FALL
+        ]
 
 
 def text_tasks() -> list[str]:
