@@ -62,3 +62,11 @@ def test_bytes_are_of_everything_that_is_published(tmp_path: Any, feedback: bool
     after, sizes = federation.round(start, 1)
     assert not np.array_equal(after, start)
     assert sizes == [bench.codec.max_bytes + (4 * len(start) if feedback else 0)] * 2
+
+
+def test_fall_between_rounds_is_named_with_its_seed() -> None:
+    found = measured(
+        ("imdb", REFERENCE, 0, 0.008, cell(0.9, 0.8, 0.9, 0.9)),
+        ("imdb", REFERENCE, 1, 0.008, cell(0.5, 0.85, 0.5, 0.9)),
+    )
+    assert found.falls(REFERENCE) == ["imdb at 3 (seed 1, 0.500)"]
