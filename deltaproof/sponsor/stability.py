@@ -107,7 +107,8 @@ def stability_note(spec: TaskSpec, found: Sequence[Stability]) -> str | None:
 
 def _calmer(own: Stability, calm: Stability, of: int) -> str:
     if calm.decides or calm.steps < of:
-        return ". Take a lower rate, or fewer steps"
+        cut = calm.steps < of or calm.rate > own.rate * 0.5**CALMER
+        return ". Take a lower rate, or fewer steps" + ("; with more --patience lower rates are tried" if cut else "")
     return (
         f". Take a lower rate: at {calm.rate:g} it moves {calm.moved:.1g} of the way, and the training loss of your "
         f"rows goes to {calm.loss:.3g} nats, where it goes to {own.loss:.3g} now"

@@ -70,6 +70,10 @@ def test_who_has_no_patience_hears_what_was_not_looked_at(source: str) -> None:
     found = looked_at(bench, bench.start, ROWS, 0.0)
     assert found == []
     assert "not looked at" in (stability_note(bench.spec, found) or "")
+    for cut in ([Stability(1.0, 20, 0.3, 0.6)], [Stability(1.0, 40, 0.3, 0.6)]):
+        assert "with more --patience lower rates are tried" in (stability_note(bench.spec, cut) or "")
+    all_tried = [Stability(0.5**i, 40, 0.3, 0.6) for i in range(4)]
+    assert "more --patience" not in (stability_note(bench.spec, all_tried) or "")
     half = [Stability(1e-2, 20, 1e-6, 0.6)]
     assert "first 20 of 40 steps" in (stability_note(bench.spec, half) or "")
 
