@@ -71,13 +71,13 @@ def adopt(work: Path) -> None:
     """Go on from the published rows where this machine has none."""
     published = json.loads((FIGURES / "steering.json").read_text("utf-8"))
     for part in published["models"]:
-        cell(work / part["model"], "false alarms", lambda p=part: p["false_alarms"])  # type: ignore[misc]
+        cell(work / part["model"], "false alarms", partial(dict, part["false_alarms"]))
         for row in part["rows"]:
-            cell(work / part["model"], row["attack"], lambda r=row: r)  # type: ignore[misc]
+            cell(work / part["model"], row["attack"], partial(dict, row))
     for one in published["growth"]:
-        cell(work / "growth", f"{one['rate']} {one['steps']}", lambda o=one: o)  # type: ignore[misc]
+        cell(work / "growth", f"{one['rate']} {one['steps']}", partial(dict, one))
     for one in published.get("ties", []):
-        cell(work / "growth", f"ties {one['rate']} {one['steps']}", lambda o=one: o)  # type: ignore[misc]
+        cell(work / "growth", f"ties {one['rate']} {one['steps']}", partial(dict, one))
 
 
 class Pushes:

@@ -1,7 +1,7 @@
 """What freedom exact mode leaves: values that the rounding from float64 to float32 may turn either way.
 
 This attacker computes every gradient honestly in float64, and commits for each value the float32 number on the side
-that it wants, as far as the rule of near ties lets pass (`deltaproof.replaying.comparison`).
+that it wants, as far as the rule of near ties lets pass (`tie_noise`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from benchmarks.attacks.forging import Attack, ForgedStep, Honest, exact_update
 from deltaproof.protocol.evidence.rows import Shard
-from deltaproof.protocol.evidence.state import Layout, Vector
-from deltaproof.protocol.rules import TIE_NOISE, TIE_STEP
+from deltaproof.protocol.evidence.state import Vector
+from deltaproof.replaying.comparison import tie_noise
 from deltaproof.replaying.gradient_check import stride_of
 from deltaproof.tuning.training.optimizers import State
 from deltaproof.tuning.training.recording import batch_rows
@@ -37,7 +37,8 @@ def tie_push(bench: Workbench, context: RoundContext, shard: Shard, *, once: boo
         bench.load(state["theta"])
         rows = [row for _, row in batch_rows(bench, context, shard, step)]
         wide = bench.gradient(rows, context.dropout_key(step))[0].double().cpu().numpy()
-        noise = FILL * _tolerated(bench, step, result.record.clip_scale, result.next_state, wide)
+        stride = stride_of(bench, step, result.record.clip_scale, result.next_state)
+        noise = FILL * tie_noise(wide, bench.layout, stride)
         turned = _turned(result.gradient, wide, wanted, noise)
         if once:
             moved = np.flatnonzero(turned != result.gradient)[:1]
@@ -49,13 +50,6 @@ def tie_push(bench: Workbench, context: RoundContext, shard: Shard, *, once: boo
     return attack
 
 
-def _tolerated(bench: Workbench, step: int, clip: float, after: State, wide: Wide) -> Wide:
-    """Noise that the rule lets a value have, shape (P,)."""
-    noise = TIE_NOISE * _scales(wide, bench.layout)
-    stride = stride_of(bench, step, clip, after)
-    return noise if stride is None else np.minimum(noise, TIE_STEP * stride)
-
-
 def _turned(gradient: Vector, wide: Wide, wanted: Wide, noise: Wide) -> Vector:
     """Each value as far on the wanted side as the tolerated noise lets it go; a zero stays."""
     pushed = (wide + wanted * noise).astype(np.float32)
@@ -65,12 +59,3 @@ def _turned(gradient: Vector, wide: Wide, wanted: Wide, noise: Wide) -> Vector:
     excess = np.abs(candidate.astype(np.float64) - wide) - half_step
     fits = (excess <= noise) & (gradient != 0.0) & (candidate != 0.0)
     return np.where(fits, candidate, gradient).astype(np.float32)
-
-
-def _scales(wide: Wide, layout: Layout) -> Wide:
-    """Root mean square of each value's tensor, or of the whole gradient if that is larger, shape (P,)."""
-    scales = np.full(wide.shape, np.linalg.norm(wide) / np.sqrt(wide.size))
-    for where in layout.slices.values():
-        own = np.linalg.norm(wide[where]) / np.sqrt(max(wide[where].size, 1))
-        scales[where] = np.maximum(scales[where], own)
-    return scales

@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.methods.cells import METHODS, dev_cell, task_data
 from benchmarks.methods.plain_loop import plain_cell
 from benchmarks.shared.places import FIGURES
+from benchmarks.shared.rate_search import coarse_search
 from benchmarks.shared.tuning_tasks import Cells, Data
 from deltaproof.sponsor.recommend import CANDIDATES
 from deltaproof.tuning.errors import DivergenceError
@@ -30,9 +31,6 @@ TRIED = FIGURES / "method_rate_trials.json"
 BASE = {name: rate for name, (_, rate) in CANDIDATES.items()} | {"fusion": 1e-3, "head": 4e-3}
 FACTORS = {"text": (0.25, 1.0, 4.0), "digits": (1.0, 4.0, 16.0), "language": (0.0625, 0.25, 1.0)}
 """Of the default rate, what is tried first. Rounds on text are longer."""
-APART = 4.0
-MOST = 5
-"""Trials of a method."""
 DEV_ROWS = 100
 DEV_TASKS = {"text": "products", "digits": "mirrored digits", "language": "news language"}
 
@@ -70,22 +68,15 @@ def main() -> None:
 
 def _best(cells: Cells, kind: str, method: str, data: Data) -> float | None:
     """The tried rate with the lowest loss; None where the method does not fit the model."""
-    losses: dict[float, float] = {}
+
+    def trial(rate: float) -> dict[str, Any]:
+        return cells.measure(f"{kind} / {method} / {rate:g}", lambda: _cell(data, kind, method, rate))
+
     rates = [BASE[method] * factor for factor in FACTORS[kind]]
-    while rates:
-        for rate in rates:
-            cell = cells.measure(f"{kind} / {method} / {rate:g}", lambda r=rate: _cell(data, kind, method, r))
-            if "refused" in cell:
-                return None
-            losses[rate] = cell["loss"]
-        rates = _beyond(losses) if len(losses) < MOST else []
+    if "refused" in trial(rates[0]):
+        return None
+    losses = coarse_search(rates, lambda rate: float(trial(rate)["loss"]))
     return min(losses, key=losses.__getitem__)
-
-
-def _beyond(losses: dict[float, float]) -> list[float]:
-    """The rate beyond the best one, where the best is the first or the last of those tried."""
-    best = min(losses, key=losses.__getitem__)
-    return [best / APART] if best == min(losses) else [best * APART] if best == max(losses) else []
 
 
 def _dev_data(kind: str) -> Data:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from benchmarks.methods.cells import METHODS
 from benchmarks.methods.quality import Quality, listed, number, paragraph, title
-from benchmarks.methods.rates import APART, FACTORS, MOST, TRIED, is_chosen, rate_of
+from benchmarks.methods.rates import FACTORS, TRIED, is_chosen, rate_of
 from benchmarks.methods.results import KINDS, MINUTES, ROWS, Measured, Place, kind_of
 from benchmarks.methods.rounds import of_chosen_rate
+from benchmarks.shared.rate_search import APART, MOST
 from benchmarks.shared.tuning_tasks import TASKS, is_here
 
 __all__ = ["missing", "rates", "rounds"]

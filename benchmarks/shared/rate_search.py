@@ -6,9 +6,9 @@ half and twice the best.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-__all__ = ["best_rate"]
+__all__ = ["APART", "MOST", "best_rate", "coarse_search"]
 
 APART = 4.0
 FINER = 2.0
@@ -18,14 +18,19 @@ MOST = 5
 
 def best_rate(base: float, loss: Callable[[float], float]) -> float:
     """The tried rate of the lowest `loss`, of those around `base`. Losses may be infinite."""
-    losses: dict[float, float] = {}
-    rates = [base / APART, base, base * APART]
-    while rates:
-        losses |= {rate: loss(rate) for rate in rates}
-        rates = _beyond(losses) if len(losses) < MOST else []
+    losses = coarse_search([base / APART, base, base * APART], loss)
     best = _best(losses)
     losses |= {rate: loss(rate) for rate in (best / FINER, best * FINER)}
     return _best(losses)
+
+
+def coarse_search(rates: Sequence[float], loss: Callable[[float], float]) -> dict[float, float]:
+    """Losses by rate: of `rates`, and of those beyond while the best is at an edge. The caller takes the lowest."""
+    losses: dict[float, float] = {}
+    while rates:
+        losses |= {rate: loss(rate) for rate in rates}
+        rates = _beyond(losses) if len(losses) < MOST else []
+    return losses
 
 
 def _beyond(losses: dict[float, float]) -> list[float]:

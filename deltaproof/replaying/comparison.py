@@ -29,6 +29,7 @@ __all__ = [
     "invented",
     "norms_of",
     "rounding_norms",
+    "tie_noise",
 ]
 
 Wide = NDArray[np.float64]
@@ -59,24 +60,33 @@ def compare_exact(
 ) -> Agreement:
     """Magnitude: the largest excess over half a float32 step, in units of the tolerated noise; bound 1.
 
-    `stride`, shape (P,), is the gradient that the optimiser makes a full step of: noise is less than `TIE_STEP` of it.
-    `rounding`, shape (P,), is what rounding in float64 may do to each value: `ROUNDING_MARGIN` times it is noise, too.
+    `stride` and `rounding`: see `tie_noise`.
     """
     rounded = recomputed.astype(np.float32)
     differs = np.flatnonzero(rounded != committed)
     if differs.size == 0:
         return Agreement(0.0, 1.0, "")
-    noise = TIE_NOISE * _scales(recomputed, layout)[differs]
-    if rounding is not None:
-        noise = np.maximum(noise, ROUNDING_MARGIN * rounding[differs])
-    if stride is not None:
-        noise = np.minimum(noise, TIE_STEP * stride[differs])
+    noise = tie_noise(recomputed, layout, stride, rounding)[differs]
     half_step = 0.5 * np.maximum(np.spacing(np.abs(rounded[differs])), np.spacing(np.abs(committed[differs])))
     excess = np.abs(committed[differs].astype(np.float64) - recomputed[differs]) - half_step.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         units = np.where(excess <= 0.0, 0.0, excess / noise)
     worst = int(np.argmax(units))
     return Agreement(float(units[worst]), 1.0, _tensor_at(layout, int(differs[worst])), int(differs.size))
+
+
+def tie_noise(recomputed: Wide, layout: Layout, stride: Wide | None = None, rounding: Wide | None = None) -> Wide:
+    """How far beyond half a float32 step a value may lie and still be a near tie, shape (P,).
+
+    `stride`, shape (P,), is the gradient that the optimiser makes a full step of: noise is less than `TIE_STEP` of it.
+    `rounding`, shape (P,), is what rounding in float64 may do to each value: `ROUNDING_MARGIN` times it is noise, too.
+    """
+    noise = TIE_NOISE * _scales(recomputed, layout)
+    if rounding is not None:
+        noise = np.maximum(noise, ROUNDING_MARGIN * rounding)
+    if stride is not None:
+        noise = np.minimum(noise, TIE_STEP * stride)
+    return noise
 
 
 def compare_bounded(

@@ -9,17 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 import numpy as np
 import peft
 
 from deltaproof.errors import DeltaproofError, Problem
-from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
-from deltaproof.protocol.evidence.state import Vector, component_root
+from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.outcome.reads import judging_seconds
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.sponsor.likeness import different_rows, honest_likeness, likeness_note, rows_note
+from deltaproof.sponsor.made_up import made_up_round
 from deltaproof.sponsor.stability import Stability, looked_at, stability_note
 from deltaproof.tuning.base_models.batches import made_up_row
 from deltaproof.tuning.combining.evaluation import Evaluator
@@ -27,7 +26,7 @@ from deltaproof.tuning.combining.mixing import aggregate_thetas, masks_of
 from deltaproof.tuning.combining.slopes import Slopes
 from deltaproof.tuning.training.recording import batch_rows
 from deltaproof.tuning.training.speed import Speed
-from deltaproof.tuning.training.step import DrawnRound, run_step, start_state
+from deltaproof.tuning.training.step import run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["Rehearsal", "rehearse"]
@@ -146,10 +145,7 @@ def _longest_row(bench: Workbench) -> Iterator[Problem]:
 
 def _step(bench: Workbench, start: Vector, rows: Sequence[bytes], found: Rehearsal) -> Vector | None:
     """The adapter after one training step, shape (P,); None if there is none."""
-    size = bench.spec.training.batch_size
-    shard = Shard(tuple(rows) * (-(-size // len(rows))), PUBLIC_SALTS)
-    seed = sha256(b"deltaproof/rehearsal").digest()
-    context = DrawnRound(0, 1, seed, component_root(start)).with_shard(bytes(20), shard)
+    context, shard = made_up_round(bench, start, rows, b"deltaproof/rehearsal")
     try:
         batch = batch_rows(bench, context, shard, 0)
         watch = _Watch()

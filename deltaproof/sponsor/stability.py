@@ -11,19 +11,19 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 
 import numpy as np
 import torch
 
-from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
-from deltaproof.protocol.evidence.state import Vector, component_root
+from deltaproof.protocol.evidence.rows import Shard
+from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.rules import FLOAT32_UNIT
 from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.sponsor.made_up import made_up_round
 from deltaproof.tuning.errors import DivergenceError
 from deltaproof.tuning.training.optimizers import State, clip_scale
 from deltaproof.tuning.training.recording import batch_rows
-from deltaproof.tuning.training.step import DrawnRound, RoundContext, apply_update, compute_step, start_state
+from deltaproof.tuning.training.step import RoundContext, apply_update, compute_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["DECIDES", "Stability", "looked_at", "stability_note"]
@@ -125,7 +125,7 @@ def _at_rate(bench: Workbench, factor: float) -> Workbench:
 
 def _played(bench: Workbench, start: Vector, rows: Sequence[bytes], until: float) -> Stability | None:
     """Both runs in step, until the round is over or time is; None if there was no time for a step."""
-    context, shard = _round(bench, start, rows)
+    context, shard = made_up_round(bench, start, rows, b"deltaproof/stability")
     losses: list[float] = []
     own = moved = start_state(bench, start)
     try:
@@ -150,13 +150,6 @@ def _batches(
         if time.perf_counter() > until:
             return
         yield batch_rows(bench, context, shard, step)
-
-
-def _round(bench: Workbench, start: Vector, rows: Sequence[bytes]) -> tuple[RoundContext, Shard]:
-    size = bench.spec.training.batch_size
-    shard = Shard(tuple(rows) * (-(-size // len(rows))), PUBLIC_SALTS)
-    drawn = DrawnRound(0, 1, sha256(b"deltaproof/stability").digest(), component_root(start))
-    return drawn.with_shard(bytes(20), shard), shard
 
 
 def _rounded(

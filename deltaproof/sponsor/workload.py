@@ -28,9 +28,9 @@ class Workload:
 
     spec: TaskSpec
     speed: Speed
-    values: int = 0
+    values: int
     """That a trainer tunes."""
-    published_bytes: int = 0
+    published_bytes: int
     """That a trainer publishes in a round at most, besides openings."""
 
     @property

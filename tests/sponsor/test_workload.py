@@ -26,14 +26,14 @@ def terms(**changes: dict[str, Any]) -> TaskSpec:
 
 
 def test_most_trainers_just_fit_into_what_a_late_opening_leaves_of_the_phase() -> None:
-    work = Workload(terms(phases={"attest_commit": 600}), SPEED)
+    work = Workload(terms(phases={"attest_commit": 600}), SPEED, 10, 40)
     assert 0 < work.most_trainers < MOST_TRAINERS
     assert SPEED.verifying(work.spec, work.most_trainers) <= 240
     assert SPEED.verifying(work.spec, work.most_trainers + 1) > 240
 
 
 def test_free_machine_takes_any_number_and_the_count_ends() -> None:
-    work = Workload(terms(), Speed(0.0, 0.0, 0.0))
+    work = Workload(terms(), Speed(0.0, 0.0, 0.0), 10, 40)
     assert work.most_trainers == MOST_TRAINERS
     assert any("enough for any number" in line for line in work.lines(TOKENS))
 
@@ -41,10 +41,10 @@ def test_free_machine_takes_any_number_and_the_count_ends() -> None:
 @pytest.mark.parametrize("fee", [0, 1_000])
 def test_fund_that_is_named_pays_every_round_to_the_last_unit(fee: int) -> None:
     spec = terms(rewards={"verifier_fee_bps": fee})
-    line = list(Workload(spec, SPEED).lines(TOKENS))[-1]
+    line = list(Workload(spec, SPEED, 10, 40).lines(TOKENS))[-1]
     told = Amount.read(line.partition("--fund '")[2].rstrip("'"), "--fund").within(TOKENS.reward)
     assert told == round_cost(spec.rewards) * spec.rewards.rounds
-    assert Workload(spec, SPEED).record()["funding"] == {
+    assert Workload(spec, SPEED, 10, 40).record()["funding"] == {
         "per_round": str(round_cost(spec.rewards)), "rounds": spec.rewards.rounds, "total": str(told),
     }  # fmt: skip
 
@@ -58,7 +58,7 @@ def test_bytes_of_a_codec_are_told_beside_those_of_its_values() -> None:
 
 def test_verification_costs_what_a_verifier_computes() -> None:
     spec = terms(rewards={"verifier_fee_bps": 1_000})
-    work = Workload(spec, SPEED)
+    work = Workload(spec, SPEED, 10, 40)
     replays, evaluations = replays_of(spec, work.trainers), evaluations_of(spec, work.trainers)
     told: Any = work.record()["verification"]
     assert told["seconds"] == replays * SPEED.replay + evaluations * SPEED.evaluation
