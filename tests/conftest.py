@@ -18,6 +18,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+# Else `ray.init` writes a token below HOME, and clusters that begin later ask for it, also processes that know of none.
+os.environ["RAY_AUTH_MODE"] = "disabled"
+
 os.environ["DELTAPROOF_STATE"] = tempfile.mkdtemp(prefix="deltaproof-state-")
 atexit.register(shutil.rmtree, os.environ["DELTAPROOF_STATE"], ignore_errors=True)
 

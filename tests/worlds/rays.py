@@ -19,9 +19,10 @@ def ray_cluster(nodes: int) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     # Sooner than Ray's half a minute; where other tests have the processors, a second was too short for living nodes.
-    soon = {"health_check_initial_delay_ms": 3000, "health_check_period_ms": 500, "health_check_failure_threshold": 6}
+    config = {"health_check_initial_delay_ms": 3000, "health_check_period_ms": 500, "health_check_failure_threshold": 6}
+    config["worker_niceness"] = 0  # at Ray's 15, workers beside other tests get hardly any time, and count as silent
     head = {
-        "num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE_BYTES, "_system_config": soon,
+        "num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE_BYTES, "_system_config": config,
     }  # fmt: skip
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:

@@ -68,7 +68,10 @@ def drive(pipe: Connection, plan: RayPlan) -> None:
 
         ray.init(address=plan.address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:
-        remedy = "start one with `ray start --head`, join it with `ray start --address=...`, or correct --ray-address"
+        remedy = (
+            "start one with `ray start --head`, join it with `ray start --address=...`, or correct --ray-address; one "
+            "that asks for a token finds it here if RAY_AUTH_MODE=token is set"
+        )
         pipe.send(("lost", f"no Ray cluster answers at {plan.address} ({_line(error)}): {remedy}"))
         return
     try:
