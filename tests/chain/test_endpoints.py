@@ -46,6 +46,19 @@ def test_failing_endpoint_alone_is_chain_unavailable(proxy: RpcProxy, kind: str)
     assert connection.block()["number"] >= 0
 
 
+def test_blocks_that_authorities_sign_are_read(proxy: RpcProxy) -> None:
+    """Their `extraData` is longer than Ethereum allows: on Polygon, BNB Smart Chain and private chains of Clique."""
+
+    def signed(request: dict[str, Any], answer: dict[str, Any]) -> None:
+        if isinstance(answer.get("result"), dict) and "extraData" in answer["result"]:
+            answer["result"]["extraData"] = "0x" + "ab" * 97
+
+    proxy.alter = signed
+    connection = connect(proxy.url)
+    assert connection.web3.eth.get_block("latest")["proofOfAuthorityData"] == bytes.fromhex("ab" * 97)
+    assert connection.block()["number"] >= 0
+
+
 @pytest.mark.parametrize("kind", FAULTS)
 def test_failing_endpoint_with_another_is_not_noticed(proxy: RpcProxy, node: Node, kind: str) -> None:
     connection = connect(f"{proxy.url},{node.rpc_url}", timeout_seconds=0.3)
