@@ -23,10 +23,10 @@ from collections.abc import Iterator
 
 from benchmarks.methods.cells import METHODS, REPLAYED, family, our_cell, task_data, untouched_cell
 from benchmarks.methods.memory import KINDS, memory_cell
-from benchmarks.methods.plain_loop import PLAIN, plain_cell
+from benchmarks.methods.plain_loop import PLAIN, STARTED, plain_cell
 from benchmarks.methods.rates import rate_of
 from benchmarks.methods.report import write_report
-from benchmarks.methods.results import UNTOUCHED, Key, adopt, kind_of, standing
+from benchmarks.methods.results import SAME_START, UNTOUCHED, Key, adopt, kind_of, standing
 from benchmarks.shared.places import BUILD
 from benchmarks.shared.tuning_tasks import TASKS, Cells, is_here
 
@@ -41,7 +41,8 @@ COMPARED = (
     "prime digits",
     "transposed digits",
 )
-"""Tasks on which peft's methods are also trained without us."""
+"""Tasks on which peft's methods are also trained without us, from draws of their own. From the start of our rounds they
+are on all."""
 RECORDED_FULL = "tweets"
 
 
@@ -77,7 +78,8 @@ def measure_task(task: str, seed: int, methods: list[str]) -> None:
             replay = seed == 0 and replayed(task, key.method)
             cells.measure(key.text(), lambda k=key, r=rate, v=replay: our_cell(data, k.method, r, seed, replay=v))
         elif "refused" not in cells.values.get(Key("ours", key.method, seed).text(), {}):
-            cells.measure(key.text(), lambda k=key, r=rate: plain_cell(data, k.method, r, seed))
+            same = key.kind == SAME_START
+            cells.measure(key.text(), lambda k=key, r=rate, s=same: plain_cell(data, k.method, r, seed, same_start=s))
 
 
 def wanted(task: str, seed: int, methods: list[str]) -> Iterator[Key]:
@@ -92,6 +94,8 @@ def wanted(task: str, seed: int, methods: list[str]) -> Iterator[Key]:
     for method in methods:
         if method in PLAIN and (task in COMPARED or method in (*heavy, "head")):
             yield Key("plain", method, seed)
+        if method in STARTED and kind != "language":
+            yield Key(SAME_START, method, seed)
     for method in heavy:
         if method in methods and task == RECORDED_FULL and seed == 0:
             yield Key("ours", method, seed)

@@ -1,7 +1,8 @@
 """The same peft method without deltaproof: transformers' loader, `get_peft_model`, torch's Adam and global generator.
 
 Batches are those of our round, in its order; the schedule, options, rate and number of steps are the same. Weights that
-start at random (heads, adapters) are torch's own draws. `head` trains the classification head alone, `full` everything.
+start at random (heads, adapters) are torch's own draws, or those of our round: then nothing but the implementation
+differs. `head` trains the classification head alone, `full` everything.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from deltaproof.tuning.base_models.loading import resolve_source
 from deltaproof.tuning.base_models.quiet import quiet
 from deltaproof.tuning.methods import METHODS
 from deltaproof.tuning.methods.base import HEAD_NAMES, PeftMethod
+from deltaproof.tuning.methods.low_rank import tensors_of
 from deltaproof.tuning.training.recording import batch_rows
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["PLAIN", "plain_cell"]
+__all__ = ["PLAIN", "STARTED", "plain_cell"]
 
 PLAIN = (*(name for name, method in METHODS.items() if issubclass(method, PeftMethod)), "full", "head")
+STARTED = tuple(name for name in PLAIN if name in METHODS and name != "full")
+"""Methods whose loop can begin where our round does: the names of their tensors are peft's."""
 _AUTO = {
     "sequence-classification": (transformers.AutoModelForSequenceClassification, "SEQ_CLS"),
     "image-classification": (transformers.AutoModelForImageClassification, None),
@@ -35,13 +39,15 @@ _AUTO = {
 _ROWS_A_PASS = 16
 
 
-def plain_cell(data: Data, method: str, rate: float, seed: int) -> dict[str, Any]:
-    """Quality after as many steps as our round has."""
+def plain_cell(data: Data, method: str, rate: float, seed: int, *, same_start: bool = False) -> dict[str, Any]:
+    """Quality after as many steps as our round has, from torch's draws or from the start of our round."""
     steps = STEPS[family(data.source)]
     order = Workbench.from_spec(spec_of(data, "last_layers", rate, seed))  # names the batches, trains nothing here
     shard, context = round_of(order, data, seed)
     torch.manual_seed(seed)
     model, tokenizer = _model(data, method)
+    if same_start:
+        _start_as_ours(model, data, method, rate, seed)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: 1.0 - t / steps)
@@ -84,6 +90,17 @@ def _model(data: Data, method: str) -> tuple[nn.Module, Any]:
     if data.kind == "image-classification":
         fields.setdefault("modules_to_save", heads)
     return peft.get_peft_model(model, ours.config_class(task_type=task_type, **fields)).eval(), tokenizer
+
+
+def _start_as_ours(model: nn.Module, data: Data, method: str, rate: float, seed: int) -> None:
+    bench = Workbench.from_spec(spec_of(data, method, rate, seed))
+    start = tensors_of(bench.layout, bench.initial_state())
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if trained.keys() != start.keys():
+        raise ValueError(f"peft tunes other tensors by {method}: {sorted(trained.keys() ^ start.keys())[:3]}")
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(torch.from_numpy(start[name]))
 
 
 def _losses(model: nn.Module, tokenizer: Any, rows: Sequence[bytes], data: Data) -> tuple[Tensor, int, int]:

@@ -13,12 +13,27 @@ from benchmarks.methods.rates import rate_of
 from benchmarks.shared.places import FIGURES
 from benchmarks.shared.tuning_tasks import TASKS, is_here
 
-__all__ = ["KINDS", "ROWS", "SPLIT", "UNTOUCHED", "Key", "Measured", "Place", "adopt", "kind_of", "standing", "stands"]
+__all__ = [
+    "KINDS",
+    "ROWS",
+    "SAME_START",
+    "SPLIT",
+    "UNTOUCHED",
+    "Key",
+    "Measured",
+    "Place",
+    "adopt",
+    "kind_of",
+    "standing",
+    "stands",
+]
 
 MINUTES = ("full",)
 """Takes minutes on MiniLM: a task on which this alone was not measured counts all the same."""
 KINDS = {"text": "MiniLM", "digits": "vision transformer", "language": "SmolLM2"}
 ROWS = (*METHODS, "head")
+SAME_START = "same start"
+"""Kind of a cell of the loop without us that begins where our round does."""
 UNTOUCHED = "untouched"
 """Row of the model before any step."""
 SPLIT = "split"
@@ -32,7 +47,7 @@ FIGURES_FILE = FIGURES / "methods.json"
 
 
 class Key(NamedTuple):
-    """Which measurement of a task. `kind`: ours, plain for the loop without us, or untouched."""
+    """Which measurement of a task. `kind`: ours, plain or same start for the loop without us, or untouched."""
 
     kind: str
     method: str

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks.methods import __main__ as command
-from benchmarks.methods.cells import task_data
+from benchmarks.methods.cells import our_cell, task_data
+from benchmarks.methods.plain_loop import plain_cell
 from benchmarks.methods.rates import rate_of
 from benchmarks.methods.results import SPLIT, Key, Measured, adopt, standing, stands
 
@@ -39,6 +40,7 @@ STANDING = {
     "untouched / untouched / 0",
 }
 """Left out: ia3 and full of another rate, a head of an unknown one, adalora before its budget was applied."""
+SAME = {"same start / lora / 0", "same start / ia3 / 0"}
 
 
 def test_cells_of_another_rate_or_of_none_do_not_stand() -> None:
@@ -72,6 +74,16 @@ def test_report_leaves_out_a_task_whose_rows_are_others_now(tmp_path: Path) -> N
     assert list(measured.of_these_rows().splits) == ["imdb"]
 
 
+def test_loop_without_us_that_begins_where_our_round_does_ends_where_it_does() -> None:
+    data = task_data(TASK)
+    rate = rate_of("digits", "ia3")
+    ours = our_cell(data, "ia3", rate, 0, replay=False)
+    same = plain_cell(data, "ia3", rate, 0, same_start=True)
+    own = plain_cell(data, "ia3", rate, 0)
+    assert same["accuracy"] == ours["accuracy"]
+    assert abs(same["loss"] - ours["loss"]) < 1e-3 < abs(own["loss"] - ours["loss"])
+
+
 def test_run_that_goes_on_measures_what_changed_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,5 +97,5 @@ def test_run_that_goes_on_measures_what_changed_and_nothing_else(
     assert found["untouched / untouched / 0"] == CELLS["untouched / untouched / 0"]
     assert found["ours / ia3 / 0"]["rate"] == rate_of("digits", "ia3")
     assert found["plain / head / 0"]["rate"] == rate_of("digits", "head")
-    assert set(found) == STANDING | {SPLIT, "ours / ia3 / 0", "plain / head / 0"}
+    assert set(found) == STANDING | {SPLIT, "ours / ia3 / 0", "plain / head / 0", *SAME}
     assert stands(TASK, Key("plain", "head", 0), found["plain / head / 0"])
