@@ -101,6 +101,9 @@ def _start_as_ours(model: nn.Module, data: Data, method: str, rate: float, seed:
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(torch.from_numpy(start[name]))
+        frozen = dict(bench.model.named_buffers())
+        for name, buffer in model.named_buffers():  # VeRA's projections are drawn as well
+            buffer.copy_(frozen[name])
 
 
 def _losses(model: nn.Module, tokenizer: Any, rows: Sequence[bytes], data: Data) -> tuple[Tensor, int, int]:
