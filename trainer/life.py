@@ -44,7 +44,7 @@ from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, TokenAmount
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Once, Reporter
 from deltaproof.store import ArtifactStore
 from deltaproof.store.readers import Keyring
 from deltaproof.tuning.emulators.fetching import fetch_models
@@ -127,7 +127,7 @@ class Trainer(Agent):
         self._done: dict[RoundIndex, Done] = {}
         self._published: dict[RoundIndex, Digest32] = {}
         """The challenge seed whose steps are in the store, by round."""
-        self._told: set[tuple[str, RoundIndex]] = set()
+        self._once = Once(report)
 
     def duties(self) -> Sequence[Duty]:
         """What a trainer minds."""
@@ -227,7 +227,7 @@ class Trainer(Agent):
                 raise
             return  # a relay was faster
         if receipt is None:
-            self._tell_once("late", round_, f"round {round_}: training took longer than the commit phase")
+            self._once("late", f"round {round_}: training took longer than the commit phase", round=round_)
         else:
             self.report("committed", f"round {round_}: committed", round=round_, commitment=sealed)
 
@@ -247,8 +247,8 @@ class Trainer(Agent):
             raise ChainUnavailable(f"the node does not show the batch of round {round_} that holds the commitment")
         if committed != self._commitment(round_, done):
             # Revealing work for another order would be judged as wrong work: the bond is less than the stake.
-            self._tell_once("stranded", round_, f"round {round_}: not revealed: a reorganisation changed the batch "
-                            "order after the commitment; the bond is lost, the stake is not")  # fmt: skip
+            self._once("stranded", f"round {round_}: not revealed: a reorganisation changed the batch order after the "
+                       "commitment; the bond is lost, the stake is not", round=round_)  # fmt: skip
             return
         self.workshop.publish(done)
         if self._revealed(batch, self._reveal_data(round_, done)):
@@ -315,9 +315,10 @@ class Trainer(Agent):
             if self.gateway.trainers.has_committed(self.task_id, round_, self.account):
                 day = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(until))
                 message = (
-                    f"stays until {day}: openings of round {round_} can be demanded until then, and the stake pays "
+                    f"stays until {day}: openings of round {round_} can be demanded until then, and the stake pays for "
+                    "one that is not shown; Ctrl-C is at your own risk"
                 )
-                self._tell_once("answering", round_, message + "for one that is not shown; Ctrl-C is at your own risk")
+                self._once("answering", message, round=round_)
                 return True
         return False
 
@@ -445,11 +446,6 @@ class Trainer(Agent):
             return
         if attempt(self.gateway.trainers.forfeit_bond, self.task_id, missed, self.account) is not None:
             self.report("forfeited", f"round {missed}: gave up the bond of a commitment that was not revealed in time")
-
-    def _tell_once(self, event: str, round_: RoundIndex, message: str) -> None:
-        if (event, round_) not in self._told:
-            self._told.add((event, round_))
-            self.report(event, message, round=round_)
 
     def _check_terms(self) -> None:
         """A contract that pays by other terms than the spec says is not worth working for."""
