@@ -25,6 +25,7 @@ from typing import IO, Any, Literal, Self
 
 from eth_account import Account
 
+from deltaproof.chain.old_states import OldStates
 from deltaproof.errors import DeltaproofError
 
 __all__ = ["DEVELOPMENT_MNEMONIC", "Node", "NodeError", "NodeKind", "development_keys", "free_port", "start_node"]
@@ -58,10 +59,14 @@ class Node:
     private_keys: tuple[str, ...]
     """0x-prefixed, in order of derivation; each account starts with 10,000 ether."""
     process: subprocess.Popen[bytes]
+    old_states: OldStates | None
+    """What Anvil writes down beside the chain itself."""
 
     def stop(self) -> None:
         """Ask the process to end, so that it can save its state, and insist after ten seconds. Idempotent."""
         _end(self.process)
+        if self.old_states is not None:
+            self.old_states.remove()
 
     def __enter__(self) -> Self:
         return self
@@ -100,21 +105,24 @@ def start_node(
         _require_free(host, chosen)
         command = [str(binary), *_COMMAND_LINE[kind](host, chosen, chain_id, accounts)]
         command += _options(kind, block_time_seconds, state_dir)
+        old_states = OldStates.new() if kind == "anvil" else None
         with _open_log(log_path) as log:
-            process = _spawn(command, log)
+            process = _spawn(command, log, old_states)
             try:
                 _wait_until_ready(process, host, chosen, chain_id, patience_seconds)
                 if state_dir is not None:
                     _continue_clock(kind, host, chosen)
             except _EndedEarly as ended:
+                if old_states is not None:
+                    old_states.remove()
                 # Between our look at a free port and the child's, somebody else may have taken it.
                 if attempt < attempts and _in_use(host, chosen):
                     continue
                 raise NodeError(f"{kind} ended with status {ended.status}: {_tail(log)}") from None
             except BaseException:
-                _end(process)
+                Node(kind, "", chain_id, keys, process, old_states).stop()
                 raise
-        return Node(kind, f"http://{host}:{chosen}", chain_id, keys, process)
+        return Node(kind, f"http://{host}:{chosen}", chain_id, keys, process, old_states)
     raise NodeError(f"found no port on {host} that stayed free in {attempts} attempts")
 
 
@@ -191,18 +199,24 @@ def _genesis_time(state_dir: Path) -> list[str]:
     return ["--timestamp", kept.read_text("ascii").strip()]
 
 
-def _spawn(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _spawn(command: list[str], log: IO[bytes], old_states: OldStates | None) -> subprocess.Popen[bytes]:
+    if old_states is not None:
+        command = [*command, "--cache-path", str(old_states.path)]
     # Ganache is a script for node, which set-up puts beside our own interpreter.
     search_path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     # A group of its own: Ctrl-C reaches us alone, and we end the chain after everything that still uses it.
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
         env=os.environ | {"PATH": search_path},
         start_new_session=True,
+        pass_fds=() if old_states is None else (old_states.lock,),
     )
+    if old_states is not None:
+        old_states.inherited()
+    return process
 
 
 class _EndedEarly(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -78,6 +79,29 @@ def test_with_block_ends_chain_when_body_fails(kind: NodeKind) -> None:
     with pytest.raises(ZeroDivisionError), start_node(kind) as node:
         raise ZeroDivisionError
     assert group_is_gone(node.process.pid)
+
+
+def test_old_states_of_a_chain_go_with_it_and_those_of_a_killed_one_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anvil writes a state down for each block beyond the first hundreds, up to gigabytes."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def folders() -> list[Path]:
+        return [path for path in (tmp_path / "deltaproof" / "chains").iterdir() if path.is_dir()]
+
+    killed, living = start_node("anvil"), start_node("anvil")
+    with living:
+        connect(living).provider.make_request("anvil_mine", [hex(600), "0x1"])
+        written = [file for folder in folders() for file in folder.rglob("*.json")]
+        assert len(written) > 50, "the folder is where they are written"
+        os.killpg(killed.process.pid, signal.SIGKILL)
+        killed.process.wait(10)
+        assert len(folders()) == 2
+        with start_node("anvil"):
+            assert len(folders()) == 2, "of the living one, and of this"
+            assert all(path.exists() for path in written)
+    assert folders() == []
 
 
 def test_start_node_mines_by_clock_when_block_time_given(kind: NodeKind) -> None:
