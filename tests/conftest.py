@@ -32,9 +32,9 @@ hypothesis.settings.load_profile("any machine")
 
 REAL_TIME = {
     "agent", "chain", "chaos", "cli", "demo", "deploy", "disputing", "gateway", "pages", "roles", "sponsor", "trainer",
-    "verifier", "test_notebooks.py",
+    "verifier", "test_notebooks.py", "tuning/test_workers.py", "tuning/test_workers_on_ray.py",
 }  # fmt: skip
-"""Folders (and a file) whose tests drive chains, servers and processes against the clock: a busy machine may make one
+"""Folders (and files) whose tests drive chains, servers and processes against the clock: a busy machine may make one
 late. Such a test is played once more, and the closing line counts it (`rerun`)."""
 
 LONGEST = {
@@ -56,6 +56,6 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {item: item.path.relative_to(Path(__file__).parent) for item in items}
     for item, place in places.items():
-        if place.parts[0] in REAL_TIME:
+        if {place.parts[0], place.as_posix()} & REAL_TIME:
             item.add_marker(pytest.mark.flaky(reruns=1))
     items.sort(key=lambda item: places[item].as_posix() not in LONGEST)
