@@ -1,23 +1,29 @@
-"""One cell of benchmarks.fedpeat, in a process of its own: `python -m benchmarks.fedpeat.cells WHAT TASK ARM SEED`.
+"""One cell of benchmarks.fedpeat: `python -m benchmarks.fedpeat.cells WHAT TASK ARM SEED RATE`, a process of its own.
 
 `bare` is what any trainer of that model has in memory before it loads one: torch, transformers and the model's classes.
-`trainer` trains one round and reports peak memory and seconds a step. `quality` plays all rounds. `verifier` replays.
-The last line of the output is the result, JSON.
+`trainer` trains one round and reports peak memory and seconds a step. `quality` plays all rounds, for the held-out
+rows, and `trial` for those where learning rates are chosen. `verifier` replays. The last line of the output is the
+result, JSON.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.shared.places import BUILD
+
+if TYPE_CHECKING:
+    from benchmarks.fedpeat.tasks import Arm, FedpeatTask
 
 STEPS = 6
 CACHE = BUILD / "fedpeat" / "cache"
@@ -33,14 +39,13 @@ def bare(kind: str) -> dict[str, Any]:
     return {"peak_mib": _peak_mib()}
 
 
-def trainer(task_name: str, arm_name: str, seed: int) -> dict[str, Any]:
+def trainer(task: FedpeatTask, arm: Arm, seed: int, rate: float) -> dict[str, Any]:
     """A round of a few steps by the product's own trainer; full fine-tuning by a plain loop with torch's own Adam,
     because a transcript of all of a model's values is not what anybody would keep."""
     import torch
 
-    task, arm = _chosen(task_name, arm_name)
     torch.set_num_threads(1)
-    spec = task.spec(arm, seed)
+    spec = task.spec(arm, seed, rate)
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"steps": STEPS})})
     from deltaproof.tuning.training.workbench import Workbench
 
@@ -68,8 +73,23 @@ def trainer(task_name: str, arm_name: str, seed: int) -> dict[str, Any]:
     return {"peak_mib": _peak_mib(), "step_seconds": statistics.median(seconds[1:]), "values": bench.layout.size}
 
 
-def quality(task_name: str, arm_name: str, seed: int) -> dict[str, Any]:
-    """All rounds; the result on held-out rows, in the full model and as trainers see it."""
+def trial(task: FedpeatTask, arm: Arm, seed: int, rate: float) -> dict[str, Any]:
+    """The loss that decides on a rate, nats; infinite where training diverges."""
+    from deltaproof.tuning.errors import DivergenceError
+
+    try:
+        return {"loss": _played(task, arm, seed, rate, task.dev)["loss"]}
+    except DivergenceError:
+        return {"loss": math.inf}
+
+
+def quality(task: FedpeatTask, arm: Arm, seed: int, rate: float) -> dict[str, Any]:
+    """The result on held-out rows."""
+    return _played(task, arm, seed, rate, task.held_out)
+
+
+def _played(task: FedpeatTask, arm: Arm, seed: int, rate: float, rows: Sequence[bytes]) -> dict[str, Any]:
+    """All rounds; the result on these rows, in the full model and as trainers see it."""
     import torch
 
     from deltaproof.tuning.combining.evaluation import Evaluator
@@ -79,9 +99,8 @@ def quality(task_name: str, arm_name: str, seed: int) -> dict[str, Any]:
     from deltaproof.tuning.training.step import run_step, start_state
     from deltaproof.tuning.training.workbench import Workbench
 
-    task, arm = _chosen(task_name, arm_name)
     torch.set_num_threads(1)
-    spec = task.spec(arm, seed)
+    spec = task.spec(arm, seed, rate)
     bench = Workbench.from_spec(spec)
     start = bench.initial_state()
     for number in range(1, task.rounds + 1):
@@ -97,18 +116,18 @@ def quality(task_name: str, arm_name: str, seed: int) -> dict[str, Any]:
                 state = run_step(bench, context, state, step, batch_rows(bench, context, shard, step)).next_state
             reached.append(state["theta"].numpy())
         start = aggregate_thetas(bench, reached, None)[0]
-    own = Evaluator(bench, task.held_out).evaluate(start)
+    own = Evaluator(bench, rows).evaluate(start)
     found = own
     if spec.federation is not None:
         full = Workbench.from_spec(plugged(spec), precision="float32")
-        found = Evaluator(full, task.held_out).evaluate(start)
+        found = Evaluator(full, rows).evaluate(start)
     return {
         "accuracy": found.accuracy, "loss": found.loss, "emulator_accuracy": own.accuracy, "emulator_loss": own.loss,
         "predictions": found.predictions,
     }  # fmt: skip
 
 
-def verifier(task_name: str, arm_name: str, seed: int) -> dict[str, Any]:
+def verifier(task: FedpeatTask, arm: Arm, seed: int, rate: float) -> dict[str, Any]:
     """Seconds that a step's replay takes, without and with the float64 part that every third sample has as well."""
     import torch
 
@@ -117,9 +136,8 @@ def verifier(task_name: str, arm_name: str, seed: int) -> dict[str, Any]:
     from deltaproof.tuning.training.recording import open_steps, train_round
     from deltaproof.tuning.training.workbench import Workbench
 
-    task, arm = _chosen(task_name, arm_name)
     torch.set_num_threads(1)
-    spec = task.spec(arm, seed)
+    spec = task.spec(arm, seed, rate)
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"steps": STEPS})})
     bench = Workbench.from_spec(spec)
     _, shard = next(iter(task.trainers(arm)))
@@ -178,12 +196,6 @@ def _context(arm: Any, name: str, number: int, seed: int, shard: Any, start: Any
     return DrawnRound(1, number, bytes([seed]) * 32, digest).with_shard(sha256(name.encode()).digest()[:20], shard)
 
 
-def _chosen(task_name: str, arm_name: str) -> tuple[Any, Any]:
-    from benchmarks.fedpeat.tasks import ARMS, TASKS
-
-    return TASKS[task_name](), next(arm for arm in ARMS[task_name] if arm.name == arm_name)
-
-
 def _peak_mib() -> float:
     """Of this program: the kernel's other figure, ru_maxrss, also covers the process that started it."""
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -192,16 +204,22 @@ def _peak_mib() -> float:
     raise OSError("this kernel does not tell a process's peak memory")
 
 
-if __name__ == "__main__":
-    os.environ["XDG_CACHE_HOME"] = str(CACHE)
-    what, task_name, arm_name, seed = sys.argv[1:]
+def main() -> None:
+    os.environ["XDG_CACHE_HOME"] = str(CACHE)  # before anything of the product is imported
+    what, task_name, arm_name, seed, rate = sys.argv[1:]
     if what == "bare":
         print(json.dumps(bare(task_name)))
-    elif what == "emulator":
-        task, arm = _chosen(task_name, arm_name)
-        federation = task.spec(arm, int(seed)).federation
-        emulator = federation.emulators[0] if federation else None
-        print(json.dumps(emulator.model_dump(mode="json") if emulator else {}))
-    else:
-        cell = {"trainer": trainer, "quality": quality, "verifier": verifier}[what]
-        print(json.dumps(cell(task_name, arm_name, int(seed))))
+        return
+    from benchmarks.fedpeat.tasks import ARMS, TASKS
+
+    task, arm = TASKS[task_name](), next(arm for arm in ARMS[task_name] if arm.name == arm_name)
+    if what == "emulator":
+        federation = task.spec(arm, int(seed), float(rate)).federation
+        print(json.dumps(federation.emulators[0].model_dump(mode="json") if federation else {}))
+        return
+    cell = {"trainer": trainer, "quality": quality, "trial": trial, "verifier": verifier}[what]
+    print(json.dumps(cell(task, arm, int(seed), float(rate))))
+
+
+if __name__ == "__main__":
+    main()

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from hashlib import sha256
 from typing import Any
 
 from benchmarks.shared.lora_rounds import SOURCES, sentiment_rows
 from benchmarks.shared.places import ASSETS, BUILD
+from benchmarks.shared.splits import apart, rows_digest
 from deltaproof.protocol.evidence.rows import Shard, canonical_row
 from deltaproof.protocol.terms.federation import Recipe
 from deltaproof.protocol.terms.spec import ModelSection, TaskSpec
@@ -46,15 +47,11 @@ class Arm:
     """Whether an emulator's adapter layers are tuned in all of their matrices, or only where federated PEFT tunes."""
     steps: int | None = None
     """Of a round, if not the task's."""
-    rate: float | None = None
-    """Learning rate, if not the task's for such arms."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What its results depend on."""
-        facts = {**asdict(self), "recipe": self.recipe and self.recipe.model_dump(mode="json")}
-        usual = {"wide": True, "steps": None, "rate": None}
-        return {name: value for name, value in facts.items() if name not in usual or value != usual[name]}
+        """What its results depend on, besides the learning rate."""
+        return {**asdict(self), "recipe": self.recipe and self.recipe.model_dump(mode="json")}
 
     @property
     def emulator_key(self) -> str:
@@ -64,7 +61,9 @@ class Arm:
 
 @dataclass(frozen=True)
 class FedpeatTask:
-    """A model with data. Rows are canonical; `public` ones make emulators, nobody trains on the `held_out`."""
+    """A model with data. Rows are canonical; `public` ones make emulators. Nobody trains on the `held_out` ones, nor on
+    `dev`, where learning rates are chosen.
+    """
 
     name: str
     source: str
@@ -73,7 +72,8 @@ class FedpeatTask:
     lora: Mapping[str, Any]
     peat: Mapping[str, Any]
     """LoRA in the adapter layers, which are few: in all of their matrices."""
-    rates: Mapping[str, float]
+    bases: Mapping[str, float]
+    """Learning rates that the searches begin with."""
     rounds: int
     steps: int
     batch: int
@@ -82,29 +82,43 @@ class FedpeatTask:
     server: tuple[bytes, ...] = field(repr=False)
     public: tuple[bytes, ...] = field(repr=False)
     held_out: tuple[bytes, ...] = field(repr=False)
+    dev: tuple[bytes, ...] = field(repr=False)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What results depend on, besides the rows themselves."""
-        rows = [len(rows) for rows in (*self.shards.values(), self.server, self.public, self.held_out)]
-        sizes = [self.rounds, self.steps, self.batch, *rows]
-        return {"source": self.source, "model": self.model, "lora": self.lora, "peat": self.peat, "rates": self.rates,
-                "bounds": self.bounds, "sizes": sizes}  # fmt: skip
+        """What results depend on, besides arm, seed and learning rate."""
+        rows = rows_digest(*self.shards.values(), self.server, self.public, self.held_out, self.dev)
+        return {"source": self.source, "model": self.model, "lora": self.lora, "peat": self.peat,
+                "bounds": self.bounds, "sizes": [self.rounds, self.steps, self.batch], "rows": rows}  # fmt: skip
+
+    @property
+    def trained_on(self) -> tuple[bytes, ...]:
+        """Rows of all who train, the model's owner included."""
+        return (*(row for rows in self.shards.values() for row in rows), *self.server)
+
+    def apart(self) -> FedpeatTask:
+        """Without held-out rows near any that somebody trains on, and without dev rows near any of these."""
+        held_out = apart(self.held_out, (*self.trained_on, *self.public), len(self.held_out))
+        dev = apart(self.dev, (*self.trained_on, *self.public, *held_out), len(self.dev))
+        return replace(self, held_out=tuple(held_out), dev=tuple(dev))
 
     @cached_property
     def full(self) -> ModelSection:
         digest = weights_digest(resolve_source(self.source))
         return ModelSection(kind=self.kind, source=self.source, weights_digest=digest, **self.model)  # type: ignore[arg-type]
 
-    def spec(self, arm: Arm, seed: int) -> TaskSpec:
+    def base(self, arm: Arm) -> float:
+        """The learning rate that the arm's search begins with."""
+        kind = _kind(arm)
+        return self.bases["one layer" if kind == "peat" and arm.first + arm.last == 1 else kind]
+
+    def spec(self, arm: Arm, seed: int, rate: float) -> TaskSpec:
         """The task as the arm's trainers are given it; derives the emulator if no run has before."""
-        kind = "peat" if arm.recipe and arm.wide else arm.method
-        options = {"lora": self.lora, "peat": self.peat, "full": {}}[kind]
-        kind = "one layer" if kind == "peat" and arm.first + arm.last == 1 else kind
+        options = {"lora": self.lora, "peat": self.peat, "full": {}}[_kind(arm)]
         sections: dict[str, Mapping[str, Any]] = {
             "model": dict(self.model),
             "method": {"name": arm.method, "options": options, "seed": "0x" + bytes([seed]).hex() * 32},
-            "optimizer": {"name": "adam", "learning_rate": arm.rate or self.rates[kind], "weight_decay": 0.0,
+            "optimizer": {"name": "adam", "learning_rate": rate, "weight_decay": 0.0,
                           "schedule": "linear"},
             "training": {"steps": arm.steps or self.steps, "batch_size": self.batch, "numeric": "bounded",
                          **self.bounds},
@@ -146,6 +160,10 @@ class FedpeatTask:
             yield name, Shard(mine, Digest32(sha256(f"salt/{name}".encode()).digest()))
 
 
+def _kind(arm: Arm) -> str:
+    return "peat" if arm.recipe and arm.wide else arm.method
+
+
 @cache
 def _minilm() -> FedpeatTask:
     mixed = tuple(row for s in SOURCES for row in sentiment_rows(s, 400, 500))
@@ -156,7 +174,7 @@ def _minilm() -> FedpeatTask:
         model={"num_labels": 2, "max_tokens": 48},
         lora={"r": 8, "lora_alpha": 16, "target_modules": ["query", "value"]},
         peat={"r": 8, "lora_alpha": 16, "target_modules": ["query", "key", "value", "dense"]},
-        rates={"lora": 4e-3, "peat": 6e-3, "one layer": 1e-2, "full": 1e-4},
+        bases={"lora": 4e-3, "peat": 6e-3, "one layer": 1e-2, "full": 1e-4},
         rounds=4,
         steps=5,
         batch=32,
@@ -165,7 +183,8 @@ def _minilm() -> FedpeatTask:
         server=tuple(row for s in SOURCES for row in sentiment_rows(s, 500, 600)),
         public=tuple(row for s in SOURCES for row in sentiment_rows(s, 600, 700)),
         held_out=tuple(row for s in SOURCES for row in sentiment_rows(s, 700, 850)),
-    )
+        dev=tuple(row for s in SOURCES for row in sentiment_rows(s, 850, 1000)),
+    ).apart()
 
 
 @cache
@@ -184,7 +203,7 @@ def _smollm2() -> FedpeatTask:
         model={"max_tokens": 48},
         lora={"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"]},
         peat={"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "down_proj"]},
-        rates={"lora": 2e-3, "peat": 2e-3, "full": 3e-5},
+        bases={"lora": 2e-3, "peat": 2e-3, "full": 3e-5},
         rounds=2,
         steps=6,
         batch=4,
@@ -193,7 +212,8 @@ def _smollm2() -> FedpeatTask:
         server=tuple(row for d in domains for row in texts(d, 300, 400)),
         public=tuple(row for d in domains for row in texts(d, 400, 416)),
         held_out=tuple(row for d in domains for row in texts(d, 500, 550)),
-    )
+        dev=tuple(row for d in domains for row in texts(d, 450, 500)),
+    ).apart()
 
 
 TASKS = {"MiniLM": _minilm, "SmolLM2": _smollm2}
@@ -217,7 +237,6 @@ ARMS: dict[str, tuple[Arm, ...]] = {
             "FedPEAT 0.07, last layer only, 12 steps a round",
             last=1,
             steps=12,
-            rate=6e-3,
             recipe=Recipe(ratio=0.07, bits=8, distill_steps=150, distill_rate=5e-4),
         ),
         Arm("FedPEAT 0.14 with server", last=2, recipe=Recipe(ratio=0.14, bits=4), server=True),
