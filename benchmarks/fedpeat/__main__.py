@@ -83,8 +83,9 @@ def _searches(cells: dict[str, Any]) -> list[str]:
     for name, arms in ARMS.items():
         for arm in arms:
             rate, tried = known_rate(name, arm), trials(cells, name, arm)
-            told = ", ".join(f"{r:g}: {loss:.3f}" for r, loss in sorted(tried.items()))
-            found.append((name, arm.name, told or "-", f"{rate:g}" if rate else "-"))
+            if tried:
+                told = ", ".join(f"{r:g}: {loss:.3f}" for r, loss in sorted(tried.items()))
+                found.append((name, arm.name, told, f"{rate:g}" if rate else "search not complete"))
     return [
         "## Learning rates",
         "",
@@ -131,7 +132,7 @@ def _section(name: str, task: FedpeatTask, rows: list[dict[str, Any]]) -> list[s
     quality = [
         (row["arm"], row["seeds"], _spread(row["accuracy"]), _mean(row["loss"], 3), _spread(row["emulator_accuracy"]),
          _difference(row["accuracy"], row["emulator_accuracy"]))
-        for row in rows
+        for row in rows if row["accuracy"]
     ]  # fmt: skip
     cost = [
         (row["arm"], f"{row['memory']:.0f}", _times(peft, row, "memory"), f"{row['step']:.3f}",
@@ -198,7 +199,9 @@ def _aims(name: str, rows: list[dict[str, Any]], full: dict[str, Any] | None, pe
         _aim("4.9 times less traffic than federated full fine-tuning", traffic >= 4.9, f"{traffic:.1f} times at best"),
         _aim("5.6 times less memory than full fine-tuning", leanest >= 5.6, f"{leanest:.1f} times at best"),
     ]
-    near = [r for r in mine if r["accuracy"] and peft["accuracy"]
+    if not peft["accuracy"]:
+        return lines
+    near = [r for r in mine if r["accuracy"]
             and np.mean(r["accuracy"]) >= np.mean(peft["accuracy"]) - 0.01]  # fmt: skip
     best = min(near, key=lambda row: row["memory"], default=None)
     found = (
