@@ -25,6 +25,7 @@ from deltaproof.chain.participation import lock_stake
 from deltaproof.chain.rpc.connection import connect
 from deltaproof.errors import ContractRevert, UsageError
 from deltaproof.protocol.types import RoundIndex, TaskId, TokenAmount
+from deltaproof.reporting import Once
 from tests.cli.conftest import run as run_command
 from tests.worlds.roles import RoleWorld, build_world, silent
 from trainer.life import Trainer
@@ -150,7 +151,7 @@ def test_trainer_of_an_ended_task_stays_while_its_work_can_be_demanded_and_no_lo
 ) -> None:
     """Its stake pays for every demand that nobody answers, however long ago the task has ended."""
     trainer, told = ended.trainer, list[str]()
-    monkeypatch.setattr(trainer, "report", lambda event, message, **_: told.append(f"{event}: {message}"))
+    monkeypatch.setattr(trainer, "_once", Once(lambda event, message, **_: told.append(f"{event}: {message}")))
     head, view = trainer.gateway.connection.head(), trainer.gateway.tasks.phase(trainer.task_id)
 
     def finished(seconds: int) -> bool:
