@@ -48,8 +48,9 @@ def main() -> None:
                         measured(Place(name, what, arm.name, seed, searched(name, arm)))
                     elif what == "trainer" or arm.method != "full":
                         measured(Place(name, what, arm.name, seed))
-    publish(PUBLISHED)
-    write(known_cells())
+    cells = known_cells()
+    publish(cells, PUBLISHED)
+    write(cells)
 
 
 def write(cells: dict[str, Any]) -> None:
@@ -82,7 +83,7 @@ def _searches(cells: dict[str, Any]) -> list[str]:
     found = []
     for name, arms in ARMS.items():
         for arm in arms:
-            rate, tried = known_rate(name, arm), trials(cells, name, arm)
+            rate, tried = known_rate(cells, name, arm), trials(cells, name, arm)
             if tried:
                 told = ", ".join(f"{r:g}: {loss:.3f}" for r, loss in sorted(tried.items()))
                 found.append((name, arm.name, told, f"{rate:g}" if rate else "search not complete"))
@@ -101,7 +102,7 @@ def _row(cells: dict[str, Any], name: str, task: FedpeatTask, arm: Arm) -> dict[
     if trainer is None:
         return None
     emulator = cells[Place(name, "emulator", arm.name).key]
-    rate = known_rate(name, arm)
+    rate = known_rate(cells, name, arm)
     played = played_at(cells, name, arm, rate) if rate else []
     row: dict[str, Any] = {
         "arm": arm.name,

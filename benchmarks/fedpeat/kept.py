@@ -6,16 +6,16 @@ So several runs go on beside each other. Published figures carry these names, an
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from benchmarks.fedpeat.tasks import ARMS, TASKS, Arm
+from benchmarks.shared.cells import cell
 from benchmarks.shared.places import BUILD, ROOT
 from deltaproof.protocol.wire.encoding import canonical_json
 
@@ -52,22 +52,19 @@ class Place:
 
 def measured(place: Place) -> dict[str, Any]:
     """The cell, from a process of its own if no run has measured it before."""
-    path = KEPT / f"{place.digest}.json"
-    if not path.is_file():
-        rate = ANY_RATE if place.rate is None else place.rate
-        cell = _run(place.what, place.task, place.arm, str(place.seed), repr(rate))
-        _keep(place.digest, place.key, cell)
-        print(place.key, cell, flush=True)
-    return dict(next(iter(json.loads(path.read_text("utf-8")).values())))
+    rate = ANY_RATE if place.rate is None else place.rate
+    arguments = (place.what, place.task, place.arm, str(place.seed), repr(rate))
+    found: dict[str, Any] = cell(KEPT, f"{place.key} {place.digest}", lambda: {place.key: _run(*arguments)})[place.key]
+    return found
 
 
 def known_cells() -> dict[str, Any]:
     """Every cell that was measured, or published, with today's settings, by key."""
     found: dict[str, Any] = {}
     for path in sorted(KEPT.glob("*.json")):
-        for key, cell in json.loads(path.read_text("utf-8")).items():
-            if _place(key).digest == path.stem:
-                found[key] = cell
+        for key, one in json.loads(path.read_text("utf-8")).items():
+            if path.stem.endswith(_place(key).digest):
+                found[key] = one
     return found
 
 
@@ -79,28 +76,21 @@ def played_at(cells: dict[str, Any], task: str, arm: Arm, rate: float) -> list[d
 
 def adopt(published: Path) -> None:
     """Keep the published cells of today's settings, where no run here has its own."""
-    for key, cell in json.loads(published.read_text("utf-8")).items():
-        name = cell.pop("settings", "")
-        if name == _place(key).digest and not (KEPT / f"{name}.json").is_file():
-            _keep(name, key, cell)
+    for key, one in json.loads(published.read_text("utf-8")).items():
+        digest = one.pop("settings")
+        if digest == _place(key).digest:
+            cell(KEPT, f"{key} {digest}", partial(dict, {key: one}))
 
 
-def publish(to: Path) -> None:
-    """Write all cells of today's settings, each with the name of what it depends on."""
-    named = {key: {**cell, "settings": _place(key).digest} for key, cell in known_cells().items()}
+def publish(cells: dict[str, Any], to: Path) -> None:
+    """Write cells, each with the name of what it depends on."""
+    named = {key: {**one, "settings": _place(key).digest} for key, one in cells.items()}
     to.write_text(json.dumps(named, indent=1, sort_keys=True) + "\n", "utf-8")
 
 
 def _place(key: str) -> Place:
     task, what, arm, seed, *rate = key.split(" / ")
     return Place(task, what, arm, int(seed), float(rate[0]) if rate else None)
-
-
-def _keep(digest: str, key: str, cell: dict[str, Any]) -> None:
-    KEPT.mkdir(parents=True, exist_ok=True)
-    partial = KEPT / f"{digest}.{os.getpid()}.partial"
-    partial.write_text(json.dumps({key: cell}), "utf-8")
-    os.replace(partial, KEPT / f"{digest}.json")
 
 
 def _run(*arguments: str) -> dict[str, Any]:

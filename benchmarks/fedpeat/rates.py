@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.fedpeat.kept import Place, known_cells, measured
+from benchmarks.fedpeat.kept import Place, measured
 from benchmarks.fedpeat.tasks import TASKS, Arm
 from benchmarks.shared.rate_search import APART, coarse_search
 
@@ -21,9 +21,8 @@ def searched(task: str, arm: Arm) -> float:
     return min(losses, key=losses.__getitem__)
 
 
-def known_rate(task: str, arm: Arm) -> float | None:
-    """The best rate of an arm; None before its search is complete."""
-    cells = known_cells()
+def known_rate(cells: dict[str, Any], task: str, arm: Arm) -> float | None:
+    """The best rate of an arm, from cells by key; None before its search is complete."""
     try:
         losses = _search(task, arm, lambda place: float(cells[place.key]["loss"]))
     except KeyError:

@@ -84,7 +84,7 @@ class FedpeatTask:
     held_out: tuple[bytes, ...] = field(repr=False)
     dev: tuple[bytes, ...] = field(repr=False)
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """What results depend on, besides arm, seed and learning rate."""
         rows = rows_digest(*self.shards.values(), self.server, self.public, self.held_out, self.dev)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +13,17 @@ __all__ = ["cell", "kept"]
 
 
 def cell(folder: Path, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `compute` gives, from the folder if it was computed before; remove the folder to start anew."""
+    """What `compute` gives, from the folder if it was computed before; remove the folder to start anew.
+
+    Several processes may keep cells of one folder at a time.
+    """
     path = _path(folder, name)
     if path.is_file():
         return kept(folder, name)
     print(f"{name} ...", file=sys.stderr, flush=True)
     found = compute()
     folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(json.dumps(found), "utf-8")
     partial.replace(path)
     return found

@@ -59,14 +59,13 @@ class Node:
     private_keys: tuple[str, ...]
     """0x-prefixed, in order of derivation; each account starts with 10,000 ether."""
     process: subprocess.Popen[bytes]
-    old_states: OldStates | None
+    old_states: OldStates
     """What Anvil writes down beside the chain itself."""
 
     def stop(self) -> None:
         """Ask the process to end, so that it can save its state, and insist after ten seconds. Idempotent."""
         _end(self.process)
-        if self.old_states is not None:
-            self.old_states.remove()
+        self.old_states.remove()
 
     def __enter__(self) -> Self:
         return self
@@ -104,8 +103,8 @@ def start_node(
         chosen = free_port(host) if port is None else port
         _require_free(host, chosen)
         command = [str(binary), *_COMMAND_LINE[kind](host, chosen, chain_id, accounts)]
-        command += _options(kind, block_time_seconds, state_dir)
-        old_states = OldStates.new() if kind == "anvil" else None
+        old_states = OldStates.new()
+        command += _options(kind, block_time_seconds, state_dir, old_states)
         with _open_log(log_path) as log:
             process = _spawn(command, log, old_states)
             try:
@@ -113,14 +112,14 @@ def start_node(
                 if state_dir is not None:
                     _continue_clock(kind, host, chosen)
             except _EndedEarly as ended:
-                if old_states is not None:
-                    old_states.remove()
+                old_states.remove()
                 # Between our look at a free port and the child's, somebody else may have taken it.
                 if attempt < attempts and _in_use(host, chosen):
                     continue
                 raise NodeError(f"{kind} ended with status {ended.status}: {_tail(log)}") from None
             except BaseException:
-                Node(kind, "", chain_id, keys, process, old_states).stop()
+                _end(process)
+                old_states.remove()
                 raise
         return Node(kind, f"http://{host}:{chosen}", chain_id, keys, process, old_states)
     raise NodeError(f"found no port on {host} that stayed free in {attempts} attempts")
@@ -171,8 +170,10 @@ _BLOCKS_BY_THE_CLOCK = {"anvil": ["--mixed-mining", "--block-time"], "ganache": 
 """With Anvil a transaction has its block at once all the same, and nobody waits for the clock who need not."""
 
 
-def _options(kind: NodeKind, block_time_seconds: int | None, state_dir: Path | None) -> list[str]:
-    options: list[str] = []
+def _options(
+    kind: NodeKind, block_time_seconds: int | None, state_dir: Path | None, old_states: OldStates
+) -> list[str]:
+    options = ["--cache-path", str(old_states.path)] if kind == "anvil" else []
     if block_time_seconds is not None:
         options += [*_BLOCKS_BY_THE_CLOCK[kind], str(block_time_seconds)]
     if state_dir is not None:
@@ -199,24 +200,22 @@ def _genesis_time(state_dir: Path) -> list[str]:
     return ["--timestamp", kept.read_text("ascii").strip()]
 
 
-def _spawn(command: list[str], log: IO[bytes], old_states: OldStates | None) -> subprocess.Popen[bytes]:
-    if old_states is not None:
-        command = [*command, "--cache-path", str(old_states.path)]
+def _spawn(command: list[str], log: IO[bytes], old_states: OldStates) -> subprocess.Popen[bytes]:
     # Ganache is a script for node, which set-up puts beside our own interpreter.
     search_path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    # A group of its own: Ctrl-C reaches us alone, and we end the chain after everything that still uses it.
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        env=os.environ | {"PATH": search_path},
-        start_new_session=True,
-        pass_fds=() if old_states is None else (old_states.lock,),
-    )
-    if old_states is not None:
-        old_states.inherited()
-    return process
+    try:
+        # A group of its own: Ctrl-C reaches us alone, and we end the chain after everything that still uses it.
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PATH": search_path},
+            start_new_session=True,
+            pass_fds=(old_states.lock,),
+        )
+    finally:
+        old_states.hand_over()
 
 
 class _EndedEarly(Exception):

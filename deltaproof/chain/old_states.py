@@ -1,4 +1,4 @@
-"""Where a local Anvil keeps the states of old blocks: a folder that goes when it does.
+"""Where a local Anvil keeps the states of old blocks: a folder that goes when it does. Ganache leaves it empty.
 
 Left to itself Anvil writes up to 3,600 states of about a megabyte below the home, and removes them only where it ends
 in peace: after a day of chains that were killed, tens of gigabytes. A lock that the process inherits says that it
@@ -16,6 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from deltaproof.folders import cache_root
+
 __all__ = ["OldStates"]
 
 LOCK = "in-use"
@@ -31,7 +33,7 @@ class OldStates:
     @classmethod
     def new(cls) -> OldStates:
         """Make one, and remove those of chains that are gone."""
-        root = _root()
+        root = cache_root() / "chains"  # on a disk: the place for temporary files may be memory
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / "lock"):  # nobody takes one that is being made for one that was left
             for path in (path for path in root.iterdir() if path.is_dir()):
@@ -39,18 +41,13 @@ class OldStates:
             path = Path(tempfile.mkdtemp(dir=root))
             return cls(path, _locked(path))
 
-    def inherited(self) -> None:
-        """The chain's process has the lock now: give ours up."""
+    def hand_over(self) -> None:
+        """Give our hold of the lock up: a chain's process that has begun holds it alone, else nobody does."""
         os.close(self.lock)
 
     def remove(self) -> None:
         """The chain has ended. What cannot be removed now is when the next one starts."""
         shutil.rmtree(self.path, ignore_errors=True)
-
-
-def _root() -> Path:
-    """On a disk: the place for temporary files may be memory."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deltaproof" / "chains"
 
 
 def _locked(path: Path) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -26,6 +25,7 @@ from torch import nn
 
 from deltaproof.errors import is_out_of_memory
 from deltaproof.extras import need
+from deltaproof.folders import cache_root
 from deltaproof.protocol.rules import MAX_TOKENS
 from deltaproof.protocol.terms.spec import ModelSection
 from deltaproof.protocol.types import Digest32, hex_of
@@ -134,9 +134,8 @@ class RowReader:
 
 
 def cache_folder() -> Path:
-    """Where converted models are kept: `$XDG_CACHE_HOME/deltaproof/models`, by default below `~/.cache`."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "deltaproof" / "models"
+    """Where converted models are kept."""
+    return cache_root() / "models"
 
 
 def emulator_folder(sha256_hex: str) -> Path:
