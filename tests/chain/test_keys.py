@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from eth_keys.backends.coincurve import CoinCurveECCBackend
+from eth_keys.backends.native.main import NativeECCBackend
+from eth_keys.datatypes import PrivateKey
 
 from deltaproof.chain.rpc.keys import create_keystore, load_account
 from deltaproof.errors import SigningKeyError
@@ -17,6 +20,14 @@ def test_key_from_text_environment_and_file(tmp_path: Path, monkeypatch: pytest.
     path.write_text(KEY[2:] + "\n")
     monkeypatch.setenv("A_KEY", KEY)
     assert load_account(KEY).address == load_account("env:A_KEY").address == load_account(str(path)).address
+
+
+def test_keys_sign_with_the_library_whose_time_tells_nothing_and_as_plain_python_does() -> None:
+    digest = bytes(range(32))
+    signature = PrivateKey(bytes.fromhex(KEY[2:])).sign_msg_hash(digest)
+    plain = PrivateKey(bytes.fromhex(KEY[2:]), backend=NativeECCBackend()).sign_msg_hash(digest)
+    assert isinstance(signature.backend, CoinCurveECCBackend)
+    assert signature.to_bytes() == plain.to_bytes(), "RFC 6979"
 
 
 def test_keystore_opens_with_its_password_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
