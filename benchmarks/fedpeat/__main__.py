@@ -128,7 +128,7 @@ def _section(name: str, task: FedpeatTask, rows: list[dict[str, Any]]) -> list[s
         f"{len(task.held_out)} held-out rows after the last round, the mean of the seeds with their range. Emulator: "
         "the same adapter where trainers see it. Gap: by how much it does better in the full model. Times are "
         "processor seconds of a step. The model travels once, the adapter down and up in every round. Standard error "
-        f"of one accuracy: about {_chance(rows, task):.3f}."
+        f"of one accuracy: about {_chance(rows, task):.3f}, if predictions are independent."
     )
     quality = [
         (row["arm"], row["seeds"], _spread(row["accuracy"]), _mean(row["loss"], 3), _spread(row["emulator_accuracy"]),
