@@ -1,4 +1,5 @@
-"""Libraries that only some commands need: which extra of ours brings each, and what to type if it is missing."""
+"""Libraries from outside: which extra of ours brings those that only some commands need, what to type if one is
+missing, and how all are told to keep quiet."""
 
 from __future__ import annotations
 
@@ -8,7 +9,15 @@ from typing import Any
 
 from deltaproof.errors import UsageError
 
-__all__ = ["EXTRA_OF", "how_to_install", "need"]
+__all__ = ["EXTRA_OF", "LIBRARY_SETTINGS", "how_to_install", "need"]
+
+LIBRARY_SETTINGS: Mapping[str, str] = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+"""Set before libraries are imported, unless the user sets them: a hub is asked for what a task names
+(deltaproof.tuning.hub), never for anything else, and told nothing."""
 
 EXTRA_OF: Mapping[str, str] = {
     "PIL": "data",

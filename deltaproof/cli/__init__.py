@@ -16,6 +16,7 @@ from deltaproof.cli.common import problem_records
 from deltaproof.cli.exit_codes import ExitCode
 from deltaproof.cli.interrupts import interrupted
 from deltaproof.errors import DeltaproofError, SpecError
+from deltaproof.extras import LIBRARY_SETTINGS
 from deltaproof.protocol.rules import CONTRACTS_VERSION
 
 __all__ = ["app", "main", "run_app"]
@@ -58,10 +59,8 @@ def main() -> None:
 
 def run_app(program: typer.Typer, name: str) -> None:
     """Run a command line; expected errors become one message, and the exit code says how it left."""
-    # A hub is asked for what a task names (deltaproof.tuning.hub), never for anything else, and told nothing.
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    for setting, value in LIBRARY_SETTINGS.items():
+        os.environ.setdefault(setting, value)
     try:
         if interrupted(lambda: program(prog_name=name)):
             _fail("stopped; the same command continues where it was", ExitCode.STOPPED)

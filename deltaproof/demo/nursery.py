@@ -21,6 +21,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import IO
 
+from deltaproof.extras import LIBRARY_SETTINGS
+
 __all__ = ["Forked", "Nursery", "environment_of_libraries"]
 
 LIGHT = frozenset({"chain", "deploy", "faucet"})
@@ -74,7 +76,7 @@ class Nursery:
         self._environment = environment_of_libraries(environment)
         if _loading_with is None:
             self._context.set_forkserver_preload(["deltaproof.demo.preloaded"])
-            with _as_environment(environment):
+            with _as_environment({**LIBRARY_SETTINGS, **environment}):
                 forkserver.ensure_running()
             _loading_with = self._environment
 
@@ -117,8 +119,9 @@ class Nursery:
 
 
 def environment_of_libraries(environment: Mapping[str, str]) -> dict[str, str]:
-    """The part of an environment that is read as libraries are imported."""
-    return {name: value for name, value in environment.items() if name.startswith(READ_AT_IMPORT)}
+    """The part of an environment that is read as libraries are imported, with what each command sets before it is."""
+    known = {**LIBRARY_SETTINGS, **environment}
+    return {name: value for name, value in known.items() if name.startswith(READ_AT_IMPORT)}
 
 
 def _become(module: str, arguments: list[str], environment: dict[str, str], out: Connection, err: Connection) -> None:

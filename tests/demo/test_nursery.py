@@ -12,6 +12,7 @@ import pytest
 from deltaproof.demo import nursery as nursery_module
 from deltaproof.demo.nursery import LIGHT, Nursery
 from deltaproof.demo.processes import CommandError, Supervisor
+from deltaproof.extras import LIBRARY_SETTINGS
 
 PATIENCE = 240.0
 
@@ -35,6 +36,8 @@ def test_forked_commands_have_their_own_environment_output_and_status(tmp_path: 
 def test_forked_command_is_a_group_of_its_own_that_ends_as_told() -> None:
     chain = Nursery(os.environ).start("deltaproof", ["chain", "up", "--json"], os.environ)
     assert b"forkserver" in Path(f"/proc/{chain.pid}/cmdline").read_bytes(), "it was forked"
+    loaded_with = Path(f"/proc/{chain.pid}/environ").read_bytes().split(b"\0")
+    assert b"HF_HUB_DISABLE_TELEMETRY=1" in loaded_with, "libraries are imported before the command can set it"
     assert json.loads(chain.stdout.readline())["event"] == "ready"
     assert os.getpgid(chain.pid) == chain.pid
     assert chain.poll() is None
@@ -46,5 +49,7 @@ def test_only_commands_with_the_libraries_environment_are_forked() -> None:
     here = dict(os.environ)
     nursery = Nursery(here)
     assert nursery.takes(["audit"], {**here, "DELTAPROOF_KEY": "0x1"})
+    assert nursery.takes(["audit"], {**here, **LIBRARY_SETTINGS}), "as this process is once it was a command"
+    assert not nursery.takes(["audit"], {**here, "HF_HUB_DISABLE_TELEMETRY": "0"}), "somebody wants another"
     assert not nursery.takes(["audit"], {**here, "HOME": "elsewhere"}), "caches are looked for at import"
     assert not any(nursery.takes([light], here) for light in LIGHT)
