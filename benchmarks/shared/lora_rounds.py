@@ -54,7 +54,7 @@ def with_flipped_labels(rows: Sequence[bytes], fraction: float, name: str) -> li
 
 @dataclass(frozen=True)
 class Rounds:
-    """The demo's task in float32: LoRA of rank 8 on query and value, 12 steps of 8 rows, Adam."""
+    """A task like the demo's, in float32: LoRA of rank 8 on query and value, 12 steps of 8 rows, Adam."""
 
     steps: int = 12
     learning_rate: float = 4e-3

@@ -21,7 +21,7 @@ SOURCES = ("imdb", "yelp", "amazon")
 """Names of the data sets, one natural shard each."""
 TEST_ROWS = 100
 MIXED_ROWS = 100
-NAMED_ROWS = 96
+NAMED_ROWS = 144
 """As many as a round reads, so that every name of `demo --sybil` has the same rows to show."""
 FLIPPED = 0.9
 

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 ROUNDS = 3
-"""A first round gains little, and whose delta gained it is mostly noise: pay tells trainers apart from here on."""
+"""One round alone may gain little, and whose delta gained it is mostly noise: pay tells trainers apart from here on."""
 
 
 @dataclass(frozen=True, slots=True)

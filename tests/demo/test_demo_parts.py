@@ -36,7 +36,7 @@ def test_data_split_is_disjoint_and_follows_the_seed(tmp_path: Path) -> None:
         **dict.fromkeys(SOURCES, 604),
         "noisy": 300,
         "cheat": 300,
-        "names": 96,
+        "names": 144,
         "validation": 288,
         "test": 300,
     }
