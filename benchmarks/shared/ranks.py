@@ -16,6 +16,8 @@ from scipy import stats
 __all__ = ["Counts", "Paired", "Ranks", "counted", "holm", "paired", "ranked", "sets_needed"]
 
 CONFIDENCE = 0.95
+DIGITS = 9
+"""Decimals that tell figures apart: means of the same hits in another order differ behind them."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,18 @@ def ranked(quality: NDArray[np.float64]) -> Ranks:
     """Ranks of methods by `quality` [N, K], higher is better; equal ones share their ranks.
 
     The critical difference is Nemenyi's, q sqrt(K (K + 1) / 6 N) with q of the studentised range over sqrt 2;
-    Friedman's statistic is compared as Iman and Davenport do. Raises ValueError for fewer than two data sets or two
-    methods.
+    Friedman's statistic, with its correction for ties, is compared as Iman and Davenport do. Raises ValueError for
+    fewer than two data sets or two methods.
     """
     size, methods = quality.shape
     if size < 2 or methods < 2:
         raise ValueError(f"{size} data sets and {methods} methods are too few to rank")
-    average = np.asarray(stats.rankdata(-quality, axis=1).mean(axis=0), np.float64)
-    spread = float(np.sum(average**2)) - methods * (methods + 1) ** 2 / 4
-    friedman = 12 * size / (methods * (methods + 1)) * spread
+    places = np.asarray(stats.rankdata(-np.round(quality, DIGITS), axis=1), np.float64)
+    average = places.mean(axis=0)
+    middle = (methods + 1) / 2
+    between, total = size * float(np.sum((average - middle) ** 2)), float(np.sum((places - middle) ** 2))
+    # Without ties `total` is N K (K + 1) (K - 1) / 12, and this the usual 12 / K (K + 1) times `between`.
+    friedman = size * (methods - 1) * between / total if total else 0.0
     left = size * (methods - 1) - friedman
     p_value = (
         float(stats.f.sf((size - 1) * friedman / left, methods - 1, (methods - 1) * (size - 1))) if left > 0 else 0.0
@@ -99,7 +104,7 @@ def counted(differences: Sequence[float]) -> Counts:
     """
     if not differences:
         raise ValueError("no difference to count")
-    found = np.round(differences, 9)  # means of the same hits in another order are alike
+    found = np.round(differences, DIGITS)
     wins, losses = int((found > 0).sum()), int((found < 0).sum())
     # scipy takes the exact distribution for few data sets without ties, else the normal one.
     p_value = float(stats.wilcoxon(found, zero_method="pratt").pvalue) if wins + losses else 1.0

@@ -16,6 +16,7 @@ from benchmarks.methods.beside_peft import beside_peft, pooled
 from benchmarks.methods.cells import METHODS
 from benchmarks.methods.comparing import beside_reference
 from benchmarks.methods.equal import budgets, on_the_line
+from benchmarks.methods.plot import Point, plot
 from benchmarks.methods.quality import Quality
 from benchmarks.methods.rates import rate_of
 from benchmarks.methods.report import page
@@ -68,6 +69,10 @@ class Cells:
 @pytest.fixture
 def cells(tmp_path: Path) -> Cells:
     return Cells(tmp_path)
+
+
+def test_plot_says_what_its_accuracy_is_of() -> None:
+    assert "held-out accuracy: text<" in plot([Point("lora", "reparameterisation", 1e5, 0.8)], "text")
 
 
 def row_of(lines: list[str], name: str) -> list[str]:

@@ -27,6 +27,19 @@ def test_ranks_share_ties_and_friedman_is_scipy_s() -> None:
     assert ranked(untied).p_value == pytest.approx(stats.f.sf(3 * chi / (4 * 2 - chi), 2, 6))
 
 
+def test_friedman_is_corrected_for_ties_as_scipy_does() -> None:
+    quality = np.random.default_rng(1).integers(0, 3, size=(12, 5)).astype(np.float64)
+    chi = float(stats.friedmanchisquare(*quality.T).statistic)
+    assert ranked(quality).p_value == pytest.approx(stats.f.sf(11 * chi / (12 * 4 - chi), 4, 44))
+    assert ranked(np.ones((3, 4))).p_value == 1.0, "nothing to tell apart"
+
+
+def test_means_that_differ_by_rounding_alone_share_a_rank() -> None:
+    same = 0.1 + 0.2 + 0.3, 0.3 + 0.2 + 0.1
+    assert same[0] != same[1]
+    assert ranked(np.array([[*same, 0.9], [*same, 0.1]])).average.tolist() == [2.0, 2.0, 2.0]
+
+
 def test_paired_interval_is_student_s_over_data_sets_not_over_seeds() -> None:
     found = paired([[1.0, 3.0], [0.0], [], [-1.0, -1.0, -1.0]])
     assert (found.mean, found.sets, found.runs) == (pytest.approx(1 / 3), 3, 6)
