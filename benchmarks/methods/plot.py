@@ -41,8 +41,7 @@ def plot(points: Sequence[Point], what: str) -> str:
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
         f'<path d="M{_LEFT} {_TOP}V{_BOTTOM}H{_WIDTH - 20}" fill="none" stroke="#444"/>',
         f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 12}" text-anchor="middle">bytes of a round\'s delta</text>',
-        '<text x="16" y="230" transform="rotate(-90 16 230)" text-anchor="middle">'
-        f"held-out accuracy: {what}</text>",
+        f'<text x="16" y="230" transform="rotate(-90 16 230)" text-anchor="middle">held-out accuracy: {what}</text>',
     ]
     for power in range(int(np.ceil(low)), int(np.floor(high)) + 1):
         parts.append(f'<path d="M{across(power):.1f} {_TOP}V{_BOTTOM}" stroke="#eee"/>')
