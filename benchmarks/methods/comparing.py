@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from benchmarks.methods.quality import REFERENCE, Quality, joined, listed, paragraph, title
-from benchmarks.methods.results import KINDS, ROWS
-from benchmarks.shared.ranks import Counts, Ranks, counted, holm, paired, ranked
+from benchmarks.methods.quality import REFERENCE, Quality, joined, paragraph, title
+from benchmarks.methods.results import KINDS, ROWS, UNTOUCHED
+from benchmarks.shared.ranks import Counts, Paired, Ranks, counted, holm, paired, ranked
 
 __all__ = ["beside_reference", "rank", "ranks"]
 
 LEVEL = 0.05
+MOVED = 1.0
+"""Points by which one task moves a mean for the page to say so."""
 
 
 def rank(qualities: Sequence[Quality], methods: Sequence[str]) -> tuple[Ranks, list[str]]:
@@ -72,7 +74,7 @@ def beside_reference(qualities: Mapping[str, Quality]) -> list[str]:
 
 def _accuracy(qualities: Mapping[str, Quality]) -> list[str]:
     chosen = [qualities["text"], qualities["digits"]]
-    rows: list[tuple[str, list[str], str, Counts]] = []
+    rows: list[tuple[str, list[str], Paired, str, Counts]] = []
     for method in ROWS:
         found = joined(chosen, method, REFERENCE)
         if method == REFERENCE or not found:
@@ -84,24 +86,60 @@ def _accuracy(qualities: Mapping[str, Quality]) -> list[str]:
             counts.append("-" if some is None else f"{some.wins} / {some.ties} / {some.losses}")
         mean = paired(found)
         interval = f"{mean.mean:+.1f}" + (f" ± {mean.half:.1f}" if np.isfinite(mean.half) else "")
-        rows.append((method, counts, interval, counted([float(np.mean(values)) for values in found])))
+        means = [float(np.mean(values)) for values in found]
+        rows.append((method, counts, mean, f"{interval} | {np.median(means):+.1f}", counted(means)))
     if not rows:
         return []
     corrected = holm([counts.p_value for *_, counts in rows])
     lines = [
         *paragraph(
             "Accuracy of text and digits, by task the mean over seeds. Better / alike / worse count tasks. The",
-            "difference is in points, with Student's 95 % interval over tasks. p is of Wilcoxon's signed-rank test",
-            f"over the same tasks, and beside it what it is worth among all {len(rows)} comparisons (Holm).",
+            "difference is in points, with Student's 95 % interval over tasks, and beside it the median of tasks,",
+            "which no single task moves far. p is of Wilcoxon's signed-rank test over the same tasks, and beside it",
+            f"what it is worth among all {len(rows)} comparisons (Holm).",
         ),
-        "| method | text | digits | difference, points | p | Holm |",
-        "|---|---|---|---|---|---|",
+        "| method | text | digits | difference, points | median | p | Holm |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for (method, counts, interval, both), p_value in zip(rows, corrected, strict=True):
+    for (method, counts, _, interval, both), p_value in zip(rows, corrected, strict=True):
         lines.append(f"| {title(method)} | {' | '.join(counts)} | {interval} | {both.p_value:.2g} | {p_value:.2g} |")
-    better = [m for (m, _, _, c), p in zip(rows, corrected, strict=True) if p < LEVEL and c.wins > c.losses]
-    worse = [m for (m, _, _, c), p in zip(rows, corrected, strict=True) if p < LEVEL and c.wins < c.losses]
-    return [*lines, "", *_verdict(better, worse)]
+    told = [(m, mean, c) for (m, _, mean, _, c), p in zip(rows, corrected, strict=True) if p < LEVEL]
+    better = [f"{title(m)} by {mean.mean:.1f} points" for m, mean, c in told if c.wins > c.losses]
+    worse = [f"{title(m)} by {-mean.mean:.1f} points" for m, mean, c in told if c.wins < c.losses]
+    return [*lines, "", *_verdict(better, worse), *_collapsed(chosen)]
+
+
+def _collapsed(chosen: Sequence[Quality]) -> list[str]:
+    """Tasks on which the reference itself learnt nothing, where that moves the mean of who leads it most."""
+    told = []
+    for quality in chosen:
+        for task in quality.tasks:
+            lines = [quality.better(task, [name]) for name in (REFERENCE, UNTOUCHED)]
+            if not all(lines) or lines[0] > lines[1]:
+                continue
+            method, found = _leader(chosen, task)
+            both, without = np.mean(list(found.values())), np.mean([v for t, v in found.items() if t != task])
+            if abs(both - without) >= MOVED:
+                told.append(f"{task}: {title(method)} leads by {found[task]:.0f} points there, and its mean is"
+                            f" {both:+.1f} with this task, {without:+.1f} without it")  # fmt: skip
+    if not told:
+        return []
+    return paragraph(
+        f"`{REFERENCE}` ends no better than the untouched model on {'; '.join(told)}. Such a task says what a rate is",
+        "worth that was chosen on another, and not which method learns more.",
+    )
+
+
+def _leader(chosen: Sequence[Quality], task: str) -> tuple[str, dict[str, float]]:
+    """The method that leads the reference most on a task, and its mean differences in points by task."""
+    by_method: dict[str, dict[str, float]] = {}
+    for quality in chosen:
+        for method in ROWS:
+            for name, found in zip(quality.tasks, quality.differences(method, REFERENCE), strict=True):
+                if found:
+                    by_method.setdefault(method, {})[name] = float(np.mean(found))
+    best = max((m for m in by_method if len(by_method[m]) > 1), key=lambda m: by_method[m].get(task, -np.inf))
+    return best, by_method[best]
 
 
 def _language(quality: Quality) -> list[str]:
@@ -123,13 +161,14 @@ def _language(quality: Quality) -> list[str]:
         lines.append(
             f"| {title(method)} | {found.sets} | {found.mean:+.3f} {interval} | {found.p_value:.2g} | {p_value:.2g} |"
         )
-    better = [m for (m, found), p in zip(rows, corrected, strict=True) if p < LEVEL and found.mean < 0]
-    worse = [m for (m, found), p in zip(rows, corrected, strict=True) if p < LEVEL and found.mean > 0]
+    told = [(m, found.mean) for (m, found), p in zip(rows, corrected, strict=True) if p < LEVEL]
+    better = [f"{title(m)} by {-mean:.3f} nats" for m, mean in told if mean < 0]
+    worse = [f"{title(m)} by {mean:.3f} nats" for m, mean in told if mean > 0]
     return [*lines, "", *_verdict(better, worse)]
 
 
 def _verdict(better: Sequence[str], worse: Sequence[str]) -> list[str]:
     return paragraph(
-        f"Told apart from `{REFERENCE}` at 5 % over all of these comparisons: better {listed(better)};",
-        f"worse {listed(worse)}.",
+        f"Told apart from `{REFERENCE}` at 5 % over all of these comparisons: better {', '.join(better) or 'none'};",
+        f"worse {', '.join(worse) or 'none'}.",
     )

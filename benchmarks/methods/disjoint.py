@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from benchmarks.methods.cells import task_data
 from benchmarks.methods.quality import paragraph
 from benchmarks.methods.results import Measured, kind_of
+from benchmarks.shared.places import ASSETS
 from benchmarks.shared.splits import NEAR, Seen
-from benchmarks.shared.tuning_tasks import is_here
+from benchmarks.shared.tuning_tasks import HALVES, OF_SPEECHES, SPEECHES, Data, is_here
 
-__all__ = ["Split", "compared", "splits"]
+__all__ = ["Split", "against_training", "compared", "of_known_speeches", "splits"]
 
 
 class Split(NamedTuple):
@@ -62,4 +64,48 @@ def splits(measured: Measured) -> list[str]:
     for task, split in found.items():
         nearest = "-" if split.likeness is None else f"{split.likeness:.2f}"
         lines.append(f"| {task} | {split.trained} | {split.tested} | {split.common} | {nearest} | `{split.digest}` |")
-    return [*lines, ""]
+    return [*lines, "", *_shared_sources(found)]
+
+
+def of_known_speeches(data: Data) -> int:
+    """Test passages of a speech of which another passage is trained on."""
+    with (ASSETS / SPEECHES).open(encoding="utf-8") as lines:
+        speeches = [json.loads(line)["text"] for line in lines]
+
+    def speech(text: str) -> int:
+        return next(number for number, whole in enumerate(speeches) if text in whole)
+
+    trained = {speech(text) for text in _texts(data.train)}
+    return sum(speech(text) in trained for text in _texts(data.test))
+
+
+def against_training(data: Data) -> int:
+    """Test rows of two halves whose second half is trained on with the other label."""
+    trained = {(row["text"].partition(HALVES)[2], row["label"]) for row in map(json.loads, data.train)}
+    return sum((row["text"].partition(HALVES)[2], 1 - row["label"]) in trained for row in map(json.loads, data.test))
+
+
+def _shared_sources(found: Mapping[str, Split]) -> list[str]:
+    speeches = {task: of_known_speeches(task_data(task)) for task in found if task in OF_SPEECHES}
+    halves = {task: against_training(task_data(task)) for task in found if task.endswith(" halves")}
+    lines = []
+    if speeches:
+        lines += paragraph(
+            "Rows can share a source without sharing words. Passages of one speech are dealt to both sides: of the",
+            f"test passages, of a speech that was trained on are {_counts(speeches, found)}. These tasks ask of other",
+            "passages of known speeches, not of new speeches.",
+        )
+    if halves:
+        lines += paragraph(
+            "A second half can stand in two rows, where it belongs and where it does not. Test rows whose second half",
+            f"was trained on with the other label: {_counts(halves, found)}. Who learns rows by heart is wrong there.",
+        )
+    return lines
+
+
+def _counts(counts: Mapping[str, int], found: Mapping[str, Split]) -> str:
+    return ", ".join(f"{count} of {found[task].tested} of {task}" for task, count in counts.items())
+
+
+def _texts(rows: Sequence[bytes]) -> list[str]:
+    return [json.loads(row)["text"] for row in rows]

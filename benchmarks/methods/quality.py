@@ -59,6 +59,11 @@ class Quality:
         sign = -1.0 if self.kind == "language" else 1.0
         return [sign * value for value in (self.of(method, task) for method in methods) if value is not None]
 
+    def by_seed(self, method: str, task: str) -> list[float]:
+        """Points of accuracy, or nats of loss, one for each seed that was measured."""
+        places = sorted(place for place in self.places if place.task == task)
+        return [self.scale * value for value in self._of(method, places) if value is not None]
+
     @cached_property
     def seed_spread(self) -> float | None:
         """Standard deviation of one method on one task between seeds, pooled; None where each task has one seed."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.methods.beside_peft import beside_peft
+from benchmarks.methods.caveats import caveats
 from benchmarks.methods.cells import BATCH, METHODS, STEPS, TEST
 from benchmarks.methods.comparing import beside_reference, ranks
 from benchmarks.methods.disjoint import splits
@@ -49,6 +50,7 @@ def page(measured: Measured, folder: Path) -> list[str]:
     return [
         *_opening(measured, qualities),
         *_reading(qualities),
+        *caveats(qualities),
         *gains(measured, qualities),
         *["![quality against bytes](methods.svg)", ""],
         *costs(measured, qualities["text"]),
@@ -99,7 +101,8 @@ def _opening(measured: Measured, qualities: Mapping[str, Quality]) -> list[str]:
             "Every method that fits a model was measured on the same tasks with the same seeds:",
             f"{_count(tasks['text'], 'task')} of text ({TEST['text']} held-out rows each, or what a small set has),",
             f"{tasks['digits']} of shifted digits",
-            f"({TEST['digits']} rows), {tasks['language']} of language modelling ({TEST['language']} rows).",
+            f"({TEST['digits']} rows), {tasks['language']} of language modelling ({TEST['language']} rows each, or",
+            "what there is).",
             f"{sum(map(len, measured.cells.values())):,} cells on {sum(map(bool, measured.cells.values()))} of the",
             f"{len(TASKS)} tasks stand at the rates that are chosen now; what was measured at other rates is left out.",
         ),
@@ -146,11 +149,11 @@ def _reading(qualities: Mapping[str, Quality]) -> list[str]:
     return [
         *lines,
         *paragraph(
-            "Intervals and critical differences are over tasks. What a seed adds to a task's figure is part of how far",
-            "tasks differ, so they allow for it, with one seed too; more seeds make them narrower, and only several",
-            "tell luck from a task's own liking for a method. They speak for tasks like these. Some tasks ask another",
-            "question of the same texts or digits, so there are fewer sources than tasks, and intervals are narrower",
-            "than those over as many independent tasks would be.",
+            "Intervals and critical differences are over tasks. What a seed adds to one task's figure is part of how",
+            "far tasks differ, so they allow for it, with one seed too; more seeds make them narrower, and only",
+            "several tell luck from a task's own liking for a method. They speak for tasks like these. Some tasks ask",
+            "another question of the same texts or digits, so there are fewer sources than tasks, and intervals are",
+            "narrower than those over as many independent tasks would be.",
         ),
     ]
 

@@ -7,10 +7,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
+from benchmarks.methods.caveats import fusion
 from benchmarks.methods.cells import METHODS
+from benchmarks.methods.plain_loop import STARTED
 from benchmarks.methods.quality import Quality, listed, number, paragraph, title
-from benchmarks.methods.rates import FACTORS, TRIED, is_chosen, rate_of
-from benchmarks.methods.results import KINDS, MINUTES, ROWS, Measured, Place, kind_of
+from benchmarks.methods.rates import DEV_ROWS, FACTORS, TRIED, is_chosen, rate_of
+from benchmarks.methods.results import KINDS, MINUTES, ROWS, SAME_START, Key, Measured, Place, kind_of
 from benchmarks.methods.rounds import of_chosen_rate
 from benchmarks.shared.rate_search import APART, MOST
 from benchmarks.shared.tuning_tasks import TASKS, is_here
@@ -27,11 +29,12 @@ def rates(tried: Path = TRIED) -> list[str]:
         "",
         *paragraph(
             "Chosen by `benchmarks/methods/rates.py` on dev tasks that nothing is reported on, the one with the lowest",
-            f"held-out loss (Adam, linear decay). Every method gets the same search: the default times {starts}; as",
-            f"long as the best is the lowest or the highest of those tried, one {APART:g} times beyond it, to {MOST}",
-            "in all. All trials: [data/method_rate_trials.json](data/method_rate_trials.json).",
-            "† not searched: the default.",
+            f"loss of {DEV_ROWS} held-out rows (Adam, linear decay, one seed). Every method gets the same search: the",
+            f"default times {starts}; as long as the best is the lowest or the highest of those tried, one {APART:g}",
+            f"times beyond it, to {MOST} in all. All trials:",
+            "[data/method_rate_trials.json](data/method_rate_trials.json). † not searched: the default.",
         ),
+        *fusion(),
     ]
     for kind, name in KINDS.items():
         counts = [len(trials[kind, m]) for m in ROWS if is_chosen(kind, m) and trials.get((kind, m))]
@@ -116,6 +119,7 @@ def missing(measured: Measured, qualities: Mapping[str, Quality]) -> list[str]:
             without = [t for t in quality.tasks if quality.of(method, t) is None and not measured.refused(method, t)]
             if without:
                 lines.append(f"- {title(method)} was not measured with every seed on {', '.join(without)}.")
+    lines += _not_started_alike(measured)
     lines.append(
         "- `full` on MiniLM commits 360 MB a step: recorded on one task with one seed, else trained by the plain loop."
     )
@@ -124,3 +128,22 @@ def missing(measured: Measured, qualities: Mapping[str, Quality]) -> list[str]:
         refusals = {m: measured.refused(m, tasks[0]) for m in METHODS} if tasks else {}
         lines += [f"- `{m}` ({name}): {reason}." for m, reason in refusals.items() if reason]
     return lines
+
+
+def _not_started_alike(measured: Measured) -> list[str]:
+    """Tasks on which peft's loop has not begun where each of our rounds does, though it could."""
+    lines = []
+    for kind, name in KINDS.items():
+        tasks = [task for task in measured.cells if kind_of(task) == kind]
+        lack = [task for task in tasks if any(_lacks_same_start(measured, task, key) for key in measured.cells[task])]
+        if lack:
+            told = "all tasks" if len(lack) == len(tasks) else f"{len(lack)} of {len(tasks)} tasks"
+            named = "" if len(lack) == len(tasks) else f": {', '.join(lack)}"
+            lines.append(f"- peft from the same start is lacking, wholly or in part, on {told} of {name}{named}.")
+    return lines
+
+
+def _lacks_same_start(measured: Measured, task: str, key: Key) -> bool:
+    found = measured.cells[task]
+    could = key.kind == "ours" and key.method in STARTED and "refused" not in found[key]
+    return could and key._replace(kind=SAME_START) not in found

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.methods.cells import REPLAYED
 from benchmarks.methods.quality import Quality, listed, number, paragraph, title
 from benchmarks.methods.results import KINDS, ROWS, UNTOUCHED, Measured, Place, kind_of
-from benchmarks.shared.ranks import paired
+from benchmarks.shared.ranks import Paired, paired
 from deltaproof.tuning.methods import METHODS as CLASSES
 
 __all__ = ["by_task", "costs", "gains"]
@@ -51,8 +51,12 @@ def _gain(quality: Quality, method: str) -> str:
     return f"{mean:+.{digits}f}" + (f" ± {found.half:.{digits}f}" if np.isfinite(found.half) else "")
 
 
+def _told_apart(found: Paired) -> bool:
+    return abs(found.mean) > found.half
+
+
 def _below_floor(qualities: Mapping[str, Quality]) -> list[str]:
-    """Methods that a round left worse than what costs nothing."""
+    """Methods that a round left worse than what costs nothing, and of how many that is told from chance."""
     lines = []
     for kind, quality in qualities.items():
         floor, worse = quality.mean(_FLOOR[kind]), []
@@ -61,14 +65,16 @@ def _below_floor(qualities: Mapping[str, Quality]) -> list[str]:
             if floor is not None and mean is not None and (mean > floor if kind == "language" else mean < floor):
                 worse.append(method)
         if worse:
+            beyond = [m for m in worse if _told_apart(paired(quality.differences(m, _FLOOR[kind])))]
             lines += paragraph(
                 f"On {KINDS[kind]} a round leaves {listed(worse)} worse than"
-                f" {'the untouched model' if kind == 'language' else 'a head alone'} on average."
+                f" {'the untouched model' if kind == 'language' else 'a head alone'} on average.",
+                f"Intervals without zero, not corrected for one another: {listed(beyond)}.",
             )
         begins = [m for m in worse if kind == "language" and m in ("prefix", "p_tuning", "prompt")]
         if begins:
             lines += paragraph(
-                f"Of these {listed(begins)} put learnt vectors before the text, so training begins at another model",
+                f"Learnt vectors before the text (of these: {listed(begins)}) make training begin at another model",
                 "than the untouched one, and so few steps do not bring it back. Give it hundreds of steps, or take",
                 "another method; `deltaproof task check` says so of your model.",
             )

