@@ -54,6 +54,11 @@ class Arm:
         return {**asdict(self), "recipe": self.recipe and self.recipe.model_dump(mode="json")}
 
     @property
+    def step(self) -> dict[str, Any]:
+        """What one step of a trainer depends on: neither who else trains, nor how many steps a round has."""
+        return {name: value for name, value in self.settings.items() if name not in ("name", "server", "steps")}
+
+    @property
     def emulator_key(self) -> str:
         facts = [self.first, self.last, self.recipe and self.recipe.model_dump(mode="json")]
         return sha256(canonical_json(facts)).hexdigest()[:12]
