@@ -2,6 +2,8 @@
 
 Attack: announce a store that never finishes an answer, and bring a case about it. Whoever looks would look for ever,
 while the own round goes on without it. So a request has a thread of its own, which is left behind if it takes too long.
+Nodes, relays of a beacon and remote signers are waited for in the same way. A library's own limits begin anew with
+each byte.
 """
 
 from __future__ import annotations
@@ -35,9 +37,9 @@ class TooSlow(DeltaproofError):
 class Transfer:
     """How far one request has come."""
 
-    def __init__(self, size: int = 0) -> None:
-        """`size`: bytes that go out with it."""
-        self.size = size
+    def __init__(self, size: int = 0, seconds: float | None = None) -> None:
+        """`size`: bytes that go out with it. `seconds`: for all of it, whatever its size; None: see `overdue`."""
+        self.size, self._seconds = size, seconds
         self.given_up = False
         self._began = time.monotonic()
 
@@ -50,7 +52,8 @@ class Transfer:
     @property
     def overdue(self) -> bool:
         """Whether it has taken longer than its bytes are worth."""
-        return time.monotonic() - self._began > GRACE_SECONDS + self.size / SLOWEST_BYTES_A_SECOND
+        allowed = GRACE_SECONDS + self.size / SLOWEST_BYTES_A_SECOND if self._seconds is None else self._seconds
+        return time.monotonic() - self._began > allowed
 
 
 class _Between(threading.local):
@@ -100,13 +103,14 @@ class Line:
         self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] | None = None
         self._thread: threading.Thread | None = None
 
-    def run(self, work: Callable[[Transfer], T], size: int = 0) -> T:
-        """What `work` returns or raises, which says of each byte that it moved. Raises TooSlow."""
+    def run(self, work: Callable[[Transfer], T], size: int = 0, seconds: float | None = None) -> T:
+        """What `work` returns or raises, which says of each byte that it moved; `size` and `seconds` as of `Transfer`.
+        Raises TooSlow."""
         if self._left_behind.too_many:
             raise TooSlow
         if self._busy:  # what is urgent asks while its thread waits, and does not queue up behind that
-            return Line(self._left_behind).run(work, size)
-        transfer, future = Transfer(size), Future[T]()
+            return Line(self._left_behind).run(work, size, seconds)
+        transfer, future = Transfer(size, seconds), Future[T]()
         self._queue().put((future, lambda: work(transfer)))
         self._busy = True
         try:

@@ -26,15 +26,15 @@ PATIENCE = 20.0
 
 
 @contextmanager
-def tarpit(at_once: bytes) -> Iterator[str]:
-    """The URL of a server that sends a few bytes at once, and then one every tenth of a second."""
+def tarpit(at_once: bytes, *, closes: bool = False) -> Iterator[str]:
+    """The URL of a server that sends a few bytes at once, and then one every tenth of a second, or `closes`."""
 
     def drip(line: socket.socket) -> None:
         with line:
             try:
                 line.recv(65_536)
                 line.sendall(at_once)
-                while True:
+                while not closes:
                     time.sleep(0.1)
                     line.sendall(b"x")
             except OSError:

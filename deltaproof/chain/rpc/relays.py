@@ -15,6 +15,7 @@ from deltaproof.errors import ChainUnavailable, CryptoError, EncodingError, Usag
 from deltaproof.protocol.commit.bls import Signature
 from deltaproof.protocol.commit.drand import EVMNET, DrandNetwork, verify_round
 from deltaproof.protocol.types import Digest32
+from deltaproof.store.waiting import LeftBehind, Line, TooSlow, Transfer
 
 __all__ = ["Relays", "network_at"]
 
@@ -46,6 +47,7 @@ class Relays:
         """`sources`: URLs of relays, folders with a file `ROUND.json` for each round, or single such files; by default
         the public relays of the network that is asked about."""
         self._sources = tuple(sources)
+        self._left_behind: dict[str, LeftBehind] = {}
 
     def signature(self, network: DrandNetwork, round_: int) -> Signature:
         """The round's signature, checked. Raises ChainUnavailable, naming each source, if none has it."""
@@ -53,7 +55,8 @@ class Relays:
         reasons = []
         for source in sources:
             try:
-                return _checked(network, round_, _read(source, network, round_))
+                left_behind = self._left_behind.setdefault(source, LeftBehind())
+                return _checked(network, round_, _read(source, network, round_, left_behind))
             except (ChainUnavailable, CryptoError, EncodingError) as error:
                 reasons.append(f"{source}: {error}")
         told = "; ".join(reasons) or "no relay of this network is known, name one with --drand"
@@ -65,7 +68,7 @@ def network_at(source: str) -> DrandNetwork:
     if not _is_url(source):
         return DrandNetwork.from_info(_file(Path(source)))
     try:
-        return DrandNetwork.from_info(_get(source.rstrip("/") + "/info"))
+        return DrandNetwork.from_info(_get(source.rstrip("/") + "/info", LeftBehind()))
     except ChainUnavailable as error:
         raise UsageError(f"no drand network at {source}: {error}") from error
 
@@ -83,9 +86,9 @@ def _checked(network: DrandNetwork, round_: int, document: bytes) -> Signature:
     return signature
 
 
-def _read(source: str, network: DrandNetwork, round_: int) -> bytes:
+def _read(source: str, network: DrandNetwork, round_: int, left_behind: LeftBehind) -> bytes:
     if _is_url(source):
-        return _get(f"{source.rstrip('/')}/{network.chain_hash.hex()}/public/{round_}")
+        return _get(f"{source.rstrip('/')}/{network.chain_hash.hex()}/public/{round_}", left_behind)
     path = Path(source)
     try:
         return _file(path / f"{round_}.json" if path.is_dir() else path)
@@ -105,10 +108,26 @@ def _file(path: Path) -> bytes:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _get(url: str) -> bytes:
-    try:
+def _get(url: str, left_behind: LeftBehind) -> bytes:
+    """At most MAX_BYTES and a piece more. Raises ChainUnavailable.
+
+    Attack: be the first relay, and break answers off, or send one byte at a time: nobody would ask the others.
+    """
+
+    def got(transfer: Transfer) -> bytes:
         with requests.get(url, timeout=TIMEOUT_SECONDS, stream=True) as answer:
             answer.raise_for_status()
-            return answer.raw.read(MAX_BYTES, decode_content=True)
+            body = b""
+            for part in answer.iter_content(MAX_BYTES):
+                body += part
+                transfer.moved(len(part))
+                if len(body) >= MAX_BYTES:
+                    break
+            return body
+
+    try:
+        return Line(left_behind).run(got, seconds=TIMEOUT_SECONDS)
+    except TooSlow as error:
+        raise ChainUnavailable(f"{url} answers too slowly") from error
     except (requests.RequestException, OSError) as error:
         raise ChainUnavailable(f"no answer from {url}: {error}") from error

@@ -8,7 +8,6 @@ for. Protocol: web3signer in eth1 mode, https://docs.web3signer.consensys.io/ref
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -27,6 +26,7 @@ from deltaproof.chain.rpc.keys import load_account
 from deltaproof.errors import ChainUnavailable, EncodingError, SigningKeyError
 from deltaproof.protocol.types import Address, address, address_bytes
 from deltaproof.protocol.wire.encoding import parse_json
+from deltaproof.store.waiting import LeftBehind, Line, TooSlow, Transfer
 
 __all__ = ["MessageSignature", "RemoteSigner", "SignedBytes", "Signer", "SignerUnavailable", "load_signer"]
 
@@ -107,7 +107,7 @@ class RemoteSigner:
 
     def __init__(self, url: str, account: Address) -> None:
         """`url` may carry user and password; they are never shown."""
-        self._url, self._shown = url.rstrip("/"), shown_url(url)
+        self._url, self._shown, self._left_behind = url.rstrip("/"), shown_url(url), LeftBehind()
         self.address = account
         self._identifier: str | None = None
 
@@ -215,9 +215,14 @@ class RemoteSigner:
             ) from error
 
     def _http(self, verb: str, path: str, content: object) -> bytes:
-        try:
+        def exchanged(transfer: Transfer) -> tuple[int, bytes]:
             with requests.request(verb, self._url + path, json=content, timeout=TIMEOUT_SECONDS, stream=True) as answer:
-                status, body = answer.status_code, _read(answer)
+                return answer.status_code, _read(answer, transfer)
+
+        try:
+            status, body = Line(self._left_behind).run(exchanged, seconds=TIMEOUT_SECONDS)
+        except TooSlow as error:
+            raise SignerUnavailable(f"the signer at {self._shown} answers too slowly") from error
         except (requests.RequestException, OSError) as error:
             raise SignerUnavailable(
                 f"the signer at {self._shown} does not answer ({type(error).__name__}); start it, or correct --key"
@@ -231,15 +236,14 @@ class RemoteSigner:
         return body
 
 
-def _read(answer: requests.Response) -> bytes:
-    """At most MAX_ANSWER_BYTES and one more, within the time; a server that drips is as good as none."""
-    body, until = b"", time.monotonic() + TIMEOUT_SECONDS
+def _read(answer: requests.Response, transfer: Transfer) -> bytes:
+    """At most MAX_ANSWER_BYTES and one more."""
+    body = b""
     for part in answer.iter_content(64 * 1024):
         body += part
+        transfer.moved(len(part))
         if len(body) > MAX_ANSWER_BYTES:
             break
-        if time.monotonic() > until:
-            raise requests.Timeout("the answer takes too long")
     return body[: MAX_ANSWER_BYTES + 1]
 
 
