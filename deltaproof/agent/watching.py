@@ -1,7 +1,7 @@
 """What a running role can be seen to do: a status file, rotating logs, `/health` and Prometheus metrics.
 
 All of it listens to what the role reports. Nothing here can make the role fail: a disk that is full costs log lines,
-which is told once, and again when it is over.
+and so does an output that nobody reads any more. Both are told once, and again when they are over.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Observed:
         self._seen_at = time.monotonic()
         self._log = _Log(home / "logs" / f"{role}.jsonl", _Trouble("the log", self._tell))
         self._saving = _Trouble("the status file", self._tell)
+        self._saying = _Trouble("the output", self._write_down)
         self.registry = CollectorRegistry()
         self._events = Counter(
             "deltaproof_events_total", "What the role reported", ["role", "event"], registry=self.registry
@@ -66,10 +67,20 @@ class Observed:
 
     def __call__(self, event: str, message: str, **fields: object) -> None:
         """See `Reporter`."""
-        self._report(event, message, **fields)
+        self._say(event, message, **fields)
         line = self._noted(event, message, **fields)
         self._log.line(json.dumps(line))
         self.save()
+
+    def _say(self, event: str, message: str, **fields: object) -> None:
+        """Pass it on. What is redirected to a full disk, piped to a program that has ended, or shown on a terminal that
+        is gone costs the line, not the stake."""
+        try:
+            self._report(event, message, **fields)
+        except (OSError, ValueError) as error:  # also of a stream that is closed, or lacks the characters
+            self._saying.began(error)
+        else:
+            self._saying.over()
 
     def counted_call(self, method: str, answered: bool) -> None:
         """See `CallCounter`."""
@@ -150,8 +161,12 @@ class Observed:
 
     def _tell(self, message: str) -> None:
         """Trouble with log or status file itself: told and counted, but not written there."""
-        self._report("disk", message)
+        self._say("disk", message)
         self._noted("disk", message)
+
+    def _write_down(self, message: str) -> None:
+        """Trouble with the output: not said there."""
+        self._log.line(json.dumps(self._noted("disk", message)))
 
 
 class _Trouble:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 import threading
 import time
@@ -35,6 +37,14 @@ class JsonReporter:
             sys.stdout.flush()
 
 
+class _Console(Console):
+    """Where nobody reads any more, its caller says whether that ends a command."""
+
+    def on_broken_pipe(self) -> None:
+        """Raises it again, where a console by itself ends the process."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 class ConsoleReporter:
     """A line for a person with the time of day, coloured by what it means; the same line twice in a row is said once.
 
@@ -52,7 +62,7 @@ class ConsoleReporter:
     }
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False)
+        self._console = console or _Console(highlight=False)
         self._lock = threading.Lock()
         self._last = ("", "")
         self._status: Status | None = None
@@ -83,7 +93,13 @@ class ConsoleReporter:
             return
         self._last = (event, message)
         clock = Text(time.strftime("%H:%M:%S  "), style="dim")
-        self._console.print(clock + Text(message, style=self.STYLES.get(event, "")), soft_wrap=True)
+        try:
+            self._console.print(clock + Text(message, style=self.STYLES.get(event, "")), soft_wrap=True)
+        except (OSError, ValueError):
+            # The console would keep what nobody took, and try all of it with each line.
+            self._console.begin_capture()
+            self._console.end_capture()
+            raise
 
 
 def reporter(as_json: bool) -> Reporter:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import socket
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from benchmarks.reliability.of_machine import read_only
 from deltaproof.agent import watching
 from deltaproof.agent.watching import Observed, serve_health
 from deltaproof.api.living import Settings, live
+from deltaproof.cli.reporting import ConsoleReporter, reporter
 from deltaproof.errors import UsageError
 from tests.cli.conftest import run as run_command
 
@@ -86,6 +92,40 @@ def test_home_that_takes_no_file_is_told_once_for_log_and_status(tmp_path: Path)
     observed.looked(moment(1))
     assert "the log is written again" in told.of("disk")[2]
     assert json.loads((home / "status-trainer.json").read_text())["tasks"][0]["round"] == 2
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_output_that_nobody_reads_any_more_is_told_once_and_ends_no_role(
+    as_json: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`trainer run | tee log`, and tee is killed: whoever goes on writing loses lines, not its stake."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with monkeypatch.context() as piped:
+        piped.setattr(sys, "stdout", os.fdopen(writer, "w"))
+        observed = Observed(reporter(as_json), "trainer", tmp_path)
+        for number in range(3):
+            observed("committed", f"round {number}")
+    observed("committed", "round 3")
+    messages = [line["message"] for line in logged(tmp_path)]
+    assert messages[0].startswith("the output cannot be written: Broken pipe")
+    assert messages[1:4] == ["round 0", "round 1", "round 2"]
+    assert messages[4:] == ["the output is written again; 3 lines of it were lost", "round 3"]
+
+
+def test_output_on_a_full_disk_ends_no_role_and_is_not_kept(tmp_path: Path) -> None:
+    shown = io.StringIO()
+    with Path("/dev/full").open("w") as full:
+        console = Console(file=full)
+        observed = Observed(ConsoleReporter(console), "trainer", tmp_path)
+        for number in range(3):
+            observed("committed", f"round {number}")
+        console.file = shown
+        observed("committed", "round 3")
+        with contextlib.suppress(OSError):
+            full.close()
+    assert "round 3" in shown.getvalue()
+    assert "round 2" not in shown.getvalue()
 
 
 def test_line_torn_by_a_kill_spoils_only_itself(tmp_path: Path) -> None:

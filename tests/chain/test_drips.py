@@ -75,6 +75,6 @@ def test_node_that_drips_is_passed_over(start: str, connection: Connection) -> N
 def test_signer_that_drips_is_away(start: str) -> None:
     with tarpit(DRIPS[start]) as bad:
         began = time.monotonic()
-        with pytest.raises(ChainUnavailable, match="too slowly|does not answer"):
+        with pytest.raises(ChainUnavailable, match=r"too slowly|does not answer"):
             RemoteSigner(bad, address("0x" + "11" * 20)).check()
         assert time.monotonic() - began < PATIENCE
