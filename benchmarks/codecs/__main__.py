@@ -18,7 +18,7 @@ from benchmarks.codecs.arms import ARMS
 from benchmarks.codecs.cells import play, rows_of
 from benchmarks.codecs.rates import LOOKED, TRIALS, rate_of
 from benchmarks.codecs.report import write
-from benchmarks.codecs.results import Key, text_tasks
+from benchmarks.codecs.results import Key, standing, text_tasks
 from benchmarks.shared.places import FIGURES, PAGES
 from benchmarks.shared.tuning_tasks import Cells, is_here
 
@@ -39,8 +39,9 @@ def main() -> None:
             data = rows_of(task)
             for name, rate in rates.items():
                 key = Key(task, name, seed, rate, data.split)
-                cells.measure(key.text(), partial(play, data, ARMS[name], rate, seed))
-    write(cells.values, trials.values, Cells(LOOKED).values, rates, PAGES / "codecs.md")
+                cells.measure(key.text(), partial(play, data, ARMS[name], rate, seed), ARMS[name].digest)
+    splits = {task: rows_of(task).split for task in tasks}
+    write(standing(cells.values, splits), trials.values, Cells(LOOKED).values, rates, PAGES / "codecs.md")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
+
+from deltaproof.protocol.wire.encoding import canonical_json
 
 __all__ = ["ARMS", "REFERENCE", "Arm", "lora"]
 
@@ -18,6 +21,11 @@ class Arm:
     base: float
     codec: str = "float32"
     codec_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Names what is trained and how it travels: under its name an arm may have been another."""
+        return sha256(canonical_json(self.sections)).hexdigest()[:16]
 
     @property
     def sections(self) -> dict[str, Any]:

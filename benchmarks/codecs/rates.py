@@ -55,8 +55,11 @@ def main() -> None:
 def rate_of(name: str, trials: Cells) -> float:
     """The best rate of an arm; trials that are missing are run."""
 
+    data = rows_of(DEV_TASK)
+    of = f"{ARMS[name].digest} {data.split}"
+
     def loss(rate: float) -> float:
-        return judged(trials.measure(f"{name} / {rate:g}", lambda: play(rows_of(DEV_TASK), ARMS[name], rate, 0)))
+        return judged(trials.measure(f"{name} / {rate:g}", lambda: play(data, ARMS[name], rate, 0), of))
 
     return best_rate(ARMS[name].base, loss)
 

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.codecs.arms import REFERENCE
+from benchmarks.codecs.arms import ARMS, REFERENCE
 from benchmarks.codecs.cells import ROUNDS
 from benchmarks.codecs.rates import FIRST_COMPARED
 from benchmarks.methods.results import kind_of
 from benchmarks.shared.ranks import Paired, paired
-from benchmarks.shared.tuning_tasks import TASKS
+from benchmarks.shared.tuning_tasks import OF, TASKS
 
-__all__ = ["COMPARED_ROUNDS", "Key", "Lost", "Measured", "text_tasks"]
+__all__ = ["COMPARED_ROUNDS", "Key", "Lost", "Measured", "standing", "text_tasks"]
 
 COMPARED_ROUNDS = range(FIRST_COMPARED, ROUNDS + 1)
 
@@ -124,6 +124,20 @@ class Measured:
             for at in COMPARED_ROUNDS
             if _accuracy(cell, at) < _accuracy(cell, at - 1) - FALL
         ]
+
+
+def standing(values: Mapping[str, Cell], splits: Mapping[str, str]) -> dict[str, Cell]:
+    """Cells by key, without those of other rows than `splits` names by task, or of an arm that was another then.
+
+    Of a task that `splits` does not name, whose data was not laid out, all are believed.
+    """
+    kept = {}
+    for text, cell in values.items():
+        key = Key.of(text)
+        arm = ARMS.get(key.arm)
+        if splits.get(key.task, key.split) == key.split and arm is not None and cell.get(OF) == arm.digest:
+            kept[text] = cell
+    return kept
 
 
 def text_tasks() -> list[str]:

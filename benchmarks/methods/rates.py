@@ -70,7 +70,7 @@ def _best(cells: Cells, kind: str, method: str, data: Data) -> float | None:
     """The tried rate with the lowest loss; None where the method does not fit the model."""
 
     def trial(rate: float) -> dict[str, Any]:
-        return cells.measure(f"{kind} / {method} / {rate:g}", lambda: _cell(data, kind, method, rate))
+        return cells.measure(f"{kind} / {method} / {rate:g}", lambda: _cell(data, kind, method, rate), data.split)
 
     rates = [BASE[method] * factor for factor in FACTORS[kind]]
     if "refused" in trial(rates[0]):

@@ -26,6 +26,7 @@ __all__ = [
     "DEV",
     "HALVES",
     "MINILM",
+    "OF",
     "OF_SPEECHES",
     "SMOLLM2",
     "SPEECHES",
@@ -41,6 +42,8 @@ TOKENS = 20
 LANGUAGE_TOKENS = 16
 SPEECHES = "sotu/speeches.jsonl"
 """Addresses to a congress, below the assets."""
+OF = "of"
+"""Key of what a measured cell says that it depends on."""
 HALVES = " | "
 """Between the two halves of a row that asks whether they belong together."""
 
@@ -72,10 +75,14 @@ class Cells:
         self.path = path
         self.values: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
 
-    def measure(self, key: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The cell's value, measured now if no run has measured it before."""
-        if key not in self.values:
-            self.values[key] = run()
+    def measure(self, key: str, run: Callable[[], dict[str, Any]], of: str = "") -> dict[str, Any]:
+        """The cell's value, measured now if no run has measured it before.
+
+        `of` names what the cell depends on beside its key: one that names something else is measured anew. A cell that
+        names nothing is believed.
+        """
+        if self.values.get(key, {OF: None}).get(OF, of) != of:
+            self.values[key] = {**run(), **({OF: of} if of else {})}
             self.path.parent.mkdir(parents=True, exist_ok=True)
             partial = self.path.with_suffix(".partial")
             partial.write_text(json.dumps(self.values, indent=1, sort_keys=True) + "\n")
