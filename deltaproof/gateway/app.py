@@ -329,8 +329,9 @@ async def _background(parts: GatewayParts) -> None:
         for what, look in (("chain", _see_chain), ("store", _see_store), ("retention", _sweep)):
             try:
                 await to_thread.run_sync(look, parts, limiter=parts.on_store)
-            except DeltaproofError as error:
-                parts.problem = f"{what}: {error}"
+            except Exception as error:  # a full disk, or a node that answers nonsense: what looks no more finds nothing
+                told = str(error) if isinstance(error, DeltaproofError) else f"{type(error).__name__}: {error}"
+                parts.problem = f"{what}: {told}"
                 parts.metrics.failures.labels(what).inc()
         if parts.healthy:
             parts.problem = ""

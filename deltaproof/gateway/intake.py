@@ -87,6 +87,10 @@ class Intake:
     def stands(self, grant: Grant) -> bool:
         """Whether these very bytes stand under their name; now they do for this writer, too. Raises RequestRefused if
         others do."""
+        with self.only_one(grant.name.path):
+            return self._stands(grant)
+
+    def _stands(self, grant: Grant) -> bool:
         entry = self.ledger.entry(grant.name.path)
         if entry is None or not self._is_there(entry):
             return False
@@ -131,8 +135,8 @@ class Intake:
         if found != grant.permit.digest:
             raise RequestRefused(422, "wrong-digest", f"the bytes that arrived have the SHA-256 {hex_of(found)}")
         grant.refuse_wrong_content(file)
-        with self._only_one(grant.name.path):
-            if self.stands(grant) or self._adopted(grant):
+        with self.only_one(grant.name.path):
+            if self._stands(grant) or self._adopted(grant):
                 return False
             self._refuse_over_quota(grant)
             known = self.ledger.entry(grant.name.path)
@@ -212,6 +216,23 @@ class Intake:
             self._drop(upload)
         return len(stale)
 
+    @contextmanager
+    def only_one(self, path: str) -> Iterator[None]:
+        """Whoever writes under a name, or takes away what stands there, does so alone."""
+        with self._mutex:
+            lock, users = self._names.get(path, (threading.Lock(), 0))
+            self._names[path] = (lock, users + 1)
+        try:
+            with lock:
+                yield
+        finally:
+            with self._mutex:
+                _, users = self._names[path]
+                if users == 1:
+                    del self._names[path]
+                else:
+                    self._names[path] = (lock, users - 1)
+
     @property
     def unfinished(self) -> int:
         """How many uploads there are."""
@@ -278,23 +299,6 @@ class Intake:
         permit = grant.permit
         entry = Entry(permit.path, permit.digest, permit.size, grant.version, written_at, archived=False)
         self.ledger.record(entry, permit.task, grant.round, grant.account)
-
-    @contextmanager
-    def _only_one(self, path: str) -> Iterator[None]:
-        """One writer of a name at a time."""
-        with self._mutex:
-            lock, users = self._names.get(path, (threading.Lock(), 0))
-            self._names[path] = (lock, users + 1)
-        try:
-            with lock:
-                yield
-        finally:
-            with self._mutex:
-                _, users = self._names[path]
-                if users == 1:
-                    del self._names[path]
-                else:
-                    self._names[path] = (lock, users - 1)
 
     def _drop(self, upload: Upload) -> None:
         with self._mutex:

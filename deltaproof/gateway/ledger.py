@@ -122,6 +122,11 @@ class Ledger:
         )  # fmt: skip
         return [_entry(row) for row in rows]
 
+    def is_held_only_by(self, tasks: Sequence[TaskId], path: str) -> bool:
+        """Whether no other task holds an artifact."""
+        marks = ",".join("?" * len(tasks))
+        return not self._rows(f"SELECT 1 FROM holds WHERE path = ? AND task NOT IN ({marks}) LIMIT 1", path, *tasks)
+
     def archive(self, path: str) -> None:
         """An artifact stands in the archive only."""
         with self._changing() as database:

@@ -61,9 +61,9 @@ class StoreServer(HttpServer):
         incoming = home / "incoming"
         intake = Intake(doorkeeper, depot, ledger, incoming)
         self.metrics = GatewayMetrics()
+        retention = Retention(facts, depot, archive, ledger, incoming, options.keep_seconds, intake.only_one)
         self.parts = GatewayParts(
-            doorkeeper, intake, Shelves(depot, archive, ledger),
-            Retention(facts, depot, archive, ledger, incoming, options.keep_seconds), ledger, self.metrics,
+            doorkeeper, intake, Shelves(depot, archive, ledger), retention, ledger, self.metrics,
             reads=RequestRate(options.reads_per_second, int(options.burst_seconds * options.reads_per_second)),
             writes=RequestRate(options.writes_per_second, int(options.burst_seconds * options.writes_per_second)),
         )  # fmt: skip
