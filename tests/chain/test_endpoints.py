@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from eth_abi import abi as eth_abi
 
 from deltaproof.chain import Connection, connect
 from deltaproof.chain.local_node import Node, start_node
@@ -44,6 +45,17 @@ def test_failing_endpoint_alone_is_chain_unavailable(proxy: RpcProxy, kind: str)
         connection.block()
     proxy.fault = lambda request: None
     assert connection.block()["number"] >= 0
+
+
+@pytest.mark.parametrize("reason", ["rate limit reached, try again", "timeout", "header not found", "unknown block"])
+def test_reason_of_a_contract_is_no_word_of_the_node(connection: Connection, reason: str) -> None:
+    """Attack: a reward token that refuses in the words of a busy node, so that whoever has a claim to it takes the node
+    for away, and does nothing else either."""
+    data = bytes.fromhex("08c379a0") + eth_abi.encode(["string"], [reason])
+    # CODECOPY(0, 14, size) and REVERT(0, size), then what is copied.
+    code = bytes.fromhex(f"61{len(data):04x}600e60003961{len(data):04x}6000fd") + data
+    with pytest.raises(ContractRevert, match=reason), connection.translated("a call"):
+        connection.web3.eth.call({"data": "0x" + code.hex()})  # type: ignore[typeddict-item]
 
 
 def test_blocks_that_authorities_sign_are_read(proxy: RpcProxy) -> None:

@@ -36,6 +36,8 @@ FIRST_REST_SECONDS = 1.0
 LONGEST_REST_SECONDS = 60.0
 LIMIT_EXCEEDED = -32005
 """EIP-1474: the request exceeds a limit. For logs it means the range, which only the caller can shorten."""
+REVERTED = 3
+"""Of an execution that reverted, as nodes agree."""
 SEND = "eth_sendRawTransaction"
 UNKNOWN_BLOCK = (
     "header not found", "block not found", "unknown block", "resource not found", "could not find block",
@@ -257,8 +259,18 @@ def _cause(error: BaseException) -> str:
 def _missing_block(answer: RPCResponse) -> str:
     """What the node says if it does not have the block asked about, else nothing."""
     refusal = answer.get("error")
-    message = str(refusal.get("message", "")) if isinstance(refusal, dict) else ""
+    message = str(refusal.get("message", "")) if isinstance(refusal, dict) and not _is_revert(refusal) else ""
     return message if any(words in message.lower() for words in UNKNOWN_BLOCK) else ""
+
+
+def _is_revert(refusal: object) -> bool:
+    """Whether it is a contract that refuses, whose reason may say anything.
+
+    Attack: let a reward token refuse in the words of a busy node, so that whoever asks takes the node for away.
+    """
+    return isinstance(refusal, dict) and (
+        refusal.get("code") == REVERTED or "revert" in str(refusal.get("message", "")).lower()
+    )
 
 
 def _parsed(url: str, method: str, answer: tuple[int, bytes]) -> RPCResponse:
@@ -272,7 +284,7 @@ def _parsed(url: str, method: str, answer: tuple[int, bytes]) -> RPCResponse:
         raise EndpointFailed(f"{shown_url(url)} answers {method} with status {status} and no JSON-RPC")
     refusal = value.get("error") or {}
     message = str(refusal.get("message", "")) if isinstance(refusal, dict) else str(refusal)
-    busy = refusal and method != "eth_getLogs" and (
+    busy = refusal and method != "eth_getLogs" and not _is_revert(refusal) and (
         refusal.get("code") == LIMIT_EXCEEDED or any(word in message.lower() for word in BUSY)
     )  # fmt: skip
     if status == 429 or status >= 500 or busy:
