@@ -12,7 +12,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from deltaproof.agent.homes import write_whole
 from deltaproof.agent.loop import Moment
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Phase
@@ -21,6 +20,7 @@ from deltaproof.chain.contracts.vault import Claim
 from deltaproof.chain.shown import shown_claims
 from deltaproof.disputing.settlements import posted_leaves
 from deltaproof.errors import EncodingError
+from deltaproof.folders import write_whole
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementLeaf, leaves_tree
 from deltaproof.protocol.rules import MAX_LEAF_PROOF, MAX_LEAVES
 from deltaproof.protocol.types import Address, DigestField, RoundIndex, TaskId

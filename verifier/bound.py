@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deltaproof.agent.homes import write_whole
 from deltaproof.errors import EncodingError
+from deltaproof.folders import write_whole
 from deltaproof.protocol.types import Digest32, RoundIndex, digest32
 
 __all__ = ["BoundVerdicts"]

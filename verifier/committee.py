@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 
 from deltaproof.agent.heavy import AtOnce, Heavy
-from deltaproof.agent.homes import write_whole
 from deltaproof.agent.patience import Patience
 from deltaproof.chain import Gateway
 from deltaproof.chain.participation import quorum_members
 from deltaproof.errors import UNUSABLE, ArtifactAltered, ArtifactTooLarge, EncodingError, StoreUnavailable
+from deltaproof.folders import write_whole
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.draws.committees import draw_committee
 from deltaproof.protocol.draws.stream import HashStream

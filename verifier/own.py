@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from deltaproof.agent.homes import write_whole
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import AttestationState
+from deltaproof.errors import EncodingError
+from deltaproof.folders import write_whole
 from deltaproof.protocol.commit.commitments import attestation_hash
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.outcome.attestation import Attestation
@@ -79,7 +80,13 @@ class OwnAttestations:
         return self._secret.derive("attestation salt", task, round_, attestation.digest())
 
     def _read(self, path: Path) -> Attestation | None:
-        return Attestation.from_document(path.read_bytes()) if path.is_file() and not path.suffix else None
+        """A damaged one is none: what it was is found again, and others stand beside it."""
+        if path.suffix or not path.is_file():
+            return None
+        try:
+            return Attestation.from_document(path.read_bytes())
+        except EncodingError:
+            return None
 
     def _path(self, round_: RoundIndex, key: Digest32) -> Path:
         return self._folder / f"attestation-{round_}-{key.hex()[:16]}"

@@ -28,7 +28,7 @@ from typing import Any
 from benchmarks.chain.mutants import Mutant, mutants
 from benchmarks.chain.old_bugs import INVARIANTS, OLD_BUGS, OldBug
 from benchmarks.shared.places import BUILD, FIGURES, PAGES, ROOT
-from deltaproof.agent.homes import write_whole
+from deltaproof.folders import write_whole
 
 LIBRARIES = (
     "PayoutRule", "LeafTree", "OrderedMerkle", "StakeHistory", "Commitments", "Float32", "OptimizerStep", "HashToCurve",

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.shared.places import FIGURES, PAGES, ROOT
-from deltaproof.agent.homes import write_whole
+from deltaproof.folders import write_whole
 
 CONTRACTS = ROOT / "contracts"
 TESTS = ROOT / "tests" / "symbolic"

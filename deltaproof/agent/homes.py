@@ -10,10 +10,11 @@ from pathlib import Path
 
 from deltaproof.chain import Gateway
 from deltaproof.errors import EncodingError, UsageError
+from deltaproof.folders import write_whole
 from deltaproof.protocol.types import TaskId
 from deltaproof.protocol.wire.encoding import canonical_json, parse_json
 
-__all__ = ["MIB", "marked_folders", "size_on_disk", "task_folder", "write_whole"]
+__all__ = ["MIB", "marked_folders", "size_on_disk", "task_folder"]
 
 MIB = 2**20
 """Bytes."""
@@ -53,14 +54,6 @@ def size_on_disk(path: Path) -> int:
         except FileNotFoundError:
             continue
     return total
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, and its folder if that is new; whoever is killed meanwhile leaves the file as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
 
 
 def _mark(gateway: Gateway) -> dict[str, object]:

@@ -10,13 +10,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from deltaproof.agent.homes import write_whole
 from deltaproof.agent.loop import Moment
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import RoundView
 from deltaproof.chain.participation import settled_leaves
 from deltaproof.errors import ArtifactError, EncodingError
+from deltaproof.folders import write_whole
 from deltaproof.protocol.outcome.settlement import Settlement, SettlementProposal
 from deltaproof.protocol.types import Digest32, RoundIndex, TaskId
 from deltaproof.reporting import Once, Reporter

@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from deltaproof.agent.homes import task_folder, write_whole
+from deltaproof.agent.homes import task_folder
 from deltaproof.chain import Gateway
 from deltaproof.chain.participation import KnownTask, read_task, require_task
 from deltaproof.errors import EncodingError
+from deltaproof.folders import write_whole
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import TaskId
 from deltaproof.store import ArtifactStore

@@ -7,8 +7,8 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from deltaproof.agent.homes import write_whole
 from deltaproof.errors import UsageError
+from deltaproof.folders import write_whole
 from deltaproof.protocol.terms.spec import read_toml
 
 __all__ = ["write_bounds"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltaproof.errors import ArtifactAltered, ArtifactMissing, UsageError
+from deltaproof.folders import write_whole
 from deltaproof.protocol.commit.sealing import AdapterSecret
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.commit.validation import ValidationSet, open_validation, seal_validation
@@ -43,16 +44,15 @@ def entered(store: ArtifactStore, spec: TaskSpec, home: Path) -> ArtifactStore:
 
 
 def keep_task(home: Path, prepared: PreparedTask) -> None:
-    """Write everything of a task into the home."""
+    """Write everything of a task into the home, on disk before this returns: next comes what it costs money to lose."""
     kept = _kept(home)
     kept.put_document(prepared.spec)
     kept.put_tensors(prepared.start)
     for blob in prepared.blobs:
         kept.put_blob(blob)
-    (home / "validation").mkdir(parents=True, exist_ok=True)
     for rows, salt in prepared.validation:
         commitment, data = seal_validation(rows, salt)
-        (home / "validation" / commitment.hex()).write_bytes(data)
+        write_whole(home / "validation" / commitment.hex(), data)
 
 
 def check_store(store: ArtifactStore, spec: TaskSpec) -> None:

@@ -1,7 +1,8 @@
 """Bytes in and out of a store: bounded reads, atomic writes, bounded retries.
 
 A local folder is written through a temporary file and a rename, so that a reader sees all of an artifact or none of it,
-whatever moment the writer is killed at. Other file systems come from fsspec; object stores replace whole objects.
+whatever moment the writer is killed at, and what was written is there after a loss of power. Other file systems come
+from fsspec; object stores replace whole objects.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from deltaproof.errors import (
     StoreUnavailable,
 )
 from deltaproof.extras import how_to_install
+from deltaproof.folders import made_folder, settle
 from deltaproof.reporting import Reporter
 from deltaproof.store.behind import Behind, Delay
 from deltaproof.store.homes import HomeLeaves
@@ -95,7 +97,7 @@ class LocalBackend:
         """See `Backend`."""
         target = self.root / path
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            made_folder(target.parent)
             descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".part-")
             try:
                 with os.fdopen(descriptor, "wb") as file:
@@ -103,7 +105,7 @@ class LocalBackend:
                     file.flush()
                     os.fsync(file.fileno())
                 os.chmod(name, 0o644)
-                os.replace(name, target)
+                settle(Path(name), target)
             except BaseException:
                 Path(name).unlink(missing_ok=True)
                 raise

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from deltaproof.errors import ArtifactMissing, StoreUnavailable, UsageError
+from deltaproof.folders import made_folder, settle
 from deltaproof.store.backend import Backend, LocalBackend, RemoteBackend, open_backend
 
 __all__ = ["Depot", "FolderDepot", "RemoteDepot", "open_depot"]
@@ -62,7 +63,7 @@ class FolderDepot(LocalBackend):
         target = self.root / path
         partial = target.parent / f".part-{file.name}"
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            made_folder(target.parent)
             try:
                 # Another name of the same bytes costs nothing; on another disk they are copied.
                 try:
@@ -71,7 +72,7 @@ class FolderDepot(LocalBackend):
                     shutil.copyfile(file, partial)
                 _to_disk(partial)
                 os.chmod(partial, 0o644)
-                os.replace(partial, target)
+                settle(partial, target)
             finally:
                 partial.unlink(missing_ok=True)
         except OSError as error:

@@ -38,7 +38,7 @@ DECIDES = {
 DECIDES_NOTHING = {
     "deltaproof.errors": "raises nothing by itself",
     "deltaproof.extras": "says what to install",
-    "deltaproof.folders": "says where this machine keeps what can be made again",
+    "deltaproof.folders": "says where this machine keeps what can be made again, and writes files",
     "deltaproof.reporting": "shows what others decided",
     "deltaproof.lazy": "imports what is asked for",
     "deltaproof.api": "what the commands do, for programs",

@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from deltaproof.errors import SigningKeyError
+from deltaproof.folders import settle
 from deltaproof.protocol.types import Address, Digest32
 
 __all__ = ["Pending", "TransactionJournal", "default_state_folder"]
@@ -72,7 +73,7 @@ class TransactionJournal:
             json.dump(asdict(pending), file)
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(self._path)
+        settle(unfinished, self._path)
 
     def clear(self) -> None:
         """Nothing is in flight any more."""

@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 
 from deltaproof.errors import SigningKeyError
+from deltaproof.folders import made_folder, sync_folder
 from deltaproof.protocol.types import Digest32
 
 __all__ = ["HomeSecret"]
@@ -33,7 +34,7 @@ class HomeSecret:
         """The home's secret. Raises SigningKeyError if it is damaged or cannot be written."""
         path = home / "secret"
         try:
-            home.mkdir(parents=True, exist_ok=True)
+            made_folder(home)
             if not path.exists():
                 _create(path, os.urandom(SECRET_BYTES))
             return cls(path.read_bytes())
@@ -58,3 +59,4 @@ def _create(path: Path, secret: bytes) -> None:
     with contextlib.suppress(FileExistsError):
         os.link(partial, path)
     partial.unlink()
+    sync_folder(path.parent)

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from deltaproof.errors import EncodingError
+from deltaproof.folders import write_whole
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.evidence.transcript import RECORD_BYTES, StepRecord
 from deltaproof.protocol.types import Digest32, hex_of
@@ -71,7 +72,7 @@ class TranscriptFolder:
         (self.folder / "kept").mkdir(parents=True, exist_ok=True)
         self._write_state(self.folder / "start.safetensors", {"theta": torch.from_numpy(start)}, 0)
         (self.folder / "records.bin").write_bytes(b"")
-        _write_atomically(
+        write_whole(
             description,
             canonical_json({"identity": hex_of(self.identity), "steps": self.steps, "keep_every": self.keep_every}),
         )
@@ -216,7 +217,7 @@ class TranscriptFolder:
 
     def _write_state(self, path: Path, state: State, step: int) -> None:
         vectors = {slot: values.detach().cpu().numpy() for slot, values in state.items()}
-        _write_atomically(path, write_vectors(vectors, {"step": str(step)}))
+        write_whole(path, write_vectors(vectors, {"step": str(step)}))
 
     def _read_state(self, path: Path) -> tuple[int, State]:
         return self._read_vectors(path, self.slots)
@@ -229,17 +230,3 @@ class TranscriptFolder:
             }
         except (OSError, EncodingError, KeyError, ValueError) as error:
             raise TranscriptError(f"{path}: {error}") from error
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # else the new name may not outlive a power loss
-    finally:
-        os.close(folder)
