@@ -28,9 +28,8 @@ def shared_seeds(quality: Quality) -> float | None:
     A ratio of variances, pooled over methods; 1 where nothing is common to tasks. None where not all tasks have the
     same seeds, two at least, or there is one task.
     """
-    seeds = {task: sorted(p.seed for p in quality.places if p.task == task) for task in quality.tasks}
-    counts = {len(found) for found in seeds.values()}
-    if len(quality.tasks) < 2 or len(counts) != 1 or min(counts) < 2:
+    seeds = {tuple(sorted(p.seed for p in quality.places if p.task == task)) for task in quality.tasks}
+    if len(quality.tasks) < 2 or len(seeds) != 1 or len(min(seeds)) < 2:
         return None
     between, within = 0.0, 0.0
     for method in quality.ranking:

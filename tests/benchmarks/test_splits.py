@@ -102,10 +102,12 @@ def test_passages_of_speeches_that_were_trained_on_are_counted() -> None:
     assert of_known_speeches(replace(data, train=data.test[:1], test=data.test[:1])) == 1
 
 
-@pytest.mark.parametrize("task", ["amazon", "yelp", "movies", "tweets"])
+@pytest.mark.parametrize("task", [task for task in filter(is_here, TASKS) if not task.endswith("digits")])
 def test_no_reported_text_is_near_one_that_rates_were_chosen_on(task: str) -> None:
-    chosen = Seen(texts_of(made("products").train + made("products").test))
-    assert max(map(chosen.likeness, texts_of(made(task).test))) < NEAR
+    dev = made("news language" if task.endswith(" language") else "products")
+    chosen = Seen(texts_of(dev.train + dev.test))
+    near = [text for text in texts_of(made(task).test) if chosen.likeness(text) >= NEAR]
+    assert near == (["Don't buy it."] if task == "yelp or amazon" else []), "a sentence that two people wrote"
 
 
 def test_no_reported_image_is_a_development_image_turned_over() -> None:
