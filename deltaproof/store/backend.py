@@ -7,7 +7,9 @@ from fsspec; object stores replace whole objects.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -83,13 +85,18 @@ class LocalBackend:
     def read(self, path: str, max_bytes: int) -> bytes:
         """See `Backend`."""
         try:
-            with (self.root / path).open("rb") as file:
+            # Attack: put a pipe into a folder that several write to, so that whoever opens it waits for ever.
+            with open(self.root / path, "rb", opener=_without_waiting) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise _no_file(path)
                 data = file.read(max_bytes + 1)
         except FileNotFoundError as error:
             raise _missing(path) from error
         except (IsADirectoryError, NotADirectoryError) as error:
             raise _no_file(path) from error
         except OSError as error:
+            if error.errno == errno.ELOOP:  # links that lead to each other are nothing that will be there later
+                raise _no_file(path) from error
             raise StoreUnavailable(path, f"cannot be read: {error.strerror or error}") from error
         return _within(path, data, max_bytes)
 
@@ -114,7 +121,10 @@ class LocalBackend:
 
     def exists(self, path: str) -> bool:
         """See `Backend`."""
-        return (self.root / path).is_file()
+        try:
+            return (self.root / path).is_file()
+        except OSError as error:
+            raise StoreUnavailable(path, f"cannot be looked up: {error.strerror or error}") from error
 
     def published(self, path: str) -> float | None:
         """See `Backend`."""
@@ -162,7 +172,13 @@ class RemoteBackend:
             self._fs.makedirs(self._fs._parent(self._at(path)), exist_ok=True)
             self._fs.pipe_file(self._at(path), data)
 
-        self._retried(path, "written", whole)
+        try:
+            self._retried(path, "written", whole)
+        except (
+            ArtifactMissing,
+            ArtifactAltered,
+        ) as error:  # its bucket is gone, or a file stands where a folder should
+            raise StoreUnavailable(path, f"cannot be written: {error.__cause__ or error}") from error
 
     def exists(self, path: str) -> bool:
         """See `Backend`."""
@@ -390,7 +406,11 @@ def _missing(path: str) -> ArtifactMissing:
 
 
 def _no_file(path: str) -> ArtifactAltered:
-    return ArtifactAltered(path, "a folder stands where the artifact should be")
+    return ArtifactAltered(path, "a folder stands where the artifact should be, or something else that is no file")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _within(path: str, data: bytes, max_bytes: int) -> bytes:

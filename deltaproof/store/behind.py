@@ -66,7 +66,7 @@ class Behind:
             while len(self._lacks) > 1 and self._waiting_bytes() > MOST_BYTES:
                 self._lacks.pop(next(iter(self._lacks)))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._catch_up, name="behind", daemon=True)
+                self._thread = threading.Thread(target=self._follow, name="behind", daemon=True)
                 self._thread.start()
 
     def withdraw(self, path: str) -> bool:
@@ -89,6 +89,14 @@ class Behind:
 
     def _waiting_bytes(self) -> int:
         return sum(len(data) for _, data in self._lacks.values())
+
+    def _follow(self) -> None:
+        try:
+            self._catch_up()
+        except BaseException:  # a machine that starts no more threads, a fault: what is lacking next tries anew
+            with self._changed:
+                self._thread = None
+            raise
 
     def _catch_up(self) -> None:
         """Write what waits, in order, with pauses that grow while the place refuses; until nothing does.

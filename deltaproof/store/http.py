@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, DeltaproofError, StoreUnavailable
+from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, ChainUnavailable, DeltaproofError, StoreUnavailable
 from deltaproof.protocol.types import hex_of
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.reporting import Reporter
@@ -221,7 +221,10 @@ class HttpBackend:
 
     def _signed(self, path: str, data: bytes) -> dict[str, str]:
         assert self._writer is not None
-        permit, signature = self._writer.permit(path, data)
+        try:
+            permit, signature = self._writer.permit(path, data)
+        except ChainUnavailable as error:  # of a remote signer: whoever writes waits as for a store
+            raise StoreUnavailable(path, f"cannot be written: {error}") from error
         return {
             "Content-Type": "application/octet-stream",
             "Deltaproof-Task": str(permit.task),

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from deltaproof.errors import StoreUnavailable
+from deltaproof.errors import ChainUnavailable, StoreUnavailable
 from deltaproof.store import behind, http, waiting
-from deltaproof.store.backend import LocalBackend, Mirrors
+from deltaproof.store.backend import LocalBackend, Mirrors, RemoteBackend
 from deltaproof.store.http import HttpBackend
 from tests.store.test_waiting import STARTS, tarpit
 
@@ -84,6 +84,27 @@ def test_what_no_place_took_is_the_writers_and_nobody_tries_it_again(tmp_path: P
     with pytest.raises(StoreUnavailable):
         mirrors.write("blob/a", b"a")
     assert not mirrors._behind[0].paths
+
+
+def test_mirror_whose_bucket_is_gone_keeps_nothing_from_the_others(tmp_path: Path) -> None:
+    """Attack: name two stores, and take one of them away altogether when the openings are due."""
+    (tmp_path / "gone").write_text("a file where the bucket was")
+    gone, good = RemoteBackend(f"file://{tmp_path}/gone", pause_seconds=0.01), LocalBackend(tmp_path / "good")
+    mirrors = Mirrors([gone, good])
+    mirrors.write("openings/0", b"opening")
+    assert good.read("openings/0", 9) == b"opening"
+    (tmp_path / "gone").unlink()
+    until(lambda: gone.exists("openings/0"))
+
+
+def test_signer_that_is_away_for_a_moment_keeps_nothing_from_a_mirror_for_good(tmp_path: Path) -> None:
+    """What is written behind is signed anew each time, also while a remote signer does not answer."""
+    with taking() as (url, taken):
+        writer = _Anybody(refuses=3)
+        mirrors = Mirrors([LocalBackend(tmp_path), HttpBackend(url, writer, pause_seconds=0.01)])  # type: ignore[arg-type]
+        for number in range(3):
+            mirrors.write(f"openings/{number}", b"opening")
+        until(lambda: len(taken) == 3)
 
 
 def test_what_waits_is_bounded_in_bytes_and_in_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -235,10 +256,39 @@ def refusing_late(seconds: float) -> Iterator[str]:
         server.shutdown()
 
 
+@contextmanager
+def taking() -> Iterator[tuple[str, list[str]]]:
+    """The URL of a server that takes each write, and the paths that it took."""
+    taken: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            taken.append(self.path)
+            self.send_response(201)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", taken
+        server.shutdown()
+
+
 class _Anybody:
-    """Signs whatever is written."""
+    """Signs whatever is written, after so many refusals."""
+
+    def __init__(self, refuses: int = 0) -> None:
+        self._refuses = refuses
 
     def permit(self, path: str, data: bytes) -> tuple[object, bytes]:
+        if self._refuses:
+            self._refuses -= 1
+            raise ChainUnavailable("the signer does not answer")
+
         class Permit:
             task, size, digest, expires = 1, len(data), bytes(32), 0
 

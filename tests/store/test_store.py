@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -361,6 +362,30 @@ def test_folder_where_an_artifact_should_be_is_an_altered_artifact_not_an_outage
     path = next(folder.rglob(digest.hex()))
     with pytest.raises(ArtifactAltered, match="a folder stands where"):
         LocalBackend(folder).read(str(path.relative_to(folder)), 100)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "links"])
+def test_what_is_no_file_in_a_shared_folder_is_waited_for_by_nobody(kind: str, tmp_path: Path) -> None:
+    """Attack: whoever may write to a folder that several use puts a pipe there, which nobody ever writes to."""
+    (tmp_path / "one" / "blob").mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(tmp_path / "one" / "blob" / "x")
+    else:
+        (tmp_path / "one" / "blob" / "x").symlink_to("x")
+    one, two = LocalBackend(tmp_path / "one"), LocalBackend(tmp_path / "two")
+    two.write("blob/x", b"right")
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(Mirrors([one, two]).read("blob/x", 9)), daemon=True)
+    reader.start()
+    reader.join(10)
+    assert read == [b"right"]
+    with pytest.raises(ArtifactAltered, match="no file"):
+        one.read("blob/x", 9)
+
+
+def test_name_that_a_file_system_refuses_is_an_outage(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="cannot be looked up"):
+        LocalBackend(tmp_path).exists("x" * 300)
 
 
 class _Away:
