@@ -82,8 +82,9 @@ def equal(qualities: Mapping[str, Quality], timed: EqualTime) -> list[str]:
             "critical difference does not tell apart from the best. Each method was measured at one size, the one that",
             "`deltaproof methods recommend` tries: one that does not fit might with a smaller rank. Methods that were",
             "not measured on every task of a model are left out of its tables, and a head alone where its memory or",
-            "time was not taken. *Undominated* are methods that no other equals or beats in mean quality at no more",
-            "cost.",
+            "time was not taken. Memory was measured once, and peaks of one program differ by up to a fifth from run",
+            "to run ([FedPEAT](fedpeat.md)): budgets that lie closer are hardly different ones. *Undominated* are",
+            "methods that no other equals or beats in mean quality at no more cost.",
         ),
         *paragraph(
             "**Time is a filter in these tables.** All methods took the same number of steps; a budget keeps those",

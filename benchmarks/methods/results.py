@@ -168,21 +168,42 @@ def standing(task: str, cells: Mapping[str, dict[str, Any]], split: str) -> dict
 
 
 def adopt(folder: Path, published: Path = FIGURES_FILE) -> None:
-    """Go on from the published cells that stand, where this machine has none of a task yet."""
+    """Go on from the published cells that stand, where this machine has none of its own.
+
+    Cells that were measured here stay. Otherwise a report from here would publish less than is published.
+    """
     figures = json.loads(published.read_text())
     folder.mkdir(parents=True, exist_ok=True)
     for task, cells in figures["cells"].items():
-        path = _path(folder, task)
-        if task in figures["splits"] and not path.is_file():
-            split = figures["splits"][task]
-            path.write_text(json.dumps(standing(task, {**cells, SPLIT: {"digest": split}}, split), indent=1))
-    if not (folder / "memory.json").is_file():
-        (folder / "memory.json").write_text(json.dumps(figures["memory"], indent=1))
-    if "equal_time" in figures and not (folder / EQUAL_TIME).is_dir():
-        (folder / EQUAL_TIME).mkdir()
-        (folder / EQUAL_TIME / ALLOTTED).write_text(json.dumps(figures["equal_time"]["steps"], indent=1))
+        if task in figures["splits"]:
+            _adopt_task(_path(folder, task), task, cells, figures["splits"][task])
+    memory = _read(folder / "memory.json")
+    (folder / "memory.json").write_text(json.dumps({**figures["memory"], **memory}, indent=1))
+    if "equal_time" in figures:
+        timed = folder / EQUAL_TIME
+        timed.mkdir(exist_ok=True)
+        steps = {**figures["equal_time"]["steps"], **_read(timed / ALLOTTED)}
+        (timed / ALLOTTED).write_text(json.dumps(steps, indent=1))
         for task, cells in figures["equal_time"]["cells"].items():
-            _path(folder / EQUAL_TIME, task).write_text(json.dumps(cells, indent=1))
+            path = _path(timed, task)
+            if not path.is_file():
+                path.write_text(json.dumps(cells, indent=1))
+
+
+def _adopt_task(path: Path, task: str, cells: Mapping[str, dict[str, Any]], split: str) -> None:
+    """Published cells of a task beside those that were measured here, if both are of the same rows."""
+    found = standing(task, {**cells, SPLIT: {"digest": split}}, split)
+    mine = _read(path)
+    if mine.get(SPLIT, found[SPLIT]) == found[SPLIT]:
+        found |= standing(task, mine, split)
+    elif not is_here(task) or task_data(task).split != split:
+        return  # measured here, on rows that may be the ones that count
+    path.write_text(json.dumps(found, indent=1))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return found
 
 
 def _path(folder: Path, task: str) -> Path:

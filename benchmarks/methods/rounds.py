@@ -51,7 +51,9 @@ def main() -> None:
         data = task_data(task)
         data = replace(data, test=data.test[: plan["test"]])
         for method in plan["methods"]:
-            cells.measure(f"{task} / {method}", lambda m=method, d=data, p=plan: play(d, m, p["rounds"], p["steps"]))
+            cells.measure(
+                f"{task} / {method}", lambda m=method, d=data, p=plan: play(d, m, p["rounds"], p["steps"]), data.split
+            )
 
 
 def of_chosen_rate(cells: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

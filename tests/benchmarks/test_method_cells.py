@@ -66,6 +66,28 @@ def test_stale_cells_are_neither_reported_nor_adopted(tmp_path: Path) -> None:
     assert set(json.loads((tmp_path / "anew" / file.name).read_text())) == STANDING | {SPLIT}
 
 
+def test_what_was_measured_here_stays_and_what_was_published_comes_to_it(tmp_path: Path) -> None:
+    split = task_data(TASK).split
+    file, published = tmp_path / "inverted-digits.json", tmp_path / "published.json"
+    theirs = {"ours / lora / 0": cell("lora"), "ours / lora / 1": cell("lora")}
+    figures = {"cells": {TASK: theirs}, "splits": {TASK: split}, "memory": {"text / bare": {"peak_mib": 1.0}}}
+    published.write_text(json.dumps(figures))
+
+    mine = {"ours / lora / 0": cell("lora") | {"accuracy": 0.9}, "ours / ia3 / 0": cell("ia3")}
+    file.write_text(json.dumps({**mine, "ours / lora / 1": cell("lora", 4.0), SPLIT: {"digest": split}}))
+    (tmp_path / "memory.json").write_text(json.dumps({"text / lora": {"peak_mib": 2.0}}))
+    adopt(tmp_path, published)
+    assert json.loads(file.read_text()) == {**theirs, **mine, SPLIT: {"digest": split}}, "one here had another rate"
+    assert set(json.loads((tmp_path / "memory.json").read_text())) == {"text / bare", "text / lora"}
+
+    file.write_text(json.dumps({**mine, SPLIT: {"digest": "bb"}}))
+    adopt(tmp_path, published)
+    assert json.loads(file.read_text()) == {**theirs, SPLIT: {"digest": split}}, "mine were of rows that are gone"
+    published.write_text(json.dumps({**figures, "splits": {TASK: "bb"}}))
+    adopt(tmp_path, published)
+    assert json.loads(file.read_text()) == {**theirs, SPLIT: {"digest": split}}, "theirs are"
+
+
 def test_report_leaves_out_a_task_whose_rows_are_others_now(tmp_path: Path) -> None:
     for task, digest in (("imdb", task_data("imdb").split), ("yelp", "aa")):
         (tmp_path / f"{task}.json").write_text(json.dumps({**CELLS, SPLIT: {"digest": digest}}))
