@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deltaproof.agent import witness as agent_witness
 from deltaproof.agent.witness import Witness
 from deltaproof.chain.local_node import start_node
 from deltaproof.errors import WrongChain
@@ -62,6 +64,21 @@ def test_witness_that_is_away_is_told_and_not_waited_for(world: ChaosWorld) -> N
         assert "the witness does not answer" in dict(sponsor.events)["witness"]
         look(sponsor)
     assert world.phase() == "DRAW"
+
+
+def test_witness_that_is_silent_keeps_nobody_waiting(world: ChaosWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that takes questions and gives no answers: each look would wait a minute for it."""
+    monkeypatch.setattr(agent_witness, "WAIT_SECONDS", 0.5)
+    (sponsor,) = world.of(Sponsor)
+    with RpcProxy(world.node.rpc_url) as other:
+        sponsor.agent.lookout.witness = Witness(other.url, sponsor.agent.gateway.connection, sponsor.agent.report)
+        other.fault = lambda request: "hang"
+        began = time.monotonic()
+        for _ in range(5):
+            look(sponsor)
+        assert time.monotonic() - began < 10
+        assert sum(event == "witness" for event, _ in sponsor.events) == 1, "told once, and asked again later"
+    assert world.phase() == "COMMIT"
 
 
 def test_witness_of_another_chain_is_refused(world: ChaosWorld) -> None:
