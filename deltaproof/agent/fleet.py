@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from deltaproof.agent.homes import task_folder
@@ -48,7 +49,11 @@ Make = Callable[[TaskId, Reporter], Agent]
 """The agent of one task; loads its models. Raises what keeps the role from that task."""
 RECHECK_SECONDS = 60.0
 """Between looks at tasks that may still be joined, and at stakes that may be unlocked."""
+LONGEST_RECHECK_SECONDS = 3_600.0
+"""Between looks at a task whose store does not show its spec: they come less and less often."""
 MOST_RECHECKED = 100
+READ_AT_A_TIME = 64
+"""Specs; each from a store that its sponsor named, which may let everybody wait."""
 SHOWN = 20
 """Tasks that are not taken, in the status: the newest."""
 END_SECONDS = 5.0
@@ -106,6 +111,9 @@ class Fleet:
         self._members: dict[TaskId, _Member] = {}
         self._waiting: dict[TaskId, None] = {}
         """Tasks that fit, or may fit once their spec can be read, and cannot be joined now."""
+        self._away: dict[TaskId, tuple[float, float]] = {}
+        """Of those whose spec cannot be read: seconds until they are looked at again, and when, by the monotonic
+        clock."""
         self._reasons: dict[TaskId, tuple[str, str]] = {}
         """Why tasks were not taken: state and reason."""
         self._known = 0
@@ -167,7 +175,7 @@ class Fleet:
         if recheck := now >= self._recheck_at:
             if now >= self._confirm_at:  # a node that lagged at the start did not know what was staked just before
                 tasks = [TaskId(number) for number in range(1, count + 1)]
-            tasks += list(self._waiting)[:MOST_RECHECKED]
+            tasks += [task for task in self._waiting if self._away.get(task, (0.0, 0.0))[1] <= now][:MOST_RECHECKED]
         self._meet([task for task in dict.fromkeys(tasks) if task <= count and task not in self._members])
         self._known = count  # after a reorganisation maybe less than before: those tasks are met again
         if recheck:
@@ -187,20 +195,40 @@ class Fleet:
         for task in set(tasks).difference(open_):
             self._waiting.pop(task, None)
         self.gateway.connection.prefetch([v for task in (*mine, *open_) for v in offer_views(self.gateway, task)])
-        for task in mine:
-            offer = read_offer(self.gateway, self.stores, task)
+        for offer in self._offers(mine):
+            task = offer.number
             self.observed("resumed", f"task {task}: goes on, there is a stake in it", task=task)
             self._start(offer, enrolled[task].stake)
-        offers = (read_offer(self.gateway, self.stores, task) for task in open_)
-        fitting = [offer for offer in offers if self._fits(offer)]
+        fitting = [offer for offer in self._offers(open_) if self._fits(offer)]
         for offer in sorted(fitting, key=lambda offer: self.policy.worth(offer, self.role, self._known_limits)):
             self._join(offer)
 
+    def _offers(self, tasks: Sequence[TaskId]) -> list[Offer]:
+        """What tasks offer, in order, read several at a time.
+
+        Attack: make a hundred tasks whose stores answer one byte a minute, so that whoever looks for work waits for one
+        after the other, joins nothing, and shows no vote meanwhile.
+        """
+        connection = self.gateway.connection
+        block = connection.read_block
+
+        def read(task: TaskId) -> Offer:
+            with connection.reading_at(block):
+                return read_offer(self.gateway, self.stores, task)
+
+        if not tasks:
+            return []
+        with ThreadPoolExecutor(min(len(tasks), READ_AT_A_TIME), "offers") as readers:
+            return list(readers.map(read, tasks))
+
     def _fits(self, offer: Offer) -> bool:
         self._waiting.pop(offer.number, None)
+        pause, _ = self._away.pop(offer.number, (RECHECK_SECONDS / 2, 0.0))
         if isinstance(offer.problem, ChainUnavailable):
             raise offer.problem
         if offer.problem is not None and not isinstance(offer.problem, SpecError):
+            pause = min(2 * pause, LONGEST_RECHECK_SECONDS)
+            self._away[offer.number] = pause, time.monotonic() + pause
             self._wait(offer.number, f"its spec cannot be read: {offer.problem}")
             return False
         if objections := self.policy.objections(offer, self.role, self._needed(offer), self._known_limits):

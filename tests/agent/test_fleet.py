@@ -24,9 +24,10 @@ from deltaproof.chain.local_node import Node, start_node
 from deltaproof.errors import SigningKeyError, TaskRefused
 from deltaproof.protocol.types import Address, TaskId, TokenAmount
 from deltaproof.reporting import Reporter
-from deltaproof.store import ArtifactStore, open_store
+from deltaproof.store import ArtifactStore, open_store, waiting
 from tests.chain.rpc_proxy import RpcProxy
 from tests.chaos.chaos_world import distinct_rows
+from tests.store.test_waiting import STARTS, tarpit
 from tests.worlds.roles import FUND, TaskDraft, fund_task
 from trainer.conduct import Honest
 from trainer.life import Trainer
@@ -252,6 +253,24 @@ def test_stake_of_a_task_that_is_over_is_freed_and_staked_in_the_next(
     assert lived.stake_in(following) == STAKE
     after = lived.gateway.token(lived.gateway.registry.token()).balance_of(lived.gateway.account)
     assert after == balance, "the freed stake was enough"
+
+
+def test_tasks_whose_stores_answer_nothing_keep_no_other_from_being_joined(
+    place: Place, hire: Hire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: tasks of one's own whose stores let everybody wait, beside one that somebody wants to work in."""
+    monkeypatch.setattr(waiting, "GRACE_SECONDS", 4.0)
+    tarpits, good = [place.fund() for _ in range(4)], place.fund()
+    lived = hire(6, tasks=1)
+    with tarpit(STARTS["silent"]) as url:
+        lived.fleet.stores = lambda task: open_store(url) if task in tarpits else place.store
+        lived.fleet._known = tarpits[0] - 1
+        began = time.monotonic()
+        lived.start()
+        lived.until(lambda: good in lived.fleet._members)
+        assert time.monotonic() - began < 12, "it waited for one after the other"
+        lived.until(lambda: set(tarpits) <= set(lived.fleet._away))
+        lived.stop()
 
 
 def test_wrong_key_ends_the_whole_process(place: Place, hire: Hire) -> None:
