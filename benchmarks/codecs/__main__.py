@@ -22,7 +22,6 @@ from benchmarks.codecs.rates import LOOKED, TRIALS, rate_of
 from benchmarks.codecs.report import write
 from benchmarks.codecs.results import Key, standing, text_tasks
 from benchmarks.shared.places import FIGURES, PAGES
-from benchmarks.shared.reading import read_alike
 from benchmarks.shared.tuning_tasks import Cells, is_here
 
 
@@ -50,8 +49,7 @@ def page(cells: Cells, trials: Cells, rates: Mapping[str, float], path: Path) ->
     """Write the page, from cells that stand."""
     rows = {task: rows_of(task) for task in text_tasks() if is_here(task)}
     values = standing(cells.values, {task: data.split for task, data in rows.items()})
-    alike = {task: read_alike(data) for task, data in rows.items()}
-    write(values, trials.values, Cells(LOOKED).values, rates, alike, path)
+    write(values, trials.values, Cells(LOOKED).values, rates, path)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from benchmarks.codecs.cells import BATCH, ROUNDS, STEPS, TEST, TRAIN, TRAINERS
 from benchmarks.codecs.looks import LOOKS, SECOND_TASK
 from benchmarks.codecs.rates import DEV_TASK, FIRST_COMPARED, judged
 from benchmarks.codecs.results import COMPARED_ROUNDS, Lost, Measured, text_tasks
-from benchmarks.shared.tuning_tasks import TOKENS
 
 __all__ = ["NAMED", "verdict", "write"]
 
@@ -76,20 +75,15 @@ def write(
     trials: Mapping[str, Any],
     looked: Mapping[str, Any],
     rates: Mapping[str, float],
-    alike: Mapping[str, int],
     path: Path,
 ) -> None:
-    """Write the page from cells, trials of rates and the first look, each by key.
-
-    `alike`: by task, held-out rows of which the model reads what it reads of one that is trained on.
-    """
+    """Write the page from cells, trials of rates and the first look, each by key."""
     measured = Measured.read(values, rates)
     parts = [
         INTRODUCTION,
         verdict(measured),
         _overall(measured, rates),
         _chance(measured),
-        _alike(alike),
         _by_task(measured),
         _trials(trials, rates),
         _looks(measured, looked, judged(trials[f"{REFERENCE} / {rates[REFERENCE]:g}"])),
@@ -172,16 +166,6 @@ def _chance(measured: Measured) -> str:
         f"{below} of {len(found)} pairs of task and round, and the two are {np.abs(found).mean():.1f} points apart on "
         "average. So a single task's column does not tell points of that size from nothing; means over tasks do more.\n"
         + _falls(measured)
-    )
-
-
-def _alike(alike: Mapping[str, int]) -> str:
-    told = ", ".join(f"{count} of {task}" for task, count in alike.items() if count)
-    if not told:
-        return ""
-    return (
-        f"\nA model reads the first {TOKENS} tokens of a text. Of so many held-out rows these are, to the token, those"
-        f" of a row that is trained on: {told}. Accuracies there are too high, of every arm.\n"
     )
 
 

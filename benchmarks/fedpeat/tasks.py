@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.shared.lora_rounds import SOURCES, sentiment_rows
 from benchmarks.shared.places import ASSETS, BUILD
+from benchmarks.shared.reading import reader
 from benchmarks.shared.splits import apart, rows_digest
 from deltaproof.protocol.evidence.rows import Shard, canonical_row
 from deltaproof.protocol.terms.federation import Recipe
@@ -103,8 +104,9 @@ class FedpeatTask:
 
     def apart(self) -> FedpeatTask:
         """Without held-out rows near any that somebody trains on, and without dev rows near any of these."""
-        held_out = apart(self.held_out, (*self.trained_on, *self.public), len(self.held_out))
-        dev = apart(self.dev, (*self.trained_on, *self.public, *held_out), len(self.dev))
+        reads = reader(self.source, self.model["max_tokens"])
+        held_out = apart(self.held_out, (*self.trained_on, *self.public), len(self.held_out), reads)
+        dev = apart(self.dev, (*self.trained_on, *self.public, *held_out), len(self.dev), reads)
         return replace(self, held_out=tuple(held_out), dev=tuple(dev))
 
     @cached_property

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from transformers import AutoTokenizer
 
-from benchmarks.shared.tuning_tasks import Data
 from deltaproof.tuning.base_models.loading import resolve_source
 
-__all__ = ["read_alike"]
+__all__ = ["Tokens", "reader"]
 
-
-def read_alike(data: Data) -> int:
-    """Test rows of which the model reads just what it reads of a row that is trained on. Of texts only."""
-    trained = set(_tokens(data, data.train))
-    return sum(tokens in trained for tokens in _tokens(data, data.test))
-
-
-def _tokens(data: Data, rows: Sequence[bytes]) -> list[tuple[int, ...]]:
-    if not rows:
-        return []
-    texts = [json.loads(row)["text"] for row in rows]
-    found = _tokenizer(data.source)(texts, truncation=True, max_length=data.model["max_tokens"])["input_ids"]
-    return [tuple(tokens) for tokens in found]
+Tokens = tuple[int, ...]
 
 
 @cache
-def _tokenizer(source: str) -> Any:
-    return AutoTokenizer.from_pretrained(resolve_source(source))
+def reader(source: str, most: int) -> Callable[[bytes], Tokens]:
+    """Gives the tokens, at most `most`, that a model reads of a canonical text row."""
+    tokenizer: Any = AutoTokenizer.from_pretrained(resolve_source(source))
+
+    def read(row: bytes) -> Tokens:
+        return tuple(tokenizer(json.loads(row)["text"], truncation=True, max_length=most)["input_ids"])
+
+    return read

@@ -1,7 +1,8 @@
 """Training and test rows without common content: no test text is, or nearly is, one that was trained on.
 
 Texts are compared by their runs of three words, lower case, without punctuation. Half of all runs in common (Jaccard)
-is near: quotes of one mail, the same post with another ending.
+is near: quotes of one mail, the same post with another ending. And they are compared by what a model reads of them
+(`reading.py` here): mails of one template may differ only behind it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from hashlib import sha256
 from itertools import islice
 
@@ -36,10 +37,12 @@ class Seen:
         return max((count / len(runs | self._runs[place]) for place, count in common.items()), default=0.0)
 
 
-def apart(rows: Sequence[bytes], seen: Sequence[bytes], count: int) -> list[bytes]:
-    """The first `count` of the canonical text rows that are not near one of `seen`."""
-    trained = Seen(_text(row) for row in seen)
-    return list(islice((row for row in rows if trained.likeness(_text(row)) < NEAR), count))
+def apart(rows: Sequence[bytes], seen: Sequence[bytes], count: int, reads: Callable[[bytes], Hashable]) -> list[bytes]:
+    """The first `count` of the canonical text rows that are not near one of `seen`, and of which a model does not read
+    what it `reads` of one."""
+    trained, read = Seen(_text(row) for row in seen), {reads(row) for row in seen}
+    found = (row for row in rows if trained.likeness(_text(row)) < NEAR and reads(row) not in read)
+    return list(islice(found, count))
 
 
 def rows_digest(*parts: Sequence[bytes]) -> str:

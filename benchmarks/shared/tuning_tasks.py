@@ -3,15 +3,15 @@
 Texts on MiniLM, digits on a vision transformer that learnt to read others of them upright (`digits.py` here), and
 language modelling on SmolLM2. `DEV` are tasks on which learning rates are chosen and adapters for fusion are trained;
 no result is reported on them, and none of their rows is, or is the mirror image of, a reported one, but for a few
-sentences of three words ("Don't buy it."). Test rows are apart from trained ones as whole texts; what a model reads of
-them, the first tokens, may be alike (`reading.py` here counts).
+sentences of three words ("Don't buy it."). Test rows are apart from trained ones as whole texts and in what a model
+reads of them, the first tokens.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +21,7 @@ from sklearn.datasets import load_breast_cancer
 
 from benchmarks.shared.digits import digits_model, digits_rows
 from benchmarks.shared.places import ASSETS
+from benchmarks.shared.reading import reader
 from benchmarks.shared.splits import apart, rows_digest
 from deltaproof.protocol.evidence.rows import canonical_row
 
@@ -106,7 +107,7 @@ def _text(name: str, rows: list[tuple[str, int]], train: int, test: int) -> Data
     mixed = [row for pair in zip(*by_label, strict=False) for row in pair]
     model = {"num_labels": 2, "max_tokens": TOKENS}
     train = min(train, len(mixed) - test)  # of a small set most is trained on
-    found = apart(mixed[train:], mixed[:train], test)
+    found = apart(mixed[train:], mixed[:train], test, reader(MINILM, TOKENS))
     return Data(MINILM, "sequence-classification", model, tuple(mixed[:train]), tuple(found))
 
 
@@ -165,18 +166,21 @@ def _language(path: str) -> Make:
 
     def data(name: str, train: int, test: int) -> Data:
         rows = _drawn([canonical_row({"text": x["text"]}) for x in _lines(path) if x["text"].strip()], name)
-        model = {"max_tokens": LANGUAGE_TOKENS}
-        return Data(SMOLLM2, "causal-lm", model, tuple(rows[:train]), tuple(apart(rows[train:], rows[:train], test)))
+        return _next_tokens(rows, train, test)
 
     return data
+
+
+def _next_tokens(rows: Sequence[bytes], train: int, test: int) -> Data:
+    found = apart(rows[train:], rows[:train], test, reader(SMOLLM2, LANGUAGE_TOKENS))
+    return Data(SMOLLM2, "causal-lm", {"max_tokens": LANGUAGE_TOKENS}, tuple(rows[:train]), tuple(found))
 
 
 def _speech_language(name: str, train: int, test: int) -> Data:
     """Passages of addresses to a congress."""
     texts = [x["text"] for x in _lines(SPEECHES)]
-    rows = _drawn([canonical_row({"text": t[i : i + 200]}) for t in texts for i in range(0, 3000, 1000)], name)
-    found = apart(rows[train:], rows[:train], test)
-    return Data(SMOLLM2, "causal-lm", {"max_tokens": LANGUAGE_TOKENS}, tuple(rows[:train]), tuple(found))
+    rows = _drawn([canonical_row({"text": t[i : i + 200]}) for t in texts for i in range(0, 4000, 1000) if t[i:]], name)
+    return _next_tokens(rows, train, test)
 
 
 def _origin(first: str, second: str) -> Make:

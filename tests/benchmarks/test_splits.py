@@ -11,7 +11,7 @@ import pytest
 from benchmarks.methods import disjoint
 from benchmarks.methods.disjoint import against_training, compared, of_known_speeches
 from benchmarks.shared.digits import SHIFTS, digits_rows
-from benchmarks.shared.reading import read_alike
+from benchmarks.shared.reading import reader
 from benchmarks.shared.splits import NEAR, Seen, apart, rows_digest
 from benchmarks.shared.tuning_tasks import DEV, TASKS, Data, is_here
 from deltaproof.protocol.evidence.rows import canonical_row
@@ -38,7 +38,7 @@ def test_texts_that_say_the_same_are_near(text: str, near: bool) -> None:
 def test_apart_goes_on_to_the_next_row_for_one_that_was_seen() -> None:
     rows = [row(f"{word} is a word of its own that no other sentence here has") for word in ("one", "two")]
     others = [row("a line about rain in the hills"), row("some other line about snow and ice")]
-    assert apart([rows[0], others[0], others[1]], rows, 2) == others
+    assert apart([rows[0], others[0], others[1]], rows, 2, bytes) == others
     assert rows_digest(rows, others) != rows_digest(others, rows)
 
 
@@ -55,25 +55,22 @@ def test_no_test_row_of_a_task_is_or_is_near_one_that_was_trained_on(task: str) 
     split = compared(task)
     assert split.common == 0
     assert split.likeness is None or split.likeness < NEAR
+    assert split.alike == 0, "of mails of one template, and of speeches, a model may read the same"
     assert (split.likeness is None) == task.endswith("digits")
     assert split.tested >= 99
     assert split.trained >= 200
 
 
-READ_ALIKE = {"spam": 38, "speech language": 6}
-"""Known, and told on the page: mails of one template, and speeches that begin alike."""
-
-
-@pytest.mark.parametrize("task", [task for task in filter(is_here, TASKS) if not task.endswith("digits")])
-def test_no_model_reads_of_a_test_row_what_it_reads_of_a_trained_one(task: str) -> None:
-    assert compared(task).alike == READ_ALIKE.get(task, 0)
-
-
-def test_rows_that_differ_behind_what_is_read_are_alike() -> None:
+def test_rows_that_differ_behind_what_is_read_are_not_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     data = made("imdb")
     start = " ".join(["word"] * 30)
-    train, test = (tuple(row(f"{start} {end}") for end in ends) for ends in (("one", "two"), ("three", "four")))
-    assert read_alike(replace(data, train=train, test=(*test, row("another text")))) == 2
+    train, test = ([row(f"{start} {number} {end}") for number in range(2)] for end in ("so it is", "what a day"))
+    other = row("another text")
+    reads = reader(data.source, data.model["max_tokens"])
+    assert apart([*test, other], train, 3, reads) == [other]
+    leaking = replace(data, train=tuple(train), test=(*test, other))
+    monkeypatch.setattr(disjoint, "task_data", lambda task: leaking)
+    assert compared("imdb").alike == 2
 
 
 def test_rows_with_another_label_are_in_common_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
