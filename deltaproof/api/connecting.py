@@ -26,6 +26,7 @@ __all__ = [
     "parse_depth",
     "parse_relays",
     "read_only_gateway",
+    "require_store",
     "store_to_read",
     "store_url",
     "stores",
@@ -106,12 +107,27 @@ def store_url(url: str, gateway: Gateway, task: int) -> str:
 def store_to_read(url: str, gateway: Gateway, task: int, reading_key: Path | None = None) -> ArtifactStore:
     """The store at a URL, or announced by a task, for somebody who only reads.
 
-    `reading_key`: a file or home whose keys open what is sealed. Raises UsageError, StoreUnavailable, SigningKeyError.
+    `reading_key`: a file or home whose keys open what is sealed. Raises TaskMissing, UsageError, StoreUnavailable,
+    SigningKeyError.
     """
+    from deltaproof.chain.participation import require_task
+    from deltaproof.protocol.types import TaskId
     from deltaproof.store import open_store
     from deltaproof.store.readers import Keyring
 
+    if url and task:  # whoever names the wrong task is told that first
+        require_task(gateway, TaskId(task))
+    if url:
+        require_store(url)
     return open_store(store_url(url, gateway, task)).reading_with(Keyring.load(reading_key))
+
+
+def require_store(url: str) -> None:
+    """Raises UsageError where a store to read is a folder that is not there: everything would seem to be withheld."""
+    from deltaproof.store.backend import absent_folders
+
+    if absent := absent_folders(url):
+        raise UsageError(f"there is no folder {', '.join(absent)}; check --store")
 
 
 def stores(url: str, gateway: Gateway, home: Path | None = None) -> Stores:

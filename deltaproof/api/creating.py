@@ -30,6 +30,7 @@ from deltaproof.sponsor.keeping import check_store, publish_task
 from deltaproof.sponsor.life import check_funds, cost_of_a_round, create_task
 from deltaproof.sponsor.quorum import QuorumMeaning, quorum_meaning
 from deltaproof.sponsor.risks import economics_record, economics_table, objections
+from deltaproof.store.backend import unwritable_folder
 from deltaproof.tuning.training.optimizers import constants_root, constants_table
 from incentives.economics import economics
 
@@ -124,7 +125,10 @@ def propose_task(
     """
     found = _Place.look(network, key, token)
     checked = check_draft(draft, found.tokens)
-    problems = [*checked.problems, *found.problems, *_funding_problems(found, checked.tables, fund)]
+    problems = [
+        *checked.problems, *found.problems, *_funding_problems(found, checked.tables, fund),
+        *_store_problems(network.store),
+    ]  # fmt: skip
     if problems:
         raise SpecError.of(str(draft), problems)
     tokens = found.tokens
@@ -180,6 +184,12 @@ class _Place:
         return cls(gateway, account, reward, tokens, problems)
 
 
+def _store_problems(store: str) -> Iterator[Problem]:
+    """A task whose files nobody can publish is money spent for nothing."""
+    if refused := unwritable_folder(store):
+        yield Problem("--store", f"{refused} is no folder that can be written to", "name another")
+
+
 def _funding_problems(found: _Place, tables: dict[str, object], asked: Amount) -> Iterator[Problem]:
     """What keeps this account from funding the task on this chain."""
     money = found.tokens.reward
@@ -197,7 +207,7 @@ def _funding_problems(found: _Place, tables: dict[str, object], asked: Amount) -
     try:
         check_funds(found.gateway, found.reward, fund, found.account)
         if not found.gateway.connection.balance(found.account):
-            what = f"{found.account} has no native currency"
+            what = f"{found.account} has nothing of the chain's coin"
             yield Problem("--key", what, "send it some: every transaction costs gas")
     except InsufficientFunds as error:
         yield Problem("--fund", str(error), "fund less, or send the account more of the token")

@@ -11,7 +11,7 @@ from deltaproof.auditor.facts.loading import load_round, load_task
 from deltaproof.auditor.facts.sharing import players_of
 from deltaproof.auditor.facts.tasks import RoundFacts, UnknownSubject
 from deltaproof.auditor.index.reader import Index
-from deltaproof.chain.contracts.money import SMALLEST, UNNAMED, Money
+from deltaproof.chain.contracts.money import UNNAMED, Money
 from deltaproof.errors import ArtifactError
 from deltaproof.protocol.outcome.attestation import Attestation, GameRecord
 from deltaproof.protocol.outcome.reports import taken_over
@@ -262,7 +262,7 @@ def _pay(
     yield f"of that {money.exact(line.floor)} as floor; {money.exact(rule.pool)} were left for scores"
     if spec.discount_bps(trainer):
         yield "the trainer owns the model and works without pay, as the task says: others share the pool"
-    share = f"{money.exact(line.quotient)} and {line.unit}{SMALLEST} for the remainder"
+    share = f"{money.exact(line.quotient)} and {money.exact(line.unit)} for the remainder"
     yield f"weight {line.weight} of {rule.total_weight} in all: {share}"
     capped = f", capped at {money.exact(rule.cap)}" if line.payout == rule.cap else ""
     yield f"payout {money.exact(line.payout)}{capped}"

@@ -13,6 +13,7 @@ from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
 from deltaproof.chain.seeds import bring_seed
 from deltaproof.errors import (
     UNUSABLE,
+    ArtifactMissing,
     ContractRevert,
     EncodingError,
     InsufficientFunds,
@@ -69,7 +70,11 @@ def read_task(gateway: Gateway, store: ArtifactStore, task_id: TaskId) -> KnownT
     """
     require_task(gateway, task_id)
     view = gateway.task(task_id)
-    data = store.get_blob(view.params.spec_hash, TaskSpec.MAX_BYTES)
+    try:
+        data = store.get_blob(view.params.spec_hash, TaskSpec.MAX_BYTES)
+    except ArtifactMissing as error:
+        missing = f"not in the store: it is the spec of task {task_id}; check --store"
+        raise ArtifactMissing(error.artifact, missing) from error
     try:
         return KnownTask(view, TaskSpec.from_document(data))
     except EncodingError as error:

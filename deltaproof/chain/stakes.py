@@ -11,6 +11,7 @@ from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.participation import attempt, let_take, require_balance, require_task
 from deltaproof.errors import ContractRevert, UsageError
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
+from deltaproof.reporting import span
 
 __all__ = ["BondCleared", "StakeStep", "clear_bond", "leave_task", "stake_for", "stakes_of", "take_out"]
 
@@ -21,6 +22,8 @@ class StakeStep:
 
     done: bool
     message: str
+    until: int | None = None
+    """What has to be waited for, seconds since the epoch; None where nothing is, or no time is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +100,28 @@ def leave_task(gateway: Gateway, task_id: TaskId, role: Role) -> list[StakeStep]
         enrolment.active_until == FOREVER
     ):  # also where the task has ended: the stake vouches for "all rounds" until then
         pool.resign(task_id)
-        steps.append(StakeStep(True, f"resigned from task {task_id}: the running round is the last"))
+        last = "it has ended" if gateway.tasks.is_ended(task_id) else "the running round is the last"
+        steps.append(StakeStep(True, f"resigned from task {task_id}: {last}"))
     if enrolment.stake == 0:
         return [*steps, StakeStep(True, "the task holds no stake of yours any more")]
     try:
         pool.release(task_id, gateway.account)
         steps.append(StakeStep(True, f"unlocked {money.text(enrolment.stake)}"))
     except ContractRevert as revert:
-        steps.append(StakeStep(False, f"the stake stays locked while it can be slashed ({revert}); come back later"))
+        steps.append(_locked(revert, gateway.connection.timestamp()))
     return steps
+
+
+def _locked(revert: ContractRevert, now: int) -> StakeStep:
+    free = revert.arguments.get("until")
+    locked = "the stake stays locked while it can be slashed"
+    if revert.name != "StillBound" or not isinstance(free, int) or free >= FOREVER:
+        return StakeStep(False, f"{locked} ({revert}); come back later")
+    return StakeStep(False, f"{locked}: run this again from {_utc(free)} on, in {span(max(free - now, 0))}", free)
+
+
+def _utc(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
 def take_out(gateway: Gateway, role: Role) -> list[StakeStep]:
@@ -116,12 +132,16 @@ def take_out(gateway: Gateway, role: Role) -> list[StakeStep]:
         gateway.registry.withdraw(role)
         steps.append(StakeStep(True, f"paid out {money.text(account.unbonding)}"))
     elif account.unbonding:
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(account.withdrawable_at))
-        steps.append(StakeStep(False, f"{money.text(account.unbonding)} can be withdrawn from {since} on"))
+        since = account.withdrawable_at
+        steps.append(StakeStep(False, f"{money.text(account.unbonding)} can be withdrawn from {_utc(since)} on", since))
     if account.free and not account.unbonding:
         gateway.registry.request_unbond(role, TokenAmount(account.free))
         seconds = 0 if role == Role.CHALLENGER else gateway.registry.unbonding_seconds()
         steps.append(
-            StakeStep(True, f"{money.text(account.free)} can be withdrawn in {seconds} s: run this again then")
+            StakeStep(
+                True,
+                f"{money.text(account.free)} can be withdrawn in {span(seconds)}: run this again then",
+                gateway.registry.stake_of(gateway.account, role).withdrawable_at,
+            )
         )
     return steps or [StakeStep(False, f"nothing is free; {money.text(account.locked)} is locked in tasks")]

@@ -14,7 +14,8 @@ from deltaproof import __version__
 from deltaproof.cli.commands import Program
 from deltaproof.cli.common import problem_records
 from deltaproof.cli.exit_codes import ExitCode
-from deltaproof.cli.interrupts import interrupted
+from deltaproof.cli.interrupts import interrupted, when_stopped
+from deltaproof.cli.named_files import named_refusal
 from deltaproof.errors import DeltaproofError, SpecError
 from deltaproof.extras import LIBRARY_SETTINGS
 from deltaproof.protocol.rules import CONTRACTS_VERSION
@@ -63,10 +64,14 @@ def run_app(program: typer.Typer, name: str) -> None:
         os.environ.setdefault(setting, value)
     try:
         if interrupted(lambda: program(prog_name=name)):
-            _fail("stopped; the same command continues where it was", ExitCode.STOPPED)
+            _fail(when_stopped(), ExitCode.STOPPED)
     except DeltaproofError as error:
         problems = problem_records(error.problems) if isinstance(error, SpecError) else None
         _fail(str(error), ExitCode.FAILED, problems=problems)
+    except OSError as error:
+        if (refusal := named_refusal(error)) is None:
+            raise
+        _fail(refusal, ExitCode.FAILED)
 
 
 def _fail(message: str, code: ExitCode, **fields: object) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from deltaproof.api.connecting import parse_address, read_only_gateway, store_url
+from deltaproof.api.connecting import parse_address, read_only_gateway, require_store, store_url
 from deltaproof.cli.common import (
     BackendOption,
     CheckpointingOption,
@@ -169,6 +169,7 @@ def report(
 ) -> None:
     """Audit, and write everything as one HTML page that needs no server and asks nobody."""
     from deltaproof.auditor.audit.case import AuditOptions
+    from deltaproof.auditor.audit.check import Status
     from deltaproof.auditor.auditing import run_audit
 
     source = _source(rpc, contract, _place(rpc, contract, store, task), None, database, None, reading_key)
@@ -182,7 +183,8 @@ def report(
         "checks": len(done.checks),
         "passed": done.passed,
     }
-    verdict = "nothing failed" if done.passed else "something FAILED"
+    failed = sum(check.status is Status.FAIL for check in done.checks)
+    verdict = f"{failed} FAILED: `deltaproof audit` names them, and the page shows them" if failed else "nothing failed"
     text = f"{html}: {len(done.checks)} checks, {verdict}"
     show_result(result, as_json=as_json, text=text)
     if not done.passed:
@@ -266,6 +268,7 @@ def _source(
         return replace(offline, store=offline.store and offline.store.reading_with(keyring))
     if rpc is None or contract is None or store is None:
         raise UsageError("an audit needs --rpc and --contract, or --bundle")
+    require_store(store)
     endpoint = Rpc(rpc)
     found, _ = open_index(endpoint, parse_address(contract, "--contract"), database)
     return AuditSource(found, open_store(store).reading_with(keyring), endpoint, second)

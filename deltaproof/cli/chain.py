@@ -12,6 +12,7 @@ import typer
 from deltaproof.api.connecting import open_gateway, parse_address
 from deltaproof.cli.amounts import AMOUNT
 from deltaproof.cli.common import ContractOption, JsonOption, KeyOption, RpcOption, console, show_result
+from deltaproof.cli.interrupts import say_when_stopped
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import UsageError
 
@@ -54,8 +55,11 @@ def up(
 ) -> None:
     """Run Anvil or Ganache until Ctrl-C.
 
-    Prints the RPC URL and the development keys. Those keys are public knowledge: never send real money to them.
+    Prints the RPC URL and the development accounts with their private keys. Those keys are public knowledge: never
+    send real money to them. A key goes into a file of its own, which other commands take as `--key`.
     """
+    from eth_account import Account
+
     from deltaproof.chain.local_node import start_node
 
     report = reporter(as_json)
@@ -64,19 +68,26 @@ def up(
     )
     with node:
         place: dict[str, str] = {}
+        if state is None:
+            say_when_stopped("the chain is gone: --state FOLDER keeps the next one")
         if contracts:
+            wait = ": a block each, about half a minute" if kind == "ganache" else ""
+            typer.echo(f"deploying the contracts{wait}", err=True)
             from deltaproof.api.local import deploy_demo
 
             place["contract"] = str(deploy_demo(node.rpc_url, node.private_keys).modules.tasks)
         text = f"{kind} answers at {node.rpc_url} (chain {chain_id})"
-        report("ready", text, rpc_url=node.rpc_url, chain_id=chain_id, **place)
+        keys = list(node.private_keys)
+        owners = [str(Account.from_key(key).address) for key in keys]
+        report("ready", text, rpc_url=node.rpc_url, chain_id=chain_id, accounts=owners, private_keys=keys, **place)
         if not as_json:
-            for index, key in enumerate(node.private_keys):
-                console.print(f"  key {index}: {key}", style="dim")
+            console.print("accounts with their private keys, which everybody knows:")
+            for owner, key in zip(owners, keys, strict=True):
+                console.print(f"  {owner}  {key}", style="dim", soft_wrap=True)
             if place:
                 said = f"export DELTAPROOF_RPC={node.rpc_url} DELTAPROOF_CONTRACT={place['contract']}"
                 console.print(f"use it: {said}", soft_wrap=True)
-            console.print("Ctrl-C ends it.")
+            console.print("Ctrl-C ends it." if state else "Ctrl-C ends it; only --state FOLDER keeps a chain.")
         while node.process.poll() is None:
             time.sleep(0.2)
 
@@ -114,7 +125,7 @@ def deploy(
 
     The deployer becomes guardian, who may pause new tasks, and new rounds for a week, and nothing else.
     """
-    from deltaproof.chain import DeployParams, TransactionSender, connect, deploy_all, load_signer
+    from deltaproof.chain import Deployment, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_signer
     from deltaproof.chain.abi.structs import BeaconNetwork
     from deltaproof.chain.contracts.deployment import DRAND_LEAD_SECONDS, DRAND_PATIENCE_SECONDS
     from deltaproof.chain.rpc.relays import network_at
@@ -126,6 +137,8 @@ def deploy(
     network = network_at(drand_network) if drand_network else EVMNET
     patience = DRAND_PATIENCE_SECONDS if drand_patience_days is None else int(drand_patience_days * 86_400)
     terms = BeaconNetwork.of(network, drand_lead or DRAND_LEAD_SECONDS, patience)
+    if out is not None:
+        Deployment.require_place(out)
     connection = connect(rpc)
     account = load_signer(key)
     params = DeployParams(
@@ -136,13 +149,15 @@ def deploy(
     )
     with TransactionSender(connection, account) as sender:
         deployment = deploy_all(connection, sender, params)
+        staked = Gateway(connection, deployment, sender).registry.token()
     if out is not None:
         deployment.save(out)
     modules = asdict(deployment.modules)
     lines = [f"deployed on chain {deployment.chain_id}"]
-    lines += [f"  {name:<10} {place}" for name, place in modules.items()]
+    lines += [f"  {name:<11} {place}" for name, place in modules.items()]
+    lines.append(f"  stake token {staked}")
     lines.append(f"use it: export DELTAPROOF_RPC={rpc} DELTAPROOF_CONTRACT={modules['tasks']}")
-    show_result({"chain_id": deployment.chain_id, **modules}, as_json=as_json, text="\n".join(lines))
+    show_result({"chain_id": deployment.chain_id, **modules, "token": staked}, as_json=as_json, text="\n".join(lines))
 
 
 def faucet(

@@ -11,7 +11,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from deltaproof.api.connecting import parse_address, read_only_gateway, store_to_read, store_url
+from deltaproof.api.connecting import parse_address, read_only_gateway, require_store, store_to_read, store_url
 from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, shortened, show_result
 from deltaproof.errors import UsageError
 from deltaproof.extras import need
@@ -144,14 +144,16 @@ def history(
     from deltaproof.store import open_store
 
     found, _ = open_index(Rpc(rpc), parse_address(contract, "--contract"), database)
+    if store:
+        require_store(store)
     place = store if store or task is None else announced_stores(read_only_gateway(rpc, contract), TaskId(task))
     historian = Historian(found, open_store(place) if place else None)
     who = parse_address(account, "--account") if account else None
     result = historian.history([task] if task is not None else None, round_numbers(rounds), who)
-    if csv_file:
-        write_csv(result, csv_file)
-    if parquet:
-        write_parquet(result, parquet)
+    for path, write in ((csv_file, write_csv), (parquet, write_parquet)):
+        if path:
+            write(result, path)
+            typer.echo(f"wrote {path}", err=True)
     if as_json:
         typer.echo(json.dumps(result))
     elif not csv_file and not parquet:
@@ -229,10 +231,14 @@ def serve(
     from deltaproof.auditor.index.reader import Index
     from deltaproof.auditor.index.rpc import Rpc
     from deltaproof.auditor.session import opened_follower
+    from deltaproof.gateway.serving import GentleServer, require_port
     from deltaproof.pages.data import PageData
     from deltaproof.pages.serve import LiveIndex, create_app
     from deltaproof.store import open_store
 
+    require_port(host, port)
+    if store:
+        require_store(store)
     endpoint = Rpc(rpc)
     follower, engine = opened_follower(endpoint, parse_address(contract, "--contract"), database)
     follower.sync()
@@ -241,7 +247,8 @@ def serve(
     console.print(f"http://{host}:{port}")
     app = create_app(data, LiveIndex(follower, found, poll_seconds))
     # Open pages hold a stream of events that never ends by itself.
-    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)
+    GentleServer(config).run()
 
 
 def _show_synced(synced: Synced, counts: Mapping[str, int], seconds: float, *, as_json: bool) -> None:
@@ -271,6 +278,9 @@ def _print_history(result: dict[str, object], gateway: Gateway) -> None:
     for task in tasks:
         paid = gateway.money(task["token"])
         title = f"task {task['task']}" + (f": {task['name']}" if task["name"] else "")
+        if not task["history"]:
+            console.print(f"{title}: nothing to show", markup=False)
+            continue
         table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("round", justify="right")
         for column in ("trainer", "verdict"):

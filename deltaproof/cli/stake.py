@@ -165,5 +165,7 @@ def _role(name: str) -> Role:
 
 
 def _tell(steps: list[StakeStep], as_json: bool) -> None:
-    result: StakeSteps = {"steps": [{"done": step.done, "message": step.message} for step in steps]}
+    result: StakeSteps = {
+        "steps": [{"done": step.done, "message": step.message, "until": step.until} for step in steps]
+    }
     show_result(result, as_json=as_json, text="\n".join(step.message for step in steps))

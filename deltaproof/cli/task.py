@@ -155,6 +155,8 @@ def show(
 
 
 def _listed(value: object) -> object:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return (", ".join(value) or "nobody") if isinstance(value, list) else value
 
 
@@ -209,6 +211,8 @@ def results(
     named: dict[str, Evaluation] = {"start": found.start, "final": found.final}
     named.update({str(trainer): evaluation for trainer, evaluation in found.alone.items()})
     lines = [f"{name:<42} loss {e.loss:.4f}  accuracy {e.accuracy:.3f}" for name, e in named.items()]
+    if out:
+        lines.append(f"adapter: {out} (PeftModel.from_pretrained loads it)")
     if result["published"]:
         lines.append(f"published: {result['published']}")
     show_result(result, as_json=as_json, text="\n".join(lines))

@@ -54,7 +54,9 @@ def exposure(spec: TaskSpec, rows: int) -> Exposure:
 
 
 def _stays_hidden(rows: int, steps: int, batch: int, opened: int) -> float:
-    """Probability that a row is in none of a round's opened steps."""
+    """Probability that a row is in none of a round's opened steps; 1 where there is no row."""
+    if not rows:
+        return 1.0
     times, more = divmod(steps * batch, rows)  # in how many steps a row is; `more` rows are in one step more
     share = more / rows
     return (1 - share) * _unopened(steps, opened, times) + share * _unopened(steps, opened, times + 1)

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
+from deltaproof.errors import UsageError
 from deltaproof.gateway.traffic import ConnectionLimits, GuardedProtocol, room_for
 
-__all__ = ["HttpServer"]
+__all__ = ["GentleServer", "HttpServer", "require_port"]
 
 HEAD_BYTES = 16 * 1024
 """Most bytes of a request's head."""
+
+
+class GentleServer(uvicorn.Server):
+    """Ends in its bounded time, however often it is interrupted: uvicorn breaks off at the second signal, and prints
+    the traceback of what it broke off."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """What a signal does."""
+        if not self.should_exit:
+            super().handle_exit(sig, frame)
 
 
 class HttpServer:
@@ -36,7 +49,7 @@ class HttpServer:
         """
         room_for(connections.total)
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-        self._server = uvicorn.Server(
+        self._server = GentleServer(
             uvicorn.Config(
                 app,
                 host=host,
@@ -69,7 +82,8 @@ class HttpServer:
         self._server.should_exit = True
 
     def serve(self, ready: Callable[[int], None] = lambda port: None) -> None:
-        """Serve until interrupted or stopped; `ready` is told the port."""
+        """Serve until interrupted or stopped; `ready` is told the port. Raises UsageError if it cannot be had."""
+        require_port(self._server.config.host, self._server.config.port)
 
         async def run() -> None:
             serving = asyncio.create_task(self._server.serve())
@@ -80,3 +94,17 @@ class HttpServer:
             await serving
 
         asyncio.run(run())
+
+
+def require_port(host: str, port: int) -> None:
+    """Raises UsageError unless a server could listen there now."""
+    try:
+        for family, kind, protocol, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                # As a server would: ports in TIME_WAIT count as free.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(place)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on port {port} of {host}: {error.strerror}; choose others with --host and --port"
+        ) from error

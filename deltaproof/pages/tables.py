@@ -36,7 +36,8 @@ def write_parquet(history: dict[str, Any], path: Path) -> None:
     columns = {
         name: [_text(row[name]) if name in AMOUNTS else row[name] for row in rows] if rows else [] for name in COLUMNS
     }
-    pq.write_table(pa.table(columns), path)
+    with path.open("wb") as file:  # pyarrow's own errors do not say which file
+        pq.write_table(pa.table(columns), file)
 
 
 def _text(value: int | None) -> str | None:

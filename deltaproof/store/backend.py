@@ -44,9 +44,11 @@ __all__ = [
     "Mirrors",
     "Nowhere",
     "RemoteBackend",
+    "absent_folders",
     "checked_copy",
     "copies_of",
     "open_backend",
+    "unwritable_folder",
 ]
 
 T = TypeVar("T")
@@ -399,6 +401,27 @@ def open_backend(url: str, writer: Writer | None = None, report: Reporter | None
             raise StoreUnavailable(url, "not a local folder; write file:///absolute/path or a plain path")
         return LocalBackend(Path(path).expanduser().absolute())
     return RemoteBackend(url)
+
+
+def absent_folders(url: str) -> list[str]:
+    """The local folders of a store's URL, if all of its places are that and none is there."""
+    places = _places(url)
+    gone = [str(place.root) for place in places if isinstance(place, LocalBackend) and not place.root.is_dir()]
+    return gone if len(gone) == len(places) else []
+
+
+def unwritable_folder(url: str) -> str:
+    """The first local folder of a store's URL that nobody here can write to, or make; empty if there is none."""
+    for place in _places(url):
+        if isinstance(place, LocalBackend):
+            there = next(folder for folder in (place.root, *place.root.parents) if folder.exists())
+            if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+                return str(place.root)
+    return ""
+
+
+def _places(url: str) -> list[Backend]:
+    return [open_backend(part.strip()) for part in url.split(",") if part.strip()]
 
 
 def _missing(path: str) -> ArtifactMissing:

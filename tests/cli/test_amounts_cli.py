@@ -108,7 +108,7 @@ def test_money_that_is_missing_is_told_before_a_model_is_loaded(
     empty = [*deployed]
     empty[empty.index("--key") + 1] = "0x" + "17" * 32
     code, _, err = run("task", "create", str(draft), *empty)
-    assert "no native currency" in err
+    assert "nothing of the chain's coin" in err
 
 
 def test_person_is_asked_before_money_moves_and_a_no_sends_nothing(

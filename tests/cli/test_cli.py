@@ -295,8 +295,7 @@ def test_task_create_more_funding_than_balance_is_refused(run: Run, deployed: li
 def test_deploy_unfunded_key_says_what_it_needs(run: Run, node: Node) -> None:
     code, _, err = run("deploy", "--rpc", node.rpc_url, "--key", "0x" + "17" * 32)
     assert code == 1
-    assert "0 wei" in err
-    assert "send it native currency" in err
+    assert re.search(r"has 0 of the chain's coin and may need 0\.\d+ for gas; send it some", err)
 
 
 @pytest.mark.parametrize("role", ["trainer", "verifier"])

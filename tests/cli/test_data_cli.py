@@ -109,3 +109,14 @@ def test_trainer_with_a_table_is_told_how_to_make_rows_of_it(run: Run, deployed:
     code, _, err = run("trainer", "run", *deployed, "--task", "1", "--data", str(reviews))
     assert code == 1
     assert "`deltaproof data convert` makes rows of other files" in err
+
+
+def test_check_of_no_rows_for_a_task_says_what_the_task_takes(run: Run, draft: Path) -> None:
+    rows = draft.parent / "empty.jsonl"
+    rows.write_text("")
+    code, out, err = run("data", "check", str(rows), "--spec", str(draft), "--json")
+    assert code == 1, err
+    told = json.loads(out)
+    assert (told["rows"], told["root_salts"]) == (0, "none")
+    assert told["problems"][0].startswith("0 rows: the task takes")
+    assert told["opened"]["expected_in_all"] == 0

@@ -21,6 +21,7 @@ from deltaproof.chain.abi.dispute_structs import CourtParams, JuryParams
 from deltaproof.chain.abi.structs import BeaconNetwork, Modules
 from deltaproof.chain.contracts.bytecode import CONTRACTS, runtime_problem
 from deltaproof.chain.contracts.client import ContractClient
+from deltaproof.chain.contracts.registry import Token
 from deltaproof.chain.contracts.tasks import TaskManager
 from deltaproof.chain.rpc.connection import Connection
 from deltaproof.chain.rpc.endpoints import shown_url
@@ -172,6 +173,18 @@ class Deployment:
         except OSError as error:
             raise DeploymentError(f"cannot write deployment {path}: {error.strerror}") from error
 
+    @staticmethod
+    def require_place(path: Path) -> None:
+        """Raises DeploymentError unless `save` can write there. What is there stays."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new = not path.exists()
+            path.open("ab").close()
+            if new:
+                path.unlink()
+        except OSError as error:
+            raise DeploymentError(f"cannot write deployment {path}: {error.strerror}; nothing was sent") from error
+
     def check(self, connection: Connection) -> None:
         """Whether this package's contracts are there and name each other. Raises WrongChain or DeploymentError."""
         if connection.chain_id != self.chain_id:
@@ -202,9 +215,15 @@ def _missing(connection: Connection, what: str) -> ChainError:
 
 
 def deploy_all(connection: Connection, sender: TransactionSender, params: DeployParams) -> Deployment:
-    """Deploy the whole set from one key. Raises DeploymentError if the contracts are not compiled or do not fit."""
+    """Deploy the whole set from one key.
+
+    Raises DeploymentError if the contracts are not compiled or do not fit, and before anything is sent if the stake
+    token is none: no contract could be made to take another one afterwards.
+    """
     token = params.stake_token
-    if token is None:
+    if token is not None:
+        _require_token(connection, token, sender.address)
+    else:
         token = _created(_deploy(sender, "DemoToken", ()))
     modules = _predicted(connection, sender.address)
     plan: tuple[tuple[str, Sequence[Any]], ...] = (
@@ -225,6 +244,15 @@ def deploy_all(connection: Connection, sender: TransactionSender, params: Deploy
     deployment = Deployment(connection.chain_id, receipts[0].block_number, modules)
     deployment.check(connection)
     return deployment
+
+
+def _require_token(connection: Connection, token: Address, account: Address) -> None:
+    try:
+        Token(connection, token).balance_of(account)
+    except ChainUnavailable:
+        raise
+    except ChainError as error:
+        raise DeploymentError(f"{token} is no ERC-20 token on chain {connection.chain_id}: {error}") from error
 
 
 def _beacon(params: DeployParams) -> tuple[str, Sequence[Any]]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -173,7 +174,8 @@ class TransactionSender:
         needed, balance = gas * fees.max_wei, self.connection.balance(self.address)
         if balance < needed:
             raise InsufficientFunds(
-                f"{label}: account {self.address} has {balance} wei and may need {needed}; send it native currency"
+                f"{label}: account {self.address} has {_coins(balance)} of the chain's coin and may need "
+                f"{_coins(needed)} for gas; send it some"
             )
         nonce = self._next_nonce = self._count_from(self._next_nonce)
         return call | {"gas": gas, "nonce": nonce, "chainId": self.connection.chain_id} | fees.fields()
@@ -359,3 +361,8 @@ class TransactionSender:
 
 def _hashes(pending: Pending) -> list[Digest32]:
     return [Digest32(keccak(hexstr=raw)) for raw in pending.raw]
+
+
+def _coins(wei: int) -> str:
+    """An amount of the chain's own currency, every digit."""
+    return f"{Decimal(wei).scaleb(-18).normalize():f}"

@@ -54,6 +54,8 @@ class Deployed(Printed):
     jury: AccountAddress
     faults: AccountAddress
     settlements: AccountAddress
+    token: AccountAddress
+    """The ERC-20 that is staked."""
 
 
 class Minted(Printed):

@@ -85,6 +85,8 @@ class PrintedStakeStep(Printed):
     done: bool
     message: str
     """For people."""
+    until: int | None
+    """From when on the next call does more, seconds since the epoch; null where no time is known."""
 
 
 class StakeSteps(Printed):
