@@ -344,7 +344,8 @@ class Verifier(Agent):
         if own is None or (place in self._objected and self.quorum.complete):
             return
         try:
-            proposal = self.quorum.compose(round_)
+            known, phase = self._known, self.params.phases.settle
+            proposal = self.quorum.compose(round_, patient=known is None or 2 * known.seconds_left > phase)
         except NothingToSettle as error:
             self._once("waiting", f"round {round_}: not signed yet: {error}", round=round_)
             return

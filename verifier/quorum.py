@@ -69,18 +69,26 @@ class QuorumDesk:
         self.complete = False
         """Whether the last settlement that was composed knew every document that was revealed."""
         self._documents: dict[Digest32, Attestation] = {}
-        """Revealed documents that were in the store."""
+        """Documents that were in the store, revealed in the round that was composed last: a task has 512 of them."""
         self._keys: dict[Address, PublicKey] = {}
         self._verified: dict[tuple[Digest32, Address], Signature] = {}
         """Signatures that hold; each costs half a second to check."""
+        self._wrong: set[tuple[Digest32, Address, bytes]] = set()
+        """Signatures that do not."""
 
-    def compose(self, round_: RoundIndex) -> SettlementProposal:
-        """The settlement of the round. Raises NothingToSettle if nothing usable was revealed."""
+    def compose(self, round_: RoundIndex, *, patient: bool = True) -> SettlementProposal:
+        """The settlement of the round. Raises NothingToSettle if nothing usable was revealed, and, if it is `patient`,
+        StoreUnavailable where a place is away that may hold a document.
+
+        Attack: reveal what is nowhere, and be a mirror that is away: who waits for it never signs.
+        """
         self.log.refresh(round_)
         view = self.gateway.tasks.round(self.task_id, round_)
         stakes = quorum_members(self.gateway, self.task_id, round_)
         events = self.log.of(AttestationRevealed, round_)
-        found = [(self._revealed_attestation(event), stakes[event.verifier]) for event in events]
+        shown = {event.artifact_digest for event in events}
+        self._documents = {digest: known for digest, known in self._documents.items() if digest in shown}
+        found = [(self._revealed_attestation(event, patient=patient), stakes[event.verifier]) for event in events]
         self.complete = all(event.artifact_digest in self._documents for event in events)
         revealed = [RevealedAttestation(attestation, stake) for attestation, stake in found if attestation is not None]
         trainers = self.log.sorted_trainers(round_)
@@ -134,13 +142,25 @@ class QuorumDesk:
     ) -> QuorumProof | None:
         """The signatures under a settlement, once enough stake (or, with `all_signers`, everybody) has signed.
 
-        `late`: the settle phase passed once already, and a majority is enough.
+        `late`: the settle phase passed once already, and a majority is enough. Raises StoreUnavailable if too few have,
+        and a place is away that may hold more: with one of two mirrors away, who never signed would keep all waiting.
         """
         needed_bps = MAJORITY_BPS if late else self.spec.verification.quorum_bps
         stakes = quorum_members(self.gateway, self.task_id, round_)
-        signatures = {v: s for v in stakes if (s := self._valid_signature(v, digest)) is not None}
+        signatures: dict[Address, Signature] = {}
+        outage: StoreUnavailable | None = None
+        for verifier in stakes:
+            try:
+                signature = self._valid_signature(verifier, digest)
+            except StoreUnavailable as error:
+                outage = error
+                continue
+            if signature is not None:
+                signatures[verifier] = signature
         signed, total = sum(stakes[verifier] for verifier in signatures), sum(stakes.values())
         if signed * BPS < total * needed_bps:
+            if outage is not None:
+                raise outage
             return None
         if all_signers and len(signatures) < len(stakes):
             return None
@@ -150,16 +170,16 @@ class QuorumDesk:
             signature=G1Point.of(aggregate_signatures(signatures.values()).point),
         )
 
-    def _revealed_attestation(self, event: AttestationRevealed) -> Attestation | None:
-        """The document behind a reveal; None if it is not there or not what its verifier sealed."""
+    def _revealed_attestation(self, event: AttestationRevealed, *, patient: bool) -> Attestation | None:
+        """The document behind a reveal; None if it is not there or not what its verifier sealed. See `compose`."""
         attestation = self._documents.get(event.artifact_digest)
         if attestation is None:
             try:
                 most = attestation_bytes(self.spec, len(self.log.sorted_trainers(event.round)))
                 attestation = self.store.get_attestation(Attestation, event.artifact_digest, most)
-            except StoreUnavailable:
-                raise
             except ArtifactError as error:
+                if patient and isinstance(error, StoreUnavailable):
+                    raise
                 self._once("unusable", f"attestation of {event.verifier}: {error}")
                 return None
             self._documents[event.artifact_digest] = attestation
@@ -176,17 +196,23 @@ class QuorumDesk:
     def _valid_signature(self, verifier: Address, digest: Digest32) -> Signature | None:
         if (digest, verifier) in self._verified:
             return self._verified[digest, verifier]
+        key = self._key_of(verifier)
+
+        def holds(signature: Signature) -> bool:
+            place = (digest, verifier, signature.to_bytes())
+            if place in self._wrong or not verify(key, SETTLEMENT_DOMAIN, digest, signature):
+                self._wrong.add(place)
+                return False
+            return True
+
         try:
-            signature = self.store.get_signature(digest, verifier)
+            signature = self.store.get_signature(digest, verifier, holds)
         except ArtifactMissing:
             return None
         except StoreUnavailable:
             raise
         except ArtifactError as error:
-            self.report("unusable", f"signature of {verifier}: {error}")
-            return None
-        if not verify(self._key_of(verifier), SETTLEMENT_DOMAIN, digest, signature):
-            self.report("unusable", f"signature of {verifier} does not hold")
+            self._once("unusable", f"signature of {verifier}: {error}")
             return None
         self._verified[digest, verifier] = signature
         return signature

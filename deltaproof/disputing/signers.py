@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 from deltaproof.chain import Gateway
@@ -110,13 +111,14 @@ def _signed_by(
     verifier: Address,
     candidates: Iterable[Settlement],
 ) -> list[tuple[Settlement, Signature]]:
-    key, signed = gateway.registry.key_of(verifier), []
+    key, signed = gateway.registry.key_of(verifier), list[tuple[Settlement, Signature]]()
+    if key is None:
+        return signed
     for settlement in candidates:
         digest = settlement.signing_digest(gateway.domain(task_id, round_), number)
         try:
-            signature = store.get_signature(digest, verifier)
+            signature = store.get_signature(digest, verifier, partial(verify, key, SETTLEMENT_DOMAIN, digest))
         except UNUSABLE:
             continue
-        if key is not None and verify(key, SETTLEMENT_DOMAIN, digest, signature):
-            signed.append((settlement, signature))
+        signed.append((settlement, signature))
     return signed

@@ -429,9 +429,21 @@ class ArtifactStore:
         """Publish a verifier's signature over a settlement."""
         self._backend.write(signature_path(settlement_digest, verifier), signature.to_bytes())
 
-    def get_signature(self, settlement_digest: Digest32, verifier: Address) -> Signature:
-        """A verifier's signature: a valid point, to be verified against the registered key."""
-        return self._read(signature_path(settlement_digest, verifier), SIGNATURE_BYTES, Signature.from_bytes)
+    def get_signature(
+        self, settlement_digest: Digest32, verifier: Address, holds: Callable[[Signature], bool] = lambda _: True
+    ) -> Signature:
+        """A verifier's signature: a valid point, and one that `holds` against the registered key.
+
+        Attack: show another point on the mirror that is read first, so that nobody sees the signatures on the others.
+        """
+
+        def holding(data: bytes) -> Signature:
+            found = Signature.from_bytes(data)
+            if not holds(found):
+                raise CryptoError("the signature does not hold")
+            return found
+
+        return self._read(signature_path(settlement_digest, verifier), SIGNATURE_BYTES, holding)
 
     # What accounts say of themselves, named by them.
 

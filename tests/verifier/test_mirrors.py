@@ -1,0 +1,94 @@
+"""One of two mirrors is away, or lies, when a round is to be settled: it settles by what the other holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deltaproof.chain.abi.enums import Phase
+from deltaproof.chain.local_node import start_node
+from deltaproof.errors import StoreUnavailable
+from deltaproof.protocol.commit.bls import SecretKey
+from deltaproof.protocol.types import RoundIndex, digest32
+from deltaproof.store import ArtifactStore
+from deltaproof.store.backend import LocalBackend, Mirrors, Nowhere
+from tests.worlds.roles import RoleWorld, build_world
+from verifier.life import Verifier
+
+FIRST = RoundIndex(1)
+
+
+class Away(Nowhere):
+    """A mirror that does not answer."""
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """See `Backend`."""
+        raise StoreUnavailable(path, "away")
+
+
+class Liar(Nowhere):
+    """A mirror with signatures of nobody, which are points all the same."""
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """See `Backend`."""
+        if not path.startswith("signatures/"):
+            return super().read(path, max_bytes)
+        return SecretKey(7).sign(b"another domain", b"another digest").to_bytes()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[RoleWorld]:
+    """Three verifiers have revealed what they found, and two of them sign, who are a quorum."""
+    with start_node("anvil", accounts=10) as node:
+        built = build_world(node, tmp_path, rounds=1, honest=1, verifiers=3)
+        built.open_round()
+        built.work()
+        built.attest()
+        assert built.gateway.tasks.phase(built.task).phase is Phase.SETTLE
+        yield built
+        built.close()
+
+
+def behind(world: RoleWorld, mirror: Nowhere) -> list[Verifier]:
+    """Two verifiers who read from a mirror first, and then from the folder where all lies."""
+    for verifier in world.verifiers[:2]:
+        verifier.quorum.store = ArtifactStore(Mirrors([mirror, LocalBackend(world.store_folder)]))
+    return world.verifiers[:2]
+
+
+@pytest.mark.parametrize("mirror", [Away(), Liar()])
+def test_quorum_settles_though_a_mirror_is_away_or_lies_and_one_verifier_never_signs(
+    world: RoleWorld, mirror: Nowhere
+) -> None:
+    """Attack: a sponsor who names two stores, and wants the work for the base."""
+    signers = behind(world, mirror)
+    for verifier in signers:
+        verifier._sign(FIRST, 0)
+    proposal = signers[0]._signed[FIRST, 0]
+    digest = proposal.settlement.signing_digest(world.gateway.domain(world.task, FIRST), 0)
+    proof = signers[0].quorum.proof(FIRST, digest, all_signers=False)
+    assert proof is not None
+    assert proof.non_signers == (world.verifiers[2].account,)
+
+
+def test_document_that_is_nowhere_is_not_waited_for_to_the_end_where_a_mirror_is_away(world: RoleWorld) -> None:
+    """Attack: reveal a document and show it to nobody, with a mirror that is away."""
+    (own,) = [world.verifiers[2].own.of(FIRST)]
+    assert own is not None
+    (world.store_folder / "attestations" / own.digest().hex()).unlink()
+    first, _ = behind(world, Away())
+    with pytest.raises(StoreUnavailable):
+        first.quorum.compose(FIRST)
+    proposal = first.quorum.compose(FIRST, patient=False)
+    assert proposal.settlement.leaf_count == len(world.trainers)
+    assert not first.quorum.complete
+
+
+def test_documents_of_other_rounds_are_not_kept(world: RoleWorld) -> None:
+    quorum, own = world.verifiers[0].quorum, world.verifiers[0].own.of(FIRST)
+    assert own is not None
+    quorum._documents[digest32("ab" * 32)] = own
+    quorum.compose(FIRST)
+    assert set(quorum._documents) == {one.own.of(FIRST).digest() for one in world.verifiers}  # type: ignore[union-attr]
