@@ -100,7 +100,7 @@ class ReaderDesk:
             wanted = accounts
         else:
             wanted = [account for account in accounts if (transcript_root, account) not in known]
-        for reader in readers_of(self.store, self.gateway.permit_domain, wanted):
+        for reader in readers_of(self.store, self.gateway.permit_domain, wanted, seen=True):
             self._admit(transcript_root, reader)
 
     def _admit(self, transcript_root: Digest32, reader: Reader) -> None:

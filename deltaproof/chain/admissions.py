@@ -122,7 +122,7 @@ class AdmissionDesk:
             return
         sponsor, mine = self._gateway.terms.sponsor(self._task_id), self._gateway.account
         at_once = at_once or mine == sponsor
-        for reader in (*others, *readers_of(self._store, self._gateway.permit_domain, accounts)):
+        for reader in (*others, *readers_of(self._store, self._gateway.permit_domain, accounts, seen=True)):
             key = reader.newest
             if key in self._admitted or reader.name == mine:
                 continue

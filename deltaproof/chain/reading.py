@@ -44,9 +44,15 @@ def publish_reading_key(
     return record
 
 
-def readers_of(store: ArtifactStore, domain: PermitDomain, accounts: Iterable[Address]) -> list[Reader]:
-    """Those of the accounts whose reading keys are in the store. Raises StoreUnavailable."""
-    found = ((account, store.get_keys(domain, account)) for account in accounts)
+def readers_of(
+    store: ArtifactStore, domain: PermitDomain, accounts: Iterable[Address], *, seen: bool = False
+) -> list[Reader]:
+    """Those of the accounts whose reading keys are in the store. Raises StoreUnavailable.
+
+    With `seen` those whose keys are seen, for somebody who lets others read: attack: be one of two places and answer
+    nothing while trainers seal, and all of their work is withheld. Who judges has to know all keys.
+    """
+    found = ((account, store.get_keys(domain, account, seen=seen)) for account in accounts)
     return [Reader(account, tuple(record.key for record in records)) for account, records in found if records]
 
 

@@ -285,6 +285,7 @@ class ArtifactStore:
             return [known]
         found: dict[bytes, TranscriptSecret] = {}
         place, wrong = f"{Kind.ENVELOPE.value}/{transcript_root.hex()}/{trainer.lower()}", ""
+        outage: StoreUnavailable | None = None
         for key in self._keyring.keys:
             try:
                 path = envelope_path(transcript_root, trainer, key.public)
@@ -297,11 +298,12 @@ class ArtifactStore:
                     found[opened.secret] = opened
             except (ArtifactMissing, ArtifactAltered, ArtifactTooLarge):
                 continue
-            except StoreUnavailable:
-                if not found:
-                    raise
+            except StoreUnavailable as error:  # what is sealed for another key here may be elsewhere
+                outage = error
         if found:
             return list(found.values())
+        if outage is not None:
+            raise outage
         if wrong:
             raise ArtifactAltered(place, wrong)
         held = "for none of the keys held here" if self._keyring.keys else "and no reading key is held here"
@@ -347,13 +349,20 @@ class ArtifactStore:
         path = key_path(account, epoch)
         return self._read_checked(path, KeyRecord, lambda record: record.check(domain, account, epoch))
 
-    def get_keys(self, domain: PermitDomain, account: Address) -> tuple[KeyRecord, ...]:
-        """All reading keys of an account, by epoch, up to the first that is missing or wrong."""
+    def get_keys(self, domain: PermitDomain, account: Address, *, seen: bool = False) -> tuple[KeyRecord, ...]:
+        """All reading keys of an account, by epoch, up to the first that is missing or wrong.
+
+        With `seen` those that are seen, though a place may be away that has a newer one; else StoreUnavailable says so.
+        """
         found: list[KeyRecord] = []
         for epoch in range(MAX_KEY_EPOCHS):
             try:
                 found.append(self.get_key(domain, account, epoch))
             except (ArtifactMissing, ArtifactAltered, ArtifactTooLarge):
+                break
+            except StoreUnavailable:
+                if not seen:
+                    raise
                 break
         return tuple(found)
 

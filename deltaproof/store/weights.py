@@ -8,7 +8,6 @@ is right follows from secret and content, so honest writers write the same bytes
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from itertools import islice
 from typing import TypeVar
 
@@ -62,7 +61,9 @@ class PrivateWeights:
     def _free_for(self, path: str, sealed: bytes) -> bool:
         try:
             return all(found == sealed for found in copies_of(self._backend, path, len(sealed)))
-        except ArtifactMissing:
+        except (ArtifactMissing, StoreUnavailable):
+            # Attack: be one of two places and answer nothing, so that no trainer can publish, or reveal. What that one
+            # holds keeps nothing from the others; where all are away, the write says so.
             return True
         except (ArtifactAltered, ArtifactTooLarge):
             return False
@@ -120,16 +121,24 @@ class PrivateWeights:
     def enter(self, givers: Iterable[Address]) -> bool:
         """Whether one of the first `MAX_GIVERS` givers has sealed the secret for a key held here, or for everybody.
 
-        It is known from then on. What does not fit the commitment counts for nothing. Raises StoreUnavailable.
+        It is known from then on. What does not fit the commitment counts for nothing. Raises StoreUnavailable where
+        none has, and a place is away that may know of one.
         """
         if self.known:
             return True
-        keys = (*self._keyring.keys, ReadingKey.everybodys())
+        keys, outage = (*self._keyring.keys, ReadingKey.everybodys()), None
         for giver in islice(givers, MAX_GIVERS):
             for key in keys:
-                with suppress(ArtifactMissing, ArtifactAltered, ArtifactTooLarge):
+                try:
                     self._keyring.know(self._sealed_by(giver, key))
-                    return True
+                except (ArtifactMissing, ArtifactAltered, ArtifactTooLarge):
+                    continue
+                except StoreUnavailable as error:
+                    outage = error
+                    continue
+                return True
+        if outage is not None:
+            raise outage
         return False
 
     def _sealed_by(self, giver: Address, key: ReadingKey) -> AdapterSecret:
@@ -146,7 +155,7 @@ class PrivateWeights:
         self._backend.write(admission_path(self.commitment, reader, giver), self.secret().envelope(reader))
 
     def admitted(self, reader: Digest32, giver: Address) -> bool:
-        """Whether a participant has let a reading key in; where the secret is known, whether with the right one."""
+        """Whether a participant is seen to have let a reading key in; where the secret is known, with the right one."""
         secret = self._keyring.adapter_secret(self.commitment)
 
         def right(data: bytes) -> bool:
@@ -156,5 +165,5 @@ class PrivateWeights:
 
         try:
             return checked_copy(self._backend, admission_path(self.commitment, reader, giver), ENVELOPE_BYTES, right)
-        except (ArtifactMissing, ArtifactAltered, ArtifactTooLarge):
+        except (ArtifactMissing, ArtifactAltered, ArtifactTooLarge, StoreUnavailable):
             return False

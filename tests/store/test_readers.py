@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 from eth_account import Account
 
-from deltaproof.errors import ArtifactAltered
+from deltaproof.chain.reading import readers_of
+from deltaproof.errors import ArtifactAltered, StoreUnavailable
 from deltaproof.protocol.commit.sealing import ReadingKey, TranscriptSecret
 from deltaproof.protocol.rules import MAX_KEY_EPOCHS
 from deltaproof.protocol.types import Address, Digest32, address
 from deltaproof.store import ArtifactStore, open_store
+from deltaproof.store.backend import LocalBackend, Mirrors
 from deltaproof.store.paths import key_path
 from deltaproof.store.permits import PermitDomain
 from deltaproof.store.readers import KeyRecord, Keyring
+from tests.store.test_weights import Away
 
 DOMAIN = PermitDomain(1, address(bytes([9]) * 20))
 VERA, MALLORY = Account.from_key("0x" + "11" * 32), Account.from_key("0x" + "22" * 32)
@@ -76,3 +79,24 @@ def test_keyring_remembers_only_what_was_proved_and_not_for_ever(monkeypatch: py
         keyring.prove(root, ACCOUNT, TranscriptSecret(root))
     assert [keyring.proved(root, ACCOUNT) is not None for root in roots] == [False, True, True]
     assert keyring.proved(roots[1], Address(MALLORY.address)) is None
+
+
+def test_who_seals_goes_by_the_keys_that_are_seen_though_a_place_is_away(tmp_path: Path) -> None:
+    """Attack: be one of two places and answer nothing while trainers seal. That there is no newer key nobody can know,
+    and where nothing is sealed, all of the work is withheld. Who judges waits: the newer key may be the right one."""
+    open_store(str(tmp_path)).put_key(record())
+    store = ArtifactStore(Mirrors([Away(), LocalBackend(tmp_path)]))
+    assert [found.epoch for found in store.get_keys(DOMAIN, ACCOUNT, seen=True)] == [0]
+    assert readers_of(store, DOMAIN, [Address(MALLORY.address), ACCOUNT], seen=True)[0].name == ACCOUNT
+    with pytest.raises(StoreUnavailable):
+        store.get_keys(DOMAIN, ACCOUNT)
+
+
+def test_envelope_for_a_later_key_is_found_though_a_place_is_away(tmp_path: Path) -> None:
+    root, secret = Digest32(b"\x07" * 32), TranscriptSecret(b"\x08" * 32)
+    first, second = ReadingKey(b"\x05" * 32), ReadingKey(b"\x06" * 32)
+    open_store(str(tmp_path)).put_envelope(root, ACCOUNT, second.public, secret)
+    store = ArtifactStore(Mirrors([Away(), LocalBackend(tmp_path)]))
+    assert store.reading_with(Keyring([first, second])).is_sealed_for_me(root, ACCOUNT)
+    with pytest.raises(StoreUnavailable):
+        store.reading_with(Keyring([first])).is_sealed_for_me(root, ACCOUNT)

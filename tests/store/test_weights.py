@@ -13,7 +13,7 @@ from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.rules import MAX_SEALED_COPIES
 from deltaproof.protocol.types import Address, Digest32, address
 from deltaproof.store import ArtifactStore, open_store
-from deltaproof.store.backend import open_backend
+from deltaproof.store.backend import LocalBackend, Mirrors, Nowhere, open_backend
 from deltaproof.store.paths import admission_path, sealed_path
 from deltaproof.store.readers import Keyring
 
@@ -152,3 +152,39 @@ def test_store_of_a_public_task_seals_nothing(tmp_path: Path) -> None:
     assert store.private is None
     store.put_tensors(VALUES)
     assert {file.parent.name for file in tmp_path.rglob("*") if file.is_file()} == {"tensors"}
+
+
+class Away(Nowhere):
+    """A place that does not answer."""
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """See `Backend`."""
+        raise StoreUnavailable(path, "away")
+
+
+def beside_one_that_is_away(place: Path, *keys: ReadingKey, secret: AdapterSecret | None = SECRET) -> ArtifactStore:
+    keyring = Keyring(keys)
+    if secret is not None:
+        keyring.know(secret)
+    return ArtifactStore(Mirrors([Away(), LocalBackend(place)]), keyring, SECRET.commitment)
+
+
+def test_place_that_is_away_keeps_nobody_from_publishing_or_admitting(tmp_path: Path) -> None:
+    """Attack: be one of two stores of a private task and answer nothing: no trainer could publish, and none reveals."""
+    store = beside_one_that_is_away(tmp_path)
+    digest = store.put_tensors(VALUES)
+    assert np.array_equal(store_at(tmp_path).get_tensors(digest, 1000), VALUES)
+    assert store.private is not None
+    assert not store.private.admitted(VERA.public, TRAINER)
+    store.private.admit(VERA.public, TRAINER)
+    assert store.private.admitted(VERA.public, TRAINER)
+
+
+def test_place_that_is_away_keeps_nobody_out_whom_a_later_giver_admitted(tmp_path: Path) -> None:
+    private = store_at(tmp_path).private
+    assert private is not None
+    private.admit(VERA.public, TRAINER)
+    store = beside_one_that_is_away(tmp_path, VERA, secret=None)
+    with pytest.raises(StoreUnavailable):
+        enters(store, SPONSOR)
+    assert enters(store, SPONSOR, TRAINER)

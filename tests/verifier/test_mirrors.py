@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from deltaproof.chain import Gateway, TransactionSender, load_account
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.local_node import start_node
 from deltaproof.errors import StoreUnavailable
 from deltaproof.protocol.commit.bls import SecretKey
-from deltaproof.protocol.types import RoundIndex, digest32
+from deltaproof.protocol.types import Address, RoundIndex, TokenAmount, digest32
 from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import LocalBackend, Mirrors, Nowhere
-from tests.worlds.roles import RoleWorld, build_world
+from tests.worlds.roles import FUND, RoleWorld, build_world, silent
 from verifier.life import Verifier
 
 FIRST = RoundIndex(1)
@@ -92,3 +93,18 @@ def test_documents_of_other_rounds_are_not_kept(world: RoleWorld) -> None:
     quorum._documents[digest32("ab" * 32)] = own
     quorum.compose(FIRST)
     assert set(quorum._documents) == {one.own.of(FIRST).digest() for one in world.verifiers}  # type: ignore[union-attr]
+
+
+def test_verifier_joins_though_a_mirror_is_away(world: RoleWorld, tmp_path: Path) -> None:
+    """Attack: name two stores of which one answers nothing, so that nobody but one's own verifiers ever enrols."""
+    connection, deployment = world.gateway.connection, world.gateway.deployment
+    key = load_account(world.node.private_keys[9])
+    with TransactionSender(connection, key, state_folder=tmp_path / "state") as sender:
+        gateway = Gateway(connection, deployment, sender)
+        gateway.token(gateway.registry.token()).mint(Address(key.address), TokenAmount(FUND))
+        store = ArtifactStore(Mirrors([Away(), LocalBackend(world.store_folder)]))
+        verifier = Verifier(gateway, store, world.task, tmp_path / "stranger", silent)
+        verifier.join()
+        assert verifier.joined()
+        with pytest.raises(StoreUnavailable):
+            verifier.show_reading_key()  # a duty of its own, which tries again
