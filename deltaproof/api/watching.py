@@ -23,7 +23,10 @@ from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.reporting import Reporter
 from deltaproof.store.readers import Keyring
 
-__all__ = ["WatchSettings", "watch_tasks"]
+__all__ = ["FAULTS", "WatchSettings", "watch_tasks"]
+
+FAULTS = {"settlement-fault", "hidden-leaves", "equivocation", "work-fault", "odd-terms"}
+"""Events that say that something is wrong."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,31 @@ def watch_tasks(settings: WatchSettings, report: Reporter) -> None:
     observed = None
     if settings.home is not None:
         observed = observing(report, "watch", settings.home, settings.health_port)
-    with _gateway(settings, observed or report) as gateway:
+    heard = _Heard(observed or report)
+    with _gateway(settings, heard) as gateway:
         if observed is not None:
             count_calls(gateway, observed)
-        _watch(settings, gateway, observed or report, observed)
+        _watch(settings, gateway, heard, observed)
+
+
+class _Heard:
+    """A reporter that counts the faults and failures that it passes on."""
+
+    def __init__(self, report: Reporter) -> None:
+        self._report = report
+        self.faults = self.failures = 0
+
+    def __call__(self, event: str, message: str, **fields: object) -> None:
+        self.faults += event in FAULTS
+        self.failures += event == "delayed"
+        self._report(event, message, **fields)
+
+    def looked(self, tasks: int) -> None:
+        """The end of a single look."""
+        named = f"{tasks} task" if tasks == 1 else f"{tasks} tasks"
+        found = "nothing wrong was found" if not self.faults else f"faults: {self.faults}, as told above"
+        failed = "; what could not be looked at is told above" if self.failures else ""
+        self._report("looked", f"looked at {named}: {found}{failed}", tasks=tasks, faults=self.faults)
 
 
 @contextmanager
@@ -76,7 +100,7 @@ def _gateway(settings: WatchSettings, report: Reporter) -> Iterator[Gateway]:
         yield insist(lambda: read_only_gateway(rpc, contract), "reaching the chain", "watch", wait, hopeless)
 
 
-def _watch(settings: WatchSettings, gateway: Gateway, report: Reporter, observed: Observed | None) -> None:
+def _watch(settings: WatchSettings, gateway: Gateway, report: _Heard, observed: Observed | None) -> None:
     depth, poll = parse_depth(settings.confirmations), settings.poll
     store_of, keyring = stores(settings.store, gateway), Keyring.load(settings.reading_key)
     lookout = Lookout(gateway.connection, depth)
@@ -106,11 +130,18 @@ def _watch(settings: WatchSettings, gateway: Gateway, report: Reporter, observed
             observed.left(number)
 
     task = None if settings.task is None else TaskId(settings.task)
+    if not settings.once:
+        whose = "every task, also those that come" if task is None else f"task {task}"
+        does = "tells and proves" if gateway.sender is not None else "tells"
+        report("watching", f"watching {whose}: {does} what is wrong, and is silent as long as nothing is")
     with Watch(gateway, lookout, made, task, poll_seconds=poll, over=over) as watch:
         while True:
             lag = 0.0 if settings.once else None
             insist(watch.meet, "looking for tasks", "watch", report, HOPELESS, lag_seconds=lag)
-            if watch.look() or settings.once:
+            ended = watch.look()
+            if settings.once:
+                report.looked(watch.seen)
+            if ended or settings.once:
                 return
             if observed is not None:
                 observed.saw_chain()

@@ -368,14 +368,18 @@ def _artifact_of(gateway: Gateway, demand: Demand) -> Digest32:
 
 def _demand(gateway: Gateway, number: int) -> Demand:
     if not 1 <= number <= (count := gateway.court.demand_count()):
-        raise UsageError(f"there is no demand {number}; demands run from 1 to {count}")
+        raise UsageError(f"there is no demand {number}; {_known('demands', count)}")
     return gateway.court.demand(number)
 
 
 def _case(gateway: Gateway, number: int) -> Case:
     if not 1 <= number <= (count := gateway.jury.case_count()):
-        raise UsageError(f"there is no case {number}; cases run from 1 to {count}")
+        raise UsageError(f"there is no case {number}; {_known('cases', count)}")
     return gateway.jury.case(number)
+
+
+def _known(things: str, count: int) -> str:
+    return f"{things} run from 1 to {count}" if count else f"there are no {things} yet"
 
 
 def _demand_fields(demand: Demand) -> dict[str, object]:

@@ -64,7 +64,11 @@ def watch(
     shows: whoever answers keeps a half of each.
     """
     from deltaproof.api.watching import WatchSettings, watch_tasks
+    from deltaproof.chain import load_signer
     from deltaproof.chain.contracts.money import Amount
+
+    if dry_run and key:
+        load_signer(key)  # who has a wrong key is to hear it now
 
     settings = WatchSettings(
         rpc, contract, store, task, "" if dry_run else key, once, home, witness, confirmations, poll,

@@ -124,6 +124,8 @@ class Watch:
         self._left: dict[TaskId, ExitStack] = {}
         self._known = 0 if task is None else task - 1
         self._shared = ExitStack()
+        self.seen = 0
+        """How many tasks it has begun to watch."""
 
     def __enter__(self) -> Self:
         self._shared.enter_context(self._lookout.watched(lambda: None, self._questions))
@@ -149,6 +151,7 @@ class Watch:
             self._watchers[task], self._left[task] = watcher, ExitStack()
             self._left[task].enter_context(self._lookout.watched(_nobody_sleeps(), watcher.views))
             self._known = number
+            self.seen += 1
 
     def look(self) -> bool:
         """Every watcher's look; whether the one task that is watched has ended."""

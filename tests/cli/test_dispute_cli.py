@@ -48,8 +48,17 @@ def test_watch_needs_no_key_and_tells_of_a_task_that_is_not_there(run: Run, depl
     code, _, err = run("watch", *deployed[:6], "--task", "999", "--once")
     assert code == 1
     assert "there is no task 999" in err
-    code, _, err = run("watch", *deployed[:6], "--once")
+    code, out, err = run("watch", *deployed[:6], "--once")
     assert code == 0, err
+    assert out.strip().endswith("looked at 0 tasks: nothing wrong was found")
+    code, out, _ = run("watch", *deployed[:6], "--once", "--json")
+    assert {key: json.loads(out)[key] for key in ("event", "tasks", "faults")} == {
+        "event": "looked", "tasks": 0, "faults": 0,
+    }  # fmt: skip
+    code, _, err = run("watch", *deployed[:6], "--once", "--dry-run", "--key", "nobody.key")
+    assert (code, "cannot read key file nobody.key" in err) == (1, True)
+    code, _, err = run("dispute", "show", "case", "3", *deployed[:4])
+    assert (code, "there is no case 3; there are no cases yet" in err) == (1, True)
 
 
 def test_watch_waits_out_a_node_that_does_not_answer(run: Run, deployed: list[str]) -> None:
