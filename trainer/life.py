@@ -273,7 +273,8 @@ class Trainer(Agent):
             if steps is None:
                 return
             self._published[round_] = seed
-            self.report("published", f"round {round_}: steps {', '.join(map(str, steps))} are in the store")
+            shown = ", ".join(map(str, steps))
+            self.report("published", f"round {round_}: steps {shown} are in the store", round=round_)
         self.readers.admit(round_, done.trained.transcript_root)
         if not on_chain.opened and attempt(self.gateway.trainers.openings_published, self.task_id) is not None:
             self.report("opened", f"round {round_}: opened what the challenge drew", round=round_)

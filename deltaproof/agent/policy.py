@@ -229,7 +229,10 @@ def load_policy(path: Path) -> TaskPolicy:
     try:
         return TaskPolicy.model_validate(_as_tuples(tables))
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)]
+        problems = [
+            f"{'.'.join(str(key) for key in e['loc'] if key != '[key]')}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors(include_url=False)
+        ]
         raise UsageError(f"policy {path}:\n" + "\n".join(f"- {problem}" for problem in problems)) from error
 
 

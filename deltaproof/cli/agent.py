@@ -14,6 +14,7 @@ import typer
 from deltaproof.api.connecting import parse_depth, read_only_gateway, stores
 from deltaproof.cli.common import ConfirmationsOption, ContractOption, HomeOption, JsonOption, RpcOption, show_result
 from deltaproof.errors import UsageError
+from deltaproof.reporting import span
 
 if TYPE_CHECKING:
     from deltaproof.agent.policy import TaskPolicy
@@ -187,12 +188,12 @@ def _status_lines(role: Mapping[str, Any]) -> list[str]:
     state = "runs" if age < STALE_SECONDS else f"has said nothing for {age:.0f} s: stopped?"
     if age < STALE_SECONDS and not role.get("healthy", True):
         state = f"runs, but has not seen the chain for {role.get('seconds_since_chain', 0):.0f} s"
+    if (role.get("last") or {}).get("event") == "done":
+        state = "has nothing left to do and has ended"
     lines = [f"{role['role']} ({role.get('account') or 'not connected yet'}) {state}"]
     for task in role.get("tasks", []):
-        lines.append(
-            f"  task {task['task']}: round {task['round']}, {task['phase']}, block {task['block']}, "
-            f"{task['seconds_left']} s left when it looked"
-        )
+        left = f", {span(task['seconds_left'])} left when it looked" if task["deadline"] else ""
+        lines.append(f"  task {task['task']}: round {task['round']}, {task['phase']}, block {task['block']}{left}")
         if task.get("at_stake"):
             lines.append(f"    at stake: {task['at_stake']}")
     lines += [f"  task {other['task']}: {other['state']}: {other['why']}" for other in role.get("others", [])]

@@ -200,6 +200,8 @@ rows = {rows}               # a round's hidden set
 rounds = {rounds}
 budget_per_round = "{budget}"   # to trainers; a number without a unit would be smallest units
 verifier_fee_bps = 1_500        # 15 % on top, to the verifiers
+# target_nanos = 100_000_000    # nano-nats of held-out loss for which all is paid, less for less; without it a
+                                # round that gains next to nothing pays all, mostly by chance
 
 [verification]
 samples = 24                # steps that are replayed of each trainer, besides the first and the last

@@ -205,6 +205,11 @@ def test_status_shows_every_role_of_a_home_with_each_task(tmp_path: Path, run: A
     assert "verifier (not connected yet) runs" in lines
     assert "  last: loading the model" in lines
 
+    ended = Observed(Told(), "sponsor", tmp_path)
+    ended("done", "the task has ended")
+    code, out, _ = run("agent", "status", "--home", str(tmp_path))
+    assert "sponsor (not connected yet) has nothing left to do and has ended" in out.splitlines()
+    (tmp_path / "status-sponsor.json").unlink()
     old = json.loads((tmp_path / "status-trainer.json").read_text())
     (tmp_path / "status-trainer.json").write_text(json.dumps(old | {"at": 0}))
     (tmp_path / "status-odd.json").write_text("{")

@@ -376,6 +376,7 @@ def test_key_file_that_is_not_there_is_named(run: Run, node: Node, tmp_path: Pat
     code, _, err = run("deploy", "--rpc", node.rpc_url, "--key", str(missing))
     assert code == 1
     assert f"cannot read key file {missing}" in err
+    assert "`deltaproof chain up` prints some" in err
 
 
 def test_key_outside_the_curve_is_refused_without_showing_it(run: Run, node: Node) -> None:

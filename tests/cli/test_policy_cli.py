@@ -20,6 +20,8 @@ def test_policy_is_written_once_and_tells_which_tasks_fit(run: Run, deployed: li
     assert (code, "File exists" in err) == (1, True)
     code, _, err = run("agent", "policy", str(file))
     assert (code, "put the address of a reward token here" in err) == (1, True)
+    assert "Value error" not in err
+    assert "[key]" not in err
 
     chain = deployed[:6]
     token = json.loads(run("task", "list", *chain, "--json")[1])["tasks"][-1]["token"]

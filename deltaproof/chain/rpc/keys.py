@@ -37,7 +37,10 @@ def load_account(source: str, *, password: str | None = None) -> LocalAccount:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise SigningKeyError(f"cannot read key file {path}: {reason}") from error
+        raise SigningKeyError(
+            f"cannot read key file {path}: {reason}; write a private key into it, 64 hexadecimal digits "
+            "(`deltaproof chain up` prints some), or a keystore"
+        ) from error
     return _from_text(text, str(path), password)
 
 
