@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from deltaproof.chain.participation import attempt, read_task
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.committed import committed_work
 from deltaproof.disputing.works import TrainerFault, find_work_fault
-from deltaproof.errors import UNUSABLE, ArtifactSealed
+from deltaproof.errors import UNUSABLE, ArtifactSealed, StoreUnavailable
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.evidence.opened import CommittedSteps
 from deltaproof.protocol.evidence.transcript import StepOpening
@@ -59,6 +60,8 @@ class WorkDesk:
         self._seen: set[tuple[Digest32, Phase, Address]] = set()
         self._whole: set[tuple[Digest32, Address]] = set()
         """Whose work of a round was all there, without a fault; what is committed does not change any more."""
+        self._outages = Counter[Address]()
+        """How often the store was away when one's work was to be read."""
 
     def mind(self, moment: Moment) -> None:
         """Look at what is new. Raises ChainError, StoreUnavailable, SpecError if the task's spec is no use; what fails
@@ -77,10 +80,15 @@ class WorkDesk:
             accepted = self._replayed(trainer, reveals[trainer].transcript_root)
             if accepted or (accepted is None and phase is Phase.ATTEST_COMMIT):
                 return
-            self._mind_one(round_, view, trainer, reveals[trainer])
+            try:
+                self._mind_one(round_, view, trainer, reveals[trainer])
+            except StoreUnavailable:
+                self._outages[trainer] += 1
+                raise
             self._seen.add(place)
 
-        each_in_turn(reveals, look)
+        # Attack: be a mirror that is away for the work of one trainer alone, so that nobody else's is looked at.
+        each_in_turn(sorted(reveals, key=lambda trainer: self._outages[trainer]), look)
 
     def _mind_one(self, round_: RoundIndex, view: RoundView, trainer: Address, revealed: RevealData) -> None:
         if self.gateway.trainers.work(self.task_id, round_, trainer).fault is not Fault.NONE:

@@ -11,7 +11,7 @@ from deltaproof.chain import connect
 from deltaproof.chain.local_node import Node
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.workdesk import WorkDesk
-from deltaproof.errors import ContractRevert
+from deltaproof.errors import ContractRevert, StoreUnavailable
 from deltaproof.protocol.types import Address
 from deltaproof.store import ArtifactStore
 from tests.disputing.conftest import Heard, Stage, moment
@@ -48,3 +48,29 @@ def test_failure_about_one_trainer_leaves_the_others_looked_at_once(
         with pytest.raises(ContractRevert):
             desk.mind(moment(watcher, task))
     assert sorted(looked) == sorted([odd, odd, *others])
+
+
+def test_store_that_is_away_for_one_trainers_work_alone_keeps_nobody_elses_from_being_looked_at(
+    stage: Stage, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: an accomplice runs one of two mirrors, and withholds an opening that only that one could have."""
+    watcher = stage.play.world.sponsor
+    stage.play.play_to_opening()
+    stage.play.publish()
+    task, looked = stage.play.task, list[Address]()
+    log = TaskLog(watcher, [watcher.trainers.address], task)
+    desk = WorkDesk(watcher, store, task, watcher.terms.params(task), log, Heard())
+    log.refresh(watcher.tasks.phase(task).round)
+    odd, *others = log.reveals(watcher.tasks.phase(task).round)
+
+    def look(_round: Any, _view: Any, trainer: Address, *_digests: Any) -> tuple[None, bool]:
+        looked.append(trainer)
+        if trainer == odd:
+            raise StoreUnavailable("openings", "503")
+        return None, False
+
+    monkeypatch.setattr(desk, "_look", look)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            desk.mind(moment(watcher, task))
+    assert looked == [odd, *others, odd]
