@@ -30,7 +30,7 @@ MAX_BYTES = 8 * 2**30
 def backup_home(home: Path, out: Path, password: str) -> int:
     """Write the home's content to a new file, readable by its owner only; returns its size in bytes.
 
-    Raises UsageError if there is no home, or a file is in the way.
+    Raises UsageError if there is no home, or it is larger than a backup may be, or a file is in the way.
     """
     if not home.is_dir():
         raise UsageError(f"{home} is no home: nothing to back up")
@@ -43,6 +43,11 @@ def backup_home(home: Path, out: Path, password: str) -> int:
     salt, nonce = get_random_bytes(SALT_BYTES), get_random_bytes(NONCE_BYTES)
     sealed, tag = AES.new(_key(password, salt), AES.MODE_GCM, nonce=nonce).encrypt_and_digest(plain.getvalue())
     data = MAGIC + salt + nonce + tag + sealed
+    if len(data) > MAX_BYTES:
+        raise UsageError(
+            f"{home} would be a backup of {len(data) / 2**30:.1f} GiB, and {MAX_BYTES / 2**30:g} are restored at most: "
+            "copy the folder instead, or move what no deadline needs out of it"
+        )
     try:
         descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:

@@ -8,10 +8,12 @@ round lies before it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.errors import ChainError, ChainUnavailable, EncodingError
+from deltaproof.folders import write_whole
 from deltaproof.protocol.types import RoundIndex, TaskId
 from deltaproof.protocol.wire.encoding import canonical_json, parse_json
 
@@ -48,8 +50,8 @@ def first_block(gateway: Gateway, task_id: TaskId, cache: Path | None) -> int:
     except ChainError:  # the node has pruned that past; reading starts earlier than it has to
         return gateway.deployment.block
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(canonical_json({**key, "block": found}))
+        with suppress(OSError):  # a full disk costs the same calls once more, and no answer to a demand
+            write_whole(path, canonical_json({**key, "block": found}))
     return found
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deltaproof.errors import ArtifactAltered, ArtifactMissing, UsageError
+from deltaproof.errors import ArtifactAltered, ArtifactMissing, EncodingError, UsageError
 from deltaproof.folders import write_whole
 from deltaproof.protocol.commit.sealing import AdapterSecret
 from deltaproof.protocol.commit.secrets import HomeSecret
@@ -78,12 +78,18 @@ def publish_task(home: Path, spec_hash: Digest32, parameters: int, store: Artifa
 
 
 def kept_validation(home: Path, spec: TaskSpec, index: int) -> tuple[ValidationSet, Digest32]:
-    """Rows and salt of a task's set, by its place among the commitments. Raises UsageError if the home has lost it."""
-    path = home / "validation" / spec.validation.commitments[index].hex()
+    """Rows and salt of a task's set, by its place among the commitments. Raises UsageError if the home has lost it, or
+    it is damaged."""
+    commitment = spec.validation.commitments[index]
+    path = home / "validation" / commitment.hex()
     try:
-        rows, salt, _ = open_validation(path.read_bytes())
+        rows, salt, found = open_validation(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path} is missing; run this with the --home that created the task") from error
+    except EncodingError as error:
+        raise UsageError(f"{path} is damaged ({error}); restore it from a backup of this home") from error
+    if found != commitment:
+        raise UsageError(f"{path} is damaged: it is another set; restore it from a backup of this home")
     return rows, salt
 
 

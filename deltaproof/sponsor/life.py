@@ -24,9 +24,10 @@ from deltaproof.chain.seats import SeatWatch
 from deltaproof.errors import ArtifactMissing, EncodingError, UsageError
 from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
+from deltaproof.protocol.commit.validation import ValidationSet
 from deltaproof.protocol.terms.costs import round_cost
 from deltaproof.protocol.terms.spec import RewardsSection
-from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
+from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
 from deltaproof.protocol.wire.encoding import canonical_json
 from deltaproof.reporting import Once, Reporter
 from deltaproof.sponsor.drafts import PreparedTask
@@ -185,7 +186,7 @@ class Sponsor(Agent):
         late = round_ > 1 and waited > OPENING_GRACE_SECONDS
         few = max(needs.min_trainers, -(-self.trainers // 2)), max(needs.min_verifiers, -(-self.verifiers // 2))
         enough = late and trainers >= few[0] and verifiers >= few[1]
-        if (ready or enough) and self._well_judged(round_):
+        if (ready or enough) and self._well_judged(round_) and self._kept(round_ - 1, "not opened") is not None:
             if attempt(self.gateway.tasks.open_round, self.task_id) is not None:
                 self.report("round", f"round {round_} opened", round=round_)
         elif not (ready or enough):
@@ -198,7 +199,10 @@ class Sponsor(Agent):
         """Show the round's validation set, now that nobody can choose any more whether to reveal."""
         if self.gateway.tasks.round(self.task_id, round_).validation_revealed:
             return
-        rows, salt = kept_validation(self.home, self.spec, round_ - 1)
+        kept = self._kept(round_ - 1, "not scored")
+        if kept is None:
+            return
+        rows, salt = kept
         self.store.put_validation(rows, salt)
         if attempt(self.gateway.tasks.reveal_validation, self.task_id, rows.digest(), salt) is not None:
             self.report("validation", f"round {round_}: validation set shown", round=round_)
@@ -206,8 +210,9 @@ class Sponsor(Agent):
     def finish(self) -> None:
         """Show the final test set and withdraw what was not earned."""
         rounds = self.spec.rewards.rounds
-        if self.gateway.tasks.phase(self.task_id).round == rounds:
-            rows, salt = kept_validation(self.home, self.spec, rounds)
+        last = self.gateway.tasks.phase(self.task_id).round == rounds
+        if last and (kept := self._kept(rounds, "not tested")) is not None:
+            rows, salt = kept
             self.store.put_validation(rows, salt)
             attempt(self.gateway.tasks.reveal_held_out, self.task_id, rows.digest(), salt)
             self.report("held-out", "test set shown")
@@ -216,6 +221,15 @@ class Sponsor(Agent):
             self.gateway.vault.withdraw(self.task_id)
             text = self.gateway.money(self.gateway.vault.account(self.task_id).token).text(balance)
             self.report("withdrawn", f"took back {text} that was not earned", amount=str(balance))
+
+    def _kept(self, index: int, lost: str) -> tuple[ValidationSet, Digest32] | None:
+        """A hidden set by its place in the spec; None, and told once, if the home has lost it: that costs what it is
+        for, and nothing else. A round without its set would be paid for in equal parts."""
+        try:
+            return kept_validation(self.home, self.spec, index)
+        except UsageError as error:
+            self._once("lost", f"round {index + 1} is {lost}: {error}")
+            return None
 
     def _well_judged(self, round_: RoundIndex) -> bool:
         """Whether who would judge the round weighs at least half of what verifiers have enrolled. Tells why not."""

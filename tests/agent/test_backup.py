@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from pathlib import Path
 
 import pytest
 
+from deltaproof.agent import backup
 from deltaproof.agent.backup import _restore, backup_home, restore_home
 from deltaproof.errors import UsageError
 from deltaproof.protocol.commit.secrets import HomeSecret
@@ -29,15 +31,25 @@ def test_home_comes_back_whole_without_logs(tmp_path: Path) -> None:
     assert not (tmp_path / "other" / "logs").exists()
 
 
+def test_home_that_could_not_be_restored_is_not_backed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who believes in a backup removes the home."""
+    HomeSecret.of(tmp_path / "home")
+    (tmp_path / "home" / "round").write_bytes(os.urandom(4_000))
+    monkeypatch.setattr(backup, "MAX_BYTES", 3_000)
+    with pytest.raises(UsageError, match="copy the folder"):
+        backup_home(tmp_path / "home", tmp_path / "backup", "a password")
+    assert not (tmp_path / "backup").exists()
+
+
 def test_restore_refuses_what_could_do_harm(tmp_path: Path) -> None:
-    home, backup = tmp_path / "home", tmp_path / "backup"
+    home, kept = tmp_path / "home", tmp_path / "backup"
     HomeSecret.of(home)
-    backup_home(home, backup, "a password")
+    backup_home(home, kept, "a password")
     with pytest.raises(UsageError, match="not empty"):
-        restore_home(backup, home, "a password")
+        restore_home(kept, home, "a password")
     with pytest.raises(UsageError, match="wrong password"):
-        restore_home(backup, tmp_path / "new", "another")
-    altered = bytearray(backup.read_bytes())
+        restore_home(kept, tmp_path / "new", "another")
+    altered = bytearray(kept.read_bytes())
     altered[-1] ^= 1
     (tmp_path / "altered").write_bytes(altered)
     with pytest.raises(UsageError, match="altered"):
@@ -46,7 +58,7 @@ def test_restore_refuses_what_could_do_harm(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no backup"):
         restore_home(tmp_path / "text", tmp_path / "new", "a password")
     with pytest.raises(UsageError, match="cannot write"):
-        backup_home(home, backup, "a password")
+        backup_home(home, kept, "a password")
 
 
 @pytest.mark.parametrize(

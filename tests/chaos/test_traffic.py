@@ -83,6 +83,8 @@ def test_start_on_a_long_chain_takes_few_calls_and_reads_no_old_logs(tmp_path: P
             proxy.seen.clear()
             assert first_block(gateway, world.task, tmp_path / "cache") == found
             assert not proxy.seen, "remembered: nobody is asked"
+            (tmp_path / "no folder").write_text("where the disk takes nothing")
+            assert first_block(gateway, world.task, tmp_path / "no folder") == found
             TaskLog(gateway, [gateway.trainers.address], world.task, tmp_path / "cache").refresh(FIRST)
             assert proxy.seen.count("eth_getLogs") < 10
 
