@@ -17,6 +17,7 @@ from deltaproof.errors import (
     ArtifactMissing,
     ArtifactSealed,
     ArtifactTooLarge,
+    CryptoError,
     EncodingError,
     StoreUnavailable,
 )
@@ -78,19 +79,26 @@ class PrivateWeights:
             raise ArtifactMissing(first, "not in the store")
         secret = self.secret(first)
         wrong: ArtifactError = ArtifactMissing(first, "not in the store")
+        outage: StoreUnavailable | None = None
         for copy in range(MAX_SEALED_COPIES):
+            path, seen = sealed_path(digest, copy), False
             try:
-                return checked_copy(
-                    self._backend,
-                    sealed_path(digest, copy),
-                    sealed_weights_bytes(max_bytes),
-                    lambda data: check(secret.unseal(digest, data)),
-                )
+                for data in copies_of(self._backend, path, sealed_weights_bytes(max_bytes)):
+                    seen = True
+                    try:
+                        return check(secret.unseal(digest, data))
+                    except (EncodingError, CryptoError, ValueError) as error:
+                        wrong = ArtifactAltered(path, str(error))
             except ArtifactMissing:
                 break
+            except StoreUnavailable as error:
+                # Attack: put garbage under a name on one place, and be another that is away: the right copy is behind.
+                outage = error
+                if not seen:
+                    break
             except (ArtifactAltered, ArtifactTooLarge) as error:
                 wrong = error
-        raise wrong
+        raise outage or wrong
 
     def check_form(self, digest: Digest32, copy: int, least: int, most: int) -> None:
         """What can be said of a sealed file without the secret: that it is one, of `least` to `most` plain bytes."""

@@ -188,3 +188,16 @@ def test_place_that_is_away_keeps_nobody_out_whom_a_later_giver_admitted(tmp_pat
     with pytest.raises(StoreUnavailable):
         enters(store, SPONSOR)
     assert enters(store, SPONSOR, TRAINER)
+
+
+def test_right_copy_behind_garbage_is_read_though_a_place_is_away(tmp_path: Path) -> None:
+    """Attack: whoever takes part puts garbage under a name first, and runs a mirror that answers nothing."""
+    digest = store_at(tmp_path / "elsewhere").put_tensors(VALUES)
+    backend = open_backend(str(tmp_path / "store"))
+    store = beside_one_that_is_away(tmp_path / "store")
+    for copy in range(2):
+        backend.write(sealed_path(digest, copy), b"garbage")
+        with pytest.raises(StoreUnavailable):
+            store.get_tensors(digest, 1000)
+    store_at(tmp_path / "store").put_tensors(VALUES)
+    assert np.array_equal(store.get_tensors(digest, 1000), VALUES)
