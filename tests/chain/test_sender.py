@@ -16,6 +16,7 @@ import pytest
 from deltaproof.chain import Connection, LocalAccount, Receipt, TransactionSender, connect
 from deltaproof.chain.abi.compiled import compiled
 from deltaproof.chain.contracts.registry import Token
+from deltaproof.chain.rpc.sender import MOST_TIP_WEI
 from deltaproof.errors import (
     ChainError,
     ChainUnavailable,
@@ -130,6 +131,28 @@ def test_stuck_transaction_is_replaced_once_at_a_higher_fee(
     assert receipt.block_number == connection.block_number()
 
 
+def test_tip_that_a_node_asks_for_is_bounded(
+    connection: Connection, account: LocalAccount, make_sender: SenderFactory
+) -> None:
+    """Attack: a node that calls usual what takes all that the account holds, and shares it with who makes the block."""
+
+    def dear(request: dict[str, Any], answer: dict[str, Any]) -> None:
+        if request["method"] == "eth_maxPriorityFeePerGas":
+            answer["result"] = hex(10**15)
+
+    with RpcProxy(connection.url) as proxy:
+        proxy.alter = dear
+        through = connect(proxy.url)
+        sender = make_sender(account, through=through)
+        receipt = sender.send("nothing", RECIPIENT, b"")
+        base = int(connection.block(receipt.block_number)["baseFeePerGas"])
+        assert receipt.fee_wei == receipt.gas_used * (base + MOST_TIP_WEI)
+        sender.close()
+        limit = 2 * MOST_TIP_WEI
+        receipt = make_sender(account, through=through, max_fee_wei=limit).send("nothing", RECIPIENT, b"")
+        assert receipt.fee_wei == receipt.gas_used * limit, "what somebody says counts, though it is more"
+
+
 def test_transaction_that_the_node_forgot_is_broadcast_again(
     connection: Connection, account: LocalAccount, make_sender: SenderFactory
 ) -> None:
@@ -170,6 +193,7 @@ from pathlib import Path
 from eth_account import Account
 from deltaproof.chain import SenderPolicy, TransactionSender, connect
 from deltaproof.chain.contracts.registry import Token
+from deltaproof.chain.rpc.sender import MOST_TIP_WEI
 from deltaproof.protocol.types import TokenAmount, address
 
 url, key, state, token, holder = sys.argv[1:]

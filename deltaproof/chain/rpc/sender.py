@@ -41,6 +41,8 @@ __all__ = ["Receipt", "SenderPolicy", "TransactionSender"]
 ALREADY_THERE = ("already known", "already imported", "known transaction", "nonce too low", "underpriced")
 FIRST_POLL_SECONDS = 0.02
 LAST_POLL_SECONDS = 1.0
+MOST_TIP_WEI = 500 * 10**9
+"""Per gas, where nobody says what is offered at most. What tips are usual only the node says."""
 LAG_POLLS = 5
 """How often a node that seems to lag is asked again."""
 
@@ -60,7 +62,7 @@ class SenderPolicy:
     gas_room: int = 300_000
     """Gas above the estimate, at least: a phase's end costs that much more than another step in it."""
     max_fee_wei: int | None = None
-    """Most wei per gas ever offered; None: no limit of ours."""
+    """Most wei per gas ever offered; None: what the chain asks, and of a tip `MOST_TIP_WEI`."""
 
 
 @dataclass(frozen=True)
@@ -288,7 +290,8 @@ class TransactionSender:
     def _with_higher_fee(self, pending: Pending) -> Pending:
         offered = Fees.of(pending.transaction)
         raised = self._capped(bumped(offered, current_fees(self.connection)))
-        if raised.max_wei <= offered.max_wei:
+        tip, tipped = raised.priority_wei, offered.priority_wei
+        if raised.max_wei <= offered.max_wei or (tip is not None and tipped is not None and tip <= tipped):
             return pending  # at our limit; nodes refuse a replacement that does not pay more
         replacement = self._signed(Pending(pending.label, pending.transaction | raised.fields(), pending.raw))
         self._journal.write(replacement)
@@ -353,10 +356,13 @@ class TransactionSender:
         return nonce
 
     def _capped(self, fees: Fees) -> Fees:
-        limit = self.policy.max_fee_wei
+        """Attack: be the node, and call a tip usual that is all that the account holds, for whoever makes the block."""
+        limit, tip = self.policy.max_fee_wei, fees.priority_wei
+        if limit is None and tip is not None and tip > MOST_TIP_WEI:
+            return Fees(fees.max_wei - (tip - MOST_TIP_WEI), MOST_TIP_WEI)
         if limit is None or fees.max_wei <= limit:
             return fees
-        return Fees(limit, None if fees.priority_wei is None else min(fees.priority_wei, limit))
+        return Fees(limit, None if tip is None else min(tip, limit))
 
 
 def _hashes(pending: Pending) -> list[Digest32]:
