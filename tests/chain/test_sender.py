@@ -131,21 +131,24 @@ def test_stuck_transaction_is_replaced_once_at_a_higher_fee(
     assert receipt.block_number == connection.block_number()
 
 
+@pytest.mark.parametrize("hides_base_fee", [False, True])
 def test_tip_that_a_node_asks_for_is_bounded(
-    connection: Connection, account: LocalAccount, make_sender: SenderFactory
+    hides_base_fee: bool, connection: Connection, account: LocalAccount, make_sender: SenderFactory
 ) -> None:
     """Attack: a node that calls usual what takes all that the account holds, and shares it with who makes the block."""
 
     def dear(request: dict[str, Any], answer: dict[str, Any]) -> None:
-        if request["method"] == "eth_maxPriorityFeePerGas":
+        if request["method"] in ("eth_maxPriorityFeePerGas", "eth_gasPrice"):
             answer["result"] = hex(10**15)
+        if hides_base_fee and request["method"] == "eth_getBlockByNumber":
+            del answer["result"]["baseFeePerGas"]
 
     with RpcProxy(connection.url) as proxy:
         proxy.alter = dear
         through = connect(proxy.url)
         sender = make_sender(account, through=through)
         receipt = sender.send("nothing", RECIPIENT, b"")
-        base = int(connection.block(receipt.block_number)["baseFeePerGas"])
+        base = 0 if hides_base_fee else int(connection.block(receipt.block_number)["baseFeePerGas"])
         assert receipt.fee_wei == receipt.gas_used * (base + MOST_TIP_WEI)
         sender.close()
         limit = 2 * MOST_TIP_WEI

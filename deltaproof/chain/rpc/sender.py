@@ -42,7 +42,8 @@ ALREADY_THERE = ("already known", "already imported", "known transaction", "nonc
 FIRST_POLL_SECONDS = 0.02
 LAST_POLL_SECONDS = 1.0
 MOST_TIP_WEI = 500 * 10**9
-"""Per gas, where nobody says what is offered at most. What tips are usual only the node says."""
+"""Per gas, where nobody says what is offered at most; what tips are usual only the node says. Where it shows no base
+fee, of the whole price: who hides the base fee could ask for as much."""
 LAG_POLLS = 5
 """How often a node that seems to lag is asked again."""
 
@@ -62,7 +63,7 @@ class SenderPolicy:
     gas_room: int = 300_000
     """Gas above the estimate, at least: a phase's end costs that much more than another step in it."""
     max_fee_wei: int | None = None
-    """Most wei per gas ever offered; None: what the chain asks, and of a tip `MOST_TIP_WEI`."""
+    """Most wei per gas ever offered; None: what the chain asks, with a tip of `MOST_TIP_WEI` at most."""
 
 
 @dataclass(frozen=True)
@@ -358,6 +359,8 @@ class TransactionSender:
     def _capped(self, fees: Fees) -> Fees:
         """Attack: be the node, and call a tip usual that is all that the account holds, for whoever makes the block."""
         limit, tip = self.policy.max_fee_wei, fees.priority_wei
+        if limit is None and tip is None:
+            return Fees(min(fees.max_wei, MOST_TIP_WEI), None)
         if limit is None and tip is not None and tip > MOST_TIP_WEI:
             return Fees(fees.max_wei - (tip - MOST_TIP_WEI), MOST_TIP_WEI)
         if limit is None or fees.max_wei <= limit:
