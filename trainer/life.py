@@ -29,6 +29,7 @@ from deltaproof.chain.participation import (
     attempt,
     lacking_stake,
     lock_stake,
+    require_going_on,
 )
 from deltaproof.chain.reading import publish_reading_key
 from deltaproof.chain.rpc.blocks import Depth
@@ -105,6 +106,7 @@ class Trainer(Agent):
         self.pruner = Pruner(gateway, task_id, folder, report)
         self.shard = enrolled_shard(rows, shard_secret(self.secret, task_id), self.spec)
         if not self.joined():
+            require_going_on(gateway, task_id)
             lacking_stake(gateway, Role.TRAINER, self.params.stakes.trainer_stake)  # told before minutes of loading
         report("loading", "loading the model")
         fetch_models(store, self.spec, self.account, report)

@@ -24,12 +24,12 @@ from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import AttestationState, Phase, Role
 from deltaproof.chain.admissions import AdmissionDesk, Entrance
 from deltaproof.chain.free_share import FREE_SHARE, require_stake, told_free
-from deltaproof.chain.participation import attempt, lock_stake, move_on
+from deltaproof.chain.participation import attempt, lock_stake, move_on, require_going_on
 from deltaproof.chain.reading import publish_reading_key
 from deltaproof.chain.rpc.blocks import Depth
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.tasklog import TaskLog
-from deltaproof.errors import StoreUnavailable
+from deltaproof.errors import StoreUnavailable, UsageError
 from deltaproof.protocol.commit.bls import SecretKey
 from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
@@ -99,6 +99,8 @@ class Verifier(Agent):
         if self.joined():
             report("staked", told_free(gateway, free_share))
         else:
+            require_going_on(gateway, task_id)
+            self._require_enough()
             require_stake(gateway, self.stake, free_share)  # told before minutes of loading
         report("loading", "loading the model")
         self.closing, self.outbox = Closing(), Outbox(report)
@@ -199,6 +201,13 @@ class Verifier(Agent):
         waits_for_a_seed = moment.view.phase in (Phase.DRAW, Phase.CHALLENGE)
         if (moment.overdue or waits_for_a_seed) and self._my_turn(moment.view.round, moment.view.phase):
             move_on(self.gateway, self.task_id, moment.view, overdue=moment.overdue, now=moment.now)
+
+    def _require_enough(self) -> None:
+        least = self.params.stakes.verifier_stake
+        if self.stake < least:
+            money = self.gateway.money(self.gateway.registry.token())
+            said, asked = money.exact(self.stake), money.exact(least)
+            raise UsageError(f"--stake {said} is less than the {asked} that task {self.task_id} asks for; leave it out")
 
     def join(self) -> None:
         """Register the key, stake, publish the reading key and enrol, each once."""

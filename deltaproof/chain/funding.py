@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.contracts.money import Amount
-from deltaproof.chain.participation import let_take, require_balance, require_task
+from deltaproof.chain.participation import let_take, require_balance, require_going_on, require_task
 from deltaproof.protocol.types import TaskId, TokenAmount
 
 __all__ = ["fund_task"]
@@ -17,10 +17,11 @@ def fund_task(
 ) -> TokenAmount:
     """Move an amount of the reward token into the escrow; what it holds then, smallest units.
 
-    `agreed` hears what is about to happen, and stops it by raising. Raises TaskRefused for no such task, UsageError for
-    nothing or another token, InsufficientFunds before anything is sent.
+    `agreed` hears what is about to happen, and stops it by raising. Raises TaskRefused for no such task or one that has
+    ended, UsageError for nothing or another token, InsufficientFunds before anything is sent.
     """
     require_task(gateway, task_id)
+    require_going_on(gateway, task_id)
     token = gateway.vault.account(task_id).token
     money = gateway.money(token)
     units = asked.positive(money)

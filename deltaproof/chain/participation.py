@@ -20,6 +20,7 @@ from deltaproof.errors import (
     OverLimit,
     SpecError,
     TaskMissing,
+    TaskRefused,
 )
 from deltaproof.protocol.outcome.settlement import SettlementProposal
 from deltaproof.protocol.terms.spec import TaskSpec
@@ -37,6 +38,7 @@ __all__ = [
     "quorum_members",
     "read_task",
     "require_balance",
+    "require_going_on",
     "require_task",
     "settled_leaves",
 ]
@@ -87,6 +89,12 @@ def require_task(gateway: Gateway, task_id: TaskId) -> None:
     if not 1 <= task_id <= count:
         known = f"1 to {count}" if count else "none"
         raise TaskMissing(f"there is no task {task_id}; tasks on this contract: {known}; check --task, and --contract")
+
+
+def require_going_on(gateway: Gateway, task_id: TaskId) -> None:
+    """Raises TaskRefused if a task has ended: the contract would still lock the stake of who joins, and pay nothing."""
+    if gateway.tasks.is_ended(task_id):
+        raise TaskRefused(f"task {task_id} has ended: no money or stake was moved; `deltaproof task list` shows others")
 
 
 def attempt(action: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:

@@ -54,7 +54,9 @@ def set_profile(
             said = Profile(account=gateway.account, name=name, url=url, contact=contact, issued=int(time.time()))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            raise UsageError(f"--{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from error
+            plain = "write https://, a host, and a path if you like"
+            what = plain if "pattern" in first["type"] else first["msg"].removeprefix("Value error, ")
+            raise UsageError(f"--{first['loc'][0]}: {what}") from error
         signed = said.signed(gateway.sender.sign_message, gateway.permit_domain)
         task_store(store, gateway, task).put_profile(signed)
     show_result(_record(signed), as_json=as_json, text="\n".join(_lines(signed)))

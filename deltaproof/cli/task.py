@@ -268,9 +268,13 @@ def cancel(
     rpc: RpcOption, contract: ContractOption, key: KeyOption, task: TaskOption, as_json: JsonOption = False
 ) -> None:
     """End a task: at once between rounds, else after the running round. Sponsor only."""
+    from deltaproof.chain.participation import require_task
     from deltaproof.protocol.types import TaskId, hex_of
 
     with open_gateway(rpc, contract, key) as gateway:
+        require_task(gateway, TaskId(task))
+        if (sponsor := gateway.task(TaskId(task)).sponsor) != gateway.account:
+            raise UsageError(f"task {task} belongs to {sponsor}, not to {gateway.account}; pass its key with --key")
         receipt = gateway.tasks.cancel_task(TaskId(task))
     told: PrintedTaskCancelled = {"task": task, "transaction": hex_of(receipt.transaction_hash)}
     show_result(told, as_json=as_json, text=f"task {task} is cancelled")

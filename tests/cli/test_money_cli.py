@@ -94,3 +94,24 @@ def test_limits_of_a_role_are_refused_before_anything_is_staked(
         assert words in err
         code, out, err = run("stake", "show", account, *chain, "--json")
         assert json.loads(out)["trainer"]["total"] == "0"
+
+
+def test_task_that_has_ended_takes_no_money_and_no_stake(
+    run: Run, node: Node, deployed: list[str], draft: Path, tmp_path: Path
+) -> None:
+    assert run("task", "create", str(draft), *deployed, "--fund", "1100wei", "--accept-risk")[0] == 0
+    chain, key, task = deployed[:4], deployed[6:8], ["--task", "1"]
+    sponsor = Account.from_key(node.private_keys[0]).address
+    code, _, err = run("task", "cancel", *chain, "--key", node.private_keys[1], *task)
+    assert (code, f"task 1 belongs to {sponsor}" in err) == (1, True)
+    verifier = ("verifier", "run", *deployed[:8], *task, "--home", str(tmp_path / "verifier"))
+    code, _, err = run(*verifier, "--stake", "1wei")
+    assert (code, "--stake 0.000000000000000001 DEMO is less than the" in err) == (1, True)
+    assert run("task", "cancel", *chain, *key, *task)[0] == 0
+    rows = ("--data", str(draft.parent / "rows.jsonl"))
+    trainer = ("trainer", "run", *deployed[:8], *task, "--home", str(tmp_path / "trainer"), *rows)
+    for command in (("task", "fund", "50wei", *chain, *key, *task), verifier, trainer):
+        code, _, err = run(*command)
+        assert (code, "task 1 has ended: no money or stake was moved" in err) == (1, True), err
+    staked = json.loads(run("stake", "show", sponsor, *chain, "--json")[1])
+    assert (staked["trainer"]["total"], staked["verifier"]["total"]) == ("0", "0")
