@@ -59,14 +59,14 @@ def watch_tasks(settings: WatchSettings, report: Reporter) -> None:
     observed = None
     if settings.home is not None:
         observed = observing(report, "watch", settings.home, settings.health_port)
-    heard = _Heard(observed or report)
+    heard = _Listener(observed or report)
     with _gateway(settings, heard) as gateway:
         if observed is not None:
             count_calls(gateway, observed)
         _watch(settings, gateway, heard, observed)
 
 
-class _Heard:
+class _Listener:
     """A reporter that counts the faults and failures that it passes on."""
 
     def __init__(self, report: Reporter) -> None:
@@ -100,7 +100,7 @@ def _gateway(settings: WatchSettings, report: Reporter) -> Iterator[Gateway]:
         yield insist(lambda: read_only_gateway(rpc, contract), "reaching the chain", "watch", wait, hopeless)
 
 
-def _watch(settings: WatchSettings, gateway: Gateway, report: _Heard, observed: Observed | None) -> None:
+def _watch(settings: WatchSettings, gateway: Gateway, report: _Listener, observed: Observed | None) -> None:
     depth, poll = parse_depth(settings.confirmations), settings.poll
     store_of, keyring = stores(settings.store, gateway), Keyring.load(settings.reading_key)
     lookout = Lookout(gateway.connection, depth)

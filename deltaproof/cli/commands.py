@@ -39,7 +39,7 @@ COMMANDS: Mapping[str, Place] = {
         "app",
         "Agents that set a federation's knobs: each device's emulator, who takes part, local steps, rank, codec.",
     ),
-    "keys": Place("keys", "app", "Reading keys: who opens sealed openings and private adapters."),
+    "keys": Place("keys", "app", "An account's key; and reading keys: who opens sealed openings and private adapters."),
     "store": Place("store", "app", "A store that strangers can share."),
     "sponsor": Place("roles", "sponsor_app", "A sponsor's working life."),
     "trainer": Place("roles", "trainer_app", "A trainer's working life."),

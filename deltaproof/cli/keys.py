@@ -1,7 +1,9 @@
-"""`deltaproof keys`: reading keys, which open sealed openings and private adapters."""
+"""`deltaproof keys`: an account's key, and reading keys, which open sealed openings and private adapters."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +24,13 @@ from deltaproof.errors import CryptoError, EncodingError, UsageError
 
 if TYPE_CHECKING:
     from deltaproof.chain import Gateway
-    from deltaproof.cli.documents.participants import AdaptersPublished, Invitation, KeyRotated, NewReadingKey
+    from deltaproof.cli.documents.participants import (
+        AdaptersPublished,
+        Invitation,
+        KeyRotated,
+        NewAccountKey,
+        NewReadingKey,
+    )
     from deltaproof.protocol.terms.spec import TaskSpec
     from deltaproof.protocol.types import Digest32
     from deltaproof.store import ArtifactStore
@@ -30,12 +38,37 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Reading keys: who opens sealed openings and private adapters.")
+app = typer.Typer(
+    no_args_is_help=True, help="An account's key; and reading keys: who opens sealed openings and private adapters."
+)
 
 
 @app.callback()
 def keys() -> None:
-    """Reading keys: who opens sealed openings and private adapters (`data.visibility`, `adapter.visibility`)."""
+    """An account's key, which sends transactions and owns what they earn; and reading keys, which open sealed openings
+    and private adapters (`data.visibility`, `adapter.visibility`)."""
+
+
+@app.command("account")
+def account(
+    file: Annotated[Path, typer.Argument(help="Where to keep the keystore. It must not be there yet.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Make an account for `--key FILE`: a new key in an encrypted keystore. Prints its address.
+
+    The password is asked for, or taken from the environment variable DELTAPROOF_PASSWORD, from which every command
+    takes it later. Nobody can open the file without it. Keep a copy of both apart: stake and pay belong to this key.
+    """
+    from deltaproof.chain.rpc.keys import PASSWORD_VARIABLE, create_keystore
+
+    password = os.environ.get(PASSWORD_VARIABLE, "")
+    if not password:
+        if as_json or not sys.stdin.isatty():
+            raise UsageError(f"there is nobody to ask for a password: set {PASSWORD_VARIABLE}")
+        password = typer.prompt("password for the new key", hide_input=True, confirmation_prompt=True, err=True)
+    made = create_keystore(file, password)
+    told: NewAccountKey = {"file": str(file), "address": made.address}
+    show_result(told, as_json=as_json, text=made.address)
 
 
 @app.command("new")

@@ -11,11 +11,12 @@ from eth_account.signers.local import LocalAccount
 
 from deltaproof.errors import SigningKeyError
 
-__all__ = ["LocalAccount", "create_keystore", "load_account"]
+__all__ = ["PASSWORD_VARIABLE", "LocalAccount", "create_keystore", "load_account"]
 
 MAX_KEY_FILE_BYTES = 64 * 1024
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 PASSWORD_VARIABLE = "DELTAPROOF_PASSWORD"
+"""In the environment: what opens a keystore."""
 
 
 def load_account(source: str, *, password: str | None = None) -> LocalAccount:
@@ -47,12 +48,15 @@ def load_account(source: str, *, password: str | None = None) -> LocalAccount:
 def create_keystore(path: Path, password: str) -> LocalAccount:
     """Make a new key and write it encrypted to `path`, readable by its owner only. Raises SigningKeyError."""
     account: LocalAccount = Account.create()
+    keystore = json.dumps(Account.encrypt(account.key, password))  # first: it takes a second, and may be interrupted
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(keystore)
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise SigningKeyError(f"cannot create key file {path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(Account.encrypt(account.key, password), file)
     return account
 
 

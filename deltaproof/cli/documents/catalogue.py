@@ -69,6 +69,7 @@ RESULTS: Mapping[str, tuple[type, ...]] = {
     "history": (audits.PrintedHistory,),
     "index": (audits.Indexed,),
     "keys invite": (participants.Invitation,),
+    "keys account": (participants.NewAccountKey,),
     "keys new": (participants.NewReadingKey,),
     "keys publish": (participants.AdaptersPublished,),
     "keys rotate": (participants.KeyRotated,),

@@ -23,6 +23,7 @@ __all__ = [
     "HomeRestored",
     "Invitation",
     "KeyRotated",
+    "NewAccountKey",
     "NewReadingKey",
     "OpenedCase",
     "OpenedDemand",
@@ -139,6 +140,13 @@ class ProfileList(Printed):
     """In the order that was asked for."""
 
     profiles: list[PrintedProfile]
+
+
+class NewAccountKey(Printed):
+    """An account's key that was made."""
+
+    file: str
+    address: AccountAddress
 
 
 class NewReadingKey(Printed):
