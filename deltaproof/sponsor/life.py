@@ -228,7 +228,8 @@ class Sponsor(Agent):
         try:
             return kept_validation(self.home, self.spec, index)
         except UsageError as error:
-            self._once("lost", f"round {index + 1} is {lost}: {error}")
+            which = f"round {index + 1}" if index < self.spec.rewards.rounds else "the last adapter"
+            self._once("lost", f"{which} is {lost}: {error}")
             return None
 
     def _well_judged(self, round_: RoundIndex) -> bool:

@@ -74,9 +74,7 @@ def test_page_is_what_its_data_say(tmp_path: Path) -> None:
     """`python -m benchmarks.codecs --report` writes it."""
     trials = Cells(TRIALS)
     page(Cells(FIGURES / "codecs.json"), trials, {name: rate_of(name, trials) for name in ARMS}, tmp_path / "page.md")
-    written = (tmp_path / "page.md").read_text()
-    assert written == (PAGES / "codecs.md").read_text()
-    assert "those of a row that is trained on: 71 of spam, 1 of party. Accuracies there are too high" in written
+    assert (tmp_path / "page.md").read_text() == (PAGES / "codecs.md").read_text()
 
 
 def test_cell_that_depends_on_something_else_now_is_measured_anew(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_verifier_that_was_started_anew_signs_no_other_verdicts_in_the_same_atte
 
         again = Verifier(verifier.gateway, world.store, world.task, verifier.home, silent, poll_seconds=0.01)
         other = elsewhere(first)
-        monkeypatch.setattr(again.quorum, "compose", lambda _round: other)
+        monkeypatch.setattr(again.quorum, "compose", lambda _round, patient: other)
         monkeypatch.setattr(again.quorum, "objections", lambda *_: [])
         again._sign(FIRST, 0)
         assert not signed(world, other), "with the first it would be an equivocation"
