@@ -59,8 +59,8 @@ def splits(measured: Measured) -> list[str]:
             f" on; {NEAR:g} is refused."
         )
         words.append(
-            "A model reads the first tokens of a text only: of"
-            f" {sum(split.alike for split in found.values())} test rows it reads what it reads of a trained one."
+            "A model reads the first tokens of a text only; test rows of which it reads what it reads of a trained one:"
+            f" {sum(split.alike for split in found.values())}."
         )
     lines = [
         "## Splits",
