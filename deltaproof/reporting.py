@@ -6,7 +6,7 @@ import time
 from itertools import pairwise
 from typing import Protocol
 
-__all__ = ["Once", "Pace", "Reporter", "about_task", "phase_line", "printable", "span"]
+__all__ = ["Once", "Pace", "Reporter", "about_task", "moment_text", "phase_line", "printable", "span"]
 
 
 class Reporter(Protocol):
@@ -74,6 +74,11 @@ def span(seconds: int) -> str:
             whole, rest = divmod(seconds, size)
             return f"{whole} {name} {rest // part} {below}" if whole < 3 and rest >= part else f"{whole} {name}"
     return f"{max(seconds, 0)} s"
+
+
+def moment_text(seconds: int) -> str:
+    """A point of time, given in seconds since the epoch: `2026-03-01 10:31:02 UTC`."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
 def phase_line(task: object, round_: int, phase: str, deadline: int, seconds_left: int) -> str:

@@ -7,7 +7,6 @@ takes away is done anew beside it, and found again if the old seed comes back.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -45,7 +44,7 @@ from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, TokenAmount
-from deltaproof.reporting import Once, Reporter
+from deltaproof.reporting import Once, Reporter, moment_text
 from deltaproof.store import ArtifactStore
 from deltaproof.store.readers import Keyring
 from deltaproof.tuning.emulators.fetching import fetch_models
@@ -316,7 +315,7 @@ class Trainer(Agent):
             if until <= moment.block.timestamp:
                 return False  # also of those before it, which ended earlier
             if self.gateway.trainers.has_committed(self.task_id, round_, self.account):
-                day = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(until))
+                day = moment_text(until)
                 message = (
                     f"stays until {day}: openings of round {round_} can be demanded until then, and the stake pays for "
                     "one that is not shown; Ctrl-C is at your own risk"

@@ -117,8 +117,7 @@ def store_to_read(url: str, gateway: Gateway, task: int, reading_key: Path | Non
 
     if url and task:  # whoever names the wrong task is told that first
         require_task(gateway, TaskId(task))
-    if url:
-        require_store(url)
+    require_store(url)
     return open_store(store_url(url, gateway, task)).reading_with(Keyring.load(reading_key))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from deltaproof.chain.abi.enums import Role
@@ -11,7 +10,7 @@ from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.chain.participation import attempt, let_take, require_balance, require_task
 from deltaproof.errors import ContractRevert, UsageError
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
-from deltaproof.reporting import span
+from deltaproof.reporting import moment_text, span
 
 __all__ = ["BondCleared", "StakeStep", "clear_bond", "leave_task", "stake_for", "stakes_of", "take_out"]
 
@@ -117,11 +116,9 @@ def _locked(revert: ContractRevert, now: int) -> StakeStep:
     locked = "the stake stays locked while it can be slashed"
     if revert.name != "StillBound" or not isinstance(free, int) or free >= FOREVER:
         return StakeStep(False, f"{locked} ({revert}); come back later")
-    return StakeStep(False, f"{locked}: run this again from {_utc(free)} on, in {span(max(free - now, 0))}", free)
-
-
-def _utc(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+    return StakeStep(
+        False, f"{locked}: run this again from {moment_text(free)} on, in {span(max(free - now, 0))}", free
+    )
 
 
 def take_out(gateway: Gateway, role: Role) -> list[StakeStep]:
@@ -133,7 +130,9 @@ def take_out(gateway: Gateway, role: Role) -> list[StakeStep]:
         steps.append(StakeStep(True, f"paid out {money.text(account.unbonding)}"))
     elif account.unbonding:
         since = account.withdrawable_at
-        steps.append(StakeStep(False, f"{money.text(account.unbonding)} can be withdrawn from {_utc(since)} on", since))
+        steps.append(
+            StakeStep(False, f"{money.text(account.unbonding)} can be withdrawn from {moment_text(since)} on", since)
+        )
     if account.free and not account.unbonding:
         gateway.registry.request_unbond(role, TokenAmount(account.free))
         seconds = 0 if role == Role.CHALLENGER else gateway.registry.unbonding_seconds()

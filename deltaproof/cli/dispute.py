@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +22,7 @@ from deltaproof.cli.common import (
 )
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import UsageError
+from deltaproof.reporting import moment_text
 
 if TYPE_CHECKING:
     from deltaproof.chain import Gateway
@@ -168,7 +168,7 @@ def demand(
             number, _ = gateway.court.demand_opening(work, step, Component[component.upper()], chunk)
         until = gateway.court.demand(number).deadline
     result: OpenedDemand = {"demand": number, "bond": str(terms.demand_bond), "deadline": until}
-    show_result(result, as_json=as_json, text=f"demand {number} is open until {_time(until)}; {cost}")
+    show_result(result, as_json=as_json, text=f"demand {number} is open until {moment_text(until)}; {cost}")
 
 
 @app.command("answer")
@@ -394,7 +394,7 @@ def _demand_fields(demand: Demand) -> dict[str, object]:
 def _demand_line(demand: Demand) -> str:
     from deltaproof.disputing.demands import demand_text
 
-    state = "closed" if demand.closed else f"open until {_time(demand.deadline)}"
+    state = "closed" if demand.closed else f"open until {moment_text(demand.deadline)}"
     return f"task {demand.task_id}, round {demand.round}: {demand_text(demand)}; {state}"
 
 
@@ -411,10 +411,6 @@ def _case_fields(case: Case) -> dict[str, object]:
 def _case_line(case: Case) -> str:
     from deltaproof.chain.abi.dispute_structs import CasePhase
 
-    until = f" until {_time(case.deadline)}" if case.deadline and not case.phase.over else ""
+    until = f" until {moment_text(case.deadline)}" if case.deadline and not case.phase.over else ""
     outcome = "fell otherwise" if case.phase is CasePhase.MOOT else "void" if case.overturned else "upheld"
     return f"task {case.task_id}, round {case.round}, level {case.level}: {case.phase.name.lower()}{until}, {outcome}"
-
-
-def _time(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))

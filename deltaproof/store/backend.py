@@ -176,10 +176,8 @@ class RemoteBackend:
 
         try:
             self._retried(path, "written", whole)
-        except (
-            ArtifactMissing,
-            ArtifactAltered,
-        ) as error:  # its bucket is gone, or a file stands where a folder should
+        except (ArtifactMissing, ArtifactAltered) as error:
+            # Its bucket is gone, or a file stands where a folder should.
             raise StoreUnavailable(path, f"cannot be written: {error.__cause__ or error}") from error
 
     def exists(self, path: str) -> bool:

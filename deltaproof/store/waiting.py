@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
@@ -48,6 +48,16 @@ class Transfer:
         self.size += count
         if self.given_up:
             raise TooSlow
+
+    def gathered(self, parts: Iterable[bytes], most: int) -> bytes:
+        """An answer's parts in one, no further than the one that brings more than `most` bytes. Raises TooSlow."""
+        body = bytearray()
+        for part in parts:
+            body += part
+            self.moved(len(part))
+            if len(body) > most:
+                break
+        return bytes(body)
 
     @property
     def overdue(self) -> bool:

@@ -26,15 +26,20 @@ def world(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate
         yield running
 
 
+def at_the_desk(stage: Stage, store: ArtifactStore) -> tuple[WorkDesk, TaskLog]:
+    """Somebody who watches a round whose openings are shown, and the log that it reads."""
+    watcher, task = stage.play.world.sponsor, stage.play.task
+    stage.play.play_to_opening()
+    stage.play.publish()
+    log = TaskLog(watcher, [watcher.trainers.address], task)
+    return WorkDesk(watcher, store, task, watcher.terms.params(task), log, Heard()), log
+
+
 def test_failure_about_one_trainer_leaves_the_others_looked_at_once(
     stage: Stage, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watcher = stage.play.world.sponsor
-    stage.play.play_to_opening()
-    stage.play.publish()
-    task, looked = stage.play.task, list[Address]()
-    log = TaskLog(watcher, [watcher.trainers.address], task)
-    desk = WorkDesk(watcher, store, task, watcher.terms.params(task), log, Heard())
+    watcher, task, looked = stage.play.world.sponsor, stage.play.task, list[Address]()
+    desk, _ = at_the_desk(stage, store)
     odd, *others = [trainer.account for trainer in stage.play.world.trainers]
 
     def look(_round: Any, _view: Any, trainer: Address, *_digests: Any) -> tuple[None, bool]:
@@ -54,12 +59,8 @@ def test_store_that_is_away_for_one_trainers_work_alone_keeps_nobody_elses_from_
     stage: Stage, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attack: an accomplice runs one of two mirrors, and withholds an opening that only that one could have."""
-    watcher = stage.play.world.sponsor
-    stage.play.play_to_opening()
-    stage.play.publish()
-    task, looked = stage.play.task, list[Address]()
-    log = TaskLog(watcher, [watcher.trainers.address], task)
-    desk = WorkDesk(watcher, store, task, watcher.terms.params(task), log, Heard())
+    watcher, task, looked = stage.play.world.sponsor, stage.play.task, list[Address]()
+    desk, log = at_the_desk(stage, store)
     log.refresh(watcher.tasks.phase(task).round)
     odd, *others = log.reveals(watcher.tasks.phase(task).round)
 

@@ -99,7 +99,7 @@ def test_mirror_whose_bucket_is_gone_keeps_nothing_from_the_others(tmp_path: Pat
 
 def test_signer_that_is_away_for_a_moment_keeps_nothing_from_a_mirror_for_good(tmp_path: Path) -> None:
     """What is written behind is signed anew each time, also while a remote signer does not answer."""
-    with taking() as (url, taken):
+    with answering(201) as (url, taken):
         writer = _Anybody(refuses=3)
         mirrors = Mirrors([LocalBackend(tmp_path), HttpBackend(url, writer, pause_seconds=0.01)])  # type: ignore[arg-type]
         for number in range(3):
@@ -228,7 +228,7 @@ def test_artifact_at_which_a_mirror_stalls_keeps_it_from_no_other() -> None:
 def test_refusal_is_an_answer_however_late_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A large upload that is refused at its end would keep the next opening from the gateway."""
     monkeypatch.setattr(http, "STALLED_SECONDS", 0.1)
-    with refusing_late(0.3) as url:
+    with answering(409, 0.3) as (url, _):
         gateway = HttpBackend(url, _Anybody())  # type: ignore[arg-type]
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match="refuses"):
@@ -236,14 +236,16 @@ def test_refusal_is_an_answer_however_late_it_comes(monkeypatch: pytest.MonkeyPa
 
 
 @contextmanager
-def refusing_late(seconds: float) -> Iterator[str]:
-    """The URL of a server that refuses each write after a while."""
+def answering(status: int, seconds: float = 0.0) -> Iterator[tuple[str, list[str]]]:
+    """The URL of a server that answers each write so, after a while, and the paths of those writes."""
+    asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append(self.path)
             time.sleep(seconds)
-            self.send_response(409)
+            self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -252,29 +254,7 @@ def refusing_late(seconds: float) -> Iterator[str]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-@contextmanager
-def taking() -> Iterator[tuple[str, list[str]]]:
-    """The URL of a server that takes each write, and the paths that it took."""
-    taken: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            taken.append(self.path)
-            self.send_response(201)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", taken
+        yield f"http://127.0.0.1:{server.server_port}", asked
         server.shutdown()
 
 

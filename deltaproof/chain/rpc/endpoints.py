@@ -210,13 +210,10 @@ class Endpoints(JSONBaseProvider):
                 timeout=self._timeout,
                 stream=True,
             ) as response:
-                parts: list[bytes] = []
-                for part in response.iter_content(64 * 1024):
-                    parts.append(part)
-                    transfer.moved(len(part))
-                    if transfer.size > MAX_ANSWER_BYTES:
-                        raise EndpointFailed(f"{shown_url(endpoint.url)} answers {method} with too many bytes")
-                return response.status_code, b"".join(parts)
+                answer = transfer.gathered(response.iter_content(64 * 1024), MAX_ANSWER_BYTES)
+                if len(answer) > MAX_ANSWER_BYTES:
+                    raise EndpointFailed(f"{shown_url(endpoint.url)} answers {method} with too many bytes")
+                return response.status_code, answer
         except (requests.RequestException, OSError) as error:
             raise EndpointFailed(f"{shown_url(endpoint.url)} gives no answer to {method} ({_cause(error)})") from error
 

@@ -117,13 +117,7 @@ def _get(url: str, left_behind: LeftBehind) -> bytes:
     def got(transfer: Transfer) -> bytes:
         with requests.get(url, timeout=TIMEOUT_SECONDS, stream=True) as answer:
             answer.raise_for_status()
-            body = b""
-            for part in answer.iter_content(MAX_BYTES):
-                body += part
-                transfer.moved(len(part))
-                if len(body) >= MAX_BYTES:
-                    break
-            return body
+            return transfer.gathered(answer.iter_content(MAX_BYTES), MAX_BYTES)
 
     try:
         return Line(left_behind).run(got, seconds=TIMEOUT_SECONDS)

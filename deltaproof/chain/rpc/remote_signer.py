@@ -217,7 +217,7 @@ class RemoteSigner:
     def _http(self, verb: str, path: str, content: object) -> bytes:
         def exchanged(transfer: Transfer) -> tuple[int, bytes]:
             with requests.request(verb, self._url + path, json=content, timeout=TIMEOUT_SECONDS, stream=True) as answer:
-                return answer.status_code, _read(answer, transfer)
+                return answer.status_code, transfer.gathered(answer.iter_content(64 * 1024), MAX_ANSWER_BYTES)
 
         try:
             status, body = Line(self._left_behind).run(exchanged, seconds=TIMEOUT_SECONDS)
@@ -234,17 +234,6 @@ class RemoteSigner:
                 "mode, and does it hold the key?"
             )
         return body
-
-
-def _read(answer: requests.Response, transfer: Transfer) -> bytes:
-    """At most MAX_ANSWER_BYTES and one more."""
-    body = b""
-    for part in answer.iter_content(64 * 1024):
-        body += part
-        transfer.moved(len(part))
-        if len(body) > MAX_ANSWER_BYTES:
-            break
-    return body[: MAX_ANSWER_BYTES + 1]
 
 
 def _address_of(public_key: str) -> bytes | None:

@@ -359,11 +359,11 @@ class TransactionSender:
     def _capped(self, fees: Fees) -> Fees:
         """Attack: be the node, and call a tip usual that is all that the account holds, for whoever makes the block."""
         limit, tip = self.policy.max_fee_wei, fees.priority_wei
-        if limit is None and tip is None:
-            return Fees(min(fees.max_wei, MOST_TIP_WEI), None)
-        if limit is None and tip is not None and tip > MOST_TIP_WEI:
-            return Fees(fees.max_wei - (tip - MOST_TIP_WEI), MOST_TIP_WEI)
-        if limit is None or fees.max_wei <= limit:
+        if limit is None:
+            if tip is None:
+                return Fees(min(fees.max_wei, MOST_TIP_WEI), None)
+            return Fees(fees.max_wei - max(tip - MOST_TIP_WEI, 0), min(tip, MOST_TIP_WEI))
+        if fees.max_wei <= limit:
             return fees
         return Fees(limit, None if tip is None else min(tip, limit))
 
