@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
+from requests.utils import get_auth_from_url
 
 from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, ChainUnavailable, DeltaproofError, StoreUnavailable
 from deltaproof.protocol.types import hex_of
@@ -242,6 +243,7 @@ class HttpBackend:
             session = self._local.session = requests.Session()
             # Compressed, a small answer could become a huge one.
             session.headers["Accept-Encoding"] = "identity"
+            session.auth = _login(self.url)
         options.setdefault("stream", True)
         try:
             return session.request(
@@ -314,6 +316,15 @@ class HttpBackend:
             self._report(verb, message, path=path, bytes=done, total=total)
 
         return progress
+
+
+def _login(url: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest] | tuple[str, str]:
+    """The login that the URL itself names, or nobody's.
+
+    Attack: announce a store, and read what the `default` entry of a visitor's `.netrc` says.
+    """
+    named = get_auth_from_url(url)
+    return named if any(named) else lambda request: request
 
 
 def _received(answer: requests.Response, most: int) -> bytes:

@@ -1,0 +1,59 @@
+"""Who a reader says to be, to a store that anybody may have announced."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from deltaproof.store.http import HttpBackend
+
+PATH = "blob/" + "0" * 64
+
+
+class Listener(HTTPServer):
+    """Answers every question with one byte, and keeps the logins that came with them."""
+
+    heard: list[str | None]
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.heard = []
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Listener
+
+    def do_GET(self) -> None:
+        self.server.heard.append(self.headers.get("Authorization"))
+        self.send_response(200)
+        self.send_header("Content-Length", "1")
+        self.end_headers()
+        self.wfile.write(b"x")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the standard library would write to the terminal."""
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    with Listener() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_logins_of_a_home_are_not_told_to_a_store(
+    listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: announce a store, and read what the `default` entry of a visitor's `.netrc` says."""
+    (tmp_path / "netrc").write_text("default login somebody password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    place = f"127.0.0.1:{listener.server_port}"
+    assert HttpBackend(f"http://{place}").read(PATH, 1) == b"x"
+    assert listener.heard == [None]
+    assert HttpBackend(f"http://me:mine@{place}").read(PATH, 1) == b"x"
+    assert listener.heard[1:] == ["Basic bWU6bWluZQ=="]
