@@ -46,6 +46,8 @@ from verifier.outbox import Outbox
 
 __all__ = ["QuorumDesk"]
 
+WRONG_REMEMBERED = 1024
+
 
 class QuorumDesk:
     """One verifier's part in the settlements of a task."""
@@ -74,7 +76,7 @@ class QuorumDesk:
         self._verified: dict[tuple[Digest32, Address], Signature] = {}
         """Signatures that hold; each costs half a second to check."""
         self._wrong: set[tuple[Digest32, Address, bytes]] = set()
-        """Signatures that do not."""
+        """Signatures that do not. Attack: show another one at each look, as long as a verifier lives."""
 
     def compose(self, round_: RoundIndex, *, patient: bool = True) -> SettlementProposal:
         """The settlement of the round. Raises NothingToSettle if nothing usable was revealed, and, if it is `patient`,
@@ -201,6 +203,8 @@ class QuorumDesk:
         def holds(signature: Signature) -> bool:
             place = (digest, verifier, signature.to_bytes())
             if place in self._wrong or not verify(key, SETTLEMENT_DOMAIN, digest, signature):
+                if len(self._wrong) >= WRONG_REMEMBERED:
+                    self._wrong.clear()
                 self._wrong.add(place)
                 return False
             return True

@@ -85,6 +85,7 @@ EXCEPTIONS = {
     "incentives.valuation:NO_COPIES": "the spec's largest threshold, which no cosine exceeds",
     "verifier.committee:LOOKS_AT_A_TIME": "how a store is asked; nobody's verdict follows it",
     "verifier.outbox:MOST": "how much waits for a store; nobody's verdict follows it",
+    "verifier.quorum:WRONG_REMEMBERED": "memory; what was forgotten is checked again",
     "verifier.reach:MOST_TIMES": "what one juror's machine takes on; a verdict does not follow it",
     "verifier.standing:ROWS": "a forecast for this machine",
     "incentives.names:NAMES": "a forecast for sponsors; pay does not follow it",

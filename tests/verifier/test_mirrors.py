@@ -87,12 +87,21 @@ def test_document_that_is_nowhere_is_not_waited_for_to_the_end_where_a_mirror_is
     assert not first.quorum.complete
 
 
-def test_documents_of_other_rounds_are_not_kept(world: RoleWorld) -> None:
+def test_neither_documents_of_other_rounds_nor_ever_more_lies_are_kept(
+    world: RoleWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: show another wrong signature at each look, for as long as a verifier lives."""
     quorum, own = world.verifiers[0].quorum, world.verifiers[0].own.of(FIRST)
     assert own is not None
     quorum._documents[digest32("ab" * 32)] = own
     quorum.compose(FIRST)
     assert set(quorum._documents) == {one.own.of(FIRST).digest() for one in world.verifiers}  # type: ignore[union-attr]
+
+    monkeypatch.setattr("verifier.quorum.WRONG_REMEMBERED", 2)
+    behind(world, Liar())
+    for number in range(5):
+        assert quorum._valid_signature(world.verifiers[1].account, digest32(f"{number:064x}")) is None
+        assert 1 <= len(quorum._wrong) <= 2
 
 
 def test_verifier_joins_though_a_mirror_is_away(world: RoleWorld, tmp_path: Path) -> None:
