@@ -6,7 +6,7 @@ verifiers for their own attestation and by auditors for anybody's.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -78,17 +78,18 @@ def score_round(
     emulators: Mapping[str, Workbench] | None = None,
     *,
     machine: Machine = HERE,
+    told: Callable[[int], None] | None = None,
 ) -> RoundScores:
     """Score the accepted deltas, in leaf order; without validation rows (an unscored round) only aggregate them.
 
-    With `emulators`, by name, the next adapter is evaluated on them as well.
+    With `emulators`, by name, the next adapter is evaluated on them as well. `told` as in `value_round`.
     """
     if not accepted:
         return RoundScores({}, None, 0, start)
     accepted, rows = counted_rows(bench.spec, accepted)
     if validation_rows is None:
         return RoundScores({}, None, 0, aggregate_contributions(bench, start, list(accepted.values()))[0])
-    valuation = value_round(bench, start, list(accepted.values()), validation_rows, seed, machine=machine)
+    valuation = value_round(bench, start, list(accepted.values()), validation_rows, seed, machine=machine, told=told)
     rowless = rowless_in(rows)
     findings = {
         trainer: TrainerFinding(

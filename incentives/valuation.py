@@ -18,7 +18,7 @@ Legend: N players, E coalitions, V validation rows, P values of an adapter.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -107,6 +107,7 @@ def value_round(
     seed: bytes,
     *,
     machine: Machine = HERE,
+    told: Callable[[int], None] | None = None,
 ) -> RoundValuation:
     """Value a round's accepted contributions by the task's rules.
 
@@ -117,6 +118,7 @@ def value_round(
         validation_rows: canonical rows of the round's revealed validation set.
         seed: from the round's challenge seed; decides which coalitions are drawn when not all fit the budget.
         machine: workers that evaluate coalitions, if it has some. The result has the same bits for any number.
+        told: hears how many evaluations are done, after each.
 
     Raises ValueError for weights or ranks that make no sense, ScoringError for a scoring rule that does not,
     EncodingError for adapters that do not fit the task. Rows that do not fit it count for nobody.
@@ -127,7 +129,7 @@ def value_round(
     originals, groups = find_players(bench, start, contributions)
     players = [united(bench, [contributions[i] for i in group]) for group in groups]
     value = _along_step if spec.scoring.index == "aumann_shapley" else _by_coalitions
-    found = value(evaluator, validation_rows, start_rows, start, players, seed, machine)
+    found = value(evaluator, validation_rows, start_rows, start, players, seed, machine, told)
     values = shared_out(found.scored, groups, originals)
 
     everybody = spec.aggregation.include == "accepted"
@@ -168,12 +170,13 @@ def _by_coalitions(
     players: Sequence[Contribution],
     seed: bytes,
     machine: Machine,
+    told: Callable[[int], None] | None,
 ) -> _Found:
     spec = evaluator.bench.spec
     weights = row_weights(spec, [player.rows for player in players])
     tuned = masks_of([player.tuned for player in players])
     losses = CoalitionLosses(evaluator, rows, [player.theta for player in players], weights, tuned, machine.device)
-    with Workers.holding(machine, losses) as workers:
+    with Workers.holding(machine, losses, told) as workers:
         game = RecordedGame(workers, begun)
         scored, method = score_players(game, len(players), spec.scoring, seed, weights)
     return _Found(scored, method, game.coalitions, tuple(game.values_nanos))
@@ -187,11 +190,13 @@ def _along_step(
     players: Sequence[Contribution],
     _seed: bytes,
     machine: Machine,
+    told: Callable[[int], None] | None,
 ) -> _Found:
     bench, thetas = evaluator.bench, [player.theta for player in players]
     weights = [rows_within_reach(bench.spec, player.rows) for player in players]
     groups = min(len(rows), PATH_GROUPS)
-    with Workers.holding(machine, Slopes(bench, rows, start, thetas, groups, machine.device)) as workers:
+    slopes = Slopes(bench, rows, start, thetas, groups, machine.device)
+    with Workers.holding(machine, slopes, told) as workers:
         valued = value_along_path(
             RoundLandscape(evaluator, begun, start, thetas, workers),
             update_norms(bench, start, thetas),

@@ -252,9 +252,20 @@ class Examiner:
             for j in judgements
             if j.theta is not None and (s := j.submission)
         }
-        seed = case.view.challenge_seed
+
+        def told(evaluations: int) -> None:
+            message = f"round {case.round}: scoring, {evaluations} evaluations so far"
+            self.report("evaluated", message, round=case.round, evaluations=evaluations)
+
         scores = score_round(
-            self.scoring_bench, start, accepted, rows, seed, self.judges.emulators(), machine=self.judges.machine
+            self.scoring_bench,
+            start,
+            accepted,
+            rows,
+            case.view.challenge_seed,
+            self.judges.emulators(),
+            machine=self.judges.machine,
+            told=told,
         )
         self._scores = (basis, scores)
         return scores

@@ -18,7 +18,7 @@ from deltaproof.reporting import Reporter
 
 __all__ = ["ConsoleReporter", "JsonReporter", "reporter"]
 
-PROGRESS = ("trained-step", "replayed", "downloading", "uploading")
+PROGRESS = ("trained-step", "replayed", "evaluated", "downloading", "uploading")
 """Events that say how far a long work is: one line that changes, instead of one each."""
 PROGRESS_SECONDS = 30.0
 """Where lines cannot change, in a file, one of them in so many seconds."""

@@ -69,11 +69,13 @@ def test_value_round_scores_add_up_to_what_the_next_adapter_gained(bench: Workbe
 
 
 def test_value_round_same_bits_in_other_processes(bench: Workbench) -> None:
-    made = make_contributions(bench, 3)
+    made, told = make_contributions(bench, 3), list[int]()
     here, there = (
-        value_round(bench, bench.start, made, ROWS, SEED, machine=machine)
+        value_round(bench, bench.start, made, ROWS, SEED, machine=machine, told=told.append)
         for machine in (Machine(), Machine(workers=2, backend="processes"))
     )
+    evaluations = len(PATH_NODES) * len(here.passes)
+    assert told == 2 * list(range(1, evaluations + 1)), "how far it is, is told as it goes on"
     assert here.passes == there.passes
     assert here.values == there.values
     assert np.array_equal(here.next_start, there.next_start)

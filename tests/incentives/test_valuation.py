@@ -119,7 +119,11 @@ def test_find_players_compares_no_deltas_where_nobody_looks_for_copies(
 def test_value_round_same_bits_in_other_processes(source: str) -> None:
     bench = make_bench(source)
     contributions = make_contributions(bench, 3)
-    here, there = (value_round(bench, bench.start, contributions, ROWS, SEED, machine=m) for m in (HERE, TWO))
+    told = list[int]()
+    here, there = (
+        value_round(bench, bench.start, contributions, ROWS, SEED, machine=m, told=told.append) for m in (HERE, TWO)
+    )
+    assert told == 2 * sorted(set(told)) != [], "how far it is, is told as it goes on"
     assert here.values == there.values
     assert here.values_nanos == there.values_nanos
     assert np.array_equal(here.coalitions, there.coalitions)
