@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.methods.cells import FUSED
 from benchmarks.methods.quality import Quality, listed, paragraph
-from benchmarks.methods.rates import DEV_TASKS
+from benchmarks.methods.rates import FUSION_DEV_TASKS
 from benchmarks.methods.results import KINDS, UNTOUCHED
 
 __all__ = ["caveats", "failures", "fusion", "shared_seeds"]
@@ -66,15 +66,12 @@ def failures(qualities: Mapping[str, Quality]) -> list[str]:
 
 
 def fusion() -> list[str]:
-    """What `fusion` has that no other method has, and what that does to the search of its rate."""
-    known = [name for kind, name in KINDS.items() if DEV_TASKS[kind] in FUSED[kind]]
-    if not known:
-        return []
+    """What `fusion` has that no other method has, and on what its rate is judged."""
+    learnt = "; ".join(f"{' and '.join(FUSED[kind])} on {name}" for kind, name in KINDS.items())
+    judged = ", ".join(f"{FUSION_DEV_TASKS[kind]} on {name}" for kind, name in KINDS.items())
     return paragraph(
-        "`fusion` attends over adapters that were trained on two dev tasks: on rows that no other method has.",
-        f"On {', '.join(known)} one of the two is the task on which rates are judged. So its search asks for the rate",
-        "that spoils the least of what an adapter knows already, which may be too low for other tasks: the figures of",
-        "`fusion` can be below what it would reach.",
+        f"`fusion` attends over adapters that were trained on two dev tasks ({learnt}): on rows that no other method",
+        f"has. So its rate is judged on tasks that neither adapter has learnt: {judged}.",
     )
 
 

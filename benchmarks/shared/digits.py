@@ -60,6 +60,7 @@ SHIFTS: dict[str, Callable[[Images], Images]] = {
     "covered": lambda images: np.where(np.arange(8)[None, None, :] < 3, 0, images),
     "faint": lambda images: images // 6,
     "transposed": lambda images: images.swapaxes(1, 2),
+    "turned": lambda images: images[:, ::-1, ::-1],
 }
 """What the transformer has not seen in training."""
 

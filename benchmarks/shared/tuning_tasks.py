@@ -3,8 +3,8 @@
 Texts on MiniLM, digits on a vision transformer that learnt to read others of them upright (`digits.py` here), and
 language modelling on SmolLM2. `DEV` are tasks on which learning rates are chosen and adapters for fusion are trained;
 no result is reported on them, and none of their rows is, or is the mirror image of, a reported one, but for a few
-sentences of three words ("Don't buy it."). Test rows are apart from trained ones as whole texts and in what a model
-reads of them, the first tokens.
+sentences of two or three words ("Don't buy it."). Test rows are apart from trained ones as whole texts and in what a
+model reads of them, the first tokens.
 """
 
 from __future__ import annotations
@@ -302,6 +302,9 @@ DEV: dict[str, Make] = {
     "rolled digits": _digits("rolled", half=0),
     "product language": _language("vader/product_reviews.jsonl"),
     "news language": _language("vader/news.jsonl"),
+    "product word order": _order("vader/product_reviews.jsonl"),
+    "turned digits": _digits("turned", half=0),
+    "amazon language": _language("sentiment/amazon.jsonl"),
 }
 OF_SPEECHES = ("era", "party", "speech part", "speech language")
 _NEEDS = {"spam": "spam/emails.jsonl"} | dict.fromkeys(OF_SPEECHES, SPEECHES)

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.methods.caveats import caveats, failures, fusion, shared_seeds
-from benchmarks.methods.cells import METHODS
+from benchmarks.methods.cells import FUSED, METHODS
 from benchmarks.methods.plain_loop import STARTED
 from benchmarks.methods.quality import Quality
-from benchmarks.methods.rates import DEV_TASKS
+from benchmarks.methods.rates import DEV_TASKS, dev_task
 from benchmarks.methods.results import KINDS
 from benchmarks.methods.settings import missing
+from benchmarks.shared.tuning_tasks import TASKS
 from tests.benchmarks.made_cells import DIGITS, Cells
 
 
@@ -50,13 +51,11 @@ def test_methods_that_end_no_better_than_the_untouched_model_are_named(cells: Ce
     assert "movie language (SmolLM2): `ia3`." in text
 
 
-def test_page_says_that_fusion_knows_the_task_on_which_its_rate_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "On MiniLM, vision transformer, SmolLM2 one of the two is the task on which rates are judged." in fusion()[0]
-    monkeypatch.setitem(DEV_TASKS, "text", "another dev task")
-    assert "On vision transformer, SmolLM2 one of the two" in fusion()[0]
+def test_rate_is_judged_on_a_task_that_no_adapter_of_the_method_has_learnt() -> None:
     for kind in KINDS:
-        monkeypatch.setitem(DEV_TASKS, kind, "another dev task")
-    assert fusion() == []
+        assert dev_task(kind, "fusion") not in {*FUSED[kind], *TASKS}
+        assert dev_task(kind, "lora") == DEV_TASKS[kind] not in TASKS
+        assert f"{dev_task(kind, 'fusion')} on {KINDS[kind]}" in fusion()[0]
 
 
 def test_page_says_where_peft_has_not_begun_where_our_rounds_do(cells: Cells) -> None:

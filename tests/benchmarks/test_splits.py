@@ -16,6 +16,9 @@ from benchmarks.shared.splits import NEAR, Seen, apart, rows_digest
 from benchmarks.shared.tuning_tasks import DEV, TASKS, Data, is_here
 from deltaproof.protocol.evidence.rows import canonical_row
 
+TWICE = {"yelp or amazon": ["Don't buy it."], "amazon": ["Poor Reliability."]}
+"""Sentences of a dev and of a reported row that two people wrote."""
+
 
 def row(text: str) -> bytes:
     return canonical_row({"text": text, "label": 0})
@@ -101,16 +104,20 @@ def test_passages_of_speeches_that_were_trained_on_are_counted() -> None:
 
 @pytest.mark.parametrize("task", [task for task in filter(is_here, TASKS) if not task.endswith("digits")])
 def test_no_reported_text_is_near_one_that_rates_were_chosen_on(task: str) -> None:
-    dev = made("news language" if task.endswith(" language") else "products")
-    chosen = Seen(texts_of(dev.train + dev.test))
+    dev = ("news language", "amazon language") if task.endswith(" language") else ("products", "product word order")
+    chosen = Seen([text for data in map(made, dev) for text in texts_of(data.train + data.test)])
     near = [text for text in texts_of(made(task).test) if chosen.likeness(text) >= NEAR]
-    assert near == (["Don't buy it."] if task == "yelp or amazon" else []), "a sentence that two people wrote"
+    assert near == TWICE.get(task, [])
 
 
 def test_no_reported_image_is_a_development_image_turned_over() -> None:
     def images(half: int) -> set[bytes]:
         pixels = np.array([json.loads(line)["pixels"] for line in digits_rows("upright", half=half)]).reshape(-1, 8, 8)
-        return {SHIFTS[shift](pixels)[i].tobytes() for shift in ("upright", "mirrored") for i in range(len(pixels))}
+        return {
+            SHIFTS[shift](pixels)[i].tobytes()
+            for shift in ("upright", "mirrored", "turned")
+            for i in range(len(pixels))
+        }
 
     assert len(images(0)) > 1000
     assert images(0) & images(1) == set()
