@@ -73,7 +73,8 @@ class Workers(Generic[J, R]):
     def __init__(self, machine: Machine, make: Callable[..., Work[J, R]], *arguments: Any) -> None:
         self._machine, self._make, self._arguments = machine, make, arguments
         self._pool: _Pool | None = None
-        self._answered, self._told = 0, _nobody_listens
+        self._answered = 0
+        self._told: Callable[[int], None] = _nobody_listens
 
     @classmethod
     def holding(cls, machine: Machine, work: Work[J, R], told: Callable[[int], None] | None = None) -> Workers[J, R]:
