@@ -30,6 +30,7 @@ from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = [
     "METHODS",
+    "ON",
     "REPLAYED",
     "delivered",
     "dev_cell",
@@ -58,6 +59,8 @@ FUSED = {
 LANGUAGE_BOUNDS = {"bound_total": 3e-4, "bound_tensor": 2e-3}
 """What calibration gives for SmolLM2, whose float32 rounding is fifty times MiniLM's."""
 ADAPTERS = BUILD / "adapters"
+ON = "device"
+"""Key of the GPU that a cell was measured on."""
 
 
 def family(source: str) -> str:
@@ -86,10 +89,13 @@ def spec_of(data: Data, method: str, rate: float, seed: int) -> TaskSpec:
     return spec.model_copy(update={"method": section, "optimizer": optimizer, "training": training})
 
 
-def our_cell(data: Data, method: str, rate: float, seed: int, *, replay: bool) -> dict[str, Any]:
-    """Quality after a recorded round, sizes, CPU seconds, and the verdict of replaying its first and last step."""
+def our_cell(data: Data, method: str, rate: float, seed: int, *, replay: bool, device: str = "cpu") -> dict[str, Any]:
+    """Quality after a recorded round, sizes, CPU seconds, and the verdict of replaying its first and last step.
+
+    Of a GPU the cell has the name in place of seconds: a GPU's are not compared with a CPU's.
+    """
     try:
-        bench = Workbench.from_spec(spec_of(data, method, rate, seed))
+        bench = Workbench.from_spec(spec_of(data, method, rate, seed), device)
     except MethodError as error:
         return {"refused": str(error)}
     shard, context = round_of(bench, data, seed)
@@ -104,12 +110,12 @@ def our_cell(data: Data, method: str, rate: float, seed: int, *, replay: bool) -
         **delivered(bench, data, recorded.theta),
         "values": bench.layout.size,
         "bytes": 4 * bench.layout.size,
-        "train_seconds": seconds,
+        **({"train_seconds": seconds} if device == "cpu" else {ON: torch.cuda.get_device_name(device)}),
         "rate": rate,
     }
     if replay:
         # What a verifier on this machine would load as its mirror is the trainer's bench.
-        judge = replace(Judge(Workbench.from_spec(bench.spec, precision="float64"), bench))
+        judge = replace(Judge(Workbench.from_spec(bench.spec, device, precision="float64"), bench))
         known = ReplayContext(context, recorded.transcript_root, recorded.theta_digest)
         verdicts = [judge.judge_step(opening, opening.before.step, known) for opening in openings]
         refused = [v.message for v in verdicts if not v.accepted]
@@ -126,9 +132,9 @@ def dev_cell(data: Data, method: str, rate: float) -> dict[str, Any]:
     return delivered(bench, data, trained(bench, data, 0))
 
 
-def untouched_cell(data: Data, seed: int) -> dict[str, Any]:
+def untouched_cell(data: Data, seed: int, device: str = "cpu") -> dict[str, Any]:
     """Quality before any step: of the language model as it is, elsewhere of a head that knows nothing."""
-    bench = Workbench.from_spec(spec_of(data, "lora", 1e-3, seed))
+    bench = Workbench.from_spec(spec_of(data, "lora", 1e-3, seed), device)
     return _quality(bench, data, bench.initial_state())
 
 

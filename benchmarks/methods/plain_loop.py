@@ -16,7 +16,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from benchmarks.methods.cells import STEPS, family, round_of, spec_of
+from benchmarks.methods.cells import ON, STEPS, family, round_of, spec_of
 from benchmarks.shared.tuning_tasks import Data
 from deltaproof.tuning.base_models.loading import resolve_source
 from deltaproof.tuning.base_models.quiet import quiet
@@ -39,7 +39,9 @@ _AUTO = {
 _ROWS_A_PASS = 16
 
 
-def plain_cell(data: Data, method: str, rate: float, seed: int, *, same_start: bool = False) -> dict[str, Any]:
+def plain_cell(
+    data: Data, method: str, rate: float, seed: int, *, same_start: bool = False, device: str = "cpu"
+) -> dict[str, Any]:
     """Quality after as many steps as our round has, from torch's draws or from the start of our round."""
     steps = STEPS[family(data.source)]
     order = Workbench.from_spec(spec_of(data, "last_layers", rate, seed))  # names the batches, trains nothing here
@@ -48,6 +50,7 @@ def plain_cell(data: Data, method: str, rate: float, seed: int, *, same_start: b
     model, tokenizer = _model(data, method)
     if same_start:
         _start_as_ours(model, data, method, rate, seed)
+    model.to(device)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: 1.0 - t / steps)
@@ -64,7 +67,8 @@ def plain_cell(data: Data, method: str, rate: float, seed: int, *, same_start: b
             loss, correct, predictions = _losses(model, tokenizer, data.test[first : first + _ROWS_A_PASS], data)
             loss_sum, hits, count = loss_sum + float(loss), hits + correct, count + predictions
     values = sum(p.numel() for p in parameters)
-    return {"accuracy": hits / count, "loss": loss_sum / count, "values": values, "rate": rate}
+    on = {} if device == "cpu" else {ON: torch.cuda.get_device_name(device)}
+    return {"accuracy": hits / count, "loss": loss_sum / count, "values": values, "rate": rate, **on}
 
 
 def _model(data: Data, method: str) -> tuple[nn.Module, Any]:
@@ -107,7 +111,8 @@ def _start_as_ours(model: nn.Module, data: Data, method: str, rate: float, seed:
 
 
 def _losses(model: nn.Module, tokenizer: Any, rows: Sequence[bytes], data: Data) -> tuple[Tensor, int, int]:
-    """Summed cross-entropy in nats, correct predictions, and their number."""
+    """Summed cross-entropy in nats, correct predictions, and their number, where the model is."""
+    device = next(model.parameters()).device
     fields = [json.loads(row) for row in rows]
     if data.kind == "image-classification":
         size = model.config.image_size
@@ -120,12 +125,13 @@ def _losses(model: nn.Module, tokenizer: Any, rows: Sequence[bytes], data: Data)
             max_length=data.model["max_tokens"], return_tensors="pt",
         ))  # fmt: skip
         labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
-    logits = model(**inputs).logits
+    logits = model(**{name: values.to(device) for name, values in inputs.items()}).logits
     if data.kind == "causal-lm":
         width = labels.shape[1] - 1
         logits, labels = logits[:, -width - 1 : -1].flatten(0, 1), labels[:, 1:].flatten()
     elif data.kind == "sequence-classification":
         labels = torch.tensor([row["label"] for row in fields])
+    labels = labels.to(device)
     loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
     counted = labels != -100
     return loss, int((logits.argmax(-1) == labels)[counted].sum()), int(counted.sum())

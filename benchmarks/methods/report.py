@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from benchmarks.methods.beside_peft import beside_peft
 from benchmarks.methods.caveats import caveats
-from benchmarks.methods.cells import BATCH, METHODS, STEPS, TEST
+from benchmarks.methods.cells import BATCH, METHODS, ON, STEPS, TEST
 from benchmarks.methods.comparing import beside_reference, ranks
 from benchmarks.methods.disjoint import splits
 from benchmarks.methods.equal import equal
@@ -105,6 +106,7 @@ def _opening(measured: Measured, qualities: Mapping[str, Quality]) -> list[str]:
             "what there is).",
             f"{sum(map(len, measured.cells.values())):,} cells on {sum(map(bool, measured.cells.values()))} of the",
             f"{len(TASKS)} tasks stand at the rates that are chosen now; what was measured at other rates is left out.",
+            *_on_gpus(measured),
         ),
         *paragraph(
             "Accuracy is of what a task of one trainer would deliver: `adalora` with its budget of triplets,",
@@ -114,6 +116,11 @@ def _opening(measured: Measured, qualities: Mapping[str, Quality]) -> list[str]:
             f"(SHA-256 `{DIGEST[:16]}…`): so digits come out again.",
         ),
     ]
+
+
+def _on_gpus(measured: Measured) -> list[str]:
+    names = Counter(cell[ON] for cells in measured.cells.values() for cell in cells.values() if ON in cell)
+    return [f"{count:,} of them were measured on {name}, without times." for name, count in sorted(names.items())]
 
 
 def _reading(qualities: Mapping[str, Quality]) -> list[str]:

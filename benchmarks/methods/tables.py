@@ -102,7 +102,7 @@ def costs(measured: Measured, text: Quality) -> list[str]:
     for method in ROWS:
         size, ratio, peak = text.size(method), text.time(method), text.memory(method)
         sizes = "- | -" if size is None else f"{size / 4:,.0f} | {size:,.0f}"
-        found = [cell["train_seconds"] for cell in measured.ours(method, "text")]
+        found = [cell["train_seconds"] for cell in measured.ours(method, "text") if "train_seconds" in cell]
         seconds = f"{np.mean(found):.1f}" if found else "-"
         memory = measured.memory.get(f"text / {method}", {})
         mib = "-" if peak is None else f"{peak:.0f} ({memory['training_mib'] - bare:.0f})"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks.methods import __main__ as command
 from benchmarks.methods.cells import our_cell, task_data
@@ -104,6 +105,13 @@ def test_loop_without_us_that_begins_where_our_round_does_ends_where_it_does() -
     own = plain_cell(data, "ia3", rate, 0)
     assert same["accuracy"] == ours["accuracy"]
     assert abs(same["loss"] - ours["loss"]) < 1e-3 < abs(own["loss"] - ours["loss"])
+
+
+def test_command_says_in_a_line_that_a_device_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    missing = f"cuda:{torch.cuda.device_count()}"
+    with pytest.raises(SystemExit):
+        command.main(["--device", missing])
+    assert f"error: --device {missing}: " in capsys.readouterr().err
 
 
 def test_run_that_goes_on_measures_what_changed_and_nothing_else(

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.methods.beside_peft import beside_peft, pooled
-from benchmarks.methods.cells import METHODS
+from benchmarks.methods.cells import METHODS, ON
 from benchmarks.methods.comparing import beside_reference
 from benchmarks.methods.equal import budgets, on_the_line
 from benchmarks.methods.plot import Point, plot
@@ -32,6 +32,19 @@ def cells(tmp_path: Path) -> Cells:
 
 def test_plot_says_what_its_accuracy_is_of() -> None:
     assert "held-out accuracy: text<" in plot([Point("lora", "reparameterisation", 1e5, 0.8)], "text")
+
+
+def test_cells_of_a_gpu_are_counted_and_in_no_time(cells: Cells) -> None:
+    made = cells.task("tweets")
+    for name, cell in made.items():
+        if "train_seconds" in cell and "lora" not in name:
+            del cell["train_seconds"]
+            cell[ON] = "NVIDIA H200"
+    cells.write("tweets", made)
+    measured = cells.read()
+    on_gpu = sum(ON in cell for cell in made.values())
+    assert f"{on_gpu} of them were measured on NVIDIA H200, without times." in "\n".join(page(measured, cells.folder))
+    assert (Quality(measured, "text").time("lora"), Quality(measured, "text").time("ia3")) == (1.0, None)
 
 
 def row_of(lines: list[str], name: str) -> list[str]:
@@ -56,6 +69,7 @@ def test_task_that_lacks_a_method_is_in_no_mean_but_one_without_full_is(cells: C
     assert "lora" in quality.ranking
     text = "\n".join(page(measured, cells.folder))
     assert "- yelp, seed 0: not in the means, for it lacks `ia3`." in text
+    assert "were measured on" not in text
     assert "- `full` was not measured with every seed on imdb." in text
     assert "**MiniLM**: 2 tasks, 1 seed each. How far two seeds of one method differ is not known" in text
     assert "yelp *" in text
