@@ -82,8 +82,11 @@ class HttpBackend:
         """Raises StoreUnavailable if the URL is none."""
         parts = urlsplit(url)
         if not parts.hostname or parts.query or parts.fragment:
-            raise StoreUnavailable(url, "not a gateway's URL; write http://host:port or https://host/prefix")
+            raise StoreUnavailable(
+                _without_login(url), "not a gateway's URL; write http://host:port or https://host/prefix"
+            )
         self.url, self._writer, self._report = url.rstrip("/"), writer, report
+        self._shown = _without_login(self.url)
         self._attempts, self._pause = attempts, pause_seconds
         self._local = threading.local()
         self._left_behind = LeftBehind()
@@ -133,7 +136,7 @@ class HttpBackend:
             with self._asked("GET", path, headers=headers, stream=True) as answer:
                 self._expect(answer, path, 206)
                 if TAKEN_HEADER not in answer.headers:
-                    raise StoreUnavailable(path, f"{self.url} serves it, and does not say that it took it")
+                    raise StoreUnavailable(path, f"{self._shown} serves it, and does not say that it took it")
                 received = bytearray()
                 while len(received) < size and (part := _received(answer, min(PIECE_BYTES, size - len(received)))):
                     received.extend(part)
@@ -185,7 +188,9 @@ class HttpBackend:
     def write(self, path: str, data: bytes) -> None:
         """See `Backend`. The same bytes again are welcome; other bytes under a name that is taken are refused."""
         if self._writer is None:
-            raise StoreUnavailable(path, f"{self.url} takes what a participant of a task signs, and no key was given")
+            raise StoreUnavailable(
+                path, f"{self._shown} takes what a participant of a task signs, and no key was given"
+            )
         if len(data) <= PART_BYTES:
             self._retried(path, "written", lambda _: self._put(path, data), len(data))
         else:
@@ -250,7 +255,7 @@ class HttpBackend:
                 method, f"{self.url}/{path}", timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, **options
             )
         except requests.RequestException as error:
-            raise _Broken(f"no answer from {self.url}: {_cause(error)}") from error
+            raise _Broken(f"no answer from {self._shown}: {_cause(error)}") from error
 
     def _expect(self, answer: requests.Response, path: str, *statuses: int) -> None:
         if answer.status_code in statuses:
@@ -260,7 +265,7 @@ class HttpBackend:
         said = self._error_of(answer)
         if answer.status_code in COME_BACK:
             raise _Broken(said, _wait_of(answer))
-        raise StoreUnavailable(path, f"{self.url} refuses: {said}")
+        raise StoreUnavailable(path, f"{self._shown} refuses: {said}")
 
     def _error_of(self, answer: requests.Response) -> str:
         told = self._told(answer) if answer.request.method != "HEAD" else {}
@@ -288,14 +293,14 @@ class HttpBackend:
         def unanswered(problem: str) -> StoreUnavailable:
             # Attack: be one of two places, and let everybody wait for each of a hundred openings.
             if time.monotonic() - began > STALLED_SECONDS:
-                self._away = time.monotonic() + AWAY_SECONDS, f"{self.url} did not answer before"
+                self._away = time.monotonic() + AWAY_SECONDS, f"{self._shown} did not answer before"
             return StoreUnavailable(path, f"cannot be {verb}{problem}")
 
         for attempt in range(1, self._attempts + 1):
             try:
                 return line.run(action, size)
             except TooSlow as error:
-                raise unanswered(f": {self.url} is too slow") from error
+                raise unanswered(f": {self._shown} is too slow") from error
             except _Broken as error:
                 if attempt == self._attempts:
                     raise unanswered(f" after {attempt} attempts: {error}") from error
@@ -316,6 +321,13 @@ class HttpBackend:
             self._report(verb, message, path=path, bytes=done, total=total)
 
         return progress
+
+
+def _without_login(url: str) -> str:
+    """The URL as errors name it: they come into logs, and into audits that are published."""
+    scheme, _, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
 
 
 def _login(url: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest] | tuple[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,34 @@ def test_rpc_flaky_line_retried_then_given_up(world: RoleWorld) -> None:
     assert rows_of(indexed(world, Flaky(world.node.rpc_url, pause_seconds=0.0))) == rows_of(indexed(world))
     with pytest.raises(ChainUnavailable, match="after 2 attempts"):
         Rpc("http://127.0.0.1:1", attempts=2, pause_seconds=0.0).call("eth_chainId")
+
+
+@pytest.mark.parametrize("status", [200, 401])
+def test_access_key_of_a_node_is_in_no_error(status: int) -> None:
+    """Errors of the node come into `/health` of an explorer, and into reports that are published."""
+
+    class Refuses(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(b"no JSON")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """The standard library would write to the terminal."""
+
+    with HTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        told = []
+        for port in (server.server_port, 9):
+            rpc = Rpc(f"http://me:mine@127.0.0.1:{port}/v3/access-key", attempts=1)
+            for calls in (1, 2):
+                with pytest.raises(ChainUnavailable) as caught:
+                    rpc.batch([("eth_chainId", [])] * calls)
+                told.append(str(caught.value))
+        server.shutdown()
+    assert not [line for line in told if "access-key" in line or "mine" in line]
+    assert all("127.0.0.1" in line for line in told)
+    assert status == 200 or "status 401" in told[0]
 
 
 def test_sync_reorganisation_rolled_back_to_fork(tmp_path: Path) -> None:

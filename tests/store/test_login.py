@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from deltaproof.errors import StoreUnavailable
 from deltaproof.store.http import HttpBackend
 
 PATH = "blob/" + "0" * 64
@@ -57,3 +58,14 @@ def test_logins_of_a_home_are_not_told_to_a_store(
     assert listener.heard == [None]
     assert HttpBackend(f"http://me:mine@{place}").read(PATH, 1) == b"x"
     assert listener.heard[1:] == ["Basic bWU6bWluZQ=="]
+
+
+def test_login_of_a_store_is_in_no_error() -> None:
+    """Errors of a store come into logs, and into audits that are published."""
+    with pytest.raises(StoreUnavailable) as caught:
+        HttpBackend("http://me:mine@127.0.0.1:9/prefix", attempts=1).read(PATH, 1)
+    assert "http://127.0.0.1:9/prefix" in str(caught.value)
+    assert "mine" not in str(caught.value)
+    with pytest.raises(StoreUnavailable, match="not a gateway's URL") as caught:
+        HttpBackend("https://me:mine@host/?query")
+    assert "mine" not in str(caught.value)

@@ -134,7 +134,7 @@ def check_witness(index: Index, witness: Rpc, subject: Subject, *, every_block: 
         return
     for mine, theirs in zip(known, blocks, strict=True):
         found = theirs["hash"] if theirs else None
-        yield subject.equal("second endpoint", found, mine.hash, f"block {mine.number} at {witness.url}")
+        yield subject.equal("second endpoint", found, mine.hash, f"block {mine.number} at {witness.shown}")
 
 
 def check_bundle(index: Index, witness: Rpc, task: int, round_: int) -> Iterator[Check]:

@@ -118,7 +118,7 @@ class Follower:
             if (known.chain_id, known.genesis, known.contracts["tasks"]) != here:
                 raise IndexUnusable(
                     f"this database is an index of {known.contracts['tasks']} on chain {known.chain_id} "
-                    f"(genesis {known.genesis}); {self._rpc.url} serves chain {here[0]} (genesis {here[1]})"
+                    f"(genesis {known.genesis}); {self._rpc.shown} serves chain {here[0]} (genesis {here[1]})"
                 )
             return known
         found = deployment_at(self._rpc, tasks, self._deployed_at(tasks) if first_block is None else first_block)

@@ -14,6 +14,7 @@ from web3.exceptions import BadResponseFormat, ProviderConnectionError, RequestT
 from web3.providers.rpc import HTTPProvider
 from web3.types import RPCEndpoint
 
+from deltaproof.chain.rpc.endpoints import cause_of, shown_url
 from deltaproof.errors import ChainError, ChainUnavailable
 
 __all__ = ["AnswerTooLarge", "Call", "Rpc"]
@@ -49,6 +50,14 @@ class Rpc:
         self._provider = HTTPProvider(url, {"timeout": 60.0}, exception_retry_configuration=None)
         self._attempts, self._pause = attempts, pause_seconds
 
+    @property
+    def shown(self) -> str:
+        """The URL without what may be secret in it.
+
+        Attack: read the operator's access key in what an explorer or a published report says of its node.
+        """
+        return shown_url(self.url)
+
     def call(self, method: str, *params: Any) -> Any:
         """The result of one call. Raises ChainUnavailable, AnswerTooLarge or ChainError."""
         return self.batch([(method, list(params))])[0]
@@ -66,7 +75,7 @@ class Rpc:
                 return self._once(calls)
             except TRANSPORT_ERRORS as error:
                 if attempt == self._attempts:
-                    message = f"no proper answer from {self.url} after {attempt} attempts: {error}"
+                    message = f"no proper answer from {self.shown} after {attempt} attempts: {_told(error)}"
                     raise ChainUnavailable(message) from error
             time.sleep(self._pause * 2 ** (attempt - 1))
         raise AssertionError("unreachable")
@@ -80,6 +89,13 @@ class Rpc:
         if not isinstance(answers, list) or len(answers) != len(calls):
             raise ValueError(f"{len(calls)} calls got a malformed answer")
         return [_result(method, answer) for (method, _), answer in zip(calls, answers, strict=True)]
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, without the URL, which the words of `requests` hold."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"status {error.response.status_code}"
+    return cause_of(error) if isinstance(error, OSError) else str(error)
 
 
 def _result(method: str, answer: Any) -> Any:

@@ -24,7 +24,7 @@ from deltaproof.errors import BlockUnknown, ChainUnavailable, WrongChain
 from deltaproof.protocol.types import Digest32
 from deltaproof.store.waiting import LeftBehind, Line, TooSlow, Transfer, between_waits
 
-__all__ = ["TIMEOUT_SECONDS", "CallCounter", "EndpointFailed", "Endpoints", "shown_url", "split_urls"]
+__all__ = ["TIMEOUT_SECONDS", "CallCounter", "EndpointFailed", "Endpoints", "cause_of", "shown_url", "split_urls"]
 
 TIMEOUT_SECONDS = 20.0
 """Longest wait for one answer, to its last byte."""
@@ -215,7 +215,9 @@ class Endpoints(JSONBaseProvider):
                     raise EndpointFailed(f"{shown_url(endpoint.url)} answers {method} with too many bytes")
                 return response.status_code, answer
         except (requests.RequestException, OSError) as error:
-            raise EndpointFailed(f"{shown_url(endpoint.url)} gives no answer to {method} ({_cause(error)})") from error
+            raise EndpointFailed(
+                f"{shown_url(endpoint.url)} gives no answer to {method} ({cause_of(error)})"
+            ) from error
 
     def _rest(self, endpoint: _Endpoint, trouble: str) -> None:
         with self._lock:
@@ -243,7 +245,7 @@ def shown_url(url: str) -> str:
     return ", ".join(map(shown, split_urls(url)))
 
 
-def _cause(error: BaseException) -> str:
+def cause_of(error: BaseException) -> str:
     """What the operating system said (`Connection refused`), or the kind of error: its own words may hold the URL."""
     inner: BaseException | None = error
     while inner is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 from eth_account import Account
@@ -17,6 +18,9 @@ MAX_KEY_FILE_BYTES = 64 * 1024
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 PASSWORD_VARIABLE = "DELTAPROOF_PASSWORD"
 """In the environment: what opens a keystore."""
+LIKE_A_KEY = re.compile(r"[0-9a-fA-F]{48}")
+"""In what names a key file: most of a key, which somebody copied badly, or put between quotes that the shell or a file
+of variables kept. A keystore's usual name has an address, 40 digits."""
 
 
 def load_account(source: str, *, password: str | None = None) -> LocalAccount:
@@ -32,6 +36,11 @@ def load_account(source: str, *, password: str | None = None) -> LocalAccount:
     if _is_raw_key(source):
         return _from_text(source, "the given key", password)
     path = Path(source).expanduser()
+    if LIKE_A_KEY.search("".join(source.split())) and not os.path.exists(path):
+        raise SigningKeyError(
+            "the given key is none, and no file either: a key has 64 hexadecimal digits, without quotes or spaces "
+            f"(it has {len(source.strip())} characters; they are not shown)"
+        )
     try:
         if path.stat().st_size > MAX_KEY_FILE_BYTES:
             raise SigningKeyError(f"{path} is too large for a key file")
