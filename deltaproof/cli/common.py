@@ -118,7 +118,10 @@ HomeOption = Annotated[
         metavar="FOLDER",
     ),
 ]
-RowsOption = Annotated[Path, typer.Option("--data", help="Your rows, JSON Lines.", exists=True, dir_okay=False)]
+RowsOption = Annotated[
+    Path,
+    typer.Option("--data", envvar="DELTAPROOF_DATA", help="Your rows, JSON Lines.", exists=True, dir_okay=False),
+]
 TaskOption = Annotated[int, typer.Option("--task", envvar="DELTAPROOF_TASK", help="Number of the task.", min=0)]
 AnyTaskOption = Annotated[
     int | None,
@@ -261,6 +264,7 @@ CheckpointingOption = Annotated[
     bool,
     typer.Option(
         "--checkpointing",
+        envvar="DELTAPROOF_CHECKPOINTING",
         help="Compute layers again in the backward pass instead of keeping what they computed: a fraction of the "
         "memory, more time, the same bits.",
     ),

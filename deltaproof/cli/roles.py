@@ -78,9 +78,15 @@ def run_sponsor(
     task: TaskOption,
     trainers: Annotated[
         int | None,
-        typer.Option(help="Open a round when so many trainers take part. Default: as many as the task needs.", min=1),
+        typer.Option(
+            envvar="DELTAPROOF_TRAINERS",
+            help="Open a round when so many trainers take part. Default: as many as the task needs.",
+            min=1,
+        ),
     ] = None,
-    verifiers: Annotated[int | None, typer.Option(help="... and so many verifiers.", min=1)] = None,
+    verifiers: Annotated[
+        int | None, typer.Option(envvar="DELTAPROOF_VERIFIERS", help="... and so many verifiers.", min=1)
+    ] = None,
     witness: WitnessOption = "",
     confirmations: ConfirmationsOption = "",
     poll: PollOption = IDLE_POLL_SECONDS,
@@ -120,7 +126,12 @@ def run_trainer(
     task: AnyTaskOption = None,
     policy: PolicyOption = None,
     top_up: Annotated[
-        bool, typer.Option("--top-up", help="Fill a slashed stake up, or take a lost seat again, and go on.")
+        bool,
+        typer.Option(
+            "--top-up",
+            envvar="DELTAPROOF_TOP_UP",
+            help="Fill a slashed stake up, or take a lost seat again, and go on.",
+        ),
     ] = False,
     checkpointing: CheckpointingOption = False,
     device: DeviceOption = None,
@@ -147,6 +158,7 @@ def run_trainer(
         bool,
         typer.Option(
             "--any-quorum",
+            envvar="DELTAPROOF_ANY_QUORUM",
             help="Work also in rounds whose verifiers weigh less than half of what verifiers have enrolled.",
         ),
     ] = False,
@@ -200,12 +212,15 @@ def run_verifier(
     stake: Annotated[
         str | None,
         typer.Option(
-            help="Stake to lock in each task, in tokens; more weighs more. Default: the minimum.", metavar=AMOUNT
+            envvar="DELTAPROOF_STAKE",
+            help="Stake to lock in each task, in tokens; more weighs more. Default: the minimum.",
+            metavar=AMOUNT,
         ),
     ] = None,
     free_share: Annotated[
         float | None,
         typer.Option(
+            envvar="DELTAPROOF_FREE_SHARE",
             help="Of all your stake, the share that stays free beside, for fines and to come back after an absence: it "
             "is deposited, too. Default: 0.2. A policy says it itself.",
             min=0.0,
@@ -216,6 +231,7 @@ def run_verifier(
         bool,
         typer.Option(
             "--top-up",
+            envvar="DELTAPROOF_TOP_UP",
             help="Fill a stake up from the wallet that a penalty reduced, and take part although a round is too much "
             "work for its phase here.",
         ),

@@ -30,7 +30,10 @@ def watch(
     rpc: RpcOption,
     contract: ContractOption,
     store: StoreOption,
-    task: Annotated[int | None, typer.Option("--task", help="Number of the task; every open task if left out.")] = None,
+    task: Annotated[
+        int | None,
+        typer.Option("--task", envvar="DELTAPROOF_TASK", help="Number of the task; every open task if left out."),
+    ] = None,
     key: Annotated[
         str, typer.Option("--key", envvar="DELTAPROOF_KEY", help="Private key to prove with; without one, only tell.")
     ] = "",
@@ -49,6 +52,7 @@ def watch(
     spend: Annotated[
         str | None,
         typer.Option(
+            envvar="DELTAPROOF_SPEND",
             help="Most bonds to risk for the leaves of one settlement that nobody published. Default: none.",
             metavar=AMOUNT,
         ),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 
+from deltaproof.cli.documents.catalogue import EVENTS_ONLY
 from tests.test_architecture import REPOSITORY, module_of, product_files
 
 PAGE = REPOSITORY / "docs" / "commands.md"
@@ -17,6 +19,7 @@ SPEAKERS = (
     "deltaproof.chain.admissions",
     "deltaproof.cli",
     "deltaproof.disputing",
+    "deltaproof.relaying",
     "deltaproof.sponsor",
     "deltaproof.tuning.hub",
 )
@@ -33,11 +36,20 @@ NOT_LITERAL = {
 """Fields that are put together elsewhere than in the call."""
 
 
-def told_by_code() -> dict[str, set[str]]:
-    """Fields of each event, from every place that reports it."""
-    found: defaultdict[str, set[str]] = defaultdict(set)
+LIVES = {
+    "trainer": "trainer",
+    "verifier": "verifier",
+    "deltaproof.sponsor": "sponsor",
+    "deltaproof.relaying": "relay run",
+}
+"""What the page calls whoever lives in a room of its own."""
+
+
+def reports() -> Iterator[tuple[str, str, set[str]]]:
+    """Module, event and fields of every place that reports one."""
     for file in product_files():
-        if not module_of(file).startswith(SPEAKERS):
+        module = module_of(file)
+        if not module.startswith(SPEAKERS):
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             if not isinstance(node, ast.Call) or not node.args:
@@ -46,19 +58,50 @@ def told_by_code() -> dict[str, set[str]]:
             event = node.args[0]
             if called not in SAYS | SAYS_WITH_ROUND or not isinstance(event, ast.Constant):
                 continue
-            found[str(event.value)] |= {keyword.arg for keyword in node.keywords if keyword.arg}
-            found[str(event.value)] |= {"round"} if called in SAYS_WITH_ROUND else set()
+            fields = {keyword.arg for keyword in node.keywords if keyword.arg}
+            yield module, str(event.value), fields | ({"round"} if called in SAYS_WITH_ROUND else set())
+
+
+def told_by_code() -> dict[str, set[str]]:
+    """Fields of each event, from every place that reports it."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for _, event, fields in reports():
+        found[event] |= fields
     for event, fields in NOT_LITERAL.items():
         found[event] |= fields
     return dict(found)
 
 
+def section() -> str:
+    return PAGE.read_text("utf-8").split("### Events")[1].split("\n## ")[0]
+
+
+def rows_of_page() -> list[tuple[str, str, str]]:
+    """Event, who tells it, fields."""
+    rows = re.findall(r"^\| `([\w-]+)` \| ([^|]+) \| ([^|]*) \| [^|]+ \|$", section(), flags=re.MULTILINE)
+    assert len(rows) == len({event for event, _, _ in rows}), "an event stands twice"
+    return rows
+
+
 def told_by_page() -> dict[str, set[str]]:
-    table = PAGE.read_text("utf-8").split("### Events")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| `([\w-]+)` \| [^|]+ \| ([^|]*) \| [^|]+ \|$", table, flags=re.MULTILINE)
-    assert len(rows) == len({event for event, _ in rows}), "an event stands twice"
-    return {event: set(re.findall(r"`(\w+)`", fields)) for event, fields in rows}
+    return {event: set(re.findall(r"`(\w+)`", fields)) for event, _, fields in rows_of_page()}
 
 
 def test_page_has_every_event_with_its_fields_and_no_other() -> None:
     assert told_by_page() == told_by_code()
+
+
+def test_page_names_whoever_tells_an_event() -> None:
+    by = {event: who for event, who, _ in rows_of_page()}
+    lives = (
+        (LIVES.get(module.partition(".")[0]) or LIVES.get(".".join(module.split(".")[:2])), event)
+        for module, event, _ in reports()
+    )
+    assert not [
+        (life, event) for life, event in lives if life and life not in by[event] and "all roles" not in by[event]
+    ]
+
+
+def test_page_names_every_command_that_prints_events() -> None:
+    intro = section().split("| event |")[0]
+    assert not [command for command in EVENTS_ONLY if f"`{command}`" not in intro]

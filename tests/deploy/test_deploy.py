@@ -91,6 +91,22 @@ def test_command_line_parses_with_the_program_and_the_settings_of_the_example(
         assert context.params["contract"] == "0x" + 40 * "0", "the settings are read"
 
 
+def test_every_option_of_a_role_has_a_variable() -> None:
+    """docs/operating.md, "As a service": what a role is told can stand in its file of settings."""
+    once = {"as_json", "once", "dry_run", "help"}
+    roles = [command_of(name).commands["run"] for name in ("sponsor", "trainer", "verifier")]
+    for command in (*roles, command_of("watch")):
+        without = {option.name for option in command.params if not option.envvar}
+        assert not without - once, f"{command.name}: {sorted(without - once)}"
+
+
+def test_command_lines_say_nothing_that_settings_should() -> None:
+    """An option goes before a variable: what stands there, the file of settings could not change."""
+    fixed = {"--data", "--health-port", "--home", "--host", "--index", "--port"}
+    for where, line in command_lines():
+        assert {word for word in line if word.startswith("--")} <= fixed, where
+
+
 def parsed(command: Any, name: str, arguments: list[str], parent: Any = None) -> Any:
     """Click's context of the innermost command. Raises UsageError of click for a line that does not parse."""
     context = command.make_context(name, list(arguments), parent=parent)
