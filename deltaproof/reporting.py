@@ -6,7 +6,17 @@ import time
 from itertools import pairwise
 from typing import Protocol
 
-__all__ = ["Once", "Pace", "Reporter", "about_task", "moment_text", "phase_line", "printable", "span"]
+__all__ = [
+    "Once",
+    "Pace",
+    "Reporter",
+    "about_task",
+    "moment_text",
+    "phase_line",
+    "printable",
+    "printable_lines",
+    "span",
+]
 
 
 class Reporter(Protocol):
@@ -64,6 +74,11 @@ def printable(text: str) -> str:
     """Words of somebody else for a terminal: what is no printed character (escape codes, line ends, marks that turn
     the direction of writing) becomes a question mark."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
+def printable_lines(text: str) -> str:
+    """The same for text that may have several lines."""
+    return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
 
 
 def span(seconds: int) -> str:

@@ -8,7 +8,6 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from deltaproof import __version__
 from deltaproof.cli.commands import Program
@@ -16,6 +15,7 @@ from deltaproof.cli.common import problem_records
 from deltaproof.cli.exit_codes import ExitCode
 from deltaproof.cli.interrupts import interrupted, when_stopped
 from deltaproof.cli.named_files import named_refusal
+from deltaproof.cli.terminal import Terminal
 from deltaproof.errors import DeltaproofError, SpecError
 from deltaproof.extras import LIBRARY_SETTINGS
 from deltaproof.protocol.rules import CONTRACTS_VERSION
@@ -80,5 +80,5 @@ def _fail(message: str, code: ExitCode, **fields: object) -> None:
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
     style = "red" if code is ExitCode.FAILED else ""
-    Console(stderr=True, highlight=False).print(f"deltaproof: {message}", style=style, markup=False, soft_wrap=True)
+    Terminal(stderr=True, highlight=False).print(f"deltaproof: {message}", style=style, markup=False, soft_wrap=True)
     sys.exit(code)

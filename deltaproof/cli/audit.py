@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from deltaproof.api.connecting import parse_address, read_only_gateway, require_store, store_url
 from deltaproof.cli.common import (
@@ -29,6 +28,7 @@ from deltaproof.cli.common import (
 )
 from deltaproof.cli.exit_codes import ExitCode
 from deltaproof.cli.history import IndexOption, MaybeTask, RoundsOption, round_numbers
+from deltaproof.cli.terminal import Terminal
 from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ __all__ = ["audit", "report"]
 
 SEED_BYTES = 32
 
-progress_console = Console(stderr=True, highlight=False)
+progress_console = Terminal(stderr=True, highlight=False)
 
 
 def audit(

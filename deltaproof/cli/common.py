@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from deltaproof.cli.terminal import Terminal
 from deltaproof.errors import Problem
+from deltaproof.reporting import printable_lines
 
 __all__ = [
     "AnyTaskOption",
@@ -280,7 +281,7 @@ MachineOption = Annotated[
     ),
 ]
 
-console = Console(highlight=False)
+console = Terminal(highlight=False)
 """Where commands print for people."""
 
 
@@ -300,7 +301,7 @@ def show_result(result: Mapping[str, object], *, as_json: bool, text: str) -> No
 
 def told_on_stderr(event: str, message: str, **fields: object) -> None:
     """A `Reporter` for commands whose standard output is their result."""
-    typer.echo(message, err=True)
+    typer.echo(printable_lines(message), err=True)
 
 
 def problem_records(problems: Sequence[Problem]) -> list[dict[str, str]]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from deltaproof.cli.common import JsonOption
 from deltaproof.cli.exit_codes import ExitCode
+from deltaproof.cli.terminal import Terminal
 from deltaproof.errors import UsageError
 
 __all__ = ["demo"]
@@ -69,7 +69,7 @@ def demo(
     scenario = (chosen[0] if chosen else ORDINARY).of(rounds)
     name = name or ("demo" if scenario.name == ORDINARY.name else scenario.name)
     options = DemoOptions(name, (runs / name).resolve(), seed, chain, timeout, scenario)
-    kept = run_demo(options, Console(highlight=False, stderr=as_json))
+    kept = run_demo(options, Terminal(highlight=False, stderr=as_json))
     if as_json:
         typer.echo(json.dumps(json.loads((options.folder / "summary.json").read_text())))
     if not kept:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from deltaproof.api.connecting import parse_address, read_only_gateway, require_store, store_to_read, store_url
 from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, shortened, show_result
@@ -281,12 +282,13 @@ def _print_history(result: dict[str, object], gateway: Gateway) -> None:
         if not task["history"]:
             console.print(f"{title}: nothing to show", markup=False)
             continue
-        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("round", justify="right")
         for column in ("trainer", "verdict"):
             table.add_column(column, no_wrap=True)
+        # A sponsor's words, and a token's for itself, are no markup.
         for column in ("score, mnat", paid.symbol, "claimed", f"slashed {staked.symbol}"):
-            table.add_column(column, justify="right", no_wrap=True)
+            table.add_column(Text(column), justify="right", no_wrap=True)
         for entry in task["history"]:
             slashed = {slash["account"]: slash["amount"] for slash in entry["slashes"]}
             for line in entry["trainers"]:
@@ -306,7 +308,8 @@ def _print_history(result: dict[str, object], gateway: Gateway) -> None:
                 console.print(
                     f"round {entry['round']}: the next adapter: accuracy {entry['endAccuracy']:.3f} in the full model "
                     f"(loss {entry['endLoss']:.4f}), {score['accuracy']:.3f} on emulator {score['emulator']} "
-                    f"(loss {score['loss']:.4f})"
+                    f"(loss {score['loss']:.4f})",
+                    markup=False,
                 )
 
 

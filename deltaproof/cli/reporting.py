@@ -14,12 +14,15 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from deltaproof.reporting import Reporter
+from deltaproof.cli.terminal import Terminal
+from deltaproof.reporting import Reporter, printable, printable_lines
 
 __all__ = ["ConsoleReporter", "JsonReporter", "reporter"]
 
 PROGRESS = ("trained-step", "replayed", "evaluated", "downloading", "uploading")
 """Events that say how far a long work is: one line that changes, instead of one each."""
+INDENT = " " * len("00:00:00  ")
+"""Before what a message says in further lines: none of them looks like one of the role's own."""
 PROGRESS_SECONDS = 30.0
 """Where lines cannot change, in a file, one of them in so many seconds."""
 
@@ -37,7 +40,7 @@ class JsonReporter:
             sys.stdout.flush()
 
 
-class _Console(Console):
+class _Console(Terminal):
     """Where nobody reads any more, its caller says whether that ends a command."""
 
     def on_broken_pipe(self) -> None:
@@ -81,9 +84,9 @@ class ConsoleReporter:
     def _progress(self, event: str, message: str) -> None:
         if self._console.is_terminal:
             if self._status is None:
-                self._status = self._console.status(Text(message), spinner="line")
+                self._status = self._console.status(Text(printable(message)), spinner="line")
                 self._status.start()
-            self._status.update(Text(message))
+            self._status.update(Text(printable(message)))
         elif time.monotonic() - self._shown_at >= PROGRESS_SECONDS:
             self._shown_at = time.monotonic()
             self._line(event, message)
@@ -94,7 +97,8 @@ class ConsoleReporter:
         self._last = (event, message)
         clock = Text(time.strftime("%H:%M:%S  "), style="dim")
         try:
-            self._console.print(clock + Text(message, style=self.STYLES.get(event, "")), soft_wrap=True)
+            text = printable_lines(message).replace("\n", f"\n{INDENT}")
+            self._console.print(clock + Text(text, style=self.STYLES.get(event, "")), soft_wrap=True)
         except (OSError, ValueError):
             # The console would keep what nobody took, and try all of it with each line.
             self._console.begin_capture()

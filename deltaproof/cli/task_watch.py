@@ -7,13 +7,13 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from deltaproof.agent.patience import HOPELESS, IDLE_POLL_SECONDS, insist
 from deltaproof.api.connecting import parse_depth, read_only_gateway
 from deltaproof.cli.common import ConfirmationsOption, ContractOption, JsonOption, PollOption, RpcOption, TaskOption
 from deltaproof.cli.reporting import ConsoleReporter, JsonReporter
+from deltaproof.cli.terminal import Terminal
 from deltaproof.errors import DeploymentError
 from deltaproof.reporting import Reporter
 
@@ -40,7 +40,7 @@ def watch_task(
     """
     from deltaproof.protocol.types import TaskId
 
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     report = JsonReporter() if as_json else ConsoleReporter(console)
     depth = parse_depth(confirmations)
     live = None if as_json or once or not console.is_terminal else console.status("", spinner="line")
