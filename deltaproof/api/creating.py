@@ -30,6 +30,7 @@ from deltaproof.sponsor.keeping import check_store, publish_task
 from deltaproof.sponsor.life import check_funds, cost_of_a_round, create_task
 from deltaproof.sponsor.quorum import QuorumMeaning, quorum_meaning
 from deltaproof.sponsor.risks import economics_record, economics_table, objections
+from deltaproof.sponsor.short_phases import short_phases, takes_short_phases
 from deltaproof.store.backend import unwritable_folder
 from deltaproof.tuning.training.optimizers import constants_root, constants_table
 from incentives.economics import economics
@@ -127,7 +128,7 @@ def propose_task(
     checked = check_draft(draft, found.tokens)
     problems = [
         *checked.problems, *found.problems, *_funding_problems(found, checked.tables, fund),
-        *_store_problems(network.store),
+        *_store_problems(network.store), *_phase_problems(found, checked.tables),
     ]  # fmt: skip
     if problems:
         raise SpecError.of(str(draft), problems)
@@ -188,6 +189,12 @@ def _store_problems(store: str) -> Iterator[Problem]:
     """A task whose files nobody can publish is money spent for nothing."""
     if refused := unwritable_folder(store):
         yield Problem("--store", f"{refused} is no folder that can be written to", "name another")
+
+
+def _phase_problems(found: _Place, tables: dict[str, object]) -> Iterator[Problem]:
+    """The contract would tell of one phase at a time, and after the model was loaded."""
+    if found.gateway is not None and not takes_short_phases(found.gateway.connection.chain_id):
+        yield from short_phases(tables)
 
 
 def _funding_problems(found: _Place, tables: dict[str, object], asked: Amount) -> Iterator[Problem]:

@@ -86,6 +86,7 @@ def check(
     from deltaproof.sponsor.checking import check_draft
     from deltaproof.sponsor.drafts import complete_draft
     from deltaproof.sponsor.risks import economics_record, economics_table, objections
+    from deltaproof.sponsor.short_phases import short_phases_note
     from deltaproof.sponsor.workload import Workload
     from incentives.economics import economics
 
@@ -113,6 +114,8 @@ def check(
         table = [*money_lines(prepared.spec, tokens), *work.lines(tokens), *economics_table(found, tokens)]
         result |= {"economics": economics_record(found), **work.record()}
         result["stability"] = [one.record() for one in prepared.stability]
+    if (short := short_phases_note(draft.tables)) is not None:
+        notes = (*notes, short)
     text = "\n".join([f"{spec} has no problem", *(f"  {line}" for line in (*notes, *table))])
     result["notes"] = list(notes)
     show_result(result, as_json=as_json, text=text)

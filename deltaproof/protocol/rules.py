@@ -61,6 +61,8 @@ MIN_BASE_BPS = 500
 MAJORITY_BPS = 5_001
 FINAL_BLOCKS = 64
 MAX_PHASE_SECONDS = 90 * 86_400
+MIN_PHASE_SECONDS = 600
+MIN_NOTICE_SECONDS = 86_400
 
 # What else a task's terms may be. A spec is untrusted, and whoever reads one computes with its numbers before anything
 # is replayed: each limit keeps the work finite, or the arithmetic inside float32.

@@ -220,7 +220,8 @@ opening = 1800
 attest_commit = 3600
 attest_reveal = 1800
 settle = 1800
-window = 3600
+window = 3600               # for disputes; 86_400, a day, at least on a chain that is no test chain
+# activation = 86_400       # a verifier's stake counts so long after it came; needed on such a chain
 
 [sponsor]                   # never leaves this machine
 validation = "validation.jsonl"

@@ -224,6 +224,8 @@ def test_constants_page_has_the_value_of_the_contract(name: str, text: str) -> N
         ("libraries/TaskRules", "MIN_BASE_BPS", rules.MIN_BASE_BPS),
         ("TaskManager", "MAJORITY_BPS", rules.MAJORITY_BPS),
         ("libraries/TaskRules", "MAX_PHASE_SECONDS", rules.MAX_PHASE_SECONDS),
+        ("libraries/TaskRules", "MIN_PHASE_SECONDS", rules.MIN_PHASE_SECONDS),
+        ("libraries/TaskRules", "MIN_NOTICE_SECONDS", rules.MIN_NOTICE_SECONDS),
         ("libraries/StateOpening", "CHUNK_VALUES", rules.CHUNK_VALUES),
         ("libraries/StateOpening", "CHUNK_BYTES", rules.CHUNK_BYTES),
         ("libraries/OptimizerStep", "ROW_BYTES", 4 * rules.OPTIMIZER_CONSTANTS),
@@ -236,10 +238,11 @@ def test_contracts_have_the_rules_of_the_code(contract: str, constant: str, rule
 
 def solidity(contract: str, constant: str) -> int:
     source = (CONTRACTS / f"{contract}.sol").read_text("utf-8")
-    match = re.search(rf"constant {constant} = (\d[\d_]*)(?: \*\* (\d+)| (days))?;", source)
+    match = re.search(rf"constant {constant} = (\d[\d_]*)(?: \*\* (\d+)| (days|minutes))?;", source)
     assert match, f"{contract}.sol does not define {constant} as a plain number"
     value = int(match[1].replace("_", ""))
-    return value ** int(match[2]) if match[2] else value * (86_400 if match[3] else 1)
+    unit = {None: 1, "minutes": 60, "days": 86_400}[match[3]]
+    return value ** int(match[2]) if match[2] else value * unit
 
 
 def test_every_room_decides_or_says_why_not() -> None:

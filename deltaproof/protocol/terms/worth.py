@@ -71,7 +71,7 @@ class ScoringSection(Record):
     enrolled before it, by the rows of all drawn steps (`incentives.row_evidence`)."""
     method: Estimator = "auto"
     """The estimator. Where 2^players coalitions fit the budget, values are exact by any; where the budget does not pay
-    for it, `auto` takes its place (docs/protocol.md, section 5)."""
+    for it, `auto` takes its place (docs/protocol.md, section 9)."""
     budget: Annotated[int, Field(ge=1, le=MAX_EVALUATIONS)] = 256
     """Most coalition evaluations of a round; as many more as `auto` needs for the players who are there."""
     beta_a: _Beta = 1
@@ -119,7 +119,8 @@ class VerificationSection(Record):
     """Samples, quorum and what is at stake."""
 
     samples: Annotated[int, Field(ge=0, le=MAX_SAMPLES)]
-    """Drawn steps per verifier and trainer, besides the first and the last; all steps between if there are fewer."""
+    """Drawn steps of each trainer, besides the first and the last: one sample, which every verifier replays; all steps
+    between if there are fewer."""
     run: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = 1
     """Drawn steps come in runs of so many consecutive ones; `samples` is a multiple. A verifier fetches one state for
     each, and in exact mode no gradient. Corruption that lies close together is found as seldom as a single step."""
@@ -162,6 +163,9 @@ class PhasesSection(Record):
     """Longest duration of each phase of a round, seconds; a phase ends early when all who may act have acted.
 
     Drawing a seed has no duration of its own: it ends when the beacon has decided.
+
+    On a test chain (ids 31337 and 1337) seconds are enough. Elsewhere the contract asks for ten minutes at least in
+    `commit` to `settle`, and for a day in `window`, `slash` and `activation`.
     """
 
     commit: Seconds
@@ -181,6 +185,7 @@ class PhasesSection(Record):
     slash: Seconds = 86_400
     """How long after a round its stakes stay slashable at least, seconds."""
     claim: Positive = 2_592_000
-    """How long after a round rewards can be claimed, seconds; longer than `slash` and the court's `answerSeconds`."""
+    """How long after a round rewards can be claimed, seconds; longer than `slash` and the court's `answerSeconds`,
+    by a day but on test chains."""
     activation: Count = 0
-    """How long a verifier's stake lies before it weighs in a quorum, seconds; a day at least, but on test chains."""
+    """How long a verifier's stake lies before it weighs in a quorum, seconds."""
