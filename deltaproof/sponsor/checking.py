@@ -188,8 +188,14 @@ def _method_problems(tables: Mapping[str, object]) -> Iterator[Problem]:
     from deltaproof.tuning.methods import create_method
 
     section = _section(MethodSection, {**_table(tables, "method"), "seed": _ZERO})
-    if section is not None:
-        yield from _refused(lambda: create_method(section), "method", "see docs/methods.md")
+    if section is None:
+        return
+    yield from _refused(lambda: create_method(section), "method", "see docs/methods.md")
+    # So that nobody believes in a setting that does nothing.
+    if _table(tables, "training").get("dropout", False) is False:
+        for name in (name for name, value in section.options.items() if name.endswith("dropout") and value):
+            remedy = "set training.dropout = true, or leave it out"
+            yield Problem(f"method.options.{name}", "does nothing while training.dropout is false", remedy)
 
 
 def _codec_problems(tables: Mapping[str, object]) -> Iterator[Problem]:

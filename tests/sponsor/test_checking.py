@@ -252,6 +252,16 @@ def test_task_create_tells_of_key_and_chain_with_the_rest(
     assert not (tmp_path / "home").exists()
 
 
+def test_dropout_of_a_method_without_that_of_training_is_a_setting_that_does_nothing(
+    write: Callable[..., Path],
+) -> None:
+    there = ("r = 2", "r = 2\nlora_dropout = 0.1")
+    (problem,) = check_draft(write(there)).problems
+    assert problem.key == "method.options.lora_dropout"
+    assert not check_draft(write(there, ("steps = 4", "steps = 4\ndropout = true"))).problems
+    assert not check_draft(write(("r = 2", "r = 2\nlora_dropout = 0.0"))).problems
+
+
 def test_file_that_cannot_be_read_is_a_problem_not_a_traceback(write: Callable[..., Path], folder: Path) -> None:
     shutil.copytree(folder / "bert", folder / "damaged")
     (folder / "damaged" / "config.json").write_text("{")
