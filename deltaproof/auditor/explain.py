@@ -8,7 +8,7 @@ from typing import Any
 
 from deltaproof.auditor.facts.leaves import find_leaves, read_attestations
 from deltaproof.auditor.facts.loading import load_round, load_task
-from deltaproof.auditor.facts.sharing import players_of
+from deltaproof.auditor.facts.sharing import players_of, readable_game
 from deltaproof.auditor.facts.tasks import RoundFacts, UnknownSubject
 from deltaproof.auditor.index.reader import Index
 from deltaproof.chain.contracts.money import UNNAMED, Money
@@ -136,7 +136,10 @@ def _value(
     if source is None or source.game is None:
         yield "the round was not scored: no accepted delta, or the sponsor did not show the validation set"
         return
-    game = source.game
+    game = readable_game(facts, source)
+    if game is None:
+        yield "the attested game is none of who was accepted: no score follows from it"
+        return
     yield (
         f"the round took held-out loss from {game.start_loss:.6f} to {game.end_loss:.6f}, "
         f"accuracy from {game.start_accuracy:.3f} to {game.end_accuracy:.3f}"
@@ -230,7 +233,10 @@ def _pay(
     if posted is None or leaves is None:
         yield "no settlement stands, or its leaves are not in the store: nothing was earned yet"
         return
-    place = next(i for i, leaf in enumerate(leaves) if leaf.trainer == trainer)
+    place = next((i for i, leaf in enumerate(leaves) if leaf.trainer == trainer), None)
+    if place is None:
+        yield "the settlement has no leaf of it, although it committed: what it pays goes to others"
+        return
     leaf = leaves[place]
     rule = payouts_of(spec.rewards, leaves, posted.settlement.improvement_nanos, scored=facts.scored)
     line = rule.lines[place]

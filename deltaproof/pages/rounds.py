@@ -130,18 +130,17 @@ def game_of(facts: RoundFacts, spec: TaskSpec | None, store: ArtifactStore | Non
     None for a round without one, and for a table of drawn coalitions: what those are worth takes the estimator, which
     `deltaproof audit` has.
     """
-    from deltaproof.auditor.facts.sharing import players_of
+    from deltaproof.auditor.facts.sharing import players_of, readable_game
 
     if spec is None or store is None or facts.standing is None:
         return None
-    agreed = [
+    agreed = (
         document
         for verifier, document in read_attestations(facts, store).items()
         if facts.attestations[verifier].verdicts == facts.standing.settlement.verdicts_digest
-    ]
-    if not agreed or agreed[0].game is None:
-        return None
-    return game_record(spec, agreed[0], players_of(facts, spec, agreed[0]))
+    )
+    scored = next((document for document in agreed if readable_game(facts, document) is not None), None)
+    return None if scored is None else game_record(spec, scored, players_of(facts, spec, scored))
 
 
 def game_record(spec: TaskSpec, document: Attestation, players: Sequence[Sequence[Address]]) -> Json | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deltaproof.auditor.audit.case import RoundCase
 from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.audit.readers import gives_up_from, in_time_until_of, published_at
-from deltaproof.auditor.facts.sharing import players_of, shard_in
+from deltaproof.auditor.facts.sharing import misfit_in, players_of, shard_in
 from deltaproof.errors import ArtifactError, StoreUnavailable
 from deltaproof.protocol.outcome.attestation import Attestation, GameRecord, TrainerFinding
 from deltaproof.protocol.outcome.settlement import Verdict
@@ -96,9 +96,8 @@ def _scores(
     case: RoundCase, spec: TaskSpec, seed: Digest32, document: Attestation, game: GameRecord, subject: Subject
 ) -> Iterator[Check]:
     findings = document.by_trainer()
-    strangers = [p for p in game.players if p not in findings or findings[p].verdict is not Verdict.ACCEPTED]
-    if strangers:
-        yield subject.failed("scores", f"{', '.join(strangers)} took part in the game without being accepted")
+    if misfit := misfit_in(case.facts, document, game):
+        yield subject.failed("scores", misfit)
         return
     if spec.data.roots:
         roots = [shard_in(case.facts, player).root for player in game.players]
