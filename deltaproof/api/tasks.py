@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +47,14 @@ class Task:
         rounds: int = 3,
         budget: str = "100",
         stake: str = "250",
+        trainers: int | None = None,
+        verifiers: int | None = None,
     ) -> Beginning:
         """Write a draft that works into the folder `out`: `deltaproof task init`.
 
         `model`: `path:FOLDER`, `package:NAME/FOLDER` or `hub:ORG/NAME@COMMIT`. `data`: held-out rows, which no trainer
-        may have. `budget` of a round and `stake` of a participant in tokens. Raises UsageError, ModelError.
+        may have. `budget` of a round and `stake` of a participant in tokens. Of the `trainers` and `verifiers` that are
+        expected a round needs more than half. Raises UsageError, ModelError.
         """
         from deltaproof.chain.contracts.money import Amount
         from deltaproof.sponsor.beginning import begin
@@ -66,6 +69,7 @@ class Task:
         return begin(
             folder, name=name, source=model, data=Path(data), method=method, small_deltas=small_deltas, rounds=rounds,
             budget=Amount.read(budget, "budget"), stake=Amount.read(stake, "stake"),
+            trainers=trainers, verifiers=verifiers,
         )  # fmt: skip
 
     @staticmethod
@@ -205,14 +209,17 @@ class Task:
         device: str = "cpu",
         top_up: bool = False,
         checkpointing: bool = False,
+        relay: str = "",
+        any_quorum: bool = False,
         **settings: Any,
     ) -> WorkingLife:
-        """A trainer's life on these rows: `trainer run`. Stakes what the task asks for when it begins."""
+        """A trainer's life on these rows: `trainer run`. Stakes what the task asks for when it begins. `relay`: URL of
+        who brings commitments and reveals for free. `any_quorum`: also where verifiers of little stake judge."""
         from deltaproof.api.lives import trainer_life
 
         return trainer_life(
             self._settings("trainer", key, home, settings), self.network.store, _rows(data), device=device,
-            top_up=top_up, checkpointing=checkpointing,
+            top_up=top_up, checkpointing=checkpointing, relay=relay, any_quorum=any_quorum,
         )  # fmt: skip
 
     def verifier(
@@ -227,6 +234,7 @@ class Task:
         workers: int | None = None,
         backend: str | None = None,
         ray_address: str | None = None,
+        checkpointing: bool = False,
         **settings: Any,
     ) -> WorkingLife:
         """A verifier's life: `verifier run`. `stake` in tokens; by default the task's minimum. `free_share` of all its
@@ -236,7 +244,9 @@ class Task:
         from deltaproof.chain.contracts.money import Amount
         from deltaproof.tuning.numerics.machine import machine_of
 
-        machine = machine_of(device=device, workers=workers, backend=backend, ray_address=ray_address)
+        machine = machine_of(
+            device=device, workers=workers, backend=backend, ray_address=ray_address, checkpointing=checkpointing
+        )
         asked = Amount.read(stake, "stake") if stake is not None else None
         life = self._settings("verifier", key, home, settings)
         return verifier_life(
@@ -272,24 +282,31 @@ class Task:
         replay: int = 1,
         rescore: bool = False,
         full: bool = False,
+        draw: str | None = None,
         device: str | None = None,
         workers: int | None = None,
         backend: str | None = None,
         ray_address: str | None = None,
+        checkpointing: bool = False,
         witness: str = "",
         reading_key: str | Path | None = None,
         index: str = "sqlite://",
         progress: Callable[[str], None] = lambda line: None,
     ) -> AuditReport:
         """Recompute every link from spec to pay and compare: `audit`. `passed` says whether nothing failed, `checks`
-        holds each comparison, `records()` all of them as plain rows."""
+        holds each comparison, `records()` all of them as plain rows. `draw`: the seed of an audit that is repeated."""
         from deltaproof.auditor.audit.case import AuditOptions
         from deltaproof.auditor.auditing import run_audit
+        from deltaproof.protocol.types import digest32
         from deltaproof.tuning.numerics.machine import machine_of
 
         options = AuditOptions(replays=replay, official_replays=full, rescore=rescore or full)
+        if draw is not None:
+            options = replace(options, draw_seed=digest32(draw))
         source = self.network.source(index, witness, reading_key, self.number)
-        machine = machine_of(device=device, workers=workers, backend=backend, ray_address=ray_address)
+        machine = machine_of(
+            device=device, workers=workers, backend=backend, ray_address=ray_address, checkpointing=checkpointing
+        )
         return run_audit(source, options, [self.number], rounds, progress, machine=machine)
 
     def explain(self, round_: int, trainer: str, *, index: str = "sqlite://") -> Explanation:

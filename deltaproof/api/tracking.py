@@ -46,7 +46,6 @@ def tracked(report: Reporter, tracker: str, home: Path, role: str) -> Reporter:
 
 def _tensorboard(home: Path, role: str) -> Draw:
     # Written within a second: a role may be stopped at any moment.
-    # Written within a second: a role may be stopped at any moment.
     writer = need("tensorboardX").SummaryWriter(str(home / "tensorboard" / role), flush_secs=1)
 
     def draw(name: str, value: float, at: int) -> None:

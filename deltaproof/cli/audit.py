@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from deltaproof.cli.documents.audits import WrittenReport
 
 __all__ = ["audit", "report"]
-
-SEED_BYTES = 32
 
 progress_console = Terminal(stderr=True, highlight=False)
 
@@ -134,8 +131,9 @@ def audit(
         replays=replay,
         official_replays=full,
         rescore=rescore or full,
-        draw_seed=digest32(draw or secrets.token_hex(SEED_BYTES)),
     )
+    if draw is not None:
+        options = replace(options, draw_seed=digest32(draw))
     signer = load_signer(key) if key else None
     started = time.monotonic()
     tasks = [task] if task is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.outcome.attestation import Attestation, TrainerFinding
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex
+from deltaproof.protocol.types import Address, Digest32, RoundIndex
 from deltaproof.store import ArtifactStore
 from deltaproof.tuning.numerics.machine import HERE, Machine
 
@@ -47,8 +48,11 @@ class AuditOptions:
     """Evaluate every coalition again."""
     models: bool = True
     """Load the task's model; without, nothing is aggregated or trained again."""
-    draw_seed: Digest32 = ZERO_DIGEST
-    """Decides which fresh steps are drawn; part of the report, so that others can repeat it."""
+    draw_seed: Digest32 = field(default_factory=lambda: Digest32(secrets.token_bytes(32)))
+    """Decides which fresh steps are drawn; part of the report, so that others can repeat it. Nobody knows it before.
+
+    Attack: know which steps audits train again, and have a quorum accept work that is wrong at others.
+    """
 
 
 class Artifacts:
