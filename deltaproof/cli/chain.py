@@ -114,10 +114,13 @@ def deploy(
     ] = "",
     drand_lead: Annotated[
         int | None,
-        typer.Option(help="Seconds from a request to the round that decides; longer than clocks differ.", min=1),
+        typer.Option(
+            help="Seconds from a request to the round that decides; longer than clocks differ. Default: 30.", min=1
+        ),
     ] = None,
     drand_patience_days: Annotated[
-        float | None, typer.Option(help="How long a round may stay unpublished before a block decides.", min=0.0001)
+        float | None,
+        typer.Option(help="How long a round may stay unpublished before a block decides. Default: 3.", min=0.0001),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -132,7 +132,8 @@ def demand(
     `--step` asks the trainer for one chunk of its committed work, `--score-by` a verifier for the score it attested,
     `--leaf` anybody for the trainer's leaf of the posted settlement, in the first half of its window. Without
     an answer in time the bond comes back, and the trainer is slashed, the verifier loses its fee, the settlement falls.
-    With one, half the bond goes to whoever answered and the rest is burned.
+    With one, the court's part of the bond (`winnerBps`, a half by default) goes to the trainer or verifier, or to
+    whoever showed the leaf, and the rest is burned.
     """
     from deltaproof.chain.participation import lock_stake
     from deltaproof.disputing.committed import committed_work
@@ -183,8 +184,9 @@ def answer(
 ) -> None:
     """Answer a demand from what the store holds, or close one that nobody answered in time.
 
-    A settled leaf and a verifier's score can be shown by anybody; most of the bond goes to whoever showed the leaf, or
-    to the verifier. A chunk of a trainer's work is in that trainer's home: keep `deltaproof trainer run` going.
+    A settled leaf and a verifier's score can be shown by anybody; the court's part of the bond (`winnerBps`, a half by
+    default) goes to whoever showed the leaf, or to the verifier, and the rest is burned. A chunk of a trainer's work is
+    in that trainer's home: keep `deltaproof trainer run` going.
     """
     from deltaproof.chain.abi.dispute_structs import DemandKind
     from deltaproof.disputing.demands import leaf_answer, score_pair

@@ -102,7 +102,8 @@ def run_sponsor(
     that round's accepted trainers in equal parts.
 
     The first round waits for all who are expected; a later one goes on after a moment with half of them. No round opens
-    while its verifiers would weigh less than half of the stake that verifiers have enrolled.
+    while its verifiers would weigh less than half of the stake that verifiers have enrolled, as long as the others' may
+    wait for its seat.
     """
     from deltaproof.agent.limits import Limits
     from deltaproof.api.lives import sponsor_life

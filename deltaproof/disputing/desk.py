@@ -96,7 +96,7 @@ class SettlementDesk:
         return self._shown.all_of(view.settlement) if published is None else published
 
     def answer_leaf(self, number: int, demand: Demand) -> Receipt | None:
-        """Show a demanded leaf, if its settlement is the right one: most of the challenger's bond is the reward."""
+        """Show a demanded leaf, if its settlement is the right one: a part of the challenger's bond is the reward."""
         if demand.kind is not DemandKind.LEAF:
             return None
         leaves = self.leaves(demand.round, self.gateway.tasks.round(self.task_id, demand.round))
