@@ -13,8 +13,17 @@ from rich.table import Table
 from rich.text import Text
 
 from deltaproof.api.connecting import parse_address, read_only_gateway, require_store, store_to_read, store_url
-from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, shortened, show_result
-from deltaproof.errors import UsageError
+from deltaproof.cli.common import (
+    ContractOption,
+    JsonOption,
+    RpcOption,
+    StoreOption,
+    console,
+    shortened,
+    show_result,
+    told_on_stderr,
+)
+from deltaproof.errors import ChainError, UsageError
 from deltaproof.extras import need
 
 if TYPE_CHECKING:
@@ -90,7 +99,7 @@ def index(
     from deltaproof.auditor.index.follower import Follower
     from deltaproof.auditor.index.reader import Index
     from deltaproof.auditor.index.rpc import Rpc
-    from deltaproof.auditor.index.schema import open_database
+    from deltaproof.auditor.index.schema import IndexUnusable, open_database
     from deltaproof.pages.metrics import IndexMetrics
 
     engine = open_database(database)
@@ -103,9 +112,20 @@ def index(
         confirmations=confirmations,
     )
     metrics = IndexMetrics.served_on(metrics_port) if follow and metrics_port else None
+    begun = False
     while True:
         started = time.monotonic()
-        synced = follower.sync()
+        try:
+            synced = follower.sync()
+        except (ChainError, IndexUnusable) as error:
+            if not (follow and begun):
+                raise
+            told_on_stderr("delayed", f"{error}; again in {poll_seconds:g} s")
+            if metrics is not None:
+                metrics.failures.inc()
+            time.sleep(poll_seconds)
+            continue
+        begun = True
         counts = Index(engine).counts()
         if metrics is not None:
             metrics.observe(synced, counts)

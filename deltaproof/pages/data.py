@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deltaproof.auditor.audit.case import Artifacts, AuditOptions, TaskCase
-from deltaproof.auditor.audit.check import Check
+from deltaproof.auditor.audit.check import Check, Status
 from deltaproof.auditor.audit.report import unseen
 from deltaproof.auditor.audit.run import Audit
 from deltaproof.auditor.facts.chainview import Question, RpcView
@@ -43,6 +43,11 @@ SHOWN_REASONS = 500
 """In a file, of each task; the server tells every one."""
 _HASH = re.compile(r"0x[0-9a-f]{16,64}")
 """Shorter, it would be found everywhere."""
+_NUMBER = re.compile(r"[0-9]{1,18}")
+KEPT_ROUNDS = 256
+"""Whose checks are kept, of those that were looked at last."""
+AGAIN_SECONDS = 60.0
+"""Between two looks at a round of which something could not be checked, or failed: what a store lost may come back."""
 NAMES_KEPT = 60.0
 """Seconds for which the names of everybody are not read again: each is a file of its own, and a signature to check."""
 LARGEST_EXACT = 2**53 - 1
@@ -59,7 +64,8 @@ class PageData:
     rpc: Rpc | None = None
     checked: dict[tuple[int, int], list[Json]] = field(default_factory=dict)
     """Checks by task and round, from an audit that was made already; other rounds are checked when they are shown."""
-    _kept: dict[tuple[int, int, int], list[Json]] = field(default_factory=dict)
+    _kept: dict[tuple[int, int], tuple[str, float, list[Json]]] = field(default_factory=dict)
+    """Of rounds that were checked when they were shown: the block of the last event, until when, the checks."""
     _written: dict[str, Json] = field(default_factory=dict)
     """How each token that says so writes its amounts, which never changes."""
     _named: tuple[float, dict[Address, str]] = (-math.inf, {})
@@ -70,9 +76,9 @@ class PageData:
         match path.split("/"):
             case ["overview"]:
                 found = self.overview()
-            case ["task", task] if task.isdigit():
+            case ["task", task] if _NUMBER.fullmatch(task):
                 found = self.task(int(task))
-            case ["round", task, round_] if task.isdigit() and round_.isdigit():
+            case ["round", task, round_] if _NUMBER.fullmatch(task) and _NUMBER.fullmatch(round_):
                 found = self.round(int(task), int(round_))
             case ["people"]:
                 found = self.people()
@@ -80,7 +86,7 @@ class PageData:
                 found = self.account(address(account))
             case ["find", text]:
                 found = {"found": self.find(text)}
-            case ["why", task, round_, trainer] if task.isdigit() and round_.isdigit():
+            case ["why", task, round_, trainer] if _NUMBER.fullmatch(task) and _NUMBER.fullmatch(round_):
                 found = self.why(int(task), int(round_), address(trainer))
             case _:
                 raise KeyError(path)
@@ -242,13 +248,23 @@ class PageData:
         key = (int(facts.task.id), int(facts.number))
         if key in self.checked:
             return self.checked[key]
-        last = (*key, facts.events[-1].block)
-        if last not in self._kept:
+        # The block's hash: after a reorganisation another round may have its last event at the same height.
+        number = facts.events[-1].block
+        found = self.index.blocks([number]).get(number)
+        last = found.hash if found else ""
+        known, until, checks = self._kept.pop(key, ("", 0.0, []))
+        if known != last or time.monotonic() > until:
             audit = Audit(self.index, self.store, self.rpc, AuditOptions(replays=0, models=False))
             artifacts = Artifacts.of_task(self.store, facts.task) if self.store else None
             case = audit.round_case(TaskCase(self.index, facts.task, artifacts, audit.options), facts)
-            self._kept[last] = [check.to_json() for check in audit.check_round(case, lambda _: None)]
-        return self._kept[last]
+            checked = list(audit.check_round(case, lambda _: None))
+            checks = [check.to_json() for check in checked]
+            settled = all(check.status is Status.PASS for check in checked)
+            until = math.inf if settled else time.monotonic() + AGAIN_SECONDS
+        self._kept[key] = last, until, checks
+        while len(self._kept) > KEPT_ROUNDS:
+            del self._kept[next(iter(self._kept))]
+        return checks
 
     def _times(self, facts: RoundFacts) -> dict[int, int]:
         found = self.index.blocks([event.block for event in facts.events])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -19,8 +20,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 
 from deltaproof.auditor.index.follower import Follower, Synced
 from deltaproof.auditor.index.reader import Index
-from deltaproof.auditor.index.schema import IndexUnusable
-from deltaproof.errors import ChainError, DeltaproofError
+from deltaproof.errors import DeltaproofError
 from deltaproof.pages.data import PageData
 from deltaproof.pages.metrics import IndexMetrics
 from deltaproof.pages.render import render
@@ -67,10 +67,18 @@ class LiveIndex:
                 if synced.head != self.synced.head or synced.rolled_back_to is not None:
                     self.synced = synced
                     self.version += 1
-            except (ChainError, IndexUnusable) as error:
-                self.problem = str(error)
-                self.metrics.failures.inc()
+            except Exception as error:  # a full disk, a database or node that is away or answers nonsense
+                self._failed(error)
             self._stop.wait(self._poll)
+
+    def _failed(self, error: Exception) -> None:
+        """Look again: a follower that is no more would show an old chain for ever. Strangers read what is told."""
+        foreseen = isinstance(error, DeltaproofError)
+        problem = str(error) if foreseen else f"the index cannot follow the chain ({type(error).__name__})"
+        if not foreseen and problem != self.problem:
+            logging.getLogger(__name__).error("%s; it is tried again", problem, exc_info=error)
+        self.problem = problem
+        self.metrics.failures.inc()
 
 
 def create_app(data: PageData, live: LiveIndex) -> FastAPI:

@@ -100,12 +100,14 @@ class Follower:
         """Bring the database up to the head of the chain. Raises ChainError, ChainReorganised or IndexUnusable."""
         done = Synced()
         for _ in range(MAX_RESTARTS):
-            self._roll_back(done)
             try:
+                self._roll_back(done)
                 self._advance(done, progress)
                 return done
             except ChainReorganised:
                 continue
+            except SQLAlchemyError as error:
+                raise IndexUnusable(f"the database of the index: {str(error).splitlines()[0]}") from error
         raise ChainReorganised(f"the chain changed {MAX_RESTARTS} times while it was read; try again")
 
     # Which deployment.
