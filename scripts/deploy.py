@@ -66,6 +66,7 @@ def deploy_beacon(project: Any, params: DeployParams, sender: dict[str, Any]) ->
 def deploy(deployer: Any, token: Any = None, params: DeployParams | None = None) -> DeployedContracts:
     """Deploy everything from `deployer`. Raises RuntimeError if the contracts do not agree on their addresses."""
     params = params or DeployParams(guardian=Address(deployer.address))
+    params.require_sound()
     sender = {"from": deployer}
     project = brownie.project.get_loaded_projects()[0]
     if token is None:

@@ -99,7 +99,12 @@ def deploy(
     token: Annotated[
         str | None, typer.Option(help="ERC-20 that is staked; left out, a token with a public faucet is deployed.")
     ] = None,
-    unbonding_days: Annotated[float, typer.Option(help="Delay before stake can leave.", min=0.0001)] = 7.0,
+    unbonding_days: Annotated[
+        float,
+        typer.Option(
+            help="Delay before stake can leave: no shorter than a case with all its appeals, three days.", min=0.0001
+        ),
+    ] = 7.0,
     beacon: Annotated[
         Literal["blockhash", "drand"], typer.Option(help="Where seeds come from; see docs/beacons.md.")
     ] = "blockhash",

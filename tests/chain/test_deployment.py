@@ -13,11 +13,12 @@ from web3.types import RPCEndpoint
 from deltaproof.api.connecting import open_gateway
 from deltaproof.chain import Deployment, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_account
 from deltaproof.chain.abi.enums import Role
-from deltaproof.chain.contracts.deployment import _ModuleSet
+from deltaproof.chain.contracts.deployment import CASE_LEVELS, _ModuleSet
 from deltaproof.chain.events.rounds import NewTasksPaused
 from deltaproof.chain.local_node import development_keys, start_node
 from deltaproof.chain.rpc.blocks import BlockRef
 from deltaproof.chain.rpc.endpoints import Endpoints
+from deltaproof.disputing.jury import LAST_LEVEL
 from deltaproof.errors import BlockUnknown, ChainUnavailable, ContractRevert, DeploymentError, WrongChain
 from deltaproof.protocol.rules import CONTRACTS_VERSION
 from deltaproof.protocol.types import TokenAmount, address
@@ -49,6 +50,18 @@ def test_damaged_deployment_file_names_the_key(
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(DeploymentError, match=message):
         Deployment.load(path)
+
+
+def test_delay_shorter_than_a_case_is_refused_before_anything_is_sent(world: GatewayWorld) -> None:
+    params = DeployParams(guardian=address("0x" + "11" * 20))
+    assert params.longest_dispute_seconds == 3 * 86_400
+    with pytest.raises(DeploymentError, match="3 days at least"):
+        deploy_all(world.connection, None, dataclasses.replace(params, unbonding_seconds=86_400))  # type: ignore[arg-type]
+    dataclasses.replace(params, unbonding_seconds=3 * 86_400).require_sound()
+    slow = dataclasses.replace(params, court=dataclasses.replace(params.court, answer_seconds=8 * 86_400))
+    with pytest.raises(DeploymentError, match="8 days at least"):
+        slow.require_sound()
+    assert CASE_LEVELS == LAST_LEVEL + 1
 
 
 def test_deployment_that_does_not_fit_is_refused(world: GatewayWorld) -> None:

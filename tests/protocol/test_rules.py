@@ -226,6 +226,7 @@ def test_constants_page_has_the_value_of_the_contract(name: str, text: str) -> N
         ("libraries/TaskRules", "MAX_PHASE_SECONDS", rules.MAX_PHASE_SECONDS),
         ("libraries/TaskRules", "MIN_PHASE_SECONDS", rules.MIN_PHASE_SECONDS),
         ("libraries/TaskRules", "MIN_NOTICE_SECONDS", rules.MIN_NOTICE_SECONDS),
+        ("TrainerPool", "MAX_ROWS", rules.MAX_DATA_ROWS),
         ("libraries/StateOpening", "CHUNK_VALUES", rules.CHUNK_VALUES),
         ("libraries/StateOpening", "CHUNK_BYTES", rules.CHUNK_BYTES),
         ("libraries/OptimizerStep", "ROW_BYTES", 4 * rules.OPTIMIZER_CONSTANTS),
@@ -238,11 +239,11 @@ def test_contracts_have_the_rules_of_the_code(contract: str, constant: str, rule
 
 def solidity(contract: str, constant: str) -> int:
     source = (CONTRACTS / f"{contract}.sol").read_text("utf-8")
-    match = re.search(rf"constant {constant} = (\d[\d_]*)(?: \*\* (\d+)| (days|minutes))?;", source)
+    match = re.search(rf"constant {constant} = (\d[\d_]*)(?: \*\* (\d+)| << (\d+)| (days|minutes))?;", source)
     assert match, f"{contract}.sol does not define {constant} as a plain number"
     value = int(match[1].replace("_", ""))
-    unit = {None: 1, "minutes": 60, "days": 86_400}[match[3]]
-    return value ** int(match[2]) if match[2] else value * unit
+    unit = {None: 1, "minutes": 60, "days": 86_400}[match[4]]
+    return value ** int(match[2]) if match[2] else (value << int(match[3] or 0)) * unit
 
 
 def test_every_room_decides_or_says_why_not() -> None:

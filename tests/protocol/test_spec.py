@@ -195,6 +195,8 @@ def test_spec_is_frozen(tables: dict[str, Any]) -> None:
         ("scoring", "tolerance_nanos", 2**31 - 1, "should be less than or equal to 10000000 (got 2147483647)"),
         ("training", "bound_tensor", 1e-13, "should be greater than or equal to 0.000001 (got 1e-13)"),
         ("training", "bound_total", 1e-13, "should be greater than or equal to 0.000001 (got 1e-13)"),
+        ("phases", "activation", 90 * 86_400 + 1, "should be less than or equal to 7776000"),
+        ("data", "max_rows", 2**22 + 1, "should be less than or equal to 4194304"),
         ("phases", "comit", 3, "phases.comit: unknown key; did you mean 'commit'?"),
     ],
 )

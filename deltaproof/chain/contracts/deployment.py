@@ -31,6 +31,7 @@ from deltaproof.protocol.commit.drand import EVMNET
 from deltaproof.protocol.rules import CONTRACTS_VERSION
 from deltaproof.protocol.types import Address, AddressField, TokenAmount, address
 from deltaproof.protocol.wire.encoding import canonical_json
+from deltaproof.reporting import span
 
 __all__ = ["DRAND_LEAD_SECONDS", "DRAND_PATIENCE_SECONDS", "DeployParams", "Deployment", "deploy_all", "evmnet_terms"]
 
@@ -50,6 +51,8 @@ DEFAULT_JURY = JuryParams(
 )
 
 
+CASE_LEVELS = 4
+"""A vote, and three appeals."""
 DRAND_LEAD_SECONDS = 30
 """How long after a request the round of drand is that decides it, seconds: nobody knows it yet."""
 DRAND_PATIENCE_SECONDS = 3 * 86_400
@@ -76,6 +79,20 @@ class DeployParams:
     """The drand network whose rounds decide seeds; None for the hashes of blocks."""
     court: CourtParams = DEFAULT_COURT
     jury: JuryParams = DEFAULT_JURY
+
+    @property
+    def longest_dispute_seconds(self) -> int:
+        """A demand, or a case with all its appeals: no stake may leave faster (`DisputeCourt`, `JuryStore`)."""
+        level = 2 * self.jury.vote_seconds + self.jury.appeal_seconds
+        return max(self.court.answer_seconds, CASE_LEVELS * level)
+
+    def require_sound(self) -> None:
+        """Raises DeploymentError for what the tenth contract would refuse, when nine are paid for."""
+        if self.unbonding_seconds < (least := self.longest_dispute_seconds):
+            raise DeploymentError(
+                f"stake that leaves after {span(self.unbonding_seconds)} would be gone before a case with all its "
+                f"appeals ends, which takes {span(least)}: choose a delay of {least / 86_400:g} days at least"
+            )
 
 
 class _ModuleSet(ContractClient):
@@ -218,8 +235,9 @@ def deploy_all(connection: Connection, sender: TransactionSender, params: Deploy
     """Deploy the whole set from one key.
 
     Raises DeploymentError if the contracts are not compiled or do not fit, and before anything is sent if the stake
-    token is none: no contract could be made to take another one afterwards.
+    token is none, or the terms contradict each other: no contract could be made to take others afterwards.
     """
+    params.require_sound()
     token = params.stake_token
     if token is not None:
         _require_token(connection, token, sender.address)

@@ -10,7 +10,6 @@ from deltaproof.protocol.rules import BPS, MAX_PHASE_SECONDS
 
 __all__ = [
     "BasisPoints",
-    "Count",
     "Name",
     "NonNegative",
     "OptionValue",
@@ -21,7 +20,6 @@ __all__ = [
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 BasisPoints = Annotated[int, Field(ge=0, le=BPS)]
 Seconds = Annotated[int, Field(ge=1, le=MAX_PHASE_SECONDS)]
 NonNegative = Annotated[float, Field(ge=0.0)]

@@ -15,6 +15,7 @@ from deltaproof.protocol.rules import (
     MAX_COMMITTEE,
     MAX_EVALUATIONS,
     MAX_LEAVES,
+    MAX_PHASE_SECONDS,
     MAX_PROVER_BPS,
     MAX_ROUNDS,
     MAX_SAMPLES,
@@ -26,7 +27,7 @@ from deltaproof.protocol.rules import (
     MIN_TOLERANCE_NANOS,
     MIN_VALIDATION_ROWS,
 )
-from deltaproof.protocol.terms._fields import BasisPoints, Count, Positive, Seconds
+from deltaproof.protocol.terms._fields import BasisPoints, Positive, Seconds
 from deltaproof.protocol.terms.estimators import Estimator, IndexName
 from deltaproof.protocol.types import AmountField, DigestField
 from deltaproof.protocol.wire.documents import Record
@@ -187,5 +188,5 @@ class PhasesSection(Record):
     claim: Positive = 2_592_000
     """How long after a round rewards can be claimed, seconds; longer than `slash` and the court's `answerSeconds`,
     by a day but on test chains."""
-    activation: Count = 0
+    activation: Annotated[int, Field(ge=0, le=MAX_PHASE_SECONDS)] = 0
     """How long a verifier's stake lies before it weighs in a quorum, seconds."""
