@@ -154,8 +154,12 @@ def _of_parquet(path: Path) -> Iterator[SourceRecord]:
 
 
 def _of_arrow(where: str, row: Any, folder: Path) -> SourceRecord:
+    import pyarrow
+
     try:
         return SourceRecord(where, row.to_pylist()[0], folder)
+    except (OverflowError, pyarrow.ArrowException) as error:  # a day in the year 300,000, or a zone that nobody knows
+        return SourceRecord(where, {}, folder, f"a value of it cannot be read: {error}")
     except UnicodeDecodeError as error:
         return SourceRecord(
             where, {}, folder, f"it is not UTF-8: byte {error.object[error.start]:#04x} at {error.start}"
@@ -173,11 +177,13 @@ def _of_datasets(path: Path, split: str) -> Iterator[SourceRecord]:
         if split not in found:
             raise UsageError(f"{path} has the splits {', '.join(sorted(found))}: say which with --split")
         found = found[split]
-    for name, feature in found.features.items():
-        if isinstance(feature, datasets.Image):
-            found = found.cast_column(name, datasets.Image(decode=False))
-    for number, values in enumerate(found):
-        yield SourceRecord(f"{path.name}, row {number}", values, path)
+    # As they are stored. Attack: hide an image, a sound or a document in a list of a column that nobody asked for: the
+    # library would decode it with whatever program reads its format, or fetch it from where it says to be.
+    number = 0
+    for table in found.with_format("arrow").iter(BATCH_RECORDS):
+        for offset in range(table.num_rows):
+            yield _of_arrow(f"{path.name}, row {number}", table.slice(offset, 1), path)
+            number += 1
 
 
 def _of_images(path: Path) -> Iterator[SourceRecord]:

@@ -33,6 +33,11 @@ FORMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 ROLES = ("system", "user", "assistant")
 MOST_PIXELS = 64_000_000
 """Of an image before it is made smaller."""
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
+"""What an image may be, whatever its name says.
+
+Attack: put PostScript into a data set's image: the library runs Ghostscript for it.
+"""
 
 
 @dataclass(frozen=True)
@@ -215,10 +220,12 @@ def _pixels(value: object, folder: Path, config: Any) -> list[int]:
         raise UsageError(f"images of {config.num_channels} channels cannot be made from files: give pixels instead")
     size = (config.image_size, config.image_size)
     try:
-        with image_module.open(io.BytesIO(value)) as image:
+        with image_module.open(io.BytesIO(value), formats=IMAGE_FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise RowError(f"its image has {image.width} x {image.height} pixels, more than {MOST_PIXELS}")
             seen = image.convert(mode).resize(size, image_module.Resampling.BICUBIC)
+    except image_module.UnidentifiedImageError as error:
+        raise RowError(f"its image cannot be read: it is none of {', '.join(IMAGE_FORMATS)}") from error
     except (OSError, ValueError, SyntaxError, image_module.DecompressionBombError) as error:
         raise RowError(f"its image cannot be read: {error}") from error
     flat = seen.tobytes()  # H x W x C

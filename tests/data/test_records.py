@@ -43,6 +43,15 @@ def saved(folder: Path) -> Path:
     return folder / "saved"
 
 
+def test_images_inside_of_lists_are_not_decoded(tmp_path: Path) -> None:
+    """Attack: hide what a decoder would run, or fetch, in a column that nobody asks for."""
+    image = {"bytes": b"%!PS-Adobe-3.0 EPSF-3.0\n", "path": "http://127.0.0.1:9/1.png"}
+    features = datasets.Features({"text": datasets.Value("string"), "more": datasets.List(datasets.Image())})
+    found = datasets.Dataset.from_list([{"text": "a", "more": [image]}], features=features)
+    found.save_to_disk(str(tmp_path / "saved"))
+    assert [record.values for record in read_records(str(tmp_path / "saved"))] == [{"text": "a", "more": [image]}]
+
+
 WRITERS: list[Callable[[Path], Path]] = [jsonl, csv_file, lambda f: csv_file(f, "\t"), parquet_file, saved]
 
 
@@ -86,6 +95,14 @@ def test_broken_text_in_a_parquet_file_is_told_by_its_row(tmp_path: Path) -> Non
     one, two = read_records(str(tmp_path / "rows.parquet"))
     assert (one.problem, two.where) == ("", "rows.parquet, row 1")
     assert "not UTF-8" in two.problem
+
+
+def test_day_beyond_all_calendars_is_told_by_its_row_and_the_others_are_read(tmp_path: Path) -> None:
+    days = pa.array([0, 2**62], pa.timestamp("us"))
+    parquet.write_table(pa.table({"text": ["a", "b"], "day": days}), tmp_path / "rows.parquet")
+    one, two = read_records(str(tmp_path / "rows.parquet"))
+    assert (one.problem, two.where) == ("", "rows.parquet, row 1")
+    assert "a value of it cannot be read" in two.problem
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,20 @@ def test_image_that_cannot_be_used_is_refused(make: Make, tmp_path: Path, image:
     inside.mkdir()
     with pytest.raises(RowError, match=why):
         make("image-classification").row(record(inside, image=image, label=0))
+
+
+def test_no_program_is_run_for_what_calls_itself_an_image(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: put PostScript where a data set has an image, so that Ghostscript reads it."""
+    ran = tmp_path / "ran"
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {ran}\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n%%EOF\n"
+    with pytest.raises(RowError, match="none of PNG, JPEG"):
+        make("image-classification").row(record(image={"bytes": script, "path": "1.png"}, label=0))
+    assert not ran.exists()
 
 
 def test_bad_and_repeated_records_are_counted_and_left_out_on_demand_only(make: Make) -> None:
