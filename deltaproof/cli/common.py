@@ -75,7 +75,8 @@ StoreOption = Annotated[
         "--store",
         envvar="DELTAPROOF_STORE",
         help="Artifact store: a folder, a gateway's URL, or any fsspec URL such as s3://bucket/prefix; several, "
-        "separated by commas, mirror each other. Default: the gateways that the task's sponsor announced on chain.",
+        "separated by commas, mirror each other; `home:PATH` reads the settlements that a verifier's home keeps. "
+        "Default: the gateways that the task's sponsor announced on chain.",
         metavar="URL",
         default_factory=str,
         show_default=False,
