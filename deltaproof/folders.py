@@ -10,7 +10,7 @@ import errno
 import os
 from pathlib import Path
 
-__all__ = ["cache_root", "made_folder", "settle", "sync_folder", "write_whole"]
+__all__ = ["cache_root", "made_folder", "settle", "settle_folder", "sync_folder", "write_whole"]
 
 CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 """What file systems say that take no such wish, and folders that their writers may not list."""
@@ -37,6 +37,19 @@ def settle(file: Path, path: Path) -> None:
     """Give a file that is on disk its name, in place of what had it, on disk before this returns. Raises OSError."""
     file.replace(path)
     sync_folder(path.parent)
+
+
+def settle_folder(work: Path, folder: Path) -> None:
+    """Give a folder that was filled under another name its own, which nothing or an empty folder has, with all that is
+    in it on disk before this returns. Raises OSError."""
+    for path in work.rglob("*"):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    sync_folder(work)
+    settle(work, folder)
 
 
 def made_folder(folder: Path) -> Path:

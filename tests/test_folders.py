@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from deltaproof import folders
+from deltaproof.agent.backup import backup_home, restore_home
 from deltaproof.chain.rpc.journal import Pending, TransactionJournal
-from deltaproof.folders import write_whole
+from deltaproof.folders import settle_folder, write_whole
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.types import Address, Digest32, RoundIndex
 from deltaproof.store.backend import LocalBackend
@@ -35,12 +37,28 @@ def taken(home: Path) -> None:
     FolderDepot(home / "store").take("openings/a/b/0", home / "body")
 
 
+def filled(home: Path) -> None:
+    (home / "work" / "inside").mkdir(parents=True)
+    (home / "work" / "inside" / "weights").write_bytes(b"data")
+    settle_folder(home / "work", home / "model")
+
+
+def restored(home: Path) -> None:
+    (home / "body").mkdir()
+    HomeSecret.of(home / "body")
+    backup_home(home / "body", home / "backup.lock", "a password")
+    shutil.rmtree(home / "body")
+    restore_home(home / "backup.lock", home / "other", "a password")
+
+
 WRITERS: dict[str, Callable[[Path], object]] = {
     "secret": lambda home: HomeSecret.of(home / "new"),
     "what was signed": bound,
     "store": lambda home: LocalBackend(home / "store").write("openings/a/b/0", b"data"),
     "gateway": taken,
     "journal": journal,
+    "a model in the cache": filled,
+    "a restored home": restored,
 }
 
 

@@ -18,6 +18,8 @@ from Crypto.Protocol.KDF import scrypt
 from Crypto.Random import get_random_bytes
 
 from deltaproof.errors import UsageError
+from deltaproof.folders import sync_folder, write_whole
+from deltaproof.protocol.commit.secrets import UNFINISHED
 
 __all__ = ["backup_home", "restore_home"]
 
@@ -34,6 +36,8 @@ def backup_home(home: Path, out: Path, password: str) -> int:
     """
     if not home.is_dir():
         raise UsageError(f"{home} is no home: nothing to back up")
+    if (home / UNFINISHED).exists():
+        raise UsageError(f"{home} was restored in part: restore it again before it is backed up")
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w:gz") as archive:
         for path in sorted(home.rglob("*")):
@@ -65,7 +69,7 @@ def restore_home(backup: Path, home: Path, password: str) -> int:
     Raises UsageError for another kind of file, a wrong password, an altered file, or a home that holds something:
     two machines must not play one trainer.
     """
-    if home.exists() and any(home.iterdir()):
+    if home.exists() and any(home.iterdir()) and not (home / UNFINISHED).exists():
         raise UsageError(f"{home} is not empty; restore into a new folder")
     try:
         if backup.stat().st_size > MAX_BYTES:
@@ -86,10 +90,24 @@ def restore_home(backup: Path, home: Path, password: str) -> int:
     except ValueError as error:
         raise UsageError(f"{backup} does not open: wrong password, or the file was altered") from error
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Accident: the disk is full, or somebody interrupts. A home without its secret would make another one, and one that
+    # does not know what it signed could sign again.
+    write_whole(home / UNFINISHED, b"")
+    for left in home.iterdir():
+        if left.is_dir():
+            shutil.rmtree(left)
+        elif left.name != UNFINISHED:
+            left.unlink()
     with tarfile.open(fileobj=io.BytesIO(plain), mode="r:gz") as archive:
         members = archive.getmembers()
         for member in members:
             _restore(archive, member, home)
+    for path in home.rglob("*"):
+        if path.is_dir():
+            sync_folder(path)
+    sync_folder(home.absolute().parent)
+    (home / UNFINISHED).unlink()
+    sync_folder(home)
     return len(members)
 
 
@@ -102,6 +120,8 @@ def _restore(archive: tarfile.TarFile, member: tarfile.TarInfo, home: Path) -> N
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, member.mode & 0o700)
     with os.fdopen(descriptor, "wb") as file:
         shutil.copyfileobj(content, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _key(password: str, salt: bytes) -> bytes:

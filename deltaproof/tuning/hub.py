@@ -30,6 +30,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import RepoFile
 
+from deltaproof.folders import write_whole
 from deltaproof.protocol.terms.federation import HUB_COMMIT, MOVING_REFERENCE
 from deltaproof.reporting import Reporter, span
 from deltaproof.tuning.errors import HubError
@@ -100,6 +101,7 @@ def list_files(place: HubPlace) -> tuple[HubFile, ...]:
         found: list[HubFile] = []
         for entry in tree:
             if isinstance(entry, RepoFile):
+                _refuse_odd(place, entry.path)
                 found.append(HubFile(entry.path, entry.lfs.size if entry.lfs else entry.size))
             if len(found) > MOST_FILES:
                 raise HubError(f"{place} has more than {MOST_FILES} files")
@@ -136,8 +138,7 @@ def download(place: HubPlace, choose: Choice, report: Reporter | None = None, wh
     lacking = [f.path for f in files if not _has(folder, f)]
     if lacking:
         raise HubError(f"{place}: {lacking[0]} has not arrived whole; try again")
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.write_text("".join(f"{file.size} {file.path}\n" for file in files))
+    write_whole(marker, "".join(f"{file.size} {file.path}\n" for file in files).encode())
     return [folder / file.path for file in files]
 
 
@@ -153,12 +154,17 @@ def _marker(place: HubPlace, what: str) -> Path:
 
 
 def _whole(place: HubPlace, marker: Path) -> list[Path] | None:
-    """The files of a finished download, which its marker lists, if they still lie there."""
+    """The files of a finished download, which its marker lists, if they still lie there.
+
+    Accident: the power fails, and the marker is empty, or ends within a line: no file at all would be all of them.
+    """
     try:
-        lines = marker.read_text().splitlines()
-    except OSError:
+        *lines, rest = marker.read_text("utf-8").split("\n")
+        files = [HubFile(path, int(size)) for size, _, path in (line.partition(" ") for line in lines)]
+    except (OSError, ValueError):
         return None
-    files = [HubFile(path, int(size)) for size, _, path in (line.partition(" ") for line in lines)]
+    if rest or not files:
+        return None
     folder = _snapshot(place)
     return [folder / file.path for file in files] if all(_has(folder, file) for file in files) else None
 
@@ -196,6 +202,16 @@ def _by_another_tool(place: HubPlace, choose: Choice) -> list[Path] | None:
 def _has(folder: Path, file: HubFile) -> bool:
     path = folder / file.path
     return path.is_file() and path.stat().st_size == file.size
+
+
+def _refuse_odd(place: HubPlace, path: str) -> None:
+    """Raises HubError for a name that no file inside of a folder has.
+
+    Attack: be the mirror that HF_ENDPOINT names, and list `../../home/rows.jsonl`: what lies here would be read, and
+    opened to everybody as a row.
+    """
+    if not path.isprintable() or path.startswith("/") or ".." in path.split("/"):
+        raise HubError(f"{place} lists the file {path[:100]!r}, which is no name of a file inside of it")
 
 
 def _literal(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import tarfile
@@ -11,7 +12,7 @@ import pytest
 
 from deltaproof.agent import backup
 from deltaproof.agent.backup import _restore, backup_home, restore_home
-from deltaproof.errors import UsageError
+from deltaproof.errors import SigningKeyError, UsageError
 from deltaproof.protocol.commit.secrets import HomeSecret
 
 
@@ -39,6 +40,34 @@ def test_home_that_could_not_be_restored_is_not_backed_up(tmp_path: Path, monkey
     with pytest.raises(UsageError, match="copy the folder"):
         backup_home(tmp_path / "home", tmp_path / "backup", "a password")
     assert not (tmp_path / "backup").exists()
+
+
+def test_home_that_was_restored_in_part_is_no_home_and_is_restored_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accident: the disk is full in the middle. With a new secret a role reveals nothing of what it committed, and
+    without what it signed it signs once more."""
+    home, other = tmp_path / "home", tmp_path / "other"
+    secret = HomeSecret.of(home).derive("x")
+    (home / "a").write_bytes(b"first")
+    backup_home(home, tmp_path / "backup", "a password")
+
+    def full(archive: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
+        if member.name != "a":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        _restore(archive, member, place)
+
+    monkeypatch.setattr(backup, "_restore", full)
+    with pytest.raises(OSError, match="No space"):
+        restore_home(tmp_path / "backup", other, "a password")
+    monkeypatch.setattr(backup, "_restore", _restore)
+    with pytest.raises(SigningKeyError, match="a part of a backup"):
+        HomeSecret.of(other)
+    with pytest.raises(UsageError, match="restored in part"):
+        backup_home(other, tmp_path / "second", "a password")
+    assert restore_home(tmp_path / "backup", other, "a password") == 2
+    assert HomeSecret.of(other).derive("x") == secret
+    assert sorted(path.name for path in other.iterdir()) == ["a", "secret"]
 
 
 def test_restore_refuses_what_could_do_harm(tmp_path: Path) -> None:

@@ -11,14 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants
+from huggingface_hub.hf_api import RepoFile
 
 from deltaproof.errors import SpecError
 from deltaproof.protocol.terms.spec import parse_spec
 from deltaproof.tuning import hub as hub_module
 from deltaproof.tuning.base_models.loading import load_base, resolve_source, weights_digest
 from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
-from deltaproof.tuning.errors import ModelError
+from deltaproof.tuning.errors import HubError, ModelError
+from deltaproof.tuning.hub import HubPlace, list_files
 from tests.worlds.hub import COMMIT, Hub, point_at, serve_hub
 
 SOURCE = f"hub:some/model@{COMMIT}"
@@ -121,6 +123,28 @@ def test_outage_of_a_hub_is_said_and_what_is_cached_needs_none(hub: Hub, tmp_pat
     asked = len(hub.asked)
     assert resolve_source(SOURCE) == folder, "what another tool has downloaded was not found"
     assert len(hub.asked) == asked + 1, "whoever has the model waits for no hub that is away"
+
+
+@pytest.mark.parametrize("left", [b"", b"12", b"12 config.json\n7 mod", b"x config.json\n", b"\xff\n"])
+def test_list_of_a_download_that_a_loss_of_power_cut_is_made_again(hub: Hub, tmp_path: Path, left: bytes) -> None:
+    """Accident: nothing at all would be the whole of the model, or of a data set, from then on."""
+    folder = resolve_source(SOURCE)
+    (marker,) = (tmp_path / "cache" / "models--some--model" / ".deltaproof").iterdir()
+    whole = marker.read_bytes()
+    marker.write_bytes(left)
+    assert resolve_source(SOURCE) == folder
+    assert marker.read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["../secret.jsonl", "/secret.jsonl", "a/../../secret.jsonl", "a\u2028b.jsonl", "a\nb"])
+def test_file_outside_of_a_repository_is_refused(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Attack: be the mirror that HF_ENDPOINT names, and list a file of whoever asks among a data set's."""
+    listed = [RepoFile(path=name, size=3, oid="0" * 40)]
+    monkeypatch.setattr(HfApi, "list_repo_tree", lambda *_, **__: iter(listed))
+    with pytest.raises(HubError, match="no name of a file inside of it"):
+        list_files(HubPlace("dataset", "some/rows", COMMIT))
 
 
 def test_moving_reference_is_refused_where_no_hub_answers_as_well(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

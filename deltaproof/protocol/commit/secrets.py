@@ -16,9 +16,11 @@ from deltaproof.errors import SigningKeyError
 from deltaproof.folders import made_folder, sync_folder
 from deltaproof.protocol.types import Digest32
 
-__all__ = ["HomeSecret"]
+__all__ = ["UNFINISHED", "HomeSecret"]
 
 SECRET_BYTES = 32
+UNFINISHED = "restore-unfinished"
+"""A file in a home that holds a part of a backup: no role works there."""
 
 
 class HomeSecret:
@@ -33,6 +35,8 @@ class HomeSecret:
     def of(cls, home: Path) -> HomeSecret:
         """The home's secret. Raises SigningKeyError if it is damaged or cannot be written."""
         path = home / "secret"
+        if (home / UNFINISHED).exists():
+            raise SigningKeyError(f"{home} holds a part of a backup: run `deltaproof agent restore` again")
         try:
             made_folder(home)
             if not path.exists():

@@ -25,7 +25,7 @@ from torch import nn
 
 from deltaproof.errors import is_out_of_memory
 from deltaproof.extras import need
-from deltaproof.folders import cache_root
+from deltaproof.folders import cache_root, made_folder, settle_folder
 from deltaproof.protocol.rules import MAX_TOKENS
 from deltaproof.protocol.terms.spec import ModelSection
 from deltaproof.protocol.types import Digest32, hex_of
@@ -404,8 +404,7 @@ def _converted(gguf: Path) -> Path:
     if (target / "config.json").is_file():
         return target
     need("gguf")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".converting-", dir=target.parent))
+    work = Path(tempfile.mkdtemp(prefix=".converting-", dir=made_folder(target.parent)))
     try:
         with quiet():
             model = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype="float32")
@@ -418,7 +417,7 @@ def _converted(gguf: Path) -> Path:
             model.save_pretrained(work)
             tokenizer.save_pretrained(work)
         try:
-            work.rename(target)
+            settle_folder(work, target)
         except OSError:
             if not (target / "config.json").is_file():  # else another process was first, with the same content
                 raise

@@ -29,6 +29,7 @@ from safetensors.torch import load, save, save_file
 from torch import Tensor
 
 from deltaproof.errors import EncodingError
+from deltaproof.folders import made_folder, settle_folder
 from deltaproof.protocol.terms.federation import Recipe
 from deltaproof.protocol.wire.documents import Record
 from deltaproof.protocol.wire.encoding import canonical_json
@@ -127,8 +128,7 @@ def expand(data: bytes, folder: Path) -> None:
     for name, part in packed.middle.items():
         values = decompress(part, packed.shapes[name], packed.recipe)
         tensors[_shallow(name, packed.layers)] = torch.from_numpy(values)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".expanding-", dir=folder.parent))
+    work = Path(tempfile.mkdtemp(prefix=".expanding-", dir=made_folder(folder.parent)))
     try:
         save_file(tensors, work / "model.safetensors", {"format": "pt"})
         if can_stay_packed(packed.recipe):
@@ -137,7 +137,7 @@ def expand(data: bytes, folder: Path) -> None:
             (work / name).write_bytes(content)
         (work / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
         try:
-            work.rename(folder)
+            settle_folder(work, folder)
         except OSError:
             if not (folder / "config.json").is_file():  # else another process was first, with the same content
                 raise
