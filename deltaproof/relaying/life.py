@@ -168,7 +168,7 @@ class Relayer(Agent):
             self._past.refresh(round_)
             clients = [who for batch in self._past.of(BatchCommitted, round_) for who in batch.trainers]
             if view.outcome != Outcome.SETTLED:
-                over, paid = True, sum(claim_base(self.gateway, self.task_id, round_, who) > 0 for who in clients)
+                over, paid = True, self._claim_bases(round_, clients)
             else:
                 claims, complete = self._claims_of(round_, view, clients, moment)
                 tried = Tried[Claim]()
@@ -179,6 +179,15 @@ class Relayer(Agent):
                 self._claimed.add(round_)
             if paid:
                 self.report("paid", f"round {round_}: claimed for {paid} trainers", round=round_)
+
+    def _claim_bases(self, round_: RoundIndex, clients: Sequence[Address]) -> int:
+        """How many of the clients were paid the base.
+
+        Attack: be a trainer whom the reward token refuses, so that nobody's pay is claimed after one's own.
+        """
+        tried = Tried[Address]()
+        tried.one_by_one(clients, lambda who: claim_base(self.gateway, self.task_id, round_, who) or None)
+        return len(tried.done)
 
     def _claims_of(
         self, round_: RoundIndex, view: RoundView, clients: Sequence[Address], moment: Moment

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 
+from deltaproof.chain import Gateway
 from deltaproof.chain.abi.dispute_structs import Work
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.chain.abi.structs import BatchReveal
@@ -17,8 +18,9 @@ from deltaproof.chain.events.participants import BatchCommitted, BatchRevealed
 from deltaproof.chain.signed_commits import CommitPermit, compact
 from deltaproof.chain.tasklog import TaskLog
 from deltaproof.disputing.committed import committed_work
-from deltaproof.errors import CryptoError
-from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex
+from deltaproof.errors import ContractRevert, CryptoError
+from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, TokenAmount
+from deltaproof.relaying import life
 from tests.relaying.conftest import FIRST, MALLORY, Relayed, post
 from tests.worlds.simulated import seal_work, work_of
 
@@ -215,6 +217,31 @@ def test_pay_of_those_who_came_in_batches_is_claimed_once_for_them(relayed: Rela
     relayed.told.clear()
     relayed.look(relayer)
     assert relayed.told == []
+
+
+def test_trainer_whom_the_token_refuses_keeps_nobody_elses_pay_back(
+    relayed: Relayed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: let the reward token refuse oneself, so that the relay claims for nobody who comes after, in no round."""
+    play, relayer = relayed.start()
+    for number in range(3):
+        hand(relayed, relayer, play, number)
+    relayed.look(relayer)
+    end_unsettled(relayed, play)
+    asked: list[Any] = []
+
+    def refusing(gateway: Gateway, task: TaskId, round_: RoundIndex, who: Address) -> TokenAmount:
+        asked.append(who)
+        if who == relayed.world.trainers[0].account:
+            raise ContractRevert("claimBase", "Blacklisted", {"account": who})
+        return TokenAmount(1)
+
+    monkeypatch.setattr(life, "claim_base", refusing)
+    relayed.look(relayer)
+    assert set(asked) == {trainer.account for trainer in relayed.world.trainers}
+    assert ("paid", "round 1: claimed for 2 trainers") in relayed.told
+    relayed.look(relayer)
+    assert len(asked) == 3, "the round is done with"
 
 
 def end_unsettled(relayed: Relayed, play: Any) -> None:
