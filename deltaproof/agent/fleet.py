@@ -42,11 +42,15 @@ from deltaproof.errors import (
 )
 from deltaproof.protocol.types import TaskId, TokenAmount
 from deltaproof.reporting import Reporter, about_task
+from deltaproof.store.waiting import between_waits
 
-__all__ = ["Fleet", "Make"]
+__all__ = ["Fetch", "Fleet", "Make"]
 
 Make = Callable[[TaskId, Reporter], Agent]
 """The agent of one task; loads its models. Raises what keeps the role from that task."""
+Fetch = Callable[[Offer, bool, Reporter], None]
+"""Brings a task's models onto this machine, told whether there is no stake in it yet. Raises what keeps the role from
+that task."""
 RECHECK_SECONDS = 60.0
 """Between looks at tasks that may still be joined, and at stakes that may be unlocked."""
 LONGEST_RECHECK_SECONDS = 3_600.0
@@ -69,6 +73,9 @@ class _Member:
     task: TaskId
     priority: int
     stake: int
+    offer: Offer
+    joins: bool
+    """Whether there was no stake in it when this process met it."""
     state: str = "starting"
     """`starting`, `running`; then `ended`, with a stake to unlock, or `dropped`."""
     why: str = ""
@@ -99,12 +106,15 @@ class Fleet:
         poll_seconds: float,
         unfit: tuple[type[Exception], ...] = HOPELESS,
         between: Callable[[int], None] = lambda now: None,
+        fetch: Fetch = lambda offer, joins, report: None,
     ) -> None:
         """`stake`: what a verifier locks in each task instead of its minimum. `unfit`: what drops a task. `between`:
-        what is minded while no task is at work, told the chain's time."""
+        what is minded while no task is at work, told the chain's time. `fetch`: what is done before `make`, in nobody's
+        way."""
         self.gateway, self.stores, self.role, self.policy = gateway, stores, role, policy
         self.observed, self.lookout, self.poll_seconds = observed, lookout, poll_seconds
         self._make, self._own_stake, self._unfit, self._between = make, stake, unfit, between
+        self._fetch = fetch
         self._turns, self._joining, self._awake = Turns(), threading.RLock(), threading.Event()
         self._patience = Patience(f"{gateway.account}/tasks")
         self._limits: PolicyAmounts | None = None
@@ -198,7 +208,7 @@ class Fleet:
         for offer in self._offers(mine):
             task = offer.number
             self.observed("resumed", f"task {task}: goes on, there is a stake in it", task=task)
-            self._start(offer, enrolled[task].stake)
+            self._start(offer, enrolled[task].stake, joins=False)
         fitting = [offer for offer in self._offers(open_) if self._fits(offer)]
         for offer in sorted(fitting, key=lambda offer: self.policy.worth(offer, self.role, self._known_limits)):
             self._join(offer)
@@ -244,7 +254,7 @@ class Fleet:
             self._wait(offer.number, obstacle)
         else:
             self.observed("taken", f"task {offer.number}: fits the policy", task=offer.number)
-            self._start(offer, self._needed(offer))
+            self._start(offer, self._needed(offer), joins=True)
 
     def _obstacle(self, needed: int) -> str:
         """Why a stake of so much cannot be put into one more task now; empty if it can."""
@@ -277,8 +287,8 @@ class Fleet:
 
     # Life in a task.
 
-    def _start(self, offer: Offer, stake: int) -> None:
-        member = _Member(offer.number, self.policy.priority(offer), stake)
+    def _start(self, offer: Offer, stake: int, *, joins: bool) -> None:
+        member = _Member(offer.number, self.policy.priority(offer), stake, offer, joins)
         self._members[offer.number] = member
         self._reasons.pop(offer.number, None)
         member.thread = threading.Thread(target=self._serve, args=(member,), name=f"task-{member.task}", daemon=True)
@@ -304,8 +314,12 @@ class Fleet:
             self._awake.set()
 
     def _made(self, member: _Member, report: Reporter) -> Agent:
+        # Attack: name a model of a hub that takes hours to download, or an emulator in a store of one's own that gives
+        # it as slowly as is borne. While somebody holds the turn, no other task of the process is worked for.
+        self._fetch(member.offer, member.joins, report)
         # Loading a model takes memory and time like other work, and a stake may wait for it.
-        with self._turns.turn(lambda: Rank(guards=True, priority=member.priority, deadline=1)):
+        mine = Rank(guards=True, priority=member.priority, deadline=1)
+        with self._turns.turn(lambda: mine), between_waits(self._turns.give_way):
             agent = self._make(member.task, report)
         agent.lookout, agent.looked = self.lookout, self.observed.looked
         agent.company = Company(

@@ -104,6 +104,9 @@ class WorkLimits(Record):
     """What models predict: `causal-lm`, `sequence-classification`, `image-classification`."""
     numeric: Annotated[tuple[Literal["exact", "bounded"], ...], Field(min_length=1)] = ("exact", "bounded")
     """Precision modes: `exact` computes in float64, `bounded` in float32, which is what a GPU is good at."""
+    most_model_gb: Annotated[float, Field(gt=0.0)] = 4.0
+    """The largest weights that are downloaded and loaded for a task that is to be joined, GB as they are stored.
+    Anybody can name a model that fills the disk and the memory, on which the other tasks of the process depend."""
     seconds_per_step: Annotated[float, Field(ge=0.0)] = 0.0
     """What this machine needs for a step: a task has to give at least so much, which is its `commit` phase, for a
     verifier its `attest_commit` phase, divided by the steps of a round. `deltaproof doctor --task N` measures."""
@@ -266,6 +269,8 @@ models = ["*"]            # source of the spec, its last part, or 0x and the dig
 methods = ["*"]           # `deltaproof methods` lists them
 kinds = ["*"]             # causal-lm, sequence-classification, image-classification
 numeric = ["exact", "bounded"]    # float64; float32, which a GPU is good at
+most_model_gb = 4.0       # the largest weights that are downloaded and loaded, as they are stored; in exact mode a
+                          # model takes up to four times as much memory
 seconds_per_step = 0.0    # what your machine needs for a step (`deltaproof doctor --task N`): tasks must give as much
 
 # Tasks that go before others, when more fit than may be taken, and when several want to compute. The first entry that

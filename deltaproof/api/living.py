@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deltaproof.agent.fleet import Fleet
+from deltaproof.agent.fleet import Fetch, Fleet
 from deltaproof.agent.limits import NO_LIMITS, DiskLimit, Limits, limit_memory
 from deltaproof.agent.lookout import Lookout
 from deltaproof.agent.loop import Agent
@@ -19,9 +19,11 @@ from deltaproof.agent.witness import Witness
 from deltaproof.api.connecting import open_gateway, parse_depth, stores
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.enums import Role
+from deltaproof.chain.announced import Stores
+from deltaproof.chain.offers import Offer
 from deltaproof.chain.rpc.endpoints import Endpoints
 from deltaproof.errors import InsufficientFunds, OverLimit, UsageError, is_out_of_memory
-from deltaproof.protocol.types import TaskId, TokenAmount
+from deltaproof.protocol.types import Address, TaskId, TokenAmount
 from deltaproof.reporting import Reporter
 from deltaproof.tuning.errors import CodecError, MethodError, NarrowingError
 
@@ -98,10 +100,35 @@ def live_by_choice(
         lookout = Lookout(gateway.connection, parse_depth(settings.confirmations))
         lookout.witness = _witness(settings, gateway, observed)
         locked = insist(lambda: stake(gateway), "reading the stake token", gateway.account, observed, HOPELESS)
+        store_of = stores(store, gateway)
         Fleet(
-            gateway, stores(store, gateway), role, policy, made, observed, lookout,
+            gateway, store_of, role, policy, made, observed, lookout,
             stake=locked, poll_seconds=settings.poll, unfit=_UNFIT, between=between(gateway, observed),
+            fetch=_fetching(store_of, gateway.account if role is Role.TRAINER else None, policy.work.most_model_gb),
         ).live()  # fmt: skip
+
+
+def _fetching(store_of: Stores, trainer: Address | None, most_gb: float) -> Fetch:
+    """Fetches the models of a task, of one that is still to be joined only if they are no larger than that."""
+
+    def fetch(offer: Offer, joins: bool, report: Reporter) -> None:
+        from deltaproof.replaying.estimate import weights_bytes
+        from deltaproof.tuning.base_models.loading import resolve_source
+        from deltaproof.tuning.emulators.fetching import fetch_models
+
+        spec = offer.spec
+        if spec is None:  # what makes the agent says why
+            return
+        if joins and (size := weights_bytes(spec, trainer) / 1e9) > most_gb:
+            raise UsageError(
+                f"its model has {size:.1f} GB of weights, and the policy takes {most_gb:g} at most: "
+                "raise most_model_gb in [work]"
+            )
+        fetch_models(store_of(offer.number), spec, trainer, report)
+        if trainer is None and spec.federation is not None and spec.federation.source.startswith("hub:"):
+            resolve_source(spec.federation.source, report)  # values are measured on the full model
+
+    return fetch
 
 
 def observing(report: Reporter, role: str, home: Path, health_port: int | None) -> Observed:

@@ -15,13 +15,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.protocol.types import Address
 from deltaproof.tuning.base_models.loading import is_here, resolve_source
 from deltaproof.tuning.errors import HubError, ModelError
 from deltaproof.tuning.hub import HubPlace, list_files
 from deltaproof.tuning.numerics.precision import dtype_of
 from deltaproof.tuning.training.speed import Speed
 
-__all__ = ["ModelSize", "model_size", "rough_speed"]
+__all__ = ["ModelSize", "model_size", "rough_speed", "weights_bytes"]
 
 SIDE = 512
 """Of the square matrices whose product is timed."""
@@ -44,14 +45,29 @@ class ModelSize:
 def model_size(source: str) -> ModelSize | None:
     """None if the model is neither here nor on a hub that answers."""
     try:
-        if is_here(source):
-            return _of_folder(source)
-        kind, _, where = source.partition(":")
-        if kind != "hub":
-            return None
-        files = list_files(HubPlace.parse(where))
+        return _size(source)
     except (HubError, ModelError, SafetensorError, OSError):
         return None
+
+
+def weights_bytes(spec: TaskSpec, trainer: Address | None = None) -> int:
+    """Bytes of the weights that a trainer holds as they are stored, or a verifier (None); 0 of what is no model here
+    and none of a hub. Raises HubError where the hub does not say, ModelError for a folder that is no model."""
+    if (federation := spec.federation) is None:
+        size = _size(spec.model.source)
+        return size.stored_bytes if size else 0
+    own = federation.emulators if trainer is None else (federation.emulator_of(trainer),)
+    full = _size(federation.source) if trainer is None else None
+    return sum(emulator.file_bytes for emulator in own if emulator is not None) + (full.stored_bytes if full else 0)
+
+
+def _size(source: str) -> ModelSize | None:
+    if is_here(source):
+        return _of_folder(source)
+    kind, _, where = source.partition(":")
+    if kind != "hub":
+        return None
+    files = list_files(HubPlace.parse(where))
     stored = sum(file.size for file in files if file.path.endswith(".safetensors") and "/" not in file.path)
     return ModelSize(stored, stored // BYTES_OF_A_PARAMETER, is_here=False) if stored else None
 

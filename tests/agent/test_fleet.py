@@ -17,12 +17,16 @@ from deltaproof.agent.lookout import Lookout
 from deltaproof.agent.loop import Agent
 from deltaproof.agent.policy import TaskPolicy, load_policy
 from deltaproof.agent.watching import Observed
+from deltaproof.api import living
+from deltaproof.api.lives import quiet
 from deltaproof.chain import Deployment, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_account
 from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.free_share import FREE_SHARE, beside
 from deltaproof.chain.local_node import Node, start_node
-from deltaproof.errors import SigningKeyError, TaskRefused
+from deltaproof.chain.offers import Offer, read_offer
+from deltaproof.errors import SigningKeyError, TaskRefused, UsageError
 from deltaproof.protocol.types import Address, TaskId, TokenAmount
+from deltaproof.replaying.estimate import weights_bytes
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore, open_store, waiting
 from tests.chain.rpc_proxy import RpcProxy
@@ -271,6 +275,49 @@ def test_tasks_whose_stores_answer_nothing_keep_no_other_from_being_joined(
         assert time.monotonic() - began < 12, "it waited for one after the other"
         lived.until(lambda: set(tarpits) <= set(lived.fleet._away))
         lived.stop()
+
+
+def test_model_that_takes_hours_to_come_is_in_no_other_tasks_way(place: Place, hire: Hire) -> None:
+    """Attack: name a model of a hub that takes hours, or an emulator in a store of one's own that gives it slowly: who
+    takes tasks by a policy computes for none meanwhile, and is charged as absent."""
+    slow, good = place.fund(), place.fund()
+    lived = hire(7, tasks=2)
+    lived.fleet._known = slow - 1
+    fetched: list[tuple[TaskId, bool]] = []
+    came = threading.Event()
+
+    def fetch(offer: Offer, joins: bool, report: Reporter) -> None:
+        fetched.append((offer.number, joins))
+        if offer.number == slow:
+            came.wait(120)
+
+    lived.fleet._fetch = fetch
+    lived.start()
+    try:
+        lived.until(lambda: lived.stake_in(good))
+        assert not lived.stake_in(slow)
+    finally:
+        came.set()
+    lived.until(lambda: lived.stake_in(slow))
+    assert sorted(fetched) == [(slow, True), (good, True)]
+    lived.stop()
+
+
+@pytest.mark.parametrize("joins", [True, False])
+def test_model_larger_than_the_policy_takes_is_not_fetched_for_a_task_that_is_not_joined(
+    place: Place, joins: bool
+) -> None:
+    """Attack: name the largest model of a hub, and fill the disk and the memory of whoever takes tasks by a policy."""
+    offer = read_offer(place.sponsor, lambda task: place.store, place.fund())
+    assert offer.spec is not None
+    size = weights_bytes(offer.spec) / 1e9
+    living._fetching(lambda task: place.store, None, size)(offer, joins, quiet)
+    fetch = living._fetching(lambda task: place.store, None, size / 2)
+    if joins:
+        with pytest.raises(UsageError, match="at most: raise most_model_gb"):
+            fetch(offer, joins, quiet)
+    else:
+        fetch(offer, joins, quiet)
 
 
 def test_wrong_key_ends_the_whole_process(place: Place, hire: Hire) -> None:
