@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from deltaproof.errors import EncodingError, SpecError
+from deltaproof.errors import EncodingError, SpecError, UsageError
 from deltaproof.protocol.evidence.rows import canonical_row
 from deltaproof.protocol.terms.federation import FederationSection, Recipe
 from deltaproof.protocol.terms.spec import ModelSection, TaskSpec
@@ -27,6 +27,7 @@ from deltaproof.tuning.emulators.deriving import Emulator, FullModel, check_deri
 from deltaproof.tuning.emulators.fetching import fetch_models
 from deltaproof.tuning.emulators.packing import unpack
 from deltaproof.tuning.errors import MethodError, ModelError
+from deltaproof.tuning.numerics import memory
 from deltaproof.tuning.training.federation import as_held_by, check_plug_in, plugged
 from deltaproof.tuning.training.workbench import Workbench
 
@@ -145,6 +146,24 @@ def test_fetch_puts_the_named_model_into_the_cache(
         resolve_source(spec.model.source)
     fetch_models(store, spec)
     assert weights_digest(resolve_source(spec.model.source)) == emulator.weights_digest
+
+
+def test_emulator_that_comes_to_more_than_the_memory_is_refused_before_it_is_expanded(
+    full: FullModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: name an emulator that is small in the store and fills the memory of whoever takes its task."""
+    emulator = derive(full, RECIPES["factorised"], ROWS)
+    store: ArtifactStore = open_store(str(tmp_path / "store"))
+    store.put_blob(emulator.data)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:       3 kB\n")
+    monkeypatch.setattr(memory, "MEMORY", tmp_path / "meminfo")
+    spec = spec_of(full, emulator)
+    with pytest.raises(UsageError, match=r"comes to .* GB of memory are free"):
+        fetch_models(store, spec)
+    assert not any((tmp_path / "elsewhere").rglob("*.safetensors"))
+    monkeypatch.setattr(memory, "MEMORY", tmp_path / "none")
+    fetch_models(store, spec)
 
 
 def test_trainer_without_an_assignment_holds_no_model(full: FullModel) -> None:

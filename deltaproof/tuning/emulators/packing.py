@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save, save_file
 from torch import Tensor
 
-from deltaproof.errors import EncodingError
+from deltaproof.errors import EncodingError, UsageError
 from deltaproof.folders import made_folder, settle_folder
 from deltaproof.protocol.terms.federation import Recipe
 from deltaproof.protocol.wire.documents import Record
@@ -38,6 +38,7 @@ from deltaproof.tuning.base_models.loading import TOKENISER_FILES
 from deltaproof.tuning.base_models.packed import PackedMatrix, can_stay_packed, write_packed
 from deltaproof.tuning.emulators.compression import Matrix, compress, decompress
 from deltaproof.tuning.errors import ModelError
+from deltaproof.tuning.numerics.memory import available_bytes
 
 __all__ = ["Packed", "expand", "pack", "unpack"]
 
@@ -113,8 +114,18 @@ def unpack(data: bytes) -> Packed:
 
 
 def expand(data: bytes, folder: Path) -> None:
-    """Write the model folder of an untrusted file, whole or not at all. Raises EncodingError or ModelError."""
+    """Write the model folder of an untrusted file, whole or not at all.
+
+    Raises EncodingError or ModelError, and UsageError where this machine has too little memory for it: attack: name an
+    emulator of one gigabyte that comes to sixty, so that the system ends the process with all of its tasks.
+    """
     packed = unpack(data)
+    needed, free = sum(4 * math.prod(shape) for shape in packed.shapes.values()), available_bytes()
+    if free is not None and needed > free:
+        raise UsageError(
+            f"an emulator of {len(data) / 1e9:.2f} GB comes to {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB of "
+            "memory are free: leave its task, or take a larger machine"
+        )
     if "config.json" not in packed.files:
         raise EncodingError("the emulator holds no config.json")
     try:

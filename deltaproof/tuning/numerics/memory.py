@@ -1,12 +1,15 @@
-"""Memory that the allocator keeps although nobody uses it any more."""
+"""Memory that the allocator keeps although nobody uses it any more, and how much the system has left."""
 
 from __future__ import annotations
 
 import ctypes
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-__all__ = ["give_back"]
+__all__ = ["available_bytes", "give_back"]
+
+MEMORY = Path("/proc/meminfo")
 
 
 def give_back() -> None:
@@ -18,6 +21,16 @@ def give_back() -> None:
     trim = _trim()
     if trim is not None:
         trim(0)
+
+
+def available_bytes() -> int | None:
+    """What the system can give without swapping; None where it does not say."""
+    try:
+        lines = MEMORY.read_text().splitlines()
+    except OSError:
+        return None
+    found = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+    return next((1024 * int(kibibytes) for kibibytes in found), None)
 
 
 @cache
