@@ -65,6 +65,7 @@ Anything else that is raised is a fault of the program.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -174,12 +175,22 @@ class ArtifactTooLarge(ArtifactError):
 class ArtifactSealed(ArtifactError):
     """The artifact is sealed, and no envelope is for a key that is held here."""
 
-    WORDS = "are sealed, "
-    """In every such message: who reads reports tells by it what is not visible from what is wrong."""
+    OPENINGS, WEIGHTS = "the openings of this transcript", "deltas and adapters of this task"
+    """What may be sealed."""
+    _TOLD = re.compile(rf"(of 0x\w{{40}}, [\w ]+: )?artifact [\w/.-]+: ({OPENINGS}|{WEIGHTS}) are sealed, ")
 
     def __init__(self, artifact: str, what: str, held: str) -> None:
         """`what` is sealed; `held`: for whom, or what is lacking here."""
-        super().__init__(artifact, f"{what} {self.WORDS}{held}")
+        super().__init__(artifact, f"{what} are sealed, {held}")
+
+    @classmethod
+    def is_told_by(cls, reason: str) -> bool:
+        """Whether a reason in a report is such a message: what is not visible is told apart from what is wrong.
+
+        Attack: be a store, or a node, and refuse in these words, so that an audit takes what you hide for sealed. They
+        come behind words of our own there.
+        """
+        return cls._TOLD.match(reason) is not None
 
 
 class StoreUnavailable(ArtifactError):

@@ -307,7 +307,7 @@ class ArtifactStore:
         if wrong:
             raise ArtifactAltered(place, wrong)
         held = "for none of the keys held here" if self._keyring.keys else "and no reading key is held here"
-        raise ArtifactSealed(place, "the openings of this transcript", held)
+        raise ArtifactSealed(place, ArtifactSealed.OPENINGS, held)
 
     def put_envelope(
         self, transcript_root: Digest32, trainer: Address, reader: Digest32, secret: TranscriptSecret

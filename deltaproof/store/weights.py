@@ -123,7 +123,7 @@ class PrivateWeights:
         found = self._keyring.adapter_secret(self.commitment)
         if found is None:
             held = "and nobody has admitted the key that is held here" if self._keyring.keys else "for its participants"
-            raise ArtifactSealed(artifact, "deltas and adapters of this task", held)
+            raise ArtifactSealed(artifact, ArtifactSealed.WEIGHTS, held)
         return found
 
     def enter(self, givers: Iterable[Address]) -> bool:

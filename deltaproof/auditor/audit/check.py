@@ -46,7 +46,7 @@ class Check:
     @property
     def is_sealed(self) -> bool:
         """Whether it could not be made because what it needs is sealed for others."""
-        return self.status is Status.NOT_CHECKABLE and ArtifactSealed.WORDS in self.reason
+        return self.status is Status.NOT_CHECKABLE and ArtifactSealed.is_told_by(self.reason)
 
     def to_json(self) -> dict[str, Any]:
         """Every field, plain."""
