@@ -11,7 +11,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from deltaproof.agent.homes import task_folder
@@ -28,7 +27,7 @@ from deltaproof.chain.abi.structs import TrainerEnrolment, VerifierEnrolment
 from deltaproof.chain.announced import Stores
 from deltaproof.chain.contracts.pools import TrainerPool, VerifierPool
 from deltaproof.chain.free_share import beside
-from deltaproof.chain.offers import Offer, offer_views, read_offer
+from deltaproof.chain.offers import Offer, offer_views, read_offers
 from deltaproof.chain.rpc.blocks import LAG_SECONDS
 from deltaproof.chain.rpc.connection import View
 from deltaproof.chain.stakes import leave_task
@@ -56,8 +55,6 @@ RECHECK_SECONDS = 60.0
 LONGEST_RECHECK_SECONDS = 3_600.0
 """Between looks at a task whose store does not show its spec: they come less and less often."""
 MOST_RECHECKED = 100
-READ_AT_A_TIME = 64
-"""Specs; each from a store that its sponsor named, which may let everybody wait."""
 SHOWN = 20
 """Tasks that are not taken, in the status: the newest."""
 END_SECONDS = 5.0
@@ -205,31 +202,13 @@ class Fleet:
         for task in set(tasks).difference(open_):
             self._waiting.pop(task, None)
         self.gateway.connection.prefetch([v for task in (*mine, *open_) for v in offer_views(self.gateway, task)])
-        for offer in self._offers(mine):
+        for offer in read_offers(self.gateway, self.stores, mine):
             task = offer.number
             self.observed("resumed", f"task {task}: goes on, there is a stake in it", task=task)
             self._start(offer, enrolled[task].stake, joins=False)
-        fitting = [offer for offer in self._offers(open_) if self._fits(offer)]
+        fitting = [offer for offer in read_offers(self.gateway, self.stores, open_) if self._fits(offer)]
         for offer in sorted(fitting, key=lambda offer: self.policy.worth(offer, self.role, self._known_limits)):
             self._join(offer)
-
-    def _offers(self, tasks: Sequence[TaskId]) -> list[Offer]:
-        """What tasks offer, in order, read several at a time.
-
-        Attack: make a hundred tasks whose stores answer one byte a minute, so that whoever looks for work waits for one
-        after the other, joins nothing, and shows no vote meanwhile.
-        """
-        connection = self.gateway.connection
-        block = connection.read_block
-
-        def read(task: TaskId) -> Offer:
-            with connection.reading_at(block):
-                return read_offer(self.gateway, self.stores, task)
-
-        if not tasks:
-            return []
-        with ThreadPoolExecutor(min(len(tasks), READ_AT_A_TIME), "offers") as readers:
-            return list(readers.map(read, tasks))
 
     def _fits(self, offer: Offer) -> bool:
         self._waiting.pop(offer.number, None)

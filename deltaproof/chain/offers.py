@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from deltaproof.chain.abi.enums import Phase, Role
@@ -15,8 +17,10 @@ from deltaproof.protocol.terms.costs import round_cost, verifier_fee
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import TaskId, TokenAmount
 
-__all__ = ["ROUND_GAS", "Offer", "offer_views", "read_offer"]
+__all__ = ["ROUND_GAS", "Offer", "offer_views", "read_offer", "read_offers"]
 
+READ_AT_A_TIME = 64
+"""Specs; each from a store that its sponsor named, which may let everybody wait."""
 ROUND_GAS = {Role.TRAINER: 255_000, Role.VERIFIER: 305_000}
 """Gas of a round: what a participant sends to act in each phase, and to claim (docs/results/gas.md)."""
 
@@ -102,3 +106,22 @@ def read_offer(gateway: Gateway, stores: Stores, number: TaskId) -> Offer:
         spec=spec,
         problem=problem,
     )
+
+
+def read_offers(gateway: Gateway, stores: Stores, numbers: Sequence[TaskId]) -> list[Offer]:
+    """Tasks that exist, in this order, all at one block, read several at a time. Raises ChainUnavailable.
+
+    Attack: make a hundred tasks whose stores answer one byte a minute, so that whoever looks for work waits for one
+    after the other, joins nothing, and shows no vote meanwhile.
+    """
+    if not numbers:
+        return []
+    connection = gateway.connection
+    block = connection.read_block
+
+    def read(number: TaskId) -> Offer:
+        with connection.reading_at(block):
+            return read_offer(gateway, stores, number)
+
+    with ThreadPoolExecutor(min(len(numbers), READ_AT_A_TIME), "offers") as readers:
+        return list(readers.map(read, numbers))

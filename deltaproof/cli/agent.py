@@ -134,7 +134,7 @@ def policy(
 def _looked_through(policy: TaskPolicy, rpc: str, contract: str, store: str, role: str) -> list[TaskFits]:
     """Every open task, and whether it fits."""
     from deltaproof.chain.abi.enums import Role
-    from deltaproof.chain.offers import read_offer
+    from deltaproof.chain.offers import read_offers
     from deltaproof.protocol.types import TaskId
 
     roles = {"trainer": Role.TRAINER, "verifier": Role.VERIFIER}
@@ -144,13 +144,12 @@ def _looked_through(policy: TaskPolicy, rpc: str, contract: str, store: str, rol
     opened = stores(store, gateway)
     limits = policy.limits(gateway)
     found: list[TaskFits] = []
-    for number in range(1, gateway.terms.task_count() + 1):
-        offer = read_offer(gateway, opened, TaskId(number))
+    for offer in read_offers(gateway, opened, [TaskId(n) for n in range(1, gateway.terms.task_count() + 1)]):
         if not offer.ended:
             stake = offer.least_stake(roles[role])
             why = "; ".join(policy.objections(offer, roles[role], stake, limits))
             why = why or ("" if offer.pays else "there is no money for another round")
-            found.append({"task": number, "fits": not why, "why": why})
+            found.append({"task": offer.number, "fits": not why, "why": why})
     return found
 
 

@@ -62,7 +62,7 @@ def list_tasks(
     """
     from deltaproof.chain.abi.enums import Role
     from deltaproof.chain.contracts.money import Amount, Money
-    from deltaproof.chain.offers import ROUND_GAS, read_offer
+    from deltaproof.chain.offers import ROUND_GAS, read_offers
     from deltaproof.cli.task_choice import ListedTask, WantedTasks
     from deltaproof.protocol.types import TaskId
 
@@ -72,7 +72,7 @@ def list_tasks(
     gateway = read_only_gateway(rpc, contract)
     artifacts = stores(store, gateway)
     count = gateway.terms.task_count()
-    found = [read_offer(gateway, artifacts, TaskId(n)) for n in range(max(1, count - limit + 1), count + 1)]
+    found = read_offers(gateway, artifacts, [TaskId(n) for n in range(max(1, count - limit + 1), count + 1)])
     money = {token: gateway.money(token) for token in {task.view.params.token for task in found}}
     least = Amount.read(min_pay, "--min-pay") if min_pay is not None else None
     wanted = WantedTasks(of, every, kind, method, model, max_size, token, least)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from deltaproof.agent import fleet as fleets
 from deltaproof.agent.fleet import Fleet
 from deltaproof.agent.lookout import Lookout
 from deltaproof.agent.loop import Agent
-from deltaproof.agent.policy import TaskPolicy, load_policy
+from deltaproof.agent.policy import TEMPLATE, TaskPolicy, load_policy
 from deltaproof.agent.watching import Observed
 from deltaproof.api import living
 from deltaproof.api.lives import quiet
@@ -24,6 +26,8 @@ from deltaproof.chain.abi.enums import Role
 from deltaproof.chain.free_share import FREE_SHARE, beside
 from deltaproof.chain.local_node import Node, start_node
 from deltaproof.chain.offers import Offer, read_offer
+from deltaproof.cli import agent as agent_commands
+from deltaproof.cli import app, task_list
 from deltaproof.errors import SigningKeyError, TaskRefused, UsageError
 from deltaproof.protocol.types import Address, TaskId, TokenAmount
 from deltaproof.replaying.estimate import weights_bytes
@@ -275,6 +279,28 @@ def test_tasks_whose_stores_answer_nothing_keep_no_other_from_being_joined(
         assert time.monotonic() - began < 12, "it waited for one after the other"
         lived.until(lambda: set(tarpits) <= set(lived.fleet._away))
         lived.stop()
+
+
+def test_tasks_whose_stores_answer_nothing_make_no_list_of_tasks_wait_for_one_after_the_other(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: a hundred tasks of one's own, and whoever looks what there is to do waits for an hour."""
+    monkeypatch.setattr(waiting, "GRACE_SECONDS", 3.0)
+    made = [place.fund() for _ in range(5)]
+    contract = ("--rpc", place.node.rpc_url, "--contract", place.deployment.modules.tasks)
+    (place.folder / "asked.toml").write_text(TEMPLATE.replace("0x" + 40 * "0", place.sponsor.registry.token()))
+    with tarpit(STARTS["silent"]) as url:
+        for module in (task_list, agent_commands):
+            monkeypatch.setattr(module, "stores", lambda *_: lambda task: open_store(url))
+        for command in (
+            ("task", "list", "--limit", len(made), "--all"),
+            ("agent", "policy", place.folder / "asked.toml"),
+        ):
+            began = time.monotonic()
+            done = CliRunner().invoke(app, [str(word) for word in (*command, *contract, "--json")])
+            assert done.exit_code == 0, done.output
+            assert len(json.loads(done.stdout)["tasks"]) >= len(made)
+            assert time.monotonic() - began < 12, "it waited for one after the other"
 
 
 def test_model_that_takes_hours_to_come_is_in_no_other_tasks_way(place: Place, hire: Hire) -> None:
