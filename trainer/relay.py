@@ -18,7 +18,7 @@ import requests
 from deltaproof.agent.loop import Moment
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.structs import RevealData
-from deltaproof.chain.rpc.endpoints import shown_url
+from deltaproof.chain.rpc.endpoints import session_to, shown_url
 from deltaproof.chain.signed_commits import CommitPermit
 from deltaproof.errors import UsageError
 from deltaproof.folders import write_whole
@@ -54,9 +54,12 @@ class _Request:
 
     def _send(self) -> None:
         try:
-            with requests.post(
-                self.url, json=self.body, timeout=ANSWER_SECONDS, stream=True, allow_redirects=False
-            ) as answer:
+            with (
+                session_to(self.url, login=False) as session,
+                session.post(
+                    self.url, json=self.body, timeout=ANSWER_SECONDS, stream=True, allow_redirects=False
+                ) as answer,
+            ):
                 self.trouble = "" if answer.status_code == 202 else f"status {answer.status_code}"
         except (requests.RequestException, OSError, ValueError) as error:
             self.trouble = type(error).__name__

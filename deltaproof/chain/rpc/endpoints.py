@@ -24,7 +24,16 @@ from deltaproof.errors import BlockUnknown, ChainUnavailable, WrongChain
 from deltaproof.protocol.types import Digest32
 from deltaproof.store.waiting import LeftBehind, Line, TooSlow, Transfer, between_waits
 
-__all__ = ["TIMEOUT_SECONDS", "CallCounter", "EndpointFailed", "Endpoints", "cause_of", "shown_url", "split_urls"]
+__all__ = [
+    "TIMEOUT_SECONDS",
+    "CallCounter",
+    "EndpointFailed",
+    "Endpoints",
+    "cause_of",
+    "session_to",
+    "shown_url",
+    "split_urls",
+]
 
 TIMEOUT_SECONDS = 20.0
 """Longest wait for one answer, to its last byte."""
@@ -72,14 +81,17 @@ class _Endpoint:
     trouble: str = ""
 
 
-def _session(url: str) -> requests.Session:
-    """With the proxies, certificates and login that the environment names for this URL: looked up once, since that
-    takes as long as a call to a node near by."""
+def session_to(url: str, *, login: bool) -> requests.Session:
+    """With the proxies and certificates that the environment names for this URL, and the login if wished: looked up
+    once, since that takes as long as a call to a node near by.
+
+    Attack: be somebody's relay, and read what the `default` entry of a home's `.netrc` says, or have it sent elsewhere.
+    """
     session = requests.Session()
     session.trust_env = False
     named = requests.Session().merge_environment_settings(url, {}, None, None, None)
     session.proxies, session.verify, session.cert = named["proxies"], named["verify"], named["cert"]
-    session.auth = get_netrc_auth(url)
+    session.auth = get_netrc_auth(url) if login else None
     return session
 
 
@@ -94,7 +106,7 @@ class Endpoints(JSONBaseProvider):
         for url in urls:
             if urlsplit(url).scheme not in ("http", "https"):
                 raise ChainUnavailable(f"{url!r} is not an RPC URL; expected http://host:port or https://...")
-        self._endpoints = [_Endpoint(url, _session(url)) for url in urls]
+        self._endpoints = [_Endpoint(url, session_to(url, login=True)) for url in urls]
         self._timeout = timeout_seconds
         self._lock = threading.Lock()
         self.identity: tuple[int, Digest32] | None = None

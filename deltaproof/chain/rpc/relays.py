@@ -11,6 +11,7 @@ from pathlib import Path
 import requests
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from deltaproof.chain.rpc.endpoints import session_to
 from deltaproof.errors import ChainUnavailable, CryptoError, EncodingError, UsageError
 from deltaproof.protocol.commit.bls import Signature
 from deltaproof.protocol.commit.drand import EVMNET, DrandNetwork, verify_round
@@ -115,7 +116,10 @@ def _get(url: str, left_behind: LeftBehind) -> bytes:
     """
 
     def got(transfer: Transfer) -> bytes:
-        with requests.get(url, timeout=TIMEOUT_SECONDS, stream=True) as answer:
+        with (
+            session_to(url, login=False) as session,
+            session.get(url, timeout=TIMEOUT_SECONDS, stream=True) as answer,
+        ):
             answer.raise_for_status()
             return transfer.gathered(answer.iter_content(MAX_BYTES), MAX_BYTES)
 
