@@ -25,7 +25,7 @@ from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, ChainUnavailabl
 from deltaproof.protocol.types import hex_of
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.reporting import Reporter
-from deltaproof.store.permits import PART_BYTES, Writer
+from deltaproof.store.permits import PART_BYTES, Writer, seconds_ahead
 from deltaproof.store.waiting import LeftBehind, Line, TooSlow, Transfer
 
 __all__ = ["CLOCK_HEADER", "TAKEN_HEADER", "HttpBackend", "Taken"]
@@ -49,6 +49,12 @@ CLOCK_HEADER = "Deltaproof-Clock"
 """What its clock says now."""
 COME_BACK = frozenset({403, 408, 425, 429, 500, 502, 503, 504})
 """Statuses that another attempt may mend. 403, too: the gateway's node may not have seen yet who somebody is."""
+
+
+WRONG_TIME = 401
+"""Of a permit that has expired or holds too long, among others."""
+CLOCK_SECONDS = 60
+"""Clocks that differ by less are no reason to sign anew."""
 
 
 class _Broken(DeltaproofError):
@@ -89,6 +95,8 @@ class HttpBackend:
         self._shown = _without_login(self.url)
         self._attempts, self._pause = attempts, pause_seconds
         self._local = threading.local()
+        self._ahead = 0
+        """How far the gateway's clock is before this machine's, as far as its refusals told; seconds."""
         self._left_behind = LeftBehind()
         self._away: tuple[float, str] = (0.0, "")
         """Until when it is not asked again, by a monotonic clock, and why."""
@@ -228,7 +236,7 @@ class HttpBackend:
     def _signed(self, path: str, data: bytes) -> dict[str, str]:
         assert self._writer is not None
         try:
-            permit, signature = self._writer.permit(path, data)
+            permit, signature = self._writer.permit(path, data, self._ahead)
         except ChainUnavailable as error:  # of a remote signer: whoever writes waits as for a store
             raise StoreUnavailable(path, f"cannot be written: {error}") from error
         return {
@@ -263,9 +271,19 @@ class HttpBackend:
         if answer.status_code == 404 and answer.request.method in ("GET", "HEAD"):
             raise ArtifactMissing(path, "not in the store")
         said = self._error_of(answer)
-        if answer.status_code in COME_BACK:
+        if answer.status_code in COME_BACK or self._learns_the_time(answer):
             raise _Broken(said, _wait_of(answer))
         raise StoreUnavailable(path, f"{self._shown} refuses: {said}")
+
+    def _learns_the_time(self, answer: requests.Response) -> bool:
+        """Whether a permit may have been refused because clocks differ, and the next one will be of another time."""
+        told = answer.headers.get("Date", "") if answer.status_code == WRONG_TIME else ""
+        try:
+            ahead = seconds_ahead(parsedate_to_datetime(told).timestamp())
+        except (TypeError, ValueError):
+            return False
+        before, self._ahead = self._ahead, ahead
+        return abs(ahead - before) > CLOCK_SECONDS
 
     def _error_of(self, answer: requests.Response) -> str:
         told = self._told(answer) if answer.request.method != "HEAD" else {}

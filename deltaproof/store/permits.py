@@ -17,7 +17,16 @@ from deltaproof.errors import CryptoError
 from deltaproof.protocol.types import Address, Digest32, TaskId, address
 from deltaproof.protocol.wire.encoding import sha256
 
-__all__ = ["MAX_PERMIT_SECONDS", "PART_BYTES", "SIGNATURE_BYTES", "PermitDomain", "WritePermit", "Writer", "signer_of"]
+__all__ = [
+    "MAX_PERMIT_SECONDS",
+    "PART_BYTES",
+    "SIGNATURE_BYTES",
+    "PermitDomain",
+    "WritePermit",
+    "Writer",
+    "seconds_ahead",
+    "signer_of",
+]
 
 PART_BYTES = 4 * 1024 * 1024
 """Most bytes in the body of one request; what is larger travels in parts."""
@@ -25,6 +34,8 @@ MAX_PERMIT_SECONDS = 3_600
 """How far ahead a permit may expire."""
 PERMIT_SECONDS = 900
 """How long a permit of ours holds."""
+MAX_CLOCK_SECONDS = 86_400
+"""How far the clocks of who writes and of a gateway may be apart."""
 SIGNATURE_BYTES = 65
 """Of a signature by an account's key: r, s, v."""
 _WRITE = "Write(uint256 task,string path,uint256 size,bytes32 digest,uint256 expires)"
@@ -68,6 +79,18 @@ class WritePermit:
         return signer_of(self.message(domain), signature)
 
 
+def seconds_ahead(clock: float) -> int:
+    """How far another clock, in seconds since the epoch, is before this machine's; 0 for one that is off by more than
+    `MAX_CLOCK_SECONDS`.
+
+    Accident: a machine's clock is an hour behind, every permit has expired when it comes, no opening is taken, and
+    half of a stake is lost for work that counts as withheld. What somebody gets by lying about the time is a permit
+    that holds for a day, to put the same bytes under the same name again.
+    """
+    ahead = int(clock - time.time())
+    return ahead if abs(ahead) <= MAX_CLOCK_SECONDS else 0
+
+
 def signer_of(message: SignableMessage, signature: bytes | str) -> Address:
     """Whose signature it is, from bytes or `0x` and hexadecimal digits. Raises CryptoError if it is none."""
     try:
@@ -85,7 +108,8 @@ class Writer:
     domain: PermitDomain
     task: TaskId
 
-    def permit(self, path: str, data: bytes) -> tuple[WritePermit, bytes]:
-        """A permit for these bytes, and its signature."""
-        permit = WritePermit(self.task, path, len(data), sha256(data), int(time.time()) + PERMIT_SECONDS)
+    def permit(self, path: str, data: bytes, ahead: int = 0) -> tuple[WritePermit, bytes]:
+        """A permit for these bytes, and its signature. `ahead`: see `seconds_ahead`."""
+        expires = int(time.time()) + ahead + PERMIT_SECONDS
+        permit = WritePermit(self.task, path, len(data), sha256(data), expires)
         return permit, self.sign(permit.message(self.domain))

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -18,7 +19,7 @@ from deltaproof.gateway.retention import Swept
 from deltaproof.protocol.types import Address, TaskId
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.sponsor.life import Sponsor
-from deltaproof.store import ArtifactStore
+from deltaproof.store import ArtifactStore, permits
 from deltaproof.store import http as client_of_gateways
 from deltaproof.store.backend import LocalBackend, Mirrors
 from deltaproof.store.paths import profile_path
@@ -272,6 +273,25 @@ def test_writer_whom_the_gateway_s_node_does_not_know_yet_is_tried_again(
     path = next(path for path in scene.files if path.startswith("tensors/") and scene.maker(path) == "ann")
     served.client("ann").write(path, scene.files[path])
     assert served.client().read(path, 10**6) == scene.files[path]
+
+
+@pytest.mark.parametrize("off", [-3_600, 7_200])
+def test_writer_whose_clock_is_off_signs_by_the_gateways(
+    off: int, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accident: a machine takes local time for UTC, every opening is refused, and its stake is lost for work that
+    counts as withheld."""
+    served = serve()
+    path = f"blob/{served.scene.world.gateway.terms.params(served.scene.task).spec_hash.hex()}"
+    monkeypatch.setattr(permits, "time", SimpleNamespace(time=lambda: time.time() + off))
+    client = served.client("sponsor")
+    client.write(path, served.scene.files[path])
+    assert client.exists(path)
+    assert abs(client._ahead + off) < 60
+    monkeypatch.setattr(permits, "time", SimpleNamespace(time=lambda: time.time() + 10 * off))
+    monkeypatch.setattr(permits, "MAX_CLOCK_SECONDS", 7_200)
+    with pytest.raises(StoreUnavailable, match=r"refuses: (the permit expired|a permit holds)"):
+        served.client("ann").write(path, served.scene.files[path])
 
 
 def test_gateway_says_what_it_serves_how_it_is_and_what_it_did(scene: Scene, serve: Serve) -> None:

@@ -264,7 +264,7 @@ class _Anybody:
     def __init__(self, refuses: int = 0) -> None:
         self._refuses = refuses
 
-    def permit(self, path: str, data: bytes) -> tuple[object, bytes]:
+    def permit(self, path: str, data: bytes, ahead: int = 0) -> tuple[object, bytes]:
         if self._refuses:
             self._refuses -= 1
             raise ChainUnavailable("the signer does not answer")
