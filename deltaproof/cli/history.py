@@ -72,6 +72,8 @@ MaybeTask = Annotated[
 ]
 
 
+MOST_CONNECTIONS = 1_024
+"""To the pages at once."""
 WIDE = 110
 """Columns of a terminal that shows addresses whole."""
 
@@ -252,7 +254,8 @@ def serve(
     from deltaproof.auditor.index.reader import Index
     from deltaproof.auditor.index.rpc import Rpc
     from deltaproof.auditor.session import opened_follower
-    from deltaproof.gateway.serving import GentleServer, require_port
+    from deltaproof.gateway.serving import HEAD_BYTES, GentleServer, require_port
+    from deltaproof.gateway.traffic import ConnectionLimits, guarded, room_for
     from deltaproof.pages.data import PageData
     from deltaproof.pages.serve import LiveIndex, create_app
     from deltaproof.store import open_store
@@ -268,7 +271,13 @@ def serve(
     console.print(f"http://{host}:{port}")
     app = create_app(data, LiveIndex(follower, found, poll_seconds))
     # Open pages hold a stream of events that never ends by itself.
-    config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)
+    # Behind a proxy all of them come from one address.
+    limits = ConnectionLimits(total=MOST_CONNECTIONS, per_address=MOST_CONNECTIONS)
+    room_for(limits.total)
+    config = uvicorn.Config(
+        app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2, http=guarded(limits), ws="none",
+        h11_max_incomplete_event_size=HEAD_BYTES,
+    )  # fmt: skip
     GentleServer(config).run()
 
 

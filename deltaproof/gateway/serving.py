@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from deltaproof.errors import UsageError
 from deltaproof.gateway.traffic import ConnectionLimits, GuardedProtocol, room_for
 
-__all__ = ["GentleServer", "HttpServer", "require_port"]
+__all__ = ["HEAD_BYTES", "GentleServer", "HttpServer", "require_port"]
 
 HEAD_BYTES = 16 * 1024
 """Most bytes of a request's head."""

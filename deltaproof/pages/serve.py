@@ -29,6 +29,8 @@ __all__ = ["LiveIndex", "create_app"]
 
 STALE_SECONDS = 60.0
 HEARTBEAT_SECONDS = 15.0
+MOST_LISTENING = 256
+"""Open pages that are told of new blocks; others are served, and stay as they are until they are loaded again."""
 
 
 class LiveIndex:
@@ -40,6 +42,8 @@ class LiveIndex:
         self.synced = Synced()
         self.problem: str | None = None
         self.version = 0
+        self.listening = 0
+        """Open streams of events."""
         self._updated_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="index", daemon=True)
@@ -107,8 +111,11 @@ def create_app(data: PageData, live: LiveIndex) -> FastAPI:
             return JSONResponse({"error": str(error)}, status_code=404)
         return JSONResponse(found, headers={"Cache-Control": "no-store"})
 
-    @app.get("/events")
-    async def events() -> StreamingResponse:
+    @app.get("/events", response_model=None)
+    async def events() -> Response:
+        # Attack: listen ten thousand times, and each stream is looked after five times a second.
+        if live.listening >= MOST_LISTENING:
+            return JSONResponse({"error": "too many pages listen"}, status_code=503, headers={"Retry-After": "60"})
         return StreamingResponse(_stream(live), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     @app.get("/health")
@@ -126,13 +133,17 @@ def create_app(data: PageData, live: LiveIndex) -> FastAPI:
 async def _stream(live: LiveIndex) -> AsyncIterator[str]:
     """One server-sent event per new head, a comment now and then so that broken connections are noticed."""
     seen, quiet = -1, 0.0
-    while True:
-        if live.version != seen:
-            seen, quiet = live.version, 0.0
-            body = {"block": live.synced.head, "events": live.synced.events}
-            yield f"event: block\ndata: {json.dumps(body)}\n\n"
-        elif quiet >= HEARTBEAT_SECONDS:
-            quiet = 0.0
-            yield ": still here\n\n"
-        await asyncio.sleep(0.2)
-        quiet += 0.2
+    live.listening += 1
+    try:
+        while True:
+            if live.version != seen:
+                seen, quiet = live.version, 0.0
+                body = {"block": live.synced.head, "events": live.synced.events}
+                yield f"event: block\ndata: {json.dumps(body)}\n\n"
+            elif quiet >= HEARTBEAT_SECONDS:
+                quiet = 0.0
+                yield ": still here\n\n"
+            await asyncio.sleep(0.2)
+            quiet += 0.2
+    finally:
+        live.listening -= 1
