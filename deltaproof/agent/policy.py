@@ -6,7 +6,7 @@ A policy decides about joining. What it says later binds no task that was joined
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -104,12 +104,30 @@ class WorkLimits(Record):
     """What models predict: `causal-lm`, `sequence-classification`, `image-classification`."""
     numeric: Annotated[tuple[Literal["exact", "bounded"], ...], Field(min_length=1)] = ("exact", "bounded")
     """Precision modes: `exact` computes in float64, `bounded` in float32, which is what a GPU is good at."""
+    visibility: Annotated[tuple[Literal["public", "verifiers"], ...], Field(min_length=1)] = ("public", "verifiers")
+    """Who may read the rows of a trainer's drawn steps: `verifiers` leaves out tasks that show them to everybody, for
+    ever, which whoever pays most may choose."""
     most_model_gb: Annotated[float, Field(gt=0.0)] = 4.0
     """The largest weights that are downloaded and loaded for a task that is to be joined, GB as they are stored.
     Anybody can name a model that fills the disk and the memory, on which the other tasks of the process depend."""
     seconds_per_step: Annotated[float, Field(ge=0.0)] = 0.0
     """What this machine needs for a step: a task has to give at least so much, which is its `commit` phase, for a
     verifier its `attest_commit` phase, divided by the steps of a round. `deltaproof doctor --task N` measures."""
+
+    def objections(self, offer: Offer, spec: TaskSpec, role: Role) -> Iterator[str]:
+        """Why a task's work is not taken."""
+        if not _named(_model_names(spec), self.models):
+            yield f"its model is {spec.model.source}"
+        if not _named([spec.method.name], self.methods):
+            yield f"its method is {spec.method.name}"
+        if not _named([spec.model.kind], self.kinds):
+            yield f"its model is of the kind {spec.model.kind}"
+        if spec.training.numeric not in self.numeric:
+            yield f"it is computed in numeric mode {spec.training.numeric}"
+        if role is Role.TRAINER and spec.data.visibility not in self.visibility:
+            yield f"rows of its drawn steps are shown to {spec.data.visibility.replace('public', 'everybody')}"
+        if (seconds := offer.seconds_per_step(role)) < self.seconds_per_step:
+            yield f"it gives {seconds:.3g} s for a step, less than {self.seconds_per_step:.3g}"
 
 
 class Precedence(Record):
@@ -172,16 +190,7 @@ class TaskPolicy(Record):
         elif pay < (least := limits.least_pay[token]):
             money = limits.pay_money[token]
             found.append(f"it pays {money.exact(pay)} a step, less than {money.exact(least)}")
-        if not _named(_model_names(spec), self.work.models):
-            found.append(f"its model is {spec.model.source}")
-        if not _named([spec.method.name], self.work.methods):
-            found.append(f"its method is {spec.method.name}")
-        if not _named([spec.model.kind], self.work.kinds):
-            found.append(f"its model is of the kind {spec.model.kind}")
-        if spec.training.numeric not in self.work.numeric:
-            found.append(f"it is computed in numeric mode {spec.training.numeric}")
-        if (seconds := offer.seconds_per_step(role)) < self.work.seconds_per_step:
-            found.append(f"it gives {seconds:.3g} s for a step, less than {self.work.seconds_per_step:.3g}")
+        found += self.work.objections(offer, spec, role)
         stakes = offer.view.params.stakes
         if role is Role.VERIFIER and stakes.absence_bps > (absence := self.stake.most_absence_bps):
             found.append(f"a missed round costs {stakes.absence_bps} basis points of the stake, more than {absence}")
@@ -269,6 +278,8 @@ models = ["*"]            # source of the spec, its last part, or 0x and the dig
 methods = ["*"]           # `deltaproof methods` lists them
 kinds = ["*"]             # causal-lm, sequence-classification, image-classification
 numeric = ["exact", "bounded"]    # float64; float32, which a GPU is good at
+visibility = ["public", "verifiers"]   # who may read the rows of a trainer's drawn steps: take "public" out where
+                          # your rows must not be shown to everybody
 most_model_gb = 4.0       # the largest weights that are downloaded and loaded, as they are stored; in exact mode a
                           # model takes up to four times as much memory
 seconds_per_step = 0.0    # what your machine needs for a step (`deltaproof doctor --task N`): tasks must give as much

@@ -70,11 +70,17 @@ def test_task_within_every_limit_fits(tmp_path: Path) -> None:
         ('models = ["*"]\nmethods = ["adalora"]', "its method is"),
         ('models = ["*"]\nkinds = ["image-classification"]', "of the kind"),
         ('models = ["*"]\nnumeric = ["bounded"]', "numeric mode exact"),
+        ('models = ["*"]\nvisibility = ["verifiers"]', "drawn steps are shown to everybody"),
         ('models = ["*"]\nseconds_per_step = 1e9', "s for a step, less than"),
     ],
 )
 def test_work_outside_the_policy_is_left_out_with_a_reason(tmp_path: Path, work: str, reason: str) -> None:
     assert reason in said(tmp_path, TEXT.replace('models = ["*"]', work), offer())
+
+
+def test_rows_that_others_show_are_no_matter_of_a_verifiers_policy(tmp_path: Path) -> None:
+    text = TEXT + 'visibility = ["verifiers"]\n'
+    assert said(tmp_path, text, offer(), role=Role.VERIFIER) == ""
 
 
 @pytest.mark.parametrize(
