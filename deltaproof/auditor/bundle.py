@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,9 @@ MAX_JSON_BYTES = 512 * 1024 * 1024
 MAX_ARTIFACT_BYTES = 8 * 1024 * 1024 * 1024
 
 
-UNREADABLE = (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError, SQLAlchemyError)
+BROKEN = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What reading a member of a zip file may raise: one that is damaged, encrypted, or packed in an unknown way."""
+UNREADABLE = (*BROKEN, KeyError, TypeError, ValueError, OverflowError, AttributeError, SQLAlchemyError)
 """What reading a file of somebody else's making may raise."""
 
 
@@ -176,7 +179,7 @@ class _Members(Backend):
                 data = file.read(max_bytes + 1)
         except KeyError as error:
             raise ArtifactMissing(path, "not in the bundle") from error
-        except (OSError, zipfile.BadZipFile) as error:
+        except BROKEN as error:
             raise StoreUnavailable(path, f"cannot be read from the bundle: {error}") from error
         if len(data) > max_bytes:
             raise ArtifactTooLarge(path, f"more than the {max_bytes} bytes it may have")

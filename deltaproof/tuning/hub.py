@@ -234,7 +234,7 @@ def _asked(place: HubPlace, ask: Callable[[], T]) -> T:
     """What the hub answers; every way in which it does not is a HubError that says what to do."""
     try:
         return ask()
-    except (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OSError, ValueError) as error:
+    except (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OSError, ValueError, RecursionError) as error:
         raise HubError(f"{place} {_why(place, error)}") from error
 
 

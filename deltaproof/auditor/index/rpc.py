@@ -32,6 +32,7 @@ TRANSPORT_ERRORS = (
     BadResponseFormat,
     Web3Exception,
     ValueError,
+    RecursionError,
 )
 TOO_LARGE = ("too large", "more than", "limit", "exceed", "too many", "range", "response size")
 

@@ -289,7 +289,7 @@ def _parsed(url: str, method: str, answer: tuple[int, bytes]) -> RPCResponse:
     status, body = answer
     try:
         value = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EndpointFailed(f"{shown_url(url)} answers {method} with status {status} and no JSON") from error
     if not isinstance(value, dict) or not ("result" in value or isinstance(value.get("error"), dict)):
         raise EndpointFailed(f"{shown_url(url)} answers {method} with status {status} and no JSON-RPC")

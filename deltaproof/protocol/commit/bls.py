@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -51,6 +52,13 @@ __all__ = [
     "verify_point",
     "verify_possession",
 ]
+
+DEEPEST = 3_000
+"""Calls within each other. py_ecc lets there be 100,000, and needs some 600: a power of 254 bits."""
+# Attack: nest a hundred thousand brackets in the header of an emulator, a model's configuration, an answer. Parsers
+# recurse as deep as the interpreter lets them: their stack overflows, which ends the process and tells nobody why.
+if sys.getrecursionlimit() >= 100_000:
+    sys.setrecursionlimit(DEEPEST)
 
 G1Wire = tuple[int, int]
 """A point of G1 as the contracts take it: x, y."""

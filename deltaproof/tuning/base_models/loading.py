@@ -261,7 +261,7 @@ def read_tokenizer(source: str) -> tuple[Any, int]:
     try:
         with quiet():
             tokenizer = _load_tokenizer(folder)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"base model {source} has no tokeniser that can be read: {error}") from error
     return tokenizer, _positions(_config(folder, source))
 
@@ -278,7 +278,7 @@ def _config(folder: Path, source: str) -> Any:
     try:
         with quiet():
             return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"base model {source} has no configuration that can be read: {error}") from error
 
 
@@ -374,7 +374,12 @@ def _tensor_digests(folder: Path) -> Iterator[tuple[str, str, list[int], bytes]]
 
 
 def _described_files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    config = json.loads((folder / "config.json").read_text("utf-8"))
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"the configuration in {folder} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"the configuration in {folder} is no object")
     for key in _IGNORED_CONFIG_KEYS:
         config.pop(key, None)
     yield "config.json", sha256_of(canonical_json(config))
