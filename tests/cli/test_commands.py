@@ -27,7 +27,17 @@ def test_command_is_listed_with_the_first_paragraph_of_its_own_help(name: str) -
 
 
 def test_every_module_with_a_command_is_listed() -> None:
-    shared = {"__init__", "amounts", "commands", "common", "exit_codes", "interrupts", "named_files", "reporting"}
+    shared = {
+        "__init__",
+        "amounts",
+        "commands",
+        "common",
+        "exit_codes",
+        "interrupts",
+        "named_files",
+        "reporting",
+        "terminal",
+    }
     shared |= {"data_target", "task_choice", "task_create", "task_init", "task_list", "task_watch"}
     assert {place.module for place in COMMANDS.values()} == MODULES - shared
 
