@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from deltaproof.protocol.evidence.state import component_root
+from deltaproof.protocol.terms.spec import OptionValue
 from deltaproof.tuning.base_models.batches import make_batch
 from deltaproof.tuning.base_models.loss import logits_of
 from deltaproof.tuning.base_models.presets import Architecture
@@ -301,3 +302,29 @@ def test_method_that_says_it_has_shares_is_paid_by_them_and_no_other(name: str, 
     else:
         with pytest.raises(MethodError, match="shares of one sum"):
             Workbench.from_spec(spec, precision="float32")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "why"),
+    [
+        ("target_modules", "(([a-z.0-9_])+)+!", "may take for ever to match"),
+        ("target_modules", "(.|.)" * 20 + "!", "may take for ever to match"),
+        ("target_modules", "a?" * 20 + "a" * 20, "may take for ever to match"),
+        ("exclude_modules", "(a*)*b", "may take for ever to match"),
+        ("target_modules", "(query", "is no expression"),
+        ("target_modules", ("query", "(a+)+"), "is no plain name"),
+        ("modules_to_save", ("(([a-z.])+)+!",), "is no plain name"),
+        ("layers_pattern", "(([a-z.])+)+!", "is no plain name"),
+    ],
+)
+def test_name_of_modules_that_is_matched_for_ever_is_refused(option: str, value: OptionValue, why: str) -> None:
+    """Attack: a task whose method never finishes to attach, so that a process with all of its tasks stands still."""
+    with pytest.raises(MethodError, match=why):
+        METHODS["lora"]({"r": 2, option: value})
+
+
+@pytest.mark.parametrize(
+    "value", ["all-linear", r".*\.layer\.\d+\..*(query|value)", ("query", "attention.output.dense")]
+)
+def test_modules_are_named_by_a_plain_expression_or_a_list(value: OptionValue) -> None:
+    METHODS["lora"]({"r": 2, "target_modules": value})

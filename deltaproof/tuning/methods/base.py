@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,13 @@ _FIXED_OPTIONS = frozenset(
     {"auto_mapping", "base_model_name_or_path", "inference_mode", "peft_type", "peft_version", "revision", "task_type"}
 )
 """Fields of a peft configuration that the task determines elsewhere."""
+
+
+_PLAIN = re.compile(r"[\w. -]*")
+_PATTERNS = frozenset({"target_modules", "exclude_modules", "feedforward_modules"})
+"""Options of which peft takes one text for a regular expression that names of modules have to match."""
+_MOST_REPEATS, _MOST_CHOICES = 3, 8
+"""In such an expression, so that a name of a hundred characters is matched in a moment."""
 
 
 class Method(ABC):
@@ -138,6 +146,8 @@ class PeftMethod(Method):
             raise MethodError(f"{self.config_class.__name__} has no option {', '.join(map(repr, unknown))}")
         for option in sorted(set(options) & set(self.refused)):
             raise MethodError(f"{self.config_class.__name__}: {option} is refused: {self.refused[option]}")
+        for option, value in options.items():
+            _refuse_slow_pattern(f"{self.config_class.__name__}: {option}", option in _PATTERNS, value)
         merged = {**self.defaults, **options, **self.forced}
         self.options = {key: list(value) if isinstance(value, tuple) else value for key, value in merged.items()}
 
@@ -174,6 +184,30 @@ class PeftMethod(Method):
         # Libraries draw values here that are then overwritten.
         with quiet(), torch.random.fork_rng(devices=[]):
             return peft.PeftModel.from_pretrained(base, str(folder), autocast_adapter_dtype=False).eval()  # type: ignore[no-any-return]
+
+
+def _refuse_slow_pattern(what: str, is_pattern: bool, value: OptionValue) -> None:
+    """Raises MethodError for a text of an option that could be matched for ever.
+
+    Attack: name modules by `(([a-z.])+)+!`, and whoever makes the model computes until the end of time, in one call
+    that nothing interrupts: no task of the process answers a demand, nor does a juror in its own.
+    """
+    if isinstance(value, str) and is_pattern:
+        repeats = sum(value.count(sign) for sign in "*+?{")
+        nested = re.search(r"\)[*+?{]", value) is not None
+        if nested or repeats > _MOST_REPEATS or value.count("|") > _MOST_CHOICES:
+            raise MethodError(
+                f"{what} is an expression that may take for ever to match: repeat no group, {_MOST_REPEATS} things at "
+                f"most, between {_MOST_CHOICES + 1} choices at most; or list the names of modules"
+            )
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise MethodError(f"{what} is no expression: {error}") from error
+        return
+    for text in value if isinstance(value, tuple) else (value,):
+        if isinstance(text, str) and _PLAIN.fullmatch(text) is None:
+            raise MethodError(f"{what}: {text[:60]!r} is no plain name")
 
 
 def adapter_key(seed: bytes) -> bytes:
