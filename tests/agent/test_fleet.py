@@ -105,13 +105,13 @@ class Lived:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("fleet")
-    with start_node("anvil", accounts=8) as node:
+    with start_node("anvil", accounts=9) as node:
         connection = connect(node.rpc_url)
         deployer = TransactionSender(connection, load_account(node.private_keys[0]), state_folder=folder / "state")
         deployment = deploy_all(connection, deployer, DeployParams(deployer.address))
         own = Gateway(connection, deployment, deployer)
         money = own.token(own.registry.token())
-        for key in node.private_keys[:8]:
+        for key in node.private_keys[:9]:
             money.mint(Address(load_account(key).address), TokenAmount(100 * FUND))
         with deployer:
             yield Place(node, folder, own, deployment, open_store(str(folder / "store")))
@@ -307,7 +307,7 @@ def test_model_that_takes_hours_to_come_is_in_no_other_tasks_way(place: Place, h
     """Attack: name a model of a hub that takes hours, or an emulator in a store of one's own that gives it slowly: who
     takes tasks by a policy computes for none meanwhile, and is charged as absent."""
     slow, good = place.fund(), place.fund()
-    lived = hire(7, tasks=2)
+    lived = hire(8, tasks=2)
     lived.fleet._known = slow - 1
     fetched: list[tuple[TaskId, bool]] = []
     came = threading.Event()
