@@ -324,6 +324,31 @@ def test_name_of_modules_that_is_matched_for_ever_is_refused(option: str, value:
 
 
 @pytest.mark.parametrize(
+    ("method", "option", "why"),
+    [
+        ("lora", "r", "1,000,000,000, more than 4,096"),
+        ("adalora", "init_r", "more than 4,096"),
+        ("prefix", "num_virtual_tokens", "more than 4,096"),
+        ("prompt", "num_virtual_tokens", "more than 4,096"),
+        ("p_tuning", "encoder_hidden_size", "more than 4,096"),
+        ("houlsby", "size", "more than 4,096"),
+        ("last_layers", "layers", "more than 4,096"),
+    ],
+)
+def test_size_that_no_memory_holds_is_refused(method: str, option: str, why: str) -> None:
+    """Attack: a rank of a billion, whose tensors are made before anybody counts their values."""
+    with pytest.raises(MethodError, match=why):
+        METHODS[method]({option: 10**9})
+
+
+@pytest.mark.parametrize("option", ["token_dim", "num_layers", "num_attention_heads", "num_transformer_submodules"])
+def test_shape_of_the_model_is_no_option_of_a_prompt(option: str) -> None:
+    for method in ("prefix", "prompt", "p_tuning"):
+        with pytest.raises(MethodError, match="it follows from the model"):
+            METHODS[method]({option: 4_096})
+
+
+@pytest.mark.parametrize(
     "value", ["all-linear", r".*\.layer\.\d+\..*(query|value)", ("query", "attention.output.dense")]
 )
 def test_modules_are_named_by_a_plain_expression_or_a_list(value: OptionValue) -> None:

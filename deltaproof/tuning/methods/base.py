@@ -15,6 +15,7 @@ import peft
 import torch
 from torch import Tensor, nn
 
+from deltaproof.protocol.rules import MAX_ADAPTER_RANK
 from deltaproof.protocol.terms.spec import ModelSection, OptionValue
 from deltaproof.tuning.base_models.loading import BaseModel
 from deltaproof.tuning.base_models.quiet import quiet
@@ -23,7 +24,18 @@ from deltaproof.tuning.methods.low_rank import low_rank_pairs
 from deltaproof.tuning.numerics.products import LowRankPair, Tensors
 from deltaproof.tuning.numerics.randomness import SeededFills
 
-__all__ = ["HEAD_NAMES", "Family", "Method", "Options", "PeftMethod", "Reasons", "Shapes", "adapter_key", "head_names"]
+__all__ = [
+    "HEAD_NAMES",
+    "Family",
+    "Method",
+    "Options",
+    "PeftMethod",
+    "Reasons",
+    "Shapes",
+    "adapter_key",
+    "head_names",
+    "refuse_bombs",
+]
 
 Options = Mapping[str, OptionValue]
 """A method's options in a spec, by name."""
@@ -147,7 +159,9 @@ class PeftMethod(Method):
         for option in sorted(set(options) & set(self.refused)):
             raise MethodError(f"{self.config_class.__name__}: {option} is refused: {self.refused[option]}")
         for option, value in options.items():
-            _refuse_slow_pattern(f"{self.config_class.__name__}: {option}", option in _PATTERNS, value)
+            what = f"{self.config_class.__name__}: {option}"
+            refuse_bombs(what, value)
+            _refuse_slow_pattern(what, option in _PATTERNS, value)
         merged = {**self.defaults, **options, **self.forced}
         self.options = {key: list(value) if isinstance(value, tuple) else value for key, value in merged.items()}
 
@@ -184,6 +198,17 @@ class PeftMethod(Method):
         # Libraries draw values here that are then overwritten.
         with quiet(), torch.random.fork_rng(devices=[]):
             return peft.PeftModel.from_pretrained(base, str(folder), autocast_adapter_dtype=False).eval()  # type: ignore[no-any-return]
+
+
+def refuse_bombs(what: str, value: OptionValue) -> None:
+    """Raises MethodError for a whole number that no size of an adapter is.
+
+    Attack: a rank of a billion in a task that pays well, or in one of one's own about which one brings a case. Tensors
+    are made before anybody can compare how many values they have with what the chain says, and the system ends the
+    process with all of its tasks.
+    """
+    if isinstance(value, int) and value > MAX_ADAPTER_RANK:
+        raise MethodError(f"{what} is {value:,}, more than {MAX_ADAPTER_RANK:,}")
 
 
 def _refuse_slow_pattern(what: str, is_pattern: bool, value: OptionValue) -> None:

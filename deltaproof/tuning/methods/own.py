@@ -10,7 +10,7 @@ from torch import nn
 
 from deltaproof.protocol.terms.spec import OptionValue
 from deltaproof.tuning.errors import MethodError
-from deltaproof.tuning.methods.base import Method, Options, head_names
+from deltaproof.tuning.methods.base import Method, Options, head_names, refuse_bombs
 from deltaproof.tuning.methods.deliverable import assign, read_tensors, trainable, write_deliverable
 
 __all__ = ["OwnMethod"]
@@ -31,6 +31,7 @@ class OwnMethod(Method):
             if isinstance(default, tuple) and isinstance(value, str):
                 self.options[key] = value = (value,)
             number = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
+            refuse_bombs(f"{self.name}: {key}", value)
             if type(value) is not type(default) and not number:
                 raise MethodError(f"{self.name}: {key} must be like {default!r}, not {value!r}")
 

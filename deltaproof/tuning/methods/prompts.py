@@ -16,12 +16,16 @@ from deltaproof.tuning.methods.base import Options, PeftMethod, Reasons
 
 __all__ = ["PTuning", "PrefixTuning", "PromptTuning"]
 
+_SHAPES = dict.fromkeys(
+    ("token_dim", "num_layers", "num_attention_heads", "num_transformer_submodules"), "it follows from the model"
+)
 _TEXT = "it reads a tokeniser that the task does not name; prompts start from the seed"
 
 
 class _Prompts(PeftMethod):
     family = "addition"
     defaults: ClassVar[Options] = {"num_virtual_tokens": 8}
+    refused: ClassVar[Reasons] = _SHAPES
 
     def attach(self, base: nn.Module, kind: str, seed: bytes) -> nn.Module:
         if kind == "image-classification":
@@ -44,7 +48,7 @@ class PromptTuning(_Prompts):
     paper = "Lester et al. 2021"
     aggregation = "mean of the prompts"
     config_class = peft.PromptTuningConfig
-    refused: ClassVar[Reasons] = dict.fromkeys(
+    refused: ClassVar[Reasons] = _SHAPES | dict.fromkeys(
         ("prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path"), _TEXT
     )
 
@@ -57,3 +61,4 @@ class PTuning(_Prompts):
     config_class = peft.PromptEncoderConfig
     defaults: ClassVar[Options] = {"num_virtual_tokens": 8, "encoder_hidden_size": 128}
     forced: ClassVar[Options] = {"encoder_reparameterization_type": "MLP"}
+    refused: ClassVar[Reasons] = _SHAPES | {"encoder_num_layers": "a perceptron has three"}
