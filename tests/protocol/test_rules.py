@@ -61,6 +61,8 @@ DECIDES_NOTHING = {
 }
 # Numbers in deciding modules that decide nothing. A number that is not here belongs into the rules.
 EXCEPTIONS = {
+    "deltaproof.protocol.commit.bls:DEEPEST": "how deep this process lets parsers recurse",
+    "deltaproof.protocol.commit.bls:DEEPEST_OF_PY_ECC": "what a library sets",
     "deltaproof.protocol.commit.sealing:ENVELOPE_BYTES": "follows from libsodium's sealed boxes",
     "deltaproof.protocol.commit.sealing:KEY_BYTES": "of X25519 and XChaCha20",
     "deltaproof.protocol.commit.sealing:SEALED_OVERHEAD_BYTES": "follows from padding, a rule, and libsodium",
@@ -146,6 +148,7 @@ LOOSE_EXCEPTIONS = {
     "deltaproof.protocol.terms": "bounds and defaults of spec keys, which the spec states",
     "deltaproof.replaying.calibration": "rounds a proposed bound up to one decimal digit",
     "deltaproof.tuning.codecs": "defaults and ranges of a codec's options: docs/methods.md",
+    "deltaproof.tuning.numerics.memory": "bytes of a KiB",
     "deltaproof.tuning.combining.aggregation": "defaults for callers other than a task",
     "deltaproof.tuning.combining.evaluation": "whether a caller's shares add up to one",
     "incentives.history": "a report over settled rounds; pay does not follow it",

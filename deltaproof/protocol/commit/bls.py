@@ -53,11 +53,11 @@ __all__ = [
     "verify_possession",
 ]
 
-DEEPEST = 3_000
-"""Calls within each other. py_ecc lets there be 100,000, and needs some 600: a power of 254 bits."""
+DEEPEST, DEEPEST_OF_PY_ECC = 3_000, 100_000
+"""Calls within each other; py_ecc lets there be so many, and needs some 600: a power of 254 bits."""
 # Attack: nest a hundred thousand brackets in the header of an emulator, a model's configuration, an answer. Parsers
 # recurse as deep as the interpreter lets them: their stack overflows, which ends the process and tells nobody why.
-if sys.getrecursionlimit() >= 100_000:
+if sys.getrecursionlimit() >= DEEPEST_OF_PY_ECC:
     sys.setrecursionlimit(DEEPEST)
 
 G1Wire = tuple[int, int]
