@@ -18,12 +18,13 @@ import requests
 from deltaproof.agent.loop import Moment
 from deltaproof.chain import Gateway
 from deltaproof.chain.abi.structs import RevealData
-from deltaproof.chain.rpc.endpoints import session_to, shown_url
+from deltaproof.chain.rpc.endpoints import shown_url
 from deltaproof.chain.signed_commits import CommitPermit
 from deltaproof.errors import UsageError
 from deltaproof.folders import write_whole
 from deltaproof.protocol.types import Digest32, RoundIndex, TaskId, hex_of
 from deltaproof.reporting import Reporter
+from deltaproof.store.sessions import session_to
 
 __all__ = ["Relay"]
 

@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
-from requests.utils import get_auth_from_url
 
 from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, ChainUnavailable, DeltaproofError, StoreUnavailable
 from deltaproof.protocol.types import hex_of
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.reporting import Reporter
 from deltaproof.store.permits import PART_BYTES, Writer, seconds_ahead
+from deltaproof.store.sessions import session_to
 from deltaproof.store.waiting import LeftBehind, Line, TooSlow, Transfer
 
 __all__ = ["CLOCK_HEADER", "TAKEN_HEADER", "HttpBackend", "Taken"]
@@ -253,10 +253,9 @@ class HttpBackend:
     def _asked(self, method: str, path: str, **options: Any) -> requests.Response:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = requests.Session()
+            session = self._local.session = session_to(self.url, login=False)
             # Compressed, a small answer could become a huge one.
             session.headers["Accept-Encoding"] = "identity"
-            session.auth = _login(self.url)
         options.setdefault("stream", True)
         try:
             return session.request(
@@ -346,15 +345,6 @@ def _without_login(url: str) -> str:
     scheme, _, rest = url.partition("://")
     place, slash, path = rest.partition("/")
     return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
-
-
-def _login(url: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest] | tuple[str, str]:
-    """The login that the URL itself names, or nobody's.
-
-    Attack: announce a store, and read what the `default` entry of a visitor's `.netrc` says.
-    """
-    named = get_auth_from_url(url)
-    return named if any(named) else lambda request: request
 
 
 def _received(answer: requests.Response, most: int) -> bytes:

@@ -16,12 +16,12 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
-from requests.utils import get_netrc_auth
 from web3.providers.base import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
 from deltaproof.errors import BlockUnknown, ChainUnavailable, WrongChain
 from deltaproof.protocol.types import Digest32
+from deltaproof.store.sessions import session_to
 from deltaproof.store.waiting import LeftBehind, Line, TooSlow, Transfer, between_waits
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "EndpointFailed",
     "Endpoints",
     "cause_of",
-    "session_to",
     "shown_url",
     "split_urls",
 ]
@@ -79,20 +78,6 @@ class _Endpoint:
     rest_seconds: float = 0.0
     rests_until: float = 0.0
     trouble: str = ""
-
-
-def session_to(url: str, *, login: bool) -> requests.Session:
-    """With the proxies and certificates that the environment names for this URL, and the login if wished: looked up
-    once, since that takes as long as a call to a node near by.
-
-    Attack: be somebody's relay, and read what the `default` entry of a home's `.netrc` says, or have it sent elsewhere.
-    """
-    session = requests.Session()
-    session.trust_env = False
-    named = requests.Session().merge_environment_settings(url, {}, None, None, None)
-    session.proxies, session.verify, session.cert = named["proxies"], named["verify"], named["cert"]
-    session.auth = get_netrc_auth(url) if login else None
-    return session
 
 
 class Endpoints(JSONBaseProvider):

@@ -11,11 +11,11 @@ from pathlib import Path
 import requests
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deltaproof.chain.rpc.endpoints import session_to
 from deltaproof.errors import ChainUnavailable, CryptoError, EncodingError, UsageError
 from deltaproof.protocol.commit.bls import Signature
 from deltaproof.protocol.commit.drand import EVMNET, DrandNetwork, verify_round
 from deltaproof.protocol.types import Digest32
+from deltaproof.store.sessions import session_to
 from deltaproof.store.waiting import LeftBehind, Line, TooSlow, Transfer
 
 __all__ = ["Relays", "network_at"]
