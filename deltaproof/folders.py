@@ -10,7 +10,7 @@ import errno
 import os
 from pathlib import Path
 
-__all__ = ["cache_root", "made_folder", "settle", "settle_folder", "sync_folder", "write_whole"]
+__all__ = ["cache_root", "made_folder", "settle", "settle_folder", "sync_folder", "sync_tree", "write_whole"]
 
 CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 """What file systems say that take no such wish, and folders that their writers may not list."""
@@ -42,13 +42,7 @@ def settle(file: Path, path: Path) -> None:
 def settle_folder(work: Path, folder: Path) -> None:
     """Give a folder that was filled under another name its own, which nothing or an empty folder has, with all that is
     in it on disk before this returns. Raises OSError."""
-    for path in work.rglob("*"):
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-    sync_folder(work)
+    sync_tree(work)
     settle(work, folder)
 
 
@@ -59,6 +53,17 @@ def made_folder(folder: Path) -> Path:
         folder.mkdir(exist_ok=True)
         sync_folder(above)
     return folder
+
+
+def sync_tree(folder: Path) -> None:
+    """Let a folder with all that is in it be on disk before this returns. Raises OSError."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ from Crypto.Protocol.KDF import scrypt
 from Crypto.Random import get_random_bytes
 
 from deltaproof.errors import UsageError
-from deltaproof.folders import sync_folder, write_whole
+from deltaproof.folders import sync_folder, sync_tree, write_whole
 from deltaproof.protocol.commit.secrets import UNFINISHED
 
 __all__ = ["backup_home", "restore_home"]
@@ -102,9 +102,7 @@ def restore_home(backup: Path, home: Path, password: str) -> int:
         members = archive.getmembers()
         for member in members:
             _restore(archive, member, home)
-    for path in home.rglob("*"):
-        if path.is_dir():
-            sync_folder(path)
+    sync_tree(home)
     sync_folder(home.absolute().parent)
     (home / UNFINISHED).unlink()
     sync_folder(home)
@@ -120,8 +118,6 @@ def _restore(archive: tarfile.TarFile, member: tarfile.TarInfo, home: Path) -> N
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, member.mode & 0o700)
     with os.fdopen(descriptor, "wb") as file:
         shutil.copyfileobj(content, file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _key(password: str, salt: bytes) -> bytes:
