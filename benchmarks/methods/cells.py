@@ -35,6 +35,7 @@ __all__ = [
     "delivered",
     "dev_cell",
     "family",
+    "measured_on",
     "our_cell",
     "spec_of",
     "task_data",
@@ -110,7 +111,7 @@ def our_cell(data: Data, method: str, rate: float, seed: int, *, replay: bool, d
         **delivered(bench, data, recorded.theta),
         "values": bench.layout.size,
         "bytes": 4 * bench.layout.size,
-        **({"train_seconds": seconds} if device == "cpu" else {ON: torch.cuda.get_device_name(device)}),
+        **(measured_on(device) or {"train_seconds": seconds}),
         "rate": rate,
     }
     if replay:
@@ -121,6 +122,11 @@ def our_cell(data: Data, method: str, rate: float, seed: int, *, replay: bool, d
         refused = [v.message for v in verdicts if not v.accepted]
         cell["replay"] = refused[0] if refused else "accepted"
     return cell
+
+
+def measured_on(device: str) -> dict[str, str]:
+    """What a cell says of where it was measured: a GPU's name, nothing of a CPU."""
+    return {} if device == "cpu" else {ON: torch.cuda.get_device_name(device)}
 
 
 def dev_cell(data: Data, method: str, rate: float) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from benchmarks.methods.cells import ON, STEPS, family, round_of, spec_of
+from benchmarks.methods.cells import STEPS, family, measured_on, round_of, spec_of
 from benchmarks.shared.tuning_tasks import Data
 from deltaproof.tuning.base_models.loading import resolve_source
 from deltaproof.tuning.base_models.quiet import quiet
@@ -67,8 +67,8 @@ def plain_cell(
             loss, correct, predictions = _losses(model, tokenizer, data.test[first : first + _ROWS_A_PASS], data)
             loss_sum, hits, count = loss_sum + float(loss), hits + correct, count + predictions
     values = sum(p.numel() for p in parameters)
-    on = {} if device == "cpu" else {ON: torch.cuda.get_device_name(device)}
-    return {"accuracy": hits / count, "loss": loss_sum / count, "values": values, "rate": rate, **on}
+    quality = {"accuracy": hits / count, "loss": loss_sum / count}
+    return {**quality, "values": values, "rate": rate, **measured_on(device)}
 
 
 def _model(data: Data, method: str) -> tuple[nn.Module, Any]:

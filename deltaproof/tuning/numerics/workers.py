@@ -70,21 +70,22 @@ class Workers(Generic[J, R]):
     else's is unpickled.
     """
 
-    def __init__(self, machine: Machine, make: Callable[..., Work[J, R]], *arguments: Any) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        make: Callable[..., Work[J, R]],
+        *arguments: Any,
+        told: Callable[[int], None] | None = None,
+    ) -> None:
+        """`told` hears after each answer how many there were."""
         self._machine, self._make, self._arguments = machine, make, arguments
         self._pool: _Pool | None = None
-        self._answered = 0
-        self._told: Callable[[int], None] = _nobody_listens
+        self._told, self._answered = told, 0
 
     @classmethod
     def holding(cls, machine: Machine, work: Work[J, R], told: Callable[[int], None] | None = None) -> Workers[J, R]:
-        """Workers that answer with `work` itself. It travels once to each, and loads its models where it arrives.
-
-        `told` hears of each answer how many there are.
-        """
-        made = cls(machine, _itself, work)
-        made._told = told or made._told
-        return made
+        """Workers that answer with `work` itself. It travels once to each, and loads its models where it arrives."""
+        return cls(machine, _itself, work, told=told)
 
     def __enter__(self) -> Self:
         return self
@@ -125,7 +126,8 @@ class Workers(Generic[J, R]):
                     found = self._again(given.again(), broken)
                     waiting = deque(self._submit(later.again()) for later in waiting)
                 self._answered += 1
-                self._told(self._answered)
+                if self._told is not None:
+                    self._told(self._answered)
                 yield found
         except WorkersLost:
             self.close()
@@ -156,10 +158,6 @@ class Workers(Generic[J, R]):
         if self._pool is None:
             self._pool = _POOLS[self._machine.backend](self._machine, self._make, self._arguments)
         return self._pool
-
-
-def _nobody_listens(_answered: int) -> None:
-    """Of work that is short."""
 
 
 def _lost(last: _BeginAnew) -> WorkersLost:
