@@ -59,3 +59,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if {place.parts[0], place.as_posix()} & REAL_TIME:
             item.add_marker(pytest.mark.flaky(reruns=1))
     items.sort(key=lambda item: places[item].as_posix() not in LONGEST)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why a test was played once more: the plugin keeps what its first run said to itself."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.section(f"first run of {report.nodeid}", "_")
+        terminalreporter.line(str(report.longrepr))

@@ -19,10 +19,10 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "notebooks"
 SECONDS = 600.0
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     """A folder to work in, and what `chain up --contracts` tells to set."""
-    folder = tmp_path_factory.mktemp("notebooks")
+    folder = tmp_path
     with start_node("anvil", block_time_seconds=1) as node:
         deployment = deploy_demo(node.rpc_url, node.private_keys)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DELTAPROOF_")}
@@ -33,6 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
                 "DELTAPROOF_RPC": node.rpc_url,
                 "DELTAPROOF_CONTRACT": str(deployment.modules.tasks),
                 "DELTAPROOF_STORE": str(folder / "store"),
+                "DELTAPROOF_STATE": str(folder / "state"),
                 "PYTHONPATH": str(FOLDER.parents[1]),
                 "HF_HUB_OFFLINE": "1",
             },
