@@ -7,6 +7,7 @@ The gateway dies in the middle. Rows and adapters are sealed: the store serves t
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ visibility = "participants"
 @pytest.fixture
 def bucket() -> Iterator[dict[str, str]]:
     """An S3 service with the bucket `artifacts`: the environment of who may use it."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -83,7 +85,8 @@ def test_round_among_strangers_is_paid_and_audited_though_the_gateway_dies_in_be
         verifiers = [market.role(name, number, "verifier") for name, number in (("vera", 4), ("victor", 5))[:each]]
         trainers = [market.trainer(name, number) for name, number in (("ann", 2), ("bob", 3))[:each]]
         sponsor = market.role("sponsor", 0, "sponsor", "--trainers", str(each), "--verifiers", str(each))
-        market.wait(trainers[0], "committed")
+        for trainer in trainers:  # with one uncommitted, the others would have nothing to ask the store for
+            market.wait(trainer, "committed")
         os.killpg(market.server.process.pid, signal.SIGKILL)
         market.wait(trainers[0], "delayed")
         again = ["store", "serve", "--port", str(urlsplit(url).port), *serving]
