@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.methods.caveats import fusion
 from benchmarks.methods.cells import METHODS
@@ -14,15 +15,16 @@ from benchmarks.methods.quality import Quality, listed, number, paragraph, title
 from benchmarks.methods.rates import DEV_ROWS, FACTORS, TRIED, is_chosen, rate_of
 from benchmarks.methods.results import KINDS, MINUTES, ROWS, SAME_START, Key, Measured, Place, kind_of
 from benchmarks.methods.rounds import of_chosen_rate
+from benchmarks.methods.stable import PLAYED, Looks, decides, looks
 from benchmarks.shared.rate_search import APART, MOST
 from benchmarks.shared.tuning_tasks import TASKS, is_here
 
 __all__ = ["missing", "rates", "rounds"]
 
 
-def rates(tried: Path = TRIED) -> list[str]:
-    """Chosen rates, how many were tried for each, and where the best is still the last one tried."""
-    trials = _trials(tried)
+def rates(tried: Path = TRIED, played: Path = PLAYED) -> list[str]:
+    """Chosen rates, how many were tried for each, where the best is the last one tried, and where rounding decides."""
+    trials, looked = _trials(tried), looks(played)
     starts = "; ".join(f"{', '.join(f'{f:g}' for f in FACTORS[kind])} on {name}" for kind, name in KINDS.items())
     lines = [
         "## Learning rates",
@@ -46,9 +48,41 @@ def rates(tried: Path = TRIED) -> list[str]:
             )
     lines += ["| method | MiniLM | vision transformer | SmolLM2 |", "|---|---|---|---|"]
     for method in ROWS:
-        found = [f"{rate_of(kind, method):g}{'' if is_chosen(kind, method) else ' †'}" for kind in KINDS]
+        found = [f"{rate_of(kind, method):g}{_marks(kind, method, looked[kind])}" for kind in KINDS]
         lines.append(f"| {title(method)} | {' | '.join(found)} |")
-    return [*lines, ""]
+    return [*lines, "", *_unstable(looked)]
+
+
+def _marks(kind: str, method: str, looked: Looks) -> str:
+    hinges = method in looked and decides(looked[method][0])
+    return ("" if is_chosen(kind, method) else " †") + (" ‡" if hinges else "")
+
+
+def _unstable(found: Mapping[str, Looks]) -> list[str]:
+    """Where rounding decides, and the first half of the rate at which it does not."""
+    if not any(found.values()):
+        return []
+    told = []
+    for kind, of in found.items():
+        apart = [_apart(method, seen) for method, seen in of.items() if decides(seen[0])]
+        told.append(f"{KINDS[kind]} ({len(of)} methods looked at): {'; '.join(apart) or 'none'}.")
+    return paragraph(
+        "‡ rounding decides how a round ends: where each gradient value is moved by one rounding, the adapter ends a",
+        "hundredth of training's way or more apart, on the dev task. Two programs, two machines or two orders of a sum",
+        "then end at other figures, as in [the same start](#from-the-same-start), and a trainer may keep the best of",
+        "many runs ([steering](steering.md)). `task check` looks at the same and proposes a lower rate.",
+        *told,
+        "By `python -m benchmarks.methods.stable`:",
+        "[data/method_rate_stability.json](data/method_rate_stability.json).",
+    )
+
+
+def _apart(method: str, seen: list[dict[str, Any]]) -> str:
+    """How far a rounding moves at the chosen rate, and at the first of its halves where it does not decide."""
+    moves = "training diverges" if seen[0]["moved"] is None else f"{seen[0]['moved']:.2g} of the way"
+    calm = seen[-1]
+    least = "still decides" if decides(calm) else f"{calm['moved']:.1g}"
+    return f"{title(method)} {moves}, {least} at {calm['learning_rate']:g}"
 
 
 def _trials(path: Path) -> dict[tuple[str, str], list[float]]:

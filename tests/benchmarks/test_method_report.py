@@ -254,3 +254,29 @@ def test_search_of_rates_tells_trials_and_where_the_best_is_an_edge(tmp_path: Pa
     text = "\n".join(rates(path))
     assert "vision transformer: 3 to 5 trials of each of 2 methods; the best is the last one tried of `ia3`." in text
     assert "MiniLM: " not in text
+
+
+def test_rates_at_which_rounding_decides_are_marked_and_the_calmer_one_is_told(tmp_path: Path) -> None:
+    def look(rate: float, moved: float | None) -> dict[str, float | None]:
+        return {"learning_rate": rate, "steps": 60, "moved": moved, "loss": 0.5}
+
+    lora, ia3, dora = (rate_of("digits", method) for method in ("lora", "ia3", "dora"))
+    played = {
+        "digits / lora": {"of": f"{lora:g}", "looks": [look(lora, 0.25), look(lora / 2, 3e-4)]},
+        "digits / ia3": {"of": f"{ia3:g}", "looks": [look(ia3, 9e-3)]},
+        "digits / dora": {"of": f"{dora * 4:g}", "looks": [look(dora * 4, 0.9)]},
+        "text / lora": {"of": f"{rate_of('text', 'lora'):g}", "looks": [look(0.1, None), look(0.05, None)]},
+    }
+    path = tmp_path / "played.json"
+    path.write_text(json.dumps(played))
+    text = "\n".join(rates(tmp_path / "none.json", path))
+    assert f"vision transformer (2 methods looked at): `lora` 0.25 of the way, 0.0003 at {lora / 2:g}." in text
+    assert "MiniLM (1 methods looked at): `lora` training diverges, still decides at 0.05." in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| `lora`")]
+    assert row == f"| `lora` | {rate_of('text', 'lora'):g} ‡ | {lora:g} ‡ | {rate_of('language', 'lora'):g} |"
+    assert "‡" not in next(line for line in text.splitlines() if line.startswith("| `ia3`")), "it moves less"
+    assert "‡" not in next(line for line in text.splitlines() if line.startswith("| `dora`")), "of another rate"
+
+
+def test_search_without_looks_at_rounding_says_nothing_of_it(tmp_path: Path) -> None:
+    assert "‡" not in "\n".join(rates(tmp_path / "none.json", tmp_path / "nothing.json"))
