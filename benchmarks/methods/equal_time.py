@@ -1,6 +1,6 @@
 """Quality at equal time, measured: every method takes as many steps as it can in the time of a round of `lora`.
 
-    python -m benchmarks.methods.equal_time [--kinds digits text language] [--seeds 1]
+    python -m benchmarks.methods.equal_time [--kinds digits text language] [--tasks NAME ...] [--seeds 1]
 
 Runs after `python -m benchmarks.methods`, whose CPU seconds say how many steps that is; the first run on a kind of
 model fixes the numbers. Tasks are those on which all methods were measured. Where as many steps fit as `lora` takes,
@@ -21,7 +21,7 @@ from benchmarks.methods.quality import Quality
 from benchmarks.methods.rates import rate_of
 from benchmarks.methods.results import ALLOTTED, EQUAL_TIME, KINDS, Measured, Place, kind_of
 from benchmarks.shared.places import BUILD
-from benchmarks.shared.tuning_tasks import Cells, Data
+from benchmarks.shared.tuning_tasks import TASKS, Cells, Data
 from deltaproof.tuning.training.workbench import Workbench
 
 __all__ = ["EqualTime"]
@@ -102,6 +102,7 @@ def _cell(data: Data, kind: str, method: str, steps: int, seed: int) -> dict[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", nargs="+", default=["digits"], choices=list(KINDS))
+    parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS), help="only these, of the kinds")
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
     measured = Measured.read(BUILD / "methods")
@@ -110,7 +111,7 @@ def main() -> None:
         quality = Quality(measured, kind)
         timed.allot(quality)
         for place in sorted(quality.places, key=lambda place: place.seed):
-            if place.seed < options.seeds:
+            if place.seed < options.seeds and place.task in options.tasks:
                 timed.measure(place)
 
 
