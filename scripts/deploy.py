@@ -1,8 +1,9 @@
 """Deploy all contracts: ``brownie run deploy --network <name>`` (accounts[0] pays and becomes guardian).
 
-Settings come from the environment: ``DELTAPROOF_TOKEN`` (address of the ERC-20 to stake; a ``DemoToken`` is deployed
-without it), ``DELTAPROOF_UNBONDING_SECONDS`` and ``DELTAPROOF_BEACON`` (``drand`` for evmnet of the League of Entropy,
-else hashes of blocks); all else is as `DeployParams` says. The addresses are printed as JSON.
+Settings come from the environment: ``DELTAPROOF_TOKEN`` (address of the ERC-20 to stake; ``demo`` deploys a
+``DemoToken``, which anybody may mint, and a test chain gets that if nothing is said), ``DELTAPROOF_UNBONDING_SECONDS``
+and ``DELTAPROOF_BEACON`` (``drand`` for evmnet of the League of Entropy, else hashes of blocks); all else is as
+`DeployParams` says. The addresses are printed as JSON.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from brownie import accounts
 from deltaproof.chain import DeployParams
 from deltaproof.chain.abi.codec import encode
 from deltaproof.chain.contracts.bytecode import CONTRACTS
+from deltaproof.chain.contracts.deploying import stake_token
 from deltaproof.chain.contracts.deployment import evmnet_terms
 from deltaproof.protocol.types import Address
 
@@ -51,7 +53,7 @@ def main() -> None:
         unbonding_seconds=int(os.environ.get("DELTAPROOF_UNBONDING_SECONDS", DeployParams.unbonding_seconds)),
         drand=evmnet_terms() if os.environ.get("DELTAPROOF_BEACON") == "drand" else None,
     )
-    token = os.environ.get("DELTAPROOF_TOKEN")
+    token = stake_token(os.environ.get("DELTAPROOF_TOKEN"), brownie.chain.id)
     deployment = deploy(accounts[0], brownie.interface.IERC20(token) if token else None, params)
     print(json.dumps(deployment.addresses(), indent=2))
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from deltaproof.lazy import names_of
 
 if TYPE_CHECKING:
-    from deltaproof.chain.contracts.deployment import Deployment, DeployParams, deploy_all
+    from deltaproof.chain.contracts.deploying import deploy_all
+    from deltaproof.chain.contracts.deployment import Deployment, DeployParams
     from deltaproof.chain.contracts.gateway import Gateway
     from deltaproof.chain.rpc.connection import Connection, connect
     from deltaproof.chain.rpc.keys import LocalAccount, load_account
@@ -41,7 +42,7 @@ __getattr__ = names_of(
         "SenderPolicy": "rpc.sender",
         "TransactionSender": "rpc.sender",
         "connect": "rpc.connection",
-        "deploy_all": "contracts.deployment",
+        "deploy_all": "contracts.deploying",
         "load_account": "rpc.keys",
         "load_signer": "rpc.remote_signer",
     },

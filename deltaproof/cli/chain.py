@@ -10,14 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from deltaproof.api.connecting import open_gateway, parse_address
-from deltaproof.cli.amounts import AMOUNT
-from deltaproof.cli.common import ContractOption, JsonOption, KeyOption, RpcOption, console, show_result
+from deltaproof.cli.amounts import AMOUNT, YesOption, agreed
+from deltaproof.cli.common import (
+    ContractOption,
+    GasPriceOption,
+    JsonOption,
+    KeyOption,
+    RpcOption,
+    console,
+    show_result,
+    told_on_stderr,
+)
 from deltaproof.cli.interrupts import say_when_stopped
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
-    from deltaproof.cli.documents.machines import Minted
+    from deltaproof.chain import Receipt
+    from deltaproof.cli.documents.machines import Minted, PricedDeployment
 
 __all__ = ["app", "deploy", "faucet"]
 
@@ -97,7 +107,12 @@ def deploy(
     key: KeyOption,
     out: Annotated[Path | None, typer.Option(help="File for the addresses, JSON.")] = None,
     token: Annotated[
-        str | None, typer.Option(help="ERC-20 that is staked; left out, a token with a public faucet is deployed.")
+        str | None,
+        typer.Option(
+            help="ERC-20 that is staked; or `demo`, a new token that anybody may mint, which a test chain gets if "
+            "nothing is said.",
+            metavar="ADDRESS|demo",
+        ),
     ] = None,
     unbonding_days: Annotated[
         float,
@@ -127,15 +142,35 @@ def deploy(
         float | None,
         typer.Option(help="How long a round may stay unpublished before a block decides. Default: 3.", min=0.0001),
     ] = None,
+    max_gas_price: GasPriceOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check token, terms and balance, say what it costs, and send nothing.")
+    ] = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Deploy all contracts.
 
     The deployer becomes guardian, who may pause new tasks, and new rounds for a week, and nothing else.
+
+    A deployment that is broken off cannot be gone on with: what all of it costs is looked at first, and on a chain that
+    is no test chain a person at a terminal is asked.
     """
-    from deltaproof.chain import Deployment, DeployParams, Gateway, TransactionSender, connect, deploy_all, load_signer
+    from deltaproof.chain import (
+        Deployment,
+        DeployParams,
+        Gateway,
+        SenderPolicy,
+        TransactionSender,
+        connect,
+        deploy_all,
+        load_signer,
+    )
     from deltaproof.chain.abi.structs import BeaconNetwork
+    from deltaproof.chain.contracts.deploying import PLAY_TOKEN, deployment_gas, price_deployment, stake_token
     from deltaproof.chain.contracts.deployment import DRAND_LEAD_SECONDS, DRAND_PATIENCE_SECONDS
+    from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
+    from deltaproof.chain.rpc.fees import coins
     from deltaproof.chain.rpc.relays import network_at
     from deltaproof.protocol.commit.drand import EVMNET
     from deltaproof.protocol.types import address
@@ -145,18 +180,42 @@ def deploy(
     network = network_at(drand_network) if drand_network else EVMNET
     patience = DRAND_PATIENCE_SECONDS if drand_patience_days is None else int(drand_patience_days * 86_400)
     terms = BeaconNetwork.of(network, drand_lead or DRAND_LEAD_SECONDS, patience)
+    named = token if not token or token == PLAY_TOKEN else parse_address(token, "--token")
     if out is not None:
         Deployment.require_place(out)
     connection = connect(rpc)
     account = load_signer(key)
     params = DeployParams(
         guardian=address(account.address),
-        stake_token=parse_address(token, "--token") if token else None,
+        stake_token=stake_token(named, connection.chain_id),
         unbonding_seconds=int(unbonding_days * 86_400),
         drand=terms if beacon == "drand" else None,
     )
-    with TransactionSender(connection, account) as sender:
-        deployment = deploy_all(connection, sender, params)
+    policy = SenderPolicy(max_fee_wei=None if max_gas_price is None else int(max_gas_price * 10**9))
+    paid = 0
+
+    def made(name: str, receipt: Receipt) -> None:
+        nonlocal paid
+        paid += receipt.fee_wei
+        told_on_stderr("made", f"{name} is made, {coins(paid)} of the chain's coin paid so far")
+
+    with TransactionSender(connection, account, policy=policy) as sender:
+        fee, gas = price_deployment(connection, sender, params), deployment_gas(params)
+        cost = f"about {coins(fee)} of the chain's coin at today's price, for {gas:,} gas"
+        if dry_run:
+            plan: PricedDeployment = {
+                "chain_id": connection.chain_id,
+                "gas": gas,
+                "fee": str(fee),
+                "account": account.address,
+                "dry_run": True,
+            }
+            text = f"{account.address} can deploy on chain {connection.chain_id}: {cost}; nothing was sent"
+            show_result(plan, as_json=as_json, text=text)
+            return
+        if connection.chain_id not in LOCAL_CHAINS:
+            agreed(f"deploy on chain {connection.chain_id} for {cost}", yes=yes, as_json=as_json)
+        deployment = deploy_all(connection, sender, params, made)
         staked = Gateway(connection, deployment, sender).registry.token()
     if out is not None:
         deployment.save(out)
@@ -176,7 +235,10 @@ def faucet(
     amount: Annotated[str, typer.Option(help="Tokens for each, such as 500 or 0.5.", metavar=AMOUNT)] = "1000",
     as_json: JsonOption = False,
 ) -> None:
-    """Mint demo tokens on a local chain. Real tokens have no faucet."""
+    """Mint demo tokens, where they are what is staked: on a test chain, or after `deploy --token demo`.
+
+    Real tokens have no faucet.
+    """
     from deltaproof.chain.contracts.money import Amount
 
     asked, receivers = Amount.read(amount, "--amount"), [parse_address(account, "ACCOUNTS") for account in accounts]

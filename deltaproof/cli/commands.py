@@ -28,7 +28,11 @@ COMMANDS: Mapping[str, Place] = {
     ),
     "chain": Place("chain", "app", "A private chain on this machine."),
     "deploy": Place("chain", "deploy", "Deploy all contracts."),
-    "faucet": Place("chain", "faucet", "Mint demo tokens on a local chain. Real tokens have no faucet."),
+    "faucet": Place(
+        "chain",
+        "faucet",
+        "Mint demo tokens, where they are what is staked: on a test chain, or after `deploy --token demo`.",
+    ),
     "task": Place("task", "app", "Fund tasks and look at them."),
     "data": Place("data", "app", "Bring your own data: make rows of it, and look at them."),
     "methods": Place(

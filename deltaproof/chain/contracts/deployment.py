@@ -1,39 +1,27 @@
-"""Where the contracts of one deployment are, and how to make one.
-
-The contracts know each other by immutable addresses, computed from the deployer's nonces before the first of them
-exists; each constructor refuses another place than its own.
-"""
+"""Where the contracts of one deployment are, and what a deployment fixes (`deploying` makes one)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from web3.types import Nonce
-from web3.utils import get_create_address
 
-from deltaproof.chain.abi.codec import encode
-from deltaproof.chain.abi.compiled import compiled
 from deltaproof.chain.abi.dispute_structs import CourtParams, JuryParams
 from deltaproof.chain.abi.structs import BeaconNetwork, Modules
 from deltaproof.chain.contracts.bytecode import CONTRACTS, runtime_problem
 from deltaproof.chain.contracts.client import ContractClient
-from deltaproof.chain.contracts.registry import Token
 from deltaproof.chain.contracts.tasks import TaskManager
 from deltaproof.chain.rpc.connection import Connection
 from deltaproof.chain.rpc.endpoints import shown_url
-from deltaproof.chain.rpc.sender import Receipt, TransactionSender
 from deltaproof.errors import ChainError, ChainUnavailable, ContractMissing, ContractRevert, DeploymentError, WrongChain
 from deltaproof.protocol.commit.drand import EVMNET
 from deltaproof.protocol.rules import CONTRACTS_VERSION
-from deltaproof.protocol.types import Address, AddressField, TokenAmount, address
+from deltaproof.protocol.types import Address, AddressField, TokenAmount
 from deltaproof.protocol.wire.encoding import canonical_json
 from deltaproof.reporting import span
 
-__all__ = ["DRAND_LEAD_SECONDS", "DRAND_PATIENCE_SECONDS", "DeployParams", "Deployment", "deploy_all", "evmnet_terms"]
+__all__ = ["DRAND_LEAD_SECONDS", "DRAND_PATIENCE_SECONDS", "DeployParams", "Deployment", "evmnet_terms"]
 
 MAX_FILE_BYTES = 64 * 1024
 
@@ -229,76 +217,3 @@ def _missing(connection: Connection, what: str) -> ChainError:
     if connection.syncing():
         return ChainUnavailable(f"{shown_url(connection.url)} still fetches the chain and knows no {what} yet")
     return ContractMissing(f"there is no {what} on chain {connection.chain_id}; check --contract, and --rpc")
-
-
-def deploy_all(connection: Connection, sender: TransactionSender, params: DeployParams) -> Deployment:
-    """Deploy the whole set from one key.
-
-    Raises DeploymentError if the contracts are not compiled or do not fit, and before anything is sent if the stake
-    token is none, or the terms contradict each other: no contract could be made to take others afterwards.
-    """
-    params.require_sound()
-    token = params.stake_token
-    if token is not None:
-        _require_token(connection, token, sender.address)
-    else:
-        token = _created(_deploy(sender, "DemoToken", ()))
-    modules = _predicted(connection, sender.address)
-    plan: tuple[tuple[str, Sequence[Any]], ...] = (
-        ("StakeRegistry", (modules, token, params.unbonding_seconds)),
-        _beacon(params),
-        ("TaskTerms", (modules, params.guardian)),
-        ("TaskManager", (modules,)),
-        ("TrainerPool", (modules,)),
-        ("VerifierPool", (modules,)),
-        ("RewardVault", (modules,)),
-        ("VerifierFees", (modules,)),
-        ("DisputeCourt", (modules, params.court)),
-        ("Jury", (modules, params.jury)),
-        ("FaultProver", (modules,)),
-        ("SettlementProver", (modules,)),
-    )
-    receipts = [_deploy(sender, name, arguments) for name, arguments in plan]
-    deployment = Deployment(connection.chain_id, receipts[0].block_number, modules)
-    deployment.check(connection)
-    return deployment
-
-
-def _require_token(connection: Connection, token: Address, account: Address) -> None:
-    try:
-        Token(connection, token).balance_of(account)
-    except ChainUnavailable:
-        raise
-    except ChainError as error:
-        raise DeploymentError(f"{token} is no ERC-20 token on chain {connection.chain_id}: {error}") from error
-
-
-def _beacon(params: DeployParams) -> tuple[str, Sequence[Any]]:
-    if params.drand is None:
-        return "BlockhashBeacon", (params.beacon_delay_blocks,)
-    return "DrandBeacon", (params.drand, params.beacon_delay_blocks)
-
-
-def _deploy(sender: TransactionSender, name: str, arguments: Sequence[Any]) -> Receipt:
-    contract = compiled(name)
-    if not contract.bytecode:
-        raise DeploymentError(f"{name} has no bytecode; it is an interface or abstract")
-    factory = sender.connection.web3.eth.contract(abi=contract.abi, bytecode=contract.bytecode)
-    data = bytes.fromhex(str(factory.constructor(*encode(tuple(arguments))).data_in_transaction)[2:])
-    return sender.send(f"deploy {name}", None, data)
-
-
-def _created(receipt: Receipt) -> Address:
-    if receipt.created is None:
-        raise DeploymentError(f"{receipt.label}: no contract was created")
-    return receipt.created
-
-
-def _predicted(connection: Connection, deployer: Address) -> Modules:
-    """Addresses of the next contracts of this key, in the order in which `deploy_all` makes them."""
-    with connection.translated("eth_getTransactionCount"):
-        first = int(connection.web3.eth.get_transaction_count(cast(Any, deployer), "latest"))
-    names = [field.name for field in fields(Modules)]
-    return Modules(
-        **{name: address(get_create_address(cast(Any, deployer), Nonce(first + i))) for i, name in enumerate(names)}
-    )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from web3.exceptions import MethodUnavailable, Web3RPCError
 
 from deltaproof.chain.rpc.connection import Connection
 
-__all__ = ["Fees", "bumped", "current_fees"]
+__all__ = ["Fees", "bumped", "coins", "current_fees"]
 
 FALLBACK_PRIORITY_WEI = 10**9
 
@@ -25,6 +26,11 @@ class Fees:
         if self.priority_wei is None:
             return {"gasPrice": self.max_wei}
         return {"maxFeePerGas": self.max_wei, "maxPriorityFeePerGas": self.priority_wei}
+
+    @property
+    def likely_wei(self) -> int:
+        """What a transaction in the next block pays: `current_fees` offers twice the base fee, for the blocks after."""
+        return self.max_wei if self.priority_wei is None else (self.max_wei + self.priority_wei) // 2
 
     @classmethod
     def of(cls, transaction: dict[str, object]) -> Fees:
@@ -55,3 +61,8 @@ def bumped(offered: Fees, current: Fees) -> Fees:
     if offered.priority_wei is not None:
         priority = max(offered.priority_wei * 5 // 4 + 1, current.priority_wei or 0)
     return Fees(max(offered.max_wei * 5 // 4 + 1, current.max_wei), priority)
+
+
+def coins(wei: int) -> str:
+    """An amount of the chain's own currency, every digit."""
+    return f"{Decimal(wei).scaleb(-18).normalize():f}"

@@ -16,7 +16,6 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -29,7 +28,7 @@ from web3.types import BlockIdentifier, LogReceipt, TxParams, TxReceipt
 
 from deltaproof.chain.rpc.blocks import LAG_SECONDS, LOCAL_CHAINS
 from deltaproof.chain.rpc.connection import TRANSPORT_ERRORS, Connection, rpc_message
-from deltaproof.chain.rpc.fees import Fees, bumped, current_fees
+from deltaproof.chain.rpc.fees import Fees, bumped, coins, current_fees
 from deltaproof.chain.rpc.journal import Pending, TransactionJournal, default_state_folder
 from deltaproof.chain.rpc.remote_signer import Signer
 from deltaproof.errors import ChainError, ChainUnavailable, InsufficientFunds, TransactionError, TransactionPending
@@ -165,6 +164,20 @@ class TransactionSender:
         prepared = self._prepare(label, to, data)
         return int(str(prepared["gas"])) * Fees.of(prepared).max_wei
 
+    def price(self, label: str, gas: int) -> int:
+        """Wei that so much gas costs at today's price; nothing is sent. Raises InsufficientFunds."""
+        needed = gas * self._capped(current_fees(self.connection)).likely_wei
+        self._require_coin(label, needed)
+        return needed
+
+    def _require_coin(self, label: str, needed: int) -> None:
+        balance = self.connection.balance(self.address)
+        if balance < needed:
+            raise InsufficientFunds(
+                f"{label}: account {self.address} has {coins(balance)} of the chain's coin and may need "
+                f"{coins(needed)} for gas; send it some"
+            )
+
     def _prepare(self, label: str, to: Address | None, data: bytes) -> dict[str, object]:
         call: dict[str, object] = {"from": self.address, "data": hex_of(data), "value": 0}
         if to is not None:
@@ -174,12 +187,7 @@ class TransactionSender:
         fees = self._capped(current_fees(self.connection))
         # What is not used comes back, so room costs nothing but a balance that reaches.
         gas = max(int(estimate * self.policy.gas_margin), estimate + self.policy.gas_room)
-        needed, balance = gas * fees.max_wei, self.connection.balance(self.address)
-        if balance < needed:
-            raise InsufficientFunds(
-                f"{label}: account {self.address} has {_coins(balance)} of the chain's coin and may need "
-                f"{_coins(needed)} for gas; send it some"
-            )
+        self._require_coin(label, gas * fees.max_wei)
         nonce = self._next_nonce = self._count_from(self._next_nonce)
         return call | {"gas": gas, "nonce": nonce, "chainId": self.connection.chain_id} | fees.fields()
 
@@ -370,8 +378,3 @@ class TransactionSender:
 
 def _hashes(pending: Pending) -> list[Digest32]:
     return [Digest32(keccak(hexstr=raw)) for raw in pending.raw]
-
-
-def _coins(wei: int) -> str:
-    """An amount of the chain's own currency, every digit."""
-    return f"{Decimal(wei).scaleb(-18).normalize():f}"

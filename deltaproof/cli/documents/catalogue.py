@@ -50,7 +50,7 @@ RESULTS: Mapping[str, tuple[type, ...]] = {
     "data check": (machines.CheckedRows,),
     "data convert": (machines.ConvertedRows,),
     "demo": (audits.DemoSummary,),
-    "deploy": (machines.Deployed,),
+    "deploy": (machines.Deployed, machines.PricedDeployment),
     "dispute answer": (participants.AnsweredDemand, participants.ClosedDemand, participants.WhatAnswerWould),
     "dispute demand": (participants.OpenedDemand, participants.DemandPrice),
     "dispute list": (participants.Disputes,),

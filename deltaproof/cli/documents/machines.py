@@ -22,6 +22,7 @@ __all__ = [
     "MethodList",
     "Minted",
     "PlayedPolicies",
+    "PricedDeployment",
     "PrintedAgreement",
     "PrintedInterval",
     "PrintedMachine",
@@ -56,6 +57,19 @@ class Deployed(Printed):
     settlements: AccountAddress
     token: AccountAddress
     """The ERC-20 that is staked."""
+
+
+class PricedDeployment(Printed):
+    """With `--dry-run`: what a deployment costs."""
+
+    chain_id: int
+    gas: int
+    """At least; what constructors write, about a hundredth, comes on top."""
+    fee: Units
+    """At today's price, in the smallest unit of the chain's own coin. A rollup takes more, for its data."""
+    account: AccountAddress
+    """Who pays, and becomes guardian."""
+    dry_run: Literal[True]
 
 
 class Minted(Printed):
