@@ -73,19 +73,29 @@ def recommend(
     """Measure where the model is sensitive, try every method that fits the budget for a few steps, propose the best."""
     from deltaproof.errors import UsageError
     from deltaproof.protocol.evidence.rows import read_shard
-    from deltaproof.sponsor.recommend import candidate_spec, sensitivity_by_kind, trials
+    from deltaproof.sponsor.recommend import Diverged, Trial, candidate_spec, sensitivity_by_kind, trials
+    from deltaproof.tuning.errors import DivergenceError
 
     sample = list(read_shard(data))[:rows]
     section = _section(kind, labels, tokens)
     places = sensitivity_by_kind(candidate_spec("lora", model, kind, section, 1, 1), sample[:8])
-    tried = sorted(trials(model, kind, section, sample, budget, steps, batch), key=lambda trial: -trial.gain)
-    if not tried:
+    found = list(trials(model, kind, section, sample, budget, steps, batch))
+    if not found:
         raise UsageError(f"no method fits {budget} bytes a round in this model")
+    tried = sorted((one for one in found if isinstance(one, Trial)), key=lambda trial: -trial.gain)
+    diverged = [one for one in found if isinstance(one, Diverged)]
+    apart = [f"{one.size.name} diverges at learning rate {one.learning_rate:g}: {one.problem}" for one in diverged]
+    if not tried:
+        raise DivergenceError(
+            f"training diverges with every method that fits {budget} bytes a round, so none is recommended: check that "
+            f"the model computes finite numbers on these rows, or try fewer --steps\n" + "\n".join(apart)
+        )
     best = tried[0]
     result = {
         "recommended": best.size.name,
         "sensitivity": places,
         "trials": [asdict(trial) | {"gain": trial.gain} for trial in tried],
+        "diverged": [asdict(one) for one in diverged],
     }
     lines = ["mean squared gradient by module:", *(f"  {name:<28} {value:.3g}" for name, value in places.items())]
     lines += [f"after {steps} steps on {len(sample) * 3 // 4} rows, on the rest:"]
@@ -94,6 +104,7 @@ def recommend(
         f"{t.size.delta_bytes:>11,} B"
         for t in tried
     ]
+    lines += [f"  {line}" for line in apart]
     lines += [f"recommended: {best.size.name}"]
     show_result(result, as_json=as_json, text="\n".join(lines))
 

@@ -15,14 +15,23 @@ from deltaproof.protocol.types import Digest32
 from deltaproof.tuning.base_models.loading import load_base
 from deltaproof.tuning.base_models.presets import complete_spec
 from deltaproof.tuning.combining.evaluation import Evaluator
-from deltaproof.tuning.errors import MethodError
+from deltaproof.tuning.errors import DivergenceError, MethodError
 from deltaproof.tuning.methods._targets import linears
 from deltaproof.tuning.methods.sparse import sensitivities
 from deltaproof.tuning.training.recording import batch_rows
 from deltaproof.tuning.training.step import DrawnRound, run_step, start_state
 from deltaproof.tuning.training.workbench import Workbench
 
-__all__ = ["CANDIDATES", "MethodSize", "Trial", "candidate_spec", "method_sizes", "sensitivity_by_kind", "trials"]
+__all__ = [
+    "CANDIDATES",
+    "Diverged",
+    "MethodSize",
+    "Trial",
+    "candidate_spec",
+    "method_sizes",
+    "sensitivity_by_kind",
+    "trials",
+]
 
 CANDIDATES: Mapping[str, tuple[Mapping[str, Any], float]] = {
     "houlsby": ({"size": 8}, 4e-3),
@@ -80,6 +89,15 @@ class Trial:
         return self.loss_before - self.loss_after
 
 
+@dataclass(frozen=True, slots=True)
+class Diverged:
+    """A candidate whose training left the finite numbers at the rate that it was tried with, and where."""
+
+    size: MethodSize
+    learning_rate: float
+    problem: str
+
+
 def candidate_spec(
     name: str,
     source: str,
@@ -126,8 +144,11 @@ def sensitivity_by_kind(spec: TaskSpec, rows: Sequence[bytes]) -> dict[str, floa
 
 def trials(
     source: str, kind: str, model: Mapping[str, Any], rows: Sequence[bytes], budget: int, steps: int, batch: int
-) -> Iterator[Trial]:
-    """Train each candidate whose delta fits `budget` bytes on three quarters of the rows; evaluate on the rest."""
+) -> Iterator[Trial | Diverged]:
+    """Train each candidate whose delta fits `budget` bytes on three quarters of the rows; evaluate on the rest.
+
+    One whose training diverges is told as such, and the others are tried all the same.
+    """
     order = sorted(rows, key=lambda row: sha256(b"recommend" + row).digest())
     held, shard = order[: len(order) // 4], Shard(tuple(order[len(order) // 4 :]), Digest32(bytes(32)))
     measured = [row.decode() for row in shard.rows[:SENSITIVITY_ROWS]]
@@ -142,8 +163,12 @@ def trials(
         start = bench.initial_state()
         context = DrawnRound(0, 1, bytes(32), component_root(start)).with_shard(bytes(20), shard)
         state = start_state(bench, start)
-        for step in range(steps):
-            state = run_step(bench, context, state, step, batch_rows(bench, context, shard, step)).next_state
+        try:
+            for step in range(steps):
+                state = run_step(bench, context, state, step, batch_rows(bench, context, shard, step)).next_state
+        except DivergenceError as error:
+            yield Diverged(_size(bench), spec.optimizer.learning_rate, str(error))
+            continue
         evaluator = Evaluator(bench, held)
         before, after = evaluator.evaluate(start), evaluator.evaluate(state["theta"].numpy())
         yield Trial(_size(bench), before.loss, after.loss, after.accuracy)

@@ -12,6 +12,7 @@ __all__ = [
     "CheckedRows",
     "ConvertedRows",
     "Deployed",
+    "DivergedTrial",
     "DoctorsFindings",
     "DrandBeacon",
     "EvaluatedPolicy",
@@ -239,6 +240,16 @@ class PrintedTrial(Printed):
     gain: float
 
 
+class DivergedTrial(Printed):
+    """A method whose training left the finite numbers."""
+
+    size: TriedMethod
+    learning_rate: float
+    """It was tried with."""
+    problem: str
+    """In which step, and what was not finite."""
+
+
 class Recommended(Printed):
     """The method that gained most within the bytes, and the others."""
 
@@ -247,6 +258,8 @@ class Recommended(Printed):
     """Mean squared gradient by kind of module."""
     trials: list[PrintedTrial]
     """The best first."""
+    diverged: list[DivergedTrial]
+    """Methods that could not be judged."""
 
 
 class LeftOut(Printed):
