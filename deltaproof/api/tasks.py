@@ -253,15 +253,19 @@ class Task:
             life, self.network.store, stake=asked, free_share=free_share, top_up=top_up, machine=machine
         )
 
-    def claim(self, *, key: str | None = None, payee: str | None = None) -> Sequence[Payment]:
-        """Claim all that a trainer or verifier has earned: `claim`. By default the key's own."""
+    def claim(
+        self, *, key: str | None = None, payee: str | None = None, home: str | Path | None = None
+    ) -> Sequence[Payment]:
+        """Claim all that a trainer or verifier has earned: `claim`. By default the key's own. `home`: look also into
+        this home of a trainer or verifier for leaves that no store shows."""
+        from deltaproof.api.claiming import claim_by_hand
         from deltaproof.api.connecting import parse_address
-        from deltaproof.chain.claims import claim_all
-        from deltaproof.protocol.types import TaskId
+        from deltaproof.api.lives import quiet
 
+        kept = Path(home) if home is not None else None
         with self.network.acting(key_of(key)) as gateway:
             whom = parse_address(payee, "payee") if payee else gateway.account
-            tried = claim_all(gateway, self.network.artifacts, [TaskId(self.number)], whom)
+            tried = claim_by_hand(gateway, self.network.store, [self.number], whom, kept, quiet)
         tried.insist()
         return tried.done
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deltaproof.agent.patience import IDLE_POLL_SECONDS
-from deltaproof.api.connecting import open_gateway, parse_address, stores
+from deltaproof.api.connecting import open_gateway, parse_address
 from deltaproof.cli.amounts import AMOUNT
 from deltaproof.cli.common import (
     AnyTaskOption,
@@ -312,17 +312,16 @@ def claim(
     answers and votes is paid out, too; `--credit-to` gives it to a treasury without paying it out first. Leaves that no
     store shows are looked for in `--home`, and among the answers to demands on chain.
     """
-    from deltaproof.chain.claims import Payment, claim_all, claim_credit, no_claim_kept
-    from deltaproof.protocol.types import TaskId, TokenAmount
-    from trainer.keeping import kept_claims
+    from deltaproof.api.claiming import claim_by_hand
+    from deltaproof.chain.claims import Payment, claim_credit
+    from deltaproof.protocol.types import TokenAmount
 
     with open_gateway(rpc, contract, key) as gateway:
         whom = parse_address(payee, "--payee") if payee else gateway.account
         if task is None and not every:
             raise UsageError("say which task: --task N, or --all")
         tasks = range(1, gateway.terms.task_count() + 1) if every or task is None else [task]
-        kept = kept_claims(home, gateway, reporter(as_json)) if home and whom == gateway.account else no_claim_kept
-        tried = claim_all(gateway, stores(store, gateway, home), map(TaskId, tasks), whom, kept)
+        tried = claim_by_hand(gateway, store, tasks, whom, home, reporter(as_json))
         receiver = parse_address(credit_to, "--credit-to") if credit_to else None
         credit = claim_credit(gateway, receiver) if whom == gateway.account else TokenAmount(0)
         staked = gateway.money(gateway.registry.token())

@@ -33,7 +33,6 @@ ELSEWHERE = {
     "key": "of who signs a report; a role's is a parameter",
     "every": "a `Task` is one",
     "credit_to": "`deltaproof.chain.claims.claim_credit`",
-    "home": "of a claim by hand: leaves that no store shows",
     "csv_file": "pandas writes records",
     "parquet": "pandas writes records",
     "push": "a folder is a folder",
@@ -47,6 +46,7 @@ ELSEWHERE = {
         ("task init", Task.init), ("task create", Task.create), ("sponsor run", Task.sponsor),
         ("trainer run", Task.trainer), ("verifier run", Task.verifier), ("claim", Task.claim),
         ("history", Task.history), ("audit", Task.audit), ("task results", Task.results),
+        ("task fund", Task.fund), ("explain", Task.explain),
     ],
 )  # fmt: skip
 def test_method_takes_what_its_command_takes(command: str, method: Callable[..., object]) -> None:
