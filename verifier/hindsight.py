@@ -19,6 +19,7 @@ from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.reads import read_receipt, withheld_from
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import AUDIT_CLOCK_SECONDS
+from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, StepIndex, TaskId
 from deltaproof.replaying.judging import Submission
@@ -78,12 +79,12 @@ def look_back(gateway: Gateway, store: ArtifactStore, log: TaskLog, spec: TaskSp
             continue
         written = _written(store, submission, case.sample_of(trainer, spec), kind, sealed=spec.data.sealed)
         if written is not None and written <= latest:
-            found[trainer] = tuple(_receipts(store, log, case, trainer))
+            found[trainer] = tuple(_receipts(store, log, spec, case, trainer))
     scored: tuple[Attestation, ...] = ()
     if case.unscored:
         shown = _last(store, [addressed_path(Kind.VALIDATION, spec.validation.commitments[case.round - 1])])
         if shown is not None and shown <= latest:
-            scored = tuple(one for one in _documents(store, log, case) if one.game is not None)
+            scored = tuple(one for one in _documents(store, log, spec, case) if one.game is not None)
     return Hindsight(found, scored)
 
 
@@ -118,19 +119,22 @@ def _last(store: ArtifactStore, paths: Sequence[str]) -> float | None:
     return max(times(), default=None)
 
 
-def _documents(store: ArtifactStore, log: TaskLog, case: RoundToJudge) -> Iterator[Attestation]:
+def _documents(store: ArtifactStore, log: TaskLog, spec: TaskSpec, case: RoundToJudge) -> Iterator[Attestation]:
     """Attestations of the round that their verifiers revealed."""
+    most = attestation_bytes(spec, len(case.submissions))
     for event in log.of(AttestationRevealed, case.round):
         try:
-            document = store.get_attestation(Attestation, event.artifact_digest)
+            document = store.get_attestation(Attestation, event.artifact_digest, most)
         except UNUSABLE:
             continue
         if (document.task, document.round, document.verifier) == (case.task_id, case.round, event.verifier):
             yield document
 
 
-def _receipts(store: ArtifactStore, log: TaskLog, case: RoundToJudge, trainer: Address) -> Iterator[Receipts]:
-    for document in _documents(store, log, case):
+def _receipts(
+    store: ArtifactStore, log: TaskLog, spec: TaskSpec, case: RoundToJudge, trainer: Address
+) -> Iterator[Receipts]:
+    for document in _documents(store, log, spec, case):
         finding = document.by_trainer().get(trainer)
         if finding is not None and finding.verdict is not Verdict.WITHHELD:
             by_step = {read.step: read.receipt for read in finding.reads}

@@ -17,6 +17,7 @@ from deltaproof.protocol.outcome.attestation import Attestation, GameRecord
 from deltaproof.protocol.outcome.reports import taken_over
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, leaves_tree
 from deltaproof.protocol.rules import NANOS, STEP_UNITS
+from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, hex_of
 from deltaproof.store import ArtifactStore
@@ -57,7 +58,7 @@ def explain(
     if trainer not in facts.commitments:
         raise UnknownSubject(f"{trainer} did not commit in round {round_} of task {task_id}")
     spec = store.get_document(TaskSpec, facts.task.params.spec_hash)
-    documents = read_attestations(facts, store)
+    documents = read_attestations(facts, spec, store)
     leaves = find_leaves(index, facts, spec, store)
     numbers: dict[str, Any] = {"task": task_id, "round": round_, "trainer": trainer}
     lines = [
@@ -130,7 +131,8 @@ def _value(
         return
     source: Attestation | None
     try:
-        source = store.get_attestation(Attestation, posted.settlement.artifact_digest)
+        most = attestation_bytes(spec, len(facts.trainers))
+        source = store.get_attestation(Attestation, posted.settlement.artifact_digest, most)
     except ArtifactError:
         source = next(iter(documents.values()), None)
     if source is None or source.game is None:

@@ -15,6 +15,7 @@ from deltaproof.chain.abi.enums import Outcome
 from deltaproof.errors import ArtifactError
 from deltaproof.protocol.outcome.attestation import Attestation, GameRecord
 from deltaproof.protocol.outcome.settlement import SettlementLeaf
+from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, address_bytes, hex_of
 from deltaproof.store import ArtifactStore
@@ -78,7 +79,7 @@ class Historian:
         """One round; with `account` only what concerns it."""
         leaves = find_leaves(self.index, facts, spec, self.store)
         posted = facts.standing
-        game = self._game(facts)
+        game = self._game_of(posted.settlement.artifact_digest, spec) if posted else None
         times = self.index.blocks([facts.opened.block, *([facts.ended.block] if facts.ended else [])])
         return {
             "round": facts.number,
@@ -117,7 +118,7 @@ class Historian:
             settled, end = posted.get(number), ended.get(number)
             settlement = settled.args["settlement"] if settled else None
             found = self._leaves_of(facts, number, spec, settlement, leaves) if settlement else ()
-            game = self._game_of(Digest32(settlement["artifact_digest"])) if settlement else None
+            game = self._game_of(Digest32(settlement["artifact_digest"]), spec) if settlement else None
             rounds.append(
                 {
                     "round": number,
@@ -283,15 +284,13 @@ class Historian:
         except ArtifactError:
             return None  # a history without names and scores is still a history; the audit reports the loss
 
-    def _game(self, facts: RoundFacts) -> GameRecord | None:
-        return self._game_of(facts.standing.settlement.artifact_digest) if facts.standing else None
-
-    def _game_of(self, artifact: Digest32) -> GameRecord | None:
+    def _game_of(self, artifact: Digest32, spec: TaskSpec | None) -> GameRecord | None:
         """The settled attestation's game: loss and accuracy before and after the round."""
         if self.store is None:
             return None
         try:
-            return self.store.get_attestation(Attestation, artifact).game
+            most = None if spec is None else attestation_bytes(spec, spec.verification.max_trainers)
+            return self.store.get_attestation(Attestation, artifact, most).game
         except ArtifactError:
             return None  # the audit reports the loss
 

@@ -233,7 +233,7 @@ class PageData:
             **shown,
             "phases": phases_of(facts, self._times(facts)),
             "steps": facts.task.params.training.steps,
-            "replays": replays_of(facts, self.store),
+            "replays": replays_of(facts, spec, self.store),
             "waterfall": waterfall_of(facts, spec, self.store, self.index),
             "timeline": self._timeline(facts),
             "disputeEvents": self._timeline_of(_dispute_events(self.index, facts)),

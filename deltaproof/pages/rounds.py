@@ -58,12 +58,12 @@ def phases_of(facts: RoundFacts, times: dict[int, int]) -> list[Json]:
     return [one for one in shown if one["phase"] != "idle" and (one["acts"] or one["from"] != one["until"])]
 
 
-def replays_of(facts: RoundFacts, store: ArtifactStore | None) -> list[Json]:
+def replays_of(facts: RoundFacts, spec: TaskSpec | None, store: ArtifactStore | None) -> list[Json]:
     """For each trainer and verifier whose attestation the store has: verdict, steps replayed, those that failed, and
     why, or whose word stands for the steps."""
     if store is None:
         return []
-    findings = {verifier: one.by_trainer() for verifier, one in read_attestations(facts, store).items()}
+    findings = {verifier: one.by_trainer() for verifier, one in read_attestations(facts, spec, store).items()}
     found = []
     for trainer in facts.trainers:
         for verifier, attested in findings.items():
@@ -136,7 +136,7 @@ def game_of(facts: RoundFacts, spec: TaskSpec | None, store: ArtifactStore | Non
         return None
     agreed = (
         document
-        for verifier, document in read_attestations(facts, store).items()
+        for verifier, document in read_attestations(facts, spec, store).items()
         if facts.attestations[verifier].verdicts == facts.standing.settlement.verdicts_digest
     )
     scored = next((document for document in agreed if readable_game(facts, document) is not None), None)

@@ -55,7 +55,7 @@ class Collusion(Forgery):
     def __init__(self, world: RoleWorld, database: Path, folder: Path, round_: int = 1) -> None:
         super().__init__(world, database, folder)
         self.round = round_
-        self.honest = read_attestations(self.facts(), world.store)
+        self.honest = read_attestations(self.facts(), None, world.store)
 
     def facts(self) -> RoundFacts:
         index = Index(self.engine)

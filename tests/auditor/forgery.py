@@ -18,7 +18,7 @@ from deltaproof.auditor.index.events import event_type
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Call, Rpc
 from deltaproof.auditor.index.schema import open_database
-from deltaproof.errors import ArtifactMissing
+from deltaproof.errors import ArtifactMissing, ArtifactTooLarge
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.store import ArtifactStore
@@ -57,6 +57,8 @@ class Overlay(LocalBackend):
             data = self.changed[path]
             if data is None:
                 raise ArtifactMissing(path, "not in the store")
+            if len(data) > max_bytes:
+                raise ArtifactTooLarge(path, f"more than the {max_bytes} bytes it may have")
             return data
         return super().read(path, max_bytes)
 

@@ -73,6 +73,15 @@ def test_game_that_nobody_can_read_fails_and_is_shown_nobody(
     )
 
 
+def test_attestation_larger_than_its_round_can_make_it_is_not_read(forgery: Forgery) -> None:
+    """Attack: attest a quarter of a gigabyte in a round of three trainers, and have every audit and page parse it."""
+    padding = {"step": -1, "check": "padding", "passed": True, "measured": 0.0, "message": "x" * 2_000}
+    forgery.attestation(lambda document: document["findings"][0]["checks"].extend([padding] * 500))
+    failed = [str(check) for check in forgery.audit(offline=True, models=False) if check.name == "attestation document"]
+    assert len(failed) == 1
+    assert "bytes it may have" in failed[0]
+
+
 def test_trainer_whom_a_settlement_leaves_out_is_told_so(forgery: Forgery) -> None:
     """Attack: settle without a leaf of somebody who committed, and no page says why it got nothing."""
     index = Index(forgery.engine)

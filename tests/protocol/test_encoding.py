@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deltaproof.errors import EncodingError
+from deltaproof.protocol import rules
+from deltaproof.protocol.commit.validation import ValidationSet
 from deltaproof.protocol.types import AmountField, DigestField, TokenAmount, digest32
 from deltaproof.protocol.wire.documents import Document, Record
 from deltaproof.protocol.wire.encoding import (
@@ -137,3 +140,50 @@ def test_document_of_another_kind_is_refused() -> None:
 def test_record_refuses_not_a_number() -> None:
     with pytest.raises(ValueError, match="finite"):
         Inner(value=float("nan"))
+
+
+@pytest.mark.parametrize("branch", [b"[0]", b'{"a":0}', b"[]"])
+def test_json_of_nothing_but_lists_or_objects_is_refused_before_it_is_parsed(branch: bytes) -> None:
+    """Attack: a document of all bytes that it may have, each of which takes parsers two hundred of memory."""
+    data = b"[" + b",".join([branch] * 2 * rules.FREE_JSON_BRANCHES) + b"]"
+    tracemalloc.start()
+    try:
+        with pytest.raises(EncodingError, match="lists and objects"):
+            parse_json(data, max_bytes=len(data))
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
+def test_brackets_in_text_are_no_lists() -> None:
+    text = "[{" * rules.FREE_JSON_BRANCHES
+    assert parse_json(canonical_json([text]), max_bytes=2**22) == [text]
+
+
+def test_densest_game_of_honest_verifiers_is_parsed() -> None:
+    """Coalitions of one player that are worth nothing, as many as there may be."""
+    table = [{"members": [number % 7], "value_nanos": 0} for number in range(rules.MAX_COALITIONS)]
+    data = canonical_json(table)
+    assert parse_json(data, max_bytes=len(data)) == table
+
+
+def test_validation_set_of_more_values_than_rows_is_refused_before_it_is_parsed() -> None:
+    most = rules.MAX_VALIDATION_ROWS
+    data = b'deltaproof/validation/v1\x00{"rows":[' + b",".join([b"0"] * (most + 1)) + b"]}"
+    with pytest.raises(EncodingError, match=r"more than \d+ values"):
+        ValidationSet.from_document(data)
+
+
+def test_document_of_a_million_wrong_values_is_told_by_the_first() -> None:
+    """Attack: rows that are no text, each of which has its line in the error that a role writes into its log."""
+    data = b'deltaproof/validation/v1\x00{"rows":[' + b",".join([b"0"] * 20_000) + b"]}"
+    with pytest.raises(EncodingError, match="not a 'validation' document") as raised:
+        ValidationSet.from_document(data)
+    assert len(str(raised.value)) < 1_000
+
+
+def test_object_of_more_keys_than_any_record_has_is_refused() -> None:
+    keys = {f"key {number}": 0 for number in range(rules.MAX_JSON_KEYS)}
+    assert parse_json(canonical_json(keys), max_bytes=2**20) == keys
+    with pytest.raises(EncodingError, match=f"object of {rules.MAX_JSON_KEYS + 1} keys"):
+        parse_json(canonical_json({**keys, "one": 0}), max_bytes=2**20)

@@ -75,9 +75,9 @@ class Artifacts:
         """The task spec with this digest. Raises ArtifactError."""
         return self._once("spec", digest, lambda: self.store.get_document(TaskSpec, digest))
 
-    def attestation(self, digest: Digest32) -> Attestation:
-        """The attestation with this digest. Raises ArtifactError."""
-        return self._once("attestation", digest, lambda: self.store.get_attestation(Attestation, digest))
+    def attestation(self, digest: Digest32, most_bytes: int | None) -> Attestation:
+        """The attestation with this digest, of at most so many bytes. Raises ArtifactError."""
+        return self._once("attestation", digest, lambda: self.store.get_attestation(Attestation, digest, most_bytes))
 
     def tensors(self, digest: Digest32, size: int) -> Vector:
         """The float32 vector with this component root, shape (size,). Raises ArtifactError."""

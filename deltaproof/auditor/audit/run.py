@@ -190,7 +190,7 @@ class Audit:
 
     def round_case(self, task: TaskCase, facts: RoundFacts) -> RoundCase:
         """A round with the documents that are about it."""
-        attestations = read_attestations(facts, self.store) if self.store else {}
+        attestations = read_attestations(facts, task.spec, self.store) if self.store else {}
         leaves = find_leaves(self.index, facts, task.spec, self.store)
         return RoundCase(task, facts, attestations, leaves)
 

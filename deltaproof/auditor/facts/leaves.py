@@ -13,6 +13,7 @@ from deltaproof.chain.shown import in_order
 from deltaproof.errors import ArtifactError
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict, leaves_tree
+from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, TokenAmount
 from deltaproof.store import ArtifactStore
@@ -39,20 +40,20 @@ def find_leaves(
     return None
 
 
-def read_attestations(facts: RoundFacts, store: ArtifactStore) -> dict[Address, Attestation]:
-    """Documents of the revealed attestations that the store has."""
-    found = {}
+def read_attestations(facts: RoundFacts, spec: TaskSpec | None, store: ArtifactStore) -> dict[Address, Attestation]:
+    """Documents of the revealed attestations that the store has, each no larger than the round can have made it."""
+    found, most = {}, None if spec is None else attestation_bytes(spec, len(facts.trainers))
     for verifier, attested in facts.attestations.items():
         if attested.revealed is not None:
             try:
-                found[verifier] = store.get_attestation(Attestation, attested.artifact)
+                found[verifier] = store.get_attestation(Attestation, attested.artifact, most)
             except ArtifactError:
                 continue  # the audit reports it; here any other source of the leaves will do
     return found
 
 
 def _candidates(facts: RoundFacts, spec: TaskSpec | None, store: ArtifactStore) -> Iterator[tuple[SettlementLeaf, ...]]:
-    documents = read_attestations(facts, store)
+    documents = read_attestations(facts, spec, store)
     if spec is not None and facts.challenge_seed is not None and documents:
         yield from _composed(facts, spec, facts.challenge_seed, documents)
     if (posted := facts.standing) is not None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from deltaproof.errors import EncodingError
 from deltaproof.protocol.commit.commitments import validation_commitment
-from deltaproof.protocol.rules import MAX_VALIDATION_BYTES
+from deltaproof.protocol.rules import MAX_VALIDATION_BYTES, MAX_VALIDATION_ROWS
 from deltaproof.protocol.types import Digest32
 from deltaproof.protocol.wire.documents import Document
 
@@ -17,10 +17,10 @@ __all__ = ["ValidationSet", "open_validation", "seal_validation"]
 SALT_BYTES = 32
 
 
-class ValidationSet(Document, kind="validation", max_bytes=MAX_VALIDATION_BYTES):
+class ValidationSet(Document, kind="validation", max_bytes=MAX_VALIDATION_BYTES, most_values=2 + MAX_VALIDATION_ROWS):
     """Rows in canonical form (`deltaproof.protocol.evidence.rows.canonical_row`), as text."""
 
-    rows: Annotated[tuple[str, ...], Field(min_length=1)]
+    rows: Annotated[tuple[str, ...], Field(min_length=1), FailFast()]
 
     def scored(self, count: int) -> list[bytes]:
         """The rows that a round is scored on: the first `count`, as many as the task says a set has."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, FailFast, Field
 
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
 from deltaproof.protocol.rules import (
@@ -71,8 +71,8 @@ class TrainerFinding(Record):
     score_nanos: Int64 = 0
     stderr_nanos: UInt64 = 0
     discount_bps: Annotated[int, Field(ge=0, le=BPS)] = 0
-    checks: Annotated[tuple[CheckRecord, ...], Field(max_length=MAX_CHECKS)] = ()
-    reads: Annotated[tuple[ReadRecord, ...], Field(max_length=MAX_CHECKS)] = ()
+    checks: Annotated[tuple[CheckRecord, ...], Field(max_length=MAX_CHECKS), FailFast()] = ()
+    reads: Annotated[tuple[ReadRecord, ...], Field(max_length=MAX_CHECKS), FailFast()] = ()
     """The delta, then each opening that a check was made on."""
 
     def failure(self) -> CheckRecord | None:
@@ -98,14 +98,14 @@ def _in_order(findings: tuple[TrainerFinding, ...]) -> tuple[TrainerFinding, ...
     return findings
 
 
-Findings = Annotated[tuple[TrainerFinding, ...], Field(max_length=MAX_LEAVES), AfterValidator(_in_order)]
+Findings = Annotated[tuple[TrainerFinding, ...], Field(max_length=MAX_LEAVES), FailFast(), AfterValidator(_in_order)]
 """Sorted by address, one per trainer."""
 
 
 class CoalitionValue(Record):
     """v(S) of one evaluated coalition."""
 
-    members: tuple[UInt32, ...]
+    members: Annotated[tuple[UInt32, ...], FailFast()]
     """Indices into `GameRecord.players`, ascending."""
     value_nanos: Int64
     """Improvement of the mean held-out loss over the starting adapter, nano-nats."""
@@ -118,7 +118,7 @@ class PathShare(Record):
     """Index into `GameRecord.players`."""
     units: UInt32
     """Its share of the step, in units of 1 / STEP_UNITS."""
-    slopes_nanos: Annotated[tuple[Int64, ...], Field(max_length=len(PATH_NODES))]
+    slopes_nanos: Annotated[tuple[Int64, ...], Field(max_length=len(PATH_NODES)), FailFast()]
     """Nano-nats, one for each of PATH_NODES."""
 
 
@@ -127,7 +127,7 @@ class PathRecord(Record):
 
     gain_nanos: Int64
     """Improvement of the mean held-out loss by the step, nano-nats."""
-    shares: tuple[PathShare, ...]
+    shares: Annotated[tuple[PathShare, ...], FailFast()]
     """Of the players who are still there, ascending."""
 
 
@@ -142,7 +142,7 @@ class RowRecord(Record):
     opened: UInt32
     repeated: UInt32
     """Of those opened, what repeats another of its own or an earlier trainer's."""
-    earlier: Annotated[tuple[AddressField, ...], Field(max_length=MAX_EARLIER)] = ()
+    earlier: Annotated[tuple[AddressField, ...], Field(max_length=MAX_EARLIER), FailFast()] = ()
     """Who had some of them before, in leaf order: the first `MAX_EARLIER`."""
 
 
@@ -157,18 +157,18 @@ class EmulatorScore(Record):
 class GameRecord(Record):
     """Every coalition that the estimator asked for, in the order of evaluation; or every pass along the step."""
 
-    players: tuple[AddressField, ...]
+    players: Annotated[tuple[AddressField, ...], FailFast()]
     start_loss: float
     start_accuracy: float
     end_loss: float
     end_accuracy: float
     method: Annotated[str, Field(max_length=64)]
-    coalitions: Annotated[tuple[CoalitionValue, ...], Field(max_length=MAX_COALITIONS)]
-    passes: Annotated[tuple[PathRecord, ...], Field(max_length=PATH_PASSES)] = ()
+    coalitions: Annotated[tuple[CoalitionValue, ...], Field(max_length=MAX_COALITIONS), FailFast()]
+    passes: Annotated[tuple[PathRecord, ...], Field(max_length=PATH_PASSES), FailFast()] = ()
     """Of `aumann_shapley`, which evaluates no coalition."""
-    rows: Annotated[tuple[RowRecord, ...], Field(max_length=MAX_LEAVES)] = ()
+    rows: Annotated[tuple[RowRecord, ...], Field(max_length=MAX_LEAVES), FailFast()] = ()
     """Of every accepted trainer in leaf order, where distinct rows count."""
-    emulators: Annotated[tuple[EmulatorScore, ...], Field(max_length=16)] = ()
+    emulators: Annotated[tuple[EmulatorScore, ...], Field(max_length=16), FailFast()] = ()
     """Of a federation: each emulator in the spec's order, on the same rows."""
     truncation: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Share of the next adapter's norm that the method's form could not hold (`aggregate_thetas`)."""

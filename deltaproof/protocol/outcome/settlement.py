@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Annotated, Self
 
 from eth_utils.crypto import keccak
-from pydantic import Field, model_validator
+from pydantic import FailFast, Field, model_validator
 
 from deltaproof.protocol.commit.commitments import SETTLEMENT_TYPE, RoundDomain
 from deltaproof.protocol.rules import BPS, MAX_LEAVES, MAX_PROPOSAL_BYTES
@@ -108,7 +108,7 @@ class SettlementProposal(Document, kind="proposal", max_bytes=MAX_PROPOSAL_BYTES
     """A settlement with the leaves it stands for, as a verifier publishes it for others to sign."""
 
     settlement: Settlement
-    leaves: Annotated[tuple[SettlementLeaf, ...], Field(max_length=MAX_LEAVES)]
+    leaves: Annotated[tuple[SettlementLeaf, ...], Field(max_length=MAX_LEAVES), FailFast()]
 
     @model_validator(mode="after")
     def _settlement_follows_from_leaves(self) -> Self:
@@ -125,7 +125,7 @@ class PostedLeaves(Document, kind="proposal", max_bytes=MAX_PROPOSAL_BYTES):
     """
 
     settlement: Settlement
-    leaves: Annotated[tuple[SettlementLeaf, ...], Field(max_length=MAX_LEAVES)]
+    leaves: Annotated[tuple[SettlementLeaf, ...], Field(max_length=MAX_LEAVES), FailFast()]
 
     def signed_as(self, digest: Digest32, domain: RoundDomain, attempts: Iterable[int]) -> bool:
         """Whether a digest is what is signed of this settlement in a round, in one of these attempts, and these are its

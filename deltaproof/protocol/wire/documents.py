@@ -36,14 +36,16 @@ class Document(Record):
 
     KIND: ClassVar[str]
     MAX_BYTES: ClassVar[int]
+    MOST_VALUES: ClassVar[int | None]
+    """Of one whose size alone would let it hold more than memory does."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
 
-    def __init_subclass__(cls, *, kind: str, max_bytes: int, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, kind: str, max_bytes: int, most_values: int | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.KIND, cls.MAX_BYTES = kind, max_bytes
+        cls.KIND, cls.MAX_BYTES, cls.MOST_VALUES = kind, max_bytes, most_values
 
     def to_json_value(self) -> dict[str, object]:
         """The document as JSON values, every default written out."""
@@ -65,7 +67,7 @@ class Document(Record):
     @classmethod
     def from_document(cls, data: bytes) -> Self:
         """Parse and check an untrusted document. Raises EncodingError."""
-        value = decode_document(cls.KIND, data, max_bytes=cls.MAX_BYTES)
+        value = decode_document(cls.KIND, data, max_bytes=cls.MAX_BYTES, most_values=cls.MOST_VALUES)
         try:
             # Validation of JSON rather than of Python objects: strict types, and lists are what tuples look like.
             document = cls.model_validate_json(canonical_json(value))

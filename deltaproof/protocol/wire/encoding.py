@@ -13,7 +13,7 @@ import math
 import re
 
 from deltaproof.errors import EncodingError
-from deltaproof.protocol.rules import MAX_JSON_DEPTH
+from deltaproof.protocol.rules import FREE_JSON_BRANCHES, JSON_BRANCH_BYTES, MAX_JSON_DEPTH, MAX_JSON_KEYS
 from deltaproof.protocol.types import Digest32
 
 __all__ = [
@@ -27,6 +27,8 @@ __all__ = [
 
 
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)  # also an unterminated one: linear on any input
+PIECE = re.compile(rb'(?:[^"]{1,256}+|"(?:[^"\\]|\\.)*+(?:"|\Z)){1,4096}+', re.DOTALL)
+"""So much of JSON as leaves few strings; none is cut."""
 BRACKET = re.compile(rb"[\[\]{}]")
 
 
@@ -45,14 +47,15 @@ def canonical_json(value: object) -> bytes:
         raise EncodingError(f"not encodable as canonical JSON: {error}") from error
 
 
-def parse_json(data: bytes, *, max_bytes: int, canonical: bool = True) -> object:
-    """Parse untrusted JSON: at most `max_bytes`, no duplicate keys, no NaN or infinity, bounded depth.
+def parse_json(data: bytes, *, max_bytes: int, canonical: bool = True, most_values: int | None = None) -> object:
+    """Parse untrusted JSON: no duplicate keys, no NaN or infinity, bounded in depth, in lists and objects, and by
+    `max_bytes` and `most_values`.
 
     With `canonical` the bytes must be the canonical form of what they hold. Raises EncodingError.
     """
     if len(data) > max_bytes:
         raise EncodingError(f"JSON of {len(data)} bytes exceeds the limit of {max_bytes}")
-    _check_depth(data)
+    _check_shape(data, most_values)
     try:
         value: object = json.loads(
             data.decode("utf-8"),
@@ -73,12 +76,12 @@ def encode_document(kind: str, value: object) -> bytes:
     return _header(kind) + canonical_json(value)
 
 
-def decode_document(kind: str, data: bytes, *, max_bytes: int) -> object:
+def decode_document(kind: str, data: bytes, *, max_bytes: int, most_values: int | None = None) -> object:
     """The JSON value of an untrusted document. Raises EncodingError, also if it is of another kind."""
     header = _header(kind)
     if not data.startswith(header):
         raise EncodingError(f"not a {kind!r} document")
-    return parse_json(data[len(header) :], max_bytes=max_bytes)
+    return parse_json(data[len(header) :], max_bytes=max_bytes, most_values=most_values)
 
 
 def document_digest(kind: str, value: object) -> Digest32:
@@ -90,13 +93,27 @@ def _header(kind: str) -> bytes:
     return f"deltaproof/{kind}/v1".encode("ascii") + b"\x00"
 
 
-def _check_depth(data: bytes) -> None:
-    """Before the parser, which recurses: whoever raised the interpreter's limit must not pay with its stack."""
-    depth = 0
-    for bracket in BRACKET.findall(STRING.sub(b"", data)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_JSON_DEPTH:
-            raise EncodingError(f"JSON nested deeper than {MAX_JSON_DEPTH} levels")
+def _check_shape(data: bytes, most_values: int | None) -> None:
+    """Before the parser, which recurses and makes an object of each value: whoever raised the interpreter's limit must
+    not pay with its stack, and nobody with its memory.
+
+    Attack: publish a document of the size that it may have, of nothing but `[0],[0],[0]`: parsers take two hundred
+    bytes for one of it.
+    """
+    most_branches = FREE_JSON_BRANCHES + len(data) // JSON_BRANCH_BYTES
+    branches = commas = depth = 0
+    for piece in PIECE.finditer(data):
+        bare = STRING.sub(b"", piece[0])
+        branches += bare.count(b"[") + bare.count(b"{")
+        commas += bare.count(b",")
+        if branches > most_branches:
+            raise EncodingError(f"JSON of {len(data)} bytes has more than {most_branches} lists and objects")
+        if most_values is not None and branches + commas >= most_values:
+            raise EncodingError(f"JSON of more than {most_values} values")
+        for found in BRACKET.finditer(bare):
+            depth += 1 if found[0] in b"[{" else -1
+            if depth > MAX_JSON_DEPTH:
+                raise EncodingError(f"JSON nested deeper than {MAX_JSON_DEPTH} levels")
 
 
 def _check_encodable(value: object, depth: int, where: str) -> None:
@@ -117,6 +134,8 @@ def _check_encodable(value: object, depth: int, where: str) -> None:
 
 
 def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(pairs) > MAX_JSON_KEYS:  # whoever looks for unknown ones remembers each
+        raise EncodingError(f"JSON object of {len(pairs)} keys, where {MAX_JSON_KEYS} are the most")
     value = dict(pairs)
     if len(value) != len(pairs):
         raise EncodingError("JSON object with a duplicate key")
