@@ -56,6 +56,20 @@ def test_bundle_of_brackets_or_of_what_cannot_be_unpacked_is_refused(tmp_path: P
             Bundle(tmp_path / "odd.zip")
 
 
+def test_bundle_that_unpacks_to_more_than_a_reader_holds_is_refused(tmp_path: Path) -> None:
+    """Attack: half a megabyte that unpacks to half a gigabyte, of which a parser makes a dozen."""
+    path, junk = tmp_path / "bundle.zip", b"[" + b",".join([b"[0]"] * 2**19) + b"]"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bundle.json", junk)
+    assert path.stat().st_size < len(junk) // 100
+    with pytest.raises(BundleError, match="cannot be read as a bundle: JSON of"):
+        Bundle(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bundle.json", b"[" + b",".join([b"0"] * 2**19) + b"]")
+    with pytest.raises(BundleError, match=r"more than \d+ values"):
+        Bundle(path)
+
+
 def test_signatures_are_made_within_a_thousand_calls() -> None:
     """What py_ecc needs is still there."""
 

@@ -36,6 +36,7 @@ from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.rules import MAX_GIVERS, MAX_SEALED_COPIES, MAX_SIGNED
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Digest32, StepIndex
+from deltaproof.protocol.wire.encoding import parse_json
 from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import Backend
 from deltaproof.store.paths import (
@@ -55,8 +56,10 @@ FORMAT = "deltaproof-bundle/2"
 ANSWERS = ("SeedRearmed", "SeedFixed", "OpeningAnswered", "ScoreAnswered", "LeafAnswered", "DemandUnanswered")
 """Events that name neither task nor round, only what they answer."""
 MAX_JSON_BYTES = 512 * 1024 * 1024
+FREE_VALUES = 2**16
+VALUE_BYTES = 16
+"""One value for so many bytes of JSON may be in a bundle, and a few more: those of a node are 20 to 500 bytes long."""
 MAX_ARTIFACT_BYTES = 8 * 1024 * 1024 * 1024
-
 
 BROKEN = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What reading a member of a zip file may raise: one that is damaged, encrypted, or packed in an unknown way."""
@@ -122,9 +125,12 @@ class Bundle:
         self.store = ArtifactStore(_Members(self._archive))
 
     def _json(self, name: str) -> Any:
-        if self._archive.getinfo(name).file_size > MAX_JSON_BYTES:
+        """Attack: pack half a gigabyte of `[0],[0],[0]` into a file of half a megabyte, and have it audited."""
+        size = self._archive.getinfo(name).file_size
+        if size > MAX_JSON_BYTES:
             raise BundleError(f"{name} exceeds {MAX_JSON_BYTES} bytes")
-        return json.loads(self._archive.read(name))
+        most = FREE_VALUES + size // VALUE_BYTES
+        return parse_json(self._archive.read(name), max_bytes=MAX_JSON_BYTES, canonical=False, most_values=most)
 
 
 class BundleNode(Rpc):
