@@ -18,6 +18,7 @@ from deltaproof.agent.homes import MIB, size_on_disk
 from deltaproof.agent.watching import MOST_LOG_BYTES
 from deltaproof.chain.contracts.money import Amount
 from deltaproof.errors import OverLimit, UsageError
+from deltaproof.memory import data_bytes
 
 __all__ = ["GIB", "NO_DISK_LIMIT", "NO_LIMITS", "DiskLimit", "Limits", "limit_memory"]
 
@@ -93,7 +94,7 @@ def limit_memory(most_gib: float, processes: int) -> None:
         raise UsageError("--max-memory needs Linux; elsewhere limit the container or the service")
     import resource  # Unix only
 
-    part, used = int(most_gib * GIB) // processes, _data_bytes()
+    part, used = int(most_gib * GIB) // processes, data_bytes()
     if part < used + WORKING_ROOM:
         least = processes * (used + WORKING_ROOM) / GIB
         raise UsageError(
@@ -102,11 +103,3 @@ def limit_memory(most_gib: float, processes: int) -> None:
         )
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (part, hard))
-
-
-def _data_bytes() -> int:
-    """Memory that this process may write to and shares with nobody."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmData:"):
-            return int(line.split()[1]) * 1024
-    return 0

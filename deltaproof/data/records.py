@@ -16,6 +16,7 @@ from typing import Any
 
 from deltaproof.errors import EncodingError, UsageError
 from deltaproof.extras import need
+from deltaproof.memory import at_most_more
 from deltaproof.protocol.wire.encoding import parse_json
 from deltaproof.reporting import Reporter
 from deltaproof.tuning.errors import HubError
@@ -29,6 +30,11 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 MOST_LINE_BYTES = 16 * 1024 * 1024
 """Of a line of JSON, which may hold an image."""
 BATCH_RECORDS = 256
+BATCH_BYTES = 16 * 1024 * 1024
+"""Of the records that are unpacked together, by what a file says of itself."""
+MOST_UNPACKED_BYTES = 2 * 1024 * 1024 * 1024
+"""That unpacking them may take, whatever it says. Attack: a page of zeros, or a dictionary with one long text and a row
+for each time that it is named: a file of kilobytes unpacks to as many gigabytes as its maker likes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +149,34 @@ def _of_parquet(path: Path) -> Iterator[SourceRecord]:
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=BATCH_RECORDS):
-                for offset in range(batch.num_rows):
-                    yield _of_arrow(f"{path.name}, row {number}", batch.slice(offset, 1), path.parent)
-                    number += 1
+        with parquet.ParquetFile(path, memory_map=True) as file:
+            groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+            widest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+            together = min(max(BATCH_BYTES // max(widest, 1), 1), BATCH_RECORDS)
+            # One thread: no other takes of the memory that the batch is allowed.
+            yield from _unpacked(path, file.iter_batches(batch_size=together, use_threads=False), path.parent)
     except pyarrow.ArrowException as error:
         raise UsageError(f"{path.name} cannot be read as Parquet: {error}") from error
+
+
+def _unpacked(path: Path, batches: Iterator[Any], folder: Path) -> Iterator[SourceRecord]:
+    """Records of batches of Arrow, each unpacked within MOST_UNPACKED_BYTES."""
+    number = 0
+    while True:
+        try:
+            with at_most_more(MOST_UNPACKED_BYTES):
+                batch: Any = next(batches, None)
+                rows = 0 if batch is None else batch.num_rows
+                found = [_of_arrow(f"{path.name}, row {number + n}", batch.slice(n, 1), folder) for n in range(rows)]
+        except MemoryError as error:
+            raise UsageError(
+                f"{path.name}: unpacking the records from row {number} on takes more memory than there is, or than the "
+                f"{MOST_UNPACKED_BYTES >> 20} MiB that a few of them may take; write it again in smaller row groups"
+            ) from error
+        if batch is None:
+            return
+        yield from found
+        number += rows
 
 
 def _of_arrow(where: str, row: Any, folder: Path) -> SourceRecord:
@@ -158,6 +184,8 @@ def _of_arrow(where: str, row: Any, folder: Path) -> SourceRecord:
 
     try:
         return SourceRecord(where, row.to_pylist()[0], folder)
+    except MemoryError:  # Arrow's own is one of its exceptions, too
+        raise
     except (OverflowError, pyarrow.ArrowException) as error:  # a day in the year 300,000, or a zone that nobody knows
         return SourceRecord(where, {}, folder, f"a value of it cannot be read: {error}")
     except UnicodeDecodeError as error:
@@ -179,11 +207,7 @@ def _of_datasets(path: Path, split: str) -> Iterator[SourceRecord]:
         found = found[split]
     # As they are stored. Attack: hide an image, a sound or a document in a list of a column that nobody asked for: the
     # library would decode it with whatever program reads its format, or fetch it from where it says to be.
-    number = 0
-    for table in found.with_format("arrow").iter(BATCH_RECORDS):
-        for offset in range(table.num_rows):
-            yield _of_arrow(f"{path.name}, row {number}", table.slice(offset, 1), path)
-            number += 1
+    yield from _unpacked(path, found.with_format("arrow").iter(BATCH_RECORDS), path)
 
 
 def _of_images(path: Path) -> Iterator[SourceRecord]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from deltaproof.data import records
 from deltaproof.data.records import read_records
 from deltaproof.errors import UsageError
 from deltaproof.tuning.errors import HubError
@@ -174,3 +177,34 @@ def test_data_set_of_a_hub_is_downloaded_once_by_split_or_pattern(
         }
         with pytest.raises(HubError, match="can come to mean other files"):
             list(read_records("hub:some/films@main"))
+
+
+def repeated(folder: Path) -> None:
+    """One text of a mebibyte, and a row for each of 4,096 times that it is named: four gigabytes of records."""
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 4_096, pa.int32()), pa.array(["x" * 2**20]))
+    parquet.write_table(pa.table({"text": texts}), folder / "rows.parquet", compression="zstd")
+
+
+def one_page(folder: Path) -> None:
+    parquet.write_table(pa.table({"text": ["x" * 2**27]}), folder / "rows.parquet", compression="zstd")
+
+
+def nothing_often(folder: Path) -> None:
+    """A list of so many nulls, which take no bytes at all in a column."""
+    size = 2**24
+    lists = pa.ListArray.from_arrays(pa.array([0, size], pa.int32()), pa.nulls(size))
+    parquet.write_table(pa.table({"label": lists}), folder / "rows.parquet", compression="zstd")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the memory of a process")
+@pytest.mark.parametrize("write", [repeated, one_page, nothing_often])
+def test_small_parquet_file_of_a_stranger_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None]
+) -> None:
+    write(tmp_path)
+    assert (tmp_path / "rows.parquet").stat().st_size < 2**18
+    monkeypatch.setattr(records, "MOST_UNPACKED_BYTES", 2**26)
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with pytest.raises(UsageError, match="more memory than there is"):
+        list(read_records(str(tmp_path / "rows.parquet")))
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before

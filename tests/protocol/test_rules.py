@@ -41,6 +41,7 @@ DECIDES_NOTHING = {
     "deltaproof.folders": "says where this machine keeps what can be made again, and writes files",
     "deltaproof.reporting": "shows what others decided",
     "deltaproof.lazy": "imports what is asked for",
+    "deltaproof.memory": "asks the kernel to refuse what a file of a stranger takes",
     "deltaproof.api": "what the commands do, for programs",
     "deltaproof.data": "makes rows of files; what counts is the shard that is enrolled",
     "deltaproof.store": "how often a store is asked; what may be read is limited by the rules",
