@@ -79,15 +79,45 @@ def open_gateway(
 def task_store(url: str, gateway: Gateway, task: int, report: Reporter | None = None) -> ArtifactStore:
     """The store at a URL, or announced by a task, for somebody who writes to it as a participant of the task.
 
-    `report` hears how large artifacts get on. Raises UsageError, StoreUnavailable.
+    Where the one at the URL does not show the task's spec, what the task announces is written to and read, too: a role
+    that starts again has the spec at home, and from a store that nobody else reads its work would count as withheld.
+
+    `report` hears of that, and how large artifacts get on. Raises UsageError, StoreUnavailable, ChainError.
     """
+    from deltaproof.chain.announced import announced_stores
     from deltaproof.protocol.types import TaskId
     from deltaproof.store import open_store
     from deltaproof.store.permits import Writer
 
     assert gateway.sender is not None
     writer = Writer(gateway.sender.sign_message, gateway.permit_domain, TaskId(task))
-    return open_store(store_url(url, gateway, task), writer, report)
+    store = open_store(store_url(url, gateway, task), writer, report)
+    if not url or not _lacks_spec(store, gateway, TaskId(task)):
+        return store
+    given = [part.strip() for part in url.split(",")]
+    others = [part for part in announced_stores(gateway, TaskId(task)).split(",") if part and part not in given]
+    if not others:
+        return store
+    if report is not None:
+        told = ", ".join(others)
+        report(
+            "elsewhere", f"--store does not have the spec of task {task}: what the task announces is used, too: {told}"
+        )
+    return open_store(",".join([url, *others]), writer, report)
+
+
+def _lacks_spec(store: ArtifactStore, gateway: Gateway, task: TaskId) -> bool:
+    """Whether a store says that it has no spec of the task. One that is away has one, as far as anybody knows."""
+    from deltaproof.errors import ArtifactError, ArtifactMissing
+    from deltaproof.protocol.terms.spec import TaskSpec
+
+    try:
+        store.get_blob(gateway.task(task).params.spec_hash, TaskSpec.MAX_BYTES)
+    except ArtifactMissing:
+        return True
+    except ArtifactError:
+        return False
+    return False
 
 
 def store_url(url: str, gateway: Gateway, task: int) -> str:
