@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 from deltaproof.api.connecting import parse_depth, read_only_gateway, stores
 from deltaproof.cli.common import ConfirmationsOption, ContractOption, HomeOption, JsonOption, RpcOption, show_result
+from deltaproof.cli.passwords import password_for
 from deltaproof.errors import UsageError
 from deltaproof.reporting import span
 
@@ -33,7 +33,6 @@ app = typer.Typer(no_args_is_help=True, help="Look at running roles; prune, back
 
 STALE_SECONDS = 180
 SHOWN_ERRORS = 3
-PASSWORD_VARIABLE = "DELTAPROOF_PASSWORD"
 
 
 @app.command("status")
@@ -159,10 +158,13 @@ def backup(
     out: Annotated[Path, typer.Option(help="File to write.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Write a home to one encrypted file; the password is in DELTAPROOF_PASSWORD. Keys are not part of a home."""
+    """Write a home to one encrypted file. Keys are not part of a home.
+
+    The password is asked for, or taken from the environment variable DELTAPROOF_PASSWORD.
+    """
     from deltaproof.agent.backup import backup_home
 
-    size = backup_home(home, out, _password())
+    size = backup_home(home, out, password_for("the backup", twice=True))
     told: HomeBackup = {"file": str(out), "bytes": size}
     show_result(told, as_json=as_json, text=f"{out}: {size} bytes")
 
@@ -176,7 +178,7 @@ def restore(
     """Fill a new home from a backup. Stop the old machine first: one key must not act on two."""
     from deltaproof.agent.backup import restore_home
 
-    files = restore_home(backup_file, home, _password())
+    files = restore_home(backup_file, home, password_for(str(backup_file)))
     told: HomeRestored = {"home": str(home), "files": files}
     show_result(told, as_json=as_json, text=f"{home}: {files} files")
 
@@ -200,10 +202,3 @@ def _status_lines(role: Mapping[str, Any]) -> list[str]:
         lines.append(f"  last: {last['message']}")
     lines += [f"  error: {error['message']}" for error in role.get("errors", [])[-SHOWN_ERRORS:]]
     return lines
-
-
-def _password() -> str:
-    password = os.environ.get(PASSWORD_VARIABLE)
-    if not password:
-        raise UsageError(f"set {PASSWORD_VARIABLE} to the password of the backup")
-    return password

@@ -27,6 +27,7 @@ from deltaproof.cli.common import (
 )
 from deltaproof.cli.exit_codes import ExitCode
 from deltaproof.cli.history import IndexOption, MaybeTask, RoundsOption, round_numbers
+from deltaproof.cli.passwords import unlocked
 from deltaproof.cli.terminal import Terminal
 from deltaproof.errors import UsageError
 
@@ -92,7 +93,10 @@ def audit(
     ] = None,
     reading_key: ReadingKeyOption = None,
     key: Annotated[
-        str | None, typer.Option("--key", help="Sign the report with this private key (any account).", metavar="KEY")
+        str | None,
+        typer.Option(
+            "--key", help="Sign the report with this private key (any account).", metavar="KEY", callback=unlocked
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

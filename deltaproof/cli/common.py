@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from deltaproof.cli.passwords import unlocked
 from deltaproof.cli.terminal import Terminal
 from deltaproof.errors import Problem
 from deltaproof.reporting import printable_lines
@@ -98,8 +99,9 @@ KeyOption = Annotated[
         envvar="DELTAPROOF_KEY",
         help="Private key: a file that holds it, an encrypted keystore, or 64 hexadecimal digits "
         "(prefer the file or the environment: arguments are visible to other users); or a remote signer, "
-        "https://HOST:PORT#ADDRESS (web3signer).",
+        "https://HOST:PORT#ADDRESS (web3signer). A keystore's password is asked for, or in DELTAPROOF_PASSWORD.",
         metavar="KEY",
+        callback=unlocked,
     ),
 ]
 ReadingKeyOption = Annotated[

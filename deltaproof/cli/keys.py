@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +18,7 @@ from deltaproof.cli.common import (
     TaskOption,
     show_result,
 )
+from deltaproof.cli.passwords import password_for
 from deltaproof.errors import CryptoError, EncodingError, UsageError
 
 if TYPE_CHECKING:
@@ -59,14 +58,9 @@ def account(
     The password is asked for, or taken from the environment variable DELTAPROOF_PASSWORD, from which every command
     takes it later. Nobody can open the file without it. Keep a copy of both apart: stake and pay belong to this key.
     """
-    from deltaproof.chain.rpc.keys import PASSWORD_VARIABLE, create_keystore
+    from deltaproof.chain.rpc.keys import create_keystore
 
-    password = os.environ.get(PASSWORD_VARIABLE, "")
-    if not password:
-        if as_json or not sys.stdin.isatty():
-            raise UsageError(f"there is nobody to ask for a password: set {PASSWORD_VARIABLE}")
-        password = typer.prompt("password for the new key", hide_input=True, confirmation_prompt=True, err=True)
-    made = create_keystore(file, password)
+    made = create_keystore(file, password_for("the new key", twice=True))
     told: NewAccountKey = {"file": str(file), "address": made.address}
     show_result(told, as_json=as_json, text=made.address)
 

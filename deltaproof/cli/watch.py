@@ -21,6 +21,7 @@ from deltaproof.cli.common import (
     StoreOption,
     WitnessOption,
 )
+from deltaproof.cli.passwords import unlocked
 from deltaproof.cli.reporting import reporter
 
 __all__ = ["watch"]
@@ -35,7 +36,13 @@ def watch(
         typer.Option("--task", envvar="DELTAPROOF_TASK", help="Number of the task; every open task if left out."),
     ] = None,
     key: Annotated[
-        str, typer.Option("--key", envvar="DELTAPROOF_KEY", help="Private key to prove with; without one, only tell.")
+        str,
+        typer.Option(
+            "--key",
+            envvar="DELTAPROOF_KEY",
+            help="Private key to prove with; without one, only tell.",
+            callback=unlocked,
+        ),
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be proved, and send nothing.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Look once and leave.")] = False,

@@ -35,6 +35,7 @@ def test_every_module_with_a_command_is_listed() -> None:
         "exit_codes",
         "interrupts",
         "named_files",
+        "passwords",
         "reporting",
         "terminal",
     }

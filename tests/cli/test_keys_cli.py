@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from deltaproof.chain.local_node import Node
-from deltaproof.chain.rpc.keys import PASSWORD_VARIABLE
+from deltaproof.chain.rpc.keys import PASSWORD_VARIABLE, create_keystore
+from deltaproof.cli.passwords import unlocked
+from deltaproof.errors import UsageError
 from tests.cli.conftest import Run
 
 
@@ -48,3 +54,79 @@ def test_without_a_password_and_somebody_to_ask_there_is_no_key(
     assert code != 0
     assert PASSWORD_VARIABLE in told
     assert not (tmp_path / "mine.json").exists()
+
+
+NOWHERE = ("--rpc", "http://127.0.0.1:9", "--contract", "0x" + "11" * 20)
+WITH_A_KEY = [
+    ("deploy", *NOWHERE[:2]), ("stake", "leave", "--task", "1", "--role", "trainer", *NOWHERE),
+    ("watch", *NOWHERE, "--once"), ("audit", *NOWHERE, "--store", "."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", WITH_A_KEY, ids=lambda command: command[0])
+def test_keystore_without_a_password_or_somebody_to_ask_says_what_to_set(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
+    create_keystore(tmp_path / "mine.json", "correct")
+    code, _, told = run(*command, "--key", str(tmp_path / "mine.json"))
+    assert code != 0
+    assert f"nobody to ask for the password of {tmp_path / 'mine.json'}: set {PASSWORD_VARIABLE}" in told
+
+
+def test_backup_without_a_password_or_somebody_to_ask_says_what_to_set(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
+    (tmp_path / "home").mkdir()
+    code, _, told = run("agent", "backup", "--home", str(tmp_path / "home"), "--out", str(tmp_path / "file"))
+    assert (code, f"nobody to ask for the password of the backup: set {PASSWORD_VARIABLE}" in told) == (1, True)
+
+
+def test_other_keys_need_no_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
+    (tmp_path / "plain").write_text("11" * 32)
+    for key in ("22" * 32, str(tmp_path / "plain"), str(tmp_path / "none"), "https://there:9000#0x" + "11" * 20, ""):
+        assert unlocked(key) == key
+    monkeypatch.setenv("KEYSTORE", create_keystore_text(tmp_path))
+    with pytest.raises(UsageError, match="password of environment variable KEYSTORE"):
+        unlocked("env:KEYSTORE")
+
+
+def create_keystore_text(folder: Path) -> str:
+    create_keystore(folder / "text.json", "correct")
+    return (folder / "text.json").read_text()
+
+
+def test_password_of_a_keystore_is_asked_for_on_a_terminal(
+    node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
+    made = create_keystore(tmp_path / "mine.json", "correct")
+    command = [
+        sys.executable,
+        "-m",
+        "deltaproof",
+        "deploy",
+        "--rpc",
+        node.rpc_url,
+        "--key",
+        str(tmp_path / "mine.json"),
+    ]
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(command, stdin=theirs, stderr=theirs, stdout=theirs, start_new_session=True) as running:
+        os.close(theirs)
+        told = b""
+        while b"password of" not in told:
+            told += os.read(ours, 1024)
+        os.write(ours, b"correct\n")
+        told = b""
+        while running.poll() is None or b"\n" not in told:
+            try:
+                told += os.read(ours, 4096)
+            except OSError:  # its end of the terminal is closed
+                break
+    os.close(ours)
+    text = "".join(told.decode().split())
+    assert made.address in text, "the account, which has no coin, was found behind the file"
+    assert "correct" not in text

@@ -12,7 +12,7 @@ from eth_account.signers.local import LocalAccount
 
 from deltaproof.errors import SigningKeyError
 
-__all__ = ["PASSWORD_VARIABLE", "LocalAccount", "create_keystore", "load_account"]
+__all__ = ["PASSWORD_VARIABLE", "LocalAccount", "create_keystore", "encrypted_key", "load_account"]
 
 MAX_KEY_FILE_BYTES = 64 * 1024
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -28,13 +28,27 @@ def load_account(source: str, *, password: str | None = None) -> LocalAccount:
 
     A keystore is opened with `password`, or with the environment variable DELTAPROOF_PASSWORD. Raises SigningKeyError.
     """
+    return _from_text(*_key_text(source), password)
+
+
+def encrypted_key(source: str) -> str | None:
+    """What names the keystore behind `source`, of the forms that `load_account` takes; None for anything else."""
+    try:
+        text, origin = _key_text(source)
+    except SigningKeyError:
+        return None  # a remote signer's URL; or no key at all, as `load_account` says
+    return origin if text.strip().startswith("{") else None
+
+
+def _key_text(source: str) -> tuple[str, str]:
+    """The key or keystore itself, and what names it. Raises SigningKeyError."""
     if source.startswith("env:"):
         name = source.removeprefix("env:")
         if not os.environ.get(name):
             raise SigningKeyError(f"environment variable {name} holds no private key")
-        return _from_text(os.environ[name], f"environment variable {name}", password)
+        return os.environ[name], f"environment variable {name}"
     if _is_raw_key(source):
-        return _from_text(source, "the given key", password)
+        return source, "the given key"
     path = Path(source).expanduser()
     if LIKE_A_KEY.search("".join(source.split())) and not os.path.exists(path):
         raise SigningKeyError(
@@ -51,7 +65,7 @@ def load_account(source: str, *, password: str | None = None) -> LocalAccount:
             f"cannot read key file {path}: {reason}; write a private key into it, 64 hexadecimal digits "
             "(`deltaproof chain up` prints some), or a keystore"
         ) from error
-    return _from_text(text, str(path), password)
+    return text, str(path)
 
 
 def create_keystore(path: Path, password: str) -> LocalAccount:
