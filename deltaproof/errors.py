@@ -100,6 +100,7 @@ __all__ = [
     "UsageError",
     "WorkAbandoned",
     "WrongChain",
+    "cause_of",
     "is_accelerator_failure",
     "is_out_of_memory",
 ]
@@ -294,3 +295,17 @@ def is_accelerator_failure(error: BaseException) -> bool:
 
 def _readable(value: object) -> str:
     return f"0x{value.hex()}" if isinstance(value, bytes) else str(value)
+
+
+def cause_of(error: BaseException, *, words: bool = False) -> str:
+    """What the operating system said (`Connection refused`), or the kind of error. Libraries wrap it several times.
+
+    `words`: else what the innermost error says. Where the URL that was asked holds a key or a login, they may hold it.
+    """
+    inner: BaseException | None = error
+    last = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        last, inner = inner, inner.__cause__ or inner.__context__
+    return f"{type(last).__name__}: {last}"[:300] if words else type(error).__name__

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 import deltaproof.errors
-from deltaproof.errors import DeltaproofError
+from deltaproof.errors import DeltaproofError, cause_of
 
 PRODUCT = ("deltaproof", "incentives", "trainer", "verifier")
 CONTROL_FLOW = {
@@ -76,3 +76,24 @@ def test_every_exception_says_what_it_means(defined: dict[str, type[BaseExceptio
 def test_drawn_parents_of_a_small_tree() -> None:
     drawing = "    Root\n    ├── First    one\n    │   └── Inner    two\n    └── Last\n"
     assert drawn_parents(drawing) == {"Root": None, "First": "Root", "Inner": "First", "Last": "Root"}
+
+
+def wrapped(inner: Exception) -> BaseException:
+    """As libraries wrap it, twice."""
+    try:
+        try:
+            raise inner
+        except Exception as error:
+            raise ValueError("http://there/v2/ACCESS-KEY") from error
+    except ValueError:
+        try:
+            raise KeyError("http://there/v2/ACCESS-KEY")
+        except KeyError as outer:
+            return outer
+
+
+def test_cause_is_what_the_system_said_and_no_url_unless_words_may_be_told() -> None:
+    refused = wrapped(ConnectionRefusedError(111, "Connection refused"))
+    assert cause_of(refused) == cause_of(refused, words=True) == "Connection refused"
+    broken = wrapped(EOFError("5 bytes of 7"))
+    assert (cause_of(broken), cause_of(broken, words=True)) == ("KeyError", "EOFError: 5 bytes of 7")

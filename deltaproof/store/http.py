@@ -20,7 +20,14 @@ from urllib.parse import urlsplit
 
 import requests
 
-from deltaproof.errors import ArtifactMissing, ArtifactTooLarge, ChainUnavailable, DeltaproofError, StoreUnavailable
+from deltaproof.errors import (
+    ArtifactMissing,
+    ArtifactTooLarge,
+    ChainUnavailable,
+    DeltaproofError,
+    StoreUnavailable,
+    cause_of,
+)
 from deltaproof.protocol.types import hex_of
 from deltaproof.protocol.wire.encoding import sha256
 from deltaproof.reporting import Reporter
@@ -262,7 +269,7 @@ class HttpBackend:
                 method, f"{self.url}/{path}", timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, **options
             )
         except requests.RequestException as error:
-            raise _Broken(f"no answer from {self._shown}: {_cause(error)}") from error
+            raise _Broken(f"no answer from {self._shown}: {cause_of(error, words=self._shown == self.url)}") from error
 
     def _expect(self, answer: requests.Response, path: str, *statuses: int) -> None:
         if answer.status_code in statuses:
@@ -352,7 +359,7 @@ def _received(answer: requests.Response, most: int) -> bytes:
     try:
         return bytes(answer.raw.read(most, decode_content=False))
     except Exception as error:  # urllib3 and the socket have errors of their own; each means that it broke
-        raise _Broken(f"the answer broke off: {_cause(error)}") from error
+        raise _Broken(f"the answer broke off: {cause_of(error, words=True)}") from error
 
 
 def _length(answer: requests.Response) -> int:
@@ -375,10 +382,3 @@ def _as_promised(answer: requests.Response, data: bytes) -> bool:
 def _wait_of(answer: requests.Response) -> float:
     said = answer.headers.get("Retry-After", "")
     return float(said) if said.isdecimal() and len(said) < 6 else 0.0
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason; libraries wrap it several times."""
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    return f"{type(error).__name__}: {error}"[:300]

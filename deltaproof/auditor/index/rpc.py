@@ -14,8 +14,8 @@ from web3.exceptions import BadResponseFormat, ProviderConnectionError, RequestT
 from web3.providers.rpc import HTTPProvider
 from web3.types import RPCEndpoint
 
-from deltaproof.chain.rpc.endpoints import cause_of, shown_url
-from deltaproof.errors import ChainError, ChainUnavailable
+from deltaproof.chain.rpc.endpoints import shown_url
+from deltaproof.errors import ChainError, ChainUnavailable, cause_of
 
 __all__ = ["AnswerTooLarge", "Call", "Rpc"]
 

@@ -19,7 +19,7 @@ import requests
 from web3.providers.base import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
-from deltaproof.errors import BlockUnknown, ChainUnavailable, WrongChain
+from deltaproof.errors import BlockUnknown, ChainUnavailable, WrongChain, cause_of
 from deltaproof.protocol.types import Digest32
 from deltaproof.store.sessions import session_to
 from deltaproof.store.waiting import LeftBehind, Line, TooSlow, Transfer, between_waits
@@ -29,7 +29,6 @@ __all__ = [
     "CallCounter",
     "EndpointFailed",
     "Endpoints",
-    "cause_of",
     "shown_url",
     "split_urls",
 ]
@@ -240,16 +239,6 @@ def shown_url(url: str) -> str:
         return f"{parts.scheme}://{parts.hostname}{port}"
 
     return ", ".join(map(shown, split_urls(url)))
-
-
-def cause_of(error: BaseException) -> str:
-    """What the operating system said (`Connection refused`), or the kind of error: its own words may hold the URL."""
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, OSError) and inner.strerror:
-            return inner.strerror
-        inner = inner.__cause__ or inner.__context__
-    return type(error).__name__
 
 
 def _missing_block(answer: RPCResponse) -> str:
