@@ -11,6 +11,7 @@ __all__ = [
     "Pace",
     "Reporter",
     "about_task",
+    "counted",
     "moment_text",
     "phase_line",
     "printable",
@@ -79,6 +80,11 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """The same for text that may have several lines."""
     return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number and what there is so many of: `1 round`, `2 rounds`; `many` where it is not `one` with an s."""
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
 
 
 def span(seconds: int) -> str:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from deltaproof.reporting import Once, Pace, phase_line, span
+from deltaproof.reporting import Once, Pace, counted, phase_line, span
 
 
 def test_once_passes_on_what_is_new_and_not_what_was_said_last() -> None:
@@ -32,6 +32,13 @@ def test_once_passes_on_what_is_new_and_not_what_was_said_last() -> None:
 )  # fmt: skip
 def test_span_is_read_at_a_glance(seconds: int, text: str) -> None:
     assert span(seconds) == text
+
+
+def test_one_of_a_thing_is_not_told_as_several() -> None:
+    assert [counted(number, "round") for number in (0, 1, 2)] == ["0 rounds", "1 round", "2 rounds"]
+    assert [counted(number, "delta or adapter", "deltas and adapters") for number in (1, 3)] == [
+        "1 delta or adapter", "3 deltas and adapters"
+    ]  # fmt: skip
 
 
 def test_phase_line_names_task_round_phase_and_when_it_ends() -> None:

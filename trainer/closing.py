@@ -14,7 +14,7 @@ from deltaproof.chain.participation import settled_leaves
 from deltaproof.errors import ChainError, StoreUnavailable
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict
 from deltaproof.protocol.types import RoundIndex, TaskId, TokenAmount
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Reporter, counted
 from deltaproof.store import ArtifactStore
 from trainer.keeping import KeptClaims, claim_among
 
@@ -121,7 +121,9 @@ class Accounts:
         """Whether the leaf is to be paid now; closes the round if it never will be."""
         verdict, closure = leaf.verdict.name.lower(), self._gateway.vault.closure(self._task_id, round_, leaf.trainer)
         if closure.holds and not closure.blocked:
-            self._report("held", f"round {round_}: the pay waits for {closure.holds} demanded openings", round=round_)
+            self._report(
+                "held", f"round {round_}: the pay waits for {counted(closure.holds, 'demanded opening')}", round=round_
+            )
             return False
         if closure.blocked:
             self._report("blocked", f"round {round_}: not paid, a fault of this work was shown on chain", round=round_)

@@ -7,6 +7,7 @@ from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Digest32, TaskId
+from deltaproof.reporting import counted
 from deltaproof.tuning.base_models.batches import unfit_rows
 from deltaproof.tuning.training.workbench import Workbench
 
@@ -29,15 +30,17 @@ def enrolled_shard(rows: tuple[bytes, ...], secret: Digest32, spec: TaskSpec) ->
     """
     least, most = spec.least_rows, spec.data.max_rows
     if not least <= len(rows) <= most:
-        raise UsageError(f"--data has {len(rows)} rows; this task takes {least} to {most}, and a stake would be lost")
+        raise UsageError(
+            f"--data has {counted(len(rows), 'row')}; this task takes {least} to {most}, and a stake would be lost"
+        )
     if not spec.data.roots:
         return Shard(rows, secret)
     for shard in (Shard(rows, PUBLIC_SALTS), Shard(rows, secret)):
         if shard.root in spec.data.roots:
             return shard
     raise TaskRefused(
-        f"the task takes only data that its sponsor named, and these {len(rows)} rows are none of its "
-        f"{len(spec.data.roots)} shards; pass one of them, unchanged, as --data"
+        f"the task takes only data that its sponsor named, and these {counted(len(rows), 'row')} are none of its "
+        f"{counted(len(spec.data.roots), 'shard')}; pass one of them, unchanged, as --data"
     )
 
 

@@ -44,7 +44,7 @@ from deltaproof.protocol.commit.sealing import ReadingKey
 from deltaproof.protocol.commit.secrets import HomeSecret
 from deltaproof.protocol.draws.samples import draw_samples
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, TokenAmount
-from deltaproof.reporting import Once, Reporter, moment_text
+from deltaproof.reporting import Once, Reporter, counted, moment_text
 from deltaproof.store import ArtifactStore
 from deltaproof.store.readers import Keyring
 from deltaproof.tuning.emulators.fetching import fetch_models
@@ -191,7 +191,7 @@ class Trainer(Agent):
             lock_stake(self.gateway, Role.TRAINER, self.params.stakes.trainer_stake)
             self.show_reading_key()
             self.gateway.trainers.enrol(self.task_id, self.shard.root, len(self.shard.rows))
-            self.report("joined", f"enrolled {len(self.shard.rows)} rows", data_root=self.shard.root)
+            self.report("joined", f"enrolled {counted(len(self.shard.rows), 'row')}", data_root=self.shard.root)
         elif enrolment.data_root != self.shard.root:
             raise TaskRefused(
                 f"{self.account} is enrolled in task {self.task_id} with other data; "

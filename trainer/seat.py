@@ -11,7 +11,7 @@ from deltaproof.chain.room import make_room
 from deltaproof.chain.seats import SeatWatch
 from deltaproof.errors import ChainError
 from deltaproof.protocol.types import Address, RoundIndex, TaskId, TokenAmount
-from deltaproof.reporting import Once, Reporter
+from deltaproof.reporting import Once, Reporter, counted
 
 __all__ = ["TrainerSeat"]
 
@@ -58,7 +58,8 @@ class TrainerSeat:
         most = self._params.quorum.max_trainers
         if not make_room(self._gateway, self._task_id, most):
             raise ChainError(
-                f"task {self._task_id} is full: {most} trainers take part, and all of them work. The seat of the first "
+                f"task {self._task_id} is full: {counted(most, 'trainer takes', 'trainers take')} part, and all "
+                f"work. The seat of the first "
                 "that misses two rounds, or its first, is taken"
             )
 

@@ -17,7 +17,7 @@ from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.evidence.transcript import StepRecord
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, address_bytes
-from deltaproof.reporting import Pace, Reporter, span
+from deltaproof.reporting import Pace, Reporter, counted, span
 from deltaproof.store import ArtifactStore, open_store
 from deltaproof.tuning.codecs import EncodedDelta
 from deltaproof.tuning.training.federation import as_held_by
@@ -125,7 +125,7 @@ class Workshop:
         Says once if the pace of the first steps is too slow for the `seconds_left` of the phase, where they are known.
         """
         work, round_, steps = self.work(context), context.round, self.spec.training.steps
-        self.report("training", f"round {round_}: training {steps} steps", round=round_)
+        self.report("training", f"round {round_}: training {counted(steps, 'step')}", round=round_)
         pace, warned = Pace(), False
 
         def progress(record: StepRecord) -> None:

@@ -29,7 +29,7 @@ from deltaproof.protocol.outcome.reports import CommitteeReport, own_word, repor
 from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId
-from deltaproof.reporting import Once, Reporter
+from deltaproof.reporting import Once, Reporter, counted
 from deltaproof.store import ArtifactStore
 from deltaproof.store.paths import report_path
 from deltaproof.store.seals import ReportSeal
@@ -156,7 +156,9 @@ class CommitteeDesk:
             findings=tuple(findings),
         )  # fmt: skip
         write_whole(self._path(case), document.to_document())
-        message = f"round {case.round}: sealed what was found of {len(findings)} trainers, as their committee"
+        message = (
+            f"round {case.round}: sealed what was found of {counted(len(findings), 'trainer')}, as their committee"
+        )
         self._report("report", message, round=case.round)
 
     def words(self, case: RoundToJudge, committees: Committees, deadline: Deadline) -> Words | None:

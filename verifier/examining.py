@@ -27,7 +27,7 @@ from deltaproof.replaying.judging import (
     training_context,
 )
 from deltaproof.replaying.replay import StepVerdict
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Reporter, counted
 from deltaproof.store import ArtifactStore
 from deltaproof.store.closing import Closing
 from deltaproof.tuning.base_models.batches import rows_as_read
@@ -254,7 +254,7 @@ class Examiner:
         }
 
         def told(evaluations: int) -> None:
-            message = f"round {case.round}: scoring, {evaluations} evaluations so far"
+            message = f"round {case.round}: scoring, {counted(evaluations, 'evaluation')} so far"
             self.report("evaluated", message, round=case.round, evaluations=evaluations)
 
         scores = score_round(

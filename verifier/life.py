@@ -37,7 +37,7 @@ from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementProposal
 from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.types import ZERO_DIGEST, Digest32, RoundIndex, TaskId, TokenAmount, address_bytes
-from deltaproof.reporting import Once, Reporter
+from deltaproof.reporting import Once, Reporter, counted
 from deltaproof.store import ArtifactStore
 from deltaproof.store.closing import Closing
 from deltaproof.store.readers import Keyring
@@ -306,7 +306,7 @@ class Verifier(Agent):
         if proof is None or attempt(self.gateway.tasks.settle, self.task_id, settlement, proof) is None:
             return
         paid = self.money.text(settlement.total_payout)
-        message = f"round {round_}: settled, {paid} for {settlement.leaf_count} trainers"
+        message = f"round {round_}: settled, {paid} for {counted(settlement.leaf_count, 'trainer')}"
         self.report("settled", message, round=round_, settlement=digest)
 
     def close_rounds(self, last_round: RoundIndex) -> None:

@@ -19,7 +19,7 @@ from deltaproof.protocol.outcome.reads import judging_seconds
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import RoundIndex, TaskId, TokenAmount, address
 from deltaproof.replaying.doctor import longest_rows, speed_of
-from deltaproof.reporting import Once, Reporter, span
+from deltaproof.reporting import Once, Reporter, counted, span
 from verifier.examining import Examiner
 from verifier.seat import take_seat
 
@@ -103,7 +103,10 @@ def check_pace(
     # A late opening leaves no more of the phase.
     share = _drawn_share(gateway, task_id, spec, stake)
     seconds, limit = speed.verifying(spec, trainers, workers, share), judging_seconds(spec)
-    work = f"checking the work of {trainers} trainers takes about {span(int(seconds) + 1)} here, with {workers} workers"
+    work = (
+        f"checking the work of {counted(trainers, 'trainer')} takes about {span(int(seconds) + 1)} here, with "
+        f"{counted(workers, 'worker')}"
+    )
     report("pace", f"{work}; its phase leaves {span(limit)} for it", seconds=int(seconds) + 1, phase_seconds=limit)
     if seconds > limit and not top_up:
         raise TaskRefused(

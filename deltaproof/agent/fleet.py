@@ -40,7 +40,7 @@ from deltaproof.errors import (
     WrongChain,
 )
 from deltaproof.protocol.types import TaskId, TokenAmount
-from deltaproof.reporting import Reporter, about_task
+from deltaproof.reporting import Reporter, about_task, counted
 from deltaproof.store.waiting import between_waits
 
 __all__ = ["Fetch", "Fleet", "Make"]
@@ -239,7 +239,7 @@ class Fleet:
         """Why a stake of so much cannot be put into one more task now; empty if it can."""
         members = self._members.values()
         if len(self.working) >= self.policy.most_tasks:
-            return f"the policy allows {self.policy.most_tasks} tasks at once"
+            return f"the policy allows {counted(self.policy.most_tasks, 'task')} at once"
         limits, locked = self._known_limits, needed + sum(member.stake for member in members)
         kept = beside(locked, self.policy.kept_free(self.role))
         if locked + kept > limits.most_in_all:

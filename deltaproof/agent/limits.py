@@ -19,6 +19,7 @@ from deltaproof.agent.watching import MOST_LOG_BYTES
 from deltaproof.chain.contracts.money import Amount
 from deltaproof.errors import OverLimit, UsageError
 from deltaproof.memory import data_bytes
+from deltaproof.reporting import counted
 
 __all__ = ["GIB", "NO_DISK_LIMIT", "NO_LIMITS", "DiskLimit", "Limits", "limit_memory"]
 
@@ -98,7 +99,7 @@ def limit_memory(most_gib: float, processes: int) -> None:
     if part < used + WORKING_ROOM:
         least = processes * (used + WORKING_ROOM) / GIB
         raise UsageError(
-            f"--max-memory {most_gib:g}: {processes} process{'es need' if processes > 1 else ' needs'} "
+            f"--max-memory {most_gib:g}: {counted(processes, 'process needs', 'processes need')} "
             f"{least:.2f} GiB before any model is loaded; give more, or fewer --workers"
         )
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)

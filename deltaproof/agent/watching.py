@@ -23,7 +23,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from deltaproof.reporting import Reporter, phase_line
+from deltaproof.reporting import Reporter, counted, phase_line
 
 __all__ = ["MOST_LOG_BYTES", "Observed", "serve_health"]
 
@@ -186,7 +186,9 @@ class _Trouble:
         """It worked."""
         lost, self._lost = self._lost, 0
         if lost:
-            self._tell(f"{self._what} is written again; {lost} lines of it were lost")
+            self._tell(
+                f"{self._what} is written again; {counted(lost, 'line of it was lost', 'lines of it were lost')}"
+            )
 
 
 class _Log(RotatingFileHandler):

@@ -20,7 +20,7 @@ from deltaproof.chain.participation import require_task
 from deltaproof.disputing.watching import Watch, Watcher
 from deltaproof.errors import DeploymentError, UsageError
 from deltaproof.protocol.types import TaskId, TokenAmount
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Reporter, counted
 from deltaproof.store.readers import Keyring
 
 __all__ = ["FAULTS", "WatchSettings", "watch_tasks"]
@@ -80,10 +80,9 @@ class _Listener:
 
     def looked(self, tasks: int) -> None:
         """The end of a single look."""
-        named = f"{tasks} task" if tasks == 1 else f"{tasks} tasks"
         found = "nothing wrong was found" if not self.faults else f"faults: {self.faults}, as told above"
         failed = "; what could not be looked at is told above" if self.failures else ""
-        self._report("looked", f"looked at {named}: {found}{failed}", tasks=tasks, faults=self.faults)
+        self._report("looked", f"looked at {counted(tasks, 'task')}: {found}{failed}", tasks=tasks, faults=self.faults)
 
 
 @contextmanager

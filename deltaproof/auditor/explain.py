@@ -20,6 +20,7 @@ from deltaproof.protocol.rules import NANOS, STEP_UNITS
 from deltaproof.protocol.terms.attested import attestation_bytes
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, hex_of
+from deltaproof.reporting import counted
 from deltaproof.store import ArtifactStore
 from incentives.path import path_values
 from incentives.scoring import path_pass
@@ -178,9 +179,10 @@ def _rows(game: GameRecord, trainer: Address, numbers: dict[str, Any]) -> Iterat
     if mine is None:
         return
     numbers["rows"] = mine.model_dump(mode="json")
-    yield f"of the {mine.rows} rows that its steps read, {mine.counted} count in its weight"
+    yield f"of the {counted(mine.rows, 'row')} that its steps read, {mine.counted} count in its weight"
     if mine.repeated:
-        yield f"{mine.repeated} of the {mine.opened} rows that it showed repeat others, as a sample of all that it read"
+        shown = counted(mine.opened, "row")
+        yield f"{mine.repeated} of the {shown} that it showed repeat others, as a sample of all that it read"
     if mine.earlier:
         yield f"a row counts for whoever enrolled it first; some of these are rows of {', '.join(mine.earlier)}"
 
@@ -197,7 +199,8 @@ def _marginals(game: GameRecord, player: int, numbers: dict[str, Any]) -> Iterat
     if gains:
         best, worst = max(gains.values()), min(gains.values())
         yield (
-            f"{len(game.coalitions)} coalitions of {len(game.players)} trainers were evaluated ({game.method}); "
+            f"{counted(len(game.coalitions), 'coalition')} of {counted(len(game.players), 'trainer')} evaluated "
+            f"({game.method}); "
             f"joining them, this delta gained between {worst / NANOS:+.6f} and {best / NANOS:+.6f} nats"
         )
 
@@ -217,7 +220,7 @@ def _along_step(game: GameRecord, player: int, numbers: dict[str, Any]) -> Itera
         )
         slopes = ", ".join(f"{slope / NANOS:+.6f}" for slope in found.slopes_nanos[place])
         yield (
-            f"pass {number}: {len(found.members)} of {len(game.players)} deltas made a step that gained "
+            f"pass {number}: {len(found.members)} of {counted(len(game.players), 'delta')} made a step that gained "
             f"{found.gain_nanos / NANOS:+.6f} nats; this one was {part:.2%} of it, by its rows and the cap on norms"
         )
         yield f"along its part the loss fell by {slopes} nats per step: {value / NANOS:+.6f} of the gain are its own"

@@ -9,7 +9,7 @@ from deltaproof.chain.abi.structs import PhaseView
 from deltaproof.chain.contracts.gateway import Gateway
 from deltaproof.protocol.terms.costs import round_cost
 from deltaproof.protocol.types import TaskId, TokenAmount
-from deltaproof.reporting import phase_line
+from deltaproof.reporting import counted, phase_line
 
 __all__ = ["Standing", "standing_of"]
 
@@ -49,7 +49,7 @@ class Standing:
     def line(self) -> str:
         """Phase, deadline and time left in words."""
         if self.ended:
-            return f"task {self.task_id} has ended, after {self.view.round} of {self.rounds} rounds"
+            return f"task {self.task_id} has ended, after {self.view.round} of {counted(self.rounds, 'round')}"
         view = self.view
         return phase_line(self.task_id, view.round, view.phase.name, view.deadline, self.seconds_left)
 

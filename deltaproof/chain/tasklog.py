@@ -24,6 +24,7 @@ from deltaproof.chain.origin import log_start
 from deltaproof.chain.rpc.blocks import BlockRef
 from deltaproof.errors import BlockUnknown
 from deltaproof.protocol.types import ZERO_DIGEST, Address, Digest32, RoundIndex, TaskId, address_bytes
+from deltaproof.reporting import counted
 
 __all__ = ["TaskLog"]
 
@@ -90,7 +91,9 @@ class TaskLog:
             if attempt + 1 < ATTEMPTS:
                 time.sleep(PAUSE_SECONDS)
         self._first = None
-        raise BlockUnknown(f"the node leaves out {missing} events of round {round_} that the contracts count")
+        raise BlockUnknown(
+            f"the node leaves out {counted(missing, 'event')} of round {round_} that the contracts count"
+        )
 
     def _read(self, start: int, last: int) -> None:
         fresh = list(self._reader.read(start, last, FOLLOWED))

@@ -14,7 +14,7 @@ from deltaproof.api.connecting import parse_depth, read_only_gateway, stores
 from deltaproof.cli.common import ConfirmationsOption, ContractOption, HomeOption, JsonOption, RpcOption, show_result
 from deltaproof.cli.passwords import password_for
 from deltaproof.errors import UsageError
-from deltaproof.reporting import span
+from deltaproof.reporting import counted, span
 
 if TYPE_CHECKING:
     from deltaproof.agent.policy import TaskPolicy
@@ -180,7 +180,7 @@ def restore(
 
     files = restore_home(backup_file, home, password_for(str(backup_file)))
     told: HomeRestored = {"home": str(home), "files": files}
-    show_result(told, as_json=as_json, text=f"{home}: {files} files")
+    show_result(told, as_json=as_json, text=f"{home}: {counted(files, 'file')}")
 
 
 def _status_lines(role: Mapping[str, Any]) -> list[str]:

@@ -30,6 +30,7 @@ from deltaproof.cli.history import IndexOption, MaybeTask, RoundsOption, round_n
 from deltaproof.cli.passwords import unlocked
 from deltaproof.cli.terminal import Terminal
 from deltaproof.errors import UsageError
+from deltaproof.reporting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -187,7 +188,7 @@ def report(
     }
     failed = sum(check.status is Status.FAIL for check in done.checks)
     verdict = f"{failed} FAILED: `deltaproof audit` names them, and the page shows them" if failed else "nothing failed"
-    text = f"{html}: {len(done.checks)} checks, {verdict}"
+    text = f"{html}: {counted(len(done.checks), 'check')}, {verdict}"
     show_result(result, as_json=as_json, text=text)
     if not done.passed:
         raise typer.Exit(ExitCode.FAILED)
@@ -234,7 +235,7 @@ def _show(
         console.print(
             "who was let in sees all of it with --reading-key; --json and --report tell every check", style="dim"
         )
-    counts = f"{document['passed']} checks passed, {len(failures)} failed, {len(unchecked)} not checkable"
+    counts = f"{counted(document['passed'], 'check')} passed, {len(failures)} failed, {len(unchecked)} not checkable"
     console.print(f"{counts}, in {seconds:.1f} s", style="bold red" if failures else "bold green")
 
 

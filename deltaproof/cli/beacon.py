@@ -20,6 +20,7 @@ from deltaproof.cli.common import (
 )
 from deltaproof.cli.reporting import reporter
 from deltaproof.errors import ChainUnavailable, UsageError
+from deltaproof.reporting import counted
 
 if TYPE_CHECKING:
     from deltaproof.chain import Gateway
@@ -107,7 +108,7 @@ def publish(
                 break
             time.sleep(watch)
     told: PublishedRounds = {"published": done}
-    show_result(told, as_json=as_json, text=f"{len(done)} rounds published")
+    show_result(told, as_json=as_json, text=f"{counted(len(done), 'round')} published")
 
 
 @app.command("serve")

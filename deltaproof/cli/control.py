@@ -19,6 +19,7 @@ from deltaproof.cli.common import (
     show_result,
 )
 from deltaproof.extras import need
+from deltaproof.reporting import counted
 
 if TYPE_CHECKING:
     from deltaproof.protocol.terms.control import Action
@@ -66,7 +67,7 @@ def train(
     schedule = _schedule(env, folder, best, min(fixed_traces, SCHEDULE_TRACES))
 
     def progress(done: int, reward: float) -> None:
-        typer.echo(f"{done} of {steps} rounds, mean reward of late episodes {reward:.3f}", err=True)
+        typer.echo(f"{done} of {counted(steps, 'round')}, mean reward of late episodes {reward:.3f}", err=True)
 
     model = train_agent(env, Plan(steps=steps, seed=seed, start=schedule), folder, progress)
     policy = frozen(model)
@@ -84,7 +85,7 @@ def train(
     }
     lines = [
         f"policy {place}, digest {result['digest']}",
-        f"  acts as its network on {agreed.equal} of {agreed.observations} observations",
+        f"  acts as its network on {agreed.equal} of {counted(agreed.observations, 'observation')}",
         f"compare it: deltaproof control evaluate {place}",
     ]
     show_result(result, as_json=as_json, text="\n".join(lines))

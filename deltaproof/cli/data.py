@@ -13,6 +13,7 @@ from deltaproof.cli.common import JsonOption, show_result, told_on_stderr
 from deltaproof.cli.data_target import RowsTarget, target_of
 from deltaproof.cli.exit_codes import ExitCode
 from deltaproof.errors import UsageError
+from deltaproof.reporting import counted
 
 if TYPE_CHECKING:
     from deltaproof.cli.documents.machines import ConvertedRows
@@ -105,7 +106,7 @@ def convert(
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise UsageError(f"cannot write {out}: {error.strerror}") from error
-    lines = [f"{out}: {len(found.rows)} rows of {found.records} records"]
+    lines = [f"{out}: {counted(len(found.rows), 'row')} of {counted(found.records, 'record')}"]
     lines += [f"  {found.repeated} came twice and are written once"] if found.repeated else []
     lines += [f"  {len(found.bad)} left out, for example {found.bad[0]}"] if found.bad else []
     told: ConvertedRows = {
@@ -166,7 +167,9 @@ def check(
     root = _root(distinct_rows(rows), target, home)
     problems = [str(bad) for bad in contents.bad]
     if not target.least_rows <= contents.distinct <= target.most_rows:
-        problems.append(f"{contents.distinct} rows: the task takes {target.least_rows} to {target.most_rows}")
+        problems.append(
+            f"{counted(contents.distinct, 'row')}: the task takes {target.least_rows} to {target.most_rows}"
+        )
     if target.spec is not None and target.spec.data.roots and not root.named:
         problems.append("the task takes only shards that its sponsor named, and this is none of them")
     told = {
@@ -221,7 +224,7 @@ def _harvest(source: str, target: RowsTarget, shape: _Shape, limit: int | None) 
 
     names = tuple(name.strip() for name in shape.labels.split(",")) if shape.labels else ()
     if len(names) > target.section.num_labels > 0:
-        raise UsageError(f"--labels names {len(names)} labels, and the task has {target.section.num_labels}")
+        raise UsageError(f"--labels names {counted(len(names), 'label')}, and the task has {target.section.num_labels}")
     shaping = Shaping(shape.by_field(), names, shape.chat, shape.system)
     shaper = Shaper(target.section, target.reader(), shaping, target.max_row_bytes)
     found = gather(read_records(source, shape.split, shape.files, told_on_stderr), shaper, target.most_rows, limit)
@@ -268,7 +271,7 @@ def _told(
     from deltaproof.data.reading import SHOWN
     from deltaproof.protocol.types import hex_of
 
-    yield f"{source}: {contents.rows} rows, {contents.distinct} of them different"
+    yield f"{source}: {counted(contents.rows, 'row')}, {contents.distinct} of them different"
     if contents.alike:
         yield f"  {contents.alike} differ from another in case, spaces or Unicode form alone"
     if contents.contradicting:
@@ -276,7 +279,11 @@ def _told(
     if contents.row_bytes:
         yield f"  bytes of a row: {contents.row_bytes}; the task takes {target.max_row_bytes}"
     if contents.tokens:
-        cut = f"; {contents.cut} rows are cut at {target.section.max_tokens}" if contents.cut else ""
+        cut = (
+            f"; {counted(contents.cut, 'row is', 'rows are')} cut at {target.section.max_tokens}"
+            if contents.cut
+            else ""
+        )
         yield f"  tokens of a row: {contents.tokens}{cut}"
     if contents.labels:
         yield "  labels: " + ", ".join(f"{label}: {count}" for label, count in contents.labels.items())
@@ -289,14 +296,15 @@ def _told(
     for problem in problems[:SHOWN]:
         yield f"  problem: {problem}"
     if len(problems) > SHOWN:
-        yield f"  and {len(problems) - SHOWN} problems more"
+        yield f"  and {counted(len(problems) - SHOWN, 'problem')} more"
     if not problems:
         yield "  no problem was found"
 
 
 def _told_of_exposure(seen: Exposure) -> Iterator[str]:
     yield (
-        f"  about {seen.expected_in_a_round:.0f} rows are opened in a round ({seen.steps_per_round} steps), about "
+        f"  about {seen.expected_in_a_round:.0f} rows are opened in a round "
+        f"({counted(seen.steps_per_round, 'step')}), about "
         f"{seen.expected_in_all:.0f} of {seen.rows} different ones over all rounds, to {seen.readers}"
     )
     yield f"  deltas and adapters, which tell something of all rows, to {seen.delta_readers}"

@@ -25,6 +25,7 @@ from deltaproof.cli.common import (
 )
 from deltaproof.errors import ChainError, UsageError
 from deltaproof.extras import need
+from deltaproof.reporting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -211,7 +212,9 @@ def export(
         "artifacts": count,
         "bytes": path.stat().st_size,
     }
-    text = f"{path}: {count} artifacts, {path.stat().st_size} bytes\ncheck it: deltaproof audit --bundle {path}"
+    text = (
+        f"{path}: {counted(count, 'artifact')}, {path.stat().st_size} bytes\ncheck it: deltaproof audit --bundle {path}"
+    )
     show_result(result, as_json=as_json, text=text)
 
 
@@ -296,7 +299,7 @@ def _show_synced(synced: Synced, counts: Mapping[str, int], seconds: float, *, a
         typer.echo(json.dumps(line))
     else:
         rolled = f", rolled back to {rolled_back}" if rolled_back is not None else ""
-        console.print(f"block {synced.head}: {synced.events} new events, {counts['events']} in all{rolled}")
+        console.print(f"block {synced.head}: {counted(synced.events, 'new event')}, {counts['events']} in all{rolled}")
 
 
 def _print_history(result: dict[str, object], gateway: Gateway) -> None:

@@ -20,6 +20,7 @@ from deltaproof.cli.common import (
 )
 from deltaproof.cli.passwords import password_for
 from deltaproof.errors import CryptoError, EncodingError, UsageError
+from deltaproof.reporting import counted
 
 if TYPE_CHECKING:
     from deltaproof.chain import Gateway
@@ -140,7 +141,7 @@ def invite(
             adapters.admit(public, gateway.account)
         last = gateway.tasks.phase(TaskId(task)).round
         if round_ is not None and round_ > last:
-            raise UsageError(f"task {task} has had {last} rounds so far")
+            raise UsageError(f"task {task} has had {counted(last, 'round')} so far")
         log, opened = TaskLog(gateway, [gateway.trainers.address], TaskId(task)), []
         for number in [round_] if round_ is not None else range(1, last + 1):
             log.refresh(RoundIndex(number))

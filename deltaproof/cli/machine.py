@@ -21,6 +21,7 @@ from deltaproof.cli.common import (
 )
 from deltaproof.cli.exit_codes import ExitCode
 from deltaproof.errors import UsageError
+from deltaproof.reporting import counted
 
 if TYPE_CHECKING:
     from deltaproof.protocol.terms.spec import TaskSpec
@@ -126,7 +127,7 @@ def calibrate(
     there = pick_device(judge_device) if judge_device else here
     found = measured(prepared.spec, draft.files.validation, steps, here, there)
     exact = prepared.spec.training.numeric == "exact"
-    lines = [f"{found.steps} steps in {found.precision}, trainer on {here}, verifier on {there}"]
+    lines = [f"{counted(found.steps, 'step')} in {found.precision}, trainer on {here}, verifier on {there}"]
     if exact:
         lines.append("training.numeric = exact needs no bounds")
     else:
@@ -175,7 +176,10 @@ def _told(found: Measured, margins: Mapping[str, tuple[float, int]], players: in
         f"a coalition: {found.speed.evaluation:.3f} s",
     ]
     lines.append("a step by mode: " + ", ".join(f"{mode} {seconds:.3f} s" for mode, seconds in found.modes.items()))
-    names = {"commit": "training a round", "attest_commit": f"verifying {players} trainers with {workers} workers"}
+    names = {
+        "commit": "training a round",
+        "attest_commit": f"verifying {counted(players, 'trainer')} with {counted(workers, 'worker')}",
+    }
     for phase, (work, limit) in margins.items():
         verdict = f"{limit / work:.1f} times what it needs" if work <= limit else "TOO SHORT on this machine"
         lines.append(f"{names[phase]}: {work:.1f} s; phases.{phase} is {limit} s, {verdict}")

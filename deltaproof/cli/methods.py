@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from deltaproof.cli.common import JsonOption, show_result
+from deltaproof.reporting import counted
 
 __all__ = ["app"]
 
@@ -98,7 +99,7 @@ def recommend(
         "diverged": [asdict(one) for one in diverged],
     }
     lines = ["mean squared gradient by module:", *(f"  {name:<28} {value:.3g}" for name, value in places.items())]
-    lines += [f"after {steps} steps on {len(sample) * 3 // 4} rows, on the rest:"]
+    lines += [f"after {counted(steps, 'step')} on {counted(len(sample) * 3 // 4, 'row')}, on the rest:"]
     lines += [
         f"  {t.size.name:<13} loss {t.loss_before:.4f} -> {t.loss_after:.4f}  accuracy {t.accuracy:.3f}  "
         f"{t.size.delta_bytes:>11,} B"

@@ -17,6 +17,7 @@ from deltaproof.cli.common import (
     RpcOption,
     show_result,
 )
+from deltaproof.reporting import counted
 
 __all__ = ["AcceptOption", "SpeedOption", "create"]
 
@@ -93,7 +94,8 @@ def create(
         [
             f"task {made.number}: {prepared.spec.task.name}",
             f"  spec {result['spec_hash']}",
-            f"  {len(prepared.start)} trainable values, {prepared.spec.rewards.rounds} rounds, funded with {money}",
+            f"  {counted(len(prepared.start), 'trainable value')}, "
+            f"{counted(prepared.spec.rewards.rounds, 'round')}, funded with {money}",
             f"  {quorum}",
             *late,
             f"keep it going: deltaproof sponsor run --task {made.number} --home {home}",

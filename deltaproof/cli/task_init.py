@@ -9,6 +9,7 @@ import typer
 
 from deltaproof.cli.amounts import AMOUNT
 from deltaproof.cli.common import JsonOption, show_result, told_on_stderr
+from deltaproof.reporting import counted
 
 if TYPE_CHECKING:
     from deltaproof.cli.documents.tasks import TaskDraft
@@ -57,8 +58,9 @@ def init(
         trainers=trainers, verifiers=verifiers,
     )  # fmt: skip
     text = (
-        f"{made.draft}: {made.kind}, {made.rounds} rounds with {made.validation_rows} hidden rows each, "
-        f"{made.test_rows} rows for the test\nlook through it, then: deltaproof task check {made.draft}"
+        f"{made.draft}: {made.kind}, {counted(made.rounds, 'round')} with "
+        f"{counted(made.validation_rows, 'hidden row')} each, {counted(made.test_rows, 'row')} for the test\n"
+        f"look through it, then: deltaproof task check {made.draft}"
     )
     told: TaskDraft = {
         "draft": str(made.draft),

@@ -15,7 +15,7 @@ from deltaproof.api.connecting import read_only_gateway, stores
 from deltaproof.cli.amounts import AMOUNT
 from deltaproof.cli.common import ContractOption, JsonOption, RpcOption, StoreOption, console, show_result
 from deltaproof.errors import UsageError
-from deltaproof.reporting import printable, span
+from deltaproof.reporting import counted, printable, span
 
 if TYPE_CHECKING:
     from deltaproof.chain.contracts.money import Money
@@ -94,7 +94,7 @@ def list_tasks(
         )
         console.print(line, markup=False, soft_wrap=True)
     hidden = len(found) - len(shown)
-    looked = f"{len(found)} of {count} tasks looked at" if len(found) < count else f"{count} task{'s' * (count != 1)}"
+    looked = f"{len(found)} of {counted(count, 'task')} looked at" if len(found) < count else counted(count, "task")
     console.print(f"{looked}{f', {hidden} not shown (--all shows every one)' if hidden and not every else ''}")
 
 

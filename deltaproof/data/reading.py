@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from deltaproof.data.records import SourceRecord
 from deltaproof.data.shaping import Shaper
 from deltaproof.errors import UsageError
+from deltaproof.reporting import counted
 from deltaproof.tuning.errors import RowError
 
 __all__ = ["SHOWN", "BadRecord", "Harvest", "gather"]
@@ -43,7 +44,7 @@ class Harvest:
             shown = "".join(f"\n  {bad}" for bad in self.bad[:SHOWN])
             more = f"\n  and {len(self.bad) - SHOWN} more" if len(self.bad) > SHOWN else ""
             raise UsageError(
-                f"{len(self.bad)} of {self.records} records are no use:{shown}{more}\n"
+                f"{len(self.bad)} of {counted(self.records, 'record')} are no use:{shown}{more}\n"
                 "mend them, or leave them out with --drop-bad"
             )
         if not self.rows:
@@ -69,6 +70,7 @@ def gather(records: Iterable[SourceRecord], shaper: Shaper, most_rows: int, limi
         rows[row] = None
         if len(rows) > most_rows:
             raise UsageError(
-                f"there are more than {most_rows} rows, which is what the task takes: --limit N takes the first N"
+                f"there are more than {counted(most_rows, 'row')}, which is what the task takes: "
+                "--limit N takes the first N"
             )
     return Harvest(tuple(rows), seen, repeated, tuple(bad))

@@ -18,7 +18,7 @@ from deltaproof.errors import EncodingError, UsageError
 from deltaproof.extras import need
 from deltaproof.memory import at_most_more
 from deltaproof.protocol.wire.encoding import parse_json
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Reporter, counted
 from deltaproof.tuning.errors import HubError
 from deltaproof.tuning.hub import HubFile, HubPlace, download
 
@@ -136,7 +136,8 @@ def _of_table(path: Path, delimiter: str) -> Iterator[SourceRecord]:
                     continue
                 problem = ""
                 if len(values) != len(columns):
-                    problem = f"it has {len(values)} values, and the first line names {len(columns)} columns"
+                    named = counted(len(columns), "column")
+                    problem = f"it has {counted(len(values), 'value')}, and the first line names {named}"
                 elif any("\udc80" <= sign <= "\udcff" for value in values for sign in value):
                     problem = "it is not UTF-8"
                 yield SourceRecord(where, dict(zip(columns, values, strict=False)), path.parent, problem)

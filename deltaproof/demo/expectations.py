@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deltaproof.demo.plan import ORDINARY, Participant, Scenario
+from deltaproof.reporting import counted
 
 __all__ = ["Promise", "TrainerOutcome", "check_promises", "names_pay"]
 
@@ -47,7 +48,7 @@ def check_promises(
     honest = [p for p in trainers if p.honest]
     clean = [p for p in honest if p.shard != "noisy" and not p.same_person]
     return [
-        Promise(f"{rounds} rounds settled", len({o.round for o in outcomes}) == rounds),
+        Promise(f"{counted(rounds, 'round')} settled", len({o.round for o in outcomes}) == rounds),
         Promise("every honest trainer's replays passed", all(_accepted(outcomes, p) for p in honest)),
         *(_cheat_is_caught(outcomes, p, slashed) for p in trainers if not p.honest),
         Promise("nobody honest was slashed", all(slashed.get(p.name, 0) == 0 for p in honest)),

@@ -15,6 +15,7 @@ from deltaproof.demo.data import DemoData
 from deltaproof.demo.expectations import Promise, TrainerOutcome
 from deltaproof.demo.plan import FEDPEAT
 from deltaproof.demo.stage import DemoOptions, Stage
+from deltaproof.reporting import counted
 
 __all__ = ["check_promises", "look_closer", "prepare"]
 
@@ -70,7 +71,7 @@ def check_promises(
     unseen = {check["name"] for check in outside["unchecked"]}
     accepted = [[o.verdict for o in outcomes if o.trainer == p.name] for p in (*HONEST, OWNER)]
     return [
-        Promise(f"{rounds} rounds settled", len({o.round for o in outcomes}) == rounds),
+        Promise(f"{counted(rounds, 'round')} settled", len({o.round for o in outcomes}) == rounds),
         Promise(
             "every honest trainer's replays passed, on the emulator",
             all(verdicts == ["accepted"] * rounds for verdicts in accepted),

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from deltaproof.demo.expectations import Promise
 from deltaproof.demo.plan import ROUNDS, Scenario
+from deltaproof.reporting import counted
 
 __all__ = ["print_summary"]
 
@@ -33,11 +34,12 @@ def print_summary(
         console.print(_gaps(summary))
     audit = summary["audit"]
     console.print(
-        f"audit: {audit['passed']} checks passed, {audit['failed']} failed, {audit['notCheckable']} not checkable"
+        f"audit: {counted(audit['passed'], 'check')} passed, {audit['failed']} failed, {audit['notCheckable']} "
+        f"not checkable"
     )
     if outside := summary.get("audit_outside"):
         console.print(
-            f"audit without the full model: {outside['passed']} checks passed, {outside['failed']} failed, "
+            f"audit without the full model: {counted(outside['passed'], 'check')} passed, {outside['failed']} failed, "
             f"{outside['notCheckable']} not checkable"
         )
     console.print(f"report to look at: {summary['report']}", soft_wrap=True)

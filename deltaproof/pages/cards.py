@@ -9,6 +9,7 @@ from deltaproof.auditor.history import Historian
 from deltaproof.chain.abi.enums import Phase
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address
+from deltaproof.reporting import counted
 
 __all__ = ["card_of", "standing_in", "terms_of"]
 
@@ -52,12 +53,14 @@ def terms_of(spec: TaskSpec) -> Json:
     return {
         "model": f"{spec.model.kind}, {spec.model.source}",
         "method": f"{spec.method.name}{f' ({options})' if options else ''}",
-        "training": f"{training.steps} steps of {training.batch_size} rows a round, {training.numeric}",
+        "training": f"{counted(training.steps, 'step')} of {counted(training.batch_size, 'row')} a round, "
+        f"{training.numeric}",
         "optimizer": f"{spec.optimizer.name}, learning rate {spec.optimizer.learning_rate}",
         "delta": f"codec {spec.codec.name}, at most {spec.codec.byte_limit:,} bytes",
-        "scoring": f"{spec.scoring.index.replace('_', ' ')}, {spec.validation.rows} hidden rows a round",
-        "verification": f"{checks.samples} drawn steps of each of {checks.max_trainers} trainers at most, "
-        f"{checks.min_verifiers} verifiers or more, "
+        "scoring": f"{spec.scoring.index.replace('_', ' ')}, {counted(spec.validation.rows, 'hidden row')} a round",
+        "verification": f"{counted(checks.samples, 'drawn step')} of each of "
+        f"{counted(checks.max_trainers, 'trainer')} at most, "
+        f"{counted(checks.min_verifiers, 'verifier')} or more, "
         f"quorum {checks.quorum_bps / 100:g} % of their stake",
         "penalty": f"{checks.slash_bps / 100:g} % of the stake for a fault",
         "drawn rows": _rows_readers(spec),

@@ -27,7 +27,7 @@ from deltaproof.chain.tasklog import TaskLog
 from deltaproof.errors import ContractRevert
 from deltaproof.protocol.types import ZERO_DIGEST, Address, RoundIndex, TaskId
 from deltaproof.relaying.desk import Desk
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Reporter, counted
 from deltaproof.store import ArtifactStore
 from deltaproof.store.homes import HomeLeaves
 
@@ -139,7 +139,9 @@ class Relayer(Agent):
             self.report("late", f"round {round_}: the phase was over before the batch came", round=round_)
             return
         self.desk.brought(batch)
-        self.report("batched", f"round {round_}: brought {len(batch)} commitments", round=round_, batch=number)
+        self.report(
+            "batched", f"round {round_}: brought {counted(len(batch), 'commitment')}", round=round_, batch=number
+        )
 
     def bring_reveals(self, moment: Moment) -> None:
         """Reveal for everybody who handed in, batch by batch."""
@@ -178,7 +180,7 @@ class Relayer(Agent):
             if over:  # else nobody has shown all leaves yet
                 self._claimed.add(round_)
             if paid:
-                self.report("paid", f"round {round_}: claimed for {paid} trainers", round=round_)
+                self.report("paid", f"round {round_}: claimed for {counted(paid, 'trainer')}", round=round_)
 
     def _claim_bases(self, round_: RoundIndex, clients: Sequence[Address]) -> int:
         """How many of the clients were paid the base.

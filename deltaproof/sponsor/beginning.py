@@ -11,6 +11,7 @@ from deltaproof.chain.contracts.money import Amount
 from deltaproof.errors import UsageError
 from deltaproof.protocol.evidence.rows import distinct_rows, parse_row, read_shard, write_shard
 from deltaproof.protocol.rules import MAX_LEAVES
+from deltaproof.reporting import counted
 
 __all__ = ["Beginning", "begin"]
 
@@ -72,7 +73,10 @@ def begin(
     size = min(MOST_VALIDATION_ROWS, len(rows) * 5 // 6 // rounds)
     if size < LEAST_ROWS:
         least = -(-LEAST_ROWS * rounds * 6 // 5)
-        raise UsageError(f"{data} has {len(rows)} different rows; {rounds} rounds and a test set need {least} at least")
+        raise UsageError(
+            f"{data} has {counted(len(rows), 'different row')}; {counted(rounds, 'round')} and a test set need "
+            f"{least} at least"
+        )
     fields = parse_row(rows[0])
     kind = next((kind for field, kind in KINDS.items() if field in fields), "causal-lm")
     if small_deltas and method != "lora":

@@ -26,7 +26,7 @@ from deltaproof.protocol.terms.spec import (
 )
 from deltaproof.protocol.types import ZERO_DIGEST, hex_of
 from deltaproof.protocol.wire.encoding import canonical_json
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Reporter, counted
 from deltaproof.sponsor.amounts import ASSUMED, Tokens, take_amounts
 from deltaproof.sponsor.control import PreparedControl, prepare_control
 from deltaproof.sponsor.files import DraftFiles, Rows, read_files
@@ -155,8 +155,8 @@ def _enough_rows(tables: Mapping[str, object], files: DraftFiles, broken: set[st
     if rounds and size and files.validation and len(files.validation) < rounds * size:
         yield Problem(
             "sponsor.validation",
-            f"{files.names['validation']} has {len(files.validation)} rows; {rounds} rounds of {size} need "
-            f"{rounds * size}",
+            f"{files.names['validation']} has {counted(len(files.validation), 'row')}; "
+            f"needed are {rounds * size}, for {counted(rounds, 'round')} of {size}",
             "add rows, or lower validation.rows or rewards.rounds",
         )
     least = max(_number(tables, "data.min_rows", broken) or 1, _number(tables, "training.batch_size", broken) or 1)
@@ -165,13 +165,17 @@ def _enough_rows(tables: Mapping[str, object], files: DraftFiles, broken: set[st
     for name, rows in files.shards.items():
         if rows and len(rows) < least:
             remedy = "add rows, or lower data.min_rows and training.batch_size"
-            yield Problem("sponsor.shards", f"{name} has {len(rows)} rows; trainers enrol at least {least}", remedy)
+            yield Problem(
+                "sponsor.shards", f"{name} has {counted(len(rows), 'row')}; trainers enrol at least {least}", remedy
+            )
         if long := [number for number, row in enumerate(rows) if len(row) > widest]:
             what = f"{name}: row {long[0]} has {len(rows[long[0]])} bytes; trainers enrol rows of at most {widest}"
             yield Problem("sponsor.shards", what, "shorten it, or raise data.max_row_bytes")
         if len(rows) > most:
             remedy = "split it, or raise data.max_rows"
-            yield Problem("sponsor.shards", f"{name} has {len(rows)} rows; trainers enrol at most {most}", remedy)
+            yield Problem(
+                "sponsor.shards", f"{name} has {counted(len(rows), 'row')}; trainers enrol at most {most}", remedy
+            )
 
 
 def _named_roots(tables: Mapping[str, object], files: DraftFiles) -> Iterator[Problem]:

@@ -29,7 +29,7 @@ from deltaproof.protocol.terms.costs import round_cost
 from deltaproof.protocol.terms.spec import RewardsSection
 from deltaproof.protocol.types import Address, Digest32, RoundIndex, TaskId, TokenAmount
 from deltaproof.protocol.wire.encoding import canonical_json
-from deltaproof.reporting import Once, Reporter
+from deltaproof.reporting import Once, Reporter, counted
 from deltaproof.sponsor.drafts import PreparedTask
 from deltaproof.sponsor.keeping import entered, keep_task, kept_validation, publish_task
 from deltaproof.sponsor.penalties import penalties_paid
@@ -190,7 +190,10 @@ class Sponsor(Agent):
             if attempt(self.gateway.tasks.open_round, self.task_id) is not None:
                 self.report("round", f"round {round_} opened", round=round_)
         elif not (ready or enough):
-            here = f"{trainers} of {self.trainers} trainers, {verifiers} of {self.verifiers} verifiers"
+            here = (
+                f"{trainers} of {counted(self.trainers, 'trainer')}, {verifiers} of "
+                f"{counted(self.verifiers, 'verifier')}"
+            )
             least = f"{few[0]} and {few[1]} are enough after {OPENING_GRACE_SECONDS:.0f} s"
             line = f"round {round_} waits for participants: {here}{f'; {least}' if round_ > 1 else ''}"
             self._once("waiting", line, round=round_, trainers=trainers, verifiers=verifiers)

@@ -15,6 +15,7 @@ from deltaproof.errors import DeltaproofError
 from deltaproof.protocol.evidence.rows import PUBLIC_SALTS, Shard
 from deltaproof.protocol.evidence.state import Vector, component_root
 from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.reporting import counted
 from deltaproof.tuning.base_models.batches import rows_as_read
 from deltaproof.tuning.combining.mixing import members_of
 from deltaproof.tuning.training.recording import batch_rows
@@ -63,8 +64,9 @@ def likeness_note(spec: TaskSpec, alike: float | None) -> str | None:
         return None
     steps = min(spec.training.steps, STEPS)
     return (
-        f"two honest trainers of your rows who share none come to deltas with a similarity of {alike:.3f} in {steps} "
-        f"steps: from scoring.similarity_threshold = {threshold:g} on the later one counts as a copy, and "
+        f"two honest trainers of your rows who share none come to deltas with a similarity of {alike:.3f} in "
+        f"{counted(steps, 'step')}: from scoring.similarity_threshold = {threshold:g} on the later one counts "
+        f"as a copy, and "
         "scores nothing. Leave it out, use adam or adamw, or balance the labels"
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, TaskId, hex_of
+from deltaproof.reporting import counted
 
 __all__ = ["CARD_FILE", "Provenance", "Quality", "write_card"]
 
@@ -94,7 +95,7 @@ def _body(spec: TaskSpec, origin: Provenance, quality: Mapping[str, Quality]) ->
         "",
         "## Where it comes from",
         f"- task {origin.task} of contract `{origin.contract}` on chain {origin.chain_id}, after {origin.rounds} of "
-        f"{spec.rewards.rounds} rounds",
+        f"{counted(spec.rewards.rounds, 'round')}",
         f"- adapter `{hex_of(origin.digest)}`",
         f"- spec `{hex_of(spec.digest())}`",
         "",

@@ -17,6 +17,7 @@ from deltaproof.errors import DeltaproofError, Problem
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.outcome.reads import judging_seconds
 from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.reporting import counted
 from deltaproof.sponsor.likeness import different_rows, honest_likeness, likeness_note, rows_note
 from deltaproof.sponsor.made_up import made_up_round
 from deltaproof.sponsor.stability import Stability, looked_at, stability_note
@@ -196,7 +197,10 @@ def _phases(spec: TaskSpec, found: Rehearsal, speed: float) -> Iterator[Problem]
     who = f"machines {speed:g} times as fast as this one" if speed != 1.0 else "this machine"
     remedy = "raise it, or say with --speed how many times faster the participants' machines are"
     if training > spec.phases.commit:
-        what = f"{spec.phases.commit} s; {spec.training.steps} steps take {training:.0f} s on {who}"
+        what = (
+            f"{spec.phases.commit} s; {counted(spec.training.steps, 'step takes', 'steps take')} {training:.0f} "
+            f"s on {who}"
+        )
         yield Problem("phases.commit", what, remedy)
     if attesting > (judging := judging_seconds(spec)):
         whom = "a trainer" if least == 1 else f"{least} trainers"

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from deltaproof.errors import Problem
 from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.reporting import counted
 from deltaproof.sponsor.amounts import Tokens
 from incentives.economics import COALITIONS, Attack, Economics, economics
 from incentives.names import TRAINERS, MeasuredGain, NamesGain
@@ -50,8 +51,7 @@ def _measured_lines(measured: Sequence[MeasuredGain]) -> Iterator[str]:
     for found in measured:
         unit, scale = ("% of all pay", 100) if found.share else ("times", 1)
         apart = f" ± {scale * found.interval:.2f}" if found.interval is not None else ""
-        games = "1 world" if found.worlds == 1 else f"{found.worlds} worlds"
-        names = "1 name" if found.names == 1 else f"{found.names} names"
+        games, names = counted(found.worlds, "world"), counted(found.names, "name")
         yield f"  {found.kind.ljust(width)}  {names.rjust(9)}  {scale * found.gain:.2f}{apart} {unit}, {games}"
 
 

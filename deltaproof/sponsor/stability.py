@@ -19,6 +19,7 @@ from deltaproof.protocol.evidence.rows import Shard
 from deltaproof.protocol.evidence.state import Vector
 from deltaproof.protocol.rules import FLOAT32_UNIT
 from deltaproof.protocol.terms.spec import TaskSpec
+from deltaproof.reporting import counted
 from deltaproof.sponsor.made_up import made_up_round
 from deltaproof.tuning.errors import DivergenceError
 from deltaproof.tuning.training.optimizers import State, clip_scale
@@ -86,7 +87,10 @@ def stability_note(spec: TaskSpec, found: Sequence[Stability]) -> str | None:
     """What a sponsor has to hear about it; None if rounding decides nothing."""
     of = spec.training.steps
     if not found:
-        return f"whether rounding decides how a round of {of} steps ends was not looked at: --patience was too short"
+        return (
+            f"whether rounding decides how a round of {counted(of, 'step')} ends was not looked at: --patience "
+            f"was too short"
+        )
     own, calm = found[0], found[-1]
     if not math.isfinite(own.moved):
         text = f"training diverges at optimizer.learning_rate = {own.rate:g}, in step {own.steps} of {of}"
@@ -94,13 +98,15 @@ def stability_note(spec: TaskSpec, found: Sequence[Stability]) -> str | None:
     if own.decides:
         text = (
             f"rounding decides how a round ends: at optimizer.learning_rate = {own.rate:g} a rounding of each gradient "
-            f"moves the adapter by {own.moved:.2g} of training's way in {own.steps} steps. Pay is luck then, and a "
+            f"moves the adapter by {own.moved:.2g} of training's way in {counted(own.steps, 'step')}. Pay is "
+            f"luck then, and a "
             "trainer may keep the best of many runs, in exact mode as well"
         )
         return text + _calmer(own, calm, of)
     if own.steps < of:
         return (
-            f"rounding decides nothing in the first {own.steps} of {of} steps; --patience was too short for the others"
+            f"rounding decides nothing in the first {own.steps} of {counted(of, 'step')}; --patience was too "
+            f"short for the others"
         )
     return None
 

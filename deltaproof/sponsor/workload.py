@@ -13,6 +13,7 @@ from deltaproof.protocol.rules import BPS
 from deltaproof.protocol.terms.costs import round_cost, verifier_fee
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import TokenAmount
+from deltaproof.reporting import counted
 from deltaproof.sponsor.amounts import Tokens
 from deltaproof.tuning.training.speed import Speed, evaluations_of, replayed_trainers, replays_of
 
@@ -53,7 +54,8 @@ class Workload:
         judging = judging_seconds(spec)
         training, verifying = self.speed.training(spec), self.speed.verifying(spec, trainers)
         yield (
-            f"a trainer takes {training:.1f} s for {spec.training.steps} steps; phases.commit is {phases.commit} s. "
+            f"a trainer takes {training:.1f} s for {counted(spec.training.steps, 'step')}; phases.commit is "
+            f"{phases.commit} s. "
             f"Gas: about {ROUND_GAS[Role.TRAINER]:,} a round"
         )
         coded = f", where {self.values:,} values in float32 have {4 * self.values:,}"
@@ -62,22 +64,25 @@ class Workload:
             f"{coded if self.published_bytes != 4 * self.values else ''}"
         )
         yield (
-            f"a verifier of {_trainers(trainers)} takes {verifying:.1f} s for {replays_of(spec, trainers)} replays and "
-            f"{evaluations_of(spec, trainers)} evaluations; phases.attest_commit leaves {judging} s, enough "
-            f"for {_trainers(most) if most < MOST_TRAINERS else 'any number'}. "
+            f"a verifier of {counted(trainers, 'trainer')} takes {verifying:.1f} s for "
+            f"{counted(replays_of(spec, trainers), 'replay')} and "
+            f"{counted(evaluations_of(spec, trainers), 'evaluation')}; phases.attest_commit leaves {judging} s, enough "
+            f"for {counted(most, 'trainer') if most < MOST_TRAINERS else 'any number'}. "
             f"Gas: about {ROUND_GAS[Role.VERIFIER]:,} a round"
         )
         verifiers, most_taken = spec.verification.min_verifiers, spec.verification.max_trainers
         if most < spec.verification.max_trainers:
             yield (
-                f"the task takes {_trainers(spec.verification.max_trainers)}, more than such a verifier can judge: "
+                f"the task takes {counted(spec.verification.max_trainers, 'trainer')}, more than such a "
+                "verifier can judge: "
                 "names that fill it would leave rounds unsettled, and honest work paid the base alone. Lower "
                 "verification.max_trainers, or raise phases.attest_commit"
             )
         if (looked := replayed_trainers(spec, most_taken)) < most_taken:
             owned = capture_probability(verifiers, verifiers // 3, spec.verification.committee)
             yield (
-                f"each trainer is replayed by {spec.verification.committee} of at least {verifiers} verifiers, so that "
+                f"each trainer is replayed by {spec.verification.committee} of at least "
+                f"{counted(verifiers, 'verifier')}, so that "
                 f"one has time for {looked} of {most_taken}. A third of the stake is all of a trainer's committee in "
                 f"{100 * float(owned):.2g} % of cases; only then, or where honest members are kept from speaking, can "
                 "it have wrong work taken for right"
@@ -86,7 +91,7 @@ class Workload:
         share = spec.rewards.verifier_fee_bps / (BPS // 100)
         yield (
             f"verification costs {paid(fee)} a round in fees, {share:g} % of the trainers' pay: "
-            f"{paid(TokenAmount(fee // verifiers))} for each of {verifiers} verifiers"
+            f"{paid(TokenAmount(fee // verifiers))} for each of {counted(verifiers, 'verifier')}"
         )
         total = TokenAmount(round_cost(spec.rewards) * spec.rewards.rounds)
         yield f"to fund every round: --fund '{tokens.reward.exact(total)}'"
@@ -122,7 +127,3 @@ class Workload:
                 "per_round": str(cost), "rounds": spec.rewards.rounds, "total": str(cost * spec.rewards.rounds),
             },
         }  # fmt: skip
-
-
-def _trainers(count: int) -> str:
-    return "1 trainer" if count == 1 else f"{count} trainers"

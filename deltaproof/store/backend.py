@@ -31,7 +31,7 @@ from deltaproof.errors import (
 )
 from deltaproof.extras import how_to_install
 from deltaproof.folders import made_folder, settle
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Reporter, counted
 from deltaproof.store.behind import Behind, Delay
 from deltaproof.store.homes import HomeLeaves
 from deltaproof.store.http import HttpBackend
@@ -214,7 +214,7 @@ class RemoteBackend:
                 raise StoreUnavailable(path, f"cannot be {verb}: permission denied ({error})") from error
             except Exception as error:  # every file system has errors of its own; none is dropped
                 if attempt == self._attempts:
-                    message = f"cannot be {verb} after {attempt} attempts: {type(error).__name__}: {error}"
+                    message = f"cannot be {verb} after {counted(attempt, 'attempt')}: {type(error).__name__}: {error}"
                     raise StoreUnavailable(path, message) from error
             time.sleep(self._pause * 2 ** (attempt - 1))
         raise AssertionError("unreachable")

@@ -30,7 +30,7 @@ from deltaproof.errors import (
 )
 from deltaproof.protocol.types import hex_of
 from deltaproof.protocol.wire.encoding import sha256
-from deltaproof.reporting import Reporter
+from deltaproof.reporting import Reporter, counted
 from deltaproof.store.permits import PART_BYTES, Writer, seconds_ahead
 from deltaproof.store.sessions import session_to
 from deltaproof.store.waiting import LeftBehind, Line, TooSlow, Transfer
@@ -327,7 +327,7 @@ class HttpBackend:
                 raise unanswered(f": {self._shown} is too slow") from error
             except _Broken as error:
                 if attempt == self._attempts:
-                    raise unanswered(f" after {attempt} attempts: {error}") from error
+                    raise unanswered(f" after {counted(attempt, 'attempt')}: {error}") from error
                 pause = max(self._pause * 2.0 ** (attempt - 1), min(error.pause, LONGEST_PAUSE_SECONDS))
             time.sleep(pause)
         raise AssertionError("unreachable")

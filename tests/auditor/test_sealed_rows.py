@@ -174,7 +174,7 @@ def test_audit_tells_a_person_what_is_not_visible_in_three_sentences(world: Role
     done = CliRunner().invoke(app, [str(word) for word in ("audit", *place, "--replay", 0)])
     assert done.exit_code == 0, done.output
     told = " ".join(done.stdout.split())
-    assert told.count("which are sealed for") == 2
+    assert told.count(", sealed for") == 2
     assert f"this audit does not see: {drawn_rows(world)} rows of drawn steps" in told
     assert "no fault of anybody: " in told
     assert "are sealed, for its participants" not in told, "every such check alone is for --json"

@@ -263,7 +263,7 @@ def test_task_create_terms_that_pay_a_cheat_are_refused_with_better_ones(
         ("steps = 4\n", "", "training.steps: missing"),
         ("steps = 4", 'steps = "four"', "training.steps"),
         ("batch_size = 2", "batch_size = 0", "training.batch_size"),
-        ("rows = 4", "rows = 400", "1 rounds of 400 need 400"),
+        ("rows = 4", "rows = 400", "needed are 400, for 1 round of 400"),
         ('test = "rows.jsonl"', "", "[sponsor] lacks 'test'"),
         ("[sponsor]", '[sponsor]\nshards = "rows.jsonl"', "shards must be a list of files"),
         ("[sponsor]", '[sponsor]\nshards = ["rows.jsonl", "rows.jsonl"]', "hold the same rows; name each shard once"),

@@ -69,7 +69,7 @@ def test_check_finds_what_the_task_would_refuse(run: Run, draft: Path) -> None:
     assert code == 1
     first, second = json.loads(out)["problems"]
     assert first == "row 0: label must be 0 to 1, not 5"
-    assert second.startswith("1 rows: the task takes ")
+    assert second.startswith("1 row: the task takes ")
 
 
 def test_root_is_the_one_that_enrolment_commits(run: Run, deployed: list[str], draft: Path) -> None:

@@ -75,7 +75,7 @@ def test_watch_tells_each_phase_who_acted_and_how_the_round_ended_once(world: Ro
     assert (ended, done) == ("round-ended", "done")
     assert how.startswith("round 1 of 1 settled: ")
     assert "to trainers" in how
-    assert end == "task 1 has ended, after 1 of 1 rounds"
+    assert end == "task 1 has ended, after 1 of 1 round"
     options = ["--rpc", world.node.rpc_url, "--contract", world.contract, "--task", "1"]
     code, out, err = run("task", "watch", *options, "--json")
     assert code == 0, err

@@ -197,7 +197,7 @@ def test_bad_and_repeated_records_are_counted_and_left_out_on_demand_only(make: 
         found.usable(drop_bad=False)
     assert found.usable(drop_bad=True) is found
     assert len(gather(records, make("sequence-classification"), 100, limit=1).rows) == 1
-    with pytest.raises(UsageError, match="more than 1 rows"):
+    with pytest.raises(UsageError, match="more than 1 row,"):
         gather(records, make("sequence-classification"), 1)
     with pytest.raises(UsageError, match="there is no row in it"):
         gather([], make("sequence-classification"), 1).usable(drop_bad=True)

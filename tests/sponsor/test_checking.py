@@ -121,7 +121,7 @@ def test_every_problem_is_told_at_once_with_its_key_and_a_remedy(
             "sponsor.test",
             "row 0: its prompt fills max_tokens = 16",
         ),
-        ([("rows = 4", "rows = 400")], "sponsor.validation", "1 rounds of 400 need 400"),
+        ([("rows = 4", "rows = 400")], "sponsor.validation", "needed are 400, for 1 round of 400"),
         ([("rows = 4", "rows = 1")], "validation.rows", "greater than or equal to 2"),
         ([('test = "rows', 'shards = ["one.jsonl"]\ntest = "rows')], "sponsor.shards", "trainers enrol at least 2"),
         ([("[sponsor]", "[data]\nmax_rows = 1\n[sponsor]")], "data.max_rows", "below 2"),

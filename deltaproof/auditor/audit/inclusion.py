@@ -12,6 +12,7 @@ from deltaproof.auditor.index.reader import Index, IndexedBlock
 from deltaproof.auditor.index.rows import IndexRowReader
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.errors import ChainError, DeploymentError
+from deltaproof.reporting import counted
 
 __all__ = ["check_bundle", "check_headers", "check_inclusion", "check_witness"]
 
@@ -97,7 +98,7 @@ def _compare(
         about = subject.of(event) if event else subject
         yield about.failed("events in block", f"block {number}: {reason}")
     if not problems:
-        yield subject.passed("events in block", f"block {number}: {len(proved)} events")
+        yield subject.passed("events in block", f"block {number}: {counted(len(proved), 'event')}")
 
 
 def _differences(

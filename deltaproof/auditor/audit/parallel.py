@@ -15,6 +15,7 @@ from deltaproof.auditor.audit.signatures import Equation
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.auditor.index.schema import open_database
+from deltaproof.reporting import counted
 from deltaproof.store import open_store
 from deltaproof.store.readers import Keyring
 from deltaproof.tuning.numerics.machine import HERE, Machine
@@ -55,7 +56,7 @@ class ProcessPool:
         ) as pool:
             jobs = [pool.submit(_check, task_id, tuple(part)) for part in parts]
             for done, job in enumerate(jobs):
-                progress(f"task {task_id}: {done * ROUNDS_AT_ONCE} of {len(numbers)} rounds")
+                progress(f"task {task_id}: {done * ROUNDS_AT_ONCE} of {counted(len(numbers), 'round')}")
                 yield from job.result()
 
 

@@ -22,6 +22,7 @@ from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.rules import AUDIT_DRIFT_SHARE
 from deltaproof.protocol.types import Address, StepIndex
 from deltaproof.replaying.judging import enrolment_problem, judge_submission, proven_faulty, training_context
+from deltaproof.reporting import counted
 from deltaproof.store.paths import opening_path
 
 __all__ = ["Replay", "check_replays", "planned_replays", "run_replay"]
@@ -97,7 +98,10 @@ def _fresh(case: RoundCase) -> Iterator[Replay | Check]:
     )
     for number in range(case.options.replays):
         if not candidates:
-            reason = f"only {number} openings were published; trainers open no steps but the drawn ones"
+            reason = (
+                f"only {counted(number, 'opening was', 'openings were')} published; trainers open no steps but "
+                f"the drawn ones"
+            )
             yield case.subject.unchecked("replay", reason if number else "no accepted trainer's step was published")
             return
         trainer, reveal, step = candidates.pop(stream.below(len(candidates)))
@@ -168,7 +172,7 @@ def _replayed(case: RoundCase, replay: Replay) -> Check:
 
 def _outcome(replay: Replay, found: TrainerFinding) -> Check:
     failure = found.failure()
-    reason = failure.message if failure else f"{len(replay.steps)} steps judged again"
+    reason = failure.message if failure else f"{counted(len(replay.steps), 'step')} judged again"
     if replay.expected is Verdict.REJECTED and found.verdict is Verdict.WITHHELD:
         # Whoever was rejected can take away what shows it.
         return replay.subject.unchecked(replay.name, f"what was rejected is no longer there: {reason}")

@@ -17,6 +17,7 @@ from deltaproof.chain.rpc.remote_signer import Signer
 from deltaproof.errors import CryptoError, EncodingError
 from deltaproof.protocol.types import Address, Digest32, address
 from deltaproof.protocol.wire.encoding import document_digest, parse_json
+from deltaproof.reporting import counted
 from deltaproof.store.paths import Kind
 
 __all__ = ["AuditReport", "sealed_adapters", "sealed_rows", "signer_of", "unseen"]
@@ -96,8 +97,12 @@ def unseen(checks: Sequence[Check]) -> list[str]:
     """What is sealed for others, and which checks could not be made for it, as sentences; none if all was visible."""
     rows, adapters = sealed_rows(checks), sealed_adapters(checks)
     lacking = Counter(check.name for check in checks if check.is_sealed and check.name != SEALED_ROWS)
-    told = [f"{rows} rows of drawn steps, which are sealed for the round's verifiers and invited auditors"] * bool(rows)
-    told += [f"{adapters} deltas and adapters, which are sealed for the task's participants"] * bool(adapters)
+    told = []
+    if rows:
+        told.append(f"{counted(rows, 'row')} of drawn steps, sealed for the round's verifiers and invited auditors")
+    if adapters:
+        of_all = counted(adapters, "delta or adapter", "deltas and adapters")
+        told.append(f"{of_all}, sealed for the task's participants")
     made = ", ".join(f"{number} × {name}" for name, number in sorted(lacking.items()))
     return [*told, *([f"what depends on these, which is no fault of anybody: {made}"] if made else [])]
 

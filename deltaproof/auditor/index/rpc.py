@@ -16,6 +16,7 @@ from web3.types import RPCEndpoint
 
 from deltaproof.chain.rpc.endpoints import shown_url
 from deltaproof.errors import ChainError, ChainUnavailable, cause_of
+from deltaproof.reporting import counted
 
 __all__ = ["AnswerTooLarge", "Call", "Rpc"]
 
@@ -76,7 +77,7 @@ class Rpc:
                 return self._once(calls)
             except TRANSPORT_ERRORS as error:
                 if attempt == self._attempts:
-                    message = f"no proper answer from {self.shown} after {attempt} attempts: {_told(error)}"
+                    message = f"no proper answer from {self.shown} after {counted(attempt, 'attempt')}: {_told(error)}"
                     raise ChainUnavailable(message) from error
             time.sleep(self._pause * 2 ** (attempt - 1))
         raise AssertionError("unreachable")

@@ -26,6 +26,7 @@ from deltaproof.chain.rpc.keys import load_account
 from deltaproof.errors import ChainUnavailable, EncodingError, SigningKeyError
 from deltaproof.protocol.types import Address, address, address_bytes
 from deltaproof.protocol.wire.encoding import parse_json
+from deltaproof.reporting import counted
 from deltaproof.store.waiting import LeftBehind, Line, TooSlow, Transfer
 
 __all__ = ["MessageSignature", "RemoteSigner", "SignedBytes", "Signer", "SignerUnavailable", "load_signer"]
@@ -169,7 +170,8 @@ class RemoteSigner:
 
     def _unknown(self, count: int) -> SigningKeyError:
         return SigningKeyError(
-            f"the signer at {self._shown} holds no key of {self.address} (it has {count} accounts); add its key there, "
+            f"the signer at {self._shown} holds no key of {self.address} (it has {counted(count, 'account')}); "
+            f"add its key there, "
             "or name another account behind the # of --key"
         )
 
