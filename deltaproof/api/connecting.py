@@ -31,6 +31,7 @@ __all__ = [
     "store_url",
     "stores",
     "task_store",
+    "written_store",
 ]
 
 
@@ -86,12 +87,8 @@ def task_store(url: str, gateway: Gateway, task: int, report: Reporter | None = 
     """
     from deltaproof.chain.announced import announced_stores
     from deltaproof.protocol.types import TaskId
-    from deltaproof.store import open_store
-    from deltaproof.store.permits import Writer
 
-    assert gateway.sender is not None
-    writer = Writer(gateway.sender.sign_message, gateway.permit_domain, TaskId(task))
-    store = open_store(store_url(url, gateway, task), writer, report)
+    store = written_store(store_url(url, gateway, task), gateway, task, report)
     if not url or not _lacks_spec(store, gateway, TaskId(task)):
         return store
     given = [part.strip() for part in url.split(",")]
@@ -103,7 +100,18 @@ def task_store(url: str, gateway: Gateway, task: int, report: Reporter | None = 
         report(
             "elsewhere", f"--store does not have the spec of task {task}: what the task announces is used, too: {told}"
         )
-    return open_store(",".join([url, *others]), writer, report)
+    return written_store(",".join([url, *others]), gateway, task, report)
+
+
+def written_store(url: str, gateway: Gateway, task: int, report: Reporter | None = None) -> ArtifactStore:
+    """The store at a URL, whatever is there, for a participant who writes to it. Raises StoreUnavailable."""
+    from deltaproof.protocol.types import TaskId
+    from deltaproof.store import open_store
+    from deltaproof.store.permits import Writer
+
+    assert gateway.sender is not None
+    writer = Writer(gateway.sender.sign_message, gateway.permit_domain, TaskId(task))
+    return open_store(url, writer, report)
 
 
 def _lacks_spec(store: ArtifactStore, gateway: Gateway, task: TaskId) -> bool:

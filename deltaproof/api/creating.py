@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deltaproof.api.connecting import open_gateway, parse_address, read_only_gateway, task_store
+from deltaproof.api.connecting import open_gateway, parse_address, read_only_gateway, written_store
 from deltaproof.api.network import Network
 from deltaproof.chain import Gateway, load_account
 from deltaproof.chain.abi.structs import TaskParams
@@ -99,7 +99,7 @@ class TaskProposal:
             try:
                 publish_task(
                     self.home, self.prepared.spec.digest(), len(self.prepared.start),
-                    task_store(self.network.store, gateway, number),
+                    written_store(self.network.store, gateway, number),
                 )  # fmt: skip
             except StoreUnavailable as error:
                 unpublished = str(error)
