@@ -9,7 +9,7 @@ from typing import Any
 
 from deltaproof.api.connecting import open_gateway, parse_address, read_only_gateway, written_store
 from deltaproof.api.network import Network
-from deltaproof.chain import Gateway, load_account
+from deltaproof.chain import Gateway, load_signer
 from deltaproof.chain.abi.structs import TaskParams
 from deltaproof.chain.contracts.money import Amount
 from deltaproof.chain.contracts.tasks import task_params
@@ -170,7 +170,7 @@ class _Place:
         problems: list[Problem] = []
         gateway, account, reward, tokens = None, None, Address(""), ASSUMED
         try:
-            account = address(load_account(key).address)
+            account = address(load_signer(key).address)
         except SigningKeyError as error:
             problems.append(Problem("--key", str(error), "pass the key that funds the task"))
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from pathlib import Path
 
 from eth_account import Account
 
@@ -32,6 +33,18 @@ def test_key_in_a_remote_signer_stakes_like_any_other(run: Run, node: Node, depl
         assert (code, "holds no key of" in err) == (1, True)
     code, _, err = run(*deposit)
     assert (code, "does not answer" in err, "start it, or correct --key" in err) == (1, True, True)
+
+
+def test_task_is_created_from_a_remote_signer_like_any_other(
+    run: Run, node: Node, deployed: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "task.toml").write_text("")
+    with serving(node.chain_id) as signer:
+        key = ("--key", signer.key)
+        code, _, err = run("task", "create", str(tmp_path / "task.toml"), *deployed[:6], *deployed[8:], *key)
+    assert code != 0
+    assert f"{signer.account.address} has nothing of the chain's coin" in err, "it is known, beside a draft of nothing"
+    assert "cannot read key file" not in err
 
 
 def test_role_waits_for_a_signer_that_comes_later(node: Node, deployed: list[str]) -> None:
