@@ -64,6 +64,7 @@ DECIDES_NOTHING = {
 EXCEPTIONS = {
     "deltaproof.protocol.commit.bls:DEEPEST": "how deep this process lets parsers recurse",
     "deltaproof.protocol.commit.bls:DEEPEST_OF_PY_ECC": "what a library sets",
+    "deltaproof.protocol.commit.pairings:DEGREE": "the curve's",
     "deltaproof.protocol.commit.sealing:ENVELOPE_BYTES": "follows from libsodium's sealed boxes",
     "deltaproof.protocol.commit.sealing:KEY_BYTES": "of X25519 and XChaCha20",
     "deltaproof.protocol.commit.sealing:SEALED_OVERHEAD_BYTES": "follows from padding, a rule, and libsodium",

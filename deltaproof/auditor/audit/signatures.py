@@ -22,9 +22,7 @@ from typing import cast
 
 from py_ecc.fields import optimized_bn128_FQ as FQ
 from py_ecc.fields import optimized_bn128_FQ2 as FQ2
-from py_ecc.fields import optimized_bn128_FQ12 as FQ12
 from py_ecc.optimized_bn128 import optimized_curve as bn
-from py_ecc.optimized_bn128.optimized_pairing import final_exponentiate, pairing
 
 from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.protocol.commit.bls import (
@@ -37,12 +35,12 @@ from deltaproof.protocol.commit.bls import (
     hash_to_g1,
     pop_message,
 )
+from deltaproof.protocol.commit.pairings import G1Point, G2Point, pairing_product_is_one
 from deltaproof.protocol.types import Address, Digest32
 
 __all__ = ["Equation", "check_equations", "possession_equations", "signature_equation"]
 
 WEIGHT_BYTES = 16
-G1Point = tuple[FQ, FQ, FQ]
 GENERATOR: G1Wire = (1, 2)
 
 
@@ -89,12 +87,12 @@ def _hold(terms: tuple[tuple[G1Wire, G1Wire, G2Wire], ...]) -> bool:
     seed = sha256(repr(terms).encode()).digest()
     weights = [_weight(seed, position) for position in range(len(terms))]
     signed = _weighted_sum([_point(left) for left, _, _ in terms], weights)
-    product = pairing(bn.G2, signed, final_exponentiate=False)
+    pairs = [(signed, bn.G2)]
     for key in dict.fromkeys(key for _, _, key in terms):
         mine = [position for position, term in enumerate(terms) if term[2] == key]
         hashed = _weighted_sum([_point(terms[i][1]) for i in mine], [weights[i] for i in mine])
-        product = product * pairing(_twist_point(key), cast(G1Point, bn.neg(hashed)), final_exponentiate=False)
-    return bool(final_exponentiate(product) == FQ12.one())
+        pairs.append((cast(G1Point, bn.neg(hashed)), _twist_point(key)))
+    return pairing_product_is_one(pairs)
 
 
 def _weighted_sum(points: Sequence[G1Point], weights: Sequence[int]) -> G1Point:
@@ -125,7 +123,7 @@ def _point(wire: G1Wire) -> G1Point:
     return (FQ(wire[0]), FQ(wire[1]), FQ(1))
 
 
-def _twist_point(key: G2Wire) -> tuple[FQ2, FQ2, FQ2]:
+def _twist_point(key: G2Wire) -> G2Point:
     x_imaginary, x_real, y_imaginary, y_real = key
     return (FQ2([x_real, x_imaginary]), FQ2([y_real, y_imaginary]), FQ2.one())
 

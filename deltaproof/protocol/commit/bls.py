@@ -24,12 +24,11 @@ from eth_abi.abi import encode as abi_encode
 from eth_utils.crypto import keccak
 from py_ecc.fields import optimized_bn128_FQ as FQ
 from py_ecc.fields import optimized_bn128_FQ2 as FQ2
-from py_ecc.fields import optimized_bn128_FQ12 as FQ12
 from py_ecc.optimized_bn128 import optimized_curve as bn
-from py_ecc.optimized_bn128.optimized_pairing import final_exponentiate, pairing
 
 from deltaproof.errors import CryptoError
 from deltaproof.protocol.commit.commitments import typehash
+from deltaproof.protocol.commit.pairings import G1Point, G2Point, pairing_product_is_one
 from deltaproof.protocol.rules import HASH_TO_CURVE_TRIES
 from deltaproof.protocol.types import Address, Digest32
 
@@ -64,8 +63,6 @@ G1Wire = tuple[int, int]
 """A point of G1 as the contracts take it: x, y."""
 G2Wire = tuple[int, int, int, int]
 """A point of G2 as the contracts take it (EIP-197): x imaginary, x real, y imaginary, y real."""
-G1Point = tuple[FQ, FQ, FQ]
-G2Point = tuple[FQ2, FQ2, FQ2]
 
 SETTLEMENT_DOMAIN = Digest32(keccak(text="deltaproof/settlement/v1"))
 """Separates signatures on settlements from all others."""
@@ -119,7 +116,7 @@ class PublicKey:
 
     def is_consistent(self) -> bool:
         """Whether the parts in G1 and G2 have the same secret: e(g1, G2) = e(G1, g2). Takes about a second."""
-        return _pairing_product_is_one([(_g1(self.g1), G2), (_negated(G1), _g2(self.g2))])
+        return pairing_product_is_one([(_g1(self.g1), G2), (_negated(G1), _g2(self.g2))])
 
 
 @dataclass(frozen=True)
@@ -173,7 +170,7 @@ def verify(key: PublicKey, domain: Digest32, message: Digest32, signature: Signa
 @lru_cache(maxsize=REMEMBERED)
 def verify_point(key: G2Wire, hashed: G1Wire, signature: Signature) -> bool:
     """Whether e(signature, G2) = e(hashed, key), for a key that was checked. Takes about a second."""
-    return _pairing_product_is_one([(_g1(signature.point), G2), (_negated(_g1(hashed)), _g2(key))])
+    return pairing_product_is_one([(_g1(signature.point), G2), (_negated(_g1(hashed)), _g2(key))])
 
 
 def checked_g2(point: Sequence[int]) -> G2Wire:
@@ -230,13 +227,6 @@ def pop_message(chain_id: int, registry: Address, owner: Address) -> Digest32:
     """`keccak256(abi.encode(POP_TYPEHASH, chainId, registry, owner))`."""
     types = ("bytes32", "uint256", "address", "address")
     return Digest32(keccak(abi_encode(types, (typehash(POP_TYPE), chain_id, registry, owner))))
-
-
-def _pairing_product_is_one(pairs: Sequence[tuple[G1Point, G2Point]]) -> bool:
-    product = FQ12.one()
-    for g1, g2 in pairs:
-        product = product * pairing(g2, g1, final_exponentiate=False)
-    return bool(final_exponentiate(product) == FQ12.one())
 
 
 def _g1_from_wire(wire: Sequence[int]) -> G1Point:
