@@ -26,10 +26,14 @@ __all__ = [
 ]
 
 
-STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)  # also an unterminated one: linear on any input
-PIECE = re.compile(rb'(?:[^"]{1,256}+|"(?:[^"\\]|\\.)*+(?:"|\Z)){1,4096}+', re.DOTALL)
+STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)  # also an unterminated one: linear on any input
+PIECE = re.compile(rb'(?:[^"]{1,256}+|"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)){1,4096}+', re.DOTALL)
 """So much of JSON as leaves few strings; none is cut."""
 BRACKET = re.compile(rb"[\[\]{}]")
+ALWAYS_FINE = frozenset((str, int, bool, type(None)))
+"""Types of values that JSON holds whatever they are; most values are such, so none costs a call."""
+Where = tuple[()] | tuple["Where", str | int]
+"""Keys and positions from the outermost value inwards, the last one first; put into words only where one is refused."""
 
 
 def sha256(data: bytes) -> Digest32:
@@ -39,7 +43,12 @@ def sha256(data: bytes) -> Digest32:
 
 def canonical_json(value: object) -> bytes:
     """The one byte form of a JSON value. Raises EncodingError for anything that JSON cannot hold exactly."""
-    _check_encodable(value, depth=0, where="")
+    _check_encodable(value)
+    return _dumped(value)
+
+
+def _dumped(value: object) -> bytes:
+    """The canonical form of a value that was checked."""
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return text.encode("utf-8")
@@ -65,8 +74,8 @@ def parse_json(data: bytes, *, max_bytes: int, canonical: bool = True, most_valu
         )
     except ValueError as error:
         raise EncodingError(f"not valid JSON: {error}") from error
-    _check_encodable(value, depth=0, where="")
-    if canonical and canonical_json(value) != data:
+    _check_encodable(value)
+    if canonical and _dumped(value) != data:
         raise EncodingError("JSON is not in canonical form")
     return value
 
@@ -116,21 +125,32 @@ def _check_shape(data: bytes, most_values: int | None) -> None:
                 raise EncodingError(f"JSON nested deeper than {MAX_JSON_DEPTH} levels")
 
 
-def _check_encodable(value: object, depth: int, where: str) -> None:
+def _check_encodable(value: object, depth: int = 0, where: Where = ()) -> None:
     if depth > MAX_JSON_DEPTH:
         raise EncodingError(f"JSON nested deeper than {MAX_JSON_DEPTH} levels")
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise EncodingError(f"JSON keys are text, got {key!r}")
-            _check_encodable(item, depth + 1, f"{where}.{key}")
+            if type(item) not in ALWAYS_FINE or depth == MAX_JSON_DEPTH:
+                _check_encodable(item, depth + 1, (where, key))
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            _check_encodable(item, depth + 1, f"{where}[{index}]")
+            if type(item) not in ALWAYS_FINE or depth == MAX_JSON_DEPTH:
+                _check_encodable(item, depth + 1, (where, index))
     elif isinstance(value, float) and not math.isfinite(value):
-        raise EncodingError(f"{where.removeprefix('.') or 'value'}: JSON holds no {value}")
+        raise EncodingError(f"{_named(where)}: JSON holds no {value}")
     elif value is not None and not isinstance(value, (bool, int, float, str)):
-        raise EncodingError(f"{where.removeprefix('.') or 'value'}: JSON holds no {type(value).__name__}")
+        raise EncodingError(f"{_named(where)}: JSON holds no {type(value).__name__}")
+
+
+def _named(where: Where) -> str:
+    """The place of a value, as `rows[3].text`."""
+    parts = []
+    while where:
+        where, part = where
+        parts.append(f"[{part}]" if isinstance(part, int) else f".{part}")
+    return "".join(reversed(parts)).removeprefix(".") or "value"
 
 
 def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
