@@ -286,6 +286,7 @@ class Task:
         replay: int = 1,
         rescore: bool = False,
         full: bool = False,
+        without_model: bool = False,
         draw: str | None = None,
         device: str | None = None,
         workers: int | None = None,
@@ -298,13 +299,17 @@ class Task:
         progress: Callable[[str], None] = lambda line: None,
     ) -> AuditReport:
         """Recompute every link from spec to pay and compare: `audit`. `passed` says whether nothing failed, `checks`
-        holds each comparison, `records()` all of them as plain rows. `draw`: the seed of an audit that is repeated."""
+        holds each comparison, `records()` all of them as plain rows. `draw`: the seed of an audit that is repeated.
+        `without_model`: nothing is trained or scored again, and the model is not fetched."""
         from deltaproof.auditor.audit.case import AuditOptions
         from deltaproof.auditor.auditing import run_audit
+        from deltaproof.errors import UsageError
         from deltaproof.protocol.types import digest32
         from deltaproof.tuning.numerics.machine import machine_of
 
-        options = AuditOptions(replays=replay, official_replays=full, rescore=rescore or full)
+        if without_model and (rescore or full):
+            raise UsageError("rescore and full compute on the task's model; leave without_model out")
+        options = AuditOptions(replays=replay, official_replays=full, rescore=rescore or full, models=not without_model)
         if draw is not None:
             options = replace(options, draw_seed=digest32(draw))
         source = self.network.source(index, witness, reading_key, self.number)

@@ -46,14 +46,29 @@ progress_console = Terminal(stderr=True, highlight=False)
 
 def audit(
     rpc: Annotated[
-        str | None, typer.Option("--rpc", envvar="DELTAPROOF_RPC", help="JSON-RPC URL of the chain.", metavar="URL")
+        str | None,
+        typer.Option(
+            "--rpc", envvar="DELTAPROOF_RPC", help="JSON-RPC URL of the chain. Not with --bundle.", metavar="URL"
+        ),
     ] = None,
     contract: Annotated[
         str | None,
-        typer.Option("--contract", envvar="DELTAPROOF_CONTRACT", help="Address of the TaskManager.", metavar="ADDRESS"),
+        typer.Option(
+            "--contract",
+            envvar="DELTAPROOF_CONTRACT",
+            help="Address of the TaskManager contract; the others are read from it. Not with --bundle.",
+            metavar="ADDRESS",
+        ),
     ] = None,
     store: Annotated[
-        str | None, typer.Option("--store", envvar="DELTAPROOF_STORE", help="Artifact store.", metavar="URL")
+        str | None,
+        typer.Option(
+            "--store",
+            envvar="DELTAPROOF_STORE",
+            help="Artifact store, as for every command. Default, with --task: the gateways that its sponsor announced "
+            "on chain.",
+            metavar="URL",
+        ),
     ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Audit this exported round, offline, instead of a chain and a store.")
@@ -66,6 +81,13 @@ def audit(
     rescore: Annotated[bool, typer.Option("--rescore", help="Evaluate every coalition again.")] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Also train every step again that a verifier did, and rescore.")
+    ] = False,
+    without_model: Annotated[
+        bool,
+        typer.Option(
+            "--without-model",
+            help="Check everything but what needs the task's model, which is then neither fetched nor loaded.",
+        ),
     ] = False,
     workers: Annotated[
         int,
@@ -123,6 +145,8 @@ def audit(
     rounds_at_once = workers if within.backend == "inline" else 1
     if rounds_at_once > 1 and database == "sqlite://":
         raise UsageError("--workers needs an --index that other processes can open")
+    if without_model and (rescore or full):
+        raise UsageError("--rescore and --full compute on the task's model; leave --without-model out")
     if html is not None and bundle is not None:
         raise UsageError("--html shows a chain's tasks, and a bundle holds one round; leave one of the two out")
     if bundle is None:
@@ -136,6 +160,7 @@ def audit(
         replays=replay,
         official_replays=full,
         rescore=rescore or full,
+        models=not without_model,
     )
     if draw is not None:
         options = replace(options, draw_seed=digest32(draw))

@@ -59,7 +59,12 @@ def up(
         Path | None, typer.Option(help="Folder to keep the chain in; a later `chain up` goes on from it.")
     ] = None,
     contracts: Annotated[
-        bool, typer.Option("--contracts", help="Deploy the contracts, too, and give each account demo tokens.")
+        bool,
+        typer.Option(
+            "--contracts",
+            help="Deploy the contracts, too, and give each account demo tokens. A chain that was kept goes on with "
+            "its own.",
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -81,11 +86,14 @@ def up(
         if state is None:
             say_when_stopped("the chain is gone: --state FOLDER keeps the next one")
         if contracts:
-            wait = ": a block each, about half a minute" if kind == "ganache" else ""
-            typer.echo(f"deploying the contracts{wait}", err=True)
-            from deltaproof.api.local import deploy_demo
+            from deltaproof.api.local import demo_contracts
 
-            place["contract"] = str(deploy_demo(node.rpc_url, node.private_keys).modules.tasks)
+            wait = ": a block each, about half a minute" if kind == "ganache" else ""
+            kept = state / f"{kind}-deployment.json" if state is not None else None
+            deployment = demo_contracts(
+                node.rpc_url, node.private_keys, kept, lambda: typer.echo(f"deploying the contracts{wait}", err=True)
+            )
+            place["contract"] = str(deployment.modules.tasks)
         text = f"{kind} answers at {node.rpc_url} (chain {chain_id})"
         keys = list(node.private_keys)
         owners = [str(Account.from_key(key).address) for key in keys]

@@ -45,7 +45,10 @@ KindName = Annotated[
 ]
 Rpc = Annotated[str, typer.Option("--rpc", envvar="DELTAPROOF_RPC", help="JSON-RPC URL of the task's chain.")]
 Contract = Annotated[str, typer.Option("--contract", envvar="DELTAPROOF_CONTRACT", help="Address of its TaskManager.")]
-Store = Annotated[str, typer.Option("--store", envvar="DELTAPROOF_STORE", help="Its artifact store.")]
+Store = Annotated[
+    str,
+    typer.Option("--store", envvar="DELTAPROOF_STORE", help="Its artifact store. Default: what its sponsor announced."),
+]
 Columns = Annotated[
     list[str] | None,
     typer.Option(

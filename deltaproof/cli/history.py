@@ -65,6 +65,16 @@ OptionalStore = Annotated[
         metavar="URL",
     ),
 ]
+HistoryStore = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="DELTAPROOF_STORE",
+        help="Artifact store; verdicts, scores and pay are shown if it has the leaves of the settlements. Default, "
+        "with --task: the gateways that its sponsor announced on chain.",
+        metavar="URL",
+    ),
+]
 RoundsOption = Annotated[
     str | None, typer.Option("--rounds", help="Rounds, such as 3, 1-5 or 1,4,7-9. By default all.", metavar="LIST")
 ]
@@ -143,7 +153,7 @@ def index(
 def history(
     rpc: RpcOption,
     contract: ContractOption,
-    store: OptionalStore = None,
+    store: HistoryStore = None,
     task: MaybeTask = None,
     rounds: RoundsOption = None,
     account: Annotated[
@@ -174,6 +184,9 @@ def history(
     historian = Historian(found, open_store(place) if place else None)
     who = parse_address(account, "--account") if account else None
     result = historian.history([task] if task is not None else None, round_numbers(rounds), who)
+    if not place and any(told["history"] for told in result["tasks"]):
+        elsewhere = "--store URL" if task is not None else "--store URL, or --task N whose sponsor announced one"
+        told_on_stderr("history", f"no store was read, so verdicts, scores and pay are not known: say {elsewhere}")
     for path, write in ((csv_file, write_csv), (parquet, write_parquet)):
         if path:
             write(result, path)

@@ -37,7 +37,9 @@ def doctor(
     task: Annotated[int | None, typer.Option(envvar="DELTAPROOF_TASK", help="A task to measure.", min=0)] = None,
     rpc: Annotated[str, typer.Option(envvar="DELTAPROOF_RPC", help="JSON-RPC URL of its chain.")] = "",
     contract: Annotated[str, typer.Option(envvar="DELTAPROOF_CONTRACT", help="Address of its TaskManager.")] = "",
-    store: Annotated[str, typer.Option(envvar="DELTAPROOF_STORE", help="Its artifact store.")] = "",
+    store: Annotated[
+        str, typer.Option(envvar="DELTAPROOF_STORE", help="Its artifact store. Default: what its sponsor announced.")
+    ] = "",
     data: Annotated[
         Path | None, typer.Option(help="Your rows, JSON Lines; without, rows as long as the task allows.", exists=True)
     ] = None,

@@ -15,6 +15,7 @@ import pytest
 from eth_account import Account
 from typer.testing import CliRunner, Result
 
+from deltaproof.auditor.audit import case
 from deltaproof.auditor.audit.case import AuditOptions
 from deltaproof.auditor.audit.check import Check
 from deltaproof.auditor.audit.journal import AuditJournal
@@ -26,7 +27,7 @@ from deltaproof.auditor.bundle import Bundle, BundleError
 from deltaproof.auditor.index.reader import Index
 from deltaproof.cli import app
 from deltaproof.cli.common import console, shortened
-from deltaproof.errors import CryptoError
+from deltaproof.errors import CryptoError, UsageError
 from deltaproof.protocol.types import Digest32
 from tests.worlds.roles import RoleWorld
 
@@ -100,6 +101,32 @@ def test_audit_signed_report_verifies_and_altered_is_refused(place: list[object]
     document["checks"][0]["status"] = "fail"
     with pytest.raises(CryptoError, match=r"totals|altered"):
         signer_of(json.dumps(document).encode())
+
+
+def test_history_without_a_store_says_what_it_does_not_know(
+    place: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DELTAPROOF_STORE", raising=False)
+    told = run("history", *place[:4], "--csv", "/dev/null")
+    assert (told.exit_code, "verdicts, scores and pay are not known: say --store URL" in told.stderr) == (0, True)
+    assert "not known" not in run("history", *place, "--csv", "/dev/null").stderr
+
+
+def test_audit_without_the_model_checks_the_rest_and_says_what_it_does_not_see(
+    place: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(*_: object) -> None:
+        raise AssertionError("the model was asked for")
+
+    monkeypatch.setattr(case, "_judges", nobody)
+    monkeypatch.setattr(case, "_bench", nobody)
+    told = json.loads(run("audit", *place, "--without-model", "--json").stdout)
+    assert told["failures"] == []
+    assert {"settlement root", "payout", "quorum signature"} <= {check["name"] for check in told["checks"]}
+    assert not {"replay", "start loss"} & {check["name"] for check in told["checks"]}
+    assert any("no --without-model" in blind for blind in told["blindTo"])
+    with pytest.raises(UsageError, match="leave --without-model out"):
+        run("audit", *place, "--without-model", "--full")
 
 
 def test_audit_failure_exits_with_one(place: list[object], world: RoleWorld, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ def blind_to(options: Mapping[str, Any]) -> list[str]:
     blind = []
     if not options.get("models", True):
         blind.append(
-            "losses, accuracies, the next adapter, who is a copy, which rows count, and whether a rejection was right: "
-            "load the model"
+            "steps, losses, accuracies, the next adapter, who is a copy, which rows count, and whether a rejection was "
+            "right: load the model (no --without-model)"
         )
     if not options.get("rescore", False):
         blind.append("coalition values, scores made of them, and standard errors: --rescore")
