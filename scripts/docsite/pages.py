@@ -35,6 +35,7 @@ ROOT_PAGES = {
 FOLDERS = ("decisions", "protocol", "results", "tutorials")
 REFERENCE = ("protocol.md", "glossary.md")
 GUIDE = [
+    "deploying.md",
     "verifiable-training.md",
     "methods.md",
     "federation.md",

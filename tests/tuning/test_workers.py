@@ -230,6 +230,16 @@ def test_device_that_is_not_here_is_refused(asked: str) -> None:
         pick_device(asked)
 
 
+def test_torch_without_cuda_is_told_from_a_machine_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    for built, words in ((None, "is a build without CUDA: install torch"), ("12.8", "look at nvidia-smi")):
+        monkeypatch.setattr(torch.version, "cuda", built)
+        with pytest.raises(UsageError, match=words):
+            pick_device("cuda")
+
+
 def test_auto_is_a_device_that_is_here() -> None:
     import torch
 

@@ -102,9 +102,20 @@ def pick_device(asked: str) -> str:
         raise UsageError(f"--device {asked}: say cpu, cuda, cuda:N or auto")
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if (device.index or 0) >= count:
-        here = f"{count} CUDA devices are here" if count else "no CUDA device is here (torch sees none)"
+        here = f"{count} CUDA devices are here" if count else _why_none()
         raise UsageError(f"--device {asked}: {here}; `deltaproof doctor` shows what was found")
     return asked
+
+
+def _why_none() -> str:
+    import torch
+
+    if torch.version.cuda is None:
+        plain = torch.__version__.partition("+")[0]
+        return (
+            f"torch {torch.__version__} is a build without CUDA: install torch {plain} with CUDA into this environment"
+        )
+    return f"no CUDA device is here (torch, built for CUDA {torch.version.cuda}, sees none: look at nvidia-smi)"
 
 
 def _read(path: Path) -> _MachineFile:
