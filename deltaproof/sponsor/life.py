@@ -206,6 +206,7 @@ class Sponsor(Agent):
         if kept is None:
             return
         rows, salt = kept
+        # The store first: a set that only the chain knows pays trainers less than one that nobody has shown.
         self.store.put_validation(rows, salt)
         if attempt(self.gateway.tasks.reveal_validation, self.task_id, rows.digest(), salt) is not None:
             self.report("validation", f"round {round_}: validation set shown", round=round_)
