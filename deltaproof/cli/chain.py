@@ -75,7 +75,7 @@ def up(
     """
     from eth_account import Account
 
-    from deltaproof.chain.local_node import start_node
+    from deltaproof.chain.local_node import NodeError, start_node
 
     report = reporter(as_json)
     node = start_node(
@@ -108,6 +108,9 @@ def up(
             console.print("Ctrl-C ends it." if state else "Ctrl-C ends it; only --state FOLDER keeps a chain.")
         while node.process.poll() is None:
             time.sleep(0.2)
+        raise NodeError(
+            f"{kind} ended by itself, with status {node.process.returncode}; the same command starts it again"
+        )
 
 
 def deploy(

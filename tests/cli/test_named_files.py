@@ -137,3 +137,16 @@ def test_chain_up_names_accounts_with_keys_and_says_that_it_keeps_nothing() -> N
     assert len(ready["accounts"]) == 2
     assert run.returncode == 130
     assert "the chain is gone: --state FOLDER keeps the next one" in json.loads(told)["message"]
+
+
+def test_chain_up_whose_node_ended_says_so_and_fails() -> None:
+    command = [sys.executable, "-m", "deltaproof", "chain", "up", "--accounts", "1", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
+        assert run.stdout is not None
+        assert json.loads(run.stdout.readline())["event"] == "ready"
+        (node,) = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+        os.kill(int(node), signal.SIGKILL)
+        told, _ = run.communicate(timeout=120)
+    assert run.returncode == 1
+    assert "anvil ended by itself" in json.loads(told)["message"]
