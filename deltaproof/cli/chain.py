@@ -27,6 +27,7 @@ from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
     from deltaproof.chain import Receipt
+    from deltaproof.chain.contracts.begun import Beginning
     from deltaproof.cli.documents.machines import Minted, PricedDeployment
 
 __all__ = ["app", "deploy", "faucet"]
@@ -113,6 +114,21 @@ def up(
         )
 
 
+def _told_what_is_there(beginning: Beginning, there: int | None) -> int | None:
+    """How many contracts are there of a deployment that was broken off, as given, said to a person."""
+    from deltaproof.chain.contracts.bytecode import CONTRACTS
+
+    if there is not None:
+        done = f"{there} of {len(CONTRACTS)} contracts are made"
+        told_on_stderr("goes-on", f"goes on with a deployment that was broken off: {done}")
+    elif beginning.read() is not None:
+        told_on_stderr(
+            "anew",
+            "begins anew: of the deployment that was broken off a contract is lacking, or its key sent something else",
+        )
+    return there
+
+
 def deploy(
     rpc: RpcOption,
     key: KeyOption,
@@ -164,8 +180,8 @@ def deploy(
 
     The deployer becomes guardian, who may pause new tasks, and new rounds for a week, and nothing else.
 
-    A deployment that is broken off cannot be gone on with: what all of it costs is looked at first, and on a chain that
-    is no test chain a person at a terminal is asked.
+    What all of it costs is looked at first, and on a chain that is no test chain a person at a terminal is asked. A
+    deployment that is broken off is gone on with by the same command, as long as the key sends nothing else in between.
     """
     from deltaproof.chain import (
         Deployment,
@@ -178,7 +194,14 @@ def deploy(
         load_signer,
     )
     from deltaproof.chain.abi.structs import BeaconNetwork
-    from deltaproof.chain.contracts.deploying import PLAY_TOKEN, deployment_gas, price_deployment, stake_token
+    from deltaproof.chain.contracts.begun import Beginning
+    from deltaproof.chain.contracts.deploying import (
+        PLAY_TOKEN,
+        contracts_there,
+        deployment_gas,
+        price_deployment,
+        stake_token,
+    )
     from deltaproof.chain.contracts.deployment import DRAND_LEAD_SECONDS, DRAND_PATIENCE_SECONDS
     from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
     from deltaproof.chain.rpc.fees import coins
@@ -211,7 +234,9 @@ def deploy(
         told_on_stderr("made", f"{name} is made, {coins(paid)} of the chain's coin paid so far")
 
     with TransactionSender(connection, account, policy=policy) as sender:
-        fee, gas = price_deployment(connection, sender, params), deployment_gas(params)
+        beginning = Beginning(sender, params)
+        there = _told_what_is_there(beginning, contracts_there(sender, beginning))
+        fee, gas = price_deployment(connection, sender, params, there), deployment_gas(params, there)
         cost = f"about {coins(fee)} of the chain's coin at today's price, for {gas:,} gas"
         if dry_run:
             plan: PricedDeployment = {
@@ -226,7 +251,7 @@ def deploy(
             return
         if connection.chain_id not in LOCAL_CHAINS:
             agreed(f"deploy on chain {connection.chain_id} for {cost}", yes=yes, as_json=as_json)
-        deployment = deploy_all(connection, sender, params, made)
+        deployment = deploy_all(connection, sender, params, made, beginning)
         staked = Gateway(connection, deployment, sender).registry.token()
     if out is not None:
         deployment.save(out)

@@ -9,6 +9,8 @@ from eth_account import Account
 
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.chain import DeployParams, Receipt, TransactionSender, connect, deploy_all, load_account
+from deltaproof.chain.abi.structs import Modules
+from deltaproof.chain.contracts.begun import Beginning, modules_from
 from deltaproof.chain.contracts.deploying import deployment_gas, stake_token
 from deltaproof.chain.local_node import Node, start_node
 from deltaproof.chain.rpc.fees import Fees, coins
@@ -66,6 +68,76 @@ def test_deploy_tells_each_contract_on_standard_error(run: Run, node: Node) -> N
     assert code == 0, err
     assert err.count("is made") == NAMES
     assert len(out.splitlines()) == 1
+
+
+class BrokenOff(Exception):
+    """What a person's Ctrl-C is to a deployment."""
+
+
+def broken_off(node: Node, key: str, after: int) -> Modules:
+    """A deployment by the command's own means that ends after so many contracts; where all of it comes to stand."""
+    connection, deployer = connect(node.rpc_url), load_account(key)
+    params = DeployParams(guardian=address(deployer.address))
+    names: list[str] = []
+
+    def made(name: str, receipt: Receipt) -> None:
+        names.append(name)
+        if len(names) == after + 1:  # the demo token comes first
+            raise BrokenOff
+
+    with TransactionSender(connection, deployer) as sender:
+        beginning = Beginning(sender, params)
+        with pytest.raises(BrokenOff):
+            deploy_all(connection, sender, params, made, beginning)
+        begun = beginning.read()
+        assert begun is not None
+        return modules_from(sender.address, begun.first)
+
+
+@pytest.mark.parametrize("after", [1, 7, 12])
+def test_deployment_that_was_broken_off_is_gone_on_with(run: Run, node: Node, after: int) -> None:
+    key = node.private_keys[4]
+    places = broken_off(node, key, after)
+    before = nonce(node, key)
+    code, out, err = run("deploy", "--rpc", node.rpc_url, "--key", key, "--json")
+    assert code == 0, err
+    assert f"{after} of 12 contracts are made" in err
+    assert nonce(node, key) - before == err.count("is made") == 12 - after
+    assert json.loads(out)["tasks"] == places.tasks
+    code, out, err = run("deploy", "--rpc", node.rpc_url, "--key", key, "--json")
+    assert (code, err.count("is made")) == (0, NAMES), "what is finished is not gone on with"
+    assert json.loads(out)["tasks"] != places.tasks
+
+
+def test_deployment_begins_anew_where_the_key_sent_something_else(run: Run, node: Node) -> None:
+    key = node.private_keys[5]
+    places = broken_off(node, key, 3)
+    with TransactionSender(connect(node.rpc_url), load_account(key)) as sender:
+        sender.send("something else", sender.address, b"")
+    code, out, err = run("deploy", "--rpc", node.rpc_url, "--key", key, "--json")
+    assert (code, err.count("is made")) == (0, NAMES), err
+    assert "begins anew" in err
+    assert json.loads(out)["tasks"] != places.tasks
+
+
+def test_deployment_on_other_terms_is_another(run: Run, node: Node) -> None:
+    key = node.private_keys[6]
+    broken_off(node, key, 3)
+    code, _, err = run("deploy", "--rpc", node.rpc_url, "--key", key, "--unbonding-days", "9")
+    assert (code, err.count("is made")) == (0, NAMES), err
+    assert "broken off" not in err
+
+
+def test_damaged_note_of_a_deployment_is_named(run: Run, node: Node) -> None:
+    key = node.private_keys[7]
+    broken_off(node, key, 2)
+    connection, deployer = connect(node.rpc_url), load_account(key)
+    with TransactionSender(connection, deployer) as sender:
+        path = Beginning(sender, DeployParams(guardian=address(deployer.address))).path
+    path.write_text("{")
+    code, _, err = run("deploy", "--rpc", node.rpc_url, "--key", key)
+    assert (code, str(path) in err.replace("\n", "")) == (1, True), err
+    path.unlink()
 
 
 def test_real_chain_gets_play_money_only_by_its_name(run: Run) -> None:

@@ -1,22 +1,20 @@
 """Making a deployment: twelve contracts, and where nobody names a token one for play, from one key.
 
 The contracts know each other by immutable addresses, computed from the deployer's nonces before the first of them
-exists; each constructor refuses another place than its own. So a deployment that was broken off cannot be gone on
-with: what it would cost in all is looked at before the first contract is paid for.
+exists; each constructor refuses another place than its own. So a deployment that was broken off is gone on with as
+long as its key sends nothing else, and what it costs in all is looked at before the first contract is paid for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Any, cast
-
-from web3.types import Nonce
-from web3.utils import get_create_address
+from typing import Any
 
 from deltaproof.chain.abi.codec import encode
 from deltaproof.chain.abi.compiled import compiled
 from deltaproof.chain.abi.structs import Modules
+from deltaproof.chain.contracts.begun import Beginning, modules_from, next_nonce
 from deltaproof.chain.contracts.deployment import Deployment, DeployParams
 from deltaproof.chain.contracts.registry import Token
 from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
@@ -25,7 +23,7 @@ from deltaproof.chain.rpc.sender import Receipt, TransactionSender
 from deltaproof.errors import ChainError, ChainUnavailable, DeploymentError
 from deltaproof.protocol.types import Address, address
 
-__all__ = ["PLAY_TOKEN", "deploy_all", "deployment_gas", "price_deployment", "stake_token"]
+__all__ = ["PLAY_TOKEN", "contracts_there", "deploy_all", "deployment_gas", "price_deployment", "stake_token"]
 
 PLAY_TOKEN = "demo"
 """What asks for the demo token by name."""
@@ -53,14 +51,19 @@ def stake_token(said: str | None, chain_id: int) -> Address | None:
     return None
 
 
-def deployment_gas(params: DeployParams) -> int:
-    """Gas that creating all contracts takes; what constructors write, about a hundredth, is left out."""
-    names = [name for name, _ in _plan(params, _NOWHERE, _NOBODY)]
-    return sum(_creation_gas(name) for name in [*([] if params.stake_token else ["DemoToken"]), *names])
+def deployment_gas(params: DeployParams, made: int | None = None) -> int:
+    """Gas that creating the contracts takes, all or but for the first that are `made`; what constructors write, about a
+    hundredth, is left out."""
+    names = [name for name, _ in _plan(params, _NOWHERE, _NOBODY)][made or 0 :]
+    token = ["DemoToken"] if made is None and params.stake_token is None else []
+    return sum(_creation_gas(name) for name in [*token, *names])
 
 
-def price_deployment(connection: Connection, sender: TransactionSender, params: DeployParams) -> int:
-    """Wei that a deployment costs at today's price, without what a rollup takes for its data. Nothing is sent.
+def price_deployment(
+    connection: Connection, sender: TransactionSender, params: DeployParams, made: int | None = None
+) -> int:
+    """Wei that a deployment costs at today's price, or what is lacking after `made` contracts, without what a rollup
+    takes for its data. Nothing is sent.
 
     Raises DeploymentError if the contracts are not compiled, if the stake token is none, or if the terms contradict
     each other; InsufficientFunds if the account cannot pay for all of it.
@@ -68,7 +71,8 @@ def price_deployment(connection: Connection, sender: TransactionSender, params: 
     params.require_sound()
     if params.stake_token is not None:
         _require_token(connection, params.stake_token, sender.address)
-    return sender.price("deploying all contracts", deployment_gas(params))
+    what = "deploying all contracts" if made is None else "deploying the contracts that are lacking"
+    return sender.price(what, deployment_gas(params, made))
 
 
 def deploy_all(
@@ -76,12 +80,15 @@ def deploy_all(
     sender: TransactionSender,
     params: DeployParams,
     made: Callable[[str, Receipt], None] | None = None,
+    beginning: Beginning | None = None,
 ) -> Deployment:
     """Deploy the whole set from one key. `made` hears the name of each contract when it is there.
 
-    Raises what `price_deployment` raises, before anything is sent: no contract could be made to take others afterwards.
+    With a `beginning`, one that was broken off is gone on with, and one that breaks off can be. Raises what
+    `price_deployment` raises before anything is sent.
     """
-    price_deployment(connection, sender, params)
+    there = contracts_there(sender, beginning)
+    price_deployment(connection, sender, params, there)
 
     def deploy(name: str, arguments: Sequence[Any]) -> Receipt:
         receipt = _deploy(sender, name, arguments)
@@ -89,14 +96,31 @@ def deploy_all(
             made(name, receipt)
         return receipt
 
-    token = params.stake_token
-    if token is None:
-        token = _created(deploy("DemoToken", ()))
-    modules = _predicted(connection, sender.address)
-    receipts = [deploy(name, arguments) for name, arguments in _plan(params, modules, token)]
-    deployment = Deployment(connection.chain_id, receipts[0].block_number, modules)
+    begun = beginning.read() if beginning is not None and there is not None else None
+    if begun is None:
+        token = params.stake_token or _created(deploy("DemoToken", ()))
+        first, block = next_nonce(connection, sender.address), connection.block_number()
+        if beginning is not None:
+            beginning.write(first, block, token)
+    else:
+        token, first, block = begun.token, begun.first, begun.block
+    modules = modules_from(sender.address, first)
+    receipts = [deploy(name, arguments) for name, arguments in _plan(params, modules, token)[there or 0 :]]
+    if begun is None:
+        block = receipts[0].block_number
+    deployment = Deployment(connection.chain_id, block, modules)
     deployment.check(connection)
+    if beginning is not None:
+        beginning.clear()
     return deployment
+
+
+def contracts_there(sender: TransactionSender, beginning: Beginning | None) -> int | None:
+    """How many contracts of a deployment that was broken off are there; None if there is none to go on with."""
+    if beginning is None or (begun := beginning.read()) is None:
+        return None
+    sender.finish_pending()  # what was sent last may be one of them
+    return begun.made(sender.connection, sender.address)
 
 
 _NOBODY = address("0x" + "00" * 20)
@@ -156,13 +180,3 @@ def _created(receipt: Receipt) -> Address:
     if receipt.created is None:
         raise DeploymentError(f"{receipt.label}: no contract was created")
     return receipt.created
-
-
-def _predicted(connection: Connection, deployer: Address) -> Modules:
-    """Addresses of the next contracts of this key, in the order in which `deploy_all` makes them."""
-    with connection.translated("eth_getTransactionCount"):
-        first = int(connection.web3.eth.get_transaction_count(cast(Any, deployer), "latest"))
-    names = [field.name for field in fields(Modules)]
-    return Modules(
-        **{name: address(get_create_address(cast(Any, deployer), Nonce(first + i))) for i, name in enumerate(names)}
-    )
