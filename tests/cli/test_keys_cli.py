@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import stat
 import subprocess
 import sys
+import termios
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,9 @@ from deltaproof.chain.rpc.keys import PASSWORD_VARIABLE, create_keystore
 from deltaproof.cli.passwords import unlocked
 from deltaproof.errors import UsageError
 from tests.cli.conftest import Run
+
+LOCAL_MODES = 3
+"""Their place in what `termios.tcgetattr` answers."""
 
 
 def test_new_account_is_what_a_command_sends_from(
@@ -98,6 +105,19 @@ def create_keystore_text(folder: Path) -> str:
     return (folder / "text.json").read_text()
 
 
+def read_until(terminal: int, enough: Callable[[bytes], bool]) -> bytes:
+    """What a terminal shows until then, or until its other end is closed."""
+    told, until = b"", time.monotonic() + 120
+    while not enough(told):
+        assert time.monotonic() < until, told
+        if select.select([terminal], [], [], 0.05)[0]:
+            try:
+                told += os.read(terminal, 4096)
+            except OSError:
+                break
+    return told
+
+
 def test_password_of_a_keystore_is_asked_for_on_a_terminal(
     node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -114,18 +134,17 @@ def test_password_of_a_keystore_is_asked_for_on_a_terminal(
         str(tmp_path / "mine.json"),
     ]
     ours, theirs = pty.openpty()
-    with subprocess.Popen(command, stdin=theirs, stderr=theirs, stdout=theirs, start_new_session=True) as running:
-        os.close(theirs)
-        told = b""
-        while b"password of" not in told:
-            told += os.read(ours, 1024)
+    running = subprocess.Popen(command, stdin=theirs, stderr=theirs, stdout=theirs, start_new_session=True)
+    os.close(theirs)
+    try:
+        read_until(ours, lambda told: b"password of" in told)
+        # What is typed before the terminal is told to hide it is thrown away.
+        read_until(ours, lambda _: not termios.tcgetattr(ours)[LOCAL_MODES] & termios.ECHO)
         os.write(ours, b"correct\n")
-        told = b""
-        while running.poll() is None or b"\n" not in told:
-            try:
-                told += os.read(ours, 4096)
-            except OSError:  # its end of the terminal is closed
-                break
+        told = read_until(ours, lambda _: running.poll() is not None)
+    finally:
+        running.kill()
+        running.wait()
     os.close(ours)
     text = "".join(told.decode().split())
     assert made.address in text, "the account, which has no coin, was found behind the file"

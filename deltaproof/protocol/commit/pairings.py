@@ -22,6 +22,7 @@ __all__ = ["G1Point", "G2Point", "final_exponentiation", "pairing_product_is_one
 G1Point = tuple[FQ, FQ, FQ]
 """Projective coordinates, as py_ecc holds them."""
 G2Point = tuple[FQ2, FQ2, FQ2]
+"""The same on the twist."""
 DEGREE = 12
 """Of the field of pairings over that of q."""
 
