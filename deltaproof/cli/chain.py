@@ -27,7 +27,7 @@ from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
     from deltaproof.chain import Receipt
-    from deltaproof.chain.contracts.begun import Beginning
+    from deltaproof.chain.contracts.begun import DeploymentNote
     from deltaproof.cli.documents.machines import Minted, PricedDeployment
 
 __all__ = ["app", "deploy", "faucet"]
@@ -114,14 +114,14 @@ def up(
         )
 
 
-def _told_what_is_there(beginning: Beginning, there: int | None) -> int | None:
+def _told_what_is_there(note: DeploymentNote, there: int | None) -> int | None:
     """How many contracts are there of a deployment that was broken off, as given, said to a person."""
     from deltaproof.chain.contracts.bytecode import CONTRACTS
 
     if there is not None:
         done = f"{there} of {len(CONTRACTS)} contracts are made"
         told_on_stderr("goes-on", f"goes on with a deployment that was broken off: {done}")
-    elif beginning.read() is not None:
+    elif note.read() is not None:
         told_on_stderr(
             "anew",
             "begins anew: of the deployment that was broken off a contract is lacking, or its key sent something else",
@@ -194,7 +194,7 @@ def deploy(
         load_signer,
     )
     from deltaproof.chain.abi.structs import BeaconNetwork
-    from deltaproof.chain.contracts.begun import Beginning
+    from deltaproof.chain.contracts.begun import DeploymentNote
     from deltaproof.chain.contracts.deploying import (
         PLAY_TOKEN,
         contracts_there,
@@ -234,8 +234,8 @@ def deploy(
         told_on_stderr("made", f"{name} is made, {coins(paid)} of the chain's coin paid so far")
 
     with TransactionSender(connection, account, policy=policy) as sender:
-        beginning = Beginning(sender, params)
-        there = _told_what_is_there(beginning, contracts_there(sender, beginning))
+        note = DeploymentNote(sender, params)
+        there = _told_what_is_there(note, contracts_there(sender, note))
         fee, gas = price_deployment(connection, sender, params, there), deployment_gas(params, there)
         cost = f"about {coins(fee)} of the chain's coin at today's price, for {gas:,} gas"
         if dry_run:
@@ -251,7 +251,7 @@ def deploy(
             return
         if connection.chain_id not in LOCAL_CHAINS:
             agreed(f"deploy on chain {connection.chain_id} for {cost}", yes=yes, as_json=as_json)
-        deployment = deploy_all(connection, sender, params, made, beginning)
+        deployment = deploy_all(connection, sender, params, made, note)
         staked = Gateway(connection, deployment, sender).registry.token()
     if out is not None:
         deployment.save(out)

@@ -10,7 +10,7 @@ from eth_account import Account
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.chain import DeployParams, Receipt, TransactionSender, connect, deploy_all, load_account
 from deltaproof.chain.abi.structs import Modules
-from deltaproof.chain.contracts.begun import Beginning, modules_from
+from deltaproof.chain.contracts.begun import DeploymentNote, modules_from
 from deltaproof.chain.contracts.deploying import deployment_gas, stake_token
 from deltaproof.chain.local_node import Node, start_node
 from deltaproof.chain.rpc.fees import Fees, coins
@@ -86,10 +86,10 @@ def broken_off(node: Node, key: str, after: int) -> Modules:
             raise BrokenOff
 
     with TransactionSender(connection, deployer) as sender:
-        beginning = Beginning(sender, params)
+        note = DeploymentNote(sender, params)
         with pytest.raises(BrokenOff):
-            deploy_all(connection, sender, params, made, beginning)
-        begun = beginning.read()
+            deploy_all(connection, sender, params, made, note)
+        begun = note.read()
         assert begun is not None
         return modules_from(sender.address, begun.first)
 
@@ -133,7 +133,7 @@ def test_damaged_note_of_a_deployment_is_named(run: Run, node: Node) -> None:
     broken_off(node, key, 2)
     connection, deployer = connect(node.rpc_url), load_account(key)
     with TransactionSender(connection, deployer) as sender:
-        path = Beginning(sender, DeployParams(guardian=address(deployer.address))).path
+        path = DeploymentNote(sender, DeployParams(guardian=address(deployer.address))).path
     path.write_text("{")
     code, _, err = run("deploy", "--rpc", node.rpc_url, "--key", key)
     assert (code, str(path) in err.replace("\n", "")) == (1, True), err

@@ -25,7 +25,7 @@ from deltaproof.errors import DeploymentError
 from deltaproof.folders import write_whole
 from deltaproof.protocol.types import Address, AddressField, address
 
-__all__ = ["Beginning", "Begun", "modules_from", "next_nonce"]
+__all__ = ["Begun", "DeploymentNote", "modules_from", "next_nonce"]
 
 
 class Begun(BaseModel):
@@ -52,7 +52,7 @@ class Begun(BaseModel):
         return many if ours else None
 
 
-class Beginning:
+class DeploymentNote:
     """Where it is written down, for one key on one chain."""
 
     def __init__(self, sender: TransactionSender, params: DeployParams, folder: Path | None = None) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from deltaproof.chain.abi.codec import encode
 from deltaproof.chain.abi.compiled import compiled
 from deltaproof.chain.abi.structs import Modules
-from deltaproof.chain.contracts.begun import Beginning, modules_from, next_nonce
+from deltaproof.chain.contracts.begun import DeploymentNote, modules_from, next_nonce
 from deltaproof.chain.contracts.deployment import Deployment, DeployParams
 from deltaproof.chain.contracts.registry import Token
 from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
@@ -80,14 +80,14 @@ def deploy_all(
     sender: TransactionSender,
     params: DeployParams,
     made: Callable[[str, Receipt], None] | None = None,
-    beginning: Beginning | None = None,
+    note: DeploymentNote | None = None,
 ) -> Deployment:
     """Deploy the whole set from one key. `made` hears the name of each contract when it is there.
 
-    With a `beginning`, one that was broken off is gone on with, and one that breaks off can be. Raises what
+    With a `note`, one that was broken off is gone on with, and one that breaks off can be. Raises what
     `price_deployment` raises before anything is sent.
     """
-    there = contracts_there(sender, beginning)
+    there = contracts_there(sender, note)
     price_deployment(connection, sender, params, there)
 
     def deploy(name: str, arguments: Sequence[Any]) -> Receipt:
@@ -96,12 +96,12 @@ def deploy_all(
             made(name, receipt)
         return receipt
 
-    begun = beginning.read() if beginning is not None and there is not None else None
+    begun = note.read() if note is not None and there is not None else None
     if begun is None:
         token = params.stake_token or _created(deploy("DemoToken", ()))
         first, block = next_nonce(connection, sender.address), connection.block_number()
-        if beginning is not None:
-            beginning.write(first, block, token)
+        if note is not None:
+            note.write(first, block, token)
     else:
         token, first, block = begun.token, begun.first, begun.block
     modules = modules_from(sender.address, first)
@@ -110,14 +110,14 @@ def deploy_all(
         block = receipts[0].block_number
     deployment = Deployment(connection.chain_id, block, modules)
     deployment.check(connection)
-    if beginning is not None:
-        beginning.clear()
+    if note is not None:
+        note.clear()
     return deployment
 
 
-def contracts_there(sender: TransactionSender, beginning: Beginning | None) -> int | None:
+def contracts_there(sender: TransactionSender, note: DeploymentNote | None) -> int | None:
     """How many contracts of a deployment that was broken off are there; None if there is none to go on with."""
-    if beginning is None or (begun := beginning.read()) is None:
+    if note is None or (begun := note.read()) is None:
         return None
     sender.finish_pending()  # what was sent last may be one of them
     return begun.made(sender.connection, sender.address)
