@@ -18,6 +18,7 @@ from benchmarks.methods.rounds import of_chosen_rate
 from benchmarks.methods.stable import PLAYED, Looks, decides, looks
 from benchmarks.shared.rate_search import APART, MOST
 from benchmarks.shared.tuning_tasks import TASKS, is_here
+from deltaproof.reporting import counted
 
 __all__ = ["missing", "rates", "rounds"]
 
@@ -65,7 +66,7 @@ def _unstable(found: Mapping[str, Looks]) -> list[str]:
     told = []
     for kind, of in found.items():
         apart = [_apart(method, seen) for method, seen in of.items() if decides(seen[0])]
-        told.append(f"{KINDS[kind]} ({len(of)} methods looked at): {'; '.join(apart) or 'none'}.")
+        told.append(f"{KINDS[kind]} ({counted(len(of), 'method')} looked at): {'; '.join(apart) or 'none'}.")
     return paragraph(
         "‡ rounding decides how a round ends: where each gradient value is moved by one rounding, the adapter ends a",
         "hundredth of training's way or more apart, on the dev task. Two programs, two machines or two orders of a sum",

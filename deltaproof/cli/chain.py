@@ -26,7 +26,7 @@ from deltaproof.cli.reporting import reporter
 from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
-    from deltaproof.chain import Receipt
+    from deltaproof.chain import Receipt, TransactionSender
     from deltaproof.chain.contracts.begun import DeploymentNote
     from deltaproof.cli.documents.machines import Minted, PricedDeployment
 
@@ -114,19 +114,22 @@ def up(
         )
 
 
-def _told_what_is_there(note: DeploymentNote, there: int | None) -> int | None:
-    """How many contracts are there of a deployment that was broken off, as given, said to a person."""
+def _made_before(note: DeploymentNote, sender: TransactionSender) -> int | None:
+    """How many contracts a deployment that was broken off has made, also told to a person; None if there is nothing to
+    go on with."""
     from deltaproof.chain.contracts.bytecode import CONTRACTS
 
-    if there is not None:
-        done = f"{there} of {len(CONTRACTS)} contracts are made"
-        told_on_stderr("goes-on", f"goes on with a deployment that was broken off: {done}")
-    elif note.read() is not None:
+    if (begun := note.read()) is None:
+        return None
+    if (made := begun.made(sender.connection, sender.address)) is None:
         told_on_stderr(
             "anew",
             "begins anew: of the deployment that was broken off a contract is lacking, or its key sent something else",
         )
-    return there
+    else:
+        done = f"{made} of {len(CONTRACTS)} contracts are made"
+        told_on_stderr("goes-on", f"goes on with a deployment that was broken off: {done}")
+    return made
 
 
 def deploy(
@@ -195,13 +198,7 @@ def deploy(
     )
     from deltaproof.chain.abi.structs import BeaconNetwork
     from deltaproof.chain.contracts.begun import DeploymentNote
-    from deltaproof.chain.contracts.deploying import (
-        PLAY_TOKEN,
-        contracts_there,
-        deployment_gas,
-        price_deployment,
-        stake_token,
-    )
+    from deltaproof.chain.contracts.deploying import PLAY_TOKEN, deployment_gas, price_deployment, stake_token
     from deltaproof.chain.contracts.deployment import DRAND_LEAD_SECONDS, DRAND_PATIENCE_SECONDS
     from deltaproof.chain.rpc.blocks import LOCAL_CHAINS
     from deltaproof.chain.rpc.fees import coins
@@ -235,7 +232,7 @@ def deploy(
 
     with TransactionSender(connection, account, policy=policy) as sender:
         note = DeploymentNote(sender, params)
-        there = _told_what_is_there(note, contracts_there(sender, note))
+        there = _made_before(note, sender)
         fee, gas = price_deployment(connection, sender, params, there), deployment_gas(params, there)
         cost = f"about {coins(fee)} of the chain's coin at today's price, for {gas:,} gas"
         if dry_run:

@@ -11,8 +11,6 @@ from deltaproof.errors import UsageError
 
 __all__ = ["password_for", "unlocked"]
 
-PASSWORD_VARIABLE = "DELTAPROOF_PASSWORD"
-
 
 def password_for(what: str, *, twice: bool = False) -> str:
     """What DELTAPROOF_PASSWORD says, or a person, who types a new one `twice`. It is asked for on standard error, so
@@ -20,6 +18,8 @@ def password_for(what: str, *, twice: bool = False) -> str:
 
     Raises UsageError if it says nothing and there is nobody to ask.
     """
+    from deltaproof.chain.rpc.keys import PASSWORD_VARIABLE
+
     if said := os.environ.get(PASSWORD_VARIABLE):
         return said
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -32,7 +32,7 @@ def unlocked(key: str | None) -> str | None:
 
     Raises UsageError where there is nobody to ask for it.
     """
-    from deltaproof.chain.rpc.keys import encrypted_key
+    from deltaproof.chain.rpc.keys import PASSWORD_VARIABLE, encrypted_key
 
     if key and (what := encrypted_key(key)) is not None:
         os.environ[PASSWORD_VARIABLE] = password_for(what)

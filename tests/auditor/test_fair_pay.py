@@ -38,6 +38,7 @@ def fair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleWorld]:
         world = build_world(
             node, folder, rounds=1, honest=4, verifiers=2, scoring=scoring, aggregation=aggregation,
             shards=[0, 1, 2, 0, 3], named=False, unread=True,
+            steps=5,  # no row twice, so three drawn steps show twelve
         )  # fmt: skip
         world.play(1)
         yield world
@@ -101,9 +102,7 @@ def test_second_name_on_a_shard_weighs_what_it_adds_which_is_next_to_nothing(fai
     first, second = (records[fair.trainers[i].account] for i in (0, 3))
     assert (first.rows, first.counted, first.earlier) == (20, 20, ())
     assert second.rows == 20
-    # How much less is left to the seeds: three steps show eight to twelve of the twenty rows, the last one rows again.
-    assert second.repeated >= first.opened + second.opened - second.rows
-    assert second.counted < second.rows
+    assert 2 * second.counted < second.rows  # whatever the seeds: each shows 12 of the 20 rows at least
     assert second.earlier == (first.trainer,)
     place = document.game.players.index(second.trainer)
     share = next(share for share in document.game.passes[0].shares if share.player == place)

@@ -271,7 +271,7 @@ def test_rates_at_which_rounding_decides_are_marked_and_the_calmer_one_is_told(t
     path.write_text(json.dumps(played))
     text = "\n".join(rates(tmp_path / "none.json", path))
     assert f"vision transformer (2 methods looked at): `lora` 0.25 of the way, 0.0003 at {lora / 2:g}." in text
-    assert "MiniLM (1 methods looked at): `lora` training diverges, still decides at 0.05." in text
+    assert "MiniLM (1 method looked at): `lora` training diverges, still decides at 0.05." in text
     (row,) = [line for line in text.splitlines() if line.startswith("| `lora`")]
     assert row == f"| `lora` | {rate_of('text', 'lora'):g} ‡ | {lora:g} ‡ | {rate_of('language', 'lora'):g} |"
     assert "‡" not in next(line for line in text.splitlines() if line.startswith("| `ia3`")), "it moves less"

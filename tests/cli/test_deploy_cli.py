@@ -8,13 +8,13 @@ import pytest
 from eth_account import Account
 
 from deltaproof.auditor.index.rpc import Rpc
-from deltaproof.chain import DeployParams, Receipt, TransactionSender, connect, deploy_all, load_account
+from deltaproof.chain import DeployParams, Receipt, SenderPolicy, TransactionSender, connect, deploy_all, load_account
 from deltaproof.chain.abi.structs import Modules
 from deltaproof.chain.contracts.begun import DeploymentNote, modules_from
 from deltaproof.chain.contracts.deploying import deployment_gas, stake_token
 from deltaproof.chain.local_node import Node, start_node
 from deltaproof.chain.rpc.fees import Fees, coins
-from deltaproof.errors import DeploymentError, EncodingError
+from deltaproof.errors import DeploymentError, EncodingError, TransactionPending
 from deltaproof.protocol.types import address
 from tests.cli.conftest import Run
 
@@ -107,6 +107,41 @@ def test_deployment_that_was_broken_off_is_gone_on_with(run: Run, node: Node, af
     code, out, err = run("deploy", "--rpc", node.rpc_url, "--key", key, "--json")
     assert (code, err.count("is made")) == (0, NAMES), "what is finished is not gone on with"
     assert json.loads(out)["tasks"] != places.tasks
+
+
+def test_deployment_that_was_broken_off_before_its_first_contract_keeps_its_token(run: Run, node: Node) -> None:
+    key = node.private_keys[8]
+    deploy = ("deploy", "--rpc", node.rpc_url, "--key", key, "--json")
+    _, out, _ = run(*deploy)
+    token = address(json.loads(out)["token"])
+    connection, deployer = connect(node.rpc_url), load_account(key)
+    with TransactionSender(connection, deployer) as sender:
+        note = DeploymentNote(sender, DeployParams(guardian=address(deployer.address)))
+        note.write(nonce(node, key), connection.block_number(), token)
+    code, out, err = run(*deploy)
+    assert (code, err.count("is made")) == (0, 12), err
+    assert "0 of 12 contracts are made" in err
+    assert json.loads(out)["token"] == token
+
+
+def test_dry_run_sends_nothing_of_what_an_earlier_run_left_either(run: Run, node: Node) -> None:
+    """A transaction in flight is left to whoever goes on."""
+    key = node.private_keys[9]
+    broken_off(node, key, 4)
+    rpc = Rpc(node.rpc_url)
+    rpc.call("evm_setAutomine", False)
+    try:
+        connection, deployer = connect(node.rpc_url), load_account(key)
+        hasty = SenderPolicy(timeout_seconds=1)
+        with TransactionSender(connection, deployer, policy=hasty) as sender, pytest.raises(TransactionPending):
+            deploy_all(connection, sender, DeployParams(address(deployer.address)), None, None)
+        rpc.call("anvil_dropAllTransactions")
+        code, _, err = run("deploy", "--rpc", node.rpc_url, "--key", key, "--dry-run")
+        assert code == 0, err
+        assert "4 of 12 contracts are made" in err
+        assert rpc.call("txpool_status") == {"pending": "0x0", "queued": "0x0"}
+    finally:
+        rpc.call("evm_setAutomine", True)
 
 
 def test_deployment_begins_anew_where_the_key_sent_something_else(run: Run, node: Node) -> None:

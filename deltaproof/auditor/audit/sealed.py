@@ -12,7 +12,7 @@ from deltaproof.errors import ArtifactError
 from deltaproof.protocol.commit.commitments import attestation_hash, commitment_hash, validation_commitment
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import scores_tree, verdicts_digest
-from deltaproof.protocol.terms.attested import attestation_bytes
+from deltaproof.protocol.terms.attested import attestation_limit
 from deltaproof.protocol.types import Address, Digest32, hex_of
 
 __all__ = ["check_attestation_documents", "check_seals", "check_validation_set", "usable_attestations"]
@@ -119,7 +119,7 @@ def check_attestation_documents(case: RoundCase) -> Iterator[Check]:
 def _missing_document(case: RoundCase, attested: AttestationFacts, subject: Subject) -> Check:
     if case.artifacts is None:
         return subject.unchecked("attestation document", "no store was given")
-    most = None if case.spec is None else attestation_bytes(case.spec, len(case.facts.trainers))
+    most = attestation_limit(case.spec, len(case.facts.trainers))
     try:
         case.artifacts.attestation(attested.artifact, most)
     except ArtifactError as error:

@@ -13,7 +13,7 @@ from deltaproof.chain.shown import in_order
 from deltaproof.errors import ArtifactError
 from deltaproof.protocol.outcome.attestation import Attestation
 from deltaproof.protocol.outcome.settlement import SettlementLeaf, Verdict, leaves_tree
-from deltaproof.protocol.terms.attested import attestation_bytes
+from deltaproof.protocol.terms.attested import attestation_limit
 from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, TokenAmount
 from deltaproof.store import ArtifactStore
@@ -42,7 +42,7 @@ def find_leaves(
 
 def read_attestations(facts: RoundFacts, spec: TaskSpec | None, store: ArtifactStore) -> dict[Address, Attestation]:
     """Documents of the revealed attestations that the store has, each no larger than the round can have made it."""
-    found, most = {}, None if spec is None else attestation_bytes(spec, len(facts.trainers))
+    found, most = {}, attestation_limit(spec, len(facts.trainers))
     for verifier, attested in facts.attestations.items():
         if attested.revealed is not None:
             try:

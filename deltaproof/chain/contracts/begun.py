@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,7 +18,6 @@ from deltaproof.chain.abi.structs import Modules
 from deltaproof.chain.contracts.bytecode import CONTRACTS, runtime_problem
 from deltaproof.chain.contracts.deployment import DeployParams
 from deltaproof.chain.rpc.connection import Connection
-from deltaproof.chain.rpc.journal import default_state_folder
 from deltaproof.chain.rpc.sender import TransactionSender
 from deltaproof.errors import DeploymentError
 from deltaproof.folders import write_whole
@@ -44,7 +42,7 @@ class Begun(BaseModel):
         """How many of the contracts are there, in their order; None if it cannot be gone on with: the key sent
         something else, or a contract was not made or is not ours."""
         many = next_nonce(connection, deployer) - self.first
-        if not 0 < many <= len(CONTRACTS):
+        if not 0 <= many <= len(CONTRACTS):
             return None
         modules = modules_from(deployer, self.first)
         there = [(place, connection.code(getattr(modules, place))) for place in list(CONTRACTS)[:many]]
@@ -55,10 +53,9 @@ class Begun(BaseModel):
 class DeploymentNote:
     """Where it is written down, for one key on one chain."""
 
-    def __init__(self, sender: TransactionSender, params: DeployParams, folder: Path | None = None) -> None:
-        """Beside what the key has in flight, or in another folder."""
-        stem = f"{sender.address.lower()}-{sender.connection.genesis.hex()[:16]}"
-        self.path = (folder or default_state_folder()) / f"{stem}.deployment.json"
+    def __init__(self, sender: TransactionSender, params: DeployParams) -> None:
+        """Beside what the key has in flight."""
+        self.path = sender.beside("deployment")
         self._terms = hashlib.sha256(repr(params).encode()).hexdigest()
 
     def read(self) -> Begun | None:
@@ -71,11 +68,10 @@ class DeploymentNote:
             raise DeploymentError(f"{self.path} is unreadable; remove it, and the deployment begins anew") from error
         return begun if begun.terms == self._terms else None
 
-    def write(self, first: int, block: int, token: Address) -> Begun:
+    def write(self, first: int, block: int, token: Address) -> None:
         """On disk before this returns. Raises OSError."""
         begun = Begun(first=first, block=block, token=token, terms=self._terms)
         write_whole(self.path, begun.model_dump_json().encode())
-        return begun
 
     def clear(self) -> None:
         """All contracts are there."""

@@ -23,7 +23,7 @@ from deltaproof.chain.rpc.sender import Receipt, TransactionSender
 from deltaproof.errors import ChainError, ChainUnavailable, DeploymentError
 from deltaproof.protocol.types import Address, address
 
-__all__ = ["PLAY_TOKEN", "contracts_there", "deploy_all", "deployment_gas", "price_deployment", "stake_token"]
+__all__ = ["PLAY_TOKEN", "deploy_all", "deployment_gas", "price_deployment", "stake_token"]
 
 PLAY_TOKEN = "demo"
 """What asks for the demo token by name."""
@@ -87,7 +87,10 @@ def deploy_all(
     With a `note`, one that was broken off is gone on with, and one that breaks off can be. Raises what
     `price_deployment` raises before anything is sent.
     """
-    there = contracts_there(sender, note)
+    if note is not None:
+        sender.finish_pending()  # what was sent last may be one of the contracts
+    begun = None if note is None else note.read()
+    there = None if begun is None else begun.made(connection, sender.address)
     price_deployment(connection, sender, params, there)
 
     def deploy(name: str, arguments: Sequence[Any]) -> Receipt:
@@ -96,31 +99,22 @@ def deploy_all(
             made(name, receipt)
         return receipt
 
-    begun = note.read() if note is not None and there is not None else None
-    if begun is None:
+    if begun is None or there is None:
         token = params.stake_token or _created(deploy("DemoToken", ()))
-        first, block = next_nonce(connection, sender.address), connection.block_number()
+        first, block, there = next_nonce(connection, sender.address), connection.block_number(), 0
         if note is not None:
             note.write(first, block, token)
     else:
         token, first, block = begun.token, begun.first, begun.block
     modules = modules_from(sender.address, first)
-    receipts = [deploy(name, arguments) for name, arguments in _plan(params, modules, token)[there or 0 :]]
-    if begun is None:
+    receipts = [deploy(name, arguments) for name, arguments in _plan(params, modules, token)[there:]]
+    if there == 0:
         block = receipts[0].block_number
     deployment = Deployment(connection.chain_id, block, modules)
     deployment.check(connection)
     if note is not None:
         note.clear()
     return deployment
-
-
-def contracts_there(sender: TransactionSender, note: DeploymentNote | None) -> int | None:
-    """How many contracts of a deployment that was broken off are there; None if there is none to go on with."""
-    if note is None or (begun := note.read()) is None:
-        return None
-    sender.finish_pending()  # what was sent last may be one of them
-    return begun.made(sender.connection, sender.address)
 
 
 _NOBODY = address("0x" + "00" * 20)

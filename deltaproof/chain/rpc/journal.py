@@ -79,6 +79,10 @@ class TransactionJournal:
         """Nothing is in flight any more."""
         self._path.unlink(missing_ok=True)
 
+    def beside(self, what: str) -> Path:
+        """The file for something else of this key on this chain."""
+        return self._path.with_suffix(f".{what}.json")
+
     def close(self) -> None:
         """Give the lock back."""
         self._lock.release()

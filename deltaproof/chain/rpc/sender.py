@@ -118,6 +118,10 @@ class TransactionSender:
         """Give the key's lock back."""
         self._journal.close()
 
+    def beside(self, what: str) -> Path:
+        """The file for something else of this key on this chain, beside what it has in flight."""
+        return self._journal.beside(what)
+
     def send(self, label: str, to: Address | None, data: bytes) -> Receipt:
         """Send one transaction (`to` None: create a contract) and wait until it is mined.
 

@@ -20,7 +20,7 @@ from deltaproof.protocol.rules import (
 from deltaproof.protocol.terms.estimators import evaluations_spent
 from deltaproof.protocol.terms.tables import TaskTables
 
-__all__ = ["attestation_bytes", "most_players"]
+__all__ = ["attestation_bytes", "attestation_limit", "most_players"]
 
 
 def attestation_bytes(terms: TaskTables, trainers: int) -> int:
@@ -29,6 +29,11 @@ def attestation_bytes(terms: TaskTables, trainers: int) -> int:
     drawn = replayed_steps(terms.training.steps, terms.verification.samples)
     of_each = ATTESTED_TRAINER_BYTES + drawn * ATTESTED_STEP_BYTES
     return ATTESTATION_BASE_BYTES + trainers * of_each + _game_bytes(terms, min(trainers, most_players(terms)))
+
+
+def attestation_limit(terms: TaskTables | None, trainers: int) -> int | None:
+    """The same for whoever may have no terms: None then, and the general limit of attestations holds."""
+    return None if terms is None else attestation_bytes(terms, trainers)
 
 
 def most_players(terms: TaskTables) -> int:
