@@ -43,7 +43,7 @@ def in_turn(name: str, kinds: tuple[str, ...], lasts: tuple[float, float], at_on
 
 @pytest.mark.parametrize(
     "kind",
-    [in_turn("network", OF_NETWORK, (0.5, 2.0), 2), in_turn("machines", OF_MACHINES, (1.0, 2.5), 1)],
+    [in_turn("network", OF_NETWORK, (0.5, 2.0), 2), in_turn("machines", OF_MACHINES, (0.5, 1.5), 1)],
     ids=["network", "machines"],
 )
 def test_faults_in_turn_cost_nobody_anything(kind: Kind) -> None:
