@@ -34,8 +34,7 @@ def tarpit(at_once: bytes, *, closes: bool = False) -> Iterator[str]:
             try:
                 line.recv(65_536)
                 line.sendall(at_once)
-                while not closes:
-                    time.sleep(0.1)
+                while not closes and not over.wait(0.1):
                     line.sendall(b"x")
             except OSError:
                 return  # nobody listens any more
@@ -48,9 +47,13 @@ def tarpit(at_once: bytes, *, closes: bool = False) -> Iterator[str]:
                 return  # it is closed
             threading.Thread(target=drip, args=(line,), daemon=True).start()
 
+    over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=serve, daemon=True).start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            over.set()
 
 
 @pytest.mark.parametrize("start", STARTS)
