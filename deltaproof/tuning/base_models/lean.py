@@ -220,7 +220,11 @@ def widest(folder: Path) -> torch.dtype:
 @contextmanager
 def _empty_parameters() -> Iterator[None]:
     def emptied(module: nn.Module, name: str, parameter: nn.Parameter | None) -> nn.Parameter | None:
-        return None if parameter is None else nn.Parameter(parameter.to("meta"), parameter.requires_grad)
+        if parameter is None:
+            return None
+        empty = nn.Parameter(parameter.to("meta"), parameter.requires_grad)
+        empty._is_hf_initialized = True  # type: ignore[attr-defined]  # transformers draws no values for it
+        return empty
 
     handle = register_module_parameter_registration_hook(emptied)  # type: ignore[arg-type]  # its result is used
     try:
