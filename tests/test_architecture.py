@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -98,6 +99,7 @@ def tracked(pattern: str = "") -> list[Path]:
     return [REPOSITORY / name for name in names if name and (REPOSITORY / name).is_file()]
 
 
+@cache
 def imported_modules(path: Path) -> set[str]:
     """Dotted names of everything that a Python file imports, wherever in the file.
 

@@ -6,6 +6,7 @@ import ast
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 __all__ = ["TOPS", "Module", "api_pages", "homes", "modules"]
@@ -41,14 +42,16 @@ def modules() -> dict[str, Module]:
     """Every module of the product, by name."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *(f"{top}/*.py" for top in TOPS)]
     names = subprocess.run(listing, cwd=REPOSITORY, capture_output=True, check=True, text=True).stdout.split("\0")
-    found = [_read(REPOSITORY / name) for name in names if name and (REPOSITORY / name).is_file()]
+    files = [REPOSITORY / name for name in names if name]
+    found = [_parsed(file, file.read_text(encoding="utf-8")) for file in files if file.is_file()]
     return {module.name: module for module in sorted(found, key=lambda module: module.name)}
 
 
-def _read(path: Path) -> Module:
+@cache
+def _parsed(path: Path, text: str) -> Module:
     exported: tuple[str, ...] | None = None
     imported, assigned = {}, []
-    body = ast.parse(path.read_text(encoding="utf-8")).body
+    body = ast.parse(text).body
     lazy = [node for part in body if isinstance(part, ast.If) for node in part.body]  # under TYPE_CHECKING
     for node in [*body, *lazy]:
         if isinstance(node, ast.ImportFrom) and node.module:

@@ -6,7 +6,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from deltaproof.protocol.outcome.reports import taken_over, word_of
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import ZERO_DIGEST, Address, RoundIndex
 from deltaproof.store.paths import report_path
+from tests.worlds.moments import Moment
 from tests.worlds.roles import RoleWorld, build_world
 from verifier.committee import Committees
 from verifier.facts import read_case
@@ -32,18 +32,26 @@ FIRST = RoundIndex(1)
 COMMITTEE, VERIFIERS, HONEST = 2, 5, 4
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[RoleWorld]:
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moment]:
     """Four honest trainers and a cheat in a round that is ready to be judged."""
+    folder = tmp_path_factory.mktemp("ready")
     with start_node("anvil", accounts=14) as node:
         built = build_world(
-            node, tmp_path, rounds=1, honest=HONEST, verifiers=VERIFIERS, cheat=SkipHalf(),
+            node, folder / "world", rounds=1, honest=HONEST, verifiers=VERIFIERS, cheat=SkipHalf(),
             verification=f"committee = {COMMITTEE}",
         )  # fmt: skip
         built.open_round()
         built.work()
-        yield built
-        built.close()
+        moment = Moment(built, folder / "world", folder / "kept")
+        yield moment
+        moment.close()
+
+
+@pytest.fixture
+def world(ready: Moment) -> RoleWorld:
+    """The same round for each test, as if no other had been."""
+    return ready.again()
 
 
 def test_each_trainer_is_replayed_by_its_committee_and_a_cheat_by_everybody(world: RoleWorld) -> None:

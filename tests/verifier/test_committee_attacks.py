@@ -8,7 +8,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +31,7 @@ from deltaproof.store.paths import Kind, opening_path, report_path
 from deltaproof.store.seals import ReportSeal
 from deltaproof.tuning.training.speed import Speed
 from tests.verifier.test_committee import FIRST, attest, attested, drawn, member_of, says, seed
+from tests.worlds.moments import Moment
 from tests.worlds.roles import RoleWorld, build_world, silent
 from verifier.life import Verifier
 from verifier.standing import check_pace
@@ -39,17 +39,31 @@ from verifier.standing import check_pace
 VERIFIERS = 5
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[RoleWorld]:
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moment]:
     """Four honest trainers and a cheat in a round that is ready to be judged by committees of two."""
+    folder = tmp_path_factory.mktemp("ready")
     with start_node("anvil", accounts=14) as node:
         built = build_world(
-            node, tmp_path, rounds=1, honest=4, verifiers=VERIFIERS, cheat=SkipHalf(), verification="committee = 2"
+            node,
+            folder / "world",
+            rounds=1,
+            honest=4,
+            verifiers=VERIFIERS,
+            cheat=SkipHalf(),
+            verification="committee = 2",
         )
         built.open_round()
         built.work()
-        yield built
-        built.close()
+        moment = Moment(built, folder / "world", folder / "kept")
+        yield moment
+        moment.close()
+
+
+@pytest.fixture
+def world(ready: Moment) -> RoleWorld:
+    """The same round for each test, as if no other had been."""
+    return ready.again()
 
 
 def test_one_mirror_away_and_a_member_that_says_nothing_keep_nobody_from_attesting(world: RoleWorld) -> None:
