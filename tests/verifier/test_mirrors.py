@@ -15,6 +15,7 @@ from deltaproof.protocol.commit.bls import SecretKey
 from deltaproof.protocol.types import Address, RoundIndex, TokenAmount, digest32
 from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import LocalBackend, Mirrors, Nowhere
+from tests.worlds.moments import Moment
 from tests.worlds.roles import FUND, RoleWorld, build_world, silent
 from verifier.life import Verifier
 
@@ -39,17 +40,25 @@ class Liar(Nowhere):
         return SecretKey(7).sign(b"another domain", b"another digest").to_bytes()
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[RoleWorld]:
+@pytest.fixture(scope="module")
+def attested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moment]:
     """Three verifiers have revealed what they found, and two of them sign, who are a quorum."""
+    folder = tmp_path_factory.mktemp("attested")
     with start_node("anvil", accounts=10) as node:
-        built = build_world(node, tmp_path, rounds=1, honest=1, verifiers=3)
+        built = build_world(node, folder / "world", rounds=1, honest=1, verifiers=3)
         built.open_round()
         built.work()
         built.attest()
         assert built.gateway.tasks.phase(built.task).phase is Phase.SETTLE
-        yield built
-        built.close()
+        moment = Moment(built, folder / "world", folder / "kept")
+        yield moment
+        moment.close()
+
+
+@pytest.fixture
+def world(attested: Moment) -> RoleWorld:
+    """The same round for each test, as if no other had been."""
+    return attested.again()
 
 
 def behind(world: RoleWorld, mirror: Nowhere) -> list[Verifier]:
