@@ -17,7 +17,7 @@ NESTED = b"[" * 200_000
 READERS = {
     "emulator": "from deltaproof.tuning.emulators.packing import unpack; "
     "unpack(len(nested).to_bytes(8, 'little') + nested)",
-    "configuration": "from deltaproof.tuning.base_models.loading import weights_digest; weights_digest(folder)",
+    "configuration": "from deltaproof.tuning.base_models.digests import weights_digest; weights_digest(folder)",
     "answer of a node": "from deltaproof.chain.rpc.endpoints import _parsed; "
     "_parsed('http://x', 'eth_call', (200, nested))",
 }

@@ -22,8 +22,9 @@ from deltaproof.protocol.terms.federation import Recipe
 from deltaproof.protocol.terms.spec import ModelSection, TaskSpec
 from deltaproof.protocol.types import Digest32, hex_of
 from deltaproof.protocol.wire.encoding import canonical_json
+from deltaproof.tuning.base_models.digests import weights_digest
 from deltaproof.tuning.base_models.layers import layer_list
-from deltaproof.tuning.base_models.loading import resolve_source, weights_digest
+from deltaproof.tuning.base_models.loading import resolve_source
 from deltaproof.tuning.base_models.presets import complete_spec
 from deltaproof.tuning.emulators.deriving import FullModel, derive
 

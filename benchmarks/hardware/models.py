@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 
 from benchmarks.shared.replay_tasks import MODELS
 from deltaproof.protocol.terms.spec import TaskSpec
-from deltaproof.tuning.base_models.loading import TOKENISER_FILES, resolve_source
+from deltaproof.tuning.base_models.digests import TOKENISER_FILES
+from deltaproof.tuning.base_models.loading import resolve_source
 from deltaproof.tuning.base_models.presets import complete_spec
 
 __all__ = ["SHAPES", "spec_for", "weight_bytes"]

@@ -223,7 +223,8 @@ def _harvest(source: str, target: RowsTarget, shape: _Shape, limit: int | None) 
     from deltaproof.data.records import read_records
     from deltaproof.data.shaping import Shaper, Shaping
     from deltaproof.protocol.types import ZERO_DIGEST, hex_of
-    from deltaproof.tuning.base_models.loading import resolve_source, weights_digest
+    from deltaproof.tuning.base_models.digests import weights_digest
+    from deltaproof.tuning.base_models.loading import resolve_source
 
     names = tuple(name.strip() for name in shape.labels.split(",")) if shape.labels else ()
     if len(names) > target.section.num_labels > 0:

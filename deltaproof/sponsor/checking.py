@@ -220,7 +220,8 @@ def _model_problems(
     report: Reporter | None,
 ) -> Iterator[Problem]:
     """The model's folder, by its configuration and tokeniser; and the rows of all files, by the model."""
-    from deltaproof.tuning.base_models.loading import resolve_source, row_reader, weights_digest
+    from deltaproof.tuning.base_models.digests import weights_digest
+    from deltaproof.tuning.base_models.loading import resolve_source, row_reader
 
     federation = tables.get("federation")
     key = "model.source" if federation is None else "federation.source"

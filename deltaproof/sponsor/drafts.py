@@ -81,7 +81,8 @@ def complete_draft(
     model or method that cannot be loaded.
     """
     from deltaproof.sponsor.rehearsal import rehearse
-    from deltaproof.tuning.base_models.loading import resolve_source, weights_digest
+    from deltaproof.tuning.base_models.digests import weights_digest
+    from deltaproof.tuning.base_models.loading import resolve_source
     from deltaproof.tuning.training.workbench import Workbench
 
     tables, files, origin = draft.usable().tables, draft.files, str(draft.path)

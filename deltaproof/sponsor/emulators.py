@@ -55,8 +55,9 @@ def prepare_federation(
 ) -> PreparedFederation:
     """Make the emulators of a draft with its public rows. Raises UsageError for a table that is wrong, ModelError for
     a model that is."""
+    from deltaproof.tuning.base_models.digests import weights_digest
     from deltaproof.tuning.base_models.layers import layer_list
-    from deltaproof.tuning.base_models.loading import resolve_source, weights_digest
+    from deltaproof.tuning.base_models.loading import resolve_source
     from deltaproof.tuning.emulators.deriving import FullModel, derive
 
     source, emulators = federation.get("source"), federation.get("emulators")

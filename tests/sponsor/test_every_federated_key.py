@@ -26,7 +26,8 @@ from deltaproof.sponsor.control import CONTROL_KEYS, PreparedControl, prepare_co
 from deltaproof.sponsor.drafts import prepare_task
 from deltaproof.sponsor.files import SPONSOR_KEYS
 from deltaproof.store import ArtifactStore, open_store
-from deltaproof.tuning.base_models.loading import resolve_source, weights_digest
+from deltaproof.tuning.base_models.digests import weights_digest
+from deltaproof.tuning.base_models.loading import resolve_source
 from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
 from deltaproof.tuning.control.checks import check_decision
 from deltaproof.tuning.control.devices import device_states

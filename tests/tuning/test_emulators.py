@@ -17,9 +17,10 @@ from deltaproof.protocol.terms.federation import FederationSection, Recipe
 from deltaproof.protocol.terms.spec import ModelSection, TaskSpec
 from deltaproof.protocol.types import hex_of
 from deltaproof.store import ArtifactStore, open_store
+from deltaproof.tuning.base_models.digests import weights_digest
 from deltaproof.tuning.base_models.frozen import FrozenLinear
 from deltaproof.tuning.base_models.layers import layer_of
-from deltaproof.tuning.base_models.loading import emulator_folder, resolve_source, weights_digest
+from deltaproof.tuning.base_models.loading import emulator_folder, resolve_source
 from deltaproof.tuning.base_models.packed import PACKED_FILE, read_packed, write_packed
 from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
 from deltaproof.tuning.emulators.compression import compress, compressed_size, decompress

@@ -17,7 +17,8 @@ from huggingface_hub.hf_api import RepoFile
 from deltaproof.errors import SpecError
 from deltaproof.protocol.terms.spec import parse_spec
 from deltaproof.tuning import hub as hub_module
-from deltaproof.tuning.base_models.loading import load_base, resolve_source, weights_digest
+from deltaproof.tuning.base_models.digests import weights_digest
+from deltaproof.tuning.base_models.loading import load_base, resolve_source
 from deltaproof.tuning.base_models.presets import complete_spec, minimal_model
 from deltaproof.tuning.errors import HubError, ModelError
 from deltaproof.tuning.hub import HubPlace, list_files

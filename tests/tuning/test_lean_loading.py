@@ -17,8 +17,9 @@ from safetensors.torch import load_file, save_file
 
 from deltaproof.protocol.terms.spec import ModelSection
 from deltaproof.tuning.base_models import loading as models
+from deltaproof.tuning.base_models.digests import weights_digest
 from deltaproof.tuning.base_models.lean import built_empty, correspondence
-from deltaproof.tuning.base_models.loading import load_base, weights_digest
+from deltaproof.tuning.base_models.loading import load_base
 from deltaproof.tuning.base_models.presets import Architecture, minimal_model
 from deltaproof.tuning.base_models.stored_embedding import StoredEmbedding
 from deltaproof.tuning.numerics.precision import Precision, computing_in, dtype_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 import threading
@@ -17,8 +18,10 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from deltaproof.protocol.evidence.rows import canonical_row
+from deltaproof.tuning.base_models import digests
 from deltaproof.tuning.base_models.batches import unfit_rows
-from deltaproof.tuning.base_models.loading import TOKENISER_FILES, resolve_source, weights_digest
+from deltaproof.tuning.base_models.digests import TOKENISER_FILES, weights_digest
+from deltaproof.tuning.base_models.loading import resolve_source
 from deltaproof.tuning.base_models.presets import Architecture, minimal_model
 from deltaproof.tuning.combining.evaluation import Evaluator
 from deltaproof.tuning.errors import MethodError, ModelError, NarrowingError, RowError
@@ -62,6 +65,27 @@ def test_digest_sees_every_change(tmp_path: Path, what: str) -> None:
             with (folder / "tokenizer.json").open("a") as file:
                 file.write("\n")
     save_file(tensors, folder / "model.safetensors")
+    assert weights_digest(folder) != digest
+
+
+def test_folder_is_read_again_only_if_a_file_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: put other weights of the same size there, and set the clock of the file back."""
+    folder = minimal_model(tmp_path / "model", "bert")
+    weights = folder / "model.safetensors"
+    digest, written = weights_digest(folder), weights.stat()
+    read: list[Path] = []
+    reads = digests._read_digest
+    monkeypatch.setattr(digests, "_read_digest", lambda place: (read.append(place), reads(place))[1])
+    assert weights_digest(folder) == digest
+    assert read == [folder], "it has just been written: it could change without a later time of its change"
+    monkeypatch.setattr(digests, "_AT_REST_NANOS", 0)
+    time.sleep(0.05)
+    assert [weights_digest(folder) for _ in range(3)] == [digest] * 3
+    assert read == [folder] * 2
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    os.utime(weights, ns=(written.st_atime_ns, written.st_mtime_ns))
     assert weights_digest(folder) != digest
 
 

@@ -19,7 +19,7 @@ from deltaproof.protocol.terms.federation import Recipe
 from deltaproof.protocol.terms.spec import CodecSection, ModelSection, TaskSpec
 from deltaproof.protocol.types import hex_of
 from deltaproof.research.control.digits import LAYERS, Digits
-from deltaproof.tuning.base_models.loading import weights_digest
+from deltaproof.tuning.base_models.digests import weights_digest
 from deltaproof.tuning.base_models.presets import complete_spec
 from deltaproof.tuning.codecs import create_codec
 from deltaproof.tuning.combining.evaluation import Evaluation, Evaluator

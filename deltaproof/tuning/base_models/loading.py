@@ -1,18 +1,16 @@
-"""Base models: where they lie, the digest that a task names them by, and how they are loaded.
+"""Base models: where they lie, and how they are loaded.
 
-Safetensors only, no remote code, no network unless a hub model is named that is not in the local cache. A model's
-digest covers canonical tensor content, configuration and tokeniser, so that neither the order inside a file nor its
-metadata matters. GGUF weights in a package are converted once into the cache.
+Safetensors only, no remote code, no network unless a hub model is named that is not in the local cache. GGUF weights in
+a package are converted once into the cache.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import nn
 
 from deltaproof.errors import is_out_of_memory
@@ -28,10 +26,10 @@ from deltaproof.extras import need
 from deltaproof.folders import cache_root, made_folder, settle_folder
 from deltaproof.protocol.rules import MAX_TOKENS
 from deltaproof.protocol.terms.spec import ModelSection
-from deltaproof.protocol.types import Digest32, hex_of
-from deltaproof.protocol.wire.encoding import canonical_json
+from deltaproof.protocol.types import hex_of
 from deltaproof.protocol.wire.encoding import sha256 as sha256_of
 from deltaproof.reporting import Reporter
+from deltaproof.tuning.base_models.digests import TOKENISER_FILES, weights_digest
 from deltaproof.tuning.base_models.layers import LAYERS_KEY, check_routing, number_as_in_full_model
 from deltaproof.tuning.base_models.lean import (
     FrozenForm,
@@ -51,7 +49,6 @@ from deltaproof.tuning.numerics.precision import Precision, computing_in, dtype_
 from deltaproof.tuning.numerics.randomness import normal
 
 __all__ = [
-    "TOKENISER_FILES",
     "BaseModel",
     "RowReader",
     "cache_folder",
@@ -62,43 +59,8 @@ __all__ = [
     "read_tokenizer",
     "resolve_source",
     "row_reader",
-    "weights_digest",
 ]
 
-_WEIGHTS_DOMAIN = b"deltaproof/weights/v1\x00"
-_IGNORED_CONFIG_KEYS = ("_name_or_path", "transformers_version")
-TOKENISER_FILES = (
-    "added_tokens.json",
-    "bpe.codes",
-    "byte_maps.json",
-    "chat_template.jinja",
-    "dict.txt",
-    "emoji.json",
-    "entity_vocab.json",
-    "merges.txt",
-    "normalizer.json",
-    "preprocessor_config.json",
-    "prophetnet.tokenizer",
-    "sentencepiece.bpe.model",
-    "sentencepiece.model",
-    "source.spm",
-    "special_tokens_map.json",
-    "spiece.model",
-    "spm.model",
-    "spm_char.model",
-    "target.spm",
-    "target_vocab.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab-src.json",
-    "vocab-tgt.json",
-    "vocab.json",
-    "vocab.txt",
-    "word_pronunciation.json",
-    "word_shape.json",
-)
-"""Files of a model folder that decide how text becomes tokens; they belong to its digest."""
 _AUTO_CLASSES = {
     "sequence-classification": "AutoModelForSequenceClassification",
     "causal-lm": "AutoModelForCausalLM",
@@ -182,19 +144,6 @@ def is_here(source: str) -> bool:
         return (resolve_source(source) / "config.json").is_file()
     except (HubError, ModelError):
         return False
-
-
-def weights_digest(folder: Path) -> Digest32:
-    """Digest of a model folder: every tensor by name, dtype, shape and content, the configuration and the tokeniser.
-
-    Raises ModelError if there are no safetensors weights, a name occurs twice, or a file is unreadable.
-    """
-    digest = sha256(_WEIGHTS_DOMAIN)
-    for name, dtype, shape, content in _tensor_digests(folder):
-        digest.update(canonical_json([name, dtype, shape]) + b"\x00" + content)
-    for name, content in _described_files(folder):
-        digest.update(canonical_json([name]) + b"\x00" + content)
-    return Digest32(digest.digest())
 
 
 def load_base(
@@ -350,42 +299,6 @@ def _fill_missing(model: nn.Module, names: Iterable[str], seed: bytes) -> None:
                 parameter.copy_(drawn.view(parameter.shape))
             else:
                 parameter.zero_()
-
-
-def _tensor_digests(folder: Path) -> Iterator[tuple[str, str, list[int], bytes]]:
-    where: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="np") as file:
-                names = list(file.keys())
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path}: {error}") from error
-        for name in names:
-            if name in where:
-                raise ModelError(f"tensor {name!r} is in {where[name].name} and in {path.name}")
-            where[name] = path
-    if not where:
-        raise ModelError(f"no safetensors weights in {folder}")
-    for name in sorted(where):
-        with safe_open(where[name], framework="pt") as file:
-            tensor = file.get_tensor(name).contiguous()
-        content = sha256(tensor.reshape(-1).view(torch.uint8).numpy().data).digest()
-        yield name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape), content
-
-
-def _described_files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"the configuration in {folder} cannot be read: {error}") from error
-    if not isinstance(config, dict):
-        raise ModelError(f"the configuration in {folder} is no object")
-    for key in _IGNORED_CONFIG_KEYS:
-        config.pop(key, None)
-    yield "config.json", sha256_of(canonical_json(config))
-    for name in TOKENISER_FILES:
-        if (folder / name).is_file():
-            yield name, sha256_of((folder / name).read_bytes())
 
 
 def _in_package(where: str) -> Path:

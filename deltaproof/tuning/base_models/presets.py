@@ -13,7 +13,8 @@ import transformers
 
 from deltaproof.protocol.terms.spec import PhasesSection, TaskSpec, parse_spec
 from deltaproof.protocol.types import hex_of
-from deltaproof.tuning.base_models.loading import resolve_source, weights_digest
+from deltaproof.tuning.base_models.digests import weights_digest
+from deltaproof.tuning.base_models.loading import resolve_source
 from deltaproof.tuning.base_models.quiet import quiet
 from deltaproof.tuning.numerics.randomness import SeededFills
 

@@ -20,15 +20,9 @@ from torch import Tensor
 from deltaproof.protocol.terms.federation import EmulatorSection, Fidelity, Recipe
 from deltaproof.protocol.terms.spec import ModelSection
 from deltaproof.protocol.types import Digest32
+from deltaproof.tuning.base_models.digests import TOKENISER_FILES, weights_digest
 from deltaproof.tuning.base_models.layers import layer_list, layer_of
-from deltaproof.tuning.base_models.loading import (
-    TOKENISER_FILES,
-    BaseModel,
-    emulator_folder,
-    load_base,
-    resolve_source,
-    weights_digest,
-)
+from deltaproof.tuning.base_models.loading import BaseModel, emulator_folder, load_base, resolve_source
 from deltaproof.tuning.emulators._passes import batches, run, tokens, watching
 from deltaproof.tuning.emulators.compression import Matrix, compressed_size
 from deltaproof.tuning.emulators.distilling import distill

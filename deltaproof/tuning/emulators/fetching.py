@@ -10,7 +10,8 @@ from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, digest32, hex_of
 from deltaproof.reporting import Reporter
 from deltaproof.store import ArtifactStore
-from deltaproof.tuning.base_models.loading import emulator_folder, resolve_source, weights_digest
+from deltaproof.tuning.base_models.digests import weights_digest
+from deltaproof.tuning.base_models.loading import emulator_folder, resolve_source
 from deltaproof.tuning.emulators.packing import expand
 from deltaproof.tuning.errors import ModelError
 

@@ -33,8 +33,8 @@ from deltaproof.folders import made_folder, settle_folder
 from deltaproof.protocol.terms.federation import Recipe
 from deltaproof.protocol.wire.documents import Record
 from deltaproof.protocol.wire.encoding import canonical_json
+from deltaproof.tuning.base_models.digests import TOKENISER_FILES
 from deltaproof.tuning.base_models.layers import LAYERS_KEY, layer_of, renumbered, shorten_config
-from deltaproof.tuning.base_models.loading import TOKENISER_FILES
 from deltaproof.tuning.base_models.packed import PackedMatrix, can_stay_packed, write_packed
 from deltaproof.tuning.emulators.compression import Matrix, compress, decompress
 from deltaproof.tuning.errors import ModelError
