@@ -68,10 +68,11 @@ class TaskHistory:
 def read_history(
     network: Network, tasks: Sequence[int] | None, rounds: Sequence[int] | None, account: Address | None, index: str
 ) -> TaskHistory:
-    """Histories of tasks (None: all). Verdicts, scores and pay need the store; without one they are None."""
-    one = tasks[0] if tasks is not None and len(tasks) == 1 else None
-    store = network.artifacts(one) if network.store or one is not None else None
-    document = Historian(network.index(index), store).history(tasks, rounds, account)
+    """Histories of tasks (None: all). Verdicts, scores and pay need a task's store; where none is known, or none
+    answers, they are None."""
+    found = network.index(index)
+    store = network.artifacts() if network.store else network.announced(found)
+    document = Historian(found, store).history(tasks, rounds, account)
     gateway = network.gateway()
     stake = gateway.registry.token()
     tokens = {str(task["token"]) for task in document["tasks"]} | {str(stake)}

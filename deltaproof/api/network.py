@@ -13,6 +13,7 @@ from deltaproof.errors import UsageError
 
 if TYPE_CHECKING:
     from deltaproof.auditor.auditing import AuditSource
+    from deltaproof.auditor.facts.stores import AnnouncedStores
     from deltaproof.auditor.index.reader import Index
     from deltaproof.chain import Gateway
     from deltaproof.store import ArtifactStore
@@ -88,8 +89,19 @@ class Network:
         from deltaproof.auditor.auditing import AuditSource
         from deltaproof.auditor.index.rpc import Rpc
 
-        second = Rpc(witness) if witness else None
-        return AuditSource(self.index(database), self.artifacts(task, reading_key), Rpc(self.rpc), second)
+        second, found = Rpc(witness) if witness else None, self.index(database)
+        one = self.store or task is not None
+        store = self.artifacts(task, reading_key) if one else self.announced(found, reading_key)
+        return AuditSource(found, store, Rpc(self.rpc), second)
+
+    def announced(self, index: Index, reading_key: str | Path | None = None) -> AnnouncedStores:
+        """What the sponsor of each task in an index announced on chain. No gateway of it is waited for long."""
+        from deltaproof.auditor.facts.stores import AnnouncedStores
+        from deltaproof.auditor.index.rpc import Rpc
+        from deltaproof.store.readers import Keyring
+
+        keyring = Keyring.load(Path(reading_key) if reading_key is not None else None)
+        return AnnouncedStores(index, Rpc(self._need("rpc")), keyring)
 
     def _need(self, name: str) -> str:
         value = str(getattr(self, name))

@@ -11,11 +11,11 @@ from deltaproof.auditor.audit.check import Check
 from deltaproof.auditor.audit.report import AuditReport
 from deltaproof.auditor.audit.run import Audit, Pool, one_process
 from deltaproof.auditor.bundle import Bundle
+from deltaproof.auditor.facts.stores import Source
 from deltaproof.auditor.history import Historian
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.protocol.types import hex_of
-from deltaproof.store import ArtifactStore
 from deltaproof.tuning.numerics.machine import HERE, Machine
 
 __all__ = ["AuditSource", "run_audit"]
@@ -26,7 +26,7 @@ class AuditSource:
     """Where chain facts and artifacts come from."""
 
     index: Index
-    store: ArtifactStore | None
+    store: Source
     rpc: Rpc | None
     witness: Rpc | None = None
     only: tuple[int, int] | None = None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from deltaproof.auditor.facts.leaves import find_leaves
 from deltaproof.auditor.facts.loading import load_round, load_task
+from deltaproof.auditor.facts.stores import AnnouncedStores, Source, store_of
 from deltaproof.auditor.facts.tasks import RoundFacts, TaskFacts
 from deltaproof.auditor.index.events import Event
 from deltaproof.auditor.index.reader import Index
@@ -23,6 +25,7 @@ from deltaproof.store import ArtifactStore
 __all__ = ["Historian", "participants", "rows_of"]
 
 Json = dict[str, Any]
+READ_AT_A_TIME = 32
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,9 @@ class Historian:
     """Reads histories out of an index; leaves of settlements are looked for in the store when there is one."""
 
     index: Index
-    store: ArtifactStore | None = None
+    store: Source = None
+    specs: dict[Digest32, TaskSpec] = field(default_factory=dict)
+    """Those that were read: what a digest names never changes."""
 
     def history(
         self,
@@ -40,7 +45,9 @@ class Historian:
     ) -> Json:
         """Everything as JSON values: chain, tasks with their rounds, participants. Amounts in smallest units."""
         wanted = self.index.tasks() if tasks is None else list(tasks)
-        shown = [self.task(load_task(self.index, task), rounds, account) for task in wanted]
+        found = [load_task(self.index, task) for task in wanted]
+        self.read_specs(found)
+        shown = [self.task(facts, rounds, account) for facts in found]
         return {"chain": self.chain(), "tasks": shown, "participants": participants(shown)}
 
     def chain(self) -> Json:
@@ -77,9 +84,9 @@ class Historian:
 
     def round(self, facts: RoundFacts, spec: TaskSpec | None, account: Address | None = None) -> Json:
         """One round; with `account` only what concerns it."""
-        leaves = find_leaves(self.index, facts, spec, self.store)
+        leaves = find_leaves(self.index, facts, spec, store_of(self.store, facts.task.id))
         posted = facts.standing
-        game = self._game_of(posted.settlement.artifact_digest, spec) if posted else None
+        game = self._game_of(facts.task, posted.settlement.artifact_digest, spec) if posted else None
         times = self.index.blocks([facts.opened.block, *([facts.ended.block] if facts.ended else [])])
         return {
             "round": facts.number,
@@ -118,7 +125,7 @@ class Historian:
             settled, end = posted.get(number), ended.get(number)
             settlement = settled.args["settlement"] if settled else None
             found = self._leaves_of(facts, number, spec, settlement, leaves) if settlement else ()
-            game = self._game_of(Digest32(settlement["artifact_digest"]), spec) if settlement else None
+            game = self._game_of(facts, Digest32(settlement["artifact_digest"]), spec) if settlement else None
             rounds.append(
                 {
                     "round": number,
@@ -177,8 +184,8 @@ class Historian:
         known: dict[str, tuple[SettlementLeaf, ...]],
     ) -> Sequence[SettlementLeaf]:
         root = hex_of(settlement["leaves_root"])
-        if root not in known and self.store is not None:
-            return find_leaves(self.index, load_round(self.index, facts, number), spec, self.store) or ()
+        if root not in known and (store := store_of(self.store, facts.id)) is not None:
+            return find_leaves(self.index, load_round(self.index, facts, number), spec, store) or ()
         return known.get(root, ())
 
     # Parts of a round.
@@ -277,20 +284,35 @@ class Historian:
 
     def spec(self, facts: TaskFacts) -> TaskSpec | None:
         """The task's spec, if the store has it."""
-        if self.store is None:
-            return None
-        try:
-            return self.store.get_document(TaskSpec, facts.params.spec_hash)
-        except ArtifactError:
-            return None  # a history without names and scores is still a history; the audit reports the loss
+        return self._spec(facts, store_of(self.store, facts.id))
 
-    def _game_of(self, artifact: Digest32, spec: TaskSpec | None) -> GameRecord | None:
+    def _spec(self, facts: TaskFacts, store: ArtifactStore | None) -> TaskSpec | None:
+        digest = facts.params.spec_hash
+        if digest not in self.specs and store is not None:
+            try:
+                self.specs[digest] = store.get_document(TaskSpec, digest)
+            except ArtifactError:
+                return None  # a history without names and scores is still a history; the audit reports the loss
+        return self.specs.get(digest)
+
+    def read_specs(self, tasks: Sequence[TaskFacts]) -> None:
+        """Read what tasks announce several at a time, before it is asked for one by one.
+
+        Attack: create a hundred tasks whose gateways do not answer, so that whoever reads all tasks waits for one after
+        the other.
+        """
+        if isinstance(self.store, AnnouncedStores):
+            stores = [(facts, self.store.of(facts.id)) for facts in tasks if facts.params.spec_hash not in self.specs]
+            with ThreadPoolExecutor(READ_AT_A_TIME, "specs") as readers:
+                list(readers.map(lambda each: self._spec(*each), stores))
+
+    def _game_of(self, facts: TaskFacts, artifact: Digest32, spec: TaskSpec | None) -> GameRecord | None:
         """The settled attestation's game: loss and accuracy before and after the round."""
-        if self.store is None:
+        if (store := store_of(self.store, facts.id)) is None:
             return None
         try:
             most = None if spec is None else attestation_bytes(spec, spec.verification.max_trainers)
-            return self.store.get_attestation(Attestation, artifact, most).game
+            return store.get_attestation(Attestation, artifact, most).game
         except ArtifactError:
             return None  # the audit reports the loss
 

@@ -71,4 +71,5 @@ def _is_gateway(part: str) -> bool:
     except ValueError:
         return False
     plain = part.isascii() and part.isprintable() and " " not in part
-    return plain and url.scheme in ("http", "https") and bool(url.hostname) and "@" not in url.netloc
+    place = bool(url.hostname) and "@" not in url.netloc and not (url.query or url.fragment)
+    return plain and url.scheme in ("http", "https") and place

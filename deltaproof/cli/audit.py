@@ -65,8 +65,8 @@ def audit(
         typer.Option(
             "--store",
             envvar="DELTAPROOF_STORE",
-            help="Artifact store, as for every command. Default, with --task: the gateways that its sponsor announced "
-            "on chain.",
+            help="Artifact store of all tasks, as for every command. Default: for each task the gateways that its "
+            "sponsor announced on chain.",
             metavar="URL",
         ),
     ] = None,
@@ -265,11 +265,9 @@ def _show(
 
 
 def _place(rpc: str | None, contract: str | None, store: str | None, task: int | None) -> str | None:
-    """What `--store` says, or what the sponsor of the one task announced on chain."""
-    if store or rpc is None or contract is None:
-        return store
-    if task is None:
-        raise UsageError("say --store URL; or --task N, whose sponsor may have announced a store on chain")
+    """What `--store` says, or what the sponsor of the one task announced on chain; None for that of each task."""
+    if store or rpc is None or contract is None or task is None:
+        return store or None
     return store_url("", read_only_gateway(rpc, contract), task)
 
 
@@ -284,6 +282,7 @@ def _source(
 ) -> AuditSource:
     from deltaproof.auditor.auditing import AuditSource
     from deltaproof.auditor.bundle import Bundle
+    from deltaproof.auditor.facts.stores import AnnouncedStores
     from deltaproof.auditor.index.rpc import Rpc
     from deltaproof.auditor.session import open_index
     from deltaproof.store import open_store
@@ -292,11 +291,13 @@ def _source(
     second = Rpc(witness) if witness else None
     keyring = Keyring.load(reading_key)
     if bundle is not None:
-        offline = AuditSource.of_bundle(Bundle(bundle), second)
-        return replace(offline, store=offline.store and offline.store.reading_with(keyring))
-    if rpc is None or contract is None or store is None:
+        opened = Bundle(bundle)
+        return replace(AuditSource.of_bundle(opened, second), store=opened.store.reading_with(keyring))
+    if rpc is None or contract is None:
         raise UsageError("an audit needs --rpc and --contract, or --bundle")
-    require_store(store)
+    if store:
+        require_store(store)
     endpoint = Rpc(rpc)
     found, _ = open_index(endpoint, parse_address(contract, "--contract"), database)
-    return AuditSource(found, open_store(store).reading_with(keyring), endpoint, second)
+    read = open_store(store).reading_with(keyring) if store else AnnouncedStores(found, endpoint, keyring)
+    return AuditSource(found, read, endpoint, second)

@@ -28,8 +28,9 @@ from deltaproof.extras import need
 from deltaproof.reporting import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from deltaproof.auditor.facts.stores import AnnouncedStores
     from deltaproof.auditor.index.follower import Synced
     from deltaproof.chain import Gateway
     from deltaproof.cli.documents.audits import ExportedRound
@@ -61,17 +62,8 @@ OptionalStore = Annotated[
     typer.Option(
         "--store",
         envvar="DELTAPROOF_STORE",
-        help="Artifact store; verdicts, scores and pay are shown if it has the leaves of the settlements.",
-        metavar="URL",
-    ),
-]
-HistoryStore = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        envvar="DELTAPROOF_STORE",
-        help="Artifact store; verdicts, scores and pay are shown if it has the leaves of the settlements. Default, "
-        "with --task: the gateways that its sponsor announced on chain.",
+        help="Artifact store of all tasks; verdicts, scores and pay are shown if it has the leaves of the settlements. "
+        "Default: for each task the gateways that its sponsor announced on chain.",
         metavar="URL",
     ),
 ]
@@ -153,7 +145,7 @@ def index(
 def history(
     rpc: RpcOption,
     contract: ContractOption,
-    store: HistoryStore = None,
+    store: OptionalStore = None,
     task: MaybeTask = None,
     rounds: RoundsOption = None,
     account: Annotated[
@@ -169,24 +161,23 @@ def history(
     Scores are nano-nats of held-out loss improvement with their standard errors. Files and `--json` hold amounts in
     smallest units.
     """
+    from deltaproof.auditor.facts.stores import AnnouncedStores
     from deltaproof.auditor.history import Historian
     from deltaproof.auditor.index.rpc import Rpc
     from deltaproof.auditor.session import open_index
-    from deltaproof.chain.announced import announced_stores
     from deltaproof.pages.tables import write_csv, write_parquet
-    from deltaproof.protocol.types import TaskId
     from deltaproof.store import open_store
 
-    found, _ = open_index(Rpc(rpc), parse_address(contract, "--contract"), database)
+    endpoint = Rpc(rpc)
+    found, _ = open_index(endpoint, parse_address(contract, "--contract"), database)
     if store:
         require_store(store)
-    place = store if store or task is None else announced_stores(read_only_gateway(rpc, contract), TaskId(task))
-    historian = Historian(found, open_store(place) if place else None)
+    announced = AnnouncedStores(found, endpoint)
     who = parse_address(account, "--account") if account else None
+    historian = Historian(found, open_store(store) if store else announced)
     result = historian.history([task] if task is not None else None, round_numbers(rounds), who)
-    if not place and any(told["history"] for told in result["tasks"]):
-        elsewhere = "--store URL" if task is not None else "--store URL, or --task N whose sponsor announced one"
-        told_on_stderr("history", f"no store was read, so verdicts, scores and pay are not known: say {elsewhere}")
+    if not store:
+        _tell_unknown(result["tasks"], announced)
     for path, write in ((csv_file, write_csv), (parquet, write_parquet)):
         if path:
             write(result, path)
@@ -267,6 +258,7 @@ def serve(
 ) -> None:
     """Serve the pages live: tasks, rounds with every check, participants, disputes. `/health` and `/metrics`, too."""
     uvicorn = need("uvicorn", "fastapi", "prometheus_client")
+    from deltaproof.auditor.facts.stores import AnnouncedStores
     from deltaproof.auditor.index.reader import Index
     from deltaproof.auditor.index.rpc import Rpc
     from deltaproof.auditor.session import opened_follower
@@ -283,7 +275,7 @@ def serve(
     follower, engine = opened_follower(endpoint, parse_address(contract, "--contract"), database)
     follower.sync()
     found = Index(engine)
-    data = PageData(found, open_store(store) if store else None, endpoint)
+    data = PageData(found, open_store(store) if store else AnnouncedStores(found, endpoint), endpoint)
     console.print(f"http://{host}:{port}")
     app = create_app(data, LiveIndex(follower, found, poll_seconds))
     # Open pages hold a stream of events that never ends by itself.
@@ -313,6 +305,19 @@ def _show_synced(synced: Synced, counts: Mapping[str, int], seconds: float, *, a
     else:
         rolled = f", rolled back to {rolled_back}" if rolled_back is not None else ""
         console.print(f"block {synced.head}: {counted(synced.events, 'new event')}, {counts['events']} in all{rolled}")
+
+
+def _tell_unknown(tasks: Sequence[Mapping[str, Any]], stores: AnnouncedStores) -> None:
+    """Of which tasks verdicts are not known although their rounds were settled, and why; those alike in one line."""
+    why: dict[str, list[str]] = {}
+    for task in tasks:
+        settled = [entry for entry in task["history"] if entry["settlementTransaction"]]
+        unknown = any(line["verdict"] is None for entry in settled for line in entry["trainers"])
+        if unknown and (trouble := stores.trouble(task["task"])):
+            why.setdefault(trouble, []).append(str(task["task"]))
+    for trouble, numbers in why.items():
+        of = f"task{'s' * (len(numbers) > 1)} {', '.join(numbers)}"
+        told_on_stderr("history", f"{of}: verdicts, scores and pay are not known: {trouble}")
 
 
 def _print_history(result: dict[str, object], gateway: Gateway) -> None:

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deltaproof.auditor.audit.case import Artifacts, AuditOptions, TaskCase
+from deltaproof.auditor.audit.case import AuditOptions
 from deltaproof.auditor.audit.check import Check, Status
 from deltaproof.auditor.audit.report import unseen
 from deltaproof.auditor.audit.run import Audit
 from deltaproof.auditor.facts.chainview import Question, RpcView
 from deltaproof.auditor.facts.leaves import find_leaves
 from deltaproof.auditor.facts.loading import load_round, load_task
+from deltaproof.auditor.facts.stores import Source, store_of, why_no_store
 from deltaproof.auditor.facts.tasks import RoundFacts
 from deltaproof.auditor.history import Historian
 from deltaproof.auditor.index.events import Event
@@ -31,8 +32,8 @@ from deltaproof.pages.stakes import stakes_of, verification_of
 from deltaproof.protocol.commit.commitments import COMMITMENT_TYPE, typehash
 from deltaproof.protocol.evidence.opened import CommittedSteps
 from deltaproof.protocol.outcome.settlement import leaves_tree
+from deltaproof.protocol.terms.spec import TaskSpec
 from deltaproof.protocol.types import Address, Digest32, StepIndex, address, hex_of
-from deltaproof.store import ArtifactStore
 from deltaproof.store.profiles import Profile
 
 __all__ = ["PageData", "by_round", "exact"]
@@ -60,7 +61,7 @@ class PageData:
     """Answers by path: `overview`, `people`, `task/1`, `round/1/2`, `account/0x...`."""
 
     index: Index
-    store: ArtifactStore | None
+    store: Source
     rpc: Rpc | None = None
     checked: dict[tuple[int, int], list[Json]] = field(default_factory=dict)
     """Checks by task and round, from an audit that was made already; other rounds are checked when they are shown."""
@@ -68,6 +69,7 @@ class PageData:
     """Of rounds that were checked when they were shown: the block of the last event, until when, the checks."""
     _written: dict[str, Json] = field(default_factory=dict)
     """How each token that says so writes its amounts, which never changes."""
+    _specs: dict[Digest32, TaskSpec] = field(default_factory=dict)
     _named: tuple[float, dict[Address, str]] = (-math.inf, {})
     """When the names of everybody were read, by a clock that never goes back, and what they were."""
 
@@ -106,7 +108,7 @@ class PageData:
     def _reasons(self, task: int) -> list[str]:
         """Paths of why everybody got what they got, in a task's last rounds; a file of all would grow without need."""
         found: list[str] = []
-        for number in reversed(self.index.rounds(task) if self.store else ()):
+        for number in reversed(self.index.rounds(task) if store_of(self.store, task) else ()):
             trainers = load_round(self.index, load_task(self.index, task), number).trainers
             if len(found) + len(trainers) > SHOWN_REASONS:
                 break
@@ -116,11 +118,13 @@ class PageData:
     @property
     def historian(self) -> Historian:
         """Tells what happened, from the same index and store."""
-        return Historian(self.index, self.store)
+        return Historian(self.index, self.store, self._specs)
 
     def overview(self) -> Json:
         """Chain, tasks and accounts."""
-        tasks = [card_of(load_task(self.index, number), self.historian) for number in self.index.tasks()]
+        found = [load_task(self.index, number) for number in self.index.tasks()]
+        self.historian.read_specs(found)
+        tasks = [card_of(facts, self.historian) for facts in found]
         accounts = self.index.accounts()
         return {
             "now": int(time.time()),
@@ -187,7 +191,7 @@ class PageData:
         }
 
     def _profiles(self, accounts: Sequence[Address]) -> dict[Address, Profile]:
-        """What accounts say of themselves, as far as the store has it and answers."""
+        """What accounts say of themselves, as far as a store has it and answers."""
         if self.store is None:
             return {}
         try:
@@ -209,11 +213,11 @@ class PageData:
 
     def why(self, task: int, number: int, trainer: Address) -> Json:
         """Why a trainer got what it got, as sentences."""
-        if self.store is None:
-            return {"lines": ["without a store nobody can tell"]}
+        if (store := store_of(self.store, task)) is None:
+            return {"lines": [f"nobody can tell: {why_no_store(self.store, task)}"]}
         facts = load_round(self.index, load_task(self.index, task), number)
         paid, staked = self._money(str(facts.task.params.token))
-        return why(self.index, self.store, facts, trainer, paid=paid, staked=staked)
+        return why(self.index, store, facts, trainer, paid=paid, staked=staked)
 
     def _money(self, token: str) -> tuple[Money, Money]:
         """How the reward token and the stake token write amounts."""
@@ -226,22 +230,22 @@ class PageData:
     def round(self, task: int, number: int) -> Json:
         """A round with its timeline, its checks, and what a browser needs to check hashes itself."""
         facts = load_round(self.index, load_task(self.index, task), number)
-        spec = self.historian.spec(facts.task)
+        spec, store = self.historian.spec(facts.task), store_of(self.store, task)
         shown = self.historian.round(facts, spec)
         return {
             "task": task,
             **shown,
             "phases": phases_of(facts, self._times(facts)),
             "steps": facts.task.params.training.steps,
-            "replays": replays_of(facts, spec, self.store),
-            "waterfall": waterfall_of(facts, spec, self.store, self.index),
+            "replays": replays_of(facts, spec, store),
+            "waterfall": waterfall_of(facts, spec, store, self.index),
             "timeline": self._timeline(facts),
             "disputeEvents": self._timeline_of(_dispute_events(self.index, facts)),
             "checks": (checks := self._checks(facts)),
             "unseen": unseen([Check.from_json(check) for check in checks]),
             "proofs": self._proofs(facts),
             "quorum": quorum_of(facts),
-            "game": game_of(facts, spec, self.store),
+            "game": game_of(facts, spec, store),
         }
 
     def _checks(self, facts: RoundFacts) -> list[Json]:
@@ -255,8 +259,7 @@ class PageData:
         known, until, checks = self._kept.pop(key, ("", 0.0, []))
         if known != last or time.monotonic() > until:
             audit = Audit(self.index, self.store, self.rpc, AuditOptions(replays=0, models=False))
-            artifacts = Artifacts.of_task(self.store, facts.task) if self.store else None
-            case = audit.round_case(TaskCase(self.index, facts.task, artifacts, audit.options), facts)
+            case = audit.round_case(audit.task_case(key[0]), facts)
             checked = list(audit.check_round(case, lambda _: None))
             checks = [check.to_json() for check in checked]
             settled = all(check.status is Status.PASS for check in checked)
@@ -291,7 +294,7 @@ class PageData:
     def _proofs(self, facts: RoundFacts) -> list[Json]:
         """Per trainer: the leaf under the settlement root, the sealed commitment, and record 0 under the transcript."""
         spec = self.historian.spec(facts.task)
-        leaves = find_leaves(self.index, facts, spec, self.store)
+        leaves = find_leaves(self.index, facts, spec, store_of(self.store, facts.task.id))
         posted = facts.standing
         tree = leaves_tree(leaves) if leaves else None
         places = {leaf.trainer: place for place, leaf in enumerate(leaves or ())}
@@ -335,7 +338,8 @@ class PageData:
         """Record 0 with its place in the transcript tree, if its opening is in the store."""
         spec = self.historian.spec(facts.task)
         shard = facts.shard_of(trainer)
-        if self.store is None or spec is None or shard is None:
+        store = store_of(self.store, facts.task.id)
+        if store is None or spec is None or shard is None:
             return None
         from deltaproof.tuning.training.optimizers import slots_of
 
@@ -343,7 +347,7 @@ class PageData:
         limits = spec.opening_limits(terms.parameters, slots_of(spec.optimizer), terms.steps, shard.rows)
         try:
             committed = CommittedSteps(root, trainer, limits, data_root=None, order_key=None)
-            opening = self.store.get_opening(committed, StepIndex(0))
+            opening = store.get_opening(committed, StepIndex(0))
         except ArtifactError:
             return None
         return {

@@ -268,7 +268,8 @@ class HttpBackend:
             return session.request(
                 method, f"{self.url}/{path}", timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, **options
             )
-        except requests.RequestException as error:
+        # Attack: announce http://a..b, which urllib3 refuses in its own words, and end whoever looks at all tasks.
+        except (requests.RequestException, ValueError) as error:
             raise _Broken(f"no answer from {self._shown}: {cause_of(error, words=self._shown == self.url)}") from error
 
     def _expect(self, answer: requests.Response, path: str, *statuses: int) -> None:

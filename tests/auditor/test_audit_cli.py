@@ -108,8 +108,22 @@ def test_history_without_a_store_says_what_it_does_not_know(
 ) -> None:
     monkeypatch.delenv("DELTAPROOF_STORE", raising=False)
     told = run("history", *place[:4], "--csv", "/dev/null")
-    assert (told.exit_code, "verdicts, scores and pay are not known: say --store URL" in told.stderr) == (0, True)
+    reason = "task 1: verdicts, scores and pay are not known: no store was given, and none is announced on chain: say"
+    assert (told.exit_code, reason in told.stderr) == (0, True)
     assert "not known" not in run("history", *place, "--csv", "/dev/null").stderr
+
+
+def test_audit_of_a_task_that_announces_no_store_checks_what_the_chain_tells(
+    place: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DELTAPROOF_STORE", raising=False)
+    told = json.loads(run("audit", *place[:4], "--json").stdout)
+    assert told["failures"] == []
+    assert {"quorum signature", "escrow balance"} <= {check["name"] for check in told["checks"]}
+    reasons = {check["reason"] for check in told["unchecked"] if check["name"] in ("spec", "artifacts")}
+    assert reasons == {"no store was given, and none is announced on chain: say --store URL"}
+    refused = CliRunner().invoke(app, ["audit", *map(str, place[:4]), "--task", "1"])
+    assert refused.exit_code != 0, "whoever names one task is told that it needs a store"
 
 
 def test_audit_without_the_model_checks_the_rest_and_says_what_it_does_not_see(

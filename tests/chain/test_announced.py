@@ -55,6 +55,8 @@ def test_announcement_that_is_too_long_is_none() -> None:
         told(b"http://a b"),
         told(b"http://[::1"),
         told(b"http://x\x07.example"),
+        told(b"http://one.example/?task=1"),
+        told(b"http://one.example/#top"),
         told(b"\xff\xfe"),
         told(b"http://root:root@one.example"),
     ],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from deltaproof.auditor.audit.check import Check, Subject
 from deltaproof.auditor.facts.leaves import find_leaves
 from deltaproof.auditor.facts.loading import load_round
+from deltaproof.auditor.facts.stores import NOT_GIVEN
 from deltaproof.auditor.facts.tasks import RoundFacts, TaskFacts
 from deltaproof.auditor.index.calldata import called_directly
 from deltaproof.auditor.index.events import Event
@@ -109,6 +110,8 @@ class TaskCase:
     options: AuditOptions
     machine: Machine = HERE
     """What replays and coalition values run on; outcomes do not depend on it."""
+    without: str = NOT_GIVEN
+    """Why there are no artifacts."""
 
     @property
     def subject(self) -> Subject:

@@ -12,6 +12,7 @@ from deltaproof.auditor.audit.case import AuditOptions
 from deltaproof.auditor.audit.check import Check
 from deltaproof.auditor.audit.run import Audit, Progress
 from deltaproof.auditor.audit.signatures import Equation
+from deltaproof.auditor.facts.stores import AnnouncedStores, Source
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Rpc
 from deltaproof.auditor.index.schema import open_database
@@ -32,6 +33,7 @@ class Origin:
 
     database: str
     store: str | None
+    """None for what each task's sponsor announced."""
     rpc: str | None
     reading_key: Path | None = None
     """What opens sealed openings; see `ReadingKey.load`."""
@@ -65,11 +67,14 @@ _audits: list[Audit] = []
 
 def _open(origin: Origin, options: AuditOptions, machine: Machine) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
-    store = open_store(origin.store) if origin.store else None
-    if store:
-        store = store.reading_with(Keyring.load(origin.reading_key))
     rpc = Rpc(origin.rpc) if origin.rpc else None
-    _audits[:] = [Audit(Index(open_database(origin.database)), store, rpc, options, machine=machine)]
+    index, keyring = Index(open_database(origin.database)), Keyring.load(origin.reading_key)
+    store: Source = None
+    if origin.store:
+        store = open_store(origin.store).reading_with(keyring)
+    elif rpc is not None:
+        store = AnnouncedStores(index, rpc, keyring)
+    _audits[:] = [Audit(index, store, rpc, options, machine=machine)]
 
 
 def _check(task_id: int, numbers: tuple[int, ...]) -> list[Check | Equation]:

@@ -31,10 +31,10 @@ from deltaproof.auditor.audit.terms import check_adapter_chain, check_escrow, ch
 from deltaproof.auditor.facts.chainview import RpcView
 from deltaproof.auditor.facts.leaves import find_leaves, read_attestations
 from deltaproof.auditor.facts.loading import load_round, load_task
+from deltaproof.auditor.facts.stores import Source, store_of, why_no_store
 from deltaproof.auditor.facts.tasks import RoundFacts
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Rpc
-from deltaproof.store import ArtifactStore
 from deltaproof.tuning.numerics.machine import HERE, Machine
 
 __all__ = ["Audit", "Pool", "Progress", "one_process"]
@@ -102,7 +102,7 @@ class Audit:
     """What to audit, and with what."""
 
     index: Index
-    store: ArtifactStore | None
+    store: Source
     rpc: Rpc | None
     options: AuditOptions
     witness: Rpc | None = None
@@ -159,8 +159,10 @@ class Audit:
     def task_case(self, task_id: int) -> TaskCase:
         """Raises UnknownSubject."""
         facts = load_task(self.index, task_id)
-        artifacts = Artifacts.of_task(self.store, facts) if self.store else None
-        return TaskCase(self.index, facts, artifacts, self.options, self.machine)
+        if (store := store_of(self.store, task_id)) is None:
+            why = why_no_store(self.store, task_id)
+            return TaskCase(self.index, facts, None, self.options, self.machine, why)
+        return TaskCase(self.index, facts, Artifacts.of_task(store, facts), self.options, self.machine)
 
     def check_rounds(self, task_id: int, numbers: Sequence[int], progress: Progress) -> Iterator[Check | Equation]:
         """Every check of some rounds; BLS equations are left to be checked together."""
@@ -190,8 +192,9 @@ class Audit:
 
     def round_case(self, task: TaskCase, facts: RoundFacts) -> RoundCase:
         """A round with the documents that are about it."""
-        attestations = read_attestations(facts, task.spec, self.store) if self.store else {}
-        leaves = find_leaves(self.index, facts, task.spec, self.store)
+        store = task.artifacts.store if task.artifacts else None
+        attestations = read_attestations(facts, task.spec, store) if store else {}
+        leaves = find_leaves(self.index, facts, task.spec, store)
         return RoundCase(task, facts, attestations, leaves)
 
     def check_round(self, case: RoundCase, progress: Progress) -> Iterator[Check]:
@@ -199,8 +202,8 @@ class Audit:
         yield from check_inclusion(self.index, self.rpc, case.facts.events, case.subject)
         for check in CHAIN_CHECKS:
             yield from check(case)
-        if self.store is None:
-            yield case.subject.unchecked("artifacts", "no store was given")
+        if case.artifacts is None:
+            yield case.subject.unchecked("artifacts", case.task.without)
             return
         for check in _artifact_checks():
             yield from check(case)

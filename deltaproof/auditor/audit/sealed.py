@@ -118,7 +118,7 @@ def check_attestation_documents(case: RoundCase) -> Iterator[Check]:
 
 def _missing_document(case: RoundCase, attested: AttestationFacts, subject: Subject) -> Check:
     if case.artifacts is None:
-        return subject.unchecked("attestation document", "no store was given")
+        return subject.unchecked("attestation document", case.task.without)
     most = attestation_limit(case.spec, len(case.facts.trainers))
     try:
         case.artifacts.attestation(attested.artifact, most)

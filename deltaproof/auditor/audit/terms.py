@@ -22,7 +22,7 @@ def check_spec(case: TaskCase) -> Iterator[Check]:
     params = case.facts.params
     subject = case.subject.of(case.facts.created, artifact=f"blob/{params.spec_hash.hex()}")
     if case.artifacts is None:
-        yield subject.unchecked("spec", "no store was given")
+        yield subject.unchecked("spec", case.without)
         return
     try:
         spec = case.artifacts.spec(params.spec_hash)
