@@ -15,6 +15,10 @@ from typer.testing import CliRunner
 
 from deltaproof.api.histories import read_history
 from deltaproof.api.network import Network
+from deltaproof.auditor.audit import case
+from deltaproof.auditor.audit.case import AuditOptions
+from deltaproof.auditor.audit.check import Status
+from deltaproof.auditor.auditing import AuditSource, run_audit
 from deltaproof.auditor.facts import stores
 from deltaproof.auditor.facts.stores import AnnouncedStores
 from deltaproof.auditor.index.rpc import Rpc
@@ -156,6 +160,23 @@ def test_gateway_that_is_away_takes_nothing_from_other_tasks(
     lost = [check for check in audited["unchecked"] if check["task"] == 2]
     assert {"spec", "attestation document"} <= {check["name"] for check in lost}
     assert {"spec", "delta", "settlement root"} <= names_of(audited["checks"], 1) - names_of(audited["unchecked"], 1)
+
+
+def test_task_whose_model_is_nowhere_ends_no_audit(worlds: list[RoleWorld], tmp_path: Path) -> None:
+    """Attack: create a task of a model that is on no machine but one's own."""
+    world = worlds[0]
+    model = world.store_folder.parent / "model"
+    model.rename(tmp_path / "model")
+    for kept in (case._judges, case._bench):
+        kept.cache_clear()
+    try:
+        index, _ = open_index(world.rpc, world.contract)
+        done = run_audit(AuditSource(index, world.store, world.rpc), AuditOptions(official_replays=True, rescore=True))
+    finally:
+        (tmp_path / "model").rename(model)
+    assert [str(check) for check in done.checks if check.status is Status.FAIL] == []
+    assert {"replay", "next adapter"} <= {c.name for c in done.checks if c.status is Status.NOT_CHECKABLE}
+    assert max(check.task for check in done.checks) == 3
 
 
 class Forgetful(Rpc):

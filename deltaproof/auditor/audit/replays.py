@@ -24,6 +24,7 @@ from deltaproof.protocol.types import Address, StepIndex
 from deltaproof.replaying.judging import enrolment_problem, judge_submission, proven_faulty, training_context
 from deltaproof.reporting import counted
 from deltaproof.store.paths import opening_path
+from deltaproof.tuning.errors import TuningError
 
 __all__ = ["Replay", "check_replays", "planned_replays", "run_replay"]
 
@@ -131,15 +132,18 @@ def _official(case: RoundCase) -> Iterator[Replay]:
 
 
 def run_replay(case: RoundCase, replay: Replay) -> Check:
-    """Judge again. An accepted step must pass, a rejected one must fail."""
+    """Judge again. An accepted step must pass, a rejected one must fail.
+
+    Attack: name a model that nobody has in a task of one's own, and end every audit of all tasks.
+    """
     try:
         return _replayed(case, replay)
-    except StoreUnavailable as error:
+    except (StoreUnavailable, TuningError) as error:
         return replay.subject.unchecked(replay.name, str(error))
 
 
 def _replayed(case: RoundCase, replay: Replay) -> Check:
-    """Raises StoreUnavailable."""
+    """Raises StoreUnavailable, or TuningError where the model is not here."""
     round_ = drawn_round(case)
     if case.artifacts is None or case.spec is None or round_ is None:
         return replay.subject.unchecked(replay.name, "spec, store or order seed are not there")
