@@ -61,7 +61,7 @@ from deltaproof.store.readers import KeyRecord, Keyring
 from deltaproof.store.seals import ReportSeal
 from deltaproof.store.weights import PrivateWeights
 
-__all__ = ["MAX_TENSORS_HEADER_BYTES", "SIGNATURE_BYTES", "ArtifactStore", "open_store"]
+__all__ = ["MAX_TENSORS_HEADER_BYTES", "MOST_PROFILES", "SIGNATURE_BYTES", "ArtifactStore", "open_store"]
 
 D = TypeVar("D", bound=Document)
 T = TypeVar("T")

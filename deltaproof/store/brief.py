@@ -15,12 +15,13 @@ from typing import TypeVar
 from deltaproof.errors import StoreUnavailable
 from deltaproof.store.backend import Backend
 
-__all__ = ["BrieflyAsked", "LostTime"]
+__all__ = ["LOST_SECONDS", "BrieflyAsked", "LostTime"]
 
 T = TypeVar("T")
 FREE_SECONDS, DUE_BYTES_A_SECOND = 1.0, 256 * 1024
 """What an answer may take: so long, and its bytes at that pace. What it takes beyond that is lost."""
 LOST_SECONDS = 60.0
+"""Most that the places of one task may cost before none of them is asked for a while."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 3_600.0
 """How long a place is not asked: twice as long each time, until it behaved for the longest of them."""
 
