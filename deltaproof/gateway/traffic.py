@@ -118,7 +118,9 @@ class GuardedProtocol(H11Protocol):
     limits: ClassVar[ConnectionLimits]
     open: ClassVar[Counter[str]]
     refused: ClassVar[Counter[str]]
-    """By reason: `total`, `address`, `slow`."""
+    """By reason: `total`, `address`, `slow`, `crowded`."""
+    waiting: ClassVar[dict[str, dict[GuardedProtocol, None]]]
+    """Connections that expect a head, by address, who has waited longest first."""
 
     _address: str | None = None
     _deadline: TimerHandle | None = None
@@ -127,8 +129,7 @@ class GuardedProtocol(H11Protocol):
         """Take the connection, or close it at once."""
         peer = transport.get_extra_info("peername")
         address = neighbourhood(str(peer[0])) if peer else "local"
-        reason = self._too_many(address)
-        if reason:
+        if reason := self._too_many(address):
             self.refused[reason] += 1
             cast(Transport, transport).abort()
             return
@@ -141,13 +142,9 @@ class GuardedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
-        self._stop_waiting()
-        if self._address is None:
-            return  # it was closed at once
-        self.open[self._address] -= 1
-        if not self.open[self._address]:
-            del self.open[self._address]
-        super().connection_lost(exc)
+        self._leave()
+        if self.transport is not None:  # else it was closed at once
+            super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
@@ -164,25 +161,52 @@ class GuardedProtocol(H11Protocol):
             self._expect_head()
 
     def _too_many(self, address: str) -> str:
-        if self.open.total() >= self.limits.total:
-            return "total"
-        return "address" if self.open[address] >= self.limits.per_address else ""
+        if self.open[address] >= self.limits.per_address:
+            return "address"
+        return "total" if self.open.total() >= self.limits.total and not self._room_for(address) else ""
+
+    def _room_for(self, address: str) -> bool:
+        """Whether the address that holds most connections lost one that says nothing to one that holds fewer.
+
+        Attack: hold all connections from a handful of addresses, so that nobody else gets one.
+        """
+        most = max(self.waiting, key=self.open.__getitem__, default=address)
+        if self.open[most] <= self.open[address] + 1:
+            return False
+        next(iter(self.waiting[most]))._give_up("crowded")
+        return True
 
     def _expect_head(self) -> None:
         self._stop_waiting()
-        self._deadline = self.loop.call_later(self.limits.head_seconds, self._give_up)
+        if self._address is not None:
+            self.waiting.setdefault(self._address, {})[self] = None
+            self._deadline = self.loop.call_later(self.limits.head_seconds, self._give_up, "slow")
 
     def _stop_waiting(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        if self._deadline is None or self._address is None:
+            return
+        self._deadline.cancel()
+        self._deadline = None
+        del self.waiting[self._address][self]
+        if not self.waiting[self._address]:
+            del self.waiting[self._address]
 
-    def _give_up(self) -> None:
-        self.refused["slow"] += 1
+    def _give_up(self, reason: str) -> None:
+        self.refused[reason] += 1
+        self._leave()
         self.transport.abort()
+
+    def _leave(self) -> None:
+        """Count no more."""
+        self._stop_waiting()
+        if self._address is not None:
+            self.open[self._address] -= 1
+            if not self.open[self._address]:
+                del self.open[self._address]
+            self._address = None
 
 
 def guarded(limits: ConnectionLimits) -> type[GuardedProtocol]:
     """The protocol of one server, with counters of its own."""
-    counters: dict[str, Any] = {"limits": limits, "open": Counter(), "refused": Counter()}
+    counters: dict[str, Any] = {"limits": limits, "open": Counter(), "refused": Counter(), "waiting": {}}
     return type("GuardedProtocol", (GuardedProtocol,), counters)
