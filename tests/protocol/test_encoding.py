@@ -15,6 +15,7 @@ from deltaproof.errors import EncodingError
 from deltaproof.protocol import rules
 from deltaproof.protocol.commit.validation import ValidationSet
 from deltaproof.protocol.types import AmountField, DigestField, TokenAmount, digest32
+from deltaproof.protocol.wire import encoding
 from deltaproof.protocol.wire.documents import Document, Record
 from deltaproof.protocol.wire.encoding import (
     canonical_json,
@@ -143,9 +144,16 @@ def test_record_refuses_not_a_number() -> None:
 
 
 @pytest.mark.parametrize("branch", [b"[0]", b'{"a":0}', b"[]"])
-def test_json_of_nothing_but_lists_or_objects_is_refused_before_it_is_parsed(branch: bytes) -> None:
+def test_json_of_nothing_but_lists_or_objects_is_refused_before_it_is_parsed(
+    branch: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Attack: a document of all bytes that it may have, each of which takes parsers two hundred of memory."""
     data = b"[" + b",".join([branch] * 2 * rules.FREE_JSON_BRANCHES) + b"]"
+    with pytest.raises(EncodingError, match="lists and objects"):
+        parse_json(data, max_bytes=len(data))
+    few = 2**14  # who counts every allocation is slow
+    monkeypatch.setattr(encoding, "FREE_JSON_BRANCHES", few)
+    data = b"[" + b",".join([branch] * 2 * few) + b"]"
     tracemalloc.start()
     try:
         with pytest.raises(EncodingError, match="lists and objects"):
