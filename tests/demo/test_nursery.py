@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ PATIENCE = 240.0
 
 @pytest.fixture(autouse=True)
 def _no_libraries_loaded_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever ran in this process before may have begun with another environment."""
+    """Whatever ran in this process before may have begun with another environment, as may the one that forks."""
+    forkserver._forkserver._stop()
     monkeypatch.setattr(nursery_module, "_loading_with", None)
 
 
