@@ -6,13 +6,14 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from deltaproof.chain.abi.enums import Outcome, Phase
-from deltaproof.chain.local_node import start_node
+from deltaproof.chain.local_node import Node
 from deltaproof.chain.participation import settled_leaves
 from deltaproof.cli import app
 from deltaproof.demo.cheat import SkipHalf
@@ -21,7 +22,7 @@ from deltaproof.protocol.outcome.reports import taken_over, word_of
 from deltaproof.protocol.outcome.settlement import Verdict
 from deltaproof.protocol.types import ZERO_DIGEST, Address, RoundIndex
 from deltaproof.store.paths import report_path
-from tests.worlds.moments import Moment
+from tests.worlds.moments import Moment, played_once
 from tests.worlds.roles import RoleWorld, build_world
 from verifier.committee import Committees
 from verifier.facts import read_case
@@ -30,22 +31,24 @@ from verifier.looking import Word
 
 FIRST = RoundIndex(1)
 COMMITTEE, VERIFIERS, HONEST = 2, 5, 4
+ACCOUNTS = 14
+
+
+def judged_by_committees(node: Node, folder: Path) -> RoleWorld:
+    """Four honest trainers and a cheat in a round that is ready to be judged."""
+    built = build_world(
+        node, folder, rounds=1, honest=HONEST, verifiers=VERIFIERS, cheat=SkipHalf(),
+        verification=f"committee = {COMMITTEE}",
+    )  # fmt: skip
+    built.open_round()
+    built.work()
+    return built
 
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moment]:
-    """Four honest trainers and a cheat in a round that is ready to be judged."""
-    folder = tmp_path_factory.mktemp("ready")
-    with start_node("anvil", accounts=14) as node:
-        built = build_world(
-            node, folder / "world", rounds=1, honest=HONEST, verifiers=VERIFIERS, cheat=SkipHalf(),
-            verification=f"committee = {COMMITTEE}",
-        )  # fmt: skip
-        built.open_round()
-        built.work()
-        moment = Moment(built, folder / "world", folder / "kept")
+    with played_once(tmp_path_factory.mktemp("ready"), ACCOUNTS, judged_by_committees) as moment:
         yield moment
-        moment.close()
 
 
 @pytest.fixture

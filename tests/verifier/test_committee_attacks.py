@@ -15,9 +15,7 @@ from typer.testing import CliRunner
 
 from deltaproof.agent.heavy import OnThread
 from deltaproof.chain.abi.enums import Phase
-from deltaproof.chain.local_node import start_node
 from deltaproof.cli import app
-from deltaproof.demo.cheat import SkipHalf
 from deltaproof.errors import TaskRefused
 from deltaproof.protocol.outcome.attestation import CheckRecord
 from deltaproof.protocol.outcome.reads import DELTA
@@ -30,34 +28,28 @@ from deltaproof.store.http import HttpBackend
 from deltaproof.store.paths import Kind, opening_path, report_path
 from deltaproof.store.seals import ReportSeal
 from deltaproof.tuning.training.speed import Speed
-from tests.verifier.test_committee import FIRST, attest, attested, drawn, member_of, says, seed
-from tests.worlds.moments import Moment
-from tests.worlds.roles import RoleWorld, build_world, silent
+from tests.verifier.test_committee import (
+    ACCOUNTS,
+    FIRST,
+    VERIFIERS,
+    attest,
+    attested,
+    drawn,
+    judged_by_committees,
+    member_of,
+    says,
+    seed,
+)
+from tests.worlds.moments import Moment, played_once
+from tests.worlds.roles import RoleWorld, silent
 from verifier.life import Verifier
 from verifier.standing import check_pace
-
-VERIFIERS = 5
 
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moment]:
-    """Four honest trainers and a cheat in a round that is ready to be judged by committees of two."""
-    folder = tmp_path_factory.mktemp("ready")
-    with start_node("anvil", accounts=14) as node:
-        built = build_world(
-            node,
-            folder / "world",
-            rounds=1,
-            honest=4,
-            verifiers=VERIFIERS,
-            cheat=SkipHalf(),
-            verification="committee = 2",
-        )
-        built.open_round()
-        built.work()
-        moment = Moment(built, folder / "world", folder / "kept")
+    with played_once(tmp_path_factory.mktemp("ready"), ACCOUNTS, judged_by_committees) as moment:
         yield moment
-        moment.close()
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ import pytest
 
 from deltaproof.chain import Gateway, TransactionSender, load_account
 from deltaproof.chain.abi.enums import Phase
-from deltaproof.chain.local_node import start_node
+from deltaproof.chain.local_node import Node
 from deltaproof.errors import StoreUnavailable
 from deltaproof.protocol.commit.bls import SecretKey
 from deltaproof.protocol.types import Address, RoundIndex, TokenAmount, digest32
 from deltaproof.store import ArtifactStore
 from deltaproof.store.backend import LocalBackend, Mirrors, Nowhere
-from tests.worlds.moments import Moment
+from tests.worlds.moments import Moment, played_once
 from tests.worlds.roles import FUND, RoleWorld, build_world, silent
 from verifier.life import Verifier
 
@@ -40,19 +40,20 @@ class Liar(Nowhere):
         return SecretKey(7).sign(b"another domain", b"another digest").to_bytes()
 
 
+def to_be_settled(node: Node, folder: Path) -> RoleWorld:
+    """Three verifiers have revealed what they found, and two of them sign, who are a quorum."""
+    built = build_world(node, folder, rounds=1, honest=1, verifiers=3)
+    built.open_round()
+    built.work()
+    built.attest()
+    assert built.gateway.tasks.phase(built.task).phase is Phase.SETTLE
+    return built
+
+
 @pytest.fixture(scope="module")
 def attested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moment]:
-    """Three verifiers have revealed what they found, and two of them sign, who are a quorum."""
-    folder = tmp_path_factory.mktemp("attested")
-    with start_node("anvil", accounts=10) as node:
-        built = build_world(node, folder / "world", rounds=1, honest=1, verifiers=3)
-        built.open_round()
-        built.work()
-        built.attest()
-        assert built.gateway.tasks.phase(built.task).phase is Phase.SETTLE
-        moment = Moment(built, folder / "world", folder / "kept")
+    with played_once(tmp_path_factory.mktemp("attested"), 10, to_be_settled) as moment:
         yield moment
-        moment.close()
 
 
 @pytest.fixture

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from deltaproof.chain import Gateway, TransactionSender, connect, load_account
+from deltaproof.chain.local_node import Node, start_node
 from deltaproof.protocol.types import Address
 from deltaproof.sponsor.life import Sponsor
 from deltaproof.store import open_store
@@ -13,7 +16,7 @@ from tests.worlds.roles import RoleWorld, silent
 from trainer.life import Trainer
 from verifier.life import Verifier
 
-__all__ = ["Moment"]
+__all__ = ["Moment", "played_once"]
 
 
 class Moment:
@@ -39,6 +42,15 @@ class Moment:
     def close(self) -> None:
         """Of the last world."""
         self._world.close()
+
+
+@contextmanager
+def played_once(folder: Path, accounts: int, play: Callable[[Node, Path], RoleWorld]) -> Iterator[Moment]:
+    """The moment to which `play` brings a world on a node of its own, given the folder for the world's files."""
+    with start_node("anvil", accounts=accounts) as node:
+        moment = Moment(play(node, folder / "world"), folder / "world", folder / "kept")
+        yield moment
+        moment.close()
 
 
 def started(before: RoleWorld, state: Path) -> RoleWorld:
