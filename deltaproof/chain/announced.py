@@ -18,7 +18,7 @@ from deltaproof.errors import ChainError
 from deltaproof.protocol.types import TaskId, hex_of
 from deltaproof.store import ArtifactStore
 
-__all__ = ["Stores", "announced_stores", "announcement", "read_announcement"]
+__all__ = ["Stores", "announced_in", "announced_stores", "announcement", "read_announcement"]
 
 Stores = Callable[[TaskId], ArtifactStore]
 """The store of a task, for whoever looks at several."""
@@ -48,6 +48,12 @@ def read_announcement(calldata: bytes) -> str:
     return ",".join([part for part in parts if _is_gateway(part)][:MOST_STORES])
 
 
+def announced_in(recipient: str | None, calldata: bytes, place: str) -> str:
+    """What the transaction announced that created a task; nothing where it called another contract than the one at
+    `place`, which did so."""
+    return read_announcement(calldata) if (recipient or "").lower() == place.lower() else ""
+
+
 def announced_stores(gateway: Gateway, task_id: TaskId) -> str:
     """The `--store` that a task's sponsor announced; empty if it did not, or created the task through a contract.
 
@@ -60,7 +66,7 @@ def announced_stores(gateway: Gateway, task_id: TaskId) -> str:
         if isinstance(logged.event, TaskCreated) and logged.event.task_id == task_id:
             with connection.translated("eth_getTransactionByHash"):
                 found = connection.web3.eth.get_transaction(hex_of(logged.transaction_hash))  # type: ignore[arg-type]
-            return read_announcement(bytes(found["input"])) if str(found.get("to")) == place else ""
+            return announced_in(found.get("to"), bytes(found["input"]), place)
     raise ChainError(f"task {task_id} was created in no block from {first} to {last}")
 
 

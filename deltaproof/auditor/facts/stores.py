@@ -14,7 +14,7 @@ from contextlib import suppress
 from deltaproof.auditor.index.events import Event
 from deltaproof.auditor.index.reader import Index
 from deltaproof.auditor.index.rpc import Rpc
-from deltaproof.chain.announced import read_announcement
+from deltaproof.chain.announced import announced_in
 from deltaproof.errors import ChainError, ChainUnavailable, StoreUnavailable
 from deltaproof.protocol.types import Address
 from deltaproof.store import ArtifactStore
@@ -114,9 +114,8 @@ class AnnouncedStores:
         found = self._rpc.call("eth_getTransactionByHash", created.transaction)
         if found is None:
             raise ChainError(f"it has no transaction {created.transaction}")
-        # A task that was created through another contract announces nothing.
-        direct = (found["to"] or "").lower() == self._index.deployment.contracts[created.contract].lower()
-        return read_announcement(bytes.fromhex(found["input"][2:])) if direct else ""
+        place = self._index.deployment.contracts[created.contract]
+        return announced_in(found["to"], bytes.fromhex(found["input"][2:]), place)
 
     def _opened(self, places: str) -> ArtifactStore:
         found = self._open.pop(places, None)
